@@ -1,0 +1,19 @@
+/**
+ * The browser tests, `npm run test:browser`: one at a time, against the built product in a headless Chromium. Kept out of
+ * `npm test` because they need a browser and a build. Passes when there is no such file.
+ */
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  root: fileURLToPath(new URL(".", import.meta.url)),
+  test: {
+    include: ["test/browser/**/*.browser.test.ts"],
+    passWithNoTests: true,
+    pool: "forks",
+    maxWorkers: 1,
+    fileParallelism: false,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+});

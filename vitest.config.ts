@@ -1,0 +1,36 @@
+/**
+ * The test run of `npm test`: everything but the browser. `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts`
+ * starts a redis-server of its own (test/redis/with-redis.ts) and gets longer limits. Each file runs in a process of
+ * its own, at most two at a time.
+ */
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const shared = { pool: "forks" as const, exclude: ["**/node_modules/**", "dist/**", "test/browser/**"] };
+
+export default defineConfig({
+  root: fileURLToPath(new URL(".", import.meta.url)),
+  test: {
+    maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: "pure",
+          include: ["test/**/*.test.ts"],
+          exclude: [...shared.exclude, "**/*.redis.test.ts"],
+          testTimeout: 10_000,
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "redis",
+          include: ["test/**/*.redis.test.ts"],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
+    ],
+  },
+});
