@@ -1,0 +1,56 @@
+/**
+ * The only source of time. Everything that asks "what time is it" takes a Clock, so a test or a replay can
+ * hand in a clock of its own and get the same result every time. Times are milliseconds since the Unix epoch.
+ */
+export interface Clock {
+  now(): number;
+}
+
+export const MINUTE_MS = 60_000;
+export const DAY_MS = 86_400_000;
+
+/** The machine's wall clock. */
+export const systemClock: Clock = { now: () => Date.now() };
+
+/** A clock that stands still until it is moved; it refuses to go backwards. */
+export class ManualClock implements Clock {
+  #nowMs: number;
+
+  constructor(startMs: number) {
+    this.#nowMs = startMs;
+  }
+
+  now(): number {
+    return this.#nowMs;
+  }
+
+  moveTo(ms: number): void {
+    if (ms > this.#nowMs) this.#nowMs = ms;
+  }
+}
+
+/** A clock that starts at `originMs` and runs `speed` times as fast as `base`. */
+export function acceleratedClock(originMs: number, speed: number, base: Clock = systemClock): Clock {
+  const startedMs = base.now();
+  return { now: () => originMs + Math.floor((base.now() - startedMs) * speed) };
+}
+
+/** A monotonic reading in milliseconds, for measuring how long something took. */
+export function stopwatch(): () => number {
+  const startedMs = performance.now();
+  return () => performance.now() - startedMs;
+}
+
+/** Waits `ms` of real time, or less when `signal` aborts; never rejects. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}

@@ -1,0 +1,51 @@
+/**
+ * The three kinds of failure, and no more. A business refusal is an *outcome* and is returned, never thrown.
+ * An EngineError is trouble with the world or with input; only the runner and the connectors' loops catch it.
+ * An AssertionError is the programmer's mistake: the process ends, the lease expires, another resumes.
+ */
+export interface EngineErrorDetail {
+  /** What was being done, for example `ledger.apply` or `csv.read`. */
+  op: string;
+  /** A stable snake_case name of the fault. */
+  code: string;
+  /** Whether the same call may succeed later without a change. */
+  retryable: boolean;
+  /** Where in the input the fault lies, for example `orders.csv line 12` or `lines[2].units`. */
+  place?: string;
+  /** When retryable: how long to wait before the next try, in milliseconds. */
+  retryAfterMs?: number;
+}
+
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+  readonly op: string;
+  readonly code: string;
+  readonly retryable: boolean;
+  readonly place: string | undefined;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, detail: EngineErrorDetail, options?: { cause?: unknown }) {
+    super(message, options);
+    this.op = detail.op;
+    this.code = detail.code;
+    this.retryable = detail.retryable;
+    this.place = detail.place;
+    this.retryAfterMs = detail.retryAfterMs;
+  }
+}
+
+/** Input at fault: says what is wrong and where; trying again does not help. */
+export function badInput(op: string, place: string, message: string, cause?: unknown): EngineError {
+  return new EngineError(`${place}: ${message}`, { op, code: "bad_input", retryable: false, place }, { cause });
+}
+
+export class AssertionError extends Error {
+  override readonly name = "AssertionError";
+}
+
+export function assert(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new AssertionError(message);
+}
+
+/** The message of anything thrown. */
+export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));

@@ -1,0 +1,96 @@
+/** Days of a shop's zone: those of 23, 24 and 25 hours, those that do not begin at midnight, and zones that there are not. */
+import { describe, expect, it } from "vitest";
+import { EngineError } from "../../engine/kernel/errors.js";
+import { seededRandom } from "../../engine/kernel/random.js";
+import { zoneOf } from "../../engine/kernel/zone.js";
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const dayNumber = (date: string): number => Date.parse(date) / DAY;
+/** When the zone's clocks first show a date, found by looking at every quarter of an hour. */
+function startOf(zone: string, date: string): number {
+  const { dayOf } = zoneOf(zone);
+  for (let ms = Date.parse(date) - 15 * HOUR; ; ms += 900_000) if (dayOf(ms) >= dayNumber(date)) return ms;
+}
+
+describe("a day", () => {
+  it("is the zone's, not UTC's", () => {
+    const shanghai = zoneOf("Asia/Shanghai");
+    expect(shanghai.dayOf(Date.parse("2026-06-17T15:59:59.999Z"))).toBe(dayNumber("2026-06-17"));
+    expect(shanghai.dayOf(Date.parse("2026-06-17T16:00:00Z"))).toBe(dayNumber("2026-06-18"));
+    expect(zoneOf("America/New_York").dayOf(Date.parse("2026-06-18T03:59:59Z"))).toBe(dayNumber("2026-06-17"));
+    expect(zoneOf("Asia/Kathmandu").dayOf(Date.parse("2026-06-17T18:15:00Z"))).toBe(dayNumber("2026-06-18"));
+    expect(zoneOf("UTC").dayOf(0)).toBe(0);
+  });
+
+  it.each([
+    ["Europe/London", "2026-03-29", 23],
+    ["Europe/London", "2026-10-25", 25],
+    ["Europe/London", "2026-06-18", 24],
+    ["America/New_York", "2026-03-08", 23],
+    ["America/New_York", "2026-11-01", 25],
+    ["Australia/Lord_Howe", "2026-04-05", 24.5],
+    ["Australia/Lord_Howe", "2026-10-04", 23.5],
+    // Clocks go forward at midnight: the day begins at one o'clock.
+    ["America/Santiago", "2026-09-06", 23],
+    // Two hours at once.
+    ["Antarctica/Troll", "2026-03-29", 22],
+    ["Antarctica/Troll", "2026-10-25", 26],
+  ])("in %s, %s, has its own length: %s hours", (name, date, hours) => {
+    const zone = zoneOf(name);
+    const startMs = startOf(name, date);
+    expect((zone.nextDayMs(startMs) - startMs) / HOUR).toBe(hours);
+    expect(zone.nextDayMs(startMs - 1)).toBe(startMs);
+    expect(zone.nextDayMs(startMs + hours * HOUR - 1)).toBe(startMs + hours * HOUR);
+    expect(zone.dayOf(startMs)).toBe(zone.dayOf(startMs - 1) + 1);
+    expect(zone.dayOf(startMs + hours * HOUR - 1)).toBe(dayNumber(date));
+  });
+
+  it("that a zone skipped is passed over", () => {
+    const apia = zoneOf("Pacific/Apia");
+    const ms = Date.parse("2011-12-30T09:59:59Z");
+    expect(apia.dayOf(ms)).toBe(dayNumber("2011-12-29"));
+    expect(apia.nextDayMs(ms)).toBe(ms + 1_000);
+    expect(apia.dayOf(ms + 1_000)).toBe(dayNumber("2011-12-31"));
+  });
+
+  it("is what the platform's calendar says, at random instants of twenty years", () => {
+    for (const name of [
+      "Asia/Shanghai",
+      "Europe/London",
+      "America/New_York",
+      "Asia/Kathmandu",
+      "America/Sao_Paulo",
+      "Pacific/Chatham",
+    ]) {
+      const zone = zoneOf(name);
+      const calendar = new Intl.DateTimeFormat("en-CA", {
+        timeZone: name,
+        year: "numeric",
+        month: "2-digit",
+        day: "2-digit",
+      });
+      const random = seededRandom(618);
+      for (let i = 0; i < 2_000; i++) {
+        const ms = Date.UTC(2012, 0, 1) + Math.floor(random.next() * 20 * 365 * DAY);
+        expect(zone.dayOf(ms)).toBe(dayNumber(calendar.format(ms)));
+        const nextMs = zone.nextDayMs(ms);
+        expect(zone.dayOf(nextMs - 1)).toBe(zone.dayOf(ms));
+        expect(zone.dayOf(nextMs)).toBeGreaterThan(zone.dayOf(ms));
+      }
+    }
+  });
+});
+
+describe("a zone", () => {
+  it("that the platform does not know is refused by name", () => {
+    for (const name of ["Asia/Peking", "", "Mars/Olympus"]) {
+      expect(() => zoneOf(name)).toThrow(EngineError);
+      expect(() => zoneOf(name)).toThrow(`"${name}" is no time zone`);
+    }
+  });
+
+  it("keeps its name", () => {
+    expect(zoneOf("Asia/Shanghai").name).toBe("Asia/Shanghai");
+  });
+});
