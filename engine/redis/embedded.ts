@@ -1,0 +1,252 @@
+/**
+ * A private redis-server: started for one directory, reached over a unix socket only, ended with its parent. Two
+ * servers never share a directory: a kernel lock held by the server itself refuses the second, and nothing stale stays
+ * behind after a crash. Where flock and setpriv (util-linux, so any Linux) are missing, the lock is only a look at
+ * the socket, and a parent that is killed leaves its server running until somebody ends it. It starts no replica, no
+ * Sentinel and no Cluster, and it does not install Redis: engine/boot/setup.mjs does.
+ */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { chmod, lstat, mkdir, readFile, realpath } from "node:fs/promises";
+import { createConnection } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { sleep, stopwatch } from "../kernel/clock.js";
+import { assert, EngineError, messageOf } from "../kernel/errors.js";
+
+export interface RedisSettings {
+  /** Holds the log, the lock and the append-only files; made when missing. One server a directory. */
+  dir: string;
+  /** Keeps what is written (append-only file) and finds it again at the next start. Default true. */
+  persistence?: boolean;
+  /** When the append-only file reaches the disk. Default `everysec`: a power cut may cost the last second. */
+  appendfsync?: "always" | "everysec" | "no";
+  /** More arguments for redis-server; they win over ours. */
+  extraArgs?: readonly string[];
+}
+
+export interface RedisServer {
+  readonly socketPath: string;
+  readonly pid: number;
+  /** Resolves when the server has ended, by `stop` or by itself, with the last line of its log; never rejects. */
+  readonly ended: Promise<string>;
+  /** Ends the server; what was written is on disk when this resolves. May be called again. */
+  stop(): Promise<void>;
+}
+
+/** sun_path is 104 bytes on macOS and 108 on Linux, its closing zero included. */
+const SOCKET_PATH_LIMIT = 103;
+/** An answer to the first PING takes 10–50 ms; a loading server answers too, and may take its time. */
+const ANSWER_LIMIT_MS = 15_000;
+const LOADING_LIMIT_MS = 600_000;
+const POLL_MS = 15;
+/** How long a server whose parent was killed may need to write its log and free the directory. */
+const LOCK_WAIT_S = 2;
+const STOP_LIMIT_MS = 5_000;
+const KILL_LIMIT_MS = 5_000;
+const LOCKED_STATUS = 75;
+const LOG_TAIL_BYTES = 4_096;
+
+const OP = "redis.start";
+const INSTALL = "install Redis 7.0 or newer (apt-get install redis-server, dnf install redis, brew install redis)";
+
+/**
+ * Starts a redis-server and waits until it answers. Call it on the main thread: the server ends with the thread that
+ * started it.
+ * @throws EngineError `redis_missing` when there is no such program, `redis_dir_in_use` when a live server owns the
+ *   directory, `redis_failed` with the server's own words otherwise
+ */
+export async function startRedis(settings: RedisSettings): Promise<RedisServer> {
+  await mkdir(settings.dir, { recursive: true });
+  const dir = await realpath(settings.dir);
+  const socketPath = await socketPathFor(dir);
+  const lockPath = join(dir, "redis.lock");
+  const logPath = join(dir, "redis.log");
+  const pidPath = join(dir, "redis.pid");
+  const guard = await guardWith(lockPath);
+  if (!guard.includes("flock") && (await answerOf(socketPath)) !== "") throw inUse(dir, pidPath);
+
+  const [program, ...args] = [...guard, "redis-server", ...argumentsOf(settings, dir, socketPath, pidPath)];
+  const logFile = openSync(logPath, "a");
+  // Its own session: Ctrl-C reaches the engine only, which drains and then stops this server.
+  const child = spawn(program as string, args, { detached: true, stdio: ["ignore", logFile, logFile] });
+  closeSync(logFile);
+  const exit = exitOf(child);
+  const ended = exit.then(() => lastLine(logPath));
+
+  try {
+    await untilReady(child, socketPath, pidPath, exit);
+  } catch (thrown) {
+    await end(child, exit);
+    throw await explain(thrown, dir, pidPath, logPath);
+  }
+  let stopping: Promise<void> | undefined;
+  return {
+    socketPath,
+    pid: child.pid as number,
+    ended,
+    stop: () => {
+      stopping ??= end(child, exit);
+      return stopping;
+    },
+  };
+}
+
+/** Sends PING without a client and gives the answer's first line, or "" when nobody answers. */
+function answerOf(socketPath: string): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = "";
+    const socket = createConnection(socketPath, () => socket.write("PING\r\n"));
+    socket.setTimeout(1_000, () => socket.destroy());
+    socket.on("data", (bytes) => {
+      answer += bytes.toString();
+      if (answer.includes("\r\n")) socket.destroy();
+    });
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => resolve(answer.split("\r\n")[0] ?? ""));
+  });
+}
+
+function argumentsOf(settings: RedisSettings, dir: string, socketPath: string, pidPath: string): string[] {
+  const table: Record<string, string> = {
+    port: "0",
+    unixsocket: socketPath,
+    unixsocketperm: "700",
+    dir,
+    pidfile: pidPath,
+    logfile: "",
+    daemonize: "no",
+    databases: "1",
+    save: "",
+    appendonly: (settings.persistence ?? true) ? "yes" : "no",
+    appendfsync: settings.appendfsync ?? "everysec",
+    "maxmemory-policy": "noeviction",
+  };
+  return [...Object.entries(table).flatMap(([name, value]) => [`--${name}`, value]), ...(settings.extraArgs ?? [])];
+}
+
+/**
+ * The programs that run before redis-server and become it (each execs the next, so the pid stays): setpriv has it
+ * ended with its parent, flock holds the directory as long as it lives.
+ */
+async function guardWith(lockPath: string): Promise<string[]> {
+  if (process.platform !== "linux") return [];
+  const setpriv = ["setpriv", "--pdeathsig", "TERM"];
+  const flock = [
+    "flock",
+    "--no-fork",
+    "--wait",
+    String(LOCK_WAIT_S),
+    "--conflict-exit-code",
+    String(LOCKED_STATUS),
+    lockPath,
+  ];
+  const usable = await Promise.all([runs([...setpriv, "true"]), runs(["flock", "--no-fork", "--version"])]);
+  return [...(usable[0] ? setpriv : []), ...(usable[1] ? flock : [])];
+}
+
+function runs([program, ...args]: string[]): Promise<boolean> {
+  return new Promise((resolve) =>
+    execFile(program as string, args, { timeout: 2_000 }, (error) => resolve(error === null)),
+  );
+}
+
+/** In the directory itself when its path is short enough, otherwise in a private one named after it, which stays. */
+async function socketPathFor(dir: string): Promise<string> {
+  const beside = join(dir, "redis.sock");
+  if (Buffer.byteLength(beside) <= SOCKET_PATH_LIMIT) return beside;
+  const owner = process.getuid?.() ?? 0;
+  const short = join(tmpdir(), `shuiwei-${owner}-${createHash("sha256").update(dir).digest("hex").slice(0, 12)}`);
+  await mkdir(short, { recursive: true, mode: 0o700 });
+  // Anybody may write to the temporary directory: what waits there under our name must really be ours.
+  const found = await lstat(short);
+  if (!found.isDirectory() || found.uid !== owner) {
+    throw new EngineError(`${short} belongs to somebody else`, { op: OP, code: "redis_failed", retryable: false });
+  }
+  await chmod(short, 0o700);
+  const socketPath = join(short, "redis.sock");
+  assert(Buffer.byteLength(socketPath) <= SOCKET_PATH_LIMIT, `no short directory for a socket: ${short}`);
+  return socketPath;
+}
+
+interface Exit {
+  error?: NodeJS.ErrnoException;
+  status: number | null;
+}
+
+function exitOf(child: ChildProcess): Promise<Exit> {
+  return new Promise((resolve) => {
+    child.once("error", (error) => resolve({ error, status: null }));
+    child.once("exit", (status) => resolve({ status }));
+  });
+}
+
+async function untilReady(
+  child: ChildProcess,
+  socketPath: string,
+  pidPath: string,
+  exit: Promise<Exit>,
+): Promise<void> {
+  const elapsedMs = stopwatch();
+  let exited: Exit | undefined;
+  void exit.then((reason) => {
+    exited = reason;
+  });
+  let limitMs = ANSWER_LIMIT_MS;
+  while (elapsedMs() < limitMs) {
+    if (exited !== undefined) throw exited;
+    // Until the pid file is ours, the one who answers may be the server that ours waits for.
+    const ours = (await readFile(pidPath, "utf8").catch(() => "")).trim() === String(child.pid);
+    const answer = ours ? await answerOf(socketPath) : "";
+    if (answer === "+PONG") return;
+    if (answer.startsWith("-LOADING")) limitMs = LOADING_LIMIT_MS;
+    await sleep(POLL_MS);
+  }
+  throw new Error(`no answer within ${limitMs} ms`);
+}
+
+async function end(child: ChildProcess, exit: Promise<Exit>): Promise<void> {
+  // On SIGTERM redis-server writes and syncs its append-only file and removes its socket and pid file, before it lets go
+  // of the directory. We remove nothing: by now a successor's socket may stand there.
+  for (const [signal, limitMs] of [
+    ["SIGTERM", STOP_LIMIT_MS],
+    ["SIGKILL", KILL_LIMIT_MS],
+  ] as const) {
+    child.kill(signal);
+    const timer = new AbortController();
+    const gone = await Promise.race([exit.then(() => true), sleep(limitMs, timer.signal).then(() => false)]);
+    timer.abort();
+    if (gone) return;
+  }
+}
+
+async function explain(thrown: unknown, dir: string, pidPath: string, logPath: string): Promise<EngineError> {
+  const exit = thrown as Partial<Exit>;
+  if (exit.status === LOCKED_STATUS) return inUse(dir, pidPath);
+  if (exit.error?.code === "ENOENT" || exit.status === 127 || !(await runs(["redis-server", "--version"]))) {
+    return new EngineError(`there is no redis-server: ${INSTALL}`, { op: OP, code: "redis_missing", retryable: false });
+  }
+  const reason = "status" in exit ? `redis-server ended with status ${exit.status}` : messageOf(thrown);
+  const message = `redis-server does not start in ${dir}: ${(await lastLine(logPath)) || reason}`;
+  return new EngineError(message, { op: OP, code: "redis_failed", retryable: false }, { cause: thrown });
+}
+
+function inUse(dir: string, pidPath: string): EngineError {
+  let owner = "";
+  try {
+    owner = ` (process ${readFileSync(pidPath, "utf8").trim()})`;
+  } catch {
+    // A server that is just starting has not written it yet.
+  }
+  const message = `another Redis${owner} uses ${dir}: stop it, or choose another directory`;
+  return new EngineError(message, { op: OP, code: "redis_dir_in_use", retryable: false });
+}
+
+/** The last line of the log, without its stamp; a faulty directive stands on the line before its fault. */
+async function lastLine(logPath: string): Promise<string> {
+  const text = (await readFile(logPath, "utf8").catch(() => "")).slice(-LOG_TAIL_BYTES);
+  const lines = text.split("\n").map((line) => line.replace(/^\d+:[A-Z] .{10,40}? [#*.-] /, "").trim());
+  const [before = "", last = ""] = lines.filter((line) => line !== "").slice(-2);
+  return before.startsWith(">>>") ? `${before.slice(4)}: ${last}` : last || before;
+}
