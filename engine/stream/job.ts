@@ -1,0 +1,62 @@
+/**
+ * The contract of a job: a pure step from a key's state and one event (or timer) to that state changed, with emits and a timer. A job
+ * reads no clock, no randomness and no other key, so the same log gives the same state on any number of workers. A job whose state
+ * changes its shape takes a new name and is filled from the log anew.
+ */
+
+/** What the runtime knows of any topic's event. */
+export interface LogEvent {
+  offset: number;
+  index: number;
+  /** Event time, milliseconds since the epoch. */
+  atMs: number;
+  /** The log's own clock at the event: never goes back; drives watermark and timers. */
+  clockMs: number;
+}
+
+/** What a job may ask for while it handles one event or timer of one key. */
+export interface JobContext {
+  readonly key: string;
+  /** The log's clock: everything up to here has been seen. */
+  readonly watermarkMs: number;
+  /** Gives an event to the outside, once and for all: it leaves with the commit or not at all. */
+  emit(kind: string, payload: unknown): void;
+  /**
+   * Sets the key's only timer: it fires when the watermark reaches `atMs`; when it has been reached already, as soon as the
+   * watermark moves. Undefined removes it.
+   */
+  setTimer(atMs: number | undefined): void;
+  /** Counts an event that came after its window had been given up. */
+  late(): void;
+}
+
+export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
+  /** Name and version of the state, for example `depletion.1`. */
+  readonly name: string;
+  /** The key that an event belongs to; undefined when the job does not care for it. */
+  key(event: Event): string | undefined;
+  /** State of a key that has none yet. */
+  initial(key: string): State;
+  /** Changes the state in place. Throws only on an event that is at fault: it becomes a dead letter. */
+  onEvent(state: State, event: Event, context: JobContext): void;
+  onTimer?(state: State, atMs: number, context: JobContext): void;
+  /**
+   * What screens and readers are told when a key has changed: absolute values, so that a missed one does no harm after the next.
+   * @param sinceMs the earliest event time that touched the key since the last view; 0: tell everything
+   */
+  view?(state: State, key: string, sinceMs: number): unknown;
+}
+
+/** Jobs of one topic, with events of different kinds inside. */
+// biome-ignore lint/suspicious/noExplicitAny: a list of jobs holds jobs of different states
+export type AnyJob<Event extends LogEvent> = Job<Event, any>;
+
+/** One emit as it leaves: its id is derived, so a receiver can tell a repeat. */
+export interface Emit {
+  job: string;
+  kind: string;
+  key: string;
+  /** Event time of the event or timer that caused it. */
+  atMs: number;
+  payload: unknown;
+}

@@ -1,0 +1,78 @@
+/**
+ * Every Redis key of the engine, and the only place that makes one. All keys of a partition share one hash tag, so they live
+ * in one slot of a Redis Cluster and one function call may touch them all. A deployment's prefix keeps two of them apart on one
+ * Redis. Names say what they hold; `DEPLOYMENT` is the single key that belongs to no partition.
+ */
+
+export interface PartitionKeys {
+  /** Hash: the log's last offset, the partition's clock. */
+  head: string;
+  /** Stream: the partition's log; entry ids are `<offset>-0`, offsets without gaps. */
+  log: string;
+  /** Hash: lease, epoch, commit number, cursors and watermark of the task that reads the log. */
+  task: string;
+  /** Sorted set: durable timers by event time. */
+  timers: string;
+  /** Stream: what commits gave out; entry ids are `<commit number>-0`. */
+  out: string;
+  /** Stream: records that could not be processed. */
+  deadLetters: string;
+  /** Hash: keyed state of one job. */
+  state(job: string): string;
+}
+
+export interface StockKeys extends PartitionKeys {
+  /** Hash: balances by cell. */
+  cells: string;
+  /** Sorted set: held lines by the time they expire. */
+  holds: string;
+  /** Hash: open breakers by scope. */
+  gates: string;
+  /** Hash: remembered ids of one UTC day; the function appends the day's number for expiries. */
+  linesBase: string;
+  lines(day: number): string;
+}
+
+export interface OrderKeys {
+  /** Hash: orders of one UTC day by id. */
+  orders(day: number): string;
+}
+
+const tag = (prefix: string, topic: string, partition: number): string =>
+  `${prefix}:{${topic}:${String(partition).padStart(2, "0")}}`;
+
+export function partitionKeys(prefix: string, topic: string, partition: number): PartitionKeys {
+  const base = tag(prefix, topic, partition);
+  return {
+    head: `${base}:head`,
+    log: `${base}:log`,
+    task: `${base}:task`,
+    timers: `${base}:timers`,
+    out: `${base}:out`,
+    deadLetters: `${base}:dead-letters`,
+    state: (job) => `${base}:state:${job}`,
+  };
+}
+
+export function stockKeys(prefix: string, partition: number): StockKeys {
+  const base = tag(prefix, "stock", partition);
+  return {
+    ...partitionKeys(prefix, "stock", partition),
+    cells: `${base}:cells`,
+    holds: `${base}:holds`,
+    gates: `${base}:gates`,
+    linesBase: `${base}:lines:`,
+    lines: (day) => `${base}:lines:${day}`,
+  };
+}
+
+export function orderKeys(prefix: string, partition: number): OrderKeys {
+  const base = tag(prefix, "orders", partition);
+  return { orders: (day) => `${base}:orders:${day}` };
+}
+
+/** Hash: what was fixed when the deployment was created. */
+export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
+
+/** Hash: what is set for each category of SKUs. */
+export const categoriesKey = (prefix: string): string => `${prefix}:categories`;

@@ -1,0 +1,105 @@
+/**
+ * A partition's log as its readers see it. An entry is one record batch: a few binary fields under an offset; offsets start at 1 and
+ * have no gaps, so a reader can tell that it has missed nothing. Entries are appended by the function libraries only, in the same
+ * atomic step as the change they tell of; there is no append here.
+ */
+import { EngineError } from "../kernel/errors.js";
+import type { RedisClient } from "./redis.js";
+
+export interface LogEntry {
+  offset: number;
+  /** Field name, then value, as stored. */
+  fields: readonly Buffer[];
+}
+
+/** A field of an entry, or undefined. */
+export function field(entry: LogEntry, name: string): Buffer | undefined {
+  const { fields } = entry;
+  for (let i = 0; i < fields.length; i += 2)
+    if ((fields[i] as Buffer).toString("latin1") === name) return fields[i + 1];
+  return undefined;
+}
+
+type RawEntry = [id: Buffer, fields: Buffer[]];
+
+const entryOf = ([id, fields]: RawEntry): LogEntry => ({ offset: Number.parseInt(id.toString("latin1"), 10), fields });
+
+/** Reads entries after an offset. Waits up to `blockMs` when there is none; 0 or less does not wait. */
+export async function readLog(
+  client: RedisClient,
+  key: string,
+  after: number,
+  count: number,
+  blockMs = 0,
+): Promise<LogEntry[]> {
+  const reply = (
+    blockMs > 0
+      ? await client.xreadBuffer("COUNT", count, "BLOCK", blockMs, "STREAMS", key, `${after}-0`)
+      : await client.xreadBuffer("COUNT", count, "STREAMS", key, `${after}-0`)
+  ) as [Buffer, RawEntry[]][] | null;
+  return (reply?.[0]?.[1] ?? []).map(entryOf);
+}
+
+/** Checks that entries follow on `after` without a gap; a gap means that the log was trimmed past this reader. */
+export function assertContiguous(entries: readonly LogEntry[], after: number, key: string): void {
+  let expected = after + 1;
+  for (const { offset } of entries) {
+    if (offset !== expected) {
+      throw new EngineError(`${key}: expected entry ${expected}, found ${offset}: the entries between are gone`, {
+        op: "log.read",
+        code: "log_gap",
+        retryable: false,
+        place: key,
+      });
+    }
+    expected++;
+  }
+}
+
+/**
+ * Removes entries below `keepFrom` that were written before `beforeMs`, by MINID. Times never go back within a log, so the boundary is
+ * found by halving: about log2(entries) reads of one entry. An entry whose time cannot be read goes by the one after it.
+ * @param timeOf when an entry was written; may throw
+ * @returns how many entries went
+ */
+export async function trimLog(
+  client: RedisClient,
+  key: string,
+  keepFrom: number,
+  beforeMs: number,
+  timeOf: (entry: LogEntry) => number,
+): Promise<number> {
+  /** The first entry from an offset on that may go, or undefined when none may. */
+  const removableFrom = async (offset: number): Promise<number | undefined> => {
+    for (let from = offset; ; ) {
+      const entry = await entryFrom(client, key, from);
+      if (!entry || entry.offset >= keepFrom) return undefined;
+      const atMs = timeOrNothing(entry, timeOf);
+      if (atMs !== undefined) return atMs < beforeMs ? entry.offset : undefined;
+      from = entry.offset + 1;
+    }
+  };
+  let low = await removableFrom(0);
+  if (low === undefined) return 0;
+  let high = keepFrom;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    const found = await removableFrom(middle);
+    if (found === undefined) high = middle;
+    else low = found;
+  }
+  return Number(await client.xtrim(key, "MINID", `${high}-0`));
+}
+
+function timeOrNothing(entry: LogEntry, timeOf: (entry: LogEntry) => number): number | undefined {
+  try {
+    return timeOf(entry);
+  } catch {
+    return undefined;
+  }
+}
+
+async function entryFrom(client: RedisClient, key: string, offset: number): Promise<LogEntry | undefined> {
+  const [raw] = (await client.xrangeBuffer(key, `${offset}-0`, "+", "COUNT", 1)) as RawEntry[];
+  return raw ? entryOf(raw) : undefined;
+}

@@ -1,0 +1,45 @@
+/**
+ * Options of the runtime: how a deployment is cut into partitions, and how their owners work.
+ */
+import { defineOptions } from "../kernel/options.js";
+import { DEFAULT_PARTITIONS, MAX_PARTITIONS } from "./partition.js";
+
+export const streamOptions = defineOptions({
+  partitions: {
+    type: "integer",
+    default: DEFAULT_PARTITIONS,
+    min: 1,
+    max: MAX_PARTITIONS,
+    unit: "partitions",
+    about: "partitions of each topic; fixed when a deployment is created",
+  },
+  prefix: {
+    type: "string",
+    default: "shuiwei",
+    pattern: /[a-z0-9-]{1,32}/,
+    expects: "1 to 32 of a-z 0-9 -",
+    about: "begins every Redis key of this deployment",
+  },
+  leaseMs: {
+    type: "duration",
+    default: 10_000,
+    min: 1_000,
+    max: 300_000,
+    about: "how long a silent owner keeps its partition",
+  },
+  tickMs: {
+    type: "duration",
+    default: 1_000,
+    min: 20,
+    max: 10_000,
+    about: "how often time passes in a partition without commands",
+  },
+  retentionMs: {
+    type: "duration",
+    default: 3 * 86_400_000,
+    min: 0,
+    max: 90 * 86_400_000,
+    about: "how long the log keeps what every job has seen; 0 keeps all",
+  },
+  pollMs: { type: "duration", default: 50, min: 5, max: 2_000, about: "how often views look for new commits" },
+});

@@ -1,0 +1,32 @@
+/**
+ * Which partition a key belongs to. The number of partitions is fixed when a deployment is created and kept in Redis; a process that
+ * is told another number refuses to start, because the same key would then live in two places.
+ */
+import { EngineError } from "../kernel/errors.js";
+import { deploymentKey } from "./keys.js";
+import type { RedisClient } from "./redis.js";
+
+export const DEFAULT_PARTITIONS = 16;
+export const MAX_PARTITIONS = 256;
+
+/** The partition of a key: 32-bit FNV-1a over its UTF-16 units, modulo the number of partitions. */
+export function partitionOf(key: string, partitions: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) % partitions;
+}
+
+/** Fixes the number of partitions on first use and checks it on every later one. */
+export async function claimDeployment(client: RedisClient, prefix: string, partitions: number): Promise<void> {
+  const key = deploymentKey(prefix);
+  await client.hsetnx(key, "partitions", partitions);
+  const fixed = Number(await client.hget(key, "partitions"));
+  if (fixed !== partitions) {
+    throw new EngineError(`this deployment has ${fixed} partitions and cannot be run with ${partitions}`, {
+      op: "deployment.claim",
+      code: "partitions_differ",
+      retryable: false,
+      place: "partitions",
+    });
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * The only loop of the runtime, one for each partition: take the lease, read from the jobs' own cursor, let them work, commit, again. It is
+ * also the only place that tries again: a commit whose result is unknown is repeated under its number, a lost lease means start over,
+ * an event that a job cannot take becomes a dead letter. State is exactly-once; what leaves does so with the commit or not at all.
+ */
+import { type Clock, sleep, stopwatch } from "../kernel/clock.js";
+import { EngineError, messageOf } from "../kernel/errors.js";
+import { acquireTask, type CommitBody, commitTask, type OwnedTask, releaseTask, renewTask } from "./commit.js";
+import type { AnyJob, LogEvent } from "./job.js";
+import { type PartitionKeys, partitionKeys } from "./keys.js";
+import { assertContiguous, readLog, trimLog } from "./log.js";
+import { connect, type RedisAddress, type RedisClient } from "./redis.js";
+import { type DeadLetter, PoisonError, Step } from "./step.js";
+import type { Topic } from "./topic.js";
+
+export interface RunnerOptions<Event extends LogEvent> {
+  topic: Topic<Event>;
+  jobs: readonly AnyJob<Event>[];
+  prefix: string;
+  redis: RedisClient;
+  /** For the connection that waits for new entries. */
+  address: RedisAddress;
+  /** Names this process in the lease. */
+  owner: string;
+  clock: Clock;
+  leaseMs: number;
+  /** How often time passes in a partition without commands. */
+  tickMs: number;
+  /** Entries older than this (by the log's clock) that every job has seen are removed; 0 keeps all. */
+  retentionMs: number;
+  withViews: boolean;
+  /** Told of trouble that the loop survives, in words. */
+  onTrouble(message: string): void;
+}
+
+/** A partition's figures since its runner started. */
+export interface RunnerStats {
+  owned: boolean;
+  offset: number;
+  watermarkMs: number;
+  events: number;
+  commits: number;
+  late: number;
+  deadLetters: number;
+  leaseChanges: number;
+  lastCommitMs: number;
+}
+
+/** 64 entries of at most 1,000 commands: one commit touches 64,000 events at most. */
+const READ_ENTRIES = 64;
+const BLOCK_MS = 500;
+const TRIM_EVERY_MS = 30_000;
+/** What commits gave out is kept this long for views and sinks that come late (by Redis' clock). */
+const OUT_RETENTION_MS = 900_000;
+const BACKOFF_FIRST_MS = 50;
+const BACKOFF_MAX_MS = 2_000;
+
+export class Runner<Event extends LogEvent> {
+  readonly stats: RunnerStats = {
+    owned: false,
+    offset: 0,
+    watermarkMs: 0,
+    events: 0,
+    commits: 0,
+    late: 0,
+    deadLetters: 0,
+    leaseChanges: 0,
+    lastCommitMs: 0,
+  };
+  readonly partition: number;
+  readonly #options: RunnerOptions<Event>;
+  readonly #keys: PartitionKeys;
+  readonly #stop = new AbortController();
+  #reader: RedisClient | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(partition: number, options: RunnerOptions<Event>) {
+    this.partition = partition;
+    this.#options = options;
+    this.#keys = partitionKeys(options.prefix, options.topic.name, partition);
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Ends after the commit under way, and gives the lease back. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    // Ends the waiting read; a read never changes anything.
+    this.#reader?.disconnect();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    let backoffMs = BACKOFF_FIRST_MS;
+    // Survives a restart of the step, so that poison is left out the second time; emptied by the next commit. Its letters leave when the
+    // step passes over what they tell of: when another owner has done so meanwhile, they are that owner's.
+    const leaveOut = new Map<string, DeadLetter>();
+    while (!signal.aborted) {
+      try {
+        const { redis, owner, leaseMs } = this.#options;
+        const task = await acquireTask(redis, this.#keys, owner, leaseMs);
+        if ("heldForMs" in task) {
+          await sleep(Math.min(task.heldForMs, leaseMs / 2), signal);
+          continue;
+        }
+        this.stats.leaseChanges++;
+        this.stats.owned = true;
+        try {
+          await this.#own(task, leaveOut, () => {
+            backoffMs = BACKOFF_FIRST_MS;
+          });
+        } finally {
+          // Stopping ends the waiting read with an error; the lease is given back all the same. After other trouble it is taken anew.
+          if (signal.aborted) await releaseTask(redis, this.#keys, task.epoch);
+        }
+      } catch (thrown) {
+        if (thrown instanceof PoisonError && !leaveOut.has(thrown.id)) {
+          leaveOut.set(thrown.id, thrown.letter);
+          this.#options.onTrouble(
+            `${this.#keys.task}: ${thrown.letter.job} failed on ${thrown.id}, set aside: ${thrown.message}`,
+          );
+          continue;
+        }
+        if (signal.aborted) break;
+        this.#options.onTrouble(`${this.#keys.task}: ${messageOf(thrown)}; starting over in ${backoffMs} ms`);
+        await sleep(backoffMs, signal);
+        backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
+      } finally {
+        this.stats.owned = false;
+        this.#reader?.disconnect();
+        this.#reader = undefined;
+      }
+    }
+  }
+
+  /** Works as the partition's owner until stopped, or throws. */
+  async #own(task: OwnedTask, leaveOut: Map<string, DeadLetter>, onProgress: () => void): Promise<void> {
+    const { topic, jobs, redis, address, clock, leaseMs, tickMs, withViews } = this.#options;
+    const { signal } = this.#stop;
+    const step = new Step<Event>({
+      topic,
+      jobs,
+      cursors: task.cursors,
+      watermarkMs: task.watermarkMs,
+      timers: await this.#loadTimers(),
+      loadStates: (job, keys) => redis.hmgetBuffer(this.#keys.state(job), ...keys) as Promise<(Buffer | null)[]>,
+      withViews,
+    });
+    let { commit, lastOut } = task;
+    let counted = step.counts;
+    const reader = connect(address, true);
+    this.#reader = reader;
+    let renewedMs = clock.now();
+    let tickedMs = 0;
+    let trimmedMs = clock.now();
+    while (!signal.aborted) {
+      const after = step.readAfter;
+      const entries = await readLog(reader, this.#keys.log, after, READ_ENTRIES, Math.min(BLOCK_MS, tickMs));
+      // Before a job's first commit the log may have been trimmed already; from then on nothing may be missing.
+      if (after > 0) assertContiguous(entries, after, this.#keys.log);
+      if (entries.length > 0) {
+        const body = await step.process(entries, lastOut, leaveOut);
+        const elapsed = stopwatch();
+        await this.#commit({ epoch: task.epoch, number: commit + 1, leaseMs, lastOut }, body);
+        step.committed();
+        commit++;
+        if (body.out) lastOut = commit;
+        leaveOut.clear();
+        renewedMs = clock.now();
+        const counts = step.counts;
+        this.stats.offset = step.readAfter;
+        this.stats.watermarkMs = step.watermarkMs;
+        this.stats.commits++;
+        this.stats.lastCommitMs = elapsed();
+        this.stats.deadLetters += body.deadLetters.length;
+        this.stats.events += counts.events - counted.events;
+        this.stats.late += counts.late - counted.late;
+        counted = counts;
+        onProgress();
+      } else if (clock.now() - renewedMs > leaseMs / 3) {
+        await renewTask(redis, this.#keys, task.epoch, leaseMs);
+        renewedMs = clock.now();
+      }
+      if (topic.tick && clock.now() - tickedMs >= tickMs) {
+        tickedMs = clock.now();
+        await topic.tick(this.partition);
+      }
+      if (clock.now() - trimmedMs > TRIM_EVERY_MS) {
+        trimmedMs = clock.now();
+        await this.#trim(step, commit);
+      }
+    }
+  }
+
+  /** Repeats a commit whose result is unknown until the lease must be taken for lost. */
+  async #commit(
+    task: { epoch: number; number: number; leaseMs: number; lastOut: number },
+    body: CommitBody,
+  ): Promise<void> {
+    const elapsed = stopwatch();
+    for (let waitMs = BACKOFF_FIRST_MS; ; waitMs = Math.min(waitMs * 2, BACKOFF_MAX_MS)) {
+      try {
+        await commitTask(this.#options.redis, this.#keys, task, body);
+        return;
+      } catch (thrown) {
+        const again =
+          thrown instanceof EngineError &&
+          thrown.retryable &&
+          elapsed() + waitMs < task.leaseMs &&
+          !this.#stop.signal.aborted;
+        if (!again) throw thrown;
+        await sleep(waitMs, this.#stop.signal);
+      }
+    }
+  }
+
+  async #loadTimers(): Promise<[string, number][]> {
+    const flat = await this.#options.redis.zrange(this.#keys.timers, "0", "-1", "WITHSCORES");
+    const timers: [string, number][] = [];
+    for (let i = 0; i < flat.length; i += 2) timers.push([flat[i] as string, Number(flat[i + 1])]);
+    return timers;
+  }
+
+  async #trim(step: Step<Event>, commit: number): Promise<void> {
+    const { redis, topic, retentionMs, clock } = this.#options;
+    if (retentionMs === 0) return;
+    await trimLog(redis, this.#keys.log, step.readAfter, step.watermarkMs - retentionMs, topic.timeOf);
+    await trimLog(redis, this.#keys.out, commit, clock.now() - OUT_RETENTION_MS, ({ fields }) =>
+      Number(fields[1]?.toString("latin1")),
+    );
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * The timers of one partition's task: a binary heap by time, then job, then key, so that two replays fire them in the same order. Each
+ * (job, key) has one timer at most; setting it again replaces it. The heap is cleared of replaced timers before they outnumber the valid
+ * ones by far. What is set here becomes durable with the next commit.
+ */
+export interface Timer {
+  atMs: number;
+  /** Position of the job in the task's list. */
+  job: number;
+  key: string;
+}
+
+const before = (a: Timer, b: Timer): boolean =>
+  a.atMs !== b.atMs ? a.atMs < b.atMs : a.job !== b.job ? a.job < b.job : a.key < b.key;
+
+/** Replaced timers that a small heap may hold before it is cleared of them. */
+const SLACK = 64;
+
+export class Timers {
+  #heap: Timer[] = [];
+  /** The valid timer of each key, by job; an entry of the heap that is not the valid one is passed over. */
+  readonly #valid: Map<string, Timer>[];
+
+  constructor(jobs: number) {
+    this.#valid = Array.from({ length: jobs }, () => new Map());
+  }
+
+  get size(): number {
+    return this.#valid.reduce((sum, timers) => sum + timers.size, 0);
+  }
+
+  /** Places taken, replaced timers included: at most about twice the size. */
+  get room(): number {
+    return this.#heap.length;
+  }
+
+  at(job: number, key: string): number | undefined {
+    return this.#valid[job]?.get(key)?.atMs;
+  }
+
+  set(job: number, key: string, atMs: number | undefined): void {
+    const timers = this.#valid[job] as Map<string, Timer>;
+    if (atMs === undefined) {
+      timers.delete(key);
+      return;
+    }
+    if (timers.get(key)?.atMs === atMs) return;
+    const timer = { atMs, job, key };
+    timers.set(key, timer);
+    if (this.#heap.length > 2 * this.size + SLACK) this.#clear();
+    else this.#push(timer);
+  }
+
+  /** Takes out the first timer due at `nowMs`, or returns undefined. */
+  take(nowMs: number): Timer | undefined {
+    for (let top = this.#heap[0]; top && top.atMs <= nowMs; top = this.#heap[0]) {
+      this.#pop();
+      const timers = this.#valid[top.job] as Map<string, Timer>;
+      if (timers.get(top.key) === top) {
+        timers.delete(top.key);
+        return top;
+      }
+    }
+    return undefined;
+  }
+
+  /** Timers due at `nowMs`, in no order; takes none out. */
+  *due(nowMs: number): Generator<Timer> {
+    // A heap's parents are never later than their children, so whole branches are passed over.
+    const pending = [0];
+    for (let i = pending.pop(); i !== undefined; i = pending.pop()) {
+      const timer = this.#heap[i];
+      if (!timer || timer.atMs > nowMs) continue;
+      if (this.#valid[timer.job]?.get(timer.key) === timer) yield timer;
+      pending.push(2 * i + 1, 2 * i + 2);
+    }
+  }
+
+  /** Builds the heap anew from the valid timers; a sorted list is a heap. */
+  #clear(): void {
+    this.#heap = this.#valid.flatMap((timers) => [...timers.values()]).sort((a, b) => (before(a, b) ? -1 : 1));
+  }
+
+  #push(timer: Timer): void {
+    const heap = this.#heap;
+    let i = heap.push(timer) - 1;
+    while (i > 0) {
+      const parent = (i - 1) >> 1;
+      const above = heap[parent] as Timer;
+      if (!before(timer, above)) break;
+      heap[i] = above;
+      i = parent;
+    }
+    heap[i] = timer;
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop() as Timer;
+    if (heap.length === 0) return;
+    let i = 0;
+    for (;;) {
+      let child = 2 * i + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && before(heap[child + 1] as Timer, heap[child] as Timer)) child++;
+      if (!before(heap[child] as Timer, last)) break;
+      heap[i] = heap[child] as Timer;
+      i = child;
+    }
+    heap[i] = last;
+  }
+}

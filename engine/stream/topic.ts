@@ -1,0 +1,17 @@
+/**
+ * A topic as the runtime sees it: how its log entries are read. The runtime knows no SKU and no order; a room above hands it one of
+ * these together with the jobs that feed on the topic.
+ */
+import type { LogEvent } from "./job.js";
+import type { LogEntry } from "./log.js";
+
+export interface Topic<Event extends LogEvent> {
+  readonly name: string;
+  readonly partitions: number;
+  /** Reads one entry. Throws when it cannot be understood: it becomes a dead letter. */
+  decode(entry: LogEntry): { clockMs: number; events: Event[] };
+  /** When an entry was written, for trimming by age. */
+  timeOf(entry: LogEntry): number;
+  /** Lets time pass in a partition that nobody writes to. Called about once a second by the partition's owner. */
+  tick?(partition: number): Promise<void>;
+}

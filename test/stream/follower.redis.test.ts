@@ -1,0 +1,283 @@
+/**
+ * The follower beside a runner at work: views are filled from the states, follow the commits, start again when they have missed some,
+ * and `asOf` is held to its word against a clock that never shows the same time twice.
+ */
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Clock, sleep, systemClock } from "../../engine/kernel/clock.js";
+import { seededRandom } from "../../engine/kernel/random.js";
+import { loadStreamLibrary } from "../../engine/stream/commit.js";
+import { Follower, type FollowerOptions } from "../../engine/stream/follower.js";
+import type { Emit } from "../../engine/stream/job.js";
+import type { RedisClient } from "../../engine/stream/redis.js";
+import { Runner } from "../../engine/stream/runner.js";
+import { withRedis } from "../redis/with-redis.js";
+import { type ToyEvent, toyJob, toyTopic } from "./toy.js";
+import { append, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
+
+const redis = withRedis();
+let client: ReturnType<typeof redis.connect>;
+let prefix = "";
+let round = 0;
+const running: { stop(): Promise<void> }[] = [];
+const T0 = 1_700_000_000_000;
+
+beforeAll(async () => {
+  client = redis.connect();
+  await loadStreamLibrary(client);
+});
+beforeEach(() => {
+  prefix = `f${round++}`;
+});
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((part) => part.stop()));
+});
+
+/** Notes what it is told. */
+class Board {
+  readonly job = "toy.1";
+  readonly units = new Map<string, number>();
+  readonly told: [key: string, sinceMs: number][] = [];
+  readonly emits: Emit[] = [];
+
+  onView(key: string, view: unknown): void {
+    const { units, sinceMs } = view as { units: number; sinceMs: number };
+    this.units.set(key, units);
+    this.told.push([key, sinceMs]);
+  }
+
+  onEmit(emit: Emit): void {
+    this.emits.push(emit);
+  }
+}
+
+function run(partition = 0): Runner<ToyEvent> {
+  const topic = toyTopic({ partitions: 4 });
+  const runner = new Runner(
+    partition,
+    runnerOptions(client, redis.socketPath, prefix, { topic, owner: `r${partition}` }),
+  );
+  running.push(runner);
+  runner.start();
+  return runner;
+}
+
+function follow(more: Partial<FollowerOptions<ToyEvent>> = {}): {
+  follower: Follower<ToyEvent>;
+  board: Board;
+  troubles: string[];
+} {
+  const board = new Board();
+  const troubles: string[] = [];
+  const follower = new Follower<ToyEvent>({
+    topic: "toys",
+    partitions: 1,
+    jobs: [toyJob()],
+    views: [board],
+    prefix,
+    redis: redis.connect(),
+    clock: systemClock,
+    pollMs: 5,
+    onTrouble: (message) => troubles.push(message),
+    ...more,
+  });
+  running.push(follower);
+  return { follower, board, troubles };
+}
+
+/** A clock that never shows the same time twice. */
+function strictClock(): Clock {
+  let reading = 0;
+  return { now: () => ++reading };
+}
+
+describe("a follower", () => {
+  it("is filled from the states, then follows the commits", async () => {
+    const keys = toyKeys(prefix);
+    const runner = run();
+    const many = Array.from({ length: 1_500 }, (_, i) => ({ key: `k${i}`, units: i }));
+    await append(client, keys, [{ clockMs: T0, events: [...many, { key: "a", units: 5, word: "emit" }] }]);
+    await seen(client, keys, 1);
+    await runner.stop();
+    const { follower, board } = follow();
+    await follower.start();
+    expect(board.units.size).toBe(1_501);
+    expect(board.units.get("k1499")).toBe(1_499);
+    expect(board.told.every(([, sinceMs]) => sinceMs === 0)).toBe(true);
+    expect(follower.lagEntries()).toBe(0);
+    run();
+    await append(client, keys, [
+      {
+        clockMs: T0 + 9,
+        events: [
+          { key: "a", units: 2 },
+          { key: "new", units: 1 },
+        ],
+      },
+    ]);
+    await until(() => board.units.get("new") === 1, "the news");
+    expect(board.units.get("a")).toBe(7);
+    expect(board.told.slice(1_501)).toEqual([
+      ["a", T0 + 9],
+      ["new", T0 + 9],
+    ]);
+    // What was emitted before its start is not told.
+    expect(board.emits).toEqual([]);
+  });
+
+  it("tells each emit once, whatever its commits are", async () => {
+    const keys = toyKeys(prefix);
+    const { follower, board } = follow();
+    await follower.start();
+    run();
+    for (let i = 0; i < 300; i++) {
+      await append(client, keys, [{ clockMs: T0 + i, events: [{ key: i % 3 ? "a" : "", word: "emit" }] }]);
+      if (i % 50 === 0) await sleep(10);
+    }
+    await until(() => board.emits.length >= 200, "all emits");
+    await sleep(30);
+    const offsets = board.emits.map(({ payload }) => (payload as { at: number }).at);
+    expect(offsets).toEqual([...Array(300).keys()].filter((i) => i % 3).map((i) => i + 1));
+  });
+
+  it("says how far the log is ahead, and is not fresh while no job runs", async () => {
+    const keys = toyKeys(prefix);
+    await append(
+      client,
+      keys,
+      Array.from({ length: 7 }, () => ({ clockMs: T0, events: [{ key: "a" }] })),
+    );
+    const { follower, board } = follow();
+    await follower.start();
+    expect(follower.lagEntries()).toBe(7);
+    expect(follower.asOf()).toBe(0);
+    run();
+    await until(() => follower.asOf() > 0, "freshness");
+    expect(board.units.get("a")).toBe(7);
+    expect(follower.lagEntries()).toBe(0);
+  });
+
+  it("is as of the least fresh of its partitions", async () => {
+    run(0);
+    await append(client, toyKeys(prefix, 1), [{ clockMs: T0, events: [{ key: "a" }] }]);
+    const { follower } = follow({ partitions: 2 });
+    await follower.start();
+    await until(() => follower.freshAsOf(0) > 0, "partition 0");
+    expect(follower.freshAsOf(1)).toBe(0);
+    expect(follower.asOf()).toBe(0);
+    expect(follower.freshAsOf(7)).toBe(0);
+    run(1);
+    await until(() => follower.asOf() > 0, "both");
+  });
+
+  it("never claims to be as of a time when the log held more than its views have seen", async () => {
+    const keys = toyKeys(prefix);
+    const clock = strictClock();
+    const random = seededRandom(11);
+    const { follower, board } = follow({ clock, pollMs: 5 });
+    await follower.start();
+    run();
+    const written: [doneMs: number, units: number][] = [];
+    let units = 0;
+    let checks = 0;
+    for (let i = 0; i < 400; i++) {
+      units++;
+      await append(client, keys, [{ clockMs: T0 + i, events: [{ key: "a", units: 1 }] }]);
+      written.push([clock.now(), units]);
+      if (random.below(4) === 0) await sleep(random.below(8));
+      const asOf = follower.asOf();
+      const told = board.units.get("a") ?? 0;
+      const owed = written.findLast(([doneMs]) => doneMs < asOf)?.[1] ?? 0;
+      expect(told).toBeGreaterThanOrEqual(owed);
+      if (owed > 0) checks++;
+    }
+    expect(checks).toBeGreaterThan(100);
+    const nowMs = clock.now();
+    await until(() => follower.asOf() > nowMs, "the end");
+    expect(board.units.get("a")).toBe(400);
+  });
+
+  it.each([0, 1])(
+    "that has fallen behind the trimming starts from the states again (%i commits left)",
+    async (left) => {
+      const keys = toyKeys(prefix);
+      run();
+      await append(client, keys, [{ clockMs: T0, events: [{ key: "a", word: "emit" }] }]);
+      await seen(client, keys, 1);
+      const { follower, board, troubles } = follow({ pollMs: 400 });
+      await follower.start();
+      await sleep(20);
+      for (let i = 0; i < 5; i++) {
+        await append(client, keys, [{ clockMs: T0, events: [{ key: "a" }, { key: `b${i}`, word: "emit" }] }]);
+        await seen(client, keys, i + 2);
+      }
+      await client.xtrim(keys.out, "MAXLEN", left);
+      await until(() => board.units.get("a") === 6, "the states");
+      expect([...board.units.keys()].sort()).toEqual(["a", "b0", "b1", "b2", "b3", "b4"]);
+      await append(client, keys, [{ clockMs: T0, events: [{ key: "b9", word: "emit" }] }]);
+      await until(() => board.units.has("b9"), "what follows");
+      // Emits that were trimmed unseen are lost to it; none comes twice.
+      expect(board.emits.map(({ key }) => key)).toEqual(["b9"]);
+      expect(troubles).toEqual([]);
+    },
+  );
+
+  it("agrees with the states when it is filled while commits go on", async () => {
+    const keys = toyKeys(prefix);
+    run();
+    const random = seededRandom(5);
+    const totals = new Map<string, number>();
+    const write = async () => {
+      const events = Array.from({ length: 20 }, () => ({ key: `k${random.below(2_000)}`, units: 1 + random.below(3) }));
+      for (const { key, units } of events) totals.set(key, (totals.get(key) ?? 0) + units);
+      await append(client, keys, [{ clockMs: T0, events }]);
+    };
+    for (let i = 0; i < 100; i++) await write();
+    const late = [1, 2, 3, 4].map(() => follow());
+    for (let i = 0; i < 100; i++) {
+      await write();
+      if (i % 20 === 10) await Promise.race([late[(i - 10) / 20]?.follower.start(), sleep(0)]);
+    }
+    const nowMs = systemClock.now();
+    for (const { follower, board } of late) {
+      await until(() => follower.asOf() > nowMs, "freshness");
+      expect(new Map([...board.units].sort())).toEqual(new Map([...totals].sort()));
+    }
+  });
+
+  it("tells no emit twice when one partition fails and another is slow", async () => {
+    for (const p of [0, 1]) run(p);
+    let trouble = false;
+    const real = redis.connect();
+    // Partition 0 fails at once, partition 1 answers late.
+    const bad = new Proxy(real, {
+      get(target, name) {
+        const found = Reflect.get(target, name);
+        if (typeof found !== "function" || !["hget", "hgetall", "xreadBuffer"].includes(String(name))) return found;
+        return async (...args: unknown[]) => {
+          const isFirst = args.some((arg) => typeof arg === "string" && arg.includes(":00}"));
+          if (trouble && isFirst) throw new Error("away");
+          const reply = await found.apply(target, args);
+          if (trouble) await sleep(1_300);
+          return reply;
+        };
+      },
+    });
+    const { follower, board, troubles } = follow({ partitions: 2, redis: bad as RedisClient });
+    await follower.start();
+    trouble = true;
+    await sleep(50);
+    await append(client, toyKeys(prefix, 1), [{ clockMs: T0, events: [{ key: "a", word: "emit" }] }]);
+    await until(() => board.emits.length > 0, "the emit");
+    await sleep(1_500);
+    expect(board.emits).toHaveLength(1);
+    expect(troubles[0]).toContain("away");
+    trouble = false;
+  });
+
+  it("stops at once, and may be stopped before it was started", async () => {
+    const { follower } = follow({ pollMs: 60_000 });
+    await follower.start();
+    await follower.stop();
+    await follow().follower.stop();
+  });
+});

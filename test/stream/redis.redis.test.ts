@@ -1,0 +1,111 @@
+/** Function libraries: loaded when they are not there or not the same, left alone otherwise. And connections that give up in time. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { stopwatch } from "../../engine/kernel/clock.js";
+import { OrderBook } from "../../engine/orders/order-book.js";
+import { Ledger } from "../../engine/stock/ledger.js";
+import { loadStreamLibrary } from "../../engine/stream/commit.js";
+import { claimDeployment } from "../../engine/stream/partition.js";
+import { callFunction, callFunctionBuffer, connect, loadLibrary } from "../../engine/stream/redis.js";
+import { withRedis } from "../redis/with-redis.js";
+import { Wire } from "./proxy.js";
+
+const redis = withRedis();
+const directory = mkdtempSync(join(tmpdir(), "shuiwei-library-"));
+let client: ReturnType<typeof redis.connect>;
+beforeAll(() => {
+  client = redis.connect();
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const library = (text: string): URL => {
+  const file = join(directory, "library.lua");
+  writeFileSync(file, text);
+  return pathToFileURL(file);
+};
+const code = (answer: number) =>
+  `#!lua name=answering\nredis.register_function('answer', function(keys, args) return { ${answer}, args[1], #args } end)\n`;
+const loads = async (): Promise<number> =>
+  Number(/cmdstat_function\|load:calls=(\d+)/.exec(await client.info("commandstats"))?.[1] ?? 0);
+
+describe("a function library", () => {
+  it("is loaded when it is not there, and again only when it has changed", async () => {
+    const before = await loads();
+    await loadLibrary(client, library(code(1)));
+    await loadLibrary(client, library(code(1)));
+    expect(await loads()).toBe(before + 1);
+    expect(await callFunction(client, "answer", [], ["x"])).toEqual([1, "x", 1]);
+    await loadLibrary(client, library(code(2)));
+    expect(await loads()).toBe(before + 2);
+    expect(await callFunction(client, "answer", [], ["x"])).toEqual([2, "x", 1]);
+  });
+
+  it("may be loaded by many at once", async () => {
+    await Promise.all(Array.from({ length: 8 }, () => loadLibrary(client, library(code(3)))));
+    expect(await callFunction(client, "answer", [], [7])).toEqual([3, "7", 1]);
+  });
+
+  it("without a name is refused", async () => {
+    await expect(loadLibrary(client, library("return 1"))).rejects.toMatchObject({
+      code: "bad_library",
+      retryable: false,
+    });
+  });
+
+  it("all of the engine's live side by side", async () => {
+    await Promise.all([loadStreamLibrary(client), Ledger.load(client), OrderBook.load(client)]);
+    const names = ((await client.call("FUNCTION", "LIST")) as unknown[][]).map((fields) => fields[1]);
+    expect(names).toEqual(expect.arrayContaining(["shuiwei_stream", "shuiwei_stock", "shuiwei_orders"]));
+  });
+
+  it("takes bytes as they are and any number of arguments", async () => {
+    await loadLibrary(client, library(code(4)));
+    const bytes = Buffer.from([0, 200, 13, 10]);
+    expect(await callFunctionBuffer(client, "answer", [], [bytes])).toEqual([4, bytes, 1]);
+    const many = new Array<string>(400_000).fill("x");
+    expect(await callFunction(client, "answer", [], many)).toEqual([4, "x", 400_000]);
+  });
+});
+
+describe("a deployment", () => {
+  it("keeps the number of partitions it was created with", async () => {
+    await claimDeployment(client, "mine", 16);
+    await claimDeployment(client, "mine", 16);
+    await claimDeployment(client, "yours", 4);
+    await expect(claimDeployment(client, "mine", 8)).rejects.toMatchObject({
+      code: "partitions_differ",
+      retryable: false,
+    });
+  });
+
+  it("created by two at once with different numbers has one of them, and the other is refused", async () => {
+    const claims = await Promise.allSettled([2, 3].map((partitions) => claimDeployment(client, "race", partitions)));
+    expect(claims.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  });
+});
+
+describe("a connection", () => {
+  it("whose wire has fallen silent gives up in time and connects anew", async () => {
+    const wire = new Wire(() => redis.socketPath);
+    await wire.open();
+    const writing = connect({ url: wire.path, timeoutMs: 300 });
+    const reading = connect({ url: wire.path, timeoutMs: 300 }, true);
+    try {
+      await Promise.all([writing.ping(), reading.ping()]);
+      wire.fallSilent();
+      const elapsed = stopwatch();
+      await expect(writing.set("a", 1)).rejects.toThrow();
+      await expect(reading.xread("BLOCK", 50, "STREAMS", "none", "0")).rejects.toThrow();
+      expect(elapsed()).toBeLessThan(1_500);
+      // What comes next goes over a new connection.
+      await expect.poll(() => writing.ping().catch(String), { timeout: 2_000 }).toBe("PONG");
+    } finally {
+      writing.disconnect();
+      reading.disconnect();
+      await wire.close();
+    }
+  });
+});

@@ -1,0 +1,476 @@
+/**
+ * The runner against a real Redis and a bad world: connections killed while it works, answers to commits lost, owners that
+ * freeze and wake, poison, restarts. Whatever happens, what a task leaves must be, to the byte, what one quiet run over the same log
+ * would have left, computed here without Redis by `Store`.
+ */
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { acceleratedClock, sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";
+import { seededRandom } from "../../engine/kernel/random.js";
+import {
+  acquireTask,
+  type CommitBody,
+  commitTask,
+  loadStreamLibrary,
+  type OwnedTask,
+  readTask,
+  releaseTask,
+  renewTask,
+} from "../../engine/stream/commit.js";
+import { connect } from "../../engine/stream/redis.js";
+import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
+import { Worker } from "../../engine/stream/worker.js";
+import { withRedis } from "../redis/with-redis.js";
+import { Wire } from "./proxy.js";
+import { Store, type ToyEntry, type ToyEvent, type ToyWords, toyEntries, toyJob, toyTopic } from "./toy.js";
+import { append, emitsOf, lettersOf, pictureOf, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
+
+const redis = withRedis();
+type Client = ReturnType<typeof redis.connect>;
+let client: Client;
+let prefix = "";
+let round = 0;
+const runners: { stop(): Promise<void> }[] = [];
+const T0 = 1_700_000_000_000;
+
+beforeAll(async () => {
+  client = redis.connect();
+  await loadStreamLibrary(client);
+});
+beforeEach(() => {
+  prefix = `t${round++}`;
+});
+afterEach(async () => {
+  await Promise.all(runners.splice(0).map((runner) => runner.stop()));
+});
+
+function run(options: RunnerOptions<ToyEvent>): Runner<ToyEvent> {
+  const runner = new Runner(0, options);
+  runners.push(runner);
+  runner.start();
+  return runner;
+}
+
+/** Seeded entries with everything in them; the same for the same seed. */
+function history(seed: number, count: number, poisonIn = 100): ToyEntry[] {
+  const random = seededRandom(seed);
+  let clockMs = T0;
+  return Array.from({ length: count }, () => {
+    clockMs += random.pick([0, 1, 300, 5_000]);
+    const events = Array.from({ length: random.below(5) }, (): ToyWords => {
+      const word = random.pick(["", "arm", "arm", "disarm", "emit", "late"] as const);
+      const odd = random.below(poisonIn) === 0 ? random.pick(["poison", "trap"] as const) : word;
+      return {
+        key: `k${random.below(12)}`,
+        units: 1 + random.below(5),
+        inMs: random.below(9_000) - 500,
+        again: random.below(3),
+        ...(odd === "" ? {} : { word: odd }),
+      };
+    });
+    return { clockMs, events };
+  });
+}
+
+const quiet = async (entries: readonly ToyEntry[], jobs = [toyJob()]) =>
+  (await new Store().run(jobs, toyEntries(entries))).picture();
+
+const body = (more: Partial<CommitBody> = {}): CommitBody => ({
+  watermarkMs: 5,
+  cursors: new Map([["toy.1", 1]]),
+  states: [{ job: "toy.1", set: [["a", Buffer.from("state")]] }],
+  timersSet: [[7, "toy.1\u001fa"]],
+  timersGone: [],
+  out: Buffer.from("out"),
+  deadLetters: [Buffer.from("letter")],
+  ...more,
+});
+const owned = async (owner: string, leaseMs = 10_000): Promise<OwnedTask> => {
+  const task = await acquireTask(client, toyKeys(prefix), owner, leaseMs);
+  if ("heldForMs" in task) throw new Error("held");
+  return task;
+};
+const dump = async (): Promise<string> => {
+  const keys = toyKeys(prefix);
+  const all = [keys.task, keys.timers, keys.out, keys.deadLetters, keys.state("toy.1")];
+  return (await Promise.all(all.map((key) => client.dumpBuffer(key)))).map((bytes) => bytes?.toString("hex")).join("|");
+};
+
+describe("a lease", () => {
+  it("is refused while another holds it, and taken with a higher epoch when it is given back or over", async () => {
+    const keys = toyKeys(prefix);
+    const first = await owned("one", 60);
+    const refused = await acquireTask(client, keys, "two", 60);
+    expect(refused).toMatchObject({ heldForMs: expect.any(Number) });
+    await sleep(70);
+    const second = await owned("two");
+    expect(second.epoch).toBe(first.epoch + 1);
+    await releaseTask(client, keys, first.epoch);
+    expect(await acquireTask(client, keys, "one", 60)).toHaveProperty("heldForMs");
+    await releaseTask(client, keys, second.epoch);
+    expect((await owned("one")).epoch).toBe(second.epoch + 1);
+  });
+
+  it("can be taken again at once by the one who has it", async () => {
+    expect((await owned("one")).epoch).toBe(1);
+    expect((await owned("one")).epoch).toBe(2);
+  });
+});
+
+describe("a commit", () => {
+  const at = (task: OwnedTask, number: number) => ({
+    epoch: task.epoch,
+    number,
+    leaseMs: 1_000,
+    lastOut: task.lastOut,
+  });
+
+  it("writes everything in one step, and is recognised when it is sent again", async () => {
+    const keys = toyKeys(prefix);
+    const task = await owned("one");
+    await commitTask(client, keys, at(task, 1), body());
+    const after = await dump();
+    await commitTask(client, keys, at(task, 1), body());
+    await commitTask(
+      client,
+      keys,
+      at(task, 1),
+      body({ states: [{ job: "toy.1", set: [["a", Buffer.from("other")]] }] }),
+    );
+    expect(await dump()).toBe(after);
+    expect(await readTask(client, keys)).toMatchObject({
+      commit: 1,
+      lastOut: 1,
+      watermarkMs: 5,
+      cursors: new Map([["toy.1", 1]]),
+    });
+    expect(await client.zscore(keys.timers, "toy.1\u001fa")).toBe("7");
+    expect(await client.xlen(keys.deadLetters)).toBe(1);
+  });
+
+  it("of an owner who has been replaced is refused, and nothing of it is written", async () => {
+    const keys = toyKeys(prefix);
+    const zombie = await owned("one", 30);
+    await commitTask(client, keys, { ...at(zombie, 1), leaseMs: 30 }, body());
+    await sleep(40);
+    const heir = await owned("two");
+    const before = await dump();
+    const stale = { code: "stale_epoch", retryable: false };
+    await expect(commitTask(client, keys, at(zombie, 2), body({ watermarkMs: 99 }))).rejects.toMatchObject(stale);
+    // Not even a commit that had been applied is confirmed to it.
+    await expect(commitTask(client, keys, at(zombie, 1), body())).rejects.toMatchObject(stale);
+    await expect(renewTask(client, keys, zombie.epoch, 1_000)).rejects.toMatchObject(stale);
+    await releaseTask(client, keys, zombie.epoch);
+    expect(await dump()).toBe(before);
+    await commitTask(client, keys, at(heir, 2), body());
+  });
+
+  it("that leaves one out is refused, and nothing of it is written", async () => {
+    const keys = toyKeys(prefix);
+    const task = await owned("one");
+    await commitTask(client, keys, at(task, 1), body());
+    const before = await dump();
+    for (const number of [3, 0, 7])
+      await expect(commitTask(client, keys, at(task, number), body())).rejects.toMatchObject({
+        code: "commit_gap",
+        retryable: false,
+      });
+    expect(await dump()).toBe(before);
+  });
+
+  it("may be as large as one step can make it", async () => {
+    const keys = toyKeys(prefix);
+    const task = await owned("one");
+    const names = Array.from({ length: 64_000 }, (_, i) => `k${i}`);
+    const set = names.map((name): [string, Buffer] => [name, Buffer.from(name)]);
+    const states = ["toy.1", "other.1"].map((job) => ({ job, set }));
+    const timersSet = names.map((name, i): [number, string] => [i, name]);
+    await commitTask(
+      client,
+      keys,
+      at(task, 1),
+      body({ states, timersSet, timersGone: names.slice(0, 9_000).map((name) => `x${name}`) }),
+    );
+    expect(await client.hlen(keys.state("other.1"))).toBe(64_000);
+    expect(await client.zcard(keys.timers)).toBe(64_000);
+    expect(await client.hget(keys.state("other.1"), "k63999")).toBe("k63999");
+  });
+});
+
+describe("the state of a runner", () => {
+  it("is exactly-once though every connection is killed over and over while it works", async () => {
+    const entries = history(618, 600);
+    const keys = toyKeys(prefix);
+    const working = connect({ url: redis.socketPath }) as Client;
+    const options = runnerOptions(working, redis.socketPath, prefix);
+    const runner = run(options);
+    let kills = 0;
+    for (let i = 0; i < entries.length; i += 3) {
+      await append(client, keys, entries.slice(i, i + 3));
+      if (i % 36 === 0) kills += (await client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")) as number;
+      await sleep(4);
+    }
+    await seen(client, keys, entries.length);
+    await runner.stop();
+    working.disconnect();
+    expect(kills).toBeGreaterThan(10);
+    expect(options.troubles.length).toBeGreaterThan(3);
+    expect(await pictureOf(client, keys, ["toy.1"])).toEqual(await quiet(entries));
+  });
+
+  it("is exactly-once though the answers to commits are lost", async () => {
+    const entries = history(20_260_618, 600);
+    const keys = toyKeys(prefix);
+    const wire = new Wire(() => redis.socketPath);
+    let commits = 0;
+    wire.loses = (request) => request.includes("task_commit") && commits++ % 3 === 1;
+    await wire.open();
+    const working = connect({ url: wire.path }) as Client;
+    const options = runnerOptions(working, redis.socketPath, prefix);
+    const runner = run(options);
+    for (let i = 0; i < entries.length; i += 20) {
+      await append(client, keys, entries.slice(i, i + 20));
+      await seen(client, keys, i + 20);
+    }
+    await runner.stop();
+    working.disconnect();
+    await wire.close();
+    expect(wire.lost).toBeGreaterThan(5);
+    // The runner itself repeats; it does not start over.
+    expect(options.troubles.filter((trouble) => trouble.includes("starting over"))).toEqual([]);
+    expect(await pictureOf(client, keys, ["toy.1"])).toEqual(await quiet(entries));
+  });
+
+  it("after restarts from the last commit equals that of a run without", async () => {
+    const entries = history(7, 600);
+    const keys = toyKeys(prefix);
+    for (let i = 0; i < entries.length; i += 100) {
+      await append(client, keys, entries.slice(i, i + 100));
+      const runner = run(runnerOptions(client, redis.socketPath, prefix, { owner: `owner ${i}` }));
+      // Not at the end of what there is: somewhere on the way.
+      await seen(client, keys, i + 1);
+      await runner.stop();
+    }
+    run(runnerOptions(client, redis.socketPath, prefix));
+    await seen(client, keys, entries.length);
+    expect(await pictureOf(client, keys, ["toy.1"])).toEqual(await quiet(entries));
+  });
+
+  it("is the same when a job joins later and catches up beside the others", async () => {
+    const entries = history(42, 400);
+    const keys = toyKeys(prefix);
+    await append(client, keys, entries.slice(0, 300));
+    const alone = run(runnerOptions(client, redis.socketPath, prefix));
+    await seen(client, keys, 300);
+    await alone.stop();
+    run(runnerOptions(client, redis.socketPath, prefix, { jobs: [toyJob(), toyJob("later.1")] }));
+    await append(client, keys, entries.slice(300));
+    await seen(client, keys, entries.length, ["toy.1", "later.1"]);
+    const picture = (await pictureOf(client, keys, ["toy.1", "later.1"])) as { states: unknown; timers: unknown };
+    const expected = (await quiet(entries, [toyJob(), toyJob("later.1")])) as typeof picture;
+    expect(picture.states).toEqual(expected.states);
+    expect(picture.timers).toEqual(expected.timers);
+  });
+});
+
+describe("two workers of one partition", () => {
+  it("never both commit: one that froze and woke is refused, and the state is that of one run", async () => {
+    // No poison: the first is to be caught with a commit in its hands, not while it starts over.
+    const entries = history(99, 500, 1e9);
+    const keys = toyKeys(prefix);
+    const wire = new Wire(() => redis.socketPath);
+    await wire.open();
+    const frozen = connect({ url: wire.path }) as Client;
+    const first = runnerOptions(frozen, redis.socketPath, prefix, { owner: "first", leaseMs: 500 });
+    const second = runnerOptions(client, redis.socketPath, prefix, { owner: "second", leaseMs: 500 });
+    run(first);
+    await append(client, keys, entries.slice(0, 100));
+    await seen(client, keys, 100);
+    run(second);
+    wire.fallSilent();
+    // The first has this read, worked out and sent its commit, but it does not arrive.
+    await append(client, keys, entries.slice(100, 300));
+    await seen(client, keys, 300);
+    expect(await client.hget(keys.task, "owner")).toBe("second");
+    wire.speak();
+    await until(() => first.troubles.some((trouble) => trouble.includes("STALE_EPOCH")), "the refusal");
+    await append(client, keys, entries.slice(300));
+    await seen(client, keys, entries.length);
+    await Promise.all(runners.splice(0).map((runner) => runner.stop()));
+    frozen.disconnect();
+    await wire.close();
+    expect(await pictureOf(client, keys, ["toy.1"])).toEqual(await quiet(entries));
+  });
+
+  it("share the partitions of a topic, and one takes over what the other leaves", async () => {
+    const topic = toyTopic({ partitions: 4 });
+    const workers = ["a", "b"].map(
+      (owner) => new Worker(runnerOptions(client, redis.socketPath, prefix, { owner, topic, leaseMs: 500 })),
+    );
+    runners.push(...workers);
+    for (const worker of workers) worker.start();
+    for (let p = 0; p < 4; p++) await append(client, toyKeys(prefix, p), [{ clockMs: T0, events: [{ key: "a" }] }]);
+    for (let p = 0; p < 4; p++) await seen(client, toyKeys(prefix, p), 1);
+    const owners = () => workers.map((worker) => worker.stats().filter(({ owned }) => owned).length);
+    await until(() => owners().reduce((sum, count) => sum + count) === 4, "every partition owned once");
+    await workers[0]?.stop();
+    await until(() => owners()[1] === 4, "the other to take over");
+    for (let p = 0; p < 4; p++) await append(client, toyKeys(prefix, p), [{ clockMs: T0, events: [{ key: "a" }] }]);
+    for (let p = 0; p < 4; p++) await seen(client, toyKeys(prefix, p), 2);
+  });
+});
+
+describe("what cannot be processed", () => {
+  it("is written down once, and the partition goes on", async () => {
+    const keys = toyKeys(prefix);
+    await append(client, keys, [
+      { clockMs: T0, events: [{ key: "a" }, { key: "a", word: "poison" }, { key: "b", word: "poison" }] },
+    ]);
+    await client.xadd(keys.log, "2-0", "x", "y");
+    await client.hset(keys.head, "offset", 2);
+    await append(client, keys, [
+      {
+        clockMs: T0,
+        events: [
+          { key: "c", word: "trap" },
+          { key: "c", word: "arm", inMs: 10 },
+        ],
+      },
+      { clockMs: T0 + 10, events: [{ key: "a" }] },
+    ]);
+    const options = runnerOptions(client, redis.socketPath, prefix);
+    const runner = run(options);
+    await seen(client, keys, 4);
+    expect(
+      (await lettersOf(client, keys)).map(({ offset, index, timerMs, reason }) => [offset, index ?? timerMs, reason]),
+    ).toEqual([
+      [1, 1, "bad toy"],
+      [1, 2, "bad toy"],
+      [2, undefined, "no time"],
+      [4, T0 + 10, "bad timer"],
+    ]);
+    expect(options.troubles).toHaveLength(3);
+    expect(runner.stats).toMatchObject({ offset: 4, deadLetters: 4, commits: 1, owned: true });
+    await append(client, keys, [{ clockMs: T0 + 20, events: [{ key: "a" }] }]);
+    await seen(client, keys, 5);
+    expect(await lettersOf(client, keys)).toHaveLength(4);
+  });
+});
+
+describe("trimming", () => {
+  it("under load removes what all have seen and never what somebody has yet to read", async () => {
+    const keys = toyKeys(prefix);
+    // Half a minute passes in 15 ms.
+    const clock = acceleratedClock(systemClock.now(), 2_000);
+    const entries = history(3, 700, 1e9);
+    const options = runnerOptions(client, redis.socketPath, prefix, { clock, retentionMs: 1 });
+    run(options);
+    for (let i = 0; i < entries.length; i += 10) {
+      await append(client, keys, entries.slice(i, i + 10));
+      if (i % 100 === 0) await sleep(20);
+    }
+    await seen(client, keys, entries.length);
+    await until(async () => (await client.xlen(keys.log)) < 200, "the trimming");
+    expect(options.troubles).toEqual([]);
+    const { states, timers } = (await pictureOf(client, keys, ["toy.1"])) as Record<string, unknown>;
+    const expected = (await quiet(entries)) as Record<string, unknown>;
+    expect(states).toEqual(expected["states"]);
+    expect(timers).toEqual(expected["timers"]);
+    await append(client, keys, [{ clockMs: T0 + 1e9, events: [{ key: "last", word: "emit" }] }]);
+    await seen(client, keys, entries.length + 1);
+    expect((await emitsOf(client, keys)).at(-1)).toMatchObject({ kind: "seen", key: "last" });
+  });
+
+  it("stops for entries that are gone unseen: it says so and commits nothing", async () => {
+    const keys = toyKeys(prefix);
+    const first = run(runnerOptions(client, redis.socketPath, prefix));
+    await append(client, keys, history(5, 10));
+    await seen(client, keys, 10);
+    await first.stop();
+    await append(client, keys, history(5, 10));
+    await client.xtrim(keys.log, "MINID", "15-0");
+    const options = runnerOptions(client, redis.socketPath, prefix);
+    run(options);
+    await until(() => options.troubles.some((trouble) => trouble.includes("expected entry 11, found 15")), "the gap");
+    expect((await readTask(client, keys)).cursors.get("toy.1")).toBe(10);
+  });
+});
+
+describe("time in a quiet partition", () => {
+  it("is let pass about once a tick", async () => {
+    let ticks = 0;
+    const topic = toyTopic({
+      async tick() {
+        ticks++;
+      },
+    });
+    run(runnerOptions(client, redis.socketPath, prefix, { topic, tickMs: 50 }));
+    await sleep(600);
+    // Redis looks at waiting clients ten times a second only.
+    expect(ticks).toBeGreaterThan(3);
+    expect(ticks).toBeLessThan(15);
+  });
+
+  it("does not cost the lease", async () => {
+    const options = runnerOptions(client, redis.socketPath, prefix, { leaseMs: 150, tickMs: 20 });
+    const runner = run(options);
+    await until(() => runner.stats.owned, "the lease");
+    const rival = await acquireTask(client, toyKeys(prefix), "rival", 100);
+    await sleep(500);
+    expect(rival).toHaveProperty("heldForMs");
+    expect(await acquireTask(client, toyKeys(prefix), "rival", 100)).toHaveProperty("heldForMs");
+    expect(runner.stats.leaseChanges).toBe(1);
+    expect(options.troubles).toEqual([]);
+  });
+});
+
+describe("stopping", () => {
+  const connections = async () => ((await client.call("CLIENT", "LIST")) as string).trim().split("\n").length;
+
+  it("gives the lease back at once, in the middle of waiting for entries", async () => {
+    const before = await connections();
+    const runner = run(runnerOptions(client, redis.socketPath, prefix, { leaseMs: 60_000, tickMs: 10_000 }));
+    await append(client, toyKeys(prefix), [{ clockMs: T0, events: [{ key: "a" }] }]);
+    await seen(client, toyKeys(prefix), 1);
+    await sleep(30);
+    const elapsed = stopwatch();
+    await runner.stop();
+    expect(elapsed()).toBeLessThan(300);
+    expect(runner.stats.owned).toBe(false);
+    expect(await acquireTask(client, toyKeys(prefix), "two", 100)).toMatchObject({ epoch: 2, commit: 1 });
+    await until(async () => (await connections()) === before, "the reader's connection to be closed");
+  });
+
+  it("is prompt while another has the lease", async () => {
+    await owned("another", 60_000);
+    const runner = run(runnerOptions(client, redis.socketPath, prefix, { leaseMs: 60_000 }));
+    await sleep(50);
+    const elapsed = stopwatch();
+    await runner.stop();
+    expect(elapsed()).toBeLessThan(300);
+    expect(await client.hget(toyKeys(prefix).task, "owner")).toBe("another");
+  });
+
+  it("is prompt in the pause after trouble", async () => {
+    const topic = toyTopic({ tick: () => Promise.reject(new Error("no time today")) });
+    const options = runnerOptions(client, redis.socketPath, prefix, { topic });
+    const runner = run(options);
+    await until(() => options.troubles.length >= 5, "trouble");
+    expect(options.troubles.at(-1)).toContain("no time today");
+    const elapsed = stopwatch();
+    await runner.stop();
+    expect(elapsed()).toBeLessThan(300);
+  });
+
+  it("may be asked for twice, before the start, and when Redis is away", async () => {
+    const never = new Runner(0, runnerOptions(client, redis.socketPath, prefix));
+    await never.stop();
+    const away = connect({ url: `${redis.socketPath}.away` }) as Client;
+    const options = runnerOptions(away, `${redis.socketPath}.away`, prefix);
+    const runner = run(options);
+    await until(() => options.troubles.length > 0, "trouble");
+    const elapsed = stopwatch();
+    await Promise.all([runner.stop(), runner.stop()]);
+    expect(elapsed()).toBeLessThan(1_500);
+    away.disconnect();
+  });
+});

@@ -1,0 +1,102 @@
+/**
+ * Timers beside the simplest thing that could be right: a list that is sorted anew every time. Random settings, removals and takings
+ * must give the same timers in the same order.
+ */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type Timer, Timers } from "../../engine/stream/timers.js";
+
+const JOBS = 2;
+const order = (a: Timer, b: Timer): number => a.atMs - b.atMs || a.job - b.job || (a.key < b.key ? -1 : 1);
+
+class SortedList {
+  #timers: Timer[] = [];
+
+  set(job: number, key: string, atMs: number | undefined): void {
+    this.#timers = this.#timers.filter((timer) => timer.job !== job || timer.key !== key);
+    if (atMs !== undefined) this.#timers.push({ atMs, job, key });
+  }
+
+  due(nowMs: number): Timer[] {
+    return this.#timers.filter(({ atMs }) => atMs <= nowMs).sort(order);
+  }
+
+  take(nowMs: number): Timer | undefined {
+    const [first] = this.due(nowMs);
+    if (first) this.set(first.job, first.key, undefined);
+    return first;
+  }
+
+  at(job: number, key: string): number | undefined {
+    return this.#timers.find((timer) => timer.job === job && timer.key === key)?.atMs;
+  }
+
+  get size(): number {
+    return this.#timers.length;
+  }
+}
+
+const job = fc.nat(JOBS - 1);
+const key = fc.constantFrom("a", "b", "c", "d", "e");
+const atMs = fc.nat(30);
+const operation = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ op: fc.constant("set" as const), job, key, atMs }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant("remove" as const), job, key }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant("take" as const), atMs }) },
+);
+
+describe("timers", () => {
+  it("agree with a sorted list over random operations", () => {
+    fc.assert(
+      fc.property(fc.array(operation, { maxLength: 200 }), (operations) => {
+        const timers = new Timers(JOBS);
+        const list = new SortedList();
+        for (const step of operations) {
+          if (step.op === "take") {
+            expect([...timers.due(step.atMs)].sort(order)).toEqual(list.due(step.atMs));
+            expect(timers.take(step.atMs)).toEqual(list.take(step.atMs));
+          } else {
+            const at = step.op === "set" ? step.atMs : undefined;
+            timers.set(step.job, step.key, at);
+            list.set(step.job, step.key, at);
+            expect(timers.at(step.job, step.key)).toBe(list.at(step.job, step.key));
+          }
+          expect(timers.size).toBe(list.size);
+        }
+        for (let left = list.size; left > 0; left--) expect(timers.take(1_000)).toEqual(list.take(1_000));
+        expect(timers.take(1_000)).toBeUndefined();
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("come by time, then job, then key", () => {
+    const timers = new Timers(2);
+    timers.set(1, "a", 5);
+    timers.set(0, "b", 5);
+    timers.set(0, "a", 5);
+    timers.set(1, "z", 4);
+    const taken = [1, 2, 3, 4].map(() => timers.take(5));
+    expect(taken.map((timer) => `${timer?.atMs}/${timer?.job}/${timer?.key}`)).toEqual([
+      "4/1/z",
+      "5/0/a",
+      "5/0/b",
+      "5/1/a",
+    ]);
+  });
+
+  it("fire at their instant and not a millisecond before", () => {
+    const timers = new Timers(1);
+    timers.set(0, "a", 60_000);
+    expect(timers.take(59_999)).toBeUndefined();
+    expect(timers.take(60_000)).toMatchObject({ key: "a" });
+  });
+
+  it("take no more room than they need when one key moves its timer over and over", () => {
+    const timers = new Timers(1);
+    for (let atMs = 1; atMs <= 50_000; atMs++) timers.set(0, "session", 1_000_000 + atMs);
+    expect(timers.size).toBe(1);
+    expect(timers.room).toBeLessThan(200);
+    expect(timers.take(2_000_000)).toMatchObject({ atMs: 1_050_000 });
+  });
+});
