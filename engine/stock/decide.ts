@@ -1,0 +1,360 @@
+/**
+ * The ledger's rules as pure functions (R1–R3, R14): the reference that ledger.lua is compared with at every step of the
+ * simulation. `decide` says what a command does to a book, `evolve` does it; neither reads a clock or fails half-way.
+ * Refusals that a caller may outlive (`breaker_open`, `superseded`, `id_outside_window`) are not remembered; every other first
+ * answer is, and is given again to the same id with the same body.
+ */
+import { chainIdDay } from "../kernel/chain-id.js";
+import { DAY_MS } from "../kernel/clock.js";
+import { fingerprintOf } from "./fingerprint.js";
+import {
+  type Account,
+  type Balances,
+  type CommandKind,
+  cellOf,
+  DEFAULT_HOLD_MS,
+  DEFAULT_ID_RETENTION_DAYS,
+  emptyBalances,
+  HOLD_MARGIN_DAYS,
+  isAccepted,
+  type LineState,
+  MAX_UNITS,
+  type OpenGate,
+  type Outcome,
+  onHandUnits,
+  type Reply,
+  type StockCommand,
+  SWEEP_LIMIT,
+  type Transfer,
+} from "./model.js";
+
+/** What is remembered of an id. */
+export interface IdRecord {
+  kind: CommandKind;
+  /** Of the body that the id came with first. */
+  fingerprint: number;
+  outcome: Outcome;
+  state: LineState;
+  /** Of a line: what it holds, where, and until when. */
+  cell: string;
+  pool: "sellable" | "presale";
+  units: number;
+  expiresAtMs: number;
+  attempt: number;
+}
+
+/** One partition's ledger. */
+export interface Book {
+  clockMs: number;
+  cells: Map<string, Balances>;
+  /** Remembered ids by UTC day of the id. */
+  records: Map<number, Map<string, IdRecord>>;
+  gates: Map<string, OpenGate>;
+  retentionDays: number;
+}
+
+export const emptyBook = (retentionDays = DEFAULT_ID_RETENTION_DAYS): Book => ({
+  clockMs: 0,
+  cells: new Map(),
+  records: new Map(),
+  gates: new Map(),
+  retentionDays,
+});
+
+/** A transfer at a cell; `toCell` when units change location. */
+export interface CellTransfer extends Transfer {
+  cell: string;
+  toCell: string;
+}
+
+export interface Decision extends Reply {
+  transfers: CellTransfer[];
+  /** What to remember under the command's id: a record, nothing new, or that the id is free again. */
+  remember: IdRecord | "nothing" | "forget";
+}
+
+/** An expiry that a sweep decided. */
+export interface Expiry {
+  id: string;
+  record: IdRecord;
+  transfer: CellTransfer;
+}
+
+export function recordOf(book: Book, id: string): IdRecord | undefined {
+  return book.records.get(chainIdDay(id))?.get(id);
+}
+
+export const gateKey = (scope: OpenGate["scope"]): string =>
+  scope.kind === "shop" ? "shop" : scope.kind === "location" ? `location:${scope.location}` : `sku:${scope.sku}`;
+
+function isGated(book: Book, sku: string, location: string): boolean {
+  for (const key of ["shop", `location:${location}`, `sku:${sku}`]) {
+    const gate = book.gates.get(key);
+    if (gate && (gate.untilMs === 0 || gate.untilMs > book.clockMs)) return true;
+  }
+  return false;
+}
+
+/** Decides one command against the book as it stands at `book.clockMs`. Changes nothing. */
+export function decide(book: Book, command: StockCommand): Decision {
+  const record = recordOf(book, command.id);
+  switch (command.kind) {
+    case "pay":
+    case "cancel":
+    case "outbound":
+    case "abort":
+      return decideLine(book, command, record);
+    default:
+      return decideNew(book, command, record);
+  }
+}
+
+const refuse = (outcome: Outcome, state: LineState = "none"): Decision => ({
+  outcome,
+  repeated: false,
+  state,
+  transfers: [],
+  remember: "nothing",
+});
+
+const repeat = (outcome: Outcome, state: LineState): Decision => ({
+  outcome,
+  repeated: true,
+  state,
+  transfers: [],
+  remember: "nothing",
+});
+
+type NewCommand = Extract<
+  StockCommand,
+  { kind: "receive" | "correct" | "move" | "reserve" | "return" | "configure" | "acknowledge" }
+>;
+type LineCommand = Extract<StockCommand, { kind: "pay" | "cancel" | "outbound" | "abort" }>;
+
+/** Commands that bring an id of their own. */
+function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined): Decision {
+  const fingerprint = fingerprintOf(command);
+  const attempt = command.kind === "reserve" ? (command.attempt ?? 1) : 1;
+  if (record) {
+    if (record.fingerprint !== fingerprint) return refuse("id_reused");
+    const again = repeat(record.outcome, record.state);
+    // A later try of the order takes the line over, so that an earlier try can no longer abort it.
+    if (attempt > record.attempt) again.remember = { ...record, attempt };
+    return again;
+  }
+  const day = chainIdDay(command.id);
+  const today = Math.floor(book.clockMs / DAY_MS);
+  if (day < today - book.retentionDays || day > today + 1) return refuse("id_outside_window");
+  if (command.kind === "reserve" && isGated(book, command.sku, command.location)) return refuse("breaker_open");
+
+  const cell = cellOf(command.sku, command.location);
+  const transfer = transferOf(command, cell);
+  const outcome = transfer ? admission(book, command.kind, transfer) : "accepted";
+  const accepted = outcome === "accepted";
+  const held = accepted && command.kind === "reserve";
+  return {
+    outcome,
+    repeated: false,
+    state: held ? "held" : "none",
+    transfers: accepted && transfer ? [transfer] : [],
+    remember: {
+      kind: command.kind,
+      fingerprint,
+      outcome,
+      state: held ? "held" : "none",
+      cell,
+      pool: command.kind === "reserve" ? (command.pool ?? "sellable") : "sellable",
+      units: "units" in command ? command.units : 0,
+      expiresAtMs: command.kind === "reserve" ? book.clockMs + (command.holdMs ?? DEFAULT_HOLD_MS) : 0,
+      attempt,
+    },
+  };
+}
+
+/** The transfer that a command with an id of its own asks for; none when it moves nothing. */
+function transferOf(command: NewCommand, cell: string): CellTransfer | undefined {
+  const at = { cell, toCell: cell };
+  switch (command.kind) {
+    case "receive":
+    case "return":
+      return { from: "outside", to: command.pool ?? "sellable", units: command.units, ...at };
+    case "correct": {
+      const pool = command.pool ?? "sellable";
+      return command.units > 0
+        ? { from: "outside", to: pool, units: command.units, ...at }
+        : { from: pool, to: "outside", units: -command.units, ...at };
+    }
+    case "move":
+      return {
+        from: command.from,
+        to: command.to,
+        units: command.units,
+        cell,
+        toCell: command.toLocation === undefined ? cell : cellOf(command.sku, command.toLocation),
+      };
+    case "reserve":
+      return command.pool === "presale"
+        ? { from: "presale", to: "outside", units: command.units, ...at }
+        : { from: "sellable", to: "reserved", units: command.units, ...at };
+    default:
+      return undefined;
+  }
+}
+
+/** Whether the balances allow a transfer, and what to answer when they do not. */
+function admission(book: Book, kind: CommandKind, transfer: CellTransfer): Outcome {
+  const source = book.cells.get(transfer.cell);
+  // Reserved units belong to held lines: a correction would leave a line without its units, or units without a line.
+  if (kind === "correct" && (transfer.from === "reserved" || transfer.to === "reserved")) {
+    return source ? "insufficient_units" : "unknown_sku";
+  }
+  if (transfer.from !== "outside") {
+    if (!source) return "unknown_sku";
+    if (source[transfer.from] < transfer.units) {
+      if (kind === "correct" || kind === "move" || transfer.from === "committed") return "insufficient_units";
+      return transfer.from === "presale" ? "insufficient_presale" : "insufficient_sellable";
+    }
+  }
+  // Units new to a cell are bounded by what is on hand there, so no later movement inside the cell can overflow a pool.
+  // The presale counter is the exception: units that presale lines have taken are in no pool until they come back.
+  if (transfer.to !== "outside" && (transfer.from === "outside" || transfer.cell !== transfer.toCell)) {
+    const target = book.cells.get(transfer.toCell) ?? emptyBalances();
+    const present = transfer.to === "presale" ? target.presale : onHandUnits(target);
+    if (present + transfer.units > MAX_UNITS) return "limit_exceeded";
+  }
+  return "accepted";
+}
+
+/** Commands that act on a line reserved before. */
+function decideLine(book: Book, command: LineCommand, record: IdRecord | undefined): Decision {
+  if (record?.kind !== "reserve" || !isAccepted(record.outcome)) {
+    // There is nothing to undo: an abort that comes twice, or before its reservation, is content.
+    return command.kind === "abort" ? repeat("accepted", "none") : refuse("unknown_line");
+  }
+  const cell = cellOf(command.sku, command.location);
+  const pool = command.pool ?? "sellable";
+  if (record.cell !== cell || record.units !== command.units || record.pool !== pool)
+    return refuse("line_mismatch", record.state);
+  if (command.kind === "abort") {
+    if (record.state !== "held" || record.attempt > command.attempt) return refuse("superseded", record.state);
+    return { outcome: "accepted", repeated: false, state: "none", transfers: giveBack(record), remember: "forget" };
+  }
+  const to = (state: LineState, transfers: CellTransfer[], outcome: Outcome = "accepted"): Decision => ({
+    outcome,
+    repeated: false,
+    state,
+    transfers,
+    remember: { ...record, state },
+  });
+  const move = (from: Account, into: Account): CellTransfer => ({
+    from,
+    to: into,
+    units: record.units,
+    cell,
+    toCell: cell,
+  });
+  const presale = record.pool === "presale";
+
+  switch (command.kind) {
+    case "pay":
+      if (record.state === "held") return to("paid", presale ? [] : [move("reserved", "committed")]);
+      if (record.state === "paid" || record.state === "outbound") return repeat("accepted", record.state);
+      if (isCancelled(record)) return refuse("line_cancelled", record.state);
+      {
+        // Expired: admitted anew or refused, never assumed (R3).
+        const anew = presale ? move("presale", "outside") : move("sellable", "committed");
+        if (admission(book, "pay", anew) !== "accepted") return refuse("hold_expired", record.state);
+        return to("paid", [anew], "admitted_anew");
+      }
+    case "cancel":
+      if (record.state === "held") return to("cancelled", giveBack(record));
+      if (record.state === "paid") {
+        // A correction may have found committed goods lost; the presale counter always takes its units back.
+        const lost = !presale && admission(book, "cancel", move("committed", "sellable")) !== "accepted";
+        if (lost) return refuse("insufficient_units", record.state);
+        return to("cancelled_paid", presale ? giveBack(record) : [move("committed", "sellable")], "cancelled_paid");
+      }
+      if (record.state === "outbound") return refuse("already_outbound", record.state);
+      // Its units are back already; what is new is that a late payment must no longer take them anew.
+      if (record.state === "expired") {
+        return { ...repeat("accepted", "cancelled"), remember: { ...record, state: "cancelled" } };
+      }
+      return repeat(record.state === "cancelled_paid" ? "cancelled_paid" : "accepted", record.state);
+    case "outbound": {
+      if (record.state === "outbound") return repeat("accepted", record.state);
+      if (isCancelled(record)) return refuse("line_cancelled", record.state);
+      if (record.state === "expired") return refuse("hold_expired", record.state);
+      if (record.state === "held") return refuse("not_paid", record.state);
+      const out = presale ? move("sellable", "outside") : move("committed", "outside");
+      const outcome = admission(book, "outbound", out);
+      return outcome === "accepted" ? to("outbound", [out]) : refuse(outcome, record.state);
+    }
+  }
+}
+
+const isCancelled = (record: IdRecord): boolean => record.state === "cancelled" || record.state === "cancelled_paid";
+
+/** A held line's units go back to where they came from. */
+function giveBack(record: IdRecord): CellTransfer[] {
+  const at = { cell: record.cell, toCell: record.cell, units: record.units };
+  return [
+    record.pool === "presale" ? { from: "outside", to: "presale", ...at } : { from: "reserved", to: "sellable", ...at },
+  ];
+}
+
+/** Changes the book as decided. */
+export function evolve(book: Book, id: string, decision: Decision): void {
+  for (const transfer of decision.transfers) applyTransfer(book, transfer);
+  if (decision.remember === "nothing") return;
+  const day = chainIdDay(id);
+  let bucket = book.records.get(day);
+  if (decision.remember === "forget") bucket?.delete(id);
+  else {
+    if (!bucket) {
+      bucket = new Map();
+      book.records.set(day, bucket);
+    }
+    bucket.set(id, decision.remember);
+  }
+}
+
+function applyTransfer(book: Book, transfer: CellTransfer): void {
+  if (transfer.from !== "outside") cellIn(book, transfer.cell)[transfer.from] -= transfer.units;
+  if (transfer.to !== "outside") cellIn(book, transfer.toCell)[transfer.to] += transfer.units;
+}
+
+function cellIn(book: Book, cell: string): Balances {
+  let balances = book.cells.get(cell);
+  if (!balances) {
+    balances = emptyBalances();
+    book.cells.set(cell, balances);
+  }
+  return balances;
+}
+
+/**
+ * Moves the clock to `nowMs` (never back), gives back the holds that are due, the oldest first, SWEEP_LIMIT at most, and forgets days
+ * past the retention once none is due any more: a line is never forgotten while it holds units. A hold has expired when this
+ * has said so, not when its time has come.
+ */
+export function advance(book: Book, nowMs: number): Expiry[] {
+  if (nowMs > book.clockMs) book.clockMs = nowMs;
+  const due: Expiry[] = [];
+  for (const bucket of book.records.values()) {
+    for (const [id, record] of bucket) {
+      if (record.state !== "held" || record.expiresAtMs > book.clockMs) continue;
+      const [transfer] = giveBack(record);
+      if (transfer) due.push({ id, record, transfer });
+    }
+  }
+  due.sort((a, b) => a.record.expiresAtMs - b.record.expiresAtMs || (a.id < b.id ? -1 : 1));
+  const late = due.splice(SWEEP_LIMIT);
+  for (const { id, record, transfer } of due) {
+    applyTransfer(book, transfer);
+    book.records.get(chainIdDay(id))?.set(id, { ...record, state: "expired" });
+  }
+  if (late.length > 0) return due;
+  const oldest = Math.floor(book.clockMs / DAY_MS) - book.retentionDays - HOLD_MARGIN_DAYS;
+  for (const day of book.records.keys()) if (day < oldest) book.records.delete(day);
+  return due;
+}

@@ -1,0 +1,283 @@
+/**
+ * The ledger's client: commands in, replies out. Commands of one turn of the event loop are joined into one function call a
+ * partition and stay in the order they came. A call that failed may or may not have been applied; it is safe to send again, because
+ * every command carries its id (R3). Guarantees nothing across partitions: that is the order desk's work.
+ */
+import { chainIdDay } from "../kernel/chain-id.js";
+import type { Clock } from "../kernel/clock.js";
+import { EngineError } from "../kernel/errors.js";
+import { TurnBatcher } from "../kernel/turn-batcher.js";
+import { type StockKeys, stockKeys } from "../stream/keys.js";
+import { partitionOf } from "../stream/partition.js";
+import { callFunction, callFunctionBuffer, loadLibrary, type RedisClient } from "../stream/redis.js";
+import { encodeBatch } from "./batch.js";
+import { gateKey } from "./decide.js";
+import {
+  type Balances,
+  CELL_SEPARATOR,
+  cellOf,
+  DEFAULT_ID_RETENTION_DAYS,
+  emptyBalances,
+  type GateScope,
+  LINE_STATES,
+  type LineState,
+  type OpenGate,
+  OUTCOMES,
+  type Outcome,
+  POOLS,
+  type Reply,
+  type StockCommand,
+} from "./model.js";
+
+export interface LedgerOptions {
+  redis: RedisClient;
+  prefix: string;
+  partitions: number;
+  /** Left out: the Redis server's clock, one for all processes. Given (replay, demo): this one, and commands' times move it on. */
+  clock?: Clock;
+  idRetentionDays?: number;
+  /** Commands of one call at most: at 3 µs each, 500 keep Redis busy for 1.5 ms. */
+  batchLimit?: number;
+  /** Commands waiting or under way in one partition at most. */
+  queueLimit?: number;
+}
+
+export const DEFAULT_BATCH_LIMIT = 500;
+/** Lua's unpack and the record of 4-byte positions allow more; the reply time does not. */
+export const MAX_BATCH_LIMIT = 1_000;
+const DEFAULT_QUEUE_LIMIT = 20_000;
+/** Windows end at least this often in a partition without commands. */
+export const HEARTBEAT_MS = 60_000;
+
+const REPEATED = 128;
+const BALANCE_BYTES = 8;
+/** Where a remembered id's record (ledger.lua, RECORD) has the line's state. */
+const RECORD_STATE_BYTE = 2;
+
+/** One reply object an outcome: replies are values and there are few of them. */
+const replies = new Map<number, Reply>();
+function replyOf(outcomeByte: number, state: number): Reply {
+  const code = outcomeByte * 256 + state;
+  let reply = replies.get(code);
+  if (!reply) {
+    const outcome = OUTCOMES[outcomeByte & ~REPEATED] as Outcome;
+    reply = Object.freeze({ outcome, repeated: outcomeByte >= REPEATED, state: LINE_STATES[state] as LineState });
+    replies.set(code, reply);
+  }
+  return reply;
+}
+
+export interface TickResult {
+  /** Holds given back; SWEEP_LIMIT means that more may be due. */
+  expired: number;
+  offset: number;
+  clockMs: number;
+}
+
+export class Ledger {
+  readonly partitions: number;
+  readonly #redis: RedisClient;
+  readonly #clock: Clock | undefined;
+  readonly #retentionDays: number;
+  readonly #keys: StockKeys[];
+  readonly #batchers: TurnBatcher<StockCommand, Reply>[];
+  #commands = 0;
+
+  constructor(options: LedgerOptions) {
+    const { redis, prefix, partitions, clock, idRetentionDays, batchLimit, queueLimit } = options;
+    this.#redis = redis;
+    this.#clock = clock;
+    this.partitions = partitions;
+    this.#retentionDays = idRetentionDays ?? DEFAULT_ID_RETENTION_DAYS;
+    this.#keys = Array.from({ length: partitions }, (_, partition) => stockKeys(prefix, partition));
+    this.#batchers = this.#keys.map(
+      (keys) =>
+        new TurnBatcher<StockCommand, Reply>({
+          op: "ledger.apply",
+          batchLimit: Math.min(batchLimit ?? DEFAULT_BATCH_LIMIT, MAX_BATCH_LIMIT),
+          queueLimit: queueLimit ?? DEFAULT_QUEUE_LIMIT,
+          send: (commands) => this.#send(keys, commands),
+        }),
+    );
+  }
+
+  /** Loads the function library; call once before the first command. */
+  static load(redis: RedisClient): Promise<void> {
+    return loadLibrary(redis, new URL("./ledger.lua", import.meta.url));
+  }
+
+  /** Commands decided through this client so far. */
+  get commands(): number {
+    return this.#commands;
+  }
+
+  /** Commands waiting or under way, over all partitions. */
+  get depth(): number {
+    return this.#batchers.reduce((sum, batcher) => sum + batcher.depth, 0);
+  }
+
+  partitionOf(sku: string): number {
+    return partitionOf(sku, this.partitions);
+  }
+
+  async apply(command: StockCommand): Promise<Reply> {
+    const [reply] = await this.#batcher(command.sku).add([command]);
+    return reply as Reply;
+  }
+
+  /** Applies many commands; those of one SKU in the order given. Replies are in the order given. */
+  async applyMany(commands: readonly StockCommand[]): Promise<Reply[]> {
+    const groups = new Map<number, { commands: StockCommand[]; positions: number[] }>();
+    for (let i = 0; i < commands.length; i++) {
+      const command = commands[i] as StockCommand;
+      const partition = this.partitionOf(command.sku);
+      let group = groups.get(partition);
+      if (!group) {
+        group = { commands: [], positions: [] };
+        groups.set(partition, group);
+      }
+      group.commands.push(command);
+      group.positions.push(i);
+    }
+    const all = new Array<Reply>(commands.length);
+    // Every group is waited for, also after one has failed: nothing of this call is still under way when it returns.
+    const settled = await Promise.allSettled(
+      [...groups].map(async ([partition, group]) => {
+        const part = await (this.#batchers[partition] as TurnBatcher<StockCommand, Reply>).add(group.commands);
+        for (let i = 0; i < part.length; i++) all[group.positions[i] as number] = part[i] as Reply;
+      }),
+    );
+    for (const result of settled) if (result.status === "rejected") throw result.reason;
+    return all;
+  }
+
+  /** Lets time pass in a partition: gives back due holds, closes breakers whose time is over, ends windows. Safe to repeat. */
+  async tick(partition: number): Promise<TickResult> {
+    const keys = this.#keysOf(partition);
+    const [expired, offset, clockMs] = (await callFunction(
+      this.#redis,
+      "stock_tick",
+      [keys.head, keys.cells, keys.holds, keys.gates, keys.log],
+      [this.#now(), this.#retentionDays, keys.linesBase, HEARTBEAT_MS],
+    )) as [number, string, string];
+    return { expired, offset: Number(offset), clockMs: Number(clockMs) };
+  }
+
+  /** Opens a breaker: new orders in its scope are refused (R14). `forMs` 0: until it is closed by hand. Safe to repeat. */
+  async openGate(scope: GateScope, cause: { actor: string; reason: string; forMs: number }): Promise<void> {
+    await this.#gate(scope, "open", cause);
+  }
+
+  /** Closes a breaker. Returns false when it was not open. */
+  async closeGate(scope: GateScope, cause: { actor: string; reason: string }): Promise<boolean> {
+    return (await this.#gate(scope, "close", { ...cause, forMs: 0 })).some((offset) => offset !== null);
+  }
+
+  /** Breakers that are open, each once. */
+  async openGates(): Promise<OpenGate[]> {
+    const found = new Map<string, OpenGate>();
+    const hashes = await Promise.all(this.#keys.map((keys) => this.#redis.hgetall(keys.gates)));
+    for (const hash of hashes) {
+      for (const [key, text] of Object.entries(hash)) {
+        const gate = JSON.parse(text) as Omit<OpenGate, "scope">;
+        if (!found.has(key)) found.set(key, { ...gate, scope: scopeOf(key) });
+      }
+    }
+    return [...found.values()];
+  }
+
+  /** All balances of a SKU by location, as the ledger holds them now; undefined when it does not know the SKU. */
+  async balances(sku: string): Promise<Map<string, Balances> | undefined> {
+    const { cells } = this.#keysOf(this.partitionOf(sku));
+    const listed = await this.#redis.hget(cells, sku + CELL_SEPARATOR);
+    if (listed === null) return undefined;
+    const locations = listed.split(CELL_SEPARATOR);
+    const packed = (await this.#redis.hmgetBuffer(
+      cells,
+      ...locations.map((location) => cellOf(sku, location)),
+    )) as (Buffer | null)[];
+    return new Map(locations.map((location, i) => [location, balancesOf(packed[i] ?? null)]));
+  }
+
+  /** Where an order's lines stand now; `none` for one that the ledger does not know (any more). */
+  async lineStates(lines: readonly { id: string; sku: string }[]): Promise<LineState[]> {
+    const records = await Promise.all(
+      lines.map(({ id, sku }) => this.#redis.hgetBuffer(this.#keysOf(this.partitionOf(sku)).lines(chainIdDay(id)), id)),
+    );
+    return records.map((record) => LINE_STATES[record?.[RECORD_STATE_BYTE] ?? 0] as LineState);
+  }
+
+  /** Every cell of a partition, for audits; `location` is never empty. */
+  async *cells(partition: number): AsyncGenerator<{ sku: string; location: string; balances: Balances }> {
+    const { cells } = this.#keysOf(partition);
+    let cursor = "0";
+    do {
+      const [next, pairs] = (await this.#redis.hscanBuffer(cells, cursor, "COUNT", 1_000)) as [Buffer, Buffer[]];
+      cursor = next.toString("latin1");
+      for (let i = 0; i < pairs.length; i += 2) {
+        const name = (pairs[i] as Buffer).toString("utf8");
+        const at = name.indexOf(CELL_SEPARATOR);
+        if (at === name.length - 1) continue;
+        yield { sku: name.slice(0, at), location: name.slice(at + 1), balances: balancesOf(pairs[i + 1] as Buffer) };
+      }
+    } while (cursor !== "0");
+  }
+
+  async #gate(
+    scope: GateScope,
+    action: string,
+    cause: { actor: string; reason: string; forMs: number },
+  ): Promise<(string | null)[]> {
+    const touched = scope.kind === "sku" ? [this.#keysOf(this.partitionOf(scope.sku))] : this.#keys;
+    return (await Promise.all(
+      touched.map((keys) =>
+        callFunction(
+          this.#redis,
+          "stock_gate",
+          [keys.head, keys.cells, keys.holds, keys.gates, keys.log],
+          [this.#now(), gateKey(scope), action, JSON.stringify(cause)],
+        ),
+      ),
+    )) as (string | null)[];
+  }
+
+  async #send(keys: StockKeys, commands: StockCommand[]): Promise<Reply[]> {
+    const { bytes, days } = encodeBatch(commands);
+    const [outcomes, states] = (await callFunctionBuffer(
+      this.#redis,
+      "stock_apply",
+      [keys.head, keys.cells, keys.holds, keys.gates, keys.log, ...days.map(keys.lines)],
+      [this.#now(), this.#retentionDays, keys.linesBase, bytes],
+    )) as [Buffer, Buffer];
+    this.#commands += commands.length;
+    return commands.map((_, i) => replyOf(outcomes[i] as number, states[i] as number));
+  }
+
+  #now(): string {
+    return this.#clock ? String(this.#clock.now()) : "";
+  }
+
+  #keysOf(partition: number): StockKeys {
+    const keys = this.#keys[partition];
+    if (!keys)
+      throw new EngineError(`no partition ${partition}`, { op: "ledger", code: "no_partition", retryable: false });
+    return keys;
+  }
+
+  #batcher(sku: string): TurnBatcher<StockCommand, Reply> {
+    return this.#batchers[this.partitionOf(sku)] as TurnBatcher<StockCommand, Reply>;
+  }
+}
+
+function balancesOf(packed: Buffer | null): Balances {
+  const balances = emptyBalances();
+  if (packed) for (const [i, pool] of POOLS.entries()) balances[pool] = packed.readDoubleLE(i * BALANCE_BYTES);
+  return balances;
+}
+
+function scopeOf(key: string): GateScope {
+  const at = key.indexOf(":");
+  if (at < 0) return { kind: "shop" };
+  const name = key.slice(at + 1);
+  return key.startsWith("location:") ? { kind: "location", location: name } : { kind: "sku", sku: name };
+}

@@ -1,0 +1,290 @@
+/**
+ * The words of stock: accounts, commands, outcomes and events (R1–R3). A *cell* is one SKU at one location and has five
+ * balances. A command asks for one transfer between two accounts of one SKU; the ledger answers with an outcome and,
+ * when it did something, with an event. All units are whole numbers from 1 to MAX_UNITS.
+ */
+
+export const POOLS = ["sellable", "reserved", "committed", "safety", "presale"] as const;
+export type Pool = (typeof POOLS)[number];
+/** `outside` is the rest of the world: suppliers, customers, the rubbish bin. It has no balance of its own. */
+export type Account = Pool | "outside";
+/** Pools that goods may be received into. */
+export type OpenPool = "sellable" | "safety" | "presale";
+/** Pools between which goods on hand are moved by hand. */
+export type MovePool = "sellable" | "safety";
+/** What an order line is taken from. A presale line lowers the presale counter only, until it is outbound. */
+export type OrderPool = "sellable" | "presale";
+
+/** The largest number that is exact in Redis' Lua and in JavaScript. */
+export const MAX_UNITS = Number.MAX_SAFE_INTEGER;
+export const DEFAULT_HOLD_MS = 30 * 60_000;
+export const MAX_HOLD_MS = 72 * 3_600_000;
+/** Days (UTC, by the id's own time) for which the ledger remembers every id; an older id is refused. */
+export const DEFAULT_ID_RETENTION_DAYS = 45;
+/** A bucket of ids outlives the window by the longest hold, so that no line is forgotten while it holds units. */
+export const HOLD_MARGIN_DAYS = 4;
+/** Holds given back by one sweep: 1,000 × about 3 µs keeps Redis busy for 3 ms at most. */
+export const SWEEP_LIMIT = 1_000;
+/** Separates SKU and location in a cell's name; neither may contain it. */
+export const CELL_SEPARATOR = "\u001f";
+
+export const cellOf = (sku: string, location: string): string => sku + CELL_SEPARATOR + location;
+
+/** Balances of one cell, in units. `onHand` is everything but presale. */
+export interface Balances {
+  sellable: number;
+  reserved: number;
+  committed: number;
+  safety: number;
+  presale: number;
+}
+
+export const emptyBalances = (): Balances => ({ sellable: 0, reserved: 0, committed: 0, safety: 0, presale: 0 });
+export const onHandUnits = (cell: Balances): number => cell.sellable + cell.reserved + cell.committed + cell.safety;
+
+/**
+ * What customers are shown (R5): sellable units and a share of those held for unpaid orders. The share is floored after
+ * the product has been rounded to 9 decimals, so that 0.3 × 10 is 3 and not 2.999….
+ */
+export const DEFAULT_DISPLAY_COEFFICIENT = 0.3;
+export const displayUnits = (sellable: number, reserved: number, coefficient = DEFAULT_DISPLAY_COEFFICIENT): number =>
+  sellable + Math.floor(Math.round(coefficient * reserved * 1e9) / 1e9);
+
+/** Who wants a change, and why; recorded with the event. */
+export interface Cause {
+  actor?: string;
+  reason?: string;
+}
+
+interface CommandBase extends Cause {
+  /** A chain id, with `-n` for an order's line; applied at most once (R3). */
+  id: string;
+  sku: string;
+  location: string;
+  /** When it happened (milliseconds since the epoch); when left out, when the ledger took it. Never in the future. */
+  atMs?: number;
+}
+
+/** outside → pool: goods arrive. */
+export interface ReceiveStock extends CommandBase {
+  kind: "receive";
+  units: number;
+  pool?: OpenPool;
+}
+/** Pools in which a count may be wrong; reserved units belong to lines and move with them only. */
+export type CountedPool = Exclude<Pool, "reserved">;
+/** outside → pool (found) or pool → outside (lost): a count was wrong. The only command that takes negative units. */
+export interface CorrectStock extends CommandBase {
+  kind: "correct";
+  units: number;
+  pool?: CountedPool;
+}
+/** pool → pool at one location, or sellable → sellable of another location. */
+export interface MoveStock extends CommandBase {
+  kind: "move";
+  units: number;
+  from: MovePool;
+  to: MovePool;
+  /** Another location; from and to are then both `sellable`. */
+  toLocation?: string;
+}
+/** sellable → reserved: an order line asks for units; they are held until `holdMs` have passed. */
+export interface ReserveStock extends CommandBase {
+  kind: "reserve";
+  units: number;
+  pool?: OrderPool;
+  holdMs?: number;
+  /** Which try of its order this is, from 1; fences an older try's `abort`. */
+  attempt?: number;
+}
+/** reserved → committed: the line is paid. After expiry the units are taken anew from sellable, or refused. */
+export interface PayLine extends CommandBase {
+  kind: "pay";
+  units: number;
+  pool?: OrderPool;
+}
+/** reserved or committed → sellable: the line is cancelled before it went out. */
+export interface CancelLine extends CommandBase {
+  kind: "cancel";
+  units: number;
+  pool?: OrderPool;
+}
+/** committed → outside: the goods left. A presale line takes its goods from sellable now. */
+export interface OutboundLine extends CommandBase {
+  kind: "outbound";
+  units: number;
+  pool?: OrderPool;
+}
+/** outside → pool: goods came back. */
+export interface ReturnStock extends CommandBase {
+  kind: "return";
+  units: number;
+  pool?: OpenPool;
+}
+/** Undoes a reservation as if it had never been, because another line of its order was refused. */
+export interface AbortLine extends CommandBase {
+  kind: "abort";
+  units: number;
+  pool?: OrderPool;
+  attempt: number;
+}
+/** Sets options of one SKU from this point of the log on; moves nothing. What is not named stays as it was. */
+export interface ConfigureSku extends CommandBase {
+  kind: "configure";
+  settings: SkuSettings;
+  /** Puts the SKU into a category. */
+  category?: string;
+  /** What is set for its category, as a whole; the SKU's own settings go before it. */
+  categorySettings?: SkuSettings;
+}
+/** Somebody has seen an alert; moves nothing. */
+export interface AcknowledgeAlert extends CommandBase {
+  kind: "acknowledge";
+  alertId: string;
+}
+
+/** Options of a SKU or of a category. */
+export interface SkuSettings {
+  /** Share of reserved units that is shown to customers, 0 to 1 (R5). */
+  displayCoefficient?: number;
+  /** Fires above this many daily averages in an hour (R10). */
+  alertFactor?: number;
+  /** Fires at this many units in an hour at least (R10). */
+  alertFloorUnits?: number;
+}
+
+export type StockCommand =
+  | ReceiveStock
+  | CorrectStock
+  | MoveStock
+  | ReserveStock
+  | PayLine
+  | CancelLine
+  | OutboundLine
+  | ReturnStock
+  | AbortLine
+  | ConfigureSku
+  | AcknowledgeAlert;
+export type CommandKind = StockCommand["kind"];
+
+/** Position is the code on the wire and in ledger.lua; append only. */
+export const KINDS = [
+  "receive",
+  "correct",
+  "move",
+  "reserve",
+  "pay",
+  "cancel",
+  "outbound",
+  "return",
+  "abort",
+  "configure",
+  "acknowledge",
+] as const satisfies readonly CommandKind[];
+
+/** Position is the code on the wire and in ledger.lua; append only. */
+export const ACCOUNTS = ["outside", ...POOLS] as const satisfies readonly Account[];
+
+/**
+ * Answers, in order of precedence: the first that applies is given. Position is the code on the wire and in ledger.lua;
+ * append only. The first three change something: `admitted_anew` is a payment after expiry that found units again, `cancelled_paid` a
+ * cancellation of a line that had been paid, so money has to go back.
+ */
+export const OUTCOMES = [
+  "accepted",
+  "admitted_anew",
+  "cancelled_paid",
+  "id_reused",
+  "id_outside_window",
+  "superseded",
+  "breaker_open",
+  "unknown_sku",
+  "unknown_line",
+  "line_mismatch",
+  "line_cancelled",
+  "not_paid",
+  "already_outbound",
+  "hold_expired",
+  "insufficient_sellable",
+  "insufficient_presale",
+  "insufficient_units",
+  "limit_exceeded",
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** Where an order line stands. Position is the code on the wire and in ledger.lua; append only. */
+export const LINE_STATES = ["none", "held", "paid", "cancelled", "expired", "outbound", "cancelled_paid"] as const;
+export type LineState = (typeof LINE_STATES)[number];
+
+/** What the ledger answers to one command. */
+export interface Reply {
+  outcome: Outcome;
+  /** True when the command had been applied (or refused) before and this is the first answer again. */
+  repeated: boolean;
+  /** Of the line that the command names, after the command; `none` when it names no line. */
+  state: LineState;
+}
+
+export const isAccepted = (outcome: Outcome): boolean =>
+  outcome === "accepted" || outcome === "admitted_anew" || outcome === "cancelled_paid";
+
+/** A movement of units between two accounts of one SKU; units > 0. */
+export interface Transfer {
+  from: Account;
+  to: Account;
+  units: number;
+}
+
+/** What an event is called, by the command that caused it; `StockExpired` has none. */
+export const EVENT_TYPES = {
+  receive: "StockReceived",
+  correct: "StockCorrected",
+  move: "StockMoved",
+  reserve: "StockReserved",
+  pay: "LinePaid",
+  cancel: "LineCancelled",
+  outbound: "LineOutbound",
+  return: "StockReturned",
+  abort: "LineAborted",
+  configure: "SkuConfigured",
+  acknowledge: "AlertAcknowledged",
+  expire: "LineExpired",
+} as const;
+export type EventKind = keyof typeof EVENT_TYPES;
+export type EventType = (typeof EVENT_TYPES)[EventKind];
+
+/** One fact of the stock log. */
+export interface StockEvent {
+  type: EventType;
+  /** Entry of the partition's log, and the event's place in it: together they name the event for good. */
+  offset: number;
+  index: number;
+  /** The command's id; of an expiry, the line's. */
+  id: string;
+  sku: string;
+  location: string;
+  units: number;
+  from: Account;
+  to: Account;
+  /** Set when units went to another location. */
+  toLocation?: string;
+  /** When it happened: the event time of windows. */
+  atMs: number;
+  /** The ledger's clock when it was written: never goes back within a partition. */
+  clockMs: number;
+  /** Actor, reason, settings and the like. */
+  detail?: Record<string, unknown>;
+}
+
+/** Where a gate stands: the whole shop, one location, or one SKU (R14). */
+export type GateScope = { kind: "shop" } | { kind: "location"; location: string } | { kind: "sku"; sku: string };
+
+/** An open breaker: new orders in its scope are refused. */
+export interface OpenGate {
+  scope: GateScope;
+  /** When it closes by itself (milliseconds since the epoch); 0: only by hand. */
+  untilMs: number;
+  sinceMs: number;
+  actor: string;
+  reason: string;
+}

@@ -1,0 +1,23 @@
+/**
+ * The stock log as a topic of the runtime: how its entries are read, and how time passes in a partition without commands.
+ */
+import type { Topic } from "../stream/topic.js";
+import { entryTimeMs, eventsOf } from "./batch.js";
+import type { Ledger } from "./ledger.js";
+import { type StockEvent, SWEEP_LIMIT } from "./model.js";
+
+/** Sweeps of one tick at most; a larger backlog of expired holds goes on at the next. */
+const SWEEPS_OF_A_TICK = 20;
+
+export const stockTopic = (ledger: Ledger): Topic<StockEvent> => ({
+  name: "stock",
+  partitions: ledger.partitions,
+  decode: eventsOf,
+  timeOf: entryTimeMs,
+  async tick(partition) {
+    for (let sweep = 0; sweep < SWEEPS_OF_A_TICK; sweep++) {
+      const { expired } = await ledger.tick(partition);
+      if (expired < SWEEP_LIMIT) return;
+    }
+  },
+});

@@ -1,0 +1,322 @@
+/**
+ * An endless, seeded stream of stock commands for the simulation: the ordinary life of orders, mixed with everything that may go
+ * wrong on the way to the ledger (sent twice, sent again with another body, too old, from the future, out of order, for more
+ * than there is). It knows what it has asked for and never what was answered, so the same seed gives the same list
+ * whatever the ledger does. Commands are well formed; malformed ones are the connectors' business.
+ */
+import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
+import { DAY_MS } from "../../engine/kernel/clock.js";
+import type { Random } from "../../engine/kernel/random.js";
+import {
+  type CommandKind,
+  type CountedPool,
+  MAX_HOLD_MS,
+  MAX_UNITS,
+  type OrderPool,
+  type Pool,
+  type ReserveStock,
+  type StockCommand,
+} from "../../engine/stock/model.js";
+
+/** Never received: every order for it is refused. */
+const UNSTOCKED = "GHOST-0";
+/** Moves in units near the limit of exact numbers. */
+const GIANT = "GIANT-1";
+const STOCKED = ["CUP-RED", "CUP-BLUE", "水杯-红", "SHOE-42", "SCARCE-1", GIANT];
+export const SKUS: readonly string[] = [...STOCKED, UNSTOCKED];
+export const LOCATIONS: readonly string[] = ["SH-1", "GZ-2", "成都-3"];
+
+const GIANT_UNITS = [
+  1,
+  2 ** 31,
+  2 ** 32 + 1,
+  2 ** 45,
+  2 ** 51,
+  2 ** 51,
+  2 ** 51,
+  2 ** 51,
+  2 ** 51 - 1,
+  2 ** 52,
+  2 ** 52,
+  MAX_UNITS - 5,
+  MAX_UNITS,
+];
+const HOLDS_MS = [1, 1_000, 60_000, 600_000, 7_200_000, MAX_HOLD_MS];
+/** How many old lines and commands are remembered to come back to. */
+const MEMORY = 2_000;
+
+const WEIGHTS: [CommandKind | "again" | "reused" | "retry", number][] = [
+  ["reserve", 34],
+  ["pay", 14],
+  ["cancel", 6],
+  ["outbound", 9],
+  ["abort", 5],
+  ["retry", 2],
+  ["receive", 8],
+  ["return", 3],
+  ["correct", 4],
+  ["move", 5],
+  ["configure", 1],
+  ["acknowledge", 1],
+  ["again", 6],
+  ["reused", 2],
+];
+const TOTAL_WEIGHT = WEIGHTS.reduce((sum, [, weight]) => sum + weight, 0);
+
+export class CommandStream {
+  /** The latest time that any command has named. */
+  timeMs: number;
+  readonly #random: Random;
+  readonly #retentionDays: number;
+  readonly #lines: ReserveStock[] = [];
+  readonly #sent: StockCommand[] = [];
+  readonly #queue: StockCommand[] = [];
+  #salt = 0;
+
+  constructor(random: Random, startMs: number, retentionDays: number) {
+    this.#random = random;
+    this.timeMs = startMs;
+    this.#retentionDays = retentionDays;
+  }
+
+  /** The next commands, `size` of them. */
+  take(size: number): StockCommand[] {
+    return Array.from({ length: size }, () => this.#next());
+  }
+
+  /** Orders in such number, and for so short a time, that no single sweep can give them all back. */
+  rush(size: number, holdMs: number): StockCommand[] {
+    return Array.from({ length: size }, (_, i) =>
+      i === 0
+        ? { kind: "receive", id: this.#id(), sku: "CUP-RED", location: "SH-1", units: size * 2 }
+        : this.#remember({
+            kind: "reserve",
+            id: this.#id(),
+            sku: "CUP-RED",
+            location: "SH-1",
+            units: 1 + (i % 2),
+            holdMs,
+          }),
+    );
+  }
+
+  #next(): StockCommand {
+    const command = this.#queue.shift() ?? this.#fresh();
+    if (command.atMs !== undefined && command.atMs > this.timeMs) this.timeMs = command.atMs;
+    this.#sent.push(command);
+    if (this.#sent.length > MEMORY) this.#sent.shift();
+    // At once behind itself: a duplicate within one batch, mostly.
+    if (this.#random.below(50) === 0) this.#queue.push(command);
+    return command;
+  }
+
+  #fresh(): StockCommand {
+    let ticket = this.#random.below(TOTAL_WEIGHT);
+    for (const [kind, weight] of WEIGHTS) {
+      ticket -= weight;
+      if (ticket < 0) return this.#make(kind);
+    }
+    throw new RangeError("weights do not add up");
+  }
+
+  #make(kind: (typeof WEIGHTS)[number][0]): StockCommand {
+    const random = this.#random;
+    switch (kind) {
+      case "reserve":
+        return this.#reserve();
+      case "pay":
+        if (random.below(25) === 0) this.#tell();
+        return { ...this.#aboutLine(), kind };
+      case "cancel":
+      case "outbound":
+        return { ...this.#aboutLine(), kind };
+      case "abort": {
+        const line = this.#line();
+        const attempt = Math.max(1, (line?.attempt ?? 1) - (random.below(3) === 0 ? 1 : 0));
+        const abort: StockCommand = { ...this.#aboutLine(line), kind, attempt };
+        if (line && random.below(2) === 0) this.#queue.push(this.#remember({ ...line, attempt: attempt + 1 }));
+        return abort;
+      }
+      case "retry": {
+        const line = this.#line();
+        return line ? this.#remember({ ...line, attempt: (line.attempt ?? 1) + 1 }) : this.#reserve();
+      }
+      case "receive":
+      case "return": {
+        const at = this.#place(STOCKED);
+        const pool = random.pick([null, null, "sellable", "safety", "presale"] as const);
+        return {
+          kind,
+          ...at,
+          units: this.#units(at.sku, 25),
+          ...(pool && { pool }),
+          ...this.#cause(),
+        };
+      }
+      case "correct": {
+        const at = this.#place();
+        if (at.sku === UNSTOCKED) return { kind, ...at, units: -1 };
+        // "reserved" is what no typed caller can send: the ledger refuses it all the same.
+        const pool = random.pick<Pool | null>([
+          null,
+          "sellable",
+          "safety",
+          "presale",
+          "reserved",
+          "committed",
+          "committed",
+        ]);
+        // Committed goods are lost more often than found, so that lines are left without theirs.
+        if (pool === "committed") return { kind, ...at, units: random.pick([-1, -2, -3, -9, 1]), pool };
+        const units = this.#units(at.sku, 40) * (random.below(2) === 0 ? 1 : -1);
+        return { kind, ...at, units, ...(pool && { pool: pool as CountedPool }), ...this.#cause() };
+      }
+      case "move": {
+        const at = this.#place();
+        const units = this.#units(at.sku, 30);
+        const toLocation = random.pick(LOCATIONS);
+        if (toLocation !== at.location) return { kind, ...at, units, from: "sellable", to: "sellable", toLocation };
+        return random.below(2) === 0
+          ? { kind, ...at, units, from: "sellable", to: "safety" }
+          : { kind, ...at, units, from: "safety", to: "sellable", ...this.#cause() };
+      }
+      case "configure":
+        return {
+          kind,
+          ...this.#place(),
+          settings: { displayCoefficient: random.below(10) / 10, alertFloorUnits: random.below(90) },
+        };
+      case "acknowledge":
+        return { kind, ...this.#place(), alertId: `alert-${random.below(99)}`, actor: "buyer" };
+      case "again":
+        return this.#sent.length > 0 ? random.pick(this.#sent) : this.#reserve();
+      case "reused": {
+        if (this.#sent.length === 0) return this.#reserve();
+        const command = random.pick(this.#sent);
+        const changed = { ...command, reason: `changed ${random.below(1e6)}` };
+        return changed;
+      }
+    }
+  }
+
+  /** Stories that chance alone tells too seldom, from the first command to the last. */
+  #tell(): void {
+    const random = this.#random;
+    const line = { ...this.#place(STOCKED.slice(0, -1)), units: 1 + random.below(400) };
+    const presale = { ...line, pool: "presale" } as const;
+    const last = random.pick(["cancel", "outbound"] as const);
+    this.#queue.push(
+      ...random.pick<StockCommand[]>([
+        // Paid goods are found lost, and the line is cancelled or sent out all the same.
+        [
+          { kind: "receive", ...line, id: this.#id() },
+          { kind: "reserve", ...line },
+          { kind: "pay", ...line },
+          { kind: "correct", ...line, id: this.#id(), units: -line.units, pool: "committed" },
+          { kind: last, ...line },
+        ],
+        // A presale order is to go out before its goods have come.
+        [
+          { kind: "receive", ...presale, id: this.#id() },
+          { kind: "reserve", ...presale },
+          { kind: "pay", ...presale },
+          { kind: "outbound", ...presale },
+        ],
+        // A cancellation comes too late.
+        [
+          { kind: "receive", ...line, id: this.#id() },
+          { kind: "reserve", ...line },
+          { kind: "pay", ...line },
+          { kind: "outbound", ...line },
+          { kind: "cancel", ...line },
+        ],
+      ]),
+    );
+  }
+
+  #reserve(): ReserveStock {
+    const random = this.#random;
+    const at = this.#place();
+    const pool = at.sku === GIANT ? "sellable" : random.pick<OrderPool | null>([null, null, "sellable", "presale"]);
+    const holdMs = random.below(2) === 0 ? undefined : random.pick(HOLDS_MS);
+    return this.#remember({
+      kind: "reserve",
+      ...at,
+      units: this.#units(at.sku, at.sku === "SCARCE-1" ? 60 : 9),
+      ...(pool && { pool }),
+      ...(holdMs !== undefined && { holdMs }),
+    });
+  }
+
+  #remember(line: ReserveStock): ReserveStock {
+    this.#lines.push(line);
+    if (this.#lines.length > MEMORY) this.#lines.shift();
+    return line;
+  }
+
+  /** A line asked for before; the younger, the likelier. */
+  #line(): ReserveStock | undefined {
+    const lines = this.#lines;
+    return lines[lines.length - 1 - Math.floor(this.#random.next() ** 3 * lines.length)];
+  }
+
+  /** What names a line: usually right, sometimes with a wrong figure, sometimes a line that never was. */
+  #aboutLine(line = this.#line()) {
+    const random = this.#random;
+    if (!line || random.below(40) === 0) return { ...this.#place(), units: 1 + random.below(5) };
+    const { id, sku, location, units, pool } = line;
+    const same = { id, sku, location, units, ...(pool && { pool }), ...this.#time() };
+    switch (random.below(60)) {
+      case 0:
+        return { ...same, units: units === 1 ? 2 : units - 1 };
+      case 1:
+        return { ...same, pool: pool === "presale" ? ("sellable" as const) : ("presale" as const) };
+      case 2:
+        return { ...same, location: random.pick(LOCATIONS) };
+      case 3:
+        return this.#sent.length > 0 ? { ...same, id: random.pick(this.#sent).id } : same;
+      default:
+        return same;
+    }
+  }
+
+  #place(skus = SKUS) {
+    const random = this.#random;
+    const sku = random.pick(skus);
+    const location = random.pick(LOCATIONS);
+    return { id: this.#id(), sku, location, ...this.#time() };
+  }
+
+  #units(sku: string, usual: number): number {
+    return sku === GIANT && this.#random.below(3) === 0
+      ? this.#random.pick(GIANT_UNITS)
+      : 1 + this.#random.below(usual);
+  }
+
+  #id(): string {
+    const random = this.#random;
+    const draw = random.below(100);
+    let timeMs = this.timeMs;
+    if (draw < 3) timeMs -= random.below((this.#retentionDays + 7) * DAY_MS);
+    else if (draw < 5) timeMs += random.below(4 * DAY_MS);
+    const id = chainIdFromNumber(random.pick(["TB", "S1"]), timeMs, this.#salt++);
+    return random.below(4) === 0 ? `${id}-${1 + random.below(9)}` : id;
+  }
+
+  /** When it happened: mostly unsaid; else a little later than all before, sometimes earlier, rarely days later. */
+  #time(): { atMs?: number } {
+    const random = this.#random;
+    const draw = random.below(10_000);
+    if (draw < 6_000) return {};
+    if (draw < 7_000) return { atMs: this.timeMs - random.below(3_600_000) };
+    if (draw < 9_500) return { atMs: this.timeMs + random.below(300) };
+    if (draw < 9_985) return { atMs: this.timeMs + random.below(20_000) };
+    return { atMs: this.timeMs + random.below(draw < 9_997 ? DAY_MS : 16 * DAY_MS) };
+  }
+
+  #cause() {
+    return this.#random.below(3) === 0
+      ? { actor: "clerk", reason: this.#random.pick(["count", "broken\nbox", "盘点"]) }
+      : {};
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The reference side of the simulation: one partition's book, driven by decide, evolve and advance alone. It says what the
+ * ledger must answer to a batch and which events its log must then hold. It is quick enough for a hundred thousand commands
+ * because it asks `advance` only when a hold may be due or a day has passed.
+ */
+import { DAY_MS } from "../../engine/kernel/clock.js";
+import { advance, type Book, decide, emptyBook, evolve, gateKey } from "../../engine/stock/decide.js";
+import {
+  cellOf,
+  EVENT_TYPES,
+  type EventType,
+  type GateScope,
+  isAccepted,
+  type Reply,
+  type StockCommand,
+  type StockEvent,
+  SWEEP_LIMIT,
+} from "../../engine/stock/model.js";
+
+/** An event as the log must tell it, but for its place in the log. */
+export type ExpectedEvent = Omit<StockEvent, "offset" | "index">;
+
+export class Reference {
+  readonly book: Book;
+  /** Held lines by the time they expire. */
+  readonly held = new Map<string, number>();
+  readonly events: ExpectedEvent[] = [];
+  /** Sweeps that could not give everything back at once. */
+  fullSweeps = 0;
+  #nextDueMs = Number.POSITIVE_INFINITY;
+  #day = -1;
+
+  constructor(retentionDays: number) {
+    this.book = emptyBook(retentionDays);
+  }
+
+  /** What a batch is answered; its events are added to `events`, and the cells it names or moves to `touched`. */
+  apply(nowMs: number, commands: readonly StockCommand[], touched: Set<string>): Reply[] {
+    const { book } = this;
+    book.clockMs = Math.max(book.clockMs, nowMs);
+    return commands.map((command) => {
+      this.#passTime(Math.max(book.clockMs, command.atMs ?? 0), touched);
+      const decision = decide(book, command);
+      evolve(book, command.id, decision);
+      const { outcome, repeated, state, remember } = decision;
+      if (remember === "forget") this.held.delete(command.id);
+      else if (remember !== "nothing") {
+        if (remember.state === "held") {
+          this.held.set(command.id, remember.expiresAtMs);
+          this.#nextDueMs = Math.min(this.#nextDueMs, remember.expiresAtMs);
+        } else this.held.delete(command.id);
+      }
+      if (isAccepted(outcome) && !repeated) this.events.push(this.#eventOf(command, decision.transfers[0]));
+      touched.add(cellOf(command.sku, command.location));
+      for (const transfer of decision.transfers) touched.add(transfer.toCell);
+      return { outcome, repeated, state };
+    });
+  }
+
+  /** Lets time pass; returns how many holds were given back. */
+  tick(nowMs: number, touched: Set<string>): number {
+    const before = this.events.length;
+    this.#passTime(Math.max(this.book.clockMs, nowMs), touched);
+    for (const [key, { untilMs }] of this.book.gates)
+      if (untilMs > 0 && untilMs <= this.book.clockMs) this.book.gates.delete(key);
+    return this.events.length - before;
+  }
+
+  openGate(nowMs: number, scope: GateScope, forMs: number): void {
+    const { book } = this;
+    book.clockMs = Math.max(book.clockMs, nowMs);
+    const untilMs = forMs > 0 ? book.clockMs + forMs : 0;
+    book.gates.set(gateKey(scope), { scope, untilMs, sinceMs: book.clockMs, actor: "sim", reason: "drill" });
+  }
+
+  closeGate(nowMs: number, scope: GateScope): boolean {
+    const open = this.book.gates.delete(gateKey(scope));
+    if (open) this.book.clockMs = Math.max(this.book.clockMs, nowMs);
+    return open;
+  }
+
+  /** The very millisecond in which the next hold expires or breaker closes: where an "at or past" shows. */
+  nextChangeMs(): number {
+    const times = [this.#nextDueMs, ...[...this.book.gates.values()].map(({ untilMs }) => untilMs)];
+    const next = Math.min(...times.filter((ms) => ms > this.book.clockMs));
+    return Number.isFinite(next) ? next : this.book.clockMs;
+  }
+
+  #passTime(toMs: number, touched: Set<string>): void {
+    const { book, held } = this;
+    const day = Math.floor(toMs / DAY_MS);
+    if (toMs < this.#nextDueMs && day === this.#day) {
+      book.clockMs = toMs;
+      return;
+    }
+    this.#day = day;
+    const expiries = advance(book, toMs);
+    if (expiries.length === SWEEP_LIMIT) this.fullSweeps++;
+    for (const { id, record, transfer } of expiries) {
+      held.delete(id);
+      touched.add(record.cell);
+      const { sku, location } = placeOf(record.cell);
+      const { from, to, units } = transfer;
+      this.events.push({
+        type: "LineExpired",
+        id,
+        sku,
+        location,
+        units,
+        from,
+        to,
+        atMs: book.clockMs,
+        clockMs: book.clockMs,
+      });
+    }
+    this.#nextDueMs = Number.POSITIVE_INFINITY;
+    for (const expiresAtMs of held.values()) if (expiresAtMs < this.#nextDueMs) this.#nextDueMs = expiresAtMs;
+  }
+
+  #eventOf(command: StockCommand, transfer: Pick<StockEvent, "from" | "to" | "units"> | undefined): ExpectedEvent {
+    const { kind, id, sku, location, atMs, actor, reason } = command;
+    const { clockMs } = this.book;
+    const units = "units" in command ? command.units : 0;
+    const { from, to, units: moved } = transfer ?? { from: "outside", to: "outside", units };
+    const event: ExpectedEvent = {
+      type: EVENT_TYPES[kind] as EventType,
+      id,
+      sku,
+      location,
+      units: moved,
+      from,
+      to,
+      atMs: Math.min(atMs ?? clockMs, clockMs),
+      clockMs,
+    };
+    if (kind === "move" && command.toLocation !== undefined) event.toLocation = command.toLocation;
+    const detail = {
+      ...(actor !== undefined && { actor }),
+      ...(reason !== undefined && { reason }),
+      ...(kind === "configure" && { settings: command.settings }),
+      ...(kind === "acknowledge" && { alertId: command.alertId }),
+    };
+    if (Object.keys(detail).length > 0) event.detail = detail;
+    return event;
+  }
+}
+
+function placeOf(cell: string): { sku: string; location: string } {
+  const [sku = "", location = ""] = cell.split("\u001f");
+  return { sku, location };
+}

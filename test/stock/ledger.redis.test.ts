@@ -1,0 +1,430 @@
+/**
+ * The ledger's client against a real Redis: what callers see in one turn, over partitions, after a lost reply and in a crowd. The
+ * rules themselves are tried in decide.test.ts and, command by command, in the simulation.
+ */
+import { once } from "node:events";
+import { createConnection, createServer, type Socket } from "node:net";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { chainId } from "../../engine/kernel/chain-id.js";
+import { DAY_MS, ManualClock, systemClock } from "../../engine/kernel/clock.js";
+import { eventsOf } from "../../engine/stock/batch.js";
+import { HEARTBEAT_MS, Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
+import {
+  type Balances,
+  DEFAULT_HOLD_MS,
+  emptyBalances,
+  type Reply,
+  type StockCommand,
+  SWEEP_LIMIT,
+} from "../../engine/stock/model.js";
+import { stockKeys } from "../../engine/stream/keys.js";
+import { assertContiguous, readLog } from "../../engine/stream/log.js";
+import { connect, type RedisClient } from "../../engine/stream/redis.js";
+import { withRedis } from "../redis/with-redis.js";
+
+const START_MS = Date.UTC(2026, 5, 18);
+const PREFIX = "ledger-test";
+const redis = withRedis();
+const closing: (() => void)[] = [];
+
+let client: RedisClient;
+let clock: ManualClock;
+let ledger: Ledger;
+
+beforeEach(async () => {
+  await redis.flush();
+  client = connection();
+  await Ledger.load(client);
+  clock = new ManualClock(START_MS);
+  ledger = ledgerOn(client);
+});
+
+afterEach(() => {
+  for (const close of closing.splice(0)) close();
+});
+
+function connection(path = redis.socketPath): RedisClient {
+  const made = connect({ url: path });
+  closing.push(() => made.disconnect());
+  return made;
+}
+
+const ledgerOn = (on: RedisClient, options: Partial<LedgerOptions> = {}): Ledger =>
+  new Ledger({ redis: on, prefix: PREFIX, partitions: 1, clock, ...options });
+const newId = (): string => chainId("S1", clock.now());
+const place = (sku = "CUP", location = "SH") => ({ id: newId(), sku, location });
+const receive = (units: number, at = place()): StockCommand => ({ kind: "receive", ...at, units });
+const reserve = (units: number, at = place()): StockCommand => ({ kind: "reserve", ...at, units });
+
+async function eventsIn(partition: number) {
+  const { log } = stockKeys(PREFIX, partition);
+  const entries = await readLog(client, log, 0, 100_000);
+  assertContiguous(entries, 0, log);
+  return { entries, events: entries.flatMap((entry) => eventsOf(entry).events) };
+}
+
+const cell = (balances: Partial<Balances>): Balances => ({ ...emptyBalances(), ...balances });
+const outcomes = (replies: Reply[]): string[] => replies.map(({ outcome }) => outcome);
+
+describe("commands of one turn", () => {
+  it("are applied in the order they were asked for, as one entry of the log", async () => {
+    const at = place();
+    const replies = await Promise.all([
+      ledger.apply(receive(5)),
+      ledger.apply({ kind: "reserve", ...at, units: 5 }),
+      ledger.apply(reserve(1)),
+      ledger.apply({ kind: "pay", ...at, units: 5 }),
+      ledger.apply({ kind: "outbound", ...at, units: 5 }),
+    ]);
+    expect(outcomes(replies)).toEqual(["accepted", "accepted", "insufficient_sellable", "accepted", "accepted"]);
+    const { entries, events } = await eventsIn(0);
+    expect(entries).toHaveLength(1);
+    expect(events.map(({ type }) => type)).toEqual(["StockReceived", "StockReserved", "LinePaid", "LineOutbound"]);
+    expect(ledger.commands).toBe(5);
+    expect(ledger.depth).toBe(0);
+  });
+
+  it("of many partitions are answered in the order given", async () => {
+    ledger = ledgerOn(client, { partitions: 16, batchLimit: 7 });
+    const skus = Array.from({ length: 40 }, (_, i) => `SKU-${i}`);
+    await ledger.applyMany(skus.map((sku, i) => receive(i + 1, place(sku))));
+    const replies = await ledger.applyMany(skus.map((sku, i) => reserve(i % 2 === 0 ? i + 1 : i + 2, place(sku))));
+    expect(outcomes(replies)).toEqual(skus.map((_, i) => (i % 2 === 0 ? "accepted" : "insufficient_sellable")));
+    expect(new Set(skus.map((sku) => ledger.partitionOf(sku))).size).toBeGreaterThan(8);
+    for (const [i, sku] of skus.entries()) {
+      expect((await ledger.balances(sku))?.get("SH")).toEqual(
+        i % 2 === 0 ? cell({ reserved: i + 1 }) : cell({ sellable: i + 1 }),
+      );
+    }
+  });
+
+  it("past the bound of the queue are refused before they are sent", async () => {
+    ledger = ledgerOn(client, { queueLimit: 10 });
+    const first = ledger.applyMany(Array.from({ length: 10 }, () => receive(1)));
+    await expect(ledger.apply(receive(1))).rejects.toMatchObject({ code: "overloaded", retryable: true });
+    await first;
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 10 }));
+  });
+});
+
+describe("a lost reply", () => {
+  /** Stands between client and server; when told so, it lets a request through and breaks the connection instead of the reply. */
+  async function proxied(): Promise<{ path: string; loseReplies(times: number): void }> {
+    let lose = 0;
+    const sockets = new Set<Socket>();
+    const server = createServer((near) => {
+      const far = createConnection(redis.socketPath);
+      for (const socket of [near, far]) {
+        sockets.add(socket);
+        socket.on("error", () => {});
+        socket.on("close", () => sockets.delete(socket));
+      }
+      near.on("data", (bytes) => far.write(bytes));
+      near.on("close", () => far.end());
+      far.on("data", (bytes) => {
+        if (lose === 0) return near.write(bytes);
+        lose--;
+        near.destroy();
+        return false;
+      });
+    });
+    const path = join(dirname(redis.socketPath), `proxy-${systemClock.now()}.sock`);
+    server.listen(path);
+    await once(server, "listening");
+    closing.push(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    return {
+      path,
+      loseReplies: (times) => {
+        lose = times;
+      },
+    };
+  }
+
+  it("is asked for again with the same ids, and nothing doubles", async () => {
+    const { path, loseReplies } = await proxied();
+    const far = connection(path);
+    const shaky = ledgerOn(far);
+    await shaky.apply(receive(100));
+    const line = place();
+    const batch: StockCommand[] = [
+      receive(10),
+      { kind: "reserve", ...line, units: 4 },
+      { kind: "pay", ...line, units: 4 },
+      reserve(1_000),
+      { kind: "correct", ...place(), units: -1 },
+      { kind: "outbound", ...line, units: 4 },
+    ];
+    loseReplies(1);
+    await expect(shaky.applyMany(batch)).rejects.toMatchObject({ code: "unavailable", retryable: true });
+    const again = await untilAnswered(() => shaky.applyMany(batch));
+    expect(again).toEqual([
+      { outcome: "accepted", repeated: true, state: "none" },
+      { outcome: "accepted", repeated: true, state: "outbound" },
+      { outcome: "accepted", repeated: true, state: "outbound" },
+      { outcome: "insufficient_sellable", repeated: true, state: "none" },
+      { outcome: "accepted", repeated: true, state: "none" },
+      { outcome: "accepted", repeated: true, state: "outbound" },
+    ]);
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 105 }));
+    expect((await eventsIn(0)).events).toHaveLength(6);
+  });
+
+  it("doubles nothing when connections are killed at any moment under load", async () => {
+    await ledger.apply(receive(300));
+    let repeated = 0;
+    let broken = 0;
+    const seller = async (): Promise<number> => {
+      const own = connection();
+      const shop = ledgerOn(own);
+      let sold = 0;
+      for (let i = 0; i < 30; i++) {
+        const order = reserve(1);
+        let reply: Reply | undefined;
+        const answered = shop.apply(order).then(
+          (each) => {
+            reply = each;
+          },
+          () => {
+            broken++;
+          },
+        );
+        if (i % 5 === 0) {
+          await new Promise(setImmediate);
+          if ("stream" in own) (own.stream as Socket).destroy();
+        }
+        await answered;
+        reply ??= await untilAnswered(() => shop.apply(order));
+        if (reply.repeated) repeated++;
+        if (reply.outcome === "accepted") sold++;
+      }
+      return sold;
+    };
+    const sold = await Promise.all(Array.from({ length: 16 }, seller));
+    expect(sold.reduce((sum, each) => sum + each)).toBe(300);
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ reserved: 300 }));
+    expect(broken).toBeGreaterThan(0);
+    expect((await eventsIn(0)).events.filter(({ type }) => type === "StockReserved")).toHaveLength(300);
+    expect(repeated).toBeLessThanOrEqual(broken);
+  });
+
+  async function untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (tries === 200) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    }
+  }
+});
+
+describe("a crowd", () => {
+  it("of 64 callers buys exactly the 1,000 units there are", async () => {
+    await ledger.apply(receive(1_000));
+    const buyer = async (): Promise<number> => {
+      const shop = ledgerOn(connection());
+      let bought = 0;
+      for (;;) {
+        const order = reserve(1);
+        // Impatient: every order is sent twice at once.
+        const [first, second] = await Promise.all([shop.apply(order), shop.apply(order)]);
+        expect(second).toEqual({ ...first, repeated: true });
+        if (first.outcome !== "accepted") return bought;
+        bought++;
+      }
+    };
+    const bought = await Promise.all(Array.from({ length: 64 }, buyer));
+    expect(bought.reduce((sum, each) => sum + each)).toBe(1_000);
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ reserved: 1_000 }));
+  });
+});
+
+describe("a breaker", () => {
+  const cause = { actor: "ops", reason: "counts differ" };
+
+  it("refuses new orders until it is closed, and says who opened it", async () => {
+    await ledger.apply(receive(10));
+    const line = place();
+    await ledger.apply({ kind: "reserve", ...line, units: 1 });
+    await ledger.openGate({ kind: "shop" }, { ...cause, forMs: 0 });
+    expect(await ledger.openGates()).toEqual([{ scope: { kind: "shop" }, untilMs: 0, sinceMs: START_MS, ...cause }]);
+    const refused = reserve(1);
+    expect((await ledger.apply(refused)).outcome).toBe("breaker_open");
+    expect((await ledger.apply({ kind: "pay", ...line, units: 1 })).outcome).toBe("accepted");
+    expect(await ledger.closeGate({ kind: "shop" }, cause)).toBe(true);
+    expect(await ledger.closeGate({ kind: "shop" }, cause)).toBe(false);
+    expect(await ledger.apply(refused)).toEqual({ outcome: "accepted", repeated: false, state: "held" });
+    expect(await ledger.openGates()).toEqual([]);
+  });
+
+  it("of the shop or a location stands in every partition, of a SKU in its own", async () => {
+    ledger = ledgerOn(client, { partitions: 4 });
+    const skus = ["A", "B", "C", "D", "E", "F"];
+    for (const sku of skus) await ledger.applyMany([receive(5, place(sku)), receive(5, place(sku, "GZ"))]);
+    await ledger.openGate({ kind: "location", location: "GZ" }, { ...cause, forMs: 0 });
+    await ledger.openGate({ kind: "sku", sku: "A" }, { ...cause, forMs: 0 });
+    for (const sku of skus) {
+      expect((await ledger.apply(reserve(1, place(sku)))).outcome).toBe(sku === "A" ? "breaker_open" : "accepted");
+      expect((await ledger.apply(reserve(1, place(sku, "GZ")))).outcome).toBe("breaker_open");
+    }
+    const open = await ledger.openGates();
+    expect(open.map(({ scope }) => scope)).toEqual(
+      expect.arrayContaining([
+        { kind: "location", location: "GZ" },
+        { kind: "sku", sku: "A" },
+      ]),
+    );
+    expect(open).toHaveLength(2);
+  });
+
+  it("with a time closes by itself, and the log says so", async () => {
+    await ledger.apply(receive(10));
+    await ledger.openGate({ kind: "sku", sku: "CUP" }, { ...cause, forMs: 600_000 });
+    clock.moveTo(START_MS + 599_999);
+    expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");
+    clock.moveTo(START_MS + 600_000);
+    expect((await ledger.apply(reserve(1))).outcome).toBe("accepted");
+    await ledger.tick(0);
+    expect(await ledger.openGates()).toEqual([]);
+    const { entries } = await eventsIn(0);
+    const texts = entries.map(({ fields }) => fields.map((each) => each.toString("utf8")).join(" "));
+    expect(texts.filter((text) => text.includes("sku:CUP"))).toEqual([
+      expect.stringContaining("counts differ"),
+      expect.stringContaining("its time is over"),
+    ]);
+  });
+});
+
+describe("balances", () => {
+  it("of a SKU come by location; of an unknown SKU not at all", async () => {
+    await ledger.applyMany([
+      receive(5),
+      receive(7, place("CUP", "GZ")),
+      { kind: "move", ...place(), units: 2, from: "sellable", to: "sellable", toLocation: "成都" },
+      receive(9, place("CUP-2")),
+    ]);
+    expect(await ledger.balances("CUP")).toEqual(
+      new Map([
+        ["SH", cell({ sellable: 3 })],
+        ["GZ", cell({ sellable: 7 })],
+        ["成都", cell({ sellable: 2 })],
+      ]),
+    );
+    expect(await ledger.balances("CU")).toBeUndefined();
+  });
+
+  it("of a whole partition are listed cell by cell", async () => {
+    await ledger.applyMany([receive(5), receive(7, place("水杯", "GZ"))]);
+    const listed = [];
+    for await (const each of ledger.cells(0)) listed.push(each);
+    expect(listed.sort((a, b) => a.location.localeCompare(b.location))).toEqual([
+      { sku: "水杯", location: "GZ", balances: cell({ sellable: 7 }) },
+      { sku: "CUP", location: "SH", balances: cell({ sellable: 5 }) },
+    ]);
+  });
+});
+
+describe("time", () => {
+  it("alone gives holds back, by tick", async () => {
+    await ledger.applyMany([receive(10), reserve(4), reserve(3)]);
+    clock.moveTo(START_MS + DEFAULT_HOLD_MS - 1);
+    expect(await ledger.tick(0)).toMatchObject({ expired: 0 });
+    clock.moveTo(START_MS + DEFAULT_HOLD_MS);
+    expect(await ledger.tick(0)).toMatchObject({ expired: 2, clockMs: START_MS + DEFAULT_HOLD_MS });
+    expect(await ledger.tick(0)).toMatchObject({ expired: 0 });
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 10 }));
+    expect(
+      (await eventsIn(0)).events
+        .filter(({ type }) => type === "LineExpired")
+        .map(({ units }) => units)
+        .sort(),
+    ).toEqual([3, 4]);
+  });
+
+  it("ends windows in a partition without commands: one entry a heartbeat, none in between", async () => {
+    await ledger.tick(0);
+    const { offset } = await ledger.tick(0);
+    clock.moveTo(START_MS + HEARTBEAT_MS - 1);
+    expect((await ledger.tick(0)).offset).toBe(offset);
+    clock.moveTo(START_MS + HEARTBEAT_MS);
+    expect((await ledger.tick(0)).offset).toBe(offset + 1);
+    expect((await ledger.tick(0)).offset).toBe(offset + 1);
+  });
+
+  it("is the server's when no clock is given; when it happened is the command's word", async () => {
+    const before = systemClock.now();
+    const live = ledgerOn(client, { clock: undefined as never });
+    const at = { id: chainId("S1", before), sku: "CUP", location: "SH" };
+    await live.apply({ kind: "receive", ...at, units: 1, atMs: before - 5_000 });
+    const [event] = (await eventsIn(0)).events;
+    expect(event?.atMs).toBe(before - 5_000);
+    expect(event?.clockMs).toBeGreaterThanOrEqual(before - 1);
+    expect(event?.clockMs).toBeLessThanOrEqual(systemClock.now() + 1);
+  });
+
+  it("that jumps by months over thousands of holds loses none of them", async () => {
+    const orders = SWEEP_LIMIT * 2 + 5;
+    await ledger.applyMany([receive(orders), ...Array.from({ length: orders }, () => reserve(1))]);
+    clock.moveTo(START_MS + 200 * DAY_MS);
+    const expired = [await ledger.tick(0), await ledger.tick(0), await ledger.tick(0), await ledger.tick(0)].map(
+      (each) => each.expired,
+    );
+    expect(expired).toEqual([SWEEP_LIMIT, SWEEP_LIMIT, 5, 0]);
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: orders }));
+    expect(await client.exists(stockKeys(PREFIX, 0).lines(START_MS / DAY_MS))).toBe(0);
+  });
+});
+
+describe("ids that were forgotten", () => {
+  it("are not applied again when ids are kept longer from now on", async () => {
+    const receipt = receive(5);
+    const short = ledgerOn(client, { idRetentionDays: 1 });
+    await short.apply(receipt);
+    clock.moveTo(START_MS + 10 * DAY_MS);
+    expect((await short.apply(receipt)).outcome).toBe("id_outside_window");
+    expect((await ledgerOn(client, { idRetentionDays: 90 }).apply(receipt)).outcome).toBe("id_outside_window");
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 5 }));
+  });
+});
+
+describe("a batch in which days pass", () => {
+  it("forgets the lines it has touched itself, and leaves no bucket behind", async () => {
+    const old = receive(5);
+    const later = { ...receive(2), id: chainId("S1", START_MS + 60 * DAY_MS), atMs: START_MS + 60 * DAY_MS };
+    const replies = await ledger.applyMany([old, later, old]);
+    expect(outcomes(replies)).toEqual(["accepted", "accepted", "id_outside_window"]);
+    const { lines } = stockKeys(PREFIX, 0);
+    expect(await client.exists(lines(START_MS / DAY_MS))).toBe(0);
+    expect(await client.exists(lines(START_MS / DAY_MS + 60))).toBe(1);
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 7 }));
+  });
+});
+
+describe("the function library", () => {
+  const loaded = async (): Promise<string> =>
+    JSON.stringify(await client.call("FUNCTION", "LIST", "LIBRARYNAME", "shuiwei_stock", "WITHCODE"));
+
+  it("loads again after it was lost, and the stock is still there", async () => {
+    await ledger.apply(receive(10));
+    await client.call("FUNCTION", "DELETE", "shuiwei_stock");
+    await expect(ledger.apply(reserve(1))).rejects.toMatchObject({ code: "unavailable", retryable: true });
+    await Ledger.load(client);
+    expect((await ledger.apply(reserve(1))).outcome).toBe("accepted");
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 9, reserved: 1 }));
+  });
+
+  it("replaces another version of itself and leaves the same one alone", async () => {
+    const current = await loaded();
+    const old = "#!lua name=shuiwei_stock\nredis.register_function('stock_apply', function() return 1 end)";
+    await client.call("FUNCTION", "LOAD", "REPLACE", old);
+    expect(await loaded()).not.toBe(current);
+    await Ledger.load(client);
+    await Ledger.load(client);
+    expect(await loaded()).toBe(current);
+  });
+});
