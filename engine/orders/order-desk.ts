@@ -1,0 +1,204 @@
+/**
+ * Orders with several lines, all or nothing (R3). The lines of an order may lie in several partitions, which no Redis transaction spans: so each
+ * line is reserved by itself, and when one is refused the others are aborted before the caller hears of it. Every try at placing an order
+ * has a number: the ledger refuses to let an older try abort what a newer one has seen, and a try that is no longer the newest goes over the
+ * lines once more before it says yes. A desk that dies half-way leaks nothing: the holds expire, and the same order or payment sent again
+ * goes on where it stopped.
+ */
+import { sleep } from "../kernel/clock.js";
+import { EngineError } from "../kernel/errors.js";
+import { fingerprintOfAll } from "../stock/fingerprint.js";
+import type { Ledger } from "../stock/ledger.js";
+import {
+  type AbortLine,
+  isAccepted,
+  OUTCOMES,
+  type Outcome,
+  type Reply,
+  type ReserveStock,
+  type StockCommand,
+} from "../stock/model.js";
+import { type LineReply, lineId, type Order, type OrderLine, type OrderReply } from "./model.js";
+import type { OrderBook } from "./order-book.js";
+
+type LineStep = "pay" | "cancel" | "outbound";
+
+/** Each further round needs another try of the same order that began meanwhile; the waits before them add up to a second and more. */
+const MAX_ROUNDS = 20;
+/** A try waits so long for each newer one, so that those of one order end one after the other. */
+const TURN_MS = 5;
+const LONGEST_QUEUE = 50;
+const CONTENDED_RETRY_MS = 200;
+
+export class OrderDesk {
+  readonly #ledger: Ledger;
+  readonly #book: OrderBook;
+
+  constructor(ledger: Ledger, book: OrderBook) {
+    this.#ledger = ledger;
+    this.#book = book;
+  }
+
+  /**
+   * Reserves every line of an order, or none. Safe to repeat with the same id and body.
+   * @throws EngineError `contended` (retryable) when the same order is placed over and over at the same time
+   */
+  async place(order: Order): Promise<OrderReply> {
+    let repeated = true;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const attempt = await this.#book.open(order, fingerprintOfAll(reservations(order, 1)));
+      if (attempt === undefined) return { id: order.id, outcome: "id_reused", repeated: false, lines: [] };
+      const replies = await this.#ledger.applyMany(reservations(order, attempt));
+      const refusal = worst(replies);
+      repeated &&= replies.every((reply) => reply.repeated || reply.outcome !== (refusal ?? "accepted"));
+      // A line that is repeated but no longer held beside a fresh one: an earlier try died and its hold has run out.
+      const outcome = refusal ?? (!repeated && replies.some(isLost) ? "hold_expired" : "accepted");
+      if (outcome !== "accepted") return answer(order, outcome, await this.#abort(order, replies, attempt), repeated);
+      // A newer try may have met a closed breaker and be about to abort: it cannot once a try that is newer still has seen the lines.
+      const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(order.id);
+      if (newest === attempt) return answer(order, outcome, replies, repeated);
+      await sleep(Math.min(newest - attempt, LONGEST_QUEUE) * TURN_MS * (round + 1));
+    }
+    throw new EngineError(`${order.id}: is being placed many times at once`, {
+      op: "orders.place",
+      code: "contended",
+      retryable: true,
+      retryAfterMs: CONTENDED_RETRY_MS,
+      place: order.id,
+    });
+  }
+
+  /** Notes the payment of an order. When a line's hold has expired and its units are gone, the whole payment is refused. */
+  async pay(id: string): Promise<OrderReply> {
+    const order = await this.#find(id);
+    if (!order) return unknown(id);
+    const replies = await this.#step(order, "pay");
+    const outcome =
+      worst(replies) ?? (replies.some((reply) => reply.outcome === "admitted_anew") ? "admitted_anew" : "accepted");
+    const repeated = replies.every((reply) => reply.repeated);
+    if (isAccepted(outcome)) return answer(order, outcome, replies, repeated);
+    // A line that has lost its hold, or never was, has never been paid, so nor has the order: what is paid of it, by this
+    // payment or by one that died half-way, goes back. Beside a line that was cancelled by hand the others stay paid.
+    const neverPaid = replies.some((reply) => reply.outcome === "hold_expired" || reply.outcome === "unknown_line");
+    const after = await this.#follow(
+      replies,
+      (reply) => reply.state === "paid" && (neverPaid || !reply.repeated),
+      (i) => command(order, i, "cancel"),
+    );
+    return answer(order, outcome, after, repeated);
+  }
+
+  /** Cancels an order; `cancelled_paid` when money has to go back. */
+  async cancel(id: string): Promise<OrderReply> {
+    const order = await this.#find(id);
+    if (!order) return unknown(id);
+    const replies = await this.#step(order, "cancel");
+    const paid = replies.some((line) => line.outcome === "cancelled_paid");
+    return reply(order, worst(replies) ?? (paid ? "cancelled_paid" : "accepted"), replies);
+  }
+
+  /** Notes that the goods of an order left the warehouse. A fact about the world: lines that could go are gone, whatever the others say. */
+  async outbound(id: string): Promise<OrderReply> {
+    const order = await this.#find(id);
+    if (!order) return unknown(id);
+    const replies = await this.#step(order, "outbound");
+    return reply(order, worst(replies) ?? "accepted", replies);
+  }
+
+  /** Where an order's lines stand, or undefined when it is not known. */
+  async look(id: string): Promise<LineReply[] | undefined> {
+    const order = await this.#find(id);
+    if (!order) return undefined;
+    const states = await this.#ledger.lineStates(order.lines.map(({ sku }, i) => ({ id: lineId(id, i), sku })));
+    return order.lines.map((line, i) => ({
+      ...line,
+      id: lineId(id, i),
+      outcome: "accepted",
+      state: states[i] ?? "none",
+    }));
+  }
+
+  async #find(id: string): Promise<Order | undefined> {
+    const lines = await this.#book.lines(id);
+    return lines && { id, lines };
+  }
+
+  #step(order: Order, step: LineStep): Promise<Reply[]> {
+    return this.#ledger.applyMany(order.lines.map((_, i) => command(order, i, step)));
+  }
+
+  #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
+    return this.#follow(
+      replies,
+      (reply) => reply.state === "held",
+      (i): AbortLine => ({ ...place(order, i), kind: "abort", attempt }),
+    );
+  }
+
+  /** Gives a further command for some lines. Returns the replies with the states after it. */
+  async #follow(
+    replies: readonly Reply[],
+    which: (reply: Reply) => boolean,
+    commandAt: (position: number) => StockCommand,
+  ): Promise<Reply[]> {
+    const chosen = replies.flatMap((reply, i) => (which(reply) ? [i] : []));
+    const states = (await this.#ledger.applyMany(chosen.map(commandAt))).map(({ state }) => state);
+    return replies.map((reply, i) => {
+      const state = states[chosen.indexOf(i)];
+      return state === undefined ? reply : { ...reply, state };
+    });
+  }
+}
+
+const unknown = (id: string): OrderReply => ({ id, outcome: "unknown_order", repeated: false, lines: [] });
+
+const answer = (order: Order, outcome: Outcome, replies: readonly Reply[], repeated: boolean): OrderReply => ({
+  id: order.id,
+  outcome,
+  repeated,
+  lines: lineReplies(order, replies),
+});
+
+/** The answer to a step that is the lines' alone. */
+const reply = (order: Order, outcome: Outcome, replies: readonly Reply[]): OrderReply =>
+  answer(
+    order,
+    outcome,
+    replies,
+    replies.every((line) => line.repeated),
+  );
+
+const isLost = (reply: Reply): boolean => reply.repeated && reply.state !== "held" && reply.state !== "paid";
+
+/** What every command about a line says. */
+function place(
+  order: Order,
+  position: number,
+): { id: string; sku: string; location: string; units: number; pool?: "presale" } {
+  const { sku, location, units, pool } = order.lines[position] as OrderLine;
+  const at = { id: lineId(order.id, position), sku, location, units };
+  return pool === "presale" ? { ...at, pool } : at;
+}
+
+const command = (order: Order, position: number, kind: LineStep): StockCommand => ({ ...place(order, position), kind });
+
+const reservations = (order: Order, attempt: number): ReserveStock[] =>
+  order.lines.map((_, i) => ({
+    ...place(order, i),
+    kind: "reserve",
+    attempt,
+    ...(order.holdMs === undefined ? {} : { holdMs: order.holdMs }),
+  }));
+
+/** The refusal that comes first in precedence, or undefined when every line was accepted. */
+function worst(replies: readonly Reply[]): Outcome | undefined {
+  let first: number = OUTCOMES.length;
+  for (const { outcome } of replies) if (!isAccepted(outcome)) first = Math.min(first, OUTCOMES.indexOf(outcome));
+  return (OUTCOMES as readonly Outcome[])[first];
+}
+
+const lineReplies = (order: Order, replies: readonly Reply[]): LineReply[] =>
+  order.lines.map((line, i) => {
+    const { outcome, state } = replies[i] as Reply;
+    return { ...line, id: lineId(order.id, i), outcome, state };
+  });
