@@ -1,0 +1,188 @@
+/**
+ * The depletion job (R8–R10, R12's data): per SKU, units leaving sellable for orders in one-minute panes, their sum over the trailing hour, the
+ * daily average in the shop's zone, and the one alert that may be open. Fires on a deduction or at a minute's end, clears at a minute's
+ * end. The panes are the heatmap's cells: one state serves both, because they are the same numbers.
+ */
+import type { Zone } from "../../kernel/zone.js";
+import type { StockEvent } from "../../stock/model.js";
+import { configured, type SettingsState, settingOf } from "../../stock/settings.js";
+import type { Job, JobContext } from "../../stream/job.js";
+import { isInWindow } from "../../stream/watermark.js";
+import {
+  addToPane,
+  dropPanesBefore,
+  minuteEndMs,
+  minuteOf,
+  type Panes,
+  panesFrom,
+  sumOfPanes,
+} from "../../stream/window.js";
+import { type AlertRule, AVERAGE_DAYS, dailyAverageOf, fires, stays } from "./rule.js";
+
+export const DEPLETION_JOB = "depletion.1";
+/** Panes of the trailing hour (R9). */
+export const WINDOW_MINUTES = 60;
+
+export interface OpenAlert {
+  id: string;
+  firedAtMs: number;
+  /** As they were when it fired. */
+  hourUnits: number;
+  dailyAverage: number | null;
+  acknowledgedBy: string | null;
+}
+
+export interface DepletionState {
+  panes: Panes;
+  /** `[day, units, …]` of the last 7 days and today, oldest first. */
+  days: number[];
+  firstDay: number | null;
+  alert: OpenAlert | null;
+  /** Alerts fired so far: numbers them. */
+  fired: number;
+  settings: SettingsState | null;
+}
+
+/** What screens are told of a SKU. */
+export interface DepletionView {
+  /** Minute of the figures; older panes than 59 minutes before it are not in the sum. */
+  minute: number;
+  dailyAverage: number | null;
+  panes: Panes;
+  alert: OpenAlert | null;
+}
+
+/** Emitted when an alert fires, is acknowledged or clears; `atMs` is the log's clock at the deduction, or the minute's end. */
+export interface AlertChange {
+  type: "fired" | "acknowledged" | "cleared";
+  sku: string;
+  atMs: number;
+  /** Now; `dailyAverage` is null in cold start. */
+  hourUnits: number;
+  dailyAverage: number | null;
+  /** The alert as it fired, and who has acknowledged it so far. */
+  alert: OpenAlert;
+}
+
+export const ALERT_EMIT = "alert";
+
+/** Whether an event takes units out of sellable for an order (R9). */
+const isDeduction = (event: StockEvent): boolean =>
+  event.from === "sellable" &&
+  (event.type === "StockReserved" || event.type === "LinePaid" || event.type === "LineOutbound");
+
+export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
+  const averageAt = (state: DepletionState, atMs: number): number | undefined =>
+    state.firstDay === null ? undefined : dailyAverageOf(state.days, state.firstDay, zone.dayOf(atMs));
+
+  /** Looks at a SKU as of a minute; `atMs` is when that is told. */
+  function evaluate(
+    state: DepletionState,
+    sku: string,
+    minute: number,
+    atMs: number,
+    atMinuteEnd: boolean,
+    context: JobContext,
+  ): void {
+    dropPanesBefore(state.panes, minute - WINDOW_MINUTES + 1);
+    const hourUnits = sumOfPanes(state.panes, minute - WINDOW_MINUTES + 1, minute);
+    // A minute belongs to the day it begins in.
+    const average = averageAt(state, minuteEndMs(minute - 1));
+    const rule = ruleOf(state);
+    const tell = (type: AlertChange["type"], alert: OpenAlert): void => {
+      const change: AlertChange = { type, sku, atMs, hourUnits, dailyAverage: average ?? null, alert };
+      context.emit(ALERT_EMIT, change);
+    };
+    if (!state.alert && fires(hourUnits, average, rule)) {
+      state.fired++;
+      const id = `${sku}#${state.fired}`;
+      state.alert = { id, firedAtMs: atMs, hourUnits, dailyAverage: average ?? null, acknowledgedBy: null };
+      tell("fired", { ...state.alert });
+    } else if (state.alert && atMinuteEnd && !stays(hourUnits, average, rule)) {
+      tell("cleared", state.alert);
+      state.alert = null;
+    }
+    context.setTimer(nextLookMs(state, minute, atMinuteEnd));
+  }
+
+  /**
+   * When the SKU has to be looked at without a deduction. An open alert: at every minute's end. Otherwise the trailing hour can only fall, so
+   * only new settings, or a new day with its new average, can make it fire: that at the end of its first minute, if a pane is left by then.
+   */
+  function nextLookMs(state: DepletionState, minute: number, atMinuteEnd: boolean): number | undefined {
+    if (state.alert) return minuteEndMs(atMinuteEnd ? minute + 1 : minute);
+    const newest = state.panes.at(-2);
+    if (newest === undefined) return undefined;
+    const lookMs = minuteEndMs(minuteOf(zone.nextDayMs(minuteEndMs(minute - 1))));
+    return minuteOf(lookMs) - 1 < newest + WINDOW_MINUTES ? lookMs : undefined;
+  }
+
+  return {
+    name: DEPLETION_JOB,
+
+    key: (event) =>
+      isDeduction(event) || event.type === "SkuConfigured" || event.type === "AlertAcknowledged"
+        ? event.sku
+        : undefined,
+
+    initial: () => ({ panes: [], days: [], firstDay: null, alert: null, fired: 0, settings: null }),
+
+    onEvent(state, event, context) {
+      if (event.type === "SkuConfigured") {
+        state.settings = configured(state.settings, event);
+        // What has been sold already may be an alert by the new rule.
+        if (state.panes.length > 0) context.setTimer(minuteEndMs(minuteOf(event.clockMs)));
+        return;
+      }
+      if (event.type === "AlertAcknowledged") {
+        acknowledge(state, event, context);
+        return;
+      }
+      const day = zone.dayOf(event.atMs);
+      if (state.firstDay === null || day < state.firstDay) state.firstDay = day;
+      addToPane(state.days, day, event.units);
+      dropPanesBefore(state.days, zone.dayOf(event.clockMs) - AVERAGE_DAYS);
+
+      // An event that happened earlier counts in its own pane, and the hour that ends now is looked at.
+      if (isInWindow(event.atMs, event.clockMs, WINDOW_MINUTES))
+        addToPane(state.panes, minuteOf(event.atMs), event.units);
+      else context.late();
+      evaluate(state, event.sku, minuteOf(event.clockMs), event.clockMs, false, context);
+    },
+
+    onTimer(state, atMs, context) {
+      evaluate(state, context.key, minuteOf(atMs) - 1, atMs, true, context);
+    },
+
+    view: (state, _key, sinceMs): DepletionView => {
+      const newest = state.panes.at(-2) ?? 0;
+      return {
+        minute: newest,
+        dailyAverage: averageAt(state, minuteEndMs(newest - 1)) ?? null,
+        panes: panesFrom(state.panes, minuteOf(sinceMs)),
+        alert: state.alert,
+      };
+    },
+  };
+}
+
+function acknowledge(state: DepletionState, event: StockEvent, context: JobContext): void {
+  const { alert } = state;
+  // An alert that has cleared meanwhile needs nobody any more.
+  if (!alert || alert.id !== event.detail?.["alertId"] || alert.acknowledgedBy !== null) return;
+  alert.acknowledgedBy = String(event.detail["actor"] ?? "");
+  const change: AlertChange = {
+    type: "acknowledged",
+    sku: event.sku,
+    atMs: event.atMs,
+    hourUnits: alert.hourUnits,
+    dailyAverage: alert.dailyAverage,
+    alert: { ...alert },
+  };
+  context.emit(ALERT_EMIT, change);
+}
+
+const ruleOf = ({ settings }: DepletionState): AlertRule => ({
+  factor: settingOf(settings, "alertFactor"),
+  floorUnits: settingOf(settings, "alertFloorUnits"),
+});

@@ -1,0 +1,10 @@
+/**
+ * The jobs that feed on the stock log, in the order in which they see an event. A new job is a folder here and its line in this list.
+ */
+import type { Zone } from "../kernel/zone.js";
+import type { StockEvent } from "../stock/model.js";
+import type { AnyJob } from "../stream/job.js";
+import { depletionJob } from "./depletion/job.js";
+import { storefrontJob } from "./storefront/job.js";
+
+export const stockJobs = (zone: Zone): readonly AnyJob<StockEvent>[] => [depletionJob(zone), storefrontJob];

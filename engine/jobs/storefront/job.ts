@@ -1,0 +1,43 @@
+/**
+ * The storefront job (R5, R6): per SKU, all balances by location and the display coefficient, folded from the log. It gives views the levels
+ * after each commit; admission never looks at them. What customers see is worked out by the reader, from these same numbers.
+ */
+import { type Balances, emptyBalances, type StockEvent } from "../../stock/model.js";
+import { configured, type SettingsState } from "../../stock/settings.js";
+import type { Job } from "../../stream/job.js";
+
+export const STOREFRONT_JOB = "storefront.1";
+
+export interface StorefrontState {
+  /** A list, not an object: a location may have any name, `__proto__` too. */
+  locations: [location: string, balances: Balances][];
+  settings: SettingsState | null;
+}
+
+export const storefrontJob: Job<StockEvent, StorefrontState> = {
+  name: STOREFRONT_JOB,
+
+  key: (event) => event.sku,
+
+  initial: () => ({ locations: [], settings: null }),
+
+  onEvent(state, event) {
+    if (event.type === "SkuConfigured") {
+      state.settings = configured(state.settings, event);
+      return;
+    }
+    if (event.from !== "outside") balancesAt(state, event.location)[event.from] -= event.units;
+    if (event.to !== "outside") balancesAt(state, event.toLocation ?? event.location)[event.to] += event.units;
+  },
+
+  view: (state): StorefrontState => state,
+};
+
+function balancesAt(state: StorefrontState, location: string): Balances {
+  let found = state.locations.find(([name]) => name === location);
+  if (!found) {
+    found = [location, emptyBalances()];
+    state.locations.push(found);
+  }
+  return found[1];
+}

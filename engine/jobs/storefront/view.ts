@@ -1,0 +1,60 @@
+/**
+ * Stock levels for the storefront and the screens (R5, R6), in memory of any process that serves them. Filled by the follower, which
+ * also proves how fresh a partition is; this holds the numbers only.
+ */
+import { type Balances, displayUnits, emptyBalances, POOLS } from "../../stock/model.js";
+import { settingOf } from "../../stock/settings.js";
+import type { View } from "../../stream/follower.js";
+import { STOREFRONT_JOB, type StorefrontState } from "./job.js";
+
+export interface Levels extends Balances {
+  display: number;
+}
+
+export interface SkuLevels {
+  total: Levels;
+  locations: ReadonlyMap<string, Levels>;
+  category: string | undefined;
+  revision: number;
+}
+
+export class StorefrontLevels implements View {
+  readonly job = STOREFRONT_JOB;
+  readonly #skus = new Map<string, SkuLevels>();
+
+  onView(sku: string, told: unknown): void {
+    const { locations, settings } = told as StorefrontState;
+    const displayCoefficient = settingOf(settings, "displayCoefficient");
+    const total = emptyBalances();
+    const levels = new Map<string, Levels>();
+    for (const [location, balances] of locations) {
+      for (const pool of POOLS) total[pool] += balances[pool];
+      levels.set(location, withDisplay(balances, displayCoefficient));
+    }
+    this.#skus.set(sku, {
+      // Over all locations the display is worked out once: flooring each location's share would lose a unit here and there.
+      total: withDisplay(total, displayCoefficient),
+      locations: levels,
+      category: settings?.category ?? undefined,
+      revision: (this.#skus.get(sku)?.revision ?? 0) + 1,
+    });
+  }
+
+  get(sku: string): SkuLevels | undefined {
+    return this.#skus.get(sku);
+  }
+
+  /** SKUs that have been put into a category. */
+  skusOf(category: string): string[] {
+    return [...this.#skus].flatMap(([sku, levels]) => (levels.category === category ? [sku] : []));
+  }
+
+  get size(): number {
+    return this.#skus.size;
+  }
+}
+
+const withDisplay = (balances: Balances, coefficient: number): Levels => ({
+  ...balances,
+  display: displayUnits(balances.sellable, balances.reserved, coefficient),
+});

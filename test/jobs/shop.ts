@@ -1,0 +1,105 @@
+/**
+ * A shop's log without a ledger: stock events, told one by one, go through one job as the runtime would run it, with a
+ * commit after each and, when asked for, a restart from what was committed. What came out is kept for the test to look at.
+ */
+
+import type { StockEvent } from "../../engine/stock/model.js";
+import type { Emit, Job } from "../../engine/stream/job.js";
+import { decodeOut, decodeState, Step } from "../../engine/stream/step.js";
+
+export type Told = Partial<StockEvent> & { clockMs: number };
+
+export class Shop<State> {
+  readonly emits: Emit[] = [];
+  /** Views in the order they were told. */
+  readonly views: [key: string, view: unknown][] = [];
+  readonly #job: Job<StockEvent, State>;
+  readonly #states = new Map<string, Buffer>();
+  readonly #timers = new Map<string, number>();
+  readonly #told: Told[] = [];
+  #cursors = new Map<string, number>();
+  #watermarkMs = 0;
+  #step: Step<StockEvent>;
+
+  constructor(job: Job<StockEvent, State>) {
+    this.#job = job;
+    this.#step = this.#newStep();
+  }
+
+  /** Tells an event; `from` sellable to reserved of one unit of SKU `cup` at `SH`, unless it says otherwise. */
+  async tell(...events: Told[]): Promise<void> {
+    for (const event of events) {
+      this.#told.push(event);
+      await this.#process({ offset: this.#told.length, fields: [] });
+    }
+  }
+
+  /** Lets the log's clock move on without an event. */
+  tick(clockMs: number): Promise<void> {
+    return this.tell({ clockMs, sku: "" });
+  }
+
+  /** Starts again from what has been committed. */
+  restart(): void {
+    this.#step = this.#newStep();
+  }
+
+  state(key: string): State | undefined {
+    const bytes = this.#states.get(key);
+    return bytes && (decodeState(bytes) as State);
+  }
+
+  get timers(): ReadonlyMap<string, number> {
+    return this.#timers;
+  }
+
+  get late(): number {
+    return this.#step.counts.late;
+  }
+
+  async #process(entry: { offset: number; fields: Buffer[] }): Promise<void> {
+    const body = await this.#step.process([entry], 0, new Map());
+    for (const { set } of body.states) for (const [key, state] of set) this.#states.set(key, state);
+    for (const [atMs, member] of body.timersSet) this.#timers.set(member, atMs);
+    for (const member of body.timersGone) this.#timers.delete(member);
+    this.#cursors = new Map(body.cursors);
+    this.#watermarkMs = body.watermarkMs;
+    if (body.out) {
+      const { emits, views } = decodeOut(body.out);
+      this.emits.push(...emits);
+      this.views.push(...views.map(([, key, view]): [string, unknown] => [key, view]));
+    }
+    this.#step.committed();
+  }
+
+  #newStep(): Step<StockEvent> {
+    return new Step<StockEvent>({
+      topic: {
+        name: "stock",
+        partitions: 1,
+        timeOf: () => 0,
+        decode: ({ offset }) => {
+          const told = this.#told[offset - 1] as Told;
+          if (told.sku === "") return { clockMs: told.clockMs, events: [] };
+          return { clockMs: told.clockMs, events: [{ ...DEFAULTS, atMs: told.clockMs, ...told, offset, index: 0 }] };
+        },
+      },
+      jobs: [this.#job],
+      cursors: this.#cursors,
+      watermarkMs: this.#watermarkMs,
+      timers: [...this.#timers],
+      loadStates: async (_, keys) => keys.map((key) => this.#states.get(key) ?? null),
+      withViews: true,
+    });
+  }
+}
+
+const DEFAULTS = {
+  type: "StockReserved",
+  id: "id",
+  sku: "cup",
+  location: "SH",
+  units: 1,
+  from: "sellable",
+  to: "reserved",
+} as const;
