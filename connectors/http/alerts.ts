@@ -1,0 +1,95 @@
+/**
+ * Alerts over HTTP (R10): the list as this process' view holds it, and noting that somebody has seen one. An acknowledgement goes through the
+ * ledger, so it is in the log for every process; the list shows it as soon as the job has read it there. Cleared alerts from before this
+ * process started are not listed.
+ */
+import type { Static } from "typebox";
+import type { Alert } from "../../engine/jobs/depletion/view.js";
+import { chainId } from "../../engine/kernel/chain-id.js";
+import { assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
+import { refuse } from "./problem.js";
+import { Acknowledgement, AcknowledgementAnswer, AlertList, AlertParams, AlertQuery, problems } from "./schemas.js";
+
+const DEFAULT_LIMIT = 200;
+
+export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocation }) => {
+  const { board, ledger } = deps;
+
+  server.get<{ Querystring: Static<typeof AlertQuery> }>(
+    "/v1/alerts",
+    {
+      onRequest: authorize,
+      preValidation: (request, _reply, done) => {
+        readInteger(assertQuery(request), "limit");
+        done();
+      },
+      schema: {
+        tags: ["alerts"],
+        operationId: "listAlerts",
+        summary: "Open alerts, newest first, and the latest cleared ones",
+        description: `\`state\` is open when left out, \`limit\` ${DEFAULT_LIMIT}.`,
+        security: TOKEN_NEEDED,
+        querystring: AlertQuery,
+        response: { 200: AlertList, ...problems },
+      },
+    },
+    (request, reply) => {
+      const { state = "open", limit = DEFAULT_LIMIT } = request.query;
+      const open = state === "cleared" ? [] : board.openAlerts();
+      const cleared = state === "open" ? [] : board.clearedAlerts();
+      reply.send({ alerts: [...open, ...cleared].slice(0, limit).map(answerOf) });
+    },
+  );
+
+  server.post<{ Params: Static<typeof AlertParams>; Body: Static<typeof Acknowledgement> }>(
+    "/v1/alerts/:id/acknowledgement",
+    {
+      onRequest: authorize,
+      schema: {
+        tags: ["alerts"],
+        operationId: "acknowledgeAlert",
+        summary: "Notes that somebody has seen an open alert",
+        description:
+          "The `#` of the id is `%23` in the path. 202: it is in the log; the list shows it a moment later. Safe to repeat.",
+        security: TOKEN_NEEDED,
+        params: AlertParams,
+        body: Acknowledgement,
+        response: { 200: AcknowledgementAnswer, 202: AcknowledgementAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const { actor } = request.body;
+      const sku = id.slice(0, id.lastIndexOf("#"));
+      const alert = board.openAlert(sku);
+      if (alert?.id !== id) {
+        const cleared = board.clearedAlerts().some((each) => each.id === id);
+        return cleared
+          ? refuse(reply, "alert_cleared", "it needs nobody any more")
+          : refuse(reply, "unknown_alert", "no open alert has this id");
+      }
+      if (alert.acknowledgedBy !== undefined)
+        return reply.send({ id, sku, acknowledgedBy: alert.acknowledgedBy, repeated: true });
+      await ledger.apply({
+        kind: "acknowledge",
+        id: chainId(deps.channel, deps.clock.now()),
+        sku,
+        location: defaultLocation,
+        actor,
+        alertId: id,
+      });
+      return reply.code(202).send({ id, sku, acknowledgedBy: actor, repeated: false });
+    },
+  );
+};
+
+const answerOf = (alert: Alert) => ({
+  id: alert.id,
+  sku: alert.sku,
+  state: alert.state,
+  firedAt: isoOf(alert.firedAtMs),
+  ...(alert.clearedAtMs === undefined ? {} : { clearedAt: isoOf(alert.clearedAtMs) }),
+  hourUnits: alert.hourUnits,
+  ...(alert.dailyAverage === undefined ? {} : { dailyAverage: alert.dailyAverage }),
+  ...(alert.acknowledgedBy === undefined ? {} : { acknowledgedBy: alert.acknowledgedBy }),
+});

@@ -1,0 +1,130 @@
+/**
+ * The breaker over HTTP (R14): which gates are open, and opening or closing one by hand. Both are events with an actor. `GateWatch` knows when
+ * a refused order may come back, and asks the store once a second at most, however many orders are refused meanwhile.
+ */
+import type { Static } from "typebox";
+import { stopwatch } from "../../engine/kernel/clock.js";
+import type { Ledger } from "../../engine/stock/ledger.js";
+import type { GateScope, OpenGate } from "../../engine/stock/model.js";
+import { fromStore, type HttpDeps, isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { badInputFault } from "./problem.js";
+import { BreakerAnswer, BreakerBody, BreakerChange, problems } from "./schemas.js";
+
+/** R14: a breaker opened without a time stays open for 10 minutes of the shop's time. */
+const DEFAULT_OPEN_MS = 600_000;
+const LOOK_EVERY_MS = 1_000;
+/** When a gate is closed by hand only, nobody knows when: ask again in a minute. */
+const BY_HAND_SECONDS = 60;
+
+export class GateWatch {
+  readonly #deps: Pick<HttpDeps, "ledger" | "clock" | "speed">;
+  #age: (() => number) | undefined;
+  #gates: Promise<OpenGate[]> = Promise.resolve([]);
+
+  constructor(deps: Pick<HttpDeps, "ledger" | "clock" | "speed">) {
+    this.#deps = deps;
+  }
+
+  /** Seconds (of real time) after which an order with these lines may be taken; never fails. */
+  async retryAfterSeconds(lines: readonly { sku: string; location: string }[]): Promise<number> {
+    const { clock, speed = () => 1 } = this.#deps;
+    let waitMs = 0;
+    for (const { scope, untilMs } of await this.#look()) {
+      if (!lines.some((line) => isIn(scope, line))) continue;
+      if (untilMs === 0) return BY_HAND_SECONDS;
+      waitMs = Math.max(waitMs, untilMs - clock.now());
+    }
+    return waitMs / speed() / 1_000;
+  }
+
+  #look(): Promise<OpenGate[]> {
+    if (this.#age === undefined || this.#age() > LOOK_EVERY_MS) {
+      this.#age = stopwatch();
+      this.#gates = openGates(this.#deps).catch(() => []);
+    }
+    return this.#gates;
+  }
+}
+
+const isIn = (scope: GateScope, line: { sku: string; location: string }): boolean =>
+  scope.kind === "shop" || (scope.kind === "location" ? scope.location === line.location : scope.sku === line.sku);
+
+/** Gates that are open; one whose time is over refuses nobody, even before the ledger has written so. */
+async function openGates({ ledger, clock }: { ledger: Ledger; clock: HttpDeps["clock"] }): Promise<OpenGate[]> {
+  const gates = await fromStore("breaker.look", ledger.openGates());
+  return gates.filter(({ untilMs }) => untilMs === 0 || untilMs > clock.now());
+}
+
+export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
+  const { ledger } = deps;
+  const answer = async () => {
+    const gates = await openGates(deps);
+    return {
+      open: gates.length > 0,
+      gates: gates.map(({ scope, sinceMs, untilMs, actor, reason }) => ({
+        scope,
+        since: isoOf(sinceMs),
+        ...(untilMs === 0 ? {} : { until: isoOf(untilMs) }),
+        actor,
+        reason,
+      })),
+    };
+  };
+
+  server.get(
+    "/v1/breaker",
+    {
+      onRequest: authorize,
+      schema: {
+        tags: ["breaker"],
+        operationId: "lookAtBreaker",
+        summary: "Breakers that are open",
+        security: TOKEN_NEEDED,
+        response: { 200: BreakerAnswer, ...problems },
+      },
+    },
+    answer,
+  );
+
+  server.post<{ Body: Static<typeof BreakerBody> }>(
+    "/v1/breaker",
+    {
+      onRequest: authorize,
+      schema: {
+        tags: ["breaker"],
+        operationId: "setBreaker",
+        summary: "Opens or closes a breaker by hand",
+        description:
+          "While it is open, new orders in its scope are refused (503); payments, cancellations and outbound go on. `forMs` is the shop's time: 10 minutes when left out, 0 until it is closed by hand. Safe to repeat.",
+        security: TOKEN_NEEDED,
+        body: BreakerBody,
+        response: { 200: BreakerChange, ...problems },
+      },
+    },
+    async (request) => {
+      const { action, actor, reason, forMs } = request.body;
+      const scope = scopeOf(request.body.scope);
+      if (action === "close") {
+        if (forMs !== undefined) throw badInputFault([{ field: "forMs", message: "goes with open only" }]);
+        const changed = await fromStore("breaker.close", ledger.closeGate(scope, { actor, reason }));
+        return { changed, ...(await answer()) };
+      }
+      await fromStore("breaker.open", ledger.openGate(scope, { actor, reason, forMs: forMs ?? DEFAULT_OPEN_MS }));
+      return { changed: true, ...(await answer()) };
+    },
+  );
+};
+
+function scopeOf({ kind, location, sku }: Static<typeof BreakerBody>["scope"]): GateScope {
+  const faults = [
+    ...(kind !== "location" && location !== undefined
+      ? [{ field: "scope.location", message: `does not go with kind ${kind}` }]
+      : []),
+    ...(kind !== "sku" && sku !== undefined ? [{ field: "scope.sku", message: `does not go with kind ${kind}` }] : []),
+    ...(kind === "location" && location === undefined ? [{ field: "scope.location", message: "is missing" }] : []),
+    ...(kind === "sku" && sku === undefined ? [{ field: "scope.sku", message: "is missing" }] : []),
+  ];
+  if (faults.length > 0) throw badInputFault(faults);
+  if (kind === "location") return { kind, location: location as string };
+  return kind === "sku" ? { kind, sku: sku as string } : { kind: "shop" };
+}

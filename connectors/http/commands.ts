@@ -1,0 +1,150 @@
+/**
+ * Many stock commands in one request. Everything is checked before the first is applied; then each command stands for itself, as it
+ * would alone, and the outcomes come back in the order and the format of the commands. A refusal of one does not undo the others.
+ * When the request fails on its way through the store (503), the same body sent again applies what is missing, once.
+ */
+import type { FastifyRequest } from "fastify";
+import { Packr } from "msgpackr";
+import { chainIdFault } from "../../engine/kernel/chain-id.js";
+import type { StockCommand } from "../../engine/stock/model.js";
+import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
+import { faultsOf, type InputFault } from "./faults.js";
+import { type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { HttpFault } from "./problem.js";
+import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
+
+const NDJSON = "application/x-ndjson";
+const MSGPACK = ["application/msgpack", "application/x-msgpack"];
+/** Clocks of two machines may differ by this much; a time further ahead is a mistake. */
+const CLOCK_SKEW_MS = 60_000;
+
+const packr = new Packr({ useRecords: false });
+
+type Validate = ((value: unknown) => boolean) & { errors?: readonly unknown[] | null };
+
+/** A body of bulk commands as it came. */
+class BulkBody {
+  readonly bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+}
+
+export const commandRoutes: RouteGroup = (root, kit) => {
+  // A scope of its own: nothing else takes these content types.
+  root.register(async (server) => {
+    server.addContentTypeParser(
+      [NDJSON, ...MSGPACK],
+      { parseAs: "buffer", bodyLimit: BULK_LIMIT },
+      (_request, bytes, done) => {
+        done(null, new BulkBody(bytes as Buffer));
+      },
+    );
+    let check: CommandCheck | undefined;
+
+    server.post(
+      "/v1/commands",
+      {
+        onRequest: kit.authorize,
+        bodyLimit: BULK_LIMIT,
+        // The body is checked command by command; the schema is for the reader of the documentation.
+        validatorCompiler: () => () => true,
+        schema: {
+          tags: ["stock"],
+          operationId: "applyCommands",
+          summary: "Applies many stock commands",
+          description: `One command a line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. Any fault in any command: nothing is applied (400, naming the lines). Outcomes come in order, in the format of the commands. Commands of one SKU are applied in the order given.`,
+          security: TOKEN_NEEDED,
+          body: {
+            content: {
+              [NDJSON]: { schema: AnyCommand },
+              ...Object.fromEntries(MSGPACK.map((type) => [type, { schema: { type: "array", items: AnyCommand } }])),
+            },
+          },
+          response: {
+            200: {
+              description: "Outcomes in order",
+              content: {
+                [NDJSON]: { schema: CommandReply },
+                ...Object.fromEntries(
+                  MSGPACK.map((type) => [type, { schema: { type: "array", items: CommandReply } }]),
+                ),
+              },
+            },
+            ...problems,
+          },
+        },
+        serializerCompiler: () => String,
+      },
+      async (request, reply) => {
+        const { body } = request;
+        if (!(body instanceof BulkBody))
+          throw new HttpFault("unsupported_media_type", `send ${[NDJSON, ...MSGPACK].join(" or ")}`);
+        check ??= commandCheck(request, kit);
+        const type = (request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
+        const binary = MSGPACK.includes(type);
+        const commands = await readCommands(body.bytes, binary ? "msgpack" : "ndjson", check);
+        const replies = await kit.deps.ledger.applyMany(commands);
+        const answers = replies.map(({ outcome, repeated, state }, i) => ({
+          id: (commands[i] as StockCommand).id,
+          outcome,
+          repeated,
+          state,
+        }));
+        reply.type(type);
+        if (binary) return reply.send(packr.pack(answers));
+        let lines = "";
+        for (const answer of answers) lines += `${JSON.stringify(answer)}\n`;
+        return reply.send(lines);
+      },
+    );
+  });
+};
+
+/** The check of one command: its kind's schema, and what a schema cannot say. */
+function commandCheck(request: FastifyRequest, { deps, defaultLocation }: Kit): CommandCheck {
+  const compile = request.server.validatorCompiler;
+  if (compile === undefined) throw new Error("the server has no validator");
+  const validators = new Map<unknown, Validate>(
+    Object.entries(CommandSchemas).map(([kind, schema]) => [
+      kind,
+      compile({ schema, method: "POST", url: "/v1/commands", httpPart: "body" }) as Validate,
+    ]),
+  );
+  const kinds = Object.keys(CommandSchemas).join(", ");
+
+  return (candidate) => {
+    if (typeof candidate !== "object" || candidate === null || Array.isArray(candidate)) {
+      return { faults: [{ field: "", message: "must be an object" }] };
+    }
+    const { kind } = candidate as { kind?: unknown };
+    const validate = validators.get(kind);
+    if (!validate)
+      return { faults: [{ field: "kind", message: kind === undefined ? "is missing" : `must be one of ${kinds}` }] };
+    if (!validate(candidate)) return { faults: faultsOf(validate.errors ?? []) };
+    const given = candidate as StockCommand & { kind: OpenKind };
+    const command = (given.location === undefined ? { ...given, location: defaultLocation } : given) as StockCommand;
+    const faults = faultsOfMeaning(command, deps.clock.now());
+    return faults.length > 0 ? { faults } : { command };
+  };
+}
+
+function faultsOfMeaning(command: StockCommand, nowMs: number): InputFault[] {
+  const faults: InputFault[] = [];
+  const idFault = chainIdFault(command.id);
+  if (idFault !== undefined) faults.push({ field: "id", message: idFault });
+  if (command.atMs !== undefined && command.atMs > nowMs + CLOCK_SKEW_MS)
+    faults.push({ field: "atMs", message: "lies in the future" });
+  if (command.kind === "move") {
+    const { from, to, location, toLocation } = command;
+    if (toLocation === undefined) {
+      if (from === to) faults.push({ field: "to", message: "is the pool that the units come from" });
+    } else {
+      if (toLocation === location) faults.push({ field: "toLocation", message: "is where the units are" });
+      if (from !== "sellable" || to !== "sellable")
+        faults.push({ field: "toLocation", message: "goes with from and to sellable only" });
+    }
+  }
+  return faults;
+}

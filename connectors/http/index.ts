@@ -1,0 +1,129 @@
+/**
+ * The HTTP surface as one Fastify plugin: routes, checks, problems and counts. It stands on the ledger, the order desk and the views that it is
+ * given, keeps no state of its own, and may run in any number of processes. It does not listen, serves no pages and speaks no TLS:
+ * engine/server.ts and a proxy do.
+ */
+import type { FastifyInstance, FastifyPluginAsync, FastifyServerOptions, HTTPMethods } from "fastify";
+import { assert } from "../../engine/kernel/errors.js";
+import { alertRoutes } from "./alerts.js";
+import { breakerRoutes, GateWatch } from "./breaker.js";
+import { commandRoutes } from "./commands.js";
+import { assertTokens, entryGuard, tokenGuard } from "./guard.js";
+import { readJson } from "./json.js";
+import { BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
+import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
+import { orderRoutes } from "./orders.js";
+import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
+import { ProblemSchema } from "./schemas.js";
+import { settingsRoutes } from "./settings.js";
+import { stockRoutes } from "./stock.js";
+
+export { strangerFault } from "./guard.js";
+export type { HttpDeps } from "./kit.js";
+export { httpOptions } from "./options.js";
+export { faultOf, problemOf, sendProblem } from "./problem.js";
+
+/** What Fastify has to be created with for this plugin: nothing is converted, filled in or left out, and all faults are told. */
+export const serverOptions = {
+  bodyLimit: BODY_LIMIT,
+  ajv: {
+    customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: true, verbose: true },
+  },
+  // A SKU of 64 characters of 4 bytes is 768 characters percent-encoded.
+  routerOptions: { maxParamLength: 1_024 },
+} as const satisfies FastifyServerOptions;
+
+const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+const CHARSET = /;\s*charset\s*=\s*"?([^";]*)/i;
+
+/**
+ * The plugin. Register it before anything else: its checks then hold for all that follows.
+ * @throws EngineError `bad_option` (on registration) when no token protects writing and the server is not open
+ */
+export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
+  const plugin: FastifyPluginAsync = async (server) => {
+    assertTokens(deps);
+    assert(server.initialConfig.bodyLimit === BODY_LIMIT, "the server was created without the connector's options");
+    const kit: Kit = { deps, defaultLocation: deps.defaultLocation ?? "main", authorize: tokenGuard(deps) };
+    const metrics = httpMetrics();
+
+    server.setErrorHandler(errorHandler(deps.onTrouble));
+    server.addHook("onRequest", entryGuard(deps));
+    readJsonBodies(server);
+    countRoutes(server, metrics);
+    const nowhere = metrics.observer("any", "none");
+    server.setNotFoundHandler((request, reply) => {
+      reply.raw.once("finish", () => nowhere.call(server, request, reply, () => {}));
+      sendProblem(reply, problemOf("not_found", "nothing is served under this path"));
+    });
+    server.addSchema(ProblemSchema);
+
+    const methods = knownMethods(server);
+    const groups = [
+      orderRoutes(new GateWatch(deps)),
+      commandRoutes,
+      stockRoutes,
+      settingsRoutes,
+      alertRoutes,
+      breakerRoutes,
+      operationsRoutes(metrics),
+    ];
+    for (const group of groups) group(server, kit);
+    // After every route is known, those that register in scopes of their own included.
+    server.register(async (scope) => refuseOtherMethods(scope, methods));
+  };
+  // Hooks and handlers are for the whole server, not for a scope of this plugin.
+  return Object.assign(plugin, { [Symbol.for("skip-override")]: true });
+}
+
+/** JSON is taken as UTF-8 and read exactly; every other content type is refused. */
+function readJsonBodies(server: FastifyInstance): void {
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
+    const type = request.headers["content-type"] as string;
+    const charset = type.length > "application/json".length ? CHARSET.exec(type)?.[1]?.trim().toLowerCase() : undefined;
+    if (charset !== undefined && charset !== "utf-8" && charset !== "utf8") {
+      done(new HttpFault("unsupported_media_type", "JSON is taken as UTF-8 only"), undefined);
+      return;
+    }
+    if (bytes.length === 0) {
+      done(null, undefined);
+      return;
+    }
+    const reading = readJson(bytes as Buffer);
+    if ("value" in reading) done(null, reading.value);
+    else if (reading.fault.field !== "") done(badInputFault([reading.fault]), undefined);
+    else
+      done(
+        new HttpFault("malformed_body", `the body ${reading.fault.message}`, { errors: [reading.fault] }),
+        undefined,
+      );
+  });
+}
+
+/** Remembers the methods of every route from now on, by its pattern. */
+function knownMethods(server: FastifyInstance): Map<string, Set<HTTPMethods>> {
+  const known = new Map<string, Set<HTTPMethods>>();
+  server.addHook("onRoute", ({ url, method }) => {
+    const methods = known.get(url) ?? new Set();
+    known.set(url, methods);
+    for (const each of [method].flat()) methods.add(each as HTTPMethods);
+  });
+  return known;
+}
+
+/** Answers 405 with `Allow` where a path is known but not for this method; before the body is read. */
+function refuseOtherMethods(server: FastifyInstance, known: ReadonlyMap<string, ReadonlySet<HTTPMethods>>): void {
+  for (const [url, methods] of [...known]) {
+    const allow = [...methods].join(", ");
+    server.route({
+      url,
+      method: METHODS.filter((method) => !methods.has(method)),
+      schema: { hide: true },
+      onRequest: (_request, reply) => {
+        sendProblem(reply, problemOf("method_not_allowed", `this path takes ${allow}`), { allow });
+      },
+      handler: (_request, reply) => reply,
+    });
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * What the route groups share: the engine's parts that they stand on, and small things that all of them need. A route group is a function
+ * of the server and this kit, one a file.
+ */
+import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from "fastify";
+import type { DepletionBoard } from "../../engine/jobs/depletion/view.js";
+import type { StorefrontLevels } from "../../engine/jobs/storefront/view.js";
+import type { Clock } from "../../engine/kernel/clock.js";
+import { EngineError, messageOf } from "../../engine/kernel/errors.js";
+import type { OrderDesk } from "../../engine/orders/order-desk.js";
+import type { Categories } from "../../engine/stock/categories.js";
+import type { Ledger } from "../../engine/stock/ledger.js";
+import { MAX_FAULTS, pathText } from "./faults.js";
+import { badInputFault, HttpFault } from "./problem.js";
+
+export interface HttpDeps {
+  ledger: Ledger;
+  desk: OrderDesk;
+  levels: StorefrontLevels;
+  board: DepletionBoard;
+  categories: Categories;
+  /** The shop's time (ms) up to which the storefront view of this SKU's partition is known to be complete. */
+  asOf(sku: string): number;
+  /** How long ago that was, in milliseconds of real time. */
+  ageMs(sku: string): number;
+  /** The shop's clock: ids are made and times are judged by it. */
+  clock: Clock;
+  /** Seconds of the shop's time in one real second; 1 when left out. */
+  speed?(): number;
+  /** Channel code of ids made here, 2 characters of 0-9 A-Z. */
+  channel: string;
+  /** Location of a request that names none; `main` when left out. */
+  defaultLocation?: string;
+  /** Bearer tokens for writing and operating. Empty: only allowed when `open`. */
+  tokens: readonly string[];
+  /** A demo on loopback: no token is needed, and only loopback host names are served. */
+  open: boolean;
+  stopping(): boolean;
+  /** What is wrong, in words; empty: ready. */
+  readiness(): string[];
+  /** Further metrics in Prometheus' text format. */
+  metrics(): Promise<string>;
+  /** Told of every unexpected error, with its instance id, and of trouble with the store. */
+  onTrouble(message: string): void;
+}
+
+export interface Kit {
+  readonly deps: HttpDeps;
+  readonly defaultLocation: string;
+  /** Lets only those with a token pass; for a route's `onRequest`. Lets everybody pass in an open demo. */
+  readonly authorize: onRequestHookHandler;
+}
+
+export type RouteGroup = (server: FastifyInstance, kit: Kit) => void;
+
+/** In a route's schema: a token is needed. */
+export const TOKEN_NEEDED = [{ bearer: [] }];
+
+/** ids, SKUs and small texts: 100 lines × (64 characters × 12 bytes escaped + 32 + 100 for the rest) is 90 KB. */
+export const BODY_LIMIT = 128 * 1024;
+
+/** A Redis read that failed is trouble with the world that may pass, whatever the client library calls it. */
+export async function fromStore<T>(op: string, asked: Promise<T>): Promise<T> {
+  try {
+    return await asked;
+  } catch (cause) {
+    if (cause instanceof EngineError) throw cause;
+    throw new EngineError(
+      `${op}: ${messageOf(cause)}`,
+      { op, code: "unavailable", retryable: true, retryAfterMs: 1_000 },
+      { cause },
+    );
+  }
+}
+
+/** The query as sent, or a fault when its percent escapes are broken (a parser would let them stand). */
+export function assertQuery(request: FastifyRequest): Record<string, unknown> {
+  const { url } = request.raw;
+  const at = url?.indexOf("?") ?? -1;
+  if (at >= 0) {
+    try {
+      decodeURIComponent(url?.slice(at) ?? "");
+    } catch {
+      throw new HttpFault("bad_request", "the query has a broken percent escape");
+    }
+  }
+  return request.query as Record<string, unknown>;
+}
+
+/** Query texts are texts: this turns a field that looks like a whole number into one, and leaves everything else for the schema to refuse. */
+export function readInteger(query: Record<string, unknown>, name: string): void {
+  const given = query[name];
+  if (typeof given === "string" && /^-?\d{1,15}$/.test(given)) query[name] = Number(given);
+}
+
+/** Refuses a body where none is expected; an empty object passes. */
+export function assertNoBody(body: unknown): void {
+  if (body === undefined || body === null) return;
+  if (typeof body !== "object" || Array.isArray(body))
+    throw badInputFault([{ field: "", message: "must be empty or an empty object" }]);
+  const names = Object.keys(body);
+  if (names.length > 0)
+    throw badInputFault(
+      names.slice(0, MAX_FAULTS).map((name) => ({ field: pathText([name]), message: "is not a known field" })),
+    );
+}
+
+export const isoOf = (ms: number): string => new Date(ms).toISOString();

@@ -1,0 +1,28 @@
+/**
+ * Options of the HTTP surface: where it listens, who may write, and what a request that leaves something out means. Tokens are
+ * secrets: they are never printed, and are better given as a variable than as a flag, which other users of the machine can see.
+ */
+import { defineOptions } from "../../engine/kernel/options.js";
+
+/** A location's code as every request may name it. */
+export const LOCATION_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$";
+
+export const httpOptions = defineOptions({
+  host: { type: "string", default: "127.0.0.1", about: "address that HTTP listens on; 0.0.0.0 for every one" },
+  port: { type: "integer", default: 8618, min: 0, max: 65_535, about: "port that HTTP listens on; 0 takes a free one" },
+  tokens: { type: "list", secret: true, about: "bearer tokens for writing and operating, at least 16 characters each" },
+  defaultLocation: {
+    type: "string",
+    default: "main",
+    pattern: new RegExp(LOCATION_PATTERN),
+    expects: "up to 32 letters, digits, dots, dashes or underscores",
+    about: "location of a request that names none",
+  },
+  channel: {
+    type: "string",
+    default: "WB",
+    pattern: /^[0-9A-Z]{2}$/,
+    expects: "2 characters of 0-9 A-Z",
+    about: "channel code of ids made here",
+  },
+});

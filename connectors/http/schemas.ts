@@ -1,0 +1,354 @@
+/**
+ * What may be sent and what comes back, as JSON Schema: the same objects check requests, write answers and make the OpenAPI pages. A
+ * schema's description completes the sentence "must be …" when a value does not fit. Unknown fields are refused everywhere; nothing
+ * is converted from one type to another and nothing is filled in. What one schema cannot say (an id's check character, a move
+ * between a pool and itself) is checked in commands.ts and orders.ts.
+ */
+import { Type } from "typebox";
+import { CHAIN_ID_PATTERN, COMMAND_ID_PATTERN, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
+import { MAX_ORDER_LINES } from "../../engine/orders/model.js";
+import { LINE_STATES, MAX_HOLD_MS, MAX_UNITS, OUTCOMES, POOLS, type StockCommand } from "../../engine/stock/model.js";
+import { LOCATION_PATTERN } from "./options.js";
+
+const closed = { additionalProperties: false } as const;
+/** No control characters, no lone surrogates, not only blanks. Linear: one look ahead, one pass. */
+const TEXT_PATTERN = "^(?!\\s*$)[^\\p{Cc}\\p{Cs}]+$";
+
+const text = (maxLength: number, what: string, example: string) =>
+  Type.String({
+    minLength: 1,
+    maxLength,
+    pattern: TEXT_PATTERN,
+    description: `${what} of 1 to ${maxLength} characters, without control characters and not only blanks`,
+    examples: [example],
+  });
+
+export const Sku = text(64, "a SKU", "TEA-0042");
+export const Actor = text(64, "an actor", "li.wei@warehouse");
+export const Reason = text(200, "a reason", "stocktaking 2026-06-17");
+export const Location = Type.String({
+  pattern: LOCATION_PATTERN,
+  description: "a location of up to 32 letters, digits, dots, dashes or underscores",
+  examples: ["main"],
+});
+export const OrderId = Type.String({
+  pattern: CHAIN_ID_PATTERN,
+  description: "a chain id (channel, time, salt, check character)",
+  examples: [chainIdFromNumber("WB", Date.UTC(2026, 5, 17, 16), 618)],
+});
+export const CommandId = Type.String({
+  pattern: COMMAND_ID_PATTERN,
+  description: "a chain id (channel, time, salt, check character, then maybe -line)",
+});
+export const Channel = Type.String({
+  pattern: "^[0-9A-Z]{2}$",
+  description: "2 characters of 0-9 A-Z",
+  examples: ["WB"],
+});
+export const Units = Type.Integer({ minimum: 1, maximum: MAX_UNITS, examples: [2] });
+export const HoldMs = Type.Integer({ minimum: 1, maximum: MAX_HOLD_MS, examples: [1_800_000] });
+const OrderPool = Type.Enum(["sellable", "presale"]);
+const OpenPool = Type.Enum(["sellable", "safety", "presale"]);
+const CountedPool = Type.Enum(["sellable", "committed", "safety", "presale"]);
+const MovePool = Type.Enum(["sellable", "safety"]);
+
+// Requests
+
+export const PlaceOrder = Type.Object(
+  {
+    id: Type.Optional(OrderId),
+    channel: Type.Optional(Channel),
+    lines: Type.Array(
+      Type.Object(
+        { sku: Sku, location: Type.Optional(Location), units: Units, pool: Type.Optional(OrderPool) },
+        closed,
+      ),
+      { minItems: 1, maxItems: MAX_ORDER_LINES },
+    ),
+    holdMs: Type.Optional(HoldMs),
+  },
+  { ...closed, examples: [{ lines: [{ sku: "TEA-0042", units: 2 }] }] },
+);
+
+export const OrderParams = Type.Object({ id: OrderId });
+export const SkuParams = Type.Object({ sku: Sku });
+
+/** `?sku=a&sku=b`: a single one is made a list before this is asked. */
+export const StockQuery = Type.Object(
+  { sku: Type.Array(Sku, { minItems: 1, maxItems: 100 }), by: Type.Optional(Type.Enum(["location"])) },
+  closed,
+);
+export const SkuStockQuery = Type.Object({ by: Type.Optional(Type.Enum(["location"])) }, closed);
+
+export const AlertQuery = Type.Object(
+  {
+    state: Type.Optional(Type.Enum(["open", "cleared", "all"])),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+  },
+  closed,
+);
+export const AlertParams = Type.Object({
+  id: Type.String({
+    maxLength: 80,
+    pattern: "^[^\\p{Cc}\\p{Cs}]+#[1-9][0-9]{0,14}$",
+    description: "an alert's id: the SKU, # and a number, percent-encoded in the path",
+  }),
+});
+export const Acknowledgement = Type.Object({ actor: Actor }, closed);
+
+const DisplayCoefficient = Type.Number({ minimum: 0, maximum: 1 });
+const AlertFactor = Type.Number({ exclusiveMinimum: 0, maximum: 1_000 });
+const AlertFloorUnits = Type.Integer({ minimum: 0, maximum: MAX_UNITS });
+const settings = {
+  displayCoefficient: Type.Optional(DisplayCoefficient),
+  alertFactor: Type.Optional(AlertFactor),
+  alertFloorUnits: Type.Optional(AlertFloorUnits),
+};
+const Settings = Type.Object(settings, { ...closed, minProperties: 1 });
+const Category = text(64, "a category", "umbrellas");
+export const SkuSettingsBody = Type.Object(
+  {
+    id: Type.Optional(CommandId),
+    settings: Type.Optional(Settings),
+    category: Type.Optional(Category),
+    actor: Type.Optional(Actor),
+    reason: Type.Optional(Reason),
+  },
+  {
+    ...closed,
+    anyOf: [{ required: ["settings"] }, { required: ["category"] }],
+    examples: [{ settings: { displayCoefficient: 0.2 }, category: "umbrellas", actor: "li.wei@purchasing" }],
+  },
+);
+export const CategoryParams = Type.Object({ category: Category });
+export const CategorySettingsBody = Type.Object(
+  { settings: Type.Object(settings, closed), actor: Type.Optional(Actor), reason: Type.Optional(Reason) },
+  { ...closed, examples: [{ settings: { alertFactor: 5 }, actor: "li.wei@purchasing" }] },
+);
+
+/** 30 days: longer than any breaker should stay open by the clock. */
+const MAX_BREAKER_MS = 30 * 86_400_000;
+export const BreakerBody = Type.Object(
+  {
+    action: Type.Enum(["open", "close"]),
+    scope: Type.Object(
+      { kind: Type.Enum(["shop", "location", "sku"]), location: Type.Optional(Location), sku: Type.Optional(Sku) },
+      closed,
+    ),
+    actor: Actor,
+    reason: Reason,
+    forMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_BREAKER_MS })),
+  },
+  {
+    ...closed,
+    examples: [
+      { action: "open", scope: { kind: "shop" }, actor: "li.wei@ops", reason: "count differs", forMs: 600_000 },
+    ],
+  },
+);
+
+export const IdQuery = Type.Object(
+  { count: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })), channel: Type.Optional(Channel) },
+  closed,
+);
+
+// Bulk commands
+
+/** 2000-01-01: a time before it was most likely given in seconds. */
+const EARLIEST_MS = 946_684_800_000;
+const common = {
+  id: CommandId,
+  sku: Sku,
+  location: Type.Optional(Location),
+  atMs: Type.Optional(Type.Integer({ minimum: EARLIEST_MS, maximum: MAX_UNITS })),
+};
+const cause = { actor: Type.Optional(Actor), reason: Type.Optional(Reason) };
+const givenCause = { actor: Actor, reason: Reason };
+const line = { ...common, ...cause, units: Units, pool: Type.Optional(OrderPool) };
+const goods = { ...common, ...cause, units: Units, pool: Type.Optional(OpenPool) };
+
+/** Kinds that a caller may send; `abort` belongs to the order desk alone. */
+export type OpenKind = Exclude<StockCommand["kind"], "abort">;
+export const CommandSchemas = {
+  receive: Type.Object({ kind: Type.Literal("receive"), ...goods }, closed),
+  return: Type.Object({ kind: Type.Literal("return"), ...goods }, closed),
+  correct: Type.Object(
+    {
+      kind: Type.Literal("correct"),
+      ...common,
+      ...givenCause,
+      units: Type.Integer({ minimum: -MAX_UNITS, maximum: MAX_UNITS, not: { const: 0 } }),
+      // Units held for orders are not counted: they belong to their lines.
+      pool: Type.Optional(CountedPool),
+    },
+    closed,
+  ),
+  move: Type.Object(
+    {
+      kind: Type.Literal("move"),
+      ...common,
+      ...givenCause,
+      units: Units,
+      from: MovePool,
+      to: MovePool,
+      toLocation: Type.Optional(Location),
+    },
+    closed,
+  ),
+  reserve: Type.Object({ kind: Type.Literal("reserve"), ...line, holdMs: Type.Optional(HoldMs) }, closed),
+  pay: Type.Object({ kind: Type.Literal("pay"), ...line }, closed),
+  cancel: Type.Object({ kind: Type.Literal("cancel"), ...line }, closed),
+  outbound: Type.Object({ kind: Type.Literal("outbound"), ...line }, closed),
+  configure: Type.Object({ kind: Type.Literal("configure"), ...common, ...cause, settings: Settings }, closed),
+  acknowledge: Type.Object(
+    {
+      kind: Type.Literal("acknowledge"),
+      ...common,
+      actor: Actor,
+      reason: Type.Optional(Reason),
+      alertId: AlertParams.properties.id,
+    },
+    closed,
+  ),
+} as const satisfies Record<OpenKind, unknown>;
+export const AnyCommand = Type.Union(Object.values(CommandSchemas));
+
+// Answers
+
+const Instant = Type.String({ format: "date-time", examples: ["2026-06-18T00:00:07.000Z"] });
+const Count = Type.Integer({ minimum: 0 });
+const LineOutcome = Type.Enum([...OUTCOMES]);
+const State = Type.Enum([...LINE_STATES]);
+const orderLine = {
+  id: Type.String(),
+  sku: Type.String(),
+  location: Type.String(),
+  units: Count,
+  pool: Type.Optional(OrderPool),
+};
+
+export const OrderAnswer = Type.Object({
+  id: Type.String({ description: "the order's chain id" }),
+  outcome: Type.Enum(["accepted", "admitted_anew", "cancelled_paid"]),
+  repeated: Type.Boolean({ description: "it had been done before; this is the first answer again" }),
+  lines: Type.Array(Type.Object({ ...orderLine, outcome: LineOutcome, state: State })),
+});
+export const OrderView = Type.Object({
+  id: Type.String(),
+  lines: Type.Array(Type.Object({ ...orderLine, state: State })),
+});
+
+const shown = {
+  display: Type.Integer({ description: "sellable + floor(coefficient × reserved) (R5); admission never looks at it" }),
+  available: Type.Boolean(),
+};
+const ByLocation = Type.Array(Type.Object({ location: Type.String(), ...shown }), {
+  description: "with ?by=location; a location's share is floored by itself, so they may sum to less than the whole",
+});
+const SkuStock = { sku: Type.String(), ...shown, locations: Type.Optional(ByLocation) };
+export const StockAnswer = Type.Object({ ...SkuStock, asOf: Instant });
+export const StockListAnswer = Type.Object({
+  asOf: Type.String({ format: "date-time", description: "the least fresh SKU's" }),
+  skus: Type.Array(Type.Object(SkuStock)),
+  unknown: Type.Array(Type.String()),
+});
+
+const balances = { ...Object.fromEntries(POOLS.map((pool) => [pool, Count])), onHand: Count };
+export const LedgerAnswer = Type.Object({
+  sku: Type.String(),
+  total: Type.Object(balances),
+  locations: Type.Array(Type.Object({ location: Type.String(), ...balances })),
+});
+
+export const AlertList = Type.Object({
+  alerts: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      sku: Type.String(),
+      state: Type.Enum(["fired", "acknowledged", "cleared"]),
+      firedAt: Instant,
+      clearedAt: Type.Optional(Instant),
+      hourUnits: Count,
+      dailyAverage: Type.Optional(Type.Number({ description: "left out in cold start" })),
+      acknowledgedBy: Type.Optional(Type.String()),
+    }),
+  ),
+});
+export const AcknowledgementAnswer = Type.Object({
+  id: Type.String(),
+  sku: Type.String(),
+  acknowledgedBy: Type.String(),
+  repeated: Type.Boolean({ description: "somebody had acknowledged it before; it is theirs" }),
+});
+export const SettingsAnswer = Type.Object({
+  id: Type.String(),
+  sku: Type.String(),
+  settings: Type.Optional(Type.Object(settings)),
+  category: Type.Optional(Type.String()),
+  repeated: Type.Boolean(),
+});
+export const CategoryAnswer = Type.Object({
+  category: Type.String(),
+  settings: Type.Object(settings),
+  skus: Type.Integer({ description: "SKUs of the category that have been told" }),
+});
+
+const Gate = Type.Object({
+  scope: Type.Object({
+    kind: Type.Enum(["shop", "location", "sku"]),
+    location: Type.Optional(Type.String()),
+    sku: Type.Optional(Type.String()),
+  }),
+  since: Instant,
+  until: Type.Optional(Type.String({ format: "date-time", description: "left out when it is closed by hand only" })),
+  actor: Type.String(),
+  reason: Type.String(),
+});
+export const BreakerAnswer = Type.Object({ open: Type.Boolean(), gates: Type.Array(Gate) });
+export const BreakerChange = Type.Object({ changed: Type.Boolean(), open: Type.Boolean(), gates: Type.Array(Gate) });
+export const IdList = Type.Object({ ids: Type.Array(Type.String()) });
+export const Status = Type.Object({ status: Type.String() });
+
+export const CommandReply = Type.Object({
+  id: Type.String(),
+  outcome: LineOutcome,
+  repeated: Type.Boolean(),
+  state: State,
+});
+
+/** RFC 9457. */
+export const ProblemSchema = Type.Object(
+  {
+    type: Type.String({ examples: ["urn:shuiwei:insufficient_sellable"] }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    code: Type.String({ description: "the outcome or the fault; the last part of type" }),
+    id: Type.Optional(Type.String()),
+    instance: Type.Optional(Type.String()),
+    errors: Type.Optional(Type.Array(Type.Object({ field: Type.String(), message: Type.String() }))),
+  },
+  {
+    $id: "Problem",
+    examples: [
+      {
+        type: "urn:shuiwei:bad_input",
+        title: "The input is at fault",
+        status: 400,
+        detail: "lines[2].units must be a whole number",
+        code: "bad_input",
+        errors: [{ field: "lines[2].units", message: "must be a whole number" }],
+      },
+    ],
+  },
+);
+
+const problem = (description: string) => ({
+  description,
+  content: { "application/problem+json": { schema: { $ref: "Problem#" } } },
+});
+/** What every route may also answer. */
+export const problems = {
+  "4xx": problem("The request is at fault, or the ledger refused: `code` says what"),
+  "5xx": problem("Not now: `Retry-After` says when. Sent again with the same ids, it is applied once"),
+};

@@ -1,0 +1,133 @@
+/**
+ * Settings of SKUs and of categories (R5, R10), and fresh ids. Settings go through the ledger as commands, so they hold from one point of the
+ * log on, in every process. A category's settings are kept in a table and told to each of its SKUs; when that was cut short, setting
+ * them again completes it.
+ */
+import type { Static } from "typebox";
+import { chainId, chainIdFault } from "../../engine/kernel/chain-id.js";
+import { type ConfigureSku, isAccepted } from "../../engine/stock/model.js";
+import { assertNoBody, assertQuery, fromStore, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
+import { badInputFault, type ProblemCode, refuse } from "./problem.js";
+import {
+  CategoryAnswer,
+  CategoryParams,
+  CategorySettingsBody,
+  IdList,
+  IdQuery,
+  problems,
+  SettingsAnswer,
+  SkuParams,
+  SkuSettingsBody,
+} from "./schemas.js";
+
+/** Of a large category, so that orders get their turn in between. */
+const SKUS_AT_ONCE = 1_000;
+
+export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLocation }) => {
+  const freshId = () => chainId(deps.channel, deps.clock.now());
+  const configure = (
+    id: string,
+    sku: string,
+    change: Pick<ConfigureSku, "settings" | "category" | "categorySettings">,
+    { actor, reason }: { actor?: string | undefined; reason?: string | undefined },
+  ): ConfigureSku => ({
+    kind: "configure",
+    id,
+    sku,
+    location: defaultLocation,
+    ...change,
+    ...(actor === undefined ? {} : { actor }),
+    ...(reason === undefined ? {} : { reason }),
+  });
+
+  server.put<{ Params: Static<typeof SkuParams>; Body: Static<typeof SkuSettingsBody> }>(
+    "/v1/skus/:sku/settings",
+    {
+      onRequest: authorize,
+      schema: {
+        tags: ["skus"],
+        operationId: "configureSku",
+        summary: "Sets options of a SKU from now on",
+        description:
+          "What is left out stays as it is. Alert options are for an hour's units (R10), the coefficient for display stock (R5). A category brings its settings; the SKU's own go before them.",
+        security: TOKEN_NEEDED,
+        params: SkuParams,
+        body: SkuSettingsBody,
+        response: { 200: SettingsAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { sku } = request.params;
+      const { id = freshId(), settings, category, actor, reason } = request.body;
+      const fault = chainIdFault(id);
+      if (fault !== undefined) throw badInputFault([{ field: "id", message: fault }]);
+      const command = configure(
+        id,
+        sku,
+        { settings: settings ?? {}, ...(category && { category }) },
+        { actor, reason },
+      );
+      const { outcome, repeated } = await deps.ledger.apply(command);
+      if (!isAccepted(outcome)) return refuse(reply, outcome as ProblemCode, `command ${id}`, { id });
+      if (category !== undefined) {
+        // By an id of its own: what the category says may have changed when this request comes again.
+        const categorySettings = await fromStore("categories.get", deps.categories.get(category));
+        await deps.ledger.apply(configure(freshId(), sku, { settings: {}, categorySettings }, { actor, reason }));
+      }
+      return { id, sku, ...(settings && { settings }), ...(category && { category }), repeated };
+    },
+  );
+
+  server.put<{ Params: Static<typeof CategoryParams>; Body: Static<typeof CategorySettingsBody> }>(
+    "/v1/categories/:category/settings",
+    {
+      onRequest: authorize,
+      schema: {
+        tags: ["skus"],
+        operationId: "configureCategory",
+        summary: "Sets the options of a category, as a whole, from now on",
+        description: "They hold for each of its SKUs where nothing is set for the SKU itself.",
+        security: TOKEN_NEEDED,
+        params: CategoryParams,
+        body: CategorySettingsBody,
+        response: { 200: CategoryAnswer, ...problems },
+      },
+    },
+    async (request) => {
+      const { category } = request.params;
+      const { settings: categorySettings, actor, reason } = request.body;
+      await fromStore("categories.set", deps.categories.set(category, categorySettings));
+      const skus = deps.levels.skusOf(category);
+      for (let first = 0; first < skus.length; first += SKUS_AT_ONCE) {
+        const part = skus.slice(first, first + SKUS_AT_ONCE);
+        const change = { settings: {}, categorySettings };
+        await deps.ledger.applyMany(part.map((sku) => configure(freshId(), sku, change, { actor, reason })));
+      }
+      return { category, settings: categorySettings, skus: skus.length };
+    },
+  );
+
+  server.post<{ Querystring: Static<typeof IdQuery> }>(
+    "/v1/ids",
+    {
+      onRequest: authorize,
+      preValidation: (request, _reply, done) => {
+        readInteger(assertQuery(request), "count");
+        done();
+      },
+      schema: {
+        tags: ["orders"],
+        operationId: "makeIds",
+        summary: "Fresh chain ids (R4)",
+        security: TOKEN_NEEDED,
+        querystring: IdQuery,
+        response: { 200: IdList, ...problems },
+      },
+    },
+    (request, reply) => {
+      assertNoBody(request.body);
+      const { count = 1, channel = deps.channel } = request.query;
+      reply.send({ ids: Array.from({ length: count }, () => chainId(channel, deps.clock.now())) });
+    },
+  );
+};

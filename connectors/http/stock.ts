@@ -1,0 +1,170 @@
+/**
+ * Stock over HTTP: what customers are shown (R5, R6), public and made for a CDN, and every balance as the ledger holds it now, for people with a
+ * token. The storefront answer comes from the view in memory, says as of when it is true, and is refused rather than given when it
+ * could grow older than 15 seconds on its way. It is no promise that an order will be accepted.
+ */
+import { createHash } from "node:crypto";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Static } from "typebox";
+import type { Levels } from "../../engine/jobs/storefront/view.js";
+import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
+import { assertQuery, fromStore, isoOf, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { refuse, retryAfter } from "./problem.js";
+import {
+  LedgerAnswer,
+  problems,
+  SkuParams,
+  SkuStockQuery,
+  StockAnswer,
+  StockListAnswer,
+  StockQuery,
+} from "./schemas.js";
+
+/** R6: no answer is older than this, wherever it was kept on its way. */
+const OLDEST_ANSWER_MS = 15_000;
+/** A CDN edge keeps an answer this long, */
+const EDGE_SECONDS = 6;
+/** may give it out this much longer while it fetches the next one, */
+const REVALIDATE_SECONDS = 5;
+/** and a browser keeps none. */
+const BROWSER_SECONDS = 0;
+/** What is left for the engine: 15 - 6 - 5 - 0 = 4 s. A view older than that is not given out. */
+export const OLDEST_VIEW_MS = OLDEST_ANSWER_MS - (EDGE_SECONDS + REVALIDATE_SECONDS + BROWSER_SECONDS) * 1_000;
+export const CACHE_CONTROL = `public, max-age=${BROWSER_SECONDS}, s-maxage=${EDGE_SECONDS}, stale-while-revalidate=${REVALIDATE_SECONDS}`;
+
+/** `asOf` in whole seconds, rounded down: it says no later time than is true, and answers of one second are one for a cache. */
+const AS_OF_STEP_MS = 1_000;
+
+export const stockRoutes: RouteGroup = (server, kit) => {
+  const { deps, authorize } = kit;
+
+  server.get<{ Params: Static<typeof SkuParams>; Querystring: Static<typeof SkuStockQuery> }>(
+    "/v1/stock/:sku",
+    {
+      preValidation: (request, _reply, done) => {
+        assertQuery(request);
+        done();
+      },
+      schema: {
+        tags: ["stock"],
+        operationId: "showStock",
+        summary: "What customers are shown of one SKU",
+        params: SkuParams,
+        querystring: SkuStockQuery,
+        response: { 200: StockAnswer, ...problems },
+      },
+    },
+    (request, reply) => {
+      const { sku } = request.params;
+      const asOf = freshAsOf([sku], kit);
+      if (asOf === undefined) return stale(reply);
+      const found = shownOf(sku, request.query.by === "location", kit);
+      // Kept by a cache like any answer: a SKU that is new is shown as soon as one that came back.
+      if (!found)
+        return refuse(reply, "unknown_sku", "nothing was ever received under this SKU", {
+          headers: { "cache-control": CACHE_CONTROL },
+        });
+      return cacheable(request, reply, { ...found, asOf });
+    },
+  );
+
+  server.get<{ Querystring: Static<typeof StockQuery> }>(
+    "/v1/stock",
+    {
+      preValidation: (request, _reply, done) => {
+        const query = assertQuery(request);
+        if (typeof query["sku"] === "string") query["sku"] = [query["sku"]];
+        done();
+      },
+      schema: {
+        tags: ["stock"],
+        operationId: "showStockOfMany",
+        summary: "What customers are shown of up to 100 SKUs",
+        description: "`?sku=a&sku=b`. SKUs that are not known are listed as `unknown`.",
+        querystring: StockQuery,
+        response: { 200: StockListAnswer, ...problems },
+      },
+    },
+    (request, reply) => {
+      const wanted = [...new Set(request.query.sku)];
+      const asOf = freshAsOf(wanted, kit);
+      if (asOf === undefined) return stale(reply);
+      const skus: NonNullable<ReturnType<typeof shownOf>>[] = [];
+      const unknown: string[] = [];
+      for (const sku of wanted) {
+        const found = shownOf(sku, request.query.by === "location", kit);
+        if (found) skus.push(found);
+        else unknown.push(sku);
+      }
+      return cacheable(request, reply, { asOf, skus, unknown });
+    },
+  );
+
+  server.get<{ Params: Static<typeof SkuParams> }>(
+    "/v1/ledger/:sku",
+    {
+      onRequest: authorize,
+      schema: {
+        tags: ["stock"],
+        operationId: "lookAtLedger",
+        summary: "All balances of a SKU, as the ledger holds them now",
+        security: TOKEN_NEEDED,
+        params: SkuParams,
+        response: { 200: LedgerAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { sku } = request.params;
+      const cells = await fromStore("ledger.balances", deps.ledger.balances(sku));
+      if (!cells) return refuse(reply, "unknown_sku", "nothing was ever received under this SKU");
+      const total = emptyBalances();
+      const locations = [...cells].map(([location, cell]) => {
+        for (const pool of POOLS) total[pool] += cell[pool];
+        return { location, ...cell, onHand: onHandUnits(cell) };
+      });
+      return { sku, total: { ...total, onHand: onHandUnits(total) }, locations };
+    },
+  );
+};
+
+/** The time up to which the views of all these SKUs are complete, or undefined when that is too long ago. */
+function freshAsOf(skus: readonly string[], { deps }: Kit): string | undefined {
+  let asOfMs = Number.POSITIVE_INFINITY;
+  for (const sku of skus) {
+    // Written so that an age that is no number does not pass.
+    if (!(deps.ageMs(sku) <= OLDEST_VIEW_MS)) return undefined;
+    asOfMs = Math.min(asOfMs, deps.asOf(sku));
+  }
+  return isoOf(Math.floor(asOfMs / AS_OF_STEP_MS) * AS_OF_STEP_MS);
+}
+
+const stale = (reply: FastifyReply): FastifyReply =>
+  refuse(reply, "stale_view", `the view is more than ${OLDEST_VIEW_MS / 1_000} s behind the ledger`, {
+    headers: retryAfter(1),
+  });
+
+const shown = ({ display }: Levels) => ({ display, available: display > 0 });
+
+function shownOf(sku: string, byLocation: boolean, { deps }: Kit) {
+  const levels = deps.levels.get(sku);
+  // A SKU that was configured but never received has no place yet.
+  if (!levels || levels.locations.size === 0) return undefined;
+  const answer = { sku, ...shown(levels.total) };
+  if (!byLocation) return answer;
+  return { ...answer, locations: [...levels.locations].map(([location, each]) => ({ location, ...shown(each) })) };
+}
+
+/** Sends an answer that caches may keep, or says that the one they have is still it. */
+function cacheable(request: FastifyRequest, reply: FastifyReply, answer: unknown): FastifyReply {
+  const text = JSON.stringify(answer);
+  // Over the whole answer with its asOf: an answer that is kept on must not keep an old time.
+  const tag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 22)}"`;
+  reply.headers({ "cache-control": CACHE_CONTROL, etag: tag });
+  if (isKnown(request.headers["if-none-match"], tag)) return reply.code(304).send();
+  return reply.type("application/json; charset=utf-8").send(text);
+}
+
+function isKnown(header: string | undefined, tag: string): boolean {
+  if (header === undefined) return false;
+  return header.split(",").some((each) => each.trim() === "*" || each.trim().replace(/^W\//, "") === tag);
+}

@@ -1,0 +1,227 @@
+/**
+ * The one HTTP server: the HTTP surface, its documentation at /docs, the built web pages at /, and the live view's WebSocket, which is
+ * handed to the gateway. It bounds what a client may send and how long it may take, and closes without cutting off a request that has
+ * begun. TLS, compression and rate limits are a proxy's work.
+ */
+import { existsSync } from "node:fs";
+import { STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
+import fastifyStatic from "@fastify/static";
+import fastifySwagger from "@fastify/swagger";
+import fastifySwaggerUi from "@fastify/swagger-ui";
+import Fastify, { type FastifyInstance } from "fastify";
+import {
+  faultOf,
+  type HttpDeps,
+  httpConnector,
+  problemOf,
+  sendProblem,
+  serverOptions,
+  strangerFault,
+} from "../connectors/http/index.js";
+import type { Gateway } from "../dashboards/gateway.js";
+import { EngineError } from "./kernel/errors.js";
+
+export interface ServerOptions extends HttpDeps {
+  host: string;
+  /** 0 takes a free one. */
+  port: number;
+  /** Folder of the built web pages; without it, or when it is not there, `/` is not served. */
+  webRoot?: string;
+  /** Takes WebSocket upgrades; without it they are refused. */
+  gateway?: Pick<Gateway, "handleUpgrade" | "close">;
+  /** How long requests under way may take when the server closes; 10 s when left out. */
+  closeGraceMs?: number;
+}
+
+export interface RunningServer {
+  readonly server: FastifyInstance;
+  /** For example `http://127.0.0.1:8618`. */
+  readonly url: string;
+  readonly port: number;
+  /** Takes no new request, lets those under way end, then closes every connection. May be repeated. */
+  close(): Promise<void>;
+}
+
+/** The largest request head: a query of 100 SKUs of 150 bytes each. Longer ones get 431. */
+const MAX_HEADER_BYTES = 16 * 1024;
+/** 8 MiB at 3 Mbit/s. Slower senders get 408. */
+const REQUEST_TIMEOUT_MS = 25_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+/** How late the two limits above may be noticed. */
+const CHECK_EVERY_MS = 5_000;
+/** Longer than the 60 s after which most proxies give up a connection, so that the proxy is always the one to close. */
+const KEEP_ALIVE_MS = 75_000;
+const CLOSE_GRACE_MS = 10_000;
+const IDLE_SWEEP_MS = 50;
+
+const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
+
+/** What a browser may do with the pages: load from here, talk to here, and be framed by nobody. */
+const PAGE_POLICY =
+  "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/** The documentation's own script sets styles inline. */
+const DOCS_POLICY =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGE_HEADERS = {
+  "content-security-policy": PAGE_POLICY,
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "permissions-policy": "camera=(), geolocation=(), microphone=()",
+  "x-frame-options": "DENY",
+};
+/** Built files carry a hash of their content in their name. */
+const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
+
+/** Builds the server without listening; `inject` works on it. */
+export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
+  const server = Fastify({
+    ...serverOptions,
+    logger: false,
+    forceCloseConnections: "idle",
+    // The connector's own check answers, as a problem.
+    return503OnClosing: false,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_EVERY_MS,
+    },
+    clientErrorHandler: (error, socket) => answerBroken(socket, brokenCode((error as NodeJS.ErrnoException).code)),
+    frameworkErrors: (error, _request, reply) => {
+      const { problem, headers } = faultOf(error, options.onTrouble);
+      sendProblem(reply, problem, headers);
+    },
+  });
+  await server.register(fastifySwagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: {
+        title: "Shuiwei 水位",
+        version: "1",
+        description:
+          "Stock and orders of a shop. Writing and operating need a bearer token; what customers are shown is public. Errors are problem details (RFC 9457). Every write carries an id and may be sent again.",
+      },
+      components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
+    },
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, i) =>
+        typeof json["$id"] === "string" ? json["$id"] : `schema-${i}`,
+    },
+  });
+  await server.register(httpConnector(options));
+  await server.register(fastifySwaggerUi, {
+    routePrefix: "/docs",
+    staticCSP: DOCS_POLICY,
+    uiConfig: { validatorUrl: null },
+  });
+  const { webRoot } = options;
+  if (webRoot !== undefined && existsSync(webRoot)) {
+    await server.register(fastifyStatic, {
+      root: webRoot,
+      dotfiles: "ignore",
+      cacheControl: false,
+      setHeaders: (reply, path) => {
+        reply.headers({
+          ...PAGE_HEADERS,
+          "cache-control": HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
+        });
+      },
+    });
+  }
+  await server.ready();
+  return server;
+}
+
+/**
+ * Builds the server and listens.
+ * @throws EngineError `not_loopback` when an open demo would be reached from elsewhere, `port_in_use`, `bad_option`
+ */
+export async function startServer(given: ServerOptions): Promise<RunningServer> {
+  const { host, port, open, gateway, closeGraceMs = CLOSE_GRACE_MS } = given;
+  if (open && !LOOPBACK.has(host)) {
+    throw new EngineError(`without tokens only a loopback address is served, not ${host}`, {
+      op: "server.listen",
+      code: "not_loopback",
+      retryable: false,
+      place: "host",
+    });
+  }
+  let closing: Promise<void> | undefined;
+  const options: ServerOptions = { ...given, stopping: () => closing !== undefined || given.stopping() };
+  const server = await createServer(options);
+  server.server.on("upgrade", (request, socket, head) => {
+    const refusal = options.stopping() ? "stopping" : open ? strangerFault(request) : undefined;
+    if (refusal) answerBroken(socket, refusal);
+    else if (gateway) gateway.handleUpgrade(request, socket, head);
+    else answerBroken(socket, "not_found");
+  });
+  let url: string;
+  try {
+    url = await server.listen({ host, port });
+  } catch (cause) {
+    await server.close();
+    const inUse = (cause as NodeJS.ErrnoException).code === "EADDRINUSE";
+    throw new EngineError(
+      inUse ? `port ${port} of ${host} is taken by another program` : `cannot listen on ${host}:${port}`,
+      {
+        op: "server.listen",
+        code: inUse ? "port_in_use" : "cannot_listen",
+        retryable: false,
+        place: "port",
+      },
+      { cause },
+    );
+  }
+  const address = server.server.address();
+
+  const shut = async (): Promise<void> => {
+    // Connections fall idle as their requests end; each is closed then, and those that do not end are cut.
+    const sweep = setInterval(() => server.server.closeIdleConnections(), IDLE_SWEEP_MS);
+    const cut = setTimeout(() => server.server.closeAllConnections(), closeGraceMs);
+    try {
+      await Promise.all([gateway?.close(), server.close()]);
+    } finally {
+      clearInterval(sweep);
+      clearTimeout(cut);
+    }
+  };
+  return {
+    server,
+    url,
+    port: typeof address === "object" && address !== null ? address.port : port,
+    close() {
+      closing ??= shut();
+      return closing;
+    },
+  };
+}
+
+type BrokenCode =
+  | "bad_request"
+  | "headers_too_large"
+  | "request_timeout"
+  | "stopping"
+  | "not_found"
+  | "misdirected_request"
+  | "forbidden_origin";
+
+function brokenCode(code: string | undefined): BrokenCode {
+  if (code === "HPE_HEADER_OVERFLOW") return "headers_too_large";
+  return code === "ERR_HTTP_REQUEST_TIMEOUT" ? "request_timeout" : "bad_request";
+}
+
+/** Answers on the bare socket, where no request came to be. */
+function answerBroken(socket: Duplex, code: BrokenCode): void {
+  socket.on("error", () => socket.destroy());
+  if (!socket.writable || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  const problem = problemOf(code, "the request was not taken");
+  const body = JSON.stringify(problem);
+  socket.end(
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\nContent-Type: application/problem+json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

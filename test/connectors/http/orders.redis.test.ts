@@ -1,0 +1,237 @@
+/**
+ * Orders over HTTP against a real ledger: all lines or none, repeats, every refusal, and never more sold than there is.
+ */
+import { Agent } from "node:http";
+import { describe, expect, it } from "vitest";
+import { chainId, chainIdFault } from "../../../engine/kernel/chain-id.js";
+import { DAY_MS, systemClock } from "../../../engine/kernel/clock.js";
+import { freshId, httpBed } from "./http-bed.js";
+
+const bed = httpBed();
+
+const place = (body: unknown, headers?: Record<string, string>) =>
+  bed.send("POST", "/v1/orders", headers ? { body, headers } : { body });
+const cell = async (sku: string, location = "main") => (await bed.ledger.balances(sku))?.get(location);
+
+describe("placing an order", () => {
+  it("reserves its lines and answers 201 with them", async () => {
+    await bed.receive("A", 10);
+    const id = freshId();
+    const answer = await place({ id, lines: [{ sku: "A", units: 3 }] });
+    expect(answer.status).toBe(201);
+    expect(answer.headers.location).toBe(`/v1/orders/${id}`);
+    expect(answer.json).toEqual({
+      id,
+      outcome: "accepted",
+      repeated: false,
+      lines: [{ id: `${id}-1`, sku: "A", location: "main", units: 3, outcome: "accepted", state: "held" }],
+    });
+    expect(await cell("A")).toMatchObject({ sellable: 7, reserved: 3 });
+  });
+
+  it("answers 200 with the first answer when the same is sent again, and 409 when the id comes with another body", async () => {
+    await bed.receive("B", 10);
+    const id = freshId();
+    const body = { id, lines: [{ sku: "B", units: 1 }] };
+    expect((await place(body)).status).toBe(201);
+    const again = await place(body);
+    expect(again.status).toBe(200);
+    expect(again.json).toMatchObject({ id, outcome: "accepted", repeated: true });
+    const other = await place({ id, lines: [{ sku: "B", units: 2 }] });
+    expect(other.status).toBe(409);
+    expect(other.headers["content-type"]).toMatch(/^application\/problem\+json/);
+    expect(other.json).toMatchObject({ type: "urn:shuiwei:id_reused", status: 409, code: "id_reused", id });
+    expect(await cell("B")).toMatchObject({ sellable: 9, reserved: 1 });
+  });
+
+  it("makes an id in the given channel when none is sent", async () => {
+    await bed.receive("C", 10);
+    const { json } = await place({ channel: "T7", lines: [{ sku: "C", units: 1 }] });
+    expect(json.id.slice(0, 2)).toBe("T7");
+    expect(chainIdFault(json.id)).toBeUndefined();
+    expect((await place({ lines: [{ sku: "C", units: 1 }] })).json.id.slice(0, 2)).toBe("WB");
+  });
+
+  it("leaves balances as before when one line is refused, and names that line", async () => {
+    await bed.receive("D1", 10);
+    await bed.receive("D2", 1);
+    const answer = await place({
+      id: freshId(),
+      lines: [
+        { sku: "D1", units: 4 },
+        { sku: "D2", units: 2 },
+      ],
+    });
+    expect(answer.status).toBe(409);
+    expect(answer.json).toMatchObject({ code: "insufficient_sellable", errors: [{ field: "lines[1].units" }] });
+    expect(await cell("D1")).toMatchObject({ sellable: 10, reserved: 0 });
+    expect(await cell("D2")).toMatchObject({ sellable: 1, reserved: 0 });
+  });
+
+  it("counts the same SKU on two lines together", async () => {
+    await bed.receive("E", 5);
+    expect(
+      (
+        await place({
+          lines: [
+            { sku: "E", units: 3 },
+            { sku: "E", units: 3 },
+          ],
+        })
+      ).status,
+    ).toBe(409);
+    expect(
+      (
+        await place({
+          lines: [
+            { sku: "E", units: 3 },
+            { sku: "E", units: 2 },
+          ],
+        })
+      ).status,
+    ).toBe(201);
+    expect(await cell("E")).toMatchObject({ sellable: 0, reserved: 5 });
+  });
+
+  it("answers 404 for an unknown SKU", async () => {
+    const answer = await place({ lines: [{ sku: "never-received", units: 1 }] });
+    expect(answer.status).toBe(404);
+    expect(answer.json).toMatchObject({ code: "unknown_sku", errors: [{ field: "lines[0].sku" }] });
+  });
+
+  it("answers 409 insufficient_presale when the presale has not enough left", async () => {
+    await bed.receive("P", 5);
+    const answer = await place({ lines: [{ sku: "P", units: 1, pool: "presale" }] });
+    expect(answer.json).toMatchObject({ status: 409, code: "insufficient_presale" });
+  });
+
+  it("answers 422 for an id from outside the remembered window", async () => {
+    await bed.receive("W", 5);
+    const answer = await place({ id: chainId("TE", systemClock.now() - 60 * DAY_MS), lines: [{ sku: "W", units: 1 }] });
+    expect(answer.json).toMatchObject({ status: 422, code: "id_outside_window" });
+  });
+
+  it("sells exactly 1,000 of 1,000 units to 64 concurrent clients, and every sale is one 201", {
+    timeout: 60_000,
+  }, async () => {
+    await bed.receive("HOT", 1_000);
+    const clients = Array.from({ length: 64 }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+    const statuses = new Map<number, number>();
+    await Promise.all(
+      clients.map(async (agent) => {
+        for (let i = 0; i < 25; i++) {
+          const { status } = await bed.send("POST", "/v1/orders", {
+            body: { id: freshId(), lines: [{ sku: "HOT", units: 1 }] },
+            agent,
+          });
+          statuses.set(status, (statuses.get(status) ?? 0) + 1);
+        }
+        agent.destroy();
+      }),
+    );
+    expect(Object.fromEntries(statuses)).toEqual({ 201: 1_000, 409: 600 });
+    expect(await cell("HOT")).toMatchObject({ sellable: 0, reserved: 1_000 });
+  });
+});
+
+describe("the life of an order", () => {
+  it("is paid, sent out, and shows where its lines stand", async () => {
+    await bed.receive("L", 5);
+    const id = freshId();
+    await place({ id, lines: [{ sku: "L", units: 2 }] });
+    const paid = await bed.send("POST", `/v1/orders/${id}/payment`);
+    expect(paid.status).toBe(200);
+    expect(paid.json).toMatchObject({ outcome: "accepted", repeated: false, lines: [{ state: "paid" }] });
+    expect((await bed.send("POST", `/v1/orders/${id}/payment`, { body: {} })).json).toMatchObject({ repeated: true });
+    expect((await bed.send("GET", `/v1/orders/${id}`)).json).toEqual({
+      id,
+      lines: [{ id: `${id}-1`, sku: "L", location: "main", units: 2, state: "paid" }],
+    });
+    expect((await bed.send("POST", `/v1/orders/${id}/outbound`)).json).toMatchObject({
+      outcome: "accepted",
+      lines: [{ state: "outbound" }],
+    });
+    const late = await bed.send("POST", `/v1/orders/${id}/cancellation`);
+    expect(late.json).toMatchObject({ status: 409, code: "already_outbound", errors: [{ field: "lines[0]" }] });
+    expect(await cell("L")).toMatchObject({ sellable: 3, reserved: 0, committed: 0 });
+  });
+
+  it("gives its units back when cancelled, and says when money has to go back", async () => {
+    await bed.receive("M", 5);
+    const held = freshId();
+    await place({ id: held, lines: [{ sku: "M", units: 2 }] });
+    expect((await bed.send("POST", `/v1/orders/${held}/cancellation`)).json).toMatchObject({ outcome: "accepted" });
+    const paid = freshId();
+    await place({ id: paid, lines: [{ sku: "M", units: 2 }] });
+    await bed.send("POST", `/v1/orders/${paid}/payment`);
+    expect((await bed.send("POST", `/v1/orders/${paid}/cancellation`)).json).toMatchObject({
+      outcome: "cancelled_paid",
+    });
+    expect(await cell("M")).toMatchObject({ sellable: 5, reserved: 0, committed: 0 });
+  });
+
+  it("is refused as hold_expired when paid after its units went to another", async () => {
+    await bed.receive("X", 1);
+    const id = freshId();
+    await place({ id, holdMs: 1, lines: [{ sku: "X", units: 1 }] });
+    await expect.poll(async () => (await cell("X"))?.sellable, { timeout: 5_000 }).toBe(1);
+    await place({ lines: [{ sku: "X", units: 1 }] });
+    expect((await bed.send("POST", `/v1/orders/${id}/payment`)).json).toMatchObject({
+      status: 409,
+      code: "hold_expired",
+    });
+  });
+
+  it("answers 404 unknown_order, and 400 for what is no order id", async () => {
+    for (const [method, path] of [
+      ["POST", "/payment"],
+      ["POST", "/cancellation"],
+      ["POST", "/outbound"],
+      ["GET", ""],
+    ] as const) {
+      expect((await bed.send(method, `/v1/orders/${freshId()}${path}`)).json).toMatchObject({
+        status: 404,
+        code: "unknown_order",
+      });
+      const id = freshId();
+      const wrong = id.slice(0, -1) + (id.endsWith("A") ? "B" : "A");
+      for (const bad of ["nonsense", `${id}-1`, wrong]) {
+        expect((await bed.send(method, `/v1/orders/${bad}${path}`)).json).toMatchObject({
+          status: 400,
+          code: "bad_input",
+          errors: [{ field: "id" }],
+        });
+      }
+    }
+  });
+
+  it("takes no body with a step", async () => {
+    const answer = await bed.send("POST", `/v1/orders/${freshId()}/payment`, { body: { amount: 3 } });
+    expect(answer.json).toMatchObject({ status: 400, errors: [{ field: "amount", message: "is not a known field" }] });
+  });
+});
+
+describe("while a breaker is open", () => {
+  it("refuses new orders with 503 and Retry-After, and lets payments through", async () => {
+    await bed.receive("G", 5);
+    const id = freshId();
+    await place({ id, lines: [{ sku: "G", units: 1 }] });
+    const scope = { kind: "sku", sku: "G" };
+    const opened = await bed.send("POST", "/v1/breaker", {
+      body: { action: "open", scope, actor: "li.wei", reason: "count differs", forMs: 600_000 },
+    });
+    expect(opened.json).toMatchObject({ open: true, gates: [{ scope, actor: "li.wei", reason: "count differs" }] });
+    const body = { id: freshId(), lines: [{ sku: "G", units: 1 }] };
+    const refused = await place(body);
+    expect(refused.json).toMatchObject({ status: 503, code: "breaker_open", id: body.id });
+    expect(Number(refused.headers["retry-after"])).toBeGreaterThan(590);
+    expect(Number(refused.headers["retry-after"])).toBeLessThanOrEqual(600);
+    expect((await bed.send("POST", `/v1/orders/${id}/payment`)).status).toBe(200);
+    const closed = await bed.send("POST", "/v1/breaker", {
+      body: { action: "close", scope, actor: "li.wei", reason: "counted again" },
+    });
+    expect(closed.json).toEqual({ changed: true, open: false, gates: [] });
+    expect((await bed.send("GET", "/v1/breaker")).json).toEqual({ open: false, gates: [] });
+    expect((await place(body)).status).toBe(201);
+  });
+});

@@ -1,0 +1,35 @@
+/**
+ * What clients see when Redis is gone.
+ */
+import { expect, it } from "vitest";
+import { stopwatch } from "../../../engine/kernel/clock.js";
+import { freshId, httpBed } from "./http-bed.js";
+
+const bed = httpBed();
+
+it("without its store every write and read of it is 503 with Retry-After, soon, and the view is given only while it is young", async () => {
+  await bed.receive("A", 5);
+  await expect.poll(() => bed.levels.get("A")?.total.display, { timeout: 5_000 }).toBe(5);
+  process.kill(bed.redisPid, "SIGKILL");
+  const elapsed = stopwatch();
+  const id = freshId();
+  for (const [method, path, body] of [
+    ["POST", "/v1/orders", { id, lines: [{ sku: "A", units: 1 }] }],
+    ["POST", `/v1/orders/${id}/payment`, undefined],
+    ["GET", `/v1/orders/${id}`, undefined],
+    ["GET", "/v1/ledger/A", undefined],
+    ["GET", "/v1/breaker", undefined],
+    ["POST", "/v1/breaker", { action: "open", scope: { kind: "shop" }, actor: "a", reason: "b" }],
+    ["PUT", "/v1/skus/A/settings", { settings: { displayCoefficient: 1 } }],
+  ] as const) {
+    const answer = await bed.send(method, path, { body });
+    expect(answer.json, path).toMatchObject({ status: 503, code: "unavailable" });
+    expect(answer.headers["retry-after"], path).toBe("1");
+  }
+  expect(elapsed()).toBeLessThan(10_000);
+  expect((await bed.send("GET", "/healthz")).status).toBe(200);
+  await expect
+    .poll(async () => (await bed.send("GET", "/v1/stock/A")).json.code, { timeout: 10_000, interval: 200 })
+    .toBe("stale_view");
+  expect(elapsed()).toBeGreaterThan(3_000);
+});

@@ -1,0 +1,320 @@
+/**
+ * Around the routes: who is let in, health and figures, closing, unexpected trouble, documentation and pages.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { Agent, request as httpRequest } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { httpConnector } from "../../../connectors/http/index.js";
+import { sleep } from "../../../engine/kernel/clock.js";
+import { EngineError } from "../../../engine/kernel/errors.js";
+import { httpBed, send, TOKEN } from "./http-bed.js";
+
+const bed = httpBed();
+const loopback = { host: "127.0.0.1" };
+
+/** Asks for an upgrade and gives the status of the answer. */
+const upgrade = (port: number, headers: Record<string, string> = {}): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const request = httpRequest({
+      ...loopback,
+      port,
+      path: "/v1/live",
+      headers: { connection: "Upgrade", upgrade: "websocket", ...headers },
+    });
+    request.on("response", (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    request.on("upgrade", (response, socket) => {
+      socket.destroy();
+      resolve(response.statusCode ?? 0);
+    });
+    request.on("error", reject);
+    request.end();
+  });
+
+describe("tokens", () => {
+  it("are needed for writing and operating, not for what customers see and machines watch", async () => {
+    for (const [method, path] of [
+      ["POST", "/v1/orders"],
+      ["POST", "/v1/orders/x/payment"],
+      ["GET", "/v1/orders/x"],
+      ["POST", "/v1/commands"],
+      ["GET", "/v1/ledger/A"],
+      ["PUT", "/v1/skus/A/settings"],
+      ["GET", "/v1/alerts"],
+      ["POST", "/v1/alerts/A%231/acknowledgement"],
+      ["GET", "/v1/breaker"],
+      ["POST", "/v1/breaker"],
+      ["POST", "/v1/ids"],
+    ] as const) {
+      const none = await bed.send(method, path, { anonymous: true });
+      expect(none.json, path).toMatchObject({ status: 401, code: "unauthorized" });
+      expect(none.headers["www-authenticate"]).toBe('Bearer realm="shuiwei"');
+      const wrong = await bed.send(method, path, { headers: { authorization: `Bearer ${TOKEN}x` } });
+      expect(wrong.status).toBe(401);
+      expect(wrong.headers["www-authenticate"]).toContain("invalid_token");
+      expect((await bed.send(method, path)).status).not.toBe(401);
+    }
+    for (const path of ["/v1/stock?sku=A", "/healthz", "/readyz", "/metrics", "/docs/json"]) {
+      expect((await bed.send("GET", path, { anonymous: true })).status, path).toBe(200);
+    }
+  });
+
+  it("are taken in any scheme's case and refused in any other form", async () => {
+    const status = async (authorization: string) =>
+      (await bed.send("GET", "/v1/breaker", { headers: { authorization } })).status;
+    expect(await status(`bearer ${TOKEN}`)).toBe(200);
+    for (const value of [TOKEN, `Basic ${TOKEN}`, "Bearer ", `Bearer ${TOKEN},x`, `Bearer ${TOKEN.slice(0, -1)}`])
+      expect(await status(value)).toBe(401);
+  });
+
+  it("must be set, long and sendable, or the server does not start", async () => {
+    for (const tokens of [[], ["short"], ["a token with blanks in it"]]) {
+      await expect(bed.another({ tokens })).rejects.toMatchObject({ code: "bad_option", place: "tokens" });
+    }
+    expect(httpConnector({ ...bed.deps(), open: true, tokens: [] })).toBeTypeOf("function");
+  });
+});
+
+describe("an open demo", () => {
+  it("needs no token, answers loopback names only, and no other site's pages", async () => {
+    const { port } = await bed.another({ open: true, tokens: [] });
+    const status = async (headers: Record<string, string>) =>
+      (await send(port, "GET", "/v1/breaker", { anonymous: true, headers })).status;
+    for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, "LOCALHOST", `[::1]:${port}`])
+      expect(await status({ host })).toBe(200);
+    for (const host of [
+      "evil.example",
+      `evil.example:${port}`,
+      "127.0.0.1.evil.example",
+      "localhost.evil.example",
+      "localhost:1@evil",
+    ]) {
+      expect(await status({ host }), host).toBe(421);
+    }
+    expect(await status({ host: `localhost:${port}`, origin: `http://localhost:${port}` })).toBe(200);
+    for (const origin of ["http://evil.example", "null", "http://localhost:1"])
+      expect(await status({ host: `localhost:${port}`, origin })).toBe(403);
+    expect(await upgrade(port, { host: "evil.example" })).toBe(421);
+    expect(await upgrade(port, { origin: "http://evil.example" })).toBe(403);
+    expect(await upgrade(port)).toBe(404);
+  });
+
+  it("is not served on any other address", async () => {
+    await expect(bed.another({ open: true, tokens: [], host: "0.0.0.0" })).rejects.toMatchObject({
+      code: "not_loopback",
+    });
+  });
+});
+
+describe("operating", () => {
+  it("says whether the process is alive and ready, in words", async () => {
+    let wrong: string[] = [];
+    const { port } = await bed.another({ readiness: () => wrong });
+    expect((await send(port, "GET", "/readyz")).json).toEqual({ status: "ready" });
+    wrong = ["views are 9 s behind", "Redis is away"];
+    expect((await send(port, "GET", "/readyz")).json).toMatchObject({
+      status: 503,
+      code: "not_ready",
+      detail: "views are 9 s behind; Redis is away",
+    });
+    expect((await send(port, "GET", "/healthz")).json).toEqual({ status: "alive" });
+  });
+
+  it("counts requests by pattern, method and class, never by URL", async () => {
+    await bed.send("GET", "/v1/ledger/some-secret-sku");
+    await bed.send("GET", "/no/such/path");
+    await bed.send("DELETE", "/v1/breaker");
+    const { text, headers } = await bed.send("GET", "/metrics");
+    expect(headers["content-type"]).toContain("text/plain");
+    expect(text).toMatch(
+      /shuiwei_http_request_seconds_count\{method="GET",route="\/v1\/ledger\/:sku",status="4xx"\} \d+/,
+    );
+    expect(text).toMatch(/_count\{method="any",route="none",status="4xx"\} \d+/);
+    expect(text).toMatch(/_count\{method="other",route="\/v1\/breaker",status="4xx"\} 1/);
+    expect(text).toContain("shuiwei_test_figure 1");
+    expect(text).not.toContain("secret");
+  });
+
+  it("refuses new requests while stopping, but for health", async () => {
+    let stopping = false;
+    const { port } = await bed.another({ stopping: () => stopping });
+    stopping = true;
+    const refused = await send(port, "GET", "/v1/stock?sku=A");
+    expect(refused.json).toMatchObject({ status: 503, code: "stopping" });
+    expect([refused.headers.connection, refused.headers["retry-after"]]).toEqual(["close", "1"]);
+    expect((await send(port, "GET", "/no/such/path")).status).toBe(503);
+    expect((await send(port, "GET", "/healthz")).status).toBe(200);
+    expect((await send(port, "GET", "/readyz")).json).toMatchObject({ status: 503, detail: "stopping" });
+    expect(await upgrade(port)).toBe(503);
+  });
+
+  it("answers requests under way when it closes, and lets no idle connection hold it", async () => {
+    let release = (): void => {};
+    const slow = await bed.another({
+      closeGraceMs: 5_000,
+      metrics: () =>
+        new Promise((resolve) => {
+          release = () => resolve("late 1\n");
+        }),
+    });
+    const agent = new Agent({ keepAlive: true });
+    await send(slow.port, "GET", "/healthz", { agent });
+    const asked = send(slow.port, "GET", "/metrics");
+    await sleep(50);
+    const closed = slow.close();
+    await sleep(50);
+    release();
+    expect((await asked).text).toContain("late 1");
+    await closed;
+    agent.destroy();
+    await expect(send(slow.port, "GET", "/healthz")).rejects.toThrow(/ECONNREFUSED|hang up|ECONNRESET/);
+  });
+
+  it("says so when its port is taken", async () => {
+    await expect(bed.another({ port: bed.port })).rejects.toMatchObject({ code: "port_in_use" });
+  });
+});
+
+describe("trouble", () => {
+  it("that was not foreseen is a 500 with an instance that the operator finds, and nothing of the cause", async () => {
+    const told: string[] = [];
+    const { port } = await bed.another({
+      onTrouble: (message) => told.push(message),
+      readiness: () => {
+        throw new TypeError("secret inside");
+      },
+    });
+    const answer = await send(port, "GET", "/readyz");
+    expect(answer.json).toEqual({
+      type: "urn:shuiwei:internal_error",
+      title: "Something went wrong here",
+      status: 500,
+      detail: "the operator finds the cause under the instance",
+      code: "internal_error",
+      instance: expect.stringMatching(/^urn:shuiwei:instance:[0-9a-f]{16}$/),
+    });
+    expect(told).toHaveLength(1);
+    expect(told[0]).toContain(answer.json.instance);
+    expect(told[0]).toContain("secret inside");
+  });
+
+  it("of the store is 429 when too much waits, and 503 when it cannot be reached", async () => {
+    const failing = (error: unknown) => ({
+      ...bed.deps(),
+      ledger: { balances: () => Promise.reject(error), applyMany: () => Promise.reject(error) } as never,
+      onTrouble: () => {},
+    });
+    const detail = { op: "ledger.apply", retryable: true };
+    const overloaded = await bed.another(
+      failing(new EngineError("full", { ...detail, code: "overloaded", retryAfterMs: 2_500 })),
+    );
+    const refused = await send(overloaded.port, "GET", "/v1/ledger/A");
+    expect([refused.json.status, refused.json.code, refused.headers["retry-after"]]).toEqual([429, "overloaded", "3"]);
+    for (const error of [
+      new EngineError("away", { ...detail, code: "unavailable" }),
+      new Error("Connection is closed."),
+    ]) {
+      const away = await bed.another(failing(error));
+      const answer = await send(away.port, "GET", "/v1/ledger/A");
+      expect([answer.json.status, answer.json.code, answer.headers["retry-after"]]).toEqual([503, "unavailable", "1"]);
+      expect(answer.text).not.toContain("closed");
+    }
+  });
+});
+
+describe("documentation", () => {
+  it("is OpenAPI 3.1 with the problem, the token and an example of an order", async () => {
+    const { json } = await bed.send("GET", "/docs/json");
+    expect(json.openapi).toBe("3.1.0");
+    expect(json.components.securitySchemes.bearer).toMatchObject({ type: "http", scheme: "bearer" });
+    expect(json.components.schemas.Problem.properties).toHaveProperty("errors");
+    const place = json.paths["/v1/orders"].post;
+    expect(place.security).toEqual([{ bearer: [] }]);
+    expect(place.requestBody.content["application/json"].example).toEqual({ lines: [{ sku: "TEA-0042", units: 2 }] });
+    expect(place.responses["4XX"].content["application/problem+json"].schema).toEqual({
+      $ref: "#/components/schemas/Problem",
+    });
+    expect(Object.keys(json.paths["/v1/commands"].post.requestBody.content)).toEqual([
+      "application/x-ndjson",
+      "application/msgpack",
+      "application/x-msgpack",
+    ]);
+    expect(Object.keys(json.paths).sort()).toEqual([
+      "/healthz",
+      "/metrics",
+      "/readyz",
+      "/v1/alerts",
+      "/v1/alerts/{id}/acknowledgement",
+      "/v1/breaker",
+      "/v1/categories/{category}/settings",
+      "/v1/commands",
+      "/v1/ids",
+      "/v1/ledger/{sku}",
+      "/v1/orders",
+      "/v1/orders/{id}",
+      "/v1/orders/{id}/cancellation",
+      "/v1/orders/{id}/outbound",
+      "/v1/orders/{id}/payment",
+      "/v1/skus/{sku}/settings",
+      "/v1/stock",
+      "/v1/stock/{sku}",
+    ]);
+    const page = await bed.send("GET", "/docs/");
+    expect(page.status).toBe(200);
+    expect(page.headers["content-security-policy"]).toContain("style-src 'self' 'unsafe-inline'");
+  });
+});
+
+describe("pages", () => {
+  let dir: string;
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), "shuiwei-web-"));
+    await mkdir(join(dir, "assets"));
+    await writeFile(join(dir, "index.html"), "<!doctype html><title>page</title>");
+    await writeFile(join(dir, "assets/index-C6itXqyZ.js"), "1;");
+    await writeFile(join(dir, ".secret"), "x");
+  });
+  afterAll(() => rm(dir, { recursive: true }));
+
+  it("are served at / with a policy of their own, never outside their folder", async () => {
+    const { port } = await bed.another({ webRoot: dir });
+    const page = await send(port, "GET", "/", { anonymous: true });
+    expect(page.text).toContain("<title>page</title>");
+    expect(page.headers["content-security-policy"]).toContain("connect-src 'self' ws: wss:");
+    expect(page.headers["content-security-policy"]).toContain("frame-ancestors 'none'");
+    expect(page.headers["cache-control"]).toBe("no-cache");
+    expect((await send(port, "GET", "/assets/index-C6itXqyZ.js")).headers["cache-control"]).toContain("immutable");
+    for (const path of [
+      "/.secret",
+      "/nothing.js",
+      "/../package.json",
+      "/%2e%2e/package.json",
+      "/assets/",
+      "/v1/nothing",
+    ]) {
+      const answer = await send(port, "GET", path);
+      expect([400, 403, 404], path).toContain(answer.status);
+      expect(answer.headers["content-type"]).toMatch(/^application\/problem\+json/);
+    }
+    expect((await send(port, "GET", "/docs/json")).status).toBe(200);
+    expect((await send(port, "DELETE", "/v1/orders")).status).toBe(405);
+  });
+
+  it("may be missing", async () => {
+    const { port } = await bed.another({ webRoot: join(dir, "not-there") });
+    expect((await send(port, "GET", "/")).json).toMatchObject({ status: 404, code: "not_found" });
+  });
+});
+
+it("answers of the interface are sniffed, framed and stored by nobody", async () => {
+  const { headers } = await bed.send("GET", "/v1/breaker");
+  expect(headers).toMatchObject({
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+  });
+});

@@ -1,0 +1,255 @@
+/**
+ * What customers are shown and what operators look at and set: freshness, caching, balances, settings, alerts, breaker, ids.
+ */
+import { describe, expect, it } from "vitest";
+import { CACHE_CONTROL, OLDEST_VIEW_MS } from "../../../connectors/http/stock.js";
+import { chainIdFault } from "../../../engine/kernel/chain-id.js";
+import { systemClock } from "../../../engine/kernel/clock.js";
+import { freshId, httpBed, send } from "./http-bed.js";
+
+const bed = httpBed();
+const show = (path: string, headers: Record<string, string> = {}) =>
+  bed.send("GET", `/v1/stock${path}`, { anonymous: true, headers });
+const visible = (sku: string, display: number) =>
+  expect.poll(() => bed.levels.get(sku)?.total.display, { timeout: 5_000 }).toBe(display);
+
+describe("what customers are shown", () => {
+  it("is sellable and 0.3 of reserved, with a time that is at most 15 s old, for a CDN to keep", async () => {
+    await bed.receive("S", 20);
+    await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "S", units: 10 }] } });
+    await visible("S", 13);
+    const answer = await show("/S");
+    expect(answer.status).toBe(200);
+    expect(answer.json).toEqual({ sku: "S", display: 13, available: true, asOf: expect.any(String) });
+    const ageMs = systemClock.now() - Date.parse(answer.json.asOf);
+    expect(ageMs).toBeGreaterThanOrEqual(0);
+    expect(ageMs).toBeLessThan(OLDEST_VIEW_MS + 1_000);
+    expect(answer.headers["cache-control"]).toBe("public, max-age=0, s-maxage=6, stale-while-revalidate=5");
+  });
+
+  it("is told by location on demand", async () => {
+    await bed.receive("BY", 5, "east");
+    await bed.receive("BY", 0 + 7, "west");
+    await visible("BY", 12);
+    const { json } = await show("/BY?by=location");
+    expect(json.display).toBe(12);
+    expect(json.locations).toEqual(
+      expect.arrayContaining([
+        { location: "east", display: 5, available: true },
+        { location: "west", display: 7, available: true },
+      ]),
+    );
+  });
+
+  it("is told of many SKUs at once, each once, with those unknown listed", async () => {
+    await bed.receive("M1", 1);
+    await bed.receive("M2", 2);
+    await visible("M2", 2);
+    await visible("M1", 1);
+    const { json } = await show("?sku=M1&sku=nope&sku=M2&sku=M1");
+    expect(json).toEqual({
+      asOf: expect.any(String),
+      skus: [
+        { sku: "M1", display: 1, available: true },
+        { sku: "M2", display: 2, available: true },
+      ],
+      unknown: ["nope"],
+    });
+    expect((await show("?sku=M1")).json.skus).toHaveLength(1);
+  });
+
+  it("finds SKUs with slashes, blanks, emoji and 64 characters of 4 bytes", async () => {
+    for (const sku of ["a/b?c#d", "茶 叶", "🍵".repeat(64), "50%"]) {
+      await bed.receive(sku, 3);
+      await visible(sku, 3);
+      expect((await show(`/${encodeURIComponent(sku)}`)).json).toMatchObject({ sku, display: 3 });
+      expect((await show(`?sku=${encodeURIComponent(sku)}`)).json.skus).toMatchObject([{ sku, display: 3 }]);
+    }
+  });
+
+  it("is 404 for an unknown SKU and for one that was only configured, kept as briefly as any answer", async () => {
+    const answer = await show("/nobody");
+    expect(answer.json).toMatchObject({ status: 404, code: "unknown_sku" });
+    expect(answer.headers["cache-control"]).toBe(CACHE_CONTROL);
+    await bed.send("PUT", "/v1/skus/only-set/settings", { body: { settings: { displayCoefficient: 1 } } });
+    await expect.poll(() => bed.levels.get("only-set")).toBeDefined();
+    expect((await show("/only-set")).status).toBe(404);
+  });
+
+  it("is 304 for who has it, and 200 again when it or its second has changed", async () => {
+    await bed.receive("E", 4);
+    await visible("E", 4);
+    await expect
+      .poll(async () => {
+        const first = await show("/E");
+        const second = await show("/E", { "if-none-match": `"other", W/${first.headers.etag}` });
+        return [second.status, second.text, second.headers.etag === first.headers.etag];
+      })
+      .toEqual([304, "", true]);
+    const { headers } = await show("/E");
+    await bed.receive("E", 1);
+    await visible("E", 5);
+    expect((await show("/E", { "if-none-match": String(headers.etag) })).status).toBe(200);
+  });
+
+  it("is refused rather than given when the view is too old", async () => {
+    let ageMs = OLDEST_VIEW_MS;
+    const old = await bed.another({ ageMs: () => ageMs });
+    expect((await send(old.port, "GET", "/v1/stock/S")).status).toBe(200);
+    for (ageMs of [OLDEST_VIEW_MS + 1, Number.NaN]) {
+      for (const path of ["/v1/stock/S", "/v1/stock?sku=S"]) {
+        const answer = await send(old.port, "GET", path);
+        expect(answer.json).toMatchObject({ status: 503, code: "stale_view" });
+        expect(answer.headers["retry-after"]).toBe("1");
+        expect(answer.headers["cache-control"]).toBe("no-store");
+      }
+    }
+  });
+});
+
+describe("the ledger's balances", () => {
+  it("are told by location and in total, at once", async () => {
+    await bed.receive("L", 10, "east");
+    await bed.receive("L", 5, "main");
+    await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "L", units: 2 }] } });
+    const { json } = await bed.send("GET", "/v1/ledger/L");
+    expect(json).toEqual({
+      sku: "L",
+      total: { sellable: 13, reserved: 2, committed: 0, safety: 0, presale: 0, onHand: 15 },
+      locations: [
+        { location: "east", sellable: 10, reserved: 0, committed: 0, safety: 0, presale: 0, onHand: 10 },
+        { location: "main", sellable: 3, reserved: 2, committed: 0, safety: 0, presale: 0, onHand: 5 },
+      ],
+    });
+  });
+});
+
+describe("settings", () => {
+  it("change the display from now on, once for an id", async () => {
+    await bed.receive("SET", 20);
+    await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "SET", units: 10 }] } });
+    const id = freshId();
+    const body = { id, settings: { displayCoefficient: 1 }, actor: "li.wei" };
+    const answer = await bed.send("PUT", "/v1/skus/SET/settings", { body });
+    expect(answer.json).toEqual({ id, sku: "SET", settings: { displayCoefficient: 1 }, repeated: false });
+    await visible("SET", 20);
+    expect((await bed.send("PUT", "/v1/skus/SET/settings", { body })).json).toMatchObject({ repeated: true });
+    const other = await bed.send("PUT", "/v1/skus/SET/settings", {
+      body: { ...body, settings: { displayCoefficient: 0 } },
+    });
+    expect(other.json).toMatchObject({ status: 409, code: "id_reused" });
+    expect(
+      (await bed.send("PUT", "/v1/skus/SET/settings", { body: { settings: { alertFactor: 0 } } })).json,
+    ).toMatchObject({ status: 400 });
+  });
+});
+
+describe("a category", () => {
+  const put = (path: string, body: unknown) => bed.send("PUT", path, { body });
+
+  it("brings its settings to its SKUs, those that join later too; a SKU's own go before them", async () => {
+    for (const sku of ["C1", "C2", "C3"]) {
+      await bed.receive(sku, 20);
+      await bed.send("POST", "/v1/orders", { body: { lines: [{ sku, units: 10 }] } });
+    }
+    await put("/v1/skus/C1/settings", { category: "umbrellas" });
+    await put("/v1/skus/C2/settings", { category: "umbrellas", settings: { displayCoefficient: 0 } });
+    await expect.poll(() => bed.levels.skusOf("umbrellas").sort()).toEqual(["C1", "C2"]);
+
+    const answer = await put("/v1/categories/umbrellas/settings", { settings: { displayCoefficient: 1 } });
+    expect(answer.json).toEqual({ category: "umbrellas", settings: { displayCoefficient: 1 }, skus: 2 });
+    await visible("C1", 20);
+    await visible("C2", 10);
+    expect((await put("/v1/skus/C3/settings", { category: "umbrellas" })).json).toMatchObject({
+      category: "umbrellas",
+    });
+    await visible("C3", 20);
+
+    await put("/v1/categories/umbrellas/settings", { settings: {} });
+    await visible("C1", 13);
+  });
+
+  it("and settings cannot both be left out, and a category has no unknown option", async () => {
+    expect((await put("/v1/skus/C1/settings", {})).json).toMatchObject({ status: 400 });
+    expect(
+      (await put("/v1/categories/umbrellas/settings", { settings: { colour: 1 } })).json.errors[0].field,
+    ).toContain("colour");
+  });
+});
+
+describe("alerts", () => {
+  it("are listed, acknowledged through the ledger once, and 404 or 409 otherwise", async () => {
+    await bed.receive("AL", 500);
+    for (let i = 0; i < 2; i++) await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "AL", units: 60 }] } });
+    await expect.poll(async () => (await bed.send("GET", "/v1/alerts")).json.alerts.length, { timeout: 5_000 }).toBe(1);
+    const { alerts } = (await bed.send("GET", "/v1/alerts?state=all&limit=10")).json;
+    expect(alerts).toEqual([{ id: "AL#1", sku: "AL", state: "fired", firedAt: expect.any(String), hourUnits: 120 }]);
+    const noted = await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: { actor: "li.wei" } });
+    expect(noted.status).toBe(202);
+    expect(noted.json).toEqual({ id: "AL#1", sku: "AL", acknowledgedBy: "li.wei", repeated: false });
+    await expect.poll(() => bed.board.openAlert("AL")?.acknowledgedBy, { timeout: 5_000 }).toBe("li.wei");
+    const again = await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: { actor: "zhang" } });
+    expect([again.status, again.json.acknowledgedBy, again.json.repeated]).toEqual([200, "li.wei", true]);
+    expect((await bed.send("GET", "/v1/alerts?state=cleared")).json.alerts).toEqual([]);
+    for (const id of ["AL%232", "nobody%231"]) {
+      expect(
+        (await bed.send("POST", `/v1/alerts/${id}/acknowledgement`, { body: { actor: "li.wei" } })).json,
+      ).toMatchObject({ status: 404, code: "unknown_alert" });
+    }
+    expect((await bed.send("POST", "/v1/alerts/AL/acknowledgement", { body: { actor: "li.wei" } })).json).toMatchObject(
+      { status: 400 },
+    );
+    expect((await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: {} })).json).toMatchObject({
+      errors: [{ field: "actor" }],
+    });
+  });
+});
+
+describe("the breaker", () => {
+  it("takes a scope that fits its kind only", async () => {
+    const cause = { actor: "li.wei", reason: "test" };
+    for (const [scope, field] of [
+      [{ kind: "shop", sku: "A" }, "scope.sku"],
+      [{ kind: "sku" }, "scope.sku"],
+      [{ kind: "location", sku: "A" }, "scope.sku"],
+      [{ kind: "location" }, "scope.location"],
+      [{ kind: "planet" }, "scope.kind"],
+    ] as const) {
+      expect(
+        (await bed.send("POST", "/v1/breaker", { body: { action: "open", scope, ...cause } })).json.errors[0].field,
+      ).toBe(field);
+    }
+    const closing = { action: "close", scope: { kind: "shop" }, ...cause };
+    expect((await bed.send("POST", "/v1/breaker", { body: { ...closing, forMs: 1 } })).json).toMatchObject({
+      errors: [{ field: "forMs" }],
+    });
+    expect((await bed.send("POST", "/v1/breaker", { body: closing })).json).toEqual({
+      changed: false,
+      open: false,
+      gates: [],
+    });
+  });
+
+  it("opened by hand for good says so, and asks refused orders to come back in a minute", async () => {
+    const scope = { kind: "location", location: "east" };
+    const cause = { actor: "li.wei", reason: "flood" };
+    const opened = await bed.send("POST", "/v1/breaker", { body: { action: "open", scope, ...cause, forMs: 0 } });
+    expect(opened.json.gates).toEqual([{ scope, since: expect.any(String), ...cause }]);
+    const refused = await bed.send("POST", "/v1/orders", {
+      body: { lines: [{ sku: "L", location: "east", units: 1 }] },
+    });
+    expect([refused.json.code, refused.headers["retry-after"]]).toEqual(["breaker_open", "60"]);
+    await bed.send("POST", "/v1/breaker", { body: { action: "close", scope, ...cause } });
+  });
+});
+
+it("fresh ids are chain ids, each another, in the channel asked for", async () => {
+  const { ids } = (await bed.send("POST", "/v1/ids?count=1000&channel=T9")).json;
+  expect(new Set(ids).size).toBe(1_000);
+  expect(ids.every((id: string) => chainIdFault(id) === undefined && id.startsWith("T9"))).toBe(true);
+  expect((await bed.send("POST", "/v1/ids")).json.ids).toHaveLength(1);
+});
+
+it("none of this was unexpected", () => {
+  expect(bed.troubles).toEqual([]);
+});
