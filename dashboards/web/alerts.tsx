@@ -1,0 +1,163 @@
+/**
+ * The depletion alerts (R10): open ones first and large, with how many times the daily average the trailing hour is now; cleared
+ * ones dimmed below. A wall shows what fits and says so, a phone unfolds the rest on demand, a desk shows all. A new alert is
+ * announced once to screen readers, not the whole list.
+ */
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { AlertFrame } from "../protocol.js";
+import { useFit } from "./fit.js";
+import { nameWidth, shortName } from "./format.js";
+import type { LiveModel } from "./live-model.js";
+import { usePage } from "./page-context.js";
+
+/** Heights in rem, as in style.css. */
+const ENTRY_REM = 4.25;
+/** The notice that nothing is open is as tall as three entries. */
+const EMPTY_ENTRIES = 3;
+/** In Latin letters; a longer name loses its middle. */
+const WIDEST_NAME = { wall: 30, desk: 40, phone: 80 } as const;
+const CLEARED_SHOWN = { wall: 8, desk: 8, phone: 3 } as const;
+/** A phone shows these first, so that the SKUs below stay within reach. */
+const FIRST_ALERTS = 8;
+
+function Alert({ alert, model }: { alert: AlertFrame; model: LiveModel }) {
+  const { text, format, layout } = usePage();
+  const open = alert.state !== "cleared";
+  // An open alert shows how things stand now, a cleared one how they stood when it fired.
+  const row = open ? model.rowOf.get(alert.sku) : undefined;
+  const hourUnits = row?.hourUnits ?? alert.hourUnits;
+  const dailyAverage = row === undefined ? alert.dailyAverage : row.dailyAverage;
+  const times = format.times(hourUnits, dailyAverage);
+  const name = shortName(alert.sku, WIDEST_NAME[layout]);
+  const cold = dailyAverage === null;
+  return (
+    <li
+      class="alert"
+      data-testid="alert"
+      data-sku={alert.sku}
+      data-state={alert.state}
+      data-long={nameWidth(name) > 17 ? "" : undefined}
+    >
+      <span class="alert-mark" aria-hidden="true">
+        {open ? "▲" : "✓"}
+      </span>
+      <div class="alert-what">
+        <b class="sku" title={alert.sku}>
+          {name}
+        </b>
+        <span class="alert-when">
+          {alert.clearedAtMs !== null && !open ? (
+            text("alertClearedAt", { time: format.minute(alert.clearedAtMs) })
+          ) : (
+            <>
+              <span>{text("alertSince", { time: format.minute(alert.firedAtMs) })}</span>
+              <span>
+                {text("alertFor", { duration: format.duration(minutesOnly(model.engine.nowMs - alert.firedAtMs)) })}
+              </span>
+            </>
+          )}
+          {alert.state === "acknowledged" && <span class="badge">{text("alertAcknowledged")}</span>}
+        </span>
+      </div>
+      <div class="alert-times">
+        {times !== undefined ? (
+          <>
+            <strong>
+              {times}
+              <span class="times-mark">{text("timesMark")}</span>
+            </strong>
+            <small>{text(layout === "wall" ? "alertTimes" : "alertTimesShort")}</small>
+          </>
+        ) : (
+          <>
+            <strong class="alert-word">{text(cold ? "alertCold" : "alertNoSales")}</strong>
+            <small>{text(cold ? "alertColdNote" : "alertNoSalesNote")}</small>
+          </>
+        )}
+      </div>
+      <div class="alert-units">
+        <strong>{format.units(hourUnits)}</strong>
+        <small>{text(layout === "phone" ? "alertHourUnitsShort" : "alertHourUnits")}</small>
+      </div>
+    </li>
+  );
+}
+
+/** Seconds would only make the line restless. */
+const minutesOnly = (ms: number): number => Math.max(60_000, Math.floor(ms / 60_000) * 60_000);
+
+function Announcer({ open }: { open: readonly AlertFrame[] }) {
+  const { text, format } = usePage();
+  const known = useRef<Set<string>>(undefined);
+  const [spoken, setSpoken] = useState("");
+  useEffect(() => {
+    const fresh = open.find(({ id }) => known.current !== undefined && !known.current.has(id));
+    known.current = new Set(open.map(({ id }) => id));
+    if (fresh !== undefined) setSpoken(text("alertSpoken", { sku: fresh.sku, units: format.units(fresh.hourUnits) }));
+  }, [open, text, format]);
+  return (
+    <p class="unseen" aria-live="polite">
+      {spoken}
+    </p>
+  );
+}
+
+export function Alerts({ model }: { model: LiveModel }) {
+  const { text, format, layout } = usePage();
+  const [unfolded, setUnfolded] = useState(false);
+  const { box, fit } = useFit<HTMLDivElement>(ENTRY_REM, 0, layout === "wall");
+  const open = model.alerts.filter(({ state }) => state !== "cleared");
+  const cleared = model.alerts.filter(({ state }) => state === "cleared");
+  const limit = layout === "phone" && !unfolded ? FIRST_ALERTS : fit;
+  const shownOpen = open.slice(0, limit);
+  const empty = open.length === 0;
+  const room = fit - (empty ? EMPTY_ENTRIES : open.length) - 1;
+  const shownCleared = cleared.slice(0, Math.min(CLEARED_SHOWN[layout], Math.max(0, room)));
+  return (
+    <section class="panel alerts" data-open={open.length} aria-labelledby="alerts-title">
+      <div class="panel-head">
+        <h2 id="alerts-title">{text("alerts")}</h2>
+        {!empty && (
+          <p class="tally">
+            {shownOpen.length < open.length && (
+              <small>{text("alertsShown", { number: format.units(shownOpen.length) })}</small>
+            )}
+            <strong>{format.units(open.length)}</strong> {text("alertsOpen")}
+          </p>
+        )}
+      </div>
+      <Announcer open={open} />
+      <div class="alerts-box" ref={box}>
+        {empty && (
+          <div class="empty" data-testid="alerts-empty">
+            <span class="empty-mark" aria-hidden="true">
+              ✓
+            </span>
+            <strong>{text("alertsEmpty")}</strong>
+            <span>{text("alertsEmptyNote")}</span>
+          </div>
+        )}
+        <ul class="alert-list">
+          {shownOpen.map((alert) => (
+            <Alert key={alert.id} alert={alert} model={model} />
+          ))}
+        </ul>
+        {layout === "phone" && open.length > FIRST_ALERTS && (
+          <button type="button" class="show-all" aria-expanded={unfolded} onClick={() => setUnfolded(!unfolded)}>
+            {unfolded ? text("showFewer") : text("showAll", { number: format.units(open.length) })}
+          </button>
+        )}
+        {shownCleared.length > 0 && (
+          <>
+            <h3 class="cleared-title">{text("alertsCleared")}</h3>
+            <ul class="alert-list">
+              {shownCleared.map((alert) => (
+                <Alert key={alert.id} alert={alert} model={model} />
+              ))}
+            </ul>
+          </>
+        )}
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,110 @@
+/**
+ * The page: it opens the connection for its layout's view, shows what came at most once a frame of the display, and
+ * puts the panels in the order the layout reads. Without a model it says that it is waiting; with an old one it keeps
+ * showing it, dimmed, under a banner that says how old it is.
+ */
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Alerts } from "./alerts.js";
+import { BreakerBanner, ConnectionBanner } from "./banners.js";
+import { translator } from "./dictionary.js";
+import { useLayout, useTheme, useTicks } from "./environment.js";
+import { formatIn } from "./format.js";
+import { Header } from "./header.js";
+import { Heatmap } from "./heatmap.js";
+import { HotSkus } from "./hot-skus.js";
+import { initialLanguage, rememberLanguage } from "./language.js";
+import { type LiveState, openLive } from "./live-connection.js";
+import { PageContext, usePage } from "./page-context.js";
+
+const CONNECTING: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
+const DEFAULT_ZONE = "Asia/Shanghai";
+
+/** The newest state of the connection; frames that come faster than the display are shown together. */
+function useLive(view: "wall" | "phone"): LiveState {
+  const [state, setState] = useState(CONNECTING);
+  useEffect(() => {
+    let newest = CONNECTING;
+    let asked = 0;
+    const show = () => {
+      asked = 0;
+      setState(newest);
+    };
+    const end = openLive(view, (changed) => {
+      newest = changed;
+      if (asked === 0) asked = requestAnimationFrame(show);
+    });
+    return () => {
+      cancelAnimationFrame(asked);
+      end();
+    };
+  }, [view]);
+  return state;
+}
+
+function Waiting({ state }: { state: LiveState }) {
+  const { text, format } = usePage();
+  useTicks(500, true);
+  const failed = state.attempts > 0;
+  const seconds = Math.max(0, Math.ceil((state.retryAtMs - performance.now()) / 1_000));
+  return (
+    <div class="waiting" role="status" data-mood={failed ? "alarm" : "calm"}>
+      <div class="waiting-water" aria-hidden="true" />
+      <strong>{text(failed ? "waitingFailed" : "waitingTitle")}</strong>
+      <span>
+        {!failed
+          ? ""
+          : state.phase === "offline"
+            ? text("bannerRetryIn", { seconds: format.units(seconds) })
+            : text("bannerReconnecting")}
+      </span>
+    </div>
+  );
+}
+
+export function App() {
+  const [language, setLanguage] = useState(initialLanguage);
+  const layout = useLayout();
+  const theme = useTheme(layout);
+  const state = useLive(layout === "phone" ? "phone" : "wall");
+  const zone = state.model?.zone ?? DEFAULT_ZONE;
+  const page = useMemo(() => {
+    const text = translator(language);
+    return { language, text, format: formatIn(language, zone, text), layout, theme };
+  }, [language, zone, layout, theme]);
+
+  useEffect(() => {
+    document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+    document.title = page.text("title");
+  }, [language, page]);
+
+  const root = useRef<HTMLDivElement>(null);
+  const switchLanguage = () => {
+    const other = language === "zh" ? "en" : "zh";
+    rememberLanguage(other);
+    setLanguage(other);
+  };
+
+  const { model, phase } = state;
+  return (
+    <PageContext.Provider value={page}>
+      <div class="page" ref={root} data-phase={phase}>
+        <Header state={state} onLanguage={switchLanguage} />
+        <div class="banners">
+          <ConnectionBanner state={state} />
+          {model !== undefined && <BreakerBanner gates={model.engine.gates} nowMs={model.engine.nowMs} />}
+        </div>
+        {model === undefined ? (
+          <main class="main main-waiting">
+            <Waiting state={state} />
+          </main>
+        ) : (
+          <main class="main">
+            <Alerts model={model} />
+            <HotSkus model={model} />
+            <Heatmap model={model} />
+          </main>
+        )}
+      </div>
+    </PageContext.Provider>
+  );
+}

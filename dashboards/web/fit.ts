@@ -1,0 +1,25 @@
+/**
+ * Nobody scrolls a wall: a list there shows as many whole entries as fit and says how many are left. The hook measures the list's
+ * room, in entries of a known height; elsewhere everything is shown and the page scrolls.
+ */
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { rootFontSize } from "./environment.js";
+
+/** @returns where to attach the list's box, and how many entries of `entryRem` (in rem) fit below `headRem`. */
+export function useFit<Box extends HTMLElement>(entryRem: number, headRem: number, measured: boolean) {
+  const box = useRef<Box>(null);
+  const [fit, setFit] = useState(0);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element === null || !measured) return;
+    const measure = () => {
+      const rem = rootFontSize();
+      setFit(Math.max(1, Math.floor((element.clientHeight / rem - headRem) / entryRem)));
+    };
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [entryRem, headRem, measured]);
+  return { box, fit: measured ? fit : Number.POSITIVE_INFINITY };
+}

@@ -1,0 +1,102 @@
+/**
+ * Numbers, times and names as people read them, in the page's language and the shop's time zone. Formatters are costly to make
+ * and kept. Nothing here rounds a count of units: only multiples of the average and durations are shortened.
+ */
+import type { Language, Translate } from "./dictionary.js";
+
+const locales: Readonly<Record<Language, string>> = { zh: "zh-CN", en: "en-GB" };
+
+const formatters = new Map<string, Intl.DateTimeFormat>();
+
+function dateTime(language: Language, zone: string, kind: "minute" | "second" | "date"): Intl.DateTimeFormat {
+  const key = `${language} ${zone} ${kind}`;
+  let formatter = formatters.get(key);
+  if (formatter === undefined) {
+    const parts: Intl.DateTimeFormatOptions =
+      kind === "date"
+        ? { month: language === "zh" ? "long" : "short", day: "numeric", weekday: "short" }
+        : { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(kind === "second" && { second: "2-digit" }) };
+    formatter = new Intl.DateTimeFormat(locales[language], { ...parts, timeZone: zone });
+    formatters.set(key, formatter);
+  }
+  return formatter;
+}
+
+/** Formats in one language and one zone. */
+export interface Format {
+  units(value: number): string;
+  /** Few characters for a scale: `480`, `12万`, `120K`. */
+  mark(value: number): string;
+  /** How many times `dailyAverage` the `hourUnits` are; undefined where there is no average to compare with. */
+  times(hourUnits: number, dailyAverage: number | null): string | undefined;
+  /** `00:17` */
+  minute(ms: number): string;
+  /** `00:17:05` */
+  second(ms: number): string;
+  date(ms: number): string;
+  /** A span of time in its one fitting unit. */
+  duration(ms: number): string;
+  /** `7:32`, `1:07:32` */
+  countdown(ms: number): string;
+  language: Language;
+}
+
+export function formatIn(language: Language, zone: string, text: Translate): Format {
+  const whole = new Intl.NumberFormat(locales[language], { maximumFractionDigits: 0 });
+  const compact = new Intl.NumberFormat(locales[language], { notation: "compact", maximumFractionDigits: 1 });
+  const tenth = new Intl.NumberFormat(locales[language], { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+  return {
+    language,
+    units: (value) => whole.format(value),
+    mark: (value) => (value < 10_000 ? whole : compact).format(value),
+    times: (hourUnits, dailyAverage) => {
+      if (dailyAverage === null || dailyAverage <= 0) return undefined;
+      const times = hourUnits / dailyAverage;
+      return times < 100 ? tenth.format(times) : whole.format(times);
+    },
+    minute: (ms) => dateTime(language, zone, "minute").format(ms),
+    second: (ms) => dateTime(language, zone, "second").format(ms),
+    date: (ms) => dateTime(language, zone, "date").format(ms),
+    duration: (ms) => {
+      if (ms < 1_000) return text("milliseconds", { value: whole.format(Math.max(0, ms)) });
+      if (ms < 10_000) return text("seconds", { value: tenth.format(ms / 1_000) });
+      if (ms < 60_000) return text("seconds", { value: whole.format(ms / 1_000) });
+      if (ms < 5_400_000) return text("minutes", { value: whole.format(Math.floor(ms / 60_000)) });
+      return text("hours", { value: tenth.format(ms / 3_600_000) });
+    },
+    countdown: (ms) => {
+      const seconds = Math.max(0, Math.ceil(ms / 1_000));
+      const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60];
+      const tail = String(seconds % 60).padStart(2, "0");
+      return hours > 0 ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
+    },
+  };
+}
+
+/** Chinese characters and their like are as wide as two Latin letters. */
+const widthOf = (character: string): number => ((character.codePointAt(0) as number) < 0x2e80 ? 1 : 2);
+
+/** How wide a name is, in Latin letters. */
+export function nameWidth(name: string): number {
+  let width = 0;
+  for (const character of name) width += widthOf(character);
+  return width;
+}
+
+/** A name at most `widest` letters wide: both ends stay, for families differ at the start and variants at the end. */
+export function shortName(name: string, widest: number): string {
+  if (nameWidth(name) <= widest) return name;
+  const characters = Array.from(name);
+  const half = (widest - 1) / 2;
+  const take = (from: readonly string[]): string[] => {
+    let width = 0;
+    return from.slice(
+      0,
+      from.findIndex((character) => {
+        width += widthOf(character);
+        return width > half;
+      }),
+    );
+  };
+  return `${take(characters).join("")}…${take(characters.toReversed()).reverse().join("")}`;
+}

@@ -1,0 +1,150 @@
+/**
+ * The top of every layout: whose page it is, what time the shop has, how the engine does, and whether what is seen is live. The
+ * clock is written straight into the page several times a second, without rendering; it stops when the data is not live.
+ */
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import type { EngineFrame } from "../protocol.js";
+import { type PlainKey, sceneText } from "./dictionary.js";
+import type { LiveState, Phase } from "./live-connection.js";
+import { Mark } from "./mark.js";
+import { usePage } from "./page-context.js";
+import { ShopClock } from "./shop-clock.js";
+
+/** Beyond these the jobs' views are noticeably old, and older than the storefront allows (R6). */
+const CATCHING_UP_MS = 2_000;
+const BEHIND_MS = 15_000;
+const CLOCK_PERIOD_MS = 100;
+
+type Mood = "good" | "calm" | "warn" | "alarm";
+
+function engineState(engine: EngineFrame | undefined): readonly [PlainKey, Mood] {
+  if (engine === undefined) return ["engineUnknown", "calm"];
+  if (engine.gates.some(({ scope }) => scope === "shop")) return ["engineStopped", "alarm"];
+  if (engine.lagMs >= BEHIND_MS) return ["engineBehind", "alarm"];
+  if (engine.lagMs >= CATCHING_UP_MS) return ["engineCatchingUp", "warn"];
+  if (engine.gates.length > 0) return ["enginePartlyStopped", "warn"];
+  return engine.commandsPerSecond > 0 ? ["engineRunning", "good"] : ["engineIdle", "calm"];
+}
+
+const connections: Readonly<Record<Phase, readonly [PlainKey, Mood]>> = {
+  loading: ["connectionLoading", "calm"],
+  live: ["connectionLive", "good"],
+  stale: ["connectionStale", "warn"],
+  offline: ["connectionOffline", "alarm"],
+  reconnecting: ["connectionReconnecting", "alarm"],
+};
+
+function Clock({ state }: { state: LiveState }) {
+  const { text, format } = usePage();
+  const time = useRef<HTMLTimeElement>(null);
+  const date = useRef<HTMLSpanElement>(null);
+  const clock = useMemo(() => new ShopClock(), []);
+  const engine = state.model?.engine;
+  const running = state.phase === "live";
+
+  useEffect(() => {
+    if (engine !== undefined && running) clock.observe(engine.nowMs, engine.speed, state.frameAtMs);
+  }, [clock, engine, running, state.frameAtMs]);
+
+  const known = engine !== undefined;
+  // Without fresh frames the clock stands at the last one's time, which is the time of everything else on the page.
+  const stoppedMs = running ? 0 : (engine?.nowMs ?? 0);
+  useEffect(() => {
+    if (!known) return;
+    const show = (nowMs: number) => {
+      if (time.current !== null) time.current.textContent = format.second(nowMs);
+      if (date.current !== null) date.current.textContent = format.date(nowMs);
+    };
+    if (!running) return show(stoppedMs);
+    const run = () => show(clock.read(performance.now()));
+    run();
+    const timer = setInterval(run, CLOCK_PERIOD_MS);
+    return () => clearInterval(timer);
+  }, [clock, format, known, running, stoppedMs]);
+
+  const speed = engine?.speed ?? 1;
+  return (
+    <div class="clock">
+      <time ref={time} class="clock-time" data-testid="clock" data-now={engine?.nowMs} role="timer" aria-live="off">
+        --:--:--
+      </time>
+      <span class="clock-note">
+        <span ref={date} />
+        <span>{speed === 1 ? text("shopTime") : text("shopTimeFaster", { speed: format.units(speed) })}</span>
+      </span>
+    </div>
+  );
+}
+
+function Figure({ name, value, note }: { name: string; value: string; note?: string }) {
+  return (
+    <div class="figure">
+      <dt>{name}</dt>
+      <dd>
+        {value}
+        {note !== undefined && <small>{note}</small>}
+      </dd>
+    </div>
+  );
+}
+
+export function Header({ state, onLanguage }: { state: LiveState; onLanguage: () => void }) {
+  const { text, format, language } = usePage();
+  const engine = state.model?.engine;
+  const live = state.phase === "live";
+  const [engineKey, engineMood] = engineState(live ? engine : undefined);
+  const [connectionKey, connectionMood] = connections[state.phase];
+  const lagging = engine !== undefined && engine.lagEntries > 0;
+  return (
+    <header class="header">
+      <div class="brand">
+        <Mark class="mark" />
+        <h1>
+          {text("product")}
+          <small>{text("productNote")}</small>
+        </h1>
+      </div>
+      <Clock state={state} />
+      <div class="engine" data-mood={engineMood} data-testid="engine">
+        {engine !== undefined && (
+          <span class="engine-state">
+            <i class="dot" aria-hidden="true" />
+            {text(engineKey)}
+          </span>
+        )}
+        {engine?.scene != null && <span class="chip">{sceneText(engine.scene, language)}</span>}
+      </div>
+      <dl class="figures">
+        <Figure name={text("commands")} value={engine === undefined ? "–" : format.units(engine.commandsPerSecond)} />
+        <Figure name={text("events")} value={engine === undefined ? "–" : format.units(engine.eventsPerSecond)} />
+        <Figure
+          name={text("lag")}
+          value={engine === undefined ? "–" : format.duration(engine.lagMs)}
+          {...(lagging && { note: text("lagEntries", { entries: format.units(engine.lagEntries) }) })}
+        />
+      </dl>
+      <div class="controls">
+        <span
+          class="connection"
+          data-testid="connection"
+          data-state={state.phase}
+          data-mood={connectionMood}
+          role="status"
+        >
+          <i class="dot" aria-hidden="true" />
+          {text(connectionKey)}
+        </span>
+        <button
+          type="button"
+          class="lang"
+          data-testid="lang"
+          lang={language === "zh" ? "en" : "zh-CN"}
+          aria-label={text("switchLanguage")}
+          onClick={onLanguage}
+        >
+          {text("otherLanguage")}
+        </button>
+      </div>
+    </header>
+  );
+}

@@ -1,0 +1,25 @@
+/**
+ * What nearly every component needs: the words, the formats and the layout. Provided once by the app and read by `usePage`.
+ */
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+import type { Language, Translate } from "./dictionary.js";
+import type { Layout } from "./environment.js";
+import type { Format } from "./format.js";
+import type { Theme } from "./heat-scale.js";
+
+export interface Page {
+  language: Language;
+  text: Translate;
+  format: Format;
+  layout: Layout;
+  theme: Theme;
+}
+
+export const PageContext = createContext<Page | undefined>(undefined);
+
+export function usePage(): Page {
+  const page = useContext(PageContext);
+  if (page === undefined) throw new Error("no page around this component");
+  return page;
+}
