@@ -1,0 +1,83 @@
+/**
+ * The `shuiwei` command: thin. It reads a command's options, runs it, and turns what goes wrong into one clear line and an exit status:
+ * 2 when the input or the options are at fault, 1 for anything else, 130 when the user stopped it.
+ */
+import { type COMMAND_OPTIONS, describeOptions, readCommandOptions } from "./config.js";
+import { EngineError, messageOf } from "./kernel/errors.js";
+
+type CommandName = keyof typeof COMMAND_OPTIONS;
+
+const ABOUT: Record<CommandName, string> = {
+  demo: "a shop's traffic on this machine, with live screens: nothing to configure",
+  serve: "the engine for a real shop",
+  replay: "history from CSV files through the ledger and the jobs",
+  bench: "speed beside the usual way, in one run: ledger",
+};
+
+const BAD_INPUT_STATUS = 2;
+const STOPPED_STATUS = 130;
+const INPUT_CODES = new Set(["bad_input", "bad_option"]);
+
+const usage = (): string =>
+  `shuiwei (水位): live stock and orders\n\n${Object.entries(ABOUT)
+    .map(([name, about]) => `  shuiwei ${name.padEnd(8)} ${about}`)
+    .join("\n")}\n\n  shuiwei COMMAND --help tells a command's options.\n`;
+
+const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Promise<void>> = {
+  async demo(args, signal) {
+    const { values } = readCommandOptions("demo", args);
+    const { runDemo } = await import("./service.js");
+    await runDemo(values, signal);
+  },
+  async serve(args, signal) {
+    const { values } = readCommandOptions("serve", args);
+    const { runService } = await import("./service.js");
+    await runService(values, signal);
+  },
+  async replay(args, signal) {
+    const { values, operands } = readCommandOptions("replay", args);
+    const { runReplay } = await import("./replay-command.js");
+    await runReplay(operands, values, signal);
+  },
+  async bench(args, signal) {
+    const { values, operands } = readCommandOptions("bench", args);
+    const { runBench } = await import("./bench-command.js");
+    await runBench(operands, values, signal);
+  },
+};
+
+const isCommand = (name: string | undefined): name is CommandName =>
+  name !== undefined && Object.hasOwn(commands, name);
+
+async function main([name, ...args]: string[]): Promise<number> {
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    process.stdout.write(usage());
+    return 0;
+  }
+  if (!isCommand(name)) {
+    process.stderr.write(`shuiwei: there is no command "${name}"\n\n${usage()}`);
+    return BAD_INPUT_STATUS;
+  }
+  if (args.includes("--help") || args.includes("-h")) {
+    process.stdout.write(`shuiwei ${name}: ${ABOUT[name]}\n\n${describeOptions(name)}`);
+    return 0;
+  }
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      // The second time the user means it: nothing more is drained.
+      if (stop.signal.aborted) process.exit(STOPPED_STATUS);
+      stop.abort();
+    });
+  }
+  try {
+    await commands[name](args, stop.signal);
+    return 0;
+  } catch (thrown) {
+    if (stop.signal.aborted) return STOPPED_STATUS;
+    process.stderr.write(`shuiwei ${name}: ${messageOf(thrown)}\n`);
+    return thrown instanceof EngineError && INPUT_CODES.has(thrown.code) ? BAD_INPUT_STATUS : 1;
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));

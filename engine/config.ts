@@ -1,0 +1,94 @@
+/**
+ * What each command takes: the rooms' option tables joined, and the only reader of the environment. Every fault is found before anything
+ * starts, and all of them are listed at once.
+ */
+import { httpOptions } from "../connectors/http/options.js";
+import {
+  defineOptions,
+  joinOptions,
+  type OptionReading,
+  type OptionTable,
+  readOptions,
+  renderOptions,
+} from "./kernel/options.js";
+import { redisOptions } from "./redis/options.js";
+import { stockOptions } from "./stock/options.js";
+import { streamOptions } from "./stream/options.js";
+
+const { partitions } = streamOptions;
+const { batchLimit } = stockOptions;
+const { host: _host, ...demoHttp } = httpOptions;
+const { dir, appendfsync } = redisOptions;
+
+export const serveOptions = joinOptions(
+  httpOptions,
+  redisOptions,
+  streamOptions,
+  stockOptions,
+  defineOptions({
+    roles: {
+      type: "list",
+      choices: ["api", "worker"],
+      default: ["api", "worker"],
+      about: "what this process does: api takes commands and serves, worker runs the jobs",
+    },
+  }),
+);
+
+export const demoOptions = joinOptions(
+  { port: demoHttp.port, dir, appendfsync, partitions } satisfies OptionTable,
+  defineOptions({
+    seed: { type: "integer", default: 618, min: 0, max: 2 ** 31 - 1, about: "the same seed gives the same traffic" },
+    speed: { type: "number", default: 60, min: 1, max: 600, unit: "times", about: "how fast the shop's clock runs" },
+  }),
+);
+
+export const replayOptions = joinOptions(
+  { partitions, batchLimit } satisfies OptionTable,
+  defineOptions({
+    mapping: { type: "string", required: true, about: "how rows are read: a built-in name (online-retail) or a file" },
+    openingStock: {
+      type: "integer",
+      default: 0,
+      min: 0,
+      max: Number.MAX_SAFE_INTEGER,
+      unit: "units",
+      about: "units received of every SKU when it is first seen",
+    },
+    zone: { type: "string", default: "Asia/Shanghai", about: "the shop's time zone: where its days begin (R8)" },
+    out: { type: "string", required: true, about: "the folder for summary.json, alerts.ndjson and rejected.ndjson" },
+  }),
+);
+
+export const benchOptions = defineOptions({
+  json: { type: "boolean", about: "one line of JSON at the end instead of a table" },
+  runs: {
+    type: "integer",
+    default: 5,
+    min: 1,
+    max: 50,
+    unit: "runs",
+    about: "counted runs of each side, in turn; medians are told",
+  },
+});
+
+/** Every command's options, by its name. */
+export const COMMAND_OPTIONS = { demo: demoOptions, serve: serveOptions, replay: replayOptions, bench: benchOptions };
+
+const OPERANDS: Partial<Record<keyof typeof COMMAND_OPTIONS, string>> = { replay: "FILE", bench: "NAME" };
+
+/** Reads a command's options from its arguments and the environment. */
+export function readCommandOptions<Name extends keyof typeof COMMAND_OPTIONS>(
+  name: Name,
+  args: readonly string[],
+): OptionReading<(typeof COMMAND_OPTIONS)[Name]> {
+  const operands = OPERANDS[name];
+  return readOptions(COMMAND_OPTIONS[name], {
+    env: process.env,
+    args,
+    elsewhere: Object.assign({}, ...Object.values(COMMAND_OPTIONS)) as OptionTable,
+    ...(operands === undefined ? {} : { operands }),
+  });
+}
+
+export const describeOptions = (name: keyof typeof COMMAND_OPTIONS): string => renderOptions(COMMAND_OPTIONS[name]);

@@ -1,0 +1,185 @@
+/**
+ * The composition root: from settings to a running engine, and back. Redis, ledger, order desk, jobs, views, live source are put together here
+ * and nowhere else, in the order in which they need each other, and are taken apart in the opposite order: first nobody new is let in, then
+ * what is under way ends, then Redis goes. A private Redis is the engine's own and ends with it.
+ */
+import { hostname } from "node:os";
+import { DepletionBoard } from "./jobs/depletion/view.js";
+import { stockJobs } from "./jobs/index.js";
+import { StorefrontLevels } from "./jobs/storefront/view.js";
+import { type Clock, systemClock } from "./kernel/clock.js";
+import { secureBytes } from "./kernel/random.js";
+import { zoneOf } from "./kernel/zone.js";
+import { EngineLiveSource } from "./live.js";
+import { OrderBook } from "./orders/order-book.js";
+import { OrderDesk } from "./orders/order-desk.js";
+import { type RedisServer, startRedis } from "./redis/embedded.js";
+import { Categories } from "./stock/categories.js";
+import { Ledger } from "./stock/ledger.js";
+import type { StockEvent } from "./stock/model.js";
+import { stockTopic } from "./stock/topic.js";
+import { loadStreamLibrary } from "./stream/commit.js";
+import { Follower } from "./stream/follower.js";
+import { claimDeployment } from "./stream/partition.js";
+import { connect, type RedisClient } from "./stream/redis.js";
+import { Worker } from "./stream/worker.js";
+
+/** Time in a demo: the shop's own clock, and how fast it runs. */
+export interface ShopTime {
+  clock: Clock;
+  speed(): number;
+  scene(): string | undefined;
+}
+
+export interface EngineSettings {
+  /** Undefined: a private Redis in `dir`. */
+  redisUrl: string | undefined;
+  dir: string;
+  appendfsync: "everysec" | "always" | "no";
+  partitions: number;
+  prefix: string;
+  leaseMs: number;
+  tickMs: number;
+  retentionMs: number;
+  pollMs: number;
+  zone: string;
+  idRetentionDays: number;
+  batchLimit: number;
+  /** Whether this process runs jobs, beside serving. */
+  worker: boolean;
+  /** Whether to forget what the Redis holds, as a demo does. */
+  empty: boolean;
+  /** Undefined: real time, and the ledger goes by the Redis server's clock. */
+  shopTime: ShopTime | undefined;
+  onTrouble(message: string): void;
+}
+
+/** The running parts that servers and feeders need. */
+export interface Engine {
+  readonly settings: EngineSettings;
+  readonly redis: RedisClient;
+  readonly ledger: Ledger;
+  readonly desk: OrderDesk;
+  readonly worker: Worker<StockEvent> | undefined;
+  readonly follower: Follower<StockEvent>;
+  readonly board: DepletionBoard;
+  readonly levels: StorefrontLevels;
+  readonly categories: Categories;
+  readonly live: EngineLiveSource;
+  readonly clock: Clock;
+  /** Resolves with its last words when the private Redis ends without being told to; never when there is none. */
+  readonly redisEnded: Promise<string>;
+  /** Ends jobs and views after what they are at, then the private Redis. */
+  stop(): Promise<void>;
+}
+
+const DAY_SECONDS = 86_400;
+
+export async function startEngine(settings: EngineSettings): Promise<Engine> {
+  const undo: (() => Promise<unknown> | unknown)[] = [];
+  try {
+    const server = settings.redisUrl === undefined ? await startRedis(settings) : undefined;
+    if (server) undo.push(() => server.stop());
+    return await assemble(settings, server, undo);
+  } catch (thrown) {
+    for (const step of undo.reverse()) await step();
+    throw thrown;
+  }
+}
+
+async function assemble(
+  settings: EngineSettings,
+  server: RedisServer | undefined,
+  undo: (() => Promise<unknown> | unknown)[],
+): Promise<Engine> {
+  const { prefix, partitions, zone, shopTime, onTrouble } = settings;
+  const address = { url: settings.redisUrl ?? (server as RedisServer).socketPath };
+  const redis = connect(address);
+  undo.push(() => redis.disconnect());
+  // Views read much and often; on a connection of their own they never stand before a command.
+  const viewRedis = connect(address);
+  undo.push(() => viewRedis.disconnect());
+  if (settings.empty) await redis.flushall();
+  await claimDeployment(redis, prefix, partitions);
+  await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis)]);
+
+  const clock = shopTime?.clock ?? systemClock;
+  const ledger = new Ledger({
+    redis,
+    prefix,
+    partitions,
+    idRetentionDays: settings.idRetentionDays,
+    batchLimit: settings.batchLimit,
+    ...(shopTime ? { clock: shopTime.clock } : {}),
+  });
+  // An order may be placed under an id that is as old as the ledger takes, and paid that much later.
+  const book = new OrderBook({ redis, prefix, partitions, keepSeconds: 2 * settings.idRetentionDays * DAY_SECONDS });
+  const topic = stockTopic(ledger);
+  const jobs = stockJobs(zoneOf(zone));
+
+  const worker = settings.worker
+    ? new Worker({
+        topic,
+        jobs,
+        prefix,
+        redis,
+        address,
+        owner: `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`,
+        clock: systemClock,
+        leaseMs: settings.leaseMs,
+        tickMs: settings.tickMs,
+        retentionMs: settings.retentionMs,
+        withViews: true,
+        onTrouble,
+      })
+    : undefined;
+  const board = new DepletionBoard();
+  const levels = new StorefrontLevels();
+  const follower = new Follower({
+    topic: topic.name,
+    partitions,
+    jobs,
+    views: [board, levels],
+    prefix,
+    redis: viewRedis,
+    clock,
+    pollMs: settings.pollMs,
+    onTrouble,
+  });
+  const live = new EngineLiveSource({
+    ledger,
+    worker,
+    follower,
+    board,
+    levels,
+    clock,
+    wall: systemClock,
+    speed: () => shopTime?.speed() ?? 1,
+    scene: () => shopTime?.scene(),
+  });
+
+  worker?.start();
+  undo.push(() => worker?.stop());
+  await follower.start();
+  undo.push(() => follower.stop());
+  live.start();
+  undo.push(() => live.stop());
+
+  return {
+    settings,
+    redis,
+    ledger,
+    desk: new OrderDesk(ledger, book),
+    worker,
+    follower,
+    board,
+    levels,
+    categories: new Categories(redis, prefix),
+    live,
+    clock,
+    redisEnded: server ? server.ended : new Promise(() => {}),
+    async stop() {
+      for (const step of undo.splice(0).reverse()) await step();
+    },
+  };
+}

@@ -1,0 +1,326 @@
+/**
+ * `shuiwei replay`: a shop's history through the real ledger and the real jobs, in virtual time, as fast as it goes. Time is what the rows say:
+ * nothing here asks what time it is, so the same files give the same state however they are cut into batches, and `stateHash` proves it.
+ * The Redis is a private one that is thrown away at the end; the three files appear in the output folder together, or not at all.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { expandToCommands, type IntentRow, loadMapping, type MappedRow, readHistory } from "../connectors/csv/index.js";
+import { ALERT_EMIT, type AlertChange, DEPLETION_JOB } from "./jobs/depletion/job.js";
+import { stockJobs } from "./jobs/index.js";
+import { chainId } from "./kernel/chain-id.js";
+import { sleep, stopwatch, systemClock } from "./kernel/clock.js";
+import { EngineError } from "./kernel/errors.js";
+import { zoneOf } from "./kernel/zone.js";
+import { startRedis } from "./redis/embedded.js";
+import { Ledger } from "./stock/ledger.js";
+import { cellOf, isAccepted, type Reply, type StockCommand, SWEEP_LIMIT } from "./stock/model.js";
+import { stockTopic } from "./stock/topic.js";
+import { loadStreamLibrary } from "./stream/commit.js";
+import { Follower, type View } from "./stream/follower.js";
+import { partitionKeys } from "./stream/keys.js";
+import { connect, type RedisClient } from "./stream/redis.js";
+import { Worker } from "./stream/worker.js";
+
+export interface ReplaySettings {
+  files: readonly string[];
+  mapping: string;
+  /** Units received of every SKU at every location when it is first seen; 0: none. */
+  openingStock: number;
+  zone: string;
+  out: string;
+  partitions: number;
+  /** Commands of one ledger call at most. */
+  batchLimit: number;
+  signal: AbortSignal;
+  onProgress(progress: { rows: number; share: number; seconds: number }): void;
+}
+
+export interface ReplaySummary {
+  rows: number;
+  /** Rows whose every command the ledger took. */
+  accepted: number;
+  /** Rows that the ledger refused. */
+  refused: number;
+  /** Rows that the mapping turned down. */
+  rejected: number;
+  /** Rows by what they meant. */
+  kinds: Record<string, number>;
+  events: number;
+  alertsFired: number;
+  /** SKUs with at least one alert. */
+  alertedSkus: number;
+  seconds: number;
+  /** SHA-256 over all balances and all jobs' states in a fixed order. */
+  stateHash: string;
+}
+
+interface Rejection {
+  file: string;
+  line: number;
+  reason: string;
+  row?: Record<string, string>;
+}
+
+const PREFIX = "replay";
+const CHANNEL = "HI";
+/** Chunks of rows under way at once: enough to keep Redis and this process busy at the same time. */
+const CHUNKS_UNDER_WAY = 3;
+const OWNER = "replay";
+/** The only process there is: nobody waits for the lease. */
+const LEASE_MS = 60_000;
+/** The log keeps this much history (by its own clock) behind the jobs. */
+const RETENTION_MS = 86_400_000;
+const POLL_MS = 50;
+
+/** The alerts of the whole history, in the order of time. */
+class AlertList implements View {
+  readonly job = DEPLETION_JOB;
+  readonly changes: AlertChange[] = [];
+
+  onEmit({ kind, payload }: { kind: string; payload: unknown }): void {
+    if (kind === ALERT_EMIT) this.changes.push(payload as AlertChange);
+  }
+
+  lines(): string[] {
+    const order = (a: AlertChange, b: AlertChange) => a.atMs - b.atMs || (a.sku < b.sku ? -1 : a.sku > b.sku ? 1 : 0);
+    return this.changes
+      .toSorted(order)
+      .map(({ type, sku, atMs, hourUnits, dailyAverage }) =>
+        JSON.stringify({ type, sku, at: new Date(atMs).toISOString(), hourUnits, dailyAverage }),
+      );
+  }
+}
+
+/** Turns rows into commands, and remembers which cells have had their opening stock. */
+class History {
+  readonly #openingStock: number;
+  readonly #opened = new Set<string>();
+  lastMs = 0;
+
+  constructor(openingStock: number) {
+    this.#openingStock = openingStock;
+  }
+
+  commandsOf(row: IntentRow): StockCommand[] {
+    if (row.timeMs > this.lastMs) this.lastMs = row.timeMs;
+    const commands = expandToCommands(row);
+    const opening = this.#opening(row);
+    return opening ? [opening, ...commands] : commands;
+  }
+
+  #opening({ sku, location, timeMs }: IntentRow): StockCommand | undefined {
+    const cell = cellOf(sku, location);
+    if (this.#openingStock === 0 || this.#opened.has(cell)) return undefined;
+    this.#opened.add(cell);
+    const id = chainId(CHANNEL, timeMs, `opening stock of ${cell}`);
+    return { kind: "receive", id, sku, location, units: this.#openingStock, atMs: timeMs, reason: "opening stock" };
+  }
+}
+
+/**
+ * Replays history.
+ * @throws EngineError naming file and line on input at fault; nothing is written to `out` then
+ */
+export async function replay(settings: ReplaySettings): Promise<ReplaySummary> {
+  const elapsed = stopwatch();
+  const mapping = await loadMapping(settings.mapping);
+  const jobs = stockJobs(zoneOf(settings.zone));
+  const directory = await mkdtemp(join(tmpdir(), "shuiwei-replay-"));
+  const forget = () => rm(directory, { recursive: true, force: true });
+  const server = await startRedis({ dir: directory, persistence: false }).catch(async (thrown) => {
+    await forget();
+    throw thrown;
+  });
+  const address = { url: server.socketPath };
+  const redis = connect(address);
+  try {
+    await Promise.all([Ledger.load(redis), loadStreamLibrary(redis)]);
+    // The clock stands at zero: only the rows' own times move the ledger's.
+    const ledger = new Ledger({
+      redis,
+      prefix: PREFIX,
+      partitions: settings.partitions,
+      clock: { now: () => 0 },
+      batchLimit: settings.batchLimit,
+      queueLimit: Number.POSITIVE_INFINITY,
+    });
+    let trouble: string | undefined;
+    const onTrouble = (message: string) => {
+      trouble ??= message;
+    };
+    const topic = {
+      name: "stock",
+      partitions: settings.partitions,
+      decode: stockTopic(ledger).decode,
+      timeOf: stockTopic(ledger).timeOf,
+    };
+    const common = { prefix: PREFIX, redis, clock: systemClock, onTrouble };
+    const worker = new Worker({
+      ...common,
+      topic,
+      jobs,
+      address,
+      owner: OWNER,
+      leaseMs: LEASE_MS,
+      tickMs: LEASE_MS,
+      retentionMs: RETENTION_MS,
+      withViews: false,
+    });
+    const alerts = new AlertList();
+    const follower = new Follower({
+      ...common,
+      topic: topic.name,
+      partitions: settings.partitions,
+      jobs,
+      views: [alerts],
+      pollMs: POLL_MS,
+    });
+    await follower.start();
+    worker.start();
+    const underWay: Promise<void>[] = [];
+    try {
+      const history = new History(settings.openingStock);
+      const counts = { rows: 0, accepted: 0, refused: 0, rejected: 0, kinds: {} as Record<string, number> };
+      const rejections: Rejection[] = [];
+      for await (const { file, rows, bytesRead, totalBytes } of readHistory(settings.files, mapping, {
+        zone: settings.zone,
+      })) {
+        settings.signal.throwIfAborted();
+        if (trouble) throw new EngineError(trouble, { op: "replay", code: "replay_failed", retryable: false });
+        const work = apply(ledger, history, rows, basename(file), counts, rejections);
+        // A fault is met when its turn comes; until then it must not end the process as one that nobody looks after.
+        work.catch(() => {});
+        underWay.push(work);
+        if (underWay.length >= CHUNKS_UNDER_WAY) await underWay.shift();
+        settings.onProgress({ rows: counts.rows, share: bytesRead / totalBytes, seconds: elapsed() / 1_000 });
+      }
+      await Promise.all(underWay);
+      // Every partition's clock ends at the same instant, so its windows have ended, too.
+      const end = new Ledger({
+        redis,
+        prefix: PREFIX,
+        partitions: settings.partitions,
+        clock: { now: () => history.lastMs },
+      });
+      for (let partition = 0; partition < settings.partitions; partition++) {
+        while ((await end.tick(partition)).expired === SWEEP_LIMIT);
+      }
+      await caughtUp(follower, settings.signal, () => trouble);
+      const events = worker.stats().reduce((sum, { events: seen }) => sum + seen, 0);
+      await worker.stop();
+      const fired = alerts.changes.filter(({ type }) => type === "fired");
+      const summary: ReplaySummary = {
+        ...counts,
+        events,
+        alertsFired: fired.length,
+        alertedSkus: new Set(fired.map(({ sku }) => sku)).size,
+        seconds: Math.round(elapsed()) / 1_000,
+        stateHash: await stateHash(redis, ledger, jobs),
+      };
+      rejections.sort((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1));
+      await writeTogether(settings.out, {
+        "summary.json": `${JSON.stringify(summary, null, 2)}\n`,
+        "alerts.ndjson": lines(alerts.lines()),
+        "rejected.ndjson": lines(rejections.map((rejection) => JSON.stringify(rejection))),
+      });
+      return summary;
+    } finally {
+      // After a fault some chunks are still on their way: nobody waits for them any more, and Redis is about to go.
+      await Promise.allSettled(underWay);
+      await Promise.all([worker.stop(), follower.stop()]);
+    }
+  } finally {
+    redis.disconnect();
+    await server.stop();
+    await forget();
+  }
+}
+
+async function apply(
+  ledger: Ledger,
+  history: History,
+  rows: readonly MappedRow[],
+  file: string,
+  counts: Omit<ReplaySummary, "events" | "alertsFired" | "alertedSkus" | "seconds" | "stateHash">,
+  rejections: Rejection[],
+): Promise<void> {
+  const commands: StockCommand[] = [];
+  /** Of each row that reached the ledger: where its commands end. */
+  const taken: { row: IntentRow; end: number }[] = [];
+  for (const row of rows) {
+    if (row.intent === "reject") {
+      counts.rejected++;
+      rejections.push({ file, line: row.line, reason: row.reason, row: row.row });
+      continue;
+    }
+    counts.kinds[row.intent] = (counts.kinds[row.intent] ?? 0) + 1;
+    commands.push(...history.commandsOf(row));
+    taken.push({ row, end: commands.length });
+  }
+  const replies = await ledger.applyMany(commands);
+  let first = 0;
+  for (const { row, end } of taken) {
+    let refusal: Reply | undefined;
+    for (let i = first; i < end && !refusal; i++) if (!isAccepted((replies[i] as Reply).outcome)) refusal = replies[i];
+    first = end;
+    if (refusal) {
+      counts.refused++;
+      rejections.push({ file, line: row.line, reason: `refused: ${refusal.outcome}` });
+    } else counts.accepted++;
+  }
+  counts.rows += rows.length;
+}
+
+async function caughtUp(
+  follower: Follower<never>,
+  signal: AbortSignal,
+  trouble: () => string | undefined,
+): Promise<void> {
+  const startedMs = systemClock.now();
+  while (follower.asOf() < startedMs) {
+    signal.throwIfAborted();
+    const message = trouble();
+    if (message) throw new EngineError(message, { op: "replay", code: "replay_failed", retryable: false });
+    await sleep(POLL_MS, signal);
+  }
+}
+
+/**
+ * Hashes all balances and all keyed state, in the order of their names: the same however the work was cut into batches. It is also the
+ * same on any number of partitions when rows come in the order of time; each partition has a clock of its own, and an old row turns none back.
+ */
+async function stateHash(redis: RedisClient, ledger: Ledger, jobs: readonly { name: string }[]): Promise<string> {
+  const entries: [name: string, value: string][] = [];
+  for (let partition = 0; partition < ledger.partitions; partition++) {
+    for await (const { sku, location, balances } of ledger.cells(partition)) {
+      entries.push([`cell ${cellOf(sku, location)}`, JSON.stringify(balances)]);
+    }
+    const keys = partitionKeys(PREFIX, "stock", partition);
+    for (const { name } of jobs) {
+      for (const [key, state] of Object.entries(await redis.hgetallBuffer(keys.state(name)))) {
+        entries.push([`${name} ${key}`, state.toString("base64")]);
+      }
+    }
+  }
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  const hash = createHash("sha256");
+  for (const [name, value] of entries) hash.update(`${name}\n${value}\n`);
+  return hash.digest("hex");
+}
+
+const lines = (texts: readonly string[]): string => texts.map((text) => `${text}\n`).join("");
+
+/** Writes files beside their place first, so that a full disk leaves none half-written. */
+async function writeTogether(out: string, files: Record<string, string>): Promise<void> {
+  await mkdir(out, { recursive: true });
+  const staging = await mkdtemp(join(out, ".writing-"));
+  try {
+    for (const [name, text] of Object.entries(files)) await writeFile(join(staging, name), text);
+    for (const name of Object.keys(files)) await rename(join(staging, name), join(out, name));
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * `shuiwei serve` and `shuiwei demo`: an engine with its server and its screens, from start to a clean end. Being told to stop, it first refuses
+ * new requests, then lets those under way and the jobs' commits end, then lets Redis go. A private Redis that ends by itself ends the
+ * process, too: an engine without a ledger has nothing to say.
+ */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Registry } from "prom-client";
+import { createGateway } from "../dashboards/gateway.js";
+import type { demoOptions, serveOptions } from "./config.js";
+import { Demo } from "./demo.js";
+import { systemClock } from "./kernel/clock.js";
+import { badInput, EngineError } from "./kernel/errors.js";
+import type { OptionValues } from "./kernel/options.js";
+import { type Engine, type EngineSettings, startEngine } from "./main.js";
+import { registerEngineMetrics } from "./metrics.js";
+import { type RunningServer, startServer } from "./server.js";
+import { stockOptions } from "./stock/options.js";
+import { streamOptions } from "./stream/options.js";
+
+interface Surface {
+  host: string;
+  port: number;
+  tokens: readonly string[];
+  defaultLocation: string;
+  channel: string;
+  /** A demo on loopback asks for no token. */
+  open: boolean;
+}
+
+/** Built by the set-up beside the compiled engine; served when it is there. */
+const WEB_ROOT = fileURLToPath(new URL("../web", import.meta.url));
+const SCREEN_TICK_MS = 250;
+/** Past this the views are taken for stuck, and the process for not ready. */
+const READY_AGE_MS = 10_000;
+/** The demo's shop hurries, and so do its holds and windows. */
+const DEMO_TICK_MS = 250;
+const DEMO_RETENTION_MS = 86_400_000;
+
+export async function runService(options: OptionValues<typeof serveOptions>, signal: AbortSignal): Promise<void> {
+  const serves = options.roles.includes("api");
+  if (!serves && options.redisUrl === undefined) {
+    throw badInput("serve", "--redis-url", "a process that only works needs a Redis that others write to");
+  }
+  const engine = await startEngine(settingsOf(options));
+  await guarded(engine, async (ends) => {
+    if (serves) {
+      const server = await serve(engine, { ...options, open: false });
+      ends.push(() => server.close());
+      say(`serving at ${server.url}, documentation at ${server.url}/docs`);
+    } else say(`working on ${options.partitions} partitions`);
+    await stoppedOr(signal, engine.redisEnded);
+  });
+}
+
+export async function runDemo(options: OptionValues<typeof demoOptions>, signal: AbortSignal): Promise<void> {
+  const demo = new Demo(options);
+  const dir = join(options.dir, "demo");
+  const engine = await startEngine({
+    redisUrl: undefined,
+    dir,
+    appendfsync: options.appendfsync,
+    partitions: options.partitions,
+    prefix: streamOptions.prefix.default,
+    leaseMs: streamOptions.leaseMs.default,
+    tickMs: DEMO_TICK_MS,
+    retentionMs: DEMO_RETENTION_MS,
+    pollMs: streamOptions.pollMs.default,
+    zone: demo.shop.zone,
+    idRetentionDays: stockOptions.idRetentionDays.default,
+    batchLimit: stockOptions.batchLimit.default,
+    worker: true,
+    empty: true,
+    shopTime: demo.time,
+    onTrouble: complain,
+  });
+  await guarded(engine, async (ends) => {
+    const surface = {
+      host: "127.0.0.1",
+      port: options.port,
+      tokens: [],
+      defaultLocation: "SHA",
+      channel: "WB",
+      open: true,
+    };
+    const server = await serve(engine, surface);
+    ends.push(() => server.close());
+    say(`open ${server.url}  (documentation at ${server.url}/docs; Ctrl-C ends it)`);
+    say("a week of history first, so that daily averages exist …");
+    const feeding = demo.feedHistory(engine, signal).then(() => {
+      if (!signal.aborted) say(`18 June, 00:00: the rush begins, at ${options.speed}× speed`);
+      return demo.play(engine, signal, complain);
+    });
+    ends.push(() => feeding.catch(() => {}));
+    await stoppedOr(signal, engine.redisEnded, feeding);
+  });
+  // Only after a clean end: what a crash left is worth a look.
+  await rm(dir, { recursive: true, force: true });
+}
+
+function settingsOf(options: OptionValues<typeof serveOptions>): EngineSettings {
+  return {
+    ...options,
+    worker: options.roles.includes("worker"),
+    empty: false,
+    shopTime: undefined,
+    onTrouble: complain,
+  };
+}
+
+/** Puts server and screens in front of an engine. */
+async function serve(engine: Engine, surface: Surface): Promise<RunningServer> {
+  const { ledger, desk, board, levels, categories, follower, clock, settings } = engine;
+  const gateway = createGateway({
+    source: engine.live,
+    clock: systemClock,
+    tickMs: SCREEN_TICK_MS,
+    zone: settings.zone,
+  });
+  const registry = new Registry();
+  registerEngineMetrics(registry, engine, gateway);
+  return startServer({
+    ...surface,
+    ledger,
+    desk,
+    board,
+    levels,
+    categories,
+    clock,
+    asOf: (sku) => follower.freshAsOf(ledger.partitionOf(sku)),
+    ageMs: (sku) => follower.ageMs(ledger.partitionOf(sku)),
+    speed: () => settings.shopTime?.speed() ?? 1,
+    stopping: () => false,
+    readiness: () => {
+      const ageMs = follower.oldestAgeMs();
+      return ageMs > READY_AGE_MS
+        ? [
+            `the views are ${Math.round(ageMs / 1_000)} s behind the ledger: ${follower.lagEntries()} log entries wait for the jobs`,
+          ]
+        : [];
+    },
+    metrics: () => registry.metrics(),
+    onTrouble: complain,
+    webRoot: WEB_ROOT,
+    gateway,
+  });
+}
+
+/** Runs `work` and, however it ends, takes apart what it has put on its list, the first first, and then the engine. */
+async function guarded(engine: Engine, work: (ends: (() => Promise<unknown>)[]) => Promise<void>): Promise<void> {
+  const ends: (() => Promise<unknown>)[] = [];
+  try {
+    await work(ends);
+  } finally {
+    for (const end of ends) await end();
+    await engine.stop();
+  }
+}
+
+/**
+ * Waits until the user has had enough.
+ * @throws EngineError when the private Redis has ended by itself, and whatever `mustGoOn` fails with
+ */
+async function stoppedOr(signal: AbortSignal, redisEnded: Promise<string>, mustGoOn?: Promise<void>): Promise<void> {
+  const stopped = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  const gone = redisEnded.then((lastWords) => {
+    throw new EngineError(`Redis has ended: ${lastWords}`, { op: "serve", code: "redis_ended", retryable: false });
+  });
+  await Promise.race([stopped, gone, ...(mustGoOn ? [mustGoOn] : [])]);
+}
+
+const say = (text: string): void => {
+  process.stdout.write(`shuiwei: ${text}\n`);
+};
+const complain = (text: string): void => {
+  process.stderr.write(`shuiwei: ${text}\n`);
+};
