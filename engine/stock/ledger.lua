@@ -74,7 +74,7 @@ local function open_book(keys, lines_base, retention_days)
     offset = tonumber(head[1]) or 0,
     clock = tonumber(head[2]) or 0,
     forgotten = tonumber(head[3]), -- buckets up to this day are gone
-    next_due = tonumber(first[2]) or math.huge,
+    next_due = tonumber(first[2]) or math.huge, -- no hold is due before; it may have ended otherwise by then
     names = {}, count = 0, index = false, -- cells: names; index by name is built only when a sweep needs it
     pools = { {}, {}, {}, {}, {} }, dirty = {}, created = {},
     records = {}, written = {}, -- records by id; those not yet in Redis by day and id, false where an id is free again
@@ -189,6 +189,29 @@ local function save_head(book)
   redis.call('HSET', book.head_key, 'offset', digits(book.offset), 'clock', digits(book.clock))
 end
 
+-- When the next hold is really due: those in Redis, but for what this batch has ended, and those of this batch.
+local function find_next_due(book)
+  local ended = #book.zrem
+  local first = redis.call('ZRANGE', book.holds_key, 0, ended, 'WITHSCORES')
+  local next_due = tonumber(first[2]) or math.huge
+  if ended > 0 then
+    local gone = {}
+    for i = 1, ended do gone[book.zrem[i]] = true end
+    next_due = math.huge
+    for i = 1, #first, 2 do
+      if not gone[first[i]] then
+        next_due = tonumber(first[i + 1])
+        break
+      end
+    end
+  end
+  for _, expires in pairs(book.zadd) do
+    if expires < next_due then next_due = expires end
+  end
+  book.next_due = next_due
+  return next_due
+end
+
 -- Gives back holds that are due at the book's clock, the oldest first, SWEEP_LIMIT at most, as one log entry. Returns how many.
 local function sweep(book)
   flush(book)
@@ -218,8 +241,7 @@ local function sweep(book)
     append(book, 't', digits(book.clock), 'x', cmsgpack.pack({ ids, names, units, from_pools }))
     save_head(book)
   end
-  local first = redis.call('ZRANGE', book.holds_key, 0, 0, 'WITHSCORES')
-  book.next_due = tonumber(first[2]) or math.huge
+  find_next_due(book)
   return #ids
 end
 
@@ -331,7 +353,7 @@ local function apply(keys, args)
   for i = 1, n do
     local at = given and times and times[i] or 0
     if at > book.clock then book.clock = at end
-    if book.clock >= book.next_due then
+    if book.clock >= book.next_due and book.clock >= find_next_due(book) then
       log_segment(i - 1)
       sweep(book)
     end
