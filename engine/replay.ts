@@ -7,7 +7,14 @@ import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { expandToCommands, type IntentRow, loadMapping, type MappedRow, readHistory } from "../connectors/csv/index.js";
+import {
+  expandToCommands,
+  type HistoryChunk,
+  type IntentRow,
+  loadMapping,
+  type MappedRow,
+  readHistory,
+} from "../connectors/csv/index.js";
 import { ALERT_EMIT, type AlertChange, DEPLETION_JOB } from "./jobs/depletion/job.js";
 import { stockJobs } from "./jobs/index.js";
 import { chainId } from "./kernel/chain-id.js";
@@ -16,12 +23,13 @@ import { EngineError } from "./kernel/errors.js";
 import { zoneOf } from "./kernel/zone.js";
 import { startRedis } from "./redis/embedded.js";
 import { Ledger } from "./stock/ledger.js";
-import { cellOf, isAccepted, type Reply, type StockCommand, SWEEP_LIMIT } from "./stock/model.js";
+import { cellOf, isAccepted, type Reply, type StockCommand, type StockEvent, SWEEP_LIMIT } from "./stock/model.js";
 import { stockTopic } from "./stock/topic.js";
 import { loadStreamLibrary } from "./stream/commit.js";
 import { Follower, type View } from "./stream/follower.js";
+import type { AnyJob } from "./stream/job.js";
 import { partitionKeys } from "./stream/keys.js";
-import { connect, type RedisClient } from "./stream/redis.js";
+import { connect, type RedisAddress, type RedisClient } from "./stream/redis.js";
 import { Worker } from "./stream/worker.js";
 
 export interface ReplaySettings {
@@ -62,6 +70,11 @@ interface Rejection {
   line: number;
   reason: string;
   row?: Record<string, string>;
+}
+
+/** What became of the rows so far. */
+interface Tally extends Pick<ReplaySummary, "rows" | "accepted" | "refused" | "rejected" | "kinds"> {
+  rejections: Rejection[];
 }
 
 const PREFIX = "replay";
@@ -128,114 +141,166 @@ export async function replay(settings: ReplaySettings): Promise<ReplaySummary> {
   const elapsed = stopwatch();
   const mapping = await loadMapping(settings.mapping);
   const jobs = stockJobs(zoneOf(settings.zone));
-  const directory = await mkdtemp(join(tmpdir(), "shuiwei-replay-"));
-  const forget = () => rm(directory, { recursive: true, force: true });
-  const server = await startRedis({ dir: directory, persistence: false }).catch(async (thrown) => {
-    await forget();
-    throw thrown;
-  });
-  const address = { url: server.socketPath };
-  const redis = connect(address);
-  try {
-    await Promise.all([Ledger.load(redis), loadStreamLibrary(redis)]);
-    // The clock stands at zero: only the rows' own times move the ledger's.
-    const ledger = new Ledger({
-      redis,
-      prefix: PREFIX,
-      partitions: settings.partitions,
-      clock: { now: () => 0 },
-      batchLimit: settings.batchLimit,
-      queueLimit: Number.POSITIVE_INFINITY,
-    });
-    let trouble: string | undefined;
-    const onTrouble = (message: string) => {
-      trouble ??= message;
-    };
-    const topic = {
-      name: "stock",
-      partitions: settings.partitions,
-      decode: stockTopic(ledger).decode,
-      timeOf: stockTopic(ledger).timeOf,
-    };
-    const common = { prefix: PREFIX, redis, clock: systemClock, onTrouble };
-    const worker = new Worker({
-      ...common,
-      topic,
-      jobs,
-      address,
-      owner: OWNER,
-      leaseMs: LEASE_MS,
-      tickMs: LEASE_MS,
-      retentionMs: RETENTION_MS,
-      withViews: false,
-    });
-    const alerts = new AlertList();
-    const follower = new Follower({
-      ...common,
-      topic: topic.name,
-      partitions: settings.partitions,
-      jobs,
-      views: [alerts],
-      pollMs: POLL_MS,
-    });
-    await follower.start();
-    worker.start();
-    const underWay: Promise<void>[] = [];
+  const chunks = readHistory(settings.files, mapping, { zone: settings.zone });
+  // The first rows are asked for before anything is started: most faults are in the files' names and headers.
+  const first = await chunks.next();
+  return withScratchRedis(async (redis, address) => {
+    const parts = await assemble(redis, address, jobs, settings);
     try {
       const history = new History(settings.openingStock);
-      const counts = { rows: 0, accepted: 0, refused: 0, rejected: 0, kinds: {} as Record<string, number> };
-      const rejections: Rejection[] = [];
-      for await (const { file, rows, bytesRead, totalBytes } of readHistory(settings.files, mapping, {
-        zone: settings.zone,
-      })) {
-        settings.signal.throwIfAborted();
-        if (trouble) throw new EngineError(trouble, { op: "replay", code: "replay_failed", retryable: false });
-        const work = apply(ledger, history, rows, basename(file), counts, rejections);
-        // A fault is met when its turn comes; until then it must not end the process as one that nobody looks after.
-        work.catch(() => {});
-        underWay.push(work);
-        if (underWay.length >= CHUNKS_UNDER_WAY) await underWay.shift();
-        settings.onProgress({ rows: counts.rows, share: bytesRead / totalBytes, seconds: elapsed() / 1_000 });
-      }
-      await Promise.all(underWay);
-      // Every partition's clock ends at the same instant, so its windows have ended, too.
-      const end = new Ledger({
-        redis,
-        prefix: PREFIX,
-        partitions: settings.partitions,
-        clock: { now: () => history.lastMs },
-      });
-      for (let partition = 0; partition < settings.partitions; partition++) {
-        while ((await end.tick(partition)).expired === SWEEP_LIMIT);
-      }
-      await caughtUp(follower, settings.signal, () => trouble);
-      const events = worker.stats().reduce((sum, { events: seen }) => sum + seen, 0);
-      await worker.stop();
-      const fired = alerts.changes.filter(({ type }) => type === "fired");
+      const tally: Tally = { rows: 0, accepted: 0, refused: 0, rejected: 0, kinds: {}, rejections: [] };
+      await feed(parts, history, tally, first, chunks, settings, elapsed);
+      await settle(parts, history.lastMs, settings);
+      const { rejections, ...counts } = tally;
+      const fired = parts.alerts.changes.filter(({ type }) => type === "fired");
       const summary: ReplaySummary = {
         ...counts,
-        events,
+        events: parts.worker.stats().reduce((sum, { events }) => sum + events, 0),
         alertsFired: fired.length,
         alertedSkus: new Set(fired.map(({ sku }) => sku)).size,
         seconds: Math.round(elapsed()) / 1_000,
-        stateHash: await stateHash(redis, ledger, jobs),
+        stateHash: await stateHash(redis, parts.ledger, jobs),
       };
       rejections.sort((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1));
       await writeTogether(settings.out, {
         "summary.json": `${JSON.stringify(summary, null, 2)}\n`,
-        "alerts.ndjson": lines(alerts.lines()),
+        "alerts.ndjson": lines(parts.alerts.lines()),
         "rejected.ndjson": lines(rejections.map((rejection) => JSON.stringify(rejection))),
       });
       return summary;
     } finally {
-      // After a fault some chunks are still on their way: nobody waits for them any more, and Redis is about to go.
-      await Promise.allSettled(underWay);
-      await Promise.all([worker.stop(), follower.stop()]);
+      await Promise.all([parts.worker.stop(), parts.follower.stop()]);
+    }
+  });
+}
+
+/** Runs `work` on a Redis of its own, which is gone when this returns. */
+async function withScratchRedis<T>(work: (redis: RedisClient, address: RedisAddress) => Promise<T>): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "shuiwei-replay-"));
+  try {
+    const server = await startRedis({ dir: directory, persistence: false });
+    const address = { url: server.socketPath };
+    const redis = connect(address);
+    try {
+      return await work(redis, address);
+    } finally {
+      redis.disconnect();
+      await server.stop();
     }
   } finally {
-    redis.disconnect();
-    await server.stop();
-    await forget();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+interface Parts {
+  redis: RedisClient;
+  ledger: Ledger;
+  worker: Worker<StockEvent>;
+  follower: Follower<StockEvent>;
+  alerts: AlertList;
+  /** Throws what the jobs or the views have met, and when the user has had enough. */
+  check(): void;
+}
+
+/** Ledger, jobs and the view of their alerts, running. */
+async function assemble(
+  redis: RedisClient,
+  address: RedisAddress,
+  jobs: readonly AnyJob<StockEvent>[],
+  { partitions, batchLimit, signal }: ReplaySettings,
+): Promise<Parts> {
+  await Promise.all([Ledger.load(redis), loadStreamLibrary(redis)]);
+  // The clock stands at zero: only the rows' own times move the ledger's.
+  const clock = { now: () => 0 };
+  const ledger = new Ledger({
+    redis,
+    prefix: PREFIX,
+    partitions,
+    clock,
+    batchLimit,
+    queueLimit: Number.POSITIVE_INFINITY,
+  });
+  let trouble: string | undefined;
+  const common = {
+    prefix: PREFIX,
+    redis,
+    clock: systemClock,
+    onTrouble: (message: string) => {
+      trouble ??= message;
+    },
+  };
+  const { tick: _tick, ...topic } = stockTopic(ledger);
+  const worker = new Worker({
+    ...common,
+    topic,
+    jobs,
+    address,
+    owner: OWNER,
+    leaseMs: LEASE_MS,
+    tickMs: LEASE_MS,
+    retentionMs: RETENTION_MS,
+    withViews: false,
+  });
+  const alerts = new AlertList();
+  const follower = new Follower({ ...common, topic: topic.name, partitions, jobs, views: [alerts], pollMs: POLL_MS });
+  await follower.start();
+  worker.start();
+  return {
+    redis,
+    ledger,
+    worker,
+    follower,
+    alerts,
+    check() {
+      signal.throwIfAborted();
+      if (trouble) throw new EngineError(trouble, { op: "replay", code: "replay_failed", retryable: false });
+    },
+  };
+}
+
+/** Sends all rows to the ledger, some chunks at once. */
+async function feed(
+  { ledger, check }: Parts,
+  history: History,
+  tally: Tally,
+  first: IteratorResult<HistoryChunk>,
+  chunks: AsyncGenerator<HistoryChunk>,
+  settings: ReplaySettings,
+  elapsed: () => number,
+): Promise<void> {
+  const underWay: Promise<void>[] = [];
+  try {
+    for (let next = first; !next.done; next = await chunks.next()) {
+      check();
+      const { file, rows, bytesRead, totalBytes } = next.value;
+      const work = apply(ledger, history, rows, basename(file), tally);
+      // A fault is met when its turn comes; until then it must not end the process as one that nobody looks after.
+      work.catch(() => {});
+      underWay.push(work);
+      if (underWay.length >= CHUNKS_UNDER_WAY) await underWay.shift();
+      settings.onProgress({ rows: tally.rows, share: bytesRead / totalBytes, seconds: elapsed() / 1_000 });
+    }
+    await Promise.all(underWay);
+  } finally {
+    // After a fault some chunks are still on their way: nobody waits for them any more, and Redis is about to go.
+    await Promise.allSettled(underWay);
+  }
+}
+
+/** Lets every partition's clock end at the same instant, so that its windows have ended, and waits until the jobs have seen it. */
+async function settle(
+  { redis, follower, check }: Parts,
+  lastMs: number,
+  { partitions, signal }: ReplaySettings,
+): Promise<void> {
+  const ledger = new Ledger({ redis, prefix: PREFIX, partitions, clock: { now: () => lastMs } });
+  for (let partition = 0; partition < partitions; partition++) {
+    while ((await ledger.tick(partition)).expired === SWEEP_LIMIT);
+  }
+  const startedMs = systemClock.now();
+  while (follower.asOf() < startedMs) {
+    check();
+    await sleep(POLL_MS, signal);
   }
 }
 
@@ -244,19 +309,18 @@ async function apply(
   history: History,
   rows: readonly MappedRow[],
   file: string,
-  counts: Omit<ReplaySummary, "events" | "alertsFired" | "alertedSkus" | "seconds" | "stateHash">,
-  rejections: Rejection[],
+  tally: Tally,
 ): Promise<void> {
   const commands: StockCommand[] = [];
   /** Of each row that reached the ledger: where its commands end. */
   const taken: { row: IntentRow; end: number }[] = [];
   for (const row of rows) {
     if (row.intent === "reject") {
-      counts.rejected++;
-      rejections.push({ file, line: row.line, reason: row.reason, row: row.row });
+      tally.rejected++;
+      tally.rejections.push({ file, line: row.line, reason: row.reason, row: row.row });
       continue;
     }
-    counts.kinds[row.intent] = (counts.kinds[row.intent] ?? 0) + 1;
+    tally.kinds[row.intent] = (tally.kinds[row.intent] ?? 0) + 1;
     commands.push(...history.commandsOf(row));
     taken.push({ row, end: commands.length });
   }
@@ -267,25 +331,11 @@ async function apply(
     for (let i = first; i < end && !refusal; i++) if (!isAccepted((replies[i] as Reply).outcome)) refusal = replies[i];
     first = end;
     if (refusal) {
-      counts.refused++;
-      rejections.push({ file, line: row.line, reason: `refused: ${refusal.outcome}` });
-    } else counts.accepted++;
+      tally.refused++;
+      tally.rejections.push({ file, line: row.line, reason: `refused: ${refusal.outcome}` });
+    } else tally.accepted++;
   }
-  counts.rows += rows.length;
-}
-
-async function caughtUp(
-  follower: Follower<never>,
-  signal: AbortSignal,
-  trouble: () => string | undefined,
-): Promise<void> {
-  const startedMs = systemClock.now();
-  while (follower.asOf() < startedMs) {
-    signal.throwIfAborted();
-    const message = trouble();
-    if (message) throw new EngineError(message, { op: "replay", code: "replay_failed", retryable: false });
-    await sleep(POLL_MS, signal);
-  }
+  tally.rows += rows.length;
 }
 
 /**
