@@ -27,6 +27,8 @@ const common = {
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   enableAutoPipelining: false,
+  // A connection that is closed already is waited for as long as this, and the process with it.
+  disconnectTimeout: 100,
   retryStrategy: (attempt: number) => Math.min(50 * attempt, RECONNECT_MAX_MS),
 } satisfies RedisOptions;
 
