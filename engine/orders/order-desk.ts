@@ -48,6 +48,12 @@ export class OrderDesk {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const attempt = await this.#book.open(order, fingerprintOfAll(reservations(order, 1)));
       if (attempt === undefined) return { id: order.id, outcome: "id_reused", repeated: false, lines: [] };
+      if (attempt > 1 && order.lines.length > 1) {
+        // Refused before, with nothing left to undo: the same answer, without taking and giving back the other lines once more.
+        const known = await this.#recall(order);
+        const before = worst(known);
+        if (before && known.every(({ state }) => state === "none")) return answer(order, before, known, true);
+      }
       const replies = await this.#ledger.applyMany(reservations(order, attempt));
       const refusal = worst(replies);
       repeated &&= replies.every((reply) => reply.repeated || reply.outcome !== (refusal ?? "accepted"));
@@ -109,18 +115,18 @@ export class OrderDesk {
   async look(id: string): Promise<LineReply[] | undefined> {
     const order = await this.#find(id);
     if (!order) return undefined;
-    const states = await this.#ledger.lineStates(order.lines.map(({ sku }, i) => ({ id: lineId(id, i), sku })));
-    return order.lines.map((line, i) => ({
-      ...line,
-      id: lineId(id, i),
-      outcome: "accepted",
-      state: states[i] ?? "none",
-    }));
+    return lineReplies(order, await this.#recall(order));
   }
 
   async #find(id: string): Promise<Order | undefined> {
     const lines = await this.#book.lines(id);
     return lines && { id, lines };
+  }
+
+  /** What was answered to each line, and where it stands; one that was given up again, or never asked for, is free. */
+  async #recall(order: Order): Promise<Reply[]> {
+    const known = await this.#ledger.recall(order.lines.map(({ sku }, i) => ({ id: lineId(order.id, i), sku })));
+    return known.map((reply) => reply ?? FREE);
   }
 
   #step(order: Order, step: LineStep): Promise<Reply[]> {
@@ -149,6 +155,8 @@ export class OrderDesk {
     });
   }
 }
+
+const FREE: Reply = { outcome: "accepted", repeated: true, state: "none" };
 
 const unknown = (id: string): OrderReply => ({ id, outcome: "unknown_order", repeated: false, lines: [] });
 

@@ -51,8 +51,9 @@ export const HEARTBEAT_MS = 60_000;
 
 const REPEATED = 128;
 const BALANCE_BYTES = 8;
-/** Where a remembered id's record (ledger.lua, RECORD) has the line's state. */
-const RECORD_STATE_BYTE = 2;
+/** Bytes of a remembered id's record (ledger.lua, RECORD). */
+const RECORD_OUTCOME = 1;
+const RECORD_STATE = 2;
 
 /** One reply object an outcome: replies are values and there are few of them. */
 const replies = new Map<number, Reply>();
@@ -199,12 +200,14 @@ export class Ledger {
     return new Map(locations.map((location, i) => [location, balancesOf(packed[i] ?? null)]));
   }
 
-  /** Where an order's lines stand now; `none` for one that the ledger does not know (any more). */
-  async lineStates(lines: readonly { id: string; sku: string }[]): Promise<LineState[]> {
+  /** The first answers to order lines, and where the lines stand now; undefined for one that is not known (any more). */
+  async recall(lines: readonly { id: string; sku: string }[]): Promise<(Reply | undefined)[]> {
     const records = await Promise.all(
       lines.map(({ id, sku }) => this.#redis.hgetBuffer(this.#keysOf(this.partitionOf(sku)).lines(chainIdDay(id)), id)),
     );
-    return records.map((record) => LINE_STATES[record?.[RECORD_STATE_BYTE] ?? 0] as LineState);
+    return records.map((record) =>
+      record ? replyOf(REPEATED + (record[RECORD_OUTCOME] as number), record[RECORD_STATE] as number) : undefined,
+    );
   }
 
   /** Every cell of a partition, for audits; `location` is never empty. */

@@ -61,7 +61,7 @@ async function pass(ms: number): Promise<void> {
 /** A ledger that does one command after the other, with something in between. */
 function stepwise(between: (command: StockCommand, position: number) => Promise<void> | void): Ledger {
   const stub = {
-    lineStates: (lines: { id: string; sku: string }[]) => ledger.lineStates(lines),
+    recall: (lines: { id: string; sku: string }[]) => ledger.recall(lines),
     async applyMany(commands: readonly StockCommand[]): Promise<Reply[]> {
       const replies: Reply[] = [];
       for (const [i, command] of commands.entries()) {
@@ -106,6 +106,15 @@ describe("an order", () => {
     ]);
     expect(await held("cup")).toMatchObject({ sellable: 5, reserved: 0 });
     expect(await held("pot")).toMatchObject({ sellable: 2, reserved: 0 });
+  });
+
+  it("refused before and sent again leaves the other lines alone: nothing is taken and given back once more", async () => {
+    await Promise.all([receive("cup", 5), receive("pot", 2)]);
+    const placed = order(line("cup", 2), line("pot", 3));
+    const first = await desk.place(placed);
+    const before = ledger.commands;
+    expect(await desk.place(placed)).toEqual({ ...first, repeated: true });
+    expect(ledger.commands).toBe(before);
   });
 
   it("counts the same SKU on two lines together", async () => {
