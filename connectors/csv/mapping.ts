@@ -9,22 +9,18 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { CHAIN_ID_SALTS, CHAIN_ID_TIMES, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
-import { DAY_MS } from "../../engine/kernel/clock.js";
+import { CHAIN_ID_SALTS, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { assert, badInput, messageOf } from "../../engine/kernel/errors.js";
-import { MAX_UNITS, type StockCommand } from "../../engine/stock/model.js";
+import type { StockCommand } from "../../engine/stock/model.js";
+import { compileCondition, type NumberFault } from "./conditions.js";
+import { quote, readUnits, type TimeReader, timeReader } from "./fields.js";
 import {
-  type ColumnCondition,
   type Condition,
   checkMapping,
   FOLLOWING_INTENTS,
   type Intent,
   type Mapping,
   nameFault,
-  type TestName,
-  TIME_PARTS,
-  timeParts,
-  type UnitSign,
 } from "./mapping.schema.js";
 import type { CsvRow } from "./reader.js";
 
@@ -36,8 +32,6 @@ export const MAX_LINES = 2 ** 28;
 export const MAX_FILES = CHAIN_ID_SALTS / MAX_LINES;
 /** Reserved lines remembered for the rows that follow them; about 200 bytes each. The oldest is forgotten first. */
 export const MAX_OPEN_LINES = 500_000;
-/** What a reason quotes of a field. */
-const QUOTED_LENGTH = 40;
 
 /** A row that means something for the ledger. */
 export interface IntentRow {
@@ -219,9 +213,6 @@ function compile(
   };
 }
 
-const quote = (field: string): string =>
-  JSON.stringify(field.length > QUOTED_LENGTH ? `${field.slice(0, QUOTED_LENGTH)}…` : field);
-
 /** A function from a column's name to its position, after all the columns of the mapping have been looked for. */
 function columnPositions(mapping: Mapping, file: MappedFile): (column: string) => number {
   const { time, sku, units, location, reference } = mapping.columns;
@@ -239,265 +230,6 @@ function columnPositions(mapping: Mapping, file: MappedFile): (column: string) =
     throw badInput(OP, file.name, `${lacks}, used by the mapping "${mapping.name}"; it has ${names(file.columns)}`);
   }
   return (column) => file.columns.indexOf(column);
-}
-
-/** Filled by a comparison that met a field which is no number; the row is then rejected. */
-interface NumberFault {
-  reason: string | undefined;
-}
-type Test = (fields: readonly string[]) => boolean;
-
-function compileCondition(condition: Condition, positions: (column: string) => number, numbers: NumberFault): Test {
-  if ("all" in condition) {
-    const tests = condition.all.map((part) => compileCondition(part, positions, numbers));
-    return (fields) => {
-      for (const test of tests) if (!test(fields)) return false;
-      return true;
-    };
-  }
-  if ("any" in condition) {
-    const tests = condition.any.map((part) => compileCondition(part, positions, numbers));
-    // After a fault the answer no longer counts, and no later part may hide it.
-    return (fields) => {
-      for (const test of tests) if (test(fields) || numbers.reason !== undefined) return true;
-      return false;
-    };
-  }
-  const at = positions(condition.column);
-  const test = compileTest(condition, numbers);
-  return (fields) => test(fields[at] as string);
-}
-
-function compileTest(condition: ColumnCondition, numbers: NumberFault): (field: string) => boolean {
-  const name = Object.keys(condition).find((key) => key !== "column") as TestName;
-  const compare = (holds: (value: number, limit: number) => boolean): ((field: string) => boolean) => {
-    const limit = condition[name] as number;
-    return (field) => {
-      const value = parseNumber(field);
-      if (!Number.isNaN(value)) return holds(value, limit);
-      numbers.reason = `${condition.column} is not a number: ${quote(field)}`;
-      return false;
-    };
-  };
-  const starts = (): ((field: string) => boolean) => {
-    const prefixes = condition[name] as string[];
-    return (field) => prefixes.some((prefix) => field.startsWith(prefix));
-  };
-  switch (name) {
-    case "startsWith":
-      return starts();
-    case "notStartsWith": {
-      const test = starts();
-      return (field) => !test(field);
-    }
-    case "equals":
-      return (field) => field === condition.equals;
-    case "oneOf": {
-      const values = new Set(condition.oneOf);
-      return (field) => values.has(field);
-    }
-    case "matches":
-      return patternTest(condition.matches as string);
-    case ">":
-      return compare((value, limit) => value > limit);
-    case "<":
-      return compare((value, limit) => value < limit);
-    case ">=":
-      return compare((value, limit) => value >= limit);
-    case "<=":
-      return compare((value, limit) => value <= limit);
-    case "empty":
-      return (field) => field === "";
-    case "notEmpty":
-      return (field) => field !== "";
-  }
-}
-
-const ANY_RUN = -1;
-const ANY_ONE = -2;
-const ANY_DIGIT = -3;
-
-/** A whole-field match in at most field × pattern steps: of several `*` only the last is ever tried again. */
-function patternTest(pattern: string): (field: string) => boolean {
-  const marks: number[] = [];
-  for (let i = 0; i < pattern.length; i++) {
-    const sign = pattern.charAt(i);
-    if (sign === "\\") marks.push(pattern.charCodeAt(++i));
-    else marks.push(sign === "*" ? ANY_RUN : sign === "?" ? ANY_ONE : sign === "#" ? ANY_DIGIT : pattern.charCodeAt(i));
-  }
-  const fits = (mark: number | undefined, unit: number) =>
-    mark === unit || mark === ANY_ONE || (mark === ANY_DIGIT && unit >= 0x30 && unit <= 0x39);
-  return (field) => {
-    let at = 0;
-    let markAt = 0;
-    let runAt = -1;
-    let runFrom = 0;
-    while (at < field.length) {
-      if (marks[markAt] === ANY_RUN) {
-        runAt = markAt++;
-        runFrom = at;
-      } else if (fits(marks[markAt], field.charCodeAt(at))) {
-        at++;
-        markAt++;
-      } else if (runAt !== -1) {
-        markAt = runAt + 1;
-        at = ++runFrom;
-      } else return false;
-    }
-    while (marks[markAt] === ANY_RUN) markAt++;
-    return markAt === marks.length;
-  };
-}
-
-const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$/;
-const WHOLE_NUMBER = /^[+-]?\d+(\.0+)?$/;
-
-/** A decimal number, or NaN. */
-function parseNumber(field: string): number {
-  const value = NUMBER.test(field) ? Number(field) : Number.NaN;
-  return Number.isFinite(value) ? value : Number.NaN;
-}
-
-/** The units of a row, or why they cannot be taken. */
-function readUnits(field: string, sign: UnitSign, intent: Intent): number | string {
-  if (!WHOLE_NUMBER.test(field)) return `is not a whole number of units: ${quote(field)}`;
-  const value = Number(field);
-  if (value === 0) return "is 0 units";
-  if (Math.abs(value) > MAX_UNITS) return `is beyond ${MAX_UNITS} units`;
-  const units = sign === "negated" ? -value : sign === "absolute" ? Math.abs(value) : value;
-  return units < 0 && intent !== "correct" ? `gives ${units} units, and "${intent}" takes units above 0` : units;
-}
-
-/** The milliseconds since the epoch, or what is wrong with the text. */
-type TimeReader = (text: string) => number | string;
-
-function timeReader(format: string, zone: string | undefined): TimeReader {
-  const read = format === "iso" ? readIso : localReader(format, zone);
-  // Histories are sorted by time, so the row before often has the same.
-  let lastText: string | undefined;
-  let lastTime: number | string = "";
-  return (text) => {
-    if (text !== lastText) {
-      lastTime = read(text);
-      if (typeof lastTime === "number" && (lastTime < 0 || lastTime >= CHAIN_ID_TIMES)) {
-        lastTime = `is not between 1970 and 3084: ${quote(text)}`;
-      }
-      lastText = text;
-    }
-    return lastTime;
-  };
-}
-
-const ISO = /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?:Z|([+-])(\d\d):?(\d\d))$/;
-
-function readIso(text: string): number | string {
-  const match = ISO.exec(text);
-  if (match) {
-    const [
-      ,
-      year,
-      month,
-      day,
-      hour,
-      minute,
-      second = "0",
-      fraction = "",
-      sign,
-      offsetHours = "0",
-      offsetMinutes = "0",
-    ] = match;
-    const localMs = wallClockMs(Number(year), Number(month), Number(day), Number(hour), Number(minute), Number(second));
-    const offsetMs = (Number(offsetHours) * 60 + Number(offsetMinutes)) * 60_000;
-    if (!Number.isNaN(localMs) && Number(offsetHours) < 24 && Number(offsetMinutes) < 60) {
-      return localMs + Number(fraction.slice(0, 3).padEnd(3, "0")) - (sign === "-" ? -offsetMs : offsetMs);
-    }
-  }
-  return `is not an ISO 8601 time with a zone: ${quote(text)}`;
-}
-
-/** Milliseconds as if the zone were UTC, or NaN when there is no such day or time of day. */
-function wallClockMs(year: number, month: number, day: number, hour: number, minute: number, second: number): number {
-  if (month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59) return Number.NaN;
-  const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
-  const days = month === 2 ? (isLeap ? 29 : 28) : month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
-  // Date.UTC takes the years 0 to 99 for 1900 to 1999.
-  return day > days || year < 100 ? Number.NaN : Date.UTC(year, month - 1, day, hour, minute, second);
-}
-
-/** A reader of times without zone, which are taken in `zone`. */
-function localReader(format: string, zone: string | undefined): TimeReader {
-  if (zone === undefined)
-    throw badInput(OP, "--zone", `is missing; the mapping's times ("${format}") have no zone of their own`);
-  const toUtc = zoneToUtc(zone);
-  const order: string[] = [];
-  const source = timeParts(format).map((part) => {
-    if (!(TIME_PARTS as readonly string[]).includes(part)) return part.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&");
-    order.push(part === "mm" ? "minute" : part.charAt(0));
-    return part.length === 1 ? "(\\d\\d?)" : `(\\d{${part.length}})`;
-  });
-  const pattern = new RegExp(`^${source.join("")}$`);
-  const position = (part: string) => order.indexOf(part) + 1;
-  const [year, month, day, hour] = [position("y"), position("M"), position("d"), position("H")];
-  const [minute, second, millisecond] = [position("minute"), position("s"), position("S")];
-  return (text) => {
-    const match = pattern.exec(text);
-    const part = (at: number) => (at === 0 ? 0 : Number(match?.[at]));
-    const localMs = match
-      ? wallClockMs(part(year), part(month), part(day), part(hour), part(minute), part(second))
-      : Number.NaN;
-    if (Number.isNaN(localMs)) return `is not a time of the form ${format}: ${quote(text)}`;
-    const utcMs = toUtc(localMs);
-    return Number.isNaN(utcMs)
-      ? `is a time that the clocks of ${zone} skipped: ${quote(text)}`
-      : utcMs + part(millisecond);
-  };
-}
-
-/**
- * From wall-clock time in a zone, given as if it were UTC, to UTC. A time that comes twice, when clocks are set back,
- * is taken as the earlier one; a time that clocks skip gives NaN.
- */
-function zoneToUtc(zone: string): (localMs: number) => number {
-  let format: Intl.DateTimeFormat;
-  try {
-    format = new Intl.DateTimeFormat("en-US-u-ca-gregory-nu-latn", {
-      timeZone: zone,
-      hourCycle: "h23",
-      year: "numeric",
-      month: "numeric",
-      day: "numeric",
-      hour: "numeric",
-      minute: "numeric",
-      second: "numeric",
-      era: "short",
-    });
-  } catch (thrown) {
-    throw badInput(OP, "--zone", `${quote(zone)} is not a known time zone (write it as in Europe/London)`, thrown);
-  }
-  const offsetAt = (utcMs: number): number => {
-    const parts: Record<string, string> = {};
-    for (const { type, value } of format.formatToParts(utcMs)) parts[type] = value;
-    const part = (name: string) => Number(parts[name]);
-    const localMs = wallClockMs(part("year"), part("month"), part("day"), part("hour"), part("minute"), part("second"));
-    return localMs - Math.floor(utcMs / 1_000) * 1_000;
-  };
-  const find = (localMs: number): number => {
-    const candidates = [-DAY_MS, 0, DAY_MS].map((shift) => offsetAt(localMs + shift));
-    const fitting = candidates.filter((offset) => offsetAt(localMs - offset) === offset);
-    return fitting.length === 0 ? Number.NaN : Math.max(...fitting);
-  };
-  // Nearly every day has one offset from the day before to the day after; the few others are looked at time by time.
-  const steadyOffsets = new Map<number, number>();
-  return (localMs) => {
-    const day = Math.floor(localMs / DAY_MS);
-    let offset = steadyOffsets.get(day);
-    if (offset === undefined) {
-      const before = offsetAt((day - 1) * DAY_MS);
-      offset = before === offsetAt((day + 2) * DAY_MS) ? before : Number.NaN;
-      steadyOffsets.set(day, offset);
-    }
-    return localMs - (Number.isNaN(offset) ? find(localMs) : offset);
-  };
 }
 
 /**

@@ -1,6 +1,9 @@
 /**
- * Days of a shop's time zone (R8), daylight saving included. The zone's offset is asked of the platform once a quarter of an hour of event
- * time and kept, because asking costs a microsecond and every event wants to know its day.
+ * A shop's time zone, daylight saving included: the day of an instant (R8), and the instant of a time on the zone's clocks. What
+ * the platform is asked is kept, because asking costs microseconds while every event wants to know its day, and every row of a
+ * history its instant: the offset of a quarter of an hour for days, of a whole day for instants. Instants are exact to the
+ * millisecond; days may begin up to a quarter of an hour late where clocks were changed at an odd minute, which none
+ * has done since 2011. Years before 100 are not understood.
  */
 import { DAY_MS } from "./clock.js";
 import { badInput } from "./errors.js";
@@ -11,11 +14,20 @@ export interface Zone {
   dayOf(ms: number): number;
   /** The instant at which the day after `ms`' day begins. */
   nextDayMs(ms: number): number;
+  /**
+   * The instant at which the zone's clocks show a date and time; the earlier one when they show it twice, undefined when
+   * they skip it.
+   * @param localMs the date and time as milliseconds since the epoch, as if the zone were UTC
+   */
+  instantOf(localMs: number): number | undefined;
 }
 
 /** Zones change their offset at quarters of an hour; until 2011 one, St John's, did so a minute later and is taken a quarter late. */
 const SLOT_MS = 900_000;
+/** 104 days. */
 const CACHED_SLOTS = 10_000;
+/** 27 years. */
+const CACHED_DAYS = 10_000;
 
 /**
  * @param name IANA name such as `Asia/Shanghai` or `UTC`
@@ -37,6 +49,19 @@ export function zoneOf(name: string): Zone {
   } catch (cause) {
     throw badInput("zone", "zone", `"${name}" is no time zone; give an IANA name such as Asia/Shanghai`, cause);
   }
+  const askOffset = (ms: number): number => {
+    const parts = Object.fromEntries(format.formatToParts(ms).map(({ type, value }) => [type, Number(value)]));
+    const localMs = Date.UTC(
+      parts["year"] as number,
+      (parts["month"] as number) - 1,
+      parts["day"],
+      parts["hour"],
+      parts["minute"],
+      parts["second"],
+    );
+    return localMs - Math.floor(ms / 1_000) * 1_000;
+  };
+
   const offsets = new Map<number, number>();
   let lastSlot = Number.NaN;
   let lastOffset = 0;
@@ -46,17 +71,7 @@ export function zoneOf(name: string): Zone {
     if (slot === lastSlot) return lastOffset;
     let offset = offsets.get(slot);
     if (offset === undefined) {
-      const at = slot * SLOT_MS;
-      const parts = Object.fromEntries(format.formatToParts(at).map(({ type, value }) => [type, Number(value)]));
-      const local = Date.UTC(
-        parts["year"] as number,
-        (parts["month"] as number) - 1,
-        parts["day"],
-        parts["hour"],
-        parts["minute"],
-        parts["second"],
-      );
-      offset = local - at;
+      offset = askOffset(slot * SLOT_MS);
       if (offsets.size >= CACHED_SLOTS) offsets.clear();
       offsets.set(slot, offset);
     }
@@ -64,6 +79,25 @@ export function zoneOf(name: string): Zone {
     lastOffset = offset;
     return offset;
   };
+
+  // Slots would not do here: clocks that were changed at an odd minute would make times of that quarter wrong. Nearly every day
+  // has one offset from the day before to the day after; the few others are looked at time by time.
+  const steadyOffsets = new Map<number, number | undefined>();
+  const steadyOffset = (localDay: number): number | undefined => {
+    if (steadyOffsets.has(localDay)) return steadyOffsets.get(localDay);
+    const before = askOffset((localDay - 1) * DAY_MS);
+    const offset = before === askOffset((localDay + 2) * DAY_MS) ? before : undefined;
+    if (steadyOffsets.size >= CACHED_DAYS) steadyOffsets.clear();
+    steadyOffsets.set(localDay, offset);
+    return offset;
+  };
+  /** Of the offsets around a local time, the greatest that its own instant has. */
+  const fittingOffset = (localMs: number): number | undefined => {
+    const around = [-DAY_MS, 0, DAY_MS].map((shift) => askOffset(localMs + shift));
+    const fitting = around.filter((offset) => askOffset(localMs - offset) === offset);
+    return fitting.length === 0 ? undefined : Math.max(...fitting);
+  };
+
   const dayOf = (ms: number): number => Math.floor((ms + offsetAt(ms)) / DAY_MS);
 
   return {
@@ -80,6 +114,10 @@ export function zoneOf(name: string): Zone {
         else low = middle;
       }
       return high * SLOT_MS;
+    },
+    instantOf(localMs) {
+      const offset = steadyOffset(Math.floor(localMs / DAY_MS)) ?? fittingOffset(localMs);
+      return offset === undefined ? undefined : localMs - offset;
     },
   };
 }

@@ -1,4 +1,7 @@
-/** Days of a shop's zone: those of 23, 24 and 25 hours, those that do not begin at midnight, and zones that there are not. */
+/**
+ * Days of a shop's zone: those of 23, 24 and 25 hours, and those that do not begin at midnight. Instants of times on its clocks:
+ * those that come twice, and those that do not come. And zones that there are not.
+ */
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../engine/kernel/errors.js";
 import { seededRandom } from "../../engine/kernel/random.js";
@@ -79,6 +82,63 @@ describe("a day", () => {
         expect(zone.dayOf(nextMs)).toBeGreaterThan(zone.dayOf(ms));
       }
     }
+  });
+});
+
+describe("a time on the zone's clocks", () => {
+  const instant = (zone: string, local: string) => zoneOf(zone).instantOf(Date.parse(`${local}Z`));
+  const utc = (time: string) => Date.parse(`${time}Z`);
+
+  it.each([
+    ["2025-01-15T12:00", "2025-01-15T12:00"],
+    ["2025-07-15T12:00", "2025-07-15T11:00"],
+    ["2025-07-15T12:00:00.250", "2025-07-15T11:00:00.250"],
+    ["2025-03-30T00:59", "2025-03-30T00:59"],
+    ["2025-03-30T02:00", "2025-03-30T01:00"],
+    ["2025-10-26T00:30", "2025-10-25T23:30"],
+    ["2025-10-26T02:00", "2025-10-26T02:00"],
+  ])("in London, %s, is the instant %s", (local, expected) => {
+    expect(instant("Europe/London", local)).toBe(utc(expected));
+  });
+
+  it("that comes twice is the earlier one, and one that they skip is none", () => {
+    expect(instant("Europe/London", "2025-10-26T01:30")).toBe(utc("2025-10-26T00:30"));
+    expect(instant("Europe/London", "2025-03-30T01:30")).toBeUndefined();
+    expect(instant("Pacific/Apia", "2011-12-29T12:00")).toBe(utc("2011-12-29T22:00"));
+    expect(instant("Pacific/Apia", "2011-12-30T12:00")).toBeUndefined();
+    expect(instant("Pacific/Apia", "2011-12-31T12:00")).toBe(utc("2011-12-30T22:00"));
+  });
+
+  it("is exact where clocks were set at an odd minute, whatever was asked before", () => {
+    const zone = zoneOf("America/St_Johns");
+    // Clocks went back from 00:01 to 23:01.
+    for (let ms = utc("2010-11-06T12:00"); ms < utc("2010-11-07T12:00"); ms += 60_000) zone.dayOf(ms);
+    expect(zone.instantOf(utc("2010-11-06T23:00"))).toBe(utc("2010-11-07T01:30"));
+    expect(zone.instantOf(utc("2010-11-06T23:01"))).toBe(utc("2010-11-07T01:31"));
+    expect(zone.instantOf(utc("2010-11-07T00:00"))).toBe(utc("2010-11-07T02:30"));
+    expect(zone.instantOf(utc("2010-11-07T00:01"))).toBe(utc("2010-11-07T03:31"));
+  });
+
+  it("is exact to the second in years whose offset is no whole minute", () => {
+    // Mean solar time, 8 h 5 min 43 s ahead of UTC.
+    expect(instant("Asia/Shanghai", "1890-06-18T00:00")).toBe(utc("1890-06-17T15:54:17"));
+  });
+
+  it("is what the zone's own clock shows, at every half hour of a year", () => {
+    const { instantOf } = zoneOf("Europe/London");
+    const clock = new Intl.DateTimeFormat("sv-SE", {
+      timeZone: "Europe/London",
+      dateStyle: "short",
+      timeStyle: "short",
+    });
+    const start = Date.UTC(2025, 0, 1);
+    const times = Array.from({ length: 365 * 48 }, (_, index) => start + index * 1_800_000);
+    const found = times.map((ms) => instantOf(utc(clock.format(ms).replace(" ", "T"))));
+    // The two half hours that come twice are taken as the earlier ones.
+    expect(found.filter((ms, index) => ms !== times[index])).toEqual([
+      utc("2025-10-26T00:00"),
+      utc("2025-10-26T00:30"),
+    ]);
   });
 });
 
