@@ -5,21 +5,13 @@
  * same stream, and a stream can be started over at any time. It knows nothing of what the ledger answered.
  */
 import { DAY_MS } from "../../engine/kernel/clock.js";
+import type { Action } from "./actions.js";
 import { type Catalogue, makeCatalogue } from "./catalogue.js";
-import {
-  type Action,
-  dayTraffic,
-  history,
-  openingCommands,
-  RUSH_MS,
-  rush,
-  SHOP_OFFSET_MS,
-  SHOP_ZONE,
-  Shelf,
-} from "./traffic.js";
+import { Shelf } from "./shelf.js";
+import { dayTraffic, history, openingCommands, RUSH_MS, rush, SHOP_OFFSET_MS, SHOP_ZONE } from "./traffic.js";
 
+export type { Action, CommandAction, Order, OrderAction, OrderLine, OrderStepAction } from "./actions.js";
 export type { Catalogue, DemoCell, DemoSku, Name, Promotion } from "./catalogue.js";
-export type { Action, CommandAction, Order, OrderAction, OrderLine, OrderStepAction } from "./traffic.js";
 
 export type Phase = "history" | "rush" | "day";
 /** An action and the phase in which it happens, by its time: the tail of one phase's orders belongs to the next. */

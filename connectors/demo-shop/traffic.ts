@@ -10,6 +10,8 @@ import { chainId } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, MINUTE_MS } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
 import { DEFAULT_HOLD_MS, type StockCommand } from "../../engine/stock/model.js";
+import type { Action, Order, OrderAction, OrderLine, OrderStepAction } from "./actions.js";
+import { Agenda } from "./agenda.js";
 import {
   type Catalogue,
   DAILY_LINES,
@@ -18,46 +20,7 @@ import {
   MEAN_LINE_UNITS,
   WAREHOUSES,
 } from "./catalogue.js";
-
-/** One line of an order; a SKU occurs once in an order. */
-export interface OrderLine {
-  readonly sku: string;
-  readonly location: string;
-  readonly units: number;
-}
-
-/** An order as its client sends it; a retry sends the same object. */
-export interface Order {
-  /** Chain id; lines are `<id>-1`, `<id>-2`, …. */
-  readonly id: string;
-  readonly channel: string;
-  /** When it was first sent: the `atMs` of its lines' commands, so that a retry has the same body. */
-  readonly placedAtMs: number;
-  readonly lines: readonly OrderLine[];
-}
-
-/** A client asks for an order; `attempt` is 1 at first, then one more for each retry. */
-export interface OrderAction {
-  readonly atMs: number;
-  readonly kind: "order";
-  readonly order: Order;
-  readonly attempt: number;
-}
-/** A step of an order placed before, if the ledger admitted it. */
-export interface OrderStepAction {
-  readonly atMs: number;
-  readonly kind: "pay" | "cancel" | "outbound";
-  readonly orderId: string;
-  readonly order: Order;
-}
-/** A stock command of a warehouse; its `atMs` is the action's. */
-export interface CommandAction {
-  readonly atMs: number;
-  readonly kind: "command";
-  readonly command: StockCommand;
-}
-/** Something that happens at `atMs` (milliseconds since the epoch). */
-export type Action = OrderAction | OrderStepAction | CommandAction;
+import { Shelf } from "./shelf.js";
 
 /** The shop's zone; it has no summer time, so its days are fixed cuts of 24 hours. */
 export const SHOP_ZONE = "Asia/Shanghai";
@@ -126,116 +89,6 @@ const OUTBOUND_SPAN_MS = 220 * MINUTE_MS;
 /** What becomes of orders: 88 % are paid (1 % is cancelled all the same), 3 % are cancelled unpaid, 9 % expire. */
 const FATES = ["outbound", "paid_cancelled", "cancelled", "abandoned"] as const;
 const FATE_SHARES = [0.87, 0.01, 0.03, 0.09] as const;
-
-/**
- * The generator's book of sellable units by cell. Hand one book to the phases that follow one another, so that the second
- * starts from what the first left.
- */
-export class Shelf {
-  readonly #units: Int32Array;
-  readonly #placeOf: Map<string, number>;
-
-  constructor(catalogue: Catalogue) {
-    this.#units = new Int32Array(catalogue.skus.length * WAREHOUSES.length);
-    this.#placeOf = new Map(catalogue.skus.map((sku, i) => [sku.code, i]));
-    catalogue.skus.forEach((sku, i) => {
-      for (const [warehouse, cell] of sku.cells.entries()) this.add(i, warehouse, cell.sellableUnits);
-    });
-  }
-
-  /** Units of a SKU in a warehouse, both by their places in the catalogue and in WAREHOUSES. */
-  at(sku: number, warehouse: number): number {
-    return this.#units[sku * WAREHOUSES.length + warehouse] as number;
-  }
-
-  /** Units of a SKU in all warehouses. */
-  of(sku: number): number {
-    return WAREHOUSES.reduce((sum, _, warehouse) => sum + this.at(sku, warehouse), 0);
-  }
-
-  /** A warehouse that has the units: the given one, or the fullest; undefined when none has. */
-  source(sku: number, warehouse: number, units: number): number | undefined {
-    if (this.at(sku, warehouse) >= units) return warehouse;
-    let best = 0;
-    for (let other = 1; other < WAREHOUSES.length; other++) if (this.at(sku, other) > this.at(sku, best)) best = other;
-    return this.at(sku, best) >= units ? best : undefined;
-  }
-
-  /** Changes the units of a cell; negative units leave it. */
-  add(sku: number, warehouse: number, units: number): void {
-    const cell = sku * WAREHOUSES.length + warehouse;
-    this.#units[cell] = (this.#units[cell] as number) + units;
-  }
-
-  /** An order that was admitted ends before it went out. */
-  giveBack(order: Order): void {
-    for (const line of order.lines) this.#addLine(line.sku, line.location, line.units);
-  }
-
-  /** Follows a command of this module: receipts and returns into sellable, and corrections of it. */
-  follow(command: StockCommand): void {
-    if (command.kind !== "receive" && command.kind !== "return" && command.kind !== "correct") return;
-    if ((command.pool ?? "sellable") === "sellable") this.#addLine(command.sku, command.location, command.units);
-  }
-
-  #addLine(sku: string, location: string, units: number): void {
-    const place = this.#placeOf.get(sku);
-    const warehouse = WAREHOUSES.findIndex((candidate) => candidate.location === location);
-    if (place !== undefined && warehouse >= 0) this.add(place, warehouse, units);
-  }
-}
-
-/** An action to come, or an expiry that only the shelf sees. The units of `givesBack` return to the shelf when due. */
-interface Entry {
-  readonly atMs: number;
-  readonly turn: number;
-  readonly action: Action | undefined;
-  readonly givesBack: Order | undefined;
-}
-
-/** What is still to happen: a binary heap by time, then by the order in which entries came. */
-class Agenda {
-  readonly #heap: Entry[] = [];
-  #turn = 0;
-
-  add(atMs: number, action: Action | undefined, givesBack?: Order): void {
-    const heap = this.#heap;
-    const entry: Entry = { atMs, turn: this.#turn++, action, givesBack };
-    let hole = heap.length;
-    heap.push(entry);
-    while (hole > 0) {
-      const parent = (hole - 1) >> 1;
-      const above = heap[parent] as Entry;
-      if (!comesBefore(entry, above)) break;
-      heap[hole] = above;
-      hole = parent;
-    }
-    heap[hole] = entry;
-  }
-
-  /** Takes the earliest entry if it is due. */
-  take(untilMs: number): Entry | undefined {
-    const heap = this.#heap;
-    const first = heap[0];
-    if (first === undefined || first.atMs > untilMs) return undefined;
-    const last = heap.pop() as Entry;
-    if (heap.length === 0) return first;
-    let hole = 0;
-    for (;;) {
-      let child = 2 * hole + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && comesBefore(heap[child + 1] as Entry, heap[child] as Entry)) child++;
-      const below = heap[child] as Entry;
-      if (!comesBefore(below, last)) break;
-      heap[hole] = below;
-      hole = child;
-    }
-    heap[hole] = last;
-    return first;
-  }
-}
-
-const comesBefore = (a: Entry, b: Entry): boolean => a.atMs < b.atMs || (a.atMs === b.atMs && a.turn < b.turn);
 
 /** Takes a place in `shares` (which sum to 1) at random. */
 function draw(random: Random, shares: readonly number[]): number {

@@ -4,18 +4,10 @@
  * recorded once and looked at by all tests.
  */
 import { beforeAll, describe, expect, it } from "vitest";
+import type { Action, Order, OrderStepAction } from "../../../connectors/demo-shop/actions.js";
 import { WAREHOUSES } from "../../../connectors/demo-shop/catalogue.js";
 import { type DemoAction, demoShop } from "../../../connectors/demo-shop/index.js";
-import {
-  type Action,
-  dayTraffic,
-  history,
-  type Order,
-  type OrderStepAction,
-  openingCommands,
-  RUSH_ORDERS,
-  rush,
-} from "../../../connectors/demo-shop/traffic.js";
+import { dayTraffic, history, openingCommands, RUSH_ORDERS, rush } from "../../../connectors/demo-shop/traffic.js";
 import { chainIdFault, chainIdTimeMs } from "../../../engine/kernel/chain-id.js";
 import { stopwatch } from "../../../engine/kernel/clock.js";
 import type { StockCommand } from "../../../engine/stock/model.js";
