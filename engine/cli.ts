@@ -2,7 +2,7 @@
  * The `shuiwei` command: thin. It reads a command's options, runs it, and turns what goes wrong into one clear line and an exit status:
  * 2 when the input or the options are at fault, 1 for anything else, 130 when the user stopped it.
  */
-import { type COMMAND_OPTIONS, describeOptions, readCommandOptions } from "./config.js";
+import { type COMMAND_OPTIONS, describeOptions, OPERANDS, readCommandOptions } from "./config.js";
 import { EngineError, messageOf } from "./kernel/errors.js";
 
 type CommandName = keyof typeof COMMAND_OPTIONS;
@@ -20,7 +20,7 @@ const INPUT_CODES = new Set(["bad_input", "bad_option"]);
 
 const usage = (): string =>
   `shuiwei (水位): live stock and orders\n\n${Object.entries(ABOUT)
-    .map(([name, about]) => `  shuiwei ${name.padEnd(8)} ${about}`)
+    .map(([name, about]) => `  shuiwei ${(name + operandOf(name as CommandName)).padEnd(13)} ${about}`)
     .join("\n")}\n\n  shuiwei COMMAND --help tells a command's options.\n`;
 
 const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Promise<void>> = {
@@ -46,6 +46,8 @@ const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Pro
   },
 };
 
+const operandOf = (name: CommandName): string => (OPERANDS[name] === undefined ? "" : ` ${OPERANDS[name]}`);
+
 const isCommand = (name: string | undefined): name is CommandName =>
   name !== undefined && Object.hasOwn(commands, name);
 
@@ -59,7 +61,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     return BAD_INPUT_STATUS;
   }
   if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write(`shuiwei ${name}: ${ABOUT[name]}\n\n${describeOptions(name)}`);
+    process.stdout.write(`shuiwei ${name}${operandOf(name)} [options]: ${ABOUT[name]}\n\n${describeOptions(name)}`);
     return 0;
   }
   const stop = new AbortController();

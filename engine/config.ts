@@ -75,7 +75,8 @@ export const benchOptions = defineOptions({
 /** Every command's options, by its name. */
 export const COMMAND_OPTIONS = { demo: demoOptions, serve: serveOptions, replay: replayOptions, bench: benchOptions };
 
-const OPERANDS: Partial<Record<keyof typeof COMMAND_OPTIONS, string>> = { replay: "FILE", bench: "NAME" };
+/** What a command takes beside options. */
+export const OPERANDS: Partial<Record<keyof typeof COMMAND_OPTIONS, string>> = { replay: "FILE…", bench: "NAME" };
 
 /** Reads a command's options from its arguments and the environment. */
 export function readCommandOptions<Name extends keyof typeof COMMAND_OPTIONS>(
