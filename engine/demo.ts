@@ -11,9 +11,6 @@ import type { Engine, ShopTime } from "./main.js";
 import { lineId } from "./orders/model.js";
 import { isAccepted, type StockCommand } from "./stock/model.js";
 
-export const DEMO_SEED = 618;
-export const DEMO_SPEED = 60;
-
 /** Commands of one part of the history, and parts under way at once. */
 const HISTORY_CHUNK = 4_000;
 const CHUNKS_UNDER_WAY = 3;
@@ -65,7 +62,7 @@ export class Demo {
   readonly #placing = new Map<string, Promise<void>>();
   readonly #refused = new Set<string>();
 
-  constructor({ seed = DEMO_SEED, speed = DEMO_SPEED } = {}) {
+  constructor({ seed, speed }: { seed: number; speed: number }) {
     this.shop = demoShop(seed);
     this.#time = new DemoTime(this.shop.openingMs, speed);
     this.#actions = this.shop.actions();

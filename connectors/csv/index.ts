@@ -18,7 +18,7 @@ export {
   type RejectedRow,
 } from "./mapping.js";
 export { type Condition, checkMapping, INTENTS, type Intent, type Mapping, type Rule } from "./mapping.schema.js";
-export { type CsvFile, type CsvRow, openCsv, readRows } from "./reader.js";
+export type { CsvFile, CsvRow } from "./reader.js";
 
 /** Some mapped rows of one file, and how far the reading has come. */
 export interface HistoryChunk {

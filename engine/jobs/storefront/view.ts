@@ -48,10 +48,6 @@ export class StorefrontLevels implements View {
   skusOf(category: string): string[] {
     return [...this.#skus].flatMap(([sku, levels]) => (levels.category === category ? [sku] : []));
   }
-
-  get size(): number {
-    return this.#skus.size;
-  }
 }
 
 const withDisplay = (balances: Balances, coefficient: number): Levels => ({
