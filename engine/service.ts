@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
 import { createGateway } from "../dashboards/gateway.js";
+import { complainer } from "./complaints.js";
 import type { demoOptions, serveOptions } from "./config.js";
 import { Demo } from "./demo.js";
 import { systemClock } from "./kernel/clock.js";
@@ -176,6 +177,4 @@ async function stoppedOr(signal: AbortSignal, redisEnded: Promise<string>, mustG
 const say = (text: string): void => {
   process.stdout.write(`shuiwei: ${text}\n`);
 };
-const complain = (text: string): void => {
-  process.stderr.write(`shuiwei: ${text}\n`);
-};
+const complain = complainer((text) => process.stderr.write(`shuiwei: ${text}\n`));

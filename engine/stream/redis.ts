@@ -105,3 +105,17 @@ export const callFunctionBuffer = (
   keys: string[],
   args: Argument[],
 ): Promise<unknown> => (client as unknown as FunctionCalls).fcallBuffer(name, keys.length, keys, args);
+
+/** What the client library calls its troubles, and what they mean. */
+const PLAIN_WORDS: readonly [pattern: RegExp, meaning: string][] = [
+  [
+    /Reached the max retries per request limit[^;]*|Connection is closed\.?|connect E[A-Z]+ \S+/g,
+    "Redis cannot be reached",
+  ],
+  [/Command timed out/g, "Redis does not answer in time"],
+  [/OOM command not allowed[^;]*/g, "Redis has no memory left (maxmemory)"],
+];
+
+/** A message with the client library's words replaced by ones that an operator understands. */
+export const inPlainWords = (message: string): string =>
+  PLAIN_WORDS.reduce((text, [pattern, meaning]) => text.replace(pattern, meaning), message);
