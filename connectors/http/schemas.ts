@@ -167,8 +167,8 @@ const givenCause = { actor: Actor, reason: Reason };
 const line = { ...common, ...cause, units: Units, pool: Type.Optional(OrderPool) };
 const goods = { ...common, ...cause, units: Units, pool: Type.Optional(OpenPool) };
 
-/** Kinds that a caller may send; `abort` belongs to the order desk alone. */
-export type OpenKind = Exclude<StockCommand["kind"], "abort">;
+/** Kinds that a caller may send; what undoes a part of an order belongs to the order desk alone. */
+export type OpenKind = Exclude<StockCommand["kind"], "abort" | "unpay">;
 export const CommandSchemas = {
   receive: Type.Object({ kind: Type.Literal("receive"), ...goods }, closed),
   return: Type.Object({ kind: Type.Literal("return"), ...goods }, closed),

@@ -82,7 +82,13 @@ export class OrderBook {
     return record ? (unpackr.unpack(record.subarray(HEADER_BYTES)) as OrderLine[]) : undefined;
   }
 
-  /** How often an order has been placed so far; 0 when it is not known. */
+  /** Numbers another try at an order that is known; 0 when it is not. */
+  async begin(id: string): Promise<number> {
+    const key = this.#key(id, partitionOf(id, this.#partitions));
+    return (await callFunction(this.#redis, "order_try", [key], [id])) as number;
+  }
+
+  /** The number of the newest try at an order; 0 when it is not known. */
   async attempts(id: string): Promise<number> {
     const record = await this.#redis.hgetBuffer(this.#key(id, partitionOf(id, this.#partitions)), id);
     return record?.readUInt32LE(0) ?? 0;

@@ -1,8 +1,8 @@
 /**
  * Orders with several lines, all or nothing (R3). The lines of an order may lie in several partitions, which no Redis transaction spans: so each
- * line is reserved by itself, and when one is refused the others are aborted before the caller hears of it. Every try at placing an order
- * has a number: the ledger refuses to let an older try abort what a newer one has seen, and a try that is no longer the newest goes over the
- * lines once more before it says yes. A desk that dies half-way leaks nothing: the holds expire, and the same order or payment sent again
+ * line is reserved by itself, and when one is refused the others are aborted before the caller hears of it; so it is with a payment. Every try
+ * at an order has a number: the ledger refuses to let an older try undo what a newer one has seen, and a try that is no longer the newest
+ * goes over the lines once more before it says yes. A desk that dies half-way leaks nothing: the holds expire, and the same order or payment sent again
  * goes on where it stopped.
  */
 import { sleep } from "../kernel/clock.js";
@@ -17,11 +17,12 @@ import {
   type Reply,
   type ReserveStock,
   type StockCommand,
+  type UnpayLine,
 } from "../stock/model.js";
 import { type LineReply, lineId, type Order, type OrderLine, type OrderReply } from "./model.js";
 import type { OrderBook } from "./order-book.js";
 
-type LineStep = "pay" | "cancel" | "outbound";
+type LineStep = "cancel" | "outbound";
 
 /** Each further round needs another try of the same order that began meanwhile; the waits before them add up to a second and more. */
 const MAX_ROUNDS = 20;
@@ -63,35 +64,34 @@ export class OrderDesk {
       // A newer try may have met a closed breaker and be about to abort: it cannot once a try that is newer still has seen the lines.
       const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(order.id);
       if (newest === attempt) return answer(order, outcome, replies, repeated);
-      await sleep(Math.min(newest - attempt, LONGEST_QUEUE) * TURN_MS * (round + 1));
+      await sleep(turnMs(newest - attempt, round));
     }
-    throw new EngineError(`${order.id}: is being placed many times at once`, {
-      op: "orders.place",
-      code: "contended",
-      retryable: true,
-      retryAfterMs: CONTENDED_RETRY_MS,
-      place: order.id,
-    });
+    throw contended(order.id, "orders.place");
   }
 
-  /** Notes the payment of an order. When a line's hold has expired and its units are gone, the whole payment is refused. */
+  /**
+   * Notes the payment of an order. When a line's hold has expired and its units are gone, the whole payment is refused.
+   * @throws EngineError `contended` (retryable) when the same order is paid over and over at the same time
+   */
   async pay(id: string): Promise<OrderReply> {
     const order = await this.#find(id);
     if (!order) return unknown(id);
-    const replies = await this.#step(order, "pay");
-    const outcome =
-      worst(replies) ?? (replies.some((reply) => reply.outcome === "admitted_anew") ? "admitted_anew" : "accepted");
-    const repeated = replies.every((reply) => reply.repeated);
-    if (isAccepted(outcome)) return answer(order, outcome, replies, repeated);
-    // A line that has lost its hold, or never was, has never been paid, so nor has the order: what is paid of it, by this
-    // payment or by one that died half-way, goes back. Beside a line that was cancelled by hand the others stay paid.
-    const neverPaid = replies.some((reply) => reply.outcome === "hold_expired" || reply.outcome === "unknown_line");
-    const after = await this.#follow(
-      replies,
-      (reply) => reply.state === "paid" && (neverPaid || !reply.repeated),
-      (i) => command(order, i, "cancel"),
-    );
-    return answer(order, outcome, after, repeated);
+    let repeated = true;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const attempt = order.lines.length === 1 ? 1 : await this.#book.begin(id);
+      const replies = await this.#ledger.applyMany(
+        order.lines.map((_, i) => ({ ...place(order, i), kind: "pay", attempt })),
+      );
+      const anew = replies.some((reply) => reply.outcome === "admitted_anew");
+      const outcome = worst(replies) ?? (anew ? "admitted_anew" : "accepted");
+      repeated &&= replies.every((reply) => reply.repeated);
+      if (!isAccepted(outcome)) return answer(order, outcome, await this.#unpay(order, replies, attempt), repeated);
+      // An older payment may have been refused and be about to undo a line: it cannot once a newer one has seen it.
+      const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(id);
+      if (newest === attempt) return answer(order, outcome, replies, repeated);
+      await sleep(turnMs(newest - attempt, round));
+    }
+    throw contended(id, "orders.pay");
   }
 
   /** Cancels an order; `cancelled_paid` when money has to go back. */
@@ -133,6 +133,19 @@ export class OrderDesk {
     return this.#ledger.applyMany(order.lines.map((_, i) => command(order, i, step)));
   }
 
+  /**
+   * Takes back what a refused payment has paid. A line that has lost its hold, or never was, has never been paid, so nor has the order: what is
+   * paid of it, by this payment or by one that died half-way, goes back. Beside a line that was cancelled by hand the others stay paid.
+   */
+  #unpay(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
+    const neverPaid = replies.some((reply) => reply.outcome === "hold_expired" || reply.outcome === "unknown_line");
+    return this.#follow(
+      replies,
+      (reply) => reply.state === "paid" && (neverPaid || !reply.repeated),
+      (i): UnpayLine => ({ ...place(order, i), kind: "unpay", attempt }),
+    );
+  }
+
   #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
     return this.#follow(
       replies,
@@ -155,6 +168,18 @@ export class OrderDesk {
     });
   }
 }
+
+/** How long a try waits for `newer` ones, longer from round to round. */
+const turnMs = (newer: number, round: number): number => Math.min(newer, LONGEST_QUEUE) * TURN_MS * (round + 1);
+
+const contended = (id: string, op: string): EngineError =>
+  new EngineError(`${id}: is being asked for many times at once`, {
+    op,
+    code: "contended",
+    retryable: true,
+    retryAfterMs: CONTENDED_RETRY_MS,
+    place: id,
+  });
 
 const FREE: Reply = { outcome: "accepted", repeated: true, state: "none" };
 

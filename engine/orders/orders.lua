@@ -1,5 +1,5 @@
 #!lua name=shuiwei_orders
--- The order book's one write: remembers an order's lines under its id and counts how often it has been placed.
+-- The order book's writes: remembers an order's lines under its id and numbers the tries at placing it and at paying for it.
 
 -- attempt, fingerprint; the order's lines follow as they came.
 local ORDER = '<I4d'
@@ -27,4 +27,16 @@ local function open(keys, args)
   return attempts
 end
 
+-- order_try: numbers another try at an order.
+-- KEYS: the bucket of its day   ARGV: id
+-- Returns: the number, or 0 when the order is not known
+local function try(keys, args)
+  local known = redis.call('HGET', keys[1], args[1])
+  if not known then return 0 end
+  local attempt, print, after = struct.unpack(ORDER, known)
+  redis.call('HSET', keys[1], args[1], struct.pack(ORDER, attempt + 1, print) .. string.sub(known, after))
+  return attempt + 1
+end
+
 redis.register_function('order_open', open)
+redis.register_function('order_try', try)

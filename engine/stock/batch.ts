@@ -130,15 +130,20 @@ export function encodeBatch(commands: readonly StockCommand[]): EncodedBatch {
       batch[14].push([i, detail]);
     }
   }
-  // Lua looks attempts up for every abort.
-  if (batch[10] === 0 && commands.some((command) => command.kind === "abort")) batch[10] = new Array<number>(n).fill(1);
+  // Lua looks attempts up for every command that undoes another.
+  if (batch[10] === 0 && commands.some(({ kind }) => kind === "abort" || kind === "unpay"))
+    batch[10] = new Array<number>(n).fill(1);
   batch[1] = kinds;
   batch[7] = pools;
   return { bytes: packr.pack(batch), days: batch[9] };
 }
 
 const bringsOwnId = (command: StockCommand): boolean =>
-  command.kind !== "pay" && command.kind !== "cancel" && command.kind !== "outbound" && command.kind !== "abort";
+  command.kind !== "pay" &&
+  command.kind !== "cancel" &&
+  command.kind !== "outbound" &&
+  command.kind !== "abort" &&
+  command.kind !== "unpay";
 
 function poolByte(command: StockCommand): number {
   if (command.kind === "move") return accountCode[command.from] * 8 + accountCode[command.to];
@@ -257,7 +262,7 @@ function batchEvents(entry: LogEntry, startMs: number, bytes: Buffer): DecodedEn
 }
 
 const EVENT_BY_CODE = ["", ...KINDS.map((kind) => EVENT_TYPES[kind])];
-const [, RECEIVE, CORRECT, MOVE, , PAY, CANCEL, OUTBOUND, RETURN, ABORT] = [
+const [, RECEIVE, CORRECT, MOVE, , PAY, CANCEL, OUTBOUND, RETURN, ABORT, , , UNPAY] = [
   0,
   ...KINDS.map((kind) => kindCode[kind] as number),
 ];
@@ -299,7 +304,8 @@ function setAccounts(event: StockEvent, kind: number, pool: number, outcome: Out
       break;
     case CANCEL:
     case ABORT:
-      event.from = presale ? "outside" : outcome === "cancelled_paid" ? "committed" : "reserved";
+    case UNPAY:
+      event.from = presale ? "outside" : outcome === "cancelled_paid" || kind === UNPAY ? "committed" : "reserved";
       event.to = presale ? "presale" : "sellable";
       break;
   }

@@ -103,6 +103,7 @@ export function decide(book: Book, command: StockCommand): Decision {
     case "cancel":
     case "outbound":
     case "abort":
+    case "unpay":
       return decideLine(book, command, record);
     default:
       return decideNew(book, command, record);
@@ -129,7 +130,7 @@ type NewCommand = Extract<
   StockCommand,
   { kind: "receive" | "correct" | "move" | "reserve" | "return" | "configure" | "acknowledge" }
 >;
-type LineCommand = Extract<StockCommand, { kind: "pay" | "cancel" | "outbound" | "abort" }>;
+type LineCommand = Extract<StockCommand, { kind: "pay" | "cancel" | "outbound" | "abort" | "unpay" }>;
 
 /** Commands that bring an id of their own. */
 function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined): Decision {
@@ -239,12 +240,14 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
     if (record.state !== "held" || record.attempt > command.attempt) return refuse("superseded", record.state);
     return { outcome: "accepted", repeated: false, state: "none", transfers: giveBack(record), remember: "forget" };
   }
+  // A later try of the order takes the line over, so that an earlier try can no longer undo it.
+  const attempt = Math.max(record.attempt, command.kind === "pay" ? (command.attempt ?? 1) : 0);
   const to = (state: LineState, transfers: CellTransfer[], outcome: Outcome = "accepted"): Decision => ({
     outcome,
     repeated: false,
     state,
     transfers,
-    remember: { ...record, state },
+    remember: { ...record, state, attempt },
   });
   const move = (from: Account, into: Account): CellTransfer => ({
     from,
@@ -258,7 +261,9 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
   switch (command.kind) {
     case "pay":
       if (record.state === "held") return to("paid", presale ? [] : [move("reserved", "committed")]);
-      if (record.state === "paid" || record.state === "outbound") return repeat("accepted", record.state);
+      if (record.state === "paid" || record.state === "outbound") {
+        return { ...repeat("accepted", record.state), remember: { ...record, attempt } };
+      }
       if (isCancelled(record)) return refuse("line_cancelled", record.state);
       {
         // Expired: admitted anew or refused, never assumed (R3).
@@ -280,6 +285,12 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
         return { ...repeat("accepted", "cancelled"), remember: { ...record, state: "cancelled" } };
       }
       return repeat(record.state === "cancelled_paid" ? "cancelled_paid" : "accepted", record.state);
+    case "unpay": {
+      if (record.state !== "paid" || record.attempt > command.attempt) return refuse("superseded", record.state);
+      const lost = !presale && admission(book, "unpay", move("committed", "sellable")) !== "accepted";
+      if (lost) return refuse("insufficient_units", record.state);
+      return to("expired", presale ? giveBack(record) : [move("committed", "sellable")]);
+    }
     case "outbound": {
       if (record.state === "outbound") return repeat("accepted", record.state);
       if (isCancelled(record)) return refuse("line_cancelled", record.state);

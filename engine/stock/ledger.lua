@@ -6,7 +6,7 @@
 -- Held back on purpose: no knowledge of orders with several SKUs (the caller aborts the other lines), no clock but the one given.
 
 -- Codes shared with model.ts; append only.
-local RECEIVE, CORRECT, MOVE, RESERVE, PAY, CANCEL, OUTBOUND, RETURN, ABORT = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local RECEIVE, CORRECT, MOVE, RESERVE, PAY, CANCEL, OUTBOUND, RETURN, ABORT, UNPAY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 12
 local SELLABLE, RESERVED, COMMITTED, SAFETY, PRESALE = 1, 2, 3, 4, 5
 local ACCEPTED, ADMITTED_ANEW, CANCELLED_PAID, ID_REUSED, ID_OUTSIDE_WINDOW, SUPERSEDED, BREAKER_OPEN, UNKNOWN_SKU, UNKNOWN_LINE, LINE_MISMATCH,
   LINE_CANCELLED, NOT_PAID, ALREADY_OUTBOUND, HOLD_EXPIRED, INSUFFICIENT_SELLABLE, INSUFFICIENT_PRESALE, INSUFFICIENT_UNITS,
@@ -376,7 +376,7 @@ local function apply(keys, args)
     local record = records[id]
     local outcome, state = ACCEPTED, NONE
 
-    if kind < PAY or kind == RETURN or kind > ABORT then
+    if kind < PAY or kind == RETURN or (kind > ABORT and kind ~= UNPAY) then
       -- A command that brings its own id.
       local attempt = attempts and attempts[i] or 1
       if record then
@@ -462,12 +462,17 @@ local function apply(keys, args)
         end
       else
         state = was_state
+        local newest = attempt -- a later payment takes the line over, so that an earlier one can no longer undo it
         if kind == PAY then
+          newest = math.max(attempt, attempts and attempts[i] or 1)
           if was_state == HELD then
             if pool == SELLABLE then shift(c, RESERVED, COMMITTED, held) end
             state = PAID
           elseif was_state == PAID or was_state == OUT then
             outcome = ACCEPTED + REPEATED
+            if newest > attempt then
+              touch(book, id, day, pack(RECORD, was_kind, was_outcome, state, was_pool, newest, expires, held, print) .. names[c])
+            end
           elseif was_state == CANCELLED or was_state == REFUNDED then
             outcome = LINE_CANCELLED
           elseif pools[pool][c] < held then
@@ -493,6 +498,15 @@ local function apply(keys, args)
             -- Cancelled before, or expired: the units are back already, but a late payment must no longer take them anew.
             outcome, state = ACCEPTED + REPEATED, CANCELLED
           end
+        elseif kind == UNPAY then
+          if was_state ~= PAID or attempt > attempts[i] then
+            outcome = SUPERSEDED
+          elseif pool == SELLABLE and committed[c] < held then
+            outcome = INSUFFICIENT_UNITS
+          else
+            if pool == PRESALE then shift(c, 0, PRESALE, held) else shift(c, COMMITTED, SELLABLE, held) end
+            state = EXPIRED
+          end
         else -- OUTBOUND
           if was_state == OUT then outcome = ACCEPTED + REPEATED
           elseif was_state == CANCELLED or was_state == REFUNDED then outcome = LINE_CANCELLED
@@ -506,7 +520,7 @@ local function apply(keys, args)
           end
         end
         if state ~= was_state then
-          touch(book, id, day, pack(RECORD, was_kind, was_outcome, state, was_pool, attempt, expires, held, print) .. names[c])
+          touch(book, id, day, pack(RECORD, was_kind, was_outcome, state, was_pool, newest, expires, held, print) .. names[c])
           fresh = true
         end
       end

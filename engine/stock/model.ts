@@ -102,6 +102,8 @@ export interface PayLine extends CommandBase {
   kind: "pay";
   units: number;
   pool?: OrderPool;
+  /** Which try at its order this is, from 1; fences an older try's `unpay`. */
+  attempt?: number;
 }
 /** reserved or committed → sellable: the line is cancelled before it went out. */
 export interface CancelLine extends CommandBase {
@@ -124,6 +126,13 @@ export interface ReturnStock extends CommandBase {
 /** Undoes a reservation as if it had never been, because another line of its order was refused. */
 export interface AbortLine extends CommandBase {
   kind: "abort";
+  units: number;
+  pool?: OrderPool;
+  attempt: number;
+}
+/** Takes a payment back, because another line of its order could not be had: the line has expired, and may be paid anew. */
+export interface UnpayLine extends CommandBase {
+  kind: "unpay";
   units: number;
   pool?: OrderPool;
   attempt: number;
@@ -163,6 +172,7 @@ export type StockCommand =
   | OutboundLine
   | ReturnStock
   | AbortLine
+  | UnpayLine
   | ConfigureSku
   | AcknowledgeAlert;
 export type CommandKind = StockCommand["kind"];
@@ -180,6 +190,7 @@ export const KINDS = [
   "abort",
   "configure",
   "acknowledge",
+  "unpay",
 ] as const satisfies readonly CommandKind[];
 
 /** Position is the code on the wire and in ledger.lua; append only. */
@@ -246,6 +257,7 @@ export const EVENT_TYPES = {
   outbound: "LineOutbound",
   return: "StockReturned",
   abort: "LineAborted",
+  unpay: "LineUnpaid",
   configure: "SkuConfigured",
   acknowledge: "AlertAcknowledged",
   expire: "LineExpired",

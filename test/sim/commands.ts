@@ -51,6 +51,7 @@ const WEIGHTS: [CommandKind | "again" | "reused" | "retry", number][] = [
   ["cancel", 6],
   ["outbound", 9],
   ["abort", 5],
+  ["unpay", 4],
   ["retry", 2],
   ["receive", 8],
   ["return", 3],
@@ -126,7 +127,9 @@ export class CommandStream {
         return this.#reserve();
       case "pay":
         if (random.below(25) === 0) this.#tell();
-        return { ...this.#aboutLine(), kind };
+        return { ...this.#aboutLine(), kind, ...(random.below(3) === 0 && { attempt: 1 + random.below(4) }) };
+      case "unpay":
+        return { ...this.#aboutLine(), kind, attempt: 1 + random.below(4) };
       case "cancel":
       case "outbound":
         return { ...this.#aboutLine(), kind };
