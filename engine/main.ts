@@ -18,10 +18,11 @@ import { Categories } from "./stock/categories.js";
 import { Ledger } from "./stock/ledger.js";
 import type { StockEvent } from "./stock/model.js";
 import { stockTopic } from "./stock/topic.js";
-import { loadStreamLibrary } from "./stream/commit.js";
+import { freeTask, loadStreamLibrary } from "./stream/commit.js";
 import { Follower } from "./stream/follower.js";
+import { partitionKeys } from "./stream/keys.js";
 import { claimDeployment } from "./stream/partition.js";
-import { connect, type RedisClient } from "./stream/redis.js";
+import { checkRedis, connect, type RedisClient } from "./stream/redis.js";
 import { Worker } from "./stream/worker.js";
 
 /** Time in a demo: the shop's own clock, and how fast it runs. */
@@ -99,7 +100,11 @@ async function assemble(
   // Views read much and often; on a connection of their own they never stand before a command.
   const viewRedis = connect(address);
   undo.push(() => viewRedis.disconnect());
-  if (settings.empty) await redis.flushall();
+  if (server) {
+    if (settings.empty) await redis.flushall();
+    // Nobody else can hold a lease here: one that a killed process left need not be waited for.
+    await Promise.all(Array.from({ length: partitions }, (_, i) => freeTask(redis, partitionKeys(prefix, "stock", i))));
+  } else await checkRedis(redis, address, onTrouble);
   await claimDeployment(redis, prefix, partitions);
   await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis)]);
 

@@ -169,7 +169,11 @@ async function stoppedOr(signal: AbortSignal, redisEnded: Promise<string>, mustG
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
   const gone = redisEnded.then((lastWords) => {
-    throw new EngineError(`Redis has ended: ${lastWords}`, { op: "serve", code: "redis_ended", retryable: false });
+    throw new EngineError(`the private Redis has ended by itself; the last line of its log: ${lastWords}`, {
+      op: "serve",
+      code: "redis_ended",
+      retryable: false,
+    });
   });
   await Promise.race([stopped, gone, ...(mustGoOn ? [mustGoOn] : [])]);
 }

@@ -66,6 +66,11 @@ export async function releaseTask(redis: RedisClient, keys: PartitionKeys, epoch
   await callFunction(redis, "task_release", [keys.task], [epoch]);
 }
 
+/** Ends whatever lease there is; only for who knows that its owner is gone. */
+export async function freeTask(redis: RedisClient, keys: PartitionKeys): Promise<void> {
+  if (await redis.hexists(keys.task, "until")) await redis.hset(keys.task, "until", 0);
+}
+
 /**
  * Writes a commit. May be sent again after an unknown result.
  * @throws EngineError `stale_epoch` when another owner has taken over

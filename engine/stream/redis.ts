@@ -57,6 +57,39 @@ export function connect(address: RedisAddress, blocking = false): RedisClient {
   return client;
 }
 
+/**
+ * Looks whether a Redis may be trusted with stock.
+ * @param warn told of what is allowed and unwise
+ * @throws EngineError `redis_unreachable`, or `redis_evicts` when it would throw balances away as it fills up
+ */
+export async function checkRedis(
+  client: RedisClient,
+  address: RedisAddress,
+  warn: (message: string) => void,
+): Promise<void> {
+  const place = address.url.replace(/\/\/[^@/]*@/g, "//");
+  try {
+    await client.ping();
+  } catch (cause) {
+    const detail = { op: "redis.check", code: "redis_unreachable", retryable: true, place };
+    throw new EngineError(`the Redis at ${place} cannot be reached`, detail, { cause });
+  }
+  for (const node of primaries(client)) {
+    // A managed Redis may refuse to tell; then its operator has to know.
+    const told = (await node.call("CONFIG", "GET", "maxmemory-policy", "appendonly").catch(() => [])) as string[];
+    const setting = (name: string) => told[told.indexOf(name) + 1];
+    if (told.includes("maxmemory-policy") && setting("maxmemory-policy") !== "noeviction") {
+      throw new EngineError(
+        `the Redis at ${place} has maxmemory-policy ${setting("maxmemory-policy")}: it would throw away balances; set noeviction`,
+        { op: "redis.check", code: "redis_evicts", retryable: false, place },
+      );
+    }
+    if (setting("appendonly") === "no" && told.includes("appendonly")) {
+      warn(`the Redis at ${place} has appendonly no: what it holds is gone when it stops`);
+    }
+  }
+}
+
 /** Every primary that holds data: all of a Cluster's, or the one Redis. */
 export const primaries = (client: RedisClient): Redis[] =>
   client instanceof Cluster ? client.nodes("master") : [client];

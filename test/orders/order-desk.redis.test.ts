@@ -10,7 +10,7 @@ import type { Order, OrderLine, OrderReply } from "../../engine/orders/model.js"
 import { OrderBook } from "../../engine/orders/order-book.js";
 import { OrderDesk } from "../../engine/orders/order-desk.js";
 import { Ledger } from "../../engine/stock/ledger.js";
-import { type GateScope, isAccepted, type Reply, type StockCommand } from "../../engine/stock/model.js";
+import type { GateScope, Reply, StockCommand } from "../../engine/stock/model.js";
 import { orderKeys } from "../../engine/stream/keys.js";
 import { withRedis } from "../redis/with-redis.js";
 

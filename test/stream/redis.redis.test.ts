@@ -9,7 +9,7 @@ import { OrderBook } from "../../engine/orders/order-book.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { claimDeployment } from "../../engine/stream/partition.js";
-import { callFunction, callFunctionBuffer, connect, loadLibrary } from "../../engine/stream/redis.js";
+import { callFunction, callFunctionBuffer, checkRedis, connect, loadLibrary } from "../../engine/stream/redis.js";
 import { withRedis } from "../redis/with-redis.js";
 import { Wire } from "./proxy.js";
 
@@ -84,6 +84,38 @@ describe("a deployment", () => {
   it("created by two at once with different numbers has one of them, and the other is refused", async () => {
     const claims = await Promise.allSettled([2, 3].map((partitions) => claimDeployment(client, "race", partitions)));
     expect(claims.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  });
+});
+
+describe("a Redis that is to hold stock", () => {
+  it("must not evict, and its operator is told when it keeps nothing", async () => {
+    const address = { url: redis.url };
+    const client = connect(address);
+    const told: string[] = [];
+    const check = () => checkRedis(client, address, (message) => told.push(message));
+    try {
+      await check();
+      expect(told).toEqual([expect.stringContaining("appendonly no")]);
+      await client.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+      await expect(check()).rejects.toMatchObject({
+        code: "redis_evicts",
+        message: expect.stringContaining("noeviction"),
+      });
+    } finally {
+      await client.call("CONFIG", "SET", "maxmemory-policy", "noeviction");
+      client.disconnect();
+    }
+  });
+
+  it("that cannot be reached is named, but not its password", async () => {
+    const address = { url: "redis://shop:secret@127.0.0.1:9" };
+    const client = connect(address);
+    const fault = await checkRedis(client, address, () => {}).catch((thrown: unknown) => thrown);
+    client.disconnect();
+    expect(fault).toMatchObject({
+      code: "redis_unreachable",
+      message: "the Redis at redis://127.0.0.1:9 cannot be reached",
+    });
   });
 });
 
