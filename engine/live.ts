@@ -4,7 +4,7 @@
  * once a second.
  */
 import type { AlertLive, EngineLive, GateLive, LiveSource, SkuLive, StockLevels } from "../dashboards/live-source.js";
-import type { Alert, DepletionBoard } from "./jobs/depletion/view.js";
+import type { DepletionBoard } from "./jobs/depletion/view.js";
 import type { StorefrontLevels } from "./jobs/storefront/view.js";
 import type { Clock } from "./kernel/clock.js";
 import { gateKey } from "./stock/decide.js";
@@ -100,8 +100,7 @@ export class EngineLiveSource implements LiveSource {
 
   alerts(limit: number): readonly AlertLive[] {
     const { board } = this.#parts;
-    const open = board.openAlerts();
-    return [...open, ...board.clearedAlerts()].slice(0, limit).map(alertLive);
+    return [...board.openAlerts(), ...board.clearedAlerts()].slice(0, limit);
   }
 
   #skuLive(sku: string, hourUnits: number): SkuLive {
@@ -138,13 +137,3 @@ export class EngineLiveSource implements LiveSource {
     }
   }
 }
-
-const alertLive = ({ id, sku, state, firedAtMs, clearedAtMs, hourUnits, dailyAverage }: Alert): AlertLive => ({
-  id,
-  sku,
-  state,
-  firedAtMs,
-  clearedAtMs,
-  hourUnits,
-  dailyAverage,
-});

@@ -77,12 +77,13 @@ export class OrderDesk {
     const order = await this.#find(id);
     if (!order) return unknown(id);
     let repeated = true;
+    let anew = false;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const attempt = order.lines.length === 1 ? 1 : await this.#book.begin(id);
       const replies = await this.#ledger.applyMany(
         order.lines.map((_, i) => ({ ...place(order, i), kind: "pay", attempt })),
       );
-      const anew = replies.some((reply) => reply.outcome === "admitted_anew");
+      anew ||= replies.some((reply) => reply.outcome === "admitted_anew");
       const outcome = worst(replies) ?? (anew ? "admitted_anew" : "accepted");
       repeated &&= replies.every((reply) => reply.repeated);
       if (!isAccepted(outcome)) return answer(order, outcome, await this.#unpay(order, replies, attempt), repeated);
