@@ -34,6 +34,7 @@ const CONTENDED_RETRY_MS = 200;
 export class OrderDesk {
   readonly #ledger: Ledger;
   readonly #book: OrderBook;
+  readonly #underWay = new Map<string, Promise<OrderReply>>();
 
   constructor(ledger: Ledger, book: OrderBook) {
     this.#ledger = ledger;
@@ -44,10 +45,15 @@ export class OrderDesk {
    * Reserves every line of an order, or none. Safe to repeat with the same id and body.
    * @throws EngineError `contended` (retryable) when the same order is placed over and over at the same time
    */
-  async place(order: Order): Promise<OrderReply> {
+  place(order: Order): Promise<OrderReply> {
+    const fingerprint = fingerprintOfAll(reservations(order, 1));
+    return this.#join(`place ${order.id} ${fingerprint}`, () => this.#place(order, fingerprint));
+  }
+
+  async #place(order: Order, fingerprint: number): Promise<OrderReply> {
     let repeated = true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const attempt = await this.#book.open(order, fingerprintOfAll(reservations(order, 1)));
+      const attempt = await this.#book.open(order, fingerprint);
       if (attempt === undefined) return { id: order.id, outcome: "id_reused", repeated: false, lines: [] };
       if (attempt > 1 && order.lines.length > 1) {
         // Refused before, with nothing left to undo: the same answer, without taking and giving back the other lines once more.
@@ -73,7 +79,11 @@ export class OrderDesk {
    * Notes the payment of an order. When a line's hold has expired and its units are gone, the whole payment is refused.
    * @throws EngineError `contended` (retryable) when the same order is paid over and over at the same time
    */
-  async pay(id: string): Promise<OrderReply> {
+  pay(id: string): Promise<OrderReply> {
+    return this.#join(`pay ${id}`, () => this.#pay(id));
+  }
+
+  async #pay(id: string): Promise<OrderReply> {
     const order = await this.#find(id);
     if (!order) return unknown(id);
     let repeated = true;
@@ -117,6 +127,15 @@ export class OrderDesk {
     const order = await this.#find(id);
     if (!order) return undefined;
     return lineReplies(order, await this.#recall(order));
+  }
+
+  /** Does what is asked, or waits for the same that is under way here already: a client that is impatient makes no second try of its own. */
+  async #join(name: string, work: () => Promise<OrderReply>): Promise<OrderReply> {
+    const first = this.#underWay.get(name);
+    if (first) return { ...(await first), repeated: true };
+    const own = work().finally(() => this.#underWay.delete(name));
+    this.#underWay.set(name, own);
+    return own;
   }
 
   async #find(id: string): Promise<Order | undefined> {

@@ -117,6 +117,18 @@ describe("an order", () => {
     expect(ledger.commands).toBe(before);
   });
 
+  it("sent again while it is under way waits for the first answer and costs nothing more", async () => {
+    await Promise.all([receive("cup", 5), receive("pot", 5)]);
+    const placed = order(line("cup", 2), line("pot", 3));
+    const before = ledger.commands;
+    const replies = await Promise.all(Array.from({ length: 20 }, () => desk.place(placed)));
+    expect(replies.map(({ outcome, repeated }) => [outcome, repeated])).toEqual([
+      ["accepted", false],
+      ...Array(19).fill(["accepted", true]),
+    ]);
+    expect(ledger.commands).toBe(before + placed.lines.length);
+  });
+
   it("counts the same SKU on two lines together", async () => {
     await receive("cup", 3);
     expect((await desk.place(order(line("cup", 2), line("cup", 2)))).outcome).toBe("insufficient_sellable");
