@@ -128,7 +128,7 @@ async function assemble(
         jobs,
         prefix,
         redis,
-        address,
+        openReader: () => connect(address, true),
         owner: `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`,
         clock: systemClock,
         leaseMs: settings.leaseMs,

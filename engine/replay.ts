@@ -234,7 +234,7 @@ async function assemble(
     ...common,
     topic,
     jobs,
-    address,
+    openReader: () => connect(address, true),
     owner: OWNER,
     leaseMs: LEASE_MS,
     tickMs: LEASE_MS,

@@ -6,11 +6,17 @@ export interface Clock {
   now(): number;
 }
 
+/** A clock by which one can wait, too. */
+export interface Scheduler extends Clock {
+  /** Waits `ms`, or less when `signal` aborts; never rejects. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
 export const MINUTE_MS = 60_000;
 export const DAY_MS = 86_400_000;
 
 /** The machine's wall clock. */
-export const systemClock: Clock = { now: () => Date.now() };
+export const systemClock: Scheduler = { now: () => Date.now(), sleep };
 
 /** A clock that stands still until it is moved; it refuses to go backwards. */
 export class ManualClock implements Clock {

@@ -1,7 +1,8 @@
 /**
  * The only write path of a job, and the lease that guards it. A commit carries everything that a step changed (state, timers, cursors,
- * watermark, what goes out, dead letters) in one atomic call; it is refused under an old epoch and recognised when it is sent
- * again. Nothing here decides; the runner does.
+ * watermark, what goes out, dead letters) in one atomic call; it is refused under an old epoch, refused by a server that has started anew
+ * since the task was taken (it may have lost what the step has read), and recognised when it is sent again. Nothing here decides; the
+ * runner does. Times are the Redis server's unless a clock is given.
  */
 import { Packr } from "msgpackr";
 import { EngineError, messageOf } from "../kernel/errors.js";
@@ -13,6 +14,8 @@ const packr = new Packr({ useRecords: false });
 /** What one step of a partition's jobs changed. */
 export interface CommitBody {
   watermarkMs: number;
+  /** Events that the log held up to there, as far as its entries tell. */
+  events: number;
   /** Last offset that each job has seen, by name. */
   cursors: ReadonlyMap<string, number>;
   states: { job: string; set: [key: string, state: Buffer][] }[];
@@ -23,14 +26,26 @@ export interface CommitBody {
   deadLetters: Buffer[];
 }
 
-/** A task as Redis holds it, right after it was taken. */
-export interface OwnedTask {
+/** A task as Redis holds it. */
+export interface Task {
+  /** Names the server's run: another one may have lost what this one told. */
+  run: string;
+  /** Of the newest owner; each take-over adds one. */
   epoch: number;
   commit: number;
+  /** When that was, by the server's clock; 0 before the first. */
+  committedMs: number;
   watermarkMs: number;
+  events: number;
   cursors: Map<string, number>;
   /** The last commit that gave something out; 0 for none. */
   lastOut: number;
+}
+
+/** What every write of an owner is checked by. */
+export interface Fence {
+  epoch: number;
+  run: string;
 }
 
 const CURSOR = "cursor:";
@@ -38,28 +53,34 @@ const CURSOR = "cursor:";
 export const loadStreamLibrary = (redis: RedisClient): Promise<void> =>
   loadLibrary(redis, new URL("./stream.lua", import.meta.url));
 
-/** Takes the lease, or says how long another owner still has it. */
+/**
+ * Takes the lease, or says how long another owner still has it.
+ * @param now the time in ms; '' for the server's
+ */
 export async function acquireTask(
   redis: RedisClient,
   keys: PartitionKeys,
   owner: string,
   leaseMs: number,
-): Promise<OwnedTask | { heldForMs: number }> {
-  const [taken, detail] = (await callFunction(redis, "task_acquire", [keys.task], [owner, leaseMs])) as [
+  now = "",
+): Promise<Task | { heldForMs: number }> {
+  const [taken, detail, run] = (await callFunction(redis, "task_acquire", [keys.task], [owner, leaseMs, now])) as [
     number,
     string[] | number,
+    string,
   ];
-  if (taken === 0) return { heldForMs: detail as number };
-  return taskOf(detail as string[]);
+  return taken === 0 ? { heldForMs: detail as number } : taskOf(detail as string[], run);
 }
 
+/** @throws EngineError `stale_epoch` when another owner has taken over, `stale_run` when the server has started anew */
 export async function renewTask(
   redis: RedisClient,
   keys: PartitionKeys,
-  epoch: number,
+  { epoch, run }: Fence,
   leaseMs: number,
+  now = "",
 ): Promise<void> {
-  await fenced("task.renew", keys, () => callFunction(redis, "task_renew", [keys.task], [epoch, leaseMs]));
+  await fenced("task.renew", keys, () => callFunction(redis, "task_renew", [keys.task], [epoch, run, leaseMs, now]));
 }
 
 export async function releaseTask(redis: RedisClient, keys: PartitionKeys, epoch: number): Promise<void> {
@@ -73,20 +94,24 @@ export async function freeTask(redis: RedisClient, keys: PartitionKeys): Promise
 
 /**
  * Writes a commit. May be sent again after an unknown result.
- * @throws EngineError `stale_epoch` when another owner has taken over
+ * @throws EngineError as renewTask, and `commit_gap` when the one before is missing
  */
 export async function commitTask(
   redis: RedisClient,
   keys: PartitionKeys,
-  task: { epoch: number; number: number; leaseMs: number; lastOut: number },
+  task: Fence & { number: number; leaseMs: number; lastOut: number },
   body: CommitBody,
+  now = "",
 ): Promise<void> {
-  const fields: (string | number)[] = ["watermark", body.watermarkMs, "lastOut", body.out ? task.number : task.lastOut];
+  const fields: (string | number)[] = ["watermark", body.watermarkMs, "events", body.events];
+  fields.push("lastOut", body.out ? task.number : task.lastOut);
   for (const [job, offset] of body.cursors) fields.push(CURSOR + job, offset);
   const args: (string | number | Buffer)[] = [
     task.epoch,
+    task.run,
     task.number,
     task.leaseMs,
+    now,
     packr.pack(fields.map(String)),
     body.out ?? "",
     body.timersSet.length * 2,
@@ -110,7 +135,7 @@ export async function commitTask(
   );
 }
 
-function taskOf(flat: string[]): OwnedTask {
+function taskOf(flat: string[], run: string): Task {
   const fields = new Map<string, string>();
   for (let i = 0; i < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
   const number = (name: string) => Number(fields.get(name) ?? 0);
@@ -118,25 +143,36 @@ function taskOf(flat: string[]): OwnedTask {
   for (const [name, value] of fields)
     if (name.startsWith(CURSOR)) cursors.set(name.slice(CURSOR.length), Number(value));
   return {
+    run,
     epoch: number("epoch"),
     commit: number("commit"),
+    committedMs: number("at"),
     watermarkMs: number("watermark"),
+    events: number("events"),
     cursors,
     lastOut: number("lastOut"),
   };
 }
 
-/** Progress of a task as anybody may read it: the fields of OwnedTask, epoch and all. */
-export const readTask = async (redis: RedisClient, keys: PartitionKeys): Promise<OwnedTask> =>
-  taskOf(Object.entries(await redis.hgetall(keys.task)).flat());
+/** Progress of a task as anybody may read it. */
+export async function readTask(redis: RedisClient, keys: PartitionKeys): Promise<Task> {
+  const [fields, run] = (await callFunction(redis, "task_read", [keys.task], [])) as [string[], string];
+  return taskOf(fields, run);
+}
+
+/** How a refusal of the function begins, and the code that it becomes. */
+const REFUSALS: readonly [beginning: string, code: string][] = [
+  ["STALE_EPOCH", "stale_epoch"],
+  ["STALE_RUN", "stale_run"],
+  ["COMMIT_GAP", "commit_gap"],
+];
 
 async function fenced(op: string, keys: PartitionKeys, call: () => Promise<unknown>): Promise<void> {
   try {
     await call();
   } catch (cause) {
     const message = messageOf(cause);
-    const stale = message.startsWith("STALE_EPOCH");
-    const code = stale ? "stale_epoch" : message.startsWith("COMMIT_GAP") ? "commit_gap" : "unavailable";
+    const code = REFUSALS.find(([beginning]) => message.startsWith(beginning))?.[1] ?? "unavailable";
     throw new EngineError(
       `${keys.task}: ${message}`,
       { op, code, retryable: code === "unavailable", place: keys.task },

@@ -1,7 +1,7 @@
 /**
  * Every Redis key of the engine, and the only place that makes one. All keys of a partition share one hash tag, so they live
  * in one slot of a Redis Cluster and one function call may touch them all. A deployment's prefix keeps two of them apart on one
- * Redis. Names say what they hold; `DEPLOYMENT` is the single key that belongs to no partition.
+ * Redis. Names say what they hold; The few keys that belong to no partition stand at the end.
  */
 
 export interface PartitionKeys {
@@ -73,6 +73,9 @@ export function orderKeys(prefix: string, partition: number): OrderKeys {
 
 /** Hash: what was fixed when the deployment was created. */
 export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
+
+/** Sorted set: workers of a topic by how long each is known to live. */
+export const workersKey = (prefix: string, topic: string): string => `${prefix}:workers:${topic}`;
 
 /** Hash: what is set for each category of SKUs. */
 export const categoriesKey = (prefix: string): string => `${prefix}:categories`;

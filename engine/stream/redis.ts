@@ -1,7 +1,7 @@
 /**
  * Connections to one Redis or a Redis Cluster, and the loading of function libraries. A connection that writes never resends by
  * itself after a break (a resend could append twice): the caller sees the error and repeats with the same ids. One that has fallen
- * silent is given up after a while, and the next command has a new one. A blocking read has a connection of its own. Says nothing
+ * silent is given up after a while, and the next command has a new one. A blocking read has a connection of its own, once. Says nothing
  * about how a Redis is installed or started.
  */
 import { readFileSync } from "node:fs";
@@ -42,7 +42,8 @@ export function connect(address: RedisAddress, blocking = false): RedisClient {
     ...common,
     commandTimeout: timeoutMs,
     // A network that loses everything closes nothing: without this, every later command would wait on the same dead connection.
-    ...(blocking ? {} : { socketTimeout: timeoutMs }),
+    // A reader that has lost its server must not go on at another's without its owner knowing: what it has read may be gone there.
+    ...(blocking ? { retryStrategy: () => null } : { socketTimeout: timeoutMs }),
   } satisfies RedisOptions;
   const urls = address.url.split(",").map((url) => url.trim());
   const client =

@@ -3,13 +3,14 @@
  * also the only place that tries again: a commit whose result is unknown is repeated under its number, a lost lease means start over,
  * an event that a job cannot take becomes a dead letter. State is exactly-once; what leaves does so with the commit or not at all.
  */
-import { type Clock, sleep, stopwatch } from "../kernel/clock.js";
+import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
-import { acquireTask, type CommitBody, commitTask, type OwnedTask, releaseTask, renewTask } from "./commit.js";
+import { acquireTask, type CommitBody, commitTask, type Fence, releaseTask, renewTask, type Task } from "./commit.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { assertContiguous, readLog, trimLog } from "./log.js";
-import { connect, type RedisAddress, type RedisClient } from "./redis.js";
+import type { RedisClient } from "./redis.js";
+import type { Share } from "./share.js";
 import { type DeadLetter, PoisonError, Step } from "./step.js";
 import type { Topic } from "./topic.js";
 
@@ -18,11 +19,16 @@ export interface RunnerOptions<Event extends LogEvent> {
   jobs: readonly AnyJob<Event>[];
   prefix: string;
   redis: RedisClient;
-  /** For the connection that waits for new entries. */
-  address: RedisAddress;
+  /** Opens the connection that waits for new entries; the runner closes it. */
+  openReader(): RedisClient;
   /** Names this process in the lease. */
   owner: string;
-  clock: Clock;
+  /** What goes on in this process goes by it. */
+  clock: Scheduler;
+  /** What leases and commits go by; left out: the Redis server's own. */
+  serverClock?: Clock;
+  /** How many partitions this process may own; left out: all that are free. */
+  share?: Share;
   leaseMs: number;
   /** How often time passes in a partition without commands. */
   tickMs: number;
@@ -48,10 +54,14 @@ export interface RunnerStats {
 
 /** 64 entries of at most 1,000 commands: one commit touches 64,000 events at most. */
 const READ_ENTRIES = 64;
+/** After an event that a job failed on: the next failure then costs the work of one entry, not of 64. */
+const CAREFUL_ENTRIES = 1;
 const BLOCK_MS = 500;
 const TRIM_EVERY_MS = 30_000;
 /** What commits gave out is kept this long for views and sinks that come late (by Redis' clock). */
 const OUT_RETENTION_MS = 900_000;
+/** How often a worker with room looks whether a partition that another is to give back is free: the pause when one moves. */
+const TAKE_EVERY_MS = 200;
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 2_000;
 
@@ -95,26 +105,24 @@ export class Runner<Event extends LogEvent> {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     let backoffMs = BACKOFF_FIRST_MS;
-    // Survives a restart of the step, so that poison is left out the second time; emptied by the next commit. Its letters leave when the
+    // Survives a restart of the step, so that poison is left out the second time; emptied by the commit that passes over it. Its letters leave when the
     // step passes over what they tell of: when another owner has done so meanwhile, they are that owner's.
     const leaveOut = new Map<string, DeadLetter>();
     while (!signal.aborted) {
       try {
-        const { redis, owner, leaseMs } = this.#options;
-        const task = await acquireTask(redis, this.#keys, owner, leaseMs);
-        if ("heldForMs" in task) {
-          await sleep(Math.min(task.heldForMs, leaseMs / 2), signal);
-          continue;
-        }
+        const task = await this.#take();
+        if (!task) continue;
         this.stats.leaseChanges++;
         this.stats.owned = true;
+        let givesBack = false;
         try {
           await this.#own(task, leaveOut, () => {
             backoffMs = BACKOFF_FIRST_MS;
           });
+          givesBack = true;
         } finally {
           // Stopping ends the waiting read with an error; the lease is given back all the same. After other trouble it is taken anew.
-          if (signal.aborted) await releaseTask(redis, this.#keys, task.epoch);
+          if (givesBack || signal.aborted) await releaseTask(this.#options.redis, this.#keys, task.epoch);
         }
       } catch (thrown) {
         if (thrown instanceof PoisonError && !leaveOut.has(thrown.id)) {
@@ -126,9 +134,10 @@ export class Runner<Event extends LogEvent> {
         }
         if (signal.aborted) break;
         this.#options.onTrouble(`${this.#keys.task}: ${messageOf(thrown)}; starting over in ${backoffMs} ms`);
-        await sleep(backoffMs, signal);
+        await this.#options.clock.sleep(backoffMs, signal);
         backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
       } finally {
+        this.#options.share?.lost(this.partition);
         this.stats.owned = false;
         this.#reader?.disconnect();
         this.#reader = undefined;
@@ -136,52 +145,74 @@ export class Runner<Event extends LogEvent> {
     }
   }
 
-  /** Works as the partition's owner until stopped, or throws. */
-  async #own(task: OwnedTask, leaveOut: Map<string, DeadLetter>, onProgress: () => void): Promise<void> {
-    const { topic, jobs, redis, address, clock, leaseMs, tickMs, withViews } = this.#options;
+  /** Takes the lease if there is room for it and nobody has it; else waits a while and returns undefined. */
+  async #take(): Promise<Task | undefined> {
+    const { redis, owner, leaseMs, clock, serverClock, share } = this.#options;
+    const { signal } = this.#stop;
+    if (share && !share.ask(this.partition)) {
+      await clock.sleep(TAKE_EVERY_MS, signal);
+      return undefined;
+    }
+    let task: Task | { heldForMs: number } | undefined;
+    try {
+      task = await acquireTask(redis, this.#keys, owner, leaseMs, textOf(serverClock));
+    } finally {
+      share?.answered(this.partition, task !== undefined && !("heldForMs" in task));
+    }
+    if (!("heldForMs" in task)) return task;
+    await clock.sleep(Math.min(task.heldForMs, share ? TAKE_EVERY_MS : leaseMs / 2), signal);
+    return undefined;
+  }
+
+  /** Works as the partition's owner until stopped or told to give it back, or throws. */
+  async #own(task: Task, leaveOut: Map<string, DeadLetter>, onProgress: () => void): Promise<void> {
+    const { topic, jobs, redis, clock, serverClock, share, leaseMs, tickMs, withViews } = this.#options;
     const { signal } = this.#stop;
     const step = new Step<Event>({
       topic,
       jobs,
       cursors: task.cursors,
       watermarkMs: task.watermarkMs,
+      totalEvents: task.events,
       timers: await this.#loadTimers(),
       loadStates: (job, keys) => redis.hmgetBuffer(this.#keys.state(job), ...keys) as Promise<(Buffer | null)[]>,
       withViews,
     });
     let { commit, lastOut } = task;
     let counted = step.counts;
-    const reader = connect(address, true);
+    const reader = this.#options.openReader();
     this.#reader = reader;
+    let atOnce = leaveOut.size > 0 ? CAREFUL_ENTRIES : READ_ENTRIES;
     let renewedMs = clock.now();
     let tickedMs = 0;
     let trimmedMs = clock.now();
-    while (!signal.aborted) {
+    while (!signal.aborted && !share?.isSurplus(this.partition)) {
       const after = step.readAfter;
-      const entries = await readLog(reader, this.#keys.log, after, READ_ENTRIES, Math.min(BLOCK_MS, tickMs));
+      const entries = await readLog(reader, this.#keys.log, after, atOnce, Math.min(BLOCK_MS, tickMs));
       // Before a job's first commit the log may have been trimmed already; from then on nothing may be missing.
       if (after > 0) assertContiguous(entries, after, this.#keys.log);
       if (entries.length > 0) {
         const body = await step.process(entries, lastOut, leaveOut);
-        const elapsed = stopwatch();
-        await this.#commit({ epoch: task.epoch, number: commit + 1, leaseMs, lastOut }, body);
+        const startedMs = clock.now();
+        await this.#commit({ ...task, number: commit + 1, leaseMs, lastOut }, body);
         step.committed();
         commit++;
         if (body.out) lastOut = commit;
-        leaveOut.clear();
+        for (const [id, letter] of leaveOut) if (letter.offset <= step.readAfter) leaveOut.delete(id);
+        atOnce = leaveOut.size > 0 ? CAREFUL_ENTRIES : READ_ENTRIES;
         renewedMs = clock.now();
         const counts = step.counts;
         this.stats.offset = step.readAfter;
         this.stats.watermarkMs = step.watermarkMs;
         this.stats.commits++;
-        this.stats.lastCommitMs = elapsed();
+        this.stats.lastCommitMs = renewedMs - startedMs;
         this.stats.deadLetters += body.deadLetters.length;
         this.stats.events += counts.events - counted.events;
         this.stats.late += counts.late - counted.late;
         counted = counts;
         onProgress();
       } else if (clock.now() - renewedMs > leaseMs / 3) {
-        await renewTask(redis, this.#keys, task.epoch, leaseMs);
+        await renewTask(redis, this.#keys, task, leaseMs, textOf(serverClock));
         renewedMs = clock.now();
       }
       if (topic.tick && clock.now() - tickedMs >= tickMs) {
@@ -196,23 +227,21 @@ export class Runner<Event extends LogEvent> {
   }
 
   /** Repeats a commit whose result is unknown until the lease must be taken for lost. */
-  async #commit(
-    task: { epoch: number; number: number; leaseMs: number; lastOut: number },
-    body: CommitBody,
-  ): Promise<void> {
-    const elapsed = stopwatch();
+  async #commit(task: Fence & { number: number; leaseMs: number; lastOut: number }, body: CommitBody): Promise<void> {
+    const { redis, clock, serverClock } = this.#options;
+    const untilMs = clock.now() + task.leaseMs;
     for (let waitMs = BACKOFF_FIRST_MS; ; waitMs = Math.min(waitMs * 2, BACKOFF_MAX_MS)) {
       try {
-        await commitTask(this.#options.redis, this.#keys, task, body);
+        await commitTask(redis, this.#keys, task, body, textOf(serverClock));
         return;
       } catch (thrown) {
         const again =
           thrown instanceof EngineError &&
           thrown.retryable &&
-          elapsed() + waitMs < task.leaseMs &&
+          clock.now() + waitMs < untilMs &&
           !this.#stop.signal.aborted;
         if (!again) throw thrown;
-        await sleep(waitMs, this.#stop.signal);
+        await clock.sleep(waitMs, this.#stop.signal);
       }
     }
   }
@@ -228,8 +257,12 @@ export class Runner<Event extends LogEvent> {
     const { redis, topic, retentionMs, clock } = this.#options;
     if (retentionMs === 0) return;
     await trimLog(redis, this.#keys.log, step.readAfter, step.watermarkMs - retentionMs, topic.timeOf);
-    await trimLog(redis, this.#keys.out, commit, clock.now() - OUT_RETENTION_MS, ({ fields }) =>
+    const outRetentionMs = Math.min(retentionMs, OUT_RETENTION_MS);
+    await trimLog(redis, this.#keys.out, commit, clock.now() - outRetentionMs, ({ fields }) =>
       Number(fields[1]?.toString("latin1")),
     );
   }
 }
+
+/** A clock's time as the functions take it: '' is the server's own. */
+const textOf = (clock: Clock | undefined): string => (clock ? String(clock.now()) : "");

@@ -74,6 +74,8 @@ export interface StepOptions<Event extends LogEvent> {
   jobs: readonly AnyJob<Event>[];
   cursors: ReadonlyMap<string, number>;
   watermarkMs: number;
+  /** Events that the log held up to the furthest cursor. */
+  totalEvents?: number;
   /** Member and time of every durable timer. */
   timers: readonly [member: string, atMs: number][];
   loadStates: LoadStates;
@@ -124,6 +126,7 @@ class Scope implements JobContext {
 interface Decoded<Event> {
   clockMs: number;
   events: Event[];
+  total?: number;
   letter?: DeadLetter;
 }
 
@@ -149,6 +152,7 @@ export class Step<Event extends LogEvent> {
   readonly #timersTouched: Set<string>[];
   #dead: DeadLetter[] = [];
   #events = 0;
+  #total: number;
 
   constructor(options: StepOptions<Event>) {
     const { topic, jobs, cursors, watermarkMs, timers, loadStates, withViews } = options;
@@ -166,6 +170,7 @@ export class Step<Event extends LogEvent> {
       this.#timersTouched[job]?.add(key);
     });
     this.#watermarkMs = watermarkMs;
+    this.#total = options.totalEvents ?? 0;
     this.#reached = Math.max(0, ...cursors.values());
     // A job that is behind has no timer due before its next event, and that event brings the time.
     this.#watermarks = this.#cursors.map((cursor) => (cursor === this.#reached ? watermarkMs : 0));
@@ -206,7 +211,7 @@ export class Step<Event extends LogEvent> {
     await this.#load(entries, decoded, leaveOut);
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as LogEntry;
-      const { events, clockMs, letter } = decoded[i] as Decoded<Event>;
+      const { events, clockMs, total, letter } = decoded[i] as Decoded<Event>;
       // A job that comes later passes the same bytes once more: their letter has been written.
       if (letter && entry.offset > this.#reached) this.#dead.push(letter);
       for (const event of events) {
@@ -217,6 +222,7 @@ export class Step<Event extends LogEvent> {
       for (let j = 0; j < this.#cursors.length; j++)
         this.#cursors[j] = Math.max(this.#cursors[j] as number, entry.offset);
       this.#reached = Math.max(this.#reached, entry.offset);
+      this.#total = Math.max(this.#total, total ?? 0);
       this.#events += events.length;
     }
     return this.#body(lastOut);
@@ -376,6 +382,7 @@ export class Step<Event extends LogEvent> {
     const gives = views.length > 0 || emits.length > 0;
     return {
       watermarkMs: this.#watermarkMs,
+      events: this.#total,
       cursors: new Map(this.#jobs.map((job, j) => [job.name, this.#cursors[j] as number])),
       states,
       timersSet,

@@ -1,13 +1,28 @@
 #!lua name=shuiwei_stream
 -- The runtime's own writes: who owns a partition, and the one fenced commit of what its jobs worked out. A lease is held by an owner until
 -- its time is over; whoever takes it over raises the epoch, and from then on every write under an older epoch is refused (STALE_EPOCH), so a
--- stopped and woken owner can do no harm. A commit is applied as a whole or not at all; sent again it is recognised by its number.
+-- stopped and woken owner can do no harm. A commit is applied as a whole or not at all; sent again it is recognised by its number. A server that
+-- has started anew, or that took over from another, may have lost the newest writes: whoever has read from its predecessor is refused, too
+-- (STALE_RUN), and reads again what is there now. A clock argument of '' is this server's.
 
 local CHUNK = 2000
 
-local function server_now()
+-- The time to go by: the one given, or this server's.
+local function clock_of(given)
+  if given ~= '' then return tonumber(given) end
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function digits(n)
+  return string.format('%.0f', n)
+end
+
+-- Names this run of this server. A library's locals live as long as the server that has loaded it, and no longer.
+local run
+local function this_run()
+  run = run or string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  return run
 end
 
 local function call_chunked(command, key, args, first, count)
@@ -17,51 +32,70 @@ local function call_chunked(command, key, args, first, count)
 end
 
 -- task_acquire: takes a partition's task when nobody holds it.
--- KEYS: task   ARGV: 1 owner, 2 lease in ms
--- Returns: {1, all fields of the task} with the epoch raised, or {0, ms until the present lease ends}
+-- KEYS: task   ARGV: 1 owner, 2 lease in ms, 3 clock
+-- Returns: {1, all fields of the task, this run} with the epoch raised, or {0, ms until the present lease ends}
 local function acquire(keys, args)
-  local now = server_now()
+  local now = clock_of(args[3])
   local held = redis.call('HMGET', keys[1], 'owner', 'until', 'epoch')
   local left = (tonumber(held[2]) or 0) - now
   if held[1] and held[1] ~= args[1] and left > 0 then return { 0, left } end
-  redis.call('HSET', keys[1], 'owner', args[1], 'until', string.format('%.0f', now + tonumber(args[2])), 'epoch', (tonumber(held[3]) or 0) + 1)
-  return { 1, redis.call('HGETALL', keys[1]) }
+  redis.call('HSET', keys[1], 'owner', args[1], 'until', digits(now + tonumber(args[2])), 'epoch', (tonumber(held[3]) or 0) + 1)
+  return { 1, redis.call('HGETALL', keys[1]), this_run() }
 end
 
-local function is_owner(key, epoch)
-  return redis.call('HGET', key, 'epoch') == epoch
+-- task_read: the task as it stands. KEYS: task   Returns: {all its fields, this run}
+local function read(keys)
+  return { redis.call('HGETALL', keys[1]), this_run() }
 end
 
--- task_renew: keeps the lease. KEYS: task   ARGV: 1 epoch, 2 lease in ms
+-- The error for who is not the owner any more, or has seen another server; nil for the owner.
+local function refusal(epoch, fence_epoch, fence_run)
+  if epoch ~= fence_epoch then return redis.error_reply('STALE_EPOCH another owner has taken over') end
+  if this_run() ~= fence_run then return redis.error_reply('STALE_RUN the server has started anew') end
+end
+
+-- task_renew: keeps the lease. KEYS: task   ARGV: 1 epoch, 2 run, 3 lease in ms, 4 clock
 local function renew(keys, args)
-  if not is_owner(keys[1], args[1]) then return redis.error_reply('STALE_EPOCH another owner has taken over') end
-  redis.call('HSET', keys[1], 'until', string.format('%.0f', server_now() + tonumber(args[2])))
+  local refused = refusal(redis.call('HGET', keys[1], 'epoch'), args[1], args[2])
+  if refused then return refused end
+  redis.call('HSET', keys[1], 'until', digits(clock_of(args[4]) + tonumber(args[3])))
   return 1
 end
 
 -- task_release: gives the lease back, so that the next owner need not wait. KEYS: task   ARGV: 1 epoch
 local function release(keys, args)
-  if not is_owner(keys[1], args[1]) then return 0 end
+  if redis.call('HGET', keys[1], 'epoch') ~= args[1] then return 0 end
   redis.call('HSET', keys[1], 'until', 0)
   return 1
 end
 
+-- workers_join: tells that a worker lives. KEYS: workers   ARGV: 1 its name, 2 how long that is true in ms, 3 clock
+-- Returns: the names of all who live
+local function join(keys, args)
+  local now = clock_of(args[3])
+  redis.call('ZADD', keys[1], digits(now + tonumber(args[2])), args[1])
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', digits(now))
+  return redis.call('ZRANGE', keys[1], 0, -1)
+end
+
 -- task_commit: writes what a step of the jobs changed.
 -- KEYS: task, timers, out, dead letters, then one state hash a job
--- ARGV: 1 epoch, 2 number of this commit, 3 lease in ms, 4 fields of the task (flat, msgpack: watermark, cursors),
---       5 out record ('' for none), 6 how many arguments set timers (score, member, …), 7 how many timers go, 8 how many dead letters; then
+-- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 fields of the task (flat, msgpack: watermark, cursors, …),
+--       7 out record ('' for none), 8 how many arguments set timers (score, member, …), 9 how many timers go, 10 how many dead letters; then
 --       those, then for each job: how many arguments of HSET, and those
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
   local task = redis.call('HMGET', keys[1], 'epoch', 'commit')
-  if task[1] ~= args[1] then return redis.error_reply('STALE_EPOCH another owner has taken over') end
-  local number, last = tonumber(args[2]), tonumber(task[2]) or 0
+  local refused = refusal(task[1], args[1], args[2])
+  if refused then return refused end
+  local number, last = tonumber(args[3]), tonumber(task[2]) or 0
   if number == last then return 2 end
   if number ~= last + 1 then return redis.error_reply('COMMIT_GAP expected commit ' .. (last + 1) .. ', got ' .. number) end
 
-  local now = string.format('%.0f', server_now())
-  local at = 9
-  local set, removed, dead = tonumber(args[6]), tonumber(args[7]), tonumber(args[8])
+  local clock = clock_of(args[5])
+  local now = digits(clock)
+  local at = 11
+  local set, removed, dead = tonumber(args[8]), tonumber(args[9]), tonumber(args[10])
   call_chunked('ZADD', keys[2], args, at, set)
   at = at + set
   call_chunked('ZREM', keys[2], args, at, removed)
@@ -73,12 +107,18 @@ local function commit(keys, args)
     call_chunked('HSET', keys[job], args, at + 1, fields)
     at = at + 1 + fields
   end
-  if args[5] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[5]) end
-  redis.call('HSET', keys[1], 'commit', number, 'until', string.format('%.0f', tonumber(now) + tonumber(args[3])), unpack(cmsgpack.unpack(args[4])))
+  if args[7] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[7], 'e', args[1]) end
+  redis.call('HSET', keys[1], 'commit', number, 'at', now, 'until', digits(clock + tonumber(args[4])), unpack(cmsgpack.unpack(args[6])))
   return 1
 end
 
-redis.register_function('task_acquire', acquire)
-redis.register_function('task_renew', renew)
-redis.register_function('task_release', release)
-redis.register_function('task_commit', commit)
+-- What must go on when Redis is full: commits and what trims after them are what makes room again.
+local function register(name, callback, flag)
+  redis.register_function({ function_name = name, callback = callback, flags = { flag } })
+end
+register('task_acquire', acquire, 'allow-oom')
+register('task_read', read, 'no-writes')
+register('task_renew', renew, 'allow-oom')
+register('task_release', release, 'allow-oom')
+register('task_commit', commit, 'allow-oom')
+register('workers_join', join, 'allow-oom')

@@ -8,8 +8,11 @@ import type { LogEntry } from "./log.js";
 export interface Topic<Event extends LogEvent> {
   readonly name: string;
   readonly partitions: number;
-  /** Reads one entry. Throws when it cannot be understood: it becomes a dead letter. */
-  decode(entry: LogEntry): { clockMs: number; events: Event[] };
+  /**
+   * Reads one entry. Throws when it cannot be understood: it becomes a dead letter. `total`: how many events the log has held up to and with
+   * this entry, when it tells.
+   */
+  decode(entry: LogEntry): { clockMs: number; events: Event[]; total?: number };
   /** When an entry was written, for trimming by age. */
   timeOf(entry: LogEntry): number;
   /** Lets time pass in a partition that nobody writes to. Called about once a second by the partition's owner. */

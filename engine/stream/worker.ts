@@ -1,23 +1,35 @@
 /**
- * Runs the jobs of a topic in this process: one runner for each partition. Several processes may do so at once; the leases see to it that each
- * partition has one owner, and a partition whose owner is gone is taken over when its lease has ended.
+ * Runs the jobs of a topic in this process: one runner for each partition, of which as many work as this worker's share allows. Several processes may
+ * do so at once; the leases see to it that each partition has one owner, workers that come get theirs from the others after a commit, and
+ * what a dead one owned is taken over when its lease has ended.
  */
+
 import type { LogEvent } from "./job.js";
+import { workersKey } from "./keys.js";
 import { Runner, type RunnerOptions, type RunnerStats } from "./runner.js";
+import { Share } from "./share.js";
 
 export class Worker<Event extends LogEvent> {
+  readonly #share: Share;
   readonly #runners: Runner<Event>[];
 
-  constructor(options: RunnerOptions<Event>) {
-    this.#runners = Array.from({ length: options.topic.partitions }, (_, partition) => new Runner(partition, options));
+  constructor(options: Omit<RunnerOptions<Event>, "share">) {
+    const { topic, prefix } = options;
+    const { partitions } = topic;
+    const share = new Share({ ...options, key: workersKey(prefix, topic.name), partitions });
+    this.#share = share;
+    this.#runners = Array.from({ length: partitions }, (_, partition) => new Runner(partition, { ...options, share }));
   }
 
   start(): void {
+    this.#share.start();
     for (const runner of this.#runners) runner.start();
   }
 
   /** Ends every runner after the commit it is at. */
   async stop(): Promise<void> {
+    // The others learn first that there will be room, and take each partition as soon as it is given back.
+    await this.#share.leave();
     await Promise.all(this.#runners.map((runner) => runner.stop()));
   }
 

@@ -252,7 +252,7 @@ describe("a follower", () => {
     const bad = new Proxy(real, {
       get(target, name) {
         const found = Reflect.get(target, name);
-        if (typeof found !== "function" || !["hget", "hgetall", "xreadBuffer"].includes(String(name))) return found;
+        if (typeof found !== "function" || !["hmget", "fcall", "xreadBuffer"].includes(String(name))) return found;
         return async (...args: unknown[]) => {
           const isFirst = args.some((arg) => typeof arg === "string" && arg.includes(":00}"));
           if (trouble && isFirst) throw new Error("away");

@@ -11,10 +11,10 @@ import {
   type CommitBody,
   commitTask,
   loadStreamLibrary,
-  type OwnedTask,
   readTask,
   releaseTask,
   renewTask,
+  type Task,
 } from "../../engine/stream/commit.js";
 import { connect } from "../../engine/stream/redis.js";
 import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
@@ -76,6 +76,7 @@ const quiet = async (entries: readonly ToyEntry[], jobs = [toyJob()]) =>
 
 const body = (more: Partial<CommitBody> = {}): CommitBody => ({
   watermarkMs: 5,
+  events: 9,
   cursors: new Map([["toy.1", 1]]),
   states: [{ job: "toy.1", set: [["a", Buffer.from("state")]] }],
   timersSet: [[7, "toy.1\u001fa"]],
@@ -84,7 +85,7 @@ const body = (more: Partial<CommitBody> = {}): CommitBody => ({
   deadLetters: [Buffer.from("letter")],
   ...more,
 });
-const owned = async (owner: string, leaseMs = 10_000): Promise<OwnedTask> => {
+const owned = async (owner: string, leaseMs = 10_000): Promise<Task> => {
   const task = await acquireTask(client, toyKeys(prefix), owner, leaseMs);
   if ("heldForMs" in task) throw new Error("held");
   return task;
@@ -117,8 +118,8 @@ describe("a lease", () => {
 });
 
 describe("a commit", () => {
-  const at = (task: OwnedTask, number: number) => ({
-    epoch: task.epoch,
+  const at = (task: Task, number: number) => ({
+    ...task,
     number,
     leaseMs: 1_000,
     lastOut: task.lastOut,
@@ -158,10 +159,24 @@ describe("a commit", () => {
     await expect(commitTask(client, keys, at(zombie, 2), body({ watermarkMs: 99 }))).rejects.toMatchObject(stale);
     // Not even a commit that had been applied is confirmed to it.
     await expect(commitTask(client, keys, at(zombie, 1), body())).rejects.toMatchObject(stale);
-    await expect(renewTask(client, keys, zombie.epoch, 1_000)).rejects.toMatchObject(stale);
+    await expect(renewTask(client, keys, zombie, 1_000)).rejects.toMatchObject(stale);
     await releaseTask(client, keys, zombie.epoch);
     expect(await dump()).toBe(before);
     await commitTask(client, keys, at(heir, 2), body());
+  });
+
+  it("is refused by a server that has started anew since the task was taken: it may have lost what was read", async () => {
+    const keys = toyKeys(prefix);
+    const task = await owned("one");
+    await commitTask(client, keys, at(task, 1), body());
+    const before = await dump();
+    const elsewhere = { ...task, run: "0123456789abcdef0123456789abcdef01234567" };
+    const stale = { code: "stale_run", retryable: false };
+    await expect(commitTask(client, keys, at(elsewhere, 2), body())).rejects.toMatchObject(stale);
+    await expect(commitTask(client, keys, at(elsewhere, 1), body())).rejects.toMatchObject(stale);
+    await expect(renewTask(client, keys, elsewhere, 1_000)).rejects.toMatchObject(stale);
+    expect(await dump()).toBe(before);
+    expect((await readTask(client, keys)).run).toMatch(/^[0-9a-f]{40}$/);
   });
 
   it("that leaves one out is refused, and nothing of it is written", async () => {
@@ -349,7 +364,7 @@ describe("what cannot be processed", () => {
       [4, T0 + 10, "bad timer"],
     ]);
     expect(options.troubles).toHaveLength(3);
-    expect(runner.stats).toMatchObject({ offset: 4, deadLetters: 4, commits: 1, owned: true });
+    expect(runner.stats).toMatchObject({ offset: 4, deadLetters: 4, owned: true });
     await append(client, keys, [{ clockMs: T0 + 20, events: [{ key: "a" }] }]);
     await seen(client, keys, 5);
     expect(await lettersOf(client, keys)).toHaveLength(4);
@@ -360,7 +375,7 @@ describe("trimming", () => {
   it("under load removes what all have seen and never what somebody has yet to read", async () => {
     const keys = toyKeys(prefix);
     // Half a minute passes in 15 ms.
-    const clock = acceleratedClock(systemClock.now(), 2_000);
+    const clock = { ...acceleratedClock(systemClock.now(), 2_000), sleep };
     const entries = history(3, 700, 1e9);
     const options = runnerOptions(client, redis.socketPath, prefix, { clock, retentionMs: 1 });
     run(options);

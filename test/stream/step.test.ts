@@ -168,6 +168,7 @@ describe("within a step", () => {
     const store = new Store();
     store.write({
       watermarkMs: 0,
+      events: 0,
       cursors: new Map(),
       states: [],
       timersSet: [],

@@ -3,6 +3,7 @@ import type { Redis } from "ioredis";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { type PartitionKeys, partitionKeys } from "../../engine/stream/keys.js";
+import { connect } from "../../engine/stream/redis.js";
 import type { RunnerOptions } from "../../engine/stream/runner.js";
 import { type DeadLetter, decodeOut, decodeState } from "../../engine/stream/step.js";
 import { type ToyEntry, type ToyEvent, toyFields, toyJob, toyTopic } from "./toy.js";
@@ -77,7 +78,7 @@ export function runnerOptions(
     jobs: [toyJob()],
     prefix,
     redis,
-    address: { url: path },
+    openReader: () => connect({ url: path }, true),
     owner: "one",
     clock: systemClock,
     leaseMs: 1_000,

@@ -160,7 +160,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
       jobs,
       prefix: PREFIX,
       redis,
-      address,
+      openReader: () => connect(address, true),
       owner: "test",
       clock,
       leaseMs: 10_000,

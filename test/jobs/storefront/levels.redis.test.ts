@@ -10,6 +10,7 @@ import { displayUnits, POOLS } from "../../../engine/stock/model.js";
 import { stockTopic } from "../../../engine/stock/topic.js";
 import { loadStreamLibrary } from "../../../engine/stream/commit.js";
 import { Follower } from "../../../engine/stream/follower.js";
+import { connect } from "../../../engine/stream/redis.js";
 import { Worker } from "../../../engine/stream/worker.js";
 import { withRedis } from "../../redis/with-redis.js";
 import { CommandStream, SKUS } from "../../sim/commands.js";
@@ -47,7 +48,7 @@ it("levels equal the ledger's balances after random commands", async () => {
     ...common,
     topic,
     jobs,
-    address: { url: redis.socketPath },
+    openReader: () => connect({ url: redis.socketPath }, true),
     owner: "test",
     leaseMs: 5_000,
     tickMs: 1_000,
