@@ -5,7 +5,7 @@
  * goes over the lines once more before it says yes. A desk that dies half-way leaks nothing: the holds expire, and the same order or payment sent again
  * goes on where it stopped.
  */
-import { sleep } from "../kernel/clock.js";
+import { type Scheduler, systemClock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import { fingerprintOfAll } from "../stock/fingerprint.js";
 import type { Ledger } from "../stock/ledger.js";
@@ -34,11 +34,14 @@ const CONTENDED_RETRY_MS = 200;
 export class OrderDesk {
   readonly #ledger: Ledger;
   readonly #book: OrderBook;
+  readonly #clock: Scheduler;
   readonly #underWay = new Map<string, Promise<OrderReply>>();
 
-  constructor(ledger: Ledger, book: OrderBook) {
+  /** @param clock by which tries at one order take turns */
+  constructor(ledger: Ledger, book: OrderBook, clock: Scheduler = systemClock) {
     this.#ledger = ledger;
     this.#book = book;
+    this.#clock = clock;
   }
 
   /**
@@ -62,6 +65,12 @@ export class OrderDesk {
         if (before && known.every(({ state }) => state === "none")) return answer(order, before, known, true);
       }
       const replies = await this.#ledger.applyMany(reservations(order, attempt));
+      if (replies.some((reply) => reply.outcome === "superseded")) {
+        // A newer try has undone lines that this one came to afterwards: what it still holds goes back, and it begins anew.
+        await this.#abort(order, replies, attempt);
+        await this.#clock.sleep(TURN_MS * (round + 1));
+        continue;
+      }
       const refusal = worst(replies);
       repeated &&= replies.every((reply) => reply.repeated || reply.outcome !== (refusal ?? "accepted"));
       // A line that is repeated but no longer held beside a fresh one: an earlier try died and its hold has run out.
@@ -70,7 +79,7 @@ export class OrderDesk {
       // A newer try may have met a closed breaker and be about to abort: it cannot once a try that is newer still has seen the lines.
       const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(order.id);
       if (newest === attempt) return answer(order, outcome, replies, repeated);
-      await sleep(turnMs(newest - attempt, round));
+      await this.#clock.sleep(turnMs(newest - attempt, round));
     }
     throw contended(order.id, "orders.place");
   }
@@ -93,6 +102,12 @@ export class OrderDesk {
       const replies = await this.#ledger.applyMany(
         order.lines.map((_, i) => ({ ...place(order, i), kind: "pay", attempt })),
       );
+      if (replies.some((reply) => reply.outcome === "superseded")) {
+        // A newer payment was refused and has taken back what this one came to afterwards.
+        await this.#unpay(order, replies, attempt);
+        await this.#clock.sleep(TURN_MS * (round + 1));
+        continue;
+      }
       anew ||= replies.some((reply) => reply.outcome === "admitted_anew");
       const outcome = worst(replies) ?? (anew ? "admitted_anew" : "accepted");
       repeated &&= replies.every((reply) => reply.repeated);
@@ -100,7 +115,7 @@ export class OrderDesk {
       // An older payment may have been refused and be about to undo a line: it cannot once a newer one has seen it.
       const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(id);
       if (newest === attempt) return answer(order, outcome, replies, repeated);
-      await sleep(turnMs(newest - attempt, round));
+      await this.#clock.sleep(turnMs(newest - attempt, round));
     }
     throw contended(id, "orders.pay");
   }

@@ -1,11 +1,12 @@
 /**
  * The wire form of a batch of commands, columnar so that Lua reads it with one unpack and never writes it again: the ledger puts
  * the very bytes into its log beside the outcomes, and `eventsOf` joins the two into events. Version 1; a log entry of another
- * version is refused, not guessed.
+ * version, or with anything in it that version 1 does not write, is refused as a whole, not guessed: events are right in every field or there are
+ * none. What it cannot see is damage that makes another sound value, such as another letter in a SKU.
  */
 import { Packr, Unpackr } from "msgpackr";
-import { chainIdDay } from "../kernel/chain-id.js";
-import { assert, EngineError } from "../kernel/errors.js";
+import { CHAIN_ID_TIMES, chainIdDay } from "../kernel/chain-id.js";
+import { AssertionError, assert, EngineError, messageOf } from "../kernel/errors.js";
 import { field, type LogEntry } from "../stream/log.js";
 import { fingerprintOf } from "./fingerprint.js";
 import {
@@ -17,12 +18,16 @@ import {
   EVENT_TYPES,
   type EventType,
   KINDS,
+  MAX_UNITS,
   OUTCOMES,
   type Outcome,
+  POOLS,
   type Pool,
   type StockCommand,
   type StockEvent,
+  SWEEP_LIMIT,
 } from "./model.js";
+import { DEFAULT_SETTINGS } from "./settings.js";
 
 const VERSION = 1;
 const packr = new Packr({ useRecords: false });
@@ -33,7 +38,9 @@ const accountCode = Object.fromEntries(ACCOUNTS.map((account, code) => [account,
 const kindCode = Object.fromEntries(KINDS.map((kind, position) => [kind, position + 1])) as Record<string, number>;
 const RESERVE = kindCode["reserve"] as number;
 
-/** The last outcome that changes something; a repeated one has 128 added, so it is above. */
+/** Added to an outcome that was given before. */
+const REPEATED = 128;
+/** The last outcome that changes something; a repeated one is above. */
 const LAST_ACCEPTED = OUTCOMES.indexOf("cancelled_paid");
 
 type Column<T> = T[] | 0;
@@ -170,39 +177,133 @@ function detailOf(command: StockCommand): Record<string, unknown> | undefined {
 export interface DecodedEntry {
   clockMs: number;
   events: StockEvent[];
+  /** Events that the log has held so far, these included; left out by entries from before they were counted. */
+  total?: number;
 }
 
-/** Reads an entry of the stock log. Throws EngineError `undecodable` when it cannot be understood. */
+/**
+ * 8 MiB. The ledger writes at most 1,000 commands an entry, and the largest that HTTP takes is about 2 KB: 2 cells of 225 bytes (64 characters and a
+ * location), an id of 27, 80 for the columns, and actor, reason, category, alert and settings of 1,200. So 2 MB is the most there is.
+ */
+export const ENTRY_BYTES_LIMIT = 8 * 1024 * 1024;
+/** The most commands that a call of the ledger takes. */
+export const ENTRY_COMMANDS_LIMIT = 1_000;
+/** Chain ids cannot name later times (the year 3084); a clock past it would close every window for good. */
+const CLOCK_LIMIT = CHAIN_ID_TIMES;
+
+/** Fields of an entry: `t` the clock before it, `n` events up to it; then one of the forms. */
+const COMMON_FIELDS = ["t", "n"];
+/** `b` the batch, `o` outcomes, `s` where they begin in it, `g` that the caller's clock was given. */
+const BATCH_FIELDS = ["b", "o", "s", "g"];
+/** `x` holds that have expired. */
+const EXPIRY_FIELDS = ["x"];
+/** `c` a breaker's scope, `j` what was done to it. */
+const GATE_FIELDS = ["c", "j"];
+
+type Fields = ReadonlyMap<string, Buffer>;
+
+/**
+ * Reads an entry of the stock log.
+ * @throws EngineError `undecodable`, its message saying why, when there is anything in it that cannot be understood
+ */
 export function eventsOf(entry: LogEntry): DecodedEntry {
   try {
-    const clockMs = numberField(entry, "t");
-    const expired = field(entry, "x");
-    if (expired) return { clockMs, events: expiriesOf(entry.offset, clockMs, expired) };
-    const bytes = field(entry, "b");
-    return bytes ? batchEvents(entry, clockMs, bytes) : { clockMs, events: [] };
+    return decodedOf(entry);
   } catch (cause) {
     throw new EngineError(
-      `entry ${entry.offset} cannot be read`,
+      `entry ${entry.offset} cannot be read: ${messageOf(cause)}`,
       { op: "stock.decode", code: "undecodable", retryable: false },
       { cause },
     );
   }
 }
 
-/** The ledger's clock when the entry was written; what trimming by age goes by. */
-export const entryTimeMs = (entry: LogEntry): number => numberField(entry, "t");
+function decodedOf(entry: LogEntry): DecodedEntry {
+  const fields = fieldsOf(entry);
+  const clockMs = numberOf(fields, "t");
+  assert(clockMs < CLOCK_LIMIT, `its time ${clockMs} is past the year 3084`);
+  const expired = fields.get("x");
+  const bytes = fields.get("b");
+  let decoded: DecodedEntry = { clockMs, events: [] };
+  if (expired) {
+    assertOnly(fields, EXPIRY_FIELDS);
+    decoded.events = expiriesOf(entry.offset, clockMs, expired);
+  } else if (bytes) {
+    assertOnly(fields, BATCH_FIELDS);
+    decoded = batchEvents(entry.offset, fields, clockMs, bytes);
+  } else {
+    assertOnly(fields, GATE_FIELDS);
+    assert(fields.has("c") === fields.has("j"), "a breaker's entry lacks its scope or what was done");
+  }
+  if (fields.has("n")) decoded.total = numberOf(fields, "n");
+  return decoded;
+}
 
-function numberField(entry: LogEntry, name: string): number {
-  const value = Number(field(entry, name)?.toString("latin1"));
-  assert(Number.isFinite(value), `field ${name} is no number`);
+/** The entry's fields by name; its length is looked at before anything else. */
+function fieldsOf({ fields }: LogEntry): Fields {
+  const length = fields.reduce((sum, bytes) => sum + bytes.length, 0);
+  assert(length <= ENTRY_BYTES_LIMIT, `it is ${length} bytes long, and ${ENTRY_BYTES_LIMIT} is the limit`);
+  const named = new Map<string, Buffer>();
+  for (let i = 0; i < fields.length; i += 2)
+    named.set((fields[i] as Buffer).toString("latin1", 0, NAME_SHOWN), fields[i + 1] as Buffer);
+  assert(named.size * 2 === fields.length, "a field is there twice, or has no value");
+  return named;
+}
+
+/** No more of a field's name is looked at: ours have one letter. */
+const NAME_SHOWN = 20;
+
+function assertOnly(fields: Fields, known: readonly string[]): void {
+  for (const name of fields.keys())
+    assert(known.includes(name) || COMMON_FIELDS.includes(name), `this version does not know its field ${name}`);
+}
+
+/** The ledger's clock when the entry was written; what trimming by age goes by. */
+export const entryTimeMs = (entry: LogEntry): number => wholeNumber(field(entry, "t"), "t");
+
+const numberOf = (fields: Fields, name: string): number => wholeNumber(fields.get(name), name);
+
+function wholeNumber(bytes: Buffer | undefined, name: string): number {
+  const text = bytes?.toString("latin1", 0, NAME_SHOWN) ?? "";
+  const value = Number(text);
+  assert(/^\d+$/.test(text) && Number.isSafeInteger(value), `its field ${name} is no whole number`);
   return value;
 }
 
+/** For the many checks of a batch: a message that is not needed is not made. */
+function refuse(message: string): never {
+  throw new AssertionError(message);
+}
+
+const isList = (value: unknown, length: number): value is unknown[] => Array.isArray(value) && value.length === length;
+const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
+
+/** Asserts a column of whole numbers from `min` to `max`. */
+function assertNumbers(column: unknown, length: number, min: number, max: number, name: string): void {
+  assert(isList(column, length), `its ${name} are no list of ${length}`);
+  for (const value of column as number[])
+    if (!Number.isSafeInteger(value) || value < min || value > max) refuse(`one of its ${name} is none`);
+}
+
+function assertTexts(column: unknown, length: number, name: string): void {
+  assert(isList(column, length) && column.every(isText), `its ${name} are no list of ${length} texts`);
+}
+
 function expiriesOf(offset: number, clockMs: number, bytes: Buffer): StockEvent[] {
-  const [ids, names, units, pools] = unpackr.unpack(bytes) as [string[], string[], number[], number[]];
+  const columns = unpackr.unpack(bytes) as [string[], string[], number[], number[]];
+  assert(isList(columns, 4), "its holds are not in 4 columns");
+  const [ids, names, units, pools] = columns;
+  const n = Array.isArray(ids) ? ids.length : 0;
+  assert(n > 0 && n <= SWEEP_LIMIT, `${n} holds are none, or more than one sweep gives back`);
+  assertTexts(ids, n, "ids");
+  assertTexts(names, n, "cells");
+  assertNumbers(units, n, 0, MAX_UNITS, "units");
+  assertNumbers(pools, n, 0, ACCOUNTS.length - 1, "pools");
   return ids.map((id, index) => {
     const [sku, location] = splitCell(names[index] as string);
-    const presale = ACCOUNTS[pools[index] as number] === "presale";
+    const pool = ACCOUNTS[pools[index] as number];
+    assert(pool === "sellable" || pool === "presale", `holds are not taken from ${pool}`);
+    const presale = pool === "presale";
     return {
       type: "LineExpired",
       offset,
@@ -219,13 +320,101 @@ function expiriesOf(offset: number, clockMs: number, bytes: Buffer): StockEvent[
   });
 }
 
-function batchEvents(entry: LogEntry, startMs: number, bytes: Buffer): DecodedEntry {
+/** Asserts that a batch is what `encodeBatch` writes, in all of its columns: also those that only the ledger reads. */
+function assertBatch(batch: Batch): void {
+  assert(Array.isArray(batch), "its batch is no list");
+  assert(
+    batch[0] === VERSION,
+    `its batch is of version ${String(batch[0]).slice(0, NAME_SHOWN)}, and this is ${VERSION}`,
+  );
+  assert(isList(batch, COLUMNS), `its batch has not ${COLUMNS} columns`);
+  const [, kinds, names, cells, units, ids, prints, pools, days, dayNumbers, attempts, holds, times, targets, details] =
+    batch;
+  const n = Array.isArray(ids) ? ids.length : 0;
+  assert(n > 0 && n <= ENTRY_COMMANDS_LIMIT, `${n} commands are none, or more than ${ENTRY_COMMANDS_LIMIT}`);
+  const shared = Array.isArray(names) ? names.length : 0;
+  const dayCount = Array.isArray(dayNumbers) ? dayNumbers.length : 0;
+  assertTexts(ids, n, "ids");
+  assertTexts(names, shared, "cells' names");
+  assertNumbers(cells, n, 1, shared, "cells");
+  assertNumbers(units, n, -MAX_UNITS, MAX_UNITS, "units");
+  assertNumbers(prints, n, 0, MAX_UNITS, "fingerprints");
+  assertNumbers(dayNumbers, dayCount, 0, MAX_UNITS, "days");
+  assertNumbers(days, n, 1, dayCount, "days");
+  if (attempts !== 0) assertNumbers(attempts, n, 1, MAX_UNITS, "attempts");
+  assertNumbers(typeof holds === "number" ? [holds] : holds, typeof holds === "number" ? 1 : n, 0, MAX_UNITS, "holds");
+  if (times !== 0) assertNumbers(times, n, 0, CLOCK_LIMIT - 1, "times");
+  if (targets !== 0) assertNumbers(targets, n, 0, shared, "target cells");
+  assert(typeof kinds === "string" && kinds.length === n, `its kinds are not ${n}`);
+  assert(typeof pools === "string" && pools.length === n, `its pools are not ${n}`);
+  for (let i = 0; i < n; i++) {
+    const kind = kinds.charCodeAt(i);
+    const pool = pools.charCodeAt(i);
+    if (!(kind >= 1 && kind <= KINDS.length)) refuse(`there is no kind of command ${kind}`);
+    if (!arePools(kind, pool)) refuse(`a ${KINDS[kind - 1]} has not the pools ${pool}`);
+    if (kind !== CORRECT && (units[i] as number) < 0) refuse(`a ${KINDS[kind - 1]} has units below 0`);
+  }
+  assert(details === 0 || Array.isArray(details), "its details are no list");
+  if (details === 0) return;
+  assert(details.length <= n, "it has more details than commands");
+  for (const pair of details) {
+    assert(isList(pair, 2), "a detail is no pair");
+    const [at, detail] = pair as [number, unknown];
+    assert(Number.isInteger(at) && at >= 0 && at < n, "a detail belongs to no command");
+    assertDetail(detail);
+  }
+  assert(new Set(details.map(([at]) => at)).size === details.length, "a command has two details");
+}
+
+const COLUMNS = 15;
+
+/** Whether a command of a kind may name these pools (`poolByte`). */
+function arePools(kind: number, code: number): boolean {
+  const pools: readonly (string | undefined)[] = POOLS;
+  if (kind === MOVE) return pools.includes(ACCOUNTS[code >> 3]) && pools.includes(ACCOUNTS[code & 7]);
+  return pools.includes(ACCOUNTS[code]);
+}
+
+/** What a detail may hold, and what must be true of it. A number that is none would spread through a job's state. */
+const DETAILS: Readonly<Record<string, (value: unknown) => boolean>> = {
+  actor: (value) => typeof value === "string",
+  reason: (value) => typeof value === "string",
+  alertId: (value) => typeof value === "string",
+  category: (value) => typeof value === "string",
+  settings: (value) => value === undefined || areSettings(value),
+  categorySettings: (value) => areSettings(value),
+};
+const SETTINGS: ReadonlySet<string> = new Set(Object.keys(DEFAULT_SETTINGS));
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+const areSettings = (value: unknown): boolean =>
+  isRecord(value) &&
+  Object.entries(value).every(
+    ([name, setting]) => SETTINGS.has(name) && Number.isFinite(setting) && (setting as number) >= 0,
+  );
+
+function assertDetail(detail: unknown): void {
+  assert(isRecord(detail), "a detail has no fields");
+  for (const [name, value] of Object.entries(detail))
+    assert(
+      Object.hasOwn(DETAILS, name) && DETAILS[name]?.(value),
+      `this version does not know a detail's ${name} of this kind`,
+    );
+}
+
+function batchEvents(offset: number, fields: Fields, startMs: number, bytes: Buffer): DecodedEntry {
   const batch = unpackr.unpack(bytes) as Batch;
-  assert(batch[0] === VERSION, `batch version ${batch[0]}`);
+  assertBatch(batch);
   const [, kinds, names, cells, units, ids, , pools, , , , , times, targets, details] = batch;
-  const outcomes = field(entry, "o") as Buffer;
-  const start = Number(field(entry, "s")?.toString("latin1") ?? 0);
-  const given = field(entry, "g") !== undefined;
+  const outcomes = fields.get("o");
+  const start = fields.has("s") ? numberOf(fields, "s") : 0;
+  const given = fields.has("g");
+  assert(!given || numberOf(fields, "g") === 1, "its clock is neither given nor its own");
+  assert(
+    outcomes && outcomes.length > 0 && start + outcomes.length <= ids.length,
+    "its outcomes are not its commands'",
+  );
   const split = names.map(splitCell);
   const detailAt = details === 0 ? undefined : new Map(details);
   const events: StockEvent[] = [];
@@ -235,12 +424,13 @@ function batchEvents(entry: LogEntry, startMs: number, bytes: Buffer): DecodedEn
     const at = times === 0 ? 0 : (times[i] as number);
     if (given && at > clockMs) clockMs = at;
     const outcome = outcomes[k] as number;
+    if ((outcome & ~REPEATED) >= OUTCOMES.length) refuse(`there is no outcome ${outcome}`);
     if (outcome > LAST_ACCEPTED) continue;
     const [sku, location] = split[(cells[i] as number) - 1] as [string, string];
     const kind = kinds.charCodeAt(i);
     const event: StockEvent = {
       type: EVENT_BY_CODE[kind] as EventType,
-      offset: entry.offset,
+      offset,
       index: i,
       id: ids[i] as string,
       sku,
@@ -313,5 +503,6 @@ function setAccounts(event: StockEvent, kind: number, pool: number, outcome: Out
 
 function splitCell(name: string): [sku: string, location: string] {
   const at = name.indexOf(CELL_SEPARATOR);
+  if (at <= 0 || at >= name.length - 1) refuse(`its cell ${JSON.stringify(name.slice(0, NAME_SHOWN))} is none`);
   return [name.slice(0, at), name.slice(at + 1)];
 }

@@ -69,8 +69,8 @@ export interface CellTransfer extends Transfer {
 
 export interface Decision extends Reply {
   transfers: CellTransfer[];
-  /** What to remember under the command's id: a record, nothing new, or that the id is free again. */
-  remember: IdRecord | "nothing" | "forget";
+  /** What to remember under the command's id: a record, or nothing new. */
+  remember: IdRecord | "nothing";
 }
 
 /** An expiry that a sweep decided. */
@@ -136,8 +136,10 @@ type LineCommand = Extract<StockCommand, { kind: "pay" | "cancel" | "outbound" |
 function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined): Decision {
   const fingerprint = fingerprintOf(command);
   const attempt = command.kind === "reserve" ? (command.attempt ?? 1) : 1;
-  if (record) {
-    if (record.fingerprint !== fingerprint) return refuse("id_reused");
+  if (record && record.fingerprint !== fingerprint) return refuse("id_reused");
+  // A try that arrives after it has been undone must not take the units after all; a later one begins anew.
+  if (record && isAborted(record) && attempt <= record.attempt) return refuse("superseded");
+  if (record && !isAborted(record)) {
     const again = repeat(record.outcome, record.state);
     // A later try of the order takes the line over, so that an earlier try can no longer abort it.
     if (attempt > record.attempt) again.remember = { ...record, attempt };
@@ -228,7 +230,7 @@ function admission(book: Book, kind: CommandKind, transfer: CellTransfer): Outco
 
 /** Commands that act on a line reserved before. */
 function decideLine(book: Book, command: LineCommand, record: IdRecord | undefined): Decision {
-  if (record?.kind !== "reserve" || !isAccepted(record.outcome)) {
+  if (record?.kind !== "reserve" || !isAccepted(record.outcome) || isAborted(record)) {
     // There is nothing to undo: an abort that comes twice, or before its reservation, is content.
     return command.kind === "abort" ? repeat("accepted", "none") : refuse("unknown_line");
   }
@@ -238,10 +240,12 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
     return refuse("line_mismatch", record.state);
   if (command.kind === "abort") {
     if (record.state !== "held" || record.attempt > command.attempt) return refuse("superseded", record.state);
-    return { outcome: "accepted", repeated: false, state: "none", transfers: giveBack(record), remember: "forget" };
+    const aborted = { ...record, state: "none", attempt: command.attempt } as const;
+    return { outcome: "accepted", repeated: false, state: "none", transfers: giveBack(record), remember: aborted };
   }
-  // A later try of the order takes the line over, so that an earlier try can no longer undo it.
-  const attempt = Math.max(record.attempt, command.kind === "pay" ? (command.attempt ?? 1) : 0);
+  // A later try of the order takes the line over, so that an earlier try can no longer undo it, nor do again what has been undone.
+  const tried = command.kind === "pay" ? (command.attempt ?? 1) : command.kind === "unpay" ? command.attempt : 0;
+  const attempt = Math.max(record.attempt, tried);
   const to = (state: LineState, transfers: CellTransfer[], outcome: Outcome = "accepted"): Decision => ({
     outcome,
     repeated: false,
@@ -265,6 +269,7 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
         return { ...repeat("accepted", record.state), remember: { ...record, attempt } };
       }
       if (isCancelled(record)) return refuse("line_cancelled", record.state);
+      if (record.state === "unpaid" && tried <= record.attempt) return refuse("superseded", record.state);
       {
         // Expired: admitted anew or refused, never assumed (R3).
         const anew = presale ? move("presale", "outside") : move("sellable", "committed");
@@ -281,7 +286,7 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
       }
       if (record.state === "outbound") return refuse("already_outbound", record.state);
       // Its units are back already; what is new is that a late payment must no longer take them anew.
-      if (record.state === "expired") {
+      if (hasLostHold(record)) {
         return { ...repeat("accepted", "cancelled"), remember: { ...record, state: "cancelled" } };
       }
       return repeat(record.state === "cancelled_paid" ? "cancelled_paid" : "accepted", record.state);
@@ -289,12 +294,12 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
       if (record.state !== "paid" || record.attempt > command.attempt) return refuse("superseded", record.state);
       const lost = !presale && admission(book, "unpay", move("committed", "sellable")) !== "accepted";
       if (lost) return refuse("insufficient_units", record.state);
-      return to("expired", presale ? giveBack(record) : [move("committed", "sellable")]);
+      return to("unpaid", presale ? giveBack(record) : [move("committed", "sellable")]);
     }
     case "outbound": {
       if (record.state === "outbound") return repeat("accepted", record.state);
       if (isCancelled(record)) return refuse("line_cancelled", record.state);
-      if (record.state === "expired") return refuse("hold_expired", record.state);
+      if (hasLostHold(record)) return refuse("hold_expired", record.state);
       if (record.state === "held") return refuse("not_paid", record.state);
       const out = presale ? move("sellable", "outside") : move("committed", "outside");
       const outcome = admission(book, "outbound", out);
@@ -302,6 +307,12 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
     }
   }
 }
+
+/** Reserved and given up again: nothing is held, and only a later try may reserve. */
+const isAborted = ({ kind, outcome, state }: IdRecord): boolean =>
+  kind === "reserve" && outcome === "accepted" && state === "none";
+
+const hasLostHold = ({ state }: IdRecord): boolean => state === "expired" || state === "unpaid";
 
 const isCancelled = (record: IdRecord): boolean => record.state === "cancelled" || record.state === "cancelled_paid";
 
@@ -319,14 +330,11 @@ export function evolve(book: Book, id: string, decision: Decision): void {
   if (decision.remember === "nothing") return;
   const day = chainIdDay(id);
   let bucket = book.records.get(day);
-  if (decision.remember === "forget") bucket?.delete(id);
-  else {
-    if (!bucket) {
-      bucket = new Map();
-      book.records.set(day, bucket);
-    }
-    bucket.set(id, decision.remember);
+  if (!bucket) {
+    bucket = new Map();
+    book.records.set(day, bucket);
   }
+  bucket.set(id, decision.remember);
 }
 
 function applyTransfer(book: Book, transfer: CellTransfer): void {

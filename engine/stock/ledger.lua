@@ -12,7 +12,7 @@ local ACCEPTED, ADMITTED_ANEW, CANCELLED_PAID, ID_REUSED, ID_OUTSIDE_WINDOW, SUP
   LINE_CANCELLED, NOT_PAID, ALREADY_OUTBOUND, HOLD_EXPIRED, INSUFFICIENT_SELLABLE, INSUFFICIENT_PRESALE, INSUFFICIENT_UNITS,
   LIMIT_EXCEEDED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
 local REPEATED = 128 -- added to the outcome's code when it is the first answer again
-local NONE, HELD, PAID, CANCELLED, EXPIRED, OUT, REFUNDED = 0, 1, 2, 3, 4, 5, 6 -- REFUNDED: cancelled_paid
+local NONE, HELD, PAID, CANCELLED, EXPIRED, OUT, REFUNDED, UNPAID = 0, 1, 2, 3, 4, 5, 6, 7 -- REFUNDED: cancelled_paid
 
 local DAY_MS = 86400000
 local MAX_UNITS = 9007199254740991
@@ -64,7 +64,7 @@ end
 
 -- A partition's ledger while one call works on it. Balances are read when first needed and written by `flush`.
 local function open_book(keys, lines_base, retention_days)
-  local head = redis.call('HMGET', keys[1], 'offset', 'clock', 'forgotten', 'retention')
+  local head = redis.call('HMGET', keys[1], 'offset', 'clock', 'forgotten', 'retention', 'events')
   local first = redis.call('ZRANGE', keys[3], 0, 0, 'WITHSCORES')
   return {
     head_key = keys[1], cells_key = keys[2], holds_key = keys[3], gates_key = keys[4], log_key = keys[5],
@@ -74,10 +74,11 @@ local function open_book(keys, lines_base, retention_days)
     offset = tonumber(head[1]) or 0,
     clock = tonumber(head[2]) or 0,
     forgotten = tonumber(head[3]), -- buckets up to this day are gone
+    events = tonumber(head[5]) or 0, -- accepted so far; a log that is older than the count begins it late
     next_due = tonumber(first[2]) or math.huge, -- no hold is due before; it may have ended otherwise by then
     names = {}, count = 0, index = false, -- cells: names; index by name is built only when a sweep needs it
     pools = { {}, {}, {}, {}, {} }, dirty = {}, created = {},
-    records = {}, written = {}, -- records by id; those not yet in Redis by day and id, false where an id is free again
+    records = {}, written = {}, -- records by id; those not yet in Redis by day and id
     zadd = {}, zrem = {},
   }
 end
@@ -153,18 +154,13 @@ local function flush(book)
   call_chunked('HSET', book.cells_key, cells)
 
   for day, written in pairs(book.written) do
-    local set, gone = {}, {}
+    local set = {}
     n = 0
     for id, record in pairs(written) do
-      if record then
-        set[n + 1], set[n + 2] = id, record
-        n = n + 2
-      else
-        gone[#gone + 1] = id
-      end
+      set[n + 1], set[n + 2] = id, record
+      n = n + 2
     end
     call_chunked('HSET', book.lines_base .. day, set)
-    call_chunked('HDEL', book.lines_base .. day, gone)
   end
   -- Removed first: a line may be aborted and reserved again in one batch.
   call_chunked('ZREM', book.holds_key, book.zrem)
@@ -180,13 +176,14 @@ local function flush(book)
   book.written, book.zadd, book.zrem = {}, {}, {}
 end
 
-local function append(book, ...)
-  book.offset = book.offset + 1
-  redis.call('XADD', book.log_key, digits(book.offset) .. '-0', ...)
+-- Appends an entry that brings so many events. Each carries the count of all so far, so that a reader knows how many it has missed.
+local function append(book, events, ...)
+  book.offset, book.events = book.offset + 1, book.events + events
+  redis.call('XADD', book.log_key, digits(book.offset) .. '-0', 'n', digits(book.events), ...)
 end
 
 local function save_head(book)
-  redis.call('HSET', book.head_key, 'offset', digits(book.offset), 'clock', digits(book.clock))
+  redis.call('HSET', book.head_key, 'offset', digits(book.offset), 'clock', digits(book.clock), 'events', digits(book.events))
 end
 
 -- When the next hold is really due: those in Redis, but for what this batch has ended, and those of this batch.
@@ -212,37 +209,40 @@ local function find_next_due(book)
   return next_due
 end
 
--- Gives back holds that are due at the book's clock, the oldest first, SWEEP_LIMIT at most, as one log entry. Returns how many.
+-- Gives back holds that are due at the book's clock, the oldest first, SWEEP_LIMIT at most, as one log entry. A hold whose line's record has
+-- been lost ends without giving anything back, for nobody knows what: an audit finds its units. Returns how many holds ended.
 local function sweep(book)
   flush(book)
-  local ids = redis.call('ZRANGEBYSCORE', book.holds_key, '-inf', digits(book.clock), 'LIMIT', 0, SWEEP_LIMIT)
-  local names, units, from_pools = {}, {}, {}
+  local due = redis.call('ZRANGEBYSCORE', book.holds_key, '-inf', digits(book.clock), 'LIMIT', 0, SWEEP_LIMIT)
+  local ids, names, units, from_pools = {}, {}, {}, {}
   local pools = book.pools
-  for i = 1, #ids do
-    local id = ids[i]
+  for _, id in ipairs(due) do
     local day = day_of(id)
     local record = book.records[id] or redis.call('HGET', book.lines_base .. day, id)
-    local kind, outcome, _, pool, attempt, expires, held, print, after = struct.unpack(RECORD, record)
-    local name = string.sub(record, after)
-    local c = cell_position(book, name)
-    if pool == PRESALE then
-      pools[PRESALE][c] = pools[PRESALE][c] + held
-    else
-      pools[RESERVED][c] = pools[RESERVED][c] - held
-      pools[SELLABLE][c] = pools[SELLABLE][c] + held
-    end
-    book.dirty[c] = true
-    touch(book, id, day, struct.pack(RECORD, kind, outcome, EXPIRED, pool, attempt, expires, held, print) .. name)
     book.zrem[#book.zrem + 1] = id
-    names[i], units[i], from_pools[i] = name, held, pool
+    if record then
+      local i = #ids + 1
+      local kind, outcome, _, pool, attempt, expires, held, print, after = struct.unpack(RECORD, record)
+      local name = string.sub(record, after)
+      local c = cell_position(book, name)
+      if pool == PRESALE then
+        pools[PRESALE][c] = pools[PRESALE][c] + held
+      else
+        pools[RESERVED][c] = pools[RESERVED][c] - held
+        pools[SELLABLE][c] = pools[SELLABLE][c] + held
+      end
+      book.dirty[c] = true
+      touch(book, id, day, struct.pack(RECORD, kind, outcome, EXPIRED, pool, attempt, expires, held, print) .. name)
+      ids[i], names[i], units[i], from_pools[i] = id, name, held, pool
+    end
   end
+  flush(book)
   if #ids > 0 then
-    flush(book)
-    append(book, 't', digits(book.clock), 'x', cmsgpack.pack({ ids, names, units, from_pools }))
+    append(book, #ids, 't', digits(book.clock), 'x', cmsgpack.pack({ ids, names, units, from_pools }))
     save_head(book)
   end
   find_next_due(book)
-  return #ids
+  return #due
 end
 
 -- Drops the buckets of days that no new id may name and no held line can be in; not while holds are due, for a sweep needs their lines.
@@ -324,7 +324,7 @@ local function apply(keys, args)
   local dirty = book.dirty
   local outcomes, states = {}, {}
   local segment, segment_clock = 1, book.clock -- first command not yet in the log, and the clock before it
-  local fresh = false -- whether the segment has something to log
+  local fresh, accepted = false, 0 -- whether the segment has something to log, and how many events it brings
   local tomorrow, first_day, last_day = 0, 0, 0 -- when the day ends; days that a new id may carry
 
   local function log_segment(last)
@@ -332,9 +332,9 @@ local function apply(keys, args)
       local fields = { 't', digits(segment_clock), 'b', args[4], 'o', table.concat(outcomes, '', segment, last) }
       if segment > 1 then fields[#fields + 1] = 's'; fields[#fields + 1] = segment - 1 end
       if given then fields[#fields + 1] = 'g'; fields[#fields + 1] = 1 end
-      append(book, unpack(fields))
+      append(book, accepted, unpack(fields))
     end
-    segment, segment_clock, fresh = last + 1, book.clock, false
+    segment, segment_clock, fresh, accepted = last + 1, book.clock, false, 0
   end
 
   -- Whether units from outside the cell fit into it.
@@ -379,15 +379,20 @@ local function apply(keys, args)
     if kind < PAY or kind == RETURN or (kind > ABORT and kind ~= UNPAY) then
       -- A command that brings its own id.
       local attempt = attempts and attempts[i] or 1
+      local was_kind, was_outcome, was_state, was_pool, was_attempt, expires, held, print, after
+      local aborted = false -- reserved and given up again: only a later try may reserve
       if record then
-        local was_kind, was_outcome, was_state, was_pool, was_attempt, expires, held, print, after = unpack_struct(RECORD, record)
-        if print ~= prints[i] then
-          outcome = ID_REUSED
-        else
-          outcome, state = was_outcome + REPEATED, was_state
-          if attempt > was_attempt then
-            touch(book, id, day, pack(RECORD, was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print) .. sub(record, after))
-          end
+        was_kind, was_outcome, was_state, was_pool, was_attempt, expires, held, print, after = unpack_struct(RECORD, record)
+        aborted = was_kind == RESERVE and was_outcome == ACCEPTED and was_state == NONE
+      end
+      if record and print ~= prints[i] then
+        outcome = ID_REUSED
+      elseif aborted and attempt <= was_attempt then
+        outcome = SUPERSEDED
+      elseif record and not aborted then
+        outcome, state = was_outcome + REPEATED, was_state
+        if attempt > was_attempt then
+          touch(book, id, day, pack(RECORD, was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print) .. sub(record, after))
         end
       elseif day < first_day or day > last_day then
         outcome = ID_OUTSIDE_WINDOW
@@ -448,7 +453,7 @@ local function apply(keys, args)
       -- A command about a line reserved before.
       local was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print, after
       if record then was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print, after = unpack_struct(RECORD, record) end
-      if not record or was_kind ~= RESERVE or was_outcome ~= ACCEPTED then
+      if not record or was_kind ~= RESERVE or was_outcome ~= ACCEPTED or was_state == NONE then
         if kind == ABORT then outcome = ACCEPTED + REPEATED else outcome = UNKNOWN_LINE end
       elseif held ~= amount or was_pool ~= pool or sub(record, after) ~= names[c] then
         outcome, state = LINE_MISMATCH, was_state
@@ -457,12 +462,13 @@ local function apply(keys, args)
           outcome, state = SUPERSEDED, was_state
         else
           if pool == PRESALE then shift(c, 0, PRESALE, held) else shift(c, RESERVED, SELLABLE, held) end
-          touch(book, id, day, false)
+          touch(book, id, day, pack(RECORD, was_kind, was_outcome, NONE, was_pool, attempts[i], expires, held, print) .. names[c])
           fresh = true
         end
       else
         state = was_state
-        local newest = attempt -- a later payment takes the line over, so that an earlier one can no longer undo it
+        -- A later payment takes the line over, so that an earlier one can no longer undo it, nor do again what has been undone.
+        local newest = attempt
         if kind == PAY then
           newest = math.max(attempt, attempts and attempts[i] or 1)
           if was_state == HELD then
@@ -475,6 +481,8 @@ local function apply(keys, args)
             end
           elseif was_state == CANCELLED or was_state == REFUNDED then
             outcome = LINE_CANCELLED
+          elseif was_state == UNPAID and newest == attempt then
+            outcome = SUPERSEDED
           elseif pools[pool][c] < held then
             outcome = HOLD_EXPIRED
           else
@@ -495,7 +503,7 @@ local function apply(keys, args)
           elseif was_state == REFUNDED then
             outcome = CANCELLED_PAID + REPEATED
           else
-            -- Cancelled before, or expired: the units are back already, but a late payment must no longer take them anew.
+            -- Cancelled before, or its hold is lost: the units are back already, but a late payment must no longer take them anew.
             outcome, state = ACCEPTED + REPEATED, CANCELLED
           end
         elseif kind == UNPAY then
@@ -505,12 +513,12 @@ local function apply(keys, args)
             outcome = INSUFFICIENT_UNITS
           else
             if pool == PRESALE then shift(c, 0, PRESALE, held) else shift(c, COMMITTED, SELLABLE, held) end
-            state = EXPIRED
+            state, newest = UNPAID, attempts[i]
           end
         else -- OUTBOUND
           if was_state == OUT then outcome = ACCEPTED + REPEATED
           elseif was_state == CANCELLED or was_state == REFUNDED then outcome = LINE_CANCELLED
-          elseif was_state == EXPIRED then outcome = HOLD_EXPIRED
+          elseif was_state == EXPIRED or was_state == UNPAID then outcome = HOLD_EXPIRED
           elseif was_state == HELD then outcome = NOT_PAID
           elseif pool == PRESALE and sellable[c] < held then outcome = INSUFFICIENT_SELLABLE
           elseif pool == SELLABLE and committed[c] < held then outcome = INSUFFICIENT_UNITS
@@ -528,6 +536,7 @@ local function apply(keys, args)
         if book.zadd[id] then book.zadd[id] = nil else book.zrem[#book.zrem + 1] = id end
       end
     end
+    if outcome <= CANCELLED_PAID then accepted = accepted + 1 end
     outcomes[i], states[i] = char(outcome), char(state)
   end
 
@@ -554,12 +563,12 @@ local function tick(keys, args)
     local gate = cjson.decode(fields[i + 1])
     if gate.untilMs > 0 and gate.untilMs <= book.clock then
       redis.call('HDEL', book.gates_key, fields[i])
-      append(book, 't', digits(book.clock), 'c', fields[i], 'j', cjson.encode({ action = 'close', actor = 'engine', reason = 'its time is over' }))
+      append(book, 0, 't', digits(book.clock), 'c', fields[i], 'j', cjson.encode({ action = 'close', actor = 'engine', reason = 'its time is over' }))
     end
   end
   local heartbeat = tonumber(args[4])
   if book.offset == logged and math.floor(book.clock / heartbeat) > math.floor(before / heartbeat) then
-    append(book, 't', digits(book.clock))
+    append(book, 0, 't', digits(book.clock))
   end
   if book.offset > logged then
     forget(book)
@@ -585,11 +594,13 @@ local function gate(keys, args)
   elseif redis.call('HDEL', book.gates_key, args[2]) == 0 then
     return false
   end
-  append(book, 't', digits(book.clock), 'c', args[2], 'j', cjson.encode({ action = args[3], actor = detail.actor, reason = detail.reason }))
+  append(book, 0, 't', digits(book.clock), 'c', args[2], 'j', cjson.encode({ action = args[3], actor = detail.actor, reason = detail.reason }))
   save_head(book)
   return digits(book.offset)
 end
 
+-- When Redis is full no new command is taken, and time goes on all the same: holds end, windows end, breakers open and close. What these
+-- write is little, and trimming needs it.
 redis.register_function('stock_apply', apply)
-redis.register_function('stock_tick', tick)
-redis.register_function('stock_gate', gate)
+redis.register_function { function_name = 'stock_tick', callback = tick, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'stock_gate', callback = gate, flags = { 'allow-oom' } }

@@ -130,7 +130,7 @@ export interface AbortLine extends CommandBase {
   pool?: OrderPool;
   attempt: number;
 }
-/** Takes a payment back, because another line of its order could not be had: the line has expired, and may be paid anew. */
+/** Takes a payment back, because another line of its order could not be had: a later try may pay the line anew. */
 export interface UnpayLine extends CommandBase {
   kind: "unpay";
   units: number;
@@ -223,8 +223,20 @@ export const OUTCOMES = [
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
-/** Where an order line stands. Position is the code on the wire and in ledger.lua; append only. */
-export const LINE_STATES = ["none", "held", "paid", "cancelled", "expired", "outbound", "cancelled_paid"] as const;
+/**
+ * Where an order line stands. Position is the code on the wire and in ledger.lua; append only. `unpaid`: its payment was taken back with
+ * its order's; as `expired`, and only a later try may pay it.
+ */
+export const LINE_STATES = [
+  "none",
+  "held",
+  "paid",
+  "cancelled",
+  "expired",
+  "outbound",
+  "cancelled_paid",
+  "unpaid",
+] as const;
 export type LineState = (typeof LINE_STATES)[number];
 
 /** What the ledger answers to one command. */

@@ -195,7 +195,7 @@ describe("an order", () => {
     await receive("cup", 1);
     const placed = order(line("cup"));
     await desk.place(placed);
-    const buckets = await client.keys(`${prefix}:{orders:*`);
+    const buckets = await redis.keys(`${prefix}:{orders:*`);
     expect(buckets).toHaveLength(1);
     const [bucket] = buckets as [string];
     expect(
@@ -398,7 +398,7 @@ describe("after a hold has expired", () => {
     await desk.place(other);
     const reply = await desk.pay(placed.id);
     expect(reply.outcome).toBe("hold_expired");
-    expect(reply.lines.map(({ state }) => state)).toEqual(["expired", "expired"]);
+    expect(reply.lines.map(({ state }) => state)).toEqual(["unpaid", "expired"]);
     expect(await held("cup")).toMatchObject({ sellable: 1, committed: 0 });
     expect(await held("pot")).toMatchObject({ sellable: 0, reserved: 1, committed: 0 });
     // When the units come back the order may be paid anew: all of it.

@@ -137,10 +137,11 @@ class Simulation {
   readonly #keys: ReturnType<typeof stockKeys>;
   readonly #prefix: string;
   #offset = 0;
+  #events = 0;
 
   static async start(seed: number): Promise<Simulation> {
     const client = redis.connect();
-    await client.flushall();
+    await redis.flush();
     await Ledger.load(client);
     return new Simulation(seed, client);
   }
@@ -281,12 +282,15 @@ class Simulation {
     const expected = this.#reference.events.splice(0);
     let position = 0;
     for (const entry of entries) {
-      for (const event of eventsOf(entry).events) {
+      const { events, total } = eventsOf(entry);
+      for (const event of events) {
         const wanted = expected[position++];
         if (!wanted || !isSame(event, wanted)) throw fault(`event ${position}`, wanted, event);
         this.#audit.fold(event);
         this.#count(event.type);
       }
+      this.#events += events.length;
+      if (total !== this.#events) throw fault(`the count of events in entry ${entry.offset}`, this.#events, total);
     }
     if (position < expected.length) throw fault(`event ${position + 1}`, expected[position], undefined);
     names.forEach((name, i) => {
@@ -346,7 +350,7 @@ class Simulation {
         .filter(([, bucket]) => bucket.size > 0)
         .map(([day, bucket]) => [this.#keys.lines(day), bucket.size]),
     );
-    const buckets = await this.#client.keys(`${this.#prefix}:*:lines:*`);
+    const buckets = await redis.keys(`${this.#prefix}:*:lines:*`);
     const sizes = new Map(await Promise.all(buckets.map(async (key) => [key, await this.#client.hlen(key)] as const)));
     for (const key of new Set([...days.keys(), ...sizes.keys()])) {
       if (days.get(key) !== sizes.get(key)) throw fault(`ids remembered in ${key}`, days.get(key), sizes.get(key));

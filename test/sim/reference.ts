@@ -43,8 +43,7 @@ export class Reference {
       const decision = decide(book, command);
       evolve(book, command.id, decision);
       const { outcome, repeated, state, remember } = decision;
-      if (remember === "forget") this.held.delete(command.id);
-      else if (remember !== "nothing") {
+      if (remember !== "nothing") {
         if (remember.state === "held") {
           this.held.set(command.id, remember.expiresAtMs);
           this.#nextDueMs = Math.min(this.#nextDueMs, remember.expiresAtMs);

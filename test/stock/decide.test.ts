@@ -469,7 +469,7 @@ describe("a hold (R3)", () => {
 });
 
 describe("an order's try that is undone (R3)", () => {
-  it("leaves no trace: the same line may be reserved again", () => {
+  it("gives the units back, and only a later try may reserve the line again", () => {
     const id = newId();
     const scene = stocked().line(id);
     expect(scene.when({ kind: "abort", id, units: 4, attempt: 1 })).toEqual({
@@ -478,10 +478,37 @@ describe("an order's try that is undone (R3)", () => {
       state: "none",
     });
     expect(scene.cell()).toEqual({ sellable: 10 });
+    // What was sent before and arrives only now takes nothing.
+    expect(scene.when({ kind: "reserve", id, units: 4, attempt: 1 })).toEqual({
+      outcome: "superseded",
+      repeated: false,
+      state: "none",
+    });
+    expect(scene.when({ kind: "reserve", id, units: 5, attempt: 2 }).outcome).toBe("id_reused");
+    expect(scene.when({ kind: "pay", id, units: 4 }).outcome).toBe("unknown_line");
     expect(scene.when({ kind: "reserve", id, units: 4, attempt: 2 })).toEqual({
       outcome: "accepted",
       repeated: false,
       state: "held",
+    });
+  });
+
+  it("takes a payment back, and only a later try may pay the line again", () => {
+    const id = newId();
+    const scene = stocked().line(id).given({ kind: "pay", id, units: 4, attempt: 2 });
+    expect(scene.when({ kind: "unpay", id, units: 4, attempt: 2 })).toMatchObject({
+      outcome: "accepted",
+      state: "unpaid",
+    });
+    expect(scene.cell()).toEqual({ sellable: 10 });
+    expect(scene.when({ kind: "pay", id, units: 4, attempt: 2 })).toMatchObject({
+      outcome: "superseded",
+      state: "unpaid",
+    });
+    expect(scene.when({ kind: "outbound", id, units: 4 }).outcome).toBe("hold_expired");
+    expect(scene.when({ kind: "pay", id, units: 4, attempt: 3 })).toMatchObject({
+      outcome: "admitted_anew",
+      state: "paid",
     });
   });
 
