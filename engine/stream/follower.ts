@@ -1,7 +1,8 @@
 /**
  * Keeps views in memory up to date with what a topic's commits give out, in any process, owner or not. It starts from the jobs' states in
  * Redis and goes on with the commits after them; values are absolute, so the overlap does no harm. `freshAsOf` is proof, not hope: a time at
- * which the log held nothing that these views have not seen. A reader that fell behind the trimming starts from the states again.
+ * which the log held nothing that these views have not seen. A reader that fell behind the trimming, or whose Redis has started anew and may have
+ * lost what it told last, starts from the states again. On the way it notes how far every partition's jobs are, whoever runs them.
  */
 import { type Clock, sleep, systemClock } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -9,6 +10,7 @@ import { readTask } from "./commit.js";
 import type { AnyJob, Emit, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { field, type LogEntry, readLog } from "./log.js";
+import { partitionOf } from "./partition.js";
 import type { RedisClient } from "./redis.js";
 import { decodeOut, decodeState } from "./step.js";
 
@@ -18,6 +20,8 @@ export interface View {
   readonly job: string;
   /** A key's newest values, as the job's `view` made them. */
   onView?(key: string, view: unknown): void;
+  /** What was told of some keys may never have been: forgets them. What there is of them is told right after. */
+  onReset?(isOf: (key: string) => boolean): void;
   /** An emit; each once while this process lives, and not those from before its start. */
   onEmit?(emit: Emit): void;
 }
@@ -34,34 +38,86 @@ export interface FollowerOptions<Event extends LogEvent> {
   onTrouble(message: string): void;
 }
 
+/** How far a partition's jobs are, at the last look. */
+export interface PartitionFigures {
+  /** Log entries, and events in them, that no commit has covered yet. */
+  readonly lagEntries: number;
+  readonly lagEvents: number;
+  /** The last entry that every job has committed. */
+  readonly offset: number;
+  readonly watermarkMs: number;
+  /** Changes of the lease since the deployment began. */
+  readonly epoch: number;
+  /** When the last commit was written, by the Redis server's clock; 0: never. */
+  readonly committedMs: number;
+  /** Until when an owner has the lease, by the same clock. */
+  readonly leasedUntilMs: number;
+  /** Records set aside that are still there. */
+  readonly deadLetters: number;
+}
+
+/** What the log held at a look: once the views have seen that much, they are complete up to then. */
+interface Mark {
+  offset: number;
+  /** By the given clock, and by the wall's. */
+  atMs: number;
+  wallMs: number;
+  /** The commit that the views must have taken; undefined until the jobs' cursors have reached the offset. */
+  commit: number | undefined;
+}
+
 interface PartitionProgress {
-  keys: PartitionKeys;
+  readonly partition: number;
+  readonly keys: PartitionKeys;
   /** Last commit taken; undefined before the states have been read. */
   commit: number | undefined;
+  /** The server's run in which it was. */
+  run: string | undefined;
   asOfMs: number;
   /** The same instant by the wall's clock. */
   provenMs: number;
-  /** Log entries that no commit has covered yet, at the last look. */
-  lagEntries: number;
+  /** Looks that are still to be reached, the oldest first. */
+  marks: Mark[];
+  figures: { -readonly [Name in keyof PartitionFigures]: PartitionFigures[Name] };
 }
 
-const READ_COMMITS = 256;
+/** At 20 looks a second; a commit's record may be large, and this many of each partition are in memory at once. */
+const READ_COMMITS = 64;
 const SCAN_COUNT = 500;
+/** Enough to tell an age within an eighth of it; past it every second one is given up. */
+const MARKS_KEPT = 16;
+/** How often what changes slowly is asked for. */
+const SLOW_LOOK_MS = 1_000;
 
 export class Follower<Event extends LogEvent> {
   readonly #options: FollowerOptions<Event>;
   readonly #partitions: PartitionProgress[];
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
+  /** How much the Redis server's clock is ahead of this machine's. */
+  #serverAheadMs = 0;
+  #slowLookMs = 0;
 
   constructor(options: FollowerOptions<Event>) {
     this.#options = options;
     this.#partitions = Array.from({ length: options.partitions }, (_, partition) => ({
+      partition,
       keys: partitionKeys(options.prefix, options.topic, partition),
       commit: undefined,
+      run: undefined,
       asOfMs: 0,
       provenMs: 0,
-      lagEntries: 0,
+      marks: [],
+      figures: {
+        lagEntries: 0,
+        lagEvents: 0,
+        offset: 0,
+        watermarkMs: 0,
+        epoch: 0,
+        committedMs: 0,
+        leasedUntilMs: 0,
+        deadLetters: 0,
+      },
     }));
   }
 
@@ -101,15 +157,31 @@ export class Follower<Event extends LogEvent> {
 
   /** Log entries not committed yet, over all partitions, at the last look. */
   lagEntries(): number {
-    return this.#partitions.reduce((sum, { lagEntries }) => sum + lagEntries, 0);
+    return this.#partitions.reduce((sum, { figures }) => sum + figures.lagEntries, 0);
+  }
+
+  /** Every partition's figures, in order. */
+  figures(): readonly PartitionFigures[] {
+    return this.#partitions.map(({ figures }) => figures);
+  }
+
+  /** The Redis server's clock, as far as is known here. */
+  serverNowMs(): number {
+    return systemClock.now() + this.#serverAheadMs;
+  }
+
+  /** Partitions whose jobs nobody runs: the lease has ended and, for a second, none has taken it over. */
+  unowned(): number[] {
+    const nowMs = this.serverNowMs() - SLOW_LOOK_MS;
+    return this.#partitions.flatMap(({ figures }, partition) => (figures.leasedUntilMs <= nowMs ? [partition] : []));
   }
 
   async #loop(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        await this.#round();
-        await sleep(this.#options.pollMs, signal);
+        const hasMore = await this.#round();
+        await sleep(hasMore ? 0 : this.#options.pollMs, signal);
       } catch (thrown) {
         if (signal.aborted) return;
         this.#options.onTrouble(`views of ${this.#options.topic}: ${messageOf(thrown)}`);
@@ -118,38 +190,80 @@ export class Follower<Event extends LogEvent> {
     }
   }
 
-  async #round(): Promise<void> {
+  /** Looks at every partition once. Returns whether a further look would find more at once. */
+  async #round(): Promise<boolean> {
+    const isSlowLook = systemClock.now() - this.#slowLookMs >= SLOW_LOOK_MS;
+    if (isSlowLook) {
+      this.#slowLookMs = systemClock.now();
+      await this.#readServerClock();
+    }
     // Every partition is waited for, also after one has failed: two rounds at once would tell a slow one's commits twice.
-    const settled = await Promise.allSettled(this.#partitions.map((progress) => this.#advance(progress)));
-    for (const result of settled) if (result.status === "rejected") throw result.reason;
+    const settled = await Promise.allSettled(this.#partitions.map((progress) => this.#advance(progress, isSlowLook)));
+    let hasMore = false;
+    for (const result of settled) {
+      if (result.status === "rejected") throw result.reason;
+      hasMore ||= result.value;
+    }
+    return hasMore;
   }
 
-  async #advance(progress: PartitionProgress): Promise<void> {
+  async #readServerClock(): Promise<void> {
+    const [seconds, micros] = await this.#options.redis.time();
+    this.#serverAheadMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000) - systemClock.now();
+  }
+
+  async #advance(progress: PartitionProgress, isSlowLook: boolean): Promise<boolean> {
     const { redis, clock } = this.#options;
-    const { keys } = progress;
+    const { keys, figures } = progress;
+    // A lease that seems to have ended may have been renewed, or taken over.
+    if (isSlowLook || figures.leasedUntilMs <= this.serverNowMs()) {
+      const [letters, until] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.task, "until")]);
+      figures.deadLetters = letters;
+      figures.leasedUntilMs = Number(until ?? 0);
+    }
     if (progress.commit === undefined) await this.#fill(progress);
     // Asked in this order: what the log held, then what has been committed, then the commits themselves. When the commits cover that log,
-    // everything written before `beforeMs` is in the views.
-    const beforeMs = clock.now();
+    // everything written before `atMs` is in the views.
+    const atMs = clock.now();
     const wallMs = systemClock.now();
-    const [offset, task, entries] = await Promise.all([
-      redis.hget(keys.head, "offset"),
+    const [head, task, entries] = await Promise.all([
+      redis.hmget(keys.head, "offset", "events"),
       readTask(redis, keys),
       readLog(redis, keys.out, progress.commit ?? 0, READ_COMMITS),
     ]);
-    if (entries.length === 0 && task.lastOut > (progress.commit ?? 0)) {
-      // The commits that would tell have been trimmed.
+    if (task.run !== progress.run || (entries.length === 0 && task.lastOut > (progress.commit ?? 0))) {
+      // Another server, or the commits that would tell have been trimmed.
       progress.commit = undefined;
-      return;
+      return false;
     }
-    for (const entry of entries) if (!this.#take(progress, entry)) return;
-    const cursors = this.#options.jobs.map((job) => task.cursors.get(job.name) ?? 0);
-    progress.lagEntries = Math.max(0, Number(offset ?? 0) - Math.min(...cursors));
-    const caughtUp = progress.lagEntries === 0 && (progress.commit ?? 0) >= task.lastOut;
-    if (caughtUp) {
-      progress.asOfMs = Math.max(progress.asOfMs, beforeMs);
-      progress.provenMs = wallMs;
+    for (const entry of entries) if (!this.#take(progress, entry)) return false;
+    const offset = Number(head[0] ?? 0);
+    figures.offset = Math.min(...this.#options.jobs.map((job) => task.cursors.get(job.name) ?? 0));
+    figures.lagEntries = Math.max(0, offset - figures.offset);
+    // A log that is older than the count of its events tells less than it holds.
+    figures.lagEvents = figures.lagEntries === 0 ? 0 : Math.max(0, Number(head[1] ?? 0) - task.events);
+    figures.watermarkMs = task.watermarkMs;
+    figures.epoch = task.epoch;
+    figures.committedMs = task.committedMs;
+    if (progress.marks.length === MARKS_KEPT) progress.marks = progress.marks.filter((_, i) => i % 2 === 0);
+    progress.marks.push({ offset, atMs, wallMs, commit: undefined });
+    this.#passMarks(progress, figures.offset, task.lastOut);
+    return entries.length === READ_COMMITS;
+  }
+
+  /** Under load the log is always a little ahead; what counts is that the views have reached what it held at some look. */
+  #passMarks(progress: PartitionProgress, cursor: number, lastOut: number): void {
+    const { marks } = progress;
+    let passed = 0;
+    for (const mark of marks) {
+      if (mark.offset > cursor) break;
+      mark.commit ??= lastOut;
+      if (mark.commit > (progress.commit ?? 0)) break;
+      progress.asOfMs = Math.max(progress.asOfMs, mark.atMs);
+      progress.provenMs = mark.wallMs;
+      passed++;
     }
+    marks.splice(0, passed);
   }
 
   /** Gives a commit to the views. Returns false when commits are missing before it: the states have to be read again. */
@@ -169,8 +283,9 @@ export class Follower<Event extends LogEvent> {
 
   /** Reads all states, and remembers from which commit on to follow. */
   async #fill(progress: PartitionProgress): Promise<void> {
-    const { redis, jobs, views } = this.#options;
-    const { lastOut } = await readTask(redis, progress.keys);
+    const { redis, jobs, views, partitions } = this.#options;
+    const told: [to: View, key: string, view: unknown][] = [];
+    const { lastOut, run } = await readTask(redis, progress.keys);
     for (const job of jobs) {
       const takers = views.filter((view) => view.job === job.name && view.onView);
       if (!job.view || takers.length === 0) continue;
@@ -184,10 +299,17 @@ export class Follower<Event extends LogEvent> {
         for (let i = 0; i < pairs.length; i += 2) {
           const key = (pairs[i] as Buffer).toString("utf8");
           const view = job.view(decodeState(pairs[i + 1] as Buffer), key, 0);
-          for (const to of takers) to.onView?.(key, view);
+          for (const to of takers) told.push([to, key, view]);
         }
       } while (cursor !== "0");
     }
+    // All at once, so that nobody who reads the views finds them empty.
+    if (progress.run !== undefined && progress.run !== run) {
+      for (const view of views) view.onReset?.((key) => partitionOf(key, partitions) === progress.partition);
+    }
+    for (const [to, key, view] of told) to.onView?.(key, view);
     progress.commit = lastOut;
+    progress.run = run;
+    progress.marks = [];
   }
 }

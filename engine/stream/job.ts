@@ -33,7 +33,7 @@ export interface JobContext {
 export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
   /** Name and version of the state, for example `depletion.1`. */
   readonly name: string;
-  /** The key that an event belongs to; undefined when the job does not care for it. */
+  /** The key that an event belongs to, in the topic's own partitioning; undefined when the job does not care for it. */
   key(event: Event): string | undefined;
   /** State of a key that has none yet. */
   initial(key: string): State;

@@ -19,7 +19,8 @@ export function partitionOf(key: string, partitions: number): number {
 /** Fixes the number of partitions on first use and checks it on every later one. */
 export async function claimDeployment(client: RedisClient, prefix: string, partitions: number): Promise<void> {
   const key = deploymentKey(prefix);
-  await client.hsetnx(key, "partitions", partitions);
+  // Read first: a Redis that is full refuses even a write that would change nothing.
+  if (!(await client.hexists(key, "partitions"))) await client.hsetnx(key, "partitions", partitions);
   const fixed = Number(await client.hget(key, "partitions"));
   if (fixed !== partitions) {
     throw new EngineError(`this deployment has ${fixed} partitions and cannot be run with ${partitions}`, {

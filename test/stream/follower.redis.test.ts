@@ -52,10 +52,7 @@ class Board {
 
 function run(partition = 0): Runner<ToyEvent> {
   const topic = toyTopic({ partitions: 4 });
-  const runner = new Runner(
-    partition,
-    runnerOptions(client, redis.socketPath, prefix, { topic, owner: `r${partition}` }),
-  );
+  const runner = new Runner(partition, runnerOptions(client, redis.url, prefix, { topic, owner: `r${partition}` }));
   running.push(runner);
   runner.start();
   return runner;

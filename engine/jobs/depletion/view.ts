@@ -41,6 +41,7 @@ export class DepletionBoard implements View {
   readonly #skus = new Map<string, SkuDepletion>();
   readonly #open = new Map<string, Alert>();
   #cleared: Alert[] = [];
+  #revision = 0;
 
   onView(sku: string, told: unknown): void {
     const { panes, dailyAverage, alert } = told as DepletionView;
@@ -53,9 +54,14 @@ export class DepletionBoard implements View {
     const newest = known.panes.at(-2);
     if (newest !== undefined) dropPanesBefore(known.panes, newest - WINDOW_MINUTES + 1);
     known.dailyAverage = dailyAverage ?? undefined;
-    known.revision++;
+    known.revision = ++this.#revision;
     if (alert) this.#open.set(sku, alertOf(sku, alert));
     else this.#open.delete(sku);
+  }
+
+  onReset(isOf: (sku: string) => boolean): void {
+    for (const sku of this.#skus.keys()) if (isOf(sku)) this.#skus.delete(sku);
+    for (const sku of this.#open.keys()) if (isOf(sku)) this.#open.delete(sku);
   }
 
   onEmit(emit: Emit): void {

@@ -21,6 +21,7 @@ export interface SkuLevels {
 export class StorefrontLevels implements View {
   readonly job = STOREFRONT_JOB;
   readonly #skus = new Map<string, SkuLevels>();
+  #revision = 0;
 
   onView(sku: string, told: unknown): void {
     const { locations, settings } = told as StorefrontState;
@@ -36,8 +37,12 @@ export class StorefrontLevels implements View {
       total: withDisplay(total, displayCoefficient),
       locations: levels,
       category: settings?.category ?? undefined,
-      revision: (this.#skus.get(sku)?.revision ?? 0) + 1,
+      revision: ++this.#revision,
     });
+  }
+
+  onReset(isOf: (sku: string) => boolean): void {
+    for (const sku of this.#skus.keys()) if (isOf(sku)) this.#skus.delete(sku);
   }
 
   get(sku: string): SkuLevels | undefined {

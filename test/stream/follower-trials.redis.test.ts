@@ -1,0 +1,146 @@
+/**
+ * The follower where it is hard: a log that is never quiet, so that there is always something that no commit has covered yet, and a server that has
+ * lost its newest seconds, so that commits it has told of come again under their numbers with something else in them.
+ */
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, it } from "vitest";
+import { sleep, systemClock } from "../../engine/kernel/clock.js";
+import { type RedisServer, startRedis } from "../../engine/redis/embedded.js";
+import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
+import { Follower } from "../../engine/stream/follower.js";
+import { connect, type RedisClient } from "../../engine/stream/redis.js";
+import { Runner } from "../../engine/stream/runner.js";
+import { type ToyEvent, toyFields, toyJob } from "./toy.js";
+import { append, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
+
+const PREFIX = "trials";
+const T0 = 1_700_000_000_000;
+const keys = toyKeys(PREFIX);
+const ENTRIES_AT_ONCE = 5;
+const ends: (() => Promise<unknown> | unknown)[] = [];
+
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function serverIn(dir: string): Promise<RedisServer> {
+  const server = await startRedis({ dir });
+  ends.push(() => server.stop());
+  return server;
+}
+
+async function scratch(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "shuiwei-test-"));
+  ends.push(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+function clientOf({ socketPath }: RedisServer): RedisClient {
+  const client = connect({ url: socketPath });
+  ends.push(() => client.disconnect());
+  return client;
+}
+
+function run(client: RedisClient, { socketPath }: RedisServer): Runner<ToyEvent> {
+  const runner = new Runner(0, runnerOptions(client, socketPath, PREFIX, { leaseMs: 300 }));
+  ends.push(() => runner.stop());
+  runner.start();
+  return runner;
+}
+
+async function follow(redis: RedisClient): Promise<{ follower: Follower<ToyEvent>; units: Map<string, number> }> {
+  const units = new Map<string, number>();
+  const board = {
+    job: "toy.1",
+    onView: (key: string, view: unknown) => void units.set(key, (view as { units: number }).units),
+    onReset(isOf: (key: string) => boolean) {
+      for (const key of units.keys()) if (isOf(key)) units.delete(key);
+    },
+  };
+  const follower = new Follower<ToyEvent>({
+    topic: "toys",
+    partitions: 1,
+    jobs: [toyJob()],
+    views: [board],
+    prefix: PREFIX,
+    redis,
+    clock: systemClock,
+    pollMs: 20,
+    onTrouble: () => {},
+  });
+  ends.push(() => follower.stop());
+  await follower.start();
+  return { follower, units };
+}
+
+it("is fresh although the log is never quiet", async () => {
+  const server = await serverIn(await scratch());
+  const client = clientOf(server);
+  await loadStreamLibrary(client);
+  run(client, server);
+  const { follower } = await follow(clientOf(server));
+  await until(() => follower.asOf() > 0, "the first look");
+  let isOver = false;
+  // A writer that never waits for the jobs: there is hardly an instant without an entry that is not committed.
+  const writing = (async () => {
+    const own = clientOf(server);
+    const underWay: Promise<unknown>[] = [];
+    for (let offset = 0; !isOver; ) {
+      const transaction = own.multi();
+      for (let i = 0; i < ENTRIES_AT_ONCE; i++)
+        transaction.xadd(keys.log, `${++offset}-0`, ...toyFields({ clockMs: T0, events: [{ key: "a" }] }));
+      underWay.push(transaction.hset(keys.head, "offset", offset).exec());
+      if (underWay.length > 1) await underWay.shift();
+    }
+    await Promise.all(underWay);
+  })();
+  let behind = 0;
+  let oldestMs = 0;
+  const looks = 150;
+  for (let i = 0; i < looks; i++) {
+    await sleep(20);
+    if (follower.lagEntries() > 0) behind++;
+    oldestMs = Math.max(oldestMs, follower.oldestAgeMs());
+  }
+  isOver = true;
+  await writing;
+  expect(behind).toBeGreaterThan(looks / 2);
+  expect(oldestMs).toBeLessThan(2_000);
+});
+
+it("starts from the states again when its server has lost what it told", async () => {
+  const dir = await scratch();
+  const backup = join(await scratch(), "before");
+  const first = await serverIn(dir);
+  const client = clientOf(first);
+  await loadStreamLibrary(client);
+  const runner = run(client, first);
+  const { follower, units } = await follow(clientOf(first));
+  await append(client, keys, [{ clockMs: T0, events: [{ key: "kept", units: 3 }] }]);
+  await seen(client, keys, 1);
+  await cp(join(dir, "appendonlydir"), backup, { recursive: true });
+  for (let i = 0; i < 5; i++) {
+    await append(client, keys, [{ clockMs: T0, events: [{ key: "lost", units: 1 }] }]);
+    await seen(client, keys, i + 2);
+  }
+  await until(() => units.get("lost") === 5, "the views");
+  await runner.stop();
+  const told = (await readTask(client, keys)).commit;
+  await first.stop();
+
+  await rm(join(dir, "appendonlydir"), { recursive: true });
+  await cp(backup, join(dir, "appendonlydir"), { recursive: true });
+  const second = await serverIn(dir);
+  const again = clientOf(second);
+  expect((await readTask(again, keys)).commit).toBeLessThan(told);
+  run(again, second);
+  // Fewer commits than were told of before: their numbers are known to the follower, what is in them is not.
+  await append(again, keys, [{ clockMs: T0, events: [{ key: "kept", units: 4 }] }]);
+  await seen(again, keys, 2);
+  const nowMs = systemClock.now();
+  await until(() => follower.asOf() >= nowMs, "freshness");
+  expect([...units]).toEqual([["kept", 7]]);
+  expect((await readTask(again, keys)).commit).toBeLessThan(told);
+});
