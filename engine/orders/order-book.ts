@@ -9,6 +9,7 @@ import { HOLD_MARGIN_DAYS } from "../stock/model.js";
 import { orderKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunction, loadLibrary, type RedisClient } from "../stream/redis.js";
+import type { ReplicaGate } from "../stream/replicas.js";
 import type { Order, OrderLine } from "./model.js";
 
 export interface OrderBookOptions {
@@ -17,6 +18,8 @@ export interface OrderBookOptions {
   partitions: number;
   /** For how long ids may be used, in seconds; 0: for good. An order is remembered as long as its lines may still be held. */
   keepSeconds: number;
+  /** Given: an order counts as noted only when replicas have it. */
+  replicas?: ReplicaGate;
 }
 
 interface Opening {
@@ -35,12 +38,14 @@ const QUEUE_LIMIT = 10_000;
 
 export class OrderBook {
   readonly #redis: RedisClient;
+  readonly #replicas: ReplicaGate | undefined;
   readonly #prefix: string;
   readonly #partitions: number;
   readonly #batchers: TurnBatcher<Opening, number>[];
 
-  constructor({ redis, prefix, partitions, keepSeconds }: OrderBookOptions) {
+  constructor({ redis, prefix, partitions, keepSeconds, replicas }: OrderBookOptions) {
     this.#redis = redis;
+    this.#replicas = replicas;
     this.#prefix = prefix;
     this.#partitions = partitions;
     this.#batchers = Array.from(
@@ -59,7 +64,7 @@ export class OrderBook {
               if (position < 0) position = keys.push(key) - 1;
               args.push(position + 1, order.id, fingerprint, packr.pack(order.lines));
             }
-            return (await callFunction(redis, "order_open", keys, args)) as number[];
+            return (await this.#write("order_open", keys, args)) as number[];
           },
         }),
     );
@@ -85,7 +90,11 @@ export class OrderBook {
   /** Numbers another try at an order that is known; 0 when it is not. */
   async begin(id: string): Promise<number> {
     const key = this.#key(id, partitionOf(id, this.#partitions));
-    return (await callFunction(this.#redis, "order_try", [key], [id])) as number;
+    return (await this.#write("order_try", [key], [id])) as number;
+  }
+
+  #write(name: string, keys: string[], args: (string | number | Buffer)[]): Promise<unknown> {
+    return this.#replicas ? this.#replicas.call(name, keys, args) : callFunction(this.#redis, name, keys, args);
   }
 
   /** The number of the newest try at an order; 0 when it is not known. */

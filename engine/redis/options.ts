@@ -6,7 +6,17 @@ import { defineOptions } from "../kernel/options.js";
 export const redisOptions = defineOptions({
   redisUrl: {
     type: "string",
-    about: "a Redis (redis://host:6379), or a Cluster's nodes with commas between; left out: a private one in --dir",
+    about:
+      "a Redis (redis://host:6379), a Cluster's nodes with commas between, or Sentinels (redis+sentinel://host:26379,…/name); left out: a private one in --dir",
+  },
+  waitReplicas: {
+    type: "integer",
+    default: 0,
+    min: 0,
+    max: 8,
+    unit: "replicas",
+    about:
+      "a command is answered when so many replicas have it: with all of a primary's replicas, no answer is lost with the primary; needs --redis-url",
   },
   dir: { type: "string", default: ".shuiwei", about: "where the private Redis keeps its data" },
   appendfsync: {

@@ -10,6 +10,7 @@ import { TurnBatcher } from "../kernel/turn-batcher.js";
 import { type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunction, callFunctionBuffer, loadLibrary, type RedisClient } from "../stream/redis.js";
+import type { ReplicaGate } from "../stream/replicas.js";
 import { encodeBatch } from "./batch.js";
 import { gateKey } from "./decide.js";
 import {
@@ -33,6 +34,8 @@ export interface LedgerOptions {
   redis: RedisClient;
   prefix: string;
   partitions: number;
+  /** Commands and breakers are answered when enough replicas have them; left out: when the primary has. */
+  replicas?: ReplicaGate;
   /** Left out: the Redis server's clock, one for all processes. Given (replay, demo): this one, and commands' times move it on. */
   clock?: Clock;
   idRetentionDays?: number;
@@ -78,6 +81,7 @@ export interface TickResult {
 export class Ledger {
   readonly partitions: number;
   readonly #redis: RedisClient;
+  readonly #replicas: ReplicaGate | undefined;
   readonly #clock: Clock | undefined;
   readonly #retentionDays: number;
   readonly #keys: StockKeys[];
@@ -85,8 +89,9 @@ export class Ledger {
   #commands = 0;
 
   constructor(options: LedgerOptions) {
-    const { redis, prefix, partitions, clock, idRetentionDays, batchLimit, queueLimit } = options;
+    const { redis, replicas, prefix, partitions, clock, idRetentionDays, batchLimit, queueLimit } = options;
     this.#redis = redis;
+    this.#replicas = replicas;
     this.#clock = clock;
     this.partitions = partitions;
     this.#retentionDays = idRetentionDays ?? DEFAULT_ID_RETENTION_DAYS;
@@ -230,30 +235,32 @@ export class Ledger {
     scope: GateScope,
     action: string,
     cause: { actor: string; reason: string; forMs: number },
-  ): Promise<(string | null)[]> {
+  ): Promise<(Buffer | null)[]> {
     const touched = scope.kind === "sku" ? [this.#keysOf(this.partitionOf(scope.sku))] : this.#keys;
     return (await Promise.all(
       touched.map((keys) =>
-        callFunction(
-          this.#redis,
+        this.#write(
           "stock_gate",
           [keys.head, keys.cells, keys.holds, keys.gates, keys.log],
           [this.#now(), gateKey(scope), action, JSON.stringify(cause)],
         ),
       ),
-    )) as (string | null)[];
+    )) as (Buffer | null)[];
   }
 
   async #send(keys: StockKeys, commands: StockCommand[]): Promise<Reply[]> {
     const { bytes, days } = encodeBatch(commands);
-    const [outcomes, states] = (await callFunctionBuffer(
-      this.#redis,
+    const [outcomes, states] = (await this.#write(
       "stock_apply",
       [keys.head, keys.cells, keys.holds, keys.gates, keys.log, ...days.map(keys.lines)],
       [this.#now(), this.#retentionDays, keys.linesBase, bytes],
     )) as [Buffer, Buffer];
     this.#commands += commands.length;
     return commands.map((_, i) => replyOf(outcomes[i] as number, states[i] as number));
+  }
+
+  #write(name: string, keys: string[], args: (string | number | Buffer)[]): Promise<unknown> {
+    return this.#replicas?.call(name, keys, args) ?? callFunctionBuffer(this.#redis, name, keys, args);
   }
 
   #now(): string {

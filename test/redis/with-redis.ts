@@ -1,39 +1,68 @@
 /**
- * One private redis-server for one `*.redis.test.ts` file: started before its first test, stopped after its last, in a
- * temporary directory, keeping nothing. Clients made by `connect` are closed with it. Functions loaded into the
- * server survive `flush`; keys do not.
+ * The Redis of one `*.redis.test.ts` file: a private redis-server, started before its first test and stopped after its last, in a temporary
+ * directory, keeping nothing; or, in a run on a Cluster (`SHUIWEI_TEST_CLUSTER` names its nodes), that Cluster, emptied before the first test.
+ * Clients made by `connect` are closed after the last test. Functions loaded into the server survive `flush`; keys do not. What is true of
+ * one server only (its socket, its process) is not to be had of a Cluster: a test that needs it is skipped there by `onCluster`.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Redis, type RedisOptions } from "ioredis";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll } from "vitest";
 import { type RedisServer, type RedisSettings, startRedis } from "../../engine/redis/embedded.js";
-
-type ClientOptions = Omit<RedisOptions, "replyMapping" | "protocol">;
+import { primaries, type RedisClient } from "../../engine/stream/redis.js";
+import { type ClusterNodeOptions, clusterClient } from "./cluster.js";
 
 export interface TestRedis {
-  /** Valid inside tests and hooks only, as everything here. */
+  /** Valid inside tests and hooks only, as everything here. One server's; a Cluster has none. */
   readonly socketPath: string;
   /** What SHUIWEI_REDIS_URL would say: for a unix socket, its path. */
   readonly url: string;
+  /** An address of the same kind where nobody answers. */
+  readonly away: string;
+  /** One server's; a Cluster has none. */
   readonly pid: number;
-  /** A client of the file's server, closed after its last test. */
-  connect(options?: ClientOptions): Redis;
+  /** A client of the file's Redis, closed after its last test. */
+  connect(options?: ClusterNodeOptions): RedisClient;
   /** Removes every key; call it between tests. */
   flush(): Promise<void>;
+  /** Every key that fits a pattern, on all primaries. */
+  keys(pattern: string): Promise<string[]>;
+  /** What a command without a key answers, on each primary. */
+  onEach<Reply>(ask: (primary: Redis) => Promise<Reply>): Promise<Reply[]>;
 }
 
+const clusterUrl = process.env["SHUIWEI_TEST_CLUSTER"];
+
+/** Whether this run is one on a Cluster. */
+export const onCluster = clusterUrl !== undefined;
+
 export function withRedis(settings: Omit<RedisSettings, "dir"> = {}): TestRedis {
-  let dir: string;
+  let dir: string | undefined;
   let server: RedisServer | undefined;
-  const clients: Redis[] = [];
+  const clients: RedisClient[] = [];
   const running = (): RedisServer => {
-    if (server === undefined) throw new Error("the test's Redis runs inside tests and hooks only");
+    if (server === undefined) throw new Error("the test's Redis is one server and runs inside tests and hooks only");
     return server;
+  };
+  const connect = (options: ClusterNodeOptions = {}): RedisClient => {
+    const client =
+      clusterUrl === undefined ? new Redis(running().socketPath, options) : clusterClient(clusterUrl, options);
+    clients.push(client);
+    return client;
+  };
+  let own: RedisClient | undefined;
+  const onEach = async <Reply>(ask: (primary: Redis) => Promise<Reply>): Promise<Reply[]> => {
+    own ??= connect();
+    await own.ping();
+    return Promise.all(primaries(own).map(ask));
+  };
+  const flush = async (): Promise<void> => {
+    await onEach((primary) => primary.flushall("SYNC"));
   };
 
   beforeAll(async () => {
+    if (onCluster) return flush();
     dir = await mkdtemp(join(tmpdir(), "shuiwei-test-"));
     server = await startRedis({ persistence: false, ...settings, dir });
   });
@@ -42,30 +71,25 @@ export function withRedis(settings: Omit<RedisSettings, "dir"> = {}): TestRedis 
     for (const client of clients) client.disconnect();
     await server?.stop();
     server = undefined;
-    await rm(dir, { recursive: true, force: true });
+    if (dir !== undefined) await rm(dir, { recursive: true, force: true });
   });
-
-  const connect = (options: ClientOptions = {}): Redis => {
-    const client = new Redis(running().socketPath, options);
-    clients.push(client);
-    return client;
-  };
-  let flusher: Redis | undefined;
 
   return {
     get socketPath() {
       return running().socketPath;
     },
     get url() {
-      return running().socketPath;
+      return clusterUrl ?? running().socketPath;
+    },
+    get away() {
+      return clusterUrl === undefined ? `${running().socketPath}.away` : "redis://127.0.0.1:9,redis://127.0.0.1:10";
     },
     get pid() {
       return running().pid;
     },
     connect,
-    flush: async () => {
-      flusher ??= connect();
-      await flusher.flushall("SYNC");
-    },
+    flush,
+    keys: async (pattern) => (await onEach((primary) => primary.keys(pattern))).flat(),
+    onEach,
   };
 }

@@ -48,7 +48,7 @@ it("levels equal the ledger's balances after random commands", async () => {
     ...common,
     topic,
     jobs,
-    openReader: () => connect({ url: redis.socketPath }, true),
+    openReader: () => connect({ url: redis.url }, true),
     owner: "test",
     leaseMs: 5_000,
     tickMs: 1_000,

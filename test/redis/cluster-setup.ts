@@ -1,0 +1,11 @@
+/**
+ * The Cluster of a whole test run on one: started before the first file, ended after the last, told to the files' processes through the
+ * environment. Files share it, so they run one after the other.
+ */
+import { ClusterBed } from "./cluster.js";
+
+export default async function setup(): Promise<() => Promise<void>> {
+  const bed = await ClusterBed.start();
+  process.env["SHUIWEI_TEST_CLUSTER"] = bed.url;
+  return () => bed.stop();
+}

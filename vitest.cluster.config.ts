@@ -1,0 +1,39 @@
+/**
+ * The tests that need a Redis on a Redis Cluster instead: three masters and three replicas, one Cluster for all files, one file at a time. Beside
+ * them those that kill masters, move slots and ask Sentinels, on servers of their own.
+ */
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+/** Files of the ordinary run that a Cluster changes nothing about, each with the reason. */
+const LEFT_OUT = [
+  // Starts private servers, which never are a Cluster's.
+  "test/redis/embedded.redis.test.ts",
+  // Start the command line, which starts a private server.
+  "test/cli.redis.test.ts",
+  "test/replay.redis.test.ts",
+  "test/audit-command.redis.test.ts",
+  "test/soak.redis.test.ts",
+  // Cuts and kills private servers of its own.
+  "test/stream/follower-trials.redis.test.ts",
+  // Kills the one Redis that it has; on a Cluster that is test/cluster/failover.cluster.test.ts.
+  "test/connectors/http/outage.redis.test.ts",
+  // Fills the one Redis that it has up to its limit, and kills it.
+  "test/intake.redis.test.ts",
+  // Runs against a simulated Redis, and compares it with one server.
+  "test/sim/faults.redis.test.ts",
+];
+
+export default defineConfig({
+  root: fileURLToPath(new URL(".", import.meta.url)),
+  test: {
+    include: ["test/**/*.redis.test.ts", "test/cluster/**/*.cluster.test.ts"],
+    exclude: ["**/node_modules/**", "dist/**", "test/browser/**", ...LEFT_OUT],
+    globalSetup: ["test/redis/cluster-setup.ts"],
+    pool: "forks",
+    maxWorkers: 1,
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
