@@ -6,6 +6,7 @@
  */
 import { Packr } from "msgpackr";
 import { EngineError, messageOf } from "../kernel/errors.js";
+import { type DeadLetter, encodeEntry, encodeLetter } from "./dead-letter.js";
 import type { PartitionKeys } from "./keys.js";
 import { callFunction, loadLibrary, type RedisClient } from "./redis.js";
 
@@ -23,7 +24,9 @@ export interface CommitBody {
   timersGone: string[];
   /** What views and sinks read; undefined when there is nothing. */
   out: Buffer | undefined;
-  deadLetters: Buffer[];
+  deadLetters: DeadLetter[];
+  /** Ids of letters that were tried again: they go with this commit, and so do the requests for it. */
+  lettersGone: string[];
 }
 
 /** A task as Redis holds it. */
@@ -106,6 +109,13 @@ export async function commitTask(
   const fields: (string | number)[] = ["watermark", body.watermarkMs, "events", body.events];
   fields.push("lastOut", body.out ? task.number : task.lastOut);
   for (const [job, offset] of body.cursors) fields.push(CURSOR + job, offset);
+  const letters: (string | Buffer)[] = [];
+  const entries = new Map<number, Buffer>();
+  for (const letter of body.deadLetters) {
+    const hasEntry = letter.fields.length > 0;
+    letters.push(encodeLetter(letter), hasEntry ? String(letter.offset) : "");
+    if (hasEntry && !entries.has(letter.offset)) entries.set(letter.offset, encodeEntry(letter.fields));
+  }
   const args: (string | number | Buffer)[] = [
     task.epoch,
     task.run,
@@ -116,11 +126,16 @@ export async function commitTask(
     body.out ?? "",
     body.timersSet.length * 2,
     body.timersGone.length,
-    body.deadLetters.length,
-    ...body.timersSet.flat(),
-    ...body.timersGone,
-    ...body.deadLetters,
+    letters.length,
+    entries.size * 2,
+    body.lettersGone.length,
   ];
+  // Pushed one by one: a call takes some 100,000 arguments at most, and a large commit has more.
+  for (const [atMs, member] of body.timersSet) args.push(atMs, member);
+  for (const member of body.timersGone) args.push(member);
+  for (const part of letters) args.push(part);
+  for (const [offset, bytes] of entries) args.push(offset, bytes);
+  for (const id of body.lettersGone) args.push(id);
   for (const { set } of body.states) {
     args.push(set.length * 2);
     for (const [key, state] of set) args.push(key, state);
@@ -129,7 +144,15 @@ export async function commitTask(
     callFunction(
       redis,
       "task_commit",
-      [keys.task, keys.timers, keys.out, keys.deadLetters, ...body.states.map(({ job }) => keys.state(job))],
+      [
+        keys.task,
+        keys.timers,
+        keys.out,
+        keys.deadLetters,
+        keys.deadEntries,
+        keys.deadRequests,
+        ...body.states.map(({ job }) => keys.state(job)),
+      ],
       args,
     ),
   );

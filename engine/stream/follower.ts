@@ -298,7 +298,14 @@ export class Follower<Event extends LogEvent> {
         cursor = next.toString("latin1");
         for (let i = 0; i < pairs.length; i += 2) {
           const key = (pairs[i] as Buffer).toString("utf8");
-          const view = job.view(decodeState(pairs[i + 1] as Buffer), key, 0);
+          let view: unknown;
+          try {
+            view = job.view(decodeState(pairs[i + 1] as Buffer), key, 0);
+          } catch (thrown) {
+            // The others are shown all the same; what is to be done about this one its dead letters tell.
+            this.#options.onTrouble(`the state of ${key} in ${job.name} cannot be read: ${messageOf(thrown)}`);
+            continue;
+          }
           for (const to of takers) told.push([to, key, view]);
         }
       } while (cursor !== "0");

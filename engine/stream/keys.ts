@@ -15,8 +15,12 @@ export interface PartitionKeys {
   timers: string;
   /** Stream: what commits gave out; entry ids are `<commit number>-0`. */
   out: string;
-  /** Stream: records that could not be processed. */
+  /** Stream: records that could not be processed; ids are the times when they were set aside. */
   deadLetters: string;
+  /** Hash: log entries that dead letters tell of, each once however many letters it has. */
+  deadEntries: string;
+  /** Sorted set: dead letters that are to be tried once more, by offset. */
+  deadRequests: string;
   /** Hash: keyed state of one job. */
   state(job: string): string;
 }
@@ -50,6 +54,8 @@ export function partitionKeys(prefix: string, topic: string, partition: number):
     timers: `${base}:timers`,
     out: `${base}:out`,
     deadLetters: `${base}:dead-letters`,
+    deadEntries: `${base}:dead-entries`,
+    deadRequests: `${base}:dead-requests`,
     state: (job) => `${base}:state:${job}`,
   };
 }

@@ -1,17 +1,28 @@
 /**
  * The only loop of the runtime, one for each partition: take the lease, read from the jobs' own cursor, let them work, commit, again. It is
  * also the only place that tries again: a commit whose result is unknown is repeated under its number, a lost lease means start over,
- * an event that a job cannot take becomes a dead letter. State is exactly-once; what leaves does so with the commit or not at all.
+ * an event that a job cannot take becomes a dead letter, which an operator may have tried once more. State is exactly-once; what leaves does so
+ * with the commit or not at all. With too many dead letters the partition stops reading, and loses nothing: what comes stays in the log.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
-import { acquireTask, type CommitBody, commitTask, type Fence, releaseTask, renewTask, type Task } from "./commit.js";
+import {
+  acquireTask,
+  type CommitBody,
+  commitTask,
+  type Fence,
+  readTask,
+  releaseTask,
+  renewTask,
+  type Task,
+} from "./commit.js";
+import { countLetters, type DeadLetter, isFull, requestedLetters, trimLetters } from "./dead-letter.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { assertContiguous, readLog, trimLog } from "./log.js";
 import type { RedisClient } from "./redis.js";
 import type { Share } from "./share.js";
-import { type DeadLetter, PoisonError, Step } from "./step.js";
+import { PoisonError, Step } from "./step.js";
 import type { Topic } from "./topic.js";
 
 export interface RunnerOptions<Event extends LogEvent> {
@@ -19,8 +30,8 @@ export interface RunnerOptions<Event extends LogEvent> {
   jobs: readonly AnyJob<Event>[];
   prefix: string;
   redis: RedisClient;
-  /** Opens the connection that waits for new entries; the runner closes it. */
-  openReader(): RedisClient;
+  /** Opens the connection that waits for new entries of a log; it ends with the server that it reads from. The runner closes it. */
+  openReader(log: string): RedisClient | Promise<RedisClient>;
   /** Names this process in the lease. */
   owner: string;
   /** What goes on in this process goes by it. */
@@ -54,10 +65,20 @@ export interface RunnerStats {
 
 /** 64 entries of at most 1,000 commands: one commit touches 64,000 events at most. */
 const READ_ENTRIES = 64;
-/** After an event that a job failed on: the next failure then costs the work of one entry, not of 64. */
+/** After an event that a job failed on: its letters are at most those of one entry, about 1,000 for each job. */
 const CAREFUL_ENTRIES = 1;
+/** Entries to be read so until reading is quick again: with a job that fails now and then, most of the time is not spent on starting over. */
+const CAREFUL_FOR = 64;
+/** Letters tried again by one commit; their entries are in memory meanwhile, LETTER_BYTES_LIMIT at most. */
+const REPLAY_LETTERS = 256;
+/** Characters of a letter's reason in a message; the letter has more. */
+const REASON_TOLD = 200;
+/** How often a partition that is full of letters looks whether some have gone. */
+const FULL_LOOK_MS = 5_000;
 const BLOCK_MS = 500;
 const TRIM_EVERY_MS = 30_000;
+/** A job that nobody has run for this many times the retention is taken for retired. */
+const ABSENT_JOB_RETENTIONS = 3;
 /** What commits gave out is kept this long for views and sinks that come late (by Redis' clock). */
 const OUT_RETENTION_MS = 900_000;
 /** How often a worker with room looks whether a partition that another is to give back is free: the pause when one moves. */
@@ -105,9 +126,8 @@ export class Runner<Event extends LogEvent> {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     let backoffMs = BACKOFF_FIRST_MS;
-    // Survives a restart of the step, so that poison is left out the second time; emptied by the commit that passes over it. Its letters leave when the
-    // step passes over what they tell of: when another owner has done so meanwhile, they are that owner's.
-    const leaveOut = new Map<string, DeadLetter>();
+    // Survives a restart of the step, so that it meets poison with care the second time.
+    const care = { entries: 0 };
     while (!signal.aborted) {
       try {
         const task = await this.#take();
@@ -116,7 +136,7 @@ export class Runner<Event extends LogEvent> {
         this.stats.owned = true;
         let givesBack = false;
         try {
-          await this.#own(task, leaveOut, () => {
+          await this.#own(task, care, () => {
             backoffMs = BACKOFF_FIRST_MS;
           });
           givesBack = true;
@@ -125,11 +145,9 @@ export class Runner<Event extends LogEvent> {
           if (givesBack || signal.aborted) await releaseTask(this.#options.redis, this.#keys, task.epoch);
         }
       } catch (thrown) {
-        if (thrown instanceof PoisonError && !leaveOut.has(thrown.id)) {
-          leaveOut.set(thrown.id, thrown.letter);
-          this.#options.onTrouble(
-            `${this.#keys.task}: ${thrown.letter.job} failed on ${thrown.id}, set aside: ${thrown.message}`,
-          );
+        // With care there is none: what it comes to is told when its letter has been written.
+        if (thrown instanceof PoisonError) {
+          care.entries = CAREFUL_FOR;
           continue;
         }
         if (signal.aborted) break;
@@ -165,7 +183,7 @@ export class Runner<Event extends LogEvent> {
   }
 
   /** Works as the partition's owner until stopped or told to give it back, or throws. */
-  async #own(task: Task, leaveOut: Map<string, DeadLetter>, onProgress: () => void): Promise<void> {
+  async #own(task: Task, care: { entries: number }, onProgress: () => void): Promise<void> {
     const { topic, jobs, redis, clock, serverClock, share, leaseMs, tickMs, withViews } = this.#options;
     const { signal } = this.#stop;
     const step = new Step<Event>({
@@ -179,51 +197,105 @@ export class Runner<Event extends LogEvent> {
       withViews,
     });
     let { commit, lastOut } = task;
+    let kept = await countLetters(redis, this.#keys);
     let counted = step.counts;
-    const reader = this.#options.openReader();
-    this.#reader = reader;
-    let atOnce = leaveOut.size > 0 ? CAREFUL_ENTRIES : READ_ENTRIES;
+    const reader = await this.#openReader(task);
     let renewedMs = clock.now();
     let tickedMs = 0;
     let trimmedMs = clock.now();
+    let fullLookMs = 0;
+    let hasRequests = false;
+    const write = async (body: CommitBody): Promise<void> => {
+      const startedMs = clock.now();
+      await this.#commit({ ...task, number: commit + 1, leaseMs, lastOut }, body);
+      step.committed();
+      commit++;
+      if (body.out) lastOut = commit;
+      renewedMs = clock.now();
+      const counts = step.counts;
+      this.stats.offset = step.readAfter;
+      this.stats.watermarkMs = step.watermarkMs;
+      this.stats.commits++;
+      this.stats.lastCommitMs = renewedMs - startedMs;
+      this.stats.events += counts.events - counted.events;
+      this.stats.late += counts.late - counted.late;
+      counted = counts;
+      if (body.deadLetters.length + body.lettersGone.length > 0) {
+        kept = await countLetters(redis, this.#keys);
+        this.#tellOfLetters(body.deadLetters);
+      }
+      onProgress();
+    };
     while (!signal.aborted && !share?.isSurplus(this.partition)) {
       const after = step.readAfter;
-      const entries = await readLog(reader, this.#keys.log, after, atOnce, Math.min(BLOCK_MS, tickMs));
-      // Before a job's first commit the log may have been trimmed already; from then on nothing may be missing.
-      if (after > 0) assertContiguous(entries, after, this.#keys.log);
-      if (entries.length > 0) {
-        const body = await step.process(entries, lastOut, leaveOut);
-        const startedMs = clock.now();
-        await this.#commit({ ...task, number: commit + 1, leaseMs, lastOut }, body);
-        step.committed();
-        commit++;
-        if (body.out) lastOut = commit;
-        for (const [id, letter] of leaveOut) if (letter.offset <= step.readAfter) leaveOut.delete(id);
-        atOnce = leaveOut.size > 0 ? CAREFUL_ENTRIES : READ_ENTRIES;
-        renewedMs = clock.now();
-        const counts = step.counts;
-        this.stats.offset = step.readAfter;
-        this.stats.watermarkMs = step.watermarkMs;
-        this.stats.commits++;
-        this.stats.lastCommitMs = renewedMs - startedMs;
-        this.stats.deadLetters += body.deadLetters.length;
-        this.stats.events += counts.events - counted.events;
-        this.stats.late += counts.late - counted.late;
-        counted = counts;
-        onProgress();
-      } else if (clock.now() - renewedMs > leaseMs / 3) {
+      if (isFull(kept)) {
+        if (clock.now() - fullLookMs >= FULL_LOOK_MS) {
+          fullLookMs = clock.now();
+          kept = await countLetters(redis, this.#keys);
+          if (!isFull(kept)) continue;
+          this.#options.onTrouble(
+            `${this.#keys.task}: too many dead letters (${kept.letters}): the jobs stop here; look at them (dead-letters list), then replay or remove them`,
+          );
+        }
+        if (!hasRequests) await clock.sleep(Math.min(BLOCK_MS, tickMs, leaseMs / 4), signal);
+      } else {
+        const isCareful = care.entries > 0;
+        const atOnce = isCareful ? CAREFUL_ENTRIES : READ_ENTRIES;
+        const blockMs = hasRequests ? 0 : Math.min(BLOCK_MS, tickMs);
+        const entries = await readLog(reader, this.#keys.log, after, atOnce, blockMs);
+        // Before a job's first commit the log may have been trimmed already; from then on nothing may be missing.
+        if (after > 0) assertContiguous(entries, after, this.#keys.log);
+        if (entries.length > 0) {
+          const body = await step.process(entries, lastOut, isCareful);
+          await write(body);
+          if (isCareful) care.entries = body.deadLetters.length > 0 ? CAREFUL_FOR : care.entries - 1;
+        }
+      }
+      if (clock.now() - renewedMs > leaseMs / 3) {
         await renewTask(redis, this.#keys, task, leaseMs, textOf(serverClock));
         renewedMs = clock.now();
       }
-      if (topic.tick && clock.now() - tickedMs >= tickMs) {
+      const isTickDue = clock.now() - tickedMs >= tickMs;
+      if (isTickDue || hasRequests) {
+        const letters = await requestedLetters(redis, this.#keys, REPLAY_LETTERS);
+        if (letters.length > 0) await write(await step.replay(letters, lastOut));
+        // The rest comes between this entry and the next.
+        hasRequests = letters.length === REPLAY_LETTERS;
+      }
+      if (isTickDue) {
         tickedMs = clock.now();
-        await topic.tick(this.partition);
+        await topic.tick?.(this.partition);
       }
       if (clock.now() - trimmedMs > TRIM_EVERY_MS) {
         trimmedMs = clock.now();
-        await this.#trim(step, commit);
+        await this.#trim(task, step, commit);
       }
     }
+  }
+
+  #tellOfLetters(letters: readonly DeadLetter[]): void {
+    const [first] = letters;
+    if (!first) return;
+    this.stats.deadLetters += letters.filter(({ was }) => was === undefined).length;
+    const { job, index, offset, timerMs, reason } = first;
+    const what = job === undefined ? "" : `${job}, ${timerMs === undefined ? `event ${index} of ` : "timer at "}`;
+    const more = letters.length > 1 ? ` (and ${letters.length - 1} more)` : "";
+    const cut = reason.slice(0, REASON_TOLD);
+    this.#options.onTrouble(`${this.#keys.task}: set aside: ${what}entry ${offset}: ${cut}${more}`);
+  }
+
+  /** Opens the reader, and makes sure that it reads from the server that has given the lease. */
+  async #openReader(task: Task): Promise<RedisClient> {
+    const reader = await this.#options.openReader(this.#keys.log);
+    this.#reader = reader;
+    const { run } = await readTask(reader, this.#keys);
+    if (run === task.run) return reader;
+    throw new EngineError(`${this.#keys.log}: another server would be read than the one that has given the lease`, {
+      op: "runner.read",
+      code: "stale_run",
+      retryable: true,
+      place: this.#keys.log,
+    });
   }
 
   /** Repeats a commit whose result is unknown until the lease must be taken for lost. */
@@ -253,10 +325,15 @@ export class Runner<Event extends LogEvent> {
     return timers;
   }
 
-  async #trim(step: Step<Event>, commit: number): Promise<void> {
+  async #trim(task: Task, step: Step<Event>, commit: number): Promise<void> {
     const { redis, topic, retentionMs, clock } = this.#options;
+    await trimLetters(redis, this.#keys);
     if (retentionMs === 0) return;
-    await trimLog(redis, this.#keys.log, step.readAfter, step.watermarkMs - retentionMs, topic.timeOf);
+    const trim = (keepFrom: number, ageMs: number) =>
+      trimLog(redis, this.#keys.log, keepFrom, step.watermarkMs - ageMs, topic.timeOf);
+    // A job that this process does not know may be another's, newer or older: what it has yet to read is kept for it, but not for ever.
+    await trim(Math.min(step.readAfter, ...task.cursors.values()), retentionMs);
+    await trim(step.readAfter, ABSENT_JOB_RETENTIONS * retentionMs);
     const outRetentionMs = Math.min(retentionMs, OUT_RETENTION_MS);
     await trimLog(redis, this.#keys.out, commit, clock.now() - outRetentionMs, ({ fields }) =>
       Number(fields[1]?.toString("latin1")),

@@ -2,12 +2,13 @@
  * One partition's jobs at work, in memory: entries in, a commit's body out. Events go to every job in log order; before an event the
  * watermark moves to the log's clock and due timers fire, so the result depends on the log alone and not on how it was cut into reads.
  * Each job has its own cursor and watermark: a job added later starts at the oldest entry and catches up, with the same result as if it
- * had always been there, while the others pass over what they have seen. An event on which a job throws ends the step with
- * PoisonError; the caller starts again from the last commit and leaves that event out.
+ * had always been there, while the others pass over what they have seen. A call of a job that throws ends the step with PoisonError; the caller
+ * starts again from the last commit and asks for care: then every call can be undone, and one that throws leaves a dead letter and nothing else.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { messageOf } from "../kernel/errors.js";
 import type { CommitBody } from "./commit.js";
+import type { DeadLetter, KeptLetter } from "./dead-letter.js";
 import type { AnyJob, Emit, JobContext, LogEvent } from "./job.js";
 import type { LogEntry } from "./log.js";
 import { Timers } from "./timers.js";
@@ -23,6 +24,8 @@ const CLEAN = Number.POSITIVE_INFINITY;
 
 interface KeyState {
   state: unknown;
+  /** Why the state that is stored cannot be read: it stays as it is, and the key's events become letters, until somebody has repaired it. */
+  fault?: string;
   /** The earliest event time that touched the key since the last commit; CLEAN when none did. */
   touchedMs: number;
 }
@@ -40,31 +43,9 @@ export const decodeOut = (bytes: Buffer): OutRecord => unpackr.unpack(bytes) as 
 export const decodeState = (bytes: Buffer): unknown => unpackr.unpack(bytes);
 export const encodeState = (state: unknown): Buffer => packr.pack(state);
 
-/** A record that could not be processed, with all that is needed to look into it and to try it again. */
-export interface DeadLetter {
-  offset: number;
-  /** Undefined when the entry could not be decoded at all. */
-  job?: string;
-  index?: number;
-  key?: string;
-  timerMs?: number;
-  reason: string;
-  /** Field name, then value, as the log holds them; empty for a timer. */
-  fields: Buffer[];
-}
-
-/** A job threw: says on what. */
+/** A job threw, and what it did cannot be undone: the step is to be made again from the last commit, with care. */
 export class PoisonError extends Error {
   override readonly name = "PoisonError";
-  /** Names the event or timer for `leaveOut`. */
-  readonly id: string;
-  readonly letter: DeadLetter;
-
-  constructor(id: string, letter: DeadLetter) {
-    super(letter.reason);
-    this.id = id;
-    this.letter = letter;
-  }
 }
 
 export type LoadStates = (job: string, keys: string[]) => Promise<(Buffer | null)[]>;
@@ -130,7 +111,34 @@ interface Decoded<Event> {
   letter?: DeadLetter;
 }
 
-const eventId = (job: string, { offset, index }: LogEvent): string => `${job}/${offset}/${index}`;
+/** What a job was at when it threw: an entry of the log, or a letter that is tried again. */
+interface Source {
+  readonly offset: number;
+  readonly fields: readonly Buffer[];
+  readonly letter?: KeptLetter;
+}
+
+/** A key as it was before a call. */
+interface Before {
+  held: KeyState | undefined;
+  /** Undefined when the state cannot be read, and so cannot be changed either. */
+  packed: Buffer | undefined;
+  touchedMs: number;
+  timerMs: number | undefined;
+  isTimerTouched: boolean;
+  emits: number;
+  late: number;
+}
+
+/** One call that a letter asks for. */
+interface Call<Event> {
+  source: Source;
+  job: number;
+  key: string;
+  /** Undefined for a timer. */
+  event: Event | undefined;
+  atMs: number;
+}
 
 export class Step<Event extends LogEvent> {
   readonly #topic: Topic<Event>;
@@ -151,6 +159,12 @@ export class Step<Event extends LogEvent> {
   readonly #dirty: Map<string, KeyState>[];
   readonly #timersTouched: Set<string>[];
   #dead: DeadLetter[] = [];
+  #lettersGone: string[] = [];
+  /** Keys in memory whose stored state cannot be read. */
+  #unreadable: [job: number, key: string][] = [];
+  #isCareful = false;
+  /** States as they were packed after their last call; only with care, and only until the end of `process`. */
+  readonly #packed = new Map<KeyState, Buffer>();
   #events = 0;
   #total: number;
 
@@ -200,31 +214,46 @@ export class Step<Event extends LogEvent> {
 
   /**
    * Processes entries and returns what has to be committed.
-   * @param leaveOut ids of poison met before (PoisonError.id), with their letters
+   * @param isCareful whether each call can be undone; slower by the packing of a state a call
+   * @throws PoisonError without care, when a job throws: this step is of no more use
    */
-  async process(
-    entries: readonly LogEntry[],
-    lastOut: number,
-    leaveOut: ReadonlyMap<string, DeadLetter>,
-  ): Promise<CommitBody> {
+  async process(entries: readonly LogEntry[], lastOut: number, isCareful = false): Promise<CommitBody> {
+    this.#begin(isCareful);
     const decoded = entries.map((entry) => this.#decode(entry));
-    await this.#load(entries, decoded, leaveOut);
+    await this.#load(entries, decoded);
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as LogEntry;
       const { events, clockMs, total, letter } = decoded[i] as Decoded<Event>;
       // A job that comes later passes the same bytes once more: their letter has been written.
       if (letter && entry.offset > this.#reached) this.#dead.push(letter);
       for (const event of events) {
-        this.#advance(event.clockMs, entry, leaveOut);
-        this.#dispatch(event, entry, leaveOut);
+        this.#advance(event.clockMs, entry);
+        this.#dispatch(event, entry);
       }
-      this.#advance(clockMs, entry, leaveOut);
+      this.#advance(clockMs, entry);
       for (let j = 0; j < this.#cursors.length; j++)
         this.#cursors[j] = Math.max(this.#cursors[j] as number, entry.offset);
       this.#reached = Math.max(this.#reached, entry.offset);
       this.#total = Math.max(this.#total, total ?? 0);
       this.#events += events.length;
     }
+    return this.#body(lastOut);
+  }
+
+  /**
+   * Tries letters once more, each on the job that failed; an entry that could not be decoded, on all that have passed it. Cursors and watermark stay
+   * where they are, so an event may be late now. The commit takes every letter away and brings a new one for each call that fails again.
+   */
+  async replay(letters: readonly KeptLetter[], lastOut: number): Promise<CommitBody> {
+    this.#begin(true);
+    // Many letters may be about one entry.
+    const decoded = new Map<number, readonly Event[]>();
+    const calls = letters.flatMap((letter) => this.#callsOf(letter, decoded));
+    const wanted = this.#jobs.map(() => new Set<string>());
+    for (const { job, key } of calls) if (!this.#keys[job]?.has(key)) wanted[job]?.add(key);
+    await this.#fetch(wanted);
+    for (const { source, job, key, event, atMs } of calls) this.#call(job, key, event, atMs, source);
+    this.#lettersGone = letters.map(({ id }) => id);
     return this.#body(lastOut);
   }
 
@@ -238,25 +267,30 @@ export class Step<Event extends LogEvent> {
       const keys = this.#keys[j] as Map<string, KeyState>;
       if (keys.size > CACHE_LIMIT) keys.clear();
     }
+    // Somebody may have repaired them when they are wanted next.
+    for (const [j, key] of this.#unreadable) this.#keys[j]?.delete(key);
+    this.#unreadable = [];
     this.#scope.emits = [];
     this.#dead = [];
+    this.#lettersGone = [];
+  }
+
+  #begin(isCareful: boolean): void {
+    this.#isCareful = isCareful;
+    this.#packed.clear();
   }
 
   #decode(entry: LogEntry): Decoded<Event> {
     try {
       return this.#topic.decode(entry);
     } catch (thrown) {
-      const letter = { offset: entry.offset, reason: messageOf(thrown), fields: [...entry.fields] };
+      const letter = { offset: entry.offset, reason: messageOf(thrown), tries: 1, fields: entry.fields };
       return { clockMs: 0, events: [], letter };
     }
   }
 
   /** Brings the states that these entries and the timers due by their end may touch into memory. */
-  async #load(
-    entries: readonly LogEntry[],
-    decoded: readonly Decoded<Event>[],
-    leaveOut: ReadonlyMap<string, DeadLetter>,
-  ): Promise<void> {
+  async #load(entries: readonly LogEntry[], decoded: readonly Decoded<Event>[]): Promise<void> {
     const endMs = decoded.reduce((latest, { clockMs }) => Math.max(latest, clockMs), 0);
     const wanted = this.#jobs.map(() => new Set<string>());
     for (const timer of this.#timers.due(endMs)) {
@@ -267,15 +301,17 @@ export class Step<Event extends LogEvent> {
       const keys = this.#keys[j] as Map<string, KeyState>;
       const missing = wanted[j] as Set<string>;
       for (let i = 0; i < entries.length; i++) {
-        const entry = entries[i] as LogEntry;
-        if (entry.offset <= (this.#cursors[j] as number)) continue;
+        if ((entries[i] as LogEntry).offset <= (this.#cursors[j] as number)) continue;
         for (const event of (decoded[i] as Decoded<Event>).events) {
-          if (leaveOut.size > 0 && leaveOut.has(eventId(job.name, event))) continue;
-          const key = this.#keyOf(job, event, entry);
+          const key = keyOrNothing(job, event);
           if (key !== undefined && !keys.has(key)) missing.add(key);
         }
       }
     }
+    await this.#fetch(wanted);
+  }
+
+  async #fetch(wanted: readonly ReadonlySet<string>[]): Promise<void> {
     await Promise.all(
       wanted.map(async (missing, j) => {
         if (missing.size === 0) return;
@@ -284,37 +320,30 @@ export class Step<Event extends LogEvent> {
         const packed = await this.#loadStates(job.name, list);
         for (let i = 0; i < list.length; i++) {
           const key = list[i] as string;
-          const bytes = packed[i];
-          this.#keys[j]?.set(key, { state: bytes ? decodeState(bytes) : job.initial(key), touchedMs: CLEAN });
+          this.#keys[j]?.set(key, this.#keyState(j, job, key, packed[i]));
         }
       }),
     );
   }
 
-  #advance(clockMs: number, entry: LogEntry, leaveOut: ReadonlyMap<string, DeadLetter>): void {
+  #keyState(j: number, job: AnyJob<Event>, key: string, bytes: Buffer | null | undefined): KeyState {
+    try {
+      return { state: bytes ? decodeState(bytes) : job.initial(key), touchedMs: CLEAN };
+    } catch (thrown) {
+      this.#unreadable.push([j, key]);
+      const what = bytes ? "its stored state cannot be read" : "it has no initial state";
+      return { state: undefined, touchedMs: CLEAN, fault: `${what}: ${messageOf(thrown)}` };
+    }
+  }
+
+  #advance(clockMs: number, entry: LogEntry): void {
     if (clockMs <= this.#lowestWatermarkMs) return;
     for (let timer = this.#timers.take(clockMs); timer; timer = this.#timers.take(clockMs)) {
       const { job: j, key, atMs } = timer;
-      const job = this.#jobs[j] as AnyJob<Event>;
       // A job sees a timer's own time as the watermark, however far the log's clock has jumped.
       this.#watermarks[j] = atMs;
       this.#timersTouched[j]?.add(key);
-      const id = `${job.name}/${key}/${atMs}`;
-      const letter = leaveOut.get(id);
-      if (letter) this.#dead.push(letter);
-      if (!job.onTimer || letter) continue;
-      try {
-        job.onTimer(this.#touch(j, job.name, key, atMs), atMs, this.#scope);
-      } catch (thrown) {
-        throw new PoisonError(id, {
-          offset: entry.offset,
-          job: job.name,
-          key,
-          timerMs: atMs,
-          reason: messageOf(thrown),
-          fields: [],
-        });
-      }
+      if (this.#jobs[j]?.onTimer) this.#call(j, key, undefined, atMs, entry);
     }
     for (let j = 0; j < this.#watermarks.length; j++)
       this.#watermarks[j] = Math.max(this.#watermarks[j] as number, clockMs);
@@ -322,36 +351,146 @@ export class Step<Event extends LogEvent> {
     this.#watermarkMs = Math.max(this.#watermarkMs, clockMs);
   }
 
-  #dispatch(event: Event, entry: LogEntry, leaveOut: ReadonlyMap<string, DeadLetter>): void {
+  #dispatch(event: Event, entry: LogEntry): void {
     for (let j = 0; j < this.#jobs.length; j++) {
       if (event.offset <= (this.#cursors[j] as number)) continue;
-      const job = this.#jobs[j] as AnyJob<Event>;
-      const letter = leaveOut.size > 0 ? leaveOut.get(eventId(job.name, event)) : undefined;
-      if (letter) {
-        this.#dead.push(letter);
-        continue;
-      }
-      const key = this.#keyOf(job, event, entry);
-      if (key === undefined) continue;
-      try {
-        job.onEvent(this.#touch(j, job.name, key, event.atMs), event, this.#scope);
-      } catch (thrown) {
-        throw poisoned(job.name, event, entry, key, thrown);
-      }
+      const key = this.#keyOf(j, event, entry);
+      if (key !== undefined) this.#call(j, key, event, event.atMs, entry);
     }
   }
 
-  #keyOf(job: AnyJob<Event>, event: Event, entry: LogEntry): string | undefined {
+  /** The key of an event, or undefined when it has none or there is a letter about it. */
+  #keyOf(j: number, event: Event, source: Source): string | undefined {
+    const job = this.#jobs[j] as AnyJob<Event>;
     try {
       return job.key(event);
     } catch (thrown) {
-      throw poisoned(job.name, event, entry, undefined, thrown);
+      this.#failed(thrown, job.name, undefined, event, event.atMs, source);
+      return undefined;
     }
+  }
+
+  /** Has a job handle an event, or its timer when there is none. When it throws, nothing of it stays but a letter. */
+  #call(j: number, key: string, event: Event | undefined, atMs: number, source: Source): void {
+    const job = this.#jobs[j] as AnyJob<Event>;
+    const before = this.#isCareful ? this.#snapshot(j, key) : undefined;
+    try {
+      const state = this.#touch(j, job.name, key, atMs);
+      if (event) job.onEvent(state, event, this.#scope);
+      else job.onTimer?.(state, atMs, this.#scope);
+      if (before) this.#check(job, key, before);
+    } catch (thrown) {
+      if (before) this.#undo(j, key, before);
+      this.#failed(thrown, job.name, key, event, atMs, source);
+    }
+  }
+
+  /** Writes a letter, or without care ends the step. */
+  #failed(
+    thrown: unknown,
+    job: string,
+    key: string | undefined,
+    event: Event | undefined,
+    atMs: number,
+    source: Source,
+  ): void {
+    const reason = messageOf(thrown);
+    if (!this.#isCareful)
+      throw new PoisonError(`${job} failed on entry ${source.offset}: ${reason}`, { cause: thrown });
+    this.#dead.push({
+      offset: source.offset,
+      job,
+      ...(event ? { index: event.index } : { timerMs: atMs }),
+      ...(key === undefined ? {} : { key }),
+      reason,
+      ...triesOf(source.letter),
+      // A timer is no record of the log: the entry that let it fire has nothing to do with it.
+      fields: event ? source.fields : [],
+    });
+  }
+
+  #snapshot(j: number, key: string): Before {
+    const held = this.#keys[j]?.get(key);
+    return {
+      held,
+      packed: held && held.fault === undefined ? (this.#packed.get(held) ?? encodeState(held.state)) : undefined,
+      touchedMs: held?.touchedMs ?? CLEAN,
+      timerMs: this.#timers.at(j, key),
+      isTimerTouched: this.#timersTouched[j]?.has(key) ?? false,
+      emits: this.#scope.emits.length,
+      late: this.#scope.lateEvents,
+    };
+  }
+
+  /** Makes sure that what a call left can be committed: a state that cannot be packed or shown is that call's fault. */
+  #check(job: AnyJob<Event>, key: string, { held, emits }: Before): void {
+    const { state, touchedMs } = held as KeyState;
+    const packed = encodeState(state);
+    if (this.#withViews && job.view) packr.pack(job.view(state, key, touchedMs));
+    if (this.#scope.emits.length > emits) packr.pack(this.#scope.emits.slice(emits));
+    this.#packed.set(held as KeyState, packed);
+  }
+
+  #undo(j: number, key: string, { held, packed, touchedMs, timerMs, isTimerTouched, emits, late }: Before): void {
+    this.#scope.emits.length = emits;
+    this.#scope.lateEvents = late;
+    this.#timers.set(j, key, timerMs);
+    if (!isTimerTouched) this.#timersTouched[j]?.delete(key);
+    if (!held || !packed) return;
+    held.state = decodeState(packed);
+    held.touchedMs = touchedMs;
+    if (touchedMs === CLEAN) this.#dirty[j]?.delete(key);
+    this.#packed.set(held, packed);
+  }
+
+  /** What a letter asks for; a call that cannot be made is a letter again. */
+  #callsOf(letter: KeptLetter, decoded: Map<number, readonly Event[]>): Call<Event>[] {
+    const source: Source = { offset: letter.offset, fields: letter.fields, letter };
+    const again = (thrown: unknown): Call<Event>[] => {
+      const { id: _, was: __, first: ___, ...record } = letter;
+      this.#dead.push({ ...record, reason: messageOf(thrown), ...triesOf(letter) });
+      return [];
+    };
+    try {
+      if (letter.timerMs !== undefined && letter.key !== undefined) {
+        const job = this.#positionOf(letter);
+        return [{ source, job, key: letter.key, event: undefined, atMs: letter.timerMs }];
+      }
+      const events = decoded.get(letter.offset) ?? this.#topic.decode(letter).events;
+      decoded.set(letter.offset, events);
+      if (letter.job !== undefined) {
+        const event = events.find(({ index }) => index === letter.index);
+        if (!event) throw new Error(`entry ${letter.offset} has no event ${letter.index}`);
+        return this.#callOf(this.#positionOf(letter), event, source);
+      }
+      // A job that has yet to come to the entry will read it in the log.
+      return events.flatMap((event) =>
+        this.#jobs.flatMap((_, j) =>
+          (this.#cursors[j] as number) < letter.offset ? [] : this.#callOf(j, event, source),
+        ),
+      );
+    } catch (thrown) {
+      return again(thrown);
+    }
+  }
+
+  #callOf(job: number, event: Event, source: Source): Call<Event>[] {
+    const key = this.#keyOf(job, event, source);
+    return key === undefined ? [] : [{ source, job, key, event, atMs: event.atMs }];
+  }
+
+  #positionOf({ job, offset }: DeadLetter): number {
+    const position = this.#jobs.findIndex(({ name }) => name === job);
+    if (position < 0) throw new Error(`there is no job ${job} in this version`);
+    if ((this.#cursors[position] as number) < offset) throw new Error(`${job} has yet to come to entry ${offset}`);
+    return position;
   }
 
   /** Makes a key's state dirty, points the jobs' scope at it and returns it. */
   #touch(j: number, job: string, key: string, atMs: number): unknown {
-    const held = this.#keys[j]?.get(key) as KeyState;
+    const held = this.#keys[j]?.get(key);
+    if (!held) throw new Error(`${job} gives the event another key the second time`);
+    if (held.fault !== undefined) throw new Error(held.fault);
     if (held.touchedMs === CLEAN) this.#dirty[j]?.set(key, held);
     if (atMs < held.touchedMs) held.touchedMs = atMs;
     this.#scope.enter(j, job, key, atMs, this.#watermarks[j] as number);
@@ -367,8 +506,12 @@ export class Step<Event extends LogEvent> {
       const job = this.#jobs[j] as AnyJob<Event>;
       const set: [string, Buffer][] = [];
       for (const [key, { state, touchedMs }] of this.#dirty[j] as Map<string, KeyState>) {
-        set.push([key, encodeState(state)]);
-        if (this.#withViews && job.view) views.push([job.name, key, job.view(state, key, touchedMs)]);
+        try {
+          set.push([key, encodeState(state)]);
+          if (this.#withViews && job.view) views.push([job.name, key, job.view(state, key, touchedMs)]);
+        } catch (thrown) {
+          throw this.#uncommittable(`${job.name} on key ${key}`, thrown);
+        }
       }
       states.push({ job: job.name, set });
       for (const key of this.#timersTouched[j] as Set<string>) {
@@ -379,7 +522,13 @@ export class Step<Event extends LogEvent> {
       }
     }
     const { emits } = this.#scope;
-    const gives = views.length > 0 || emits.length > 0;
+    let out: Buffer | undefined;
+    try {
+      if (views.length > 0 || emits.length > 0)
+        out = packr.pack({ previous: lastOut, watermarkMs: this.#watermarkMs, views, emits } satisfies OutRecord);
+    } catch (thrown) {
+      throw this.#uncommittable("a view or an emit", thrown);
+    }
     return {
       watermarkMs: this.#watermarkMs,
       events: this.#total,
@@ -387,28 +536,27 @@ export class Step<Event extends LogEvent> {
       states,
       timersSet,
       timersGone,
-      out: gives
-        ? packr.pack({ previous: lastOut, watermarkMs: this.#watermarkMs, views, emits } satisfies OutRecord)
-        : undefined,
-      deadLetters: this.#dead.map((letter) => packr.pack(letter)),
+      out,
+      deadLetters: this.#dead,
+      lettersGone: this.#lettersGone,
     };
+  }
+
+  /** With care every call has been checked already; then it is a job that gives another answer each time, and nothing is committed. */
+  #uncommittable(what: string, thrown: unknown): Error {
+    const message = `${what} cannot be committed: ${messageOf(thrown)}`;
+    return this.#isCareful ? new Error(message, { cause: thrown }) : new PoisonError(message, { cause: thrown });
   }
 }
 
-function poisoned(
-  job: string,
-  event: LogEvent,
-  entry: LogEntry,
-  key: string | undefined,
-  thrown: unknown,
-): PoisonError {
-  const { offset, index } = event;
-  return new PoisonError(eventId(job, event), {
-    offset,
-    job,
-    index,
-    ...(key === undefined ? {} : { key }),
-    reason: messageOf(thrown),
-    fields: [...entry.fields],
-  });
+/** A failing key is told of when its event is dispatched. */
+function keyOrNothing<Event extends LogEvent>(job: AnyJob<Event>, event: Event): string | undefined {
+  try {
+    return job.key(event);
+  } catch {
+    return undefined;
+  }
 }
+
+const triesOf = (letter: KeptLetter | undefined): Pick<DeadLetter, "tries" | "was" | "first"> =>
+  letter ? { tries: letter.tries + 1, was: letter.id, first: letter.first ?? letter.id } : { tries: 1 };

@@ -18,11 +18,9 @@ local function digits(n)
   return string.format('%.0f', n)
 end
 
--- Names this run of this server. A library's locals live as long as the server that has loaded it, and no longer.
-local run
+-- Names this run of this server as a primary: another one after each start and each take-over.
 local function this_run()
-  run = run or string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  return run
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 end
 
 local function call_chunked(command, key, args, first, count)
@@ -78,10 +76,63 @@ local function join(keys, args)
   return redis.call('ZRANGE', keys[1], 0, -1)
 end
 
+-- Dead letters: a stream of letters (fields d: the letter; o: its log entry's offset, when it has one) and a hash of those entries, each held
+-- once: 'r:<offset>' its bytes, 'n:<offset>' how many letters need it, 'bytes' the sum of all.
+local function add_letter(letters_key, entries_key, letter, offset)
+  if offset == '' then
+    redis.call('XADD', letters_key, '*', 'd', letter)
+  else
+    redis.call('XADD', letters_key, '*', 'd', letter, 'o', offset)
+    redis.call('HINCRBY', entries_key, 'n:' .. offset, 1)
+  end
+end
+
+local function add_dead_entry(entries_key, offset, bytes)
+  if redis.call('HSETNX', entries_key, 'r:' .. offset, bytes) == 1 then redis.call('HINCRBY', entries_key, 'bytes', #bytes) end
+end
+
+-- Takes a letter away, and its entry when no other letter needs it. Returns 1, or 0 when it had gone before.
+local function remove_letter(letters_key, entries_key, id)
+  local found = redis.call('XRANGE', letters_key, id, id)[1]
+  if not found then return 0 end
+  redis.call('XDEL', letters_key, id)
+  local offset = found[2][4]
+  if offset and redis.call('HINCRBY', entries_key, 'n:' .. offset, -1) <= 0 then
+    local bytes = redis.call('HSTRLEN', entries_key, 'r:' .. offset)
+    redis.call('HDEL', entries_key, 'r:' .. offset, 'n:' .. offset)
+    if redis.call('HINCRBY', entries_key, 'bytes', -bytes) <= 0 then redis.call('DEL', entries_key) end
+  end
+  return 1
+end
+
+-- letters_remove: takes letters away for good, and requests for them.
+-- KEYS: dead letters, dead entries, dead requests   ARGV: their ids   Returns: 1 or 0 for each: whether it was there
+local function remove_letters(keys, args)
+  local removed = {}
+  for i, id in ipairs(args) do
+    removed[i] = remove_letter(keys[1], keys[2], id)
+    redis.call('ZREM', keys[3], id)
+  end
+  return removed
+end
+
+-- letters_trim: takes away letters that were written before a time, the oldest first, CHUNK at most.
+-- KEYS: dead letters, dead entries, dead requests   ARGV: 1 how old a letter may be in ms, by this server's clock   Returns: how many went
+local function trim_letters(keys, args)
+  local before = digits(clock_of('') - tonumber(args[1]))
+  local old = redis.call('XRANGE', keys[1], '-', '(' .. before .. '-0', 'COUNT', CHUNK)
+  for _, letter in ipairs(old) do
+    remove_letter(keys[1], keys[2], letter[1])
+    redis.call('ZREM', keys[3], letter[1])
+  end
+  return #old
+end
+
 -- task_commit: writes what a step of the jobs changed.
--- KEYS: task, timers, out, dead letters, then one state hash a job
+-- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash a job
 -- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 fields of the task (flat, msgpack: watermark, cursors, …),
---       7 out record ('' for none), 8 how many arguments set timers (score, member, …), 9 how many timers go, 10 how many dead letters; then
+--       7 out record ('' for none), 8 how many arguments set timers (score, member, …), 9 how many timers go, 10 how many arguments are dead
+--       letters (letter, offset or '', …), 11 how many are their entries (offset, bytes, …), 12 how many letters go, with their requests; then
 --       those, then for each job: how many arguments of HSET, and those
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
@@ -94,15 +145,24 @@ local function commit(keys, args)
 
   local clock = clock_of(args[5])
   local now = digits(clock)
-  local at = 11
-  local set, removed, dead = tonumber(args[8]), tonumber(args[9]), tonumber(args[10])
+  local at = 13
+  local set, removed = tonumber(args[8]), tonumber(args[9])
+  local dead, entries, gone = tonumber(args[10]), tonumber(args[11]), tonumber(args[12])
   call_chunked('ZADD', keys[2], args, at, set)
   at = at + set
   call_chunked('ZREM', keys[2], args, at, removed)
   at = at + removed
-  for i = at, at + dead - 1 do redis.call('XADD', keys[4], '*', 'd', args[i]) end
+  for i = at, at + dead - 1, 2 do add_letter(keys[4], keys[5], args[i], args[i + 1]) end
   at = at + dead
-  for job = 5, #keys do
+  for i = at, at + entries - 1, 2 do add_dead_entry(keys[5], args[i], args[i + 1]) end
+  at = at + entries
+  -- After the new ones: a letter that failed again leaves its entry to its successor.
+  for i = at, at + gone - 1 do
+    remove_letter(keys[4], keys[5], args[i])
+    redis.call('ZREM', keys[6], args[i])
+  end
+  at = at + gone
+  for job = 7, #keys do
     local fields = tonumber(args[at])
     call_chunked('HSET', keys[job], args, at + 1, fields)
     at = at + 1 + fields
@@ -122,3 +182,5 @@ register('task_renew', renew, 'allow-oom')
 register('task_release', release, 'allow-oom')
 register('task_commit', commit, 'allow-oom')
 register('workers_join', join, 'allow-oom')
+register('letters_remove', remove_letters, 'allow-oom')
+register('letters_trim', trim_letters, 'allow-oom')

@@ -58,7 +58,7 @@ export class Shop<State> {
   }
 
   async #process(entry: { offset: number; fields: Buffer[] }): Promise<void> {
-    const body = await this.#step.process([entry], 0, new Map());
+    const body = await this.#step.process([entry], 0);
     for (const { set } of body.states) for (const [key, state] of set) this.#states.set(key, state);
     for (const [atMs, member] of body.timersSet) this.#timers.set(member, atMs);
     for (const member of body.timersGone) this.#timers.delete(member);

@@ -271,6 +271,20 @@ describe("a follower", () => {
     trouble = false;
   });
 
+  it("shows the others when one state cannot be read, and says which", async () => {
+    const keys = toyKeys(prefix);
+    await append(client, keys, [{ clockMs: T0, events: [{ key: "bad" }, { key: "good", units: 4 }] }]);
+    const runner = run();
+    await seen(client, keys, 1);
+    await runner.stop();
+    await client.hset(keys.state("toy.1"), "bad", "");
+    const { follower, board, troubles } = follow();
+    await follower.start();
+    expect([...board.units]).toEqual([["good", 4]]);
+    expect(troubles[0]).toContain("bad");
+    await follower.stop();
+  });
+
   it("stops at once, and may be stopped before it was started", async () => {
     const { follower } = follow({ pollMs: 60_000 });
     await follower.start();

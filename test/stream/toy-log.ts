@@ -1,17 +1,17 @@
 /** The toy topic in a real Redis: a log that a test appends to, what a task has left there, and a runner with settings fit for tests. */
-import type { Redis } from "ioredis";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { readTask } from "../../engine/stream/commit.js";
+import { type DeadLetter, listLetters, readLetters } from "../../engine/stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys } from "../../engine/stream/keys.js";
-import { connect } from "../../engine/stream/redis.js";
+import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import type { RunnerOptions } from "../../engine/stream/runner.js";
-import { type DeadLetter, decodeOut, decodeState } from "../../engine/stream/step.js";
+import { decodeOut } from "../../engine/stream/step.js";
 import { type ToyEntry, type ToyEvent, toyFields, toyJob, toyTopic } from "./toy.js";
 
 export const toyKeys = (prefix: string, partition = 0): PartitionKeys => partitionKeys(prefix, "toys", partition);
 
 /** Appends entries after those that are there, each atomically with the head. */
-export async function append(client: Redis, keys: PartitionKeys, entries: readonly ToyEntry[]): Promise<number> {
+export async function append(client: RedisClient, keys: PartitionKeys, entries: readonly ToyEntry[]): Promise<number> {
   let offset = Number((await client.hget(keys.head, "offset")) ?? 0);
   const transaction = client.multi();
   for (const entry of entries) {
@@ -24,7 +24,7 @@ export async function append(client: Redis, keys: PartitionKeys, entries: readon
 }
 
 /** Everything a task has left behind, in the shape of `Store.picture()`. */
-export async function pictureOf(client: Redis, keys: PartitionKeys, jobs: readonly string[]): Promise<unknown> {
+export async function pictureOf(client: RedisClient, keys: PartitionKeys, jobs: readonly string[]): Promise<unknown> {
   const sorted = <V>(map: Iterable<[string, V]>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
   const states: [string, [string, string][]][] = [];
   for (const job of jobs) {
@@ -42,16 +42,17 @@ export async function pictureOf(client: Redis, keys: PartitionKeys, jobs: readon
   };
 }
 
-export const emitsOf = async (client: Redis, keys: PartitionKeys) =>
+export const emitsOf = async (client: RedisClient, keys: PartitionKeys) =>
   (await client.xrangeBuffer(keys.out, "-", "+")).flatMap(([, fields]) => decodeOut(fields[3] as Buffer).emits);
 
-export const lettersOf = async (client: Redis, keys: PartitionKeys) =>
-  (await client.xrangeBuffer(keys.deadLetters, "-", "+")).map(
-    ([, fields]) => decodeState(fields[1] as Buffer) as DeadLetter,
-  );
+/** Letters with their entries, as the step made them. */
+export async function lettersOf(client: RedisClient, keys: PartitionKeys): Promise<DeadLetter[]> {
+  const ids = (await listLetters(client, keys, "-", 100_000)).map(({ id }) => id);
+  return (await readLetters(client, keys, ids)).map(({ id: _, ...letter }) => letter);
+}
 
 /** Waits until a task's jobs have seen the log up to `offset`. */
-export async function seen(client: Redis, keys: PartitionKeys, offset: number, jobs = ["toy.1"]): Promise<void> {
+export async function seen(client: RedisClient, keys: PartitionKeys, offset: number, jobs = ["toy.1"]): Promise<void> {
   await until(async () => {
     const { cursors } = await readTask(client, keys);
     return jobs.every((job) => (cursors.get(job) ?? 0) >= offset);
@@ -67,8 +68,8 @@ export async function until(isSo: () => boolean | Promise<boolean>, what: string
 }
 
 export function runnerOptions(
-  redis: Redis,
-  path: string,
+  redis: RedisClient,
+  url: string,
   prefix: string,
   more: Partial<RunnerOptions<ToyEvent>> = {},
 ): RunnerOptions<ToyEvent> & { troubles: string[] } {
@@ -78,7 +79,7 @@ export function runnerOptions(
     jobs: [toyJob()],
     prefix,
     redis,
-    openReader: () => connect({ url: path }, true),
+    openReader: () => connect({ url }, true),
     owner: "one",
     clock: systemClock,
     leaseMs: 1_000,

@@ -4,16 +4,10 @@
  * task leaves in Redis, in memory: bodies of commits go in, a step that starts again comes out.
  */
 import type { CommitBody } from "../../engine/stream/commit.js";
+import type { DeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Emit, Job, LogEvent } from "../../engine/stream/job.js";
 import { field, type LogEntry } from "../../engine/stream/log.js";
-import {
-  type DeadLetter,
-  decodeOut,
-  decodeState,
-  type OutRecord,
-  PoisonError,
-  Step,
-} from "../../engine/stream/step.js";
+import { decodeOut, decodeState, type OutRecord, PoisonError, Step } from "../../engine/stream/step.js";
 import type { Topic } from "../../engine/stream/topic.js";
 
 export interface ToyWords {
@@ -149,7 +143,7 @@ export class Store {
     for (const [job, offset] of body.cursors) this.cursors.set(job, offset);
     this.watermarkMs = body.watermarkMs;
     if (body.out) this.outs.push(decodeOut(body.out));
-    this.letters.push(...body.deadLetters.map((bytes) => decodeState(bytes) as DeadLetter));
+    this.letters.push(...body.deadLetters);
   }
 
   /** Reads `entries` in pieces of the given lengths (again and again); `restart` starts the step anew before every piece. */
@@ -159,7 +153,7 @@ export class Store {
     cuts: readonly number[] = [entries.length],
     restart = false,
   ): Promise<this> {
-    const leaveOut = new Map<string, DeadLetter>();
+    let isCareful = false;
     let step = this.step(jobs);
     const last = entries.at(-1)?.offset ?? 0;
     for (let turn = 0; step.readAfter < last; turn++) {
@@ -167,12 +161,12 @@ export class Store {
       const after = step.readAfter;
       const piece = entries.filter(({ offset }) => offset > after).slice(0, cuts[turn % cuts.length]);
       try {
-        this.write(await step.process(piece, 0, leaveOut));
+        this.write(await step.process(piece, 0, isCareful));
         step.committed();
-        leaveOut.clear();
+        isCareful = false;
       } catch (thrown) {
-        if (!(thrown instanceof PoisonError) || leaveOut.has(thrown.id)) throw thrown;
-        leaveOut.set(thrown.id, thrown.letter);
+        if (!(thrown instanceof PoisonError)) throw thrown;
+        isCareful = true;
         step = this.step(jobs);
       }
     }

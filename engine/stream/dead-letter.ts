@@ -1,0 +1,186 @@
+/**
+ * Dead letters: what became of a record that could not be processed. A letter says where and why; the log entry behind it is kept byte by byte,
+ * once for all its letters, so that it can be looked into and tried again long after the log has let it go. Letters are written by commits
+ * and by nothing else; they go when they were replayed, when an operator removes them, or with their age, never because there are many.
+ * Asking for a replay only leaves a request: the partition's owner does the work.
+ */
+import { Packr, Unpackr } from "msgpackr";
+import type { PartitionKeys } from "./keys.js";
+import { callFunction, type RedisClient } from "./redis.js";
+
+const packr = new Packr({ useRecords: false });
+const unpackr = new Unpackr({ useRecords: false });
+
+/** A record that could not be processed, with all that is needed to look into it and to try it again. */
+export interface DeadLetter {
+  offset: number;
+  /** Undefined when the entry could not be decoded at all. */
+  job?: string;
+  /** The event's place in the entry; undefined for a timer. */
+  index?: number;
+  key?: string;
+  timerMs?: number;
+  reason: string;
+  /** How often it has been tried. */
+  tries: number;
+  /** Field name, then value, as the log holds them; empty for a timer. */
+  fields: readonly Buffer[];
+  /** The letter that this one has taken the place of, and the first of them all. */
+  was?: string;
+  first?: string;
+}
+
+/** A letter as Redis keeps it. */
+export interface KeptLetter extends DeadLetter {
+  /** `<ms>-<number>`: when it was written, by the server's clock. */
+  id: string;
+}
+
+/** What a partition keeps. */
+export interface LettersKept {
+  letters: number;
+  /** Of their entries. */
+  bytes: number;
+}
+
+/**
+ * Past either a partition reads no further: with so many failures the fault is a job's or a sender's, and the log keeps what follows. A letter is some
+ * 300 bytes, so both together are 70 MB of Redis a partition, and what the last entry before the stop adds.
+ */
+export const LETTERS_LIMIT = 10_000;
+export const LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
+/** 30 days: long enough for somebody to come back from holiday. */
+export const LETTER_AGE_MS = 30 * 86_400_000;
+const REASON_LIMIT = 1_000;
+
+export const isFull = ({ letters, bytes }: LettersKept): boolean =>
+  letters >= LETTERS_LIMIT || bytes >= LETTER_BYTES_LIMIT;
+
+/** A letter without its entry. */
+export function encodeLetter({ fields: _, ...letter }: DeadLetter): Buffer {
+  return packr.pack({ ...letter, reason: letter.reason.slice(0, REASON_LIMIT) });
+}
+
+export const encodeEntry = (fields: readonly Buffer[]): Buffer => packr.pack(fields);
+
+/** How much a partition keeps: two reads, whatever the number. */
+export async function countLetters(redis: RedisClient, keys: PartitionKeys): Promise<LettersKept> {
+  const [letters, bytes] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.deadEntries, "bytes")]);
+  return { letters, bytes: Number(bytes ?? 0) };
+}
+
+type RawLetter = [id: Buffer, fields: Buffer[]];
+
+/**
+ * Reads letters in the order in which they were written, without their entries (`fields` is empty).
+ * @param after the id after which to begin; `-` from the start
+ */
+export async function listLetters(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  after: string,
+  count: number,
+): Promise<KeptLetter[]> {
+  const from = after === "-" ? "-" : `(${after}`;
+  const raw = (await redis.xrangeBuffer(keys.deadLetters, from, "+", "COUNT", count)) as RawLetter[];
+  return raw.map(letterOf);
+}
+
+/** The letters of these ids, without their entries; one that is not there is left out. */
+export async function findLetters(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  ids: readonly string[],
+): Promise<KeptLetter[]> {
+  return (await rawLetters(redis, keys, ids)).map(letterOf);
+}
+
+async function rawLetters(redis: RedisClient, keys: PartitionKeys, ids: readonly string[]): Promise<RawLetter[]> {
+  const found = ids.map((id) => redis.xrangeBuffer(keys.deadLetters, id, id) as Promise<RawLetter[]>);
+  return (await Promise.all(found)).flat();
+}
+
+/** The same with their entries. */
+export async function readLetters(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  ids: readonly string[],
+): Promise<KeptLetter[]> {
+  return withEntries(redis, keys, await rawLetters(redis, keys, ids));
+}
+
+/** The newest letters with their entries, the newest first. */
+export async function newestLetters(redis: RedisClient, keys: PartitionKeys, count: number): Promise<KeptLetter[]> {
+  const raw = (await redis.xrevrangeBuffer(keys.deadLetters, "+", "-", "COUNT", count)) as RawLetter[];
+  return withEntries(redis, keys, raw);
+}
+
+async function withEntries(redis: RedisClient, keys: PartitionKeys, raw: RawLetter[]): Promise<KeptLetter[]> {
+  const offsets = [...new Set(raw.flatMap(([, [, , , offset]]) => (offset ? [offset.toString("latin1")] : [])))];
+  const packed =
+    offsets.length === 0 ? [] : await redis.hmgetBuffer(keys.deadEntries, ...offsets.map((offset) => `r:${offset}`));
+  const entries = new Map(
+    offsets.map((offset, i) => [offset, packed[i] ? (unpackr.unpack(packed[i]) as Buffer[]) : []]),
+  );
+  return raw.map((each) => {
+    const offset = each[1][3];
+    return { ...letterOf(each), fields: (offset && entries.get(offset.toString("latin1"))) || [] };
+  });
+}
+
+const letterOf = ([id, [, letter]]: RawLetter): KeptLetter => ({
+  ...(unpackr.unpack(letter as Buffer) as Omit<DeadLetter, "fields">),
+  fields: [],
+  id: id.toString("latin1"),
+});
+
+/** Letters that somebody wants tried again, in the order of the log, `count` at most. Requests for letters that are gone are dropped. */
+export async function requestedLetters(redis: RedisClient, keys: PartitionKeys, count: number): Promise<KeptLetter[]> {
+  const ids = await redis.zrange(keys.deadRequests, "0", String(count - 1));
+  if (ids.length === 0) return [];
+  const letters = await readLetters(redis, keys, ids);
+  if (letters.length < ids.length) {
+    const there = new Set(letters.map(({ id }) => id));
+    await redis.zrem(keys.deadRequests, ...ids.filter((id) => !there.has(id)));
+  }
+  return letters.sort((a, b) => a.offset - b.offset || (a.index ?? 0) - (b.index ?? 0));
+}
+
+/** Asks the partition's owner to try letters again. */
+export async function requestReplay(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  letters: readonly { id: string; offset: number }[],
+): Promise<void> {
+  await redis.zadd(keys.deadRequests, ...letters.flatMap(({ id, offset }) => [offset, id]));
+}
+
+/** Those of the letters whose replay has been asked for and not been done. */
+export async function stillRequested(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  ids: readonly string[],
+): Promise<string[]> {
+  const scores = await redis.zmscore(keys.deadRequests, ...ids);
+  return ids.filter((_, i) => scores[i] !== null);
+}
+
+/** Removes letters unread. Returns, for each id, whether it was there. */
+export async function removeLetters(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  ids: readonly string[],
+): Promise<boolean[]> {
+  const letterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
+  const removed = (await callFunction(redis, "letters_remove", letterKeys, [...ids])) as number[];
+  return removed.map((n) => n === 1);
+}
+
+/** Removes letters that are too old, some 2,000 at a time. Returns how many went. */
+export async function trimLetters(redis: RedisClient, keys: PartitionKeys, ageMs = LETTER_AGE_MS): Promise<number> {
+  const letterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
+  return (await callFunction(redis, "letters_trim", letterKeys, [ageMs])) as number;
+}
+
+/** When a letter's id was given, in milliseconds since the epoch. */
+export const letterTimeMs = (id: string): number => Number.parseInt(id, 10);
