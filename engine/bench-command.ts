@@ -17,9 +17,29 @@ export interface BenchRow {
   ratio: number;
 }
 
+/** How one figure went while it was watched; the slope is that of the straight line through all looks. */
+export interface BenchTrend {
+  case: string;
+  unit: string;
+  start: number;
+  end: number;
+  slopePerHour: number;
+}
+
+/** Rows, and what else there is to know about how they came to be. */
+export interface BenchReport {
+  rows: readonly (BenchRow | BenchTrend)[];
+  facts: Record<string, number>;
+}
+
 /** What a file in `bench/` exports. */
 export interface BenchModule {
-  run(settings: { runs: number; signal: AbortSignal; onProgress(text: string): void }): Promise<BenchRow[]>;
+  run(settings: {
+    runs: number;
+    minutes: number;
+    signal: AbortSignal;
+    onProgress(text: string): void;
+  }): Promise<BenchRow[] | BenchReport>;
 }
 
 /** Found at run time: nothing in the engine depends on the benchmarks. */
@@ -38,11 +58,13 @@ export async function runBench(
     throw badInput("bench", "NAME", `name one of: ${known.join(", ")}`);
   }
   const scenario = (await import(new URL(`${name}.js`, SCENARIOS).href)) as BenchModule;
-  const rows = await scenario.run({
+  const result = await scenario.run({
     runs: options.runs,
+    minutes: options.minutes,
     signal,
     onProgress: (text) => process.stderr.write(`${text}\n`),
   });
+  const { rows, facts } = Array.isArray(result) ? { rows: result, facts: { runs: options.runs } } : result;
   const machine = {
     cpu: cpus()[0]?.model ?? "unknown",
     cores: cpus().length,
@@ -50,17 +72,22 @@ export async function runBench(
     node: process.version,
   };
   if (options.json) {
-    process.stdout.write(`${JSON.stringify({ bench: name, rows, runs: options.runs, machine })}\n`);
+    process.stdout.write(`${JSON.stringify({ bench: name, rows, ...facts, machine })}\n`);
     return;
   }
-  for (const row of rows) {
-    process.stdout.write(
-      `${row.case.padEnd(28)} ${figure(row.ours).padStart(10)} ${row.unit}   ${row.peer}: ${figure(row.theirs)}   ratio ${row.ratio.toFixed(2)}\n`,
-    );
-  }
-  process.stdout.write(
-    `medians of ${options.runs} runs each, in turn; ${machine.cores} × ${machine.cpu}, Node ${machine.node}\n`,
-  );
+  for (const row of rows) process.stdout.write(`${"ratio" in row ? pairLine(row) : trendLine(row)}\n`);
+  const told = Array.isArray(result)
+    ? `medians of ${options.runs} runs each, in turn`
+    : Object.entries(facts)
+        .map(([fact, n]) => `${fact} ${figure(n)}`)
+        .join(", ");
+  process.stdout.write(`${told}; ${machine.cores} × ${machine.cpu}, Node ${machine.node}\n`);
 }
+
+const pairLine = ({ case: name, unit, ours, peer, theirs, ratio }: BenchRow): string =>
+  `${name.padEnd(28)} ${figure(ours).padStart(10)} ${unit}   ${peer}: ${figure(theirs)}   ratio ${ratio.toFixed(2)}`;
+
+const trendLine = ({ case: name, unit, start, end, slopePerHour }: BenchTrend): string =>
+  `${name.padEnd(32)} start ${start.toFixed(1).padStart(9)}   end ${end.toFixed(1).padStart(9)}   slope ${slopePerHour.toFixed(1).padStart(9)} an hour   ${unit}`;
 
 const figure = (n: number): string => Math.round(n).toLocaleString("en");

@@ -12,16 +12,34 @@ const ABOUT: Record<CommandName, string> = {
   demo: "a shop's traffic on this machine, with live screens: nothing to configure",
   serve: "the engine for a real shop",
   replay: "history from CSV files through the ledger and the jobs",
-  bench: "speed beside the usual way, in one run: ledger",
+  audit: "proof that balances, log and jobs tell the same units; status 1 if they do not",
+  "dead-letters": "records that could not be processed: list them, show one, replay or remove them",
+  bench: "speed beside the usual way, in one run: ledger; memory over many days of a shop: soak",
+};
+
+/** What the help says beside the options. */
+const MORE: Partial<Record<CommandName, string>> = {
+  "dead-letters": `  list              every letter: id, when, job, event or timer, key, tries, reason
+  show ID…          all that is known: reason, event, the log entry's bytes
+  replay ID… | all  the partition's worker tries them once more, each on the job that failed: at most once, and what that gives out
+                    leaves with it. An event whose window is over by now counts as late. One that fails again stays, under a new id.
+  remove ID… | all  for good
+
+Letters are kept for 30 days. Status 1: a letter is not there, failed again, or was not tried in time.
+
+`,
 };
 
 const BAD_INPUT_STATUS = 2;
 const STOPPED_STATUS = 130;
 const INPUT_CODES = new Set(["bad_input", "bad_option"]);
 
+/** The longest of the table's first column, and a blank. */
+const USAGE_WIDTH = "dead-letters ACTION [ID…] ".length;
+
 const usage = (): string =>
   `shuiwei (水位): live stock and orders\n\n${Object.entries(ABOUT)
-    .map(([name, about]) => `  shuiwei ${(name + operandOf(name as CommandName)).padEnd(13)} ${about}`)
+    .map(([name, about]) => `  shuiwei ${(name + operandOf(name as CommandName)).padEnd(USAGE_WIDTH)} ${about}`)
     .join("\n")}\n\n  shuiwei COMMAND --help tells a command's options.\n`;
 
 const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Promise<void>> = {
@@ -39,6 +57,16 @@ const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Pro
     const { values, operands } = readCommandOptions("replay", args);
     const { runReplay } = await import("./replay-command.js");
     await runReplay(operands, values, signal);
+  },
+  async audit(args, signal) {
+    const { values } = readCommandOptions("audit", args);
+    const { runAudit } = await import("./audit-command.js");
+    await runAudit(values, signal);
+  },
+  async "dead-letters"(args, signal) {
+    const { values, operands } = readCommandOptions("dead-letters", args);
+    const { runDeadLetters } = await import("./dead-letters-command.js");
+    await runDeadLetters(operands, values, signal);
   },
   async bench(args, signal) {
     const { values, operands } = readCommandOptions("bench", args);
@@ -62,7 +90,9 @@ async function main([name, ...args]: string[]): Promise<number> {
     return BAD_INPUT_STATUS;
   }
   if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write(`shuiwei ${name}${operandOf(name)} [options]: ${ABOUT[name]}\n\n${describeOptions(name)}`);
+    process.stdout.write(
+      `shuiwei ${name}${operandOf(name)} [options]: ${ABOUT[name]}\n\n${MORE[name] ?? ""}${describeOptions(name)}`,
+    );
     return 0;
   }
   const stop = new AbortController();

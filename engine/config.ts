@@ -3,6 +3,7 @@
  * starts, and all of them are listed at once.
  */
 import { httpOptions } from "../connectors/http/options.js";
+import { intakeOptions } from "./intake.js";
 import {
   defineOptions,
   joinOptions,
@@ -14,17 +15,19 @@ import {
 import { redisOptions } from "./redis/options.js";
 import { stockOptions } from "./stock/options.js";
 import { streamOptions } from "./stream/options.js";
+import { MAX_PARTITIONS } from "./stream/partition.js";
 
-const { partitions } = streamOptions;
+const { partitions, prefix } = streamOptions;
 const { batchLimit } = stockOptions;
 const { host: _host, ...demoHttp } = httpOptions;
-const { dir, appendfsync } = redisOptions;
+const { redisUrl, dir, appendfsync } = redisOptions;
 
 export const serveOptions = joinOptions(
   httpOptions,
   redisOptions,
   streamOptions,
   stockOptions,
+  intakeOptions,
   defineOptions({
     roles: {
       type: "list",
@@ -70,13 +73,51 @@ export const benchOptions = defineOptions({
     unit: "runs",
     about: "counted runs of each side, in turn; medians are told",
   },
+  minutes: {
+    type: "number",
+    default: 10,
+    min: 0.1,
+    max: 1_440,
+    unit: "minutes",
+    about: "how long soak measures, after its warm-up of about 3 minutes",
+  },
 });
 
+export const auditOptions = joinOptions(
+  { redisUrl, dir, prefix } satisfies OptionTable,
+  defineOptions({ json: { type: "boolean", about: "one line of JSON instead of text" } }),
+);
+
+export const deadLettersOptions = joinOptions(
+  { redisUrl, dir, prefix } satisfies OptionTable,
+  defineOptions({
+    partition: { type: "integer", min: 0, max: MAX_PARTITIONS - 1, about: "only letters of this partition" },
+    job: { type: "string", about: "only letters of this job, for example depletion.1" },
+    json: { type: "boolean", about: "one line of JSON a letter" },
+    wait: {
+      type: "boolean",
+      default: true,
+      about: "wait until the letters have been tried again; --no-wait only asks",
+    },
+  }),
+);
+
 /** Every command's options, by its name. */
-export const COMMAND_OPTIONS = { demo: demoOptions, serve: serveOptions, replay: replayOptions, bench: benchOptions };
+export const COMMAND_OPTIONS = {
+  demo: demoOptions,
+  serve: serveOptions,
+  replay: replayOptions,
+  audit: auditOptions,
+  "dead-letters": deadLettersOptions,
+  bench: benchOptions,
+};
 
 /** What a command takes beside options. */
-export const OPERANDS: Partial<Record<keyof typeof COMMAND_OPTIONS, string>> = { replay: "FILE…", bench: "NAME" };
+export const OPERANDS: Partial<Record<keyof typeof COMMAND_OPTIONS, string>> = {
+  replay: "FILE…",
+  "dead-letters": "ACTION [ID…]",
+  bench: "NAME",
+};
 
 /** Reads a command's options from its arguments and the environment. */
 export function readCommandOptions<Name extends keyof typeof COMMAND_OPTIONS>(

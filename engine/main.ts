@@ -6,8 +6,10 @@
 import { hostname } from "node:os";
 import { DepletionBoard } from "./jobs/depletion/view.js";
 import { stockJobs } from "./jobs/index.js";
+import { ShadowFold } from "./jobs/storefront/shadow-fold.js";
 import { StorefrontLevels } from "./jobs/storefront/view.js";
 import { type Clock, systemClock } from "./kernel/clock.js";
+import { badInput } from "./kernel/errors.js";
 import { secureBytes } from "./kernel/random.js";
 import { zoneOf } from "./kernel/zone.js";
 import { EngineLiveSource } from "./live.js";
@@ -22,7 +24,8 @@ import { freeTask, loadStreamLibrary } from "./stream/commit.js";
 import { Follower } from "./stream/follower.js";
 import { partitionKeys } from "./stream/keys.js";
 import { claimDeployment } from "./stream/partition.js";
-import { checkRedis, connect, type RedisClient } from "./stream/redis.js";
+import { checkRedis, connect, openReader, type RedisClient } from "./stream/redis.js";
+import { ReplicaGate } from "./stream/replicas.js";
 import { Worker } from "./stream/worker.js";
 
 /** Time in a demo: the shop's own clock, and how fast it runs. */
@@ -35,6 +38,8 @@ export interface ShopTime {
 export interface EngineSettings {
   /** Undefined: a private Redis in `dir`. */
   redisUrl: string | undefined;
+  /** Replicas that must have a command before it is answered; left out or 0: none. */
+  waitReplicas?: number;
   dir: string;
   appendfsync: "everysec" | "always" | "no";
   partitions: number;
@@ -62,6 +67,8 @@ export interface Engine {
   readonly ledger: Ledger;
   readonly desk: OrderDesk;
   readonly worker: Worker<StockEvent> | undefined;
+  /** Where there are jobs, they are compared with the ledger all the time. */
+  readonly shadow: ShadowFold | undefined;
   readonly follower: Follower<StockEvent>;
   readonly board: DepletionBoard;
   readonly levels: StorefrontLevels;
@@ -105,6 +112,10 @@ async function assemble(
     // Nobody else can hold a lease here: one that a killed process left need not be waited for.
     await Promise.all(Array.from({ length: partitions }, (_, i) => freeTask(redis, partitionKeys(prefix, "stock", i))));
   } else await checkRedis(redis, address, onTrouble);
+  const { waitReplicas: wanted = 0 } = settings;
+  if (server && wanted > 0) throw badInput("serve", "--wait-replicas", "a private Redis has no replicas");
+  const replicas = wanted > 0 ? new ReplicaGate({ open: () => connect(address), replicas: wanted }) : undefined;
+  undo.push(() => replicas?.close());
   await claimDeployment(redis, prefix, partitions);
   await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis)]);
 
@@ -115,10 +126,12 @@ async function assemble(
     partitions,
     idRetentionDays: settings.idRetentionDays,
     batchLimit: settings.batchLimit,
+    ...(replicas ? { replicas } : {}),
     ...(shopTime ? { clock: shopTime.clock } : {}),
   });
   // An order may be placed under an id that is as old as the ledger takes, and paid that much later.
-  const book = new OrderBook({ redis, prefix, partitions, keepSeconds: 2 * settings.idRetentionDays * DAY_SECONDS });
+  const keepSeconds = 2 * settings.idRetentionDays * DAY_SECONDS;
+  const book = new OrderBook({ redis, prefix, partitions, keepSeconds, ...(replicas ? { replicas } : {}) });
   const topic = stockTopic(ledger);
   const jobs = stockJobs(zoneOf(zone));
 
@@ -128,7 +141,7 @@ async function assemble(
         jobs,
         prefix,
         redis,
-        openReader: () => connect(address, true),
+        openReader: (key) => openReader(redis, address, key),
         owner: `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`,
         clock: systemClock,
         leaseMs: settings.leaseMs,
@@ -167,6 +180,10 @@ async function assemble(
   undo.push(() => worker?.stop());
   await follower.start();
   undo.push(() => follower.stop());
+  const owned = (partition: number): boolean => worker?.stats()[partition]?.owned === true;
+  const shadow = worker && new ShadowFold({ redis: viewRedis, prefix, partitions, owned, onTrouble });
+  shadow?.start();
+  undo.push(() => shadow?.stop());
   live.start();
   undo.push(() => live.stop());
 
@@ -176,6 +193,7 @@ async function assemble(
     ledger,
     desk: new OrderDesk(ledger, book),
     worker,
+    shadow,
     follower,
     board,
     levels,

@@ -4,21 +4,16 @@
  */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Gateway } from "../dashboards/gateway.js";
+import type { Intake } from "./intake.js";
 import { systemClock } from "./kernel/clock.js";
 import type { Engine } from "./main.js";
+import type { PartitionFigures } from "./stream/follower.js";
 import type { RunnerStats } from "./stream/runner.js";
 
 type Shape = "gauge" | "counter";
 
-/** Of each partition's jobs; only partitions that this process owns are told. */
-const PARTITION_FIGURES: readonly [name: string, shape: Shape, help: string, of: (stats: RunnerStats) => number][] = [
-  ["offset", "gauge", "Last offset of the log that the jobs have committed", (stats) => stats.offset],
-  [
-    "watermark_seconds",
-    "gauge",
-    "Watermark of the jobs, seconds since the epoch, by the log's clock",
-    (stats) => stats.watermarkMs / 1_000,
-  ],
+/** Of each partition whose jobs this process runs, since it began. */
+const OWN_FIGURES: readonly [name: string, shape: Shape, help: string, of: (stats: RunnerStats) => number][] = [
   ["events_total", "counter", "Events the jobs have processed", (stats) => stats.events],
   ["commits_total", "counter", "Commits written", (stats) => stats.commits],
   ["commit_seconds", "gauge", "Duration of the last commit", (stats) => stats.lastCommitMs / 1_000],
@@ -29,13 +24,50 @@ const PARTITION_FIGURES: readonly [name: string, shape: Shape, help: string, of:
     "Records set aside because they could not be processed",
     (stats) => stats.deadLetters,
   ],
-  ["lease_changes_total", "counter", "Times this process has taken the partition", (stats) => stats.leaseChanges],
+];
+
+/** Of every partition, whoever runs its jobs: each process that serves tells the same, so take the largest, not the sum. */
+const ALL_FIGURES: readonly [
+  name: string,
+  shape: Shape,
+  help: string,
+  of: (figures: PartitionFigures, partition: number, engine: Engine) => number | undefined,
+][] = [
+  ["offset", "gauge", "Last offset of the log that every job has committed", ({ offset }) => offset],
+  [
+    "watermark_seconds",
+    "gauge",
+    "Watermark of the jobs, seconds since the epoch, by the log's clock",
+    ({ watermarkMs }) => watermarkMs / 1_000,
+  ],
+  ["lag_entries", "gauge", "Log entries that no commit has covered yet", ({ lagEntries }) => lagEntries],
+  ["lag_events", "gauge", "Events that no commit has covered yet", ({ lagEvents }) => lagEvents],
+  [
+    "lag_seconds",
+    "gauge",
+    "How old the partition's views may be at most",
+    (_, partition, { follower }) => follower.ageMs(partition) / 1_000,
+  ],
+  [
+    "commit_age_seconds",
+    "gauge",
+    "Time since the last commit, by the Redis server's clock; absent before the first",
+    ({ committedMs }, _, { follower }) =>
+      committedMs === 0 ? undefined : Math.max(0, follower.serverNowMs() - committedMs) / 1_000,
+  ],
+  [
+    "lease_changes_total",
+    "counter",
+    "Times the partition's lease has been taken, by any process",
+    ({ epoch }) => epoch,
+  ],
+  ["dead_letters", "gauge", "Records set aside that are still there", ({ deadLetters }) => deadLetters],
 ];
 
 /** Adds the engine's figures to a registry. */
-export function registerEngineMetrics(registry: Registry, engine: Engine, gateway: Gateway): void {
+export function registerEngineMetrics(registry: Registry, engine: Engine, gateway: Gateway, intake: Intake): void {
   const registers = [registry];
-  for (const [name, shape, help, of] of PARTITION_FIGURES) {
+  const ofPartitions = (name: string, shape: Shape, help: string, read: () => (number | undefined)[]): void => {
     const Metric = shape === "gauge" ? Gauge : Counter;
     new Metric({
       name: `shuiwei_partition_${name}`,
@@ -44,13 +76,21 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
       registers,
       collect(this: Gauge<"partition"> | Counter<"partition">) {
         this.reset();
-        engine.worker?.stats().forEach((stats, partition) => {
-          if (stats.owned) this.inc({ partition }, of(stats));
-        });
+        for (const [partition, value] of read().entries()) if (value !== undefined) this.inc({ partition }, value);
       },
     });
+  };
+  for (const [name, shape, help, of] of OWN_FIGURES) {
+    ofPartitions(name, shape, help, () =>
+      (engine.worker?.stats() ?? []).map((stats) => (stats.owned ? of(stats) : undefined)),
+    );
   }
-  const one = (name: string, shape: Shape, help: string, read: () => number): void => {
+  for (const [name, shape, help, of] of ALL_FIGURES) {
+    ofPartitions(name, shape, help, () =>
+      engine.follower.figures().map((figures, partition) => of(figures, partition, engine)),
+    );
+  }
+  const one = (name: string, shape: Shape, help: string, read: () => number | undefined): void => {
     const Metric = shape === "gauge" ? Gauge : Counter;
     new Metric({
       name: `shuiwei_${name}`,
@@ -58,7 +98,7 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
       registers,
       collect(this: Gauge | Counter) {
         this.reset();
-        this.inc(read());
+        this.inc(read() ?? 0);
       },
     });
   };
@@ -77,6 +117,40 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
   );
   one("jobs_lag_entries", "gauge", "Log entries that the jobs have not committed yet", () =>
     engine.follower.lagEntries(),
+  );
+  one(
+    "shadow_cells_checked_total",
+    "counter",
+    "Cells that the shadow fold has compared with the log, each time counted",
+    () => engine.shadow?.cellsChecked,
+  );
+  one(
+    "shadow_mismatches",
+    "gauge",
+    "Cells that differ from what the log says, in this process's partitions; more than 0 is an alarm",
+    () => engine.shadow?.mismatches.length,
+  );
+  one(
+    "shadow_cycle_seconds",
+    "gauge",
+    "How long the slowest partition's last round of the shadow fold took: so long may a fault go unseen",
+    () => engine.shadow?.cycleSeconds,
+  );
+  one("intake_open", "gauge", "1 while new orders are taken, 0 while they are refused: see /readyz for why", () =>
+    intake.isOpen ? 1 : 0,
+  );
+  one("intake_refused_total", "counter", "Requests for new work refused", () => intake.refused);
+  one(
+    "redis_memory_bytes",
+    "gauge",
+    "Memory of the fullest primary, as it counts it against maxmemory",
+    () => intake.memory?.usedBytes,
+  );
+  one(
+    "redis_memory_limit_bytes",
+    "gauge",
+    "maxmemory of the same; 0: none is set, or Redis does not tell",
+    () => intake.memory?.limitBytes,
   );
   one("alerts_open", "gauge", "Open depletion alerts", () => engine.board.openAlerts().length);
   one("breakers_open", "gauge", "Open breakers", () => engine.live.engine().gates.length);

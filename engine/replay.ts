@@ -4,7 +4,7 @@
  * The Redis is a private one that is thrown away at the end; the three files appear in the output folder together, or not at all.
  */
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, type FileHandle, mkdir, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import {
@@ -29,7 +29,7 @@ import { loadStreamLibrary } from "./stream/commit.js";
 import { Follower, type View } from "./stream/follower.js";
 import type { AnyJob } from "./stream/job.js";
 import { partitionKeys } from "./stream/keys.js";
-import { connect, type RedisAddress, type RedisClient } from "./stream/redis.js";
+import { connect, openReader, type RedisAddress, type RedisClient } from "./stream/redis.js";
 import { Worker } from "./stream/worker.js";
 
 export interface ReplaySettings {
@@ -73,9 +73,7 @@ interface Rejection {
 }
 
 /** What became of the rows so far. */
-interface Tally extends Pick<ReplaySummary, "rows" | "accepted" | "refused" | "rejected" | "kinds"> {
-  rejections: Rejection[];
-}
+type Tally = Pick<ReplaySummary, "rows" | "accepted" | "refused" | "rejected" | "kinds">;
 
 const PREFIX = "replay";
 const CHANNEL = "HI";
@@ -144,45 +142,51 @@ export async function replay(settings: ReplaySettings): Promise<ReplaySummary> {
   const chunks = readHistory(settings.files, mapping, { zone: settings.zone });
   // The first rows are asked for before anything is started: most faults are in the files' names and headers.
   const first = await chunks.next();
-  return withScratchRedis(async (redis, address) => {
+  return withScratchRedis(async (redis, address, directory) => {
     const parts = await assemble(redis, address, jobs, settings);
+    // A history may have as many rejected rows as it has rows: they go to the disk as they come.
+    const rejectedPath = join(directory, "rejected.ndjson");
+    const rejected = await open(rejectedPath, "w");
     try {
       const history = new History(settings.openingStock);
-      const tally: Tally = { rows: 0, accepted: 0, refused: 0, rejected: 0, kinds: {}, rejections: [] };
-      await feed(parts, history, tally, first, chunks, settings, elapsed);
+      const tally: Tally = { rows: 0, accepted: 0, refused: 0, rejected: 0, kinds: {} };
+      await feed(parts, history, tally, rejected, first, chunks, settings, elapsed);
       await settle(parts, history.lastMs, settings);
-      const { rejections, ...counts } = tally;
       const fired = parts.alerts.changes.filter(({ type }) => type === "fired");
       const summary: ReplaySummary = {
-        ...counts,
+        ...tally,
         events: parts.worker.stats().reduce((sum, { events }) => sum + events, 0),
         alertsFired: fired.length,
         alertedSkus: new Set(fired.map(({ sku }) => sku)).size,
         seconds: Math.round(elapsed()) / 1_000,
         stateHash: await stateHash(redis, parts.ledger, jobs),
       };
-      rejections.sort((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1));
-      await writeTogether(settings.out, {
-        "summary.json": `${JSON.stringify(summary, null, 2)}\n`,
-        "alerts.ndjson": lines(parts.alerts.lines()),
-        "rejected.ndjson": lines(rejections.map((rejection) => JSON.stringify(rejection))),
-      });
+      await writeTogether(
+        settings.out,
+        { "summary.json": `${JSON.stringify(summary, null, 2)}\n`, "alerts.ndjson": lines(parts.alerts.lines()) },
+        { "rejected.ndjson": rejectedPath },
+      );
       return summary;
     } finally {
+      // After a fault the file that was being read is still open.
+      await chunks.return(undefined);
+      await rejected.close();
       await Promise.all([parts.worker.stop(), parts.follower.stop()]);
     }
   });
 }
 
-/** Runs `work` on a Redis of its own, which is gone when this returns. */
-async function withScratchRedis<T>(work: (redis: RedisClient, address: RedisAddress) => Promise<T>): Promise<T> {
+/** Runs `work` on a Redis of its own, which is gone with its directory when this returns. */
+async function withScratchRedis<T>(
+  work: (redis: RedisClient, address: RedisAddress, directory: string) => Promise<T>,
+): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), "shuiwei-replay-"));
   try {
     const server = await startRedis({ dir: directory, persistence: false });
     const address = { url: server.socketPath };
     const redis = connect(address);
     try {
-      return await work(redis, address);
+      return await work(redis, address, directory);
     } finally {
       redis.disconnect();
       await server.stop();
@@ -234,7 +238,7 @@ async function assemble(
     ...common,
     topic,
     jobs,
-    openReader: () => connect(address, true),
+    openReader: (key) => openReader(redis, address, key),
     owner: OWNER,
     leaseMs: LEASE_MS,
     tickMs: LEASE_MS,
@@ -258,17 +262,23 @@ async function assemble(
   };
 }
 
-/** Sends all rows to the ledger, some chunks at once. */
+/** Sends all rows to the ledger, some chunks at once, and writes what was rejected or refused in the order of the rows. */
 async function feed(
   { ledger, check }: Parts,
   history: History,
   tally: Tally,
+  rejected: FileHandle,
   first: IteratorResult<HistoryChunk>,
   chunks: AsyncGenerator<HistoryChunk>,
   settings: ReplaySettings,
   elapsed: () => number,
 ): Promise<void> {
-  const underWay: Promise<void>[] = [];
+  const underWay: Promise<Rejection[]>[] = [];
+  const writeOldest = async (): Promise<void> => {
+    const rejections = (await underWay.shift()) ?? [];
+    if (rejections.length > 0)
+      await rejected.appendFile(lines(rejections.map((rejection) => JSON.stringify(rejection))));
+  };
   try {
     for (let next = first; !next.done; next = await chunks.next()) {
       check();
@@ -277,10 +287,10 @@ async function feed(
       // A fault is met when its turn comes; until then it must not end the process as one that nobody looks after.
       work.catch(() => {});
       underWay.push(work);
-      if (underWay.length >= CHUNKS_UNDER_WAY) await underWay.shift();
+      if (underWay.length >= CHUNKS_UNDER_WAY) await writeOldest();
       settings.onProgress({ rows: tally.rows, share: bytesRead / totalBytes, seconds: elapsed() / 1_000 });
     }
-    await Promise.all(underWay);
+    while (underWay.length > 0) await writeOldest();
   } finally {
     // After a fault some chunks are still on their way: nobody waits for them any more, and Redis is about to go.
     await Promise.allSettled(underWay);
@@ -304,20 +314,22 @@ async function settle(
   }
 }
 
+/** Applies a chunk of rows; returns those that were not taken, in order. */
 async function apply(
   ledger: Ledger,
   history: History,
   rows: readonly MappedRow[],
   file: string,
   tally: Tally,
-): Promise<void> {
+): Promise<Rejection[]> {
+  const rejections: Rejection[] = [];
   const commands: StockCommand[] = [];
   /** Of each row that reached the ledger: where its commands end. */
   const taken: { row: IntentRow; end: number }[] = [];
   for (const row of rows) {
     if (row.intent === "reject") {
       tally.rejected++;
-      tally.rejections.push({ file, line: row.line, reason: row.reason, row: row.row });
+      rejections.push({ file, line: row.line, reason: row.reason, row: row.row });
       continue;
     }
     tally.kinds[row.intent] = (tally.kinds[row.intent] ?? 0) + 1;
@@ -332,10 +344,11 @@ async function apply(
     first = end;
     if (refusal) {
       tally.refused++;
-      tally.rejections.push({ file, line: row.line, reason: `refused: ${refusal.outcome}` });
+      rejections.push({ file, line: row.line, reason: `refused: ${refusal.outcome}` });
     } else tally.accepted++;
   }
   tally.rows += rows.length;
+  return rejections.sort((a, b) => a.line - b.line);
 }
 
 /**
@@ -363,13 +376,22 @@ async function stateHash(redis: RedisClient, ledger: Ledger, jobs: readonly { na
 
 const lines = (texts: readonly string[]): string => texts.map((text) => `${text}\n`).join("");
 
-/** Writes files beside their place first, so that a full disk leaves none half-written. */
-async function writeTogether(out: string, files: Record<string, string>): Promise<void> {
+/**
+ * Writes files beside their place first, so that a full disk leaves none half-written.
+ * @param texts what is to stand in them
+ * @param copies files that are copied, by their new names
+ */
+async function writeTogether(
+  out: string,
+  texts: Record<string, string>,
+  copies: Record<string, string>,
+): Promise<void> {
   await mkdir(out, { recursive: true });
   const staging = await mkdtemp(join(out, ".writing-"));
   try {
-    for (const [name, text] of Object.entries(files)) await writeFile(join(staging, name), text);
-    for (const name of Object.keys(files)) await rename(join(staging, name), join(out, name));
+    for (const [name, text] of Object.entries(texts)) await writeFile(join(staging, name), text);
+    for (const [name, path] of Object.entries(copies)) await copyFile(path, join(staging, name));
+    for (const name of Object.keys({ ...texts, ...copies })) await rename(join(staging, name), join(out, name));
   } finally {
     await rm(staging, { recursive: true, force: true });
   }

@@ -53,6 +53,8 @@ const CHECK_EVERY_MS = 5_000;
 /** Longer than the 60 s after which most proxies give up a connection, so that the proxy is always the one to close. */
 const KEEP_ALIVE_MS = 75_000;
 const CLOSE_GRACE_MS = 10_000;
+/** Further ones are closed at once. With a full head each, and as much again for the socket, these take 320 MiB. */
+const MAX_CONNECTIONS = 10_000;
 const IDLE_SWEEP_MS = 50;
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
@@ -151,6 +153,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   let closing: Promise<void> | undefined;
   const options: ServerOptions = { ...given, stopping: () => closing !== undefined || given.stopping() };
   const server = await createServer(options);
+  server.server.maxConnections = MAX_CONNECTIONS;
   server.server.on("upgrade", (request, socket, head) => {
     const refusal = options.stopping() ? "stopping" : open ? strangerFault(request) : undefined;
     if (refusal) answerBroken(socket, refusal);

@@ -11,6 +11,7 @@ import { createGateway } from "../dashboards/gateway.js";
 import { complainer } from "./complaints.js";
 import type { demoOptions, serveOptions } from "./config.js";
 import { Demo } from "./demo.js";
+import { Intake, intakeOptions } from "./intake.js";
 import { systemClock } from "./kernel/clock.js";
 import { badInput, EngineError } from "./kernel/errors.js";
 import type { OptionValues } from "./kernel/options.js";
@@ -20,7 +21,7 @@ import { type RunningServer, startServer } from "./server.js";
 import { stockOptions } from "./stock/options.js";
 import { streamOptions } from "./stream/options.js";
 
-interface Surface {
+export interface Surface {
   host: string;
   port: number;
   tokens: readonly string[];
@@ -28,13 +29,13 @@ interface Surface {
   channel: string;
   /** A demo on loopback asks for no token. */
   open: boolean;
+  maxLagMs: number;
+  maxMemoryShare: number;
 }
 
 /** Built by the set-up beside the compiled engine; served when it is there. */
 const WEB_ROOT = fileURLToPath(new URL("../web", import.meta.url));
 const SCREEN_TICK_MS = 250;
-/** Past this the views are taken for stuck, and the process for not ready. */
-const READY_AGE_MS = 10_000;
 /** The demo's shop hurries, and so do its holds and windows. */
 const DEMO_TICK_MS = 250;
 const DEMO_RETENTION_MS = 86_400_000;
@@ -47,8 +48,7 @@ export async function runService(options: OptionValues<typeof serveOptions>, sig
   const engine = await startEngine(settingsOf(options));
   await guarded(engine, async (ends) => {
     if (serves) {
-      const server = await serve(engine, { ...options, open: false });
-      ends.push(() => server.close());
+      const server = await serve(engine, { ...options, open: false }, ends);
       say(`serving at ${server.url}, documentation at ${server.url}/docs`);
     } else say(`working on ${options.partitions} partitions`);
     await stoppedOr(signal, engine.redisEnded);
@@ -84,9 +84,10 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
       defaultLocation: "SHA",
       channel: "WB",
       open: true,
+      maxLagMs: intakeOptions.maxLagMs.default,
+      maxMemoryShare: intakeOptions.maxMemoryShare.default,
     };
-    const server = await serve(engine, surface);
-    ends.push(() => server.close());
+    const server = await serve(engine, surface, ends);
     say(`open ${server.url}  (documentation at ${server.url}/docs; Ctrl-C ends it)`);
     say("a week of history first, so that daily averages exist …");
     const feeding = demo.feedHistory(engine, signal).then(() => {
@@ -110,9 +111,16 @@ function settingsOf(options: OptionValues<typeof serveOptions>): EngineSettings 
   };
 }
 
-/** Puts server and screens in front of an engine. */
-async function serve(engine: Engine, surface: Surface): Promise<RunningServer> {
+/** Puts server and screens in front of an engine; how they end goes on the list. */
+export async function serve(
+  engine: Engine,
+  surface: Surface,
+  ends: (() => Promise<unknown>)[],
+): Promise<RunningServer> {
   const { ledger, desk, board, levels, categories, follower, clock, settings } = engine;
+  const intake = new Intake({ ...surface, redis: engine.redis, follower });
+  intake.start();
+  ends.push(() => intake.stop());
   const gateway = createGateway({
     source: engine.live,
     clock: systemClock,
@@ -120,8 +128,8 @@ async function serve(engine: Engine, surface: Surface): Promise<RunningServer> {
     zone: settings.zone,
   });
   const registry = new Registry();
-  registerEngineMetrics(registry, engine, gateway);
-  return startServer({
+  registerEngineMetrics(registry, engine, gateway, intake);
+  const server = await startServer({
     ...surface,
     ledger,
     desk,
@@ -133,19 +141,16 @@ async function serve(engine: Engine, surface: Surface): Promise<RunningServer> {
     ageMs: (sku) => follower.ageMs(ledger.partitionOf(sku)),
     speed: () => settings.shopTime?.speed() ?? 1,
     stopping: () => false,
-    readiness: () => {
-      const ageMs = follower.oldestAgeMs();
-      return ageMs > READY_AGE_MS
-        ? [
-            `the views are ${Math.round(ageMs / 1_000)} s behind the ledger: ${follower.lagEntries()} log entries wait for the jobs`,
-          ]
-        : [];
-    },
+    readiness: () => intake.wrong(),
+    warnings: () => [...intake.warnings(), ...(engine.shadow?.warnings() ?? [])],
+    refuseNew: () => intake.refuse(),
     metrics: () => registry.metrics(),
     onTrouble: complain,
     webRoot: WEB_ROOT,
     gateway,
   });
+  ends.unshift(() => server.close());
+  return server;
 }
 
 /** Runs `work` and, however it ends, takes apart what it has put on its list, the first first, and then the engine. */

@@ -2,13 +2,22 @@
  * The built command as a process of its own: what it prints, the status it ends with, and what it leaves behind. Input at fault ends with status 2
  * and one clear line that names the place; no stack trace reaches a user. `npm test` builds before it runs this.
  */
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { STOREFRONT_JOB } from "../engine/jobs/storefront/job.js";
+import { chainId } from "../engine/kernel/chain-id.js";
+import { systemClock } from "../engine/kernel/clock.js";
+import { runningSocket } from "../engine/redis/embedded.js";
+import { Ledger } from "../engine/stock/ledger.js";
+import { stockKeys } from "../engine/stream/keys.js";
+import { until } from "./stream/toy-log.js";
 
 const CLI = fileURLToPath(new URL("../dist/engine/cli.js", import.meta.url));
 const HEADER = "invoice,sku,quantity,time,unit_price,customer,country";
@@ -66,14 +75,18 @@ describe("help", () => {
   it("names the commands", async () => {
     const { status, out } = await shuiwei("--help");
     expect(status).toBe(0);
-    for (const command of ["demo", "serve", "replay", "bench"]) expect(out).toContain(`shuiwei ${command}`);
+    for (const command of ["demo", "serve", "replay", "audit", "dead-letters", "bench"])
+      expect(out).toContain(`shuiwei ${command}`);
   });
 
-  it.each(["demo", "serve", "replay", "bench"])("lists every option of %s", async (command) => {
-    const { status, out } = await shuiwei(command, "--help");
-    expect(status).toBe(0);
-    expect(out).toMatchSnapshot();
-  });
+  it.each(["demo", "serve", "replay", "audit", "dead-letters", "bench"])(
+    "lists every option of %s",
+    async (command) => {
+      const { status, out } = await shuiwei(command, "--help");
+      expect(status).toBe(0);
+      expect(out).toMatchSnapshot();
+    },
+  );
 });
 
 describe("a command line at fault", () => {
@@ -166,5 +179,150 @@ describe("replay", () => {
     );
     expect(status).toBe(2);
     expect(err).toContain("Mars/Base");
+  });
+});
+
+describe("dead-letters", { timeout: 90_000 }, () => {
+  const PARTITIONS = 16;
+  const PREFIX = "shuiwei";
+  const deadLetters = (...args: string[]) => shuiwei("dead-letters", ...args, "--dir", "shop");
+  let serving: ChildProcess | undefined;
+  let client: Redis;
+
+  async function startShop(): Promise<void> {
+    const args = ["serve", "--dir", "shop", "--port", "0", "--tick", "50ms", "--tokens", "a-token-of-this-test"];
+    const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
+    serving = child;
+    let said = "";
+    child.stdout.on("data", (bytes: Buffer) => {
+      said += bytes.toString();
+    });
+    await until(() => said.includes("serving at"), "the shop to open");
+    client = new Redis((await runningSocket(path("shop"))) as string);
+  }
+
+  async function stopShop(): Promise<void> {
+    const child = serving;
+    serving = undefined;
+    client?.disconnect();
+    if (child === undefined) return;
+    const ended = once(child, "exit");
+    child.kill("SIGTERM");
+    await ended;
+  }
+
+  afterAll(stopShop);
+
+  /** Puts an entry into a log that cannot be read. */
+  async function spoilLog(): Promise<void> {
+    const bad = stockKeys(PREFIX, 7);
+    const offset = await client.hincrby(bad.head, "offset", 1);
+    await client.xadd(bad.log, `${offset}-0`, "t", "1", "z\u001b[31m", "?");
+    await until(async () => (await letters()).some(({ job }) => job === undefined), "the letter");
+  }
+
+  /** Damages the storefront's state of a SKU, and has an event for it. Returns the state's key. */
+  async function spoilState(): Promise<string> {
+    const ledger = new Ledger({ redis: client, prefix: PREFIX, partitions: PARTITIONS });
+    const state = stockKeys(PREFIX, ledger.partitionOf("CUP")).state(STOREFRONT_JOB);
+    await client.hset(state, "CUP", Buffer.from("81", "hex"));
+    await ledger.apply({ kind: "receive", id: chainId("S1", systemClock.now()), sku: "CUP", location: "SH", units: 5 });
+    await until(async () => (await letters()).some(({ job }) => job === STOREFRONT_JOB), "the letter");
+    return state;
+  }
+
+  const letters = async (): Promise<{ id: string; job?: string; tries: number }[]> =>
+    (await deadLetters("list", "--json")).out
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+
+  it("are listed, shown, replayed by the running shop, and removed", async () => {
+    await startShop();
+    expect(await deadLetters("list")).toEqual({ status: 0, out: "no dead letters\n", err: "" });
+    await spoilLog();
+    const state = await spoilState();
+    const all = await letters();
+    const unread = all.find(({ job }) => job === undefined)?.id ?? "";
+    const storefront = all.find(({ job }) => job === STOREFRONT_JOB)?.id ?? "";
+
+    const table = await deadLetters("list");
+    expect(table.out).toMatch(/^ID +WHEN +JOB +WHAT +KEY +TRIES +REASON\n/);
+    expect(table.out).toMatch(new RegExp(`${unread} .* - +entry \\d+ +- +1 +entry \\d+ cannot be read`));
+    expect(table.out).toMatch(
+      new RegExp(`${storefront} .* ${STOREFRONT_JOB} +entry \\d+ event 0 +CUP +1 +its stored state`),
+    );
+    expect(table.out).toContain("2 dead letters");
+    // Nothing that a record says reaches the terminal as it is.
+    expect(table.out).not.toContain("\u001b");
+    expect((await deadLetters("list", "--job", STOREFRONT_JOB)).out).toContain("1 dead letters");
+    expect((await deadLetters("list", "--partition", "3", "--json")).out).toBe("");
+
+    const shown = await deadLetters("show", storefront);
+    expect(shown.status).toBe(0);
+    expect(shown.out).toMatch(/^event +\{"type":"StockReceived".*"units":5/m);
+    expect(shown.out).toMatch(/^field b +base64 [A-Za-z0-9+/=]+$/m);
+    const whole = JSON.parse((await deadLetters("show", unread, "--json")).out);
+    expect(whole).toMatchObject({
+      id: unread,
+      fields: [{ name: "t" }, { base64: Buffer.from("?").toString("base64") }],
+    });
+
+    // Still as bad: it fails again, and says under which id it is now.
+    const again = await deadLetters("replay", unread);
+    expect(again.status).toBe(1);
+    const [, renamed = ""] = /failed again: entry \d+ cannot be read.* \(now (07\/\d+-\d+)\)/.exec(again.out) ?? [];
+    expect((await letters()).map(({ id, tries }) => [id, tries])).toContainEqual([renamed, 2]);
+    // Repaired: the job is given the event.
+    await client.hdel(state, "CUP");
+    expect(await deadLetters("replay", "all", "--job", STOREFRONT_JOB)).toEqual({
+      status: 0,
+      out: `${storefront}  replayed\n`,
+      err: "",
+    });
+    expect(await client.hexists(state, "CUP")).toBe(1);
+
+    const gone = await deadLetters("remove", renamed, "07/5-5");
+    expect(gone.status).toBe(1);
+    expect(gone.out).toBe(`${renamed}  removed\n07/5-5  is not there\n`);
+    expect((await deadLetters("list")).out).toBe("no dead letters\n");
+    expect((await deadLetters("replay", "all")).status).toBe(0);
+  });
+
+  it("are reached when nothing runs, too, and a replay then says what is missing", async () => {
+    await spoilLog();
+    await stopShop();
+    const [unread = ""] = (await letters()).map(({ id }) => id);
+    const asked = await deadLetters("replay", unread);
+    expect(asked.status).toBe(1);
+    expect(asked.out).toContain("no worker runs this partition");
+    expect((await deadLetters("show", "07/5-5")).status).toBe(1);
+    // The request is done when a worker comes.
+    await startShop();
+    await until(async () => (await letters()).some(({ tries }) => tries === 2), "the replay");
+    expect((await deadLetters("replay", "all", "--no-wait")).status).toBe(0);
+    await stopShop();
+  });
+
+  it.each([
+    ["no action", [], "ACTION"],
+    ["an unknown action", ["delete"], "list, show, replay, remove"],
+    ["no id", ["replay"], "ID"],
+    ["an id that is none", ["show", "seven"], "07/1718640000000-0"],
+    ["an id of a partition that is not there", ["show", "99/5-5"], "99/5-5"],
+    ["a partition that is not there", ["list", "--partition", "99"], "16 partitions"],
+    ["a deployment that is not there", ["list", "--prefix", "another"], "another"],
+  ])("are not looked for with %s", async (_, args, place) => {
+    const { status, err } = await deadLetters(...args);
+    expect(err).toContain(place);
+    expect(status).toBe(2);
+    expect(err).not.toMatch(/\n\s+at /);
+  });
+
+  it("are not looked for in a folder without a shop, and none is made there", async () => {
+    const { status, err } = await shuiwei("dead-letters", "list", "--dir", "nowhere");
+    expect(status).toBe(2);
+    expect(err).toContain("nowhere");
+    expect(existsSync(path("nowhere"))).toBe(false);
   });
 });

@@ -9,7 +9,7 @@ import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { StockCommand } from "../../engine/stock/model.js";
 import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
 import { faultsOf, type InputFault } from "./faults.js";
-import { type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { assertTakesNew, atMost, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { HttpFault } from "./problem.js";
 import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
 
@@ -17,6 +17,11 @@ const NDJSON = "application/x-ndjson";
 const MSGPACK = ["application/msgpack", "application/x-msgpack"];
 /** Clocks of two machines may differ by this much; a time further ahead is a mistake. */
 const CLOCK_SKEW_MS = 60_000;
+
+/** Each is 8 MiB, and about four times that as commands and answers: 320 MiB. */
+const MAX_BODIES = 8;
+/** What ends something that was begun is taken also while nothing new is. */
+const ENDING: ReadonlySet<StockCommand["kind"]> = new Set(["pay", "cancel", "outbound"]);
 
 const packr = new Packr({ useRecords: false });
 
@@ -46,7 +51,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
     server.post(
       "/v1/commands",
       {
-        onRequest: kit.authorize,
+        onRequest: [kit.authorize, atMost(MAX_BODIES, "bulk requests")],
         bodyLimit: BULK_LIMIT,
         // The body is checked command by command; the schema is for the reader of the documentation.
         validatorCompiler: () => () => true,
@@ -54,7 +59,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
           tags: ["stock"],
           operationId: "applyCommands",
           summary: "Applies many stock commands",
-          description: `One command a line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. Any fault in any command: nothing is applied (400, naming the lines). Outcomes come in order, in the format of the commands. Commands of one SKU are applied in the order given.`,
+          description: `One command a line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. Any fault in any command: nothing is applied (400, naming the lines). Outcomes come in order, in the format of the commands. Commands of one SKU are applied in the order given. While the engine is behind or its store nearly full, only bodies of pay, cancel and outbound alone are taken.`,
           security: TOKEN_NEEDED,
           body: {
             content: {
@@ -85,6 +90,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
         const type = (request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
         const binary = MSGPACK.includes(type);
         const commands = await readCommands(body.bytes, binary ? "msgpack" : "ndjson", check);
+        if (commands.some(({ kind }) => !ENDING.has(kind))) assertTakesNew(kit.deps);
         const replies = await kit.deps.ledger.applyMany(commands);
         const answers = replies.map(({ outcome, repeated, state }, i) => ({
           id: (commands[i] as StockCommand).id,

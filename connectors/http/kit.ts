@@ -11,7 +11,15 @@ import type { OrderDesk } from "../../engine/orders/order-desk.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import { MAX_FAULTS, pathText } from "./faults.js";
-import { badInputFault, HttpFault } from "./problem.js";
+import { badInputFault, HttpFault, problemOf, retryAfter, sendProblem } from "./problem.js";
+
+/** Why new work is not taken at the moment. */
+export interface IntakeRefusal {
+  code: "overloaded" | "store_full";
+  /** In words, for the client. */
+  reason: string;
+  retryAfterMs: number;
+}
 
 export interface HttpDeps {
   ledger: Ledger;
@@ -38,6 +46,10 @@ export interface HttpDeps {
   stopping(): boolean;
   /** What is wrong, in words; empty: ready. */
   readiness(): string[];
+  /** What an operator should know of although the process is ready; nothing when left out. */
+  warnings?(): string[];
+  /** Refuses new work while the engine is behind or its store nearly full, and counts that; undefined: it is taken, as when left out. */
+  refuseNew?(): IntakeRefusal | undefined;
   /** Further metrics in Prometheus' text format. */
   metrics(): Promise<string>;
   /** Told of every unexpected error, with its instance id, and of trouble with the store. */
@@ -91,6 +103,38 @@ export function assertQuery(request: FastifyRequest): Record<string, unknown> {
 export function readInteger(query: Record<string, unknown>, name: string): void {
   const given = query[name];
   if (typeof given === "string" && /^-?\d{1,15}$/.test(given)) query[name] = Number(given);
+}
+
+/** Throws when new work is not taken at the moment. */
+export function assertTakesNew({ refuseNew }: Pick<HttpDeps, "refuseNew">): void {
+  const refusal = refuseNew?.();
+  if (!refusal) return;
+  throw new HttpFault(refusal.code, refusal.reason, { headers: retryAfter(refusal.retryAfterMs / 1_000) });
+}
+
+/** Lets at most so many requests be under way at once; for `onRequest`, so that no body is read before. Further ones are told to come back. */
+export function atMost(limit: number, what: string): onRequestHookHandler {
+  let underWay = 0;
+  return (request, reply, done) => {
+    if (request.routeOptions.config.whenStopping === true) {
+      done();
+      return;
+    }
+    if (underWay >= limit) {
+      sendProblem(
+        reply,
+        problemOf("overloaded", `${limit} ${what} are under way already; this one was not read`),
+        retryAfter(1),
+      );
+      return;
+    }
+    underWay++;
+    // However it ends: answered, or left by its client.
+    reply.raw.once("close", () => {
+      underWay--;
+    });
+    done();
+  };
 }
 
 /** Refuses a body where none is expected; an empty object passes. */

@@ -7,7 +7,7 @@ import type { FastifyInstance, onResponseHookHandler } from "fastify";
 import { Histogram, Registry } from "prom-client";
 import type { RouteGroup } from "./kit.js";
 import { refuse, retryAfter } from "./problem.js";
-import { problems, Status } from "./schemas.js";
+import { problems, Readiness, Status } from "./schemas.js";
 
 /** From half a millisecond (an order on an idle engine) to 2.5 s, in seconds. */
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
@@ -82,13 +82,16 @@ export const operationsRoutes =
           tags: ["operations"],
           operationId: "readiness",
           summary: "The process may get traffic; 503 says in words why not",
-          response: { 200: Status, ...problems },
+          description: "`warnings` says what an operator should look into although the process works.",
+          response: { 200: Readiness, ...problems },
         },
       },
       (_request, reply) => {
         const wrong = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness()];
-        if (wrong.length === 0) reply.send({ status: "ready" });
-        else refuse(reply, "not_ready", wrong.join("; "), { headers: retryAfter(1) });
+        if (wrong.length === 0) {
+          const warnings = deps.warnings?.() ?? [];
+          reply.send({ status: "ready", ...(warnings.length > 0 ? { warnings } : {}) });
+        } else refuse(reply, "not_ready", wrong.join("; "), { headers: retryAfter(1) });
       },
     );
 

@@ -10,7 +10,7 @@ import type { LineReply, Order, OrderLine, OrderReply } from "../../engine/order
 import { isAccepted, type Outcome } from "../../engine/stock/model.js";
 import type { GateWatch } from "./breaker.js";
 import { MAX_FAULTS } from "./faults.js";
-import { assertNoBody, fromStore, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { assertNoBody, assertTakesNew, fromStore, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendProblem } from "./problem.js";
 import { OrderAnswer, OrderParams, OrderView, PlaceOrder, problems } from "./schemas.js";
 
@@ -51,7 +51,7 @@ export const orderRoutes =
           operationId: "placeOrder",
           summary: "Reserves every line of an order, or none",
           description:
-            "Send an `id` of your own (a chain id) to be able to repeat the request: the same id with the same body gets the first answer again (200), with another body `id_reused` (409).",
+            "Send an `id` of your own (a chain id) to be able to repeat the request: the same id with the same body gets the first answer again (200), with another body `id_reused` (409). While the jobs are behind (429) or the store is nearly full (503) no new order is taken: `Retry-After` says when to come again.",
           security: TOKEN_NEEDED,
           body: PlaceOrder,
           response: { 200: OrderAnswer, 201: OrderAnswer, ...problems },
@@ -59,6 +59,7 @@ export const orderRoutes =
       },
       async (request, reply) => {
         const order = orderOf(request.body, kit);
+        assertTakesNew(deps);
         const answer = await deps.desk.place(order);
         if (answer.outcome === "accepted") {
           if (answer.repeated) return reply.code(200).send(answer);

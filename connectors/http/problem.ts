@@ -53,6 +53,7 @@ const FAULTS = {
   overloaded: [429, "Too much is waiting already"],
   internal_error: [500, "Something went wrong here"],
   unavailable: [503, "The store cannot be reached"],
+  store_full: [503, "The store has too little memory left"],
   stale_view: [503, "The stock view is older than allowed"],
   not_ready: [503, "Not ready"],
   stopping: [503, "The server is stopping"],
@@ -165,12 +166,25 @@ export function faultOf(thrown: unknown, report: Report): HttpFault {
   return unexpected(thrown, report);
 }
 
+/** How Redis begins its refusal of a write, or of a function that writes, past `maxmemory`. */
+const OUT_OF_MEMORY = /^OOM /;
+
 function engineFault(error: EngineError, report: Report): HttpFault {
   const headers = retryAfter((error.retryAfterMs ?? 1_000) / 1_000);
   if (error.code === "overloaded")
-    return new HttpFault("overloaded", "nothing of this request was lost; send it again with the same ids", {
-      headers,
-    });
+    return new HttpFault(
+      "overloaded",
+      "more waits for the ledger than may; sent again with the same ids the request is applied once",
+      { headers },
+    );
+  if (OUT_OF_MEMORY.test(messageOf(error.cause ?? error))) {
+    report(`${error.op}: Redis has no memory left (maxmemory)`);
+    return new HttpFault(
+      "store_full",
+      "the store has no memory left and takes nothing new; sent again later with the same ids the request is applied once",
+      { headers },
+    );
+  }
   if (error.retryable) {
     report(`${error.op}: ${error.code}: ${messageOf(error.cause ?? error)}`);
     return new HttpFault(

@@ -308,6 +308,7 @@ export const BreakerAnswer = Type.Object({ open: Type.Boolean(), gates: Type.Arr
 export const BreakerChange = Type.Object({ changed: Type.Boolean(), open: Type.Boolean(), gates: Type.Array(Gate) });
 export const IdList = Type.Object({ ids: Type.Array(Type.String()) });
 export const Status = Type.Object({ status: Type.String() });
+export const Readiness = Type.Object({ status: Type.String(), warnings: Type.Optional(Type.Array(Type.String())) });
 
 export const CommandReply = Type.Object({
   id: Type.String(),

@@ -1,16 +1,16 @@
 /**
  * `npm test`: sets up what is missing, then format and lint, types, build, tests; stops at the first group that fails
- * and says which. Further arguments go to vitest (`npm test -- test/kernel`). `--browser` first runs the browser tests
- * alone instead, against the built product. The last line is always the totals: `N passed, N failed, N skipped`; a
- * group before the tests, or a fault outside of any test, counts as one failed.
+ * and says which. Further arguments go to vitest (`npm test -- test/kernel`). `--suite NAME` first runs one of the long
+ * suites alone instead, against the built product (vitest.NAME.config.ts). The last line is always the totals:
+ * `N passed, N failed, N skipped`; a group before the tests, or a fault outside of any test, counts as one failed.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fail, ROOT, run, SetupFault, say, setUp } from "./setup.mjs";
 
-const browser = process.argv[2] === "--browser";
-const vitestArgs = process.argv.slice(browser ? 3 : 2);
+const suite = process.argv[2] === "--suite" ? (process.argv[3] ?? "") : undefined;
+const vitestArgs = process.argv.slice(suite === undefined ? 2 : 4);
 const configs = ["tsconfig.json", "dashboards/web/tsconfig.json"].filter((path) => existsSync(join(ROOT, path)));
 
 const CHECKS = [
@@ -19,8 +19,10 @@ const CHECKS = [
 ];
 
 try {
+  if (suite !== undefined && !existsSync(join(ROOT, configOf(suite))))
+    throw new SetupFault(`there is no suite "${suite}": ${configOf(suite)} is missing`);
   await setUp({ dev: true, redis: true, build: false });
-  for (const [name, check] of browser ? [] : CHECKS) {
+  for (const [name, check] of suite === undefined ? CHECKS : []) {
     if ((await check()) !== 0) {
       say(`${name}: failed`);
       end({ passed: 0, failed: 1, skipped: 0 });
@@ -36,6 +38,10 @@ try {
   fail(thrown);
 }
 
+function configOf(name) {
+  return `vitest.${name}.config.ts`;
+}
+
 function tool(script, args) {
   return run(process.execPath, [join(ROOT, "node_modules", script), ...args], {
     stdio: ["ignore", "inherit", "inherit"],
@@ -48,7 +54,7 @@ async function test() {
   try {
     const status = await tool("vitest/vitest.mjs", [
       "run",
-      ...(browser ? ["--config", "vitest.browser.config.ts"] : []),
+      ...(suite === undefined ? [] : ["--config", configOf(suite)]),
       "--reporter=default",
       "--reporter=json",
       `--outputFile.json=${report}`,

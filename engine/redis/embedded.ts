@@ -47,6 +47,8 @@ const STOP_LIMIT_MS = 5_000;
 const KILL_LIMIT_MS = 5_000;
 const LOCKED_STATUS = 75;
 const LOG_TAIL_BYTES = 4_096;
+/** As Redis calls it. */
+const APPEND_ONLY_DIR = "appendonlydir";
 
 const OP = "redis.start";
 const INSTALL = "install Redis 7.0 or newer (apt-get install redis-server, dnf install redis, brew install redis)";
@@ -92,6 +94,21 @@ export async function startRedis(settings: RedisSettings): Promise<RedisServer> 
     },
   };
 }
+
+/** The socket of the server that works in a directory now; undefined when none does. */
+export async function runningSocket(dir: string): Promise<string | undefined> {
+  const real = await realpath(dir).catch(() => undefined);
+  if (real === undefined) return undefined;
+  const socketPath = await socketPathFor(real);
+  return (await answerOf(socketPath)) === "" ? undefined : socketPath;
+}
+
+/** Whether a directory holds what a server has written there. */
+export const holdsData = (dir: string): Promise<boolean> =>
+  lstat(join(dir, APPEND_ONLY_DIR)).then(
+    () => true,
+    () => false,
+  );
 
 /** Sends PING without a client and gives the answer's first line, or "" when nobody answers. */
 function answerOf(socketPath: string): Promise<string> {

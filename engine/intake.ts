@@ -1,0 +1,228 @@
+/**
+ * Whether new work may come in. Once a second it looks how far the jobs are behind the log and how full Redis is; past a bound new orders are
+ * refused with the reason in words, while payments, cancellations and parcels go on, so that what has begun can end and memory is still there for
+ * it. It opens again only well below the bound, so that it does not flap. It says nothing about right or wrong stock: that is the
+ * breaker's business. A Redis that cannot be reached refuses by itself; one that keeps its figures to itself is taken for roomy.
+ */
+import type { IntakeRefusal } from "../connectors/http/index.js";
+import { sleep, systemClock } from "./kernel/clock.js";
+import { messageOf } from "./kernel/errors.js";
+import { defineOptions } from "./kernel/options.js";
+import type { StockEvent } from "./stock/model.js";
+import type { Follower } from "./stream/follower.js";
+import { inPlainWords, primaries, type RedisClient } from "./stream/redis.js";
+
+export const intakeOptions = defineOptions({
+  maxLagMs: {
+    type: "duration",
+    default: 20_000,
+    min: 1_000,
+    max: 3_600_000,
+    about: "how far jobs and views may be behind before new orders are refused; longer than the lease",
+  },
+  maxMemoryShare: {
+    type: "number",
+    default: 0.85,
+    min: 0.1,
+    max: 0.98,
+    about: "share of Redis' maxmemory past which new orders are refused; the rest is for what has begun",
+  },
+});
+
+export interface IntakeSettings {
+  redis: RedisClient;
+  follower: Pick<Follower<StockEvent>, "oldestAgeMs" | "unowned" | "figures">;
+  maxLagMs: number;
+  maxMemoryShare: number;
+}
+
+/** The fullest primary's memory. */
+export interface RedisMemory {
+  usedBytes: number;
+  /** 0: none is set. */
+  limitBytes: number;
+}
+
+const LOOK_EVERY_MS = 1_000;
+/** Open again at half the lag: what is left takes as long again at most. */
+const REOPEN_LAG_SHARE = 0.5;
+/** Open again when this much of all memory is free below the bound. */
+const REOPEN_MEMORY_SHARE = 0.05;
+/** Over the bound so many looks in a row: after an outage the views need a moment to say how fresh they are. */
+const LOOKS_BEHIND = 2;
+/** The jobs do hundreds of thousands of events in this time. */
+const RETRY_LAG_MS = 5_000;
+/** Memory comes free as the log is trimmed (every 30 s), or when an operator gives more. */
+const RETRY_MEMORY_MS = 30_000;
+/** Past this the views are taken for stuck, and the process for not ready. */
+const READY_AGE_MS = 10_000;
+
+export class Intake {
+  readonly #settings: IntakeSettings;
+  readonly #startedMs = systemClock.now();
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  #memory: RedisMemory | undefined;
+  /** Why Redis takes nothing, in words. */
+  #unreachable: string | undefined;
+  #looksBehind = 0;
+  #isBehind = false;
+  #isFull = false;
+  #refused = 0;
+
+  constructor(settings: IntakeSettings) {
+    this.#settings = settings;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  get isOpen(): boolean {
+    return !this.#isBehind && !this.#isFull;
+  }
+
+  /** Requests refused so far. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  /** As last seen; undefined when Redis does not tell. */
+  get memory(): RedisMemory | undefined {
+    return this.#memory;
+  }
+
+  /** Refuses a request for new work and counts it, or returns undefined: it may come in. */
+  refuse(): IntakeRefusal | undefined {
+    if (this.isOpen) return undefined;
+    this.#refused++;
+    const again = "send it again later with the same ids; payments, cancellations and outbound are taken";
+    return this.#isFull
+      ? { code: "store_full", reason: `${this.#fullText()}; ${again}`, retryAfterMs: RETRY_MEMORY_MS }
+      : { code: "overloaded", reason: `${this.#behindText()}; ${again}`, retryAfterMs: RETRY_LAG_MS };
+  }
+
+  /** Why this process cannot do its work, in words; empty: it can. */
+  wrong(): string[] {
+    if (this.#unreachable !== undefined) return [this.#unreachable];
+    const wrong: string[] = [];
+    const { usedBytes, limitBytes } = this.#memory ?? { usedBytes: 0, limitBytes: 0 };
+    if (limitBytes > 0 && usedBytes >= limitBytes)
+      wrong.push(
+        `Redis has no memory left: ${mebibytes(usedBytes)} of ${mebibytes(limitBytes)} MiB are used; it takes nothing new until some is freed or maxmemory is raised`,
+      );
+    // Before the views are complete for the first time they are of no use, however short that takes.
+    if (this.#settings.follower.oldestAgeMs() > READY_AGE_MS) wrong.push(this.#behindText());
+    return wrong;
+  }
+
+  /** What an operator should know of although the process works. */
+  warnings(): string[] {
+    const { follower } = this.#settings;
+    const warnings: string[] = [];
+    if (this.#isFull) warnings.push(`${this.#fullText()}: new orders are refused`);
+    if (this.#isBehind) warnings.push(`${this.#behindText()}: new orders are refused`);
+    const unowned = follower.unowned();
+    if (unowned.length > 0 && !this.#isBehind) warnings.push(unownedText(unowned));
+    const letters = follower.figures().reduce((sum, { deadLetters }) => sum + deadLetters, 0);
+    if (letters > 0) warnings.push(`${letters} records could not be processed and are set aside`);
+    return warnings;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await this.#look();
+      await sleep(LOOK_EVERY_MS, signal);
+    }
+  }
+
+  /** Never fails. */
+  async #look(): Promise<void> {
+    const { redis, maxLagMs } = this.#settings;
+    try {
+      await Promise.all(primaries(redis).map((node) => node.ping()));
+      this.#unreachable = undefined;
+    } catch (thrown) {
+      this.#unreachable = inPlainWords(messageOf(thrown));
+      return;
+    }
+    this.#memory = await readMemory(redis);
+    const share = this.#memory === undefined ? 0 : shareOf(this.#memory);
+    this.#isFull = share >= this.#memoryBound(this.#isFull);
+    const lagMs = this.#lagMs();
+    this.#looksBehind = lagMs >= (this.#isBehind ? maxLagMs * REOPEN_LAG_SHARE : maxLagMs) ? this.#looksBehind + 1 : 0;
+    this.#isBehind = this.#looksBehind >= (this.#isBehind ? 1 : LOOKS_BEHIND);
+  }
+
+  /** How far jobs and views are behind; how far they were before this process looked, nobody here knows. */
+  #lagMs(): number {
+    return Math.min(this.#settings.follower.oldestAgeMs(), systemClock.now() - this.#startedMs);
+  }
+
+  #memoryBound(isFull: boolean): number {
+    const { maxMemoryShare } = this.#settings;
+    return isFull ? maxMemoryShare - REOPEN_MEMORY_SHARE : maxMemoryShare;
+  }
+
+  #fullText(): string {
+    const memory = this.#memory ?? { usedBytes: 0, limitBytes: 0 };
+    const { usedBytes, limitBytes } = memory;
+    return `Redis is nearly full: ${mebibytes(usedBytes)} of ${mebibytes(limitBytes)} MiB are used, and new orders need it below ${Math.round(this.#memoryBound(true) * 100)} %`;
+  }
+
+  #behindText(): string {
+    const { follower } = this.#settings;
+    const figures = follower.figures();
+    const entries = figures.reduce((sum, { lagEntries }) => sum + lagEntries, 0);
+    const events = figures.reduce((sum, { lagEvents }) => sum + lagEvents, 0);
+    const unowned = follower.unowned();
+    const seconds = Math.round(this.#lagMs() / 1_000);
+    return (
+      `the views are ${seconds} s behind the ledger: ${entries} log entries with ${events} events wait for the jobs` +
+      (unowned.length > 0 ? `; ${unownedText(unowned)}` : "")
+    );
+  }
+}
+
+/** The fullest primary's memory, or undefined when Redis does not tell: a managed one may refuse to. */
+async function readMemory(redis: RedisClient): Promise<RedisMemory | undefined> {
+  let fullest: RedisMemory | undefined;
+  try {
+    for (const text of await Promise.all(primaries(redis).map((node) => node.info("memory")))) {
+      const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(text)?.[1] ?? 0);
+      const memory = {
+        // What Redis itself counts against its limit: replicas' buffers are not in it.
+        usedBytes: field("used_memory") - field("mem_not_counted_for_evict"),
+        limitBytes: field("maxmemory"),
+      };
+      if (fullest === undefined || shareOf(memory) > shareOf(fullest)) fullest = memory;
+    }
+  } catch {
+    return undefined;
+  }
+  return fullest;
+}
+
+const shareOf = ({ usedBytes, limitBytes }: RedisMemory): number => (limitBytes > 0 ? usedBytes / limitBytes : 0);
+
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+
+const unownedText = (partitions: readonly number[]): string =>
+  `nobody runs the jobs of partition${partitions.length === 1 ? "" : "s"} ${rangesOf(partitions)}`;
+
+/** `0-3, 7` for ascending numbers. */
+function rangesOf(numbers: readonly number[]): string {
+  const ranges: [first: number, last: number][] = [];
+  for (const n of numbers) {
+    const range = ranges.at(-1);
+    if (range && range[1] === n - 1) range[1] = n;
+    else ranges.push([n, n]);
+  }
+  return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(", ");
+}

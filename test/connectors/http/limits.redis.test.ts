@@ -1,0 +1,67 @@
+/**
+ * How much may be under way at once: bodies of bulk commands are large, so only some are read at a time, and the others are told to come back
+ * before a byte of theirs is. A place is free again however its request ended.
+ */
+import { type ClientRequest, request } from "node:http";
+import { expect, it } from "vitest";
+import { freshId, httpBed, TOKEN } from "./http-bed.js";
+
+const bed = httpBed();
+const BODIES = 8;
+const soon = { timeout: 5_000, interval: 20 };
+
+/** A bulk request of which the last byte has not been sent. */
+function begin(body: string): { answer: Promise<number>; finish(): void; abort(): void } {
+  let sent: ClientRequest | undefined;
+  const answer = new Promise<number>((resolve, reject) => {
+    sent = request(
+      {
+        host: "127.0.0.1",
+        port: bed.port,
+        method: "POST",
+        path: "/v1/commands",
+        headers: {
+          authorization: `Bearer ${TOKEN}`,
+          "content-type": "application/x-ndjson",
+          "content-length": Buffer.byteLength(body),
+        },
+      },
+      (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      },
+    );
+    sent.on("error", reject);
+    sent.write(body.slice(0, -1));
+  });
+  answer.catch(() => {});
+  return { answer, finish: () => sent?.end(body.slice(-1)), abort: () => sent?.destroy() };
+}
+
+const receive = () => `${JSON.stringify({ kind: "receive", id: freshId(), sku: "A", location: "main", units: 1 })}\n`;
+const whole = () =>
+  bed.send("POST", "/v1/commands", { body: receive(), headers: { "content-type": "application/x-ndjson" } });
+
+it("reads so many bulk bodies at once and no more, and counts those out that are over or given up", async () => {
+  await bed.receive("A", 5);
+  const begun = Array.from({ length: BODIES }, () => begin(receive()));
+  await expect.poll(async () => (await whole()).status, soon).toBe(429);
+  const refused = await whole();
+  expect(refused.json).toMatchObject({ code: "overloaded", detail: expect.stringContaining("8 bulk requests") });
+  expect(refused.headers["retry-after"]).toBe("1");
+  // Other requests have nothing to do with it.
+  expect((await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "A", units: 1 }] } })).status).toBe(201);
+
+  begun[0]?.finish();
+  expect(await begun[0]?.answer).toBe(200);
+  await expect.poll(async () => (await whole()).status, soon).toBe(200);
+  for (const { abort } of begun.slice(1, 4)) abort();
+  for (const { finish } of begun.slice(4)) finish();
+  expect(await Promise.all(begun.slice(4).map(({ answer }) => answer))).toEqual([200, 200, 200, 200]);
+  // All eight places are free again.
+  const again = Array.from({ length: BODIES }, () => begin(receive()));
+  for (const { finish } of again) finish();
+  await expect
+    .poll(async () => (await Promise.all(again.map(({ answer }) => answer))).every((status) => status === 200), soon)
+    .toBe(true);
+});
