@@ -193,6 +193,8 @@ function mutated(body: unknown, { steps, how, value, name }: Mutation): unknown 
     const key = keys[step % Math.max(1, keys.length)];
     const inner = key === undefined ? undefined : at[key];
     if (i === steps.length - 1 || typeof inner !== "object" || inner === null) {
+      // A list's own length cannot be another property.
+      if (Object.hasOwn(at, name) && Object.getOwnPropertyDescriptor(at, name)?.configurable === false) return copy;
       if (how === "add" || key === undefined)
         Object.defineProperty(at, name, { value, enumerable: true, configurable: true, writable: true });
       else if (how === "remove") delete at[key];
