@@ -60,7 +60,7 @@ export const orderRoutes =
       async (request, reply) => {
         const order = orderOf(request.body, kit);
         assertTakesNew(deps);
-        const answer = await deps.desk.place(order);
+        const answer = await fromStore("orders.place", deps.desk.place(order));
         if (answer.outcome === "accepted") {
           if (answer.repeated) return reply.code(200).send(answer);
           return reply.code(201).header("location", `/v1/orders/${order.id}`).send(answer);

@@ -43,6 +43,8 @@ const common = {
   // A connection that is closed already is waited for as long as this, and the process with it.
   disconnectTimeout: 100,
   retryStrategy: retryDelayMs,
+  // A server that reads its data from the disk is asked again soon, and not when it guesses that it will be ready.
+  maxLoadingRetryTime: 100,
   // A server that has become a replica stays one: the next command has a connection to whoever is primary then. The refused one is its caller's.
   reconnectOnError: (error) => error.message.startsWith("READONLY"),
 } satisfies RedisOptions;

@@ -167,7 +167,7 @@ export class Runner<Event extends LogEvent> {
   async #take(): Promise<Task | undefined> {
     const { redis, owner, leaseMs, clock, serverClock, share } = this.#options;
     const { signal } = this.#stop;
-    if (share && !share.ask(this.partition)) {
+    if (share && !(await share.ask(this.partition))) {
       await clock.sleep(TAKE_EVERY_MS, signal);
       return undefined;
     }

@@ -31,6 +31,8 @@ export class Share {
   readonly #owned = new Set<number>();
   /** Partitions being asked for: counted, so that no more are asked for than there is room. */
   readonly #asked = new Set<number>();
+  /** Told when one of them has been answered. */
+  #waiting: (() => void)[] = [];
   readonly #stop = new AbortController();
   /** Undefined until the others have been seen. */
   #quota: number | undefined;
@@ -57,17 +59,23 @@ export class Share {
     await redis.zrem(key, owner).catch((thrown) => onTrouble(`${key}: ${messageOf(thrown)}`));
   }
 
-  /** Whether there is room for one more; if so, the partition is counted until `answered`. */
-  ask(partition: number): boolean {
-    if (this.#owned.size + this.#asked.size >= this.quota) return false;
-    this.#asked.add(partition);
-    return true;
+  /** Whether there is room for one more, as soon as that is known; if so, the partition is counted until `answered`. */
+  async ask(partition: number): Promise<boolean> {
+    while (this.#owned.size < this.quota) {
+      if (this.#owned.size + this.#asked.size < this.quota) {
+        this.#asked.add(partition);
+        return true;
+      }
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    return false;
   }
 
   /** What became of asking. */
   answered(partition: number, isOwned: boolean): void {
     this.#asked.delete(partition);
     if (isOwned) this.#owned.add(partition);
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   lost(partition: number): void {

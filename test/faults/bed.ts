@@ -1,0 +1,342 @@
+/**
+ * What the fault tests run on: one redis-server with its append-only file in a temporary directory, and product processes (`serve`) beside it,
+ * each of which can be killed, frozen, woken, stopped and started again while the others go on. A process that ends is started anew, as a
+ * supervisor would do; one that ends without having been told is a crash, and is kept for the test to see. Whatever happens, everything ends
+ * with the test's own process: each child is bound to its parent where the system can do that, and is ended by its own number.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { Redis } from "ioredis";
+import { expect } from "vitest";
+import { sleep, stopwatch } from "../../engine/kernel/clock.js";
+import { type RedisServer, startRedis } from "../../engine/redis/embedded.js";
+import { Ledger } from "../../engine/stock/ledger.js";
+import { readTask } from "../../engine/stream/commit.js";
+import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
+
+export type Role = "api" | "worker";
+
+export interface BedSettings {
+  partitions: number;
+  leaseMs: number;
+  tickMs?: number;
+  appendfsync: "always" | "everysec";
+  /** More of redis-server's environment. */
+  environment?: Readonly<Record<string, string>>;
+}
+
+export const PREFIX = "shuiwei";
+export const TOKEN = "a-token-of-the-fault-tests";
+const CLI = fileURLToPath(new URL("../../dist/engine/cli.js", import.meta.url));
+/** A start takes about a second; beside a loading Redis and other tests it may take longer. */
+const START_LIMIT_MS = 30_000;
+const RESTART_PAUSE_MS = 100;
+/** On Linux a child ends with its parent, however that one ends. */
+const BOUND =
+  spawnSync("setpriv", ["--pdeathsig", "KILL", "true"]).status === 0 ? ["setpriv", "--pdeathsig", "KILL"] : [];
+
+/** The seed of a plan: of SHUIWEI_SEED, or a new one. */
+export const planSeed = (): number => Number(process.env["SHUIWEI_SEED"] ?? Date.now() % 1_000_000);
+
+/** A process of the product under a supervisor. */
+export class Product {
+  readonly role: Role;
+  readonly port: number;
+  readonly name: string;
+  /** Everything it has said on stderr, over all its lives. */
+  readonly complaints: string[] = [];
+  /** Ends that nobody asked for. */
+  readonly crashes: string[] = [];
+  /** Starts that came to nothing, because Redis was away. */
+  giveUps = 0;
+  readonly #args: string[];
+  #child: ChildProcess | undefined;
+  #ready = false;
+  #told = false;
+  #keepsGoing = true;
+  #life: Promise<void>;
+
+  constructor(role: Role, name: string, port: number, args: string[]) {
+    this.role = role;
+    this.name = name;
+    this.port = port;
+    this.#args = args;
+    this.#life = this.#live();
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  get isReady(): boolean {
+    return this.#ready;
+  }
+
+  kill(): void {
+    this.#signal("SIGKILL");
+  }
+
+  freeze(): void {
+    if (this.#child?.exitCode === null) process.kill(this.pid, "SIGSTOP");
+  }
+
+  wake(): void {
+    if (this.#child?.exitCode === null) process.kill(this.pid, "SIGCONT");
+  }
+
+  /** Ends it for good as an operator would, and waits. @returns its status */
+  async stop(): Promise<number | null> {
+    this.#keepsGoing = false;
+    const child = this.#child;
+    if (this.#ready) this.#signal("SIGTERM");
+    else this.#signal("SIGKILL");
+    await this.#life;
+    return child?.exitCode ?? null;
+  }
+
+  /** Ends it for good by force, and waits. */
+  async end(): Promise<void> {
+    this.#keepsGoing = false;
+    this.#signal("SIGKILL");
+    await this.#life;
+  }
+
+  async untilReady(): Promise<void> {
+    const elapsed = stopwatch();
+    while (!this.#ready) {
+      if (elapsed() > START_LIMIT_MS) throw new Error(`${this.name} does not start: ${this.complaints.join("")}`);
+      await sleep(20);
+    }
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    const child = this.#child;
+    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
+    this.#told = true;
+    child.kill(signal);
+    // A frozen process takes no other signal than these two.
+    child.kill("SIGCONT");
+  }
+
+  async #live(): Promise<void> {
+    while (this.#keepsGoing) {
+      const [program, ...args] = [...BOUND, process.execPath, CLI, "serve", ...this.#args] as [string, ...string[]];
+      const { LD_PRELOAD: _, ...environment } = process.env;
+      const child = spawn(program, args, {
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...environment, SHUIWEI_TOKENS: TOKEN },
+      });
+      this.#child = child;
+      this.#told = false;
+      child.stderr?.on("data", (text: Buffer) => this.complaints.push(text.toString()));
+      createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (line) => {
+        if (/serving at|working on/.test(line)) this.#ready = true;
+      });
+      const [status, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
+      // Before it is ready a process may give up, for Redis may be away: the supervisor tries again.
+      if (!this.#told && !this.#ready) this.giveUps++;
+      else if (!this.#told)
+        this.crashes.push(`${this.name} ended with ${signal ?? status}: ${this.complaints.slice(-5).join("")}`);
+      this.#ready = false;
+      if (this.#keepsGoing) await sleep(RESTART_PAUSE_MS);
+    }
+  }
+}
+
+export class Bed {
+  readonly dir: string;
+  readonly settings: BedSettings;
+  readonly products: Product[] = [];
+  readonly #clients: Redis[] = [];
+  #server: RedisServer | undefined;
+  #redis: Redis | undefined;
+
+  private constructor(dir: string, settings: BedSettings) {
+    this.dir = dir;
+    this.settings = settings;
+  }
+
+  static async open(settings: BedSettings): Promise<Bed> {
+    const bed = new Bed(await mkdtemp(join(tmpdir(), "shuiwei-faults-")), settings);
+    await bed.startRedis();
+    return bed;
+  }
+
+  /** Ends everything that was started, and removes what it left. */
+  async close(): Promise<void> {
+    await Promise.all(this.products.map((product) => product.end()));
+    for (const client of this.#clients) client.disconnect();
+    if (this.#server) {
+      process.kill(this.#server.pid, "SIGCONT");
+      await this.#server.stop();
+    }
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  get socketPath(): string {
+    return join(this.dir, "redis.sock");
+  }
+
+  /** A client for looking. It waits for a server that is away. */
+  get redis(): Redis {
+    this.#redis ??= this.connect();
+    return this.#redis;
+  }
+
+  /** A client that is closed with the bed. */
+  connect(): Redis {
+    const client = new Redis(this.socketPath, { maxRetriesPerRequest: null, retryStrategy: () => 50 });
+    client.on("error", () => {});
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Starts redis-server on what its directory holds. */
+  async startRedis(): Promise<void> {
+    const { appendfsync, environment = {} } = this.settings;
+    Object.assign(process.env, environment);
+    try {
+      this.#server = await startRedis({ dir: this.dir, appendfsync });
+    } finally {
+      for (const name of Object.keys(environment)) delete process.env[name];
+    }
+  }
+
+  /** Kills redis-server and waits until it is gone. */
+  async killRedis(): Promise<void> {
+    const server = this.#server as RedisServer;
+    this.#server = undefined;
+    process.kill(server.pid, "SIGKILL");
+    await server.ended;
+  }
+
+  freezeRedis(): void {
+    process.kill((this.#server as RedisServer).pid, "SIGSTOP");
+  }
+
+  wakeRedis(): void {
+    process.kill((this.#server as RedisServer).pid, "SIGCONT");
+  }
+
+  /** Starts a product process; with a port it can be found again after a restart. */
+  async start(role: Role): Promise<Product> {
+    const { partitions, leaseMs, tickMs = 200 } = this.settings;
+    const port = role === "api" ? await freePort() : 0;
+    const name = `${role} ${this.products.filter((other) => other.role === role).length + 1}`;
+    const product = new Product(role, name, port, [
+      "--redis-url",
+      this.socketPath,
+      "--roles",
+      role,
+      "--partitions",
+      String(partitions),
+      "--lease",
+      String(leaseMs),
+      "--tick",
+      String(tickMs),
+      "--retention",
+      "0",
+      ...(role === "api" ? ["--port", String(port)] : []),
+    ]);
+    this.products.push(product);
+    return product;
+  }
+
+  async startAll(roles: readonly Role[]): Promise<Product[]> {
+    const products: Product[] = [];
+    for (const role of roles) products.push(await this.start(role));
+    await Promise.all(products.map((product) => product.untilReady()));
+    return products;
+  }
+
+  of(role: Role): Product[] {
+    return this.products.filter((product) => product.role === role);
+  }
+
+  get apis(): string[] {
+    return this.of("api").map(({ port }) => `http://127.0.0.1:${port}`);
+  }
+
+  /** A ledger for audits; nothing is written through it. */
+  ledger(): Ledger {
+    return new Ledger({ redis: this.redis, prefix: PREFIX, partitions: this.settings.partitions });
+  }
+
+  partitions(): number[] {
+    return Array.from({ length: this.settings.partitions }, (_, partition) => partition);
+  }
+
+  keysOf(partition: number): StockKeys {
+    return stockKeys(PREFIX, partition);
+  }
+
+  /** Progress of every partition's jobs. */
+  tasks(): Promise<Awaited<ReturnType<typeof readTask>>[]> {
+    return Promise.all(this.partitions().map((partition) => readTask(this.redis, this.keysOf(partition))));
+  }
+
+  /** The time by Redis' clock. */
+  async redisNow(): Promise<number> {
+    const [seconds, micros] = (await this.redis.time()).map(Number) as [number, number];
+    return seconds * 1_000 + micros / 1_000;
+  }
+
+  /** Who holds each partition's lease now: the process's number, or 0. */
+  async owners(): Promise<number[]> {
+    const nowMs = await this.redisNow();
+    return Promise.all(
+      this.partitions().map(async (partition) => {
+        const [owner, until] = await this.redis.hmget(this.keysOf(partition).task, "owner", "until");
+        return Number(until ?? 0) > nowMs ? Number(owner?.split("/").at(-2) ?? 0) : 0;
+      }),
+    );
+  }
+
+  /** Waits until the jobs have seen all that the logs hold. */
+  async untilCaughtUp(limitMs = 30_000): Promise<void> {
+    const elapsed = stopwatch();
+    for (;;) {
+      const heads = await Promise.all(this.partitions().map((p) => this.redis.hget(this.keysOf(p).head, "offset")));
+      const tasks = await this.tasks();
+      const behind = tasks.filter(
+        ({ cursors }, p) =>
+          Number(heads[p] ?? 0) > 0 && (cursors.size === 0 || Math.min(...cursors.values()) < Number(heads[p])),
+      );
+      if (behind.length === 0) return;
+      if (elapsed() > limitMs) throw new Error(`the jobs of ${behind.length} partitions do not catch up`);
+      await sleep(50);
+    }
+  }
+
+  /** Ends every product process as an operator would; all must end well. */
+  async stopProducts(): Promise<void> {
+    const statuses = await Promise.all(this.products.map((product) => product.stop()));
+    expect(statuses).toEqual(this.products.map(() => 0));
+  }
+
+  /** Fails when a product process has ended by itself, or has told of something that nobody foresaw. */
+  expectNoCrash(): void {
+    expect(this.products.flatMap(({ crashes }) => crashes)).toEqual([]);
+    const unforeseen = /urn:shuiwei:instance|TypeError|RangeError|Assertion|at file:|log_gap|are gone/;
+    expect(
+      this.products.flatMap(({ name, complaints }) =>
+        complaints.filter((text) => unforeseen.test(text)).map((text) => `${name}: ${text}`),
+      ),
+    ).toEqual([]);
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}

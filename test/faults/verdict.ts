@@ -1,0 +1,238 @@
+/**
+ * The judge of a fault test: reads everything that Redis holds at the end and believes the log alone. The log is folded into balances by an
+ * auditor who knows no rules, and worked through once more by the jobs in this process, without a fault and in one go; ledger, jobs' states,
+ * timers, cursors and emits must be what comes out, and the log must hold exactly what the clients were answered. It expects logs that were
+ * never trimmed and processes that have ended.
+ */
+import { expect } from "vitest";
+import { stockJobs } from "../../engine/jobs/index.js";
+import { zoneOf } from "../../engine/kernel/zone.js";
+import {
+  type Balances,
+  cellOf,
+  displayUnits,
+  EVENT_TYPES,
+  emptyBalances,
+  POOLS,
+  type StockEvent,
+} from "../../engine/stock/model.js";
+import { stockTopic } from "../../engine/stock/topic.js";
+import type { Emit } from "../../engine/stream/job.js";
+import { assertContiguous, field, readLog } from "../../engine/stream/log.js";
+import { decodeOut, decodeState, Step } from "../../engine/stream/step.js";
+import { Audit } from "../sim/audit.js";
+import type { Bed } from "./bed.js";
+import type { Answered } from "./shop.js";
+
+export interface CommitSeen {
+  partition: number;
+  number: number;
+  atMs: number;
+  /** The owner's epoch, where the record tells it. */
+  epoch: number | undefined;
+}
+
+export interface Findings {
+  events: number;
+  expiries: number;
+  emits: number;
+  commits: CommitSeen[];
+  /** Balances by cell, as the log says. */
+  cells: Map<string, Balances>;
+  /** How often each event is in the log, by type and id. */
+  tally: Map<string, number>;
+}
+
+const READ_ENTRIES = 64;
+const SCAN_COUNT = 1_000;
+const ZONE = "Asia/Shanghai";
+
+const eventKey = (type: string, id: string): string => `${type} ${id}`;
+
+/** Compares everything in Redis with what the logs say. */
+export async function judge(bed: Bed): Promise<Findings> {
+  const findings: Findings = {
+    events: 0,
+    expiries: 0,
+    emits: 0,
+    commits: [],
+    cells: new Map(),
+    tally: new Map(),
+  };
+  for (const partition of bed.partitions()) await judgePartition(bed, partition, findings);
+  return findings;
+}
+
+async function judgePartition(bed: Bed, partition: number, findings: Findings): Promise<void> {
+  const { redis } = bed;
+  const keys = bed.keysOf(partition);
+  const place = `partition ${partition}`;
+  const ledger = bed.ledger();
+  const topic = stockTopic(ledger);
+  const jobs = stockJobs(zoneOf(ZONE));
+  const audit = new Audit();
+
+  // The log, once for the auditor and once for the jobs.
+  const states = new Map(jobs.map(({ name }) => [name, new Map<string, Buffer>()]));
+  const timers = new Map<string, number>();
+  const emits: Emit[] = [];
+  const step = new Step<StockEvent>({
+    topic,
+    jobs,
+    cursors: new Map(),
+    watermarkMs: 0,
+    timers: [],
+    loadStates: async (job, names) => names.map((name) => states.get(job)?.get(name) ?? null),
+    withViews: false,
+  });
+  let offset = 0;
+  for (;;) {
+    const entries = await readLog(redis, keys.log, offset, READ_ENTRIES);
+    if (entries.length === 0) break;
+    assertContiguous(entries, offset, keys.log);
+    for (const entry of entries) {
+      const events = topic.decode(entry).events as StockEvent[];
+      findings.events += events.length;
+      for (const event of events) {
+        audit.fold(event);
+        const key = eventKey(event.type, event.id);
+        findings.tally.set(key, (findings.tally.get(key) ?? 0) + 1);
+        if (event.type === "LineExpired") findings.expiries++;
+      }
+    }
+    offset = entries.at(-1)?.offset ?? offset;
+    const body = await step.process(entries, 0);
+    for (const { job, set } of body.states) for (const [name, state] of set) states.get(job)?.set(name, state);
+    for (const [atMs, member] of body.timersSet) timers.set(member, atMs);
+    for (const member of body.timersGone) timers.delete(member);
+    if (body.out) emits.push(...decodeOut(body.out).emits);
+    step.committed();
+  }
+  expect(Number((await redis.hget(keys.head, "offset")) ?? 0), `${place}: end of the log`).toBe(offset);
+
+  // The ledger.
+  let cells = 0;
+  for await (const { sku, location, balances } of ledger.cells(partition)) {
+    cells++;
+    expect(balances, `${place}: ${sku} at ${location}`).toEqual(audit.cells.get(cellOf(sku, location)));
+  }
+  expect(cells, `${place}: cells`).toBe(audit.cells.size);
+  for (const [cell, balances] of audit.cells) findings.cells.set(cell, balances);
+
+  // The jobs.
+  const task = (await bed.tasks())[partition];
+  for (const { name } of jobs) {
+    expect(task?.cursors.get(name) ?? 0, `${place}: cursor of ${name}`).toBe(offset);
+    const expected = states.get(name) as Map<string, Buffer>;
+    const found = new Map<string, Buffer>();
+    let cursor = "0";
+    do {
+      const [next, pairs] = (await redis.hscanBuffer(keys.state(name), cursor, "COUNT", SCAN_COUNT)) as [
+        Buffer,
+        Buffer[],
+      ];
+      cursor = next.toString("latin1");
+      for (let i = 0; i < pairs.length; i += 2) found.set(String(pairs[i]), pairs[i + 1] as Buffer);
+    } while (cursor !== "0");
+    expect([...found.keys()].sort(), `${place}: keys of ${name}`).toEqual([...expected.keys()].sort());
+    for (const [key, state] of found) {
+      if (!state.equals(expected.get(key) as Buffer))
+        expect(decodeState(state), `${place}: ${name} of ${key}`).toEqual(decodeState(expected.get(key) as Buffer));
+    }
+  }
+  const flat = await redis.zrange(keys.timers, "0", "-1", "WITHSCORES");
+  const found = Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], Number(flat[2 * i + 1])] as const);
+  expect(new Map(found as [string, number][]), `${place}: timers`).toEqual(timers);
+  expect(task?.watermarkMs ?? 0, `${place}: watermark`).toBe(step.watermarkMs);
+  expect(await redis.xlen(keys.deadLetters), `${place}: dead letters`).toBe(0);
+
+  // What went out: a chain without a gap, and every emit once, in the log's order.
+  const told: Emit[] = [];
+  let last = 0;
+  let epoch = 0;
+  for (;;) {
+    const entries = await readLog(redis, keys.out, last, READ_ENTRIES);
+    if (entries.length === 0) break;
+    for (const entry of entries) {
+      const record = decodeOut(field(entry, "r") as Buffer);
+      expect(record.previous, `${place}: what commit ${entry.offset} follows on`).toBe(last);
+      last = entry.offset;
+      const written = field(entry, "e");
+      const commit = {
+        partition,
+        number: last,
+        atMs: Number(field(entry, "m")),
+        epoch: written && Number(written),
+      };
+      expect(commit.epoch ?? epoch, `${place}: epoch of commit ${last}`).toBeGreaterThanOrEqual(epoch);
+      epoch = commit.epoch ?? epoch;
+      findings.commits.push(commit);
+      told.push(...record.emits);
+    }
+  }
+  expect(task?.lastOut ?? 0, `${place}: last commit that gave something out`).toBe(last);
+  expect(told, `${place}: emits`).toEqual(emits);
+  findings.emits += told.length;
+}
+
+/** Compares what clients were answered with the events in the logs, both ways. */
+export function matchAnswers(answers: ReadonlyMap<string, Answered>, findings: Findings): void {
+  const faults: string[] = [];
+  const seen = new Map(findings.tally);
+  const count = (type: string, id: string): number => {
+    const found = seen.get(eventKey(type, id)) ?? 0;
+    seen.delete(eventKey(type, id));
+    return found;
+  };
+  for (const { id, kind, type, accepted, ofOrder, outcome } of answers.values()) {
+    // A line of an order may have been taken and given back, over several tries, before the order was answered.
+    const undone = !ofOrder
+      ? 0
+      : kind === "reserve"
+        ? count("LineAborted", id)
+        : kind === "pay"
+          ? count("LineUnpaid", id)
+          : 0;
+    const found = count(type, id) - undone;
+    if (found !== (accepted ? 1 : 0)) faults.push(`${kind} ${id}: ${outcome}, ${found} events`);
+  }
+  for (const [key, times] of seen)
+    if (!key.startsWith(EVENT_TYPES.expire)) faults.push(`${key}: ${times} events that nobody was told of`);
+    else if (times !== 1) faults.push(`${key}: ${times} times`);
+  expect(faults.slice(0, 20), `${faults.length} faults in the accounts`).toEqual([]);
+}
+
+/** Balances of every SKU over all its locations, as the ledger has them now. */
+export async function ledgerTotals(bed: Bed): Promise<Map<string, Balances>> {
+  const totals = new Map<string, Balances>();
+  for (const partition of bed.partitions()) {
+    for await (const { sku, balances } of bed.ledger().cells(partition)) {
+      const total = totals.get(sku) ?? emptyBalances();
+      for (const pool of POOLS) total[pool] += balances[pool];
+      totals.set(sku, total);
+    }
+  }
+  return totals;
+}
+
+const SKUS_A_REQUEST = 100;
+
+/** SKUs for which a server tells customers something else than the ledger's balances give. */
+export async function shownWrongly(bed: Bed, names: readonly string[]): Promise<string[]> {
+  const totals = await ledgerTotals(bed);
+  const faults: string[] = [];
+  for (const api of bed.apis) {
+    for (let from = 0; from < names.length; from += SKUS_A_REQUEST) {
+      const query = names.slice(from, from + SKUS_A_REQUEST).map((sku) => `sku=${sku}`);
+      const answer = await fetch(`${api}/v1/stock?${query.join("&")}`);
+      const told = (await answer.json()) as { skus?: { sku: string; display: number }[]; unknown?: string[] };
+      const shown = new Map((told.skus ?? []).map(({ sku, display }) => [sku, display]));
+      for (const sku of names.slice(from, from + SKUS_A_REQUEST)) {
+        const total = totals.get(sku);
+        const expected = total && displayUnits(total.sellable, total.reserved);
+        if (shown.get(sku) !== expected) faults.push(`${sku}: ${shown.get(sku)} and not ${expected}`);
+      }
+    }
+  }
+  return faults;
+}

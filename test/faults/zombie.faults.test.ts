@@ -1,0 +1,126 @@
+/**
+ * Zombies: a worker is stopped (SIGSTOP) past its lease under load, another one takes its partitions over and commits, and then the stopped one
+ * wakes and goes on as if nothing had been. Whatever it had in hand is refused by its epoch; no two owners ever commit for one partition, and
+ * what the jobs say at the end is what the log says. The pause of a partition is measured from the commits' own times, by Redis' clock.
+ */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { sleep } from "../../engine/kernel/clock.js";
+import { seededRandom } from "../../engine/kernel/random.js";
+import { Bed, type Product, planSeed } from "./bed.js";
+import { describePauses, ownerChanges } from "./pauses.js";
+import { Shop } from "./shop.js";
+import { judge, matchAnswers } from "./verdict.js";
+
+const FREEZES = 12;
+const LEASE_MS = 1_000;
+const TAKEN_WITHIN_MS = 15_000;
+const PARTITIONS = 16;
+const EACH = PARTITIONS / 2;
+const CALM_MS = 300;
+const ARRIVED_MS = 50;
+
+const seed = planSeed();
+let bed: Bed;
+
+beforeAll(async () => {
+  bed = await Bed.open({ partitions: PARTITIONS, leaseMs: LEASE_MS, appendfsync: "everysec" });
+  await bed.startAll(["api", "worker", "worker"]);
+});
+
+afterAll(() => bed.close());
+
+/** Commits and renewals that Redis has refused because of their epoch. */
+async function refused(): Promise<number> {
+  return Number(/errorstat_STALE_EPOCH:count=(\d+)/.exec(await bed.redis.info("errorstats"))?.[1] ?? 0);
+}
+
+async function partitionsOf(worker: Product): Promise<number[]> {
+  const owners = await bed.owners();
+  return bed.partitions().filter((partition) => owners[partition] === worker.pid);
+}
+
+it("a worker that slept past its lease is refused, and two owners never both commit", async () => {
+  const random = seededRandom(seed);
+  const shop = new Shop({
+    seed,
+    apis: bed.apis,
+    commands: 1_000_000,
+    rate: 2_500,
+    skus: 240,
+    batchers: 3,
+    orderers: 2,
+    batch: 120,
+    timeoutMs: 2_000,
+    patienceMs: 30_000,
+  });
+  const load = shop.run();
+  const spans: { fromMs: number; toMs: number; lost: number[] }[] = [];
+  let commitsRefused = 0;
+  let frozenPartitions = 0;
+  try {
+    for (let freeze = 0; freeze < FREEZES; freeze++) {
+      const workers = bed.of("worker");
+      // Shares are even again, and nothing is on its way from one to the other.
+      const even = async () => (await Promise.all(workers.map(partitionsOf))).every(({ length }) => length === EACH);
+      await expect.poll(even, { timeout: TAKEN_WITHIN_MS }).toBe(true);
+      await sleep(CALM_MS);
+      const refusedBefore = await refused();
+      const zombie = random.pick(workers);
+      const fromMs = await bed.redisNow();
+      zombie.freeze();
+      // What it had sent has arrived by now.
+      await sleep(ARRIVED_MS);
+      const before = await bed.tasks();
+      const lost = await partitionsOf(zombie);
+      expect(lost.length).toBe(EACH);
+      // Somebody else owns and has committed for every one of them.
+      const takenOver = async (): Promise<number> => {
+        const tasks = await bed.tasks();
+        const owners = await bed.owners();
+        return lost.filter(
+          (p) =>
+            owners[p] !== zombie.pid &&
+            owners[p] !== 0 &&
+            (tasks[p]?.epoch ?? 0) > (before[p]?.epoch ?? 0) &&
+            (tasks[p]?.commit ?? 0) > (before[p]?.commit ?? 0),
+        ).length;
+      };
+      await expect.poll(takenOver, { timeout: TAKEN_WITHIN_MS, interval: 20 }).toBe(lost.length);
+      await sleep(random.below(400));
+      spans.push({ fromMs, toMs: await bed.redisNow(), lost });
+      zombie.wake();
+      // Every partition that it still believed to own.
+      await expect
+        .poll(refused, { timeout: TAKEN_WITHIN_MS, interval: 20 })
+        .toBeGreaterThanOrEqual(refusedBefore + lost.length);
+      await sleep(200 + random.below(300));
+      commitsRefused += (await refused()) - refusedBefore;
+      frozenPartitions += lost.length;
+    }
+  } finally {
+    shop.stop();
+    await load;
+  }
+  await bed.untilCaughtUp();
+  bed.expectNoCrash();
+  expect(
+    bed
+      .of("worker")
+      .map(({ complaints }) => complaints.join(""))
+      .join(""),
+  ).toContain("another owner has taken over");
+  await sleep(2_000); // short holds end
+  await bed.untilCaughtUp();
+  await bed.stopProducts();
+  const findings = await judge(bed);
+  matchAnswers(shop.answers, findings);
+  const takeOvers = ownerChanges(findings.commits).filter(({ partition, toMs }) =>
+    spans.some((span) => span.lost.includes(partition) && toMs >= span.fromMs && toMs <= span.toMs),
+  );
+  expect(takeOvers.length).toBe(frozenPartitions);
+  process.stdout.write(
+    `zombies: ${FREEZES} freezes, ${frozenPartitions} partitions taken over, ${commitsRefused} writes refused by epoch, ` +
+      `pause ${describePauses(takeOvers)} with a lease of ${LEASE_MS} ms; ${shop.accounted} commands, ` +
+      `${findings.commits.length} commits, each once; seed ${seed}\n`,
+  );
+}, 240_000);

@@ -1,0 +1,18 @@
+/**
+ * The fault tests, `npm run test:faults`: one file at a time, because each has redis-server and several product processes of its own, kills and
+ * freezes them under load, and measures pauses. Kept out of `npm test` because they take minutes and need a build.
+ */
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  root: fileURLToPath(new URL(".", import.meta.url)),
+  test: {
+    include: ["test/faults/**/*.faults.test.ts"],
+    pool: "forks",
+    maxWorkers: 1,
+    fileParallelism: false,
+    testTimeout: 300_000,
+    hookTimeout: 120_000,
+  },
+});
