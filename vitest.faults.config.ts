@@ -8,7 +8,9 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   test: {
-    include: ["test/faults/**/*.faults.test.ts"],
+    include: ["test/faults/**/*.faults.test.ts", "test/sim/faults.redis.test.ts"],
+    // The simulation with every call of every story struck, and a thousand shops more.
+    env: { SEEDS: process.env["SEEDS"] ?? "1000" },
     pool: "forks",
     maxWorkers: 1,
     fileParallelism: false,

@@ -8,7 +8,7 @@ import { TurnBatcher } from "../kernel/turn-batcher.js";
 import { HOLD_MARGIN_DAYS } from "../stock/model.js";
 import { orderKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
-import { callFunction, loadLibrary, type RedisClient } from "../stream/redis.js";
+import { callFunctionBuffer, loadLibrary, type RedisClient } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
 import type { Order, OrderLine } from "./model.js";
 
@@ -87,14 +87,15 @@ export class OrderBook {
     return record ? (unpackr.unpack(record.subarray(HEADER_BYTES)) as OrderLine[]) : undefined;
   }
 
-  /** Numbers another try at an order that is known; 0 when it is not. */
-  async begin(id: string): Promise<number> {
+  /** Numbers another try at an order; undefined when it is not known. */
+  async begin(id: string): Promise<{ attempt: number; lines: OrderLine[] } | undefined> {
     const key = this.#key(id, partitionOf(id, this.#partitions));
-    return (await this.#write("order_try", [key], [id])) as number;
+    const begun = (await this.#write("order_try", [key], [id])) as [number, Buffer] | null;
+    return begun ? { attempt: begun[0], lines: unpackr.unpack(begun[1]) as OrderLine[] } : undefined;
   }
 
   #write(name: string, keys: string[], args: (string | number | Buffer)[]): Promise<unknown> {
-    return this.#replicas ? this.#replicas.call(name, keys, args) : callFunction(this.#redis, name, keys, args);
+    return this.#replicas ? this.#replicas.call(name, keys, args) : callFunctionBuffer(this.#redis, name, keys, args);
   }
 
   /** The number of the newest try at an order; 0 when it is not known. */

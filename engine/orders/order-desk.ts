@@ -1,9 +1,10 @@
 /**
  * Orders with several lines, all or nothing (R3). The lines of an order may lie in several partitions, which no Redis transaction spans: so each
  * line is reserved by itself, and when one is refused the others are aborted before the caller hears of it; so it is with a payment. Every try
- * at an order has a number: the ledger refuses to let an older try undo what a newer one has seen, and a try that is no longer the newest
- * goes over the lines once more before it says yes. A desk that dies half-way leaks nothing: the holds expire, and the same order or payment sent again
- * goes on where it stopped.
+ * at an order has a number: the ledger refuses to let an older try undo what a newer one has seen, or do again what a newer one has undone, and a
+ * try that is no longer the newest goes over the lines once more before it says yes. Before a caller hears no, every line is closed to this
+ * try and older ones: what of them is still on its way comes to nothing. A desk that dies half-way leaks nothing: the holds expire, and the same
+ * order or payment sent again goes on where it stopped.
  */
 import { type Scheduler, systemClock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
@@ -62,16 +63,11 @@ export class OrderDesk {
         // Refused before, with nothing left to undo: the same answer, without taking and giving back the other lines once more.
         const known = await this.#recall(order);
         const before = worst(known);
-        if (before && known.every(({ state }) => state === "none")) return answer(order, before, known, true);
+        if (before && known.every(({ state }) => state === "none"))
+          return answer(order, before, await this.#abort(order, known, attempt), true);
       }
       const replies = await this.#ledger.applyMany(reservations(order, attempt));
-      if (replies.some((reply) => reply.outcome === "superseded")) {
-        // A newer try has undone lines that this one came to afterwards: what it still holds goes back, and it begins anew.
-        await this.#abort(order, replies, attempt);
-        await this.#clock.sleep(TURN_MS * (round + 1));
-        continue;
-      }
-      const refusal = worst(replies);
+      const refusal = worst(replies.filter(({ outcome }) => outcome !== "superseded")) ?? worst(replies);
       repeated &&= replies.every((reply) => reply.repeated || reply.outcome !== (refusal ?? "accepted"));
       // A line that is repeated but no longer held beside a fresh one: an earlier try died and its hold has run out.
       const outcome = refusal ?? (!repeated && replies.some(isLost) ? "hold_expired" : "accepted");
@@ -81,7 +77,7 @@ export class OrderDesk {
       if (newest === attempt) return answer(order, outcome, replies, repeated);
       await this.#clock.sleep(turnMs(newest - attempt, round));
     }
-    throw contended(order.id, "orders.place");
+    throw contended(order.id);
   }
 
   /**
@@ -93,21 +89,16 @@ export class OrderDesk {
   }
 
   async #pay(id: string): Promise<OrderReply> {
-    const order = await this.#find(id);
-    if (!order) return unknown(id);
     let repeated = true;
     let anew = false;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const attempt = order.lines.length === 1 ? 1 : await this.#book.begin(id);
+      const begun = await this.#book.begin(id);
+      if (!begun) return unknown(id);
+      const { attempt, lines } = begun;
+      const order: Order = { id, lines };
       const replies = await this.#ledger.applyMany(
         order.lines.map((_, i) => ({ ...place(order, i), kind: "pay", attempt })),
       );
-      if (replies.some((reply) => reply.outcome === "superseded")) {
-        // A newer payment was refused and has taken back what this one came to afterwards.
-        await this.#unpay(order, replies, attempt);
-        await this.#clock.sleep(TURN_MS * (round + 1));
-        continue;
-      }
       anew ||= replies.some((reply) => reply.outcome === "admitted_anew");
       const outcome = worst(replies) ?? (anew ? "admitted_anew" : "accepted");
       repeated &&= replies.every((reply) => reply.repeated);
@@ -117,7 +108,7 @@ export class OrderDesk {
       if (newest === attempt) return answer(order, outcome, replies, repeated);
       await this.#clock.sleep(turnMs(newest - attempt, round));
     }
-    throw contended(id, "orders.pay");
+    throw contended(id);
   }
 
   /** Cancels an order; `cancelled_paid` when money has to go back. */
@@ -175,30 +166,40 @@ export class OrderDesk {
   #unpay(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
     const neverPaid = replies.some((reply) => reply.outcome === "hold_expired" || reply.outcome === "unknown_line");
     return this.#follow(
+      order,
       replies,
       (reply) => reply.state === "paid" && (neverPaid || !reply.repeated),
       (i): UnpayLine => ({ ...place(order, i), kind: "unpay", attempt }),
     );
   }
 
+  /** Gives up what a refused try holds, and closes to it what it could still take: every line whose refusal is not remembered. */
   #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
     return this.#follow(
+      order,
       replies,
-      (reply) => reply.state === "held",
+      ({ state, outcome }) =>
+        state === "held" || outcome === "breaker_open" || (state === "none" && isAccepted(outcome)),
       (i): AbortLine => ({ ...place(order, i), kind: "abort", attempt }),
     );
   }
 
-  /** Gives a further command for some lines. Returns the replies with the states after it. */
+  /**
+   * Undoes some lines. Returns the replies with the states after it.
+   * @throws EngineError `contended` when a newer try has overtaken this one on the way and may be answered otherwise: its answer counts
+   */
   async #follow(
+    order: Order,
     replies: readonly Reply[],
     which: (reply: Reply) => boolean,
     commandAt: (position: number) => StockCommand,
   ): Promise<Reply[]> {
     const chosen = replies.flatMap((reply, i) => (which(reply) ? [i] : []));
-    const states = (await this.#ledger.applyMany(chosen.map(commandAt))).map(({ state }) => state);
+    const undone = await this.#ledger.applyMany(chosen.map(commandAt));
+    const isOvertaken = [...replies, ...undone].some(({ outcome }) => outcome === "superseded");
+    if (isOvertaken && !replies.some(isForGood)) throw contended(order.id);
     return replies.map((reply, i) => {
-      const state = states[chosen.indexOf(i)];
+      const state = undone[chosen.indexOf(i)]?.state;
       return state === undefined ? reply : { ...reply, state };
     });
   }
@@ -207,9 +208,9 @@ export class OrderDesk {
 /** How long a try waits for `newer` ones, longer from round to round. */
 const turnMs = (newer: number, round: number): number => Math.min(newer, LONGEST_QUEUE) * TURN_MS * (round + 1);
 
-const contended = (id: string, op: string): EngineError =>
+const contended = (id: string): EngineError =>
   new EngineError(`${id}: is being asked for many times at once`, {
-    op,
+    op: "orders",
     code: "contended",
     retryable: true,
     retryAfterMs: CONTENDED_RETRY_MS,
@@ -235,6 +236,9 @@ const reply = (order: Order, outcome: Outcome, replies: readonly Reply[]): Order
     replies,
     replies.every((line) => line.repeated),
   );
+
+/** A refusal that every later try gets as well. */
+const isForGood = ({ outcome }: Reply): boolean => outcome === "unknown_sku" || outcome.startsWith("insufficient_");
 
 const isLost = (reply: Reply): boolean => reply.repeated && reply.state !== "held" && reply.state !== "paid";
 

@@ -29,13 +29,14 @@ end
 
 -- order_try: numbers another try at an order.
 -- KEYS: the bucket of its day   ARGV: id
--- Returns: the number, or 0 when the order is not known
+-- Returns: the number and the order's lines, or nil when the order is not known
 local function try(keys, args)
   local known = redis.call('HGET', keys[1], args[1])
-  if not known then return 0 end
+  if not known then return false end
   local attempt, print, after = struct.unpack(ORDER, known)
-  redis.call('HSET', keys[1], args[1], struct.pack(ORDER, attempt + 1, print) .. string.sub(known, after))
-  return attempt + 1
+  local lines = string.sub(known, after)
+  redis.call('HSET', keys[1], args[1], struct.pack(ORDER, attempt + 1, print) .. lines)
+  return { attempt + 1, lines }
 end
 
 redis.register_function('order_open', open)

@@ -39,7 +39,7 @@ const kindCode = Object.fromEntries(KINDS.map((kind, position) => [kind, positio
 const RESERVE = kindCode["reserve"] as number;
 
 /** Added to an outcome that was given before. */
-const REPEATED = 128;
+export const REPEATED = 128;
 /** The last outcome that changes something; a repeated one is above. */
 const LAST_ACCEPTED = OUTCOMES.indexOf("cancelled_paid");
 

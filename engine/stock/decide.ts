@@ -8,6 +8,7 @@ import { chainIdDay } from "../kernel/chain-id.js";
 import { DAY_MS } from "../kernel/clock.js";
 import { fingerprintOf } from "./fingerprint.js";
 import {
+  type AbortLine,
   type Account,
   type Balances,
   type CommandKind,
@@ -136,7 +137,9 @@ type LineCommand = Extract<StockCommand, { kind: "pay" | "cancel" | "outbound" |
 function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined): Decision {
   const fingerprint = fingerprintOf(command);
   const attempt = command.kind === "reserve" ? (command.attempt ?? 1) : 1;
-  if (record && record.fingerprint !== fingerprint) return refuse("id_reused");
+  // An abort that came before its reservation has seen no body.
+  const isSame = record?.fingerprint === fingerprint || (record?.fingerprint === 0 && command.kind === "reserve");
+  if (record && !isSame) return refuse("id_reused");
   // A try that arrives after it has been undone must not take the units after all; a later one begins anew.
   if (record && isAborted(record) && attempt <= record.attempt) return refuse("superseded");
   if (record && !isAborted(record)) {
@@ -145,9 +148,7 @@ function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined
     if (attempt > record.attempt) again.remember = { ...record, attempt };
     return again;
   }
-  const day = chainIdDay(command.id);
-  const today = Math.floor(book.clockMs / DAY_MS);
-  if (day < today - book.retentionDays || day > today + 1) return refuse("id_outside_window");
+  if (!isInWindow(book, command.id)) return refuse("id_outside_window");
   if (command.kind === "reserve" && isGated(book, command.sku, command.location)) return refuse("breaker_open");
 
   const cell = cellOf(command.sku, command.location);
@@ -231,8 +232,7 @@ function admission(book: Book, kind: CommandKind, transfer: CellTransfer): Outco
 /** Commands that act on a line reserved before. */
 function decideLine(book: Book, command: LineCommand, record: IdRecord | undefined): Decision {
   if (record?.kind !== "reserve" || !isAccepted(record.outcome) || isAborted(record)) {
-    // There is nothing to undo: an abort that comes twice, or before its reservation, is content.
-    return command.kind === "abort" ? repeat("accepted", "none") : refuse("unknown_line");
+    return command.kind === "abort" ? abortNothing(book, command, record) : refuse("unknown_line");
   }
   const cell = cellOf(command.sku, command.location);
   const pool = command.pool ?? "sellable";
@@ -269,11 +269,15 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
         return { ...repeat("accepted", record.state), remember: { ...record, attempt } };
       }
       if (isCancelled(record)) return refuse("line_cancelled", record.state);
-      if (record.state === "unpaid" && tried <= record.attempt) return refuse("superseded", record.state);
+      if (record.state === "unpaid" && tried <= record.attempt) return repeat("hold_expired", record.state);
       {
         // Expired: admitted anew or refused, never assumed (R3).
         const anew = presale ? move("presale", "outside") : move("sellable", "committed");
-        if (admission(book, "pay", anew) !== "accepted") return refuse("hold_expired", record.state);
+        if (admission(book, "pay", anew) !== "accepted") {
+          if (tried === 1) return refuse("hold_expired", record.state);
+          // A numbered try that is refused is refused for good: it may be on its way twice, and units come back.
+          return { ...refuse("hold_expired", "unpaid"), remember: { ...record, state: "unpaid", attempt } };
+        }
         return to("paid", [anew], "admitted_anew");
       }
     case "cancel":
@@ -306,6 +310,36 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
       return outcome === "accepted" ? to("outbound", [out]) : refuse(outcome, record.state);
     }
   }
+}
+
+/** There is nothing to undo; but a reservation of this try or an older one that is still on its way must not be taken any more. */
+function abortNothing(book: Book, command: AbortLine, record: IdRecord | undefined): Decision {
+  const nothing = repeat("accepted", "none");
+  if (record) {
+    if (isAborted(record) && command.attempt > record.attempt)
+      nothing.remember = { ...record, attempt: command.attempt };
+    return nothing;
+  }
+  if (!isInWindow(book, command.id)) return nothing;
+  nothing.remember = {
+    kind: "reserve",
+    fingerprint: 0,
+    outcome: "accepted",
+    state: "none",
+    cell: cellOf(command.sku, command.location),
+    pool: command.pool ?? "sellable",
+    units: command.units,
+    expiresAtMs: 0,
+    attempt: command.attempt,
+  };
+  return nothing;
+}
+
+/** Whether an id that is not known may be new. */
+function isInWindow(book: Book, id: string): boolean {
+  const day = chainIdDay(id);
+  const today = Math.floor(book.clockMs / DAY_MS);
+  return day >= today - book.retentionDays && day <= today + 1;
 }
 
 /** Reserved and given up again: nothing is held, and only a later try may reserve. */

@@ -385,7 +385,7 @@ local function apply(keys, args)
         was_kind, was_outcome, was_state, was_pool, was_attempt, expires, held, print, after = unpack_struct(RECORD, record)
         aborted = was_kind == RESERVE and was_outcome == ACCEPTED and was_state == NONE
       end
-      if record and print ~= prints[i] then
+      if record and print ~= prints[i] and (print ~= 0 or kind ~= RESERVE) then
         outcome = ID_REUSED
       elseif aborted and attempt <= was_attempt then
         outcome = SUPERSEDED
@@ -454,7 +454,17 @@ local function apply(keys, args)
       local was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print, after
       if record then was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print, after = unpack_struct(RECORD, record) end
       if not record or was_kind ~= RESERVE or was_outcome ~= ACCEPTED or was_state == NONE then
-        if kind == ABORT then outcome = ACCEPTED + REPEATED else outcome = UNKNOWN_LINE end
+        if kind ~= ABORT then
+          outcome = UNKNOWN_LINE
+        else
+          -- Nothing to undo; but a reservation of this try or an older one that is still on its way must not be taken any more.
+          outcome = ACCEPTED + REPEATED
+          if not record and day >= first_day and day <= last_day then
+            touch(book, id, day, pack(RECORD, RESERVE, ACCEPTED, NONE, pool, attempts[i], 0, amount, 0) .. names[c])
+          elseif record and was_kind == RESERVE and was_outcome == ACCEPTED and attempts[i] > attempt then
+            touch(book, id, day, pack(RECORD, was_kind, was_outcome, NONE, was_pool, attempts[i], expires, held, print) .. sub(record, after))
+          end
+        end
       elseif held ~= amount or was_pool ~= pool or sub(record, after) ~= names[c] then
         outcome, state = LINE_MISMATCH, was_state
       elseif kind == ABORT then
@@ -470,7 +480,8 @@ local function apply(keys, args)
         -- A later payment takes the line over, so that an earlier one can no longer undo it, nor do again what has been undone.
         local newest = attempt
         if kind == PAY then
-          newest = math.max(attempt, attempts and attempts[i] or 1)
+          local tried = attempts and attempts[i] or 1
+          newest = math.max(attempt, tried)
           if was_state == HELD then
             if pool == SELLABLE then shift(c, RESERVED, COMMITTED, held) end
             state = PAID
@@ -482,9 +493,14 @@ local function apply(keys, args)
           elseif was_state == CANCELLED or was_state == REFUNDED then
             outcome = LINE_CANCELLED
           elseif was_state == UNPAID and newest == attempt then
-            outcome = SUPERSEDED
+            outcome = HOLD_EXPIRED + REPEATED
           elseif pools[pool][c] < held then
             outcome = HOLD_EXPIRED
+            -- A numbered try that is refused is refused for good: it may be on its way twice, and units come back.
+            if tried > 1 then
+              state = UNPAID
+              touch(book, id, day, pack(RECORD, was_kind, was_outcome, UNPAID, was_pool, newest, expires, held, print) .. names[c])
+            end
           else
             if pool == PRESALE then shift(c, PRESALE, 0, held) else shift(c, SELLABLE, COMMITTED, held) end
             outcome, state = ADMITTED_ANEW, PAID

@@ -11,7 +11,7 @@ import { type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunction, callFunctionBuffer, loadLibrary, type RedisClient } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
-import { encodeBatch } from "./batch.js";
+import { ENTRY_COMMANDS_LIMIT, encodeBatch, REPEATED } from "./batch.js";
 import { gateKey } from "./decide.js";
 import {
   type Balances,
@@ -25,10 +25,10 @@ import {
   type OpenGate,
   OUTCOMES,
   type Outcome,
-  POOLS,
   type Reply,
   type StockCommand,
 } from "./model.js";
+import { balancesOf, storedRecordOf } from "./records.js";
 
 export interface LedgerOptions {
   redis: RedisClient;
@@ -46,17 +46,11 @@ export interface LedgerOptions {
 }
 
 export const DEFAULT_BATCH_LIMIT = 500;
-/** Lua's unpack and the record of 4-byte positions allow more; the reply time does not. */
-export const MAX_BATCH_LIMIT = 1_000;
+/** Lua's unpack and the record of 4-byte positions allow more; the reply time does not, and an entry of more would not be read. */
+export const MAX_BATCH_LIMIT = ENTRY_COMMANDS_LIMIT;
 const DEFAULT_QUEUE_LIMIT = 20_000;
 /** Windows end at least this often in a partition without commands. */
 export const HEARTBEAT_MS = 60_000;
-
-const REPEATED = 128;
-const BALANCE_BYTES = 8;
-/** Bytes of a remembered id's record (ledger.lua, RECORD). */
-const RECORD_OUTCOME = 1;
-const RECORD_STATE = 2;
 
 /** One reply object an outcome: replies are values and there are few of them. */
 const replies = new Map<number, Reply>();
@@ -202,7 +196,12 @@ export class Ledger {
       cells,
       ...locations.map((location) => cellOf(sku, location)),
     )) as (Buffer | null)[];
-    return new Map(locations.map((location, i) => [location, balancesOf(packed[i] ?? null)]));
+    return new Map(
+      locations.map((location, i) => {
+        const bytes = packed[i];
+        return [location, bytes ? balancesOf(bytes) : emptyBalances()];
+      }),
+    );
   }
 
   /** The first answers to order lines, and where the lines stand now; undefined for one that is not known (any more). */
@@ -210,9 +209,10 @@ export class Ledger {
     const records = await Promise.all(
       lines.map(({ id, sku }) => this.#redis.hgetBuffer(this.#keysOf(this.partitionOf(sku)).lines(chainIdDay(id)), id)),
     );
-    return records.map((record) =>
-      record ? replyOf(REPEATED + (record[RECORD_OUTCOME] as number), record[RECORD_STATE] as number) : undefined,
-    );
+    return records.map((bytes) => {
+      const record = storedRecordOf(bytes);
+      return record && { outcome: record.outcome, repeated: true, state: record.state };
+    });
   }
 
   /** Every cell of a partition, for audits; `location` is never empty. */
@@ -277,12 +277,6 @@ export class Ledger {
   #batcher(sku: string): TurnBatcher<StockCommand, Reply> {
     return this.#batchers[this.partitionOf(sku)] as TurnBatcher<StockCommand, Reply>;
   }
-}
-
-function balancesOf(packed: Buffer | null): Balances {
-  const balances = emptyBalances();
-  if (packed) for (const [i, pool] of POOLS.entries()) balances[pool] = packed.readDoubleLE(i * BALANCE_BYTES);
-  return balances;
 }
 
 function scopeOf(key: string): GateScope {

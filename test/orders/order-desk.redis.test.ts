@@ -5,8 +5,9 @@
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chainId, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
+import type { EngineError } from "../../engine/kernel/errors.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import type { Order, OrderLine, OrderReply } from "../../engine/orders/model.js";
+import { lineId, type Order, type OrderLine, type OrderReply } from "../../engine/orders/model.js";
 import { OrderBook } from "../../engine/orders/order-book.js";
 import { OrderDesk } from "../../engine/orders/order-desk.js";
 import { Ledger } from "../../engine/stock/ledger.js";
@@ -108,13 +109,17 @@ describe("an order", () => {
     expect(await held("pot")).toMatchObject({ sellable: 2, reserved: 0 });
   });
 
-  it("refused before and sent again leaves the other lines alone: nothing is taken and given back once more", async () => {
+  it("refused before and sent again takes nothing: the other line is closed to older tries, and no more", async () => {
     await Promise.all([receive("cup", 5), receive("pot", 2)]);
     const placed = order(line("cup", 2), line("pot", 3));
     const first = await desk.place(placed);
     const before = ledger.commands;
     expect(await desk.place(placed)).toEqual({ ...first, repeated: true });
-    expect(ledger.commands).toBe(before);
+    expect(ledger.commands).toBe(before + 1);
+    expect(
+      await ledger.apply({ kind: "reserve", id: lineId(placed.id, 0), sku: "cup", location: AT, units: 2 }),
+    ).toEqual({ outcome: "superseded", repeated: false, state: "none" });
+    expect(await held("cup")).toMatchObject({ sellable: 5, reserved: 0 });
   });
 
   it("sent again while it is under way waits for the first answer and costs nothing more", async () => {
@@ -350,7 +355,9 @@ describe("a breaker", () => {
     first.open();
     expect(await slowReply).toMatchObject({ outcome: "accepted" });
     second.open();
-    expect(await refusedReply).toMatchObject({ outcome: "breaker_open" });
+    // The newer try's answer counts: sent again, the older gets it, too.
+    await expect(refusedReply).rejects.toMatchObject({ code: "contended", retryable: true });
+    expect(await refused.place(placed)).toMatchObject({ outcome: "accepted", repeated: true });
     expect(await statesOf(placed.id)).toEqual(["held", "held"]);
     expect(await held("cup")).toMatchObject({ sellable: 3, reserved: 2 });
   });
@@ -384,7 +391,8 @@ describe("after a hold has expired", () => {
       }),
       book,
     );
-    expect(await slow.pay(placed.id)).toMatchObject({ outcome: "hold_expired" });
+    await expect(slow.pay(placed.id)).rejects.toMatchObject({ code: "contended", retryable: true });
+    expect(await slow.pay(placed.id)).toMatchObject({ outcome: "accepted", repeated: true });
     expect(second).toMatchObject({ outcome: "admitted_anew" });
     expect(await statesOf(placed.id)).toEqual(["paid", "paid"]);
   });
@@ -398,7 +406,7 @@ describe("after a hold has expired", () => {
     await desk.place(other);
     const reply = await desk.pay(placed.id);
     expect(reply.outcome).toBe("hold_expired");
-    expect(reply.lines.map(({ state }) => state)).toEqual(["unpaid", "expired"]);
+    expect(reply.lines.map(({ state }) => state)).toEqual(["unpaid", "unpaid"]);
     expect(await held("cup")).toMatchObject({ sellable: 1, committed: 0 });
     expect(await held("pot")).toMatchObject({ sellable: 0, reserved: 1, committed: 0 });
     // When the units come back the order may be paid anew: all of it.
@@ -546,7 +554,10 @@ describe("under contention", () => {
       orders.flatMap((placed) =>
         [desk, other, desk].map(async (at) => {
           for (let tries = 0; tries < 4; tries++) {
-            const { outcome } = await at.place(placed);
+            const outcome = await at.place(placed).then(
+              (reply) => reply.outcome,
+              (fault) => (fault as EngineError).code,
+            );
             if (outcome === "accepted") accepted.add(placed.id);
             else refused++;
           }

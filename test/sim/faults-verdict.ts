@@ -153,7 +153,9 @@ async function judgeTask(client: RedisClient, world: World, keys: StockKeys, log
   const { plan } = world;
   const quiet = await quietRun(plan, log);
   const task = await readTask(client, keys);
-  same("cursors", task.cursors, new Map(jobsOf(plan).map(({ name }) => [name, log.length])));
+  const cursors = jobsOf(plan).map(({ name }): [string, number] => [name, log.length]);
+  // Without a first entry there has been no commit.
+  same("cursors", task.cursors, new Map(log.length > 0 ? cursors : []));
   same("the watermark", task.watermarkMs, quiet.watermarkMs);
   same("events seen", task.events, quiet.events);
   const commits = world.commits.get(keys.task) ?? [];
@@ -228,33 +230,26 @@ function judgeAnswers(world: World, events: readonly StockEvent[]): void {
     same(`events of ${id}, ${outcome}`, times.get(id) ?? 0, isAccepted(outcome) ? 1 : 0);
 }
 
-/**
- * What a refusal does not fence off yet. A reservation of an earlier try that is done after the order was refused holds its units until their time
- * is over, when that line had not been asked for, or was refused by a breaker. A payment of an earlier try that is done after the order's
- * payment was refused stands, when units have come back meanwhile.
- */
-const RESERVES_LATE = true;
-const PAYS_LATE = true;
-
 /** Every line stands where its client was told, and no try has said yes to what does not stand. */
 async function judgeOrders(client: RedisClient, world: World, events: readonly StockEvent[]): Promise<void> {
   const ledger = new Ledger({ redis: client, prefix: world.prefix, partitions: world.plan.partitions });
-  const undone = new Set(events.filter(({ type }) => type === "LineAborted").map(({ id }) => id));
-  for (const { order, may, told, isVoid, saidYes } of world.orders) {
+  const newestMs = new Map(events.map(({ id, clockMs }) => [id, clockMs]));
+  for (const { order, may, told, toldMs, isVoid, saidYes } of world.orders) {
     if (isVoid) continue;
     const ids = linesOf(order);
     const replies = await ledger.recall(order.lines.map(({ sku }, i) => ({ id: ids[i] as string, sku })));
     for (const [i, reply] of replies.entries()) {
       const id = ids[i] as string;
       const state = reply?.state ?? "none";
-      const isRefused = !may.includes("held") && !may.includes("paid");
-      const isFree = isRefused && may.includes("none") && state === "expired";
-      const isHeld = isFree || (isRefused && may.includes("none") && state === "held");
-      if (RESERVES_LATE && isHeld && !undone.has(id)) world.heldLate++;
-      // Its hold was over before it could be undone, which comes to the same.
-      else if (isFree && undone.has(id)) continue;
-      else if (PAYS_LATE && isRefused && may.includes("unpaid") && state === "paid") world.paidLate++;
-      else if (!may.includes(state)) throw new Error(`${id} is ${state}; its client was told ${told.join(", ")}`);
+      // Its hold was over before it could be undone, which comes to the same; but nothing is held after a no.
+      const isFree = may.includes("none") && state === "expired" && (newestMs.get(id) ?? 0) <= toldMs;
+      // A request that its client had given up may take its number after the no that the client was told: then it is the newest, and was told yes.
+      const isGrantedLate =
+        (state === "paid" && may.includes("unpaid") && saidYes.includes("pay")) ||
+        (state === "held" && may.includes("none") && saidYes.includes("place"));
+      if (isGrantedLate) world.grantedLate++;
+      else if (!isFree && !may.includes(state))
+        throw new Error(`${id} is ${state}; its client was told ${told.join(", ")}`);
       const isFalse = saidYes.includes("place") ? state === "none" : saidYes.includes("pay") && state === "unpaid";
       if (isFalse)
         throw new Error(`${id} is ${state}, but some try has said yes; its client was told ${told.join(", ")}`);

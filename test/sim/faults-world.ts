@@ -159,6 +159,8 @@ export interface OrderStory {
   order: Order;
   may: readonly LineState[];
   told: string[];
+  /** When, by the simulation's time. */
+  toldMs: number;
   /** What was told may have been lost with the newest writes. */
   isVoid: boolean;
   /** Steps that any try has accepted, also one that the client no longer waited for. */
@@ -200,10 +202,8 @@ export class World {
   /** Every bucket of ids that a call has named. */
   readonly buckets = new Set<string>();
   steps = 0;
-  /** Lines of refused orders that were held all the same, until their time was over. */
-  heldLate = 0;
-  /** Lines of refused payments that were paid all the same. */
-  paidLate = 0;
+  /** Lines that a request given up by its client got after that client was told no. */
+  grantedLate = 0;
   readonly #client: RedisClient;
   readonly #random: Random;
   readonly #fixedClock = new ManualClock(START_MS);
@@ -486,7 +486,7 @@ export class World {
   }
 
   #newStory(order: Order): OrderStory {
-    const story: OrderStory = { order, may: ["none"], told: [], isVoid: false, saidYes: [] };
+    const story: OrderStory = { order, may: ["none"], told: [], toldMs: 0, isVoid: false, saidYes: [] };
     this.orders.push(story);
     return story;
   }
@@ -495,25 +495,39 @@ export class World {
   async #place(random: Random, story: OrderStory): Promise<boolean> {
     const reply = await this.#ask(random, ({ orders }) => noting(story, "place", orders.place(story.order)));
     const refused: LineState[] = reply.outcome === "hold_expired" ? ["none", "expired"] : ["none"];
-    return told(story, "place", reply, ["held", "expired"], refused);
+    return this.#told(story, "place", reply, ["held", "expired"], refused);
   }
 
   async #pay(random: Random, story: OrderStory): Promise<boolean> {
     const reply = await this.#ask(random, ({ orders }) => noting(story, "pay", orders.pay(story.order.id)));
     // A payment of an order that was refused finds no line, or one whose hold is over.
     const refused: LineState[] = story.may.includes("none") ? ["none", "expired", "unpaid"] : ["expired", "unpaid"];
-    return told(story, "pay", reply, ["paid"], refused);
+    return this.#told(story, "pay", reply, ["paid"], refused);
   }
 
   async #cancel(random: Random, story: OrderStory): Promise<boolean> {
     const after: LineState = story.may.includes("paid") ? "cancelled_paid" : "cancelled";
     const reply = await this.#ask(random, ({ orders }) => orders.cancel(story.order.id));
-    return told(story, "cancel", reply, [after], story.may);
+    return this.#told(story, "cancel", reply, [after], story.may);
   }
 
   async #outbound(random: Random, story: OrderStory): Promise<boolean> {
     const reply = await this.#ask(random, ({ orders }) => orders.outbound(story.order.id));
-    return told(story, "outbound", reply, ["outbound"], story.may);
+    return this.#told(story, "outbound", reply, ["outbound"], story.may);
+  }
+
+  #told(
+    story: OrderStory,
+    step: string,
+    { outcome }: OrderReply,
+    accepted: readonly LineState[],
+    refused: readonly LineState[],
+  ): boolean {
+    const is = outcome !== "unknown_order" && isAccepted(outcome);
+    story.told.push(`${step}: ${outcome}`);
+    story.toldMs = this.time.now();
+    story.may = is ? accepted : refused;
+    return is;
   }
 
   // ---- what Redis does
@@ -574,19 +588,6 @@ async function noting(story: OrderStory, step: "place" | "pay", reply: Promise<O
   const { outcome } = await reply;
   if (outcome !== "unknown_order" && isAccepted(outcome)) story.saidYes.push(step);
   return reply;
-}
-
-function told(
-  story: OrderStory,
-  step: string,
-  { outcome }: OrderReply,
-  accepted: readonly LineState[],
-  refused: readonly LineState[],
-): boolean {
-  const is = outcome !== "unknown_order" && isAccepted(outcome);
-  story.told.push(`${step}: ${outcome}`);
-  story.may = is ? accepted : refused;
-  return is;
 }
 
 /** Entries of a stream from its beginning, up to an id. */

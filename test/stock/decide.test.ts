@@ -501,8 +501,9 @@ describe("an order's try that is undone (R3)", () => {
       state: "unpaid",
     });
     expect(scene.cell()).toEqual({ sellable: 10 });
-    expect(scene.when({ kind: "pay", id, units: 4, attempt: 2 })).toMatchObject({
-      outcome: "superseded",
+    expect(scene.when({ kind: "pay", id, units: 4, attempt: 2 })).toEqual({
+      outcome: "hold_expired",
+      repeated: true,
       state: "unpaid",
     });
     expect(scene.when({ kind: "outbound", id, units: 4 }).outcome).toBe("hold_expired");
@@ -512,13 +513,34 @@ describe("an order's try that is undone (R3)", () => {
     });
   });
 
-  it("is content when there is nothing to undo", () => {
+  it("is content when there is nothing to undo, and closes the line to tries that are still on their way", () => {
+    const id = newId();
     const scene = stocked();
-    expect(scene.when({ kind: "abort", units: 4, attempt: 1 })).toEqual({
-      outcome: "accepted",
-      repeated: true,
-      state: "none",
+    for (const attempt of [2, 1]) {
+      expect(scene.when({ kind: "abort", id, units: 4, attempt })).toEqual({
+        outcome: "accepted",
+        repeated: true,
+        state: "none",
+      });
+    }
+    expect(scene.when({ kind: "reserve", id, units: 4, attempt: 2 }).outcome).toBe("superseded");
+    expect(scene.when({ kind: "receive", id, units: 4 }).outcome).toBe("id_reused");
+    expect(scene.when({ kind: "reserve", id, units: 4, attempt: 3 }).outcome).toBe("accepted");
+  });
+
+  it("a payment that was numbered and refused is refused for good; only a later try may find units again", () => {
+    const id = newId();
+    const scene = stocked(4).line(id).after(DEFAULT_HOLD_MS).line(newId(), 4);
+    expect(scene.when({ kind: "pay", id, units: 4, attempt: 2 })).toMatchObject({
+      outcome: "hold_expired",
+      state: "unpaid",
     });
+    scene.given({ kind: "receive", id: newId(), units: 10 });
+    expect(scene.when({ kind: "pay", id, units: 4, attempt: 2 })).toMatchObject({
+      outcome: "hold_expired",
+      repeated: true,
+    });
+    expect(scene.when({ kind: "pay", id, units: 4, attempt: 3 }).outcome).toBe("admitted_anew");
   });
 
   it("cannot undo a later try", () => {
