@@ -10,7 +10,7 @@ export default defineConfig({
   test: {
     include: ["test/faults/**/*.faults.test.ts", "test/sim/faults.redis.test.ts"],
     // The simulation with every call of every story struck, and a thousand shops more.
-    env: { SEEDS: process.env["SEEDS"] ?? "1000" },
+    env: { SEEDS: "1000" },
     pool: "forks",
     maxWorkers: 1,
     fileParallelism: false,

@@ -11,7 +11,6 @@ import type { BenchReport, BenchTrend } from "../engine/bench-command.js";
 import { stockJobs } from "../engine/jobs/index.js";
 import { chainId } from "../engine/kernel/chain-id.js";
 import { acceleratedClock, DAY_MS, sleep, stopwatch, systemClock } from "../engine/kernel/clock.js";
-import { messageOf } from "../engine/kernel/errors.js";
 import { seededRandom } from "../engine/kernel/random.js";
 import { zoneOf } from "../engine/kernel/zone.js";
 import { type Engine, startEngine } from "../engine/main.js";
@@ -399,7 +398,7 @@ export async function run({
     signal,
     onProgress,
   });
-  for (const trouble of troubles) onProgress(`trouble: ${messageOf(trouble)}`);
+  for (const trouble of troubles) onProgress(`trouble: ${trouble}`);
   return {
     rows: trendsOf(samples),
     facts: { minutes, warmUpSeconds: Math.round(warmUpMs / 1_000), ...counts, troubles: troubles.length },

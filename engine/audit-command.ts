@@ -62,7 +62,7 @@ async function auditAll(
       const report = await new PartitionAudit(redis, prefix, partition).whole();
       for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += report[name];
       if (report.fromFirst) foldedFromFirst++;
-      mismatches.push(...report.mismatches);
+      for (const mismatch of report.mismatches) mismatches.push(mismatch);
     } catch (thrown) {
       if (!(thrown instanceof EngineError)) throw thrown;
       notCompared.push(thrown.message);

@@ -10,7 +10,7 @@ import { messageOf } from "./kernel/errors.js";
 import { defineOptions } from "./kernel/options.js";
 import type { StockEvent } from "./stock/model.js";
 import type { Follower } from "./stream/follower.js";
-import { inPlainWords, primaries, type RedisClient } from "./stream/redis.js";
+import { inPlainWords, knownPrimaries, primaries, type RedisClient } from "./stream/redis.js";
 
 export const intakeOptions = defineOptions({
   maxLagMs: {
@@ -146,13 +146,14 @@ export class Intake {
   async #look(): Promise<void> {
     const { redis, maxLagMs } = this.#settings;
     try {
-      await Promise.all(primaries(redis).map((node) => node.ping()));
+      await Promise.all((await knownPrimaries(redis)).map((node) => node.ping()));
       this.#unreachable = undefined;
     } catch (thrown) {
       this.#unreachable = inPlainWords(messageOf(thrown));
       return;
     }
-    this.#memory = await readMemory(redis);
+    // One that has told before and does not now keeps its last figure: a full intake does not open for want of an answer.
+    this.#memory = (await readMemory(redis)) ?? this.#memory;
     const share = this.#memory === undefined ? 0 : shareOf(this.#memory);
     this.#isFull = share >= this.#memoryBound(this.#isFull);
     const lagMs = this.#lagMs();

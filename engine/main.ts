@@ -90,9 +90,22 @@ export async function startEngine(settings: EngineSettings): Promise<Engine> {
     if (server) undo.push(() => server.stop());
     return await assemble(settings, server, undo);
   } catch (thrown) {
-    for (const step of undo.reverse()) await step();
+    await takeApart(undo);
     throw thrown;
   }
+}
+
+/** Undoes every step, the last first, also after one has failed. */
+async function takeApart(undo: (() => Promise<unknown> | unknown)[]): Promise<void> {
+  const faults: unknown[] = [];
+  for (const step of undo.splice(0).reverse()) {
+    try {
+      await step();
+    } catch (thrown) {
+      faults.push(thrown);
+    }
+  }
+  if (faults.length > 0) throw faults[0];
 }
 
 async function assemble(
@@ -202,7 +215,7 @@ async function assemble(
     clock,
     redisEnded: server ? server.ended : new Promise(() => {}),
     async stop() {
-      for (const step of undo.splice(0).reverse()) await step();
+      await takeApart(undo);
     },
   };
 }

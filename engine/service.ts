@@ -159,8 +159,11 @@ async function guarded(engine: Engine, work: (ends: (() => Promise<unknown>)[]) 
   try {
     await work(ends);
   } finally {
-    for (const end of ends) await end();
-    await engine.stop();
+    try {
+      for (const end of ends) await end();
+    } finally {
+      await engine.stop();
+    }
   }
 }
 

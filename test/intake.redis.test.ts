@@ -4,6 +4,7 @@
  * everything comes back by itself when the cause is gone.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Intake } from "../engine/intake.js";
 import { sleep, stopwatch } from "../engine/kernel/clock.js";
 import { type Engine, type EngineSettings, startEngine } from "../engine/main.js";
 import { lineId } from "../engine/orders/model.js";
@@ -13,6 +14,7 @@ import { eventsOf } from "../engine/stock/batch.js";
 import { cellOf } from "../engine/stock/model.js";
 import { partitionKeys } from "../engine/stream/keys.js";
 import { readLog } from "../engine/stream/log.js";
+import { connect } from "../engine/stream/redis.js";
 import { type Answer, freshId, type Sending, send, TOKEN } from "./connectors/http/http-bed.js";
 import { withRedis } from "./redis/with-redis.js";
 import { Audit } from "./sim/audit.js";
@@ -286,5 +288,20 @@ describe("a Redis that is gone", () => {
     await sleep(3_000);
     expect((await ask("GET", "/readyz")).status).toBe(503);
     expect((await place(ask)).json).toMatchObject({ status: 503, code: "unavailable" });
+  });
+
+  it("is named also when it is a Cluster of which no node is left", async () => {
+    const cluster = connect({ url: "redis://127.0.0.1:1,redis://127.0.0.1:2" });
+    const follower = { oldestAgeMs: () => 0, unowned: () => [], figures: () => [] };
+    const intake = new Intake({ redis: cluster, follower, maxLagMs: 20_000, maxMemoryShare: 0.85 });
+    intake.start();
+    try {
+      await expect.poll(() => intake.wrong(), { timeout: 10_000 }).not.toEqual([]);
+      await sleep(3_000);
+      expect(intake.wrong()).toEqual(["no node of the Redis Cluster can be reached"]);
+    } finally {
+      await intake.stop();
+      cluster.disconnect();
+    }
   });
 });

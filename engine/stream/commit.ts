@@ -53,6 +53,9 @@ export interface Fence {
 
 const CURSOR = "cursor:";
 
+/** The field of a task that tells how far a job is. */
+export const cursorField = (job: string): string => CURSOR + job;
+
 export const loadStreamLibrary = (redis: RedisClient): Promise<void> =>
   loadLibrary(redis, new URL("./stream.lua", import.meta.url));
 
@@ -108,7 +111,7 @@ export async function commitTask(
 ): Promise<void> {
   const fields: (string | number)[] = ["watermark", body.watermarkMs, "events", body.events];
   fields.push("lastOut", body.out ? task.number : task.lastOut);
-  for (const [job, offset] of body.cursors) fields.push(CURSOR + job, offset);
+  for (const [job, offset] of body.cursors) fields.push(cursorField(job), offset);
   const letters: (string | Buffer)[] = [];
   const entries = new Map<number, Buffer>();
   for (const letter of body.deadLetters) {

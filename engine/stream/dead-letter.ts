@@ -48,9 +48,9 @@ export interface LettersKept {
  * 300 bytes, so both together are 70 MB of Redis a partition, and what the last entry before the stop adds.
  */
 export const LETTERS_LIMIT = 10_000;
-export const LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
+const LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
 /** 30 days: long enough for somebody to come back from holiday. */
-export const LETTER_AGE_MS = 30 * 86_400_000;
+const LETTER_AGE_MS = 30 * 86_400_000;
 const REASON_LIMIT = 1_000;
 
 export const isFull = ({ letters, bytes }: LettersKept): boolean =>

@@ -4,6 +4,7 @@
  * which the log held nothing that these views have not seen. A reader that fell behind the trimming, or whose Redis has started anew and may have
  * lost what it told last, starts from the states again. On the way it notes how far every partition's jobs are, whoever runs them.
  */
+import { setMaxListeners } from "node:events";
 import { type Clock, sleep, systemClock } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import { readTask } from "./commit.js";
@@ -78,6 +79,8 @@ interface PartitionProgress {
   provenMs: number;
   /** Looks that are still to be reached, the oldest first. */
   marks: Mark[];
+  /** When what changes slowly was asked for. */
+  slowLookMs: number;
   figures: { -readonly [Name in keyof PartitionFigures]: PartitionFigures[Name] };
 }
 
@@ -88,15 +91,15 @@ const SCAN_COUNT = 500;
 const MARKS_KEPT = 16;
 /** How often what changes slowly is asked for. */
 const SLOW_LOOK_MS = 1_000;
+const TROUBLE_PAUSE_MS = 1_000;
 
 export class Follower<Event extends LogEvent> {
   readonly #options: FollowerOptions<Event>;
   readonly #partitions: PartitionProgress[];
   readonly #stop = new AbortController();
-  #running: Promise<void> | undefined;
+  #running: Promise<unknown> | undefined;
   /** How much the Redis server's clock is ahead of this machine's. */
   #serverAheadMs = 0;
-  #slowLookMs = 0;
 
   constructor(options: FollowerOptions<Event>) {
     this.#options = options;
@@ -108,6 +111,7 @@ export class Follower<Event extends LogEvent> {
       asOfMs: 0,
       provenMs: 0,
       marks: [],
+      slowLookMs: 0,
       figures: {
         lagEntries: 0,
         lagEvents: 0,
@@ -123,8 +127,11 @@ export class Follower<Event extends LogEvent> {
 
   /** Starts; resolves when every view is filled for the first time. */
   async start(): Promise<void> {
-    await this.#round();
-    this.#running = this.#loop();
+    // Every loop waits by the same signal.
+    setMaxListeners(this.#partitions.length + 1, this.#stop.signal);
+    await this.#readServerClock();
+    await Promise.all(this.#partitions.map((progress) => this.#advance(progress)));
+    this.#running = Promise.all([this.#watchClock(), ...this.#partitions.map((progress) => this.#loop(progress))]);
   }
 
   async stop(): Promise<void> {
@@ -176,35 +183,29 @@ export class Follower<Event extends LogEvent> {
     return this.#partitions.flatMap(({ figures }, partition) => (figures.leasedUntilMs <= nowMs ? [partition] : []));
   }
 
-  async #loop(): Promise<void> {
+  /** Each partition goes its own way: a server that has frozen, or lost its primary, makes nobody wait but its own. */
+  async #loop(progress: PartitionProgress): Promise<void> {
     const { signal } = this.#stop;
+    const { pollMs, topic, onTrouble } = this.#options;
     while (!signal.aborted) {
       try {
-        const hasMore = await this.#round();
-        await sleep(hasMore ? 0 : this.#options.pollMs, signal);
+        const hasMore = await this.#advance(progress);
+        await sleep(hasMore ? 0 : pollMs, signal);
       } catch (thrown) {
         if (signal.aborted) return;
-        this.#options.onTrouble(`views of ${this.#options.topic}: ${messageOf(thrown)}`);
-        await sleep(1_000, signal);
+        onTrouble(`views of ${topic}: ${messageOf(thrown)}`);
+        await sleep(TROUBLE_PAUSE_MS, signal);
       }
     }
   }
 
-  /** Looks at every partition once. Returns whether a further look would find more at once. */
-  async #round(): Promise<boolean> {
-    const isSlowLook = systemClock.now() - this.#slowLookMs >= SLOW_LOOK_MS;
-    if (isSlowLook) {
-      this.#slowLookMs = systemClock.now();
-      await this.#readServerClock();
+  async #watchClock(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await sleep(SLOW_LOOK_MS, signal);
+      // Redis is away: the partitions say so.
+      await this.#readServerClock().catch(() => {});
     }
-    // Every partition is waited for, also after one has failed: two rounds at once would tell a slow one's commits twice.
-    const settled = await Promise.allSettled(this.#partitions.map((progress) => this.#advance(progress, isSlowLook)));
-    let hasMore = false;
-    for (const result of settled) {
-      if (result.status === "rejected") throw result.reason;
-      hasMore ||= result.value;
-    }
-    return hasMore;
   }
 
   async #readServerClock(): Promise<void> {
@@ -212,14 +213,17 @@ export class Follower<Event extends LogEvent> {
     this.#serverAheadMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000) - systemClock.now();
   }
 
-  async #advance(progress: PartitionProgress, isSlowLook: boolean): Promise<boolean> {
+  /** Looks at a partition once. Returns whether a further look would find more at once. */
+  async #advance(progress: PartitionProgress): Promise<boolean> {
     const { redis, clock } = this.#options;
     const { keys, figures } = progress;
+    const isSlowLook = systemClock.now() - progress.slowLookMs >= SLOW_LOOK_MS;
     // A lease that seems to have ended may have been renewed, or taken over.
     if (isSlowLook || figures.leasedUntilMs <= this.serverNowMs()) {
       const [letters, until] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.task, "until")]);
       figures.deadLetters = letters;
       figures.leasedUntilMs = Number(until ?? 0);
+      progress.slowLookMs = systemClock.now();
     }
     if (progress.commit === undefined) await this.#fill(progress);
     // Asked in this order: what the log held, then what has been committed, then the commits themselves. When the commits cover that log,

@@ -1,7 +1,7 @@
 /**
  * Every Redis key of the engine, and the only place that makes one. All keys of a partition share one hash tag, so they live
  * in one slot of a Redis Cluster and one function call may touch them all. A deployment's prefix keeps two of them apart on one
- * Redis. Names say what they hold; The few keys that belong to no partition stand at the end.
+ * Redis. Names say what they hold; the few keys that belong to no partition stand at the end.
  */
 
 export interface PartitionKeys {

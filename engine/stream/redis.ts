@@ -198,8 +198,12 @@ export async function checkRedis(
 export const primaries = (client: RedisClient): Redis[] =>
   client instanceof Cluster ? client.nodes("master") : [client];
 
-/** The same of a client that may be new: before a Cluster has told who is who, every address given counts as a primary. */
-async function knownPrimaries(client: RedisClient): Promise<Redis[]> {
+/**
+ * The same of a client that may be new or have lost its server: before a Cluster has told who is who, every address given counts as a primary,
+ * and after its last node has gone, none does.
+ * @throws whatever the client says when nobody can be reached
+ */
+export async function knownPrimaries(client: RedisClient): Promise<Redis[]> {
   await client.ping();
   return primaries(client);
 }
@@ -282,9 +286,17 @@ export async function withLibraries<Reply>(client: RedisClient, call: () => Prom
   }
 }
 
+interface ListReads {
+  hmgetBuffer(key: string, fields: readonly string[]): Promise<(Buffer | null)[]>;
+}
+
+/** Any number of a hash's fields, as the bytes that they are. */
+export const readFields = (client: RedisClient, key: string, fields: readonly string[]): Promise<(Buffer | null)[]> =>
+  (client as unknown as ListReads).hmgetBuffer(key, fields);
+
 /**
  * Reads that see one and the same moment, however much is written meanwhile. All keys are of one partition.
- * @param commands a name that ends in `Buffer` gives the bytes as they came
+ * @param commands a name that ends in `Buffer` gives the bytes as they came; a long list of arguments stands as a list of its own
  */
 export async function readTogether(client: RedisClient, commands: (string | string[])[][]): Promise<unknown[]> {
   const replies = (await client.multi(commands).exec()) ?? [];

@@ -20,7 +20,7 @@ import { countLetters, type DeadLetter, isFull, requestedLetters, trimLetters } 
 import type { AnyJob, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { assertContiguous, readLog, trimLog } from "./log.js";
-import type { RedisClient } from "./redis.js";
+import { type RedisClient, readFields } from "./redis.js";
 import type { Share } from "./share.js";
 import { PoisonError, Step } from "./step.js";
 import type { Topic } from "./topic.js";
@@ -193,7 +193,7 @@ export class Runner<Event extends LogEvent> {
       watermarkMs: task.watermarkMs,
       totalEvents: task.events,
       timers: await this.#loadTimers(),
-      loadStates: (job, keys) => redis.hmgetBuffer(this.#keys.state(job), ...keys) as Promise<(Buffer | null)[]>,
+      loadStates: (job, keys) => readFields(redis, this.#keys.state(job), keys),
       withViews,
     });
     let { commit, lastOut } = task;
@@ -326,16 +326,20 @@ export class Runner<Event extends LogEvent> {
   }
 
   async #trim(task: Task, step: Step<Event>, commit: number): Promise<void> {
-    const { redis, topic, retentionMs, clock } = this.#options;
+    const { redis, topic, jobs, retentionMs } = this.#options;
     await trimLetters(redis, this.#keys);
     if (retentionMs === 0) return;
     const trim = (keepFrom: number, ageMs: number) =>
       trimLog(redis, this.#keys.log, keepFrom, step.watermarkMs - ageMs, topic.timeOf);
     // A job that this process does not know may be another's, newer or older: what it has yet to read is kept for it, but not for ever.
-    await trim(Math.min(step.readAfter, ...task.cursors.values()), retentionMs);
+    const own = new Set(jobs.map(({ name }) => name));
+    const others = [...task.cursors].flatMap(([job, cursor]) => (own.has(job) ? [] : [cursor]));
+    await trim(Math.min(step.readAfter, ...others), retentionMs);
     await trim(step.readAfter, ABSENT_JOB_RETENTIONS * retentionMs);
     const outRetentionMs = Math.min(retentionMs, OUT_RETENTION_MS);
-    await trimLog(redis, this.#keys.out, commit, clock.now() - outRetentionMs, ({ fields }) =>
+    // By the clock that commits are dated with: this machine's may be another.
+    const { committedMs } = await readTask(redis, this.#keys);
+    await trimLog(redis, this.#keys.out, commit, committedMs - outRetentionMs, ({ fields }) =>
       Number(fields[1]?.toString("latin1")),
     );
   }

@@ -4,7 +4,7 @@
  * without an owner, and none moves that need not. It decides nothing about who owns what: the leases do, and two workers that see
  * different names for a moment do no harm.
  */
-import type { Scheduler } from "../kernel/clock.js";
+import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import { callFunction, type RedisClient } from "./redis.js";
 
@@ -19,7 +19,7 @@ export interface ShareOptions {
   leaseMs: number;
   clock: Scheduler;
   /** Left out: the Redis server's clock. */
-  serverClock?: { now(): number };
+  serverClock?: Clock;
   onTrouble(message: string): void;
 }
 

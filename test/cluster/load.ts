@@ -22,10 +22,8 @@ import {
 } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
 import { stockKeys } from "../../engine/stream/keys.js";
-import { assertContiguous, readLog } from "../../engine/stream/log.js";
-import { Step } from "../../engine/stream/step.js";
+import { refold } from "../jobs/refold.js";
 import { until } from "../redis/server.js";
-import { Audit } from "../sim/audit.js";
 
 export const PARTITIONS = 8;
 const SKUS_EACH = 4;
@@ -34,7 +32,6 @@ const LOCATION = "SH";
 const ZONE = "UTC";
 const OPENING_UNITS = 1_000_000;
 const RESEND_PAUSE_MS = 20;
-const READ_ENTRIES = 500;
 
 /** An engine with everything in it, on servers that the test has started. */
 export const engineOn = (
@@ -191,33 +188,14 @@ export async function judge(engine: Engine, load: Load): Promise<Verdict> {
   let events = 0;
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const keys = stockKeys(settings.prefix, partition);
-    const audit = new Audit();
-    const states = new Map(jobs.map(({ name }) => [name, new Map<string, Buffer>()]));
-    const step = new Step<StockEvent>({
-      topic,
-      jobs,
-      cursors: new Map(),
-      watermarkMs: 0,
-      timers: [],
-      loadStates: async (job, names) => names.map((name) => states.get(job)?.get(name) ?? null),
-      withViews: false,
-    });
     // Ticks go on and add entries that change nothing; what is compared is as of this look.
     const end = Number(await redis.hget(keys.head, "offset"));
-    for (let offset = 0; offset < end; ) {
-      const entries = await readLog(redis, keys.log, offset, READ_ENTRIES);
-      assertContiguous(entries, offset, keys.log);
-      offset = entries.at(-1)?.offset ?? end;
-      for (const event of entries.flatMap((entry) => topic.decode(entry).events)) {
-        audit.fold(event);
-        events++;
-        const name = eventName(event.type, event.id);
-        tally.set(name, (tally.get(name) ?? 0) + 1);
-      }
-      const body = await step.process(entries, 0);
-      for (const { job, set } of body.states) for (const [name, state] of set) states.get(job)?.set(name, state);
-      step.committed();
-    }
+    const count = ({ type, id }: StockEvent): void => {
+      events++;
+      const name = eventName(type, id);
+      tally.set(name, (tally.get(name) ?? 0) + 1);
+    };
+    const { audit, states } = await refold(redis, keys.log, topic, jobs, count, end);
     for await (const { sku, location, balances } of ledger.cells(partition)) {
       expect(balances, `${sku} by the log of partition ${partition}`).toEqual(audit.cells.get(cellOf(sku, location)));
       for (const pool of POOLS) expect(levels.get(sku)?.total[pool], `${pool} of ${sku} as shown`).toBe(balances[pool]);

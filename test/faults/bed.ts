@@ -31,7 +31,7 @@ export interface BedSettings {
   environment?: Readonly<Record<string, string>>;
 }
 
-export const PREFIX = "shuiwei";
+const PREFIX = "shuiwei";
 export const TOKEN = "a-token-of-the-fault-tests";
 const CLI = fileURLToPath(new URL("../../dist/engine/cli.js", import.meta.url));
 /** A start takes about a second; beside a loading Redis and other tests it may take longer. */

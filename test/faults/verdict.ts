@@ -7,20 +7,12 @@
 import { expect } from "vitest";
 import { stockJobs } from "../../engine/jobs/index.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
-import {
-  type Balances,
-  cellOf,
-  displayUnits,
-  EVENT_TYPES,
-  emptyBalances,
-  POOLS,
-  type StockEvent,
-} from "../../engine/stock/model.js";
+import { type Balances, cellOf, displayUnits, EVENT_TYPES, emptyBalances, POOLS } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
 import type { Emit } from "../../engine/stream/job.js";
-import { assertContiguous, field, readLog } from "../../engine/stream/log.js";
-import { decodeOut, decodeState, Step } from "../../engine/stream/step.js";
-import { Audit } from "../sim/audit.js";
+import { field, readLog } from "../../engine/stream/log.js";
+import { decodeOut, decodeState } from "../../engine/stream/step.js";
+import { refold } from "../jobs/refold.js";
 import type { Bed } from "./bed.js";
 import type { Answered } from "./shop.js";
 
@@ -70,44 +62,14 @@ async function judgePartition(bed: Bed, partition: number, findings: Findings): 
   const ledger = bed.ledger();
   const topic = stockTopic(ledger);
   const jobs = stockJobs(zoneOf(ZONE));
-  const audit = new Audit();
 
   // The log, once for the auditor and once for the jobs.
-  const states = new Map(jobs.map(({ name }) => [name, new Map<string, Buffer>()]));
-  const timers = new Map<string, number>();
-  const emits: Emit[] = [];
-  const step = new Step<StockEvent>({
-    topic,
-    jobs,
-    cursors: new Map(),
-    watermarkMs: 0,
-    timers: [],
-    loadStates: async (job, names) => names.map((name) => states.get(job)?.get(name) ?? null),
-    withViews: false,
+  const { audit, offset, watermarkMs, states, timers, emits } = await refold(redis, keys.log, topic, jobs, (event) => {
+    findings.events++;
+    const key = eventKey(event.type, event.id);
+    findings.tally.set(key, (findings.tally.get(key) ?? 0) + 1);
+    if (event.type === "LineExpired") findings.expiries++;
   });
-  let offset = 0;
-  for (;;) {
-    const entries = await readLog(redis, keys.log, offset, READ_ENTRIES);
-    if (entries.length === 0) break;
-    assertContiguous(entries, offset, keys.log);
-    for (const entry of entries) {
-      const events = topic.decode(entry).events as StockEvent[];
-      findings.events += events.length;
-      for (const event of events) {
-        audit.fold(event);
-        const key = eventKey(event.type, event.id);
-        findings.tally.set(key, (findings.tally.get(key) ?? 0) + 1);
-        if (event.type === "LineExpired") findings.expiries++;
-      }
-    }
-    offset = entries.at(-1)?.offset ?? offset;
-    const body = await step.process(entries, 0);
-    for (const { job, set } of body.states) for (const [name, state] of set) states.get(job)?.set(name, state);
-    for (const [atMs, member] of body.timersSet) timers.set(member, atMs);
-    for (const member of body.timersGone) timers.delete(member);
-    if (body.out) emits.push(...decodeOut(body.out).emits);
-    step.committed();
-  }
   expect(Number((await redis.hget(keys.head, "offset")) ?? 0), `${place}: end of the log`).toBe(offset);
 
   // The ledger.
@@ -143,7 +105,7 @@ async function judgePartition(bed: Bed, partition: number, findings: Findings): 
   const flat = await redis.zrange(keys.timers, "0", "-1", "WITHSCORES");
   const found = Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], Number(flat[2 * i + 1])] as const);
   expect(new Map(found as [string, number][]), `${place}: timers`).toEqual(timers);
-  expect(task?.watermarkMs ?? 0, `${place}: watermark`).toBe(step.watermarkMs);
+  expect(task?.watermarkMs ?? 0, `${place}: watermark`).toBe(watermarkMs);
   expect(await redis.xlen(keys.deadLetters), `${place}: dead letters`).toBe(0);
 
   // What went out: a chain without a gap, and every emit once, in the log's order.

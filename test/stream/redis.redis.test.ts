@@ -16,6 +16,7 @@ import {
   connect,
   inPlainWords,
   loadLibrary,
+  readFields,
 } from "../../engine/stream/redis.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
 import { Wire } from "./proxy.js";
@@ -77,6 +78,16 @@ describe("a function library", () => {
     expect(await callFunctionBuffer(client, "answer", [], [bytes])).toEqual([4, bytes, 1]);
     const many = new Array<string>(400_000).fill("x");
     expect(await callFunction(client, "answer", [], many)).toEqual([4, "x", 400_000]);
+  });
+});
+
+describe("a hash", () => {
+  it("is asked for any number of fields at once", async () => {
+    await client.hset("many", "f7", Buffer.from([7, 0xff]));
+    const fields = Array.from({ length: 300_000 }, (_, i) => `f${i}`);
+    const found = await readFields(client, "many", fields);
+    expect(found).toHaveLength(fields.length);
+    expect(found.flatMap((value, i) => (value ? [[i, [...value]]] : []))).toEqual([[7, [7, 0xff]]]);
   });
 });
 

@@ -1,10 +1,11 @@
 /**
  * Trimming while a partition is at work, watched from outside all the time: the log shrinks under load, and its first entry is never past what any
- * job has yet to read, a job that was added later and lags behind included.
+ * job has yet to read, a job that was added later and lags behind included. A new owner trims as its predecessor did.
  */
-import { afterEach, beforeAll, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { acceleratedClock, sleep, systemClock } from "../../engine/kernel/clock.js";
-import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
+import { cursorField, loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
+import type { PartitionKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
 import { withRedis } from "../redis/with-redis.js";
@@ -85,4 +86,45 @@ it("shrinks the log under load and never passes the cursor of a job that lags", 
   expect(looks).toBeGreaterThan(50);
   expect(lagging).toBeGreaterThan(5);
   expect(shortest).toBeLessThan(200);
+});
+
+describe("an owner that has taken a partition over", () => {
+  const RETENTION_MS = 10_000;
+  const ENTRIES = 1_000;
+  /** 25 s of the log's clock: more than the retention, less than what a job is waited for that nobody runs. */
+  const STEP_MS = 25;
+
+  /** Runs one owner to the end of a log, then another that trims; how the log's first entry moves is the caller's to see. */
+  async function takeOver(prefix: string, meanwhile: (keys: PartitionKeys) => Promise<unknown>) {
+    const keys = toyKeys(prefix);
+    const entries = Array.from({ length: ENTRIES }, (_, i) => ({
+      clockMs: T0 + i * STEP_MS,
+      events: [{ key: `k${i % 50}`, word: "emit" as const }],
+    }));
+    const first = run(runnerOptions(client, redis.url, prefix));
+    await append(client, keys, entries.slice(0, ENTRIES / 10));
+    await seen(client, keys, ENTRIES / 10);
+    await first.stop();
+    await meanwhile(keys);
+    const clock = { ...acceleratedClock(systemClock.now(), 2_000), sleep };
+    run(runnerOptions(client, redis.url, prefix, { clock, retentionMs: RETENTION_MS }));
+    await append(client, keys, entries.slice(ENTRIES / 10));
+    await seen(client, keys, ENTRIES);
+    return async () => Number.parseInt((await client.xrange(keys.log, "-", "+", "COUNT", 1))[0]?.[0] ?? "", 10);
+  }
+
+  it("removes what all have seen, also after its own start", async () => {
+    const oldest = await takeOver("taken-over", async () => {});
+    const kept = RETENTION_MS / STEP_MS;
+    await until(async () => (await oldest()) >= ENTRIES - kept, "the trimming");
+    expect(await oldest()).toBe(ENTRIES - kept);
+  });
+
+  it("keeps what a job that it does not know has yet to read", async () => {
+    const cursor = 30;
+    const oldest = await takeOver("unknown-job", (keys) => client.hset(keys.task, cursorField("toy.9"), cursor));
+    await until(async () => (await oldest()) > 1, "the trimming");
+    await sleep(200);
+    expect(await oldest()).toBeLessThanOrEqual(cursor + 1);
+  });
 });

@@ -14,9 +14,10 @@ import {
   cellOf,
   emptyBalances,
   onHandUnits,
-  POOLS,
   type StockEvent,
 } from "../../stock/model.js";
+import { balancesOf } from "../../stock/records.js";
+import { cursorField } from "../../stream/commit.js";
 import { newestLetters } from "../../stream/dead-letter.js";
 import { type StockKeys, stockKeys } from "../../stream/keys.js";
 import { type RedisClient, readTogether } from "../../stream/redis.js";
@@ -82,9 +83,7 @@ const EXPLAINED_EVENTS = 10_000;
 /** How far back a slice looks: 2,000 entries are 32 reads. A whole audit looks at the whole log. */
 const EXPLAINED_ENTRIES = 2_000;
 const LETTERS_READ = 1_000;
-/** As commit.ts writes it. */
-const CURSOR_FIELD = `cursor:${STOREFRONT_JOB}`;
-const BALANCE_BYTES = 8;
+const CURSOR_FIELD = cursorField(STOREFRONT_JOB);
 
 interface Look {
   head: number;
@@ -329,10 +328,11 @@ export class PartitionAudit {
       const held = this.#whole?.lines.units(lineReads, lines);
       const look: Look = { head, cells: new Map() };
       cells.forEach((cell, i) => {
+        const bytes = packed[i];
         look.cells.set(cell, {
           sku: skuOf(cell),
           location: cell.slice(cell.indexOf(CELL_SEPARATOR) + 1),
-          ledger: balancesOf(packed[i] ?? null),
+          ledger: bytes ? balancesOf(bytes) : undefined,
           listed: listed.has(cell),
           job: job.get(cell),
           log: this.#whole?.log?.get(cell),
@@ -551,16 +551,6 @@ function balancesIn(cells: Map<string, Balances>, cell: string): Balances {
     balances = emptyBalances();
     cells.set(cell, balances);
   }
-  return balances;
-}
-
-/** Undefined when there is no such cell; what is not a cell's bytes equals nothing. */
-function balancesOf(packed: Buffer | null): Balances | undefined {
-  if (!packed) return undefined;
-  const isWhole = packed.length === POOLS.length * BALANCE_BYTES;
-  const balances = emptyBalances();
-  for (const [i, pool] of POOLS.entries())
-    balances[pool] = isWhole ? packed.readDoubleLE(i * BALANCE_BYTES) : Number.NaN;
   return balances;
 }
 

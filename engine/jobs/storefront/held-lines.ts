@@ -4,19 +4,15 @@
  * while orders go on. Lines taken from presale hold none of the goods that are there and are left out.
  */
 import { chainIdDay } from "../../kernel/chain-id.js";
-import { ACCOUNTS, cellOf, LINE_STATES, type StockEvent } from "../../stock/model.js";
+import { cellOf, type StockEvent } from "../../stock/model.js";
+import { storedRecordOf } from "../../stock/records.js";
 import type { StockKeys } from "../../stream/keys.js";
-import { type RedisClient, readTogether } from "../../stream/redis.js";
+import { type RedisClient, readFields, readTogether } from "../../stream/redis.js";
 
-/** Where ledger.lua keeps things in a line's record (RECORD there); the cell's name follows. */
-const STATE_AT = 2;
-const POOL_AT = 3;
-const UNITS_AT = 16;
-const CELL_AT = 32;
-const HELD = LINE_STATES.indexOf("held");
-const PRESALE = ACCOUNTS.indexOf("presale");
 /** 1,000 records of some 60 bytes: about 1 ms of Redis. */
 const PAGE_LINES = 1_000;
+
+type LineRead = [command: "hmgetBuffer", key: string, ids: string[]];
 
 interface Line {
   cell: string;
@@ -89,17 +85,17 @@ export class HeldLines {
     return size;
   }
 
-  /** The reads that `units` needs, one for each day of ids. */
-  commands(cells: Iterable<string>): string[][] {
+  /** The reads that `units` needs, one for each day of ids; ids are a list of their own, for one SKU may have more than a call has room for. */
+  commands(cells: Iterable<string>): LineRead[] {
     const days = new Map<number, string[]>();
     for (const cell of cells) for (const id of this.#listed.get(cell) ?? []) addTo(days, id);
-    return [...days].map(([day, ids]) => ["hmgetBuffer", this.#keys.lines(day), ...ids]);
+    return [...days].map(([day, ids]) => ["hmgetBuffer", this.#keys.lines(day), ids]);
   }
 
   /** Units that the lines of each cell hold, given what the commands have read and the log folded up to the same moment. */
-  units(commands: readonly string[][], replies: readonly unknown[]): Map<string, number> {
+  units(commands: readonly LineRead[], replies: readonly unknown[]): Map<string, number> {
     const units = new Map<string, number>();
-    commands.forEach(([, , ...ids], i) => {
+    commands.forEach(([, , ids], i) => {
       const records = replies[i] as (Buffer | null)[];
       ids.forEach((id, k) => {
         const line = lineOf(records[k]);
@@ -118,7 +114,7 @@ export class HeldLines {
     for (const id of ids) addTo(days, id);
     const found = new Map<string, Line>();
     for (const [day, group] of days) {
-      const records = (await this.#redis.hmgetBuffer(this.#keys.lines(day), ...group)) as (Buffer | null)[];
+      const records = await readFields(this.#redis, this.#keys.lines(day), group);
       group.forEach((id, i) => {
         const line = lineOf(records[i]);
         if (line) found.set(id, line);
@@ -136,10 +132,8 @@ function addTo(days: Map<number, string[]>, id: string): void {
 }
 
 function lineOf(record: Buffer | null | undefined): Line | undefined {
-  if (!record || record.length <= CELL_AT) return undefined;
-  return {
-    cell: record.toString("utf8", CELL_AT),
-    isHeld: record[STATE_AT] === HELD && record[POOL_AT] !== PRESALE,
-    units: record.readDoubleLE(UNITS_AT),
-  };
+  const stored = storedRecordOf(record);
+  if (!stored) return undefined;
+  const { cell, state, pool, units } = stored;
+  return { cell, isHeld: state === "held" && pool !== "presale", units };
 }

@@ -75,7 +75,10 @@ export class ShadowFold {
 
   /** What an operator ought to know, in words. */
   warnings(): string[] {
-    const warnings = this.mismatches.map(({ words }) => words);
+    const { mismatches } = this;
+    const warnings = mismatches.slice(0, TOLD_AT_ONCE).map(({ words }) => words);
+    if (mismatches.length > TOLD_AT_ONCE)
+      warnings.push(`${mismatches.length - TOLD_AT_ONCE} more cells differ: run shuiwei audit`);
     for (const [partition, { behindSince }] of this.#watched)
       if (behindSince && behindSince() > TOO_FAR_BEHIND_MS)
         warnings.push(`partition ${partition} is not compared: its jobs are too far behind the log`);

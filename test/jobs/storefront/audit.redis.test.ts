@@ -13,7 +13,7 @@ import { seededRandom } from "../../../engine/kernel/random.js";
 import { Ledger } from "../../../engine/stock/ledger.js";
 import { type Balances, cellOf, emptyBalances, POOLS, type StockCommand } from "../../../engine/stock/model.js";
 import { stockTopic } from "../../../engine/stock/topic.js";
-import { loadStreamLibrary } from "../../../engine/stream/commit.js";
+import { cursorField, loadStreamLibrary } from "../../../engine/stream/commit.js";
 import { stockKeys } from "../../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../../engine/stream/redis.js";
 import { decodeState, encodeState } from "../../../engine/stream/step.js";
@@ -74,7 +74,8 @@ async function settle(): Promise<void> {
     const keys = stockKeys(prefix, partition);
     const elapsed = stopwatch();
     const isBehind = async () =>
-      Number(await client.hget(keys.head, "offset")) > Number(await client.hget(keys.task, `cursor:${STOREFRONT_JOB}`));
+      Number(await client.hget(keys.head, "offset")) >
+      Number(await client.hget(keys.task, cursorField(STOREFRONT_JOB)));
     while (await isBehind()) {
       if (elapsed() > 10_000) throw new Error("the jobs do not catch up");
       await sleep(10);
@@ -405,6 +406,23 @@ describe("held lines", () => {
     const { mismatches } = await auditOf("cup").whole();
     expect(mismatches).toMatchObject([{ fault: "lines", pools: [{ pool: "reserved", ledger: 4, lines: 0 }] }]);
   });
+
+  it("are summed also when one SKU has more of them than one call has arguments", async () => {
+    const lines = 130_000;
+    await shop();
+    const more = (kind: "receive" | "reserve", units: number) => ({
+      kind,
+      id: newId(),
+      sku: "cup",
+      location: LOCATION,
+      units,
+    });
+    await ledger.apply(more("receive", lines));
+    for (let i = 0; i < lines; i += 10_000)
+      await ledger.applyMany(Array.from({ length: 10_000 }, () => more("reserve", 1)));
+    await settle();
+    expect(await auditOf("cup").whole()).toMatchObject({ heldLines: lines + 1, mismatches: [] });
+  }, 60_000);
 });
 
 describe("the shadow fold", () => {
