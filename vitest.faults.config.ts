@@ -9,8 +9,8 @@ export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   test: {
     include: ["test/faults/**/*.faults.test.ts", "test/sim/faults.redis.test.ts"],
-    // The simulation with every call of every story struck, and a thousand shops more.
-    env: { SEEDS: "1000" },
+    // The simulation with 500 shops, and every second call of every story struck; SEEDS=1000 leaves none out.
+    env: { SEEDS: "500" },
     pool: "forks",
     maxWorkers: 1,
     fileParallelism: false,

@@ -269,8 +269,10 @@ async function judgeFixed(client: RedisClient, world: World): Promise<void> {
     if (command) {
       const { outcome, state } = await ledger.apply(command);
       const answer = world.fixedAnswers[i] as Reply;
-      // A payment that was taken back cannot be taken back once more; where the line stands is the answer.
-      const isAgain = command.kind === "unpay" && answer.outcome === "superseded";
+      // What is asked for again is answered by where the line stands: paid is paid, and what was taken back cannot be taken back once more.
+      const isAgain =
+        (command.kind === "unpay" && answer.outcome === "superseded") ||
+        (command.kind === "pay" && outcome === "admitted_anew" && answer.outcome === "accepted" && answer.repeated);
       if (!isAgain) same(`the answer to turn ${i + 1}`, [answer.outcome, answer.state], [outcome, state]);
     } else for (let partition = 0; partition < partitions; partition++) await ledger.tick(partition);
   }

@@ -287,7 +287,7 @@ describe.skipIf(onCluster)("a shop under faults", () => {
   for (const [name, plan] of Object.entries(STORIES)) {
     it(`ends as if nothing had happened, whichever call is struck: ${name}`, { timeout: LIMIT_MS }, async () => {
       const { calls } = (await play(name, STORY_SEED, plan, never)).net;
-      const sparse = SEEDS < EVERY_CALL_SEEDS ? SPARSE : 1;
+      const sparse = Math.min(SPARSE, Math.max(1, Math.round(EVERY_CALL_SEEDS / SEEDS)));
       const first = secureBytes(4).readUInt32LE() % sparse;
       const kinds = FAULTS.filter((fault) => fault !== LOSS);
       const all = Array.from({ length: calls }, (_, call) => kinds.map((fault) => ({ call, fault }))).flat();
