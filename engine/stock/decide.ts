@@ -81,7 +81,7 @@ export interface Expiry {
   transfer: CellTransfer;
 }
 
-export function recordOf(book: Book, id: string): IdRecord | undefined {
+function recordOf(book: Book, id: string): IdRecord | undefined {
   return book.records.get(chainIdDay(id))?.get(id);
 }
 

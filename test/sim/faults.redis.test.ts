@@ -143,6 +143,19 @@ const ONE_WORKER: Plan = {
 /** CUP and BAG lie in one of two partitions, SHOE in the other. */
 const TWO_PARTITIONS: Plan = { ...ONE_WORKER, partitions: 2, desks: 2 };
 
+/** An order that meets a breaker of some length, and comes again after a while. */
+const refusedByBreaker = (shutMs: number, againMs: number): Plan & { story: Story } => ({
+  ...TWO_PARTITIONS,
+  async story(shop) {
+    await shop.receive("CUP", 3);
+    await shop.receive("SHOE", 3);
+    await shop.refuse("SHOE", shutMs);
+    const order = await shop.place({ CUP: 2, SHOE: 2 });
+    await shop.wait(againMs);
+    await shop.placeAgain(order);
+  },
+});
+
 const STORIES: Readonly<Record<string, Plan & { story: Story }>> = {
   "paid-and-sent": {
     ...TWO_PARTITIONS,
@@ -165,28 +178,8 @@ const STORIES: Readonly<Record<string, Plan & { story: Story }>> = {
       await shop.cancel(other);
     },
   },
-  "refused-by-a-breaker": {
-    ...TWO_PARTITIONS,
-    async story(shop) {
-      await shop.receive("CUP", 3);
-      await shop.receive("SHOE", 3);
-      await shop.refuse("SHOE", 3_000);
-      const order = await shop.place({ CUP: 2, SHOE: 2 });
-      await shop.wait(1_500);
-      await shop.placeAgain(order);
-    },
-  },
-  "refused-by-a-long-breaker": {
-    ...TWO_PARTITIONS,
-    async story(shop) {
-      await shop.receive("CUP", 3);
-      await shop.receive("SHOE", 3);
-      await shop.refuse("SHOE", 6_000);
-      const order = await shop.place({ CUP: 2, SHOE: 2 });
-      await shop.wait(5_000);
-      await shop.placeAgain(order);
-    },
-  },
+  "refused-by-a-breaker": refusedByBreaker(3_000, 1_500),
+  "refused-by-a-long-breaker": refusedByBreaker(6_000, 5_000),
   "paid-too-late": {
     ...TWO_PARTITIONS,
     async story(shop) {
