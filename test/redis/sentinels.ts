@@ -58,12 +58,22 @@ export class SentinelBed {
     return `redis+sentinel://${access}${this.sentinels.map(({ address }) => address).join(",")}/${NAME}`;
   }
 
-  /** Whom the Sentinels name. */
-  async primary(): Promise<Server | undefined> {
-    const told = (await this.sentinels[0]?.client.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)) as
-      | [host: string, port: string]
-      | null;
-    return this.servers.find(({ port }) => String(port) === told?.[1]);
+  /** Whom the Sentinels name, each of them. */
+  async primaries(): Promise<(Server | undefined)[]> {
+    const told = await Promise.all(
+      this.sentinels.map(({ client }) => client.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)),
+    );
+    return (told as ([host: string, port: string] | null)[]).map((address) =>
+      this.servers.find(({ port }) => String(port) === address?.[1]),
+    );
+  }
+
+  /** Waits until the last Sentinel, too, names another: each that changes its mind makes every client connect anew. */
+  async successorOf(primary: Server): Promise<void> {
+    await until(
+      async () => (await this.primaries()).every((named) => named !== undefined && named !== primary),
+      "the Sentinels to name another primary",
+    );
   }
 
   async stop(): Promise<void> {
