@@ -19,7 +19,8 @@ export interface CommitBody {
   events: number;
   /** Last offset that each job has seen, by name. */
   cursors: ReadonlyMap<string, number>;
-  states: { job: string; set: [key: string, state: Buffer][] }[];
+  /** By job: states as they are now, and keys that have none any more; no key is in both. */
+  states: { job: string; set: [key: string, state: Buffer][]; gone: string[] }[];
   timersSet: [atMs: number, member: string][];
   timersGone: string[];
   /** What views and sinks read; undefined when there is nothing. */
@@ -142,6 +143,10 @@ export async function commitTask(
   for (const { set } of body.states) {
     args.push(set.length * 2);
     for (const [key, state] of set) args.push(key, state);
+  }
+  for (const { gone } of body.states) {
+    args.push(gone.length);
+    for (const key of gone) args.push(key);
   }
   await fenced("task.commit", keys, () =>
     callFunction(

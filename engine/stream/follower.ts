@@ -21,7 +21,9 @@ export interface View {
   readonly job: string;
   /** A key's newest values, as the job's `view` made them. */
   onView?(key: string, view: unknown): void;
-  /** What was told of some keys may never have been: forgets them. What there is of them is told right after. */
+  /** The job has given a key up: forgets it. */
+  onForget?(key: string): void;
+  /** What was told of some keys may not be so any more: forgets them. What there is of them is told right after. */
   onReset?(isOf: (key: string) => boolean): void;
   /** An emit; each once while this process lives, and not those from before its start. */
   onEmit?(emit: Emit): void;
@@ -137,6 +139,10 @@ export class Follower<Event extends LogEvent> {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;
+  }
+
+  get topic(): string {
+    return this.#options.topic;
   }
 
   /** The time (by the given clock) up to which a partition's views are known to be complete. */
@@ -279,7 +285,11 @@ export class Follower<Event extends LogEvent> {
     }
     progress.commit = entry.offset;
     for (const [job, key, view] of record.views) {
-      for (const to of this.#options.views) if (to.job === job) to.onView?.(key, view);
+      for (const to of this.#options.views) {
+        if (to.job !== job) continue;
+        if (view === null) to.onForget?.(key);
+        else to.onView?.(key, view);
+      }
     }
     for (const emit of record.emits) for (const to of this.#options.views) if (to.job === emit.job) to.onEmit?.(emit);
     return true;
@@ -314,8 +324,8 @@ export class Follower<Event extends LogEvent> {
         }
       } while (cursor !== "0");
     }
-    // All at once, so that nobody who reads the views finds them empty.
-    if (progress.run !== undefined && progress.run !== run) {
+    // All at once, so that nobody who reads the views finds them empty. Keys may have been given up by commits that are not there any more.
+    if (progress.run !== undefined) {
       for (const view of views) view.onReset?.((key) => partitionOf(key, partitions) === progress.partition);
     }
     for (const [to, key, view] of told) to.onView?.(key, view);

@@ -28,6 +28,11 @@ export interface JobContext {
   setTimer(atMs: number | undefined): void;
   /** Counts an event that came after its window had been given up. */
   late(): void;
+  /**
+   * Gives the key up: after this call it has no state and no timer, whatever else the call does to them; its emits leave. What
+   * comes for the key later, in the same commit or any other, begins with `initial`, and readers are told to forget what they know of it.
+   */
+  forget(): void;
 }
 
 export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
@@ -42,6 +47,7 @@ export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
   onTimer?(state: State, atMs: number, context: JobContext): void;
   /**
    * What screens and readers are told when a key has changed: absolute values, so that a missed one does no harm after the next.
+   * Never null: that tells readers that the key has been given up, and is the runtime's to say.
    * @param sinceMs the earliest event time that touched the key since the last view; 0: tell everything
    */
   view?(state: State, key: string, sinceMs: number): unknown;

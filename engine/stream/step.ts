@@ -28,6 +28,8 @@ interface KeyState {
   fault?: string;
   /** The earliest event time that touched the key since the last commit; CLEAN when none did. */
   touchedMs: number;
+  /** `gone`: given up since the last commit, so that there is no state; `anew`: given up, and begun again after that. */
+  life: "kept" | "gone" | "anew";
 }
 
 /** What leaves with a commit, as views and sinks read it. */
@@ -35,6 +37,7 @@ export interface OutRecord {
   /** The commit before this one that gave something out: lets a reader see that it missed none. */
   previous: number;
   watermarkMs: number;
+  /** In the order in which they are to be taken; a view of null: the key has been given up. */
   views: [job: string, key: string, view: unknown][];
   emits: Emit[];
 }
@@ -70,6 +73,8 @@ class Scope implements JobContext {
   watermarkMs = 0;
   emits: Emit[] = [];
   lateEvents = 0;
+  /** Whether the call under way gives its key up. */
+  isForgetting = false;
   #position = 0;
   #job = "";
   #atMs = 0;
@@ -86,6 +91,7 @@ class Scope implements JobContext {
     this.key = key;
     this.#atMs = atMs;
     this.watermarkMs = watermarkMs;
+    this.isForgetting = false;
   }
 
   emit(kind: string, payload: unknown): void {
@@ -100,6 +106,10 @@ class Scope implements JobContext {
 
   late(): void {
     this.lateEvents++;
+  }
+
+  forget(): void {
+    this.isForgetting = true;
   }
 }
 
@@ -121,9 +131,10 @@ interface Source {
 /** A key as it was before a call. */
 interface Before {
   held: KeyState | undefined;
-  /** Undefined when the state cannot be read, and so cannot be changed either. */
+  /** Undefined when the key has been given up, and when the state cannot be read and so cannot be changed either. */
   packed: Buffer | undefined;
   touchedMs: number;
+  life: KeyState["life"];
   timerMs: number | undefined;
   isTimerTouched: boolean;
   emits: number;
@@ -261,10 +272,14 @@ export class Step<Event extends LogEvent> {
   committed(): void {
     for (let j = 0; j < this.#jobs.length; j++) {
       const dirty = this.#dirty[j] as Map<string, KeyState>;
-      for (const held of dirty.values()) held.touchedMs = CLEAN;
+      const keys = this.#keys[j] as Map<string, KeyState>;
+      for (const [key, held] of dirty) {
+        held.touchedMs = CLEAN;
+        if (held.life === "gone") keys.delete(key);
+        else held.life = "kept";
+      }
       dirty.clear();
       this.#timersTouched[j]?.clear();
-      const keys = this.#keys[j] as Map<string, KeyState>;
       if (keys.size > CACHE_LIMIT) keys.clear();
     }
     // Somebody may have repaired them when they are wanted next.
@@ -328,11 +343,11 @@ export class Step<Event extends LogEvent> {
 
   #keyState(j: number, job: AnyJob<Event>, key: string, bytes: Buffer | null | undefined): KeyState {
     try {
-      return { state: bytes ? decodeState(bytes) : job.initial(key), touchedMs: CLEAN };
+      return { state: bytes ? decodeState(bytes) : job.initial(key), touchedMs: CLEAN, life: "kept" };
     } catch (thrown) {
       this.#unreadable.push([j, key]);
       const what = bytes ? "its stored state cannot be read" : "it has no initial state";
-      return { state: undefined, touchedMs: CLEAN, fault: `${what}: ${messageOf(thrown)}` };
+      return { state: undefined, touchedMs: CLEAN, life: "kept", fault: `${what}: ${messageOf(thrown)}` };
     }
   }
 
@@ -375,9 +390,10 @@ export class Step<Event extends LogEvent> {
     const job = this.#jobs[j] as AnyJob<Event>;
     const before = this.#isCareful ? this.#snapshot(j, key) : undefined;
     try {
-      const state = this.#touch(j, job.name, key, atMs);
+      const state = this.#touch(j, job, key, atMs);
       if (event) job.onEvent(state, event, this.#scope);
       else job.onTimer?.(state, atMs, this.#scope);
+      if (this.#scope.isForgetting) this.#forget(j, key);
       if (before) this.#check(job, key, before);
     } catch (thrown) {
       if (before) this.#undo(j, key, before);
@@ -413,8 +429,12 @@ export class Step<Event extends LogEvent> {
     const held = this.#keys[j]?.get(key);
     return {
       held,
-      packed: held && held.fault === undefined ? (this.#packed.get(held) ?? encodeState(held.state)) : undefined,
+      packed:
+        held && held.fault === undefined && held.life !== "gone"
+          ? (this.#packed.get(held) ?? encodeState(held.state))
+          : undefined,
       touchedMs: held?.touchedMs ?? CLEAN,
+      life: held?.life ?? "kept",
       timerMs: this.#timers.at(j, key),
       isTimerTouched: this.#timersTouched[j]?.has(key) ?? false,
       emits: this.#scope.emits.length,
@@ -424,23 +444,39 @@ export class Step<Event extends LogEvent> {
 
   /** Makes sure that what a call left can be committed: a state that cannot be packed or shown is that call's fault. */
   #check(job: AnyJob<Event>, key: string, { held, emits }: Before): void {
-    const { state, touchedMs } = held as KeyState;
+    if (this.#scope.emits.length > emits) packr.pack(this.#scope.emits.slice(emits));
+    const { state, touchedMs, life } = held as KeyState;
+    if (life === "gone") {
+      this.#packed.delete(held as KeyState);
+      return;
+    }
     const packed = encodeState(state);
     if (this.#withViews && job.view) packr.pack(job.view(state, key, touchedMs));
-    if (this.#scope.emits.length > emits) packr.pack(this.#scope.emits.slice(emits));
     this.#packed.set(held as KeyState, packed);
   }
 
-  #undo(j: number, key: string, { held, packed, touchedMs, timerMs, isTimerTouched, emits, late }: Before): void {
+  #undo(j: number, key: string, before: Before): void {
+    const { held, packed, touchedMs, life, timerMs, isTimerTouched, emits, late } = before;
     this.#scope.emits.length = emits;
     this.#scope.lateEvents = late;
     this.#timers.set(j, key, timerMs);
     if (!isTimerTouched) this.#timersTouched[j]?.delete(key);
-    if (!held || !packed) return;
-    held.state = decodeState(packed);
+    if (!held || held.fault !== undefined) return;
+    held.state = packed && decodeState(packed);
+    held.life = life;
     held.touchedMs = touchedMs;
     if (touchedMs === CLEAN) this.#dirty[j]?.delete(key);
-    this.#packed.set(held, packed);
+    if (packed) this.#packed.set(held, packed);
+    else this.#packed.delete(held);
+  }
+
+  /** Gives up the state and the timer of the key whose call is under way. */
+  #forget(j: number, key: string): void {
+    const held = this.#keys[j]?.get(key) as KeyState;
+    held.state = undefined;
+    held.life = "gone";
+    this.#timers.set(j, key, undefined);
+    this.#timersTouched[j]?.add(key);
   }
 
   /** What a letter asks for; a call that cannot be made is a letter again. */
@@ -487,13 +523,17 @@ export class Step<Event extends LogEvent> {
   }
 
   /** Makes a key's state dirty, points the jobs' scope at it and returns it. */
-  #touch(j: number, job: string, key: string, atMs: number): unknown {
+  #touch(j: number, job: AnyJob<Event>, key: string, atMs: number): unknown {
     const held = this.#keys[j]?.get(key);
-    if (!held) throw new Error(`${job} gives the event another key the second time`);
+    if (!held) throw new Error(`${job.name} gives the event another key the second time`);
     if (held.fault !== undefined) throw new Error(held.fault);
+    if (held.life === "gone") {
+      held.state = job.initial(key);
+      held.life = "anew";
+    }
     if (held.touchedMs === CLEAN) this.#dirty[j]?.set(key, held);
     if (atMs < held.touchedMs) held.touchedMs = atMs;
-    this.#scope.enter(j, job, key, atMs, this.#watermarks[j] as number);
+    this.#scope.enter(j, job.name, key, atMs, this.#watermarks[j] as number);
     return held.state;
   }
 
@@ -505,15 +545,23 @@ export class Step<Event extends LogEvent> {
     for (let j = 0; j < this.#jobs.length; j++) {
       const job = this.#jobs[j] as AnyJob<Event>;
       const set: [string, Buffer][] = [];
-      for (const [key, { state, touchedMs }] of this.#dirty[j] as Map<string, KeyState>) {
+      const gone: string[] = [];
+      const tells = this.#withViews && job.view !== undefined;
+      for (const [key, { state, touchedMs, life }] of this.#dirty[j] as Map<string, KeyState>) {
+        // Before a state that has begun anew, too: its view alone would be added to what readers know of the old one.
+        if (tells && life !== "kept") views.push([job.name, key, null]);
+        if (life === "gone") {
+          gone.push(key);
+          continue;
+        }
         try {
           set.push([key, encodeState(state)]);
-          if (this.#withViews && job.view) views.push([job.name, key, job.view(state, key, touchedMs)]);
+          if (tells) views.push([job.name, key, job.view?.(state, key, life === "anew" ? 0 : touchedMs)]);
         } catch (thrown) {
           throw this.#uncommittable(`${job.name} on key ${key}`, thrown);
         }
       }
-      states.push({ job: job.name, set });
+      states.push({ job: job.name, set, gone });
       for (const key of this.#timersTouched[j] as Set<string>) {
         const atMs = this.#timers.at(j, key);
         const member = job.name + TIMER_SEPARATOR + key;

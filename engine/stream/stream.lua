@@ -133,7 +133,7 @@ end
 -- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 fields of the task (flat, msgpack: watermark, cursors, …),
 --       7 out record ('' for none), 8 how many arguments set timers (score, member, …), 9 how many timers go, 10 how many arguments are dead
 --       letters (letter, offset or '', …), 11 how many are their entries (offset, bytes, …), 12 how many letters go, with their requests; then
---       those, then for each job: how many arguments of HSET, and those
+--       those, then for each job: how many arguments of HSET, and those; then for each job: how many keys have no state any more, and those
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
   local task = redis.call('HMGET', keys[1], 'epoch', 'commit')
@@ -166,6 +166,12 @@ local function commit(keys, args)
     local fields = tonumber(args[at])
     call_chunked('HSET', keys[job], args, at + 1, fields)
     at = at + 1 + fields
+  end
+  for job = 7, #keys do
+    -- A worker of a version before there was this sends none.
+    local forgotten = tonumber(args[at] or 0)
+    call_chunked('HDEL', keys[job], args, at + 1, forgotten)
+    at = at + 1 + forgotten
   end
   if args[7] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[7], 'e', args[1]) end
   redis.call('HSET', keys[1], 'commit', number, 'at', now, 'until', digits(clock + tonumber(args[4])), unpack(cmsgpack.unpack(args[6])))

@@ -62,7 +62,10 @@ export async function refold(
     }
     offset = entries.at(-1)?.offset ?? offset;
     const body = await step.process(entries, 0);
-    for (const { job, set } of body.states) for (const [name, state] of set) states.get(job)?.set(name, state);
+    for (const { job, set, gone } of body.states) {
+      for (const [name, state] of set) states.get(job)?.set(name, state);
+      for (const name of gone) states.get(job)?.delete(name);
+    }
     for (const [atMs, member] of body.timersSet) timers.set(member, atMs);
     for (const member of body.timersGone) timers.delete(member);
     if (body.out) emits.push(...decodeOut(body.out).emits);

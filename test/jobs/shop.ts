@@ -59,7 +59,10 @@ export class Shop<State> {
 
   async #process(entry: { offset: number; fields: Buffer[] }): Promise<void> {
     const body = await this.#step.process([entry], 0);
-    for (const { set } of body.states) for (const [key, state] of set) this.#states.set(key, state);
+    for (const { set, gone } of body.states) {
+      for (const [key, state] of set) this.#states.set(key, state);
+      for (const key of gone) this.#states.delete(key);
+    }
     for (const [atMs, member] of body.timersSet) this.#timers.set(member, atMs);
     for (const member of body.timersGone) this.#timers.delete(member);
     this.#cursors = new Map(body.cursors);

@@ -11,7 +11,7 @@ import type { Emit } from "../../engine/stream/job.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Runner } from "../../engine/stream/runner.js";
 import { withRedis } from "../redis/with-redis.js";
-import { type ToyEvent, toyJob, toyTopic } from "./toy.js";
+import { type ToyEvent, type ToyWords, toyJob, toyTopic } from "./toy.js";
 import { append, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
 
 const redis = withRedis();
@@ -43,6 +43,14 @@ class Board {
     const { units, sinceMs } = view as { units: number; sinceMs: number };
     this.units.set(key, units);
     this.told.push([key, sinceMs]);
+  }
+
+  onForget(key: string): void {
+    this.units.delete(key);
+  }
+
+  onReset(isOf: (key: string) => boolean): void {
+    for (const key of this.units.keys()) if (isOf(key)) this.units.delete(key);
   }
 
   onEmit(emit: Emit): void {
@@ -119,6 +127,18 @@ describe("a follower", () => {
     ]);
     // What was emitted before its start is not told.
     expect(board.emits).toEqual([]);
+  });
+
+  it("forgets the keys that a job gives up", async () => {
+    const keys = toyKeys(prefix);
+    const { follower, board } = follow();
+    await follower.start();
+    run();
+    await append(client, keys, [{ clockMs: T0, events: [{ key: "a" }, { key: "b" }, { key: "c" }] }]);
+    await until(() => board.units.size === 3, "all keys");
+    await append(client, keys, [{ clockMs: T0, events: [{ key: "a", word: "forget" }] }]);
+    await until(() => !board.units.has("a"), "the end of a");
+    expect([...board.units.keys()]).toEqual(["b", "c"]);
   });
 
   it("tells each emit once, whatever its commits are", async () => {
@@ -198,13 +218,16 @@ describe("a follower", () => {
     async (left) => {
       const keys = toyKeys(prefix);
       run();
-      await append(client, keys, [{ clockMs: T0, events: [{ key: "a", word: "emit" }] }]);
+      await append(client, keys, [{ clockMs: T0, events: [{ key: "a", word: "emit" }, { key: "gone" }] }]);
       await seen(client, keys, 1);
       const { follower, board, troubles } = follow({ pollMs: 400 });
       await follower.start();
+      expect([...board.units.keys()].sort()).toEqual(["a", "gone"]);
       await sleep(20);
       for (let i = 0; i < 5; i++) {
-        await append(client, keys, [{ clockMs: T0, events: [{ key: "a" }, { key: `b${i}`, word: "emit" }] }]);
+        const events: ToyWords[] = [{ key: "a" }, { key: `b${i}`, word: "emit" }];
+        if (i === 0) events.push({ key: "gone", word: "forget" });
+        await append(client, keys, [{ clockMs: T0, events }]);
         await seen(client, keys, i + 2);
       }
       await client.xtrim(keys.out, "MAXLEN", left);

@@ -57,7 +57,7 @@ function history(seed: number, count: number, poisonIn = 100): ToyEntry[] {
   return Array.from({ length: count }, () => {
     clockMs += random.pick([0, 1, 300, 5_000]);
     const events = Array.from({ length: random.below(5) }, (): ToyWords => {
-      const word = random.pick(["", "arm", "arm", "disarm", "emit", "late"] as const);
+      const word = random.pick(["", "arm", "arm", "disarm", "emit", "late", "forget"] as const);
       const odd = random.below(poisonIn) === 0 ? random.pick(["poison", "trap"] as const) : word;
       return {
         key: `k${random.below(12)}`,
@@ -78,7 +78,7 @@ const body = (more: Partial<CommitBody> = {}): CommitBody => ({
   watermarkMs: 5,
   events: 9,
   cursors: new Map([["toy.1", 1]]),
-  states: [{ job: "toy.1", set: [["a", Buffer.from("state")]] }],
+  states: [{ job: "toy.1", set: [["a", Buffer.from("state")]], gone: [] }],
   timersSet: [[7, "toy.1\u001fa"]],
   timersGone: [],
   out: Buffer.from("out"),
@@ -136,7 +136,7 @@ describe("a commit", () => {
       client,
       keys,
       at(task, 1),
-      body({ states: [{ job: "toy.1", set: [["a", Buffer.from("other")]] }] }),
+      body({ states: [{ job: "toy.1", set: [["a", Buffer.from("other")]], gone: [] }] }),
     );
     expect(await dump()).toBe(after);
     expect(await readTask(client, keys)).toMatchObject({
@@ -198,7 +198,7 @@ describe("a commit", () => {
     const task = await owned("one");
     const names = Array.from({ length: 64_000 }, (_, i) => `k${i}`);
     const set = names.map((name): [string, Buffer] => [name, Buffer.from(name)]);
-    const states = ["toy.1", "other.1"].map((job) => ({ job, set }));
+    const states = ["toy.1", "other.1"].map((job) => ({ job, set, gone: [] as string[] }));
     const timersSet = names.map((name, i): [number, string] => [i, name]);
     await commitTask(
       client,
@@ -209,6 +209,20 @@ describe("a commit", () => {
     expect(await client.hlen(keys.state("other.1"))).toBe(64_000);
     expect(await client.zcard(keys.timers)).toBe(64_000);
     expect(await client.hget(keys.state("other.1"), "k63999")).toBe("k63999");
+    const gone = names.slice(1);
+    await commitTask(
+      client,
+      keys,
+      at(task, 2),
+      body({
+        states: [
+          { job: "toy.1", set: [], gone },
+          { job: "other.1", set: [], gone: ["k0"] },
+        ],
+      }),
+    );
+    expect(await client.hkeys(keys.state("toy.1"))).toEqual(["k0"]);
+    expect(await client.hlen(keys.state("other.1"))).toBe(63_999);
   });
 });
 

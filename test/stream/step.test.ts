@@ -14,7 +14,7 @@ const words = fc.record(
     key: fc.constantFrom("a", "b", "c", ""),
     units: fc.integer({ min: 1, max: 5 }),
     behindMs: fc.nat(3_000),
-    word: fc.constantFrom("arm", "arm", "disarm", "emit", "late", "poison", "trap"),
+    word: fc.constantFrom("arm", "arm", "disarm", "emit", "late", "poison", "trap", "forget", "snap"),
     // Also now and in the past.
     inMs: fc.integer({ min: -2_000, max: 8_000 }),
     again: fc.nat(3),
@@ -177,6 +177,81 @@ describe("within a step", () => {
       lettersGone: [],
     });
     expect(store.outs[0]?.previous).toBe(41);
+  });
+});
+
+describe("a key that is given up", () => {
+  /** Arms a's timer in one commit, gives a up in the next, and tells of it again in the last. */
+  const entries = toyEntries([
+    { clockMs: T0, events: [{ key: "a", units: 5, word: "arm", inMs: 1_000, again: 1 }] },
+    { clockMs: T0 + 10, events: [{ key: "a" }, { key: "a", word: "forget" }] },
+    { clockMs: T0 + 5_000, events: [{ key: "a", units: 2 }] },
+  ]);
+  const viewsOf = (store: Store) => store.outs.map(({ views }) => views.map(([, key, view]) => [key, view]));
+
+  it("has no state and no timer in the commit, nor in memory after it", async () => {
+    const store = await new Store().run([job], entries.slice(0, 2), [1]);
+    expect(store.states.get("toy.1")?.size).toBe(0);
+    expect(store.timers.size).toBe(0);
+    await store.run([job], entries);
+    expect(store.state("a")).toMatchObject({ units: 2, events: 1, fired: [] });
+  });
+
+  it("is asked for again when it comes back, and begins as a new one", async () => {
+    const store = await new Store().run([job], entries, [1]);
+    expect(store.state("a")).toMatchObject({ units: 2, events: 1, fired: [] });
+    expect(store.emits()).toEqual([]);
+    expect(store.loads).toEqual(["a", "a"]);
+  });
+
+  it("is told to readers as null, and as null and all that is new when it has come back in the same commit", async () => {
+    const apart = await new Store().run([job], entries, [1]);
+    expect(viewsOf(apart)).toEqual([
+      [["a", { key: "a", units: 5, sinceMs: T0 }]],
+      [["a", null]],
+      [["a", { key: "a", units: 2, sinceMs: T0 + 5_000 }]],
+    ]);
+    const together = await new Store().run([job], entries, [1, 2]);
+    expect(viewsOf(together)[1]).toEqual([
+      ["a", null],
+      ["a", { key: "a", units: 2, sinceMs: 0 }],
+    ]);
+  });
+
+  it("stays as it was when the call throws after it has asked for it", async () => {
+    const broken = toyEntries([
+      { clockMs: T0, events: [{ key: "a", units: 5, word: "arm", inMs: 1_000 }] },
+      {
+        clockMs: T0 + 10,
+        events: [
+          { key: "a", word: "snap" },
+          { key: "b", word: "forget" },
+          { key: "b", word: "snap" },
+        ],
+      },
+    ]);
+    const store = await new Store().run([job], broken, [1]);
+    expect(store.state("a")).toMatchObject({ units: 5, events: 1 });
+    expect([...store.timers.values()]).toEqual([T0 + 1_000]);
+    // One that has been given up stays so.
+    expect(store.state("b")).toBeUndefined();
+    expect(store.letters).toMatchObject([{ key: "a" }, { key: "b" }]);
+  });
+
+  it("may be given up by its timer, whose emits leave", async () => {
+    const brief = toyJob();
+    brief.onTimer = (_, atMs, context) => {
+      context.forget();
+      context.emit("over", { atMs });
+      context.setTimer(atMs + 1_000);
+    };
+    const store = await new Store().run(
+      [brief],
+      entries.slice(0, 1).concat(toyEntries([{ clockMs: T0 + 9_000, events: [] }], 2)),
+    );
+    expect(store.emits()).toMatchObject([{ kind: "over", atMs: T0 + 1_000 }]);
+    expect(store.states.get("toy.1")?.size).toBe(0);
+    expect(store.timers.size).toBe(0);
   });
 });
 

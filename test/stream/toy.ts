@@ -15,7 +15,7 @@ export interface ToyWords {
   units?: number;
   /** How long before the clock it happened. */
   behindMs?: number;
-  word?: "arm" | "disarm" | "emit" | "poison" | "late" | "trap";
+  word?: "arm" | "disarm" | "emit" | "poison" | "late" | "trap" | "forget" | "snap";
   /** For `arm`: the timer's time after the clock. */
   inMs?: number;
   /** For `arm`: how often the timer arms itself again, a second later each. */
@@ -82,6 +82,9 @@ export const toyJob = (name = "toy.1"): Job<ToyEvent, ToyState> => ({
     state.units += event.units ?? 1;
     state.events++;
     state.watermarks = [...state.watermarks, context.watermarkMs].slice(-3);
+    // Asked for before anything else: what the call does after it to state and timer is given up, too.
+    if (event.word === "forget" || event.word === "snap") context.forget();
+    if (event.word === "snap") throw new Error("bad end");
     if (event.word === "poison") throw new Error("bad toy");
     if (event.word === "trap") state.trap = true;
     if (event.word === "late") context.late();
@@ -133,10 +136,11 @@ export class Store {
   }
 
   write(body: CommitBody): void {
-    for (const { job, set } of body.states) {
+    for (const { job, set, gone } of body.states) {
       const states = this.states.get(job) ?? new Map<string, Buffer>();
       this.states.set(job, states);
       for (const [key, state] of set) states.set(key, state);
+      for (const key of gone) states.delete(key);
     }
     for (const [atMs, member] of body.timersSet) this.timers.set(member, atMs);
     for (const member of body.timersGone) this.timers.delete(member);
