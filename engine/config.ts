@@ -12,6 +12,7 @@ import {
   readOptions,
   renderOptions,
 } from "./kernel/options.js";
+import { orderOptions } from "./orders/options.js";
 import { redisOptions } from "./redis/options.js";
 import { stockOptions } from "./stock/options.js";
 import { streamOptions } from "./stream/options.js";
@@ -27,6 +28,7 @@ export const serveOptions = joinOptions(
   redisOptions,
   streamOptions,
   stockOptions,
+  orderOptions,
   intakeOptions,
   defineOptions({
     roles: {

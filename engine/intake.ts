@@ -8,8 +8,8 @@ import type { IntakeRefusal } from "../connectors/http/index.js";
 import { sleep, systemClock } from "./kernel/clock.js";
 import { messageOf } from "./kernel/errors.js";
 import { defineOptions } from "./kernel/options.js";
-import type { StockEvent } from "./stock/model.js";
-import type { Follower } from "./stream/follower.js";
+import type { Follower, PartitionFigures } from "./stream/follower.js";
+import type { LogEvent } from "./stream/job.js";
 import { inPlainWords, knownPrimaries, primaries, type RedisClient } from "./stream/redis.js";
 
 export const intakeOptions = defineOptions({
@@ -31,7 +31,8 @@ export const intakeOptions = defineOptions({
 
 export interface IntakeSettings {
   redis: RedisClient;
-  follower: Pick<Follower<StockEvent>, "oldestAgeMs" | "unowned" | "figures">;
+  /** Of every topic: what is behind in one of them is behind. */
+  followers: readonly Pick<Follower<LogEvent>, "topic" | "oldestAgeMs" | "unowned" | "figures">[];
   maxLagMs: number;
   maxMemoryShare: number;
 }
@@ -117,19 +118,17 @@ export class Intake {
         `Redis has no memory left: ${mebibytes(usedBytes)} of ${mebibytes(limitBytes)} MiB are used; it takes nothing new until some is freed or maxmemory is raised`,
       );
     // Before the views are complete for the first time they are of no use, however short that takes.
-    if (this.#settings.follower.oldestAgeMs() > READY_AGE_MS) wrong.push(this.#behindText());
+    if (this.#oldestAgeMs() > READY_AGE_MS) wrong.push(this.#behindText());
     return wrong;
   }
 
   /** What an operator should know of although the process works. */
   warnings(): string[] {
-    const { follower } = this.#settings;
     const warnings: string[] = [];
     if (this.#isFull) warnings.push(`${this.#fullText()}: new orders are refused`);
     if (this.#isBehind) warnings.push(`${this.#behindText()}: new orders are refused`);
-    const unowned = follower.unowned();
-    if (unowned.length > 0 && !this.#isBehind) warnings.push(unownedText(unowned));
-    const letters = follower.figures().reduce((sum, { deadLetters }) => sum + deadLetters, 0);
+    if (!this.#isBehind) warnings.push(...this.#unownedTexts());
+    const letters = this.#sum(({ deadLetters }) => deadLetters);
     if (letters > 0) warnings.push(`${letters} records could not be processed and are set aside`);
     return warnings;
   }
@@ -163,7 +162,24 @@ export class Intake {
 
   /** How far jobs and views are behind; how far they were before this process looked, nobody here knows. */
   #lagMs(): number {
-    return Math.min(this.#settings.follower.oldestAgeMs(), systemClock.now() - this.#startedMs);
+    return Math.min(this.#oldestAgeMs(), systemClock.now() - this.#startedMs);
+  }
+
+  #oldestAgeMs(): number {
+    return Math.max(...this.#settings.followers.map((follower) => follower.oldestAgeMs()));
+  }
+
+  #sum(of: (figures: PartitionFigures) => number): number {
+    let sum = 0;
+    for (const follower of this.#settings.followers) for (const figures of follower.figures()) sum += of(figures);
+    return sum;
+  }
+
+  #unownedTexts(): string[] {
+    return this.#settings.followers.flatMap((follower) => {
+      const unowned = follower.unowned();
+      return unowned.length > 0 ? [unownedText(follower.topic, unowned)] : [];
+    });
   }
 
   #memoryBound(isFull: boolean): number {
@@ -178,16 +194,11 @@ export class Intake {
   }
 
   #behindText(): string {
-    const { follower } = this.#settings;
-    const figures = follower.figures();
-    const entries = figures.reduce((sum, { lagEntries }) => sum + lagEntries, 0);
-    const events = figures.reduce((sum, { lagEvents }) => sum + lagEvents, 0);
-    const unowned = follower.unowned();
+    const entries = this.#sum(({ lagEntries }) => lagEntries);
+    const events = this.#sum(({ lagEvents }) => lagEvents);
     const seconds = Math.round(this.#lagMs() / 1_000);
-    return (
-      `the views are ${seconds} s behind the ledger: ${entries} log entries with ${events} events wait for the jobs` +
-      (unowned.length > 0 ? `; ${unownedText(unowned)}` : "")
-    );
+    const behind = `the views are ${seconds} s behind the ledger: ${entries} log entries with ${events} events wait for the jobs`;
+    return [behind, ...this.#unownedTexts()].join("; ");
   }
 }
 
@@ -214,8 +225,8 @@ const shareOf = ({ usedBytes, limitBytes }: RedisMemory): number => (limitBytes 
 
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
 
-const unownedText = (partitions: readonly number[]): string =>
-  `nobody runs the jobs of partition${partitions.length === 1 ? "" : "s"} ${rangesOf(partitions)}`;
+const unownedText = (topic: string, partitions: readonly number[]): string =>
+  `nobody runs the ${topic} jobs of partition${partitions.length === 1 ? "" : "s"} ${rangesOf(partitions)}`;
 
 /** `0-3, 7` for ascending numbers. */
 function rangesOf(numbers: readonly number[]): string {

@@ -5,7 +5,9 @@
  */
 import { hostname } from "node:os";
 import { DepletionBoard } from "./jobs/depletion/view.js";
-import { stockJobs } from "./jobs/index.js";
+import { orderJobs as orderJobsOf, stockJobs } from "./jobs/index.js";
+import { OrderTracker } from "./jobs/order-flow/track.js";
+import { ExceptionBoard } from "./jobs/order-flow/view.js";
 import { ShadowFold } from "./jobs/storefront/shadow-fold.js";
 import { StorefrontLevels } from "./jobs/storefront/view.js";
 import { type Clock, systemClock } from "./kernel/clock.js";
@@ -13,8 +15,11 @@ import { badInput } from "./kernel/errors.js";
 import { secureBytes } from "./kernel/random.js";
 import { zoneOf } from "./kernel/zone.js";
 import { EngineLiveSource } from "./live.js";
+import type { Deadlines } from "./orders/flow.js";
+import type { OrderEvent } from "./orders/model.js";
 import { OrderBook } from "./orders/order-book.js";
 import { OrderDesk } from "./orders/order-desk.js";
+import { orderTopic } from "./orders/topic.js";
 import { type RedisServer, startRedis } from "./redis/embedded.js";
 import { Categories } from "./stock/categories.js";
 import { Ledger } from "./stock/ledger.js";
@@ -51,6 +56,8 @@ export interface EngineSettings {
   zone: string;
   idRetentionDays: number;
   batchLimit: number;
+  /** How long an order may take from step to step; the same in every process of a deployment. Left out: as long as it likes. */
+  deadlines?: Deadlines;
   /** Whether this process runs jobs, beside serving. */
   worker: boolean;
   /** Whether to forget what the Redis holds, as a demo does. */
@@ -67,11 +74,15 @@ export interface Engine {
   readonly ledger: Ledger;
   readonly desk: OrderDesk;
   readonly worker: Worker<StockEvent> | undefined;
+  readonly orderWorker: Worker<OrderEvent> | undefined;
   /** Where there are jobs, they are compared with the ledger all the time. */
   readonly shadow: ShadowFold | undefined;
   readonly follower: Follower<StockEvent>;
+  readonly orderFollower: Follower<OrderEvent>;
   readonly board: DepletionBoard;
   readonly levels: StorefrontLevels;
+  readonly exceptions: ExceptionBoard;
+  readonly tracker: OrderTracker;
   readonly categories: Categories;
   readonly live: EngineLiveSource;
   readonly clock: Clock;
@@ -82,6 +93,8 @@ export interface Engine {
 }
 
 const DAY_SECONDS = 86_400;
+/** Exceptions are about minutes and hours. */
+const EXCEPTIONS_POLL_MS = 250;
 
 export async function startEngine(settings: EngineSettings): Promise<Engine> {
   const undo: (() => Promise<unknown> | unknown)[] = [];
@@ -123,7 +136,11 @@ async function assemble(
   if (server) {
     if (settings.empty) await redis.flushall();
     // Nobody else can hold a lease here: one that a killed process left need not be waited for.
-    await Promise.all(Array.from({ length: partitions }, (_, i) => freeTask(redis, partitionKeys(prefix, "stock", i))));
+    await Promise.all(
+      ["stock", "orders"].flatMap((topic) =>
+        Array.from({ length: partitions }, (_, i) => freeTask(redis, partitionKeys(prefix, topic, i))),
+      ),
+    );
   } else await checkRedis(redis, address, onTrouble);
   const { waitReplicas: wanted = 0 } = settings;
   if (server && wanted > 0) throw badInput("serve", "--wait-replicas", "a private Redis has no replicas");
@@ -144,38 +161,50 @@ async function assemble(
   });
   // An order may be placed under an id that is as old as the ledger takes, and paid that much later.
   const keepSeconds = 2 * settings.idRetentionDays * DAY_SECONDS;
-  const book = new OrderBook({ redis, prefix, partitions, keepSeconds, ...(replicas ? { replicas } : {}) });
+  const book = new OrderBook({
+    redis,
+    prefix,
+    partitions,
+    keepSeconds,
+    ...(replicas ? { replicas } : {}),
+    ...(shopTime ? { clock: shopTime.clock } : {}),
+  });
   const topic = stockTopic(ledger);
   const jobs = stockJobs(zoneOf(zone));
+  const orders = orderTopic(book);
+  const orderJobs = orderJobsOf(settings.deadlines ?? {});
 
-  const worker = settings.worker
-    ? new Worker({
-        topic,
-        jobs,
-        prefix,
-        redis,
-        openReader: (key) => openReader(redis, address, key),
-        owner: `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`,
-        clock: systemClock,
-        leaseMs: settings.leaseMs,
-        tickMs: settings.tickMs,
-        retentionMs: settings.retentionMs,
-        withViews: true,
-        onTrouble,
-      })
-    : undefined;
+  const work = {
+    prefix,
+    redis,
+    openReader: (key: string) => openReader(redis, address, key),
+    owner: `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`,
+    clock: systemClock,
+    leaseMs: settings.leaseMs,
+    tickMs: settings.tickMs,
+    retentionMs: settings.retentionMs,
+    withViews: true,
+    onTrouble,
+  };
+  const worker = settings.worker ? new Worker({ ...work, topic, jobs }) : undefined;
+  const orderWorker = settings.worker ? new Worker({ ...work, topic: orders, jobs: orderJobs }) : undefined;
   const board = new DepletionBoard();
   const levels = new StorefrontLevels();
+  const exceptions = new ExceptionBoard();
+  const views = { prefix, partitions, redis: viewRedis, clock, onTrouble };
   const follower = new Follower({
+    ...views,
     topic: topic.name,
-    partitions,
     jobs,
     views: [board, levels],
-    prefix,
-    redis: viewRedis,
-    clock,
     pollMs: settings.pollMs,
-    onTrouble,
+  });
+  const orderFollower = new Follower({
+    ...views,
+    topic: orders.name,
+    jobs: orderJobs,
+    views: [exceptions],
+    pollMs: Math.max(settings.pollMs, EXCEPTIONS_POLL_MS),
   });
   const live = new EngineLiveSource({
     ledger,
@@ -191,8 +220,10 @@ async function assemble(
 
   worker?.start();
   undo.push(() => worker?.stop());
-  await follower.start();
-  undo.push(() => follower.stop());
+  orderWorker?.start();
+  undo.push(() => orderWorker?.stop());
+  await Promise.all([follower.start(), orderFollower.start()]);
+  undo.push(() => Promise.all([follower.stop(), orderFollower.stop()]));
   const owned = (partition: number): boolean => worker?.stats()[partition]?.owned === true;
   const shadow = worker && new ShadowFold({ redis: viewRedis, prefix, partitions, owned, onTrouble });
   shadow?.start();
@@ -206,10 +237,14 @@ async function assemble(
     ledger,
     desk: new OrderDesk(ledger, book),
     worker,
+    orderWorker,
     shadow,
     follower,
+    orderFollower,
     board,
     levels,
+    exceptions,
+    tracker: new OrderTracker(redis, prefix, partitions),
     categories: new Categories(redis, prefix),
     live,
     clock,

@@ -1,13 +1,14 @@
 /**
  * The engine's own figures for Prometheus, read from the running parts when they are asked for: nothing is counted twice and the hot path counts
- * nothing for them. Labels are partitions, never SKUs.
+ * nothing for them. Labels are topics and partitions, never SKUs or orders.
  */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Gateway } from "../dashboards/gateway.js";
 import type { Intake } from "./intake.js";
 import { systemClock } from "./kernel/clock.js";
 import type { Engine } from "./main.js";
-import type { PartitionFigures } from "./stream/follower.js";
+import type { Follower, PartitionFigures } from "./stream/follower.js";
+import type { LogEvent } from "./stream/job.js";
 import type { RunnerStats } from "./stream/runner.js";
 
 type Shape = "gauge" | "counter";
@@ -31,7 +32,7 @@ const ALL_FIGURES: readonly [
   name: string,
   shape: Shape,
   help: string,
-  of: (figures: PartitionFigures, partition: number, engine: Engine) => number | undefined,
+  of: (figures: PartitionFigures, partition: number, follower: Follower<LogEvent>) => number | undefined,
 ][] = [
   ["offset", "gauge", "Last offset of the log that every job has committed", ({ offset }) => offset],
   [
@@ -46,13 +47,13 @@ const ALL_FIGURES: readonly [
     "lag_seconds",
     "gauge",
     "How old the partition's views may be at most",
-    (_, partition, { follower }) => follower.ageMs(partition) / 1_000,
+    (_, partition, follower) => follower.ageMs(partition) / 1_000,
   ],
   [
     "commit_age_seconds",
     "gauge",
     "Time since the last commit, by the Redis server's clock; absent before the first",
-    ({ committedMs }, _, { follower }) =>
+    ({ committedMs }, _, follower) =>
       committedMs === 0 ? undefined : Math.max(0, follower.serverNowMs() - committedMs) / 1_000,
   ],
   [
@@ -67,27 +68,41 @@ const ALL_FIGURES: readonly [
 /** Adds the engine's figures to a registry. */
 export function registerEngineMetrics(registry: Registry, engine: Engine, gateway: Gateway, intake: Intake): void {
   const registers = [registry];
-  const ofPartitions = (name: string, shape: Shape, help: string, read: () => (number | undefined)[]): void => {
+  const { worker, follower, orderWorker, orderFollower } = engine;
+  const topics: [topic: string, worker: { stats(): readonly RunnerStats[] } | undefined, follower: Follower<LogEvent>][] = [
+    ["stock", worker, follower],
+    ["orders", orderWorker, orderFollower],
+  ];
+  const ofPartitions = (
+    name: string,
+    shape: Shape,
+    help: string,
+    read: (at: (typeof topics)[number]) => (number | undefined)[],
+  ): void => {
     const Metric = shape === "gauge" ? Gauge : Counter;
     new Metric({
       name: `shuiwei_partition_${name}`,
       help,
-      labelNames: ["partition"],
+      labelNames: ["topic", "partition"],
       registers,
-      collect(this: Gauge<"partition"> | Counter<"partition">) {
+      collect(this: Gauge<"topic" | "partition"> | Counter<"topic" | "partition">) {
         this.reset();
-        for (const [partition, value] of read().entries()) if (value !== undefined) this.inc({ partition }, value);
+        for (const at of topics) {
+          const [topic] = at;
+          for (const [partition, value] of read(at).entries())
+            if (value !== undefined) this.inc({ topic, partition }, value);
+        }
       },
     });
   };
   for (const [name, shape, help, of] of OWN_FIGURES) {
-    ofPartitions(name, shape, help, () =>
-      (engine.worker?.stats() ?? []).map((stats) => (stats.owned ? of(stats) : undefined)),
+    ofPartitions(name, shape, help, ([, runs]) =>
+      (runs?.stats() ?? []).map((stats) => (stats.owned ? of(stats) : undefined)),
     );
   }
   for (const [name, shape, help, of] of ALL_FIGURES) {
-    ofPartitions(name, shape, help, () =>
-      engine.follower.figures().map((figures, partition) => of(figures, partition, engine)),
+    ofPartitions(name, shape, help, ([, , follows]) =>
+      follows.figures().map((figures, partition) => of(figures, partition, follows)),
     );
   }
   const one = (name: string, shape: Shape, help: string, read: () => number | undefined): void => {
@@ -152,6 +167,16 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
     "maxmemory of the same; 0: none is set, or Redis does not tell",
     () => intake.memory?.limitBytes,
   );
+  const exceptions = new Gauge({
+    name: "shuiwei_order_exceptions",
+    help: "Steps of orders that are late or were skipped, by step and kind",
+    labelNames: ["step", "kind"],
+    registers,
+    collect() {
+      exceptions.reset();
+      for (const { step, kind, open } of engine.exceptions.counts()) exceptions.set({ step, kind }, open);
+    },
+  });
   one("alerts_open", "gauge", "Open depletion alerts", () => engine.board.openAlerts().length);
   one("breakers_open", "gauge", "Open breakers", () => engine.live.engine().gates.length);
   one("live_clients", "gauge", "Screens connected", () => gateway.clients);

@@ -17,6 +17,7 @@ import { badInput, EngineError } from "./kernel/errors.js";
 import type { OptionValues } from "./kernel/options.js";
 import { type Engine, type EngineSettings, startEngine } from "./main.js";
 import { registerEngineMetrics } from "./metrics.js";
+import { deadlinesOf } from "./orders/options.js";
 import { type RunningServer, startServer } from "./server.js";
 import { stockOptions } from "./stock/options.js";
 import { streamOptions } from "./stream/options.js";
@@ -104,6 +105,7 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
 function settingsOf(options: OptionValues<typeof serveOptions>): EngineSettings {
   return {
     ...options,
+    deadlines: deadlinesOf(options, false),
     worker: options.roles.includes("worker"),
     empty: false,
     shopTime: undefined,
@@ -117,8 +119,8 @@ export async function serve(
   surface: Surface,
   ends: (() => Promise<unknown>)[],
 ): Promise<RunningServer> {
-  const { ledger, desk, board, levels, categories, follower, clock, settings } = engine;
-  const intake = new Intake({ ...surface, redis: engine.redis, follower });
+  const { ledger, desk, tracker, board, levels, exceptions, categories, follower, clock, settings } = engine;
+  const intake = new Intake({ ...surface, redis: engine.redis, followers: [follower, engine.orderFollower] });
   intake.start();
   ends.push(() => intake.stop());
   const gateway = createGateway({
@@ -133,8 +135,10 @@ export async function serve(
     ...surface,
     ledger,
     desk,
+    tracker,
     board,
     levels,
+    exceptions,
     categories,
     clock,
     asOf: (sku) => follower.freshAsOf(ledger.partitionOf(sku)),

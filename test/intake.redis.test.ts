@@ -249,16 +249,16 @@ describe("jobs that nobody runs", () => {
     const refused = await place(ask);
     expect(refused.json).toMatchObject({ code: "overloaded" });
     expect(refused.json.detail).toMatch(
-      /\d+ s behind the ledger: \d+ log entries with \d+ events wait for the jobs; nobody runs the jobs of partitions 0-3/,
+      /\d+ s behind the ledger: \d+ log entries with \d+ events wait for the jobs; nobody runs the stock jobs of partitions 0-3; nobody runs the orders jobs of partitions 0-3/,
     );
     expect(refused.headers["retry-after"]).toBe("5");
     expect((await ask("POST", `/v1/orders/${order.id}/payment`)).json.outcome).toBe("accepted");
     const events = engine.follower.figures().reduce((sum, { lagEvents }) => sum + lagEvents, 0);
     expect(events).toBeGreaterThanOrEqual(42);
     const text = (await ask("GET", "/metrics")).text;
-    expect(text).toMatch(/^shuiwei_partition_lag_events\{partition="2"\} [1-9]/m);
-    expect(text).toMatch(/^shuiwei_partition_lag_seconds\{partition="2"\} [1-9]/m);
-    expect(text).not.toContain("shuiwei_partition_commit_age_seconds{");
+    expect(text).toMatch(/^shuiwei_partition_lag_events\{topic="stock",partition="2"\} [1-9]/m);
+    expect(text).toMatch(/^shuiwei_partition_lag_seconds\{topic="stock",partition="2"\} [1-9]/m);
+    expect(text).not.toContain('shuiwei_partition_commit_age_seconds{topic="stock"');
 
     const worker = await engineOn(redis.url, "behind");
     await expect.poll(async () => (await place(ask)).status, { timeout: 10_000, interval: 200 }).toBe(201);
@@ -266,10 +266,10 @@ describe("jobs that nobody runs", () => {
     await sleep(1_200);
     expect(engine.follower.unowned()).toEqual([]);
     const after = (await ask("GET", "/metrics")).text;
-    expect(after).toContain('shuiwei_partition_lag_events{partition="2"} 0');
-    expect(after).toContain('shuiwei_partition_lease_changes_total{partition="2"} 1');
-    expect(after).toContain('shuiwei_partition_dead_letters{partition="2"} 0');
-    expect(Number(/commit_age_seconds\{partition="2"\} (\S+)/.exec(after)?.[1])).toBeLessThan(60);
+    expect(after).toContain('shuiwei_partition_lag_events{topic="stock",partition="2"} 0');
+    expect(after).toContain('shuiwei_partition_lease_changes_total{topic="stock",partition="2"} 1');
+    expect(after).toContain('shuiwei_partition_dead_letters{topic="stock",partition="2"} 0');
+    expect(Number(/commit_age_seconds\{topic="stock",partition="2"\} (\S+)/.exec(after)?.[1])).toBeLessThan(60);
     expect((await ask("GET", "/readyz")).json).toEqual({ status: "ready" });
   }, 60_000);
 });
@@ -292,8 +292,8 @@ describe("a Redis that is gone", () => {
 
   it("is named also when it is a Cluster of which no node is left", async () => {
     const cluster = connect({ url: "redis://127.0.0.1:1,redis://127.0.0.1:2" });
-    const follower = { oldestAgeMs: () => 0, unowned: () => [], figures: () => [] };
-    const intake = new Intake({ redis: cluster, follower, maxLagMs: 20_000, maxMemoryShare: 0.85 });
+    const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], figures: () => [] };
+    const intake = new Intake({ redis: cluster, followers: [follower], maxLagMs: 20_000, maxMemoryShare: 0.85 });
     intake.start();
     try {
       await expect.poll(() => intake.wrong(), { timeout: 10_000 }).not.toEqual([]);

@@ -16,6 +16,7 @@ import { orderRoutes } from "./orders.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
 import { ProblemSchema } from "./schemas.js";
 import { settingsRoutes } from "./settings.js";
+import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
 
 export { strangerFault } from "./guard.js";
@@ -65,6 +66,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const methods = knownMethods(server);
     const groups = [
       orderRoutes(new GateWatch(deps)),
+      stepRoutes,
       commandRoutes,
       stockRoutes,
       settingsRoutes,

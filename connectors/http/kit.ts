@@ -4,7 +4,10 @@
  */
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from "fastify";
 import type { DepletionBoard } from "../../engine/jobs/depletion/view.js";
+import type { OrderTracker } from "../../engine/jobs/order-flow/track.js";
+import type { ExceptionBoard } from "../../engine/jobs/order-flow/view.js";
 import type { StorefrontLevels } from "../../engine/jobs/storefront/view.js";
+import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { Clock } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { OrderDesk } from "../../engine/orders/order-desk.js";
@@ -24,6 +27,8 @@ export interface IntakeRefusal {
 export interface HttpDeps {
   ledger: Ledger;
   desk: OrderDesk;
+  tracker: OrderTracker;
+  exceptions: ExceptionBoard;
   levels: StorefrontLevels;
   board: DepletionBoard;
   categories: Categories;
@@ -103,6 +108,12 @@ export function assertQuery(request: FastifyRequest): Record<string, unknown> {
 export function readInteger(query: Record<string, unknown>, name: string): void {
   const given = query[name];
   if (typeof given === "string" && /^-?\d{1,15}$/.test(given)) query[name] = Number(given);
+}
+
+/** Throws on an order id that its schema could not see through: the check character may be wrong. */
+export function assertOrderId(id: string): void {
+  const fault = chainIdFault(id);
+  if (fault !== undefined) throw badInputFault([{ field: "id", message: fault }]);
 }
 
 /** Throws when new work is not taken at the moment. */

@@ -5,14 +5,23 @@
  */
 import type { FastifyReply } from "fastify";
 import type { Static } from "typebox";
-import { CHAIN_ID_LENGTH, chainId, chainIdFault } from "../../engine/kernel/chain-id.js";
+import { CHAIN_ID_LENGTH, chainId } from "../../engine/kernel/chain-id.js";
 import type { LineReply, Order, OrderLine, OrderReply } from "../../engine/orders/model.js";
 import { isAccepted, type Outcome } from "../../engine/stock/model.js";
 import type { GateWatch } from "./breaker.js";
 import { MAX_FAULTS } from "./faults.js";
-import { assertNoBody, assertTakesNew, fromStore, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import {
+  assertNoBody,
+  assertOrderId,
+  assertTakesNew,
+  fromStore,
+  type Kit,
+  type RouteGroup,
+  TOKEN_NEEDED,
+} from "./kit.js";
 import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendProblem } from "./problem.js";
 import { OrderAnswer, OrderParams, OrderView, PlaceOrder, problems } from "./schemas.js";
+import { exceptionText, stepText } from "./steps.js";
 
 const STEPS = [
   [
@@ -109,7 +118,7 @@ export const orderRoutes =
         schema: {
           tags: ["orders"],
           operationId: "lookAtOrder",
-          summary: "An order's lines and where they stand",
+          summary: "An order's lines and where they stand, and its way so far",
           description: "A line in state `none` was refused or undone, or is older than the ledger's memory.",
           security: TOKEN_NEEDED,
           params: OrderParams,
@@ -119,20 +128,16 @@ export const orderRoutes =
       async (request, reply) => {
         const { id } = request.params;
         assertOrderId(id);
-        const lines = await fromStore("orders.look", deps.desk.look(id));
-        return lines ? { id, lines } : refused(reply, { id, outcome: "unknown_order", repeated: false, lines: [] });
+        const [lines, flow] = await fromStore("orders.look", Promise.all([deps.desk.look(id), deps.tracker.track(id)]));
+        if (lines) return { id, lines, steps: flow.taken.map(stepText), exceptions: flow.open.map(exceptionText) };
+        return refused(reply, { id, outcome: "unknown_order", repeated: false, lines: [] });
       },
     );
   };
 
-function assertOrderId(id: string): void {
-  const fault = chainIdFault(id);
-  if (fault !== undefined) throw badInputFault([{ field: "id", message: fault }]);
-}
-
 /** The order that a body asks for; throws on what its schema could not see. */
 function orderOf(body: Static<typeof PlaceOrder>, { deps, defaultLocation }: Kit): Order {
-  const { id, channel, holdMs } = body;
+  const { id, channel, shipTo, holdMs } = body;
   if (id !== undefined) {
     assertOrderId(id);
     if (channel !== undefined && !id.startsWith(channel))
@@ -142,6 +147,7 @@ function orderOf(body: Static<typeof PlaceOrder>, { deps, defaultLocation }: Kit
     (line): OrderLine => (line.location === undefined ? { ...line, location: defaultLocation } : (line as OrderLine)),
   );
   const order: Order = { id: id ?? chainId(channel ?? deps.channel, deps.clock.now()), lines };
+  if (shipTo !== undefined) order.shipTo = shipTo;
   if (holdMs !== undefined) order.holdMs = holdMs;
   return order;
 }

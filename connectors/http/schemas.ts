@@ -6,7 +6,7 @@
  */
 import { Type } from "typebox";
 import { CHAIN_ID_PATTERN, COMMAND_ID_PATTERN, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
-import { MAX_ORDER_LINES } from "../../engine/orders/model.js";
+import { MAX_ORDER_LINES, ORDER_STEPS } from "../../engine/orders/model.js";
 import { LINE_STATES, MAX_HOLD_MS, MAX_UNITS, OUTCOMES, POOLS, type StockCommand } from "../../engine/stock/model.js";
 import { LOCATION_PATTERN } from "./options.js";
 
@@ -52,7 +52,31 @@ const OpenPool = Type.Enum(["sellable", "safety", "presale"]);
 const CountedPool = Type.Enum(["sellable", "committed", "safety", "presale"]);
 const MovePool = Type.Enum(["sellable", "safety"]);
 
+/** As people write it: line breaks and tabs are kept, other control characters are not. */
+const FREE_TEXT_PATTERN = "^[^\\p{Cs}\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f]+$";
+const freeText = (maxLength: number, what: string, example: string) =>
+  Type.String({
+    minLength: 1,
+    maxLength,
+    pattern: FREE_TEXT_PATTERN,
+    description: `${what} of 1 to ${maxLength} characters`,
+    examples: [example],
+  });
+
 // Requests
+
+const ShipTo = Type.Object(
+  {
+    name: Type.Optional(text(64, "a name", "李伟")),
+    phone: Type.Optional(text(32, "a phone number", "13800000000")),
+    province: Type.Optional(text(32, "a province", "浙江省")),
+    city: Type.Optional(text(32, "a city", "杭州市")),
+    district: Type.Optional(text(32, "a district", "西湖区")),
+    address: Type.Optional(freeText(2_000, "an address", "浙江省杭州市西湖区文三路478号")),
+    note: Type.Optional(freeText(500, "a note", "放在门卫处")),
+  },
+  { ...closed, minProperties: 1 },
+);
 
 export const PlaceOrder = Type.Object(
   {
@@ -65,9 +89,37 @@ export const PlaceOrder = Type.Object(
       ),
       { minItems: 1, maxItems: MAX_ORDER_LINES },
     ),
+    shipTo: Type.Optional(ShipTo),
     holdMs: Type.Optional(HoldMs),
   },
   { ...closed, examples: [{ lines: [{ sku: "TEA-0042", units: 2 }] }] },
+);
+
+const Source = Type.String({
+  pattern: "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$",
+  description: "who says so: up to 64 letters, digits, dots, dashes, underscores or colons",
+  examples: ["printer-3"],
+});
+const Waybill = Type.String({
+  pattern: "^[0-9A-Za-z-]{4,40}$",
+  description: "a waybill number of 4 to 40 letters, digits or dashes",
+  examples: ["SF1234567890123"],
+});
+const Carrier = text(32, "a carrier", "SF");
+/** What is told with a step that the shop does not take itself, by the step's path. */
+export const EvidenceBodies = {
+  picking: Type.Object({ source: Source, reference: Type.Optional(text(64, "a reference", "PK-2026-0618")) }, closed),
+  label: Type.Object({ source: Source, waybill: Type.Optional(Waybill), carrier: Type.Optional(Carrier) }, closed),
+  waybill: Type.Object({ source: Source, waybill: Waybill, carrier: Type.Optional(Carrier) }, closed),
+  logistics: Type.Object(
+    { source: Source, status: text(64, "a status", "picked up"), carrier: Type.Optional(Carrier) },
+    closed,
+  ),
+};
+
+export const ExceptionQuery = Type.Object(
+  { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })) },
+  closed,
 );
 
 export const OrderParams = Type.Object({ id: OrderId });
@@ -233,9 +285,33 @@ export const OrderAnswer = Type.Object({
   repeated: Type.Boolean({ description: "it had been done before; this is the first answer again" }),
   lines: Type.Array(Type.Object({ ...orderLine, outcome: LineOutcome, state: State })),
 });
+const FlowException = {
+  step: Type.Enum([...ORDER_STEPS]),
+  kind: Type.Enum(["late", "skipped"]),
+  since: Type.String({ format: "date-time", description: "when the step ought to have come, or a later one came" }),
+};
 export const OrderView = Type.Object({
   id: Type.String(),
   lines: Type.Array(Type.Object({ ...orderLine, state: State })),
+  steps: Type.Array(
+    Type.Object({
+      step: Type.Enum([...ORDER_STEPS]),
+      at: Instant,
+      source: Type.String(),
+      detail: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()]))),
+    }),
+    { description: "the steps of a paid order (R16), each on its evidence; empty before, and a day after the last" },
+  ),
+  exceptions: Type.Array(Type.Object(FlowException)),
+});
+export const StepAnswer = Type.Object({
+  id: Type.String(),
+  step: Type.Enum([...ORDER_STEPS]),
+  repeated: Type.Boolean({ description: "it had been noted before; the first evidence stays" }),
+});
+export const ExceptionList = Type.Object({
+  exceptions: Type.Array(Type.Object({ order: Type.String(), ...FlowException })),
+  counts: Type.Array(Type.Object({ step: FlowException.step, kind: FlowException.kind, open: Count })),
 });
 
 const shown = {

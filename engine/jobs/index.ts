@@ -1,10 +1,15 @@
 /**
- * The jobs that feed on the stock log, in the order in which they see an event. A new job is a folder here and its line in this list.
+ * The jobs that feed on each log, in the order in which they see an event. A new job is a folder here and its line in a list.
  */
 import type { Zone } from "../kernel/zone.js";
+import type { Deadlines } from "../orders/flow.js";
+import type { OrderEvent } from "../orders/model.js";
 import type { StockEvent } from "../stock/model.js";
 import type { AnyJob } from "../stream/job.js";
 import { depletionJob } from "./depletion/job.js";
+import { orderFlowJob } from "./order-flow/job.js";
 import { storefrontJob } from "./storefront/job.js";
 
 export const stockJobs = (zone: Zone): readonly AnyJob<StockEvent>[] => [depletionJob(zone), storefrontJob];
+
+export const orderJobs = (deadlines: Deadlines): readonly AnyJob<OrderEvent>[] => [orderFlowJob(deadlines)];

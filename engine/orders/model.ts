@@ -1,8 +1,9 @@
 /**
- * The words of orders: an order is a chain id (R4) and its lines; it is placed, paid, cancelled and sent out as a whole (R3). Where its lines
- * stand is the ledger's knowledge; the order book only remembers which lines there are.
+ * The words of orders: an order is a chain id (R4), its lines and where it goes; it is placed, paid, cancelled and sent out as a whole (R3). Where
+ * its lines stand is the ledger's knowledge; the order book remembers what was ordered and on what evidence it took each of its steps.
  */
 import type { LineState, OrderPool, Outcome } from "../stock/model.js";
+import type { LogEvent } from "../stream/job.js";
 
 export interface OrderLine {
   sku: string;
@@ -12,16 +13,68 @@ export interface OrderLine {
   pool?: OrderPool;
 }
 
-export interface Order {
-  /** A chain id, without a line number. */
-  id: string;
+/** Whom the goods go to, as the shop was told it. */
+export interface ShipTo {
+  name?: string;
+  phone?: string;
+  /** Names, not codes. */
+  province?: string;
+  city?: string;
+  district?: string;
+  /** Free text, with or without province, city and district before it. */
+  address?: string;
+  note?: string;
+}
+
+/** What was ordered. */
+export interface OrderBody {
   /** 1 to MAX_ORDER_LINES; line n has the id `<order id>-<n>`. */
   lines: OrderLine[];
+  shipTo?: ShipTo;
+}
+
+export interface Order extends OrderBody {
+  /** A chain id, without a line number. */
+  id: string;
   /** How long the units are held for payment, in milliseconds. */
   holdMs?: number;
 }
 
 export const MAX_ORDER_LINES = 100;
+
+/**
+ * What may be noted of an order, in the order of its way (R16), and its end before it. `picking`: the warehouse has the order. `waybill`: the
+ * carrier's number is back (R17). The log and the order book tell them by position: append only.
+ */
+export const ORDER_STEPS = [
+  "created",
+  "paid",
+  "locked",
+  "picking",
+  "labelled",
+  "waybill",
+  "outbound",
+  "reported",
+  "cancelled",
+] as const;
+export type OrderStep = (typeof ORDER_STEPS)[number];
+
+/** What a step is believed on: who says so, and the particulars. */
+export interface Evidence {
+  /** At most 64 characters, such as `api`, `wms`, `carrier:SF`. */
+  source: string;
+  detail?: Readonly<Record<string, string | number>>;
+}
+
+/** One step of one order, as the log tells it. */
+export interface OrderEvent extends LogEvent, Evidence {
+  id: string;
+  step: OrderStep;
+  /** When the order was first placed, by the log's clock. */
+  createdMs: number;
+  /** With `locked`: from here on the order goes to the warehouse. */
+  body?: OrderBody;
+}
 
 export type OrderOutcome = Outcome | "unknown_order";
 

@@ -1,16 +1,20 @@
 /**
- * Which lines an order has, by its id. An order is written here before its first line is reserved, so a payment finds the lines whichever
- * process took the order, and a second placing is known as one. Remembers for as long as the ledger remembers ids; knows no stock.
+ * What was ordered, by the order's id, and which steps it has taken. An order is written here before its first line is reserved, so a payment finds
+ * the lines whichever process took the order, and a second placing is known as one. A step is noted once, and with it the log is told in the same
+ * atomic call. Remembers for as long as the ledger remembers ids; knows no stock.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { chainIdDay } from "../kernel/chain-id.js";
+import type { Clock } from "../kernel/clock.js";
+import { EngineError } from "../kernel/errors.js";
 import { TurnBatcher } from "../kernel/turn-batcher.js";
 import { HOLD_MARGIN_DAYS } from "../stock/model.js";
-import { orderKeys } from "../stream/keys.js";
+import { type OrderKeys, orderKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunctionBuffer, loadLibrary, type RedisClient } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
-import type { Order, OrderLine } from "./model.js";
+import { type Evidence, ORDER_STEPS, type Order, type OrderBody, type OrderStep } from "./model.js";
+import { eventBeginning } from "./topic.js";
 
 export interface OrderBookOptions {
   redis: RedisClient;
@@ -20,53 +24,62 @@ export interface OrderBookOptions {
   keepSeconds: number;
   /** Given: an order counts as noted only when replicas have it. */
   replicas?: ReplicaGate;
+  /** Left out: the Redis server's. */
+  clock?: Clock;
 }
+
+/** A try at an order: its number, what was ordered, and the steps taken before it. */
+export interface OrderTry extends OrderBody {
+  attempt: number;
+  took(step: OrderStep): boolean;
+}
+
+export interface Note extends Evidence {
+  id: string;
+  step: OrderStep;
+}
+
+/** `unknown`: no such order. */
+export type NoteOutcome = "noted" | "repeated" | "unknown";
 
 interface Opening {
   order: Order;
   fingerprint: number;
 }
 
+type Argument = string | number | Buffer;
+
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false });
-/** Attempts (4 bytes) and fingerprint (8): as orders.lua packs them. */
-const HEADER_BYTES = 12;
+/** Attempts (4 bytes), fingerprint (8), steps (2), created (8): as orders.lua packs them. */
+const HEADER_BYTES = 22;
+/** Who says that an order was created: who placed it. */
+const PLACED_BY = "shop";
+/** The step with which the event takes the order's body along. */
+const BODY_GOES_WITH: OrderStep = "locked";
 /** A bucket is begun up to a day before its day, and the last day counts whole; the ledger keeps lines for longer, too. */
 const MARGIN_SECONDS = (2 + HOLD_MARGIN_DAYS) * 86_400;
 const BATCH_LIMIT = 200;
 const QUEUE_LIMIT = 10_000;
 
 export class OrderBook {
-  readonly #redis: RedisClient;
-  readonly #replicas: ReplicaGate | undefined;
-  readonly #prefix: string;
-  readonly #partitions: number;
-  readonly #batchers: TurnBatcher<Opening, number>[];
+  readonly partitions: number;
+  readonly #options: OrderBookOptions;
+  readonly #keys: OrderKeys[];
+  readonly #openings: TurnBatcher<Opening, number>[];
+  readonly #notes: TurnBatcher<Note, NoteOutcome>[];
 
-  constructor({ redis, prefix, partitions, keepSeconds, replicas }: OrderBookOptions) {
-    this.#redis = redis;
-    this.#replicas = replicas;
-    this.#prefix = prefix;
-    this.#partitions = partitions;
-    this.#batchers = Array.from(
-      { length: partitions },
-      (_, partition) =>
-        new TurnBatcher<Opening, number>({
-          op: "orders.open",
-          batchLimit: BATCH_LIMIT,
-          queueLimit: QUEUE_LIMIT,
-          send: async (openings) => {
-            const keys: string[] = [];
-            const args: (string | number | Buffer)[] = [keepSeconds === 0 ? 0 : keepSeconds + MARGIN_SECONDS];
-            for (const { order, fingerprint } of openings) {
-              const key = this.#key(order.id, partition);
-              let position = keys.indexOf(key);
-              if (position < 0) position = keys.push(key) - 1;
-              args.push(position + 1, order.id, fingerprint, packr.pack(order.lines));
-            }
-            return (await this.#write("order_open", keys, args)) as number[];
-          },
-        }),
+  constructor(options: OrderBookOptions) {
+    const { prefix, partitions } = options;
+    this.partitions = partitions;
+    this.#options = options;
+    this.#keys = Array.from({ length: partitions }, (_, partition) => orderKeys(prefix, partition));
+    const limits = { batchLimit: BATCH_LIMIT, queueLimit: QUEUE_LIMIT };
+    this.#openings = this.#keys.map(
+      (keys) => new TurnBatcher({ op: "orders.open", ...limits, send: (items) => this.#open(keys, items) }),
+    );
+    this.#notes = this.#keys.map(
+      (keys) => new TurnBatcher({ op: "orders.note", ...limits, send: (items) => this.#note(keys, items) }),
     );
   }
 
@@ -76,35 +89,116 @@ export class OrderBook {
 
   /** Remembers an order. Returns which attempt at placing it this is, or undefined when its id came with another body before. */
   async open(order: Order, fingerprint: number): Promise<number | undefined> {
-    const batcher = this.#batchers[partitionOf(order.id, this.#partitions)] as TurnBatcher<Opening, number>;
+    const batcher = this.#openings[this.partitionOf(order.id)] as TurnBatcher<Opening, number>;
     const [attempt] = await batcher.add([{ order, fingerprint }]);
     return attempt === -1 ? undefined : attempt;
   }
 
-  /** The lines of an order, or undefined when it is not known. */
-  async lines(id: string): Promise<OrderLine[] | undefined> {
-    const record = await this.#redis.hgetBuffer(this.#key(id, partitionOf(id, this.#partitions)), id);
-    return record ? (unpackr.unpack(record.subarray(HEADER_BYTES)) as OrderLine[]) : undefined;
+  /** What was ordered, or undefined when the order is not known. */
+  async find(id: string): Promise<OrderBody | undefined> {
+    const record = await this.#record(id);
+    return record ? (unpackr.unpack(record.subarray(HEADER_BYTES)) as OrderBody) : undefined;
   }
 
   /** Numbers another try at an order; undefined when it is not known. */
-  async begin(id: string): Promise<{ attempt: number; lines: OrderLine[] } | undefined> {
-    const key = this.#key(id, partitionOf(id, this.#partitions));
-    const begun = (await this.#write("order_try", [key], [id])) as [number, Buffer] | null;
-    return begun ? { attempt: begun[0], lines: unpackr.unpack(begun[1]) as OrderLine[] } : undefined;
+  async begin(id: string): Promise<OrderTry | undefined> {
+    const begun = (await this.#write("order_try", [this.#bucket(id)], [id])) as [number, Buffer, number] | null;
+    if (!begun) return undefined;
+    const [attempt, body, steps] = begun;
+    return {
+      ...(unpackr.unpack(body) as OrderBody),
+      attempt,
+      took: (step) => (steps & (1 << ORDER_STEPS.indexOf(step))) !== 0,
+    };
   }
 
-  #write(name: string, keys: string[], args: (string | number | Buffer)[]): Promise<unknown> {
-    return this.#replicas ? this.#replicas.call(name, keys, args) : callFunctionBuffer(this.#redis, name, keys, args);
+  /** Notes steps, each once. May be sent again after an unknown result. */
+  async note(notes: readonly Note[]): Promise<NoteOutcome[]> {
+    const outcomes = new Array<NoteOutcome>(notes.length);
+    const parts = new Map<number, number[]>();
+    for (let i = 0; i < notes.length; i++) {
+      const partition = this.partitionOf((notes[i] as Note).id);
+      const part = parts.get(partition);
+      if (part) part.push(i);
+      else parts.set(partition, [i]);
+    }
+    await Promise.all(
+      [...parts].map(async ([partition, positions]) => {
+        const batcher = this.#notes[partition] as TurnBatcher<Note, NoteOutcome>;
+        const told = await batcher.add(positions.map((i) => notes[i] as Note));
+        for (let i = 0; i < told.length; i++) outcomes[positions[i] as number] = told[i] as NoteOutcome;
+      }),
+    );
+    return outcomes;
   }
 
   /** The number of the newest try at an order; 0 when it is not known. */
   async attempts(id: string): Promise<number> {
-    const record = await this.#redis.hgetBuffer(this.#key(id, partitionOf(id, this.#partitions)), id);
-    return record?.readUInt32LE(0) ?? 0;
+    return (await this.#record(id))?.readUInt32LE(0) ?? 0;
   }
 
-  #key(id: string, partition: number): string {
-    return orderKeys(this.#prefix, partition).orders(chainIdDay(id));
+  /** Lets time pass in a partition where a deadline has come. */
+  async tick(partition: number): Promise<void> {
+    const { head, log, timers } = this.#keysOf(partition);
+    await callFunctionBuffer(this.#options.redis, "order_tick", [head, log, timers], [this.#now()]);
   }
+
+  partitionOf(id: string): number {
+    return partitionOf(id, this.partitions);
+  }
+
+  async #open({ head, log, orders }: OrderKeys, openings: Opening[]): Promise<number[]> {
+    const { keepSeconds } = this.#options;
+    const keys = [head, log];
+    const args: Argument[] = [keepSeconds === 0 ? 0 : keepSeconds + MARGIN_SECONDS, this.#now()];
+    for (const { order, fingerprint } of openings) {
+      const { id, lines, shipTo } = order;
+      const body: OrderBody = shipTo === undefined ? { lines } : { lines, shipTo };
+      const event = eventBeginning(id, "created", { source: PLACED_BY });
+      args.push(bucketIn(keys, orders(chainIdDay(id))), id, fingerprint, packr.pack(body), event);
+    }
+    return (await this.#write("order_open", keys, args)) as number[];
+  }
+
+  async #note({ head, log, orders }: OrderKeys, notes: Note[]): Promise<NoteOutcome[]> {
+    const keys = [head, log];
+    const args: Argument[] = [this.#now()];
+    for (const { id, step, ...evidence } of notes) {
+      const takesBody = step === BODY_GOES_WITH ? 1 : 0;
+      const event = eventBeginning(id, step, evidence);
+      args.push(bucketIn(keys, orders(chainIdDay(id))), id, ORDER_STEPS.indexOf(step), takesBody, event);
+    }
+    const told = (await this.#write("order_note", keys, args)) as number[];
+    return told.map((result) => (result === 1 ? "noted" : result === 0 ? "repeated" : "unknown"));
+  }
+
+  #write(name: string, keys: string[], args: Argument[]): Promise<unknown> {
+    const { redis, replicas } = this.#options;
+    return replicas ? replicas.call(name, keys, args) : callFunctionBuffer(redis, name, keys, args);
+  }
+
+  #record(id: string): Promise<Buffer | null> {
+    return this.#options.redis.hgetBuffer(this.#bucket(id), id);
+  }
+
+  #bucket(id: string): string {
+    return this.#keysOf(this.partitionOf(id)).orders(chainIdDay(id));
+  }
+
+  #keysOf(partition: number): OrderKeys {
+    const keys = this.#keys[partition];
+    if (keys) return keys;
+    throw new EngineError(`no partition ${partition}`, { op: "orders", code: "no_partition", retryable: false });
+  }
+
+  #now(): string {
+    const { clock } = this.#options;
+    return clock ? String(clock.now()) : "";
+  }
+}
+
+/** Which of a call's buckets a key is, from 1; head and log stand before them. */
+function bucketIn(keys: string[], bucket: string): number {
+  const position = keys.indexOf(bucket, 2);
+  return position < 0 ? keys.push(bucket) - 2 : position - 1;
 }

@@ -8,7 +8,7 @@
  */
 import { type Scheduler, systemClock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
-import { fingerprintOfAll } from "../stock/fingerprint.js";
+import { fingerprintOfAll, hash53 } from "../stock/fingerprint.js";
 import type { Ledger } from "../stock/ledger.js";
 import {
   type AbortLine,
@@ -20,10 +20,12 @@ import {
   type StockCommand,
   type UnpayLine,
 } from "../stock/model.js";
-import { type LineReply, lineId, type Order, type OrderLine, type OrderReply } from "./model.js";
-import type { OrderBook } from "./order-book.js";
+import { type Evidence, type LineReply, lineId, type Order, type OrderLine, type OrderReply } from "./model.js";
+import type { NoteOutcome, OrderBook } from "./order-book.js";
 
 type LineStep = "cancel" | "outbound";
+/** What warehouse, printer and carrier tell of; the rest the desk sees by itself. */
+export type OutsideStep = "picking" | "labelled" | "waybill" | "reported";
 
 /** Each further round needs another try of the same order that began meanwhile; the waits before them add up to a second and more. */
 const MAX_ROUNDS = 20;
@@ -31,6 +33,10 @@ const MAX_ROUNDS = 20;
 const TURN_MS = 5;
 const LONGEST_QUEUE = 50;
 const CONTENDED_RETRY_MS = 200;
+/** What an accepted payment is evidence of: that it came, and that the ledger has locked the stock for it. */
+const PAID = ["paid", "locked"] as const;
+/** Who says what the desk notes. */
+const SOURCE = "shop";
 
 export class OrderDesk {
   readonly #ledger: Ledger;
@@ -50,7 +56,7 @@ export class OrderDesk {
    * @throws EngineError `contended` (retryable) when the same order is placed over and over at the same time
    */
   place(order: Order): Promise<OrderReply> {
-    const fingerprint = fingerprintOfAll(reservations(order, 1));
+    const fingerprint = fingerprintOfOrder(order);
     return this.#join(`place ${order.id} ${fingerprint}`, () => this.#place(order, fingerprint));
   }
 
@@ -105,7 +111,11 @@ export class OrderDesk {
       if (!isAccepted(outcome)) return answer(order, outcome, await this.#unpay(order, replies, attempt), repeated);
       // An older payment may have been refused and be about to undo a line: it cannot once a newer one has seen it.
       const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(id);
-      if (newest === attempt) return answer(order, outcome, replies, repeated);
+      if (newest === attempt) {
+        // Before the caller hears yes: what is answered is on its way to the warehouse.
+        if (!begun.took("locked")) await this.#book.note(PAID.map((step) => ({ id, step, source: SOURCE })));
+        return answer(order, outcome, replies, repeated);
+      }
       await this.#clock.sleep(turnMs(newest - attempt, round));
     }
     throw contended(id);
@@ -117,6 +127,7 @@ export class OrderDesk {
     if (!order) return unknown(id);
     const replies = await this.#step(order, "cancel");
     const paid = replies.some((line) => line.outcome === "cancelled_paid");
+    if (worst(replies) === undefined) await this.#book.note([{ id, step: "cancelled", source: SOURCE }]);
     return reply(order, worst(replies) ?? (paid ? "cancelled_paid" : "accepted"), replies);
   }
 
@@ -125,7 +136,15 @@ export class OrderDesk {
     const order = await this.#find(id);
     if (!order) return unknown(id);
     const replies = await this.#step(order, "outbound");
+    const isGone = replies.some(({ outcome }) => isAccepted(outcome));
+    if (isGone) await this.#book.note([{ id, step: "outbound", source: SOURCE }]);
     return reply(order, worst(replies) ?? "accepted", replies);
+  }
+
+  /** Notes a step on somebody's evidence, each step once. The ledger is not asked: such a step moves no stock. */
+  async note(id: string, step: OutsideStep, evidence: Evidence): Promise<NoteOutcome> {
+    const [outcome] = await this.#book.note([{ id, step, ...evidence }]);
+    return outcome as NoteOutcome;
   }
 
   /** Where an order's lines stand, or undefined when it is not known. */
@@ -145,8 +164,8 @@ export class OrderDesk {
   }
 
   async #find(id: string): Promise<Order | undefined> {
-    const lines = await this.#book.lines(id);
-    return lines && { id, lines };
+    const body = await this.#book.find(id);
+    return body && { id, ...body };
   }
 
   /** What was answered to each line, and where it stands; one that was given up again, or never asked for, is free. */
@@ -261,6 +280,13 @@ const reservations = (order: Order, attempt: number): ReserveStock[] =>
     attempt,
     ...(order.holdMs === undefined ? {} : { holdMs: order.holdMs }),
   }));
+
+/** Where the goods go is a part of the order: the same id with another address is another order. */
+function fingerprintOfOrder(order: Order): number {
+  const lines = fingerprintOfAll(reservations(order, 1));
+  const { shipTo } = order;
+  return shipTo === undefined ? lines : hash53(`${lines} ${JSON.stringify(Object.entries(shipTo).sort())}`);
+}
 
 /** The refusal that comes first in precedence, or undefined when every line was accepted. */
 function worst(replies: readonly Reply[]): Outcome | undefined {

@@ -41,7 +41,7 @@ export const fingerprintOfAll = (commands: readonly StockCommand[]): number =>
   hash53(commands.map(fingerprintOf).join(" "));
 
 /** Two 32-bit multiplicative lanes, mixed at the end (cyrb53, public domain), joined to 53 bits. */
-function hash53(text: string): number {
+export function hash53(text: string): number {
   let high = 0xdeadbeef;
   let low = 0x41c6ce57;
   for (let i = 0; i < text.length; i++) {

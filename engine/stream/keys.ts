@@ -21,6 +21,8 @@ export interface PartitionKeys {
   deadEntries: string;
   /** Sorted set: dead letters that are to be tried once more, by offset. */
   deadRequests: string;
+  /** Hash: sinks that deliver what commits gave out, each with the time when it was last seen at work. */
+  sinks: string;
   /** Hash: keyed state of one job. */
   state(job: string): string;
 }
@@ -37,7 +39,7 @@ export interface StockKeys extends PartitionKeys {
   lines(day: number): string;
 }
 
-export interface OrderKeys {
+export interface OrderKeys extends PartitionKeys {
   /** Hash: orders of one UTC day by id. */
   orders(day: number): string;
 }
@@ -46,7 +48,16 @@ const tag = (prefix: string, topic: string, partition: number): string =>
   `${prefix}:{${topic}:${String(partition).padStart(2, "0")}}`;
 
 export function partitionKeys(prefix: string, topic: string, partition: number): PartitionKeys {
+  return keysUnder(tag(prefix, topic, partition));
+}
+
+/** The same of a sink, which is a task whose log is what the partition's commits gave out. */
+export function sinkKeys(prefix: string, topic: string, partition: number, sink: string): PartitionKeys {
   const base = tag(prefix, topic, partition);
+  return { ...keysUnder(`${base}:sink:${sink}`), log: `${base}:out` };
+}
+
+function keysUnder(base: string): PartitionKeys {
   return {
     head: `${base}:head`,
     log: `${base}:log`,
@@ -56,6 +67,7 @@ export function partitionKeys(prefix: string, topic: string, partition: number):
     deadLetters: `${base}:dead-letters`,
     deadEntries: `${base}:dead-entries`,
     deadRequests: `${base}:dead-requests`,
+    sinks: `${base}:sinks`,
     state: (job) => `${base}:state:${job}`,
   };
 }
@@ -74,7 +86,7 @@ export function stockKeys(prefix: string, partition: number): StockKeys {
 
 export function orderKeys(prefix: string, partition: number): OrderKeys {
   const base = tag(prefix, "orders", partition);
-  return { orders: (day) => `${base}:orders:${day}` };
+  return { ...partitionKeys(prefix, "orders", partition), orders: (day) => `${base}:orders:${day}` };
 }
 
 /** Hash: what was fixed when the deployment was created. */
@@ -82,6 +94,9 @@ export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
 
 /** Sorted set: workers of a topic by how long each is known to live. */
 export const workersKey = (prefix: string, topic: string): string => `${prefix}:workers:${topic}`;
+
+/** Hash: how fast all workers together may send to a receiver now. */
+export const paceKey = (prefix: string, receiver: string): string => `${prefix}:pace:${receiver}`;
 
 /** Hash: what is set for each category of SKUs. */
 export const categoriesKey = (prefix: string): string => `${prefix}:categories`;

@@ -200,7 +200,7 @@ describe("an order", () => {
     await receive("cup", 1);
     const placed = order(line("cup"));
     await desk.place(placed);
-    const buckets = await redis.keys(`${prefix}:{orders:*`);
+    const buckets = await redis.keys(`${prefix}:{orders:*}:orders:*`);
     expect(buckets).toHaveLength(1);
     const [bucket] = buckets as [string];
     expect(
@@ -347,7 +347,7 @@ describe("a breaker", () => {
       book,
     );
     const slowReply = slow.place(placed);
-    await expect.poll(() => book.lines(placed.id)).toBeDefined();
+    await expect.poll(() => book.find(placed.id)).toBeDefined();
     await ledger.openGate(gate, cause);
     const refusedReply = refused.place(placed);
     await expect.poll(async () => (await held("cup"))?.reserved).toBe(2);

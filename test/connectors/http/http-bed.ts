@@ -6,13 +6,17 @@ import { Agent, request as httpRequest, type IncomingHttpHeaders } from "node:ht
 import { afterAll, beforeAll } from "vitest";
 import type { HttpDeps } from "../../../connectors/http/index.js";
 import { DepletionBoard } from "../../../engine/jobs/depletion/view.js";
-import { stockJobs } from "../../../engine/jobs/index.js";
+import { orderJobs, stockJobs } from "../../../engine/jobs/index.js";
+import { OrderTracker } from "../../../engine/jobs/order-flow/track.js";
+import { ExceptionBoard } from "../../../engine/jobs/order-flow/view.js";
 import { StorefrontLevels } from "../../../engine/jobs/storefront/view.js";
 import { chainId } from "../../../engine/kernel/chain-id.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
 import { zoneOf } from "../../../engine/kernel/zone.js";
+import type { OrderEvent } from "../../../engine/orders/model.js";
 import { OrderBook } from "../../../engine/orders/order-book.js";
 import { OrderDesk } from "../../../engine/orders/order-desk.js";
+import { orderTopic } from "../../../engine/orders/topic.js";
 import { type RunningServer, type ServerOptions, startServer } from "../../../engine/server.js";
 import { Categories } from "../../../engine/stock/categories.js";
 import { Ledger } from "../../../engine/stock/ledger.js";
@@ -27,6 +31,8 @@ import { withRedis } from "../../redis/with-redis.js";
 export const TOKEN = "a-token-of-the-tests-0123456789";
 const PARTITIONS = 4;
 const PREFIX = "t";
+/** The label is late almost at once. */
+const DEADLINES = { labelled: 300, waybill: 60_000, outbound: 60_000, reported: 60_000 };
 
 export interface Answer {
   status: number;
@@ -125,8 +131,11 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
   let worker: Worker<StockEvent>;
   let follower: Follower<StockEvent>;
   let running: RunningServer;
+  let orderWorker: Worker<OrderEvent>;
+  let orderFollower: Follower<OrderEvent>;
   const levels = new StorefrontLevels();
   const board = new DepletionBoard();
+  const exceptions = new ExceptionBoard();
 
   const deps = (): HttpDeps => ({
     ledger,
@@ -134,6 +143,8 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     levels,
     categories: new Categories(redis, PREFIX),
     board,
+    tracker: new OrderTracker(redis, PREFIX, PARTITIONS),
+    exceptions,
     asOf: (sku) => follower.freshAsOf(ledger.partitionOf(sku)),
     ageMs: (sku) => follower.ageMs(ledger.partitionOf(sku)),
     clock: systemClock,
@@ -151,13 +162,12 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     redis = connect(address);
     await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis)]);
     ledger = new Ledger({ redis, prefix: PREFIX, partitions: PARTITIONS });
-    desk = new OrderDesk(ledger, new OrderBook({ redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 86_400 }));
+    const book = new OrderBook({ redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 86_400 });
+    desk = new OrderDesk(ledger, book);
     const jobs = stockJobs(zoneOf("UTC"));
     const clock = systemClock;
     const onTrouble = (message: string) => void troubles.push(message);
-    worker = new Worker({
-      topic: stockTopic(ledger),
-      jobs,
+    const work = {
       prefix: PREFIX,
       redis,
       openReader: () => connect(address, true),
@@ -168,28 +178,24 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
       retentionMs: 0,
       withViews: true,
       onTrouble,
-    });
-    follower = new Follower({
-      topic: "stock",
-      partitions: PARTITIONS,
-      jobs,
-      views: [levels, board],
-      prefix: PREFIX,
-      redis,
-      clock,
-      pollMs: 20,
-      onTrouble,
-    });
+    };
+    worker = new Worker({ ...work, topic: stockTopic(ledger), jobs });
+    const flows = orderJobs(DEADLINES);
+    orderWorker = new Worker({ ...work, topic: orderTopic(book), jobs: flows });
+    const views = { partitions: PARTITIONS, prefix: PREFIX, redis, clock, pollMs: 20, onTrouble };
+    follower = new Follower({ ...views, topic: "stock", jobs, views: [levels, board] });
+    orderFollower = new Follower({ ...views, topic: "orders", jobs: flows, views: [exceptions] });
+    orderWorker.start();
     worker.start();
-    await follower.start();
+    await Promise.all([follower.start(), orderFollower.start()]);
     running = await startServer({ ...deps(), host: "127.0.0.1", port: 0, ...changes });
   });
 
   afterAll(async () => {
     agent.destroy();
     await Promise.all([running, ...others].map((each) => each?.close()));
-    await follower?.stop();
-    await worker?.stop();
+    await Promise.all([follower?.stop(), orderFollower?.stop()]);
+    await Promise.all([worker?.stop(), orderWorker?.stop()]);
     redis?.disconnect();
   });
 

@@ -1,0 +1,90 @@
+/**
+ * An order's way over HTTP (R16): warehouse, printer and carrier tell of the steps that the shop does not take itself, and exceptions are listed.
+ * A step is noted once; told again it is answered as repeated, and the first evidence stays.
+ */
+import type { Static } from "typebox";
+import type { FlowException, TakenStep } from "../../engine/orders/flow.js";
+import type { OutsideStep } from "../../engine/orders/order-desk.js";
+import { assertOrderId, assertQuery, fromStore, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
+import { refuse } from "./problem.js";
+import { EvidenceBodies, ExceptionList, ExceptionQuery, OrderParams, problems, StepAnswer } from "./schemas.js";
+
+const STEPS = [
+  ["picking", "picking", "Notes that the warehouse has the order, where it tells that itself"],
+  ["label", "labelled", "Notes that the label was printed. With a waybill number that is noted, too"],
+  [
+    "waybill",
+    "waybill",
+    "Notes the carrier's waybill number: within 15 minutes of the label, or it is an exception (R17)",
+  ],
+  ["logistics", "reported", "Notes the carrier's first report"],
+] as const satisfies readonly (readonly [path: keyof typeof EvidenceBodies, step: OutsideStep, about: string])[];
+
+const DEFAULT_LIMIT = 200;
+
+export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
+  for (const [path, step, about] of STEPS) {
+    server.post<{ Params: Static<typeof OrderParams>; Body: Static<(typeof EvidenceBodies)[typeof path]> }>(
+      `/v1/orders/:id/${path}`,
+      {
+        onRequest: authorize,
+        schema: {
+          tags: ["orders"],
+          operationId: `${step}Order`,
+          summary: about,
+          description: "Safe to repeat: the first evidence stays.",
+          security: TOKEN_NEEDED,
+          params: OrderParams,
+          body: EvidenceBodies[path],
+          response: { 200: StepAnswer, ...problems },
+        },
+      },
+      async (request, reply) => {
+        const { id } = request.params;
+        assertOrderId(id);
+        const { source, ...detail } = request.body;
+        const evidence = { source, detail: detail as Record<string, string> };
+        const outcome = await fromStore(`orders.${step}`, deps.desk.note(id, step, evidence));
+        if (outcome === "unknown") return refuse(reply, "unknown_order", `order ${id}`, { id });
+        // The number on the label is the waybill's evidence as well.
+        if (step === "labelled" && "waybill" in detail) await deps.desk.note(id, "waybill", evidence);
+        return reply.send({ id, step, repeated: outcome === "repeated" });
+      },
+    );
+  }
+
+  server.get<{ Querystring: Static<typeof ExceptionQuery> }>(
+    "/v1/exceptions",
+    {
+      onRequest: authorize,
+      preValidation: (request, _reply, done) => {
+        readInteger(assertQuery(request), "limit");
+        done();
+      },
+      schema: {
+        tags: ["orders"],
+        operationId: "listExceptions",
+        summary:
+          "Steps of orders that are late or were skipped (R16), the oldest first, and how many there are of each kind",
+        description: `\`limit\` is ${DEFAULT_LIMIT} when left out.`,
+        security: TOKEN_NEEDED,
+        querystring: ExceptionQuery,
+        response: { 200: ExceptionList, ...problems },
+      },
+    },
+    (request, reply) => {
+      const { limit = DEFAULT_LIMIT } = request.query;
+      const exceptions = deps.exceptions.list(limit).map(({ order, ...rest }) => ({ order, ...exceptionText(rest) }));
+      reply.send({ exceptions, counts: deps.exceptions.counts() });
+    },
+  );
+};
+
+export const stepText = ({ step, atMs, source, detail }: TakenStep) => ({
+  step,
+  at: isoOf(atMs),
+  source,
+  ...(detail ? { detail } : {}),
+});
+
+export const exceptionText = ({ step, kind, sinceMs }: FlowException) => ({ step, kind, since: isoOf(sinceMs) });

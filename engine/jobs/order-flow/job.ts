@@ -1,0 +1,96 @@
+/**
+ * The order-flow job (R16, R17, R22): follows each paid order on its way, asks the warehouse for its goods as soon as the ledger has locked them,
+ * and raises an exception where a step is skipped or late. What it emits leaves with the commit or not at all, so an order is asked for
+ * once, however often a worker dies. An order that was never paid has no state here: its placing stays evidence in the log.
+ */
+
+import type { FlowEffect, FlowException } from "../../orders/flow.js";
+import { type Deadlines, endMs, newFlow, nextLookMs, type OrderFlow, passTime, takeStep } from "../../orders/flow.js";
+import type { OrderEvent, OrderLine, OrderStep, ShipTo } from "../../orders/model.js";
+import type { Job, JobContext } from "../../stream/job.js";
+
+export const ORDER_FLOW_JOB = "order-flow.1";
+
+/** Emitted when an order's goods are to leave the shelf. */
+export const PICK_EMIT = "pick";
+/** Emitted when an order that was asked for is not wanted any more. */
+export const WITHDRAW_EMIT = "withdraw";
+export const EXCEPTION_EMIT = "exception";
+
+export interface PickRequest {
+  order: string;
+  /** By the orders' log. */
+  placedMs: number;
+  paidMs: number;
+  lines: OrderLine[];
+  shipTo?: ShipTo;
+}
+
+export interface Withdrawal {
+  order: string;
+}
+
+export interface ExceptionChange {
+  type: "opened" | "resolved";
+  order: string;
+  step: OrderStep;
+  kind: FlowException["kind"];
+  sinceMs: number;
+}
+
+/** What screens are told of an order: what is amiss; mostly nothing. */
+export type OrderFlowView = readonly FlowException[];
+
+export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
+  const tell = (effects: readonly FlowEffect[], order: string, context: JobContext): void => {
+    for (const effect of effects) {
+      if (effect.kind !== "opened" && effect.kind !== "resolved") continue;
+      const change: ExceptionChange = { type: effect.kind, order, ...effect.exception };
+      context.emit(EXCEPTION_EMIT, change);
+    }
+  };
+
+  return {
+    name: ORDER_FLOW_JOB,
+
+    key: ({ step, id }) => (step === "created" ? undefined : id),
+
+    initial: newFlow,
+
+    onEvent(flow, event, context) {
+      const { id, step, atMs, createdMs, source, detail, body } = event;
+      if (flow.taken.length === 0) {
+        // Given up before it was paid: nobody waits for anything.
+        if (step === "cancelled") {
+          context.forget();
+          return;
+        }
+        takeStep(flow, { step: "created", atMs: createdMs, source: "shop" }, deadlines);
+      }
+      const effects = takeStep(flow, { step, atMs, source, ...(detail ? { detail } : {}) }, deadlines);
+      for (const { kind } of effects) {
+        if (kind === "pick" && body) {
+          const paidMs = flow.taken.find((taken) => taken.step === "paid")?.atMs ?? atMs;
+          const request: PickRequest = { order: id, placedMs: createdMs, paidMs, ...body };
+          context.emit(PICK_EMIT, request);
+        } else if (kind === "withdraw") {
+          const withdrawal: Withdrawal = { order: id };
+          context.emit(WITHDRAW_EMIT, withdrawal);
+        }
+      }
+      tell(effects, id, context);
+      context.setTimer(nextLookMs(flow, deadlines));
+    },
+
+    onTimer(flow, atMs, context) {
+      if (atMs >= endMs(flow)) {
+        context.forget();
+        return;
+      }
+      tell(passTime(flow, atMs, deadlines), context.key, context);
+      context.setTimer(nextLookMs(flow, deadlines));
+    },
+
+    view: ({ open }): OrderFlowView => open,
+  };
+}

@@ -1,0 +1,28 @@
+/**
+ * Where one order is on its way, read from the order-flow job's state in Redis: as far as the jobs have come, some milliseconds behind the evidence.
+ */
+import { newFlow, type OrderFlow } from "../../orders/flow.js";
+import { partitionKeys } from "../../stream/keys.js";
+import { partitionOf } from "../../stream/partition.js";
+import { type RedisClient, readFields } from "../../stream/redis.js";
+import { decodeState } from "../../stream/step.js";
+import { ORDER_FLOW_JOB } from "./job.js";
+
+export class OrderTracker {
+  readonly #redis: RedisClient;
+  readonly #prefix: string;
+  readonly #partitions: number;
+
+  constructor(redis: RedisClient, prefix: string, partitions: number) {
+    this.#redis = redis;
+    this.#prefix = prefix;
+    this.#partitions = partitions;
+  }
+
+  /** Without steps when the order has not been paid, is not known, or has been over for a day. */
+  async track(id: string): Promise<OrderFlow> {
+    const keys = partitionKeys(this.#prefix, "orders", partitionOf(id, this.#partitions));
+    const [bytes] = await readFields(this.#redis, keys.state(ORDER_FLOW_JOB), [id]);
+    return bytes ? (decodeState(bytes) as OrderFlow) : newFlow();
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * An order's way through the shop as a pure state machine (R16): created → paid → stock locked → with the warehouse → label printed → outbound →
+ * logistics reported. A step is taken only on evidence. One that is overtaken by a later step has been skipped, one that has not come when
+ * its time is over is late: both are exceptions, open until the evidence comes after all. Reads no clock; the same events and deadlines give the
+ * same answers.
+ */
+import { DAY_MS } from "../kernel/clock.js";
+import { type Evidence, ORDER_STEPS, type OrderStep } from "./model.js";
+
+/** A step that was taken. */
+export interface TakenStep extends Evidence {
+  step: OrderStep;
+  atMs: number;
+}
+
+export interface FlowException {
+  step: OrderStep;
+  kind: "late" | "skipped";
+  /** When the step ought to have been there, or when a later one was. */
+  sinceMs: number;
+}
+
+export interface OrderFlow {
+  /** In the order in which they came. */
+  taken: TakenStep[];
+  open: FlowException[];
+}
+
+/** What follows from an event or from a moment. */
+export type FlowEffect =
+  | { kind: "pick" }
+  | { kind: "withdraw" }
+  | { kind: "opened"; exception: FlowException }
+  | { kind: "resolved"; exception: FlowException };
+
+/** How long after the step before it a step may take, in ms. From `picking` on, one without a deadline need not come at all. */
+export type Deadlines = Readonly<Partial<Record<OrderStep, number>>>;
+
+/** A finished order is shown for a day; one that has stopped on its way for as long as anybody may still look for it. */
+const FINISHED_KEPT_MS = DAY_MS;
+const UNFINISHED_KEPT_MS = 45 * DAY_MS;
+
+/** The steps that one way leads through; `waybill` is an errand beside it. */
+const WAY = ["created", "paid", "locked", "picking", "labelled", "outbound", "reported"] as const;
+/** Noted together, so one cannot be late after the other. */
+const ALWAYS_OWED: ReadonlySet<OrderStep> = new Set(["created", "paid", "locked"]);
+const ERRANDS: Partial<Record<OrderStep, OrderStep>> = { waybill: "labelled" };
+
+export const newFlow = (): OrderFlow => ({ taken: [], open: [] });
+
+/** Takes a step. A step that has been taken already changes nothing. */
+export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines): FlowEffect[] {
+  const { step, atMs } = taken;
+  if (stepOf(flow, step)) return [];
+  flow.taken.push(taken);
+  const effects: FlowEffect[] = resolve(flow, (exception) => step === "cancelled" || exception.step === step);
+  if (step === "cancelled") {
+    if (stepOf(flow, "locked") && !stepOf(flow, "outbound")) effects.push({ kind: "withdraw" });
+    return effects;
+  }
+  if (stepOf(flow, "cancelled")) return effects;
+  for (const earlier of WAY.slice(0, Math.max(0, WAY.indexOf(step as (typeof WAY)[number])))) {
+    const isOwed = ALWAYS_OWED.has(earlier) || deadlines[earlier] !== undefined;
+    if (!isOwed || stepOf(flow, earlier) || exceptionOf(flow, earlier)) continue;
+    effects.push(open(flow, { step: earlier, kind: "skipped", sinceMs: atMs }));
+  }
+  if (step === "locked") effects.push({ kind: "pick" });
+  return effects;
+}
+
+/** Opens what has become late by a moment. */
+export function passTime(flow: OrderFlow, nowMs: number, deadlines: Deadlines): FlowEffect[] {
+  return due(flow, deadlines)
+    .filter(({ sinceMs }) => sinceMs <= nowMs)
+    .map((exception) => open(flow, exception));
+}
+
+/** When the flow has to be looked at next. */
+export function nextLookMs(flow: OrderFlow, deadlines: Deadlines): number {
+  return Math.min(endMs(flow), ...due(flow, deadlines).map(({ sinceMs }) => sinceMs));
+}
+
+/** From when on nobody needs the flow any more. */
+export function endMs(flow: OrderFlow): number {
+  const lastMs = flow.taken.reduce((latest, { atMs }) => Math.max(latest, atMs), 0);
+  return lastMs + (isEnded(flow) ? FINISHED_KEPT_MS : UNFINISHED_KEPT_MS);
+}
+
+/** Nothing more is owed of it: it was cancelled, or its way is behind it, and its errands are done. */
+const isEnded = (flow: OrderFlow): boolean =>
+  stepOf(flow, "cancelled") !== undefined || (stepOf(flow, "reported") !== undefined && flow.open.length === 0);
+
+/** What is owed and when. */
+function due(flow: OrderFlow, deadlines: Deadlines): FlowException[] {
+  if (stepOf(flow, "cancelled")) return [];
+  const owed: FlowException[] = [];
+  for (const step of ORDER_STEPS) {
+    const withinMs = deadlines[step];
+    if (withinMs === undefined || stepOf(flow, step) || exceptionOf(flow, step)) continue;
+    const before = stepOf(flow, stepBefore(step, deadlines));
+    if (before) owed.push({ step, kind: "late", sinceMs: before.atMs + withinMs });
+  }
+  return owed;
+}
+
+function stepBefore(step: OrderStep, deadlines: Deadlines): OrderStep {
+  const errandAfter = ERRANDS[step];
+  if (errandAfter) return errandAfter;
+  const position = WAY.indexOf(step as (typeof WAY)[number]);
+  for (let i = position - 1; i > 2; i--) if (deadlines[WAY[i] as OrderStep] !== undefined) return WAY[i] as OrderStep;
+  return "locked";
+}
+
+const stepOf = (flow: OrderFlow, step: OrderStep): TakenStep | undefined =>
+  flow.taken.find((taken) => taken.step === step);
+
+const exceptionOf = (flow: OrderFlow, step: OrderStep): FlowException | undefined =>
+  flow.open.find((exception) => exception.step === step);
+
+function open(flow: OrderFlow, exception: FlowException): FlowEffect {
+  flow.open.push(exception);
+  return { kind: "opened", exception };
+}
+
+function resolve(flow: OrderFlow, which: (exception: FlowException) => boolean): FlowEffect[] {
+  const resolved = flow.open.filter(which);
+  flow.open = flow.open.filter((exception) => !which(exception));
+  return resolved.map((exception) => ({ kind: "resolved", exception }));
+}

@@ -1,0 +1,55 @@
+/**
+ * Options of orders on their way: how long each step may take (R16, R17). The same in every process of a deployment.
+ */
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../kernel/clock.js";
+import { defineOptions, type OptionValues } from "../kernel/options.js";
+import type { Deadlines } from "./flow.js";
+
+const longest = 30 * DAY_MS;
+
+export const orderOptions = defineOptions({
+  pickingDeadlineMs: {
+    type: "duration",
+    default: 5 * MINUTE_MS,
+    min: 1_000,
+    max: longest,
+    about: "from stock locked to the warehouse having the order; only asked where a WMS is connected",
+  },
+  labelDeadlineMs: {
+    type: "duration",
+    default: 2 * HOUR_MS,
+    min: 1_000,
+    max: longest,
+    about: "from there to the label printed",
+  },
+  waybillDeadlineMs: {
+    type: "duration",
+    default: 15 * MINUTE_MS,
+    min: 1_000,
+    max: longest,
+    about: "from the label printed to the waybill number being back (R17)",
+  },
+  outboundDeadlineMs: {
+    type: "duration",
+    default: 2 * HOUR_MS,
+    min: 1_000,
+    max: longest,
+    about: "from the label printed to the goods having left",
+  },
+  logisticsDeadlineMs: {
+    type: "duration",
+    default: DAY_MS,
+    min: 1_000,
+    max: longest,
+    about: "from the goods having left to the carrier's first report",
+  },
+});
+
+/** @param hasWarehouse whether somebody tells that the warehouse has an order; otherwise that step is not waited for */
+export const deadlinesOf = (options: OptionValues<typeof orderOptions>, hasWarehouse: boolean): Deadlines => ({
+  ...(hasWarehouse ? { picking: options.pickingDeadlineMs } : {}),
+  labelled: options.labelDeadlineMs,
+  waybill: options.waybillDeadlineMs,
+  outbound: options.outboundDeadlineMs,
+  reported: options.logisticsDeadlineMs,
+});

@@ -1,0 +1,70 @@
+/**
+ * The orders' log as a topic of the runtime: how its entries are read, and how its deadlines come without traffic. An entry holds
+ * `n`: how many events the log has held with it, `t`: its time, `b`: its events, msgpack lists one after the other.
+ */
+import { Packr, Unpackr } from "msgpackr";
+import { field, type LogEntry } from "../stream/log.js";
+import type { Topic } from "../stream/topic.js";
+import { type Evidence, ORDER_STEPS, type OrderBody, type OrderEvent, type OrderStep } from "./model.js";
+import type { OrderBook } from "./order-book.js";
+
+const packr = new Packr({ useRecords: false });
+const unpackr = new Unpackr({ useRecords: false });
+
+type PackedEvent = [
+  step: number,
+  id: string,
+  source: string,
+  detail: Record<string, string | number> | null,
+  createdMs: number,
+  body: OrderBody | null,
+];
+/** Two nils of msgpack, in whose place orders.lua puts when the order was created, and its body. */
+const LEFT_OPEN = 2;
+
+/** An event as orders.lua takes it: without its last two elements. */
+export function eventBeginning(id: string, step: OrderStep, { source, detail }: Evidence): Buffer {
+  const whole = packr.pack([ORDER_STEPS.indexOf(step), id, source, detail ?? null, null, null]);
+  return whole.subarray(0, whole.length - LEFT_OPEN);
+}
+
+export const orderTopic = (book: OrderBook): Topic<OrderEvent> => ({
+  name: "orders",
+  partitions: book.partitions,
+  decode(entry) {
+    const clockMs = timeOf(entry);
+    const total = Number(textOf(entry, "n"));
+    const packed = field(entry, "b");
+    if (!packed) throw new Error("the entry has no field b");
+    const lists = packed.length === 0 ? [] : (unpackr.unpackMultiple(packed) as PackedEvent[]);
+    return { clockMs, total, events: lists.map((list, index) => eventOf(list, entry.offset, index, clockMs)) };
+  },
+  timeOf,
+  tick: (partition) => book.tick(partition),
+});
+
+function eventOf(packed: PackedEvent, offset: number, index: number, clockMs: number): OrderEvent {
+  const [number, id, source, detail, createdMs, body] = packed;
+  const step = ORDER_STEPS[number];
+  if (step === undefined) throw new Error(`step ${number} is not known`);
+  return {
+    offset,
+    index,
+    atMs: clockMs,
+    clockMs,
+    id,
+    step,
+    source,
+    createdMs,
+    ...(detail ? { detail } : {}),
+    ...(body ? { body } : {}),
+  };
+}
+
+function timeOf(entry: LogEntry): number {
+  const timeMs = Number(textOf(entry, "t"));
+  if (Number.isSafeInteger(timeMs) && timeMs > 0) return timeMs;
+  throw new Error("the entry has no time");
+}
+
+const textOf = (entry: LogEntry, name: string): string | undefined => field(entry, name)?.toString("latin1");

@@ -1,0 +1,150 @@
+/** The six steps of an order and what is amiss with them (R16, R17), one table of stories. */
+import { describe, expect, it } from "vitest";
+import { seededRandom } from "../../engine/kernel/random.js";
+import {
+  type Deadlines,
+  endMs,
+  type FlowEffect,
+  newFlow,
+  nextLookMs,
+  type OrderFlow,
+  passTime,
+  takeStep,
+} from "../../engine/orders/flow.js";
+import { ORDER_STEPS, type OrderStep } from "../../engine/orders/model.js";
+
+const DEADLINES: Deadlines = { picking: 50, labelled: 100, waybill: 15, outbound: 200, reported: 300 };
+const DAY_MS = 86_400_000;
+
+const take = (flow: OrderFlow, step: OrderStep, atMs: number, deadlines = DEADLINES): string[] =>
+  takeStep(flow, { step, atMs, source: "test" }, deadlines).map(textOf);
+const textOf = (effect: FlowEffect): string =>
+  "exception" in effect ? `${effect.kind} ${effect.exception.kind} ${effect.exception.step}` : effect.kind;
+
+/** Created, paid and locked at 1,000. */
+function lockedFlow(): OrderFlow {
+  const flow = newFlow();
+  take(flow, "created", 900);
+  take(flow, "paid", 1_000);
+  expect(take(flow, "locked", 1_000)).toEqual(["pick"]);
+  return flow;
+}
+
+describe("an order on its way", () => {
+  it("asks the warehouse once, when its stock is locked, and ends a day after the carrier's report", () => {
+    const flow = lockedFlow();
+    expect(take(flow, "locked", 1_001)).toEqual([]);
+    for (const [step, atMs] of [
+      ["picking", 1_010],
+      ["labelled", 1_020],
+      ["waybill", 1_025],
+      ["outbound", 1_030],
+      ["reported", 1_040],
+    ] as const)
+      expect(take(flow, step, atMs), step).toEqual([]);
+    expect(flow.open).toEqual([]);
+    expect(nextLookMs(flow, DEADLINES)).toBe(1_040 + DAY_MS);
+    expect(endMs(flow)).toBe(1_040 + DAY_MS);
+  });
+
+  it("is late at the deadline of the step after the last one, once, until the step comes", () => {
+    const flow = lockedFlow();
+    expect(nextLookMs(flow, DEADLINES)).toBe(1_050);
+    expect(passTime(flow, 1_049, DEADLINES)).toEqual([]);
+    expect(passTime(flow, 1_050, DEADLINES).map(textOf)).toEqual(["opened late picking"]);
+    expect(passTime(flow, 1_060, DEADLINES)).toEqual([]);
+    expect(take(flow, "picking", 1_070)).toEqual(["resolved late picking"]);
+    expect(nextLookMs(flow, DEADLINES)).toBe(1_170);
+  });
+
+  it("waits 15 minutes for the waybill beside the goods' way (R17)", () => {
+    const flow = lockedFlow();
+    take(flow, "picking", 1_010);
+    take(flow, "labelled", 1_020);
+    expect(nextLookMs(flow, DEADLINES)).toBe(1_035);
+    expect(passTime(flow, 1_035, DEADLINES).map(textOf)).toEqual(["opened late waybill"]);
+    take(flow, "outbound", 1_100);
+    take(flow, "reported", 1_200);
+    // On its way's end, but the errand is not done: it stays in sight.
+    expect(endMs(flow)).toBeGreaterThan(1_200 + DAY_MS);
+    expect(take(flow, "waybill", 1_300)).toEqual(["resolved late waybill"]);
+    expect(endMs(flow)).toBe(1_300 + DAY_MS);
+  });
+
+  it("tells of steps that a later one overtook, and takes their evidence when it comes after all", () => {
+    const flow = lockedFlow();
+    expect(take(flow, "outbound", 1_010)).toEqual(["opened skipped picking", "opened skipped labelled"]);
+    expect(passTime(flow, 1_309, DEADLINES)).toEqual([]);
+    expect(take(flow, "labelled", 1_020)).toEqual(["resolved skipped labelled"]);
+    expect(take(flow, "picking", 1_030)).toEqual(["resolved skipped picking"]);
+  });
+
+  it("does not wait for a warehouse that nobody asks", () => {
+    const { picking: _, ...deadlines } = DEADLINES;
+    const flow = newFlow();
+    for (const step of ["created", "paid", "locked"] as const) take(flow, step, 1_000, deadlines);
+    expect(nextLookMs(flow, deadlines)).toBe(1_100);
+    expect(take(flow, "labelled", 1_010, deadlines)).toEqual([]);
+  });
+
+  it("takes a cancellation back from the warehouse while the goods are there, and asks for nothing more", () => {
+    const flow = lockedFlow();
+    passTime(flow, 1_050, DEADLINES);
+    expect(take(flow, "cancelled", 1_060)).toEqual(["resolved late picking", "withdraw"]);
+    expect(passTime(flow, 1_000_000, DEADLINES)).toEqual([]);
+    expect(nextLookMs(flow, DEADLINES)).toBe(1_060 + DAY_MS);
+    const gone = lockedFlow();
+    take(gone, "outbound", 1_010);
+    expect(take(gone, "cancelled", 1_020)).not.toContain("withdraw");
+    const early = newFlow();
+    take(early, "paid", 1_000);
+    take(early, "cancelled", 1_001);
+    expect(take(early, "locked", 1_002)).toEqual([]);
+  });
+
+  it("tells of a step that has no payment before it", () => {
+    const flow = newFlow();
+    take(flow, "created", 900);
+    expect(take(flow, "labelled", 1_000)).toEqual([
+      "opened skipped paid",
+      "opened skipped locked",
+      "opened skipped picking",
+    ]);
+  });
+
+  it("opens and resolves each exception once, and comes to an end, whatever comes in whatever order", () => {
+    const random = seededRandom(618);
+    for (let round = 0; round < 2_000; round++) {
+      const flow = newFlow();
+      const balance = new Map<string, number>();
+      const count = (effects: readonly FlowEffect[]): void => {
+        for (const effect of effects) {
+          if (!("exception" in effect)) continue;
+          const { step } = effect.exception;
+          const open = (balance.get(step) ?? 0) + (effect.kind === "opened" ? 1 : -1);
+          balance.set(step, open);
+          expect([0, 1]).toContain(open);
+        }
+      };
+      let nowMs = 1_000;
+      let picks = 0;
+      for (let i = 0; i < 14; i++) {
+        nowMs += random.below(120);
+        count(passTime(flow, nowMs, DEADLINES));
+        const effects = takeStep(flow, { step: random.pick(ORDER_STEPS), atMs: nowMs, source: "test" }, DEADLINES);
+        picks += effects.filter(({ kind }) => kind === "pick").length;
+        count(effects);
+        const open = [...balance].filter(([, each]) => each === 1).map(([step]) => step);
+        expect(flow.open.map(({ step }) => step).sort()).toEqual(open.sort());
+        expect(nextLookMs(flow, DEADLINES)).toBeGreaterThan(0);
+      }
+      expect(picks).toBeLessThanOrEqual(1);
+      // Timers alone bring it to its end.
+      for (let looks = 0; nowMs < endMs(flow); looks++) {
+        expect(looks).toBeLessThan(20);
+        nowMs = nextLookMs(flow, DEADLINES);
+        count(passTime(flow, nowMs, DEADLINES));
+      }
+    }
+  });
+});
