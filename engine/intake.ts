@@ -1,8 +1,9 @@
 /**
- * Whether new work may come in. Once a second it looks how far the jobs are behind the log and how full Redis is; past a bound new orders are
- * refused with the reason in words, while payments, cancellations and parcels go on, so that what has begun can end and memory is still there for
- * it. It opens again only well below the bound, so that it does not flap. It says nothing about right or wrong stock: that is the
- * breaker's business. A Redis that cannot be reached refuses by itself; one that keeps its figures to itself is taken for roomy.
+ * Whether new work may come in. Once a second it looks how far the jobs are behind the log, how full Redis is and how many orders wait for the
+ * warehouse (R22); past a bound new orders are refused with the reason in words, while payments, cancellations and parcels go on, so that what
+ * has begun can end and memory is still there for it. It opens again only well below the bound, so that it does not flap. It says nothing
+ * about right or wrong stock: that is the breaker's business. A Redis that cannot be reached refuses by itself; one that keeps its figures to
+ * itself is taken for roomy.
  */
 import type { IntakeRefusal } from "../connectors/http/index.js";
 import { sleep, systemClock } from "./kernel/clock.js";
@@ -27,6 +28,14 @@ export const intakeOptions = defineOptions({
     max: 0.98,
     about: "share of Redis' maxmemory past which new orders are refused; the rest is for what has begun",
   },
+  maxBacklog: {
+    type: "integer",
+    default: 500_000,
+    min: 1_000,
+    max: 100_000_000,
+    unit: "orders",
+    about: "paid orders that may wait for the WMS before new orders are refused (R22)",
+  },
 });
 
 export interface IntakeSettings {
@@ -35,6 +44,17 @@ export interface IntakeSettings {
   followers: readonly Pick<Follower<LogEvent>, "topic" | "oldestAgeMs" | "unowned" | "figures">[];
   maxLagMs: number;
   maxMemoryShare: number;
+  /** Left out: nobody takes orders from here. */
+  warehouse?: Warehouse;
+}
+
+/** Who takes the paid orders. */
+export interface Warehouse {
+  /** Paid orders that it does not have yet. */
+  backlog(): Promise<number>;
+  /** Past so many, new ones are refused. */
+  maxBacklog: number;
+  limitPerSecond: number;
 }
 
 /** The fullest primary's memory. */
@@ -49,6 +69,9 @@ const LOOK_EVERY_MS = 1_000;
 const REOPEN_LAG_SHARE = 0.5;
 /** Open again when this much of all memory is free below the bound. */
 const REOPEN_MEMORY_SHARE = 0.05;
+/** Open again when a fifth of the backlog has gone. */
+const REOPEN_BACKLOG_SHARE = 0.8;
+const LONGEST_RETRY_MS = 300_000;
 /** Over the bound so many looks in a row: after an outage the views need a moment to say how fresh they are. */
 const LOOKS_BEHIND = 2;
 /** The jobs do hundreds of thousands of events in this time. */
@@ -69,6 +92,8 @@ export class Intake {
   #looksBehind = 0;
   #isBehind = false;
   #isFull = false;
+  #backlog = 0;
+  #isBackedUp = false;
   #refused = 0;
 
   constructor(settings: IntakeSettings) {
@@ -85,7 +110,12 @@ export class Intake {
   }
 
   get isOpen(): boolean {
-    return !this.#isBehind && !this.#isFull;
+    return !this.#isBehind && !this.#isFull && !this.#isBackedUp;
+  }
+
+  /** Paid orders that the warehouse did not have at the last look; 0 where there is none. */
+  get backlog(): number {
+    return this.#backlog;
   }
 
   /** Requests refused so far. */
@@ -103,9 +133,11 @@ export class Intake {
     if (this.isOpen) return undefined;
     this.#refused++;
     const again = "send it again later with the same ids; payments, cancellations and outbound are taken";
-    return this.#isFull
-      ? { code: "store_full", reason: `${this.#fullText()}; ${again}`, retryAfterMs: RETRY_MEMORY_MS }
-      : { code: "overloaded", reason: `${this.#behindText()}; ${again}`, retryAfterMs: RETRY_LAG_MS };
+    if (this.#isFull)
+      return { code: "store_full", reason: `${this.#fullText()}; ${again}`, retryAfterMs: RETRY_MEMORY_MS };
+    return this.#isBehind
+      ? { code: "overloaded", reason: `${this.#behindText()}; ${again}`, retryAfterMs: RETRY_LAG_MS }
+      : { code: "overloaded", reason: `${this.#backlogText()}; ${again}`, retryAfterMs: this.#drainMs() };
   }
 
   /** Why this process cannot do its work, in words; empty: it can. */
@@ -127,6 +159,7 @@ export class Intake {
     const warnings: string[] = [];
     if (this.#isFull) warnings.push(`${this.#fullText()}: new orders are refused`);
     if (this.#isBehind) warnings.push(`${this.#behindText()}: new orders are refused`);
+    if (this.#isBackedUp) warnings.push(`${this.#backlogText()}: new orders are refused`);
     if (!this.#isBehind) warnings.push(...this.#unownedTexts());
     const letters = this.#sum(({ deadLetters }) => deadLetters);
     if (letters > 0) warnings.push(`${letters} records could not be processed and are set aside`);
@@ -155,9 +188,29 @@ export class Intake {
     this.#memory = (await readMemory(redis)) ?? this.#memory;
     const share = this.#memory === undefined ? 0 : shareOf(this.#memory);
     this.#isFull = share >= this.#memoryBound(this.#isFull);
+    await this.#lookAtBacklog();
     const lagMs = this.#lagMs();
     this.#looksBehind = lagMs >= (this.#isBehind ? maxLagMs * REOPEN_LAG_SHARE : maxLagMs) ? this.#looksBehind + 1 : 0;
     this.#isBehind = this.#looksBehind >= (this.#isBehind ? 1 : LOOKS_BEHIND);
+  }
+
+  async #lookAtBacklog(): Promise<void> {
+    const { warehouse } = this.#settings;
+    if (!warehouse) return;
+    // Without an answer the last figure stands.
+    this.#backlog = await warehouse.backlog().catch(() => this.#backlog);
+    this.#isBackedUp = this.#backlog >= warehouse.maxBacklog * (this.#isBackedUp ? REOPEN_BACKLOG_SHARE : 1);
+  }
+
+  /** How long the warehouse needs, when it works, until new orders may come in again. */
+  #drainMs(): number {
+    const { maxBacklog, limitPerSecond } = this.#settings.warehouse as Warehouse;
+    const seconds = (this.#backlog - maxBacklog * REOPEN_BACKLOG_SHARE) / limitPerSecond;
+    return Math.min(LONGEST_RETRY_MS, Math.max(RETRY_LAG_MS, seconds * 1_000));
+  }
+
+  #backlogText(): string {
+    return `${this.#backlog} paid orders wait for the warehouse`;
   }
 
   /** How far jobs and views are behind; how far they were before this process looked, nobody here knows. */

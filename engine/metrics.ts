@@ -69,7 +69,11 @@ const ALL_FIGURES: readonly [
 export function registerEngineMetrics(registry: Registry, engine: Engine, gateway: Gateway, intake: Intake): void {
   const registers = [registry];
   const { worker, follower, orderWorker, orderFollower } = engine;
-  const topics: [topic: string, worker: { stats(): readonly RunnerStats[] } | undefined, follower: Follower<LogEvent>][] = [
+  const topics: [
+    topic: string,
+    worker: { stats(): readonly RunnerStats[] } | undefined,
+    follower: Follower<LogEvent>,
+  ][] = [
     ["stock", worker, follower],
     ["orders", orderWorker, orderFollower],
   ];
@@ -154,6 +158,7 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
   one("intake_open", "gauge", "1 while new orders are taken, 0 while they are refused: see /readyz for why", () =>
     intake.isOpen ? 1 : 0,
   );
+  one("orders_waiting", "gauge", "Paid orders that the warehouse does not have yet", () => intake.backlog);
   one("intake_refused_total", "counter", "Requests for new work refused", () => intake.refused);
   one(
     "redis_memory_bytes",

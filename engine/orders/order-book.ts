@@ -11,7 +11,7 @@ import { TurnBatcher } from "../kernel/turn-batcher.js";
 import { HOLD_MARGIN_DAYS } from "../stock/model.js";
 import { type OrderKeys, orderKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
-import { callFunctionBuffer, loadLibrary, type RedisClient } from "../stream/redis.js";
+import { callFunctionBuffer, loadLibrary, type RedisClient, readFields } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
 import { type Evidence, ORDER_STEPS, type Order, type OrderBody, type OrderStep } from "./model.js";
 import { eventBeginning } from "./topic.js";
@@ -135,6 +135,20 @@ export class OrderBook {
   /** The number of the newest try at an order; 0 when it is not known. */
   async attempts(id: string): Promise<number> {
     return (await this.#record(id))?.readUInt32LE(0) ?? 0;
+  }
+
+  /** How many orders have taken each step since the deployment began; a step that none has taken is left out. */
+  async totals(): Promise<Partial<Record<OrderStep, number>>> {
+    const fields = ORDER_STEPS.map((_, step) => `s${step}`);
+    const heads = await Promise.all(this.#keys.map(({ head }) => readFields(this.#options.redis, head, fields)));
+    const totals: Partial<Record<OrderStep, number>> = {};
+    for (const head of heads) {
+      for (const [i, step] of ORDER_STEPS.entries()) {
+        const count = head[i];
+        if (count) totals[step] = (totals[step] ?? 0) + Number(count.toString("latin1"));
+      }
+    }
+    return totals;
   }
 
   /** Lets time pass in a partition where a deadline has come. */

@@ -23,8 +23,10 @@ local function open_log(head_key, given)
   return { offset = tonumber(head[1]) or 0, clock = math.max(now, tonumber(head[2]) or 0), last = tonumber(head[2]) or 0, events = tonumber(head[3]) or 0 }
 end
 
--- Appends an entry: how many events the log has held with it, its time, the events one after the other.
-local function append(head_key, log_key, log, events)
+-- Appends an entry: how many events the log has held with it, its time, the events one after the other. The head counts how often each step has
+-- been taken: 's<step>'.
+local function append(head_key, log_key, log, events, taken)
+  for step, times in pairs(taken) do redis.call('HINCRBY', head_key, 's' .. step, times) end
   log.offset = log.offset + 1
   log.events = log.events + #events
   redis.call('XADD', log_key, digits(log.offset) .. '-0', 'n', digits(log.events), 't', digits(log.clock), 'b', table.concat(events))
@@ -61,7 +63,7 @@ local function open(keys, args)
   if args[1] ~= '0' then
     for i = 3, #keys do redis.call('EXPIRE', keys[i], args[1], 'NX') end
   end
-  if #events > 0 then append(keys[1], keys[2], log, events) end
+  if #events > 0 then append(keys[1], keys[2], log, events, { [CREATED] = #events }) end
   return attempts
 end
 
@@ -79,14 +81,15 @@ end
 
 -- order_note: notes steps of orders, each on its evidence and once.
 -- KEYS: head, log, then buckets
--- ARGV: 1 clock ('' for this server's), then for each step: number of the order's bucket, id, the step's bit, 1 when the event takes the order's
+-- ARGV: 1 clock ('' for this server's), then for each step: number of the order's bucket, id, the step, 1 when the event takes the order's
 --       body along, the event
 -- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known
 local function note(keys, args)
-  local noted, events = {}, {}
+  local noted, events, taken = {}, {}, {}
   local log = open_log(keys[1], args[1])
   for at = 2, #args, 5 do
-    local key, id, bit_of = keys[2 + tonumber(args[at])], args[at + 1], 2 ^ tonumber(args[at + 2])
+    local key, id, step = keys[2 + tonumber(args[at])], args[at + 1], args[at + 2]
+    local bit_of = 2 ^ tonumber(step)
     local known = redis.call('HGET', key, id)
     local result = -1
     if known then
@@ -96,12 +99,13 @@ local function note(keys, args)
         local body = string.sub(known, after)
         redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps + bit_of, created) .. body)
         events[#events + 1] = event(args[at + 4], created, args[at + 3] == '1' and body or NIL)
+        taken[step] = (taken[step] or 0) + 1
         result = 1
       end
     end
     noted[#noted + 1] = result
   end
-  if #events > 0 then append(keys[1], keys[2], log, events) end
+  if #events > 0 then append(keys[1], keys[2], log, events, taken) end
   return noted
 end
 
@@ -110,7 +114,7 @@ end
 local function tick(keys, args)
   local log = open_log(keys[1], args[1])
   if log.clock == log.last or #redis.call('ZRANGEBYSCORE', keys[3], '-inf', digits(log.clock), 'LIMIT', 0, 1) == 0 then return 0 end
-  append(keys[1], keys[2], log, {})
+  append(keys[1], keys[2], log, {}, {})
   return 1
 end
 

@@ -1,0 +1,139 @@
+/** The order book on a real Redis: steps are noted once, and the log tells exactly them. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { chainId } from "../../engine/kernel/chain-id.js";
+import { ManualClock } from "../../engine/kernel/clock.js";
+import { ORDER_STEPS, type Order, type OrderEvent } from "../../engine/orders/model.js";
+import { OrderBook } from "../../engine/orders/order-book.js";
+import { orderTopic } from "../../engine/orders/topic.js";
+import { orderKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
+import type { RedisClient } from "../../engine/stream/redis.js";
+import { withRedis } from "../redis/with-redis.js";
+
+const server = withRedis();
+const NOW = Date.UTC(2026, 5, 18);
+const PARTITIONS = 3;
+const SHOP = { source: "shop" } as const;
+
+let redis: RedisClient;
+let book: OrderBook;
+let clock: ManualClock;
+let prefix = "";
+let beds = 0;
+
+beforeAll(async () => {
+  redis = server.connect();
+  await OrderBook.load(redis);
+});
+
+function newBook(): OrderBook {
+  prefix = `book-${++beds}`;
+  clock = new ManualClock(NOW);
+  return new OrderBook({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
+}
+
+const order = (): Order => ({
+  id: chainId("TE", clock.now()),
+  lines: [{ sku: "茶-01", location: "SHA", units: 2, pool: "presale" }],
+  shipTo: { name: "李伟", address: "西湖区文三路478号" },
+});
+
+async function events(): Promise<OrderEvent[]> {
+  const topic = orderTopic(book);
+  const found: OrderEvent[] = [];
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    let total = 0;
+    for (const [i, entry] of (await readLog(redis, orderKeys(prefix, partition).log, 0, 1_000)).entries()) {
+      expect(entry.offset).toBe(i + 1);
+      const decoded = topic.decode(entry);
+      total += decoded.events.length;
+      expect(decoded.total).toBe(total);
+      expect(topic.timeOf(entry)).toBe(decoded.clockMs);
+      found.push(...decoded.events);
+    }
+  }
+  return found;
+}
+
+describe("a step of an order", () => {
+  it("is in the log once, with its evidence, and the goods' list with the lock", async () => {
+    book = newBook();
+    const placed = order();
+    expect(await book.open(placed, 7)).toBe(1);
+    expect(await book.open(placed, 7)).toBe(2);
+    expect(await book.open(placed, 8)).toBeUndefined();
+    clock.moveTo(NOW + 5_000);
+    const { id } = placed;
+    const paid = (["paid", "locked"] as const).map((step) => ({ id, step, ...SHOP }));
+    expect(await book.note(paid)).toEqual(["noted", "noted"]);
+    clock.moveTo(NOW + 6_000);
+    expect(await book.note(paid)).toEqual(["repeated", "repeated"]);
+    const detail = { waybill: "SF1", weight: 1.5 };
+    expect(await book.note([{ id, step: "labelled", source: "printer-3", detail }])).toEqual(["noted"]);
+    expect(await events()).toMatchObject([
+      { id, step: "created", atMs: NOW, createdMs: NOW, source: "shop" },
+      { id, step: "paid", atMs: NOW + 5_000, createdMs: NOW },
+      { id, step: "locked", atMs: NOW + 5_000, body: { lines: placed.lines, shipTo: placed.shipTo } },
+      { id, step: "labelled", atMs: NOW + 6_000, source: "printer-3", detail },
+    ]);
+    expect((await events()).filter(({ body }) => body)).toHaveLength(1);
+    expect(await book.totals()).toEqual({ created: 1, paid: 1, locked: 1, labelled: 1 });
+    const begun = await book.begin(id);
+    expect(begun).toMatchObject({ attempt: 3, lines: placed.lines, shipTo: placed.shipTo });
+    expect(ORDER_STEPS.filter((step) => begun?.took(step))).toEqual(["created", "paid", "locked", "labelled"]);
+  });
+
+  it("of nobody's is unknown, and leaves the log as it was", async () => {
+    book = newBook();
+    expect(await book.note([{ id: chainId("TE", NOW), step: "labelled", ...SHOP }])).toEqual(["unknown"]);
+    expect(await book.begin(chainId("TE", NOW))).toBeUndefined();
+    expect(await events()).toEqual([]);
+    expect(await book.totals()).toEqual({});
+  });
+
+  it("is noted once by whoever comes first, and every answer goes to its own question", async () => {
+    book = newBook();
+    const orders = Array.from({ length: 300 }, order);
+    await Promise.all(orders.map((each) => book.open(each, 1)));
+    const other = new OrderBook({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
+    const stranger = { id: chainId("TE", NOW), step: "paid", ...SHOP } as const;
+    const told = await Promise.all(
+      [book, other, book].map((each) =>
+        each.note([stranger, ...orders.map(({ id }) => ({ id, step: "paid" as const, ...SHOP }))]),
+      ),
+    );
+    for (const outcomes of told) expect(outcomes[0]).toBe("unknown");
+    for (let i = 1; i <= orders.length; i++)
+      expect(told.map((outcomes) => outcomes[i]).sort()).toEqual(["noted", "repeated", "repeated"]);
+    const paid = (await events()).filter(({ step }) => step === "paid").map(({ id }) => id);
+    expect(paid.sort()).toEqual(orders.map(({ id }) => id).sort());
+  });
+
+  it("never goes back in time, and lets time pass only where a deadline has come", async () => {
+    book = newBook();
+    const placed = order();
+    await book.open(placed, 1);
+    const partition = book.partitionOf(placed.id);
+    const { log, timers } = orderKeys(prefix, partition);
+    clock.moveTo(NOW + 1_000);
+    await book.tick(partition);
+    expect(await redis.xlen(log)).toBe(1);
+    await redis.zadd(timers, NOW + 2_000, "order-flow.1\0x");
+    await book.tick(partition);
+    expect(await redis.xlen(log)).toBe(1);
+    clock.moveTo(NOW + 2_000);
+    await book.tick(partition);
+    await book.tick(partition);
+    expect(await redis.xlen(log)).toBe(2);
+    // Another machine's clock may be behind.
+    const late = new OrderBook({
+      redis,
+      prefix,
+      partitions: PARTITIONS,
+      keepSeconds: 0,
+      clock: new ManualClock(NOW - 60_000),
+    });
+    await late.note([{ id: placed.id, step: "paid", ...SHOP }]);
+    expect((await events()).map(({ atMs }) => atMs)).toEqual([NOW, NOW + 2_000]);
+  });
+});
