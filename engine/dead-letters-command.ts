@@ -1,12 +1,14 @@
 /**
- * `shuiwei dead-letters` for an operator: tells what could not be processed and why, and has it tried again or removes it. A letter's id is
- * `PARTITION/TIME-NUMBER`. Replaying is the work of the partition's owner, in a commit of its own; this command asks, waits and tells what became of
+ * `shuiwei dead-letters` for an operator: tells what could not be processed or delivered and why, and has it tried again or removes it. A letter's
+ * id is `PARTITION/TIME-NUMBER`. Replaying is the work of the partition's owner, in a commit of its own; this command asks, waits and tells what became of
  * it. It changes no state, and a request that it gives up waiting for is still done later.
  */
 import type { deadLettersOptions } from "./config.js";
 import { sleep, systemClock } from "./kernel/clock.js";
 import { badInput, EngineError, messageOf } from "./kernel/errors.js";
 import type { OptionValues } from "./kernel/options.js";
+import { orderEventsOf } from "./orders/topic.js";
+import { emitOf } from "./outbox/letter.js";
 import { type Reached, withDeployment } from "./reach.js";
 import { eventsOf } from "./stock/batch.js";
 import { loadStreamLibrary } from "./stream/commit.js";
@@ -20,10 +22,11 @@ import {
   requestReplay,
   stillRequested,
 } from "./stream/dead-letter.js";
-import { type PartitionKeys, partitionKeys } from "./stream/keys.js";
+import type { LogEvent } from "./stream/job.js";
+import { type PartitionKeys, partitionKeys, sinkKeys } from "./stream/keys.js";
+import type { LogEntry } from "./stream/log.js";
 
 const OP = "dead-letters";
-const TOPIC = "stock";
 const ACTIONS = ["list", "show", "replay", "remove"] as const;
 /** Letters of one read or one call. */
 const PAGE = 500;
@@ -31,6 +34,12 @@ const PAGE = 500;
 const WAIT_MS = 15_000;
 const POLL_MS = 100;
 const REASON_SHOWN = 60;
+
+/** How the entries of each topic are read. */
+const DECODERS: Record<string, (entry: LogEntry) => { events: readonly LogEvent[] }> = {
+  stock: eventsOf,
+  orders: orderEventsOf,
+};
 
 type Options = OptionValues<typeof deadLettersOptions>;
 
@@ -68,7 +77,7 @@ async function list(reached: Reached, options: Options): Promise<void> {
   for (const { partition, keys } of partitionsOf(reached, options)) {
     for await (const letter of lettersOf(reached, keys, options)) {
       if (letters++ === 0 && !options.json) say(row(["ID", "WHEN", "JOB", "WHAT", "KEY", "TRIES", "REASON"]));
-      say(options.json ? JSON.stringify(summaryOf(partition, letter)) : lineOf(partition, letter));
+      say(options.json ? JSON.stringify(summaryOf(partition, letter)) : lineOf(partition, letter, options));
     }
   }
   if (!options.json) say(letters === 0 ? "no dead letters" : `${letters} dead letters`);
@@ -80,7 +89,8 @@ async function show({ redis }: Reached, groups: Group[], options: Options): Prom
     for (const id of ids) {
       const [letter] = await readLetters(redis, keys, [id]);
       if (!letter) missing.push(idOf(partition, id));
-      else say(options.json ? JSON.stringify(detailOf(partition, letter)) : pageOf(partition, letter));
+      else
+        say(options.json ? JSON.stringify(detailOf(partition, letter, options)) : pageOf(partition, letter, options));
     }
   }
   if (missing.length > 0) throw failure(`${missing.join(", ")}: there is no such letter`);
@@ -189,11 +199,22 @@ function tell(outcomes: Outcome[], { json }: Options): void {
   if (undone.length > 0) throw failure(`${undone.length} of ${outcomes.length} letters: not done`);
 }
 
-function* partitionsOf({ partitions }: Reached, { prefix, partition }: Options): Generator<Omit<Group, "ids">> {
+/** `topic`, or `topic/sink`. */
+const sourceOf = ({ from }: Options): [topic: string, sink: string | undefined] => {
+  const [topic, sink] = from.split("/") as [string, string | undefined];
+  return [topic, sink];
+};
+
+function* partitionsOf({ partitions }: Reached, options: Options): Generator<Omit<Group, "ids">> {
+  const { prefix, partition } = options;
+  const [topic, sink] = sourceOf(options);
   if (partition !== undefined && partition >= partitions)
     throw badInput(OP, "--partition", `this deployment has ${partitions} partitions, from 0`);
   for (let p = partition ?? 0; p <= (partition ?? partitions - 1); p++)
-    yield { partition: p, keys: partitionKeys(prefix, TOPIC, p) };
+    yield {
+      partition: p,
+      keys: sink === undefined ? partitionKeys(prefix, topic, p) : sinkKeys(prefix, topic, p, sink),
+    };
 }
 
 async function* lettersOf({ redis }: Reached, keys: PartitionKeys, { job }: Options): AsyncGenerator<KeptLetter> {
@@ -245,27 +266,29 @@ function summaryOf(partition: number, letter: KeptLetter) {
 }
 
 /** Bytes as base64, and as text where they are some; the events when they can be read. */
-function detailOf(partition: number, letter: KeptLetter) {
+function detailOf(partition: number, letter: KeptLetter, options: Options) {
   const fields = [];
   for (let i = 0; i < letter.fields.length; i += 2) {
     const bytes = letter.fields[i + 1] ?? Buffer.alloc(0);
     fields.push({ name: (letter.fields[i] as Buffer).toString("latin1"), base64: bytes.toString("base64") });
   }
-  return { ...summaryOf(partition, letter), ...decodedOf(letter), fields };
+  return { ...summaryOf(partition, letter), ...decodedOf(letter, options), fields };
 }
 
-function decodedOf(letter: KeptLetter): object {
+function decodedOf(letter: KeptLetter, options: Options): object {
   if (letter.fields.length === 0) return {};
+  const [topic, sink] = sourceOf(options);
+  if (sink !== undefined) return { emit: emitOf(letter) };
   try {
-    const { events } = eventsOf(letter);
+    const { events } = DECODERS[topic]?.(letter) ?? { events: [] };
     return letter.index === undefined ? { events } : { event: events.find(({ index }) => index === letter.index) };
   } catch (thrown) {
     return { undecodable: messageOf(thrown) };
   }
 }
 
-function pageOf(partition: number, letter: KeptLetter): string {
-  const { fields, ...rest } = detailOf(partition, letter);
+function pageOf(partition: number, letter: KeptLetter, options: Options): string {
+  const { fields, ...rest } = detailOf(partition, letter, options);
   const lines: [string, string][] = Object.entries(rest).map(([name, value]) => [
     name,
     typeof value === "object" ? JSON.stringify(value) : plain(String(value)),
@@ -277,9 +300,11 @@ function pageOf(partition: number, letter: KeptLetter): string {
   return `${lines.map(([name, value]) => `${name.padEnd(10)} ${value}`).join("\n")}\n`;
 }
 
-function lineOf(partition: number, letter: KeptLetter): string {
+function lineOf(partition: number, letter: KeptLetter, options: Options): string {
   const { id, first, job, index, offset, timerMs, key, tries, reason } = letter;
-  const event = index === undefined ? `entry ${offset}` : `entry ${offset} event ${index}`;
+  const [, sink] = sourceOf(options);
+  const part = sink === undefined ? "event" : "emit";
+  const event = index === undefined ? `entry ${offset}` : `entry ${offset} ${part} ${index}`;
   const what = timerMs === undefined ? event : `timer ${timeOf(timerMs)}`;
   const cut = reason.length > REASON_SHOWN ? `${reason.slice(0, REASON_SHOWN)}…` : reason;
   return row([

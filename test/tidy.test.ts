@@ -103,7 +103,7 @@ function importsOf(files: readonly SourceFile[]): Import[] {
 const FLOORS: readonly (readonly [number, RegExp])[] = [
   [0, /^engine\/kernel\//],
   [1, /^engine\/(stream|redis)\//],
-  [2, /^engine\/stock\//],
+  [2, /^engine\/(stock|outbox)\//],
   [3, /^engine\/orders\//],
   [4, /^engine\/jobs\/[^/]+/],
   [5, /^connectors\/[^/]+|^dashboards\//],
@@ -273,6 +273,7 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
       ["engine/kernel/a.ts", "engine/stream/b.ts"],
       ["engine/stream/a.ts", "engine/redis/b.ts"],
       ["engine/stock/a.ts", "engine/orders/b.ts"],
+      ["engine/outbox/a.ts", "engine/stock/b.ts"],
       ["engine/orders/a.ts", "engine/jobs/x/b.ts"],
       ["engine/jobs/x/a.ts", "engine/jobs/y/b.ts"],
       ["engine/jobs/x.ts", "engine/jobs/y/b.ts"],

@@ -31,17 +31,23 @@ export function eventBeginning(id: string, step: OrderStep, { source, detail }: 
 export const orderTopic = (book: OrderBook): Topic<OrderEvent> => ({
   name: "orders",
   partitions: book.partitions,
-  decode(entry) {
-    const clockMs = timeOf(entry);
-    const total = Number(textOf(entry, "n"));
-    const packed = field(entry, "b");
-    if (!packed) throw new Error("the entry has no field b");
-    const lists = packed.length === 0 ? [] : (unpackr.unpackMultiple(packed) as PackedEvent[]);
-    return { clockMs, total, events: lists.map((list, index) => eventOf(list, entry.offset, index, clockMs)) };
-  },
+  decode: orderEventsOf,
   timeOf,
   tick: (partition) => book.tick(partition),
 });
+
+/**
+ * The events of a log entry.
+ * @throws Error when it cannot be understood
+ */
+export function orderEventsOf(entry: LogEntry): { clockMs: number; total: number; events: OrderEvent[] } {
+  const clockMs = timeOf(entry);
+  const total = Number(textOf(entry, "n"));
+  const packed = field(entry, "b");
+  if (!packed) throw new Error("the entry has no field b");
+  const lists = packed.length === 0 ? [] : (unpackr.unpackMultiple(packed) as PackedEvent[]);
+  return { clockMs, total, events: lists.map((list, index) => eventOf(list, entry.offset, index, clockMs)) };
+}
 
 function eventOf(packed: PackedEvent, offset: number, index: number, clockMs: number): OrderEvent {
   const [number, id, source, detail, createdMs, body] = packed;

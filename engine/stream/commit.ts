@@ -4,13 +4,15 @@
  * since the task was taken (it may have lost what the step has read), and recognised when it is sent again. Nothing here decides; the
  * runner does. Times are the Redis server's unless a clock is given.
  */
-import { Packr } from "msgpackr";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import { type DeadLetter, encodeEntry, encodeLetter } from "./dead-letter.js";
 import type { PartitionKeys } from "./keys.js";
+import { PackWriter } from "./pack.js";
 import { callFunction, loadLibrary, type RedisClient } from "./redis.js";
 
-const packr = new Packr({ useRecords: false });
+const writer = new PackWriter();
+/** Lists that the changes of a commit are made of. */
+const CHANGES = 8;
 
 /** What one step of a partition's jobs changed. */
 export interface CommitBody {
@@ -110,60 +112,60 @@ export async function commitTask(
   body: CommitBody,
   now = "",
 ): Promise<void> {
-  const fields: (string | number)[] = ["watermark", body.watermarkMs, "events", body.events];
-  fields.push("lastOut", body.out ? task.number : task.lastOut);
+  const keyList = [keys.task, keys.timers, keys.out, keys.deadLetters, keys.deadEntries, keys.deadRequests];
+  for (const { job } of body.states) keyList.push(keys.state(job));
+  const args = [task.epoch, task.run, task.number, task.leaseMs, now, body.out ?? "", packChanges(task, body)];
+  await fenced("task.commit", keys, () => callFunction(redis, "task_commit", keyList, args));
+}
+
+/**
+ * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a list or a text, because Lua's
+ * numbers and bytes are not ours: fields of the task, timers to set (time, member, …), timers to remove, letters (bytes, offset or '', …), their
+ * entries (offset, bytes, …), letters that go, for each job its states (key, bytes, …), for each job the keys that have none any more.
+ */
+function packChanges(task: { number: number; lastOut: number }, body: CommitBody): Buffer {
+  writer.begin();
+  writer.list(CHANGES);
+  const fields = [
+    "watermark",
+    body.watermarkMs,
+    "events",
+    body.events,
+    "lastOut",
+    body.out ? task.number : task.lastOut,
+  ];
   for (const [job, offset] of body.cursors) fields.push(cursorField(job), offset);
-  const letters: (string | Buffer)[] = [];
+  writer.value(fields.map(String));
+  writer.list(2 * body.timersSet.length);
+  for (const [atMs, member] of body.timersSet) {
+    writer.text(String(atMs));
+    writer.text(member);
+  }
+  writer.value(body.timersGone);
   const entries = new Map<number, Buffer>();
+  writer.list(2 * body.deadLetters.length);
   for (const letter of body.deadLetters) {
     const hasEntry = letter.fields.length > 0;
-    letters.push(encodeLetter(letter), hasEntry ? String(letter.offset) : "");
+    writer.bytes(encodeLetter(letter));
+    writer.text(hasEntry ? String(letter.offset) : "");
     if (hasEntry && !entries.has(letter.offset)) entries.set(letter.offset, encodeEntry(letter.fields));
   }
-  const args: (string | number | Buffer)[] = [
-    task.epoch,
-    task.run,
-    task.number,
-    task.leaseMs,
-    now,
-    packr.pack(fields.map(String)),
-    body.out ?? "",
-    body.timersSet.length * 2,
-    body.timersGone.length,
-    letters.length,
-    entries.size * 2,
-    body.lettersGone.length,
-  ];
-  // Pushed one by one: a call takes some 100,000 arguments at most, and a large commit has more.
-  for (const [atMs, member] of body.timersSet) args.push(atMs, member);
-  for (const member of body.timersGone) args.push(member);
-  for (const part of letters) args.push(part);
-  for (const [offset, bytes] of entries) args.push(offset, bytes);
-  for (const id of body.lettersGone) args.push(id);
+  writer.list(2 * entries.size);
+  for (const [offset, bytes] of entries) {
+    writer.text(String(offset));
+    writer.bytes(bytes);
+  }
+  writer.value(body.lettersGone);
+  writer.list(body.states.length);
   for (const { set } of body.states) {
-    args.push(set.length * 2);
-    for (const [key, state] of set) args.push(key, state);
+    writer.list(2 * set.length);
+    for (const [key, state] of set) {
+      writer.text(key);
+      writer.bytes(state);
+    }
   }
-  for (const { gone } of body.states) {
-    args.push(gone.length);
-    for (const key of gone) args.push(key);
-  }
-  await fenced("task.commit", keys, () =>
-    callFunction(
-      redis,
-      "task_commit",
-      [
-        keys.task,
-        keys.timers,
-        keys.out,
-        keys.deadLetters,
-        keys.deadEntries,
-        keys.deadRequests,
-        ...body.states.map(({ job }) => keys.state(job)),
-      ],
-      args,
-    ),
-  );
+  writer.value(body.states.map(({ gone }) => gone));
+  return writer.take();
 }
 
 function taskOf(flat: string[], run: string): Task {

@@ -5,32 +5,25 @@
  * had always been there, while the others pass over what they have seen. A call of a job that throws ends the step with PoisonError; the caller
  * starts again from the last commit and asks for care: then every call can be undone, and one that throws leaves a dead letter and nothing else.
  */
-import { Packr, Unpackr } from "msgpackr";
+import { Unpackr } from "msgpackr";
 import { messageOf } from "../kernel/errors.js";
 import type { CommitBody } from "./commit.js";
 import type { DeadLetter, KeptLetter } from "./dead-letter.js";
-import type { AnyJob, Emit, JobContext, LogEvent } from "./job.js";
+import type { AnyJob, Emit, LogEvent } from "./job.js";
+import { KeyedState, type KeyState, type LoadStates, type StateBefore } from "./keyed-state.js";
 import type { LogEntry } from "./log.js";
+import { encodeState, PackWriter } from "./pack.js";
+import { Scope } from "./scope.js";
 import { Timers } from "./timers.js";
 import type { Topic } from "./topic.js";
 
-const packr = new Packr({ useRecords: false });
+export { decodeState, encodeState } from "./pack.js";
+
 const unpackr = new Unpackr({ useRecords: false });
 
-/** Keys kept in memory for one job between commits. */
-const CACHE_LIMIT = 20_000;
+/** Entries decoded at a time, so that most events are garbage before the collector has had to move them. */
+const CHUNK_ENTRIES = 16;
 const TIMER_SEPARATOR = "\u001f";
-const CLEAN = Number.POSITIVE_INFINITY;
-
-interface KeyState {
-  state: unknown;
-  /** Why the state that is stored cannot be read: it stays as it is, and the key's events become letters, until somebody has repaired it. */
-  fault?: string;
-  /** The earliest event time that touched the key since the last commit; CLEAN when none did. */
-  touchedMs: number;
-  /** `gone`: given up since the last commit, so that there is no state; `anew`: given up, and begun again after that. */
-  life: "kept" | "gone" | "anew";
-}
 
 /** What leaves with a commit, as views and sinks read it. */
 export interface OutRecord {
@@ -42,16 +35,15 @@ export interface OutRecord {
   emits: Emit[];
 }
 
+/** Fields of an OutRecord. */
+const OUT_FIELDS = 4;
+
 export const decodeOut = (bytes: Buffer): OutRecord => unpackr.unpack(bytes) as OutRecord;
-export const decodeState = (bytes: Buffer): unknown => unpackr.unpack(bytes);
-export const encodeState = (state: unknown): Buffer => packr.pack(state);
 
 /** A job threw, and what it did cannot be undone: the step is to be made again from the last commit, with care. */
 export class PoisonError extends Error {
   override readonly name = "PoisonError";
 }
-
-export type LoadStates = (job: string, keys: string[]) => Promise<(Buffer | null)[]>;
 
 export interface StepOptions<Event extends LogEvent> {
   topic: Topic<Event>;
@@ -65,52 +57,6 @@ export interface StepOptions<Event extends LogEvent> {
   loadStates: LoadStates;
   /** Whether commits tell views what changed. */
   withViews: boolean;
-}
-
-/** The one JobContext of a step, pointed at each event's key in turn: millions of events make no objects. */
-class Scope implements JobContext {
-  key = "";
-  watermarkMs = 0;
-  emits: Emit[] = [];
-  lateEvents = 0;
-  /** Whether the call under way gives its key up. */
-  isForgetting = false;
-  #position = 0;
-  #job = "";
-  #atMs = 0;
-
-  readonly #setTimer: (job: number, key: string, atMs: number | undefined) => void;
-
-  constructor(setTimer: (job: number, key: string, atMs: number | undefined) => void) {
-    this.#setTimer = setTimer;
-  }
-
-  enter(position: number, job: string, key: string, atMs: number, watermarkMs: number): void {
-    this.#position = position;
-    this.#job = job;
-    this.key = key;
-    this.#atMs = atMs;
-    this.watermarkMs = watermarkMs;
-    this.isForgetting = false;
-  }
-
-  emit(kind: string, payload: unknown): void {
-    this.emits.push({ job: this.#job, kind, key: this.key, atMs: this.#atMs, payload });
-  }
-
-  setTimer(atMs: number | undefined): void {
-    // Never at or before the watermark: so a job that is behind cannot be mistaken for one that is due, and no timer loops for good.
-    const soonestMs = this.watermarkMs + 1;
-    this.#setTimer(this.#position, this.key, atMs !== undefined && atMs < soonestMs ? soonestMs : atMs);
-  }
-
-  late(): void {
-    this.lateEvents++;
-  }
-
-  forget(): void {
-    this.isForgetting = true;
-  }
 }
 
 /** An entry as read; one that could not be decoded has no events, no time and a letter. */
@@ -128,13 +74,8 @@ interface Source {
   readonly letter?: KeptLetter;
 }
 
-/** A key as it was before a call. */
-interface Before {
-  held: KeyState | undefined;
-  /** Undefined when the key has been given up, and when the state cannot be read and so cannot be changed either. */
-  packed: Buffer | undefined;
-  touchedMs: number;
-  life: KeyState["life"];
+/** What a call may change, as it was before it. */
+interface Before extends StateBefore {
   timerMs: number | undefined;
   isTimerTouched: boolean;
   emits: number;
@@ -145,11 +86,17 @@ interface Before {
 interface Call<Event> {
   source: Source;
   job: number;
-  key: string;
+  held: KeyState;
   /** Undefined for a timer. */
   event: Event | undefined;
   atMs: number;
 }
+
+/** A view on its way into the out record; packed already when it is the state itself. */
+type Told = [job: string, key: string, view: unknown, packed: Buffer | undefined];
+
+/** Stands for the key of an event whose job throws when it is asked for it: that is told of when the event's turn comes. */
+const NO_KEY: KeyState = { key: "", state: undefined, fault: undefined, touchedMs: 0, life: "kept" };
 
 export class Step<Event extends LogEvent> {
   readonly #topic: Topic<Event>;
@@ -157,7 +104,8 @@ export class Step<Event extends LogEvent> {
   readonly #loadStates: LoadStates;
   readonly #withViews: boolean;
   readonly #cursors: number[];
-  readonly #keys: Map<string, KeyState>[];
+  /** By job. */
+  readonly #states: readonly KeyedState<Event>[];
   readonly #timers: Timers;
   readonly #scope: Scope;
   /** Of each job: everything up to here has been seen. All timers of a job are later than that. */
@@ -166,18 +114,12 @@ export class Step<Event extends LogEvent> {
   /** The log's clock at the highest offset that any job has seen, and that offset. */
   #watermarkMs: number;
   #reached: number;
-  /** Keys and timers that the next commit has to write, by job. */
-  readonly #dirty: Map<string, KeyState>[];
-  readonly #timersTouched: Set<string>[];
   #dead: DeadLetter[] = [];
   #lettersGone: string[] = [];
-  /** Keys in memory whose stored state cannot be read. */
-  #unreadable: [job: number, key: string][] = [];
   #isCareful = false;
-  /** States as they were packed after their last call; only with care, and only until the end of `process`. */
-  readonly #packed = new Map<KeyState, Buffer>();
   #events = 0;
   #total: number;
+  readonly #out = new PackWriter();
 
   constructor(options: StepOptions<Event>) {
     const { topic, jobs, cursors, watermarkMs, timers, loadStates, withViews } = options;
@@ -186,14 +128,9 @@ export class Step<Event extends LogEvent> {
     this.#loadStates = loadStates;
     this.#withViews = withViews;
     this.#cursors = jobs.map((job) => cursors.get(job.name) ?? 0);
-    this.#keys = jobs.map(() => new Map());
+    this.#states = jobs.map((job) => new KeyedState(job));
     this.#timers = new Timers(jobs.length);
-    this.#dirty = jobs.map(() => new Map());
-    this.#timersTouched = jobs.map(() => new Set());
-    this.#scope = new Scope((job, key, atMs) => {
-      this.#timers.set(job, key, atMs);
-      this.#timersTouched[job]?.add(key);
-    });
+    this.#scope = new Scope(this.#timers, jobs.length);
     this.#watermarkMs = watermarkMs;
     this.#total = options.totalEvents ?? 0;
     this.#reached = Math.max(0, ...cursors.values());
@@ -230,24 +167,8 @@ export class Step<Event extends LogEvent> {
    */
   async process(entries: readonly LogEntry[], lastOut: number, isCareful = false): Promise<CommitBody> {
     this.#begin(isCareful);
-    const decoded = entries.map((entry) => this.#decode(entry));
-    await this.#load(entries, decoded);
-    for (let i = 0; i < entries.length; i++) {
-      const entry = entries[i] as LogEntry;
-      const { events, clockMs, total, letter } = decoded[i] as Decoded<Event>;
-      // A job that comes later passes the same bytes once more: their letter has been written.
-      if (letter && entry.offset > this.#reached) this.#dead.push(letter);
-      for (const event of events) {
-        this.#advance(event.clockMs, entry);
-        this.#dispatch(event, entry);
-      }
-      this.#advance(clockMs, entry);
-      for (let j = 0; j < this.#cursors.length; j++)
-        this.#cursors[j] = Math.max(this.#cursors[j] as number, entry.offset);
-      this.#reached = Math.max(this.#reached, entry.offset);
-      this.#total = Math.max(this.#total, total ?? 0);
-      this.#events += events.length;
-    }
+    for (let first = 0; first < entries.length; first += CHUNK_ENTRIES)
+      await this.#processChunk(entries.slice(first, first + CHUNK_ENTRIES));
     return this.#body(lastOut);
   }
 
@@ -260,39 +181,50 @@ export class Step<Event extends LogEvent> {
     // Many letters may be about one entry.
     const decoded = new Map<number, readonly Event[]>();
     const calls = letters.flatMap((letter) => this.#callsOf(letter, decoded));
-    const wanted = this.#jobs.map(() => new Set<string>());
-    for (const { job, key } of calls) if (!this.#keys[job]?.has(key)) wanted[job]?.add(key);
-    await this.#fetch(wanted);
-    for (const { source, job, key, event, atMs } of calls) this.#call(job, key, event, atMs, source);
+    await this.#fetch();
+    for (const { source, job, held, event, atMs } of calls) this.#call(job, held, event, atMs, source);
     this.#lettersGone = letters.map(({ id }) => id);
     return this.#body(lastOut);
   }
 
   /** To be called when the commit has been written: forgets what it carried. */
   committed(): void {
-    for (let j = 0; j < this.#jobs.length; j++) {
-      const dirty = this.#dirty[j] as Map<string, KeyState>;
-      const keys = this.#keys[j] as Map<string, KeyState>;
-      for (const [key, held] of dirty) {
-        held.touchedMs = CLEAN;
-        if (held.life === "gone") keys.delete(key);
-        else held.life = "kept";
-      }
-      dirty.clear();
-      this.#timersTouched[j]?.clear();
-      if (keys.size > CACHE_LIMIT) keys.clear();
-    }
-    // Somebody may have repaired them when they are wanted next.
-    for (const [j, key] of this.#unreadable) this.#keys[j]?.delete(key);
-    this.#unreadable = [];
-    this.#scope.emits = [];
+    for (const states of this.#states) states.committed();
+    this.#scope.committed();
     this.#dead = [];
     this.#lettersGone = [];
   }
 
   #begin(isCareful: boolean): void {
     this.#isCareful = isCareful;
-    this.#packed.clear();
+    for (const states of this.#states) states.begin();
+  }
+
+  async #processChunk(entries: readonly LogEntry[]): Promise<void> {
+    const decoded = entries.map((entry) => this.#decode(entry));
+    const called = await this.#load(entries, decoded);
+    let next = 0;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i] as LogEntry;
+      const { events, clockMs, total, letter } = decoded[i] as Decoded<Event>;
+      // A job that comes later passes the same bytes once more: their letter has been written.
+      if (letter && entry.offset > this.#reached) this.#dead.push(letter);
+      for (const event of events) {
+        if (event.clockMs > this.#lowestWatermarkMs) this.#advance(event.clockMs, entry);
+        for (let j = 0; j < this.#jobs.length; j++) {
+          if (entry.offset <= (this.#cursors[j] as number)) continue;
+          const held = called[next++];
+          if (held === NO_KEY) this.#keyOf(j, event, entry);
+          else if (held) this.#call(j, held, event, event.atMs, entry);
+        }
+      }
+      if (clockMs > this.#lowestWatermarkMs) this.#advance(clockMs, entry);
+      for (let j = 0; j < this.#cursors.length; j++)
+        this.#cursors[j] = Math.max(this.#cursors[j] as number, entry.offset);
+      this.#reached = Math.max(this.#reached, entry.offset);
+      this.#total = Math.max(this.#total, total ?? 0);
+      this.#events += events.length;
+    }
   }
 
   #decode(entry: LogEntry): Decoded<Event> {
@@ -304,74 +236,65 @@ export class Step<Event extends LogEvent> {
     }
   }
 
-  /** Brings the states that these entries and the timers due by their end may touch into memory. */
-  async #load(entries: readonly LogEntry[], decoded: readonly Decoded<Event>[]): Promise<void> {
-    const endMs = decoded.reduce((latest, { clockMs }) => Math.max(latest, clockMs), 0);
-    const wanted = this.#jobs.map(() => new Set<string>());
-    for (const timer of this.#timers.due(endMs)) {
-      if (!this.#keys[timer.job]?.has(timer.key)) wanted[timer.job]?.add(timer.key);
-    }
-    for (let j = 0; j < this.#jobs.length; j++) {
-      const job = this.#jobs[j] as AnyJob<Event>;
-      const keys = this.#keys[j] as Map<string, KeyState>;
-      const missing = wanted[j] as Set<string>;
-      for (let i = 0; i < entries.length; i++) {
-        if ((entries[i] as LogEntry).offset <= (this.#cursors[j] as number)) continue;
-        for (const event of (decoded[i] as Decoded<Event>).events) {
-          const key = keyOrNothing(job, event);
-          if (key !== undefined && !keys.has(key)) missing.add(key);
-        }
+  /**
+   * Brings the states that these entries and the timers due by their end may touch into memory.
+   * @returns for each event the key of each job that has yet to see it, in this order; undefined for one that does not care
+   */
+  async #load(
+    entries: readonly LogEntry[],
+    decoded: readonly Decoded<Event>[],
+  ): Promise<readonly (KeyState | undefined)[]> {
+    const called: (KeyState | undefined)[] = [];
+    let endMs = 0;
+    for (let i = 0; i < entries.length; i++) {
+      const { offset } = entries[i] as LogEntry;
+      const { events, clockMs } = decoded[i] as Decoded<Event>;
+      endMs = Math.max(endMs, clockMs);
+      for (const event of events) {
+        for (let j = 0; j < this.#jobs.length; j++)
+          if (offset > (this.#cursors[j] as number)) called.push(this.#wantKeyOf(j, event));
       }
     }
-    await this.#fetch(wanted);
+    for (const { job, key } of this.#timers.due(endMs)) this.#stateOf(job, key);
+    await this.#fetch();
+    return called;
   }
 
-  async #fetch(wanted: readonly ReadonlySet<string>[]): Promise<void> {
-    await Promise.all(
-      wanted.map(async (missing, j) => {
-        if (missing.size === 0) return;
-        const job = this.#jobs[j] as AnyJob<Event>;
-        const list = [...missing];
-        const packed = await this.#loadStates(job.name, list);
-        for (let i = 0; i < list.length; i++) {
-          const key = list[i] as string;
-          this.#keys[j]?.set(key, this.#keyState(j, job, key, packed[i]));
-        }
-      }),
-    );
-  }
-
-  #keyState(j: number, job: AnyJob<Event>, key: string, bytes: Buffer | null | undefined): KeyState {
+  #wantKeyOf(j: number, event: Event): KeyState | undefined {
     try {
-      return { state: bytes ? decodeState(bytes) : job.initial(key), touchedMs: CLEAN, life: "kept" };
-    } catch (thrown) {
-      this.#unreadable.push([j, key]);
-      const what = bytes ? "its stored state cannot be read" : "it has no initial state";
-      return { state: undefined, touchedMs: CLEAN, life: "kept", fault: `${what}: ${messageOf(thrown)}` };
+      const key = (this.#jobs[j] as AnyJob<Event>).key(event);
+      return key === undefined ? undefined : this.#stateOf(j, key);
+    } catch {
+      return NO_KEY;
     }
   }
 
+  async #fetch(): Promise<void> {
+    const lacking = this.#states.filter(({ hasWanted }) => hasWanted);
+    if (lacking.length > 0) await Promise.all(lacking.map((states) => states.fetch(this.#loadStates)));
+  }
+
+  #stateOf(j: number, key: string): KeyState {
+    return (this.#states[j] as KeyedState<Event>).want(key);
+  }
+
+  /** Moves the watermark; the timers on the way fire. */
   #advance(clockMs: number, entry: LogEntry): void {
-    if (clockMs <= this.#lowestWatermarkMs) return;
     for (let timer = this.#timers.take(clockMs); timer; timer = this.#timers.take(clockMs)) {
       const { job: j, key, atMs } = timer;
       // A job sees a timer's own time as the watermark, however far the log's clock has jumped.
       this.#watermarks[j] = atMs;
-      this.#timersTouched[j]?.add(key);
-      if (this.#jobs[j]?.onTimer) this.#call(j, key, undefined, atMs, entry);
+      this.#scope.timersTouched[j]?.add(key);
+      if (this.#jobs[j]?.onTimer) this.#call(j, this.#stateOf(j, key), undefined, atMs, entry);
     }
-    for (let j = 0; j < this.#watermarks.length; j++)
-      this.#watermarks[j] = Math.max(this.#watermarks[j] as number, clockMs);
-    this.#lowestWatermarkMs = Math.min(...this.#watermarks);
+    let lowestMs = Number.POSITIVE_INFINITY;
+    for (let j = 0; j < this.#watermarks.length; j++) {
+      const watermarkMs = Math.max(this.#watermarks[j] as number, clockMs);
+      this.#watermarks[j] = watermarkMs;
+      lowestMs = Math.min(lowestMs, watermarkMs);
+    }
+    this.#lowestWatermarkMs = lowestMs;
     this.#watermarkMs = Math.max(this.#watermarkMs, clockMs);
-  }
-
-  #dispatch(event: Event, entry: LogEntry): void {
-    for (let j = 0; j < this.#jobs.length; j++) {
-      if (event.offset <= (this.#cursors[j] as number)) continue;
-      const key = this.#keyOf(j, event, entry);
-      if (key !== undefined) this.#call(j, key, event, event.atMs, entry);
-    }
   }
 
   /** The key of an event, or undefined when it has none or there is a letter about it. */
@@ -386,18 +309,24 @@ export class Step<Event extends LogEvent> {
   }
 
   /** Has a job handle an event, or its timer when there is none. When it throws, nothing of it stays but a letter. */
-  #call(j: number, key: string, event: Event | undefined, atMs: number, source: Source): void {
+  #call(j: number, held: KeyState, event: Event | undefined, atMs: number, source: Source): void {
     const job = this.#jobs[j] as AnyJob<Event>;
-    const before = this.#isCareful ? this.#snapshot(j, key) : undefined;
+    const states = this.#states[j] as KeyedState<Event>;
+    const scope = this.#scope;
+    const before = this.#isCareful ? this.#before(j, held) : undefined;
     try {
-      const state = this.#touch(j, job, key, atMs);
-      if (event) job.onEvent(state, event, this.#scope);
-      else job.onTimer?.(state, atMs, this.#scope);
-      if (this.#scope.isForgetting) this.#forget(j, key);
-      if (before) this.#check(job, key, before);
+      states.touch(held, atMs);
+      scope.enter(j, job.name, held.key, atMs, this.#watermarks[j] as number);
+      if (event) job.onEvent(held.state, event, scope);
+      else job.onTimer?.(held.state, atMs, scope);
+      if (scope.isForgetting) {
+        states.forget(held);
+        scope.setTimer(undefined);
+      }
+      if (before) this.#check(states, held, before);
     } catch (thrown) {
-      if (before) this.#undo(j, key, before);
-      this.#failed(thrown, job.name, key, event, atMs, source);
+      if (before) this.#undo(j, held, before);
+      this.#failed(thrown, job.name, held.key, event, atMs, source);
     }
   }
 
@@ -425,58 +354,28 @@ export class Step<Event extends LogEvent> {
     });
   }
 
-  #snapshot(j: number, key: string): Before {
-    const held = this.#keys[j]?.get(key);
+  #before(j: number, held: KeyState): Before {
     return {
-      held,
-      packed:
-        held && held.fault === undefined && held.life !== "gone"
-          ? (this.#packed.get(held) ?? encodeState(held.state))
-          : undefined,
-      touchedMs: held?.touchedMs ?? CLEAN,
-      life: held?.life ?? "kept",
-      timerMs: this.#timers.at(j, key),
-      isTimerTouched: this.#timersTouched[j]?.has(key) ?? false,
+      ...(this.#states[j] as KeyedState<Event>).before(held),
+      timerMs: this.#timers.at(j, held.key),
+      isTimerTouched: this.#scope.timersTouched[j]?.has(held.key) ?? false,
       emits: this.#scope.emits.length,
       late: this.#scope.lateEvents,
     };
   }
 
-  /** Makes sure that what a call left can be committed: a state that cannot be packed or shown is that call's fault. */
-  #check(job: AnyJob<Event>, key: string, { held, emits }: Before): void {
-    if (this.#scope.emits.length > emits) packr.pack(this.#scope.emits.slice(emits));
-    const { state, touchedMs, life } = held as KeyState;
-    if (life === "gone") {
-      this.#packed.delete(held as KeyState);
-      return;
-    }
-    const packed = encodeState(state);
-    if (this.#withViews && job.view) packr.pack(job.view(state, key, touchedMs));
-    this.#packed.set(held as KeyState, packed);
+  /** Makes sure that what a call left can be committed: what cannot be packed or shown is that call's fault. */
+  #check(states: KeyedState<Event>, held: KeyState, { emits }: Before): void {
+    if (this.#scope.emits.length > emits) encodeState(this.#scope.emits.slice(emits));
+    states.check(held, this.#withViews);
   }
 
-  #undo(j: number, key: string, before: Before): void {
-    const { held, packed, touchedMs, life, timerMs, isTimerTouched, emits, late } = before;
-    this.#scope.emits.length = emits;
-    this.#scope.lateEvents = late;
-    this.#timers.set(j, key, timerMs);
-    if (!isTimerTouched) this.#timersTouched[j]?.delete(key);
-    if (!held || held.fault !== undefined) return;
-    held.state = packed && decodeState(packed);
-    held.life = life;
-    held.touchedMs = touchedMs;
-    if (touchedMs === CLEAN) this.#dirty[j]?.delete(key);
-    if (packed) this.#packed.set(held, packed);
-    else this.#packed.delete(held);
-  }
-
-  /** Gives up the state and the timer of the key whose call is under way. */
-  #forget(j: number, key: string): void {
-    const held = this.#keys[j]?.get(key) as KeyState;
-    held.state = undefined;
-    held.life = "gone";
-    this.#timers.set(j, key, undefined);
-    this.#timersTouched[j]?.add(key);
+  #undo(j: number, held: KeyState, before: Before): void {
+    this.#scope.emits.length = before.emits;
+    this.#scope.lateEvents = before.late;
+    this.#timers.set(j, held.key, before.timerMs);
+    if (!before.isTimerTouched) this.#scope.timersTouched[j]?.delete(held.key);
+    this.#states[j]?.undo(held, before);
   }
 
   /** What a letter asks for; a call that cannot be made is a letter again. */
@@ -490,7 +389,7 @@ export class Step<Event extends LogEvent> {
     try {
       if (letter.timerMs !== undefined && letter.key !== undefined) {
         const job = this.#positionOf(letter);
-        return [{ source, job, key: letter.key, event: undefined, atMs: letter.timerMs }];
+        return [{ source, job, held: this.#stateOf(job, letter.key), event: undefined, atMs: letter.timerMs }];
       }
       const events = decoded.get(letter.offset) ?? this.#topic.decode(letter).events;
       decoded.set(letter.offset, events);
@@ -512,7 +411,7 @@ export class Step<Event extends LogEvent> {
 
   #callOf(job: number, event: Event, source: Source): Call<Event>[] {
     const key = this.#keyOf(job, event, source);
-    return key === undefined ? [] : [{ source, job, key, event, atMs: event.atMs }];
+    return key === undefined ? [] : [{ source, job, held: this.#stateOf(job, key), event, atMs: event.atMs }];
   }
 
   #positionOf({ job, offset }: DeadLetter): number {
@@ -522,60 +421,32 @@ export class Step<Event extends LogEvent> {
     return position;
   }
 
-  /** Makes a key's state dirty, points the jobs' scope at it and returns it. */
-  #touch(j: number, job: AnyJob<Event>, key: string, atMs: number): unknown {
-    const held = this.#keys[j]?.get(key);
-    if (!held) throw new Error(`${job.name} gives the event another key the second time`);
-    if (held.fault !== undefined) throw new Error(held.fault);
-    if (held.life === "gone") {
-      held.state = job.initial(key);
-      held.life = "anew";
-    }
-    if (held.touchedMs === CLEAN) this.#dirty[j]?.set(key, held);
-    if (atMs < held.touchedMs) held.touchedMs = atMs;
-    this.#scope.enter(j, job.name, key, atMs, this.#watermarks[j] as number);
-    return held.state;
-  }
-
   #body(lastOut: number): CommitBody {
-    const views: OutRecord["views"] = [];
+    const told: Told[] = [];
     const states: CommitBody["states"] = [];
     const timersSet: CommitBody["timersSet"] = [];
     const timersGone: string[] = [];
-    for (let j = 0; j < this.#jobs.length; j++) {
-      const job = this.#jobs[j] as AnyJob<Event>;
-      const set: [string, Buffer][] = [];
-      const gone: string[] = [];
-      const tells = this.#withViews && job.view !== undefined;
-      for (const [key, { state, touchedMs, life }] of this.#dirty[j] as Map<string, KeyState>) {
-        // Before a state that has begun anew, too: its view alone would be added to what readers know of the old one.
-        if (tells && life !== "kept") views.push([job.name, key, null]);
-        if (life === "gone") {
-          gone.push(key);
-          continue;
-        }
-        try {
-          set.push([key, encodeState(state)]);
-          if (tells) views.push([job.name, key, job.view?.(state, key, life === "anew" ? 0 : touchedMs)]);
-        } catch (thrown) {
-          throw this.#uncommittable(`${job.name} on key ${key}`, thrown);
-        }
-      }
-      states.push({ job: job.name, set, gone });
-      for (const key of this.#timersTouched[j] as Set<string>) {
-        const atMs = this.#timers.at(j, key);
-        const member = job.name + TIMER_SEPARATOR + key;
-        if (atMs === undefined) timersGone.push(member);
-        else timersSet.push([atMs, member]);
-      }
-    }
-    const { emits } = this.#scope;
     let out: Buffer | undefined;
     try {
-      if (views.length > 0 || emits.length > 0)
-        out = packr.pack({ previous: lastOut, watermarkMs: this.#watermarkMs, views, emits } satisfies OutRecord);
+      for (let j = 0; j < this.#jobs.length; j++) {
+        const { name, view } = this.#jobs[j] as AnyJob<Event>;
+        const tell = (key: string, shown: unknown, packed: Buffer | undefined): void => {
+          told.push([name, key, shown, packed]);
+        };
+        const changes = (this.#states[j] as KeyedState<Event>).changes(this.#withViews && view ? tell : undefined);
+        states.push({ job: name, ...changes });
+        for (const key of this.#scope.timersTouched[j] as Set<string>) {
+          const atMs = this.#timers.at(j, key);
+          const member = name + TIMER_SEPARATOR + key;
+          if (atMs === undefined) timersGone.push(member);
+          else timersSet.push([atMs, member]);
+        }
+      }
+      if (told.length > 0 || this.#scope.emits.length > 0) out = this.#packOut(lastOut, told);
     } catch (thrown) {
-      throw this.#uncommittable("a view or an emit", thrown);
+      // With care every call has been checked already; then it is a job that gives another answer each time, and nothing is committed.
+      const message = `this cannot be committed: ${messageOf(thrown)}`;
+      throw this.#isCareful ? new Error(message, { cause: thrown }) : new PoisonError(message, { cause: thrown });
     }
     return {
       watermarkMs: this.#watermarkMs,
@@ -590,19 +461,27 @@ export class Step<Event extends LogEvent> {
     };
   }
 
-  /** With care every call has been checked already; then it is a job that gives another answer each time, and nothing is committed. */
-  #uncommittable(what: string, thrown: unknown): Error {
-    const message = `${what} cannot be committed: ${messageOf(thrown)}`;
-    return this.#isCareful ? new Error(message, { cause: thrown }) : new PoisonError(message, { cause: thrown });
-  }
-}
-
-/** A failing key is told of when its event is dispatched. */
-function keyOrNothing<Event extends LogEvent>(job: AnyJob<Event>, event: Event): string | undefined {
-  try {
-    return job.key(event);
-  } catch {
-    return undefined;
+  /** Packs an OutRecord; a view that is the state itself is not packed twice. */
+  #packOut(previous: number, told: readonly Told[]): Buffer {
+    const writer = this.#out;
+    writer.begin();
+    writer.map(OUT_FIELDS);
+    writer.text("previous");
+    writer.number(previous);
+    writer.text("watermarkMs");
+    writer.number(this.#watermarkMs);
+    writer.text("views");
+    writer.list(told.length);
+    for (const [job, key, view, packed] of told) {
+      writer.list(3);
+      writer.text(job);
+      writer.text(key);
+      if (packed) writer.packed(packed);
+      else writer.value(view);
+    }
+    writer.text("emits");
+    writer.value(this.#scope.emits);
+    return writer.take();
   }
 }
 

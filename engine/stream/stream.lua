@@ -23,9 +23,9 @@ local function this_run()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 end
 
-local function call_chunked(command, key, args, first, count)
-  for from = first, first + count - 1, CHUNK do
-    redis.call(command, key, unpack(args, from, math.min(from + CHUNK - 1, first + count - 1)))
+local function call_chunked(command, key, list)
+  for from = 1, #list, CHUNK do
+    redis.call(command, key, unpack(list, from, math.min(from + CHUNK - 1, #list)))
   end
 end
 
@@ -130,12 +130,13 @@ end
 
 -- task_commit: writes what a step of the jobs changed.
 -- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash a job
--- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 fields of the task (flat, msgpack: watermark, cursors, …),
---       7 out record ('' for none), 8 how many arguments set timers (score, member, …), 9 how many timers go, 10 how many arguments are dead
---       letters (letter, offset or '', …), 11 how many are their entries (offset, bytes, …), 12 how many letters go, with their requests; then
---       those, then for each job: how many arguments of HSET, and those; then for each job: how many keys have no state any more, and those
+-- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes: msgpack, a list of lists of texts:
+--       fields of the task (watermark, cursors, …), timers to set (score, member, …), timers that go, dead letters (letter, offset or '', …), their
+--       entries (offset, bytes, …), letters that go, with their requests; for each job the arguments of HSET; for each job the keys that
+--       have no state any more
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
+  if #args ~= 7 then return redis.error_reply('ERR this commit is of another version') end
   local task = redis.call('HMGET', keys[1], 'epoch', 'commit')
   local refused = refusal(task[1], args[1], args[2])
   if refused then return refused end
@@ -143,38 +144,24 @@ local function commit(keys, args)
   if number == last then return 2 end
   if number ~= last + 1 then return redis.error_reply('COMMIT_GAP expected commit ' .. (last + 1) .. ', got ' .. number) end
 
+  local fields, set, removed, dead, entries, gone, states, forgotten = unpack(cmsgpack.unpack(args[7]))
   local clock = clock_of(args[5])
   local now = digits(clock)
-  local at = 13
-  local set, removed = tonumber(args[8]), tonumber(args[9])
-  local dead, entries, gone = tonumber(args[10]), tonumber(args[11]), tonumber(args[12])
-  call_chunked('ZADD', keys[2], args, at, set)
-  at = at + set
-  call_chunked('ZREM', keys[2], args, at, removed)
-  at = at + removed
-  for i = at, at + dead - 1, 2 do add_letter(keys[4], keys[5], args[i], args[i + 1]) end
-  at = at + dead
-  for i = at, at + entries - 1, 2 do add_dead_entry(keys[5], args[i], args[i + 1]) end
-  at = at + entries
+  call_chunked('ZADD', keys[2], set)
+  call_chunked('ZREM', keys[2], removed)
+  for i = 1, #dead, 2 do add_letter(keys[4], keys[5], dead[i], dead[i + 1]) end
+  for i = 1, #entries, 2 do add_dead_entry(keys[5], entries[i], entries[i + 1]) end
   -- After the new ones: a letter that failed again leaves its entry to its successor.
-  for i = at, at + gone - 1 do
-    remove_letter(keys[4], keys[5], args[i])
-    redis.call('ZREM', keys[6], args[i])
+  for i = 1, #gone do
+    remove_letter(keys[4], keys[5], gone[i])
+    redis.call('ZREM', keys[6], gone[i])
   end
-  at = at + gone
-  for job = 7, #keys do
-    local fields = tonumber(args[at])
-    call_chunked('HSET', keys[job], args, at + 1, fields)
-    at = at + 1 + fields
+  for job = 1, #states do
+    call_chunked('HSET', keys[job + 6], states[job])
+    call_chunked('HDEL', keys[job + 6], forgotten[job])
   end
-  for job = 7, #keys do
-    -- A worker of a version before there was this sends none.
-    local forgotten = tonumber(args[at] or 0)
-    call_chunked('HDEL', keys[job], args, at + 1, forgotten)
-    at = at + 1 + forgotten
-  end
-  if args[7] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[7], 'e', args[1]) end
-  redis.call('HSET', keys[1], 'commit', number, 'at', now, 'until', digits(clock + tonumber(args[4])), unpack(cmsgpack.unpack(args[6])))
+  if args[6] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[6], 'e', args[1]) end
+  redis.call('HSET', keys[1], 'commit', number, 'at', now, 'until', digits(clock + tonumber(args[4])), unpack(fields))
   return 1
 end
 

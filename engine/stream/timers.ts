@@ -38,17 +38,16 @@ export class Timers {
     return this.#valid[job]?.get(key)?.atMs;
   }
 
-  set(job: number, key: string, atMs: number | undefined): void {
+  /** Sets a key's timer, or removes it. Returns whether that changed anything. */
+  set(job: number, key: string, atMs: number | undefined): boolean {
     const timers = this.#valid[job] as Map<string, Timer>;
-    if (atMs === undefined) {
-      timers.delete(key);
-      return;
-    }
-    if (timers.get(key)?.atMs === atMs) return;
+    if (atMs === undefined) return timers.delete(key);
+    if (timers.get(key)?.atMs === atMs) return false;
     const timer = { atMs, job, key };
     timers.set(key, timer);
     if (this.#heap.length > 2 * this.size + SLACK) this.#clear();
     else this.#push(timer);
+    return true;
   }
 
   /** Takes out the first timer due at `nowMs`, or returns undefined. */

@@ -1,0 +1,191 @@
+/**
+ * What one partition has read and not yet delivered, in memory: which delivery of each key is next, and how far the cursor may move. Deliveries of one
+ * key go one after the other; those of different keys in any order, so the cursor stands at the oldest that is not settled, and what was
+ * settled above it would be sent again after a crash. Bounded: `hasRoom` says when to stop reading. Pure.
+ */
+import type { KeptLetter } from "../stream/dead-letter.js";
+import type { Emit } from "../stream/job.js";
+import type { Delivery } from "./receiver.js";
+import { Tries } from "./retry.js";
+
+/** Deliveries in memory: a second of the rush for one partition of sixteen, several times over. */
+export const WINDOW_DELIVERIES = 4_000;
+export const WINDOW_BYTES = 16 * 1024 * 1024;
+/** Entries and deliveries above the cursor, settled ones included: what a crash sends again at most, beside the last entry read. */
+const SPAN_LIMIT = 20_000;
+
+/** How far a sink is: done with this entry and all before it, and with the first `emits` emits of the one after it. */
+export interface Cursor {
+  readonly entry: number;
+  readonly emits: number;
+}
+
+/** An entry of `out` as the backlog takes it. */
+export interface OutEntry {
+  readonly commit: number;
+  /** When it was committed, by the server's clock. */
+  readonly committedMs: number;
+  readonly bytes: number;
+  readonly emits: readonly Emit[];
+}
+
+/** A delivery that is not settled. */
+export class Pending {
+  readonly delivery: Delivery;
+  readonly commit: number;
+  readonly index: number;
+  readonly bytes: number;
+  readonly job: string;
+  /** Undefined for one that is not in the cursor's order: a letter that is tried again. */
+  readonly place: Place | undefined;
+  readonly letter: KeptLetter | undefined;
+  readonly tries = new Tries();
+
+  constructor(delivery: Delivery, job: string, commit: number, index: number, bytes: number, from: Place | KeptLetter) {
+    this.delivery = delivery;
+    this.job = job;
+    this.commit = commit;
+    this.index = index;
+    this.bytes = bytes;
+    this.place = "entry" in from ? from : undefined;
+    this.letter = "entry" in from ? undefined : from;
+  }
+}
+
+/** Where a delivery stands among the wanted ones of its entry. */
+interface Place {
+  readonly entry: Entry;
+  readonly at: number;
+}
+
+interface Entry {
+  readonly commit: number;
+  readonly committedMs: number;
+  /** Indexes of the wanted emits, and whether each is settled. */
+  readonly indexes: readonly number[];
+  readonly settled: boolean[];
+  /** The first that is not settled. */
+  at: number;
+}
+
+export class Backlog {
+  readonly #idOf: (commit: number, index: number) => string;
+  readonly #keys = new Map<string, Pending[]>();
+  readonly #entries: Entry[] = [];
+  readonly #letters = new Set<string>();
+  #cursor: Cursor;
+  #read: number;
+  #deliveries = 0;
+  #bytes = 0;
+  #span = 0;
+
+  /** @param idOf the id of a delivery */
+  constructor(cursor: Cursor, idOf: (commit: number, index: number) => string) {
+    this.#cursor = cursor;
+    this.#read = cursor.entry;
+    this.#idOf = idOf;
+  }
+
+  get cursor(): Cursor {
+    return this.#cursor;
+  }
+
+  /** The last entry read. */
+  get readUpTo(): number {
+    return this.#read;
+  }
+
+  /** Deliveries that are not settled. */
+  get size(): number {
+    return this.#deliveries;
+  }
+
+  get hasRoom(): boolean {
+    return this.#deliveries < WINDOW_DELIVERIES && this.#bytes < WINDOW_BYTES && this.#span < SPAN_LIMIT;
+  }
+
+  /** When the oldest entry that is not settled was committed; undefined when all are. */
+  get oldestMs(): number | undefined {
+    return this.#entries[0]?.committedMs;
+  }
+
+  /** Takes an entry. Returns the deliveries that may go at once. */
+  add({ commit, committedMs, bytes, emits }: OutEntry, wants: (kind: string) => boolean): Pending[] {
+    const from = this.#entries.length === 0 ? this.#cursor.emits : 0;
+    const indexes: number[] = [];
+    for (let i = from; i < emits.length; i++) if (wants((emits[i] as Emit).kind)) indexes.push(i);
+    const share = indexes.length === 0 ? 0 : bytes / indexes.length;
+    const entry: Entry = { commit, committedMs, indexes, settled: indexes.map(() => false), at: 0 };
+    this.#entries.push(entry);
+    this.#read = commit;
+    this.#span += 1 + indexes.length;
+    const ready: Pending[] = [];
+    for (let at = 0; at < indexes.length; at++) {
+      const index = indexes[at] as number;
+      this.#enqueue(this.#pendingOf(emits[index] as Emit, commit, index, share, { entry, at }), ready);
+    }
+    this.#advance();
+    return ready;
+  }
+
+  /** Takes a letter that is to be tried again, after what is there of its key. Returns it if it may go at once; once for each letter. */
+  addLetter(letter: KeptLetter, emit: Emit, bytes: number): Pending[] {
+    if (this.#letters.has(letter.id)) return [];
+    this.#letters.add(letter.id);
+    const ready: Pending[] = [];
+    this.#enqueue(this.#pendingOf(emit, letter.offset, letter.index ?? 0, bytes, letter), ready);
+    return ready;
+  }
+
+  /** Notes that a delivery needs no further try. Returns the next one of its key, if there is one. */
+  settle(pending: Pending): Pending | undefined {
+    const { delivery, bytes, place } = pending;
+    const queue = this.#keys.get(delivery.key) as Pending[];
+    queue.shift();
+    if (queue.length === 0) this.#keys.delete(delivery.key);
+    this.#deliveries--;
+    this.#bytes -= bytes;
+    if (place) {
+      place.entry.settled[place.at] = true;
+      this.#advance();
+    }
+    return queue[0];
+  }
+
+  /** A letter's end has been written: the same one may come again. */
+  letterGone(id: string): void {
+    this.#letters.delete(id);
+  }
+
+  #enqueue(pending: Pending, ready: Pending[]): void {
+    const { key } = pending.delivery;
+    const queue = this.#keys.get(key);
+    if (queue) queue.push(pending);
+    else {
+      this.#keys.set(key, [pending]);
+      ready.push(pending);
+    }
+    this.#deliveries++;
+    this.#bytes += pending.bytes;
+  }
+
+  #pendingOf(emit: Emit, commit: number, index: number, bytes: number, from: Place | KeptLetter): Pending {
+    const { job, kind, key, atMs, payload } = emit;
+    return new Pending({ id: this.#idOf(commit, index), kind, key, atMs, payload }, job, commit, index, bytes, from);
+  }
+
+  #advance(): void {
+    let passed = 0;
+    for (const entry of this.#entries) {
+      while (entry.settled[entry.at]) entry.at++;
+      const isSettled = entry.at === entry.indexes.length;
+      this.#cursor = isSettled
+        ? { entry: entry.commit, emits: 0 }
+        : { entry: this.#cursor.entry, emits: entry.indexes[entry.at] as number };
+      if (!isSettled) break;
+      passed++;
+      this.#span -= 1 + entry.indexes.length;
+    }
+    if (passed > 0) this.#entries.splice(0, passed);
+  }
+}

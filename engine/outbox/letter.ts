@@ -1,0 +1,25 @@
+/**
+ * Dead letters of a sink: which emit each is about, and what is kept of the entry behind it. The letters themselves are as those of a job
+ * (stream/dead-letter.ts), under the sink's own keys.
+ */
+import type { KeptLetter } from "../stream/dead-letter.js";
+import type { Emit } from "../stream/job.js";
+import { field, type LogEntry } from "../stream/log.js";
+import { decodeOut, encodeState, type OutRecord } from "../stream/step.js";
+
+/** An entry of `out` as letters keep it: views are large, and nothing that a sink sends. */
+export function withoutViews(entry: LogEntry): Buffer[] {
+  const record = decodeOut(field(entry, "r") as Buffer);
+  const emitsOnly: OutRecord = { ...record, views: [] };
+  return [Buffer.from("m"), field(entry, "m") as Buffer, Buffer.from("r"), encodeState(emitsOnly)];
+}
+
+/** The emit that a letter is about; undefined when its bytes are gone or cannot be read. */
+export function emitOf(letter: KeptLetter): Emit | undefined {
+  const bytes = field(letter, "r");
+  try {
+    return bytes ? decodeOut(bytes).emits[letter.index ?? -1] : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The contract of a receiver: an outside system that takes deliveries one by one. It says what became of each, and nothing about when or how
+ * often to try: that is the outbox's. A delivery may come more than once (after a crash, after an answer that was lost), so whoever receives it must
+ * know it again by its key and kind, or by its id.
+ */
+
+/** One emit of a commit, on its way out. */
+export interface Delivery {
+  /** `topic/partition/commit.index`: where it comes from. The same emit has the same id however often it is sent. */
+  readonly id: string;
+  readonly kind: string;
+  /** What its order is kept by: an order's id. */
+  readonly key: string;
+  /** Event time of what caused it. */
+  readonly atMs: number;
+  readonly payload: unknown;
+}
+
+/** What became of one try. `again` is for trouble that may pass, `refused` for what no further try would change. */
+export type Verdict =
+  | { readonly outcome: "done"; readonly receipt?: unknown }
+  | {
+      readonly outcome: "again";
+      readonly reason: string;
+      /** The receiver is there, and has asked for less. */
+      readonly throttled?: boolean;
+      /** How long it wants to be left alone; by everybody when throttled. */
+      readonly retryAfterMs?: number;
+    }
+  | { readonly outcome: "refused"; readonly reason: string };
+
+/** A delivery that the receiver has, with what it said. */
+export interface Delivered {
+  readonly delivery: Delivery;
+  readonly receipt: unknown;
+  /** When the answer came, by the outbox's clock. */
+  readonly atMs: number;
+}
+
+export interface Receiver {
+  /** Names the sink: its cursor, its dead letters, its pace. 1 to 32 of a-z 0-9 -. */
+  readonly name: string;
+  /** Whether emits of this kind are for it. Must stay the same while a process lives. */
+  wants(kind: string): boolean;
+  /**
+   * Sends one request at most. Settles within finite time; a throw counts as `again`.
+   * @param signal aborts when nobody waits for the answer any more
+   */
+  deliver(delivery: Delivery, signal: AbortSignal): Promise<Verdict>;
+  /** Told before the cursor moves past them, in order for each key; may be told of the same ones again. A throw holds the cursor. */
+  delivered?(partition: number, done: readonly Delivered[]): Promise<void>;
+}

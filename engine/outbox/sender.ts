@@ -1,0 +1,233 @@
+/**
+ * Sends what all partitions of this process have ready to one receiver: as fast as the pace allows, as many at once as may be under way, and nothing
+ * while the circuit is open. It decides when a delivery is tried again and when it is given up; what became of it is its source's to note.
+ * It holds no more than the sources' backlogs do.
+ */
+import type { Scheduler } from "../kernel/clock.js";
+import { messageOf } from "../kernel/errors.js";
+import type { Random } from "../kernel/random.js";
+import type { Pending } from "./backlog.js";
+import { Bell } from "./bell.js";
+import type { Circuit, CircuitState } from "./circuit.js";
+import type { Pace } from "./pace.js";
+import type { Receiver, Verdict } from "./receiver.js";
+import { pauseMs } from "./retry.js";
+
+/** Where deliveries come from: one partition, for as long as this process owns it. */
+export interface Source {
+  /** Aborts when nobody waits for its deliveries any more. */
+  readonly signal: AbortSignal;
+  /** Whether it may send now: not when its lease may have ended. */
+  maySend(nowMs: number): boolean;
+  /** Told of every request that goes out, and of its end. */
+  sent(): void;
+  landed(): void;
+  taken(pending: Pending, receipt: unknown, atMs: number): void;
+  givenUp(pending: Pending, reason: string): void;
+  putOff(throttled: boolean): void;
+}
+
+export interface SenderOptions {
+  receiver: Receiver;
+  pace: Pace;
+  circuit: Circuit;
+  clock: Scheduler;
+  random: Random;
+  onTrouble(message: string): void;
+}
+
+interface Item {
+  readonly pending: Pending;
+  readonly source: Source;
+}
+
+/** Slots are asked for this often at most: some hundred calls a second while busy, and none when idle. */
+const TURN_MS = 10;
+/** While requests are under way, the other workers are told so this often. */
+const TELL_MS = 500;
+const IDLE_MS = 60_000;
+const FORGET_AT = 1_024;
+/** After a call to Redis that failed. */
+const TROUBLE_PAUSE_MS = 500;
+
+export class Sender {
+  readonly #options: SenderOptions;
+  readonly #bell = new Bell();
+  readonly #stop = new AbortController();
+  /** In the order in which they may go; those before `#first` have gone. */
+  #ready: Item[] = [];
+  #first = 0;
+  #underWay = 0;
+  /** Deliveries that the receiver has taken or refused. */
+  #taken = 0;
+  #askAgainMs = 0;
+  #toldMs = 0;
+  #isInTrouble = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+  }
+
+  get circuit(): CircuitState {
+    return this.#options.circuit.state(this.#options.clock.now());
+  }
+
+  get ratePerSecond(): number {
+    return this.#options.pace.ratePerSecond;
+  }
+
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Sends nothing any more. What is under way lands by itself. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#bell.ring();
+    await this.#running;
+  }
+
+  /** Takes deliveries that may go now. */
+  offer(pendings: readonly Pending[], source: Source): void {
+    for (const pending of pendings) this.#ready.push({ pending, source });
+    if (pendings.length > 0) this.#bell.ring();
+  }
+
+  async #run(): Promise<void> {
+    const { clock, onTrouble, pace } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      let waitMs = TROUBLE_PAUSE_MS;
+      try {
+        this.#sendDue();
+        waitMs = await this.#turn();
+        this.#isInTrouble = false;
+      } catch (thrown) {
+        // Told once: the partitions tell of a Redis that is away, too.
+        if (!this.#isInTrouble) onTrouble(`pace: ${messageOf(thrown)}`);
+        this.#isInTrouble = true;
+        await clock.sleep(TROUBLE_PAUSE_MS, this.#stop.signal);
+      }
+      if (waitMs > 0) await this.#bell.wait(clock, waitMs);
+    }
+    // So that the others need not count this worker until it is silent for long enough.
+    if (this.#underWay === 0 && pace.hasNews(0)) await pace.book(0, 0).catch(() => {});
+  }
+
+  /** Sends what has a slot now. */
+  #sendDue(): void {
+    const { clock, circuit, pace } = this.#options;
+    for (; this.#first < this.#ready.length; this.#first++) {
+      const nowMs = clock.now();
+      const item = this.#ready[this.#first] as Item;
+      if (!item.source.maySend(nowMs)) continue;
+      if (this.#underWay >= pace.inFlight || circuit.waitMs(nowMs) > 0 || !pace.take(nowMs)) break;
+      void this.#send(item, nowMs);
+    }
+    // Not one by one: the list may be long.
+    if (this.#first < FORGET_AT && this.#first < this.#ready.length) return;
+    this.#ready.splice(0, this.#first);
+    this.#first = 0;
+  }
+
+  get #waiting(): number {
+    return this.#ready.length - this.#first;
+  }
+
+  /** Books slots when some are wanted. Returns how long there is nothing to do. */
+  async #turn(): Promise<number> {
+    const { clock, circuit, pace } = this.#options;
+    const nowMs = clock.now();
+    const pausedMs = circuit.waitMs(nowMs);
+    const room = circuit.state(nowMs) === "closed" ? pace.inFlight - this.#underWay : 1;
+    const wanted = pausedMs > 0 ? 0 : Math.max(0, Math.min(this.#waiting, room) - pace.held(nowMs));
+    const isDue = nowMs >= this.#askAgainMs;
+    if (isDue && (wanted > 0 || pace.hasNews(this.#underWay) || this.#hasToTell(nowMs))) {
+      const askAgainMs = await pace.book(wanted, this.#underWay);
+      this.#toldMs = nowMs;
+      this.#askAgainMs =
+        nowMs + Math.max(TURN_MS, wanted > 0 && pace.held(clock.now()) === 0 ? Math.min(askAgainMs, TELL_MS) : 0);
+    }
+    const thenMs = clock.now();
+    const tellMs = this.#underWay > 0 ? Math.max(1, this.#toldMs + TELL_MS - thenMs) : IDLE_MS;
+    const isWanting = this.#waiting > 0 && this.#underWay < pace.inFlight;
+    if (!isWanting && !pace.hasNews(this.#underWay)) return tellMs;
+    if (pausedMs > 0 && !pace.hasNews(this.#underWay)) return Math.min(pausedMs, tellMs);
+    return Math.min(pace.waitMs(thenMs), Math.max(1, this.#askAgainMs - thenMs), tellMs);
+  }
+
+  #hasToTell(nowMs: number): boolean {
+    return this.#underWay > 0 && nowMs - this.#toldMs >= TELL_MS;
+  }
+
+  async #send(item: Item, startedMs: number): Promise<void> {
+    const { receiver, circuit, clock } = this.#options;
+    const { pending, source } = item;
+    const isProbe = circuit.sent();
+    this.#underWay++;
+    source.sent();
+    pending.tries.started(this.#taken);
+    let verdict: Verdict;
+    try {
+      verdict = await receiver.deliver(pending.delivery, source.signal);
+    } catch (thrown) {
+      verdict = { outcome: "again", reason: messageOf(thrown) };
+    }
+    this.#underWay--;
+    const nowMs = clock.now();
+    // When its source has gone, the next owner sends it again: an answer to nobody tells nothing.
+    if (source.signal.aborted) circuit.abandoned(isProbe);
+    else this.#judge(item, verdict, isProbe, startedMs, nowMs);
+    source.landed();
+    this.#bell.ring();
+  }
+
+  #judge({ pending, source }: Item, verdict: Verdict, isProbe: boolean, startedMs: number, nowMs: number): void {
+    const { pace, clock, random } = this.#options;
+    const isSilence = verdict.outcome === "again" && !verdict.throttled;
+    if (isSilence) this.#failed(nowMs, isProbe, verdict.reason);
+    else this.#answered(nowMs, startedMs);
+    if (verdict.outcome === "done") {
+      this.#taken++;
+      source.taken(pending, verdict.receipt, nowMs);
+      return;
+    }
+    if (verdict.outcome === "refused") {
+      this.#taken++;
+      source.givenUp(pending, verdict.reason);
+      return;
+    }
+    const throttled = verdict.throttled ?? false;
+    if (throttled) pace.throttled(verdict.retryAfterMs);
+    const { tries } = pending;
+    if (tries.failed(this.#taken, throttled)) {
+      source.givenUp(pending, `given up after ${tries.failures} tries: ${verdict.reason}`);
+      return;
+    }
+    source.putOff(throttled);
+    void clock
+      .sleep(pauseMs(tries.failures, verdict.retryAfterMs, random), source.signal)
+      .then(() => (source.signal.aborted ? undefined : this.offer([pending], source)));
+  }
+
+  #answered(nowMs: number, startedMs: number): void {
+    const { circuit, pace, receiver, onTrouble } = this.#options;
+    const wasClosed = circuit.state(nowMs) === "closed";
+    circuit.answered();
+    pace.answered(nowMs - startedMs);
+    if (!wasClosed) onTrouble(`${receiver.name} takes deliveries again`);
+  }
+
+  #failed(nowMs: number, isProbe: boolean, reason: string): void {
+    const { circuit, receiver, onTrouble } = this.#options;
+    const wasClosed = circuit.state(nowMs) === "closed";
+    circuit.failed(nowMs, isProbe);
+    if (wasClosed && circuit.state(nowMs) !== "closed") {
+      onTrouble(`${receiver.name} takes no deliveries (${reason}): they wait until it does`);
+    }
+  }
+}

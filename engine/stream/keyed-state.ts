@@ -1,0 +1,185 @@
+/**
+ * One job's keyed state in memory, between the commit that it was read after and the one that will write it. Keys are asked for as events name them
+ * and read together; what a call changes is known here until it has been committed, and a call that fails can be undone. Keys that were not
+ * changed are kept for the next step, as long as there are not too many. It knows nothing of events, timers and Redis.
+ */
+import { messageOf } from "../kernel/errors.js";
+import type { AnyJob, LogEvent } from "./job.js";
+import { decodeState, encodeState } from "./pack.js";
+
+/** Keys kept in memory for one job between commits. */
+const CACHE_LIMIT = 20_000;
+/** No event has touched a key since the last commit. */
+export const CLEAN = Number.POSITIVE_INFINITY;
+
+export interface KeyState {
+  readonly key: string;
+  /** Undefined until it has been read, and while the key is given up. */
+  state: unknown;
+  /** Why the state that is stored cannot be read: it stays as it is, and the key's events become letters, until somebody has repaired it. */
+  fault: string | undefined;
+  /** The earliest event time that touched the key since the last commit; CLEAN when none did. */
+  touchedMs: number;
+  /** `gone`: given up since the last commit, so that there is no state; `anew`: given up, and begun again after that. */
+  life: "kept" | "gone" | "anew";
+}
+
+/** A key as it was before a call. */
+export interface StateBefore {
+  /** Undefined when the key has been given up, and when the state cannot be read and so cannot be changed either. */
+  packed: Buffer | undefined;
+  touchedMs: number;
+  life: KeyState["life"];
+}
+
+/** Reads states of one job; null for a key that has none. */
+export type LoadStates = (job: string, keys: string[]) => Promise<(Buffer | null)[]>;
+
+/** What readers are told of a key, its state's bytes when the view is the state itself. */
+export type TellView = (key: string, view: unknown, packed: Buffer | undefined) => void;
+
+export class KeyedState<Event extends LogEvent> {
+  readonly #job: AnyJob<Event>;
+  readonly #keys = new Map<string, KeyState>();
+  /** Named, and not read yet. */
+  #wanted: KeyState[] = [];
+  readonly #dirty = new Set<KeyState>();
+  #unreadable: KeyState[] = [];
+  /** States as they were packed after their last call; only where calls can be undone, and only for one step. */
+  readonly #packed = new Map<KeyState, Buffer>();
+
+  constructor(job: AnyJob<Event>) {
+    this.#job = job;
+  }
+
+  get hasWanted(): boolean {
+    return this.#wanted.length > 0;
+  }
+
+  /** A key's place in memory; what is new here is read by the next `fetch`. */
+  want(key: string): KeyState {
+    let held = this.#keys.get(key);
+    if (!held) {
+      held = { key, state: undefined, fault: undefined, touchedMs: CLEAN, life: "kept" };
+      this.#keys.set(key, held);
+      this.#wanted.push(held);
+    }
+    return held;
+  }
+
+  /** Reads what is wanted. After a failure this object is of no more use. */
+  async fetch(load: LoadStates): Promise<void> {
+    const wanted = this.#wanted;
+    if (wanted.length === 0) return;
+    this.#wanted = [];
+    const job = this.#job;
+    const packed = await load(
+      job.name,
+      wanted.map(({ key }) => key),
+    );
+    for (let i = 0; i < wanted.length; i++) this.#fill(wanted[i] as KeyState, packed[i]);
+  }
+
+  #fill(held: KeyState, bytes: Buffer | null | undefined): void {
+    try {
+      held.state = bytes ? decodeState(bytes) : this.#job.initial(held.key);
+    } catch (thrown) {
+      this.#unreadable.push(held);
+      const what = bytes ? "its stored state cannot be read" : "it has no initial state";
+      held.fault = `${what}: ${messageOf(thrown)}`;
+    }
+  }
+
+  /** Notes that a call changes a key, and makes sure that it has a state. @throws when it has none that can be read */
+  touch(held: KeyState, atMs: number): void {
+    if (held.fault !== undefined) throw new Error(held.fault);
+    if (held.life === "gone") {
+      held.state = this.#job.initial(held.key);
+      held.life = "anew";
+    }
+    if (held.touchedMs === CLEAN) this.#dirty.add(held);
+    if (atMs < held.touchedMs) held.touchedMs = atMs;
+  }
+
+  forget(held: KeyState): void {
+    held.state = undefined;
+    held.life = "gone";
+  }
+
+  /** Begins a step. */
+  begin(): void {
+    this.#packed.clear();
+  }
+
+  before(held: KeyState): StateBefore {
+    const { state, fault, touchedMs, life } = held;
+    const hasState = fault === undefined && life !== "gone";
+    return { packed: hasState ? (this.#packed.get(held) ?? encodeState(state)) : undefined, touchedMs, life };
+  }
+
+  /** Makes sure that what a call left can be committed. @throws when state or view cannot be packed */
+  check(held: KeyState, withViews: boolean): void {
+    const { state, key, touchedMs, life } = held;
+    if (life === "gone") {
+      this.#packed.delete(held);
+      return;
+    }
+    const packed = encodeState(state);
+    if (withViews && this.#job.view) encodeState(this.#job.view(state, key, touchedMs));
+    this.#packed.set(held, packed);
+  }
+
+  undo(held: KeyState, { packed, touchedMs, life }: StateBefore): void {
+    if (held.fault !== undefined) return;
+    held.state = packed && decodeState(packed);
+    held.life = life;
+    held.touchedMs = touchedMs;
+    if (touchedMs === CLEAN) this.#dirty.delete(held);
+    if (packed) this.#packed.set(held, packed);
+    else this.#packed.delete(held);
+  }
+
+  /**
+   * What the next commit has to write: changed states, and keys that have none any more.
+   * @param tell told of every change; left out: nobody asks. A view of null: the key has been given up
+   * @throws what packing a state or making a view throws, its key in the message
+   */
+  changes(tell: TellView | undefined): { set: [key: string, state: Buffer][]; gone: string[] } {
+    const job = this.#job;
+    const set: [string, Buffer][] = [];
+    const gone: string[] = [];
+    for (const { key, state, touchedMs, life } of this.#dirty) {
+      // Before a state that has begun anew, too: its view alone would be added to what readers know of the old one.
+      if (life !== "kept") tell?.(key, null, undefined);
+      if (life === "gone") {
+        gone.push(key);
+        continue;
+      }
+      try {
+        const packed = encodeState(state);
+        set.push([key, packed]);
+        if (tell && job.view) {
+          const view = job.view(state, key, life === "anew" ? 0 : touchedMs);
+          tell(key, view, view === state ? packed : undefined);
+        }
+      } catch (thrown) {
+        throw new Error(`${job.name} on key ${key}: ${messageOf(thrown)}`, { cause: thrown });
+      }
+    }
+    return { set, gone };
+  }
+
+  /** To be called when the commit has been written: forgets what it carried. */
+  committed(): void {
+    for (const held of this.#dirty) {
+      held.touchedMs = CLEAN;
+      if (held.life === "gone") this.#keys.delete(held.key);
+      else held.life = "kept";
+    }
+    this.#dirty.clear();
+    if (this.#keys.size > CACHE_LIMIT) this.#keys.clear();
+    // Somebody may have repaired them when they are wanted next.
+    for (const { key } of this.#unreadable) this.#keys.delete(key);
+    this.#unreadable = [];
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * The outbox against a real Redis, with a real runner before it and a receiver that a test steers behind it: everything committed is delivered, in order
+ * for each key, whatever the receiver says and whoever dies; what nobody can deliver becomes a dead letter and holds up nothing.
+ */
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { sleep } from "../../engine/kernel/clock.js";
+import type { Outbox } from "../../engine/outbox/outbox.js";
+import { loadPaceLibrary } from "../../engine/outbox/pace.js";
+import { acquireTask, loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
+import { listLetters, readLetters, requestReplay } from "../../engine/stream/dead-letter.js";
+import { sinkKeys } from "../../engine/stream/keys.js";
+import type { RedisClient } from "../../engine/stream/redis.js";
+import { Runner } from "../../engine/stream/runner.js";
+import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";
+import { withRedis } from "../redis/with-redis.js";
+import { append, runnerOptions, seen, toyKeys, until } from "../stream/toy-log.js";
+import { httpReceiver, notingReceiver, outboxOptions, ReceivingServer, SINK, startOutbox } from "./outbox-bed.js";
+
+const redis = withRedis();
+const T0 = 1_700_000_000_000;
+let client: RedisClient;
+let prefix = "";
+let round = 0;
+const stops: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  client = redis.connect();
+  await loadStreamLibrary(client);
+  await loadPaceLibrary(client);
+});
+beforeEach(() => {
+  prefix = `o${round++}`;
+});
+afterEach(async () => {
+  for (const stop of stops.splice(0).reverse()) await stop();
+});
+
+const keys = () => toyKeys(prefix);
+const sink = () => sinkKeys(prefix, "toys", 0, SINK);
+
+function startRunner(): void {
+  const runner = new Runner(0, runnerOptions(client, redis.url, prefix, { tickMs: 20 }));
+  stops.push(() => runner.stop());
+  runner.start();
+}
+
+/** Has emits committed, one for each key given, in entries of ten. */
+async function emit(orders: readonly string[]): Promise<void> {
+  const entries = [];
+  for (let i = 0; i < orders.length; i += 10) {
+    const events = orders.slice(i, i + 10).map((key) => ({ key, word: "emit" as const }));
+    entries.push({ clockMs: T0 + i, events });
+  }
+  const offset = await append(client, keys(), entries);
+  await seen(client, keys(), offset);
+}
+
+const numbered = (count: number, keysInAll = count): string[] =>
+  Array.from({ length: count }, (_, i) => `k${i % keysInAll}`);
+
+function start(
+  ...args: Parameters<typeof outboxOptions> extends [unknown, unknown, unknown, ...infer Rest] ? Rest : never
+) {
+  const options = outboxOptions(client, redis.url, prefix, ...args);
+  const outbox = startOutbox(options);
+  stops.push(() => outbox.stop());
+  return { outbox, troubles: options.troubles };
+}
+
+const delivered = (outbox: Outbox): number => outbox.stats().partitions.reduce((sum, each) => sum + each.delivered, 0);
+const cursor = async (): Promise<number> => (await readTask(client, sink())).cursors.get(ENTRY_CURSOR) ?? 0;
+const lastOut = async (): Promise<number> => (await readTask(client, keys())).lastOut;
+/** Waits until everything is delivered and written down. */
+const settled = () => until(async () => (await cursor()) === (await lastOut()), "the cursor at the end");
+
+describe("an outbox", () => {
+  it("delivers what was committed before and after its start, each once, in order for each key", async () => {
+    startRunner();
+    await emit(numbered(300, 20));
+    const receiver = notingReceiver(async () => {
+      await sleep(1);
+      return { outcome: "done" };
+    });
+    const { outbox, troubles } = start(receiver);
+    await emit(numbered(300, 20));
+    await settled();
+    expect(new Set(receiver.sent.map(({ id }) => id)).size).toBe(600);
+    expect(receiver.sent).toHaveLength(600);
+    for (let k = 0; k < 20; k++) {
+      const units = receiver.sent
+        .filter(({ key }) => key === `k${k}`)
+        .map(({ payload }) => (payload as { units: number }).units);
+      expect(units).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
+    }
+    expect(outbox.stats()).toMatchObject({
+      circuit: "closed",
+      partitions: [{ owned: true, delivered: 600, waiting: 0 }],
+    });
+    expect(troubles).toEqual([]);
+  });
+
+  it("keeps the order of a key when deliveries fail, and delivers others meanwhile", async () => {
+    startRunner();
+    const receiver = notingReceiver(async ({ key, payload }, tries) => {
+      await sleep(1);
+      const isBad = key === "k1" && (payload as { units: number }).units % 3 === 0 && tries < 3;
+      return isBad ? { outcome: "again", reason: "not now" } : { outcome: "done" };
+    });
+    const { outbox } = start(receiver);
+    await emit(numbered(60, 6));
+    await settled();
+    const units = receiver.sent
+      .filter(({ key }) => key === "k1")
+      .map(({ payload }) => (payload as { units: number }).units);
+    expect(units).toEqual([1, 2, 3, 3, 3, 4, 5, 6, 6, 6, 7, 8, 9, 9, 9, 10]);
+    expect(outbox.stats().partitions[0]).toMatchObject({ delivered: 60, retries: 6, deadLetters: 0 });
+    const others = receiver.sent.findLastIndex(({ key }) => key !== "k1");
+    expect(receiver.sent.slice(others).length).toBeGreaterThan(5);
+  });
+
+  it("sends again, with the same id, what was answered but not written down when its process died", async () => {
+    startRunner();
+    let isStuck = false;
+    let free: (reason: Error) => void = () => {};
+    const stuck = new Promise<void>((_, reject) => {
+      free = reject;
+    });
+    stuck.catch(() => {});
+    const first = notingReceiver();
+    const own = redis.connect();
+    const { outbox } = start({ ...first, delivered: async () => (isStuck ? stuck : undefined) }, { redis: own });
+    await emit(numbered(50));
+    await settled();
+    isStuck = true;
+    await emit(numbered(50).map((key) => `x${key}`));
+    await until(() => delivered(outbox) === 100, "the deliveries");
+    // As if its process were gone: it never writes again, and its lease ends.
+    own.disconnect();
+    free(new Error("gone"));
+    const second = notingReceiver();
+    start(second, { owner: "two" });
+    await settled();
+    expect(first.sent).toHaveLength(100);
+    expect(second.sent.map(({ id }) => id).sort()).toEqual(
+      first.sent
+        .slice(50)
+        .map(({ id }) => id)
+        .sort(),
+    );
+  });
+
+  it("writes nothing any more when another has taken its lease over", async () => {
+    startRunner();
+    const held: (() => void)[] = [];
+    const receiver = notingReceiver(() => new Promise((resolve) => held.push(() => resolve({ outcome: "done" }))));
+    const { troubles } = start(receiver, { leaseMs: 60_000 });
+    await emit(["a"]);
+    await until(() => held.length === 1, "the request");
+    await client.hset(sink().task, "until", 0);
+    await acquireTask(client, sink(), "two", 60_000);
+    for (const answer of held) answer();
+    await until(() => troubles.length > 0, "the refusal");
+    expect(troubles[0]).toContain("STALE_EPOCH");
+    expect(await cursor()).toBe(0);
+  });
+});
+
+describe("what the receiver refuses", () => {
+  it("becomes a dead letter with its reason, holds up nothing, and is delivered when it is replayed", async () => {
+    startRunner();
+    let isBad = true;
+    const receiver = notingReceiver(({ key }) =>
+      key === "bad" && isBad ? { outcome: "refused", reason: "no such street" } : { outcome: "done" },
+    );
+    const { outbox, troubles } = start(receiver);
+    await emit(["a", "bad", "b", "bad"]);
+    await settled();
+    const letters = await listLetters(client, sink(), "-", 10);
+    expect(letters).toMatchObject([
+      { key: "bad", reason: "no such street", job: "toy.1", tries: 1, index: 1 },
+      { key: "bad", reason: "no such street", job: "toy.1", tries: 1, index: 3 },
+    ]);
+    expect(troubles.join()).toContain("set aside: bad: no such street");
+    expect(outbox.stats().partitions[0]).toMatchObject({ delivered: 2, deadLetters: 2 });
+
+    await requestReplay(client, sink(), letters.slice(0, 1));
+    await until(async () => (await listLetters(client, sink(), "-", 10))[1]?.tries === 2, "the second refusal");
+    expect(await listLetters(client, sink(), "-", 10)).toMatchObject([{ index: 3 }, { index: 1, was: letters[0]?.id }]);
+    isBad = false;
+    const kept = await readLetters(
+      client,
+      sink(),
+      (await listLetters(client, sink(), "-", 10)).map(({ id }) => id),
+    );
+    await requestReplay(client, sink(), kept);
+    await until(async () => (await client.xlen(sink().deadLetters)) === 0, "the replay");
+    expect(delivered(outbox)).toBe(4);
+    expect(await client.exists(sink().deadEntries, sink().deadRequests)).toBe(0);
+  });
+
+  it("is what fails 12 times while others are taken", async () => {
+    startRunner();
+    const receiver = notingReceiver(({ key }) =>
+      key === "bad" ? { outcome: "again", reason: "boom" } : { outcome: "done" },
+    );
+    const quick = { next: () => 0.001, below: () => 0, pick: <T>(items: readonly T[]) => items[0] as T };
+    const { outbox } = start(receiver, { random: quick });
+    await emit(["bad"]);
+    for (let i = 0; delivered(outbox) < 500 && (await client.xlen(sink().deadLetters)) === 0; i++) {
+      await emit(numbered(5).map((key) => `${key}-${i}`));
+    }
+    const [letter] = await listLetters(client, sink(), "-", 10);
+    expect(letter).toMatchObject({ key: "bad", reason: expect.stringMatching(/^given up after \d+ tries: boom$/) });
+    await settled();
+  });
+});
+
+describe("a receiver that speaks HTTP", () => {
+  let server: ReceivingServer;
+  const open = async () => {
+    server = new ReceivingServer();
+    const url = await server.open();
+    stops.push(() => server.close());
+    const receiver = httpReceiver(url);
+    stops.push(() => receiver.client.close());
+    return receiver;
+  };
+
+  it("may be dead for a while: nothing is lost, no try is held against a delivery, and it is hardly spoken to", async () => {
+    startRunner();
+    const receiver = await open();
+    server.answer = () => ({ status: 500 });
+    const { outbox, troubles } = start(receiver);
+    await emit(numbered(1_000));
+    await until(() => outbox.stats().circuit !== "closed", "the circuit to open");
+    await sleep(600);
+    expect(server.arrivals.length).toBeLessThan(200);
+    server.answer = () => ({ status: 200 });
+    await settled();
+    expect(server.taken.size).toBe(1_000);
+    expect(await client.xlen(sink().deadLetters)).toBe(0);
+    expect(troubles.map((each) => each.replace(/\(.*\)/, ""))).toEqual([
+      "wms takes no deliveries : they wait until it does",
+      "wms takes deliveries again",
+    ]);
+  });
+
+  it("is left alone for as long as it asks, by everybody, and asked for less after that", async () => {
+    startRunner();
+    const receiver = await open();
+    let askedMs = 0;
+    server.answer = () => {
+      if (askedMs > 0) return { status: 200 };
+      askedMs = performance.now();
+      return { status: 429, headers: { "retry-after": "1" } };
+    };
+    const { outbox } = start(receiver, { limitPerSecond: 1_000 });
+    await emit(numbered(200));
+    await settled();
+    // What was under way when it asked still comes.
+    const meanwhile = server.arrivals.filter(({ atMs }) => atMs > askedMs && atMs < askedMs + 950);
+    expect(meanwhile.length).toBeLessThan(64);
+    expect(outbox.stats().ratePerSecond).toBeLessThan(900);
+    expect(outbox.stats().partitions[0]).toMatchObject({ delivered: 200, throttled: 1, deadLetters: 0 });
+  });
+});
+
+describe("two workers", () => {
+  it("share the partitions, and keep together below the limit in every second", async () => {
+    const LIMIT = 400;
+    const server = new ReceivingServer();
+    stops.push(() => server.close());
+    const url = await server.open();
+    server.answer = () => ({ status: 200, inMs: 2 });
+    startRunner();
+    await emit(numbered(700));
+    const make = (owner: string) => {
+      const receiver = httpReceiver(url);
+      stops.push(() => receiver.client.close());
+      return start(receiver, { owner, limitPerSecond: LIMIT, inFlight: 16, partitions: 2 });
+    };
+    const [one, two] = [make("one"), make("two")];
+    await settled();
+    expect(server.taken.size).toBe(700);
+    expect(server.busiestSecond()).toBeLessThanOrEqual(LIMIT);
+    const owned = [one, two].map(({ outbox }) => outbox.stats().partitions.filter((each) => each.owned).length);
+    expect(owned).toEqual([1, 1]);
+  });
+});

@@ -1,0 +1,59 @@
+/** When a delivery is tried again, and what is held against it. */
+import { describe, expect, it } from "vitest";
+import { seededRandom } from "../../engine/kernel/random.js";
+import { FIRST_PAUSE_MS, LONGEST_PAUSE_MS, pauseMs, TRIES_LIMIT, Tries } from "../../engine/outbox/retry.js";
+
+const luck = (next: number) => ({ ...seededRandom(1), next: () => next });
+
+describe("the pause before another try", () => {
+  it("doubles at most with each failure, up to a limit", () => {
+    const longest = Array.from({ length: 20 }, (_, i) => pauseMs(i + 1, undefined, luck(1)));
+    expect(longest.slice(0, 4)).toEqual([1, 2, 4, 8].map((n) => n * FIRST_PAUSE_MS));
+    expect(Math.max(...longest)).toBe(LONGEST_PAUSE_MS);
+  });
+
+  it("is drawn from all of that", () => {
+    const random = seededRandom(618);
+    const pauses = Array.from({ length: 1_000 }, () => pauseMs(5, undefined, random));
+    expect(Math.min(...pauses)).toBeLessThan(FIRST_PAUSE_MS);
+    expect(Math.max(...pauses)).toBeGreaterThan(15 * FIRST_PAUSE_MS);
+    expect(pauses.reduce((sum, each) => sum + each, 0) / 1_000).toBeCloseTo(8 * FIRST_PAUSE_MS, -2);
+  });
+
+  it("is never shorter than the receiver asks for, and spread beyond that", () => {
+    expect(pauseMs(1, 3_000, luck(0))).toBe(3_000);
+    expect(pauseMs(1, 3_000, luck(1))).toBe(3_000 + FIRST_PAUSE_MS);
+  });
+});
+
+describe("a failure", () => {
+  it("is not held against a delivery while the receiver takes nothing", () => {
+    const tries = new Tries();
+    for (let i = 0; i < 1_000; i++) {
+      tries.started(7);
+      expect(tries.failed(7, false)).toBe(false);
+    }
+    expect(tries).toMatchObject({ failures: 1_000, counted: 0 });
+  });
+
+  it("is held against it when others were taken meanwhile, and so often only", () => {
+    const tries = new Tries();
+    let taken = 0;
+    let givenUpAfter = 0;
+    for (let i = 1; givenUpAfter === 0; i++) {
+      tries.started(taken);
+      taken += i % 2;
+      if (tries.failed(taken, false)) givenUpAfter = tries.failures;
+    }
+    expect(tries.counted).toBe(TRIES_LIMIT);
+    expect(givenUpAfter).toBe(2 * TRIES_LIMIT - 1);
+  });
+
+  it("is none when the receiver asked for less", () => {
+    const tries = new Tries();
+    for (let taken = 0; taken < 100; taken++) {
+      tries.started(taken);
+      expect(tries.failed(taken + 1, true)).toBe(false);
+    }
+  });
+});
