@@ -14,6 +14,7 @@ const ABOUT: Record<CommandName, string> = {
   replay: "history from CSV files through the ledger and the jobs",
   audit: "proof that balances, log and jobs tell the same units; status 1 if they do not",
   "dead-letters": "records that could not be processed: list them, show one, replay or remove them",
+  contract: "which fields of collected payloads do not fit a contract, and the bytes they cost; status 1 if any",
   bench: "speed beside the usual way, in one run: ledger; memory over many days of a shop: soak",
 };
 
@@ -26,6 +27,9 @@ const MORE: Partial<Record<CommandName, string>> = {
   remove ID… | all  for good
 
 Letters are kept for 30 days. Status 1: a letter is not there, failed again, or was not tried in time.
+
+`,
+  contract: `  check FILE  FILE has one payload a line (NDJSON), a JSON array of them, or one object
 
 `,
 };
@@ -67,6 +71,11 @@ const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Pro
     const { values, operands } = readCommandOptions("dead-letters", args);
     const { runDeadLetters } = await import("./dead-letters-command.js");
     await runDeadLetters(operands, values, signal);
+  },
+  async contract(args, signal) {
+    const { values, operands } = readCommandOptions("contract", args);
+    const { runContract } = await import("./contract-command.js");
+    await runContract(operands, values, signal);
   },
   async bench(args, signal) {
     const { values, operands } = readCommandOptions("bench", args);

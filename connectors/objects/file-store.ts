@@ -1,0 +1,84 @@
+/**
+ * Objects as files in a folder. A file appears under its name only when all of it is written: it is written beside it and renamed. Nothing is
+ * synced: thousands of orders a second come through here, so a machine that dies takes along the files of its last seconds, while what was
+ * ordered stays in the order book; a bucket is the storage that loses none. Files of one prefix are spread over 256 folders by the hash
+ * of their key. Only the owner may read them: they hold what buyers wrote.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { secureBytes } from "../../engine/kernel/random.js";
+import { checkKey, checkSize, MAX_OBJECT_BYTES, type ObjectStore, refused, unavailable } from "./object-store.js";
+
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+/** Begins with a dot, as no key's part may. */
+const UNFINISHED = ".unfinished-";
+const SUFFIX_BYTES = 8;
+/** Folders that are known to be there; a prefix has 256, and past this they are looked for anew. */
+const MAX_KNOWN_FOLDERS = 4_096;
+
+export class FileStore implements ObjectStore {
+  readonly #root: string;
+  readonly #folders = new Set<string>();
+
+  /** @param root the folder; made when the first object comes */
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  async put(key: string, bytes: Uint8Array): Promise<void> {
+    checkKey(key);
+    checkSize(bytes);
+    const path = this.#pathOf(key);
+    const folder = dirname(path);
+    const unfinished = join(folder, UNFINISHED + secureBytes(SUFFIX_BYTES).toString("hex"));
+    try {
+      await this.#makeFolder(folder);
+      await writeFile(unfinished, bytes, { flag: "wx", mode: FILE_MODE });
+      await rename(unfinished, path);
+    } catch (thrown) {
+      this.#folders.delete(folder);
+      await rm(unfinished, { force: true }).catch(() => {});
+      throw failure("put", key, thrown);
+    }
+  }
+
+  async get(key: string): Promise<Uint8Array | undefined> {
+    checkKey(key);
+    const path = this.#pathOf(key);
+    try {
+      const { size } = await stat(path);
+      if (size > MAX_OBJECT_BYTES) throw refused(`object ${key} has ${size} bytes; ${MAX_OBJECT_BYTES} are allowed`);
+      return await readFile(path);
+    } catch (thrown) {
+      if (codeOf(thrown) === "ENOENT") return undefined;
+      throw failure("get", key, thrown);
+    }
+  }
+
+  #pathOf(key: string): string {
+    const shard = createHash("sha256").update(key).digest("hex").slice(0, 2);
+    const name = key.slice(key.lastIndexOf("/") + 1);
+    return join(this.#root, dirname(key), shard, name);
+  }
+
+  async #makeFolder(folder: string): Promise<void> {
+    if (this.#folders.has(folder)) return;
+    await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+    if (this.#folders.size >= MAX_KNOWN_FOLDERS) this.#folders.clear();
+    this.#folders.add(folder);
+  }
+}
+
+const codeOf = (thrown: unknown): string | undefined => (thrown as NodeJS.ErrnoException | undefined)?.code;
+
+/** A full disk or a lost mount may come back; a right that is missing, or a file in a folder's place, needs somebody. */
+function failure(what: string, key: string, thrown: unknown): Error {
+  const code = codeOf(thrown);
+  if (code === undefined || code.startsWith("objects_")) return thrown as Error;
+  const message = `could not ${what} object ${key}: ${(thrown as Error).message}`;
+  return ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "ENAMETOOLONG"].includes(code)
+    ? refused(message, thrown)
+    : unavailable(message, thrown);
+}

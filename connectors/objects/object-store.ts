@@ -1,0 +1,55 @@
+/**
+ * The contract of object storage: bytes under a key, whole or not at all. Putting the same key again replaces the object, so a caller that does not
+ * know whether its put arrived puts again. Nothing is listed and nothing is deleted: how long objects are kept is the storage's own rule, by
+ * their prefix. Keys are checked here for every kind of storage.
+ */
+import { badInput, EngineError } from "../../engine/kernel/errors.js";
+
+export interface ObjectStore {
+  /**
+   * Resolves when the storage has the object; how durable that is, each says of itself.
+   * @param key parts of letters, digits, dots, dashes and underscores with slashes between; see checkKey
+   * @throws EngineError `bad_input` (the key, or too many bytes), `objects_unavailable` (retryable), `objects_refused`
+   */
+  put(key: string, bytes: Uint8Array, contentType: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * The object, or undefined when there is none.
+   * @throws as put
+   */
+  get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+}
+
+/** Larger than any order's remarks by far; both directions are held in memory. */
+export const MAX_OBJECT_BYTES = 1_048_576;
+/** Every part begins with a letter or digit, so that none is hidden, and none climbs. */
+const KEY = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/;
+const MAX_KEY_CHARACTERS = 200;
+
+/** @throws EngineError `bad_input` for a key that a file system or a URL could read as another place */
+export function checkKey(key: string): void {
+  if (key.length > MAX_KEY_CHARACTERS || !KEY.test(key))
+    throw badInput("objects", "key", `${JSON.stringify(key.slice(0, MAX_KEY_CHARACTERS))} is not a key`);
+}
+
+/** @throws EngineError `bad_input` */
+export function checkSize(bytes: Uint8Array): void {
+  if (bytes.length > MAX_OBJECT_BYTES)
+    throw badInput("objects", "bytes", `${bytes.length} are too many for one object; ${MAX_OBJECT_BYTES} are allowed`);
+}
+
+/** The same call may succeed later. */
+export const unavailable = (message: string, cause?: unknown, retryAfterMs?: number): EngineError =>
+  new EngineError(
+    message,
+    {
+      op: "objects",
+      code: "objects_unavailable",
+      retryable: true,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    },
+    { cause },
+  );
+
+/** Somebody has to change a setting or a right before the same call can succeed. */
+export const refused = (message: string, cause?: unknown): EngineError =>
+  new EngineError(message, { op: "objects", code: "objects_refused", retryable: false }, { cause });

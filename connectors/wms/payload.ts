@@ -1,0 +1,99 @@
+/**
+ * What of an order goes down to the WMS (R23): a body with the fields of the contract `wms-inbound` and nothing else, and, when the buyer wrote more
+ * than those fields take, one object with the rest for the object storage. Pure, and the same order always gives the same body and the same object
+ * under the same key, so both may be sent again. An order is never held up for its address: one that has no codes goes down without them, flagged,
+ * and the object has it as it was written.
+ */
+import type { PickRequest } from "../../engine/jobs/order-flow/job.js";
+import { chainIdTimeMs } from "../../engine/kernel/chain-id.js";
+import { type DivisionCodes, firstCharacters, parseAddress, plainText } from "./address.js";
+
+/** The body, field by field as contracts/wms-inbound.schema.json says. */
+export interface WmsInboundOrder {
+  orderNo: string;
+  placedAt: string;
+  paidAt: string;
+  lines: { lineNo: number; sku: string; warehouse: string; units: number }[];
+  receiver?: { name?: string; phone?: string };
+  addressState: "resolved" | "unresolved" | "absent";
+  address?: DivisionCodes & { houseNumber: string };
+  detailRef?: string;
+}
+
+export interface PreparedPick {
+  body: WmsInboundOrder;
+  /** What the body has no field for, as JSON: `{"order", "shipTo"}` with the left-over fields as they were written. */
+  detail?: { key: string; bytes: Uint8Array; contentType: string };
+}
+
+/** As the contract has them. */
+export const MAX_NAME_CHARACTERS = 50;
+export const MAX_HOUSE_NUMBER_CHARACTERS = 80;
+const PHONE = /^[0-9+*(][0-9+*() -]{4,19}$/;
+
+const DAY_CHARACTERS = "2026-06-18".length;
+
+/** Key of an order's object; the day it was placed (UTC) is its folder, so that a storage can let go of old ones by prefix. */
+export const detailKey = (order: string): string =>
+  `orders/${new Date(chainIdTimeMs(order)).toISOString().slice(0, DAY_CHARACTERS)}/${order}.json`;
+
+/** Splits an order into what goes down and what is kept beside. */
+export function preparePick(request: PickRequest): PreparedPick {
+  const { order, placedMs, paidMs, lines, shipTo = {} } = request;
+  const { name, phone, address, province, city, district, ...left } = shipTo;
+  const body: WmsInboundOrder = {
+    orderNo: order,
+    placedAt: new Date(placedMs).toISOString(),
+    paidAt: new Date(paidMs).toISOString(),
+    lines: lines.map(({ sku, location, units }, i) => ({ lineNo: i + 1, sku, warehouse: location, units })),
+    addressState: "absent",
+  };
+  const kept: Record<string, unknown> = {};
+
+  const receiver = receiverOf(name, phone, kept);
+  if (Object.keys(receiver).length > 0) body.receiver = receiver;
+
+  const written = { address, province, city, district };
+  if (Object.values(written).some(saysSomething)) {
+    const parsed = parseAddress(
+      {
+        text: address ?? "",
+        ...(province === undefined ? {} : { province }),
+        ...(city === undefined ? {} : { city }),
+        ...(district === undefined ? {} : { district }),
+      },
+      MAX_HOUSE_NUMBER_CHARACTERS,
+    );
+    body.addressState = parsed.state;
+    if (parsed.state === "resolved") body.address = { ...parsed.codes, houseNumber: parsed.houseNumber };
+    if (parsed.state === "unresolved") Object.assign(kept, written);
+    else if (parsed.rest !== "") kept["address"] = address;
+  }
+
+  const rest = Object.entries({ ...kept, ...left }).filter(([, value]) => saysSomething(value));
+  if (rest.length === 0) return { body };
+  const key = detailKey(order);
+  body.detailRef = key;
+  const bytes = Buffer.from(JSON.stringify({ order, shipTo: Object.fromEntries(rest) }));
+  return { body, detail: { key, bytes, contentType: "application/json" } };
+}
+
+const saysSomething = (value: unknown): boolean =>
+  typeof value === "string" ? value.trim() !== "" : value !== undefined && value !== null;
+
+/** Name and phone as far as the contract takes them; what it does not take whole is kept. */
+function receiverOf(
+  name: string | undefined,
+  phone: string | undefined,
+  kept: Record<string, unknown>,
+): NonNullable<WmsInboundOrder["receiver"]> {
+  const receiver: NonNullable<WmsInboundOrder["receiver"]> = {};
+  const plainName = plainText(name ?? "");
+  const shortName = firstCharacters(plainName, MAX_NAME_CHARACTERS);
+  if (shortName !== "") receiver.name = shortName;
+  if (shortName !== plainName) kept["name"] = name;
+  const plainPhone = plainText(phone ?? "");
+  if (PHONE.test(plainPhone)) receiver.phone = plainPhone;
+  else if (plainPhone !== "") kept["phone"] = phone;
+  return receiver;
+}

@@ -1,0 +1,184 @@
+/**
+ * The bucket behind object storage, against a stand-in that works out signatures by itself: what arrives, what is refused for good, and what may be
+ * tried again.
+ */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { MAX_OBJECT_BYTES } from "../../../connectors/objects/object-store.js";
+import { type Bucket, S3Store } from "../../../connectors/objects/s3-store.js";
+import { ManualClock, systemClock } from "../../../engine/kernel/clock.js";
+import { BUCKET, KEY_ID, REGION, S3StandIn, SECRET, xml } from "../../objects/s3-stand-in.js";
+
+const KEY = "orders/2026-06-17/WB0123456789.json";
+const TIMEOUT_MS = 5_000;
+
+let standIn: S3StandIn;
+beforeEach(async () => {
+  standIn = await S3StandIn.start();
+});
+afterEach(() => standIn.stop());
+
+function store(more: Partial<Bucket> = {}, timeoutMs = TIMEOUT_MS, clock = systemClock as { now(): number }): S3Store {
+  const bucket = {
+    endpoint: standIn.endpoint,
+    bucket: BUCKET,
+    prefix: "",
+    region: REGION,
+    keyId: KEY_ID,
+    secret: SECRET,
+  };
+  return new S3Store({ ...bucket, ...more }, { clock, timeoutMs });
+}
+
+describe("an object in a bucket", () => {
+  it("is what was put, and may be put again", async () => {
+    const bytes = Buffer.from('{"地址":"西湖区"}');
+    await store().put(KEY, bytes, "application/json");
+    await store().put(KEY, bytes, "application/json");
+    expect(standIn.objects.get(KEY)).toEqual({ bytes, contentType: "application/json" });
+    expect(Buffer.from((await store().get(KEY)) as Uint8Array)).toEqual(bytes);
+  });
+
+  it("may be empty, and as large as is allowed", async () => {
+    for (const size of [0, MAX_OBJECT_BYTES]) {
+      await store().put(KEY, new Uint8Array(size).fill(7), "text/plain");
+      expect((await store().get(KEY))?.length).toBe(size);
+    }
+  });
+
+  it("is a part of a larger buffer, when that was given", async () => {
+    await store().put(KEY, Buffer.from("xxhellox").subarray(2, 7), "text/plain");
+    expect(standIn.objects.get(KEY)?.bytes.toString()).toBe("hello");
+  });
+
+  it("is undefined when there is none", async () => expect(await store().get(KEY)).toBeUndefined());
+
+  it("stands under the prefix", async () => {
+    await store({ prefix: "shop/details" }).put(KEY, Buffer.from("x"), "text/plain");
+    expect([...standIn.objects.keys()]).toEqual([`shop/details/${KEY}`]);
+    expect(await store({ prefix: "shop/details" }).get(KEY)).toBeDefined();
+  });
+
+  it("is signed for its own day, over midnight, too", async () => {
+    const clock = new ManualClock(Date.UTC(2026, 5, 17, 23, 59, 59));
+    const late = store({}, TIMEOUT_MS, clock);
+    await expect(late.put(KEY, Buffer.from("x"), "text/plain")).rejects.toThrow("RequestTimeTooSkewed");
+    clock.moveTo(systemClock.now());
+    await late.put(KEY, Buffer.from("x"), "text/plain");
+  });
+});
+
+describe("a request that fails", () => {
+  it.each<[string, Partial<Bucket>, string]>([
+    ["the secret", { secret: "another" }, "SignatureDoesNotMatch"],
+    ["the key id", { keyId: "AKIDNOBODY" }, "InvalidAccessKeyId"],
+    ["the region", { region: "us-east-1" }, "AuthorizationHeaderMalformed"],
+    ["the bucket", { bucket: "nowhere" }, "NoSuchBucket"],
+  ])("is refused for good when %s is wrong, in words, without the secret", async (_, more, words) => {
+    for (const call of [store(more).put(KEY, Buffer.from("x"), "text/plain"), store(more).get(KEY)]) {
+      const thrown = await call.catch((reason) => reason);
+      expect(thrown).toMatchObject({ code: "objects_refused", retryable: false });
+      expect(thrown.message).toContain(words);
+      expect(thrown.message).not.toContain("another");
+    }
+  });
+
+  it.each([500, 502, 503, 504, 429, 408])("may be tried again after %i", async (status) => {
+    standIn.troubles.push((_, response) => xml(response, status, "SlowDown"));
+    await expect(store().put(KEY, Buffer.from("x"), "text/plain")).rejects.toMatchObject({
+      code: "objects_unavailable",
+      retryable: true,
+      retryAfterMs: undefined,
+    });
+    expect(standIn.requests).toBe(1);
+  });
+
+  it("tells how long to wait", async () => {
+    standIn.troubles.push((_, response) => response.writeHead(503, { "retry-after": "3" }).end());
+    await expect(store().get(KEY)).rejects.toMatchObject({ retryAfterMs: 3_000 });
+  });
+
+  it("may be tried again when the connection broke", async () => {
+    standIn.troubles.push((request) => request.socket.destroy());
+    await expect(store().put(KEY, Buffer.from("x"), "text/plain")).rejects.toMatchObject({ retryable: true });
+    standIn.troubles.push((request, response) => {
+      response.writeHead(200, { "content-length": "10" }).write("12345");
+      setTimeout(() => request.socket.destroy(), 10);
+    });
+    await expect(store().get(KEY)).rejects.toMatchObject({ retryable: true });
+    await standIn.stop();
+    await expect(store().get(KEY)).rejects.toMatchObject({
+      retryable: true,
+      message: expect.stringContaining("reached"),
+    });
+    standIn = await S3StandIn.start();
+  });
+
+  it("ends in time, before an answer and within one", async () => {
+    standIn.troubles.push(
+      () => {},
+      (_, response) => {
+        response.writeHead(200).write("1");
+      },
+    );
+    for (let i = 0; i < 2; i++)
+      await expect(store({}, 50).get(KEY)).rejects.toMatchObject({
+        retryable: true,
+        message: expect.stringContaining("50 ms"),
+      });
+  });
+
+  it("ends with the caller's signal", async () => {
+    standIn.troubles.push(() => {});
+    const stop = new AbortController();
+    const put = store().put(KEY, Buffer.from("x"), "text/plain", stop.signal);
+    stop.abort(new Error("stopped"));
+    await expect(put).rejects.toThrow("stopped");
+  });
+
+  it("follows no redirect", async () => {
+    standIn.troubles.push((_, response) => response.writeHead(301, { location: "http://127.0.0.1:1/" }).end());
+    await expect(store().get(KEY)).rejects.toMatchObject({ code: "objects_refused" });
+    expect(standIn.requests).toBe(1);
+  });
+
+  it("reads no more of an answer than is allowed", async () => {
+    const flood = Buffer.alloc(65_536, "x");
+    const endless = (status: number) => (_: unknown, response: import("node:http").ServerResponse) => {
+      response.writeHead(status);
+      const pour = (): void => {
+        while (!response.destroyed && response.write(flood));
+      };
+      response.on("drain", pour);
+      pour();
+    };
+    standIn.troubles.push(endless(200), endless(500));
+    await expect(store().get(KEY)).rejects.toThrow("larger than");
+    await expect(store().get(KEY)).rejects.toMatchObject({ retryable: true });
+  });
+
+  it("is not sent when the key or the size is not allowed", async () => {
+    for (const key of [
+      "",
+      "/a",
+      "a/",
+      "a//b",
+      "../a",
+      "a/..",
+      "a/../b",
+      ".a",
+      "a b",
+      "a?b",
+      "a%2fb",
+      "a\\b",
+      "地址",
+      "x".repeat(201),
+    ]) {
+      await expect(store().put(key, Buffer.from("x"), "text/plain")).rejects.toMatchObject({ code: "bad_input" });
+      await expect(store().get(key)).rejects.toMatchObject({ code: "bad_input" });
+    }
+    await expect(store().put(KEY, new Uint8Array(MAX_OBJECT_BYTES + 1), "text/plain")).rejects.toMatchObject({
+      code: "bad_input",
+    });
+    expect(standIn.requests).toBe(0);
+  });
+});
