@@ -3,6 +3,8 @@
  * starts, and all of them are listed at once.
  */
 import { httpOptions } from "../connectors/http/options.js";
+import { objectsOptions } from "../connectors/objects/options.js";
+import { wmsOptions } from "../connectors/wms/options.js";
 import { intakeOptions } from "./intake.js";
 import {
   defineOptions,
@@ -30,6 +32,8 @@ export const serveOptions = joinOptions(
   stockOptions,
   orderOptions,
   intakeOptions,
+  wmsOptions,
+  objectsOptions,
   defineOptions({
     roles: {
       type: "list",
@@ -83,6 +87,30 @@ export const benchOptions = defineOptions({
     unit: "minutes",
     about: "how long soak measures, after its warm-up of about 3 minutes",
   },
+  speed: {
+    type: "string",
+    default: "60",
+    pattern: /^(real|[1-9]\d?|1\d\d|200)$/,
+    expects: "real, or a whole number of times up to 200",
+    about: "618: how fast the hour runs after its first half minute, which is always real",
+  },
+  out: { type: "string", about: "618: the folder for 618.json and 618.svg" },
+  seconds: {
+    type: "integer",
+    default: 60,
+    min: 1,
+    max: 3_600,
+    unit: "seconds",
+    about: "http: how long each side is measured, after a warm-up",
+  },
+  rate: {
+    type: "integer",
+    default: 8_200,
+    min: 1,
+    max: 100_000,
+    unit: "a second",
+    about: "http: orders, and then commands, that are asked for each second, answered or not",
+  },
 });
 
 export const auditOptions = joinOptions(
@@ -93,6 +121,13 @@ export const auditOptions = joinOptions(
 export const deadLettersOptions = joinOptions(
   { redisUrl, dir, prefix } satisfies OptionTable,
   defineOptions({
+    from: {
+      type: "string",
+      default: "stock",
+      pattern: /(stock|orders)(\/[a-z0-9-]{1,32})?/,
+      expects: "a topic (stock, orders), or a sink of one such as orders/wms",
+      about: "whose letters: those of a topic's jobs, or of a sink that delivers what they emit",
+    },
     partition: { type: "integer", min: 0, max: MAX_PARTITIONS - 1, about: "only letters of this partition" },
     job: { type: "string", about: "only letters of this job, for example depletion.1" },
     json: { type: "boolean", about: "one line of JSON a letter" },
@@ -104,6 +139,15 @@ export const deadLettersOptions = joinOptions(
   }),
 );
 
+export const contractOptions = defineOptions({
+  contract: {
+    type: "string",
+    default: "wms-inbound",
+    about: "what payloads may have: a known contract (wms-inbound) or a JSON Schema file",
+  },
+  json: { type: "boolean", about: "one line of JSON instead of a table" },
+});
+
 /** Every command's options, by its name. */
 export const COMMAND_OPTIONS = {
   demo: demoOptions,
@@ -111,6 +155,7 @@ export const COMMAND_OPTIONS = {
   replay: replayOptions,
   audit: auditOptions,
   "dead-letters": deadLettersOptions,
+  contract: contractOptions,
   bench: benchOptions,
 };
 
@@ -118,6 +163,7 @@ export const COMMAND_OPTIONS = {
 export const OPERANDS: Partial<Record<keyof typeof COMMAND_OPTIONS, string>> = {
   replay: "FILE…",
   "dead-letters": "ACTION [ID…]",
+  contract: "check FILE",
   bench: "NAME",
 };
 

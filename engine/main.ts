@@ -4,6 +4,10 @@
  * what is under way ends, then Redis goes. A private Redis is the engine's own and ends with it.
  */
 import { hostname } from "node:os";
+import { Histogram } from "prom-client";
+import type { ObjectStore } from "../connectors/objects/index.js";
+import { loadContract, WMS_CONTRACT, WMS_SINK, wmsClient, wmsReceiver } from "../connectors/wms/index.js";
+import type { Warehouse } from "./intake.js";
 import { DepletionBoard } from "./jobs/depletion/view.js";
 import { orderJobs as orderJobsOf, stockJobs } from "./jobs/index.js";
 import { OrderTracker } from "./jobs/order-flow/track.js";
@@ -20,6 +24,8 @@ import type { OrderEvent } from "./orders/model.js";
 import { OrderBook } from "./orders/order-book.js";
 import { OrderDesk } from "./orders/order-desk.js";
 import { orderTopic } from "./orders/topic.js";
+import { Outbox } from "./outbox/outbox.js";
+import { loadPaceLibrary } from "./outbox/pace.js";
 import { type RedisServer, startRedis } from "./redis/embedded.js";
 import { Categories } from "./stock/categories.js";
 import { Ledger } from "./stock/ledger.js";
@@ -27,7 +33,7 @@ import type { StockEvent } from "./stock/model.js";
 import { stockTopic } from "./stock/topic.js";
 import { freeTask, loadStreamLibrary } from "./stream/commit.js";
 import { Follower } from "./stream/follower.js";
-import { partitionKeys } from "./stream/keys.js";
+import { partitionKeys, sinkKeys } from "./stream/keys.js";
 import { claimDeployment } from "./stream/partition.js";
 import { checkRedis, connect, openReader, type RedisClient } from "./stream/redis.js";
 import { ReplicaGate } from "./stream/replicas.js";
@@ -38,6 +44,19 @@ export interface ShopTime {
   clock: Clock;
   speed(): number;
   scene(): string | undefined;
+}
+
+export interface WmsSettings {
+  url: string;
+  token: string | undefined;
+  /** What it takes; all workers together stay below it in every second (R22). */
+  limitPerSecond: number;
+  inFlight: number;
+  timeoutMs: number;
+  /** Paid orders that may wait for it before new ones are refused. */
+  maxBacklog: number;
+  /** Where goes what its contract has no field for. */
+  objects: ObjectStore;
 }
 
 export interface EngineSettings {
@@ -56,6 +75,8 @@ export interface EngineSettings {
   zone: string;
   idRetentionDays: number;
   batchLimit: number;
+  /** Where paid orders go; left out: nowhere from here. */
+  wms?: WmsSettings;
   /** How long an order may take from step to step; the same in every process of a deployment. Left out: as long as it likes. */
   deadlines?: Deadlines;
   /** Whether this process runs jobs, beside serving. */
@@ -83,6 +104,12 @@ export interface Engine {
   readonly levels: StorefrontLevels;
   readonly exceptions: ExceptionBoard;
   readonly tracker: OrderTracker;
+  /** Sends paid orders to the WMS, where this process works and there is one. */
+  readonly outbox: Outbox | undefined;
+  /** How long orders took from payment to the warehouse, through this process, in seconds (R22). */
+  readonly pickingSeconds: Histogram;
+  /** What the intake has to know of the WMS; undefined without one. */
+  readonly warehouse: Warehouse | undefined;
   readonly categories: Categories;
   readonly live: EngineLiveSource;
   readonly clock: Clock;
@@ -93,8 +120,19 @@ export interface Engine {
 }
 
 const DAY_SECONDS = 86_400;
+/** R22 asks for less than 0.8 s; the incident took 4.7. */
+const PICKING_BUCKETS = [0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 60, 600, 3_600];
 /** Exceptions are about minutes and hours. */
 const EXCEPTIONS_POLL_MS = 250;
+
+/** Paid orders that the WMS does not have: neither taken by it nor set aside for somebody to look at. */
+async function ordersWaiting(book: OrderBook, redis: RedisClient, prefix: string, partitions: number): Promise<number> {
+  const [{ locked = 0, picking = 0 }, ...letters] = await Promise.all([
+    book.totals(),
+    ...Array.from({ length: partitions }, (_, i) => redis.xlen(sinkKeys(prefix, "orders", i, WMS_SINK).deadLetters)),
+  ]);
+  return Math.max(0, locked - picking - letters.reduce((sum, count) => sum + count, 0));
+}
 
 export async function startEngine(settings: EngineSettings): Promise<Engine> {
   const undo: (() => Promise<unknown> | unknown)[] = [];
@@ -141,13 +179,16 @@ async function assemble(
         Array.from({ length: partitions }, (_, i) => freeTask(redis, partitionKeys(prefix, topic, i))),
       ),
     );
+    await Promise.all(
+      Array.from({ length: partitions }, (_, i) => freeTask(redis, sinkKeys(prefix, "orders", i, WMS_SINK))),
+    );
   } else await checkRedis(redis, address, onTrouble);
   const { waitReplicas: wanted = 0 } = settings;
   if (server && wanted > 0) throw badInput("serve", "--wait-replicas", "a private Redis has no replicas");
   const replicas = wanted > 0 ? new ReplicaGate({ open: () => connect(address), replicas: wanted }) : undefined;
   undo.push(() => replicas?.close());
   await claimDeployment(redis, prefix, partitions);
-  await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis)]);
+  await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis), loadPaceLibrary(redis)]);
 
   const clock = shopTime?.clock ?? systemClock;
   const ledger = new Ledger({
@@ -218,10 +259,47 @@ async function assemble(
     scene: () => shopTime?.scene(),
   });
 
+  const pickingSeconds = new Histogram({
+    name: "shuiwei_paid_to_picking_seconds",
+    help: "From an order's payment to the WMS having it",
+    buckets: PICKING_BUCKETS,
+    registers: [],
+  });
+  const { wms } = settings;
+  let outbox: Outbox | undefined;
+  if (wms && settings.worker) {
+    const { limitPerSecond, inFlight, timeoutMs, objects } = wms;
+    const client = wmsClient({
+      url: wms.url,
+      timeoutMs,
+      connections: inFlight,
+      ...(wms.token === undefined ? {} : { token: wms.token }),
+    });
+    undo.push(() => client.close());
+    const receiver = wmsReceiver({
+      client,
+      contract: await loadContract(WMS_CONTRACT),
+      objects,
+      book,
+      onPicking: (tookMs) => pickingSeconds.observe(Math.max(0, tookMs) / 1_000),
+    });
+    outbox = new Outbox({
+      ...work,
+      receiver,
+      topic: orders.name,
+      partitions,
+      limitPerSecond,
+      inFlight,
+      ...(replicas ? { replicas } : {}),
+    });
+  }
+
   worker?.start();
   undo.push(() => worker?.stop());
   orderWorker?.start();
   undo.push(() => orderWorker?.stop());
+  outbox?.start();
+  undo.push(() => outbox?.stop());
   await Promise.all([follower.start(), orderFollower.start()]);
   undo.push(() => Promise.all([follower.stop(), orderFollower.stop()]));
   const owned = (partition: number): boolean => worker?.stats()[partition]?.owned === true;
@@ -245,6 +323,9 @@ async function assemble(
     levels,
     exceptions,
     tracker: new OrderTracker(redis, prefix, partitions),
+    outbox,
+    pickingSeconds,
+    warehouse: wms && { ...wms, backlog: () => ordersWaiting(book, redis, prefix, partitions) },
     categories: new Categories(redis, prefix),
     live,
     clock,

@@ -172,6 +172,7 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
     "maxmemory of the same; 0: none is set, or Redis does not tell",
     () => intake.memory?.limitBytes,
   );
+  if (engine.outbox) registry.registerMetric(engine.pickingSeconds);
   const exceptions = new Gauge({
     name: "shuiwei_order_exceptions",
     help: "Steps of orders that are late or were skipped, by step and kind",

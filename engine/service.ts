@@ -7,6 +7,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
+import { openObjectStore } from "../connectors/objects/index.js";
 import { createGateway } from "../dashboards/gateway.js";
 import { complainer } from "./complaints.js";
 import type { demoOptions, serveOptions } from "./config.js";
@@ -105,7 +106,20 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
 function settingsOf(options: OptionValues<typeof serveOptions>): EngineSettings {
   return {
     ...options,
-    deadlines: deadlinesOf(options, false),
+    deadlines: deadlinesOf(options, options.wmsUrl !== undefined),
+    ...(options.wmsUrl === undefined
+      ? {}
+      : {
+          wms: {
+            url: options.wmsUrl,
+            token: options.wmsToken,
+            limitPerSecond: options.wmsLimit,
+            inFlight: options.wmsInFlight,
+            timeoutMs: options.wmsTimeoutMs,
+            maxBacklog: options.maxBacklog,
+            objects: openObjectStore(options),
+          },
+        }),
     worker: options.roles.includes("worker"),
     empty: false,
     shopTime: undefined,
@@ -120,7 +134,9 @@ export async function serve(
   ends: (() => Promise<unknown>)[],
 ): Promise<RunningServer> {
   const { ledger, desk, tracker, board, levels, exceptions, categories, follower, clock, settings } = engine;
-  const intake = new Intake({ ...surface, redis: engine.redis, followers: [follower, engine.orderFollower] });
+  const { redis, orderFollower, warehouse } = engine;
+  const followers = [follower, orderFollower];
+  const intake = new Intake({ ...surface, redis, followers, ...(warehouse ? { warehouse } : {}) });
   intake.start();
   ends.push(() => intake.stop());
   const gateway = createGateway({
