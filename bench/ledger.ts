@@ -1,8 +1,9 @@
 /**
- * The ledger beside the usual way, on one Redis with AOF everysec: 512 callers, each waiting for its answer before it sends the next
- * reservation. Ours is `Ledger.apply` with everything on (ids, holds that expire, breaker check, event in the log); the peer is one script
- * call per request, as a shop would write it: remember the id, check, deduct, append an entry to a stream. Both in turn in the same run, each
- * on an empty database; the bulk case sends in bulk, beside the same peer.
+ * The ledger beside the usual ways. First beside one script call per request on the same Redis with AOF everysec: 512 callers, each waiting for its
+ * answer before it sends the next reservation. Ours is `Ledger.apply` with everything on (ids, holds that expire, breaker check, event in the log);
+ * the peer remembers the id, checks, deducts, appends an entry to a stream, as a shop would write it. The bulk case sends in bulk, beside the same
+ * peer. Then in bulk beside PostgreSQL's best batched reservation, when this machine has one, at like durability: a power cut may cost the last
+ * moment on both sides, or nothing on both. The two sides take turns in one run, each on an empty database; the first round warms up.
  */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -11,11 +12,13 @@ import { join } from "node:path";
 import type { BenchRow } from "../engine/bench-command.js";
 import { chainId } from "../engine/kernel/chain-id.js";
 import { stopwatch, systemClock } from "../engine/kernel/clock.js";
-import { assert } from "../engine/kernel/errors.js";
+import { assert, messageOf } from "../engine/kernel/errors.js";
 import { startRedis } from "../engine/redis/embedded.js";
 import { Ledger } from "../engine/stock/ledger.js";
 import type { ReceiveStock, ReserveStock } from "../engine/stock/model.js";
 import { connect, type RedisClient } from "../engine/stream/redis.js";
+import { PostgresPeer, type PostgresShape, type SynchronousCommit } from "./postgres/peer.js";
+import { findPostgres, startPostgres } from "./postgres/server.js";
 
 const CALLERS = 512;
 const COMMANDS = 100_000;
@@ -30,6 +33,22 @@ const SHAPES = [
 ];
 const PEER = "one script call per request";
 const PEER_SCRIPT = readFileSync(new URL("./one-call-per-request.lua", import.meta.url), "utf8");
+
+/** What a power cut may cost: on both sides the last moment (about a second, and about half of one), or nothing. */
+const DURABILITIES = [
+  { name: "the last moment may be lost", appendfsync: "everysec", synchronousCommit: "off" },
+  { name: "nothing is lost", appendfsync: "always", synchronousCommit: "on" },
+] as const;
+/** Tried before PostgreSQL is measured; the best of them is. */
+const POSTGRES_BATCHES = [100, 500, 1_000, 2_000];
+const POSTGRES_CONNECTIONS = [1, 2, 4];
+const TRIED_COMMANDS = 30_000;
+
+interface Settings {
+  runs: number;
+  signal: AbortSignal;
+  onProgress(text: string): void;
+}
 
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
@@ -46,13 +65,15 @@ async function callers(call: (i: number) => Promise<unknown>): Promise<number> {
   return COMMANDS / (elapsed() / 1_000);
 }
 
-function reservations(skus: number): ReserveStock[] {
+const skuName = (i: number): string => `SKU-${i}`;
+
+function reservations(skus: number, n = COMMANDS): ReserveStock[] {
   const nowMs = systemClock.now();
-  return Array.from({ length: COMMANDS }, (_, i) => ({
+  return Array.from({ length: n }, (_, i) => ({
     kind: "reserve",
     id: `${chainId("BE", nowMs)}-1`,
     // A prime step spreads the SKUs without an order.
-    sku: `SKU-${(i * 7_919) % skus}`,
+    sku: skuName((i * 7_919) % skus),
     location: LOCATION,
     units: 1,
   }));
@@ -68,7 +89,7 @@ async function freshLedger(redis: RedisClient, skus: number): Promise<Ledger> {
       (_, i): ReceiveStock => ({
         kind: "receive",
         id: chainId("BE", nowMs),
-        sku: `SKU-${i}`,
+        sku: skuName(i),
         location: LOCATION,
         units: UNITS,
       }),
@@ -98,7 +119,7 @@ async function oursInBulk(redis: RedisClient, skus: number, commands: ReserveSto
 
 async function theirs(redis: RedisClient, skus: number, commands: ReserveStock[]): Promise<number> {
   await redis.flushall();
-  for (let i = 0; i < skus; i++) void redis.hset(`stock:SKU-${i}`, "sellable", UNITS);
+  for (let i = 0; i < skus; i++) void redis.hset(`stock:${skuName(i)}`, "sellable", UNITS);
   await redis.ping();
   const sha = (await redis.call("SCRIPT", "LOAD", PEER_SCRIPT)) as string;
   return callers(async (i) => {
@@ -110,27 +131,41 @@ async function theirs(redis: RedisClient, skus: number, commands: ReserveStock[]
   });
 }
 
-/** Runs both sides in turn. */
-export async function run({
-  runs,
-  signal,
-  onProgress,
-}: {
-  runs: number;
-  signal: AbortSignal;
-  onProgress(text: string): void;
-}): Promise<BenchRow[]> {
+const rowOf = (name: string, figures: readonly number[], peer: string, theirs: readonly number[]): BenchRow => ({
+  case: name,
+  unit: "commands/s",
+  ours: Math.round(median(figures)),
+  peer,
+  theirs: Math.round(median(theirs)),
+  ratio: Math.round((median(figures) / median(theirs)) * 100) / 100,
+});
+
+/** Runs `work` with a Redis of its own, which is gone afterwards. */
+async function withRedis<Result>(
+  appendfsync: "everysec" | "always",
+  work: (redis: RedisClient) => Promise<Result>,
+): Promise<Result> {
   const directory = await mkdtemp(join(tmpdir(), "shuiwei-bench-"));
-  const server = await startRedis({ dir: directory, appendfsync: "everysec" });
+  const server = await startRedis({ dir: directory, appendfsync });
   const redis = connect({ url: server.socketPath });
   try {
     await Ledger.load(redis);
+    return await work(redis);
+  } finally {
+    redis.disconnect();
+    await server.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Beside one script call per request. */
+const besideScripts = ({ runs, signal, onProgress }: Settings): Promise<BenchRow[]> =>
+  withRedis("everysec", async (redis) => {
     const rows: BenchRow[] = [];
     for (const { name, skus } of SHAPES) {
       const single: number[] = [];
       const bulk: number[] = [];
       const peer: number[] = [];
-      // The first round warms both up and does not count.
       for (let round = 0; round <= runs; round++) {
         signal.throwIfAborted();
         const commands = reservations(skus);
@@ -147,20 +182,87 @@ export async function run({
           `${name}, run ${round} of ${runs}: ours ${Math.round(figures[0])}, peer ${Math.round(figures[1])}, ours in bulk ${Math.round(figures[2])} /s`,
         );
       }
-      const row = (label: string, figures: number[]): BenchRow => ({
-        case: `${name}, ${label}`,
-        unit: "commands/s",
-        ours: Math.round(median(figures)),
-        peer: PEER,
-        theirs: Math.round(median(peer)),
-        ratio: Math.round((median(figures) / median(peer)) * 100) / 100,
-      });
-      rows.push(row(`${CALLERS} callers`, single), row("bulk", bulk));
+      rows.push(rowOf(`${name}, ${CALLERS} callers`, single, PEER, peer), rowOf(`${name}, bulk`, bulk, PEER, peer));
     }
     return rows;
+  });
+
+/** Beside PostgreSQL; no rows, and a line that says why, when there is none. */
+async function besidePostgres(settings: Settings): Promise<BenchRow[]> {
+  const programs = await findPostgres(process.env["PATH"] ?? "");
+  if (programs === undefined) {
+    settings.onProgress("PostgreSQL: left out, for there is no postgres with its initdb on this machine");
+    return [];
+  }
+  const directory = await mkdtemp(join(tmpdir(), "shuiwei-bench-pg-"));
+  try {
+    const server = await startPostgres(programs, directory);
+    try {
+      const peer = await PostgresPeer.open(server).catch((thrown: unknown) => messageOf(thrown));
+      if (typeof peer === "string") {
+        settings.onProgress(`PostgreSQL: left out, for its driver is not there (npm install --include=dev): ${peer}`);
+        return [];
+      }
+      try {
+        const rows: BenchRow[] = [];
+        for (const { appendfsync, ...durability } of DURABILITIES)
+          rows.push(...(await withRedis(appendfsync, (redis) => atOneDurability(redis, peer, durability, settings))));
+        return rows;
+      } finally {
+        await peer.close();
+      }
+    } finally {
+      await server.stop();
+    }
   } finally {
-    redis.disconnect();
-    await server.stop();
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+async function atOneDurability(
+  redis: RedisClient,
+  peer: PostgresPeer,
+  { name: durability, synchronousCommit }: { name: string; synchronousCommit: SynchronousCommit },
+  { runs, signal, onProgress }: Settings,
+): Promise<BenchRow[]> {
+  const rows: BenchRow[] = [];
+  for (const { name, skus } of SHAPES) {
+    const names = Array.from({ length: skus }, (_, i) => skuName(i));
+    const postgres = async (commands: ReserveStock[], shape: PostgresShape): Promise<number> => {
+      signal.throwIfAborted();
+      await peer.fill(names, UNITS);
+      return peer.reserve(commands, shape);
+    };
+    let best: { shape: PostgresShape; perSecond: number } | undefined;
+    for (const batch of POSTGRES_BATCHES) {
+      for (const connections of POSTGRES_CONNECTIONS) {
+        const shape = { connections, batch, synchronousCommit };
+        const perSecond = await postgres(reservations(skus, TRIED_COMMANDS), shape);
+        if (best === undefined || perSecond > best.perSecond) best = { shape, perSecond };
+      }
+    }
+    if (best === undefined) return rows;
+    const { shape } = best;
+    const figures: number[] = [];
+    const theirs: number[] = [];
+    for (let round = 0; round <= runs; round++) {
+      const commands = reservations(skus);
+      const pair = [await oursInBulk(redis, skus, commands), await postgres(commands, shape)] as const;
+      if (round === 0) continue;
+      figures.push(pair[0]);
+      theirs.push(pair[1]);
+      onProgress(
+        `${name}, ${durability}, run ${round} of ${runs}: ours in bulk ${Math.round(pair[0])}, PostgreSQL ${Math.round(pair[1])} /s`,
+      );
+    }
+    const { batch, connections } = shape;
+    const label = `PostgreSQL ${peer.version}, ${batch} lines a statement, ${connections} connection${connections > 1 ? "s" : ""}`;
+    rows.push(rowOf(`${name}, bulk, ${durability}`, figures, label, theirs));
+  }
+  return rows;
+}
+
+/** Runs all sides in turn. */
+export async function run(settings: Settings): Promise<BenchRow[]> {
+  return [...(await besideScripts(settings)), ...(await besidePostgres(settings))];
 }

@@ -1,8 +1,9 @@
 /**
  * The wire form of a batch of commands, columnar so that Lua reads it with one unpack and never writes it again: the ledger puts
- * the very bytes into its log beside the outcomes, and `eventsOf` joins the two into events. Version 1; a log entry of another
- * version, or with anything in it that version 1 does not write, is refused as a whole, not guessed: events are right in every field or there are
- * none. What it cannot see is damage that makes another sound value, such as another letter in a SKU.
+ * the very bytes into its log beside the outcomes, and `eventsOf` joins the two into events. Version 2; version 1, which had fingerprints
+ * among its columns, is still read from logs. An entry of another version, or with anything in it that its version does not write, is refused as a
+ * whole, not guessed: events are right in every field or there are none. What it cannot see is damage that makes another sound value, such
+ * as another letter in a SKU.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { CHAIN_ID_TIMES, chainIdDay } from "../kernel/chain-id.js";
@@ -29,7 +30,10 @@ import {
 } from "./model.js";
 import { DEFAULT_SETTINGS } from "./settings.js";
 
-const VERSION = 1;
+const VERSION = 2;
+/** Its columns are those of version 2, with fingerprints as one more. */
+const VERSION_WITH_FINGERPRINTS = 1;
+const FINGERPRINTS = 6;
 const packr = new Packr({ useRecords: false });
 // The ledger packs units of an expiry past 2^32 as 64-bit integers; all are exact as numbers.
 const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
@@ -51,9 +55,8 @@ type Batch = [
   cells: number[],
   units: number[],
   ids: string[],
-  fingerprints: number[],
   pools: string,
-  days: number[],
+  days: Column<number>,
   dayNumbers: number[],
   attempts: Column<number>,
   holds: number[] | number,
@@ -64,6 +67,8 @@ type Batch = [
 
 export interface EncodedBatch {
   bytes: Buffer;
+  /** Of the bodies, 8 bytes a command as ledger.lua keeps them; zeros for a command about a line reserved before. */
+  fingerprints: Buffer;
   /** UTC days that the ids carry: the buckets that the call needs, in this order. */
   days: number[];
 }
@@ -71,79 +76,91 @@ export interface EncodedBatch {
 /** Writes commands of one partition as a batch. */
 export function encodeBatch(commands: readonly StockCommand[]): EncodedBatch {
   const n = commands.length;
+  const names: string[] = [];
   const positions = new Map<string, number>();
-  const dayPositions = new Map<number, number>();
-  const batch: Batch = [
-    VERSION,
-    "",
-    [],
-    new Array(n),
-    new Array(n),
-    new Array(n),
-    new Array(n),
-    "",
-    new Array(n),
-    [],
-    0,
-    DEFAULT_HOLD_MS,
-    0,
-    0,
-    0,
-  ];
   const position = (name: string): number => {
     let found = positions.get(name);
     if (found === undefined) {
-      found = batch[2].push(name);
+      found = names.push(name);
       positions.set(name, found);
     }
     return found;
   };
+  const cells = new Array<number>(n);
+  const units = new Array<number>(n);
+  const ids = new Array<string>(n);
+  const fingerprints = Buffer.alloc(n * FINGERPRINT_BYTES);
+  const dayNumbers: number[] = [];
   let kinds = "";
   let pools = "";
+  let days: Column<number> = 0;
+  let attempts: Column<number> = 0;
+  let holds: number[] | number = DEFAULT_HOLD_MS;
+  let times: Column<number> = 0;
+  let targets: Column<number> = 0;
+  let details: Batch[13] = 0;
   for (let i = 0; i < n; i++) {
     const command = commands[i] as StockCommand;
     const day = chainIdDay(command.id);
-    let dayPosition = dayPositions.get(day);
-    if (dayPosition === undefined) {
-      dayPosition = batch[9].push(day);
-      dayPositions.set(day, dayPosition);
+    if (day !== dayNumbers[0]) {
+      const known = dayNumbers.indexOf(day);
+      const dayPosition = known < 0 ? dayNumbers.push(day) : known + 1;
+      if (dayPosition > 1) {
+        if (days === 0) days = new Array<number>(n).fill(1);
+        days[i] = dayPosition;
+      }
     }
     kinds += String.fromCharCode(kindCode[command.kind] as number);
     pools += String.fromCharCode(poolByte(command));
-    batch[8][i] = dayPosition;
-    batch[3][i] = position(cellOf(command.sku, command.location));
-    batch[4][i] = "units" in command ? command.units : 0;
-    batch[5][i] = command.id;
-    batch[6][i] = bringsOwnId(command) ? fingerprintOf(command) : 0;
+    cells[i] = position(cellOf(command.sku, command.location));
+    units[i] = "units" in command ? command.units : 0;
+    ids[i] = command.id;
+    if (bringsOwnId(command)) fingerprints.writeDoubleLE(fingerprintOf(command), i * FINGERPRINT_BYTES);
     if ("attempt" in command && command.attempt !== undefined && command.attempt !== 1) {
-      if (batch[10] === 0) batch[10] = new Array<number>(n).fill(1);
-      batch[10][i] = command.attempt;
+      if (attempts === 0) attempts = new Array<number>(n).fill(1);
+      attempts[i] = command.attempt;
     }
     if (command.kind === "reserve" && command.holdMs !== undefined && command.holdMs !== DEFAULT_HOLD_MS) {
-      if (typeof batch[11] === "number") batch[11] = new Array<number>(n).fill(DEFAULT_HOLD_MS);
-      batch[11][i] = command.holdMs;
+      if (typeof holds === "number") holds = new Array<number>(n).fill(DEFAULT_HOLD_MS);
+      holds[i] = command.holdMs;
     }
     if (command.atMs !== undefined) {
-      if (batch[12] === 0) batch[12] = new Array<number>(n).fill(0);
-      batch[12][i] = command.atMs;
+      if (times === 0) times = new Array<number>(n).fill(0);
+      times[i] = command.atMs;
     }
     if (command.kind === "move" && command.toLocation !== undefined) {
-      if (batch[13] === 0) batch[13] = new Array<number>(n).fill(0);
-      batch[13][i] = position(cellOf(command.sku, command.toLocation));
+      if (targets === 0) targets = new Array<number>(n).fill(0);
+      targets[i] = position(cellOf(command.sku, command.toLocation));
     }
     const detail = detailOf(command);
     if (detail) {
-      if (batch[14] === 0) batch[14] = [];
-      batch[14].push([i, detail]);
+      if (details === 0) details = [];
+      details.push([i, detail]);
     }
   }
   // Lua looks attempts up for every command that undoes another.
-  if (batch[10] === 0 && commands.some(({ kind }) => kind === "abort" || kind === "unpay"))
-    batch[10] = new Array<number>(n).fill(1);
-  batch[1] = kinds;
-  batch[7] = pools;
-  return { bytes: packr.pack(batch), days: batch[9] };
+  if (attempts === 0 && commands.some(({ kind }) => kind === "abort" || kind === "unpay"))
+    attempts = new Array<number>(n).fill(1);
+  const batch: Batch = [
+    VERSION,
+    kinds,
+    names,
+    cells,
+    units,
+    ids,
+    pools,
+    days,
+    dayNumbers,
+    attempts,
+    holds,
+    times,
+    targets,
+    details,
+  ];
+  return { bytes: packr.pack(batch), fingerprints, days: dayNumbers };
 }
+
+const FINGERPRINT_BYTES = 8;
 
 const bringsOwnId = (command: StockCommand): boolean =>
   command.kind !== "pay" &&
@@ -320,27 +337,30 @@ function expiriesOf(offset: number, clockMs: number, bytes: Buffer): StockEvent[
   });
 }
 
-/** Asserts that a batch is what `encodeBatch` writes, in all of its columns: also those that only the ledger reads. */
-function assertBatch(batch: Batch): void {
+/** Reads a batch, and asserts that it is what `encodeBatch` writes, in all of its columns: also those that only the ledger reads. */
+function batchOf(bytes: Buffer): Batch {
+  const batch = unpackr.unpack(bytes) as Batch;
   assert(Array.isArray(batch), "its batch is no list");
+  const version: number = batch[0];
   assert(
-    batch[0] === VERSION,
-    `its batch is of version ${String(batch[0]).slice(0, NAME_SHOWN)}, and this is ${VERSION}`,
+    version === VERSION || version === VERSION_WITH_FINGERPRINTS,
+    `its batch is of version ${String(version).slice(0, NAME_SHOWN)}, and this is ${VERSION}`,
   );
-  assert(isList(batch, COLUMNS), `its batch has not ${COLUMNS} columns`);
-  const [, kinds, names, cells, units, ids, prints, pools, days, dayNumbers, attempts, holds, times, targets, details] =
-    batch;
+  const columns = version === VERSION ? COLUMNS : COLUMNS + 1;
+  assert(isList(batch, columns), `its batch has not ${columns} columns`);
+  const [fingerprints] = version === VERSION ? [] : batch.splice(FINGERPRINTS, 1);
+  const [, kinds, names, cells, units, ids, pools, days, dayNumbers, attempts, holds, times, targets, details] = batch;
   const n = Array.isArray(ids) ? ids.length : 0;
   assert(n > 0 && n <= ENTRY_COMMANDS_LIMIT, `${n} commands are none, or more than ${ENTRY_COMMANDS_LIMIT}`);
+  if (version !== VERSION) assertNumbers(fingerprints, n, 0, MAX_UNITS, "fingerprints");
   const shared = Array.isArray(names) ? names.length : 0;
   const dayCount = Array.isArray(dayNumbers) ? dayNumbers.length : 0;
   assertTexts(ids, n, "ids");
   assertTexts(names, shared, "cells' names");
   assertNumbers(cells, n, 1, shared, "cells");
   assertNumbers(units, n, -MAX_UNITS, MAX_UNITS, "units");
-  assertNumbers(prints, n, 0, MAX_UNITS, "fingerprints");
   assertNumbers(dayNumbers, dayCount, 0, MAX_UNITS, "days");
-  assertNumbers(days, n, 1, dayCount, "days");
+  if (days !== 0) assertNumbers(days, n, 1, dayCount, "days");
   if (attempts !== 0) assertNumbers(attempts, n, 1, MAX_UNITS, "attempts");
   assertNumbers(typeof holds === "number" ? [holds] : holds, typeof holds === "number" ? 1 : n, 0, MAX_UNITS, "holds");
   if (times !== 0) assertNumbers(times, n, 0, CLOCK_LIMIT - 1, "times");
@@ -354,8 +374,12 @@ function assertBatch(batch: Batch): void {
     if (!arePools(kind, pool)) refuse(`a ${KINDS[kind - 1]} has not the pools ${pool}`);
     if (kind !== CORRECT && (units[i] as number) < 0) refuse(`a ${KINDS[kind - 1]} has units below 0`);
   }
-  assert(details === 0 || Array.isArray(details), "its details are no list");
-  if (details === 0) return;
+  if (details !== 0) assertDetails(details, n);
+  return batch;
+}
+
+function assertDetails(details: [position: number, detail: Record<string, unknown>][], n: number): void {
+  assert(Array.isArray(details), "its details are no list");
   assert(details.length <= n, "it has more details than commands");
   for (const pair of details) {
     assert(isList(pair, 2), "a detail is no pair");
@@ -366,7 +390,7 @@ function assertBatch(batch: Batch): void {
   assert(new Set(details.map(([at]) => at)).size === details.length, "a command has two details");
 }
 
-const COLUMNS = 15;
+const COLUMNS = 14;
 
 /** Whether a command of a kind may name these pools (`poolByte`). */
 function arePools(kind: number, code: number): boolean {
@@ -404,9 +428,7 @@ function assertDetail(detail: unknown): void {
 }
 
 function batchEvents(offset: number, fields: Fields, startMs: number, bytes: Buffer): DecodedEntry {
-  const batch = unpackr.unpack(bytes) as Batch;
-  assertBatch(batch);
-  const [, kinds, names, cells, units, ids, , pools, , , , , times, targets, details] = batch;
+  const [, kinds, names, cells, units, ids, pools, , , , , times, targets, details] = batchOf(bytes);
   const outcomes = fields.get("o");
   const start = fields.has("s") ? numberOf(fields, "s") : 0;
   const given = fields.has("g");

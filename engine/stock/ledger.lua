@@ -19,11 +19,16 @@ local MAX_UNITS = 9007199254740991
 local SWEEP_LIMIT = 1000 -- as in model.ts
 local HOLD_MARGIN_DAYS = 4 -- as in model.ts
 local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
+local CELLS_AT_ONCE = 1000 -- five balances each, for the same reason
 
--- kind, outcome, state, pool, attempt, expiresAtMs, units, fingerprint; the cell's name follows.
-local RECORD = '<BBBBI4ddd'
-local BALANCES = '<ddddd'
+-- kind, outcome, state, pool, attempt, expiresAtMs, units; the fingerprint's 8 bytes and the cell's name follow.
+local RECORD = '<BBBBI4dd'
+local PRINT_AT, NAME_AT = 25, 33 -- where the fingerprint and the name begin, from 1
+local NO_PRINT = '\0\0\0\0\0\0\0\0'
+local BALANCES, CELL_BYTES = '<ddddd', 40
+local SEAL = '<ddd' -- offset, when the next hold may be due, open breakers
 local BASE32 = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
+local ROOM = {} -- as long a string as a list may be, made when first needed
 local CHARS = {} -- one-byte strings by code, each made when first needed
 
 -- Numbers as text without an exponent: tostring() would round at 14 digits.
@@ -40,9 +45,14 @@ local function char(code)
   return text
 end
 
--- Calls a Redis command with a long list of arguments, in chunks of whole pairs.
-local function call_chunked(command, key, list)
-  local n = #list
+-- A list with room for n values, which stand for nothing: filling it is several times as fast as growing one.
+local function list_of(n)
+  if not ROOM[1] then ROOM[1] = string.rep('\0', CHUNK) end
+  return { string.byte(ROOM[1], 1, n) }
+end
+
+-- Calls a Redis command with a long list of n arguments, in chunks of whole pairs.
+local function call_chunked(command, key, list, n)
   for first = 1, n, CHUNK do
     redis.call(command, key, unpack(list, first, math.min(first + CHUNK - 1, n)))
   end
@@ -57,46 +67,75 @@ local function day_of(id)
   return math.floor(ms / DAY_MS)
 end
 
+local function print_of(record)
+  return string.sub(record, PRINT_AT, NAME_AT - 1)
+end
+
 local function server_now()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- When the first of the holds in Redis ends.
+local function first_due(holds_key)
+  return tonumber(redis.call('ZRANGE', holds_key, 0, 0, 'WITHSCORES')[2]) or math.huge
+end
+
 -- A partition's ledger while one call works on it. Balances are read when first needed and written by `flush`.
-local function open_book(keys, lines_base, retention_days)
-  local head = redis.call('HMGET', keys[1], 'offset', 'clock', 'forgotten', 'retention', 'events')
-  local first = redis.call('ZRANGE', keys[3], 0, 0, 'WITHSCORES')
+local function open_book(keys, lines_base, retention_days, size)
+  local head = redis.call('HMGET', keys[1], 'offset', 'clock', 'forgotten', 'retention', 'events', 'seal')
+  local offset, next_due, gates = tonumber(head[1]) or 0, nil, nil
+  if head[6] then
+    local sealed, due, open = struct.unpack(SEAL, head[6])
+    -- Whoever has changed the partition without knowing of the seal has moved the offset on.
+    if sealed == offset then next_due, gates = due, open end
+  end
   return {
     head_key = keys[1], cells_key = keys[2], holds_key = keys[3], gates_key = keys[4], log_key = keys[5],
     lines_base = lines_base,
+    size = size, -- how many lines the call is likely to touch
     -- The longest there has been: what was taken under an old id must stay known.
     retention_days = math.max(retention_days, tonumber(head[4]) or 0),
-    offset = tonumber(head[1]) or 0,
+    offset = offset,
     clock = tonumber(head[2]) or 0,
     forgotten = tonumber(head[3]), -- buckets up to this day are gone
     events = tonumber(head[5]) or 0, -- accepted so far; a log that is older than the count begins it late
-    next_due = tonumber(first[2]) or math.huge, -- no hold is due before; it may have ended otherwise by then
+    next_due = next_due or first_due(keys[3]), -- no hold is due before; it may have ended otherwise by then
+    gates = gates or redis.call('HLEN', keys[4]), -- breakers that are open
     names = {}, count = 0, index = false, -- cells: names; index by name is built only when a sweep needs it
-    pools = { {}, {}, {}, {}, {} }, dirty = {}, created = {},
-    records = {}, written = {}, -- records by id; those not yet in Redis by day and id
-    zadd = {}, zrem = {},
+    balances = {}, dirty = {}, created = {},
+    records = {}, -- by id: what this call has written
+    written = {}, -- by day: ids and records that are not yet in Redis, one after the other; of an id's records the last counts
+    front = {}, -- how the last record began
+    due = false, due_n = 0, due_at = 0, due_text = '', -- holds that are not yet in Redis: when they end, and their ids
+    ended = {}, -- ids of holds that are still in Redis
   }
 end
 
-local function load_cell(book, position, packed)
-  local pools = book.pools
-  if packed then
-    pools[1][position], pools[2][position], pools[3][position], pools[4][position], pools[5][position] =
-      struct.unpack(BALANCES, packed)
-  end
+-- The balances of the cell at position c stand at 5 * c - 5 + pool; nil when there is no such cell.
+local function load_cell(book, c, packed)
+  if not packed then return end
+  local all, base = book.balances, 5 * c - 5
+  all[base + 1], all[base + 2], all[base + 3], all[base + 4], all[base + 5] = struct.unpack(BALANCES, packed)
 end
 
 local function load_cells(book, names)
-  book.names, book.count = names, #names
-  for first = 1, #names, CHUNK do
-    local last = math.min(first + CHUNK - 1, #names)
+  local count = #names
+  book.names, book.count = names, count
+  for first = 1, count, CHUNK do
+    local last = math.min(first + CHUNK - 1, count)
     local packed = redis.call('HMGET', book.cells_key, unpack(names, first, last))
-    for i = first, last do load_cell(book, i, packed[i - first + 1]) end
+    local sound = 0
+    for i = 1, #packed do
+      if packed[i] and #packed[i] == CELL_BYTES then sound = sound + 1 end
+    end
+    if sound == count and count <= CELLS_AT_ONCE then
+      -- All in one go: several times as fast. Bytes that are no cell's would put those after them out of place.
+      book.balances = { struct.unpack('<' .. string.rep('ddddd', count), table.concat(packed)) }
+      book.balances[5 * count + 1] = nil -- where the unpacking has ended
+    else
+      for i = first, last do load_cell(book, i, packed[i - first + 1]) end
+    end
   end
 end
 
@@ -114,27 +153,82 @@ local function cell_position(book, name)
   return position
 end
 
-local function touch(book, id, day, record)
-  local written = book.written[day]
-  if not written then
-    written = {}
-    book.written[day] = written
+-- Remembers a line or a command. `print` is 8 bytes, all else are numbers and the cell's name.
+local function remember(book, id, day, kind, outcome, state, pool, attempt, expires, units, print, name)
+  -- Most records of a batch begin alike, and packing is dear.
+  local front = book.front
+  if expires ~= front.expires or state ~= front.state or outcome ~= front.outcome or kind ~= front.kind or pool ~= front.pool
+    or attempt ~= front.attempt or units ~= front.units then
+    front = {
+      kind = kind, outcome = outcome, state = state, pool = pool, attempt = attempt, expires = expires, units = units,
+      packed = struct.pack(RECORD, kind, outcome, state, pool, attempt, expires, units),
+    }
+    book.front = front
   end
-  written[id] = record
+  local record, list = front.packed .. print .. name, book.written[day]
+  if not list then
+    list = list_of(2 * book.size)
+    list.n = 0
+    book.written[day] = list
+  end
+  local n = list.n
+  list[n + 1], list[n + 2], list.n = id, record, n + 2
   book.records[id] = record
+end
+
+-- Takes a hold off the list of those that will end.
+local function release(book, id)
+  -- It may be one of this very batch.
+  if book.records[id] then
+    local due, n = book.due, book.due_n
+    for i = 2, n, 2 do
+      if due[i] == id then
+        due[i - 1], due[i] = due[n - 1], due[n]
+        book.due_n = n - 2
+        return
+      end
+    end
+  end
+  book.ended[#book.ended + 1] = id
+end
+
+local function hold(book, id, expires)
+  -- Most holds of a batch end at one time, and formatting it is dear.
+  if expires ~= book.due_at then book.due_at, book.due_text = expires, digits(expires) end
+  local due, n = book.due or list_of(2 * book.size), book.due_n
+  due[n + 1], due[n + 2] = book.due_text, id
+  book.due, book.due_n = due, n + 2
+  if expires < book.next_due then book.next_due = expires end
 end
 
 -- A cell that exists has all five balances.
 local function create(book, position)
-  local pools = book.pools
-  if pools[1][position] then return end
-  for pool = 1, 5 do pools[pool][position] = 0 end
+  local all, base = book.balances, 5 * position - 5
+  if all[base + 1] then return end
+  for pool = 1, 5 do all[base + pool] = 0 end
   book.created[#book.created + 1] = position
+end
+
+-- Whether units from outside the cell fit into it.
+local function fits(book, c, pool, amount)
+  local all, base = book.balances, 5 * c - 5
+  local present
+  if pool == PRESALE then present = all[base + PRESALE] or 0
+  elseif not all[base + SELLABLE] then present = 0
+  else present = all[base + SELLABLE] + all[base + RESERVED] + all[base + COMMITTED] + all[base + SAFETY] end
+  return amount <= MAX_UNITS - present
+end
+
+-- Moves units between two pools of a cell; 0 is the outside.
+local function shift(book, c, from, to, amount)
+  local all, base = book.balances, 5 * c - 5
+  if from ~= 0 then all[base + from] = all[base + from] - amount end
+  if to ~= 0 then all[base + to] = all[base + to] + amount end
+  book.dirty[c] = true
 end
 
 -- Writes what has changed since the last flush; the caches stay valid.
 local function flush(book)
-  local cells, n = {}, 0
   -- The field with an empty location lists the SKU's locations, so that one SKU can be read without a scan.
   for _, position in ipairs(book.created) do
     local name = book.names[position]
@@ -144,36 +238,21 @@ local function flush(book)
     redis.call('HSET', book.cells_key, field, listed and (listed .. '\31' .. location) or location)
   end
   book.created = {}
-  local pools, names = book.pools, book.names
-  for position in pairs(book.dirty) do
-    book.dirty[position] = nil
-    cells[n + 1] = names[position]
-    cells[n + 2] = struct.pack(BALANCES, pools[1][position], pools[2][position], pools[3][position], pools[4][position], pools[5][position])
-    n = n + 2
-  end
-  call_chunked('HSET', book.cells_key, cells)
-
-  for day, written in pairs(book.written) do
-    local set = {}
-    n = 0
-    for id, record in pairs(written) do
-      set[n + 1], set[n + 2] = id, record
+  local all, names, dirty, pack = book.balances, book.names, book.dirty, struct.pack
+  local cells, n = list_of(2 * book.count), 0
+  for i = 1, book.count do
+    if dirty[i] then
+      local base = 5 * i - 5
+      cells[n + 1], cells[n + 2] = names[i], pack(BALANCES, all[base + 1], all[base + 2], all[base + 3], all[base + 4], all[base + 5])
       n = n + 2
     end
-    call_chunked('HSET', book.lines_base .. day, set)
   end
+  call_chunked('HSET', book.cells_key, cells, n)
+  for day, list in pairs(book.written) do call_chunked('HSET', book.lines_base .. day, list, list.n) end
   -- Removed first: a line may be aborted and reserved again in one batch.
-  call_chunked('ZREM', book.holds_key, book.zrem)
-  local due, score, text = {}, nil, nil
-  n = 0
-  for id, expires in pairs(book.zadd) do
-    -- Most holds of a batch end at one time, and formatting it is dear.
-    if expires ~= score then score, text = expires, digits(expires) end
-    due[n + 1], due[n + 2] = text, id
-    n = n + 2
-  end
-  call_chunked('ZADD', book.holds_key, due)
-  book.written, book.zadd, book.zrem = {}, {}, {}
+  call_chunked('ZREM', book.holds_key, book.ended, #book.ended)
+  call_chunked('ZADD', book.holds_key, book.due, book.due_n)
+  book.dirty, book.written, book.ended, book.due_n = {}, {}, {}, 0
 end
 
 -- Appends an entry that brings so many events. Each carries the count of all so far, so that a reader knows how many it has missed.
@@ -183,17 +262,20 @@ local function append(book, events, ...)
 end
 
 local function save_head(book)
-  redis.call('HSET', book.head_key, 'offset', digits(book.offset), 'clock', digits(book.clock), 'events', digits(book.events))
+  redis.call('HSET', book.head_key, 'offset', digits(book.offset), 'clock', digits(book.clock), 'events', digits(book.events),
+    'seal', struct.pack(SEAL, book.offset, book.next_due, book.gates))
 end
 
 -- When the next hold is really due: those in Redis, but for what this batch has ended, and those of this batch.
 local function find_next_due(book)
-  local ended = #book.zrem
-  local first = redis.call('ZRANGE', book.holds_key, 0, ended, 'WITHSCORES')
-  local next_due = tonumber(first[2]) or math.huge
-  if ended > 0 then
+  local ended = #book.ended
+  local next_due
+  if ended == 0 then
+    next_due = first_due(book.holds_key)
+  else
     local gone = {}
-    for i = 1, ended do gone[book.zrem[i]] = true end
+    for i = 1, ended do gone[book.ended[i]] = true end
+    local first = redis.call('ZRANGE', book.holds_key, 0, ended, 'WITHSCORES')
     next_due = math.huge
     for i = 1, #first, 2 do
       if not gone[first[i]] then
@@ -202,9 +284,7 @@ local function find_next_due(book)
       end
     end
   end
-  for _, expires in pairs(book.zadd) do
-    if expires < next_due then next_due = expires end
-  end
+  for i = 1, book.due_n, 2 do next_due = math.min(next_due, tonumber(book.due[i])) end
   book.next_due = next_due
   return next_due
 end
@@ -215,24 +295,17 @@ local function sweep(book)
   flush(book)
   local due = redis.call('ZRANGEBYSCORE', book.holds_key, '-inf', digits(book.clock), 'LIMIT', 0, SWEEP_LIMIT)
   local ids, names, units, from_pools = {}, {}, {}, {}
-  local pools = book.pools
   for _, id in ipairs(due) do
     local day = day_of(id)
     local record = book.records[id] or redis.call('HGET', book.lines_base .. day, id)
-    book.zrem[#book.zrem + 1] = id
+    book.ended[#book.ended + 1] = id
     if record then
       local i = #ids + 1
-      local kind, outcome, _, pool, attempt, expires, held, print, after = struct.unpack(RECORD, record)
-      local name = string.sub(record, after)
+      local kind, outcome, _, pool, attempt, expires, held = struct.unpack(RECORD, record)
+      local name = string.sub(record, NAME_AT)
       local c = cell_position(book, name)
-      if pool == PRESALE then
-        pools[PRESALE][c] = pools[PRESALE][c] + held
-      else
-        pools[RESERVED][c] = pools[RESERVED][c] - held
-        pools[SELLABLE][c] = pools[SELLABLE][c] + held
-      end
-      book.dirty[c] = true
-      touch(book, id, day, struct.pack(RECORD, kind, outcome, EXPIRED, pool, attempt, expires, held, print) .. name)
+      if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, RESERVED, SELLABLE, held) end
+      remember(book, id, day, kind, outcome, EXPIRED, pool, attempt, expires, held, print_of(record), name)
       ids[i], names[i], units[i], from_pools[i] = id, name, held, pool
     end
   end
@@ -257,8 +330,8 @@ end
 
 -- Scopes that refuse new orders now, or nil when none does.
 local function closed_scopes(book)
+  if book.gates == 0 then return nil end
   local fields = redis.call('HGETALL', book.gates_key)
-  if #fields == 0 then return nil end
   local scopes = {}
   for i = 1, #fields, 2 do scopes[fields[i]] = tonumber(cjson.decode(fields[i + 1]).untilMs) end
   return scopes
@@ -273,56 +346,187 @@ local function is_closed(scopes, clock, name)
   return false
 end
 
+-- A command that brings its own id, which is known. Returns the outcome, the line's state, and whether the command may be decided anew.
+local function decide_again(book, kind, id, day, attempt, print, record)
+  local was_kind, was_outcome, state, pool, was_attempt, expires, held = struct.unpack(RECORD, record)
+  local was_print = print_of(record)
+  if was_print ~= print and (was_print ~= NO_PRINT or kind ~= RESERVE) then return ID_REUSED, NONE, false end
+  if was_kind == RESERVE and was_outcome == ACCEPTED and state == NONE then
+    -- Reserved and given up again: only a later try may reserve.
+    if attempt <= was_attempt then return SUPERSEDED, NONE, false end
+    return ACCEPTED, NONE, true
+  end
+  if attempt > was_attempt then
+    remember(book, id, day, was_kind, was_outcome, state, pool, attempt, expires, held, was_print, string.sub(record, NAME_AT))
+  end
+  return was_outcome + REPEATED, state, false
+end
+
+-- Goods that come, are counted anew or change their place. Returns the outcome.
+local function decide_goods(book, kind, c, pool, amount, target)
+  local all, base = book.balances, 5 * c - 5
+  if kind == CORRECT and pool == RESERVED then
+    return all[base + SELLABLE] and INSUFFICIENT_UNITS or UNKNOWN_SKU -- they belong to held lines
+  elseif kind == RECEIVE or kind == RETURN or (kind == CORRECT and amount > 0) then
+    if not fits(book, c, pool, amount) then return LIMIT_EXCEEDED end
+    create(book, c)
+    shift(book, c, 0, pool, amount)
+  elseif kind == CORRECT then
+    local source = all[base + pool]
+    if not source then return UNKNOWN_SKU end
+    if source < -amount then return INSUFFICIENT_UNITS end
+    shift(book, c, pool, 0, -amount)
+  elseif kind == MOVE then
+    local from, to = math.floor(pool / 8), pool % 8
+    local source = all[base + from]
+    if not source then return UNKNOWN_SKU end
+    if source < amount then return INSUFFICIENT_UNITS end
+    if target ~= c and not fits(book, target, to, amount) then return LIMIT_EXCEEDED end
+    create(book, target)
+    shift(book, c, from, 0, amount)
+    shift(book, target, 0, to, amount)
+  end
+  return ACCEPTED
+end
+
+-- An ABORT of what is not held. There is nothing to undo; but a reservation of this try or an older one that is still on its way must not be
+-- taken any more.
+local function abort_nothing(book, id, day, pool, amount, tried, record, name, is_in_window)
+  if not record then
+    if is_in_window then remember(book, id, day, RESERVE, ACCEPTED, NONE, pool, tried, 0, amount, NO_PRINT, name) end
+    return
+  end
+  local was_kind, was_outcome, _, was_pool, attempt, expires, held = struct.unpack(RECORD, record)
+  if was_kind == RESERVE and was_outcome == ACCEPTED and tried > attempt then
+    remember(book, id, day, was_kind, was_outcome, NONE, was_pool, tried, expires, held, print_of(record), string.sub(record, NAME_AT))
+  end
+end
+
+-- What a command does to a line that stands in a state. Moves its units.
+-- Returns the outcome, the line's state after it, and the try that has the line then.
+local function step_line(book, kind, c, pool, held, state, attempt, tried)
+  local all, base = book.balances, 5 * c - 5
+  if kind == ABORT then
+    if state ~= HELD or attempt > tried then return SUPERSEDED, state, attempt end
+    if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, RESERVED, SELLABLE, held) end
+    return ACCEPTED, NONE, tried
+  elseif kind == PAY then
+    -- A later payment takes the line over, so that an earlier one can no longer undo it, nor do again what has been undone.
+    local newest = math.max(attempt, tried)
+    if state == HELD then
+      if pool == SELLABLE then shift(book, c, RESERVED, COMMITTED, held) end
+      return ACCEPTED, PAID, newest
+    elseif state == PAID or state == OUT then
+      return ACCEPTED + REPEATED, state, newest
+    elseif state == CANCELLED or state == REFUNDED then
+      return LINE_CANCELLED, state, attempt
+    elseif state == UNPAID and newest == attempt then
+      return HOLD_EXPIRED + REPEATED, state, attempt
+    elseif all[base + pool] < held then
+      -- A numbered try that is refused is refused for good: it may be on its way twice, and units come back.
+      if tried > 1 then return HOLD_EXPIRED, UNPAID, newest end
+      return HOLD_EXPIRED, state, attempt
+    end
+    if pool == PRESALE then shift(book, c, PRESALE, 0, held) else shift(book, c, SELLABLE, COMMITTED, held) end
+    return ADMITTED_ANEW, PAID, newest
+  elseif kind == CANCEL then
+    if state == HELD then
+      if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, RESERVED, SELLABLE, held) end
+      return ACCEPTED, CANCELLED, attempt
+    elseif state == PAID then
+      if pool == SELLABLE and all[base + COMMITTED] < held then return INSUFFICIENT_UNITS, state, attempt end
+      if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, COMMITTED, SELLABLE, held) end
+      return CANCELLED_PAID, REFUNDED, attempt
+    elseif state == OUT then
+      return ALREADY_OUTBOUND, state, attempt
+    elseif state == REFUNDED then
+      return CANCELLED_PAID + REPEATED, state, attempt
+    end
+    -- Cancelled before, or its hold is lost: the units are back already, but a late payment must no longer take them anew.
+    return ACCEPTED + REPEATED, CANCELLED, attempt
+  elseif kind == UNPAY then
+    if state ~= PAID or attempt > tried then return SUPERSEDED, state, attempt end
+    if pool == SELLABLE and all[base + COMMITTED] < held then return INSUFFICIENT_UNITS, state, attempt end
+    if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, COMMITTED, SELLABLE, held) end
+    return ACCEPTED, UNPAID, tried
+  end
+  -- OUTBOUND
+  if state == OUT then return ACCEPTED + REPEATED, state, attempt end
+  if state == CANCELLED or state == REFUNDED then return LINE_CANCELLED, state, attempt end
+  if state == EXPIRED or state == UNPAID then return HOLD_EXPIRED, state, attempt end
+  if state == HELD then return NOT_PAID, state, attempt end
+  if pool == PRESALE and all[base + SELLABLE] < held then return INSUFFICIENT_SELLABLE, state, attempt end
+  if pool == SELLABLE and all[base + COMMITTED] < held then return INSUFFICIENT_UNITS, state, attempt end
+  shift(book, c, pool == PRESALE and SELLABLE or COMMITTED, 0, held)
+  return ACCEPTED, OUT, attempt
+end
+
+-- A command about a line reserved before. Returns the outcome, the line's state after it, and whether that is another than before.
+local function decide_line(book, kind, id, day, c, pool, amount, tried, record, name, is_in_window)
+  local was_kind, was_outcome, was_state, was_pool, attempt, expires, held
+  if record then was_kind, was_outcome, was_state, was_pool, attempt, expires, held = struct.unpack(RECORD, record) end
+  if not record or was_kind ~= RESERVE or was_outcome ~= ACCEPTED or was_state == NONE then
+    if kind ~= ABORT then return UNKNOWN_LINE, NONE, false end
+    abort_nothing(book, id, day, pool, amount, tried, record, name, is_in_window)
+    return ACCEPTED + REPEATED, NONE, false
+  end
+  if held ~= amount or was_pool ~= pool or string.sub(record, NAME_AT) ~= name then return LINE_MISMATCH, was_state, false end
+  local outcome, state, newest = step_line(book, kind, c, pool, held, was_state, attempt, tried)
+  if state ~= was_state or newest ~= attempt then
+    remember(book, id, day, was_kind, was_outcome, state, pool, newest, expires, held, print_of(record), name)
+  end
+  if was_state == HELD and state ~= HELD then release(book, id) end
+  return outcome, state, state ~= was_state
+end
+
 -- stock_apply: decides a batch of commands in order.
 -- KEYS: head, cells, holds, gates, log, then the buckets of the days that the batch's ids carry
 -- ARGV: 1 clock: '' for this server's, else milliseconds (commands' own times then move the clock on, too)
 --       2 retention of ids in days
 --       3 base name of the day buckets
---       4 the batch: msgpack [1, kinds, cell names, cells, units, ids, fingerprints, pools, days, day numbers, attempts, holds, times,
---         target cells, details]; kinds and pools are one byte a command; attempts, times, target cells and details may be 0 for "none",
---         holds may be one number for all
+--       4 the batch: msgpack [2, kinds, cell names, cells, units, ids, pools, days, day numbers, attempts, holds, times, target cells,
+--         details]; kinds and pools are one byte a command; days may be 0 for "all of the first", attempts, times, target cells and
+--         details 0 for "none", holds may be one number for all
+--       5 fingerprints, 8 bytes a command; not logged, for nobody but the ledger asks for them
 -- Returns: outcomes (one byte a command, +128 when repeated), states (one byte a command), last offset of the log
 local function apply(keys, args)
-  local batch = cmsgpack.unpack(args[4])
-  if batch[1] ~= 1 then return redis.error_reply('BATCH version ' .. tostring(batch[1]) .. ' is not known') end
-  local kinds, names, cell, units, ids, prints = batch[2], batch[3], batch[4], batch[5], batch[6], batch[7]
-  local pool_bytes, days, day_numbers = batch[8], batch[9], batch[10]
-  local attempts, holds, times, targets = batch[11], batch[12], batch[13], batch[14]
+  local batch, prints = cmsgpack.unpack(args[4]), args[5]
+  if batch[1] ~= 2 then return redis.error_reply('BATCH version ' .. tostring(batch[1]) .. ' is not known') end
+  local kinds, names, cell, units, ids, pool_bytes = batch[2], batch[3], batch[4], batch[5], batch[6], batch[7]
+  local days, day_numbers, attempts, holds, times, targets = batch[8], batch[9], batch[10], batch[11], batch[12], batch[13]
+  if days == 0 then days = nil end
   if attempts == 0 then attempts = nil end
   if times == 0 then times = nil end
   if targets == 0 then targets = nil end
   local hold_all = type(holds) == 'number' and holds or nil
   local n = #ids
-  local pack, unpack_struct, sub = struct.pack, struct.unpack, string.sub
+  local sub = string.sub
   local kind_codes, pool_codes = { string.byte(kinds, 1, n) }, { string.byte(pool_bytes, 1, n) }
 
-  local book = open_book(keys, args[3], tonumber(args[2]))
+  local book = open_book(keys, args[3], tonumber(args[2]), n)
   local given = args[1] ~= ''
   local now = given and tonumber(args[1]) or server_now()
   if now > book.clock then book.clock = now end
   load_cells(book, names)
 
-  -- Records of all ids, one read a bucket.
-  local records = book.records
-  for d = 1, #day_numbers do
-    local wanted = ids
-    if #day_numbers > 1 then
-      wanted = {}
+  -- Records of all ids as they were before the call, one read a bucket.
+  local found = {}
+  if not days then
+    found = redis.call('HMGET', keys[6], unpack(ids))
+  else
+    for d = 1, #day_numbers do
+      local wanted, at = {}, {}
       for i = 1, n do
-        if days[i] == d then wanted[#wanted + 1] = ids[i] end
+        if days[i] == d then wanted[#wanted + 1], at[#at + 1] = ids[i], i end
       end
-    end
-    local found = redis.call('HMGET', keys[5 + d], unpack(wanted))
-    for i = 1, #wanted do
-      if found[i] then records[wanted[i]] = found[i] end
+      local some = redis.call('HMGET', keys[5 + d], unpack(wanted))
+      for k = 1, #at do found[at[k]] = some[k] end
     end
   end
+  local records = book.records
 
   local scopes = closed_scopes(book)
-  local pools = book.pools
-  local sellable, reserved, committed, safety, presale = pools[1], pools[2], pools[3], pools[4], pools[5]
-  local dirty = book.dirty
-  local outcomes, states = {}, {}
+  local outcomes, states = list_of(n), list_of(n)
   local segment, segment_clock = 1, book.clock -- first command not yet in the log, and the clock before it
   local fresh, accepted = false, 0 -- whether the segment has something to log, and how many events it brings
   local tomorrow, first_day, last_day = 0, 0, 0 -- when the day ends; days that a new id may carry
@@ -335,19 +539,6 @@ local function apply(keys, args)
       append(book, accepted, unpack(fields))
     end
     segment, segment_clock, fresh, accepted = last + 1, book.clock, false, 0
-  end
-
-  -- Whether units from outside the cell fit into it.
-  local function fits(c, pool, amount)
-    local present
-    if pool == PRESALE then present = presale[c] or 0
-    else present = (sellable[c] or 0) + (reserved[c] or 0) + (committed[c] or 0) + (safety[c] or 0) end
-    return amount <= MAX_UNITS - present
-  end
-  local function shift(c, from, to, amount)
-    if from ~= 0 then pools[from][c] = pools[from][c] - amount end
-    if to ~= 0 then pools[to][c] = pools[to][c] + amount end
-    dirty[c] = true
   end
 
   for i = 1, n do
@@ -364,192 +555,53 @@ local function apply(keys, args)
       first_day, last_day = math.max(today - book.retention_days, book.forgotten + 1), today + 1
       -- What was read of these days, or done to them by this batch, is forgotten, too.
       for k = 1, n do
-        local day = day_numbers[days[k]]
-        if day <= book.forgotten then records[ids[k]], book.written[day] = nil, nil end
+        local day = day_numbers[days and days[k] or 1]
+        if day <= book.forgotten then found[k], records[ids[k]], book.written[day] = false, nil, nil end
       end
       -- While holds are still due the forgetting waits, and is tried again at the next command.
       if book.clock < book.next_due then tomorrow = (today + 1) * DAY_MS end
     end
 
     local kind, id, c, amount = kind_codes[i], ids[i], cell[i], units[i]
-    local pool, day = pool_codes[i], day_numbers[days[i]]
-    local record = records[id]
+    local pool, day = pool_codes[i], day_numbers[days and days[i] or 1]
+    local record = records[id] or found[i]
+    local attempt = attempts and attempts[i] or 1
     local outcome, state = ACCEPTED, NONE
 
-    if kind < PAY or kind == RETURN or (kind > ABORT and kind ~= UNPAY) then
-      -- A command that brings its own id.
-      local attempt = attempts and attempts[i] or 1
-      local was_kind, was_outcome, was_state, was_pool, was_attempt, expires, held, print, after
-      local aborted = false -- reserved and given up again: only a later try may reserve
-      if record then
-        was_kind, was_outcome, was_state, was_pool, was_attempt, expires, held, print, after = unpack_struct(RECORD, record)
-        aborted = was_kind == RESERVE and was_outcome == ACCEPTED and was_state == NONE
-      end
-      if record and print ~= prints[i] and (print ~= 0 or kind ~= RESERVE) then
-        outcome = ID_REUSED
-      elseif aborted and attempt <= was_attempt then
-        outcome = SUPERSEDED
-      elseif record and not aborted then
-        outcome, state = was_outcome + REPEATED, was_state
-        if attempt > was_attempt then
-          touch(book, id, day, pack(RECORD, was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print) .. sub(record, after))
-        end
+    if kind >= PAY and kind ~= RETURN and (kind <= ABORT or kind == UNPAY) then
+      local changed
+      outcome, state, changed = decide_line(book, kind, id, day, c, pool, amount, attempt, record, names[c], day >= first_day and day <= last_day)
+      fresh = fresh or changed
+    else
+      local print, anew = sub(prints, 8 * i - 7, 8 * i), true
+      if record then outcome, state, anew = decide_again(book, kind, id, day, attempt, print, record) end
+      if not anew then
+        -- Decided before.
       elseif day < first_day or day > last_day then
         outcome = ID_OUTSIDE_WINDOW
-      elseif kind == RESERVE and scopes and is_closed(scopes, book.clock, names[c]) then
+      elseif kind ~= RESERVE then
+        local target = targets and targets[i] or 0
+        outcome = decide_goods(book, kind, c, pool, amount, target ~= 0 and target or c)
+        remember(book, id, day, kind, outcome, NONE, SELLABLE, attempt, 0, kind == CORRECT and 0 or amount, print, names[c])
+        fresh = true
+      elseif scopes and is_closed(scopes, book.clock, names[c]) then
         outcome = BREAKER_OPEN
       else
-        local expires, remembered_pool = 0, SELLABLE
-        if kind == RESERVE then
-          remembered_pool = pool
-          local source = pools[pool][c]
-          if not source then
-            outcome = UNKNOWN_SKU
-          elseif source < amount then
-            outcome = pool == PRESALE and INSUFFICIENT_PRESALE or INSUFFICIENT_SELLABLE
-          else
-            pools[pool][c] = source - amount
-            if pool == SELLABLE then reserved[c] = reserved[c] + amount end
-            dirty[c] = true
-            state = HELD
-          end
-          expires = book.clock + (hold_all or holds[i])
-          if state == HELD then
-            book.zadd[id] = expires
-            if expires < book.next_due then book.next_due = expires end
-          end
-        elseif kind == CORRECT and pool == RESERVED then
-          outcome = sellable[c] and INSUFFICIENT_UNITS or UNKNOWN_SKU -- they belong to held lines
-        elseif kind == RECEIVE or kind == RETURN or (kind == CORRECT and amount > 0) then
-          if fits(c, pool, amount) then
-            create(book, c)
-            shift(c, 0, pool, amount)
-          else
-            outcome = LIMIT_EXCEEDED
-          end
-        elseif kind == CORRECT then
-          local source = pools[pool][c]
-          if not source then outcome = UNKNOWN_SKU
-          elseif source < -amount then outcome = INSUFFICIENT_UNITS
-          else shift(c, pool, 0, -amount) end
-        elseif kind == MOVE then
-          local from, to = math.floor(pool / 8), pool % 8
-          local target = targets and targets[i] or 0
-          if target == 0 then target = c end
-          local source = pools[from][c]
-          if not source then outcome = UNKNOWN_SKU
-          elseif source < amount then outcome = INSUFFICIENT_UNITS
-          elseif target ~= c and not fits(target, to, amount) then outcome = LIMIT_EXCEEDED
-          else
-            create(book, target)
-            shift(c, from, 0, amount)
-            shift(target, 0, to, amount)
-          end
+        local all, base = book.balances, 5 * c - 5
+        local source, expires = all[base + pool], book.clock + (hold_all or holds[i])
+        if not source then
+          outcome = UNKNOWN_SKU
+        elseif source < amount then
+          outcome = pool == PRESALE and INSUFFICIENT_PRESALE or INSUFFICIENT_SELLABLE
+        else
+          all[base + pool] = source - amount
+          if pool == SELLABLE then all[base + RESERVED] = all[base + RESERVED] + amount end
+          book.dirty[c] = true
+          state = HELD
+          hold(book, id, expires)
         end
-        touch(book, id, day, pack(RECORD, kind, outcome, state, remembered_pool, attempt, expires, kind == CORRECT and 0 or amount, prints[i]) .. names[c])
+        remember(book, id, day, RESERVE, outcome, state, pool, attempt, expires, amount, print, names[c])
         fresh = true
-      end
-    else
-      -- A command about a line reserved before.
-      local was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print, after
-      if record then was_kind, was_outcome, was_state, was_pool, attempt, expires, held, print, after = unpack_struct(RECORD, record) end
-      if not record or was_kind ~= RESERVE or was_outcome ~= ACCEPTED or was_state == NONE then
-        if kind ~= ABORT then
-          outcome = UNKNOWN_LINE
-        else
-          -- Nothing to undo; but a reservation of this try or an older one that is still on its way must not be taken any more.
-          outcome = ACCEPTED + REPEATED
-          if not record and day >= first_day and day <= last_day then
-            touch(book, id, day, pack(RECORD, RESERVE, ACCEPTED, NONE, pool, attempts[i], 0, amount, 0) .. names[c])
-          elseif record and was_kind == RESERVE and was_outcome == ACCEPTED and attempts[i] > attempt then
-            touch(book, id, day, pack(RECORD, was_kind, was_outcome, NONE, was_pool, attempts[i], expires, held, print) .. sub(record, after))
-          end
-        end
-      elseif held ~= amount or was_pool ~= pool or sub(record, after) ~= names[c] then
-        outcome, state = LINE_MISMATCH, was_state
-      elseif kind == ABORT then
-        if was_state ~= HELD or attempt > attempts[i] then
-          outcome, state = SUPERSEDED, was_state
-        else
-          if pool == PRESALE then shift(c, 0, PRESALE, held) else shift(c, RESERVED, SELLABLE, held) end
-          touch(book, id, day, pack(RECORD, was_kind, was_outcome, NONE, was_pool, attempts[i], expires, held, print) .. names[c])
-          fresh = true
-        end
-      else
-        state = was_state
-        -- A later payment takes the line over, so that an earlier one can no longer undo it, nor do again what has been undone.
-        local newest = attempt
-        if kind == PAY then
-          local tried = attempts and attempts[i] or 1
-          newest = math.max(attempt, tried)
-          if was_state == HELD then
-            if pool == SELLABLE then shift(c, RESERVED, COMMITTED, held) end
-            state = PAID
-          elseif was_state == PAID or was_state == OUT then
-            outcome = ACCEPTED + REPEATED
-            if newest > attempt then
-              touch(book, id, day, pack(RECORD, was_kind, was_outcome, state, was_pool, newest, expires, held, print) .. names[c])
-            end
-          elseif was_state == CANCELLED or was_state == REFUNDED then
-            outcome = LINE_CANCELLED
-          elseif was_state == UNPAID and newest == attempt then
-            outcome = HOLD_EXPIRED + REPEATED
-          elseif pools[pool][c] < held then
-            outcome = HOLD_EXPIRED
-            -- A numbered try that is refused is refused for good: it may be on its way twice, and units come back.
-            if tried > 1 then
-              state = UNPAID
-              touch(book, id, day, pack(RECORD, was_kind, was_outcome, UNPAID, was_pool, newest, expires, held, print) .. names[c])
-            end
-          else
-            if pool == PRESALE then shift(c, PRESALE, 0, held) else shift(c, SELLABLE, COMMITTED, held) end
-            outcome, state = ADMITTED_ANEW, PAID
-          end
-        elseif kind == CANCEL then
-          if was_state == HELD then
-            if pool == PRESALE then shift(c, 0, PRESALE, held) else shift(c, RESERVED, SELLABLE, held) end
-            state = CANCELLED
-          elseif was_state == PAID and pool == SELLABLE and committed[c] < held then
-            outcome = INSUFFICIENT_UNITS
-          elseif was_state == PAID then
-            if pool == PRESALE then shift(c, 0, PRESALE, held) else shift(c, COMMITTED, SELLABLE, held) end
-            outcome, state = CANCELLED_PAID, REFUNDED
-          elseif was_state == OUT then
-            outcome = ALREADY_OUTBOUND
-          elseif was_state == REFUNDED then
-            outcome = CANCELLED_PAID + REPEATED
-          else
-            -- Cancelled before, or its hold is lost: the units are back already, but a late payment must no longer take them anew.
-            outcome, state = ACCEPTED + REPEATED, CANCELLED
-          end
-        elseif kind == UNPAY then
-          if was_state ~= PAID or attempt > attempts[i] then
-            outcome = SUPERSEDED
-          elseif pool == SELLABLE and committed[c] < held then
-            outcome = INSUFFICIENT_UNITS
-          else
-            if pool == PRESALE then shift(c, 0, PRESALE, held) else shift(c, COMMITTED, SELLABLE, held) end
-            state, newest = UNPAID, attempts[i]
-          end
-        else -- OUTBOUND
-          if was_state == OUT then outcome = ACCEPTED + REPEATED
-          elseif was_state == CANCELLED or was_state == REFUNDED then outcome = LINE_CANCELLED
-          elseif was_state == EXPIRED or was_state == UNPAID then outcome = HOLD_EXPIRED
-          elseif was_state == HELD then outcome = NOT_PAID
-          elseif pool == PRESALE and sellable[c] < held then outcome = INSUFFICIENT_SELLABLE
-          elseif pool == SELLABLE and committed[c] < held then outcome = INSUFFICIENT_UNITS
-          else
-            shift(c, pool == PRESALE and SELLABLE or COMMITTED, 0, held)
-            state = OUT
-          end
-        end
-        if state ~= was_state then
-          touch(book, id, day, pack(RECORD, was_kind, was_outcome, state, was_pool, newest, expires, held, print) .. names[c])
-          fresh = true
-        end
-      end
-      if record and was_state == HELD and state ~= HELD then
-        if book.zadd[id] then book.zadd[id] = nil else book.zrem[#book.zrem + 1] = id end
       end
     end
     if outcome <= CANCELLED_PAID then accepted = accepted + 1 end
@@ -568,17 +620,18 @@ end
 -- ARGV: 1 clock ('' for this server's), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms
 -- Returns: holds given back, last offset, clock
 local function tick(keys, args)
-  local book = open_book(keys, args[3], tonumber(args[2]))
+  local book = open_book(keys, args[3], tonumber(args[2]), SWEEP_LIMIT)
   local before = book.clock
   local now = args[1] ~= '' and tonumber(args[1]) or server_now()
   if now > book.clock then book.clock = now end
   local swept, logged = 0, book.offset
-  if book.clock >= book.next_due then swept = sweep(book) end
+  if book.clock >= book.next_due and book.clock >= find_next_due(book) then swept = sweep(book) end
   local fields = redis.call('HGETALL', book.gates_key)
   for i = 1, #fields, 2 do
     local gate = cjson.decode(fields[i + 1])
     if gate.untilMs > 0 and gate.untilMs <= book.clock then
       redis.call('HDEL', book.gates_key, fields[i])
+      book.gates = book.gates - 1
       append(book, 0, 't', digits(book.clock), 'c', fields[i], 'j', cjson.encode({ action = 'close', actor = 'engine', reason = 'its time is over' }))
     end
   end
@@ -598,17 +651,20 @@ end
 -- ARGV: 1 clock ('' for this server's), 2 scope key, 3 'open' or 'close', 4 JSON {actor, reason, forMs} (forMs 0: until closed by hand)
 -- Returns: the last offset, or nil when there was nothing to close
 local function gate(keys, args)
-  local book = open_book(keys, '', 0)
+  local book = open_book(keys, '', 0, 0)
   local now = args[1] ~= '' and tonumber(args[1]) or server_now()
   if now > book.clock then book.clock = now end
   local detail = cjson.decode(args[4])
   if args[3] == 'open' then
     local until_ms = detail.forMs > 0 and book.clock + detail.forMs or 0
     -- Written by hand: cjson would give times an exponent.
-    redis.call('HSET', book.gates_key, args[2], string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s}', digits(until_ms),
-      digits(book.clock), cjson.encode(detail.actor), cjson.encode(detail.reason)))
+    local text = string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s}', digits(until_ms), digits(book.clock),
+      cjson.encode(detail.actor), cjson.encode(detail.reason))
+    book.gates = book.gates + redis.call('HSET', book.gates_key, args[2], text)
   elseif redis.call('HDEL', book.gates_key, args[2]) == 0 then
     return false
+  else
+    book.gates = book.gates - 1
   end
   append(book, 0, 't', digits(book.clock), 'c', args[2], 'j', cjson.encode({ action = args[3], actor = detail.actor, reason = detail.reason }))
   save_head(book)

@@ -114,6 +114,31 @@ describe("the turn batcher", () => {
     expect(await Promise.all(answers)).toEqual([[1], [2], [3], [4]]);
   });
 
+  it("answers a single item like a group of one", async () => {
+    const { batcher, calls } = batcherOf({}, async (items) => {
+      if (items.includes(3)) throw new Error("gone");
+      return items.map((item) => item * 10);
+    });
+    expect(await Promise.all([batcher.addOne(1), batcher.add([2])])).toEqual([10, [20]]);
+    expect(calls).toEqual([[1, 2]]);
+    expect(await fault(batcher.addOne(3))).toMatchObject({ code: "unavailable", retryable: true });
+    expect(batcher.depth).toBe(0);
+  });
+
+  it("parts many items equally, so that one call is worked on while others travel", async () => {
+    const { batcher, calls } = batcherOf({ batchLimit: 500 }, () => new Promise(() => {}));
+    const crowd = (size: number) => Array.from({ length: size }, (_, i) => i);
+    void batcher.add(crowd(390));
+    await new Promise(setImmediate);
+    expect(calls.splice(0).map(({ length }) => length)).toEqual([390]);
+    void batcher.add(crowd(199));
+    await new Promise(setImmediate);
+    expect(calls).toEqual([]);
+    void batcher.add(crowd(231));
+    await new Promise(setImmediate);
+    expect(calls.map(({ length }) => length)).toEqual([215, 215]);
+  });
+
   it("lets no full batch wait for the call under way", async () => {
     const { batcher, calls } = batcherOf({ batchLimit: 2 }, () => new Promise(() => {}));
     void batcher.add([1, 2, 3, 4, 5]);

@@ -17,6 +17,7 @@ import {
   entryTimeMs,
   eventsOf,
 } from "../../engine/stock/batch.js";
+import { fingerprintOf } from "../../engine/stock/fingerprint.js";
 import { MAX_BATCH_LIMIT } from "../../engine/stock/ledger.js";
 import {
   ACCOUNTS,
@@ -262,6 +263,13 @@ describe("a batch", () => {
     );
     expect(encodeBatch(commands).days).toEqual([NOW / DAY_MS, NOW / DAY_MS + 1]);
   });
+
+  it("has the fingerprints beside it, 8 bytes a command, none for one about a line reserved before", () => {
+    const receive: StockCommand = { kind: "receive", ...at, units: 1 };
+    const { fingerprints } = encodeBatch([{ kind: "pay", ...at, units: 1 }, receive]);
+    expect([0, 8].map((offset) => fingerprints.readDoubleLE(offset))).toEqual([0, fingerprintOf(receive)]);
+    expect(fingerprints).toHaveLength(16);
+  });
 });
 
 describe("an entry that cannot be read", () => {
@@ -280,13 +288,12 @@ describe("an entry that cannot be read", () => {
   ];
 
   const raw = (): unknown[] => [
-    1,
+    2,
     "\u0001\u0004",
     ["CUP\u001fSH", "JUG\u001fSH"],
     [1, 2],
     [3, 1],
     [idOf(1), idOf(2)],
-    [11, 12],
     "\u0001\u0001",
     [1, 1],
     [20_000],
@@ -304,14 +311,14 @@ describe("an entry that cannot be read", () => {
   };
 
   it("is not one that is as it should be", () => {
-    expect(eventsOf(changed(0, 1)).events.map(({ type, units }) => [type, units])).toEqual([
+    expect(eventsOf(changed(0, 2)).events.map(({ type, units }) => [type, units])).toEqual([
       ["StockReceived", 3],
       ["StockReserved", 1],
     ]);
   });
 
   it.each<[string, number, unknown, string]>([
-    ["another version", 0, 2, "version 2"],
+    ["another version", 0, 3, "version 3"],
     ["no version", 0, null, "version null"],
     ["kinds for fewer commands", 1, "\u0001", "kinds are not 2"],
     ["an unknown kind", 1, "\u0001\u000d", "no kind of command 13"],
@@ -330,37 +337,47 @@ describe("an entry that cannot be read", () => {
     ["ids that are no texts", 5, [1, 2], "ids"],
     ["a list of another kind", 5, { 0: "a" }, "commands"],
     ["no command", 5, [], "commands"],
-    ["fewer fingerprints than commands", 6, [1], "fingerprints"],
-    ["a pool that is none", 7, "\u0001\u0000", "pools"],
-    ["an account that is none", 7, "\u0001\u0006", "pools"],
-    ["a day past the days", 8, [1, 2], "days"],
-    ["attempts for fewer commands", 10, [1], "attempts"],
-    ["a hold that is no number", 11, "long", "holds"],
-    ["times that are no numbers", 12, [NOW, "now"], "times"],
-    ["a time that no id can have", 12, [NOW, 2 ** 45], "times"],
-    ["a target past the cells", 13, [0, 3], "target cells"],
-    ["a detail of no command", 14, [[2, {}]], "detail"],
+    ["a pool that is none", 6, "\u0001\u0000", "pools"],
+    ["an account that is none", 6, "\u0001\u0006", "pools"],
+    ["a day past the days", 7, [1, 2], "days"],
+    ["attempts for fewer commands", 9, [1], "attempts"],
+    ["a hold that is no number", 10, "long", "holds"],
+    ["times that are no numbers", 11, [NOW, "now"], "times"],
+    ["a time that no id can have", 11, [NOW, 2 ** 45], "times"],
+    ["a target past the cells", 12, [0, 3], "target cells"],
+    ["a detail of no command", 13, [[2, {}]], "detail"],
     [
       "two details of a command",
-      14,
+      13,
       [
         [1, {}],
         [1, {}],
       ],
       "two details",
     ],
-    ["a detail that is no record", 14, [[1, "x"]], "detail"],
-    ["a detail of a later version", 14, [[1, { colour: "red" }]], "detail's colour"],
-    ["a setting that is no number", 14, [[1, { settings: { alertFactor: Number.NaN } }]], "detail's settings"],
-    ["a setting of a later version", 14, [[1, { settings: { colour: 1 } }]], "detail's settings"],
+    ["a detail that is no record", 13, [[1, "x"]], "detail"],
+    ["a detail of a later version", 13, [[1, { colour: "red" }]], "detail's colour"],
+    ["a setting that is no number", 13, [[1, { settings: { alertFactor: Number.NaN } }]], "detail's settings"],
+    ["a setting of a later version", 13, [[1, { settings: { colour: 1 } }]], "detail's settings"],
   ])("is refused for %s, and says so", (_, column, value, reason) => {
     const thrown = refusal(changed(column, value));
     expect(thrown).toEqual(undecodable);
     expect((thrown as Error).message).toContain(reason);
   });
 
+  it("is none of version 1, which had fingerprints among its columns", () => {
+    const first = (fingerprints: unknown): LogEntry => {
+      const batch = [1, ...raw().slice(1, 6), fingerprints, ...raw().slice(6)];
+      return entryOf({ t: NOW, b: packr.pack(batch), o: Buffer.from([0, 0]) });
+    };
+    expect(eventsOf(first([11, 12])).events).toEqual(eventsOf(changed(0, 2)).events);
+    for (const fingerprints of [[11], 0, ["a", "b"], [-1, 1]])
+      expect(refusal(first(fingerprints))).toEqual(undecodable);
+    expect(refusal(changed(0, 1))).toEqual(undecodable);
+  });
+
   it("is refused for a column too many or too few", () => {
-    for (const batch of [raw().slice(0, 14), [...raw(), 0]])
+    for (const batch of [raw().slice(0, 13), [...raw(), 0]])
       expect(refusal(entryOf({ t: NOW, b: packr.pack(batch), o: Buffer.from([0, 0]) }))).toEqual(undecodable);
   });
 

@@ -12,6 +12,7 @@ import { eventsOf } from "../../engine/stock/batch.js";
 import { HEARTBEAT_MS, Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
 import {
   type Balances,
+  cellOf,
   DEFAULT_HOLD_MS,
   emptyBalances,
   type Reply,
@@ -262,6 +263,20 @@ describe("a breaker", () => {
     expect(await ledger.openGates()).toEqual([]);
   });
 
+  it("that a library of before has opened is seen: its entry in the log breaks the seal of the head", async () => {
+    await ledger.apply(receive(10));
+    await ledger.apply(reserve(1));
+    const { head, gates, holds, log } = stockKeys(PREFIX, 0);
+    const offset = await client.hincrby(head, "offset", 1);
+    await client.xadd(log, `${offset}-0`, "t", START_MS, "c", "shop", "j", "{}");
+    await client.hset(gates, "shop", JSON.stringify({ untilMs: 0, sinceMs: START_MS, ...cause }));
+    await client.zadd(holds, START_MS + 5, newId());
+    expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");
+    clock.moveTo(START_MS + 5);
+    await ledger.apply(receive(1));
+    expect(await client.zcard(holds)).toBe(1);
+  });
+
   it("of the shop or a location stands in every partition, of a SKU in its own", async () => {
     ledger = ledgerOn(client, { partitions: 4 });
     const skus = ["A", "B", "C", "D", "E", "F"];
@@ -301,6 +316,21 @@ describe("a breaker", () => {
 });
 
 describe("balances", () => {
+  it("of a thousand cells in one call are each their own, also beside one that is damaged", async () => {
+    ledger = ledgerOn(client, { batchLimit: 1_000 });
+    const sku = (i: number) => `SKU-${i}`;
+    const all = Array.from({ length: 1_000 }, (_, i) => i);
+    await ledger.applyMany(all.map((i) => receive(i + 1, place(sku(i)))));
+    expect(outcomes(await ledger.applyMany(all.map((i) => reserve(i + 1, place(sku(i))))))).toEqual(
+      all.map(() => "accepted"),
+    );
+    const { cells } = stockKeys(PREFIX, 0);
+    await client.hset(cells, cellOf(sku(3), "SH"), Buffer.alloc(48));
+    await ledger.applyMany(all.map((i) => receive(1, place(sku(i)))));
+    for (const i of [0, 2, 4, 999])
+      expect((await ledger.balances(sku(i)))?.get("SH")).toEqual(cell({ sellable: 1, reserved: i + 1 }));
+  });
+
   it("of a SKU come by location; of an unknown SKU not at all", async () => {
     await ledger.applyMany([
       receive(5),

@@ -129,11 +129,11 @@ const KINDS: [what: string, reason: string, fields: () => Record<string, Buffer 
   ["more outcomes than commands", "outcomes", () => ({ t: now(), b: good(), o: Buffer.from([0, 0, 0]) })],
   ["a cell out of range", "cells", () => changed(3, [1, 99])],
   ["an unknown kind", "no kind of command 60", () => changed(1, "\u0004\u003c")],
-  ["an unknown pool", "pools", () => changed(7, "\u0001\u003c")],
+  ["an unknown pool", "pools", () => changed(6, "\u0001\u003c")],
   ["units that are no number", "units", () => changed(4, [Number.NaN, 1])],
   ["a time that is none", "field t", () => ({ t: "tomorrow", b: good(), o: Buffer.from([0, 0]) })],
   ["a time far ahead", "year 3084", () => ({ t: String(2 ** 50) })],
-  ["an unknown version", "version 2", () => changed(0, 2)],
+  ["an unknown version", "version 3", () => changed(0, 3)],
   ["fields of a later version", "field z", () => ({ t: now(), z: "1" })],
   ["too many commands", "1001 commands", () => ({ t: now(), b: good(ENTRY_COMMANDS_LIMIT + 1), o: Buffer.from([0]) })],
   [
