@@ -41,5 +41,12 @@ export const streamOptions = defineOptions({
     max: 90 * 86_400_000,
     about: "how long the log keeps what every job has seen; 0 keeps all",
   },
+  paceMs: {
+    type: "duration",
+    default: 4,
+    min: 0,
+    max: 1_000,
+    about: "how long jobs pause after a step that found little, so that the next finds more; 0: not at all",
+  },
   pollMs: { type: "duration", default: 50, min: 5, max: 2_000, about: "how often views look for new commits" },
 });

@@ -6,6 +6,7 @@
  * Redis is installed or started.
  */
 import { readFileSync } from "node:fs";
+import type { Writable } from "node:stream";
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { badInput, EngineError, messageOf } from "../kernel/errors.js";
 
@@ -79,7 +80,30 @@ export function connect(address: RedisAddress, blocking = false): RedisClient {
       : new Redis(url, options);
   // Errors reach whoever waits for a command; without a listener a broken connection would end the process.
   client.on("error", () => {});
+  if (client instanceof Redis) joinWrites(client);
   return client;
+}
+
+/** A write to a socket is a system call, and wakes the server: what is asked in one go goes out as one. */
+function joinWrites(client: Redis): void {
+  client.on("connect", () => {
+    // The client's own, new with every connection; left out of its types.
+    const { stream } = client as unknown as { stream: Writable };
+    const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;
+    let isJoining = false;
+    stream.write = ((...args: unknown[]) => {
+      if (!isJoining) {
+        isJoining = true;
+        stream.cork();
+        // After whatever is asked by those who have just been answered.
+        process.nextTick(() => {
+          isJoining = false;
+          stream.uncork();
+        });
+      }
+      return write(...args);
+    }) as Writable["write"];
+  });
 }
 
 /**
@@ -120,6 +144,7 @@ function openCluster(urls: string[], redisOptions: Options): Cluster {
     slotsRefreshInterval: SLOTS_REFRESH_MS,
   });
   cluster.on("+node", (node: Redis) => {
+    joinWrites(node);
     // Sent before a command whose slot is on its way to this node, and nobody waits for the answer: a node that is let go at that moment would
     // end the process.
     const asking = node.asking.bind(node) as () => Promise<"OK">;

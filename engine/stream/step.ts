@@ -21,8 +21,8 @@ export { decodeState, encodeState } from "./pack.js";
 
 const unpackr = new Unpackr({ useRecords: false });
 
-/** Entries decoded at a time, so that most events are garbage before the collector has had to move them. */
-const CHUNK_ENTRIES = 16;
+/** Events decoded at a time, about: few enough to be garbage before the collector has to move them, which costs a quarter of a step otherwise. */
+const CHUNK_EVENTS = 1_000;
 const TIMER_SEPARATOR = "\u001f";
 
 /** What leaves with a commit, as views and sinks read it. */
@@ -167,8 +167,17 @@ export class Step<Event extends LogEvent> {
    */
   async process(entries: readonly LogEntry[], lastOut: number, isCareful = false): Promise<CommitBody> {
     this.#begin(isCareful);
-    for (let first = 0; first < entries.length; first += CHUNK_ENTRIES)
-      await this.#processChunk(entries.slice(first, first + CHUNK_ENTRIES));
+    for (let first = 0; first < entries.length; ) {
+      const decoded: Decoded<Event>[] = [];
+      let events = 0;
+      for (let i = first; i < entries.length && events < CHUNK_EVENTS; i++) {
+        const each = this.#decode(entries[i] as LogEntry);
+        decoded.push(each);
+        events += each.events.length;
+      }
+      await this.#processChunk(entries.slice(first, first + decoded.length), decoded);
+      first += decoded.length;
+    }
     return this.#body(lastOut);
   }
 
@@ -200,8 +209,7 @@ export class Step<Event extends LogEvent> {
     for (const states of this.#states) states.begin();
   }
 
-  async #processChunk(entries: readonly LogEntry[]): Promise<void> {
-    const decoded = entries.map((entry) => this.#decode(entry));
+  async #processChunk(entries: readonly LogEntry[], decoded: readonly Decoded<Event>[]): Promise<void> {
     const called = await this.#load(entries, decoded);
     let next = 0;
     for (let i = 0; i < entries.length; i++) {
@@ -214,7 +222,7 @@ export class Step<Event extends LogEvent> {
         for (let j = 0; j < this.#jobs.length; j++) {
           if (entry.offset <= (this.#cursors[j] as number)) continue;
           const held = called[next++];
-          if (held === NO_KEY) this.#keyOf(j, event, entry);
+          if (held === NO_KEY) this.#failedKey(j, event, entry);
           else if (held) this.#call(j, held, event, event.atMs, entry);
         }
       }
@@ -306,6 +314,21 @@ export class Step<Event extends LogEvent> {
       this.#failed(thrown, job.name, undefined, event, event.atMs, source);
       return undefined;
     }
+  }
+
+  /** Tells of a key that its job could not name; one that it can name after all would pass over the event otherwise. */
+  #failedKey(j: number, event: Event, entry: LogEntry): void {
+    const key = this.#keyOf(j, event, entry);
+    if (key === undefined) return;
+    const { name } = this.#jobs[j] as AnyJob<Event>;
+    this.#failed(
+      new Error(`${name} names the key of an event only the second time`),
+      name,
+      key,
+      event,
+      event.atMs,
+      entry,
+    );
   }
 
   /** Has a job handle an event, or its timer when there is none. When it throws, nothing of it stays but a letter. */

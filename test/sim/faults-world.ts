@@ -112,7 +112,7 @@ interface ChatterState {
   again: number;
 }
 
-/** A job with much to say: emits on every event, and has timers that arm themselves again. */
+/** A job with much to say: emits on every event, has timers that arm themselves again, and gives keys up. */
 const chatterJob: Job<StockEvent, ChatterState> = {
   name: "chatter.1",
   key: (event) => event.sku,
@@ -128,6 +128,8 @@ const chatterJob: Job<StockEvent, ChatterState> = {
     state.fired++;
     context.emit("rang", { fired: state.fired, atMs });
     if (state.again-- > 0) context.setTimer(atMs + 700);
+    // After the last of them, now and then.
+    else if (state.events % 4 === 1) context.forget();
   },
 };
 
@@ -140,6 +142,7 @@ const frailJob: Job<StockEvent, { events: number }> = {
     state.events++;
     context.emit("took", { events: state.events });
     context.setTimer(event.clockMs + 2_000);
+    if (state.events % 11 === 10) context.forget();
     if ((event.offset + event.index) % 7 === 3) throw new Error("too much");
   },
   onTimer(state, atMs, context) {

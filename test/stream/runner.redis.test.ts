@@ -16,7 +16,7 @@ import {
   renewTask,
   type Task,
 } from "../../engine/stream/commit.js";
-import { connect } from "../../engine/stream/redis.js";
+import { callFunction, connect } from "../../engine/stream/redis.js";
 import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
 import { Worker } from "../../engine/stream/worker.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
@@ -190,6 +190,17 @@ describe("a commit", () => {
         code: "commit_gap",
         retryable: false,
       });
+    expect(await dump()).toBe(before);
+  });
+
+  it("of another version is refused before anything is written", async () => {
+    const keys = toyKeys(prefix);
+    const task = await owned("one");
+    await commitTask(client, keys, at(task, 1), body());
+    const before = await dump();
+    const hashTagged = [keys.task, keys.timers, keys.out, keys.deadLetters, keys.deadEntries, keys.deadRequests];
+    const args = [task.epoch, task.run, 2, 1_000, "", "fields", "out", 0, 0, 0, 0, 0];
+    await expect(callFunction(client, "task_commit", hashTagged, args)).rejects.toThrow("of another version");
     expect(await dump()).toBe(before);
   });
 

@@ -16,7 +16,7 @@ const redis = withRedis();
 const PREFIX = "trim";
 const T0 = 1_700_000_000_000;
 const EARLY = 3_000;
-const MORE = 3_000;
+const MORE = 6_000;
 let client: RedisClient;
 const runners: Runner<ToyEvent>[] = [];
 

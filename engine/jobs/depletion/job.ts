@@ -113,9 +113,20 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
     if (state.alert) return minuteEndMs(atMinuteEnd ? minute + 1 : minute);
     const newest = state.panes.at(-2);
     if (newest === undefined) return undefined;
-    const lookMs = minuteEndMs(minuteOf(zone.nextDayMs(minuteEndMs(minute - 1))));
+    const lookMs = dayLookMs(minute);
     return minuteOf(lookMs) - 1 < newest + WINDOW_MINUTES ? lookMs : undefined;
   }
+
+  /** The end of the first minute of the day after a minute's; asked for at every deduction, and mostly for the same minute as before. */
+  function dayLookMs(minute: number): number {
+    if (minute !== lookMinute) {
+      lookMinute = minute;
+      lookMs = minuteEndMs(minuteOf(zone.nextDayMs(minuteEndMs(minute - 1))));
+    }
+    return lookMs;
+  }
+  let lookMinute = Number.NaN;
+  let lookMs = 0;
 
   return {
     name: DEPLETION_JOB,

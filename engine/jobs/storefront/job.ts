@@ -34,10 +34,8 @@ export const storefrontJob: Job<StockEvent, StorefrontState> = {
 };
 
 function balancesAt(state: StorefrontState, location: string): Balances {
-  let found = state.locations.find(([name]) => name === location);
-  if (!found) {
-    found = [location, emptyBalances()];
-    state.locations.push(found);
-  }
-  return found[1];
+  for (const each of state.locations) if (each[0] === location) return each[1];
+  const balances = emptyBalances();
+  state.locations.push([location, balances]);
+  return balances;
 }
