@@ -70,6 +70,8 @@ export interface EngineSettings {
   prefix: string;
   leaseMs: number;
   tickMs: number;
+  /** Left out: jobs pause after no step. */
+  paceMs?: number;
   retentionMs: number;
   pollMs: number;
   zone: string;
@@ -122,16 +124,17 @@ export interface Engine {
 const DAY_SECONDS = 86_400;
 /** R22 asks for less than 0.8 s; the incident took 4.7. */
 const PICKING_BUCKETS = [0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 60, 600, 3_600];
+const ORDER_PACES = 5;
 /** Exceptions are about minutes and hours. */
 const EXCEPTIONS_POLL_MS = 250;
 
 /** Paid orders that the WMS does not have: neither taken by it nor set aside for somebody to look at. */
 async function ordersWaiting(book: OrderBook, redis: RedisClient, prefix: string, partitions: number): Promise<number> {
-  const [{ locked = 0, picking = 0 }, ...letters] = await Promise.all([
-    book.totals(),
+  const [waiting, ...letters] = await Promise.all([
+    book.waiting(),
     ...Array.from({ length: partitions }, (_, i) => redis.xlen(sinkKeys(prefix, "orders", i, WMS_SINK).deadLetters)),
   ]);
-  return Math.max(0, locked - picking - letters.reduce((sum, count) => sum + count, 0));
+  return Math.max(0, waiting - letters.reduce((sum, count) => sum + count, 0));
 }
 
 export async function startEngine(settings: EngineSettings): Promise<Engine> {
@@ -227,8 +230,13 @@ async function assemble(
     withViews: true,
     onTrouble,
   };
-  const worker = settings.worker ? new Worker({ ...work, topic, jobs }) : undefined;
-  const orderWorker = settings.worker ? new Worker({ ...work, topic: orders, jobs: orderJobs }) : undefined;
+  const { paceMs = 0 } = settings;
+  const worker = settings.worker ? new Worker({ ...work, paceMs, topic, jobs }) : undefined;
+  // The next step of an order is seconds away.
+  const orderPace = { paceMs: ORDER_PACES * paceMs };
+  const orderWorker = settings.worker
+    ? new Worker({ ...work, ...orderPace, topic: orders, jobs: orderJobs })
+    : undefined;
   const board = new DepletionBoard();
   const levels = new StorefrontLevels();
   const exceptions = new ExceptionBoard();
@@ -269,6 +277,7 @@ async function assemble(
   let outbox: Outbox | undefined;
   if (wms && settings.worker) {
     const { limitPerSecond, inFlight, timeoutMs, objects } = wms;
+    await book.beginWaiting();
     const client = wmsClient({
       url: wms.url,
       timeoutMs,

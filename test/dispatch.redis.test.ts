@@ -2,14 +2,18 @@
  * From a payment to the warehouse (R16, R22, R23), the whole engine on a real Redis and a WMS over real HTTP: every paid order is there once, whatever the
  * WMS is at meanwhile, with the contract's fields only, and the order knows it.
  */
+import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FileStore } from "../connectors/objects/file-store.js";
+import type { ObjectStore } from "../connectors/objects/index.js";
 import { chainId } from "../engine/kernel/chain-id.js";
 import { sleep, systemClock } from "../engine/kernel/clock.js";
-import { type Engine, type EngineSettings, startEngine } from "../engine/main.js";
+import { type Engine, startEngine } from "../engine/main.js";
+import { ReceivingServer } from "./outbox/outbox-bed.js";
 import { withRedis } from "./redis/with-redis.js";
 import { WmsStandIn } from "./wms/stand-in.js";
 
@@ -33,7 +37,19 @@ async function standIn(limitPerSecond = 5_000): Promise<WmsStandIn> {
   return wms;
 }
 
-async function engineFor(wms: WmsStandIn, prefix: string, more: Partial<EngineSettings> = {}): Promise<Engine> {
+/** A WMS that answers as the test says. */
+async function answering(): Promise<ReceivingServer> {
+  const server = new ReceivingServer();
+  await server.open();
+  ends.push(() => server.close());
+  return server;
+}
+
+async function engineFor(
+  wms: Pick<WmsStandIn, "url">,
+  prefix: string,
+  objects: ObjectStore = new FileStore(join(dir, prefix)),
+): Promise<Engine> {
   const engine = await startEngine({
     redisUrl: redis.url,
     dir: "",
@@ -59,9 +75,8 @@ async function engineFor(wms: WmsStandIn, prefix: string, more: Partial<EngineSe
       inFlight: 64,
       timeoutMs: 500,
       maxBacklog: 100_000,
-      objects: new FileStore(join(dir, prefix)),
+      objects,
     },
-    ...more,
   });
   ends.push(() => engine.stop());
   return engine;
@@ -130,7 +145,9 @@ describe("paid orders", () => {
     const wms = await standIn();
     const engine = await engineFor(wms, "fields");
     const [id] = (await pay(engine, 1)) as [string];
-    await expect.poll(() => wms.picked, patience).toBe(1);
+    // The storage is not waited for before the WMS is asked, but before the order counts as picked.
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    expect(wms.picked).toBe(1);
     const files = await readdir(join(dir, "fields"), { recursive: true });
     const file = files.find((name) => name.endsWith(`${id}.json`)) as string;
     expect(JSON.parse(await readFile(join(dir, "fields", file), "utf8"))).toEqual({
@@ -163,4 +180,92 @@ describe("paid orders", () => {
     expect(arrived(wms)).toEqual(ids.sort());
     expect(wms.report().duplicates).toBe(0);
   }, 60_000);
+
+  it("are taken back after the try that got through, when they are cancelled while one is under way", async () => {
+    const wms = await answering();
+    let isSilent = true;
+    wms.answer = (key) => ({ status: 200, inMs: isSilent && !key.includes("/") ? Number.POSITIVE_INFINITY : 0 });
+    const engine = await engineFor(wms, "under-way");
+    const [id] = (await pay(engine, 1)) as [string];
+    await expect.poll(() => wms.arrivals.length, patience).toBe(1);
+    expect((await engine.desk.cancel(id)).outcome).toBe("cancelled_paid");
+    isSilent = false;
+    await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
+    const keys = wms.arrivals.map(({ key }) => key);
+    expect(keys.slice(0, -1).every((key) => key === id)).toBe(true);
+    expect(keys.length).toBeGreaterThanOrEqual(3);
+  }, 30_000);
+
+  it("go to the warehouse once also while the storage takes nothing, and are settled when it does", async () => {
+    const wms = await standIn();
+    const store = new FileStore(join(dir, "storage"));
+    let isFull = true;
+    const objects: ObjectStore = {
+      get: (key) => store.get(key),
+      put: (key, bytes) => (isFull ? Promise.reject(new Error("no space left")) : store.put(key, bytes)),
+    };
+    const engine = await engineFor(wms, "storage", objects);
+    const ids = await pay(engine, 30);
+    await expect.poll(() => wms.picked, patience).toBe(30);
+    const retries = () => engine.outbox?.stats().partitions.reduce((sum, each) => sum + each.retries, 0) ?? 0;
+    await expect.poll(retries, patience).toBeGreaterThan(60);
+    expect(engine.outbox?.stats().circuit).toBe("closed");
+    isFull = false;
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    expect(arrived(wms)).toEqual(ids.sort());
+    expect(wms.report()).toMatchObject({ arrived: 30, repeats: 0 });
+    const files = await readdir(join(dir, "storage"), { recursive: true });
+    expect(files.filter((name) => name.endsWith(".json"))).toHaveLength(30);
+  }, 30_000);
+
+  it("wait for as long as the WMS does not know who asks, and none is set aside for it", async () => {
+    const wms = await answering();
+    wms.answer = () => ({ status: 401 });
+    const engine = await engineFor(wms, "unknown-caller");
+    const ids = await pay(engine, 30);
+    await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
+    expect(wms.arrivals.length).toBeLessThan(200);
+    wms.answer = () => ({ status: 201 });
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    expect([...wms.taken.keys()].sort()).toEqual(ids.sort());
+    expect(engine.outbox?.stats().partitions.every(({ deadLetters }) => deadLetters === 0)).toBe(true);
+  }, 30_000);
+
+  it("that the WMS refuses are set aside with its words, and go when an operator has them replayed", async () => {
+    const wms = await answering();
+    wms.answer = () => ({ status: 422, body: "no such warehouse" });
+    const engine = await engineFor(wms, "refused");
+    const [id] = (await pay(engine, 1)) as [string];
+    const listed = () => deadLetters("refused", "list");
+    await expect.poll(listed, patience).toMatchObject({ status: 0, out: expect.stringContaining("1 dead letters") });
+    const { out } = await listed();
+    expect(out).toMatch(new RegExp(`order-flow\\.1 +entry \\d+ emit 0 +${id} +1 +HTTP 422: no such warehouse`));
+    expect(await engine.warehouse?.backlog()).toBe(0);
+    const [letter = ""] = /^\d+\/\d+-\d+/m.exec(out) ?? [];
+    expect((await deadLetters("refused", "show", letter)).out).toMatch(new RegExp(`^emit +.*"order":"${id}"`, "m"));
+    expect(await deadLetters("refused", "replay", letter)).toMatchObject({
+      status: 1,
+      out: expect.stringContaining("failed again: HTTP 422: no such warehouse"),
+    });
+    wms.answer = () => ({ status: 201 });
+    expect(await deadLetters("refused", "replay", "all")).toMatchObject({
+      status: 0,
+      out: expect.stringMatching(/^\d+\/\d+-\d+ {2}replayed\n$/),
+    });
+    expect([...wms.taken.keys()]).toEqual([id]);
+    const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
+    await expect.poll(steps, patience).toContain("picking");
+    expect((await listed()).out).toBe("no dead letters\n");
+  }, 60_000);
 });
+
+/** The built command, about what the WMS did not take. */
+function deadLetters(prefix: string, ...args: string[]): Promise<{ status: number; out: string; err: string }> {
+  const cli = fileURLToPath(new URL("../dist/engine/cli.js", import.meta.url));
+  const from = ["--redis-url", redis.url, "--prefix", prefix, "--from", "orders/wms"];
+  return new Promise((resolve) => {
+    execFile(process.execPath, [cli, "dead-letters", ...args, ...from], { encoding: "utf8" }, (error, out, err) =>
+      resolve({ status: error ? Number(error.code) : 0, out, err }),
+    );
+  });
+}

@@ -40,12 +40,14 @@ const REASON_LIMIT = 500;
 /** An idle connection is ended before common servers and load balancers end it (5 s and more), so that few requests meet one that is being closed. */
 const KEEP_ALIVE_MS = 4_000;
 /** Longer waits are asked about again. */
-const LONGEST_WAIT_MS = 3_600_000;
+const LONGEST_WAIT_MS = 300_000;
 
 const CONFLICT = 409;
 const THROTTLED = [429, 503];
 /** Refused for now: timeout on their side, too early. */
 const PASSING = [408, 425];
+/** It is this side that is refused, not the order: a token has run out. Orders wait until somebody has seen to it. */
+const UNKNOWN_CALLER = [401, 403, 407];
 
 export function wmsClient(options: WmsClientOptions): WmsClient {
   const { url, token, timeoutMs, connections, clock = systemClock } = options;
@@ -84,13 +86,20 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
       });
       return verdictOf(answer.statusCode, answer.headers, await textOf(answer.body), clock.now());
     } catch (thrown) {
-      return { outcome: "again", reason: messageOf(thrown) };
+      return { outcome: "again", reason: silenceOf(thrown) };
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", end);
     }
   };
   return { post, close: () => pool.destroy() };
+}
+
+/** Why no answer came. A connection that fails at every address of its host has a code and no message. */
+function silenceOf(thrown: unknown): string {
+  const message = messageOf(thrown);
+  const { code } = thrown as { code?: string };
+  return /^(connect .*)?$/.test(message) ? `cannot be reached (${code})` : message;
 }
 
 /** What an answer's status and headers mean. */
@@ -101,13 +110,15 @@ export function verdictOf(
   nowMs: number,
 ): Verdict {
   if (status >= 200 && status < 300) return { outcome: "done", receipt: { status } };
-  // It knows the idempotency key: a try before this one has arrived.
-  if (status === CONFLICT) return { outcome: "done", receipt: { status } };
+  const retryAfterMs = waitOf(headers["retry-after"], nowMs);
+  // It knows the idempotency key: a try before this one has arrived. One that is still being worked on may come to nothing.
+  const isUnderWay = status === CONFLICT && retryAfterMs !== undefined;
+  if (status === CONFLICT && !isUnderWay) return { outcome: "done", receipt: { status } };
   const said = text.slice(0, REASON_LIMIT).trim();
   const reason = said === "" ? `HTTP ${status}` : `HTTP ${status}: ${said}`;
   const isThrottled = THROTTLED.includes(status);
-  if (isThrottled || PASSING.includes(status) || status >= 500 || status < 400) {
-    const retryAfterMs = waitOf(headers["retry-after"], nowMs);
+  const mayPass = isUnderWay || PASSING.includes(status) || UNKNOWN_CALLER.includes(status);
+  if (isThrottled || mayPass || status >= 500 || status < 400) {
     return {
       outcome: "again",
       reason,

@@ -20,6 +20,8 @@ export const WMS_CONTRACT = "wms-inbound";
 /** Names its cursor, dead letters and pace; and who says that the warehouse has an order. */
 export const WMS_SINK = "wms";
 const PICKING_ORDERS = "/v1/picking-orders";
+/** Beyond these the WMS is asked again, and knows them by their key. */
+const MAX_LACKING = 10_000;
 /** Findings told in a refusal. */
 const TOLD = 3;
 
@@ -34,6 +36,9 @@ export interface WmsOptions {
 }
 
 export function wmsReceiver({ client, contract, objects, book, onPicking }: WmsOptions): Receiver {
+  /** What the WMS said to orders whose object the storage does not take: it is not asked again. */
+  const lacking = new Map<string, Verdict>();
+
   async function pick(request: PickRequest, signal: AbortSignal): Promise<Verdict> {
     const { body, detail } = preparePick(request);
     const findings = contract.check(body);
@@ -41,14 +46,18 @@ export function wmsReceiver({ client, contract, objects, book, onPicking }: WmsO
       const told = findings.slice(0, TOLD).map(({ path, rule }) => `${path} ${rule}`);
       return { outcome: "refused", reason: `does not fit the contract ${WMS_CONTRACT}: ${told.join("; ")}` };
     }
-    const posted = client.post(PICKING_ORDERS, JSON.stringify(body), request.order, signal);
+    const known = lacking.get(request.order);
+    const posted = known ?? client.post(PICKING_ORDERS, JSON.stringify(body), request.order, signal);
     if (!detail) return posted;
-    // Side by side, so that the warehouse does not wait for the storage; done when both have theirs, and until then both may be sent again.
+    // Side by side, so that the warehouse does not wait for the storage; done when both have theirs.
     const [verdict, fault] = await Promise.all([
       posted,
       kept(objects.put(detail.key, detail.bytes, detail.contentType, signal)),
     ]);
-    return verdict.outcome === "done" ? (fault ?? verdict) : verdict;
+    lacking.delete(request.order);
+    if (verdict.outcome !== "done" || !fault) return verdict;
+    if (lacking.size < MAX_LACKING) lacking.set(request.order, verdict);
+    return fault;
   }
 
   return {
@@ -82,6 +91,6 @@ async function kept(put: Promise<void>): Promise<Verdict | undefined> {
     const reason = `object storage: ${messageOf(thrown)}`;
     // A storage that refuses needs a hand, and the order must not be lost over it: it is tried again until somebody has helped.
     const retryAfterMs = thrown instanceof EngineError ? thrown.retryAfterMs : undefined;
-    return { outcome: "again", reason, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+    return { outcome: "again", reason, elsewhere: true, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
   }
 }

@@ -4,7 +4,7 @@
  * its time is over is late: both are exceptions, open until the evidence comes after all. Reads no clock; the same events and deadlines give the
  * same answers.
  */
-import { DAY_MS } from "../kernel/clock.js";
+import { DAY_MS, HOUR_MS } from "../kernel/clock.js";
 import { type Evidence, ORDER_STEPS, type OrderStep } from "./model.js";
 
 /** A step that was taken. */
@@ -39,6 +39,8 @@ export type Deadlines = Readonly<Partial<Record<OrderStep, number>>>;
 /** A finished order is shown for a day; one that has stopped on its way for as long as anybody may still look for it. */
 const FINISHED_KEPT_MS = DAY_MS;
 const UNFINISHED_KEPT_MS = 45 * DAY_MS;
+/** Longer than a payment may be under way. */
+const UNPAID_KEPT_MS = HOUR_MS;
 
 /** The steps that one way leads through; `waybill` is an errand beside it. */
 const WAY = ["created", "paid", "locked", "picking", "labelled", "outbound", "reported"] as const;
@@ -83,6 +85,7 @@ export function nextLookMs(flow: OrderFlow, deadlines: Deadlines): number {
 /** From when on nobody needs the flow any more. */
 export function endMs(flow: OrderFlow): number {
   const lastMs = flow.taken.reduce((latest, { atMs }) => Math.max(latest, atMs), 0);
+  if (stepOf(flow, "cancelled") && !stepOf(flow, "paid")) return lastMs + UNPAID_KEPT_MS;
   return lastMs + (isEnded(flow) ? FINISHED_KEPT_MS : UNFINISHED_KEPT_MS);
 }
 

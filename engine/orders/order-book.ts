@@ -47,6 +47,11 @@ interface Opening {
   fingerprint: number;
 }
 
+/** Fields of a partition's head, beside those that orders.lua writes: `s<step>`. */
+const LOCKED = `s${ORDER_STEPS.indexOf("locked")}`;
+const PICKING = `s${ORDER_STEPS.indexOf("picking")}`;
+const WAITING_BASE = "waiting-base";
+
 type Argument = string | number | Buffer;
 
 const packr = new Packr({ useRecords: false });
@@ -144,11 +149,26 @@ export class OrderBook {
     const totals: Partial<Record<OrderStep, number>> = {};
     for (const head of heads) {
       for (const [i, step] of ORDER_STEPS.entries()) {
-        const count = head[i];
-        if (count) totals[step] = (totals[step] ?? 0) + Number(count.toString("latin1"));
+        if (head[i]) totals[step] = (totals[step] ?? 0) + countOf(head[i]);
       }
     }
     return totals;
+  }
+
+  /** From now on `waiting` counts: what was paid before anybody took orders to a warehouse never goes there. Done once in a deployment's life. */
+  async beginWaiting(): Promise<void> {
+    const { redis } = this.#options;
+    for (const { head } of this.#keys) {
+      const [locked, picking] = await readFields(redis, head, [LOCKED, PICKING]);
+      await redis.hsetnx(head, WAITING_BASE, countOf(locked) - countOf(picking));
+    }
+  }
+
+  /** How many orders have their stock locked and are not with the warehouse. */
+  async waiting(): Promise<number> {
+    const fields = [LOCKED, PICKING, WAITING_BASE];
+    const heads = await Promise.all(this.#keys.map(({ head }) => readFields(this.#options.redis, head, fields)));
+    return heads.reduce((sum, [locked, picking, base]) => sum + countOf(locked) - countOf(picking) - countOf(base), 0);
   }
 
   /** Lets time pass in a partition where a deadline has come. */
@@ -210,6 +230,8 @@ export class OrderBook {
     return clock ? String(clock.now()) : "";
   }
 }
+
+const countOf = (bytes: Buffer | null | undefined): number => Number(bytes?.toString("latin1") ?? 0);
 
 /** Which of a call's buckets a key is, from 1; head and log stand before them. */
 function bucketIn(keys: string[], bucket: string): number {

@@ -113,7 +113,10 @@ export class OrderDesk {
       const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(id);
       if (newest === attempt) {
         // Before the caller hears yes: what is answered is on its way to the warehouse.
-        if (!begun.took("locked")) await this.#book.note(PAID.map((step) => ({ id, step, source: SOURCE })));
+        if (!begun.took("locked")) {
+          const noted = await this.#book.note(PAID.map((step) => ({ id, step, source: SOURCE })));
+          if (noted.includes("unknown")) throw lost(id);
+        }
         return answer(order, outcome, replies, repeated);
       }
       await this.#clock.sleep(turnMs(newest - attempt, round));
@@ -226,6 +229,16 @@ export class OrderDesk {
 
 /** How long a try waits for `newer` ones, longer from round to round. */
 const turnMs = (newer: number, round: number): number => Math.min(newer, LONGEST_QUEUE) * TURN_MS * (round + 1);
+
+/** A Redis that has lost its newest writes may have lost the order while it was being paid. */
+const lost = (id: string): EngineError =>
+  new EngineError(`${id}: the order was lost with the store's newest writes; place it again, then pay`, {
+    op: "orders",
+    code: "unavailable",
+    retryable: true,
+    retryAfterMs: CONTENDED_RETRY_MS,
+    place: id,
+  });
 
 const contended = (id: string): EngineError =>
   new EngineError(`${id}: is being asked for many times at once`, {

@@ -23,6 +23,8 @@ export interface Cursor {
 /** An entry of `out` as the backlog takes it. */
 export interface OutEntry {
   readonly commit: number;
+  /** The entry before it; one that has not been read is gone. */
+  readonly previous: number;
   /** When it was committed, by the server's clock. */
   readonly committedMs: number;
   readonly bytes: number;
@@ -110,7 +112,9 @@ export class Backlog {
   }
 
   /** Takes an entry. Returns the deliveries that may go at once. */
-  add({ commit, committedMs, bytes, emits }: OutEntry, wants: (kind: string) => boolean): Pending[] {
+  add({ commit, previous, committedMs, bytes, emits }: OutEntry, wants: (kind: string) => boolean): Pending[] {
+    // The emits that the cursor counts are those of an entry that is gone.
+    if (this.#entries.length === 0 && previous > this.#cursor.entry) this.#cursor = { entry: previous, emits: 0 };
     const from = this.#entries.length === 0 ? this.#cursor.emits : 0;
     const indexes: number[] = [];
     for (let i = from; i < emits.length; i++) if (wants((emits[i] as Emit).kind)) indexes.push(i);

@@ -1,12 +1,12 @@
 /**
  * The contract of a receiver: an outside system that takes deliveries one by one. It says what became of each, and nothing about when or how
  * often to try: that is the outbox's. A delivery may come more than once (after a crash, after an answer that was lost), so whoever receives it must
- * know it again by its key and kind, or by its id.
+ * know it again by its key and kind. Its id alone will not do: a Redis that comes back without its newest writes gives numbers out again.
  */
 
 /** One emit of a commit, on its way out. */
 export interface Delivery {
-  /** `topic/partition/commit.index`: where it comes from. The same emit has the same id however often it is sent. */
+  /** `topic/partition/commit.index`: where it comes from. The same emit has the same id however often it is sent, as long as Redis loses nothing. */
   readonly id: string;
   readonly kind: string;
   /** What its order is kept by: an order's id. */
@@ -24,6 +24,8 @@ export type Verdict =
       readonly reason: string;
       /** The receiver is there, and has asked for less. */
       readonly throttled?: boolean;
+      /** The receiver has taken its part; something else that belongs to the delivery is missing, and no failure of the receiver's. */
+      readonly elsewhere?: boolean;
       /** How long it wants to be left alone; by everybody when throttled. */
       readonly retryAfterMs?: number;
     }

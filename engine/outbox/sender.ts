@@ -11,7 +11,7 @@ import { Bell } from "./bell.js";
 import type { Circuit, CircuitState } from "./circuit.js";
 import type { Pace } from "./pace.js";
 import type { Receiver, Verdict } from "./receiver.js";
-import { pauseMs } from "./retry.js";
+import { pauseMs, type ReceiverRecord } from "./retry.js";
 
 /** Where deliveries come from: one partition, for as long as this process owns it. */
 export interface Source {
@@ -58,8 +58,7 @@ export class Sender {
   #ready: Item[] = [];
   #first = 0;
   #underWay = 0;
-  /** Deliveries that the receiver has taken or refused. */
-  #taken = 0;
+  #record: ReceiverRecord = { taken: 0, failed: 0 };
   #askAgainMs = 0;
   #toldMs = 0;
   #isInTrouble = false;
@@ -121,6 +120,7 @@ export class Sender {
   /** Sends what has a slot now. */
   #sendDue(): void {
     const { clock, circuit, pace } = this.#options;
+    if (circuit.state(clock.now()) === "half_open") this.#putFreshestFirst();
     for (; this.#first < this.#ready.length; this.#first++) {
       const nowMs = clock.now();
       const item = this.#ready[this.#first] as Item;
@@ -132,6 +132,19 @@ export class Sender {
     if (this.#first < FORGET_AT && this.#first < this.#ready.length) return;
     this.#ready.splice(0, this.#first);
     this.#first = 0;
+  }
+
+  /** The probe says whether the receiver lives: so it is not one that has failed often, and may be what the receiver cannot bear. */
+  #putFreshestFirst(): void {
+    const ready = this.#ready;
+    const failures = (at: number): number => (ready[at] as Item).pending.tries.failures;
+    let freshest = this.#first;
+    for (let at = this.#first; at < ready.length && failures(freshest) > 0; at++) {
+      if (failures(at) < failures(freshest)) freshest = at;
+    }
+    if (freshest === this.#first) return;
+    const [item] = ready.splice(freshest, 1) as [Item];
+    ready.splice(this.#first, 0, item);
   }
 
   get #waiting(): number {
@@ -170,7 +183,7 @@ export class Sender {
     const isProbe = circuit.sent();
     this.#underWay++;
     source.sent();
-    pending.tries.started(this.#taken);
+    pending.tries.started(this.#record);
     let verdict: Verdict;
     try {
       verdict = await receiver.deliver(pending.delivery, source.signal);
@@ -188,23 +201,25 @@ export class Sender {
 
   #judge({ pending, source }: Item, verdict: Verdict, isProbe: boolean, startedMs: number, nowMs: number): void {
     const { pace, clock, random } = this.#options;
-    const isSilence = verdict.outcome === "again" && !verdict.throttled;
+    const isSilence = verdict.outcome === "again" && !verdict.throttled && !verdict.elsewhere;
     if (isSilence) this.#failed(nowMs, isProbe, verdict.reason);
     else this.#answered(nowMs, startedMs);
+    if (verdict.outcome !== "again") this.#record = { ...this.#record, taken: this.#record.taken + 1 };
     if (verdict.outcome === "done") {
-      this.#taken++;
       source.taken(pending, verdict.receipt, nowMs);
       return;
     }
     if (verdict.outcome === "refused") {
-      this.#taken++;
       source.givenUp(pending, verdict.reason);
       return;
     }
     const throttled = verdict.throttled ?? false;
     if (throttled) pace.throttled(verdict.retryAfterMs);
     const { tries } = pending;
-    if (tries.failed(this.#taken, throttled)) {
+    const record = this.#record;
+    if (isSilence) this.#record = { ...record, failed: record.failed + 1 };
+    if (verdict.elsewhere) tries.passed();
+    else if (tries.failed(record, throttled)) {
       source.givenUp(pending, `given up after ${tries.failures} tries: ${verdict.reason}`);
       return;
     }

@@ -98,6 +98,7 @@ export class Tenure implements Source {
   #leaseUntilMs: number;
   #renewedMs: number;
   #isFull = false;
+  #hasLapsed = false;
   #done: Delivered[] = [];
   #refused: { pending: Pending; reason: string }[] = [];
   #lettersDone: string[] = [];
@@ -181,8 +182,13 @@ export class Tenure implements Source {
     return this.#abort.signal;
   }
 
+  /** Once the lease may have ended it never does again, even if nobody else has taken it: the sender forgets what may not go. */
   maySend(nowMs: number): boolean {
-    return !this.#isEnding && nowMs < this.#leaseUntilMs;
+    if (nowMs >= this.#leaseUntilMs && !this.#hasLapsed) {
+      this.#hasLapsed = true;
+      this.#writing.ring();
+    }
+    return !this.#isEnding && !this.#hasLapsed;
   }
 
   sent(): void {
@@ -232,6 +238,8 @@ export class Tenure implements Source {
       const entries = await readLog(this.#reader, this.#keys.log, this.#backlog.readUpTo, READ_ENTRIES, BLOCK_MS);
       if (entries.length === 0 || !(await this.#areReplicated())) continue;
       for (const entry of entries) {
+        // One entry may hold some thousands: the rest is read once more when there is room.
+        if (!this.#backlog.hasRoom) break;
         const bytes = field(entry, "r") as Buffer;
         const { previous, emits } = decodeOut(bytes);
         const last = this.#backlog.readUpTo;
@@ -239,7 +247,7 @@ export class Tenure implements Source {
           onTrouble(`${this.#keys.task}: what was given out after entry ${last} and up to ${previous} is gone, unsent`);
         }
         const committedMs = Number(field(entry, "m")?.toString("latin1"));
-        const out = { commit: entry.offset, committedMs, bytes: bytes.length, emits };
+        const out = { commit: entry.offset, previous, committedMs, bytes: bytes.length, emits };
         sender.offer(
           this.#backlog.add(out, (kind) => receiver.wants(kind)),
           this,
@@ -279,6 +287,7 @@ export class Tenure implements Source {
     while (!this.#isEnding && !share?.isSurplus(this.#partition)) {
       await this.#writing.wait(clock, Math.min(LOOK_EVERY_MS, leaseMs / 4));
       if (this.#isEnding) return;
+      if (this.#hasLapsed) throw this.#lapsed();
       const nowMs = clock.now();
       const isLookDue = nowMs - this.#lookedMs >= LOOK_EVERY_MS;
       // What has been settled is worth a write soon; that nothing of an entry was wanted is not.

@@ -1,5 +1,6 @@
 /** The six steps of an order and what is amiss with them (R16, R17), one table of stories. */
 import { describe, expect, it } from "vitest";
+import { DAY_MS, HOUR_MS } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import {
   type Deadlines,
@@ -14,7 +15,6 @@ import {
 import { ORDER_STEPS, type OrderStep } from "../../engine/orders/model.js";
 
 const DEADLINES: Deadlines = { picking: 50, labelled: 100, waybill: 15, outbound: 200, reported: 300 };
-const DAY_MS = 86_400_000;
 
 const take = (flow: OrderFlow, step: OrderStep, atMs: number, deadlines = DEADLINES): string[] =>
   takeStep(flow, { step, atMs, source: "test" }, deadlines).map(textOf);
@@ -100,6 +100,17 @@ describe("an order on its way", () => {
     take(early, "paid", 1_000);
     take(early, "cancelled", 1_001);
     expect(take(early, "locked", 1_002)).toEqual([]);
+  });
+
+  it("is not asked for when it was cancelled before its payment was noted", () => {
+    const flow = newFlow();
+    take(flow, "created", 900);
+    take(flow, "cancelled", 1_000);
+    expect(endMs(flow)).toBe(1_000 + HOUR_MS);
+    expect(nextLookMs(flow, DEADLINES)).toBe(1_000 + HOUR_MS);
+    expect(take(flow, "paid", 1_010)).toEqual([]);
+    expect(take(flow, "locked", 1_010)).toEqual([]);
+    expect(endMs(flow)).toBe(1_010 + DAY_MS);
   });
 
   it("tells of a step that has no payment before it", () => {

@@ -109,6 +109,22 @@ describe("a step of an order", () => {
     expect(paid.sort()).toEqual(orders.map(({ id }) => id).sort());
   });
 
+  it("counts as waiting from when somebody takes orders to a warehouse", async () => {
+    book = newBook();
+    const orders = Array.from({ length: 20 }, order);
+    await Promise.all(orders.map((each) => book.open(each, 1)));
+    const note = (step: "locked" | "picking", from: number, to: number) =>
+      book.note(orders.slice(from, to).map(({ id }) => ({ id, step, ...SHOP })));
+    await note("locked", 0, 5);
+    await book.beginWaiting();
+    expect(await book.waiting()).toBe(0);
+    await note("locked", 5, 20);
+    await book.beginWaiting();
+    expect(await book.waiting()).toBe(15);
+    await note("picking", 5, 12);
+    expect(await book.waiting()).toBe(8);
+  });
+
   it("never goes back in time, and lets time pass only where a deadline has come", async () => {
     book = newBook();
     const placed = order();

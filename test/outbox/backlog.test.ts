@@ -12,8 +12,9 @@ const emit = (key: string, kind = "go", payload: unknown = undefined): Emit => (
   atMs: 5,
   payload,
 });
-const entry = (commit: number, emits: Emit[], bytes = 100): OutEntry => ({
+const entry = (commit: number, emits: Emit[], bytes = 100, previous = 0): OutEntry => ({
   commit,
+  previous,
   committedMs: commit * 10,
   bytes,
   emits,
@@ -51,6 +52,14 @@ describe("a backlog", () => {
     it.add(entry(3, [emit("x", "other")]), wants);
     it.add(entry(7, []), wants);
     expect(it.cursor).toEqual({ entry: 7, emits: 0 });
+  });
+
+  it("begins at the beginning of an entry when the one that its predecessor stopped in is gone", () => {
+    const it = backlog({ entry: 2, emits: 2 });
+    const ready = it.add(entry(9, [emit("a"), emit("b"), emit("c")], 100, 7), wants);
+    expect(idsOf(ready)).toEqual(["t/00/9.0", "t/00/9.1", "t/00/9.2"]);
+    it.settle(ready[0] as Pending);
+    expect(it.cursor).toEqual({ entry: 7, emits: 1 });
   });
 
   it("goes on within the entry where its predecessor stopped, and only there", () => {

@@ -3,7 +3,8 @@
  * for each key, whatever the receiver says and whoever dies; what nobody can deliver becomes a dead letter and holds up nothing.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { sleep } from "../../engine/kernel/clock.js";
+import { sleep, stopwatch } from "../../engine/kernel/clock.js";
+import { seededRandom } from "../../engine/kernel/random.js";
 import type { Outbox } from "../../engine/outbox/outbox.js";
 import { loadPaceLibrary } from "../../engine/outbox/pace.js";
 import { acquireTask, loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
@@ -165,6 +166,20 @@ describe("an outbox", () => {
   });
 });
 
+describe("a process that stood still for longer than its lease", () => {
+  it("delivers what it had ready then, although nobody has taken its partition meanwhile", async () => {
+    startRunner();
+    const receiver = notingReceiver();
+    const { outbox } = start(receiver, { leaseMs: 300, limitPerSecond: 200, inFlight: 4 });
+    await emit(numbered(60));
+    await until(() => delivered(outbox) > 5, "the first deliveries");
+    const elapsed = stopwatch();
+    while (elapsed() < 400);
+    await settled();
+    expect(new Set(receiver.sent.map(({ id }) => id)).size).toBe(60);
+  });
+});
+
 describe("what the receiver refuses", () => {
   it("becomes a dead letter with its reason, holds up nothing, and is delivered when it is replayed", async () => {
     startRunner();
@@ -212,6 +227,43 @@ describe("what the receiver refuses", () => {
     const [letter] = await listLetters(client, sink(), "-", 10);
     expect(letter).toMatchObject({ key: "bad", reason: expect.stringMatching(/^given up after \d+ tries: boom$/) });
     await settled();
+  });
+});
+
+describe("a receiver that fails with some deliveries only", () => {
+  const quick = { next: () => 0.001, below: () => 0, pick: <T>(items: readonly T[]) => items[0] as T };
+
+  it("is probed with one that has not failed yet: those that it cannot bear hold up no other", async () => {
+    startRunner();
+    const receiver = notingReceiver(({ key }) =>
+      key.startsWith("bad") ? { outcome: "again", reason: "boom" } : { outcome: "done" },
+    );
+    const { outbox } = start(receiver, { random: quick });
+    // Few enough that each has had its turn when the circuit opens.
+    await emit(numbered(8).map((key) => `bad-${key}`));
+    await until(() => outbox.stats().circuit === "open", "the circuit to open");
+    await emit(["good"]);
+    const before = receiver.sent.length;
+    await until(() => receiver.sent.some(({ key }) => key === "good"), "the good one");
+    const position = receiver.sent.findIndex(({ key }) => key === "good");
+    expect(position - before).toBeLessThan(3);
+  });
+
+  it("does not have them set aside when it fails with most of them by chance", async () => {
+    startRunner();
+    const luck = seededRandom(618);
+    let inARow = 0;
+    // Never so many in a row that it would be taken for dead.
+    const receiver = notingReceiver(async () => {
+      await sleep(1);
+      inARow = inARow < 8 && luck.below(10) < 7 ? inARow + 1 : 0;
+      return inARow > 0 ? { outcome: "again", reason: "boom" } : { outcome: "done" };
+    });
+    const { outbox } = start(receiver, { random: quick });
+    await emit(numbered(1_000));
+    await settled();
+    expect(outbox.stats().partitions[0]).toMatchObject({ delivered: 1_000, deadLetters: 0 });
+    expect(receiver.sent.length).toBeGreaterThan(3_000);
   });
 });
 

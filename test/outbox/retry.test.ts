@@ -1,7 +1,14 @@
 /** When a delivery is tried again, and what is held against it. */
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { FIRST_PAUSE_MS, LONGEST_PAUSE_MS, pauseMs, TRIES_LIMIT, Tries } from "../../engine/outbox/retry.js";
+import {
+  FIRST_PAUSE_MS,
+  LONGEST_PAUSE_MS,
+  LONGEST_WISH_MS,
+  pauseMs,
+  TRIES_LIMIT,
+  Tries,
+} from "../../engine/outbox/retry.js";
 
 const luck = (next: number) => ({ ...seededRandom(1), next: () => next });
 
@@ -24,14 +31,18 @@ describe("the pause before another try", () => {
     expect(pauseMs(1, 3_000, luck(0))).toBe(3_000);
     expect(pauseMs(1, 3_000, luck(1))).toBe(3_000 + FIRST_PAUSE_MS);
   });
+
+  it("is not the year that a receiver asks for", () => {
+    expect(pauseMs(1, 365 * 86_400_000, luck(0))).toBe(LONGEST_WISH_MS);
+  });
 });
 
 describe("a failure", () => {
   it("is not held against a delivery while the receiver takes nothing", () => {
     const tries = new Tries();
     for (let i = 0; i < 1_000; i++) {
-      tries.started(7);
-      expect(tries.failed(7, false)).toBe(false);
+      tries.started({ taken: 7, failed: i });
+      expect(tries.failed({ taken: 7, failed: i }, false)).toBe(false);
     }
     expect(tries).toMatchObject({ failures: 1_000, counted: 0 });
   });
@@ -41,9 +52,9 @@ describe("a failure", () => {
     let taken = 0;
     let givenUpAfter = 0;
     for (let i = 1; givenUpAfter === 0; i++) {
-      tries.started(taken);
+      tries.started({ taken, failed: i - 1 });
       taken += i % 2;
-      if (tries.failed(taken, false)) givenUpAfter = tries.failures;
+      if (tries.failed({ taken, failed: i - 1 }, false)) givenUpAfter = tries.failures;
     }
     expect(tries.counted).toBe(TRIES_LIMIT);
     expect(givenUpAfter).toBe(2 * TRIES_LIMIT - 1);
@@ -52,8 +63,20 @@ describe("a failure", () => {
   it("is none when the receiver asked for less", () => {
     const tries = new Tries();
     for (let taken = 0; taken < 100; taken++) {
-      tries.started(taken);
-      expect(tries.failed(taken + 1, true)).toBe(false);
+      tries.started({ taken, failed: 0 });
+      expect(tries.failed({ taken: taken + 1, failed: 0 }, true)).toBe(false);
+    }
+  });
+
+  it("is not held against a delivery when the receiver fails more than it takes", () => {
+    const random = seededRandom(618);
+    const tries = new Tries();
+    const all = { taken: 0, failed: 0 };
+    for (let round = 0; round < 200; round++) {
+      tries.started({ ...all });
+      for (let i = 0; i < 50; i++) random.below(10) < 7 ? all.failed++ : all.taken++;
+      expect(tries.failed({ ...all }, false)).toBe(false);
+      all.failed++;
     }
   });
 });

@@ -1,7 +1,8 @@
 /**
  * The order-flow job (R16, R17, R22): follows each paid order on its way, asks the warehouse for its goods as soon as the ledger has locked them,
  * and raises an exception where a step is skipped or late. What it emits leaves with the commit or not at all, so an order is asked for
- * once, however often a worker dies. An order that was never paid has no state here: its placing stays evidence in the log.
+ * once, however often a worker dies. An order that is not paid has no state here, or, when it is cancelled, for an
+ * hour: a payment that was under way meanwhile must not ask for its goods.
  */
 
 import type { FlowEffect, FlowException } from "../../orders/flow.js";
@@ -59,14 +60,7 @@ export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
 
     onEvent(flow, event, context) {
       const { id, step, atMs, createdMs, source, detail, body } = event;
-      if (flow.taken.length === 0) {
-        // Given up before it was paid: nobody waits for anything.
-        if (step === "cancelled") {
-          context.forget();
-          return;
-        }
-        takeStep(flow, { step: "created", atMs: createdMs, source: "shop" }, deadlines);
-      }
+      if (flow.taken.length === 0) takeStep(flow, { step: "created", atMs: createdMs, source: "shop" }, deadlines);
       const effects = takeStep(flow, { step, atMs, source, ...(detail ? { detail } : {}) }, deadlines);
       for (const { kind } of effects) {
         if (kind === "pick" && body) {

@@ -62,14 +62,15 @@ describe("an order on its way", () => {
     await expect.poll(listed).toEqual([]);
   });
 
-  it("leaves nothing behind when it is cancelled before it is paid", async () => {
+  it("waits for nothing more when it is cancelled before it is paid", async () => {
     const id = freshId();
     await bed.receive("S", 1);
     await bed.send("POST", "/v1/orders", { body: { id, lines: [{ sku: "S", units: 1 }] } });
     await bed.send("POST", `/v1/orders/${id}/cancellation`);
     const paid = await paidOrder();
     await expect.poll(() => stepsOf(paid)).toHaveLength(3);
-    expect(await orderAt(id)).toMatchObject({ lines: [{ state: "cancelled" }], steps: [], exceptions: [] });
+    expect(await orderAt(id)).toMatchObject({ lines: [{ state: "cancelled" }], exceptions: [] });
+    expect(await stepsOf(id)).toEqual(["created", "cancelled"]);
   });
 
   it("is the same order only with the same address", async () => {

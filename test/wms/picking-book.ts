@@ -1,0 +1,30 @@
+/**
+ * What the warehouse will pick: every picking order that was made, when its order got its first, and how many it got beyond that. One picking order
+ * per idempotency key; without keys each parsed request makes another. Bounded: past so many orders it takes no new one.
+ */
+const MAX_ORDERS = 1_000_000;
+
+export class PickingBook {
+  readonly #firstMs = new Map<string, number>();
+  /** Picking orders beyond an order's first. */
+  duplicates = 0;
+
+  get isFull(): boolean {
+    return this.#firstMs.size >= MAX_ORDERS;
+  }
+
+  /** Notes a picking order that was made at `atMs`. */
+  make(order: string, atMs: number): void {
+    if (this.#firstMs.has(order)) this.duplicates++;
+    else this.#firstMs.set(order, atMs);
+  }
+
+  /** Every order and the instant of its first picking order. */
+  get orders(): [order: string, firstMs: number][] {
+    return [...this.#firstMs];
+  }
+
+  get size(): number {
+    return this.#firstMs.size;
+  }
+}

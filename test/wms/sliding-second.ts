@@ -1,0 +1,46 @@
+/**
+ * How many events lie in the last second, for any instant and not only for whole seconds of a clock, and the most there ever were. Instants are real
+ * milliseconds that never go back. Memory: one number for each event of the last second.
+ */
+const SECOND_MS = 1_000;
+const FIRST_ROOM = 1_024;
+
+export class SlidingSecond {
+  /** A ring: the instants of the last second, the oldest first. */
+  #instants = new Float64Array(FIRST_ROOM);
+  #first = 0;
+  #length = 0;
+  #most = 0;
+
+  /** Events in the second that ends at `nowMs`. */
+  countAt(nowMs: number): number {
+    const { length } = this.#instants;
+    while (this.#length > 0 && (this.#instants[this.#first] as number) <= nowMs - SECOND_MS) {
+      this.#first = (this.#first + 1) % length;
+      this.#length--;
+    }
+    return this.#length;
+  }
+
+  add(nowMs: number): void {
+    this.countAt(nowMs);
+    if (this.#length === this.#instants.length) this.#grow();
+    this.#instants[(this.#first + this.#length) % this.#instants.length] = nowMs;
+    this.#length++;
+    if (this.#length > this.#most) this.#most = this.#length;
+  }
+
+  /** The most events that any sliding second has held. */
+  get most(): number {
+    return this.#most;
+  }
+
+  #grow(): void {
+    const next = new Float64Array(this.#instants.length * 2);
+    const tail = this.#instants.subarray(this.#first);
+    next.set(tail);
+    next.set(this.#instants.subarray(0, this.#first), tail.length);
+    this.#instants = next;
+    this.#first = 0;
+  }
+}
