@@ -21,6 +21,13 @@ export const intakeOptions = defineOptions({
     max: 3_600_000,
     about: "how far jobs and views may be behind before new orders are refused; longer than the lease",
   },
+  maxWaitMs: {
+    type: "duration",
+    default: 200,
+    min: 10,
+    max: 60_000,
+    about: "how long new orders may wait for their answer before those who come now are told to come back",
+  },
   maxMemoryShare: {
     type: "number",
     default: 0.85,

@@ -55,6 +55,8 @@ const KEEP_ALIVE_MS = 75_000;
 const CLOSE_GRACE_MS = 10_000;
 /** Further ones are closed at once. With a full head each, and as much again for the socket, these take 320 MiB. */
 const MAX_CONNECTIONS = 10_000;
+/** Connections that wait to be taken in. In a rush thousands come at once; one that finds no room tries again after 1, 3, 7 and more seconds. */
+const BACKLOG = 4_096;
 const IDLE_SWEEP_MS = 50;
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
@@ -162,7 +164,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   });
   let url: string;
   try {
-    url = await server.listen({ host, port });
+    url = await server.listen({ host, port, backlog: BACKLOG });
   } catch (cause) {
     await server.close();
     const inUse = (cause as NodeJS.ErrnoException).code === "EADDRINUSE";

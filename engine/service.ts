@@ -33,6 +33,8 @@ export interface Surface {
   open: boolean;
   maxLagMs: number;
   maxMemoryShare: number;
+  /** Left out: new orders are never refused for the wait of others. */
+  maxWaitMs?: number;
 }
 
 /** Built by the set-up beside the compiled engine; served when it is there. */
@@ -68,6 +70,7 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
     prefix: streamOptions.prefix.default,
     leaseMs: streamOptions.leaseMs.default,
     tickMs: DEMO_TICK_MS,
+    paceMs: streamOptions.paceMs.default,
     retentionMs: DEMO_RETENTION_MS,
     pollMs: streamOptions.pollMs.default,
     zone: demo.shop.zone,

@@ -8,7 +8,7 @@ import type { OrderTracker } from "../../engine/jobs/order-flow/track.js";
 import type { ExceptionBoard } from "../../engine/jobs/order-flow/view.js";
 import type { StorefrontLevels } from "../../engine/jobs/storefront/view.js";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
-import type { Clock } from "../../engine/kernel/clock.js";
+import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { OrderDesk } from "../../engine/orders/order-desk.js";
 import type { Categories } from "../../engine/stock/categories.js";
@@ -55,6 +55,8 @@ export interface HttpDeps {
   warnings?(): string[];
   /** Refuses new work while the engine is behind or its store nearly full, and counts that; undefined: it is taken, as when left out. */
   refuseNew?(): IntakeRefusal | undefined;
+  /** New orders are refused while one that came before has waited so long already, in real ms; left out: never. */
+  maxWaitMs?: number;
   /** Further metrics in Prometheus' text format. */
   metrics(): Promise<string>;
   /** Told of every unexpected error, with its instance id, and of trouble with the store. */
@@ -121,6 +123,37 @@ export function assertTakesNew({ refuseNew }: Pick<HttpDeps, "refuseNew">): void
   const refusal = refuseNew?.();
   if (!refusal) return;
   throw new HttpFault(refusal.code, refusal.reason, { headers: retryAfter(refusal.retryAfterMs / 1_000) });
+}
+
+/**
+ * Lets new work in only while what came before moves on: when the oldest has waited too long, whoever comes now is told to come back. So a rush meets
+ * a quick no instead of a slow yes, nobody sends again for want of an answer, and payments do not stand in line behind it.
+ */
+export class Queue {
+  readonly #maxWaitMs: number;
+  readonly #since = new Set<{ atMs: number }>();
+
+  constructor(maxWaitMs = Number.POSITIVE_INFINITY) {
+    this.#maxWaitMs = maxWaitMs;
+  }
+
+  /** Does the work, or refuses it. */
+  async pass<T>(work: () => Promise<T>): Promise<T> {
+    const nowMs = systemClock.now();
+    const [oldest] = this.#since;
+    if (oldest && nowMs - oldest.atMs > this.#maxWaitMs) {
+      throw new HttpFault("overloaded", "those who came before wait too long already; send it again with the same id", {
+        headers: retryAfter(1),
+      });
+    }
+    const own = { atMs: nowMs };
+    this.#since.add(own);
+    try {
+      return await work();
+    } finally {
+      this.#since.delete(own);
+    }
+  }
 }
 
 /** Lets at most so many requests be under way at once; for `onRequest`, so that no body is read before. Further ones are told to come back. */

@@ -16,6 +16,7 @@ import {
   assertTakesNew,
   fromStore,
   type Kit,
+  Queue,
   type RouteGroup,
   TOKEN_NEEDED,
 } from "./kit.js";
@@ -50,6 +51,7 @@ export const orderRoutes =
   (server, kit) => {
     const { deps, authorize } = kit;
     const secured = { onRequest: authorize };
+    const queue = new Queue(deps.maxWaitMs);
 
     server.post<{ Body: Static<typeof PlaceOrder> }>(
       "/v1/orders",
@@ -60,7 +62,7 @@ export const orderRoutes =
           operationId: "placeOrder",
           summary: "Reserves every line of an order, or none",
           description:
-            "Send an `id` of your own (a chain id) to be able to repeat the request: the same id with the same body gets the first answer again (200), with another body `id_reused` (409). While the jobs are behind (429) or the store is nearly full (503) no new order is taken: `Retry-After` says when to come again.",
+            "Send an `id` of your own (a chain id) to be able to repeat the request: the same id with the same body gets the first answer again (200), with another body `id_reused` (409). While the jobs are behind, too many orders wait for the warehouse, or those who came before wait too long (429), or the store is nearly full (503), no new order is taken: `Retry-After` says when to come again.",
           security: TOKEN_NEEDED,
           body: PlaceOrder,
           response: { 200: OrderAnswer, 201: OrderAnswer, ...problems },
@@ -69,7 +71,7 @@ export const orderRoutes =
       async (request, reply) => {
         const order = orderOf(request.body, kit);
         assertTakesNew(deps);
-        const answer = await fromStore("orders.place", deps.desk.place(order));
+        const answer = await queue.pass(() => fromStore("orders.place", deps.desk.place(order)));
         if (answer.outcome === "accepted") {
           if (answer.repeated) return reply.code(200).send(answer);
           return reply.code(201).header("location", `/v1/orders/${order.id}`).send(answer);
