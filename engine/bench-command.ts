@@ -30,16 +30,21 @@ export interface BenchTrend {
 export interface BenchReport {
   rows: readonly (BenchRow | BenchTrend)[];
   facts: Record<string, number>;
+  /** What the JSON tells beside rows and facts. */
+  details?: Record<string, unknown>;
+  /** Lines of text instead of the rows. */
+  table?: readonly string[];
 }
+
+/** Every option of the command; a scenario takes what concerns it. */
+export type BenchSettings = OptionValues<typeof benchOptions> & {
+  signal: AbortSignal;
+  onProgress(text: string): void;
+};
 
 /** What a file in `bench/` exports. */
 export interface BenchModule {
-  run(settings: {
-    runs: number;
-    minutes: number;
-    signal: AbortSignal;
-    onProgress(text: string): void;
-  }): Promise<BenchRow[] | BenchReport>;
+  run(settings: BenchSettings): Promise<BenchRow[] | BenchReport>;
 }
 
 /** Found at run time: nothing in the engine depends on the benchmarks. */
@@ -59,12 +64,12 @@ export async function runBench(
   }
   const scenario = (await import(new URL(`${name}.js`, SCENARIOS).href)) as BenchModule;
   const result = await scenario.run({
-    runs: options.runs,
-    minutes: options.minutes,
+    ...options,
     signal,
     onProgress: (text) => process.stderr.write(`${text}\n`),
   });
-  const { rows, facts } = Array.isArray(result) ? { rows: result, facts: { runs: options.runs } } : result;
+  const report: BenchReport = Array.isArray(result) ? { rows: result, facts: { runs: options.runs } } : result;
+  const { rows, facts, details, table } = report;
   const machine = {
     cpu: cpus()[0]?.model ?? "unknown",
     cores: cpus().length,
@@ -72,10 +77,11 @@ export async function runBench(
     node: process.version,
   };
   if (options.json) {
-    process.stdout.write(`${JSON.stringify({ bench: name, rows, ...facts, machine })}\n`);
+    process.stdout.write(`${JSON.stringify({ bench: name, rows, ...facts, ...details, machine })}\n`);
     return;
   }
-  for (const row of rows) process.stdout.write(`${"ratio" in row ? pairLine(row) : trendLine(row)}\n`);
+  const lines = table ?? rows.map((row) => ("ratio" in row ? pairLine(row) : trendLine(row)));
+  for (const line of lines) process.stdout.write(`${line}\n`);
   const told = Array.isArray(result)
     ? `medians of ${options.runs} runs each, in turn`
     : Object.entries(facts)

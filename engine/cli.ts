@@ -15,7 +15,8 @@ const ABOUT: Record<CommandName, string> = {
   audit: "proof that balances, log and jobs tell the same units; status 1 if they do not",
   "dead-letters": "records that could not be processed: list them, show one, replay or remove them",
   contract: "which fields of collected payloads do not fit a contract, and the bytes they cost; status 1 if any",
-  bench: "speed beside the usual way, in one run: ledger; memory over many days of a shop: soak",
+  bench:
+    "speed beside the usual way, in one run: ledger, http, pipeline; the hour of 18 June, as it was and as it is: 618; memory over many days of a shop: soak",
 };
 
 /** What the help says beside the options. */
