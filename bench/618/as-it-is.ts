@@ -11,8 +11,10 @@ import { ShopHour } from "./shop-hour.js";
 
 /** What the warehouse takes in a second (R22). */
 const WMS_LIMIT = 5_000;
-/** The evening before, in real time. */
-const LEAD_MS = 10_000;
+/** The evening before, in real time: so many orders of each of the hour's, and so long for each of them. */
+const EVENING_SHARE = 0.08;
+const EVENING_ORDER_MS = 9;
+const LEAD_MS = 1_000;
 const LOOK_MS = 500;
 const NOTHING_MORE_MS = 30_000;
 /** After the last order: for a second picking order to show itself. */
@@ -41,11 +43,12 @@ export async function asItIs(settings: HourSettings, deadMs?: [from: number, to:
       code,
     );
     processes.push(buyers);
-    const startMs = Date.now() + LEAD_MS;
+    const evening = Math.ceil(orders * EVENING_SHARE);
+    const startMs = Date.now() + LEAD_MS + evening * EVENING_ORDER_MS;
     const hour = new ShopHour(pace);
     hour.begin(startMs);
     for (const process of [warehouse, buyers]) await process.begin(startMs);
-    const before = await serving.warmUp();
+    const before = await serving.warmUp(evening);
     await Promise.race([serving.ended, untilOver(hour, buyers, warehouse, name, settings)]);
     const report = await buyers.report();
     const answered = report.buyers.filter(({ end }) => end === "done").length;

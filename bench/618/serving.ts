@@ -29,14 +29,13 @@ export interface Serving {
   /** What it has said on stderr, the newest lines. */
   readonly complaints: readonly string[];
   /** Trade of the evening before, so that nothing runs for the first time when midnight comes. Returns how many orders the warehouse gets. */
-  warmUp(): Promise<number>;
+  warmUp(orders: number): Promise<number>;
   /** Rejects when the process ends by itself. */
   readonly ended: Promise<never>;
   stop(): Promise<void>;
 }
 
 const TOKEN = "a-token-of-the-18-june-replay";
-const EVENING_ORDERS = 1_000;
 const EVENING_BUYERS = 8;
 const EVENING_SEED = 617;
 const UNITS = 1_000_000;
@@ -68,7 +67,7 @@ export async function startServing({ wmsUrl, wmsLimit, cli }: ServingSettings): 
     const ended = Promise.race(children.map((child) => endOf(child, complaints)));
     ended.catch(() => {});
     await receiveStock(port);
-    return { port, token: TOKEN, complaints, ended, warmUp: () => warmUp(port), stop: end };
+    return { port, token: TOKEN, complaints, ended, warmUp: (orders) => warmUp(port, orders), stop: end };
   } catch (thrown) {
     await end();
     throw thrown;
@@ -114,8 +113,8 @@ async function stopChild(child: ChildProcess): Promise<void> {
   await exited;
 }
 
-async function warmUp(port: number): Promise<number> {
-  const evening = ordersOf(Date.now() - DAY_MS, EVENING_ORDERS, EVENING_SEED);
+async function warmUp(port: number, orders: number): Promise<number> {
+  const evening = ordersOf(Date.now() - DAY_MS, orders, EVENING_SEED);
   const post = async (path: string, body?: unknown) => {
     const headers = { authorization: `Bearer ${TOKEN}`, ...(body ? { "content-type": "application/json" } : {}) };
     const sent = body ? { body: JSON.stringify(body) } : {};
