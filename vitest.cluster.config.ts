@@ -14,6 +14,10 @@ const LEFT_OUT = [
   "test/replay.redis.test.ts",
   "test/audit-command.redis.test.ts",
   "test/soak.redis.test.ts",
+  // Start private servers of their own, and other stores beside them.
+  "test/bench/**",
+  // Takes replicas and newest writes from private servers of its own.
+  "test/outbox/losses.redis.test.ts",
   // Cuts and kills private servers of its own.
   "test/stream/follower-trials.redis.test.ts",
   // Kills the one Redis that it has; on a Cluster that is test/cluster/failover.cluster.test.ts.
