@@ -75,6 +75,9 @@ export type RouteGroup = (server: FastifyInstance, kit: Kit) => void;
 /** In a route's schema: a token is needed. */
 export const TOKEN_NEEDED = [{ bearer: [] }];
 
+/** A client waits this long at most before it asks again. */
+const LONGEST_RETURN_S = 10;
+
 /** ids, SKUs and small texts: 100 lines × (64 characters × 12 bytes escaped + 32 + 100 for the rest) is 90 KB. */
 export const BODY_LIMIT = 128 * 1024;
 
@@ -126,33 +129,60 @@ export function assertTakesNew({ refuseNew }: Pick<HttpDeps, "refuseNew">): void
 }
 
 /**
- * Lets new work in only while what came before moves on: when the oldest has waited too long, whoever comes now is told to come back. So a rush meets
- * a quick no instead of a slow yes, nobody sends again for want of an answer, and payments do not stand in line behind it.
+ * Lets new work in only while what came before moves on: when the oldest has waited too long, whoever comes now is told to come back, the later the
+ * more are told so. So a rush meets a quick no instead of a slow yes, nobody sends again for want of an answer, and payments do not stand in line
+ * behind it.
  */
 export class Queue {
   readonly #maxWaitMs: number;
   readonly #since = new Set<{ atMs: number }>();
+  #second = 0;
+  /** In this second and in the one before. */
+  #passed: [now: number, before: number] = [0, 0];
+  #refused: [now: number, before: number] = [0, 0];
 
   constructor(maxWaitMs = Number.POSITIVE_INFINITY) {
     this.#maxWaitMs = maxWaitMs;
   }
 
-  /** Does the work, or refuses it. */
-  async pass<T>(work: () => Promise<T>): Promise<T> {
+  /** For `onRequest`: a refusal costs no reading of the body. */
+  readonly guard: onRequestHookHandler = (_request, reply, done) => {
     const nowMs = systemClock.now();
     const [oldest] = this.#since;
-    if (oldest && nowMs - oldest.atMs > this.#maxWaitMs) {
-      throw new HttpFault("overloaded", "those who came before wait too long already; send it again with the same id", {
-        headers: retryAfter(1),
-      });
+    if (!oldest || nowMs - oldest.atMs <= this.#maxWaitMs) {
+      done();
+      return;
     }
-    const own = { atMs: nowMs };
+    this.#turn(nowMs);
+    this.#refused[0]++;
+    const seconds = Math.min(LONGEST_RETURN_S, Math.ceil((1 + this.#refused[1]) / (1 + this.#passed[1])));
+    sendProblem(
+      reply,
+      problemOf("overloaded", "those who came before wait too long already; send it again with the same id"),
+      retryAfter(seconds),
+    );
+  };
+
+  /** Does the work that was let in. */
+  async pass<T>(work: () => Promise<T>): Promise<T> {
+    const own = { atMs: systemClock.now() };
+    this.#turn(own.atMs);
+    this.#passed[0]++;
     this.#since.add(own);
     try {
       return await work();
     } finally {
       this.#since.delete(own);
     }
+  }
+
+  #turn(nowMs: number): void {
+    const second = Math.floor(nowMs / 1_000);
+    if (second === this.#second) return;
+    const isNext = second === this.#second + 1;
+    this.#second = second;
+    this.#passed = [0, isNext ? this.#passed[0] : 0];
+    this.#refused = [0, isNext ? this.#refused[0] : 0];
   }
 }
 

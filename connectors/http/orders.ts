@@ -56,7 +56,7 @@ export const orderRoutes =
     server.post<{ Body: Static<typeof PlaceOrder> }>(
       "/v1/orders",
       {
-        ...secured,
+        onRequest: [authorize, queue.guard],
         schema: {
           tags: ["orders"],
           operationId: "placeOrder",
