@@ -13,7 +13,7 @@ import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Runner } from "../../engine/stream/runner.js";
 import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";
-import { withRedis } from "../redis/with-redis.js";
+import { onCluster, withRedis } from "../redis/with-redis.js";
 import { append, runnerOptions, seen, toyKeys, until } from "../stream/toy-log.js";
 import { httpReceiver, notingReceiver, outboxOptions, ReceivingServer, SINK, startOutbox } from "./outbox-bed.js";
 
@@ -119,36 +119,40 @@ describe("an outbox", () => {
     expect(receiver.sent.slice(others).length).toBeGreaterThan(5);
   });
 
-  it("sends again, with the same id, what was answered but not written down when its process died", async () => {
-    startRunner();
-    let isStuck = false;
-    let free: (reason: Error) => void = () => {};
-    const stuck = new Promise<void>((_, reject) => {
-      free = reject;
-    });
-    stuck.catch(() => {});
-    const first = notingReceiver();
-    const own = redis.connect();
-    const { outbox } = start({ ...first, delivered: async () => (isStuck ? stuck : undefined) }, { redis: own });
-    await emit(numbered(50));
-    await settled();
-    isStuck = true;
-    await emit(numbered(50).map((key) => `x${key}`));
-    await until(() => delivered(outbox) === 100, "the deliveries");
-    // As if its process were gone: it never writes again, and its lease ends.
-    own.disconnect();
-    free(new Error("gone"));
-    const second = notingReceiver();
-    start(second, { owner: "two" });
-    await settled();
-    expect(first.sent).toHaveLength(100);
-    expect(second.sent.map(({ id }) => id).sort()).toEqual(
-      first.sent
-        .slice(50)
-        .map(({ id }) => id)
-        .sort(),
-    );
-  });
+  // A Cluster's client that was ended by its owner answers nothing any more, so the one that "died" could not be stopped.
+  it.skipIf(onCluster)(
+    "sends again, with the same id, what was answered but not written down when its process died",
+    async () => {
+      startRunner();
+      let isStuck = false;
+      let free: (reason: Error) => void = () => {};
+      const stuck = new Promise<void>((_, reject) => {
+        free = reject;
+      });
+      stuck.catch(() => {});
+      const first = notingReceiver();
+      const own = redis.connect();
+      const { outbox } = start({ ...first, delivered: async () => (isStuck ? stuck : undefined) }, { redis: own });
+      await emit(numbered(50));
+      await settled();
+      isStuck = true;
+      await emit(numbered(50).map((key) => `x${key}`));
+      await until(() => delivered(outbox) === 100, "the deliveries");
+      // As if its process were gone: it never writes again, and its lease ends.
+      own.disconnect();
+      free(new Error("gone"));
+      const second = notingReceiver();
+      start(second, { owner: "two" });
+      await settled();
+      expect(first.sent).toHaveLength(100);
+      expect(second.sent.map(({ id }) => id).sort()).toEqual(
+        first.sent
+          .slice(50)
+          .map(({ id }) => id)
+          .sort(),
+      );
+    },
+  );
 
   it("writes nothing any more when another has taken its lease over", async () => {
     startRunner();
