@@ -21,6 +21,7 @@ import {
 } from "../connectors/http/index.js";
 import type { Gateway } from "../dashboards/gateway.js";
 import { EngineError } from "./kernel/errors.js";
+import { listenFurther } from "./listeners.js";
 
 export interface ServerOptions extends HttpDeps {
   host: string;
@@ -30,6 +31,8 @@ export interface ServerOptions extends HttpDeps {
   webRoot?: string;
   /** Takes WebSocket upgrades; without it they are refused. */
   gateway?: Pick<Gateway, "handleUpgrade" | "close">;
+  /** Connections taken in a turn of the event loop at most; 1 when left out. More cost a short-lived process at the start. */
+  accepts?: number;
   /** How long requests under way may take when the server closes; 10 s when left out. */
   closeGraceMs?: number;
 }
@@ -143,7 +146,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
  * @throws EngineError `not_loopback` when an open demo would be reached from elsewhere, `port_in_use`, `bad_option`
  */
 export async function startServer(given: ServerOptions): Promise<RunningServer> {
-  const { host, port, open, gateway, closeGraceMs = CLOSE_GRACE_MS } = given;
+  const { host, port, open, gateway, accepts = 1, closeGraceMs = CLOSE_GRACE_MS } = given;
   if (open && !LOOPBACK.has(host)) {
     throw new EngineError(`without tokens only a loopback address is served, not ${host}`, {
       op: "server.listen",
@@ -155,7 +158,13 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   let closing: Promise<void> | undefined;
   const options: ServerOptions = { ...given, stopping: () => closing !== undefined || given.stopping() };
   const server = await createServer(options);
-  server.server.maxConnections = MAX_CONNECTIONS;
+  let connections = 0;
+  server.server.on("connection", (socket) => {
+    if (++connections > MAX_CONNECTIONS) socket.destroy();
+    socket.once("close", () => {
+      connections--;
+    });
+  });
   server.server.on("upgrade", (request, socket, head) => {
     const refusal = options.stopping() ? "stopping" : open ? strangerFault(request) : undefined;
     if (refusal) answerBroken(socket, refusal);
@@ -180,13 +189,14 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     );
   }
   const address = server.server.address();
+  const further = await listenFurther(server.server, accepts - 1);
 
   const shut = async (): Promise<void> => {
     // Connections fall idle as their requests end; each is closed then, and those that do not end are cut.
     const sweep = setInterval(() => server.server.closeIdleConnections(), IDLE_SWEEP_MS);
     const cut = setTimeout(() => server.server.closeAllConnections(), closeGraceMs);
     try {
-      await Promise.all([gateway?.close(), server.close()]);
+      await Promise.all([gateway?.close(), server.close(), further.close()]);
     } finally {
       clearInterval(sweep);
       clearTimeout(cut);

@@ -40,6 +40,8 @@ export interface Surface {
 /** Built by the set-up beside the compiled engine; served when it is there. */
 const WEB_ROOT = fileURLToPath(new URL("../web", import.meta.url));
 const SCREEN_TICK_MS = 250;
+/** A turn takes up to 30 ms in a rush: so a thousand connections a second are taken in. */
+const ACCEPTS = 32;
 /** The demo's shop hurries, and so do its holds and windows. */
 const DEMO_TICK_MS = 250;
 const DEMO_RETENTION_MS = 86_400_000;
@@ -171,6 +173,7 @@ export async function serve(
     onTrouble: complain,
     webRoot: WEB_ROOT,
     gateway,
+    accepts: ACCEPTS,
   });
   ends.unshift(() => server.close());
   return server;
