@@ -190,7 +190,8 @@ describe("dead-letters", { timeout: 90_000 }, () => {
   let client: Redis;
 
   async function startShop(): Promise<void> {
-    const args = ["serve", "--dir", "shop", "--port", "0", "--tick", "50ms", "--tokens", "a-token-of-this-test"];
+    const settings = ["--partitions", String(PARTITIONS), "--tick", "50ms", "--tokens", "a-token-of-this-test"];
+    const args = ["serve", "--dir", "shop", "--port", "0", ...settings];
     const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
     serving = child;
     let said = "";

@@ -6,7 +6,8 @@ import { EngineError } from "../kernel/errors.js";
 import { deploymentKey } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
-export const DEFAULT_PARTITIONS = 16;
+/** One Redis is one thread: more cost a call each, and let more workers share a topic (`engine/README.md`, 2026-11-23). */
+export const DEFAULT_PARTITIONS = 4;
 export const MAX_PARTITIONS = 256;
 
 /** The partition of a key: 32-bit FNV-1a over its UTF-16 units, modulo the number of partitions. */
@@ -23,11 +24,14 @@ export async function claimDeployment(client: RedisClient, prefix: string, parti
   if (!(await client.hexists(key, "partitions"))) await client.hsetnx(key, "partitions", partitions);
   const fixed = Number(await client.hget(key, "partitions"));
   if (fixed !== partitions) {
-    throw new EngineError(`this deployment has ${fixed} partitions and cannot be run with ${partitions}`, {
-      op: "deployment.claim",
-      code: "partitions_differ",
-      retryable: false,
-      place: "partitions",
-    });
+    throw new EngineError(
+      `this deployment has ${fixed} partitions and cannot be run with ${partitions}: set --partitions ${fixed}`,
+      {
+        op: "deployment.claim",
+        code: "partitions_differ",
+        retryable: false,
+        place: "partitions",
+      },
+    );
   }
 }

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { orderKeys, partitionKeys, stockKeys } from "../../engine/stream/keys.js";
-import { DEFAULT_PARTITIONS, partitionOf } from "../../engine/stream/partition.js";
+import { partitionOf } from "../../engine/stream/partition.js";
 
 /** FNV-1a over UTF-16 units in BigInt: the definition, written once more. */
 function fnv1a(text: string): bigint {
@@ -21,7 +21,7 @@ describe("the partition of a key", () => {
   });
 
   it("has not moved since data was stored by it", () => {
-    expect(["", "a", "85123A", "水位"].map((key) => partitionOf(key, DEFAULT_PARTITIONS))).toEqual([
+    expect(["", "a", "85123A", "水位"].map((key) => partitionOf(key, 16))).toEqual([
       5,
       12,
       Number(fnv1a("85123A") % 16n),
@@ -30,8 +30,8 @@ describe("the partition of a key", () => {
   });
 
   it("spreads like names over all partitions evenly enough", () => {
-    const counts = new Array<number>(DEFAULT_PARTITIONS).fill(0);
-    for (let i = 0; i < 16_000; i++) (counts[partitionOf(`SKU-${i}`, DEFAULT_PARTITIONS)] as number)++;
+    const counts = new Array<number>(16).fill(0);
+    for (let i = 0; i < 16_000; i++) (counts[partitionOf(`SKU-${i}`, 16)] as number)++;
     for (const count of counts) expect(count).toBeGreaterThan(700);
     for (const count of counts) expect(count).toBeLessThan(1_300);
   });
