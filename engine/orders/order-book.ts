@@ -95,7 +95,7 @@ export class OrderBook {
   /** Remembers an order. Returns which attempt at placing it this is, or undefined when its id came with another body before. */
   async open(order: Order, fingerprint: number): Promise<number | undefined> {
     const batcher = this.#openings[this.partitionOf(order.id)] as TurnBatcher<Opening, number>;
-    const [attempt] = await batcher.add([{ order, fingerprint }]);
+    const attempt = await batcher.addOne({ order, fingerprint });
     return attempt === -1 ? undefined : attempt;
   }
 

@@ -56,11 +56,12 @@ export class OrderDesk {
    * @throws EngineError `contended` (retryable) when the same order is placed over and over at the same time
    */
   place(order: Order): Promise<OrderReply> {
-    const fingerprint = fingerprintOfOrder(order);
-    return this.#join(`place ${order.id} ${fingerprint}`, () => this.#place(order, fingerprint));
+    const first = reservations(order);
+    const fingerprint = fingerprintOfOrder(order, first);
+    return this.#join(`place ${order.id} ${fingerprint}`, () => this.#place(order, first, fingerprint));
   }
 
-  async #place(order: Order, fingerprint: number): Promise<OrderReply> {
+  async #place(order: Order, first: readonly ReserveStock[], fingerprint: number): Promise<OrderReply> {
     let repeated = true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const attempt = await this.#book.open(order, fingerprint);
@@ -72,7 +73,9 @@ export class OrderDesk {
         if (before && known.every(({ state }) => state === "none"))
           return answer(order, before, await this.#abort(order, known, attempt), true);
       }
-      const replies = await this.#ledger.applyMany(reservations(order, attempt));
+      const replies = await this.#ledger.applyMany(
+        attempt === 1 ? first : first.map((command) => ({ ...command, attempt })),
+      );
       const refusal = worst(replies.filter(({ outcome }) => outcome !== "superseded")) ?? worst(replies);
       repeated &&= replies.every((reply) => reply.repeated || reply.outcome !== (refusal ?? "accepted"));
       // A line that is repeated but no longer held beside a fresh one: an earlier try died and its hold has run out.
@@ -286,18 +289,19 @@ function place(
 
 const command = (order: Order, position: number, kind: LineStep): StockCommand => ({ ...place(order, position), kind });
 
-const reservations = (order: Order, attempt: number): ReserveStock[] =>
-  order.lines.map((_, i) => ({
-    ...place(order, i),
-    kind: "reserve",
-    attempt,
-    ...(order.holdMs === undefined ? {} : { holdMs: order.holdMs }),
-  }));
+/** What a first try at an order asks of the ledger. */
+function reservations({ id, lines, holdMs }: Order): ReserveStock[] {
+  return lines.map(({ sku, location, units, pool }, i) => {
+    const command: ReserveStock = { kind: "reserve", id: lineId(id, i), sku, location, units, attempt: 1 };
+    if (pool === "presale") command.pool = pool;
+    if (holdMs !== undefined) command.holdMs = holdMs;
+    return command;
+  });
+}
 
 /** Where the goods go is a part of the order: the same id with another address is another order. */
-function fingerprintOfOrder(order: Order): number {
-  const lines = fingerprintOfAll(reservations(order, 1));
-  const { shipTo } = order;
+function fingerprintOfOrder({ shipTo }: Order, commands: readonly ReserveStock[]): number {
+  const lines = fingerprintOfAll(commands);
   return shipTo === undefined ? lines : hash53(`${lines} ${JSON.stringify(Object.entries(shipTo).sort())}`);
 }
 

@@ -6,28 +6,48 @@
 import { CELL_SEPARATOR, type SkuSettings, type StockCommand } from "./model.js";
 
 export function fingerprintOf(command: StockCommand): number {
+  begin();
+  takeCommand(command);
+  return end();
+}
+
+/** Of several commands in their order: an order's lines. */
+export const fingerprintOfAll = (commands: readonly StockCommand[]): number =>
+  hash53(commands.map(fingerprintOf).join(" "));
+
+export function hash53(text: string): number {
+  begin();
+  take(text);
+  return end();
+}
+
+function takeCommand(command: StockCommand): void {
   const { kind, sku, location, atMs, actor, reason } = command;
-  let text = kind + CELL_SEPARATOR + sku + CELL_SEPARATOR + location + CELL_SEPARATOR;
+  take(kind);
+  take(CELL_SEPARATOR);
+  take(sku);
+  take(CELL_SEPARATOR);
+  take(location);
+  take(CELL_SEPARATOR);
   switch (kind) {
     case "reserve":
-      text += `${command.units} ${command.pool ?? ""} ${command.holdMs ?? ""}`;
+      takeAll(command.units, command.pool ?? "", command.holdMs ?? "");
       break;
     case "move":
-      text += `${command.units} ${command.from} ${command.to} ${measured(command.toLocation ?? "")}`;
+      takeAll(command.units, command.from, command.to, measured(command.toLocation ?? ""));
       break;
     case "configure":
-      text += `${settingsText(command.settings)} ${measured(command.category ?? "")} ${settingsText(command.categorySettings)}`;
+      takeAll(settingsText(command.settings), measured(command.category ?? ""), settingsText(command.categorySettings));
       break;
     case "acknowledge":
-      text += measured(command.alertId);
+      take(measured(command.alertId));
       break;
     default:
-      text += `${command.units} ${command.pool ?? ""}`;
+      takeAll(command.units, command.pool ?? "");
   }
-  if (atMs !== undefined) text += `\nat ${atMs}`;
-  if (actor !== undefined) text += `\nby ${measured(actor)}`;
-  if (reason !== undefined) text += `\nfor ${measured(reason)}`;
-  return hash53(text);
+  if (atMs !== undefined) take(`\nat ${atMs}`);
+  if (actor !== undefined) take(`\nby ${measured(actor)}`);
+  if (reason !== undefined) take(`\nfor ${measured(reason)}`);
 }
 
 const settingsText = (settings: SkuSettings | undefined): string =>
@@ -36,20 +56,40 @@ const settingsText = (settings: SkuSettings | undefined): string =>
 /** Free text with its length before it, so that no text can pose as the end of one field and the start of the next. */
 const measured = (text: string): string => `${text.length} ${text}`;
 
-/** Of several commands in their order: an order's lines. */
-export const fingerprintOfAll = (commands: readonly StockCommand[]): number =>
-  hash53(commands.map(fingerprintOf).join(" "));
+/**
+ * The hash under way: two 32-bit multiplicative lanes, mixed at the end (cyrb53, public domain), joined to 53 bits. It takes a text in parts as
+ * it takes the whole, and nobody has to join them first.
+ */
+let high = 0;
+let low = 0;
 
-/** Two 32-bit multiplicative lanes, mixed at the end (cyrb53, public domain), joined to 53 bits. */
-export function hash53(text: string): number {
-  let high = 0xdeadbeef;
-  let low = 0x41c6ce57;
+function begin(): void {
+  high = 0xdeadbeef;
+  low = 0x41c6ce57;
+}
+
+function take(text: string): void {
+  let one = high;
+  let other = low;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
-    high = Math.imul(high ^ unit, 2654435761);
-    low = Math.imul(low ^ unit, 1597334677);
+    one = Math.imul(one ^ unit, 2654435761);
+    other = Math.imul(other ^ unit, 1597334677);
   }
-  high = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909);
-  low = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(high ^ (high >>> 13), 3266489909);
-  return 4294967296 * (2097151 & low) + (high >>> 0);
+  high = one;
+  low = other;
+}
+
+/** Takes fields with a space between them. */
+function takeAll(...fields: (string | number)[]): void {
+  for (let i = 0; i < fields.length; i++) {
+    if (i > 0) take(" ");
+    take(String(fields[i]));
+  }
+}
+
+function end(): number {
+  const one = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909);
+  const other = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(one ^ (one >>> 13), 3266489909);
+  return 4294967296 * (2097151 & other) + (one >>> 0);
 }

@@ -126,6 +126,8 @@ export class Ledger {
 
   /** Applies many commands; those of one SKU in the order given. Replies are in the order given. */
   async applyMany(commands: readonly StockCommand[]): Promise<Reply[]> {
+    // Most orders have a single line.
+    if (commands.length === 1) return [await this.apply(commands[0] as StockCommand)];
     const groups = new Map<number, { commands: StockCommand[]; positions: number[] }>();
     for (let i = 0; i < commands.length; i++) {
       const command = commands[i] as StockCommand;
