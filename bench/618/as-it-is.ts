@@ -49,7 +49,7 @@ export async function asItIs(settings: HourSettings, deadMs?: [from: number, to:
     hour.begin(startMs);
     for (const process of [warehouse, buyers]) await process.begin(startMs);
     const before = await serving.warmUp(evening);
-    await Promise.race([serving.ended, untilOver(hour, buyers, warehouse, name, settings)]);
+    await Promise.race([serving.ended, untilOver(hour, buyers, warehouse, name, settings, before)]);
     const report = await buyers.report();
     const answered = report.buyers.filter(({ end }) => end === "done").length;
     onProgress(`${name}, ${clockOf(hour.nowMs())}: ${answered} of ${orders} orders answered`);

@@ -53,13 +53,17 @@ export async function asItWas(settings: HourSettings): Promise<HourOutcome> {
   }
 }
 
-/** Waits until every buyer has come to an end, telling how it goes. */
+/**
+ * Waits until every buyer has come to an end, telling how it goes.
+ * @param before orders of the evening before, which are at the WMS too
+ */
 export async function untilOver(
   hour: ShopHour,
   buyers: BuyersProcess,
   warehouse: Warehouse,
   name: string,
   { orders, signal, onProgress }: HourSettings,
+  before = 0,
 ): Promise<void> {
   let toldMs = Date.now();
   for (;;) {
@@ -70,7 +74,7 @@ export async function untilOver(
     if (Date.now() - toldMs < TELL_EVERY_MS) continue;
     toldMs = Date.now();
     const { picked } = await warehouse.progress();
-    onProgress(`${name}, ${clockOf(hour.nowMs())}: ${picked} of ${orders} orders at the WMS`);
+    onProgress(`${name}, ${clockOf(hour.nowMs())}: ${Math.max(0, picked - before)} of ${orders} orders at the WMS`);
   }
 }
 
