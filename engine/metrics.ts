@@ -7,6 +7,7 @@ import type { Gateway } from "../dashboards/gateway.js";
 import type { Intake } from "./intake.js";
 import { systemClock } from "./kernel/clock.js";
 import type { Engine } from "./main.js";
+import type { OutboxStats } from "./outbox/tenure.js";
 import type { Follower, PartitionFigures } from "./stream/follower.js";
 import type { LogEvent } from "./stream/job.js";
 import type { RunnerStats } from "./stream/runner.js";
@@ -24,6 +25,33 @@ const OWN_FIGURES: readonly [name: string, shape: Shape, help: string, of: (stat
     "counter",
     "Records set aside because they could not be processed",
     (stats) => stats.deadLetters,
+  ],
+];
+
+const sumOf = (figure: (stats: OutboxStats) => number) => (all: readonly OutboxStats[]) =>
+  all.reduce((sum, stats) => sum + figure(stats), 0);
+
+/** Of what this process delivers to the WMS, over its partitions. */
+const OUTBOX_FIGURES: readonly [
+  name: string,
+  shape: Shape,
+  help: string,
+  of: (all: readonly OutboxStats[]) => number,
+][] = [
+  ["wms_delivered_total", "counter", "Orders that the WMS has taken", sumOf(({ delivered }) => delivered)],
+  ["wms_retries_total", "counter", "Deliveries to the WMS that were tried again", sumOf(({ retries }) => retries)],
+  ["wms_throttled_total", "counter", "Answers of the WMS that asked for less", sumOf(({ throttled }) => throttled)],
+  [
+    "wms_dead_letters_total",
+    "counter",
+    "Orders that the WMS refused for good",
+    sumOf(({ deadLetters }) => deadLetters),
+  ],
+  [
+    "wms_behind_seconds",
+    "gauge",
+    "How long the oldest delivery has waited",
+    (all) => Math.max(0, ...all.map(({ behindMs }) => behindMs)) / 1_000,
   ],
 ];
 
@@ -172,7 +200,21 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
     "maxmemory of the same; 0: none is set, or Redis does not tell",
     () => intake.memory?.limitBytes,
   );
-  if (engine.outbox) registry.registerMetric(engine.pickingSeconds);
+  const { outbox } = engine;
+  if (outbox) {
+    registry.registerMetric(engine.pickingSeconds);
+    one("wms_circuit_open", "gauge", "1 while the WMS takes nothing and its orders wait", () =>
+      outbox.stats().circuit === "closed" ? 0 : 1,
+    );
+    one(
+      "wms_rate_limit",
+      "gauge",
+      "Requests a second that all workers together may send to the WMS now",
+      () => outbox.stats().ratePerSecond,
+    );
+    one("wms_requests_in_flight", "gauge", "Requests to the WMS under way", () => outbox.stats().inFlight);
+    for (const [name, shape, help, of] of OUTBOX_FIGURES) one(name, shape, help, () => of(outbox.stats().partitions));
+  }
   const exceptions = new Gauge({
     name: "shuiwei_order_exceptions",
     help: "Steps of orders that are late or were skipped, by step and kind",

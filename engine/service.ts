@@ -167,7 +167,7 @@ export async function serve(
     speed: () => settings.shopTime?.speed() ?? 1,
     stopping: () => false,
     readiness: () => intake.wrong(),
-    warnings: () => [...intake.warnings(), ...(engine.shadow?.warnings() ?? [])],
+    warnings: () => [...intake.warnings(), ...(engine.outbox?.warnings() ?? []), ...(engine.shadow?.warnings() ?? [])],
     refuseNew: () => intake.refuse(),
     metrics: () => registry.metrics(),
     onTrouble: complain,

@@ -3,6 +3,7 @@
  * runs. New orders are refused in words and in time, what has begun goes on while there is memory, nothing is applied by half, and
  * everything comes back by itself when the cause is gone.
  */
+import { type AddressInfo, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Intake } from "../engine/intake.js";
 import { sleep, stopwatch } from "../engine/kernel/clock.js";
@@ -272,6 +273,44 @@ describe("jobs that nobody runs", () => {
     expect(Number(/commit_age_seconds\{topic="stock",partition="2"\} (\S+)/.exec(after)?.[1])).toBeLessThan(60);
     expect((await ask("GET", "/readyz")).json).toEqual({ status: "ready" });
   }, 60_000);
+});
+
+describe("a warehouse that is gone", () => {
+  const redis = withRedis();
+
+  it("is named and counted, and its orders are taken all the same", async () => {
+    const refusing = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
+    ends.push(() => new Promise((resolve) => refusing.close(resolve)));
+    // Nothing comes as far as the remarks that it would keep.
+    const objects = { put: async () => {}, get: async () => undefined };
+    const wms: EngineSettings["wms"] = {
+      url: `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`,
+      token: undefined,
+      limitPerSecond: 1_000,
+      inFlight: 64,
+      timeoutMs: 500,
+      maxBacklog: 100_000,
+      objects,
+    };
+    const engine = await engineOn(redis.url, "wms", { wms });
+    const ask = asking(await serverOf(engine));
+    await stock(engine);
+    const orders = Array.from({ length: 16 }, (_, i) => orderOf(i));
+    for (const order of orders) {
+      expect((await place(ask, order)).status).toBe(201);
+      expect((await ask("POST", `/v1/orders/${order.id}/payment`)).status).toBe(200);
+    }
+    const warnings = async () => (await ask("GET", "/readyz")).json.warnings;
+    await expect
+      .poll(warnings, { timeout: 10_000, interval: 100 })
+      .toEqual(["wms takes no deliveries: they wait until it does"]);
+    expect(await figure(ask, "wms_circuit_open")).toBe(1);
+    expect(await figure(ask, "wms_retries_total")).toBeGreaterThan(0);
+    expect(await figure(ask, "wms_delivered_total")).toBe(0);
+    expect(await figure(ask, "wms_rate_limit")).toBeGreaterThan(0);
+    expect((await place(ask)).status).toBe(201);
+  });
 });
 
 describe("a Redis that is gone", () => {

@@ -62,6 +62,7 @@ const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 2_000;
 
 export class Outbox {
+  readonly #name: string;
   readonly #share: Share;
   readonly #sender: Sender;
   readonly #lines: Line[];
@@ -69,6 +70,7 @@ export class Outbox {
   constructor(options: OutboxOptions) {
     const { receiver, topic, partitions, prefix, clock, onTrouble } = options;
     assert(/^[a-z0-9-]{1,32}$/.test(receiver.name), `${receiver.name} is no name of a receiver`);
+    this.#name = receiver.name;
     const key = workersKey(prefix, `${topic}:${receiver.name}`);
     this.#share = new Share({ ...options, key, partitions });
     this.#sender = new Sender({
@@ -94,6 +96,15 @@ export class Outbox {
     await this.#share.leave();
     await Promise.all(this.#lines.map((line) => line.stop()));
     await this.#sender.stop();
+  }
+
+  /** What an operator should know of, in words. */
+  warnings(): string[] {
+    const warnings: string[] = [];
+    if (this.#sender.circuit !== "closed") warnings.push(`${this.#name} takes no deliveries: they wait until it does`);
+    const letters = this.#lines.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
+    if (letters > 0) warnings.push(`${letters} deliveries were refused by ${this.#name} for good and are set aside`);
+    return warnings;
   }
 
   stats(): OutboxFigures {
