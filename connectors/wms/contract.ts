@@ -45,8 +45,6 @@ export interface Contract {
    * @throws RangeError when the payload is nested too deeply for the machine's stack
    */
   check(payload: unknown): Finding[];
-  /** A copy with the contract's fields only, down to the items of lists; values are left as they are. */
-  project(payload: unknown): unknown;
 }
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -109,7 +107,6 @@ export function compileContract(json: unknown, name: string): Contract {
     name,
     longestText,
     check: (payload) => (validate(payload) ? [] : findingsOf(validate.errors ?? [], longestText)),
-    project: (payload) => project(payload, json, json),
   };
 }
 
@@ -248,41 +245,4 @@ function longestTextOf(schema: unknown): number | undefined {
   };
   visit(schema);
   return longest;
-}
-
-/** Follows `properties`, `items` and references into the same file; what is said elsewhere adds no field. */
-function project(value: unknown, schema: unknown, root: Schema): unknown {
-  const here = dereferenced(schema, root);
-  if (Array.isArray(value)) {
-    const items = here?.["items"];
-    return isObject(items) ? value.map((item) => project(item, items, root)) : value;
-  }
-  const properties = here?.["properties"];
-  if (!isObject(value) || !isObject(properties)) return value;
-  const isOpen = here?.["additionalProperties"] !== false && here?.["unevaluatedProperties"] !== false;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([key]) => isOpen || Object.hasOwn(properties, key))
-      .map(([key, inner]) => [key, Object.hasOwn(properties, key) ? project(inner, properties[key], root) : inner]),
-  );
-}
-
-/** More references than this in a row go in a circle. */
-const MAX_REFERENCES = 16;
-
-function dereferenced(schema: unknown, root: Schema): Schema | undefined {
-  let here: unknown = schema;
-  for (let i = 0; i < MAX_REFERENCES; i++) {
-    if (!isObject(here)) return undefined;
-    const reference = here["$ref"];
-    if (typeof reference !== "string" || !reference.startsWith("#/")) return here;
-    here = reference
-      .slice(2)
-      .split("/")
-      .reduce<unknown>(
-        (at, part) => (isObject(at) ? at[part.replaceAll("~1", "/").replaceAll("~0", "~")] : undefined),
-        root,
-      );
-  }
-  return undefined;
 }
