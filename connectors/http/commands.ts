@@ -7,9 +7,10 @@ import type { FastifyRequest } from "fastify";
 import { Packr } from "msgpackr";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { StockCommand } from "../../engine/stock/model.js";
+import { assertTakesNew, atMost } from "./admission.js";
 import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
 import { faultsOf, type InputFault } from "./faults.js";
-import { assertTakesNew, atMost, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { HttpFault } from "./problem.js";
 import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
 

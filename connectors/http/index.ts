@@ -5,12 +5,13 @@
  */
 import type { FastifyInstance, FastifyPluginAsync, FastifyServerOptions, HTTPMethods } from "fastify";
 import { assert } from "../../engine/kernel/errors.js";
+import { atMost } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { breakerRoutes, GateWatch } from "./breaker.js";
 import { commandRoutes } from "./commands.js";
 import { assertTokens, entryGuard, tokenGuard } from "./guard.js";
 import { readJson } from "./json.js";
-import { atMost, BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
+import { BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";

@@ -8,18 +8,10 @@ import type { Static } from "typebox";
 import { CHAIN_ID_LENGTH, chainId } from "../../engine/kernel/chain-id.js";
 import type { LineReply, Order, OrderLine, OrderReply } from "../../engine/orders/model.js";
 import { isAccepted, type Outcome } from "../../engine/stock/model.js";
+import { assertTakesNew, Queue } from "./admission.js";
 import type { GateWatch } from "./breaker.js";
 import { MAX_FAULTS } from "./faults.js";
-import {
-  assertNoBody,
-  assertOrderId,
-  assertTakesNew,
-  fromStore,
-  type Kit,
-  Queue,
-  type RouteGroup,
-  TOKEN_NEEDED,
-} from "./kit.js";
+import { assertNoBody, assertOrderId, fromStore, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendProblem } from "./problem.js";
 import { OrderAnswer, OrderParams, OrderView, PlaceOrder, problems } from "./schemas.js";
 import { exceptionText, stepText } from "./steps.js";
