@@ -7,7 +7,7 @@
 import { setMaxListeners } from "node:events";
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
-import { type CommitBody, commitTask, renewTask, type Task } from "../stream/commit.js";
+import { type CommitBody, commitPatiently, renewTask, type Task } from "../stream/commit.js";
 import {
   countLetters,
   type DeadLetter,
@@ -72,8 +72,6 @@ const DELIVERED_AT_ONCE = 1_000;
 const REPLAY_LETTERS = 256;
 /** How long requests under way are waited for at the end; their deliveries are the next owner's after that. */
 const LANDING_MS = 5_000;
-const BACKOFF_FIRST_MS = 50;
-const BACKOFF_MAX_MS = 2_000;
 /** After the receiver's bookkeeping failed. */
 const TROUBLE_PAUSE_MS = 500;
 /** Characters of a letter's reason in a message; the letter has more. */
@@ -393,19 +391,15 @@ export class Tenure implements Source {
   async #commitOnce(body: CommitBody): Promise<void> {
     const { redis, clock, serverClock, leaseMs } = this.#options;
     const task = { ...this.#task, number: this.#commit + 1, leaseMs };
-    for (let waitMs = BACKOFF_FIRST_MS; ; waitMs = Math.min(waitMs * 2, BACKOFF_MAX_MS)) {
-      const askedMs = clock.now();
-      try {
-        await commitTask(redis, this.#keys, task, body, serverClock ? String(serverClock.now()) : "");
-        this.#commit++;
-        this.#renewed(askedMs);
-        return;
-      } catch (thrown) {
-        const isUnknown = thrown instanceof EngineError && thrown.retryable;
-        if (!isUnknown || this.#isEnding || askedMs + waitMs >= this.#leaseUntilMs) throw thrown;
-        await clock.sleep(waitMs, this.#abort.signal);
-      }
-    }
+    const askedMs = await commitPatiently(redis, this.#keys, task, body, {
+      clock,
+      serverClock,
+      untilMs: this.#leaseUntilMs,
+      mayRepeat: () => !this.#isEnding,
+      signal: this.#abort.signal,
+    });
+    this.#commit++;
+    this.#renewed(askedMs);
   }
 
   // ---- what changes slowly

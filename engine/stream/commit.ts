@@ -4,11 +4,16 @@
  * since the task was taken (it may have lost what the step has read), and recognised when it is sent again. Nothing here decides; the
  * runner does. Times are the Redis server's unless a clock is given.
  */
+import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import { type DeadLetter, encodeEntry, encodeLetter } from "./dead-letter.js";
 import type { PartitionKeys } from "./keys.js";
 import { PackWriter } from "./pack.js";
 import { callFunction, loadLibrary, type RedisClient } from "./redis.js";
+
+/** Between tries of a commit whose result is not known. */
+const BACKOFF_FIRST_MS = 50;
+const BACKOFF_MAX_MS = 2_000;
 
 const writer = new PackWriter();
 /** Lists that the changes of a commit are made of. */
@@ -116,6 +121,43 @@ export async function commitTask(
   for (const { job } of body.states) keyList.push(keys.state(job));
   const args = [task.epoch, task.run, task.number, task.leaseMs, now, body.out ?? "", packChanges(task, body)];
   await fenced("task.commit", keys, () => callFunction(redis, "task_commit", keyList, args));
+}
+
+/** How long a commit is tried again whose result is not known. */
+export interface CommitTries {
+  clock: Scheduler;
+  /** What the commit is dated by; undefined: the Redis server's own. */
+  serverClock: Clock | undefined;
+  untilMs: number;
+  /** False: trouble is told at once. */
+  mayRepeat(): boolean;
+  /** Ends a pause between tries. */
+  signal: AbortSignal;
+}
+
+/**
+ * Writes a commit, and writes it again while its result is not known: done twice is done once.
+ * @returns when the try that has been answered began, by the clock given
+ * @throws as commitTask, the last trouble when the time is over
+ */
+export async function commitPatiently(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  task: Parameters<typeof commitTask>[2],
+  body: CommitBody,
+  { clock, serverClock, untilMs, mayRepeat, signal }: CommitTries,
+): Promise<number> {
+  for (let waitMs = BACKOFF_FIRST_MS; ; waitMs = Math.min(waitMs * 2, BACKOFF_MAX_MS)) {
+    const askedMs = clock.now();
+    try {
+      await commitTask(redis, keys, task, body, serverClock ? String(serverClock.now()) : "");
+      return askedMs;
+    } catch (thrown) {
+      const isUnknown = thrown instanceof EngineError && thrown.retryable;
+      if (!isUnknown || !mayRepeat() || clock.now() + waitMs >= untilMs) throw thrown;
+      await clock.sleep(waitMs, signal);
+    }
+  }
 }
 
 /**

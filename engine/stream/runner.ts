@@ -9,8 +9,7 @@ import { EngineError, messageOf } from "../kernel/errors.js";
 import {
   acquireTask,
   type CommitBody,
-  commitTask,
-  type Fence,
+  commitPatiently,
   readTask,
   releaseTask,
   renewTask,
@@ -219,7 +218,14 @@ export class Runner<Event extends LogEvent> {
     let readEntries = READ_ENTRIES;
     const write = async (body: CommitBody): Promise<void> => {
       const startedMs = clock.now();
-      await this.#commit({ ...task, number: commit + 1, leaseMs, lastOut }, body);
+      const tries = {
+        clock,
+        serverClock,
+        untilMs: startedMs + leaseMs,
+        mayRepeat: () => !signal.aborted,
+        signal,
+      };
+      await commitPatiently(redis, this.#keys, { ...task, number: commit + 1, leaseMs, lastOut }, body, tries);
       step.committed();
       commit++;
       if (body.out) lastOut = commit;
@@ -319,25 +325,6 @@ export class Runner<Event extends LogEvent> {
   }
 
   /** Repeats a commit whose result is unknown until the lease must be taken for lost. */
-  async #commit(task: Fence & { number: number; leaseMs: number; lastOut: number }, body: CommitBody): Promise<void> {
-    const { redis, clock, serverClock } = this.#options;
-    const untilMs = clock.now() + task.leaseMs;
-    for (let waitMs = BACKOFF_FIRST_MS; ; waitMs = Math.min(waitMs * 2, BACKOFF_MAX_MS)) {
-      try {
-        await commitTask(redis, this.#keys, task, body, textOf(serverClock));
-        return;
-      } catch (thrown) {
-        const again =
-          thrown instanceof EngineError &&
-          thrown.retryable &&
-          clock.now() + waitMs < untilMs &&
-          !this.#stop.signal.aborted;
-        if (!again) throw thrown;
-        await clock.sleep(waitMs, this.#stop.signal);
-      }
-    }
-  }
-
   async #loadTimers(): Promise<[string, number][]> {
     const flat = await this.#options.redis.zrange(this.#keys.timers, "0", "-1", "WITHSCORES");
     const timers: [string, number][] = [];
