@@ -13,6 +13,7 @@ import type { ObjectStore } from "../connectors/objects/index.js";
 import { chainId } from "../engine/kernel/chain-id.js";
 import { sleep, systemClock } from "../engine/kernel/clock.js";
 import { type Engine, startEngine } from "../engine/main.js";
+import { engineSettings, wmsSettings } from "./engine-settings.js";
 import { ReceivingServer } from "./outbox/outbox-bed.js";
 import { withRedis } from "./redis/with-redis.js";
 import { WmsStandIn } from "./wms/stand-in.js";
@@ -50,34 +51,14 @@ async function engineFor(
   prefix: string,
   objects: ObjectStore = new FileStore(join(dir, prefix)),
 ): Promise<Engine> {
-  const engine = await startEngine({
+  const settings = engineSettings({
     redisUrl: redis.url,
-    dir: "",
-    appendfsync: "everysec",
-    partitions: 4,
     prefix,
     leaseMs: 1_500,
-    tickMs: 200,
-    retentionMs: 86_400_000,
-    pollMs: 20,
-    zone: "UTC",
-    idRetentionDays: 45,
-    batchLimit: 500,
-    worker: true,
-    empty: false,
-    shopTime: undefined,
-    onTrouble: () => {},
     deadlines: { picking: 60_000, labelled: 60_000 },
-    wms: {
-      url: wms.url,
-      token: undefined,
-      limitPerSecond: 1_000,
-      inFlight: 64,
-      timeoutMs: 500,
-      maxBacklog: 100_000,
-      objects,
-    },
+    wms: wmsSettings(wms.url, objects),
   });
+  const engine = await startEngine(settings);
   ends.push(() => engine.stop());
   return engine;
 }

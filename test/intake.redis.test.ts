@@ -17,6 +17,7 @@ import { partitionKeys } from "../engine/stream/keys.js";
 import { readLog } from "../engine/stream/log.js";
 import { connect } from "../engine/stream/redis.js";
 import { type Answer, freshId, type Sending, send, TOKEN } from "./connectors/http/http-bed.js";
+import { engineSettings, wmsSettings } from "./engine-settings.js";
 import { withRedis } from "./redis/with-redis.js";
 import { Audit } from "./sim/audit.js";
 
@@ -31,25 +32,7 @@ afterAll(async () => {
 });
 
 async function engineOn(url: string, prefix: string, more: Partial<EngineSettings> = {}): Promise<Engine> {
-  const engine = await startEngine({
-    redisUrl: url,
-    dir: "",
-    appendfsync: "everysec",
-    partitions: PARTITIONS,
-    prefix,
-    leaseMs: 2_000,
-    tickMs: 200,
-    retentionMs: 86_400_000,
-    pollMs: 20,
-    zone: "UTC",
-    idRetentionDays: 45,
-    batchLimit: 500,
-    worker: true,
-    empty: false,
-    shopTime: undefined,
-    onTrouble: () => {},
-    ...more,
-  });
+  const engine = await startEngine(engineSettings({ redisUrl: url, prefix, partitions: PARTITIONS, ...more }));
   ends.push(() => engine.stop());
   return engine;
 }
@@ -284,15 +267,7 @@ describe("a warehouse that is gone", () => {
     ends.push(() => new Promise((resolve) => refusing.close(resolve)));
     // Nothing comes as far as the remarks that it would keep.
     const objects = { put: async () => {}, get: async () => undefined };
-    const wms: EngineSettings["wms"] = {
-      url: `http://127.0.0.1:${(refusing.address() as AddressInfo).port}`,
-      token: undefined,
-      limitPerSecond: 1_000,
-      inFlight: 64,
-      timeoutMs: 500,
-      maxBacklog: 100_000,
-      objects,
-    };
+    const wms = wmsSettings(`http://127.0.0.1:${(refusing.address() as AddressInfo).port}`, objects);
     const engine = await engineOn(redis.url, "wms", { wms });
     const ask = asking(await serverOf(engine));
     await stock(engine);

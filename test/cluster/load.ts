@@ -22,6 +22,7 @@ import {
 } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
 import { stockKeys } from "../../engine/stream/keys.js";
+import { engineSettings } from "../engine-settings.js";
 import { refold } from "../jobs/refold.js";
 import { until } from "../redis/server.js";
 
@@ -40,25 +41,18 @@ export const engineOn = (
   troubles: string[],
   more: Partial<EngineSettings> = {},
 ): Promise<Engine> =>
-  startEngine({
-    redisUrl,
-    dir: "",
-    appendfsync: "no",
-    partitions: PARTITIONS,
-    prefix,
-    leaseMs: 2_000,
-    tickMs: 200,
-    retentionMs: 0,
-    pollMs: 20,
-    zone: ZONE,
-    idRetentionDays: 45,
-    batchLimit: 500,
-    worker: true,
-    empty: false,
-    shopTime: undefined,
-    onTrouble: (message) => troubles.push(message),
-    ...more,
-  });
+  startEngine(
+    engineSettings({
+      redisUrl,
+      prefix,
+      partitions: PARTITIONS,
+      appendfsync: "no",
+      retentionMs: 0,
+      zone: ZONE,
+      onTrouble: (message) => troubles.push(message),
+      ...more,
+    }),
+  );
 
 interface Answered {
   partition: number;
