@@ -614,14 +614,23 @@ local function apply(keys, args)
   return { table.concat(outcomes), table.concat(states), digits(book.offset) }
 end
 
+-- The time that the log's last entry tells. The clock may be further: what is repeated or refused moves it and leaves no entry.
+local function last_told(book)
+  local entry = redis.call('XREVRANGE', book.log_key, '+', '-', 'COUNT', 1)[1]
+  local fields = entry and entry[2] or {}
+  for i = 1, #fields, 2 do
+    if fields[i] == 't' then return tonumber(fields[i + 1]) or 0 end
+  end
+  return 0
+end
+
 -- stock_tick: lets time pass in a partition that may have no commands: gives back due holds, closes breakers whose time is over, and marks
--- in the log that the clock has crossed a multiple of the heartbeat, so that windows end.
+-- in the log that the clock has crossed a multiple of the heartbeat since the last entry, so that windows end.
 -- KEYS: head, cells, holds, gates, log
 -- ARGV: 1 clock ('' for this server's), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms
 -- Returns: holds given back, last offset, clock
 local function tick(keys, args)
   local book = open_book(keys, args[3], tonumber(args[2]), SWEEP_LIMIT)
-  local before = book.clock
   local now = args[1] ~= '' and tonumber(args[1]) or server_now()
   if now > book.clock then book.clock = now end
   local swept, logged = 0, book.offset
@@ -636,7 +645,7 @@ local function tick(keys, args)
     end
   end
   local heartbeat = tonumber(args[4])
-  if book.offset == logged and math.floor(book.clock / heartbeat) > math.floor(before / heartbeat) then
+  if book.offset == logged and math.floor(book.clock / heartbeat) > math.floor(last_told(book) / heartbeat) then
     append(book, 0, 't', digits(book.clock))
   end
   if book.offset > logged then

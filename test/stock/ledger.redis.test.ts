@@ -386,6 +386,19 @@ describe("time", () => {
     expect((await ledger.tick(0)).offset).toBe(offset + 1);
   });
 
+  it("ends windows also while commands come that leave no entry: all are refused, or repeated", async () => {
+    const known = reserve(1);
+    await ledger.applyMany([receive(5), known]);
+    await ledger.openGate({ kind: "shop" }, { actor: "lin", reason: "they differ", forMs: 0 });
+    for (let minute = 1; minute <= 3; minute++) {
+      const { offset } = await ledger.tick(0);
+      clock.moveTo(START_MS + minute * HEARTBEAT_MS);
+      expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");
+      expect((await ledger.apply(known)).repeated).toBe(true);
+      expect((await ledger.tick(0)).offset).toBe(offset + 1);
+    }
+  });
+
   it("is the server's when no clock is given; when it happened is the command's word", async () => {
     const before = systemClock.now();
     const live = ledgerOn(client, { clock: undefined as never });
