@@ -22,7 +22,8 @@ import { PostgresPeer, type PostgresShape, type SynchronousCommit } from "./post
 import { findPostgres, startPostgres } from "./postgres/server.js";
 
 const CALLERS = 512;
-const COMMANDS = 100_000;
+/** Some seconds of each side, so that what Redis does in between (it rewrites its log as it grows) is a part of every figure. */
+const COMMANDS = 300_000;
 const BULK = 5_000;
 const BULKS_UNDER_WAY = 3;
 const PARTITIONS = streamOptions.partitions.default;
@@ -72,7 +73,7 @@ function reservations(skus: number, n = COMMANDS): ReserveStock[] {
   const nowMs = systemClock.now();
   return Array.from({ length: n }, (_, i) => ({
     kind: "reserve",
-    // Numbered: of 100,000 random ones of a single millisecond two are alike in every 200th round.
+    // Numbered: of 300,000 random ones of a single millisecond two are alike in every 25th round.
     id: `${chainIdFromNumber("BE", nowMs, i)}-1`,
     // A prime step spreads the SKUs without an order.
     sku: skuName((i * 7_919) % skus),
