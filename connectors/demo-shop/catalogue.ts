@@ -5,7 +5,7 @@
  * bought too short on purpose and sell out in the rush. Names and figures are plausible, not anybody's.
  */
 import { assert } from "../../engine/kernel/errors.js";
-import { type Random, seededRandom } from "../../engine/kernel/random.js";
+import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 
 /** The three warehouses, and which share of the buyers lives nearest to each. */
 export const WAREHOUSES = [
@@ -131,7 +131,7 @@ const PRESALE_SKUS = 24;
 export function makeCatalogue(seed: number): Catalogue {
   const random = seededRandom(seed ^ 0x5ca7a106);
   const articles = listArticles();
-  const ranks = shuffled(articles.length, random);
+  const ranks = shuffled([...articles.keys()], random);
   const weights = ranks.map((rank) => (rank + 1 + POPULARITY_SHIFT) ** -POPULARITY_EXPONENT);
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const shares = weights.map((weight) => weight / total);
@@ -214,16 +214,6 @@ function popularityTable(shares: readonly number[]): Uint16Array {
     slot = end;
   }
   return table;
-}
-
-/** 0 … length−1 in random order. */
-function shuffled(length: number, random: Random): number[] {
-  const order = Array.from({ length }, (_, i) => i);
-  for (let i = length - 1; i > 0; i--) {
-    const j = random.below(i + 1);
-    [order[i], order[j]] = [order[j] as number, order[i] as number];
-  }
-  return order;
 }
 
 /** Every article in every variant, by code: category, two digits for the article, two for the variant. */

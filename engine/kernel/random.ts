@@ -45,3 +45,13 @@ export function seededRandom(seed: number): Random {
     },
   };
 }
+
+/** The same items in random order (Fisher and Yates). */
+export function shuffled<T>(items: readonly T[], random: Pick<Random, "below">): T[] {
+  const order = [...items];
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = random.below(i + 1);
+    [order[i], order[j]] = [order[j] as T, order[i] as T];
+  }
+  return order;
+}

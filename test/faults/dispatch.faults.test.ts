@@ -12,7 +12,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { OrderTracker } from "../../engine/jobs/order-flow/track.js";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { sleep } from "../../engine/kernel/clock.js";
-import { type Random, seededRandom } from "../../engine/kernel/random.js";
+import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 import { ORDER_STEPS } from "../../engine/orders/model.js";
 import { OrderBook } from "../../engine/orders/order-book.js";
 import { partitionKeys, sinkKeys } from "../../engine/stream/keys.js";
@@ -91,14 +91,11 @@ async function serving(number: number): Promise<Product> {
 }
 
 /** The plan: every fault as often as the table says, in an order of the seed's. */
-function planOf(random: Random): Fault[] {
-  const plan = Object.entries(FAULTS).flatMap(([fault, times]) => Array<Fault>(times).fill(fault as Fault));
-  for (let i = plan.length - 1; i > 0; i--) {
-    const j = random.below(i + 1);
-    [plan[i], plan[j]] = [plan[j] as Fault, plan[i] as Fault];
-  }
-  return plan;
-}
+const planOf = (random: Random): Fault[] =>
+  shuffled(
+    Object.entries(FAULTS).flatMap(([fault, times]) => Array<Fault>(times).fill(fault as Fault)),
+    random,
+  );
 
 async function strike(fault: Fault, random: Random): Promise<void> {
   const one = random.pick(bed.products);

@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
-import { type Random, seededRandom } from "../../engine/kernel/random.js";
+import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 import { POOLS } from "../../engine/stock/model.js";
 import { Bed, type Product, planSeed } from "./bed.js";
 import { Screen } from "./screens.js";
@@ -55,14 +55,11 @@ afterAll(async () => {
 });
 
 /** The plan: every fault as often as the table says, in an order of the seed's. */
-function planOf(random: Random): Fault[] {
-  const plan = Object.entries(FAULTS).flatMap(([fault, times]) => Array<Fault>(times).fill(fault as Fault));
-  for (let i = plan.length - 1; i > 0; i--) {
-    const j = random.below(i + 1);
-    [plan[i], plan[j]] = [plan[j] as Fault, plan[i] as Fault];
-  }
-  return plan;
-}
+const planOf = (random: Random): Fault[] =>
+  shuffled(
+    Object.entries(FAULTS).flatMap(([fault, times]) => Array<Fault>(times).fill(fault as Fault)),
+    random,
+  );
 
 async function strike(fault: Fault, random: Random): Promise<void> {
   const worker = random.pick(bed.of("worker"));
