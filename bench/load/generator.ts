@@ -11,10 +11,7 @@ import { type Arrivals, type LoopReport, runOpenLoop } from "./open-loop.js";
 
 export interface OrderLoad extends Arrivals, HttpTarget {
   token: string;
-  /** Opened before the first order is due. */
   connections: number;
-  /** At once, when the server falls behind. */
-  mostConnections: number;
   /** Salt of the first order's id: loads on one server must not overlap. */
   firstSalt: number;
 }
@@ -22,8 +19,6 @@ export interface OrderLoad extends Arrivals, HttpTarget {
 export interface OrderLoadReport extends LoopReport {
   /** Requests that waited for a free connection, at most at once. */
   longestQueue: number;
-  /** Connections that were opened. */
-  opened: number;
 }
 
 const CHANNEL = "LD";
@@ -40,11 +35,11 @@ function requestOf({ host, port, token, firstSalt }: OrderLoad, i: number, nowMs
 serveLoad(async (load: OrderLoad, started: () => Promise<number>): Promise<OrderLoadReport> => {
   const nowMs = systemClock.now();
   const requests = Array.from({ length: load.arrivals }, (_, i) => requestOf(load, i, nowMs));
-  const connections = new HttpConnections(load, load.mostConnections);
+  const connections = new HttpConnections(load);
   await connections.open(load.connections);
   const report = await runOpenLoop(load, await started(), (i, answered) =>
     connections.send(requests[i] as Buffer, answered),
   );
   connections.close();
-  return { ...report, longestQueue: connections.longestQueue, opened: connections.opened };
+  return { ...report, longestQueue: connections.longestQueue };
 });

@@ -1,8 +1,8 @@
 /**
  * The lean side of HTTP/1.1 that a load generator needs: requests that were made ready before go out on keep-alive connections, one under way
  * on each; of an answer only status and length are read. A full client (fetch, node:http) costs several times as much as the server under
- * test may, and on a shared machine that is taken from the server. When every connection is busy another is opened, as buyers open theirs and
- * a proxy does for them; past the most that there may be a request waits here, and its latency goes on counting.
+ * test may, and on a shared machine that is taken from the server. When every connection is busy a request waits here, and its
+ * latency goes on counting.
  */
 import { createConnection, type Socket } from "node:net";
 
@@ -23,22 +23,12 @@ export class HttpConnections {
   readonly #target: HttpTarget;
   readonly #idle: Connection[] = [];
   readonly #all = new Set<Connection>();
-  readonly #most: number;
-  #opening = 0;
   #waiting: Waiting[] = [];
   #first = 0;
   #longestQueue = 0;
-  #opened = 0;
 
-  /** @param most connections at once */
-  constructor(target: HttpTarget, most: number) {
+  constructor(target: HttpTarget) {
     this.#target = target;
-    this.#most = most;
-  }
-
-  /** Connections that have been opened so far. */
-  get opened(): number {
-    return this.#opened;
   }
 
   /** Requests that waited for a free connection at the same time, at most. */
@@ -57,23 +47,11 @@ export class HttpConnections {
     else {
       this.#waiting.push({ request, answered });
       this.#longestQueue = Math.max(this.#longestQueue, this.#waiting.length - this.#first);
-      this.#openAnother();
     }
   }
 
   close(): void {
     for (const connection of this.#all) connection.close();
-  }
-
-  /** One that is refused brings nothing: the request waits for the others. */
-  #openAnother(): void {
-    if (this.#all.size + this.#opening >= this.#most) return;
-    this.#opening++;
-    this.#connect()
-      .catch(() => {})
-      .finally(() => {
-        this.#opening--;
-      });
   }
 
   #connect(): Promise<void> {
@@ -92,7 +70,6 @@ export class HttpConnections {
       socket.once("error", reject);
       socket.once("connect", () => {
         this.#all.add(connection);
-        this.#opened++;
         this.#next(connection);
         resolve();
       });

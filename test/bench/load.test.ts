@@ -65,7 +65,7 @@ describe("connections", () => {
   });
 
   /** Answers every request by `answer`, and opens one connection. */
-  async function served(answer: (socket: Socket, request: number) => void, most = 1): Promise<HttpConnections> {
+  async function served(answer: (socket: Socket, request: number) => void): Promise<HttpConnections> {
     let requests = 0;
     const listening = createServer((socket) => {
       sockets.push(socket);
@@ -76,7 +76,7 @@ describe("connections", () => {
     await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
     const address = listening.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
-    connections = new HttpConnections({ host: "127.0.0.1", port }, most);
+    connections = new HttpConnections({ host: "127.0.0.1", port });
     await connections.open(1);
     return connections;
   }
@@ -91,18 +91,6 @@ describe("connections", () => {
     });
     expect(await Promise.all([ask(over), ask(over), ask(over)])).toEqual(["200", "201", "202"]);
     expect(over.longestQueue).toBe(2);
-  });
-
-  it("are opened while all are busy, up to the most that there may be", async () => {
-    const asked: Socket[] = [];
-    const over = await served((socket) => {
-      asked.push(socket);
-      if (asked.length === 3) for (const each of asked) each.write("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
-      if (asked.length > 3) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    }, 3);
-    const answers = await Promise.all([ask(over), ask(over), ask(over), ask(over)]);
-    expect(answers.toSorted()).toEqual(["200", "201", "201", "201"]);
-    expect(over.opened).toBe(3);
   });
 
   it("say so when one breaks before the answer is whole", async () => {
