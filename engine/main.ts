@@ -33,6 +33,7 @@ import type { StockEvent } from "./stock/model.js";
 import { stockTopic } from "./stock/topic.js";
 import { freeTask, loadStreamLibrary } from "./stream/commit.js";
 import { Follower } from "./stream/follower.js";
+import { FormatWatch } from "./stream/format.js";
 import { partitionKeys, sinkKeys } from "./stream/keys.js";
 import { claimDeployment } from "./stream/partition.js";
 import { checkRedis, connect, openReader, type RedisClient } from "./stream/redis.js";
@@ -113,6 +114,8 @@ export interface Engine {
   /** What the intake has to know of the WMS; undefined without one. */
   readonly warehouse: Warehouse | undefined;
   readonly categories: Categories;
+  /** What the deployment may be written in, and whether its operator has to do something about it. */
+  readonly formats: Pick<FormatWatch, "current" | "wrong" | "warnings">;
   readonly live: EngineLiveSource;
   readonly clock: Clock;
   /** Resolves with its last words when the private Redis ends without being told to; never when there is none. */
@@ -190,7 +193,11 @@ async function assemble(
   if (server && wanted > 0) throw badInput("serve", "--wait-replicas", "a private Redis has no replicas");
   const replicas = wanted > 0 ? new ReplicaGate({ open: () => connect(address), replicas: wanted }) : undefined;
   undo.push(() => replicas?.close());
-  await claimDeployment(redis, prefix, partitions);
+  const claimed = await claimDeployment(redis, prefix, partitions);
+  const formats = new FormatWatch({ redis: viewRedis, prefix, format: claimed, clock: systemClock, onTrouble });
+  formats.start();
+  undo.push(() => formats.stop());
+  const format = formats.current;
   await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis), loadPaceLibrary(redis)]);
 
   const clock = shopTime?.clock ?? systemClock;
@@ -198,6 +205,7 @@ async function assemble(
     redis,
     prefix,
     partitions,
+    format,
     idRetentionDays: settings.idRetentionDays,
     batchLimit: settings.batchLimit,
     ...(replicas ? { replicas } : {}),
@@ -209,6 +217,7 @@ async function assemble(
     redis,
     prefix,
     partitions,
+    format,
     keepSeconds,
     ...(replicas ? { replicas } : {}),
     ...(shopTime ? { clock: shopTime.clock } : {}),
@@ -336,6 +345,7 @@ async function assemble(
     pickingSeconds,
     warehouse: wms && { ...wms, backlog: () => ordersWaiting(book, redis, prefix, partitions) },
     categories: new Categories(redis, prefix),
+    formats,
     live,
     clock,
     redisEnded: server ? server.ended : new Promise(() => {}),

@@ -20,6 +20,8 @@ export interface OrderBookOptions {
   redis: RedisClient;
   prefix: string;
   partitions: number;
+  /** The deployment's format, asked for at each write; left out: the latest. */
+  format?: () => number;
   /** For how long ids may be used, in seconds; 0: for good. An order is remembered as long as its lines may still be held. */
   keepSeconds: number;
   /** Given: an order counts as noted only when replicas have it. */

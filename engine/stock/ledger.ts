@@ -38,6 +38,8 @@ export interface LedgerOptions {
   replicas?: ReplicaGate;
   /** Left out: the Redis server's clock, one for all processes. Given (replay, demo): this one, and commands' times move it on. */
   clock?: Clock;
+  /** The deployment's format, asked for at each write; left out: the latest. */
+  format?: () => number;
   idRetentionDays?: number;
   /** Commands of one call at most: at 5 µs each, 500 keep Redis busy for 2.5 ms. */
   batchLimit?: number;

@@ -3,6 +3,7 @@
  * is told another number refuses to start, because the same key would then live in two places.
  */
 import { EngineError } from "../kernel/errors.js";
+import { checkFormat, LATEST_FORMAT, readFormat, writeFormat } from "./format.js";
 import { deploymentKey } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
@@ -17,11 +18,18 @@ export function partitionOf(key: string, partitions: number): number {
   return (hash >>> 0) % partitions;
 }
 
-/** Fixes the number of partitions on first use and checks it on every later one. */
-export async function claimDeployment(client: RedisClient, prefix: string, partitions: number): Promise<void> {
+/**
+ * Fixes the number of partitions on first use and checks it on every later one.
+ * @returns the deployment's format: the latest for a new one
+ * @throws EngineError `partitions_differ`, or `format_too_new` when a newer release has made the deployment
+ */
+export async function claimDeployment(client: RedisClient, prefix: string, partitions: number): Promise<number> {
   const key = deploymentKey(prefix);
-  // Read first: a Redis that is full refuses even a write that would change nothing.
-  if (!(await client.hexists(key, "partitions"))) await client.hsetnx(key, "partitions", partitions);
+  // Read first: a Redis that is full refuses even a write that would change nothing. Whoever has created it gives it its format; one that dies in
+  // between leaves the first format, which everybody can read.
+  const isNew =
+    !(await client.hexists(key, "partitions")) && (await client.hsetnx(key, "partitions", partitions)) === 1;
+  if (isNew) await writeFormat(client, prefix, LATEST_FORMAT);
   const fixed = Number(await client.hget(key, "partitions"));
   if (fixed !== partitions) {
     throw new EngineError(
@@ -34,4 +42,7 @@ export async function claimDeployment(client: RedisClient, prefix: string, parti
       },
     );
   }
+  const format = await readFormat(client, prefix);
+  checkFormat(format);
+  return format;
 }

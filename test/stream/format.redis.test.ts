@@ -1,0 +1,55 @@
+/** The deployment's format: given to a new one, kept by an old one until it is raised, and never lowered by a reader. */
+import { describe, expect, it } from "vitest";
+import { systemClock } from "../../engine/kernel/clock.js";
+import { FormatWatch, LATEST_FORMAT, readFormat, writeFormat } from "../../engine/stream/format.js";
+import { deploymentKey } from "../../engine/stream/keys.js";
+import { claimDeployment } from "../../engine/stream/partition.js";
+import { withRedis } from "../redis/with-redis.js";
+
+const redis = withRedis();
+
+describe("a deployment's format", () => {
+  it("is the latest of a new deployment", async () => {
+    expect(await claimDeployment(redis.connect(), "new", 4)).toBe(LATEST_FORMAT);
+    expect(await readFormat(redis.connect(), "new")).toBe(LATEST_FORMAT);
+    expect(await claimDeployment(redis.connect(), "new", 4)).toBe(LATEST_FORMAT);
+  });
+
+  it("stays 1 where a release without formats has made the deployment", async () => {
+    const client = redis.connect();
+    await client.hset(deploymentKey("old"), "partitions", 4);
+    expect(await claimDeployment(client, "old", 4)).toBe(1);
+    expect(await client.hgetall(deploymentKey("old"))).toEqual({ partitions: "4" });
+  });
+
+  it("of a later release is refused", async () => {
+    const client = redis.connect();
+    await client.hset(deploymentKey("later"), "partitions", 4, "format", LATEST_FORMAT + 1);
+    await expect(claimDeployment(client, "later", 4)).rejects.toMatchObject({
+      code: "format_too_new",
+      message: expect.stringContaining("made by a newer release"),
+    });
+  });
+
+  it("is followed by a process that runs, and does not go back", async () => {
+    const client = redis.connect();
+    await client.hset(deploymentKey("rising"), "partitions", 4);
+    const format = await claimDeployment(client, "rising", 4);
+    const watch = new FormatWatch({ redis: client, prefix: "rising", format, clock: systemClock, onTrouble: () => {} });
+    watch.start();
+    try {
+      expect(watch.current()).toBe(1);
+      expect(watch.warnings()).toEqual([expect.stringContaining("shuiwei upgrade --finish")]);
+      await writeFormat(client, "rising", LATEST_FORMAT);
+      await expect.poll(watch.current, { timeout: 10_000 }).toBe(LATEST_FORMAT);
+      expect([watch.warnings(), watch.wrong()]).toEqual([[], []]);
+      // As a Redis that has lost its newest writes.
+      await client.hdel(deploymentKey("rising"), "format");
+      await writeFormat(client, "rising", LATEST_FORMAT + 1);
+      await expect.poll(() => watch.wrong(), { timeout: 10_000 }).toEqual([expect.stringContaining("cannot read")]);
+      expect(watch.current()).toBe(LATEST_FORMAT);
+    } finally {
+      await watch.stop();
+    }
+  });
+});
