@@ -11,6 +11,7 @@ import fastifySwagger from "@fastify/swagger";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyInstance } from "fastify";
 import {
+  apiDocument,
   faultOf,
   type HttpDeps,
   httpConnector,
@@ -101,22 +102,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       sendProblem(reply, problem, headers);
     },
   });
-  await server.register(fastifySwagger, {
-    openapi: {
-      openapi: "3.1.0",
-      info: {
-        title: "Shuiwei 水位",
-        version: "1",
-        description:
-          "Stock and orders of a shop. Writing and operating need a bearer token; what customers are shown is public. Errors are problem details (RFC 9457). Every write carries an id and may be sent again.",
-      },
-      components: { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } },
-    },
-    refResolver: {
-      buildLocalReference: (json, _base, _fragment, i) =>
-        typeof json["$id"] === "string" ? json["$id"] : `schema-${i}`,
-    },
-  });
+  await server.register(fastifySwagger, apiDocument);
   await server.register(httpConnector(options));
   await server.register(fastifySwaggerUi, {
     routePrefix: "/docs",

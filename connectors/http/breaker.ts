@@ -79,6 +79,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
         tags: ["breaker"],
         operationId: "lookAtBreaker",
         summary: "Breakers that are open",
+        description: "Each with its scope, who opened it, why, since when and until when.",
         security: TOKEN_NEEDED,
         response: { 200: BreakerAnswer, ...problems },
       },

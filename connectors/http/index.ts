@@ -22,6 +22,7 @@ import { stockRoutes } from "./stock.js";
 
 export { strangerFault } from "./guard.js";
 export type { HttpDeps, IntakeRefusal } from "./kit.js";
+export { apiDocument } from "./openapi.js";
 export { httpOptions } from "./options.js";
 export { faultOf, problemOf, sendProblem } from "./problem.js";
 

@@ -75,6 +75,9 @@ export type RouteGroup = (server: FastifyInstance, kit: Kit) => void;
 /** In a route's schema: a token is needed. */
 export const TOKEN_NEEDED = [{ bearer: [] }];
 
+/** In a route's schema: everybody is let in. */
+export const NO_TOKEN_NEEDED: typeof TOKEN_NEEDED = [];
+
 /** ids, SKUs and small texts: 100 lines × (64 characters × 12 bytes escaped + 32 + 100 for the rest) is 90 KB. */
 export const BODY_LIMIT = 128 * 1024;
 

@@ -5,9 +5,9 @@
  */
 import type { FastifyInstance, onResponseHookHandler } from "fastify";
 import { Histogram, Registry } from "prom-client";
-import type { RouteGroup } from "./kit.js";
+import { NO_TOKEN_NEEDED, type RouteGroup } from "./kit.js";
 import { refuse, retryAfter } from "./problem.js";
-import { problems, Readiness, Status } from "./schemas.js";
+import { problems, Readiness, requestFaults, Status } from "./schemas.js";
 
 /** From half a millisecond (an order on an idle engine) to 2.5 s, in seconds. */
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
@@ -66,7 +66,9 @@ export const operationsRoutes =
           tags: ["operations"],
           operationId: "health",
           summary: "The process is alive",
-          response: { 200: Status },
+          description: "Does not ask the store: 200 also while that cannot be reached.",
+          security: NO_TOKEN_NEEDED,
+          response: { 200: Status, ...requestFaults },
         },
       },
       (_request, reply) => {
@@ -83,6 +85,7 @@ export const operationsRoutes =
           operationId: "readiness",
           summary: "The process may get traffic; 503 says in words why not",
           description: "`warnings` says what an operator should look into although the process works.",
+          security: NO_TOKEN_NEEDED,
           response: { 200: Readiness, ...problems },
         },
       },
@@ -99,7 +102,17 @@ export const operationsRoutes =
       "/metrics",
       {
         config,
-        schema: { tags: ["operations"], operationId: "metrics", summary: "Figures in Prometheus' text format" },
+        schema: {
+          tags: ["operations"],
+          operationId: "metrics",
+          summary: "Figures in Prometheus' text format",
+          description: "Of this process and of what it reads; to be scraped.",
+          security: NO_TOKEN_NEEDED,
+          response: {
+            200: { description: "The figures", content: { "text/plain": { schema: { type: "string" } } } },
+            ...problems,
+          },
+        },
       },
       async (_request, reply) => {
         const [own, given] = await Promise.all([metrics.registry.metrics(), deps.metrics()]);

@@ -11,8 +11,15 @@ import { LINE_STATES, MAX_HOLD_MS, MAX_UNITS, OUTCOMES, POOLS, type StockCommand
 import { LOCATION_PATTERN } from "./options.js";
 
 const closed = { additionalProperties: false } as const;
-/** No control characters, no lone surrogates, not only blanks. Linear: one look ahead, one pass. */
-const TEXT_PATTERN = "^(?!\\s*$)[^\\p{Cc}\\p{Cs}]+$";
+/**
+ * One character that is neither excluded nor a lone surrogate, the same with and without the `u` flag: clients' validators and linters compile
+ * a document's patterns without it, where `\p{Cc}` is a class of letters. A pair of surrogates is one character with the flag, two without.
+ */
+const character = (excluded: string): string => `(?:[^${excluded}\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])`;
+/** Any but control characters (`\p{Cc}`). */
+const PLAIN = character("\\u0000-\\u001f\\u007f-\\u009f");
+/** Not only blanks. Linear: one look ahead, one pass. */
+const TEXT_PATTERN = `^(?!\\s*$)${PLAIN}+$`;
 
 const text = (maxLength: number, what: string, example: string) =>
   Type.String({
@@ -53,7 +60,7 @@ const CountedPool = Type.Enum(["sellable", "committed", "safety", "presale"]);
 const MovePool = Type.Enum(["sellable", "safety"]);
 
 /** As people write it: line breaks and tabs are kept, other control characters are not. */
-const FREE_TEXT_PATTERN = "^[^\\p{Cs}\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f]+$";
+const FREE_TEXT_PATTERN = `^${character("\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f")}+$`;
 const freeText = (maxLength: number, what: string, example: string) =>
   Type.String({
     minLength: 1,
@@ -142,7 +149,7 @@ export const AlertQuery = Type.Object(
 export const AlertParams = Type.Object({
   id: Type.String({
     maxLength: 80,
-    pattern: "^[^\\p{Cc}\\p{Cs}]+#[1-9][0-9]{0,14}$",
+    pattern: `^${PLAIN}+#[1-9][0-9]{0,14}$`,
     description: "an alert's id: the SKU, # and a number, percent-encoded in the path",
   }),
 });
@@ -424,8 +431,10 @@ const problem = (description: string) => ({
   description,
   content: { "application/problem+json": { schema: { $ref: "Problem#" } } },
 });
-/** What every route may also answer. */
+/** What a route may also answer that needs nothing of the store. */
+export const requestFaults = { "4xx": problem("The request is at fault, or the ledger refused: `code` says what") };
+/** What every other route may also answer. */
 export const problems = {
-  "4xx": problem("The request is at fault, or the ledger refused: `code` says what"),
+  ...requestFaults,
   "5xx": problem("Not now: `Retry-After` says when. Sent again with the same ids, it is applied once"),
 };

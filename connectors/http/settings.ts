@@ -119,6 +119,8 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
         tags: ["orders"],
         operationId: "makeIds",
         summary: "Fresh chain ids (R4)",
+        description:
+          "Takes no body. `count` is 1 when left out, `channel` the server's own. Nothing is reserved: an id counts once it is used.",
         security: TOKEN_NEEDED,
         querystring: IdQuery,
         response: { 200: IdList, ...problems },

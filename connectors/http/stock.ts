@@ -8,7 +8,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import type { Levels } from "../../engine/jobs/storefront/view.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
-import { assertQuery, fromStore, isoOf, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { assertQuery, fromStore, isoOf, type Kit, NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { refuse, retryAfter } from "./problem.js";
 import {
   LedgerAnswer,
@@ -49,6 +49,9 @@ export const stockRoutes: RouteGroup = (server, kit) => {
         tags: ["stock"],
         operationId: "showStock",
         summary: "What customers are shown of one SKU",
+        description:
+          "Kept by a CDN for some seconds; never more than 15 s behind the ledger, as of `asOf`. No promise that an order will be accepted.",
+        security: NO_TOKEN_NEEDED,
         params: SkuParams,
         querystring: SkuStockQuery,
         response: { 200: StockAnswer, ...problems },
@@ -81,6 +84,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
         operationId: "showStockOfMany",
         summary: "What customers are shown of up to 100 SKUs",
         description: "`?sku=a&sku=b`. SKUs that are not known are listed as `unknown`.",
+        security: NO_TOKEN_NEEDED,
         querystring: StockQuery,
         response: { 200: StockListAnswer, ...problems },
       },
@@ -108,6 +112,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
         tags: ["stock"],
         operationId: "lookAtLedger",
         summary: "All balances of a SKU, as the ledger holds them now",
+        description: "Read from the ledger itself, not from a view: the sum over locations, and each location.",
         security: TOKEN_NEEDED,
         params: SkuParams,
         response: { 200: LedgerAnswer, ...problems },
