@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import type { Writable } from "node:stream";
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { badInput, EngineError, messageOf } from "../kernel/errors.js";
+import { type Library, libraryOf } from "./library.js";
 
 export type RedisClient = Redis | Cluster;
 
@@ -233,19 +234,14 @@ export async function knownPrimaries(client: RedisClient): Promise<Redis[]> {
   return primaries(client);
 }
 
-/** Libraries that this process has loaded, code by name: a primary that comes later, or has lost everything, is given them when it lacks one. */
-const libraries = new Map<string, string>();
+/** Libraries that this process has loaded, by name without version: a primary that comes later, or has lost everything, is given them. */
+const libraries = new Map<string, Library>();
+/** Functions of these libraries: the names that Redis knows by those in the code. */
+const functions = new Map<string, string>();
 
-/** Loads a function library on every primary, unless exactly this one is there. */
+/** Loads a function library on every primary, unless it is there. Libraries of other versions stay beside it. */
 export async function loadLibrary(client: RedisClient, file: URL): Promise<void> {
-  const code = readFileSync(file, "utf8");
-  const name = /^#!lua name=(\w+)/.exec(code)?.[1];
-  if (!name)
-    throw new EngineError(`${file.pathname}: has no "#!lua name=" line`, {
-      op: "redis.load",
-      code: "bad_library",
-      retryable: false,
-    });
+  const library = libraryOf(readFileSync(file, "utf8"), file.pathname);
   for (const node of await knownPrimaries(client)) {
     const version = Number(/redis_version:(\d+)/.exec(await node.info("server"))?.[1] ?? 0);
     if (version < OLDEST_MAJOR) {
@@ -255,16 +251,30 @@ export async function loadLibrary(client: RedisClient, file: URL): Promise<void>
         retryable: false,
       });
     }
-    await put(node, name, code);
+    await put(node, library);
   }
-  libraries.set(name, code);
+  libraries.set(library.plainName, library);
 }
 
-async function put(node: Redis, name: string, code: string): Promise<void> {
-  const found = (await node.call("FUNCTION", "LIST", "LIBRARYNAME", name, "WITHCODE")) as unknown[][];
-  const fields = found[0] ?? [];
-  if (fields[fields.indexOf("library_code") + 1] !== code) await node.call("FUNCTION", "LOAD", "REPLACE", code);
+/** Sees to it that a primary has a library, and notes what its functions are called. */
+async function put(node: Redis, { name, code, suffix }: Library): Promise<void> {
+  let found = await functionsOf(node, name);
+  if (found.length === 0) {
+    // Somebody else may load it at the same moment: its name says that it is the same.
+    await node.call("FUNCTION", "LOAD", "REPLACE", code);
+    found = await functionsOf(node, name);
+  }
+  for (const known of found) functions.set(known.slice(0, -suffix.length), known);
 }
+
+async function functionsOf(node: Redis, library: string): Promise<string[]> {
+  const [fields = []] = (await node.call("FUNCTION", "LIST", "LIBRARYNAME", library)) as unknown[][];
+  const listed = (fields[fields.indexOf("functions") + 1] ?? []) as string[][];
+  return listed.map((each) => each[each.indexOf("name") + 1] as string);
+}
+
+/** What Redis calls a function of a library that this process has loaded. */
+export const functionName = (name: string): string => functions.get(name) ?? name;
 
 const restoring = new WeakMap<RedisClient, Promise<void>>();
 
@@ -273,7 +283,7 @@ function restoreLibraries(client: RedisClient): Promise<void> {
   const underWay = restoring.get(client);
   if (underWay) return underWay;
   const own = (async () => {
-    for (const node of await knownPrimaries(client)) for (const [name, code] of libraries) await put(node, name, code);
+    for (const node of await knownPrimaries(client)) for (const library of libraries.values()) await put(node, library);
   })().finally(() => restoring.delete(client));
   restoring.set(client, own);
   return own;
@@ -289,7 +299,7 @@ interface FunctionCalls {
 
 /** Calls a function of a library; texts in the reply are strings. All keys are of one partition. */
 export const callFunction = (client: RedisClient, name: string, keys: string[], args: Argument[]): Promise<unknown> =>
-  withLibraries(client, () => (client as unknown as FunctionCalls).fcall(name, keys.length, keys, args));
+  withLibraries(client, () => (client as unknown as FunctionCalls).fcall(functionName(name), keys.length, keys, args));
 
 /** The same; texts in the reply are the bytes as they came. */
 export const callFunctionBuffer = (
@@ -298,7 +308,9 @@ export const callFunctionBuffer = (
   keys: string[],
   args: Argument[],
 ): Promise<unknown> =>
-  withLibraries(client, () => (client as unknown as FunctionCalls).fcallBuffer(name, keys.length, keys, args));
+  withLibraries(client, () =>
+    (client as unknown as FunctionCalls).fcallBuffer(functionName(name), keys.length, keys, args),
+  );
 
 /** Makes a call, and makes it again when the server has not done it for want of a library. */
 export async function withLibraries<Reply>(client: RedisClient, call: () => Promise<Reply>): Promise<Reply> {

@@ -8,7 +8,7 @@
  */
 import { sleep } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
-import { type RedisClient, withLibraries } from "./redis.js";
+import { functionName, type RedisClient, withLibraries } from "./redis.js";
 
 export interface ReplicaGateOptions {
   /** Opens a connection of the gate's own: one a partition, when first needed, for waiting holds up whatever comes after on it. */
@@ -60,7 +60,10 @@ export class ReplicaGate {
     const { replicas } = this.#options;
     for (let tries = 1; ; tries++) {
       const pipeline = lane.pipeline() as unknown as Pipeline;
-      const [called, waited] = await pipeline.fcallBuffer(name, keys.length, keys, args).wait(replicas, WAIT_MS).exec();
+      const [called, waited] = await pipeline
+        .fcallBuffer(functionName(name), keys.length, keys, args)
+        .wait(replicas, WAIT_MS)
+        .exec();
       const [fault, reply] = called as [Error | null, unknown];
       if (!fault) {
         const acknowledged = waited?.[0] ? 0 : Number(waited?.[1]);

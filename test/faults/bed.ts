@@ -17,7 +17,7 @@ import { expect } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
 import { type RedisServer, startRedis } from "../../engine/redis/embedded.js";
 import { Ledger } from "../../engine/stock/ledger.js";
-import { readTask } from "../../engine/stream/commit.js";
+import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
 
 export type Role = "api" | "worker";
@@ -165,6 +165,7 @@ export class Bed {
   static async open(settings: BedSettings): Promise<Bed> {
     const bed = new Bed(await mkdtemp(join(tmpdir(), "shuiwei-faults-")), settings);
     await bed.startRedis();
+    await loadStreamLibrary(bed.redis);
     return bed;
   }
 

@@ -7,6 +7,7 @@
  */
 import type { Scheduler } from "../../engine/kernel/clock.js";
 import type { Random } from "../../engine/kernel/random.js";
+import { plainNameOf } from "../../engine/stream/library.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import type { Sleeper, VirtualTime } from "./virtual-time.js";
 
@@ -236,7 +237,7 @@ export class FaultyRedis {
         if ("error" in outcome) reject(outcome.error);
         else resolve(outcome.reply);
       };
-      const name = method.startsWith("fcall") ? String(args[0]) : method.replace("Buffer", "");
+      const name = method.startsWith("fcall") ? plainNameOf(String(args[0])) : method.replace("Buffer", "");
       connection.queue.push({ process, method, name, args, settle });
     });
   }

@@ -8,6 +8,7 @@ import { stopwatch } from "../../engine/kernel/clock.js";
 import { OrderBook } from "../../engine/orders/order-book.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
+import { libraryOf, plainNameOf } from "../../engine/stream/library.js";
 import { claimDeployment } from "../../engine/stream/partition.js";
 import {
   callFunction,
@@ -54,6 +55,36 @@ describe("a function library", () => {
     expect(await callFunction(client, "answer", [], ["x"])).toEqual([2, "x", 1]);
   });
 
+  it("of another version lives beside it, whichever is loaded later", async () => {
+    // As a process of the previous release does, which knows no versions, and starts again in the middle of a rollout.
+    const previous = `#!lua name=answering\nredis.register_function('answer', function() return 'previous' end)`;
+    await loadLibrary(client, library(code(5)));
+    await redis.onEach((primary) => primary.call("FUNCTION", "LOAD", "REPLACE", previous));
+    expect(await callFunction(client, "answer", [], ["x"])).toEqual([5, "x", 1]);
+    expect(await client.call("FCALL", "answer", "0")).toBe("previous");
+    // As a process of this release with other code.
+    const { code: later, suffix } = libraryOf(code(6), "later");
+    await redis.onEach((primary) => primary.call("FUNCTION", "LOAD", "REPLACE", later));
+    expect(await callFunction(client, "answer", [], ["x"])).toEqual([5, "x", 1]);
+    expect(await client.call("FCALL", `answer${suffix}`, "0")).toEqual([6]);
+  });
+
+  it("may register its functions in either form, and keeps its line numbers", async () => {
+    await loadLibrary(
+      client,
+      library(
+        "#!lua name=answering\nredis.register_function { function_name = 'answer', callback = function()\n  error('here')\nend, flags = { 'allow-oom' } }\n",
+      ),
+    );
+    await expect(callFunction(client, "answer", [], [])).rejects.toThrow(/:3: here/);
+  });
+
+  it("that a server has lost is loaded again by the next call", async () => {
+    await loadLibrary(client, library(code(7)));
+    await redis.onEach((primary) => primary.call("FUNCTION", "FLUSH", "SYNC"));
+    expect(await callFunction(client, "answer", [], ["x"])).toEqual([7, "x", 1]);
+  });
+
   it("may be loaded by many at once", async () => {
     await Promise.all(Array.from({ length: 8 }, () => loadLibrary(client, library(code(3)))));
     expect(await callFunction(client, "answer", [], [7])).toEqual([3, "7", 1]);
@@ -68,7 +99,9 @@ describe("a function library", () => {
 
   it("all of the engine's live side by side", async () => {
     await Promise.all([loadStreamLibrary(client), Ledger.load(client), OrderBook.load(client)]);
-    const names = ((await client.call("FUNCTION", "LIST")) as unknown[][]).map((fields) => fields[1]);
+    const names = ((await client.call("FUNCTION", "LIST")) as string[][]).map((fields) =>
+      plainNameOf(String(fields[1])),
+    );
     expect(names).toEqual(expect.arrayContaining(["shuiwei_stream", "shuiwei_stock", "shuiwei_orders"]));
   });
 

@@ -1,0 +1,50 @@
+/**
+ * Versions of function libraries. Libraries and functions are global in a Redis and are replaced by name; so that processes of two releases can run at
+ * once, each calling its own code, the name of a library and those of its functions end in a hash of the code. A release that changes nothing in a
+ * library goes on using the one that is there.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { EngineError } from "../kernel/errors.js";
+
+export interface Library {
+  /** As the code has it, without a version. */
+  plainName: string;
+  name: string;
+  /** As Redis gets it: with names that carry the version. */
+  code: string;
+  /** What stands at the end of every name. */
+  suffix: string;
+}
+
+/** 48 bits: of a few hundred versions no two have the same. */
+const HASH_CHARACTERS = 12;
+const SUFFIX = new RegExp(`_[0-9a-f]{${HASH_CHARACTERS}}$`);
+const HEADER = /^#!lua name=(\w+)([^\n]*\n?)/;
+const REGISTER = readFileSync(new URL("./register.lua", import.meta.url), "utf8")
+  .replace(/^--.*\n/gm, "")
+  .replace(/\s+/g, " ");
+
+/**
+ * The library of a file's text.
+ * @param place for messages
+ * @throws EngineError `bad_library` when it does not begin with its name
+ */
+export function libraryOf(text: string, place: string): Library {
+  const plainName = HEADER.exec(text)?.[1];
+  if (plainName === undefined)
+    throw new EngineError(`${place}: has no "#!lua name=" line`, {
+      op: "redis.load",
+      code: "bad_library",
+      retryable: false,
+    });
+  const suffix = `_${createHash("sha256").update(text).digest("hex").slice(0, HASH_CHARACTERS)}`;
+  const name = plainName + suffix;
+  const code = text
+    .replace(/\bredis\.register_function\b/g, "register_versioned")
+    .replace(HEADER, (_, _name, rest: string) => `#!lua name=${name}${rest}${REGISTER.replaceAll("SUFFIX", suffix)}`);
+  return { plainName, name, code, suffix };
+}
+
+/** A library's or a function's name without its version; one that has none is given back as it is. */
+export const plainNameOf = (name: string): string => name.replace(SUFFIX, "");
