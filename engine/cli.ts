@@ -4,6 +4,7 @@
  */
 import { type COMMAND_OPTIONS, describeOptions, OPERANDS, readCommandOptions } from "./config.js";
 import { EngineError, messageOf } from "./kernel/errors.js";
+import { withoutSecrets } from "./kernel/logger.js";
 import { inPlainWords } from "./stream/redis.js";
 
 type CommandName = keyof typeof COMMAND_OPTIONS;
@@ -118,7 +119,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     return 0;
   } catch (thrown) {
     if (stop.signal.aborted) return STOPPED_STATUS;
-    process.stderr.write(`shuiwei ${name}: ${inPlainWords(messageOf(thrown))}\n`);
+    process.stderr.write(`shuiwei ${name}: ${withoutSecrets(inPlainWords(messageOf(thrown)))}\n`);
     return thrown instanceof EngineError && INPUT_CODES.has(thrown.code) ? BAD_INPUT_STATUS : 1;
   }
 }

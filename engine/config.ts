@@ -14,6 +14,7 @@ import {
   readOptions,
   renderOptions,
 } from "./kernel/options.js";
+import { loggingOptions } from "./logging.js";
 import { orderOptions } from "./orders/options.js";
 import { redisOptions } from "./redis/options.js";
 import { stockOptions } from "./stock/options.js";
@@ -34,6 +35,7 @@ export const serveOptions = joinOptions(
   intakeOptions,
   wmsOptions,
   objectsOptions,
+  loggingOptions,
   defineOptions({
     roles: {
       type: "list",
@@ -46,6 +48,7 @@ export const serveOptions = joinOptions(
 
 export const demoOptions = joinOptions(
   { port: demoHttp.port, dir, appendfsync, partitions } satisfies OptionTable,
+  loggingOptions,
   defineOptions({
     seed: { type: "integer", default: 618, min: 0, max: 2 ** 31 - 1, about: "the same seed gives the same traffic" },
     speed: { type: "number", default: 60, min: 1, max: 600, unit: "times", about: "how fast the shop's clock runs" },

@@ -7,6 +7,7 @@
 import { type DemoAction, type DemoShop, demoShop, type Phase } from "../connectors/demo-shop/index.js";
 import { acceleratedClock, type Clock, sleep } from "./kernel/clock.js";
 import { EngineError } from "./kernel/errors.js";
+import type { OnTrouble } from "./kernel/logger.js";
 import type { Engine, ShopTime } from "./main.js";
 import { lineId } from "./orders/model.js";
 import { isAccepted, type StockCommand } from "./stock/model.js";
@@ -92,7 +93,7 @@ export class Demo {
   }
 
   /** Plays the rush and the days after it in the shop's time, until told to stop. */
-  async play(engine: Engine, signal: AbortSignal, onTrouble: (message: string) => void): Promise<void> {
+  async play(engine: Engine, signal: AbortSignal, onTrouble: OnTrouble): Promise<void> {
     this.#time.run(this.shop.rushStartMs);
     while (!signal.aborted) {
       const nowMs = this.#time.clock.now();

@@ -16,6 +16,7 @@ import { ShadowFold } from "./jobs/storefront/shadow-fold.js";
 import { StorefrontLevels } from "./jobs/storefront/view.js";
 import { type Clock, systemClock } from "./kernel/clock.js";
 import { badInput } from "./kernel/errors.js";
+import type { OnTrouble } from "./kernel/logger.js";
 import { secureBytes } from "./kernel/random.js";
 import { zoneOf } from "./kernel/zone.js";
 import { EngineLiveSource } from "./live.js";
@@ -88,7 +89,7 @@ export interface EngineSettings {
   empty: boolean;
   /** Undefined: real time, and the ledger goes by the Redis server's clock. */
   shopTime: ShopTime | undefined;
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 /** The running parts that servers and feeders need. */

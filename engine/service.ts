@@ -9,13 +9,14 @@ import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
 import { openObjectStore } from "../connectors/objects/index.js";
 import { createGateway } from "../dashboards/gateway.js";
-import { complainer } from "./complaints.js";
 import type { demoOptions, serveOptions } from "./config.js";
 import { Demo } from "./demo.js";
 import { Intake, intakeOptions } from "./intake.js";
 import { systemClock } from "./kernel/clock.js";
 import { badInput, EngineError } from "./kernel/errors.js";
+import type { OnTrouble } from "./kernel/logger.js";
 import type { OptionValues } from "./kernel/options.js";
+import { createLog, secretsOf } from "./logging.js";
 import { type Engine, type EngineSettings, startEngine } from "./main.js";
 import { registerEngineMetrics } from "./metrics.js";
 import { deadlinesOf } from "./orders/options.js";
@@ -51,7 +52,8 @@ export async function runService(options: OptionValues<typeof serveOptions>, sig
   if (!serves && options.redisUrl === undefined) {
     throw badInput("serve", "--redis-url", "a process that only works needs a Redis that others write to");
   }
-  const engine = await startEngine(settingsOf(options));
+  const { onTrouble } = createLog({ level: options.logLevel, secrets: secretsOf(options) });
+  const engine = await startEngine(settingsOf(options, onTrouble));
   await guarded(engine, async (ends) => {
     if (serves) {
       const server = await serve(engine, { ...options, open: false }, ends);
@@ -62,6 +64,7 @@ export async function runService(options: OptionValues<typeof serveOptions>, sig
 }
 
 export async function runDemo(options: OptionValues<typeof demoOptions>, signal: AbortSignal): Promise<void> {
+  const { onTrouble } = createLog({ level: options.logLevel });
   const demo = new Demo(options);
   const dir = join(options.dir, "demo");
   const engine = await startEngine({
@@ -81,7 +84,7 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
     worker: true,
     empty: true,
     shopTime: demo.time,
-    onTrouble: complain,
+    onTrouble,
   });
   await guarded(engine, async (ends) => {
     const surface = {
@@ -99,7 +102,7 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
     say("a week of history first, so that daily averages exist …");
     const feeding = demo.feedHistory(engine, signal).then(() => {
       if (!signal.aborted) say(`18 June, 00:00: the rush begins, at ${options.speed}× speed`);
-      return demo.play(engine, signal, complain);
+      return demo.play(engine, signal, onTrouble);
     });
     ends.push(() => feeding.catch(() => {}));
     await stoppedOr(signal, engine.redisEnded, feeding);
@@ -108,7 +111,7 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
   await rm(dir, { recursive: true, force: true });
 }
 
-function settingsOf(options: OptionValues<typeof serveOptions>): EngineSettings {
+function settingsOf(options: OptionValues<typeof serveOptions>, onTrouble: OnTrouble): EngineSettings {
   return {
     ...options,
     deadlines: deadlinesOf(options, options.wmsUrl !== undefined),
@@ -128,7 +131,7 @@ function settingsOf(options: OptionValues<typeof serveOptions>): EngineSettings 
     worker: options.roles.includes("worker"),
     empty: false,
     shopTime: undefined,
-    onTrouble: complain,
+    onTrouble,
   };
 }
 
@@ -175,7 +178,7 @@ export async function serve(
     ],
     refuseNew: () => intake.refuse(),
     metrics: () => registry.metrics(),
-    onTrouble: complain,
+    onTrouble: settings.onTrouble,
     webRoot: WEB_ROOT,
     gateway,
     accepts: ACCEPTS,
@@ -220,4 +223,3 @@ async function stoppedOr(signal: AbortSignal, redisEnded: Promise<string>, mustG
 const say = (text: string): void => {
   process.stdout.write(`shuiwei: ${text}\n`);
 };
-const complain = complainer((text) => process.stderr.write(`shuiwei: ${text}\n`));

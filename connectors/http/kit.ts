@@ -10,6 +10,7 @@ import type { StorefrontLevels } from "../../engine/jobs/storefront/view.js";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { Clock } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
+import type { OnTrouble } from "../../engine/kernel/logger.js";
 import type { OrderDesk } from "../../engine/orders/order-desk.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
@@ -60,7 +61,7 @@ export interface HttpDeps {
   /** Further metrics in Prometheus' text format. */
   metrics(): Promise<string>;
   /** Told of every unexpected error, with its instance id, and of trouble with the store. */
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 export interface Kit {

@@ -6,6 +6,7 @@
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
+import type { OnTrouble } from "../../engine/kernel/logger.js";
 import { secureBytes } from "../../engine/kernel/random.js";
 import type { OrderOutcome } from "../../engine/orders/model.js";
 import { faultsOf, type InputFault, MAX_FAULTS } from "./faults.js";
@@ -133,7 +134,7 @@ export const retryAfter = (seconds: number): Record<string, string> => ({
 });
 
 /** Told of what a client is not: the instance id and the cause. */
-export type Report = (message: string) => void;
+export type Report = OnTrouble;
 
 /** Turns anything thrown on the way into an answer. */
 export function faultOf(thrown: unknown, report: Report): HttpFault {
@@ -178,7 +179,7 @@ function engineFault(error: EngineError, report: Report): HttpFault {
       { headers },
     );
   if (OUT_OF_MEMORY.test(messageOf(error.cause ?? error))) {
-    report(`${error.op}: Redis has no memory left (maxmemory)`);
+    report(`${error.op}: Redis has no memory left (maxmemory)`, { code: "store_full" });
     return new HttpFault(
       "store_full",
       "the store has no memory left and takes nothing new; sent again later with the same ids the request is applied once",
@@ -186,7 +187,7 @@ function engineFault(error: EngineError, report: Report): HttpFault {
     );
   }
   if (error.retryable) {
-    report(`${error.op}: ${error.code}: ${messageOf(error.cause ?? error)}`);
+    report(`${error.op}: ${error.code}: ${messageOf(error.cause ?? error)}`, { code: error.code });
     return new HttpFault(
       "unavailable",
       "whether the request was applied is not known; sent again with the same ids it is applied once",
@@ -199,7 +200,7 @@ function engineFault(error: EngineError, report: Report): HttpFault {
 
 function unexpected(thrown: unknown, report: Report): HttpFault {
   const instance = `urn:shuiwei:instance:${secureBytes(8).toString("hex")}`;
-  report(`${instance}: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`);
+  report(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown), { level: "error", instance });
   const fault = new HttpFault("internal_error", "the operator finds the cause under the instance");
   fault.problem.instance = instance;
   return fault;

@@ -31,6 +31,7 @@ export function eventBeginning(id: string, step: OrderStep, { source, detail }: 
 export const orderTopic = (book: OrderBook): Topic<OrderEvent> => ({
   name: "orders",
   partitions: book.partitions,
+  keyName: "order",
   decode: orderEventsOf,
   timeOf,
   tick: (partition) => book.tick(partition),

@@ -6,6 +6,7 @@
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { assert, EngineError, messageOf } from "../kernel/errors.js";
+import type { OnTrouble } from "../kernel/logger.js";
 import { type Random, secureBytes, seededRandom } from "../kernel/random.js";
 import { acquireTask, readTask, releaseTask, type Task } from "../stream/commit.js";
 import { type PartitionKeys, paceKey, partitionKeys, sinkKeys, workersKey } from "../stream/keys.js";
@@ -42,7 +43,7 @@ export interface OutboxOptions {
   /** Left out: a delivery may go before any replica has the commit that it comes from. */
   replicas?: ReplicaGate;
   /** Told of trouble that the loops survive, and of its end, in words. */
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 export interface OutboxFigures {
@@ -161,7 +162,8 @@ class Line {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    const { redis, receiver, clock, share, onTrouble } = this.#options;
+    const { redis, receiver, topic, clock, share, onTrouble } = this.#options;
+    const place = { topic, partition: this.#partition, sink: receiver.name };
     let backoffMs = BACKOFF_FIRST_MS;
     let isRegistered = false;
     while (!signal.aborted) {
@@ -184,7 +186,7 @@ class Line {
         }
       } catch (thrown) {
         if (signal.aborted) break;
-        onTrouble(`${this.#keys.sink.task}: ${messageOf(thrown)}; starting over in ${backoffMs} ms`);
+        onTrouble(`${messageOf(thrown)}; starting over in ${backoffMs} ms`, place);
         await clock.sleep(backoffMs, signal);
         backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
       } finally {

@@ -5,6 +5,7 @@
  */
 import type { Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
+import type { OnTrouble } from "../kernel/logger.js";
 import type { Random } from "../kernel/random.js";
 import type { Pending } from "./backlog.js";
 import { Bell } from "./bell.js";
@@ -33,7 +34,7 @@ export interface SenderOptions {
   circuit: Circuit;
   clock: Scheduler;
   random: Random;
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 interface Item {
@@ -107,7 +108,7 @@ export class Sender {
         this.#isInTrouble = false;
       } catch (thrown) {
         // Told once: the partitions tell of a Redis that is away, too.
-        if (!this.#isInTrouble) onTrouble(`pace: ${messageOf(thrown)}`);
+        if (!this.#isInTrouble) onTrouble(`pace: ${messageOf(thrown)}`, { sink: this.#options.receiver.name });
         this.#isInTrouble = true;
         await clock.sleep(TROUBLE_PAUSE_MS, this.#stop.signal);
       }
@@ -234,7 +235,7 @@ export class Sender {
     const wasClosed = circuit.state(nowMs) === "closed";
     circuit.answered();
     pace.answered(nowMs - startedMs);
-    if (!wasClosed) onTrouble(`${receiver.name} takes deliveries again`);
+    if (!wasClosed) onTrouble(`${receiver.name} takes deliveries again`, { level: "info", sink: receiver.name });
   }
 
   #failed(nowMs: number, isProbe: boolean, reason: string): void {
@@ -242,7 +243,7 @@ export class Sender {
     const wasClosed = circuit.state(nowMs) === "closed";
     circuit.failed(nowMs, isProbe);
     if (wasClosed && circuit.state(nowMs) !== "closed") {
-      onTrouble(`${receiver.name} takes no deliveries (${reason}): they wait until it does`);
+      onTrouble(`${receiver.name} takes no deliveries (${reason}): they wait until it does`, { sink: receiver.name });
     }
   }
 }

@@ -7,6 +7,7 @@
 import { setMaxListeners } from "node:events";
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
+import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { type CommitBody, commitPatiently, renewTask, type Task } from "../stream/commit.js";
 import {
   countLetters,
@@ -39,7 +40,7 @@ export interface TenureOptions {
   share?: Share;
   leaseMs: number;
   replicas?: ReplicaGate;
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 /** A partition's figures since its outbox started. */
@@ -227,7 +228,7 @@ export class Tenure implements Source {
   // ---- reading
 
   async #readLoop(): Promise<void> {
-    const { clock, sender, receiver, onTrouble } = this.#options;
+    const { clock, sender, receiver } = this.#options;
     while (!this.#isEnding) {
       if (!this.#backlog.hasRoom || this.#isFull) {
         await this.#room.wait(clock, LOOK_EVERY_MS);
@@ -242,7 +243,7 @@ export class Tenure implements Source {
         const { previous, emits } = decodeOut(bytes);
         const last = this.#backlog.readUpTo;
         if (last > 0 && previous > last) {
-          onTrouble(`${this.#keys.task}: what was given out after entry ${last} and up to ${previous} is gone, unsent`);
+          this.#tell(`what was given out after entry ${last} and up to ${previous} is gone, unsent`);
         }
         const committedMs = Number(field(entry, "m")?.toString("latin1"));
         const out = { commit: entry.offset, previous, committedMs, bytes: bytes.length, emits };
@@ -258,7 +259,7 @@ export class Tenure implements Source {
 
   /** With a gate: waits until the replicas have what has been read. A write after the reading tells, for it comes after it in replication too. */
   async #areReplicated(): Promise<boolean> {
-    const { replicas, clock, serverClock, leaseMs, onTrouble } = this.#options;
+    const { replicas, clock, serverClock, leaseMs } = this.#options;
     if (!replicas) return true;
     const { epoch, run } = this.#task;
     while (!this.#isEnding) {
@@ -271,7 +272,7 @@ export class Tenure implements Source {
         return true;
       } catch (thrown) {
         if (!(thrown instanceof EngineError && thrown.code === "not_replicated")) throw thrown;
-        onTrouble(`${thrown.message}: nothing is sent until they have`);
+        this.#tell(`${thrown.message}: nothing is sent until they have`);
         await clock.sleep(thrown.retryAfterMs ?? LOOK_EVERY_MS, this.#abort.signal);
       }
     }
@@ -317,7 +318,7 @@ export class Tenure implements Source {
 
   /** Tells the receiver's own bookkeeping what it has, then writes cursor and letters. Nothing to write: does nothing. */
   async #write(): Promise<void> {
-    const { receiver, redis, onTrouble } = this.#options;
+    const { receiver, redis } = this.#options;
     // All as of now: what is settled meanwhile is the next write's.
     const cursor = this.#backlog.cursor;
     const done = this.#done.splice(0);
@@ -336,7 +337,7 @@ export class Tenure implements Source {
         this.#done.unshift(...done);
         this.#refused.unshift(...refused);
         this.#lettersDone.unshift(...lettersDone);
-        onTrouble(`${this.#keys.task}: what was delivered cannot be noted: ${messageOf(thrown)}`);
+        this.#tell(`what was delivered cannot be noted: ${messageOf(thrown)}`);
         await this.#options.clock.sleep(TROUBLE_PAUSE_MS, this.#abort.signal);
         return;
       }
@@ -364,7 +365,7 @@ export class Tenure implements Source {
     this.#isFull = isFull(await countLetters(redis, this.#keys));
     const [first] = letters as [DeadLetter];
     const more = letters.length > 1 ? ` (and ${letters.length - 1} more)` : "";
-    onTrouble(`${this.#keys.task}: set aside: ${first.key}: ${first.reason.slice(0, REASON_TOLD)}${more}`);
+    this.#tell(`set aside: ${first.reason.slice(0, REASON_TOLD)}${more}`, { order: first.key as string });
   }
 
   /** Letters about deliveries that are given up. Their entries are read once more: it happens rarely, and costs no memory till then. */
@@ -405,7 +406,7 @@ export class Tenure implements Source {
   // ---- what changes slowly
 
   async #look(): Promise<void> {
-    const { redis, clock, onTrouble } = this.#options;
+    const { redis, clock } = this.#options;
     const [lastOut, time] = await Promise.all([redis.hget(this.#outKeys.task, "lastOut"), redis.time()]);
     this.#stats.lagEntries = Math.max(0, Number(lastOut ?? 0) - this.#backlog.readUpTo);
     const oldestMs = this.#backlog.oldestMs;
@@ -414,8 +415,9 @@ export class Tenure implements Source {
       const kept = await countLetters(redis, this.#keys);
       this.#isFull = isFull(kept);
       if (this.#isFull) {
-        onTrouble(
-          `${this.#keys.task}: too many dead letters (${kept.letters}): nothing more is delivered; look at them (dead-letters list), then replay or remove them`,
+        this.#tell(
+          `too many dead letters (${kept.letters}): nothing more is delivered; look at them (dead-letters list), then replay or remove them`,
+          { level: "error" },
         );
       } else this.#room.ring();
     }
@@ -441,6 +443,11 @@ export class Tenure implements Source {
       const bytes = letter.fields.reduce((sum, { length }) => sum + length, 0);
       this.#options.sender.offer(this.#backlog.addLetter(letter, emit, bytes), this);
     }
+  }
+
+  #tell(message: string, fields: LogFields = {}): void {
+    const { topic, receiver, onTrouble } = this.#options;
+    onTrouble(message, { topic, partition: this.#partition, sink: receiver.name, ...fields });
   }
 
   // ---- the end

@@ -11,6 +11,7 @@ const SWEEPS_OF_A_TICK = 20;
 
 export const stockTopic = (ledger: Ledger): Topic<StockEvent> => ({
   name: "stock",
+  keyName: "sku",
   partitions: ledger.partitions,
   decode: eventsOf,
   timeOf: entryTimeMs,

@@ -7,6 +7,7 @@
 import { setMaxListeners } from "node:events";
 import { type Clock, sleep, systemClock } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
+import type { OnTrouble } from "../kernel/logger.js";
 import { readTask } from "./commit.js";
 import type { AnyJob, Emit, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
@@ -38,7 +39,7 @@ export interface FollowerOptions<Event extends LogEvent> {
   redis: RedisClient;
   clock: Clock;
   pollMs: number;
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 /** How far a partition's jobs are, at the last look. */
@@ -199,7 +200,7 @@ export class Follower<Event extends LogEvent> {
         await sleep(hasMore ? 0 : pollMs, signal);
       } catch (thrown) {
         if (signal.aborted) return;
-        onTrouble(`views of ${topic}: ${messageOf(thrown)}`);
+        onTrouble(`views of ${topic}: ${messageOf(thrown)}`, { topic, partition: progress.partition });
         await sleep(TROUBLE_PAUSE_MS, signal);
       }
     }
@@ -317,7 +318,9 @@ export class Follower<Event extends LogEvent> {
             view = job.view(decodeState(pairs[i + 1] as Buffer), key, 0);
           } catch (thrown) {
             // The others are shown all the same; what is to be done about this one its dead letters tell.
-            this.#options.onTrouble(`the state of ${key} in ${job.name} cannot be read: ${messageOf(thrown)}`);
+            const { topic, onTrouble } = this.#options;
+            const at = { topic, partition: progress.partition, job: job.name };
+            onTrouble(`the state of ${key} in ${job.name} cannot be read: ${messageOf(thrown)}`, at);
             continue;
           }
           for (const to of takers) told.push([to, key, view]);

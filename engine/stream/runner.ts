@@ -6,6 +6,7 @@
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
+import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import {
   acquireTask,
   type CommitBody,
@@ -49,7 +50,7 @@ export interface RunnerOptions<Event extends LogEvent> {
   retentionMs: number;
   withViews: boolean;
   /** Told of trouble that the loop survives, in words. */
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 /** A partition's figures since its runner started. */
@@ -161,7 +162,7 @@ export class Runner<Event extends LogEvent> {
           continue;
         }
         if (signal.aborted) break;
-        this.#options.onTrouble(`${this.#keys.task}: ${messageOf(thrown)}; starting over in ${backoffMs} ms`);
+        this.#tell(`${messageOf(thrown)}; starting over in ${backoffMs} ms`);
         await this.#options.clock.sleep(backoffMs, signal);
         backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
       } finally {
@@ -251,8 +252,9 @@ export class Runner<Event extends LogEvent> {
           fullLookMs = clock.now();
           kept = await countLetters(redis, this.#keys);
           if (!isFull(kept)) continue;
-          this.#options.onTrouble(
-            `${this.#keys.task}: too many dead letters (${kept.letters}): the jobs stop here; look at them (dead-letters list), then replay or remove them`,
+          this.#tell(
+            `too many dead letters (${kept.letters}): the jobs stop here; look at them (dead-letters list), then replay or remove them`,
+            { level: "error" },
           );
         }
         if (!hasRequests) await clock.sleep(Math.min(BLOCK_MS, tickMs, leaseMs / 4), signal);
@@ -303,11 +305,19 @@ export class Runner<Event extends LogEvent> {
     const [first] = letters;
     if (!first) return;
     this.stats.deadLetters += letters.filter(({ was }) => was === undefined).length;
-    const { job, index, offset, timerMs, reason } = first;
+    const { job, key, index, offset, timerMs, reason } = first;
     const what = job === undefined ? "" : `${job}, ${timerMs === undefined ? `event ${index} of ` : "timer at "}`;
+    const about = key === undefined ? undefined : this.#options.topic.keyName;
     const more = letters.length > 1 ? ` (and ${letters.length - 1} more)` : "";
     const cut = reason.slice(0, REASON_TOLD);
-    this.#options.onTrouble(`${this.#keys.task}: set aside: ${what}entry ${offset}: ${cut}${more}`);
+    this.#tell(`set aside: ${what}entry ${offset}: ${cut}${more}`, {
+      ...(job === undefined ? {} : { job }),
+      ...(about ? { [about]: key } : {}),
+    });
+  }
+
+  #tell(message: string, fields: LogFields = {}): void {
+    this.#options.onTrouble(message, { topic: this.#options.topic.name, partition: this.partition, ...fields });
   }
 
   /** Opens the reader, and makes sure that it reads from the server that has given the lease. */

@@ -6,6 +6,7 @@
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
+import type { OnTrouble } from "../kernel/logger.js";
 import { callFunction, type RedisClient } from "./redis.js";
 
 export interface ShareOptions {
@@ -20,7 +21,7 @@ export interface ShareOptions {
   clock: Scheduler;
   /** Left out: the Redis server's clock. */
   serverClock?: Clock;
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 /** A new worker is noticed, and its share made free, within a second; a silent one has missed four of these before it is counted out. */

@@ -8,6 +8,8 @@ import type { LogEntry } from "./log.js";
 export interface Topic<Event extends LogEvent> {
   readonly name: string;
   readonly partitions: number;
+  /** What its jobs keep their states by, as a field of the log; left out: it is not told. */
+  readonly keyName?: "order" | "sku";
   /**
    * Reads one entry. Throws when it cannot be understood: it becomes a dead letter. `total`: how many events the log has held up to and with
    * this entry, when it tells.

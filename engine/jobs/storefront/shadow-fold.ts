@@ -5,6 +5,7 @@
  */
 import { sleep, stopwatch } from "../../kernel/clock.js";
 import { messageOf } from "../../kernel/errors.js";
+import type { OnTrouble } from "../../kernel/logger.js";
 import type { RedisClient } from "../../stream/redis.js";
 import { PartitionAudit } from "./audit.js";
 import type { Mismatch } from "./verdict.js";
@@ -16,7 +17,7 @@ export interface ShadowFoldOptions {
   /** Whether this process runs a partition's jobs now. */
   owned(partition: number): boolean;
   /** Told of alarms, and of trouble that the loop survives, in words. */
-  onTrouble(message: string): void;
+  onTrouble: OnTrouble;
 }
 
 const EVERY_MS = 1_000;
@@ -133,6 +134,7 @@ export class ShadowFold {
     this.#untold = [];
     this.#options.onTrouble(
       `ALARM: the balances do not follow from the log: ${told.join(" | ")}${more > 0 ? ` | and ${more} more: run shuiwei audit` : ""}`,
+      { level: "error", topic: "stock" },
     );
   }
 }

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { httpConnector } from "../../../connectors/http/index.js";
 import { sleep } from "../../../engine/kernel/clock.js";
 import { EngineError } from "../../../engine/kernel/errors.js";
+import type { LogFields } from "../../../engine/kernel/logger.js";
 import { httpBed, send, TOKEN } from "./http-bed.js";
 
 const bed = httpBed();
@@ -181,9 +182,9 @@ describe("operating", () => {
 
 describe("trouble", () => {
   it("that was not foreseen is a 500 with an instance that the operator finds, and nothing of the cause", async () => {
-    const told: string[] = [];
+    const told: [message: string, fields?: LogFields | undefined][] = [];
     const { port } = await bed.another({
-      onTrouble: (message) => told.push(message),
+      onTrouble: (...line) => told.push(line),
       readiness: () => {
         throw new TypeError("secret inside");
       },
@@ -198,8 +199,8 @@ describe("trouble", () => {
       instance: expect.stringMatching(/^urn:shuiwei:instance:[0-9a-f]{16}$/),
     });
     expect(told).toHaveLength(1);
-    expect(told[0]).toContain(answer.json.instance);
-    expect(told[0]).toContain("secret inside");
+    expect(told[0]?.[0]).toContain("secret inside");
+    expect(told[0]?.[1]).toEqual({ level: "error", instance: answer.json.instance });
   });
 
   it("of the store is 429 when too much waits, and 503 when it cannot be reached", async () => {
