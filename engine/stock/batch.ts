@@ -1,9 +1,10 @@
 /**
  * The wire form of a batch of commands, columnar so that Lua reads it with one unpack and never writes it again: the ledger puts
  * the very bytes into its log beside the outcomes, and `eventsOf` joins the two into events. Version 2; version 1, which had fingerprints
- * among its columns, is still read from logs. An entry of another version, or with anything in it that its version does not write, is refused as a
- * whole, not guessed: events are right in every field or there are none. What it cannot see is damage that makes another sound value, such
- * as another letter in a SKU.
+ * among its columns, is still read from logs. An entry of another version, or with anything else in it than its version writes, is refused as a
+ * whole, not guessed: events are right in every field or there are none. A later release may add what an older one can do without: details and
+ * settings under new names, which are kept, and fields of the entry whose names begin with `+`, which are passed over. What it cannot see is damage
+ * that makes another sound value, such as another letter in a SKU.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { CHAIN_ID_TIMES, chainIdDay } from "../kernel/chain-id.js";
@@ -28,7 +29,6 @@ import {
   type StockEvent,
   SWEEP_LIMIT,
 } from "./model.js";
-import { DEFAULT_SETTINGS } from "./settings.js";
 
 const VERSION = 2;
 /** Its columns are those of version 2, with fingerprints as one more. */
@@ -270,9 +270,15 @@ function fieldsOf({ fields }: LogEntry): Fields {
 /** No more of a field's name is looked at: ours have one letter. */
 const NAME_SHOWN = 20;
 
+/** How the name of a field begins that may be passed over: an entry of which it is left out still tells all of its events. */
+const MAY_BE_UNKNOWN = "+";
+
 function assertOnly(fields: Fields, known: readonly string[]): void {
   for (const name of fields.keys())
-    assert(known.includes(name) || COMMON_FIELDS.includes(name), `this version does not know its field ${name}`);
+    assert(
+      known.includes(name) || COMMON_FIELDS.includes(name) || name.startsWith(MAY_BE_UNKNOWN),
+      `this version does not know its field ${name}`,
+    );
 }
 
 /** The ledger's clock when the entry was written; what trimming by age goes by. */
@@ -375,8 +381,26 @@ function batchOf(bytes: Buffer): Batch {
     if (kind !== CORRECT && (units[i] as number) < 0) refuse(`a ${KINDS[kind - 1]} has units below 0`);
   }
   if (details !== 0) assertDetails(details, n);
+  assertNeededDetails(kinds, details);
   return batch;
 }
+
+/** Details under other names are let pass, so those without which a command means nothing have to be there. */
+function assertNeededDetails(kinds: string, details: Batch[13]): void {
+  let needed = 0;
+  for (let i = 0; i < kinds.length; i++) if (NEEDED_DETAIL[kinds.charCodeAt(i)] !== undefined) needed++;
+  if (needed === 0) return;
+  for (const [at, detail] of details === 0 ? [] : details) {
+    const name = NEEDED_DETAIL[kinds.charCodeAt(at)];
+    if (name !== undefined && Object.hasOwn(detail, name)) needed--;
+  }
+  if (needed > 0) refuse("a command lacks a detail without which it means nothing");
+}
+
+const NEEDED_DETAIL: Readonly<Record<number, string>> = {
+  [kindCode["configure"] as number]: "settings",
+  [kindCode["acknowledge"] as number]: "alertId",
+};
 
 function assertDetails(details: [position: number, detail: Record<string, unknown>][], n: number): void {
   assert(Array.isArray(details), "its details are no list");
@@ -399,7 +423,7 @@ function arePools(kind: number, code: number): boolean {
   return pools.includes(ACCOUNTS[code]);
 }
 
-/** What a detail may hold, and what must be true of it. A number that is none would spread through a job's state. */
+/** What must be true of the details that this version knows. A number that is none would spread through a job's state. */
 const DETAILS: Readonly<Record<string, (value: unknown) => boolean>> = {
   actor: (value) => typeof value === "string",
   reason: (value) => typeof value === "string",
@@ -408,23 +432,17 @@ const DETAILS: Readonly<Record<string, (value: unknown) => boolean>> = {
   settings: (value) => value === undefined || areSettings(value),
   categorySettings: (value) => areSettings(value),
 };
-const SETTINGS: ReadonlySet<string> = new Set(Object.keys(DEFAULT_SETTINGS));
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+/** All are numbers, those that this version does not know, too. */
 const areSettings = (value: unknown): boolean =>
-  isRecord(value) &&
-  Object.entries(value).every(
-    ([name, setting]) => SETTINGS.has(name) && Number.isFinite(setting) && (setting as number) >= 0,
-  );
+  isRecord(value) && Object.values(value).every((setting) => Number.isFinite(setting) && (setting as number) >= 0);
 
 function assertDetail(detail: unknown): void {
   assert(isRecord(detail), "a detail has no fields");
   for (const [name, value] of Object.entries(detail))
-    assert(
-      Object.hasOwn(DETAILS, name) && DETAILS[name]?.(value),
-      `this version does not know a detail's ${name} of this kind`,
-    );
+    if (Object.hasOwn(DETAILS, name)) assert(DETAILS[name]?.(value), `a detail's ${name} is not of its kind`);
 }
 
 function batchEvents(offset: number, fields: Fields, startMs: number, bytes: Buffer): DecodedEntry {

@@ -356,9 +356,11 @@ describe("an entry that cannot be read", () => {
       "two details",
     ],
     ["a detail that is no record", 13, [[1, "x"]], "detail"],
-    ["a detail of a later version", 13, [[1, { colour: "red" }]], "detail's colour"],
+    ["a detail that is no text", 13, [[1, { actor: 5 }]], "detail's actor"],
     ["a setting that is no number", 13, [[1, { settings: { alertFactor: Number.NaN } }]], "detail's settings"],
-    ["a setting of a later version", 13, [[1, { settings: { colour: 1 } }]], "detail's settings"],
+    ["a setting of a later version that is no number", 13, [[1, { settings: { colour: "red" } }]], "detail's settings"],
+    ["settings under another name", 1, "\u0001\u000a", "lacks a detail"],
+    ["an acknowledgement of nothing", 1, "\u0001\u000b", "lacks a detail"],
   ])("is refused for %s, and says so", (_, column, value, reason) => {
     const thrown = refusal(changed(column, value));
     expect(thrown).toEqual(undecodable);
@@ -376,6 +378,14 @@ describe("an entry that cannot be read", () => {
     expect(refusal(changed(0, 1))).toEqual(undecodable);
   });
 
+  it("is none that has what a later release can add for itself: details and settings, which stay, and fields, which are passed over", () => {
+    const later = { colour: "red", settings: { alertFactor: 2, colourFactor: 3 } };
+    expect(eventsOf(changed(13, [[1, later]])).events[1]?.detail).toEqual(later);
+    const own = { t: NOW, b: packr.pack(raw()), o: Buffer.from([0, 0]) };
+    for (const fields of [own, { t: NOW, n: 3 }, { t: NOW, c: Buffer.from("shop"), j: Buffer.from("{}") }])
+      expect(eventsOf(entryOf({ ...fields, "+later": Buffer.from([1]) }))).toEqual(eventsOf(entryOf(fields)));
+  });
+
   it("is refused for a column too many or too few", () => {
     for (const batch of [raw().slice(0, 13), [...raw(), 0]])
       expect(refusal(entryOf({ t: NOW, b: packr.pack(batch), o: Buffer.from([0, 0]) }))).toEqual(undecodable);
@@ -386,6 +396,7 @@ describe("an entry that cannot be read", () => {
     const o = Buffer.from([0, 0]);
     const bad: Record<string, Buffer | number>[] = [
       { t: NOW, q: 1 },
+      { t: NOW, q: 1, "+w": 1 },
       { t: NOW, b, o, compressed: 1 },
       { t: NOW, b, o, c: Buffer.from("shop") },
       { t: NOW, b, o, g: 2 },
