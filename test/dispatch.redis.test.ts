@@ -144,8 +144,20 @@ describe("paid orders", () => {
     const ids = await pay(engine, 20);
     for (const id of ids) expect((await engine.desk.cancel(id)).outcome).toBe("cancelled_paid");
     await wms.start();
-    await expect.poll(() => wms.report().cancellations, patience).toBe(20);
-    expect(arrived(wms)).toEqual(ids.sort());
+    await expect.poll(() => wms.report().cancellations, patience).toBeGreaterThanOrEqual(20);
+    await expect.poll(() => ids.every((id) => wms.isWithdrawn(id)), patience).toBe(true);
+  }, 30_000);
+
+  it("that are cancelled before they were sent are not sent any more", async () => {
+    const wms = await standIn();
+    // Nothing gets through, and nobody can have it: so nothing of it may be there.
+    await wms.die();
+    const engine = await engineFor(wms, "cancelled-meanwhile");
+    const ids = await pay(engine, 5);
+    for (const id of ids) await engine.desk.cancel(id);
+    await wms.start();
+    await expect.poll(() => wms.report().cancellations, patience).toBe(5);
+    expect(wms.report()).toMatchObject({ orders: [], arrived: 5 });
   }, 30_000);
 
   it("are sent by whoever is left when a process ends, and none twice for it", async () => {
@@ -200,34 +212,49 @@ describe("paid orders", () => {
     expect(files.filter((name) => name.endsWith(".json"))).toHaveLength(30);
   }, 30_000);
 
-  it("wait for as long as the WMS does not know who asks, and none is set aside for it", async () => {
-    const wms = await answering();
-    wms.answer = () => ({ status: 401 });
-    const engine = await engineFor(wms, "unknown-caller");
-    const ids = await pay(engine, 30);
-    await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
-    expect(wms.arrivals.length).toBeLessThan(200);
-    wms.answer = () => ({ status: 201 });
-    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
-    expect([...wms.taken.keys()].sort()).toEqual(ids.sort());
-    expect(engine.outbox?.stats().partitions.every(({ deadLetters }) => deadLetters === 0)).toBe(true);
-  }, 30_000);
+  it.each([
+    [401, "does not let this side in (HTTP 401): check its token"],
+    [403, "does not let this side in (HTTP 403): check its token"],
+    [404, "leads elsewhere (HTTP 404): check its URL and the gateway before it"],
+    [405, "leads elsewhere (HTTP 405): check its URL and the gateway before it"],
+    [400, "refuses what it is sent (HTTP 400)"],
+  ])(
+    "wait while the WMS's gateway answers %i, which is told, and none becomes a dead letter for it",
+    async (status, told) => {
+      const wms = await standIn();
+      wms.behind(() => ({ status }));
+      const engine = await engineFor(wms, `gateway-${status}`);
+      const ids = await pay(engine, 30);
+      await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
+      expect(wms.report().arrived).toBeLessThan(200);
+      const warned = () => engine.outbox?.warnings().join();
+      await expect.poll(warned, patience).toMatch(/wms refuses pick: it/);
+      expect(warned()).toContain(told);
+      wms.behind(undefined);
+      await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+      expect(arrived(wms)).toEqual(ids.sort());
+      expect(engine.outbox?.stats().partitions.every(({ deadLetters }) => deadLetters === 0)).toBe(true);
+      expect(engine.outbox?.warnings()).toEqual([]);
+    },
+    30_000,
+  );
 
   it("that the WMS refuses are set aside with its words, and go when an operator has them replayed", async () => {
     const wms = await answering();
-    wms.answer = () => ({ status: 422, body: "no such warehouse" });
+    const refusal = '{"code":"invalid_order","message":"no such warehouse"}';
+    wms.answer = () => ({ status: 422, body: refusal });
     const engine = await engineFor(wms, "refused");
     const [id] = (await pay(engine, 1)) as [string];
     const listed = () => deadLetters("refused", "list");
     await expect.poll(listed, patience).toMatchObject({ status: 0, out: expect.stringContaining("1 dead letters") });
     const { out } = await listed();
-    expect(out).toMatch(new RegExp(`order-flow\\.1 +entry \\d+ emit 0 +${id} +1 +HTTP 422: no such warehouse`));
+    expect(out).toMatch(new RegExp(`order-flow\\.1 +entry \\d+ emit 0 +${id} +1 +HTTP 422: `));
     expect(await engine.warehouse?.backlog()).toBe(0);
     const [letter = ""] = /^\d+\/\d+-\d+/m.exec(out) ?? [];
     expect((await deadLetters("refused", "show", letter)).out).toMatch(new RegExp(`^emit +.*"order":"${id}"`, "m"));
     expect(await deadLetters("refused", "replay", letter)).toMatchObject({
       status: 1,
-      out: expect.stringContaining("failed again: HTTP 422: no such warehouse"),
+      out: expect.stringContaining(`failed again: HTTP 422: ${refusal}`),
     });
     wms.answer = () => ({ status: 201 });
     expect(await deadLetters("refused", "replay", "all")).toMatchObject({
@@ -238,6 +265,24 @@ describe("paid orders", () => {
     const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toContain("picking");
     expect((await listed()).out).toBe("no dead letters\n");
+  }, 60_000);
+
+  it("that are cancelled while they are dead letters are not sent when those are replayed", async () => {
+    const wms = await answering();
+    wms.answer = (key) =>
+      key.includes("/")
+        ? { status: 404, body: '{"code":"unknown_order"}' }
+        : { status: 422, body: '{"code":"invalid_order"}' };
+    const engine = await engineFor(wms, "replayed-late");
+    const [id] = (await pay(engine, 1)) as [string];
+    const letters = async () => (await deadLetters("replayed-late", "list")).out;
+    await expect.poll(letters, patience).toContain("1 dead letters");
+    expect((await engine.desk.cancel(id)).outcome).toBe("cancelled_paid");
+    await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
+    const arrivals = wms.arrivals.length;
+    expect(await deadLetters("replayed-late", "replay", "all")).toMatchObject({ status: 0 });
+    expect(await letters()).toBe("no dead letters\n");
+    expect(wms.arrivals).toHaveLength(arrivals);
   }, 60_000);
 });
 

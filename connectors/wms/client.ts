@@ -1,7 +1,8 @@
 /**
  * Speaks HTTP to the WMS: one POST a call, on connections that are kept, and what its answer means for the outbox. It tries nothing twice and keeps no
  * pace; the outbox does. A request carries an idempotency key, so that a WMS which knows it takes a repeat for the first one, also after
- * an answer that never came. Bodies of answers are read up to a limit, and thrown away unless they say why something was refused.
+ * an answer that never came. What refuses is either the WMS itself, which says so in JSON with a code of its own, or something on the way to
+ * it; only the first is a verdict on an order. Bodies of answers are read up to a limit, and thrown away unless they say why something was refused.
  */
 import { type Dispatcher, Pool } from "undici";
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
@@ -21,14 +22,31 @@ export interface WmsClientOptions {
   clock?: Clock;
 }
 
+/** A status and the WMS's own code, as `409 already_exists`. */
+export type KnownRefusal = `${number} ${string}`;
+
+/** What was answered to a delivery that is done. */
+export interface WmsReceipt {
+  readonly status: number;
+  /** The WMS's own code, where it refused in a way that means that nothing more is to be done. */
+  readonly code?: string;
+}
+
 export interface WmsClient {
   /**
    * Posts once.
    * @param body JSON, as bytes or text
    * @param key the idempotency key
    * @param signal aborts the request
+   * @param done which of the WMS's own refusals mean that nothing more is to be done; left out: none
    */
-  post(path: string, body: Buffer | string, key: string, signal: AbortSignal): Promise<Verdict>;
+  post(
+    path: string,
+    body: Buffer | string,
+    key: string,
+    signal: AbortSignal,
+    done?: readonly KnownRefusal[],
+  ): Promise<Verdict>;
   /** Ends all connections; requests under way fail. */
   close(): Promise<void>;
 }
@@ -42,12 +60,16 @@ const KEEP_ALIVE_MS = 4_000;
 /** Longer waits are asked about again. */
 const LONGEST_WAIT_MS = 300_000;
 
-const CONFLICT = 409;
 const THROTTLED = [429, 503];
 /** Refused for now: timeout on their side, too early. */
 const PASSING = [408, 425];
-/** It is this side that is refused, not the order: a token has run out. Orders wait until somebody has seen to it. */
-const UNKNOWN_CALLER = [401, 403, 407];
+/** This side may not come in, or what was asked for is not there: so it is for every order. */
+const NO_ACCESS = [401, 403, 407];
+/** Statuses that may be about the payload: one that refuses every order alike is about something else. */
+const UNCLEAR = [400, 409, 410, 413, 415, 422];
+/** With one of the latter and this code the WMS says that no further try would change anything. */
+const REFUSED_CODE = "invalid_order";
+const CODE = /^[A-Za-z0-9_.-]{1,64}$/;
 
 export function wmsClient(options: WmsClientOptions): WmsClient {
   const { url, token, timeoutMs, connections, clock = systemClock } = options;
@@ -70,7 +92,13 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
   };
 
-  const post = async (path: string, body: Buffer | string, key: string, signal: AbortSignal): Promise<Verdict> => {
+  const post = async (
+    path: string,
+    body: Buffer | string,
+    key: string,
+    signal: AbortSignal,
+    done: readonly KnownRefusal[] = [],
+  ): Promise<Verdict> => {
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     const end = () => limit.abort(signal.reason);
@@ -84,9 +112,9 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
         body,
         signal: limit.signal,
       });
-      return verdictOf(answer.statusCode, answer.headers, await textOf(answer.body), clock.now());
+      return verdictOf(answer.statusCode, answer.headers, await textOf(answer.body), clock.now(), done);
     } catch (thrown) {
-      return { outcome: "again", reason: silenceOf(thrown) };
+      return { outcome: "again", reason: silenceOf(thrown), mayBeThere: !isUnsent(thrown) };
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", end);
@@ -95,6 +123,11 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
   return { post, close: () => pool.destroy() };
 }
 
+/** Codes of a connection that never was. */
+const UNSENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
+
+const isUnsent = (thrown: unknown): boolean => UNSENT.includes((thrown as { code?: string }).code ?? "");
+
 /** Why no answer came. A connection that fails at every address of its host has a code and no message. */
 function silenceOf(thrown: unknown): string {
   const message = messageOf(thrown);
@@ -102,36 +135,63 @@ function silenceOf(thrown: unknown): string {
   return /^(connect .*)?$/.test(message) ? `cannot be reached (${code})` : message;
 }
 
-/** What an answer's status and headers mean. */
+/**
+ * What an answer means.
+ * @param done as `post` takes it
+ */
 export function verdictOf(
   status: number,
   headers: Record<string, string | string[] | undefined>,
   text: string,
   nowMs: number,
+  done: readonly KnownRefusal[] = [],
 ): Verdict {
-  if (status >= 200 && status < 300) return { outcome: "done", receipt: { status } };
-  const retryAfterMs = waitOf(headers["retry-after"], nowMs);
-  // It knows the idempotency key: a try before this one has arrived. One that is still being worked on may come to nothing.
-  const isUnderWay = status === CONFLICT && retryAfterMs !== undefined;
-  if (status === CONFLICT && !isUnderWay) return { outcome: "done", receipt: { status } };
-  const said = text.slice(0, REASON_LIMIT).trim();
-  const reason = said === "" ? `HTTP ${status}` : `HTTP ${status}: ${said}`;
-  const isThrottled = THROTTLED.includes(status);
-  const mayPass = isUnderWay || PASSING.includes(status) || UNKNOWN_CALLER.includes(status);
-  if (isThrottled || mayPass || status >= 500 || status < 400) {
-    return {
-      outcome: "again",
-      reason,
-      throttled: isThrottled,
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    };
+  const isPage = /^\s*(text\/html|application\/xhtml)/i.test(oneOf(headers["content-type"]));
+  // A page is nothing that a WMS answers: a login or a gateway that stands in its place has taken no order.
+  if (status >= 200 && status < 300 && !isPage) return { outcome: "done", receipt: { status } satisfies WmsReceipt };
+  const code = isPage ? undefined : codeOf(text);
+  if (code !== undefined && done.includes(`${status} ${code}`)) {
+    return { outcome: "done", receipt: { status, code } satisfies WmsReceipt };
   }
-  return { outcome: "refused", reason };
+  const said = text.slice(0, REASON_LIMIT).trim();
+  const brief = code === undefined ? `HTTP ${status}` : `HTTP ${status} ${code}`;
+  const reason = said === "" ? brief : `HTTP ${status}: ${said}`;
+  const retryAfterMs = waitOf(headers["retry-after"], nowMs);
+  const again = { outcome: "again", reason, brief, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) } as const;
+  if (status >= 500 || THROTTLED.includes(status)) {
+    // Whoever stands before the WMS gives such answers, too, and may have let the request through.
+    return { ...again, throttled: THROTTLED.includes(status), ...(status === 429 ? {} : { mayBeThere: true }) };
+  }
+  // A request with this key is still being worked on, and may come to nothing.
+  const isUnderWay = status === 409 && retryAfterMs !== undefined;
+  if (isUnderWay || PASSING.includes(status)) return { ...again, throttled: false };
+  if (code === REFUSED_CODE && UNCLEAR.includes(status)) return { outcome: "refused", reason };
+  return { ...again, throttled: false, fault: faultOf(status, brief) };
 }
+
+/** What has to be looked at when the way to the WMS is at fault, in words. */
+function faultOf(status: number, brief: string): string {
+  if (NO_ACCESS.includes(status)) return `it does not let this side in (HTTP ${status}): check its token`;
+  if (status < 300) return `a web page answers in its place (HTTP ${status}): check its URL`;
+  if (UNCLEAR.includes(status)) return `it refuses what it is sent (${brief})`;
+  return `its URL leads elsewhere (HTTP ${status}): check its URL and the gateway before it`;
+}
+
+/** The code in a refusal of the WMS's own; undefined in anybody else's. */
+function codeOf(text: string): string | undefined {
+  try {
+    const { code } = JSON.parse(text) as { code?: unknown };
+    return typeof code === "string" && CODE.test(code) ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const oneOf = (header: string | string[] | undefined): string => (Array.isArray(header) ? header[0] : header) ?? "";
 
 /** `Retry-After` in milliseconds: seconds, or an HTTP date. Undefined when it says nothing that can be read. */
 function waitOf(header: string | string[] | undefined, nowMs: number): number | undefined {
-  const value = (Array.isArray(header) ? header[0] : header)?.trim() ?? "";
+  const value = oneOf(header).trim();
   const ms = /^\d+$/.test(value)
     ? Number(value) * 1_000
     : /[a-z]/i.test(value)

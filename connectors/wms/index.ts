@@ -1,13 +1,15 @@
 /**
  * The WMS as a receiver of the order-flow job's emits (R22, R23): a pick request becomes a body with the contract's fields and nothing else, what the
  * buyer wrote beyond them goes into object storage, and what the WMS has taken is noted as the order's `picking` step. An order goes
- * under its chain id, so that a WMS which honours the idempotency key has it once, however often it is sent.
+ * under its chain id, so that a WMS which honours the idempotency key has it once, however often it is sent. Before anything leaves, it is looked up
+ * where the order stands now: what was asked for long ago, or is tried again by hand, may not be wanted any more.
  */
 import { PICK_EMIT, type PickRequest, WITHDRAW_EMIT, type Withdrawal } from "../../engine/jobs/order-flow/job.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
-import type { OrderBook } from "../../engine/orders/order-book.js";
+import type { Evidence } from "../../engine/orders/model.js";
+import type { OrderBook, Standing } from "../../engine/orders/order-book.js";
 import type { Delivered, Delivery, Receiver, Verdict } from "../../engine/outbox/receiver.js";
-import type { WmsClient } from "./client.js";
+import type { KnownRefusal, WmsClient, WmsReceipt } from "./client.js";
 import type { Contract } from "./contract.js";
 import { preparePick } from "./payload.js";
 
@@ -20,6 +22,16 @@ export const WMS_CONTRACT = "wms-inbound";
 /** Names its cursor, dead letters and pace; and who says that the warehouse has an order. */
 export const WMS_SINK = "wms";
 const PICKING_ORDERS = "/v1/picking-orders";
+/** The WMS has the order from a try before this one. */
+const TAKEN_BEFORE: KnownRefusal = "409 already_exists";
+/** Its withdrawal was there before it. */
+const WITHDRAWN_BEFORE: KnownRefusal = "409 already_withdrawn";
+const PICK_ENDS: readonly KnownRefusal[] = [TAKEN_BEFORE, WITHDRAWN_BEFORE];
+const TOO_LATE: KnownRefusal = "409 already_picked";
+/** What ends the question whether an order can be taken back: it is too late; it had been; the WMS has never heard of it. */
+const WITHDRAWAL_ENDS: readonly KnownRefusal[] = [TOO_LATE, WITHDRAWN_BEFORE, "404 unknown_order"];
+/** Nothing was sent, for the order has gone on. */
+const NOT_SENT = { outcome: "done", unasked: true } as const;
 /** Beyond these the WMS is asked again, and knows them by their key. */
 const MAX_LACKING = 10_000;
 /** Findings told in a refusal. */
@@ -30,12 +42,17 @@ export interface WmsOptions {
   contract: Pick<Contract, "check">;
   /** Takes what the contract has no field for. */
   objects: { put(key: string, bytes: Uint8Array, contentType: string, signal: AbortSignal): Promise<void> };
-  book: Pick<OrderBook, "note">;
+  book: Pick<OrderBook, "note" | "standing">;
+  /** Told once the WMS has answered whether it takes an order back; may be told again. Left out: nobody waits for it. */
+  settle?(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
   /** Told how long each order took from its payment to the warehouse, in ms by this machine's clock against the log's. */
   onPicking(tookMs: number): void;
 }
 
-export function wmsReceiver({ client, contract, objects, book, onPicking }: WmsOptions): Receiver {
+/** `withdrawn`: the warehouse will not pick it. `refused`: it has picked it. */
+export type WithdrawalResult = "withdrawn" | "refused";
+
+export function wmsReceiver({ client, contract, objects, book, settle, onPicking }: WmsOptions): Receiver {
   /** What the WMS said to orders whose object the storage does not take: it is not asked again. */
   const lacking = new Map<string, Verdict>();
 
@@ -47,7 +64,7 @@ export function wmsReceiver({ client, contract, objects, book, onPicking }: WmsO
       return { outcome: "refused", reason: `does not fit the contract ${WMS_CONTRACT}: ${told.join("; ")}` };
     }
     const known = lacking.get(request.order);
-    const posted = known ?? client.post(PICKING_ORDERS, JSON.stringify(body), request.order, signal);
+    const posted = known ?? client.post(PICKING_ORDERS, JSON.stringify(body), request.order, signal, PICK_ENDS);
     if (!detail) return posted;
     // Side by side, so that the warehouse does not wait for the storage; done when both have theirs.
     const [verdict, fault] = await Promise.all([
@@ -60,24 +77,72 @@ export function wmsReceiver({ client, contract, objects, book, onPicking }: WmsO
     return fault;
   }
 
+  const withdraw = ({ order }: Withdrawal, signal: AbortSignal): Promise<Verdict> =>
+    client.post(
+      `${PICKING_ORDERS}/${order}/cancellation`,
+      JSON.stringify({ orderNo: order }),
+      `${order}/${WITHDRAW_EMIT}`,
+      signal,
+      WITHDRAWAL_ENDS,
+    );
+
+  /** @returns undefined when the store cannot tell now, and the delivery has to wait */
+  async function standingOf(order: string): Promise<{ standing: Standing | undefined } | undefined> {
+    try {
+      return { standing: await book.standing(order) };
+    } catch {
+      // Whoever writes to the store tells of its trouble.
+      return undefined;
+    }
+  }
+
   return {
     name: WMS_SINK,
 
     wants: (kind) => kind === PICK_EMIT || kind === WITHDRAW_EMIT,
 
-    deliver({ kind, payload }: Delivery, signal) {
-      if (kind === PICK_EMIT) return pick(payload as PickRequest, signal);
-      const { order } = payload as Withdrawal;
-      const path = `${PICKING_ORDERS}/${order}/cancellation`;
-      return client.post(path, JSON.stringify({ orderNo: order }), `${order}/${WITHDRAW_EMIT}`, signal);
+    async deliver({ kind, key, payload }: Delivery, signal, mayBeThere) {
+      const found = await standingOf(key);
+      if (!found) return { outcome: "again", reason: "the order store cannot be read", unasked: true };
+      const { standing } = found;
+      // An order that the store has lost with its newest writes goes as it was asked for: rather twice than never.
+      if (kind === PICK_EMIT) {
+        return standing && !isWanted(standing, mayBeThere) ? NOT_SENT : pick(payload as PickRequest, signal);
+      }
+      return standing && !isWithdrawn(standing) ? NOT_SENT : withdraw(payload as Withdrawal, signal);
     },
 
     async delivered(_partition, done) {
-      const picked = done.filter(({ delivery }) => delivery.kind === PICK_EMIT);
+      const asked = done.filter(({ receipt }) => receipt !== undefined);
+      const picked = asked.filter(
+        ({ delivery, receipt }) => delivery.kind === PICK_EMIT && answerOf(receipt) !== WITHDRAWN_BEFORE,
+      );
       await book.note(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
       for (const each of picked) onPicking(tookMs(each));
+      const withdrawn = asked.filter(({ delivery }) => delivery.kind === WITHDRAW_EMIT);
+      await Promise.all(withdrawn.map(({ delivery, receipt }) => settle?.(delivery.key, ...resultOf(receipt))));
     },
   };
+}
+
+/**
+ * Whether the warehouse is still to be asked for an order: not when it has it, nor when nobody wants it any more. One that may be there is asked for
+ * until the WMS says that it has it: a withdrawal that overtook the order on its way would come to nothing.
+ */
+const isWanted = (standing: Standing, mayBeThere: boolean): boolean =>
+  !standing.took("picking") && (mayBeThere || !isWithdrawn(standing));
+
+const isWithdrawn = (standing: Standing): boolean => standing.took("cancelled");
+
+const answerOf = (receipt: unknown): string => {
+  const { status, code = "" } = receipt as WmsReceipt;
+  return `${status} ${code}`;
+};
+
+function resultOf(receipt: unknown): [result: WithdrawalResult, evidence: Evidence] {
+  const { code } = receipt as WmsReceipt;
+  const result = answerOf(receipt) === TOO_LATE ? "refused" : "withdrawn";
+  return [result, { source: WMS_SINK, ...(code === undefined ? {} : { detail: { answer: code } }) }];
 }
 
 const tookMs = ({ delivery, atMs }: Delivered): number => atMs - (delivery.payload as PickRequest).paidMs;

@@ -36,6 +36,11 @@ export interface OrderTry extends OrderBody {
   took(step: OrderStep): boolean;
 }
 
+/** Where an order stands: what its record tells, whatever the jobs have seen of it. */
+export interface Standing {
+  took(step: OrderStep): boolean;
+}
+
 export interface Note extends Evidence {
   id: string;
   step: OrderStep;
@@ -60,6 +65,7 @@ const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false });
 /** Attempts (4 bytes), fingerprint (8), steps (2), created (8): as orders.lua packs them. */
 const HEADER_BYTES = 22;
+const STEPS_AT = 12;
 /** Who says that an order was created: who placed it. */
 const PLACED_BY = "shop";
 /** The step with which the event takes the order's body along. */
@@ -75,6 +81,7 @@ export class OrderBook {
   readonly #keys: OrderKeys[];
   readonly #openings: TurnBatcher<Opening, number>[];
   readonly #notes: TurnBatcher<Note, NoteOutcome>[];
+  readonly #standings: TurnBatcher<string, Standing | undefined>[];
 
   constructor(options: OrderBookOptions) {
     const { prefix, partitions } = options;
@@ -87,6 +94,9 @@ export class OrderBook {
     );
     this.#notes = this.#keys.map(
       (keys) => new TurnBatcher({ op: "orders.note", ...limits, send: (items) => this.#note(keys, items) }),
+    );
+    this.#standings = this.#keys.map(
+      (keys) => new TurnBatcher({ op: "orders.standing", ...limits, send: (ids) => this.#readStandings(keys, ids) }),
     );
   }
 
@@ -115,8 +125,13 @@ export class OrderBook {
     return {
       ...(unpackr.unpack(body) as OrderBody),
       attempt,
-      took: (step) => (steps & (1 << ORDER_STEPS.indexOf(step))) !== 0,
+      took: tookOf(steps),
     };
+  }
+
+  /** Where an order stands now, or undefined when it is not known. What one turn of the event loop asks for is one read a partition and day. */
+  standing(id: string): Promise<Standing | undefined> {
+    return (this.#standings[this.partitionOf(id)] as TurnBatcher<string, Standing | undefined>).addOne(id);
   }
 
   /** Notes steps, each once. May be sent again after an unknown result. */
@@ -208,6 +223,27 @@ export class OrderBook {
     return told.map((result) => (result === 1 ? "noted" : result === 0 ? "repeated" : "unknown"));
   }
 
+  async #readStandings({ orders }: OrderKeys, ids: readonly string[]): Promise<(Standing | undefined)[]> {
+    const standings = new Array<Standing | undefined>(ids.length);
+    const days = new Map<number, number[]>();
+    for (const [i, id] of ids.entries()) {
+      const day = chainIdDay(id);
+      const positions = days.get(day);
+      if (positions) positions.push(i);
+      else days.set(day, [i]);
+    }
+    await Promise.all(
+      [...days].map(async ([day, positions]) => {
+        const fields = positions.map((i) => ids[i] as string);
+        const records = await readFields(this.#options.redis, orders(day), fields);
+        for (const [at, record] of records.entries()) {
+          if (record) standings[positions[at] as number] = { took: tookOf(record.readUInt16LE(STEPS_AT)) };
+        }
+      }),
+    );
+    return standings;
+  }
+
   #write(name: string, keys: string[], args: Argument[]): Promise<unknown> {
     const { redis, replicas } = this.#options;
     return replicas ? replicas.call(name, keys, args) : callFunctionBuffer(redis, name, keys, args);
@@ -232,6 +268,11 @@ export class OrderBook {
     return clock ? String(clock.now()) : "";
   }
 }
+
+const tookOf =
+  (steps: number) =>
+  (step: OrderStep): boolean =>
+    (steps & (1 << ORDER_STEPS.indexOf(step))) !== 0;
 
 const countOf = (bytes: Buffer | null | undefined): number => Number(bytes?.toString("latin1") ?? 0);
 

@@ -42,6 +42,8 @@ export class Pending {
   readonly place: Place | undefined;
   readonly letter: KeptLetter | undefined;
   readonly tries = new Tries();
+  /** Whether the receiver may have it from a try that brought no answer. */
+  mayBeThere = false;
 
   constructor(delivery: Delivery, job: string, commit: number, index: number, bytes: number, from: Place | KeptLetter) {
     this.delivery = delivery;

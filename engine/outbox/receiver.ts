@@ -18,10 +18,27 @@ export interface Delivery {
 
 /** What became of one try. `again` is for trouble that may pass, `refused` for what no further try would change. */
 export type Verdict =
-  | { readonly outcome: "done"; readonly receipt?: unknown }
+  | {
+      readonly outcome: "done";
+      readonly receipt?: unknown;
+      /** The receiver has not been asked, for nothing was to be sent: this says nothing about it. */
+      readonly unasked?: boolean;
+    }
   | {
       readonly outcome: "again";
+      /** May quote what the receiver said, so it goes into the dead letter and nowhere else; logs have `brief`. */
       readonly reason: string;
+      /** The same without a word of the receiver's; left out: the reason is that. */
+      readonly brief?: string;
+      /**
+       * An answer came that refuses, and not for now: what is amiss, in words for an operator. When it befalls all deliveries alike it is a fault of
+       * configuration; a delivery that is refused so while others are taken is given up in the end.
+       */
+      readonly fault?: string;
+      /** The receiver has not been asked: this says nothing about it. */
+      readonly unasked?: boolean;
+      /** No answer has come, or none of the receiver's own: it may have the delivery all the same. */
+      readonly mayBeThere?: boolean;
       /** The receiver is there, and has asked for less. */
       readonly throttled?: boolean;
       /** The receiver has taken its part; something else that belongs to the delivery is missing, and no failure of the receiver's. */
@@ -47,8 +64,9 @@ export interface Receiver {
   /**
    * Sends one request at most. Settles within finite time; a throw counts as `again`.
    * @param signal aborts when nobody waits for the answer any more
+   * @param mayBeThere whether a try before this one said so
    */
-  deliver(delivery: Delivery, signal: AbortSignal): Promise<Verdict>;
+  deliver(delivery: Delivery, signal: AbortSignal, mayBeThere: boolean): Promise<Verdict>;
   /** Told before the cursor moves past them, in order for each key; may be told of the same ones again. A throw holds the cursor. */
   delivered?(partition: number, done: readonly Delivered[]): Promise<void>;
 }

@@ -11,7 +11,7 @@ import type { Pending } from "./backlog.js";
 import { Bell } from "./bell.js";
 import type { Circuit, CircuitState } from "./circuit.js";
 import type { Pace } from "./pace.js";
-import type { Receiver, Verdict } from "./receiver.js";
+import type { Delivery, Receiver, Verdict } from "./receiver.js";
 import { pauseMs, type ReceiverRecord } from "./retry.js";
 
 /** Where deliveries come from: one partition, for as long as this process owns it. */
@@ -48,6 +48,8 @@ const TURN_MS = 10;
 const TELL_MS = 500;
 const IDLE_MS = 60_000;
 const FORGET_AT = 1_024;
+/** Deliveries refused in a row that are told apart; the circuit is open long before. */
+const FAULTY_KEPT = 1_000;
 /** After a call to Redis that failed. */
 const TROUBLE_PAUSE_MS = 500;
 
@@ -60,6 +62,10 @@ export class Sender {
   #first = 0;
   #underWay = 0;
   #record: ReceiverRecord = { taken: 0, failed: 0 };
+  /** By kind of delivery, what the receiver refuses it for, until one of that kind is taken. */
+  readonly #faults = new Map<string, string>();
+  /** Deliveries that were refused so since the receiver last took one; more than one at fault by itself. */
+  readonly #faulty = new Set<string>();
   #askAgainMs = 0;
   #toldMs = 0;
   #isInTrouble = false;
@@ -79,6 +85,11 @@ export class Sender {
 
   get underWay(): number {
     return this.#underWay;
+  }
+
+  /** What the receiver, or what stands before it, refuses deliveries for, in words. */
+  get faults(): string[] {
+    return [...this.#faults].map(([kind, fault]) => `${kind}: ${fault}`);
   }
 
   start(): void {
@@ -187,10 +198,11 @@ export class Sender {
     pending.tries.started(this.#record);
     let verdict: Verdict;
     try {
-      verdict = await receiver.deliver(pending.delivery, source.signal);
+      verdict = await receiver.deliver(pending.delivery, source.signal, pending.mayBeThere);
     } catch (thrown) {
-      verdict = { outcome: "again", reason: messageOf(thrown) };
+      verdict = { outcome: "again", reason: messageOf(thrown), mayBeThere: true };
     }
+    if (verdict.outcome === "again" && verdict.mayBeThere) pending.mayBeThere = true;
     this.#underWay--;
     const nowMs = clock.now();
     // When its source has gone, the next owner sends it again: an answer to nobody tells nothing.
@@ -201,11 +213,13 @@ export class Sender {
   }
 
   #judge({ pending, source }: Item, verdict: Verdict, isProbe: boolean, startedMs: number, nowMs: number): void {
-    const { pace, clock, random } = this.#options;
-    const isSilence = verdict.outcome === "again" && !verdict.throttled && !verdict.elsewhere;
-    if (isSilence) this.#failed(nowMs, isProbe, verdict.reason);
-    else this.#answered(nowMs, startedMs);
-    if (verdict.outcome !== "again") this.#record = { ...this.#record, taken: this.#record.taken + 1 };
+    const { pace, circuit, clock, random } = this.#options;
+    const isUnasked = verdict.outcome !== "refused" && verdict.unasked === true;
+    const isSilence = verdict.outcome === "again" && !verdict.throttled && !verdict.elsewhere && !isUnasked;
+    if (isUnasked) circuit.abandoned(isProbe);
+    else if (isSilence) this.#failed(nowMs, isProbe, pending.delivery, verdict);
+    else this.#answered(nowMs, startedMs, pending.delivery, verdict);
+    if (verdict.outcome !== "again" && !isUnasked) this.#record = { ...this.#record, taken: this.#record.taken + 1 };
     if (verdict.outcome === "done") {
       source.taken(pending, verdict.receipt, nowMs);
       return;
@@ -219,7 +233,7 @@ export class Sender {
     const { tries } = pending;
     const record = this.#record;
     if (isSilence) this.#record = { ...record, failed: record.failed + 1 };
-    if (verdict.elsewhere) tries.passed();
+    if (verdict.elsewhere || isUnasked) tries.passed();
     else if (tries.failed(record, throttled)) {
       source.givenUp(pending, `given up after ${tries.failures} tries: ${verdict.reason}`);
       return;
@@ -230,20 +244,31 @@ export class Sender {
       .then(() => (source.signal.aborted ? undefined : this.offer([pending], source)));
   }
 
-  #answered(nowMs: number, startedMs: number): void {
+  #answered(nowMs: number, startedMs: number, { kind }: Delivery, { outcome }: Verdict): void {
     const { circuit, pace, receiver, onTrouble } = this.#options;
     const wasClosed = circuit.state(nowMs) === "closed";
     circuit.answered();
     pace.answered(nowMs - startedMs);
+    this.#faulty.clear();
+    if (outcome !== "again") this.#faults.delete(kind);
     if (!wasClosed) onTrouble(`${receiver.name} takes deliveries again`, { level: "info", sink: receiver.name });
   }
 
-  #failed(nowMs: number, isProbe: boolean, reason: string): void {
+  #failed(nowMs: number, isProbe: boolean, { id, kind }: Delivery, verdict: Verdict & { outcome: "again" }): void {
     const { circuit, receiver, onTrouble } = this.#options;
+    const { reason, brief = reason, fault } = verdict;
+    if (fault !== undefined) {
+      this.#faults.set(kind, fault);
+      // One delivery that is refused over and over is no receiver that takes none: others must not wait for it.
+      if (!isProbe && this.#faulty.has(id)) return;
+      if (this.#faulty.size < FAULTY_KEPT) this.#faulty.add(id);
+    }
     const wasClosed = circuit.state(nowMs) === "closed";
     circuit.failed(nowMs, isProbe);
     if (wasClosed && circuit.state(nowMs) !== "closed") {
-      onTrouble(`${receiver.name} takes no deliveries (${reason}): they wait until it does`, { sink: receiver.name });
+      onTrouble(`${receiver.name} takes no deliveries (${fault ?? brief}): they wait until it does`, {
+        sink: receiver.name,
+      });
     }
   }
 }

@@ -101,6 +101,22 @@ describe("the WMS stand-in", () => {
     const refused = await fetch(`${url}/v1/picking-orders`, { method: "POST", body: "{" });
     expect(refused.status).toBe(400);
     const cancelled = await fetch(`${url}/v1/picking-orders/A/cancellation`, { method: "POST" });
-    expect(cancelled.status).toBe(200);
+    expect(cancelled.status).toBe(404);
+    expect(await cancelled.json()).toMatchObject({ code: "unknown_order" });
+  });
+
+  it("takes an order back until it is picked, says so otherwise, and takes none that was withdrawn", async () => {
+    const system = await started({ parser: FAST });
+    for (const order of ["A", "B"]) await pick(order, { key: order });
+    system.takeFromShelf("B");
+    const cancel = async (order: string) => {
+      const answer = await fetch(`${system.url}/v1/picking-orders/${order}/cancellation`, { method: "POST" });
+      return [answer.status, ((await answer.json()) as { code?: string }).code];
+    };
+    expect(await cancel("A")).toEqual([200, undefined]);
+    expect(await cancel("A")).toEqual([409, "already_withdrawn"]);
+    expect(await cancel("B")).toEqual([409, "already_picked"]);
+    expect(await cancel("C")).toEqual([404, "unknown_order"]);
+    expect((await pick("C", { key: "C" })).status).toBe(409);
   });
 });

@@ -4,8 +4,10 @@
  * key, and can be dead for a time: connections are then refused and what was under way is gone. It keeps exact books, so that a test
  * can say what arrived, when, and what was made twice.
  *
- *   POST /v1/picking-orders                     201 made, 200 had it already (same Idempotency-Key), 400, 429, 503
- *   POST /v1/picking-orders/{order}/cancellation 200, 404, 429, 503
+ *   POST /v1/picking-orders                     201 made, 200 had it already (same Idempotency-Key), 400, 409 already_withdrawn, 429, 503
+ *   POST /v1/picking-orders/{order}/cancellation 200, 404 unknown_order, 409 already_picked or already_withdrawn, 429, 503
+ *
+ * Refusals of its own are JSON with a `code`, as connectors/wms/README.md asks for. A gateway that a test puts before it answers with a page.
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -24,6 +26,12 @@ export interface WmsSettings {
   time?: ParserTime;
   /** Instants that the limit goes by, in milliseconds that never go back; real ones when left out. */
   instantMs?(): number;
+}
+
+/** What stands between the callers and the warehouse. */
+export interface Gateway {
+  status: number;
+  body?: string;
 }
 
 /** What came in and what became of it. Instants are real milliseconds since the epoch, seconds those of the given time. */
@@ -79,6 +87,7 @@ export class WmsStandIn {
   readonly #arrivedBySecond: number[] = [];
   readonly #madeBySecond: number[] = [];
   readonly #counts = { arrived: 0, throttled: 0, gated: 0, rolledBack: 0, repeats: 0, cancellations: 0 };
+  #gateway: ((path: string) => Gateway | undefined) | undefined;
   #server: Server | undefined;
   #port: number;
 
@@ -118,6 +127,20 @@ export class WmsStandIn {
     await once(server, "close");
   }
 
+  /** Has a gateway answer in the warehouse's place, where it says something; undefined takes it away. */
+  behind(gateway: ((path: string) => Gateway | undefined) | undefined): void {
+    this.#gateway = gateway;
+  }
+
+  /** Somebody has taken the goods of an order from the shelf. */
+  takeFromShelf(order: string): void {
+    this.#book.pick(order);
+  }
+
+  isWithdrawn(order: string): boolean {
+    return this.#book.isWithdrawn(order);
+  }
+
   report(): WmsReport {
     return {
       ...this.#counts,
@@ -151,27 +174,46 @@ export class WmsStandIn {
     request.on("end", () => {
       if (isOver) {
         this.#counts.throttled++;
-        send(reply, 429, "too many requests in this second", 1);
+        send(reply, 429, "too many requests in this second", { retryAfterSeconds: 1 });
       } else if (bytes > MAX_BODY_BYTES) send(reply, 413, "too large");
       else this.#route(request, reply, Buffer.concat(parts));
     });
   }
 
   #route(request: IncomingMessage, reply: ServerResponse, body: Buffer): void {
+    const refusal = this.#gateway?.(request.url ?? "");
+    if (refusal) {
+      const { status, body: page = "<html><body>nginx</body></html>" } = refusal;
+      reply.writeHead(status, { "content-type": "text/html" });
+      reply.end(page);
+      return;
+    }
     const [matched, cancelled] = PATH.exec(request.url ?? "") ?? [];
     if (matched === undefined || request.method !== "POST") send(reply, 404, "nothing here");
     else if (this.#parser.gate === "out") this.#turnAway(reply);
     else if (cancelled !== undefined) {
       this.#counts.cancellations++;
-      send(reply, 200, "cancelled");
+      this.#withdraw(reply, cancelled);
     } else this.#take(reply, body, request.headers["idempotency-key"] as string | undefined);
+  }
+
+  #withdraw(reply: ServerResponse, order: string): void {
+    const isInTheMaking = this.#keys.get(order) !== undefined && this.#keys.get(order) !== "made";
+    if (isInTheMaking) {
+      send(reply, 409, "is being made", { retryAfterSeconds: 1 });
+      return;
+    }
+    const code = this.#book.withdraw(order);
+    if (code === "withdrawn") send(reply, 200, "withdrawn");
+    else send(reply, code === "unknown_order" ? 404 : 409, "not withdrawn", { code });
   }
 
   #take(reply: ServerResponse, body: Buffer, key: string | undefined): void {
     const payload = parsed(body);
     const order = payload === undefined ? undefined : orderOf(payload);
     const known = key === undefined ? undefined : this.#keys.get(key);
-    if (order === undefined) send(reply, 400, "not a picking order");
+    if (order === undefined) send(reply, 400, "not a picking order", { code: "invalid_order" });
+    else if (this.#book.isWithdrawn(order)) send(reply, 409, "was withdrawn", { code: "already_withdrawn" });
     else if (known !== undefined) {
       this.#counts.repeats++;
       if (known === "made") send(reply, 200, "had it already");
@@ -245,9 +287,14 @@ function orderOf(payload: Record<string, unknown>): string | undefined {
   return typeof order === "string" && order.length > 0 ? order : undefined;
 }
 
-function send(reply: ServerResponse, status: number, message: string, retryAfterSeconds?: number): void {
+function send(
+  reply: ServerResponse,
+  status: number,
+  message: string,
+  { code, retryAfterSeconds }: { code?: string; retryAfterSeconds?: number } = {},
+): void {
   if (reply.destroyed || reply.writableEnded) return;
-  const body = JSON.stringify({ message });
+  const body = JSON.stringify({ message, ...(code === undefined ? {} : { code }) });
   reply.writeHead(status, {
     "content-type": "application/json",
     "content-length": Buffer.byteLength(body),

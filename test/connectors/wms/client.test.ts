@@ -2,7 +2,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { verdictOf, type WmsClient, type WmsClientOptions, wmsClient } from "../../../connectors/wms/client.js";
+import {
+  type KnownRefusal,
+  verdictOf,
+  type WmsClient,
+  type WmsClientOptions,
+  wmsClient,
+} from "../../../connectors/wms/client.js";
 
 const NOW_MS = Date.UTC(2026, 5, 18);
 const never = new AbortController().signal;
@@ -63,29 +69,78 @@ describe("a request", () => {
 });
 
 describe("an answer", () => {
-  const of = (status: number, headers: Record<string, string> = {}, text = "") =>
-    verdictOf(status, headers, text, NOW_MS);
+  const of = (status: number, headers: Record<string, string> = {}, text = "", done: readonly KnownRefusal[] = []) =>
+    verdictOf(status, headers, text, NOW_MS, done);
+  const HTML = { "content-type": "text/html; charset=utf-8" };
 
-  it.each([200, 201, 202, 204, 409])("of %i means that the WMS has it", (status) => {
+  it.each([200, 201, 202, 204])("of %i means that the WMS has it", (status) => {
     expect(of(status)).toEqual({ outcome: "done", receipt: { status } });
   });
 
-  it.each([429, 503])("of %i asks for less", (status) => {
-    expect(of(status)).toEqual({ outcome: "again", reason: `HTTP ${status}`, throttled: true });
+  it.each([
+    [429, {}],
+    [503, { mayBeThere: true }],
+  ])("of %i asks for less", (status, more) => {
+    const verdict = { outcome: "again", reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: true, ...more };
+    expect(of(status)).toEqual(verdict);
   });
 
   it("of 409 that asks to come again means that it is still at it, and may yet fail", () => {
-    const verdict = { outcome: "again", reason: "HTTP 409", throttled: false, retryAfterMs: 1_000 };
-    expect(of(409, { "retry-after": "1" })).toEqual(verdict);
+    const told = { reason: "HTTP 409", brief: "HTTP 409", throttled: false, retryAfterMs: 1_000 };
+    expect(of(409, { "retry-after": "1" })).toEqual({ outcome: "again", ...told });
   });
 
-  it.each([408, 425, 401, 403, 407, 500, 502, 504, 302])("of %i is tried again", (status) => {
-    expect(of(status)).toEqual({ outcome: "again", reason: `HTTP ${status}`, throttled: false });
+  it.each([408, 425])("of %i is tried again", (status) => {
+    const told = { reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: false };
+    expect(of(status)).toEqual({ outcome: "again", ...told });
   });
 
-  it.each([400, 404, 410, 413, 422])("of %i is a refusal, with what was said of it", (status) => {
-    const said = `bad address ${"x".repeat(600)}`;
+  it.each([500, 502, 504])("of %i is tried again, and the order may have got through", (status) => {
+    expect(of(status, HTML)).toMatchObject({ outcome: "again", throttled: false, mayBeThere: true });
+  });
+
+  it.each([
+    [401, "does not let this side in (HTTP 401)"],
+    [403, "does not let this side in (HTTP 403)"],
+    [407, "does not let this side in (HTTP 407)"],
+    [302, "leads elsewhere (HTTP 302)"],
+    [404, "leads elsewhere (HTTP 404)"],
+    [405, "leads elsewhere (HTTP 405)"],
+  ])("of %i, page or not, is no verdict on an order: it says what is to be looked at", (status, fault) => {
+    for (const headers of [HTML, {}]) {
+      expect(of(status, headers, "<html>")).toMatchObject({ outcome: "again", fault: expect.stringContaining(fault) });
+    }
+  });
+
+  it("of 200 with a web page is not the WMS's", () => {
+    const fault = "a web page answers in its place (HTTP 200): check its URL";
+    expect(of(200, HTML, "<html>please log in")).toMatchObject({ outcome: "again", fault });
+  });
+
+  it.each([400, 409, 413, 422])("of %i without the WMS's own code may be about anything", (status) => {
+    const reasons = { reason: `HTTP ${status}: {"error":"no"}`, brief: `HTTP ${status}` };
+    const fault = `it refuses what it is sent (HTTP ${status})`;
+    expect(of(status, {}, '{"error":"no"}')).toEqual({ outcome: "again", ...reasons, throttled: false, fault });
+    expect(of(status, HTML, '{"code":"invalid_order"}')).toMatchObject({ outcome: "again" });
+  });
+
+  it.each([400, 409, 413, 422])("of %i with invalid_order is a refusal, with what was said of it", (status) => {
+    const said = `{"code":"invalid_order","message":"${"x".repeat(600)}"}`;
     expect(of(status, {}, said)).toEqual({ outcome: "refused", reason: `HTTP ${status}: ${said.slice(0, 500)}` });
+  });
+
+  it("of the WMS's own that is known to end a question ends it, and the same from anybody else does not", () => {
+    const ends = ["404 unknown_order", "409 already_picked"] as const;
+    const said = '{"code":"unknown_order"}';
+    const receipt = { status: 404, code: "unknown_order" };
+    expect(of(404, {}, said, ends)).toEqual({ outcome: "done", receipt });
+    for (const verdict of [
+      of(404, {}, said),
+      of(404, HTML, said, ends),
+      of(409, {}, said, ends),
+      of(404, {}, "", ends),
+    ])
+      expect(verdict).toMatchObject({ outcome: "again" });
   });
 
   it.each([
@@ -112,7 +167,7 @@ describe("an answer", () => {
       more();
     });
     const verdict = await clientOf(url).post("/", "{}", "k", never);
-    expect(verdict).toEqual({ outcome: "refused", reason: `HTTP 400: ${"x".repeat(500)}` });
+    expect(verdict).toMatchObject({ outcome: "again", reason: `HTTP 400: ${"x".repeat(500)}` });
   });
 });
 
@@ -126,6 +181,7 @@ describe("no answer", () => {
       expect(await client.post(path, "{}", "k", never)).toEqual({
         outcome: "again",
         reason: "no answer within 150 ms",
+        mayBeThere: true,
       });
     }
   });
@@ -137,7 +193,7 @@ describe("no answer", () => {
       reason: "other side closed",
     });
     const nobody = await clientOf("http://127.0.0.1:9").post("/", "{}", "k", never);
-    expect(nobody).toEqual({ outcome: "again", reason: "cannot be reached (ECONNREFUSED)" });
+    expect(nobody).toEqual({ outcome: "again", reason: "cannot be reached (ECONNREFUSED)", mayBeThere: false });
   });
 
   it("is waited for no longer when the caller gives up, and leaves the connection to others in order", async () => {

@@ -1,0 +1,113 @@
+/** What leaves for the WMS, by where the order stands when its turn comes, and what the WMS's answers do to it. */
+import { describe, expect, it } from "vitest";
+import type { KnownRefusal } from "../../../connectors/wms/client.js";
+import { wmsReceiver } from "../../../connectors/wms/index.js";
+import { PICK_EMIT, WITHDRAW_EMIT } from "../../../engine/jobs/order-flow/job.js";
+import type { OrderStep } from "../../../engine/orders/model.js";
+import type { Note } from "../../../engine/orders/order-book.js";
+import type { Delivery, Verdict } from "../../../engine/outbox/receiver.js";
+
+const ID = "WB-1";
+const never = new AbortController().signal;
+
+function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
+  const posted: { path: string; key: string }[] = [];
+  const notes: Note[] = [];
+  const settled: unknown[][] = [];
+  const receiver = wmsReceiver({
+    client: {
+      async post(path: string, _body: unknown, key: string, _signal: unknown, _done?: readonly KnownRefusal[]) {
+        posted.push({ path, key });
+        return { outcome: "done", receipt: { status: 201 } } satisfies Verdict;
+      },
+    },
+    contract: { check: () => [] },
+    objects: { put: async () => {} },
+    book: {
+      async note(told) {
+        notes.push(...told);
+        return told.map(() => "noted" as const);
+      },
+      async standing() {
+        if (steps === "unreadable") throw new Error("Redis is away");
+        return steps === "unknown" ? undefined : { took: (step) => steps.includes(step) };
+      },
+    },
+    settle: async (...told) => settled.push(told),
+    onPicking: () => {},
+  });
+  const of = (kind: string): Delivery => {
+    const request = { order: ID, placedMs: 1, paidMs: 1, lines: [{ sku: "A", location: "SHA", units: 1 }] };
+    return { id: `orders/00/1.${kind}`, kind, key: ID, atMs: 1, payload: request };
+  };
+  const deliver = (kind: string, mayBeThere = false) => receiver.deliver(of(kind), never, mayBeThere);
+  const delivered = (kind: string, receipt: unknown) =>
+    receiver.delivered?.(0, [{ delivery: of(kind), receipt, atMs: 2 }]);
+  return { deliver, delivered, posted, notes, settled };
+}
+
+const LOCKED = ["created", "paid", "locked"] as const;
+
+describe("a pick", () => {
+  it("is sent for an order that waits for it, and for one that the store has lost", async () => {
+    for (const steps of [LOCKED, "unknown"] as const) {
+      const { deliver, posted } = bed(steps);
+      expect(await deliver(PICK_EMIT)).toMatchObject({ outcome: "done", receipt: { status: 201 } });
+      expect(posted).toEqual([{ path: "/v1/picking-orders", key: ID }]);
+    }
+  });
+
+  it.each(["cancelled", "picking"] as const)(
+    "of an order that is %s by now is not sent, and not noted",
+    async (step) => {
+      const { deliver, delivered, posted, notes } = bed([...LOCKED, step]);
+      const verdict = await deliver(PICK_EMIT);
+      expect(verdict).toEqual({ outcome: "done", unasked: true });
+      await delivered(PICK_EMIT, undefined);
+      expect({ posted, notes }).toEqual({ posted: [], notes: [] });
+    },
+  );
+
+  it("that may be there already is sent until the WMS says so, for a withdrawal must not overtake it", async () => {
+    const { deliver, posted } = bed([...LOCKED, "cancelled"]);
+    await deliver(PICK_EMIT, true);
+    expect(posted).toHaveLength(1);
+  });
+
+  it("waits while nobody can tell where its order stands", async () => {
+    const { deliver, posted } = bed("unreadable");
+    expect(await deliver(PICK_EMIT)).toMatchObject({ outcome: "again", unasked: true });
+    expect(posted).toEqual([]);
+  });
+
+  it("that meets its own withdrawal at the WMS is not with the warehouse", async () => {
+    const { delivered, notes } = bed(LOCKED);
+    await delivered(PICK_EMIT, { status: 409, code: "already_withdrawn" });
+    expect(notes).toEqual([]);
+    await delivered(PICK_EMIT, { status: 409, code: "already_exists" });
+    expect(notes).toMatchObject([{ id: ID, step: "picking" }]);
+  });
+});
+
+describe("a withdrawal", () => {
+  it("is sent for an order that is cancelled, and not for one that goes on", async () => {
+    const off = bed([...LOCKED, "cancelled"]);
+    await off.deliver(WITHDRAW_EMIT);
+    expect(off.posted).toEqual([{ path: `/v1/picking-orders/${ID}/cancellation`, key: `${ID}/withdraw` }]);
+    const on = bed([...LOCKED, "picking"]);
+    expect(await on.deliver(WITHDRAW_EMIT)).toEqual({ outcome: "done", unasked: true });
+    await on.delivered(WITHDRAW_EMIT, undefined);
+    expect([on.posted, on.settled]).toEqual([[], []]);
+  });
+
+  it.each([
+    [{ status: 200 }, "withdrawn", undefined],
+    [{ status: 404, code: "unknown_order" }, "withdrawn", { answer: "unknown_order" }],
+    [{ status: 409, code: "already_withdrawn" }, "withdrawn", { answer: "already_withdrawn" }],
+    [{ status: 409, code: "already_picked" }, "refused", { answer: "already_picked" }],
+  ])("that is answered %o is %s", async (receipt, result, detail) => {
+    const { delivered, settled } = bed([...LOCKED, "cancelled"]);
+    await delivered(WITHDRAW_EMIT, receipt);
+    expect(settled).toEqual([[ID, result, { source: "wms", ...(detail ? { detail } : {}) }]]);
+  });
+});
