@@ -227,7 +227,7 @@ const line = { ...common, ...cause, units: Units, pool: Type.Optional(OrderPool)
 const goods = { ...common, ...cause, units: Units, pool: Type.Optional(OpenPool) };
 
 /** Kinds that a caller may send; what undoes a part of an order belongs to the order desk alone. */
-export type OpenKind = Exclude<StockCommand["kind"], "abort" | "unpay">;
+export type OpenKind = Exclude<StockCommand["kind"], "abort" | "unpay" | "accept">;
 export const CommandSchemas = {
   receive: Type.Object({ kind: Type.Literal("receive"), ...goods }, closed),
   return: Type.Object({ kind: Type.Literal("return"), ...goods }, closed),

@@ -31,13 +31,13 @@ export interface OrderBody {
   /** 1 to MAX_ORDER_LINES; line n has the id `<order id>-<n>`. */
   lines: OrderLine[];
   shipTo?: ShipTo;
+  /** How long the units are held for payment, in milliseconds. */
+  holdMs?: number;
 }
 
 export interface Order extends OrderBody {
   /** A chain id, without a line number. */
   id: string;
-  /** How long the units are held for payment, in milliseconds. */
-  holdMs?: number;
 }
 
 export const MAX_ORDER_LINES = 100;

@@ -203,8 +203,10 @@ export class OrderBook {
     const keys = [head, log];
     const args: Argument[] = [keepSeconds === 0 ? 0 : keepSeconds + MARGIN_SECONDS, this.#now()];
     for (const { order, fingerprint } of openings) {
-      const { id, lines, shipTo } = order;
+      const { id, lines, shipTo, holdMs } = order;
       const body: OrderBody = shipTo === undefined ? { lines } : { lines, shipTo };
+      // A payment that has to count the lines asks when they had been deducted.
+      if (lines.length > 1 && holdMs !== undefined) body.holdMs = holdMs;
       const event = eventBeginning(id, "created", { source: PLACED_BY });
       args.push(bucketIn(keys, orders(chainIdDay(id))), id, fingerprint, packr.pack(body), event);
     }

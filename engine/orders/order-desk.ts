@@ -12,6 +12,7 @@ import { fingerprintOfAll, hash53 } from "../stock/fingerprint.js";
 import type { Ledger } from "../stock/ledger.js";
 import {
   type AbortLine,
+  type AcceptLine,
   isAccepted,
   OUTCOMES,
   type Outcome,
@@ -83,7 +84,10 @@ export class OrderDesk {
       if (outcome !== "accepted") return answer(order, outcome, await this.#abort(order, replies, attempt), repeated);
       // A newer try may have met a closed breaker and be about to abort: it cannot once a try that is newer still has seen the lines.
       const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(order.id);
-      if (newest === attempt) return answer(order, outcome, replies, repeated);
+      if (newest === attempt) {
+        await this.#count(order, replies);
+        return answer(order, outcome, replies, repeated);
+      }
       await this.#clock.sleep(turnMs(newest - attempt, round));
     }
     throw contended(order.id);
@@ -103,8 +107,8 @@ export class OrderDesk {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const begun = await this.#book.begin(id);
       if (!begun) return unknown(id);
-      const { attempt, lines } = begun;
-      const order: Order = { id, lines };
+      const { attempt, lines, holdMs } = begun;
+      const order: Order = { id, lines, ...(holdMs !== undefined && { holdMs }) };
       const replies = await this.#ledger.applyMany(
         order.lines.map((_, i) => ({ ...place(order, i), kind: "pay", attempt })),
       );
@@ -115,6 +119,7 @@ export class OrderDesk {
       // An older payment may have been refused and be about to undo a line: it cannot once a newer one has seen it.
       const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(id);
       if (newest === attempt) {
+        await this.#count(order, replies);
         // Before the caller hears yes: what is answered is on its way to the warehouse.
         if (!begun.took("locked")) {
           const noted = await this.#book.note(PAID.map((step) => ({ id, step, source: SOURCE })));
@@ -196,6 +201,21 @@ export class OrderDesk {
       (reply) => reply.state === "paid" && (neverPaid || !reply.repeated),
       (i): UnpayLine => ({ ...place(order, i), kind: "unpay", attempt }),
     );
+  }
+
+  /**
+   * The order is accepted as a whole: its lines count as demand, each once, before the caller hears yes (R9). A desk that died before leaves it to the
+   * next try, or to the payment.
+   * @throws EngineError `contended` when a line has gone meanwhile, with the store's newest writes: the same order sent again takes it anew
+   */
+  async #count(order: Order, replies: readonly Reply[]): Promise<void> {
+    const { holdMs } = order;
+    const commands = replies.flatMap(({ uncounted }, i): AcceptLine[] =>
+      uncounted ? [{ ...place(order, i), kind: "accept", ...(holdMs !== undefined && { holdMs }) }] : [],
+    );
+    if (commands.length === 0) return;
+    const counted = await this.#ledger.applyMany(commands);
+    if (worst(counted) !== undefined) throw contended(order.id);
   }
 
   /** Gives up what a refused try holds, and closes to it what it could still take: every line whose refusal is not remembered. */
@@ -295,6 +315,8 @@ function reservations({ id, lines, holdMs }: Order): ReserveStock[] {
     const command: ReserveStock = { kind: "reserve", id: lineId(id, i), sku, location, units, attempt: 1 };
     if (pool === "presale") command.pool = pool;
     if (holdMs !== undefined) command.holdMs = holdMs;
+    // A line by itself is the whole order; one from presale is demand when it goes out.
+    if (lines.length > 1 && pool !== "presale") command.uncounted = true;
     return command;
   });
 }

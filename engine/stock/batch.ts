@@ -9,6 +9,7 @@
 import { Packr, Unpackr } from "msgpackr";
 import { CHAIN_ID_TIMES, chainIdDay } from "../kernel/chain-id.js";
 import { AssertionError, assert, EngineError, messageOf } from "../kernel/errors.js";
+import { LATEST_FORMAT } from "../stream/format.js";
 import { field, type LogEntry } from "../stream/log.js";
 import { fingerprintOf } from "./fingerprint.js";
 import {
@@ -29,6 +30,7 @@ import {
   type StockEvent,
   SWEEP_LIMIT,
 } from "./model.js";
+import { POOL_MASK, UNCOUNTED } from "./records.js";
 
 const VERSION = 2;
 /** Its columns are those of version 2, with fingerprints as one more. */
@@ -41,6 +43,11 @@ const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
 const accountCode = Object.fromEntries(ACCOUNTS.map((account, code) => [account, code])) as Record<Account, number>;
 const kindCode = Object.fromEntries(KINDS.map((kind, position) => [kind, position + 1])) as Record<string, number>;
 const RESERVE = kindCode["reserve"] as number;
+
+/** Deployments of an older format have readers that know no marks. */
+const MARKS_FORMAT = 2;
+/** Added to a line's state in an answer when it has the mark `UNCOUNTED`. */
+export const IS_UNCOUNTED = 128;
 
 /** Added to an outcome that was given before. */
 export const REPEATED = 128;
@@ -73,8 +80,11 @@ export interface EncodedBatch {
   days: number[];
 }
 
-/** Writes commands of one partition as a batch. */
-export function encodeBatch(commands: readonly StockCommand[]): EncodedBatch {
+/**
+ * Writes commands of one partition as a batch.
+ * @param format the deployment's: what older releases cannot read is left out below the format that brought it
+ */
+export function encodeBatch(commands: readonly StockCommand[], format = LATEST_FORMAT): EncodedBatch {
   const n = commands.length;
   const names: string[] = [];
   const positions = new Map<string, number>();
@@ -111,7 +121,7 @@ export function encodeBatch(commands: readonly StockCommand[]): EncodedBatch {
       }
     }
     kinds += String.fromCharCode(kindCode[command.kind] as number);
-    pools += String.fromCharCode(poolByte(command));
+    pools += String.fromCharCode(poolByte(command, format));
     cells[i] = position(cellOf(command.sku, command.location));
     units[i] = "units" in command ? command.units : 0;
     ids[i] = command.id;
@@ -120,7 +130,7 @@ export function encodeBatch(commands: readonly StockCommand[]): EncodedBatch {
       if (attempts === 0) attempts = new Array<number>(n).fill(1);
       attempts[i] = command.attempt;
     }
-    if (command.kind === "reserve" && command.holdMs !== undefined && command.holdMs !== DEFAULT_HOLD_MS) {
+    if ("holdMs" in command && command.holdMs !== undefined && command.holdMs !== DEFAULT_HOLD_MS) {
       if (typeof holds === "number") holds = new Array<number>(n).fill(DEFAULT_HOLD_MS);
       holds[i] = command.holdMs;
     }
@@ -167,12 +177,15 @@ const bringsOwnId = (command: StockCommand): boolean =>
   command.kind !== "cancel" &&
   command.kind !== "outbound" &&
   command.kind !== "abort" &&
-  command.kind !== "unpay";
+  command.kind !== "unpay" &&
+  command.kind !== "accept";
 
-function poolByte(command: StockCommand): number {
+function poolByte(command: StockCommand, format: number): number {
   if (command.kind === "move") return accountCode[command.from] * 8 + accountCode[command.to];
   const pool: Pool = ("pool" in command ? command.pool : undefined) ?? "sellable";
-  return accountCode[pool];
+  // Format 1 knows no marks: a line of an order counts as demand from its reservation on, as it did before.
+  const isMarked = command.kind === "reserve" && command.uncounted && format >= MARKS_FORMAT;
+  return isMarked ? accountCode[pool] + UNCOUNTED : accountCode[pool];
 }
 
 function detailOf(command: StockCommand): Record<string, unknown> | undefined {
@@ -210,8 +223,11 @@ const CLOCK_LIMIT = CHAIN_ID_TIMES;
 
 /** Fields of an entry: `t` the clock before it, `n` events up to it; then one of the forms. */
 const COMMON_FIELDS = ["t", "n"];
-/** `b` the batch, `o` outcomes, `s` where they begin in it, `g` that the caller's clock was given. */
-const BATCH_FIELDS = ["b", "o", "s", "g"];
+/**
+ * `b` the batch, `o` outcomes, `s` where they begin in it, `g` that the caller's clock was given, `d` when the lines that count from now on had been
+ * deducted, 8 bytes each.
+ */
+const BATCH_FIELDS = ["b", "o", "s", "g", "d"];
 /** `x` holds that have expired. */
 const EXPIRY_FIELDS = ["x"];
 /** `c` a breaker's scope, `j` what was done to it. */
@@ -419,8 +435,11 @@ const COLUMNS = 14;
 /** Whether a command of a kind may name these pools (`poolByte`). */
 function arePools(kind: number, code: number): boolean {
   const pools: readonly (string | undefined)[] = POOLS;
-  if (kind === MOVE) return pools.includes(ACCOUNTS[code >> 3]) && pools.includes(ACCOUNTS[code & 7]);
-  return pools.includes(ACCOUNTS[code]);
+  if (kind === MOVE) return pools.includes(ACCOUNTS[code >> 3]) && pools.includes(ACCOUNTS[code & POOL_MASK]);
+  return (
+    pools.includes(ACCOUNTS[code & POOL_MASK]) &&
+    (code <= POOL_MASK || (kind === RESERVE && (code & ~POOL_MASK) === UNCOUNTED))
+  );
 }
 
 /** What must be true of the details that this version knows. A number that is none would spread through a job's state. */
@@ -458,6 +477,8 @@ function batchEvents(offset: number, fields: Fields, startMs: number, bytes: Buf
   const split = names.map(splitCell);
   const detailAt = details === 0 ? undefined : new Map(details);
   const events: StockEvent[] = [];
+  const deducted = fields.get("d");
+  let counted = 0;
   let clockMs = startMs;
   for (let k = 0; k < outcomes.length; k++) {
     const i = start + k;
@@ -481,18 +502,32 @@ function batchEvents(offset: number, fields: Fields, startMs: number, bytes: Buf
       atMs: at > 0 && at < clockMs ? at : clockMs,
       clockMs,
     };
-    setAccounts(event, kind, pools.charCodeAt(i), OUTCOMES[outcome] as Outcome);
+    const byte = pools.charCodeAt(i);
+    setAccounts(event, kind, kind === MOVE ? byte : byte & POOL_MASK, OUTCOMES[outcome] as Outcome);
+    if (kind === RESERVE && (byte & UNCOUNTED) !== 0) event.uncounted = true;
+    if (kind === ACCEPT) event.atMs = deductedAt(deducted, counted++, clockMs);
     const target = targets === 0 ? 0 : (targets[i] as number);
     if (target !== 0) event.toLocation = (split[target - 1] as [string, string])[1];
     const detail = detailAt?.get(i);
     if (detail) event.detail = detail;
     events.push(event);
   }
+  assert((deducted?.length ?? 0) === counted * TIME_BYTES, "its times of deduction are not those of its lines");
   return { clockMs, events };
 }
 
+const TIME_BYTES = 8;
+
+function deductedAt(times: Buffer | undefined, position: number, clockMs: number): number {
+  const at = position * TIME_BYTES;
+  const timeMs = times && times.length >= at + TIME_BYTES ? times.readDoubleLE(at) : -1;
+  if (!Number.isInteger(timeMs) || timeMs < 0 || timeMs > clockMs)
+    refuse("a line that counts has no time of its deduction");
+  return timeMs;
+}
+
 const EVENT_BY_CODE = ["", ...KINDS.map((kind) => EVENT_TYPES[kind])];
-const [, RECEIVE, CORRECT, MOVE, , PAY, CANCEL, OUTBOUND, RETURN, ABORT, , , UNPAY] = [
+const [, RECEIVE, CORRECT, MOVE, , PAY, CANCEL, OUTBOUND, RETURN, ABORT, , , UNPAY, ACCEPT] = [
   0,
   ...KINDS.map((kind) => kindCode[kind] as number),
 ];
@@ -531,6 +566,7 @@ function setAccounts(event: StockEvent, kind: number, pool: number, outcome: Out
       break;
     case OUTBOUND:
       event.from = presale ? "sellable" : "committed";
+      if (presale) event.presale = true;
       break;
     case CANCEL:
     case ABORT:

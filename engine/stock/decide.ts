@@ -42,6 +42,8 @@ export interface IdRecord {
   units: number;
   expiresAtMs: number;
   attempt: number;
+  /** Of a line: it has not been counted as demand. */
+  uncounted?: true;
 }
 
 /** One partition's ledger. */
@@ -72,6 +74,8 @@ export interface Decision extends Reply {
   transfers: CellTransfer[];
   /** What to remember under the command's id: a record, or nothing new. */
   remember: IdRecord | "nothing";
+  /** Of a line that counts as demand from now on: when it was deducted. */
+  deductedMs?: number;
 }
 
 /** An expiry that a sweep decided. */
@@ -99,12 +103,19 @@ function isGated(book: Book, sku: string, location: string): boolean {
 /** Decides one command against the book as it stands at `book.clockMs`. Changes nothing. */
 export function decide(book: Book, command: StockCommand): Decision {
   const record = recordOf(book, command.id);
+  const decision = decideBy(book, command, record);
+  const after = decision.remember === "nothing" ? record : decision.remember;
+  return after?.uncounted && decision.state !== "none" ? { ...decision, uncounted: true } : decision;
+}
+
+function decideBy(book: Book, command: StockCommand, record: IdRecord | undefined): Decision {
   switch (command.kind) {
     case "pay":
     case "cancel":
     case "outbound":
     case "abort":
     case "unpay":
+    case "accept":
       return decideLine(book, command, record);
     default:
       return decideNew(book, command, record);
@@ -131,7 +142,7 @@ type NewCommand = Extract<
   StockCommand,
   { kind: "receive" | "correct" | "move" | "reserve" | "return" | "configure" | "acknowledge" }
 >;
-type LineCommand = Extract<StockCommand, { kind: "pay" | "cancel" | "outbound" | "abort" | "unpay" }>;
+type LineCommand = Extract<StockCommand, { kind: "pay" | "cancel" | "outbound" | "abort" | "unpay" | "accept" }>;
 
 /** Commands that bring an id of their own. */
 function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined): Decision {
@@ -171,6 +182,7 @@ function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined
       units: "units" in command ? command.units : 0,
       expiresAtMs: command.kind === "reserve" ? book.clockMs + (command.holdMs ?? DEFAULT_HOLD_MS) : 0,
       attempt,
+      ...(held && command.uncounted && { uncounted: true }),
     },
   };
 }
@@ -242,6 +254,15 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
     if (record.state !== "held" || record.attempt > command.attempt) return refuse("superseded", record.state);
     const aborted = { ...record, state: "none", attempt: command.attempt } as const;
     return { outcome: "accepted", repeated: false, state: "none", transfers: giveBack(record), remember: aborted };
+  }
+  if (command.kind === "accept") {
+    if (!record.uncounted) return repeat("accepted", record.state);
+    const { uncounted: _, ...counted } = record;
+    const deductedMs = record.expiresAtMs - (command.holdMs ?? DEFAULT_HOLD_MS);
+    return {
+      ...{ outcome: "accepted", repeated: false, state: record.state, transfers: [], remember: counted },
+      deductedMs: Math.max(0, Math.min(book.clockMs, deductedMs)),
+    };
   }
   // A later try of the order takes the line over, so that an earlier try can no longer undo it, nor do again what has been undone.
   const tried = command.kind === "pay" ? (command.attempt ?? 1) : command.kind === "unpay" ? command.attempt : 0;

@@ -6,12 +6,15 @@
 -- Held back on purpose: no knowledge of orders with several SKUs (the caller aborts the other lines), no clock but the one given.
 
 -- Codes shared with model.ts; append only.
-local RECEIVE, CORRECT, MOVE, RESERVE, PAY, CANCEL, OUTBOUND, RETURN, ABORT, UNPAY = 1, 2, 3, 4, 5, 6, 7, 8, 9, 12
+local RECEIVE, CORRECT, MOVE, RESERVE, PAY, CANCEL, OUTBOUND, RETURN, ABORT, UNPAY, ACCEPT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13
 local SELLABLE, RESERVED, COMMITTED, SAFETY, PRESALE = 1, 2, 3, 4, 5
 local ACCEPTED, ADMITTED_ANEW, CANCELLED_PAID, ID_REUSED, ID_OUTSIDE_WINDOW, SUPERSEDED, BREAKER_OPEN, UNKNOWN_SKU, UNKNOWN_LINE, LINE_MISMATCH,
   LINE_CANCELLED, NOT_PAID, ALREADY_OUTBOUND, HOLD_EXPIRED, INSUFFICIENT_SELLABLE, INSUFFICIENT_PRESALE, INSUFFICIENT_UNITS,
   LIMIT_EXCEEDED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
 local REPEATED = 128 -- added to the outcome's code when it is the first answer again
+local POOL_CODES = 8 -- of the byte that names a line's pool, the part below is the pool; what is above are marks
+local UNCOUNTED = 16 -- the mark of a line that has not been counted as demand: its order has not been accepted as a whole (R9)
+local IS_UNCOUNTED = 128 -- added to a line's state in an answer when the line has that mark
 local NONE, HELD, PAID, CANCELLED, EXPIRED, OUT, REFUNDED, UNPAID = 0, 1, 2, 3, 4, 5, 6, 7 -- REFUNDED: cancelled_paid
 
 local DAY_MS = 86400000
@@ -21,7 +24,7 @@ local HOLD_MARGIN_DAYS = 4 -- as in model.ts
 local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
 local CELLS_AT_ONCE = 1000 -- five balances each, for the same reason
 
--- kind, outcome, state, pool, attempt, expiresAtMs, units; the fingerprint's 8 bytes and the cell's name follow.
+-- kind, outcome, state, pool and marks, attempt, expiresAtMs, units; the fingerprint's 8 bytes and the cell's name follow.
 local RECORD = '<BBBBI4dd'
 local PRINT_AT, NAME_AT = 25, 33 -- where the fingerprint and the name begin, from 1
 local NO_PRINT = '\0\0\0\0\0\0\0\0'
@@ -67,6 +70,10 @@ local function day_of(id)
   return math.floor(ms / DAY_MS)
 end
 
+local function has_mark(byte, mark)
+  return math.floor(byte / mark) % 2 == 1
+end
+
 local function print_of(record)
   return string.sub(record, PRINT_AT, NAME_AT - 1)
 end
@@ -109,6 +116,7 @@ local function open_book(keys, lines_base, retention_days, size)
     front = {}, -- how the last record began
     due = false, due_n = 0, due_at = 0, due_text = '', -- holds that are not yet in Redis: when they end, and their ids
     ended = {}, -- ids of holds that are still in Redis
+    deducted = {}, -- when the lines had been deducted that count from now on, packed, in the order of their events; not yet in the log
   }
 end
 
@@ -301,11 +309,11 @@ local function sweep(book)
     book.ended[#book.ended + 1] = id
     if record then
       local i = #ids + 1
-      local kind, outcome, _, pool, attempt, expires, held = struct.unpack(RECORD, record)
-      local name = string.sub(record, NAME_AT)
+      local kind, outcome, _, byte, attempt, expires, held = struct.unpack(RECORD, record)
+      local name, pool = string.sub(record, NAME_AT), byte % POOL_CODES
       local c = cell_position(book, name)
       if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, RESERVED, SELLABLE, held) end
-      remember(book, id, day, kind, outcome, EXPIRED, pool, attempt, expires, held, print_of(record), name)
+      remember(book, id, day, kind, outcome, EXPIRED, byte, attempt, expires, held, print_of(record), name)
       ids[i], names[i], units[i], from_pools[i] = id, name, held, pool
     end
   end
@@ -346,9 +354,10 @@ local function is_closed(scopes, clock, name)
   return false
 end
 
--- A command that brings its own id, which is known. Returns the outcome, the line's state, and whether the command may be decided anew.
+-- A command that brings its own id, which is known. Returns the outcome, the line's state with its mark, and whether the command may be decided
+-- anew.
 local function decide_again(book, kind, id, day, attempt, print, record)
-  local was_kind, was_outcome, state, pool, was_attempt, expires, held = struct.unpack(RECORD, record)
+  local was_kind, was_outcome, state, byte, was_attempt, expires, held = struct.unpack(RECORD, record)
   local was_print = print_of(record)
   if was_print ~= print and (was_print ~= NO_PRINT or kind ~= RESERVE) then return ID_REUSED, NONE, false end
   if was_kind == RESERVE and was_outcome == ACCEPTED and state == NONE then
@@ -357,9 +366,9 @@ local function decide_again(book, kind, id, day, attempt, print, record)
     return ACCEPTED, NONE, true
   end
   if attempt > was_attempt then
-    remember(book, id, day, was_kind, was_outcome, state, pool, attempt, expires, held, was_print, string.sub(record, NAME_AT))
+    remember(book, id, day, was_kind, was_outcome, state, byte, attempt, expires, held, was_print, string.sub(record, NAME_AT))
   end
-  return was_outcome + REPEATED, state, false
+  return was_outcome + REPEATED, has_mark(byte, UNCOUNTED) and state + IS_UNCOUNTED or state, false
 end
 
 -- Goods that come, are counted anew or change their place. Returns the outcome.
@@ -461,22 +470,39 @@ local function step_line(book, kind, c, pool, held, state, attempt, tried)
   return ACCEPTED, OUT, attempt
 end
 
--- A command about a line reserved before. Returns the outcome, the line's state after it, and whether that is another than before.
-local function decide_line(book, kind, id, day, c, pool, amount, tried, record, name, is_in_window)
-  local was_kind, was_outcome, was_state, was_pool, attempt, expires, held
-  if record then was_kind, was_outcome, was_state, was_pool, attempt, expires, held = struct.unpack(RECORD, record) end
+-- An order that the line belongs to has been accepted as a whole: from now on the line counts as demand, at the instant of its deduction, which is
+-- as long before the hold's end as the hold was. Where the line stands meanwhile makes no difference. Returns the outcome.
+local function accept_line(book, byte, expires, hold_ms)
+  if not has_mark(byte, UNCOUNTED) then return ACCEPTED + REPEATED end
+  local deducted = book.deducted
+  deducted[#deducted + 1] = struct.pack('<d', math.max(0, math.min(book.clock, expires - hold_ms)))
+  return ACCEPTED
+end
+
+-- A command about a line reserved before. Returns the outcome, the line's state after it with its mark, and whether the command has changed
+-- anything.
+local function decide_line(book, kind, id, day, c, pool, amount, tried, hold_ms, record, name, is_in_window)
+  local was_kind, was_outcome, was_state, byte, attempt, expires, held
+  if record then was_kind, was_outcome, was_state, byte, attempt, expires, held = struct.unpack(RECORD, record) end
   if not record or was_kind ~= RESERVE or was_outcome ~= ACCEPTED or was_state == NONE then
     if kind ~= ABORT then return UNKNOWN_LINE, NONE, false end
     abort_nothing(book, id, day, pool, amount, tried, record, name, is_in_window)
     return ACCEPTED + REPEATED, NONE, false
   end
-  if held ~= amount or was_pool ~= pool or string.sub(record, NAME_AT) ~= name then return LINE_MISMATCH, was_state, false end
+  local mark = has_mark(byte, UNCOUNTED) and IS_UNCOUNTED or 0
+  if held ~= amount or byte % POOL_CODES ~= pool or string.sub(record, NAME_AT) ~= name then return LINE_MISMATCH, was_state + mark, false end
+  if kind == ACCEPT then
+    local outcome = accept_line(book, byte, expires, hold_ms)
+    if outcome ~= ACCEPTED then return outcome, was_state, false end
+    remember(book, id, day, was_kind, was_outcome, was_state, byte - UNCOUNTED, attempt, expires, held, print_of(record), name)
+    return outcome, was_state, true
+  end
   local outcome, state, newest = step_line(book, kind, c, pool, held, was_state, attempt, tried)
   if state ~= was_state or newest ~= attempt then
-    remember(book, id, day, was_kind, was_outcome, state, pool, newest, expires, held, print_of(record), name)
+    remember(book, id, day, was_kind, was_outcome, state, byte, newest, expires, held, print_of(record), name)
   end
   if was_state == HELD and state ~= HELD then release(book, id) end
-  return outcome, state, state ~= was_state
+  return outcome, state == NONE and NONE or state + mark, state ~= was_state
 end
 
 -- stock_apply: decides a batch of commands in order.
@@ -485,10 +511,11 @@ end
 --       2 retention of ids in days
 --       3 base name of the day buckets
 --       4 the batch: msgpack [2, kinds, cell names, cells, units, ids, pools, days, day numbers, attempts, holds, times, target cells,
---         details]; kinds and pools are one byte a command; days may be 0 for "all of the first", attempts, times, target cells and
+--         details]; kinds and pools are one byte a command, a reservation's with marks; days may be 0 for "all of the first", attempts, times, target cells and
 --         details 0 for "none", holds may be one number for all
 --       5 fingerprints, 8 bytes a command; not logged, for nobody but the ledger asks for them
--- Returns: outcomes (one byte a command, +128 when repeated), states (one byte a command), last offset of the log
+-- Returns: outcomes (one byte a command, +128 when repeated), states (one byte a command, +128 when the line has not been counted as demand), last
+--          offset of the log
 local function apply(keys, args)
   local batch, prints = cmsgpack.unpack(args[4]), args[5]
   if batch[1] ~= 2 then return redis.error_reply('BATCH version ' .. tostring(batch[1]) .. ' is not known') end
@@ -536,6 +563,10 @@ local function apply(keys, args)
       local fields = { 't', digits(segment_clock), 'b', args[4], 'o', table.concat(outcomes, '', segment, last) }
       if segment > 1 then fields[#fields + 1] = 's'; fields[#fields + 1] = segment - 1 end
       if given then fields[#fields + 1] = 'g'; fields[#fields + 1] = 1 end
+      if book.deducted[1] then
+        fields[#fields + 1] = 'd'; fields[#fields + 1] = table.concat(book.deducted)
+        book.deducted = {}
+      end
       append(book, accepted, unpack(fields))
     end
     segment, segment_clock, fresh, accepted = last + 1, book.clock, false, 0
@@ -563,14 +594,16 @@ local function apply(keys, args)
     end
 
     local kind, id, c, amount = kind_codes[i], ids[i], cell[i], units[i]
-    local pool, day = pool_codes[i], day_numbers[days and days[i] or 1]
+    local byte, day = pool_codes[i], day_numbers[days and days[i] or 1]
+    local pool = kind == MOVE and byte or byte % POOL_CODES
     local record = records[id] or found[i]
     local attempt = attempts and attempts[i] or 1
     local outcome, state = ACCEPTED, NONE
 
-    if kind >= PAY and kind ~= RETURN and (kind <= ABORT or kind == UNPAY) then
+    if kind >= PAY and kind ~= RETURN and (kind <= ABORT or kind == UNPAY or kind == ACCEPT) then
       local changed
-      outcome, state, changed = decide_line(book, kind, id, day, c, pool, amount, attempt, record, names[c], day >= first_day and day <= last_day)
+      outcome, state, changed = decide_line(book, kind, id, day, c, pool, amount, attempt, hold_all or holds[i], record, names[c],
+        day >= first_day and day <= last_day)
       fresh = fresh or changed
     else
       local print, anew = sub(prints, 8 * i - 7, 8 * i), true
@@ -600,7 +633,8 @@ local function apply(keys, args)
           state = HELD
           hold(book, id, expires)
         end
-        remember(book, id, day, RESERVE, outcome, state, pool, attempt, expires, amount, print, names[c])
+        remember(book, id, day, RESERVE, outcome, state, outcome == ACCEPTED and byte or pool, attempt, expires, amount, print, names[c])
+        if state == HELD and has_mark(byte, UNCOUNTED) then state = HELD + IS_UNCOUNTED end
         fresh = true
       end
     end

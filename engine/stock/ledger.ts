@@ -7,11 +7,12 @@ import { chainIdDay } from "../kernel/chain-id.js";
 import type { Clock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import { TurnBatcher } from "../kernel/turn-batcher.js";
+import { LATEST_FORMAT } from "../stream/format.js";
 import { type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunction, callFunctionBuffer, loadLibrary, type RedisClient } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
-import { ENTRY_COMMANDS_LIMIT, encodeBatch, REPEATED } from "./batch.js";
+import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
 import { gateKey } from "./decide.js";
 import {
   type Balances,
@@ -61,7 +62,9 @@ function replyOf(outcomeByte: number, state: number): Reply {
   let reply = replies.get(code);
   if (!reply) {
     const outcome = OUTCOMES[outcomeByte & ~REPEATED] as Outcome;
-    reply = Object.freeze({ outcome, repeated: outcomeByte >= REPEATED, state: LINE_STATES[state] as LineState });
+    const where = LINE_STATES[state & ~IS_UNCOUNTED] as LineState;
+    const mark = state >= IS_UNCOUNTED ? ({ uncounted: true } as const) : undefined;
+    reply = Object.freeze({ outcome, repeated: outcomeByte >= REPEATED, state: where, ...mark });
     replies.set(code, reply);
   }
   return reply;
@@ -80,16 +83,18 @@ export class Ledger {
   readonly #replicas: ReplicaGate | undefined;
   readonly #clock: Clock | undefined;
   readonly #retentionDays: number;
+  readonly #format: () => number;
   readonly #keys: StockKeys[];
   readonly #batchers: TurnBatcher<StockCommand, Reply>[];
   #commands = 0;
 
   constructor(options: LedgerOptions) {
-    const { redis, replicas, prefix, partitions, clock, idRetentionDays, batchLimit, queueLimit } = options;
+    const { redis, replicas, prefix, partitions, clock, format, idRetentionDays, batchLimit, queueLimit } = options;
     this.#redis = redis;
     this.#replicas = replicas;
     this.#clock = clock;
     this.partitions = partitions;
+    this.#format = format ?? (() => LATEST_FORMAT);
     this.#retentionDays = idRetentionDays ?? DEFAULT_ID_RETENTION_DAYS;
     this.#keys = Array.from({ length: partitions }, (_, partition) => stockKeys(prefix, partition));
     this.#batchers = this.#keys.map(
@@ -252,7 +257,7 @@ export class Ledger {
   }
 
   async #send(keys: StockKeys, commands: StockCommand[]): Promise<Reply[]> {
-    const { bytes, fingerprints, days } = encodeBatch(commands);
+    const { bytes, fingerprints, days } = encodeBatch(commands, this.#format());
     const [outcomes, states] = (await this.#write(
       "stock_apply",
       [keys.head, keys.cells, keys.holds, keys.gates, keys.log, ...days.map(keys.lines)],

@@ -96,6 +96,8 @@ export interface ReserveStock extends CommandBase {
   holdMs?: number;
   /** Which try of its order this is, from 1; fences an older try's `abort`. */
   attempt?: number;
+  /** The line counts as demand only when `accept` says that its order has been accepted as a whole (R9). */
+  uncounted?: true;
 }
 /** reserved → committed: the line is paid. After expiry the units are taken anew from sellable, or refused. */
 export interface PayLine extends CommandBase {
@@ -137,6 +139,14 @@ export interface UnpayLine extends CommandBase {
   pool?: OrderPool;
   attempt: number;
 }
+/** Moves nothing: the order has been accepted as a whole, so its line counts as demand, once, at the instant of its deduction (R9). */
+export interface AcceptLine extends CommandBase {
+  kind: "accept";
+  units: number;
+  pool?: OrderPool;
+  /** As reserved with: the deduction was that long before the hold's end. */
+  holdMs?: number;
+}
 /** Sets options of one SKU from this point of the log on; moves nothing. What is not named stays as it was. */
 export interface ConfigureSku extends CommandBase {
   kind: "configure";
@@ -173,6 +183,7 @@ export type StockCommand =
   | ReturnStock
   | AbortLine
   | UnpayLine
+  | AcceptLine
   | ConfigureSku
   | AcknowledgeAlert;
 export type CommandKind = StockCommand["kind"];
@@ -191,6 +202,7 @@ export const KINDS = [
   "configure",
   "acknowledge",
   "unpay",
+  "accept",
 ] as const satisfies readonly CommandKind[];
 
 /** Position is the code on the wire and in ledger.lua; append only. */
@@ -246,6 +258,8 @@ export interface Reply {
   repeated: boolean;
   /** Of the line that the command names, after the command; `none` when it names no line. */
   state: LineState;
+  /** The line has not been counted as demand: nobody has told the ledger that its order was accepted as a whole. */
+  uncounted?: true;
 }
 
 export const isAccepted = (outcome: Outcome): boolean =>
@@ -270,6 +284,7 @@ export const EVENT_TYPES = {
   return: "StockReturned",
   abort: "LineAborted",
   unpay: "LineUnpaid",
+  accept: "LineAccepted",
   configure: "SkuConfigured",
   acknowledge: "AlertAcknowledged",
   expire: "LineExpired",
@@ -292,12 +307,16 @@ export interface StockEvent {
   to: Account;
   /** Set when units went to another location. */
   toLocation?: string;
-  /** When it happened: the event time of windows. */
+  /** When it happened: the event time of windows. Of `LineAccepted`: when the line was deducted. */
   atMs: number;
   /** The ledger's clock when it was written: never goes back within a partition. */
   clockMs: number;
   /** Actor, reason, settings and the like. */
   detail?: Record<string, unknown>;
+  /** Of `StockReserved`: it is no demand yet; `LineAccepted` will say so (R9). */
+  uncounted?: true;
+  /** Of `LineOutbound`: the line was taken from presale, so its goods leave sellable only now. */
+  presale?: true;
 }
 
 /** Where a gate stands: the whole shop, one location, or one SKU (R14). */

@@ -15,6 +15,11 @@ import {
   POOLS,
 } from "./model.js";
 
+/** Of the byte that names a line's pool, in a record and in a batch, these bits are the pool; the others are marks. */
+export const POOL_MASK = 7;
+/** The mark of a line that is not counted as demand before its order has been accepted as a whole (R9). */
+export const UNCOUNTED = 16;
+
 const BALANCE_BYTES = 8;
 
 /** A cell's balances, in units; NaN in every pool when the bytes are not those of a cell. */
@@ -49,7 +54,7 @@ export function storedRecordOf(bytes: Buffer | null | undefined): StoredRecord |
   return {
     outcome: OUTCOMES[bytes[OUTCOME_AT] as number] as Outcome,
     state: LINE_STATES[bytes[STATE_AT] as number] as LineState,
-    pool: ACCOUNTS[bytes[POOL_AT] as number] as Account,
+    pool: ACCOUNTS[(bytes[POOL_AT] as number) & POOL_MASK] as Account,
     units: bytes.readDoubleLE(UNITS_AT),
     cell: bytes.toString("utf8", CELL_AT),
   };

@@ -155,6 +155,8 @@ export function matchAnswers(answers: ReadonlyMap<string, Answered>, findings: F
         : kind === "pay"
           ? count("LineUnpaid", id)
           : 0;
+    // Of an order with several lines, each counts as demand once it is accepted (R9); where its caller gave up, it may be or not.
+    if (kind === "reserve" && ofOrder && count("LineAccepted", id) > 1) faults.push(`${id}: counted twice`);
     const found = count(type, id) - undone;
     if (found !== (accepted ? 1 : 0)) faults.push(`${kind} ${id}: ${outcome}, ${found} events`);
   }

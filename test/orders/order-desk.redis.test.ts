@@ -131,7 +131,8 @@ describe("an order", () => {
       ["accepted", false],
       ...Array(19).fill(["accepted", true]),
     ]);
-    expect(ledger.commands).toBe(before + placed.lines.length);
+    // A reservation a line, and that it counts as demand.
+    expect(ledger.commands).toBe(before + 2 * placed.lines.length);
   });
 
   it("counts the same SKU on two lines together", async () => {

@@ -52,6 +52,7 @@ const WEIGHTS: [CommandKind | "again" | "reused" | "retry", number][] = [
   ["outbound", 9],
   ["abort", 5],
   ["unpay", 4],
+  ["accept", 6],
   ["retry", 2],
   ["receive", 8],
   ["return", 3],
@@ -130,6 +131,11 @@ export class CommandStream {
         return { ...this.#aboutLine(), kind, ...(random.below(3) === 0 && { attempt: 1 + random.below(4) }) };
       case "unpay":
         return { ...this.#aboutLine(), kind, attempt: 1 + random.below(4) };
+      case "accept": {
+        const line = this.#line();
+        const holdMs = random.below(10) === 0 ? random.pick(HOLDS_MS) : line?.holdMs;
+        return { ...this.#aboutLine(line), kind, ...(holdMs !== undefined && { holdMs }) };
+      }
       case "cancel":
       case "outbound":
         return { ...this.#aboutLine(), kind };
@@ -248,6 +254,7 @@ export class CommandStream {
       units: this.#units(at.sku, at.sku === "SCARCE-1" ? 60 : 9),
       ...(pool && { pool }),
       ...(holdMs !== undefined && { holdMs }),
+      ...(random.below(3) === 0 && { uncounted: true as const }),
     });
   }
 

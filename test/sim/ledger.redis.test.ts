@@ -218,9 +218,14 @@ class Simulation {
     const expected = this.#reference.apply(nowMs, batch, touched);
     const replies = await this.#ledger.applyMany(batch);
     for (let i = 0; i < batch.length; i++) {
-      const { outcome, repeated, state } = replies[i] as Reply;
+      const { outcome, repeated, state, uncounted } = replies[i] as Reply;
       const wanted = expected[i] as Reply;
-      if (outcome !== wanted.outcome || repeated !== wanted.repeated || state !== wanted.state) {
+      if (
+        outcome !== wanted.outcome ||
+        repeated !== wanted.repeated ||
+        state !== wanted.state ||
+        uncounted !== wanted.uncounted
+      ) {
         throw fault(`command ${i} of ${batch.length} at ${nowMs}, ${JSON.stringify(batch[i])}`, wanted, replies[i]);
       }
       this.#count(outcome);
@@ -228,6 +233,7 @@ class Simulation {
       this.#count(`kind ${(batch[i] as StockCommand).kind}`);
       this.#count(`${(batch[i] as StockCommand).kind} ${outcome}`);
       if (repeated) this.#count("repeated");
+      if (uncounted) this.#count("uncounted");
     }
     this.commands += batch.length;
     await this.#check(touched);
@@ -369,7 +375,7 @@ class Simulation {
       ...OUTCOMES,
       ...KINDS.map((kind) => `kind ${kind}`),
       ...LINE_STATES.map((state) => `state ${state}`),
-      ...["gate shop", "gate location", "gate sku", "tick", "repeated", "LineExpired"],
+      ...["gate shop", "gate location", "gate sku", "tick", "repeated", "uncounted", "LineExpired", "LineAccepted"],
       ...["cancel insufficient_units", "outbound insufficient_units", "outbound insufficient_sellable"],
     ];
     const table = [...this.#seen].map(([what, times]) => `${what}: ${times}`).join("\n");
@@ -392,6 +398,8 @@ function isSame(event: StockEvent, wanted: Omit<StockEvent, "offset" | "index">)
     event.toLocation === wanted.toLocation &&
     event.atMs === wanted.atMs &&
     event.clockMs === wanted.clockMs &&
+    event.uncounted === wanted.uncounted &&
+    event.presale === wanted.presale &&
     isDeepStrictEqual(event.detail, wanted.detail)
   );
 }

@@ -4,7 +4,7 @@
  * because it asks `advance` only when a hold may be due or a day has passed.
  */
 import { DAY_MS } from "../../engine/kernel/clock.js";
-import { advance, type Book, decide, emptyBook, evolve, gateKey } from "../../engine/stock/decide.js";
+import { advance, type Book, type Decision, decide, emptyBook, evolve, gateKey } from "../../engine/stock/decide.js";
 import {
   cellOf,
   EVENT_TYPES,
@@ -42,17 +42,17 @@ export class Reference {
       this.#passTime(Math.max(book.clockMs, command.atMs ?? 0), touched);
       const decision = decide(book, command);
       evolve(book, command.id, decision);
-      const { outcome, repeated, state, remember } = decision;
+      const { outcome, repeated, state, uncounted, remember } = decision;
       if (remember !== "nothing") {
         if (remember.state === "held") {
           this.held.set(command.id, remember.expiresAtMs);
           this.#nextDueMs = Math.min(this.#nextDueMs, remember.expiresAtMs);
         } else this.held.delete(command.id);
       }
-      if (isAccepted(outcome) && !repeated) this.events.push(this.#eventOf(command, decision.transfers[0]));
+      if (isAccepted(outcome) && !repeated) this.events.push(this.#eventOf(command, decision));
       touched.add(cellOf(command.sku, command.location));
       for (const transfer of decision.transfers) touched.add(transfer.toCell);
-      return { outcome, repeated, state };
+      return { outcome, repeated, state, ...(uncounted && { uncounted }) };
     });
   }
 
@@ -116,7 +116,7 @@ export class Reference {
     for (const expiresAtMs of held.values()) if (expiresAtMs < this.#nextDueMs) this.#nextDueMs = expiresAtMs;
   }
 
-  #eventOf(command: StockCommand, transfer: Pick<StockEvent, "from" | "to" | "units"> | undefined): ExpectedEvent {
+  #eventOf(command: StockCommand, { transfers: [transfer], deductedMs }: Decision): ExpectedEvent {
     const { kind, id, sku, location, atMs, actor, reason } = command;
     const { clockMs } = this.book;
     const units = "units" in command ? command.units : 0;
@@ -129,9 +129,11 @@ export class Reference {
       units: moved,
       from,
       to,
-      atMs: Math.min(atMs ?? clockMs, clockMs),
+      atMs: deductedMs ?? Math.min(atMs ?? clockMs, clockMs),
       clockMs,
     };
+    if (kind === "reserve" && command.uncounted) event.uncounted = true;
+    if (kind === "outbound" && command.pool === "presale") event.presale = true;
     if (kind === "move" && command.toLocation !== undefined) event.toLocation = command.toLocation;
     const detail = {
       ...(actor !== undefined && { actor }),

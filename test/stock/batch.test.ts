@@ -107,7 +107,11 @@ describe("an event of the log", () => {
     [{ kind: "cancel", ...at, units: 1 }, "cancelled_paid", { from: "committed", to: "sellable" }],
     [{ kind: "cancel", ...at, units: 1, pool: "presale" }, "cancelled_paid", { from: "outside", to: "presale" }],
     [{ kind: "outbound", ...at, units: 1 }, "accepted", { type: "LineOutbound", from: "committed", to: "outside" }],
-    [{ kind: "outbound", ...at, units: 1, pool: "presale" }, "accepted", { from: "sellable", to: "outside" }],
+    [
+      { kind: "outbound", ...at, units: 1, pool: "presale" },
+      "accepted",
+      { from: "sellable", to: "outside", presale: true },
+    ],
     [
       { kind: "abort", ...at, units: 1, attempt: 2 },
       "accepted",
@@ -167,6 +171,32 @@ describe("an event of the log", () => {
       [idOf(3), 2, 3],
       [idOf(5), 4, 5],
     ]);
+  });
+
+  it("of a line that counts as demand tells when the line was deducted, and nothing is read without that", () => {
+    const accept = { kind: "accept", ...at, units: 2 } as const;
+    const lines: StockCommand[] = [accept, { ...accept, id: idOf(2) }, { ...accept, id: idOf(3) }];
+    const { bytes } = encodeBatch(lines);
+    const entry = (...times: number[]) => {
+      const d = Buffer.alloc(8 * times.length);
+      for (const [i, time] of times.entries()) d.writeDoubleLE(time, 8 * i);
+      return entryOf({ t: NOW, b: bytes, o: Buffer.from([0, 128, 0]), d });
+    };
+    expect(eventsOf(entry(NOW - 5, NOW)).events).toMatchObject([
+      { type: "LineAccepted", id: idOf(1), units: 2, from: "outside", to: "outside", atMs: NOW - 5, clockMs: NOW },
+      { type: "LineAccepted", id: idOf(3), atMs: NOW },
+    ]);
+    for (const bad of [entry(NOW), entry(NOW, NOW, NOW), entry(NOW, NOW + 1), entry(NOW, -1), entry(NOW, Number.NaN)])
+      expect(() => eventsOf(bad)).toThrow("entry 7 cannot be read");
+    expect(() => eventsOf(entryOf({ t: NOW, b: bytes, o: Buffer.from([0, 0, 0]) }))).toThrow("entry 7 cannot be read");
+  });
+
+  it("of a reservation says that it does not count yet, only where all readers know that", () => {
+    const reserve: StockCommand = { kind: "reserve", ...at, units: 1, uncounted: true };
+    expect(onlyEvent(reserve)).toMatchObject({ type: "StockReserved", from: "sellable", uncounted: true });
+    const old = encodeBatch([reserve], 1);
+    expect(old.bytes).toEqual(encodeBatch([{ kind: "reserve", ...at, units: 1 }]).bytes);
+    expect(fingerprintOf(reserve)).toBe(fingerprintOf({ kind: "reserve", ...at, units: 1 }));
   });
 
   it("is read from where its segment of the batch starts", () => {
@@ -321,7 +351,7 @@ describe("an entry that cannot be read", () => {
     ["another version", 0, 3, "version 3"],
     ["no version", 0, null, "version null"],
     ["kinds for fewer commands", 1, "\u0001", "kinds are not 2"],
-    ["an unknown kind", 1, "\u0001\u000d", "no kind of command 13"],
+    ["an unknown kind", 1, "\u0001\u001f", "no kind of command 31"],
     ["kind 0", 1, "\u0001\u0000", "no kind of command 0"],
     ["a cell without a location", 2, ["CUP", "JUG\u001fSH"], "cell"],
     ["a cell without a SKU", 2, ["\u001fSH", "JUG\u001fSH"], "cell"],
@@ -486,7 +516,7 @@ describe("an entry that cannot be read", () => {
       { kind: "receive", ...at, units: 2 ** 40, actor: "clerk", pool: "presale" },
       { kind: "move", ...at, id: idOf(2), units: 2, from: "sellable", to: "sellable", toLocation: "GZ", atMs: NOW },
       { kind: "correct", ...at, id: idOf(3), units: -7, reason: "盘点" },
-      { kind: "reserve", ...at, id: idOf(4), units: 1, holdMs: 5, attempt: 3 },
+      { kind: "reserve", ...at, id: idOf(4), units: 1, holdMs: 5, attempt: 3, uncounted: true },
       { kind: "configure", ...at, id: idOf(5), settings: { alertFactor: 2.5 }, category: "cups" },
       { kind: "acknowledge", ...at, id: idOf(6), alertId: "CUP#1", actor: "li" },
       { kind: "pay", ...at, id: idOf(4), units: 1 },

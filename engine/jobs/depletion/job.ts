@@ -1,6 +1,6 @@
 /**
  * The depletion job (R8–R10, R12's data): per SKU, units leaving sellable for orders in one-minute panes, their sum over the trailing hour, the
- * daily average in the shop's zone, and the one alert that may be open. Fires on a deduction or at a minute's end, clears at a minute's
+ * daily average in the shop's zone, and the one alert that may be open. Fires on a deduction that counts or at a minute's end, clears at a minute's
  * end. The panes are the heatmap's cells: one state serves both, because they are the same numbers.
  */
 import type { Zone } from "../../kernel/zone.js";
@@ -66,10 +66,18 @@ export interface AlertChange {
 
 export const ALERT_EMIT = "alert";
 
-/** Whether an event takes units out of sellable for an order (R9). */
-const isDeduction = (event: StockEvent): boolean =>
-  event.from === "sellable" &&
-  (event.type === "StockReserved" || event.type === "LinePaid" || event.type === "LineOutbound");
+/**
+ * Whether an event is demand (R9): each line is, once, when its order is accepted as a whole. A line by itself and that of an order with one line are
+ * with their reservation; one of several with `LineAccepted`, which comes when all are reserved; a presale line when its goods leave sellable
+ * at last. A line paid anew after its hold ended has been counted before.
+ */
+const isDemand = (event: StockEvent): boolean => {
+  if (event.type === "LineAccepted") return true;
+  if (event.from !== "sellable") return false;
+  return event.type === "StockReserved"
+    ? event.uncounted !== true
+    : event.type === "LineOutbound" && event.presale === true;
+};
 
 export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
   const averageAt = (state: DepletionState, atMs: number): number | undefined =>
@@ -132,9 +140,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
     name: DEPLETION_JOB,
 
     key: (event) =>
-      isDeduction(event) || event.type === "SkuConfigured" || event.type === "AlertAcknowledged"
-        ? event.sku
-        : undefined,
+      isDemand(event) || event.type === "SkuConfigured" || event.type === "AlertAcknowledged" ? event.sku : undefined,
 
     initial: () => ({ panes: [], days: [], firstDay: null, alert: null, fired: 0, settings: null }),
 

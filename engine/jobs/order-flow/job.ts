@@ -65,7 +65,8 @@ export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
       for (const { kind } of effects) {
         if (kind === "pick" && body) {
           const paidMs = flow.taken.find((taken) => taken.step === "paid")?.atMs ?? atMs;
-          const request: PickRequest = { order: id, placedMs: createdMs, paidMs, ...body };
+          const { lines, shipTo } = body;
+          const request: PickRequest = { order: id, placedMs: createdMs, paidMs, lines, ...(shipTo && { shipTo }) };
           context.emit(PICK_EMIT, request);
         } else if (kind === "withdraw") {
           const withdrawal: Withdrawal = { order: id };

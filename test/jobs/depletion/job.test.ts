@@ -41,12 +41,15 @@ async function seasoned(unitsADay: number, zone = "Asia/Shanghai"): Promise<Shop
 }
 
 describe("what counts as depletion", () => {
-  it("is what leaves sellable for orders, and nothing else", async () => {
+  it("is what leaves sellable for orders that were accepted as a whole, each line once, and nothing else", async () => {
     const shop = shopIn();
     await shop.tell(
       { clockMs: NOON, units: 1 },
-      { clockMs: NOON, units: 10, type: "LinePaid", from: "sellable", to: "committed" },
-      { clockMs: NOON, units: 100, type: "LineOutbound", from: "sellable", to: "outside" },
+      { clockMs: NOON, units: 1_000, uncounted: true },
+      { clockMs: NOON, units: 10, type: "LineAccepted", from: "outside", to: "outside" },
+      { clockMs: NOON, units: 100, type: "LineOutbound", from: "sellable", to: "outside", presale: true },
+      { clockMs: NOON, units: 1_000, type: "LinePaid", from: "sellable", to: "committed" },
+      { clockMs: NOON, units: 1_000, type: "LineOutbound", from: "sellable", to: "outside" },
       { clockMs: NOON, units: 1_000, type: "LinePaid", from: "reserved", to: "committed" },
       { clockMs: NOON, units: 1_000, type: "LineOutbound", from: "committed", to: "outside" },
       { clockMs: NOON, units: 1_000, type: "StockReserved", from: "presale", to: "outside" },
