@@ -331,14 +331,37 @@ interface ListReads {
 export const readFields = (client: RedisClient, key: string, fields: readonly string[]): Promise<(Buffer | null)[]> =>
   (client as unknown as ListReads).hmgetBuffer(key, fields);
 
+/** A read of `readTogether`; one whose name ends in `Buffer` gives the bytes as they came. */
+export type ReadCommand =
+  | [name: "hget" | "hgetBuffer" | "zscore", key: string, field: string]
+  | [name: "hmget" | "hmgetBuffer", key: string, fields: readonly string[]];
+
+interface ScriptCalls {
+  evalBuffer(script: string, keyCount: number, keys: string[], args: Argument[]): Promise<unknown[]>;
+}
+
+const READ_TOGETHER = readFileSync(new URL("./read-together.lua", import.meta.url), "utf8");
+
 /**
- * Reads that see one and the same moment, however much is written meanwhile. All keys are of one partition.
- * @param commands a name that ends in `Buffer` gives the bytes as they came; a long list of arguments stands as a list of its own
+ * Reads that see one and the same moment, however much is written meanwhile, also when Redis is full. All keys are of one partition; a command of
+ * several fields gives a list.
  */
-export async function readTogether(client: RedisClient, commands: (string | string[])[][]): Promise<unknown[]> {
-  const replies = (await client.multi(commands).exec()) ?? [];
-  for (const [error] of replies) if (error) throw error;
-  return replies.map(([, value]) => value);
+export async function readTogether(client: RedisClient, commands: readonly ReadCommand[]): Promise<unknown[]> {
+  const keys = [...new Set(commands.map(([, key]) => key))];
+  const args: Argument[] = [];
+  for (const [name, key, what] of commands) {
+    const fields = typeof what === "string" ? [what] : what;
+    args.push(name.replace("Buffer", ""), keys.indexOf(key) + 1, fields.length);
+    // Not spread: a stack holds some 100,000 arguments only.
+    for (const field of fields) args.push(field);
+  }
+  const replies = await (client as unknown as ScriptCalls).evalBuffer(READ_TOGETHER, keys.length, keys, args);
+  const textOf = (bytes: unknown): unknown => (Buffer.isBuffer(bytes) ? bytes.toString("utf8") : bytes);
+  return commands.map(([name], i) => {
+    const reply = replies[i];
+    if (name.endsWith("Buffer")) return reply;
+    return Array.isArray(reply) ? reply.map(textOf) : textOf(reply);
+  });
 }
 
 /** What the client library calls its troubles, and what they mean. */

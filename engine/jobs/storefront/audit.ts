@@ -285,10 +285,9 @@ export class PartitionAudit {
       const [offset, cursorText, states, lists, packed, ...lines] = (await readTogether(this.#redis, [
         ["hget", this.#keys.head, "offset"],
         ["hget", this.#keys.task, CURSOR_FIELD],
-        // A list may be empty, a command may not: the empty name is nobody's.
-        ["hmgetBuffer", this.#keys.state(STOREFRONT_JOB), ...skus, ""],
-        ["hmget", this.#keys.cells, ...skus.map(listField), ""],
-        ["hmgetBuffer", this.#keys.cells, ...cells, ""],
+        ["hmgetBuffer", this.#keys.state(STOREFRONT_JOB), skus],
+        ["hmget", this.#keys.cells, skus.map(listField)],
+        ["hmgetBuffer", this.#keys.cells, cells],
         ...lineReads,
       ])) as [
         string | null,

@@ -137,6 +137,31 @@ async function forge(sku: string, fields: readonly Buffer[]): Promise<number> {
 }
 
 describe("a healthy engine", () => {
+  it("compares as well when Redis is full, slice by slice and as a whole", async () => {
+    work();
+    const skus = ["CUP", "POT", "PAN"];
+    await ledger.applyMany(
+      skus.map((sku) => ({ kind: "receive", id: newId(), sku, location: LOCATION, units: 9 }) as const),
+    );
+    await ledger.apply({ kind: "reserve", id: newId(), sku: "CUP", location: LOCATION, units: 2 });
+    await settle();
+    await redis.onEach((primary) => primary.call("CONFIG", "SET", "maxmemory", "1mb"));
+    try {
+      await expect(client.set("more", "x")).rejects.toThrow("OOM");
+      let heldLines = 0;
+      for (let partition = 0; partition < PARTITIONS; partition++) {
+        const audit = new PartitionAudit(client, prefix, partition);
+        const report = await audit.whole();
+        expect(report.mismatches).toEqual([]);
+        heldLines += report.heldLines;
+        expect(await cycle(new PartitionAudit(client, prefix, partition))).toEqual([]);
+      }
+      expect(heldLines).toBe(1);
+    } finally {
+      await redis.onEach((primary) => primary.call("CONFIG", "SET", "maxmemory", "0"));
+    }
+  });
+
   it("raises no alarm while commands pour in, over many slices and several whole audits", async () => {
     const random = seededRandom(618);
     const stream = new CommandStream(random, systemClock.now(), 45);
