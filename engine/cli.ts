@@ -4,8 +4,10 @@
  */
 import { type COMMAND_OPTIONS, describeOptions, OPERANDS, readCommandOptions } from "./config.js";
 import { EngineError, messageOf } from "./kernel/errors.js";
-import { withoutSecrets } from "./kernel/logger.js";
+import { type OnTrouble, withoutSecrets } from "./kernel/logger.js";
+import { createLog, secretsOf } from "./logging.js";
 import { inPlainWords } from "./stream/redis.js";
+import { UNEXPECTED_STATUS, watchUnexpected } from "./unexpected.js";
 
 type CommandName = keyof typeof COMMAND_OPTIONS;
 
@@ -91,6 +93,24 @@ const operandOf = (name: CommandName): string => (OPERANDS[name] === undefined ?
 const isCommand = (name: string | undefined): name is CommandName =>
   name !== undefined && Object.hasOwn(commands, name);
 
+/** Tells of unexpected faults in the command's log, which is made when there is one. */
+function lastWords(name: CommandName, args: readonly string[]): OnTrouble {
+  let onTrouble: OnTrouble | undefined;
+  return (message, fields) => {
+    onTrouble ??= createLog({ level: "error", secrets: secretsIn(name, args) }).onTrouble;
+    onTrouble(message, fields);
+  };
+}
+
+function secretsIn(name: CommandName, args: readonly string[]): string[] {
+  try {
+    return secretsOf(readCommandOptions(name, args).values);
+  } catch {
+    // The command itself tells what is wrong with its options.
+    return [];
+  }
+}
+
 async function main([name, ...args]: string[]): Promise<number> {
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     process.stdout.write(usage());
@@ -107,18 +127,23 @@ async function main([name, ...args]: string[]): Promise<number> {
     return 0;
   }
   const stop = new AbortController();
+  const hasFailed = watchUnexpected({
+    stop: () => stop.abort(),
+    tell: lastWords(name, args),
+    exit: (status) => process.exit(status),
+  });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
       // The second time the user means it: nothing more is drained.
-      if (stop.signal.aborted) process.exit(STOPPED_STATUS);
+      if (stop.signal.aborted) process.exit(hasFailed() ? UNEXPECTED_STATUS : STOPPED_STATUS);
       stop.abort();
     });
   }
   try {
     await commands[name](args, stop.signal);
-    return 0;
+    return hasFailed() ? UNEXPECTED_STATUS : 0;
   } catch (thrown) {
-    if (stop.signal.aborted) return STOPPED_STATUS;
+    if (stop.signal.aborted && !hasFailed()) return STOPPED_STATUS;
     process.stderr.write(`shuiwei ${name}: ${withoutSecrets(inPlainWords(messageOf(thrown)))}\n`);
     return thrown instanceof EngineError && INPUT_CODES.has(thrown.code) ? BAD_INPUT_STATUS : 1;
   }

@@ -182,6 +182,42 @@ describe("replay", () => {
   });
 });
 
+describe("serve", () => {
+  /** Leaves a rejected promise unhandled when the process is told to. */
+  const PLANT =
+    "data:text/javascript,process.on('SIGUSR2',()=>void Promise.reject(new Error('planted a-token-of-this-test')))";
+
+  it("ends cleanly with status 1 after a rejection that nothing handled, and logs its stack without secrets", async () => {
+    const args = ["serve", "--dir", "planted", "--port", "0", "--tokens", "a-token-of-this-test"];
+    const child = spawn(process.execPath, ["--import", PLANT, CLI, ...args], { cwd: folder });
+    const ended = once(child, "close");
+    let out = "";
+    let err = "";
+    child.stdout.on("data", (bytes: Buffer) => {
+      out += bytes.toString();
+    });
+    child.stderr.on("data", (bytes: Buffer) => {
+      err += bytes.toString();
+    });
+    await until(() => out.includes("serving at"), "the server");
+    child.kill("SIGUSR2");
+    expect(await ended).toEqual([1, null]);
+    const lines = err
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+    expect(lines).toContainEqual(
+      expect.objectContaining({
+        level: "error",
+        message: expect.stringMatching(/^a rejected promise was not handled: Error: planted \*\*\*\n +at /),
+      }),
+    );
+    expect(err).not.toContain("a-token-of-this-test");
+    // Its private Redis has ended with it.
+    expect(await runningSocket(path("planted"))).toBeUndefined();
+  });
+});
+
 describe("dead-letters", { timeout: 90_000 }, () => {
   const PARTITIONS = 16;
   const PREFIX = "shuiwei";
@@ -224,6 +260,8 @@ describe("dead-letters", { timeout: 90_000 }, () => {
 
   /** Damages the storefront's state of a SKU, and has an event for it. Returns the state's key. */
   async function spoilState(): Promise<string> {
+    // The names of functions are those of this process only once it has read the code.
+    await Ledger.load(client);
     const ledger = new Ledger({ redis: client, prefix: PREFIX, partitions: PARTITIONS });
     const state = stockKeys(PREFIX, ledger.partitionOf("CUP")).state(STOREFRONT_JOB);
     await client.hset(state, "CUP", Buffer.from("81", "hex"));
