@@ -6,6 +6,7 @@
 import type { Static } from "typebox";
 import type { Alert } from "../../engine/jobs/depletion/view.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
+import { causeOf } from "./identity.js";
 import { assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { refuse } from "./problem.js";
 import { Acknowledgement, AcknowledgementAnswer, AlertList, AlertParams, AlertQuery, problems } from "./schemas.js";
@@ -18,7 +19,7 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
   server.get<{ Querystring: Static<typeof AlertQuery> }>(
     "/v1/alerts",
     {
-      onRequest: authorize,
+      onRequest: authorize("read"),
       preValidation: (request, _reply, done) => {
         readInteger(assertQuery(request), "limit");
         done();
@@ -44,7 +45,7 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
   server.post<{ Params: Static<typeof AlertParams>; Body: Static<typeof Acknowledgement> }>(
     "/v1/alerts/:id/acknowledgement",
     {
-      onRequest: authorize,
+      onRequest: authorize("operate"),
       schema: {
         tags: ["alerts"],
         operationId: "acknowledgeAlert",
@@ -59,7 +60,7 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
     },
     async (request, reply) => {
       const { id } = request.params;
-      const { actor } = request.body;
+      const cause = causeOf(request, request.body);
       const sku = id.slice(0, id.lastIndexOf("#"));
       const alert = board.openAlert(sku);
       if (alert?.id !== id) {
@@ -75,10 +76,10 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
         id: chainId(deps.channel, deps.clock.now()),
         sku,
         location: defaultLocation,
-        actor,
+        ...cause,
         alertId: id,
       });
-      return reply.code(202).send({ id, sku, acknowledgedBy: actor, repeated: false });
+      return reply.code(202).send({ id, sku, acknowledgedBy: cause.actor, repeated: false });
     },
   );
 };

@@ -6,6 +6,7 @@ import type { Static } from "typebox";
 import { stopwatch } from "../../engine/kernel/clock.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import type { GateScope, OpenGate } from "../../engine/stock/model.js";
+import { causeOf } from "./identity.js";
 import { fromStore, type HttpDeps, isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault } from "./problem.js";
 import { BreakerAnswer, BreakerBody, BreakerChange, problems } from "./schemas.js";
@@ -61,11 +62,12 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
     const gates = await openGates(deps);
     return {
       open: gates.length > 0,
-      gates: gates.map(({ scope, sinceMs, untilMs, actor, reason }) => ({
+      gates: gates.map(({ scope, sinceMs, untilMs, actor, onBehalfOf, reason }) => ({
         scope,
         since: isoOf(sinceMs),
         ...(untilMs === 0 ? {} : { until: isoOf(untilMs) }),
         actor,
+        ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
         reason,
       })),
     };
@@ -74,7 +76,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
   server.get(
     "/v1/breaker",
     {
-      onRequest: authorize,
+      onRequest: authorize("read"),
       schema: {
         tags: ["breaker"],
         operationId: "lookAtBreaker",
@@ -90,7 +92,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
   server.post<{ Body: Static<typeof BreakerBody> }>(
     "/v1/breaker",
     {
-      onRequest: authorize,
+      onRequest: authorize("operate"),
       schema: {
         tags: ["breaker"],
         operationId: "setBreaker",
@@ -103,14 +105,15 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
       },
     },
     async (request) => {
-      const { action, actor, reason, forMs } = request.body;
+      const { action, reason, forMs } = request.body;
+      const cause = { ...causeOf(request, request.body), reason };
       const scope = scopeOf(request.body.scope);
       if (action === "close") {
         if (forMs !== undefined) throw badInputFault([{ field: "forMs", message: "goes with open only" }]);
-        const changed = await fromStore("breaker.close", ledger.closeGate(scope, { actor, reason }));
+        const changed = await fromStore("breaker.close", ledger.closeGate(scope, cause));
         return { changed, ...(await answer()) };
       }
-      await fromStore("breaker.open", ledger.openGate(scope, { actor, reason, forMs: forMs ?? DEFAULT_OPEN_MS }));
+      await fromStore("breaker.open", ledger.openGate(scope, { ...cause, forMs: forMs ?? DEFAULT_OPEN_MS }));
       return { changed: true, ...(await answer()) };
     },
   );

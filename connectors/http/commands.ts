@@ -10,6 +10,7 @@ import type { StockCommand } from "../../engine/stock/model.js";
 import { assertTakesNew, atMost } from "./admission.js";
 import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
 import { faultsOf, type InputFault } from "./faults.js";
+import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
 import { type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { HttpFault } from "./problem.js";
 import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
@@ -23,6 +24,9 @@ const CLOCK_SKEW_MS = 60_000;
 const MAX_BODIES = 8;
 /** What ends something that was begun is taken also while nothing new is. */
 const ENDING: ReadonlySet<StockCommand["kind"]> = new Set(["pay", "cancel", "outbound"]);
+
+/** What the role `order` may do; the other kinds need `operate`. */
+const ORDER_WORK: ReadonlySet<StockCommand["kind"]> = new Set(["reserve", "pay", "cancel", "outbound"]);
 
 const packr = new Packr({ useRecords: false });
 
@@ -52,7 +56,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
     server.post(
       "/v1/commands",
       {
-        onRequest: [kit.authorize, atMost(MAX_BODIES, "bulk requests")],
+        onRequest: [kit.authorize("order"), atMost(MAX_BODIES, "bulk requests")],
         bodyLimit: BULK_LIMIT,
         // The body is checked command by command; the schema is for the reader of the documentation.
         validatorCompiler: () => () => true,
@@ -60,7 +64,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
           tags: ["stock"],
           operationId: "applyCommands",
           summary: "Applies many stock commands",
-          description: `One command a line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. Any fault in any command: nothing is applied (400, naming the lines). Outcomes come in order, in the format of the commands. Commands of one SKU are applied in the order given. While the engine is behind or its store nearly full, only bodies of pay, cancel and outbound alone are taken.`,
+          description: `One command a line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. Any fault in any command: nothing is applied (400, naming the lines). Outcomes come in order, in the format of the commands. Commands of one SKU are applied in the order given. Reserve, pay, cancel and outbound need the role order, the others operate. A body's actor is kept as onBehalfOf: the actor is whoever the token belongs to. While the engine is behind or its store nearly full, only bodies of pay, cancel and outbound alone are taken.`,
           security: TOKEN_NEEDED,
           body: {
             content: {
@@ -91,6 +95,10 @@ export const commandRoutes: RouteGroup = (root, kit) => {
         const type = (request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
         const binary = MSGPACK.includes(type);
         const commands = await readCommands(body.bytes, binary ? "msgpack" : "ndjson", check);
+        const identity = identityOf(request);
+        const first = mayDo(identity, "operate") ? undefined : commands.find(({ kind }) => !ORDER_WORK.has(kind));
+        if (first) throw new HttpFault("forbidden", roleFault(identity, "operate", `the command ${first.kind}`));
+        for (const command of commands) Object.assign(command, causeOf(request, command));
         if (commands.some(({ kind }) => !ENDING.has(kind))) assertTakesNew(kit.deps);
         const replies = await kit.deps.ledger.applyMany(commands);
         const answers = replies.map(({ outcome, repeated, state }, i) => ({

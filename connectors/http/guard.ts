@@ -1,14 +1,15 @@
 /**
- * Who is let in. Tokens are compared by their hashes in constant time, so an answer's delay says nothing about them. A demo without
- * tokens answers loopback host names only and no other site's pages, so that no web page that its user happens to visit can reach it,
+ * Who is let in: whoever has a token with the role that a route needs (401 without one, 403 with too little). A demo without tokens answers
+ * loopback host names only and no other site's pages, so that no web page that its user happens to visit can reach it,
  * not even by pointing a name of its own at this machine. Once the server is stopping, everything but its health is refused.
  */
-import { hash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import type { onRequestHookHandler } from "fastify";
+import type { FastifyRequest, onRequestHookHandler } from "fastify";
 import { EngineError } from "../../engine/kernel/errors.js";
+import { DEMO_IDENTITY, type Identity, mayDo, type Role, roleFault } from "./identity.js";
 import type { HttpDeps } from "./kit.js";
-import { problemOf, retryAfter, sendProblem } from "./problem.js";
+import { type Problem, problemOf, retryAfter, sendProblem } from "./problem.js";
+import { digestOf, readTokens, type TokenTable } from "./tokens.js";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -19,9 +20,6 @@ declare module "fastify" {
 
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i;
 const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
-const SHORTEST_TOKEN = 16;
-
-const sha256 = (text: string): Buffer => hash("sha256", text, "buffer");
 
 /** What the API's answers say to browsers and caches; routes that may be stored say so themselves. */
 const API_HEADERS = {
@@ -31,17 +29,16 @@ const API_HEADERS = {
   "x-content-type-options": "nosniff",
 };
 
-/** Throws EngineError `bad_option` when the tokens cannot protect anything. */
-export function assertTokens({ tokens, open }: Pick<HttpDeps, "tokens" | "open">): void {
-  const fault =
-    tokens.length === 0 && !open
-      ? "no bearer token is set: nobody could write; set SHUIWEI_TOKENS"
-      : tokens.some((token) => token.length < SHORTEST_TOKEN)
-        ? `a bearer token has fewer than ${SHORTEST_TOKEN} characters`
-        : tokens.some((token) => !BEARER.test(`Bearer ${token}`))
-          ? "a bearer token has characters that a header cannot carry (letters, digits and -._~+/ are taken)"
-          : undefined;
-  if (fault) throw new EngineError(fault, { op: "http.start", code: "bad_option", retryable: false, place: "tokens" });
+/** The tokens that are set. Throws EngineError `bad_option` when they cannot protect anything. */
+export function tokensOf({ tokens, open }: Pick<HttpDeps, "tokens" | "open">): TokenTable {
+  if (tokens.length === 0 && !open)
+    throw new EngineError("no bearer token is set: nobody could write; set SHUIWEI_TOKENS", {
+      op: "http.start",
+      code: "bad_option",
+      retryable: false,
+      place: "tokens",
+    });
+  return readTokens(tokens);
 }
 
 /** Why a request must not be served by an open demo, or undefined. Also for upgrades, which no hook sees. */
@@ -86,24 +83,33 @@ export function entryGuard(deps: Pick<HttpDeps, "open" | "stopping">): onRequest
   };
 }
 
-/** The hook of routes that need a token. */
-export function tokenGuard({ tokens, open }: Pick<HttpDeps, "tokens" | "open">): onRequestHookHandler {
-  if (open) return (_request, _reply, done) => done();
-  const known = tokens.map(sha256);
-  return (request, reply, done) => {
-    const given = BEARER.exec(request.headers.authorization ?? "")?.[1];
-    if (given !== undefined) {
-      const digest = sha256(given);
-      let matches = 0;
-      for (const each of known) matches += timingSafeEqual(each, digest) ? 1 : 0;
-      if (matches > 0) {
-        done();
-        return;
-      }
+/** Makes the hooks of routes that need a role. */
+export function authorization(table: TokenTable, open: boolean): (role: Role) => onRequestHookHandler {
+  return (role) => (request, reply, done) => {
+    const identity = open ? DEMO_IDENTITY : identify(table, request);
+    if (identity === undefined) {
+      const { problem, challenge } = stranger(request);
+      sendProblem(reply, problem, { "www-authenticate": challenge });
+      return;
     }
-    const wrong = given !== undefined;
-    const challenge = wrong ? 'Bearer realm="shuiwei", error="invalid_token"' : 'Bearer realm="shuiwei"';
-    const detail = wrong ? "the token is not known" : "send Authorization: Bearer <token>";
-    sendProblem(reply, problemOf("unauthorized", detail), { "www-authenticate": challenge });
+    if (!mayDo(identity, role)) {
+      sendProblem(reply, problemOf("forbidden", roleFault(identity, role)));
+      return;
+    }
+    request.identity = identity;
+    done();
+  };
+}
+
+function identify(table: TokenTable, { headers }: FastifyRequest): Identity | undefined {
+  const secret = BEARER.exec(headers.authorization ?? "")?.[1];
+  return secret === undefined ? undefined : table.get(digestOf(secret));
+}
+
+function stranger({ headers }: FastifyRequest): { problem: Problem; challenge: string } {
+  const wrong = BEARER.test(headers.authorization ?? "");
+  return {
+    problem: problemOf("unauthorized", wrong ? "the token is not known" : "send Authorization: Bearer <token>"),
+    challenge: wrong ? 'Bearer realm="shuiwei", error="invalid_token"' : 'Bearer realm="shuiwei"',
   };
 }

@@ -9,7 +9,7 @@ import { atMost } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { breakerRoutes, GateWatch } from "./breaker.js";
 import { commandRoutes } from "./commands.js";
-import { assertTokens, entryGuard, tokenGuard } from "./guard.js";
+import { authorization, entryGuard, tokensOf } from "./guard.js";
 import { readJson } from "./json.js";
 import { BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
@@ -48,9 +48,11 @@ const CHARSET = /;\s*charset\s*=\s*"?([^";]*)/i;
  */
 export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
   const plugin: FastifyPluginAsync = async (server) => {
-    assertTokens(deps);
+    const tokens = tokensOf(deps);
     assert(server.initialConfig.bodyLimit === BODY_LIMIT, "the server was created without the connector's options");
-    const kit: Kit = { deps, defaultLocation: deps.defaultLocation ?? "main", authorize: tokenGuard(deps) };
+    server.decorateRequest("identity", undefined);
+    const authorize = authorization(tokens, deps.open);
+    const kit: Kit = { deps, defaultLocation: deps.defaultLocation ?? "main", authorize };
     const metrics = httpMetrics();
 
     server.setErrorHandler(errorHandler(deps.onTrouble));

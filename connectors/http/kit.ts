@@ -15,6 +15,7 @@ import type { OrderDesk } from "../../engine/orders/order-desk.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import { MAX_FAULTS, pathText } from "./faults.js";
+import type { Role } from "./identity.js";
 import { badInputFault, HttpFault } from "./problem.js";
 
 /** Why new work is not taken at the moment. */
@@ -45,7 +46,7 @@ export interface HttpDeps {
   channel: string;
   /** Location of a request that names none; `main` when left out. */
   defaultLocation?: string;
-  /** Bearer tokens for writing and operating. Empty: only allowed when `open`. */
+  /** Bearer tokens: `name:role:secret`, or a bare secret (name `default`, role `admin`). Empty: only allowed when `open`. */
   tokens: readonly string[];
   /** A demo on loopback: no token is needed, and only loopback host names are served. */
   open: boolean;
@@ -67,8 +68,10 @@ export interface HttpDeps {
 export interface Kit {
   readonly deps: HttpDeps;
   readonly defaultLocation: string;
-  /** Lets only those with a token pass; for a route's `onRequest`. Lets everybody pass in an open demo. */
-  readonly authorize: onRequestHookHandler;
+  /**
+   * Lets only those with this role pass and notes who it is on the request; for a route's `onRequest`. Lets everybody pass in an open demo.
+   */
+  readonly authorize: (role: Role) => onRequestHookHandler;
 }
 
 export type RouteGroup = (server: FastifyInstance, kit: Kit) => void;

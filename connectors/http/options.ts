@@ -10,7 +10,12 @@ export const LOCATION_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$";
 export const httpOptions = defineOptions({
   host: { type: "string", default: "127.0.0.1", about: "address that HTTP listens on; 0.0.0.0 for every one" },
   port: { type: "integer", default: 8618, min: 0, max: 65_535, about: "port that HTTP listens on; 0 takes a free one" },
-  tokens: { type: "list", secret: true, about: "bearer tokens for writing and operating, at least 16 characters each" },
+  tokens: {
+    type: "list",
+    secret: true,
+    about:
+      "bearer tokens: name:role:secret with a role of read, order, operate, admin; or a secret alone (default, admin)",
+  },
   defaultLocation: {
     type: "string",
     default: "main",

@@ -11,6 +11,7 @@ import { isAccepted, type Outcome } from "../../engine/stock/model.js";
 import { assertTakesNew, Queue } from "./admission.js";
 import type { GateWatch } from "./breaker.js";
 import { MAX_FAULTS } from "./faults.js";
+import { identityOf } from "./identity.js";
 import { assertNoBody, assertOrderId, fromStore, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendProblem } from "./problem.js";
 import { OrderAnswer, OrderParams, OrderView, PlaceOrder, problems } from "./schemas.js";
@@ -42,13 +43,12 @@ export const orderRoutes =
   (gates: GateWatch): RouteGroup =>
   (server, kit) => {
     const { deps, authorize } = kit;
-    const secured = { onRequest: authorize };
     const queue = new Queue(deps.maxWaitMs);
 
     server.post<{ Body: Static<typeof PlaceOrder> }>(
       "/v1/orders",
       {
-        onRequest: [authorize, queue.guard],
+        onRequest: [authorize("order"), queue.guard],
         schema: {
           tags: ["orders"],
           operationId: "placeOrder",
@@ -63,7 +63,9 @@ export const orderRoutes =
       async (request, reply) => {
         const order = orderOf(request.body, kit);
         assertTakesNew(deps);
-        const answer = await queue.pass(() => fromStore("orders.place", deps.desk.place(order)));
+        const answer = await queue.pass(() =>
+          fromStore("orders.place", deps.desk.place(order, identityOf(request).name)),
+        );
         if (answer.outcome === "accepted") {
           if (answer.repeated) return reply.code(200).send(answer);
           return reply.code(201).header("location", `/v1/orders/${order.id}`).send(answer);
@@ -84,7 +86,7 @@ export const orderRoutes =
       server.post<{ Params: Static<typeof OrderParams> }>(
         `/v1/orders/:id/${path}`,
         {
-          ...secured,
+          onRequest: authorize("order"),
           schema: {
             tags: ["orders"],
             operationId: `${step}Order`,
@@ -99,7 +101,7 @@ export const orderRoutes =
           assertNoBody(request.body);
           const { id } = request.params;
           assertOrderId(id);
-          const answer = await fromStore(`orders.${step}`, deps.desk[step](id));
+          const answer = await fromStore(`orders.${step}`, deps.desk[step](id, identityOf(request).name));
           return answer.outcome !== "unknown_order" && isAccepted(answer.outcome) ? answer : refused(reply, answer);
         },
       );
@@ -108,7 +110,7 @@ export const orderRoutes =
     server.get<{ Params: Static<typeof OrderParams> }>(
       "/v1/orders/:id",
       {
-        ...secured,
+        onRequest: authorize("read"),
         schema: {
           tags: ["orders"],
           operationId: "lookAtOrder",

@@ -38,6 +38,7 @@ const FAULTS = {
   malformed_body: [400, "The body cannot be read"],
   bad_request: [400, "The request is at fault"],
   unauthorized: [401, "A bearer token is needed"],
+  forbidden: [403, "The role is not enough"],
   forbidden_origin: [403, "Requests from other sites are not served"],
   not_found: [404, "There is nothing here"],
   unknown_alert: [404, "The alert is not known"],

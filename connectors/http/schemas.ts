@@ -384,7 +384,8 @@ const Gate = Type.Object({
   }),
   since: Instant,
   until: Type.Optional(Type.String({ format: "date-time", description: "left out when it is closed by hand only" })),
-  actor: Type.String(),
+  actor: Type.String({ description: "who was authenticated" }),
+  onBehalfOf: Type.Optional(Type.String({ description: "for whom, as the request said" })),
   reason: Type.String(),
 });
 export const BreakerAnswer = Type.Object({ open: Type.Boolean(), gates: Type.Array(Gate) });

@@ -5,7 +5,8 @@
  */
 import type { Static } from "typebox";
 import { chainId, chainIdFault } from "../../engine/kernel/chain-id.js";
-import { type ConfigureSku, isAccepted } from "../../engine/stock/model.js";
+import { type Cause, type ConfigureSku, isAccepted } from "../../engine/stock/model.js";
+import { causeOf } from "./identity.js";
 import { assertNoBody, assertQuery, fromStore, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, refuse } from "./problem.js";
 import {
@@ -29,21 +30,20 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
     id: string,
     sku: string,
     change: Pick<ConfigureSku, "settings" | "category" | "categorySettings">,
-    { actor, reason }: { actor?: string | undefined; reason?: string | undefined },
+    cause: Cause,
   ): ConfigureSku => ({
     kind: "configure",
     id,
     sku,
     location: defaultLocation,
     ...change,
-    ...(actor === undefined ? {} : { actor }),
-    ...(reason === undefined ? {} : { reason }),
+    ...cause,
   });
 
   server.put<{ Params: Static<typeof SkuParams>; Body: Static<typeof SkuSettingsBody> }>(
     "/v1/skus/:sku/settings",
     {
-      onRequest: authorize,
+      onRequest: authorize("operate"),
       schema: {
         tags: ["skus"],
         operationId: "configureSku",
@@ -58,21 +58,17 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
     },
     async (request, reply) => {
       const { sku } = request.params;
-      const { id = freshId(), settings, category, actor, reason } = request.body;
+      const { id = freshId(), settings, category } = request.body;
+      const cause = causeOf(request, request.body);
       const fault = chainIdFault(id);
       if (fault !== undefined) throw badInputFault([{ field: "id", message: fault }]);
-      const command = configure(
-        id,
-        sku,
-        { settings: settings ?? {}, ...(category && { category }) },
-        { actor, reason },
-      );
+      const command = configure(id, sku, { settings: settings ?? {}, ...(category && { category }) }, cause);
       const { outcome, repeated } = await deps.ledger.apply(command);
       if (!isAccepted(outcome)) return refuse(reply, outcome as ProblemCode, `command ${id}`, { id });
       if (category !== undefined) {
         // By an id of its own: what the category says may have changed when this request comes again.
         const categorySettings = await fromStore("categories.get", deps.categories.get(category));
-        await deps.ledger.apply(configure(freshId(), sku, { settings: {}, categorySettings }, { actor, reason }));
+        await deps.ledger.apply(configure(freshId(), sku, { settings: {}, categorySettings }, cause));
       }
       return { id, sku, ...(settings && { settings }), ...(category && { category }), repeated };
     },
@@ -81,7 +77,7 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
   server.put<{ Params: Static<typeof CategoryParams>; Body: Static<typeof CategorySettingsBody> }>(
     "/v1/categories/:category/settings",
     {
-      onRequest: authorize,
+      onRequest: authorize("operate"),
       schema: {
         tags: ["skus"],
         operationId: "configureCategory",
@@ -95,13 +91,14 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
     },
     async (request) => {
       const { category } = request.params;
-      const { settings: categorySettings, actor, reason } = request.body;
+      const { settings: categorySettings } = request.body;
+      const cause = causeOf(request, request.body);
       await fromStore("categories.set", deps.categories.set(category, categorySettings));
       const skus = deps.levels.skusOf(category);
       for (let first = 0; first < skus.length; first += SKUS_AT_ONCE) {
         const part = skus.slice(first, first + SKUS_AT_ONCE);
         const change = { settings: {}, categorySettings };
-        await deps.ledger.applyMany(part.map((sku) => configure(freshId(), sku, change, { actor, reason })));
+        await deps.ledger.applyMany(part.map((sku) => configure(freshId(), sku, change, cause)));
       }
       return { category, settings: categorySettings, skus: skus.length };
     },
@@ -110,7 +107,7 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
   server.post<{ Querystring: Static<typeof IdQuery> }>(
     "/v1/ids",
     {
-      onRequest: authorize,
+      onRequest: authorize("order"),
       preValidation: (request, _reply, done) => {
         readInteger(assertQuery(request), "count");
         done();

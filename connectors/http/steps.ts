@@ -5,6 +5,7 @@
 import type { Static } from "typebox";
 import type { FlowException, TakenStep } from "../../engine/orders/flow.js";
 import type { OutsideStep } from "../../engine/orders/order-desk.js";
+import { identityOf } from "./identity.js";
 import { assertOrderId, assertQuery, fromStore, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { refuse } from "./problem.js";
 import { EvidenceBodies, ExceptionList, ExceptionQuery, OrderParams, problems, StepAnswer } from "./schemas.js";
@@ -27,7 +28,7 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
     server.post<{ Params: Static<typeof OrderParams>; Body: Static<(typeof EvidenceBodies)[typeof path]> }>(
       `/v1/orders/:id/${path}`,
       {
-        onRequest: authorize,
+        onRequest: authorize("order"),
         schema: {
           tags: ["orders"],
           operationId: `${step}Order`,
@@ -43,7 +44,8 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
         const { id } = request.params;
         assertOrderId(id);
         const { source, ...detail } = request.body;
-        const evidence = { source, detail: detail as Record<string, string> };
+        const actor = identityOf(request).name;
+        const evidence = { source, detail: { ...(detail as Record<string, string>), actor } };
         const outcome = await fromStore(`orders.${step}`, deps.desk.note(id, step, evidence));
         if (outcome === "unknown") return refuse(reply, "unknown_order", `order ${id}`, { id });
         // The number on the label is the waybill's evidence as well.
@@ -56,7 +58,7 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
   server.get<{ Querystring: Static<typeof ExceptionQuery> }>(
     "/v1/exceptions",
     {
-      onRequest: authorize,
+      onRequest: authorize("read"),
       preValidation: (request, _reply, done) => {
         readInteger(assertQuery(request), "limit");
         done();

@@ -107,7 +107,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
   server.get<{ Params: Static<typeof SkuParams> }>(
     "/v1/ledger/:sku",
     {
-      onRequest: authorize,
+      onRequest: authorize("read"),
       schema: {
         tags: ["stock"],
         operationId: "lookAtLedger",

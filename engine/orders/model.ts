@@ -63,8 +63,13 @@ export type OrderStep = (typeof ORDER_STEPS)[number];
 export interface Evidence {
   /** At most 64 characters, such as `api`, `wms`, `carrier:SF`. */
   source: string;
+  /** `actor`: who was authenticated when it was told. */
   detail?: Readonly<Record<string, string | number>>;
 }
+
+/** What the shop itself says, and who was authenticated. */
+export const shopEvidence = (actor: string | undefined): Evidence =>
+  actor === undefined ? { source: "shop" } : { source: "shop", detail: { actor } };
 
 /** One step of one order, as the log tells it. */
 export interface OrderEvent extends LogEvent, Evidence {

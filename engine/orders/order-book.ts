@@ -13,7 +13,7 @@ import { type OrderKeys, orderKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunctionBuffer, loadLibrary, type RedisClient, readFields } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
-import { type Evidence, ORDER_STEPS, type Order, type OrderBody, type OrderStep } from "./model.js";
+import { type Evidence, ORDER_STEPS, type Order, type OrderBody, type OrderStep, shopEvidence } from "./model.js";
 import { eventBeginning } from "./topic.js";
 
 export interface OrderBookOptions {
@@ -52,6 +52,7 @@ export type NoteOutcome = "noted" | "repeated" | "unknown";
 interface Opening {
   order: Order;
   fingerprint: number;
+  actor: string | undefined;
 }
 
 /** Fields of a partition's head, beside those that orders.lua writes: `s<step>`. */
@@ -66,8 +67,6 @@ const unpackr = new Unpackr({ useRecords: false });
 /** Attempts (4 bytes), fingerprint (8), steps (2), created (8): as orders.lua packs them. */
 const HEADER_BYTES = 22;
 const STEPS_AT = 12;
-/** Who says that an order was created: who placed it. */
-const PLACED_BY = "shop";
 /** The step with which the event takes the order's body along. */
 const BODY_GOES_WITH: OrderStep = "locked";
 /** A bucket is begun up to a day before its day, and the last day counts whole; the ledger keeps lines for longer, too. */
@@ -105,9 +104,9 @@ export class OrderBook {
   }
 
   /** Remembers an order. Returns which attempt at placing it this is, or undefined when its id came with another body before. */
-  async open(order: Order, fingerprint: number): Promise<number | undefined> {
+  async open(order: Order, fingerprint: number, actor?: string): Promise<number | undefined> {
     const batcher = this.#openings[this.partitionOf(order.id)] as TurnBatcher<Opening, number>;
-    const attempt = await batcher.addOne({ order, fingerprint });
+    const attempt = await batcher.addOne({ order, fingerprint, actor });
     return attempt === -1 ? undefined : attempt;
   }
 
@@ -202,12 +201,12 @@ export class OrderBook {
     const { keepSeconds } = this.#options;
     const keys = [head, log];
     const args: Argument[] = [keepSeconds === 0 ? 0 : keepSeconds + MARGIN_SECONDS, this.#now()];
-    for (const { order, fingerprint } of openings) {
+    for (const { order, fingerprint, actor } of openings) {
       const { id, lines, shipTo, holdMs } = order;
       const body: OrderBody = shipTo === undefined ? { lines } : { lines, shipTo };
       // A payment that has to count the lines asks when they had been deducted.
       if (lines.length > 1 && holdMs !== undefined) body.holdMs = holdMs;
-      const event = eventBeginning(id, "created", { source: PLACED_BY });
+      const event = eventBeginning(id, "created", shopEvidence(actor));
       args.push(bucketIn(keys, orders(chainIdDay(id))), id, fingerprint, packr.pack(body), event);
     }
     return (await this.#write("order_open", keys, args)) as number[];

@@ -21,7 +21,15 @@ import {
   type StockCommand,
   type UnpayLine,
 } from "../stock/model.js";
-import { type Evidence, type LineReply, lineId, type Order, type OrderLine, type OrderReply } from "./model.js";
+import {
+  type Evidence,
+  type LineReply,
+  lineId,
+  type Order,
+  type OrderLine,
+  type OrderReply,
+  shopEvidence,
+} from "./model.js";
 import type { NoteOutcome, OrderBook } from "./order-book.js";
 
 type LineStep = "cancel" | "outbound";
@@ -36,8 +44,6 @@ const LONGEST_QUEUE = 50;
 const CONTENDED_RETRY_MS = 200;
 /** What an accepted payment is evidence of: that it came, and that the ledger has locked the stock for it. */
 const PAID = ["paid", "locked"] as const;
-/** Who says what the desk notes. */
-const SOURCE = "shop";
 
 export class OrderDesk {
   readonly #ledger: Ledger;
@@ -53,19 +59,26 @@ export class OrderDesk {
   }
 
   /**
-   * Reserves every line of an order, or none. Safe to repeat with the same id and body.
+   * Reserves every line of an order, or none. Safe to repeat with the same id and body. The order's steps bear who asked for them; its lines'
+   * events name the order by their ids.
+   * @param actor who was authenticated
    * @throws EngineError `contended` (retryable) when the same order is placed over and over at the same time
    */
-  place(order: Order): Promise<OrderReply> {
+  place(order: Order, actor?: string): Promise<OrderReply> {
     const first = reservations(order);
     const fingerprint = fingerprintOfOrder(order, first);
-    return this.#join(`place ${order.id} ${fingerprint}`, () => this.#place(order, first, fingerprint));
+    return this.#join(`place ${order.id} ${fingerprint}`, () => this.#place(order, first, fingerprint, actor));
   }
 
-  async #place(order: Order, first: readonly ReserveStock[], fingerprint: number): Promise<OrderReply> {
+  async #place(
+    order: Order,
+    first: readonly ReserveStock[],
+    fingerprint: number,
+    actor: string | undefined,
+  ): Promise<OrderReply> {
     let repeated = true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const attempt = await this.#book.open(order, fingerprint);
+      const attempt = await this.#book.open(order, fingerprint, actor);
       if (attempt === undefined) return { id: order.id, outcome: "id_reused", repeated: false, lines: [] };
       if (attempt > 1 && order.lines.length > 1) {
         // Refused before, with nothing left to undo: the same answer, without taking and giving back the other lines once more.
@@ -97,11 +110,11 @@ export class OrderDesk {
    * Notes the payment of an order. When a line's hold has expired and its units are gone, the whole payment is refused.
    * @throws EngineError `contended` (retryable) when the same order is paid over and over at the same time
    */
-  pay(id: string): Promise<OrderReply> {
-    return this.#join(`pay ${id}`, () => this.#pay(id));
+  pay(id: string, actor?: string): Promise<OrderReply> {
+    return this.#join(`pay ${id}`, () => this.#pay(id, actor));
   }
 
-  async #pay(id: string): Promise<OrderReply> {
+  async #pay(id: string, actor: string | undefined): Promise<OrderReply> {
     let repeated = true;
     let anew = false;
     for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -122,7 +135,7 @@ export class OrderDesk {
         await this.#count(order, replies);
         // Before the caller hears yes: what is answered is on its way to the warehouse.
         if (!begun.took("locked")) {
-          const noted = await this.#book.note(PAID.map((step) => ({ id, step, source: SOURCE })));
+          const noted = await this.#book.note(PAID.map((step) => ({ id, step, ...shopEvidence(actor) })));
           if (noted.includes("unknown")) throw lost(id);
         }
         return answer(order, outcome, replies, repeated);
@@ -133,22 +146,22 @@ export class OrderDesk {
   }
 
   /** Cancels an order; `cancelled_paid` when money has to go back. */
-  async cancel(id: string): Promise<OrderReply> {
+  async cancel(id: string, actor?: string): Promise<OrderReply> {
     const order = await this.#find(id);
     if (!order) return unknown(id);
     const replies = await this.#step(order, "cancel");
     const paid = replies.some((line) => line.outcome === "cancelled_paid");
-    if (worst(replies) === undefined) await this.#book.note([{ id, step: "cancelled", source: SOURCE }]);
+    if (worst(replies) === undefined) await this.#book.note([{ id, step: "cancelled", ...shopEvidence(actor) }]);
     return reply(order, worst(replies) ?? (paid ? "cancelled_paid" : "accepted"), replies);
   }
 
   /** Notes that the goods of an order left the warehouse. A fact about the world: lines that could go are gone, whatever the others say. */
-  async outbound(id: string): Promise<OrderReply> {
+  async outbound(id: string, actor?: string): Promise<OrderReply> {
     const order = await this.#find(id);
     if (!order) return unknown(id);
     const replies = await this.#step(order, "outbound");
     const isGone = replies.some(({ outcome }) => isAccepted(outcome));
-    if (isGone) await this.#book.note([{ id, step: "outbound", source: SOURCE }]);
+    if (isGone) await this.#book.note([{ id, step: "outbound", ...shopEvidence(actor) }]);
     return reply(order, worst(replies) ?? "accepted", replies);
   }
 

@@ -1,6 +1,6 @@
 /**
- * A 53-bit fingerprint of a command's body, by which a resent command is known as the same one (R3): everything but the id
- * and the attempt counts. It is compared under one id only, so two different bodies pass as one with a chance of 1 in 9 × 10^15.
+ * A 53-bit fingerprint of a command's body, by which a resent command is known as the same one (R3): everything but the id,
+ * the attempt and who sends it counts, so that the same request under another token is a repeat. It is compared under one id only, so two different bodies pass as one with a chance of 1 in 9 × 10^15.
  * It keeps honest clients honest; it is no defence against somebody who looks for collisions.
  */
 import { CELL_SEPARATOR, type SkuSettings, type StockCommand } from "./model.js";
@@ -22,7 +22,7 @@ export function hash53(text: string): number {
 }
 
 function takeCommand(command: StockCommand): void {
-  const { kind, sku, location, atMs, actor, reason } = command;
+  const { kind, sku, location, atMs, onBehalfOf, reason } = command;
   take(kind);
   take(CELL_SEPARATOR);
   take(sku);
@@ -46,7 +46,8 @@ function takeCommand(command: StockCommand): void {
       takeAll(command.units, command.pool ?? "");
   }
   if (atMs !== undefined) take(`\nat ${atMs}`);
-  if (actor !== undefined) take(`\nby ${measured(actor)}`);
+  // As a body's `actor` has always counted.
+  if (onBehalfOf !== undefined) take(`\nby ${measured(onBehalfOf)}`);
   if (reason !== undefined) take(`\nfor ${measured(reason)}`);
 }
 

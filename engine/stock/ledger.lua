@@ -701,15 +701,16 @@ local function gate(keys, args)
   if args[3] == 'open' then
     local until_ms = detail.forMs > 0 and book.clock + detail.forMs or 0
     -- Written by hand: cjson would give times an exponent.
-    local text = string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s}', digits(until_ms), digits(book.clock),
-      cjson.encode(detail.actor), cjson.encode(detail.reason))
+    local behalf = detail.onBehalfOf and ',"onBehalfOf":' .. cjson.encode(detail.onBehalfOf) or ''
+    local text = string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s%s}', digits(until_ms), digits(book.clock),
+      cjson.encode(detail.actor), cjson.encode(detail.reason), behalf)
     book.gates = book.gates + redis.call('HSET', book.gates_key, args[2], text)
   elseif redis.call('HDEL', book.gates_key, args[2]) == 0 then
     return false
   else
     book.gates = book.gates - 1
   end
-  append(book, 0, 't', digits(book.clock), 'c', args[2], 'j', cjson.encode({ action = args[3], actor = detail.actor, reason = detail.reason }))
+  append(book, 0, 't', digits(book.clock), 'c', args[2], 'j', cjson.encode({ action = args[3], actor = detail.actor, onBehalfOf = detail.onBehalfOf, reason = detail.reason }))
   save_head(book)
   return digits(book.offset)
 end

@@ -70,6 +70,13 @@ function replyOf(outcomeByte: number, state: number): Reply {
   return reply;
 }
 
+/** Who opens or closes a breaker, for whom, and why. */
+export interface GateCause {
+  actor: string;
+  onBehalfOf?: string;
+  reason: string;
+}
+
 export interface TickResult {
   /** Holds given back; SWEEP_LIMIT means that more may be due. */
   expired: number;
@@ -172,12 +179,12 @@ export class Ledger {
   }
 
   /** Opens a breaker: new orders in its scope are refused (R14). `forMs` 0: until it is closed by hand. Safe to repeat. */
-  async openGate(scope: GateScope, cause: { actor: string; reason: string; forMs: number }): Promise<void> {
+  async openGate(scope: GateScope, cause: GateCause & { forMs: number }): Promise<void> {
     await this.#gate(scope, "open", cause);
   }
 
   /** Closes a breaker. Returns false when it was not open. */
-  async closeGate(scope: GateScope, cause: { actor: string; reason: string }): Promise<boolean> {
+  async closeGate(scope: GateScope, cause: GateCause): Promise<boolean> {
     return (await this.#gate(scope, "close", { ...cause, forMs: 0 })).some((offset) => offset !== null);
   }
 
@@ -239,11 +246,7 @@ export class Ledger {
     } while (cursor !== "0");
   }
 
-  async #gate(
-    scope: GateScope,
-    action: string,
-    cause: { actor: string; reason: string; forMs: number },
-  ): Promise<(Buffer | null)[]> {
+  async #gate(scope: GateScope, action: string, cause: GateCause & { forMs: number }): Promise<(Buffer | null)[]> {
     const touched = scope.kind === "sku" ? [this.#keysOf(this.partitionOf(scope.sku))] : this.#keys;
     return (await Promise.all(
       touched.map((keys) =>

@@ -50,9 +50,12 @@ export const DEFAULT_DISPLAY_COEFFICIENT = 0.3;
 export const displayUnits = (sellable: number, reserved: number, coefficient = DEFAULT_DISPLAY_COEFFICIENT): number =>
   sellable + Math.floor(Math.round(coefficient * reserved * 1e9) / 1e9);
 
-/** Who wants a change, and why; recorded with the event. */
+/** Who wants a change, and why; recorded with the event. Only what the request itself says is a part of its body's identity: not the actor. */
 export interface Cause {
+  /** Who was authenticated. */
   actor?: string;
+  /** For whom, as the actor says. */
+  onBehalfOf?: string;
   reason?: string;
 }
 
@@ -329,5 +332,6 @@ export interface OpenGate {
   untilMs: number;
   sinceMs: number;
   actor: string;
+  onBehalfOf?: string;
   reason: string;
 }

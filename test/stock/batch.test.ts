@@ -158,7 +158,13 @@ describe("an event of the log", () => {
   it("names who caused it and why", () => {
     const command: StockCommand = { kind: "correct", ...at, units: 1, actor: "李", reason: "count" };
     expect(onlyEvent(command).detail).toEqual({ actor: "李", reason: "count" });
+    const forAnother: StockCommand = { ...command, actor: "desk", onBehalfOf: "李" };
+    expect(onlyEvent(forAnother).detail).toEqual({ actor: "desk", onBehalfOf: "李", reason: "count" });
     expect(onlyEvent({ kind: "receive", ...at, units: 1 })).not.toHaveProperty("detail");
+    // Older processes of the deployment could not read it.
+    const { bytes } = encodeBatch([forAnother], 1);
+    const [event] = eventsOf(entryOf({ t: NOW, b: bytes, o: Buffer.from([0]) })).events;
+    expect(event?.detail).toEqual({ actor: "desk", reason: "count" });
   });
 
   it("exists for what was accepted the first time, in the order of the batch", () => {
@@ -502,6 +508,7 @@ describe("an entry that cannot be read", () => {
       to: "sellable",
       atMs: NOW,
       actor: longest(64, i),
+      onBehalfOf: longest(64, i),
       reason: longest(200, i),
     });
     const entry = logged(Array.from({ length: ENTRY_COMMANDS_LIMIT }, (_, i) => largest(i)));
@@ -518,7 +525,7 @@ describe("an entry that cannot be read", () => {
       { kind: "correct", ...at, id: idOf(3), units: -7, reason: "盘点" },
       { kind: "reserve", ...at, id: idOf(4), units: 1, holdMs: 5, attempt: 3, uncounted: true },
       { kind: "configure", ...at, id: idOf(5), settings: { alertFactor: 2.5 }, category: "cups" },
-      { kind: "acknowledge", ...at, id: idOf(6), alertId: "CUP#1", actor: "li" },
+      { kind: "acknowledge", ...at, id: idOf(6), alertId: "CUP#1", actor: "desk", onBehalfOf: "li" },
       { kind: "pay", ...at, id: idOf(4), units: 1 },
       { kind: "cancel", ...at, id: idOf(4), units: 1 },
     ];

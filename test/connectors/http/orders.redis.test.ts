@@ -220,7 +220,10 @@ describe("while a breaker is open", () => {
     const opened = await bed.send("POST", "/v1/breaker", {
       body: { action: "open", scope, actor: "li.wei", reason: "count differs", forMs: 600_000 },
     });
-    expect(opened.json).toMatchObject({ open: true, gates: [{ scope, actor: "li.wei", reason: "count differs" }] });
+    expect(opened.json).toMatchObject({
+      open: true,
+      gates: [{ scope, onBehalfOf: "li.wei", reason: "count differs" }],
+    });
     const body = { id: freshId(), lines: [{ sku: "G", units: 1 }] };
     const refused = await place(body);
     expect(refused.json).toMatchObject({ status: 503, code: "breaker_open", id: body.id });

@@ -16,11 +16,11 @@ it("tells new orders to come back while the oldest has waited too long, and take
     release = resolve;
   });
   const desk = Object.create(bed.desk) as typeof bed.desk;
-  desk.place = async (each) => {
+  desk.place = async (each, actor) => {
     await held;
-    return bed.desk.place(each);
+    return bed.desk.place(each, actor);
   };
-  desk.pay = (id) => bed.desk.pay(id);
+  desk.pay = (id, actor) => bed.desk.pay(id, actor);
   const { port } = await bed.another({ desk, maxWaitMs: 50 });
   const first = send(port, "POST", "/v1/orders", { body: order() });
   await sleep(100);
