@@ -165,7 +165,7 @@ export function verdictOf(
   // A request with this key is still being worked on, and may come to nothing.
   const isUnderWay = status === 409 && retryAfterMs !== undefined;
   if (isUnderWay || PASSING.includes(status)) return { ...again, throttled: false };
-  if (code === REFUSED_CODE && UNCLEAR.includes(status)) return { outcome: "refused", reason };
+  if (code === REFUSED_CODE && UNCLEAR.includes(status)) return { outcome: "refused", reason, brief };
   return { ...again, throttled: false, fault: faultOf(status, brief) };
 }
 

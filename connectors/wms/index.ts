@@ -11,7 +11,8 @@ import type { OrderBook, Standing } from "../../engine/orders/order-book.js";
 import type { Delivered, Delivery, Receiver, Verdict } from "../../engine/outbox/receiver.js";
 import type { KnownRefusal, WmsClient, WmsReceipt } from "./client.js";
 import type { Contract } from "./contract.js";
-import { preparePick } from "./payload.js";
+import { preparePick, type WmsInboundOrder } from "./payload.js";
+import { withoutBuyer } from "./redact.js";
 
 export { wmsClient } from "./client.js";
 export { loadContract } from "./contract.js";
@@ -64,7 +65,7 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
       return { outcome: "refused", reason: `does not fit the contract ${WMS_CONTRACT}: ${told.join("; ")}` };
     }
     const known = lacking.get(request.order);
-    const posted = known ?? client.post(PICKING_ORDERS, JSON.stringify(body), request.order, signal, PICK_ENDS);
+    const posted = known ?? post(request, body, signal);
     if (!detail) return posted;
     // Side by side, so that the warehouse does not wait for the storage; done when both have theirs.
     const [verdict, fault] = await Promise.all([
@@ -77,14 +78,18 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
     return fault;
   }
 
-  const withdraw = ({ order }: Withdrawal, signal: AbortSignal): Promise<Verdict> =>
-    client.post(
-      `${PICKING_ORDERS}/${order}/cancellation`,
-      JSON.stringify({ orderNo: order }),
-      `${order}/${WITHDRAW_EMIT}`,
-      signal,
-      WITHDRAWAL_ENDS,
-    );
+  async function post({ order, shipTo }: PickRequest, body: WmsInboundOrder, signal: AbortSignal): Promise<Verdict> {
+    const verdict = await client.post(PICKING_ORDERS, JSON.stringify(body), order, signal, PICK_ENDS);
+    return verdict.outcome === "done" ? verdict : { ...verdict, reason: withoutBuyer(verdict.reason, shipTo, body) };
+  }
+
+  async function withdraw({ order }: Withdrawal, signal: AbortSignal): Promise<Verdict> {
+    const path = `${PICKING_ORDERS}/${order}/cancellation`;
+    const key = `${order}/${WITHDRAW_EMIT}`;
+    const verdict = await client.post(path, JSON.stringify({ orderNo: order }), key, signal, WITHDRAWAL_ENDS);
+    // What the buyer's words are is not known any more: none of the WMS's are kept.
+    return verdict.outcome === "done" ? verdict : { ...verdict, reason: verdict.brief ?? verdict.reason };
+  }
 
   /** @returns undefined when the store cannot tell now, and the delivery has to wait */
   async function standingOf(order: string): Promise<{ standing: Standing | undefined } | undefined> {

@@ -33,6 +33,7 @@ export const orderTopic = (book: OrderBook): Topic<OrderEvent> => ({
   partitions: book.partitions,
   keyName: "order",
   decode: orderEventsOf,
+  only: onlyEvent,
   timeOf,
   tick: (partition) => book.tick(partition),
 });
@@ -48,6 +49,18 @@ export function orderEventsOf(entry: LogEntry): { clockMs: number; total: number
   if (!packed) throw new Error("the entry has no field b");
   const lists = packed.length === 0 ? [] : (unpackr.unpackMultiple(packed) as PackedEvent[]);
   return { clockMs, total, events: lists.map((list, index) => eventOf(list, entry.offset, index, clockMs)) };
+}
+
+/** Stands for an event that is left out, so that the others keep their places: an order without an id was placed. */
+const LEFT_OUT = packr.pack([0, "", "", null, 0, null] satisfies PackedEvent);
+
+/** The fields of an entry with one event at its place; the others may be about other buyers. */
+function onlyEvent(entry: LogEntry, index: number): Buffer[] {
+  const events = unpackr.unpackMultiple(field(entry, "b") as Buffer) as PackedEvent[];
+  const kept = [...new Array<Buffer>(index).fill(LEFT_OUT), packr.pack(events[index])];
+  return entry.fields.map((value, i) =>
+    i % 2 === 1 && (entry.fields[i - 1] as Buffer).toString("latin1") === "b" ? Buffer.concat(kept) : value,
+  );
 }
 
 function eventOf(packed: PackedEvent, offset: number, index: number, clockMs: number): OrderEvent {

@@ -7,18 +7,22 @@ import type { Emit } from "../stream/job.js";
 import { field, type LogEntry } from "../stream/log.js";
 import { decodeOut, encodeState, type OutRecord } from "../stream/step.js";
 
-/** An entry of `out` as letters keep it: views are large, and nothing that a sink sends. */
-export function withoutViews(entry: LogEntry): Buffer[] {
+/**
+ * An entry of `out` with one emit at its place and nothing else: views are large and nothing that a sink sends, and other emits may be about other
+ * buyers. Older releases find the emit at the same place.
+ */
+export function onlyEmit(entry: LogEntry, index: number): Buffer[] {
   const record = decodeOut(field(entry, "r") as Buffer);
-  const emitsOnly: OutRecord = { ...record, views: [] };
-  return [Buffer.from("m"), field(entry, "m") as Buffer, Buffer.from("r"), encodeState(emitsOnly)];
+  const emits = [...new Array<null>(index).fill(null), record.emits[index]];
+  const only = { ...record, views: [], emits } as OutRecord;
+  return [Buffer.from("m"), field(entry, "m") as Buffer, Buffer.from("r"), encodeState(only)];
 }
 
 /** The emit that a letter is about; undefined when its bytes are gone or cannot be read. */
 export function emitOf(letter: KeptLetter): Emit | undefined {
   const bytes = field(letter, "r");
   try {
-    return bytes ? decodeOut(bytes).emits[letter.index ?? -1] : undefined;
+    return (bytes && decodeOut(bytes).emits[letter.index ?? -1]) ?? undefined;
   } catch {
     return undefined;
   }

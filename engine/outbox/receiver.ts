@@ -46,7 +46,7 @@ export type Verdict =
       /** How long it wants to be left alone; by everybody when throttled. */
       readonly retryAfterMs?: number;
     }
-  | { readonly outcome: "refused"; readonly reason: string };
+  | { readonly outcome: "refused"; readonly reason: string; readonly brief?: string };
 
 /** A delivery that the receiver has, with what it said. */
 export interface Delivered {

@@ -24,7 +24,8 @@ export interface Source {
   sent(): void;
   landed(): void;
   taken(pending: Pending, receipt: unknown, atMs: number): void;
-  givenUp(pending: Pending, reason: string): void;
+  /** @param brief the reason without a word of the receiver's */
+  givenUp(pending: Pending, reason: string, brief: string): void;
   putOff(throttled: boolean): void;
 }
 
@@ -225,7 +226,7 @@ export class Sender {
       return;
     }
     if (verdict.outcome === "refused") {
-      source.givenUp(pending, verdict.reason);
+      source.givenUp(pending, verdict.reason, briefOf(verdict));
       return;
     }
     const throttled = verdict.throttled ?? false;
@@ -235,7 +236,8 @@ export class Sender {
     if (isSilence) this.#record = { ...record, failed: record.failed + 1 };
     if (verdict.elsewhere || isUnasked) tries.passed();
     else if (tries.failed(record, throttled)) {
-      source.givenUp(pending, `given up after ${tries.failures} tries: ${verdict.reason}`);
+      const tried = `given up after ${tries.failures} tries: `;
+      source.givenUp(pending, tried + verdict.reason, tried + briefOf(verdict));
       return;
     }
     source.putOff(throttled);
@@ -272,3 +274,6 @@ export class Sender {
     }
   }
 }
+
+/** Why a delivery was not taken, without the receiver's own words. */
+const briefOf = ({ reason, brief }: { reason: string; brief?: string }): string => brief ?? reason;

@@ -18,7 +18,7 @@ import {
   trimLetters,
 } from "../stream/dead-letter.js";
 import type { PartitionKeys } from "../stream/keys.js";
-import { field, readLog } from "../stream/log.js";
+import { field, type LogEntry, readLog } from "../stream/log.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
 import type { Share } from "../stream/share.js";
@@ -26,7 +26,7 @@ import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { decodeOut } from "../stream/step.js";
 import { Backlog, type Cursor, type Pending } from "./backlog.js";
 import { Bell } from "./bell.js";
-import { emitOf, withoutViews } from "./letter.js";
+import { emitOf, onlyEmit } from "./letter.js";
 import type { Delivered, Receiver } from "./receiver.js";
 import type { Sender, Source } from "./sender.js";
 
@@ -75,8 +75,15 @@ const REPLAY_LETTERS = 256;
 const LANDING_MS = 5_000;
 /** After the receiver's bookkeeping failed. */
 const TROUBLE_PAUSE_MS = 500;
-/** Characters of a letter's reason in a message; the letter has more. */
+/** Of what is told; the letter's reason may be longer. */
 const REASON_TOLD = 200;
+
+/** A delivery that is not tried again: why, and the same in words that hold none of the receiver's. */
+interface GivenUp {
+  readonly pending: Pending;
+  readonly reason: string;
+  readonly brief: string;
+}
 
 export class Tenure implements Source {
   readonly #options: TenureOptions;
@@ -99,7 +106,7 @@ export class Tenure implements Source {
   #isFull = false;
   #hasLapsed = false;
   #done: Delivered[] = [];
-  #refused: { pending: Pending; reason: string }[] = [];
+  #refused: GivenUp[] = [];
   #lettersDone: string[] = [];
   #commit: number;
   #written: Cursor;
@@ -206,8 +213,8 @@ export class Tenure implements Source {
     this.#settle(pending);
   }
 
-  givenUp(pending: Pending, reason: string): void {
-    this.#refused.push({ pending, reason });
+  givenUp(pending: Pending, reason: string, brief: string): void {
+    this.#refused.push({ pending, reason, brief });
     this.#settle(pending);
   }
 
@@ -363,27 +370,27 @@ export class Tenure implements Source {
     if (letters.length === 0) return;
     this.#stats.deadLetters += letters.length;
     this.#isFull = isFull(await countLetters(redis, this.#keys));
-    const [first] = letters as [DeadLetter];
+    const [{ pending, brief }] = refused as [GivenUp];
     const more = letters.length > 1 ? ` (and ${letters.length - 1} more)` : "";
-    this.#tell(`set aside: ${first.reason.slice(0, REASON_TOLD)}${more}`, { order: first.key as string });
+    this.#tell(`set aside: ${brief.slice(0, REASON_TOLD)}${more}`, { order: pending.delivery.key });
   }
 
   /** Letters about deliveries that are given up. Their entries are read once more: it happens rarely, and costs no memory till then. */
-  async #lettersOf(refused: readonly { pending: Pending; reason: string }[]): Promise<DeadLetter[]> {
-    const entries = new Map<number, readonly Buffer[]>();
+  async #lettersOf(refused: readonly GivenUp[]): Promise<DeadLetter[]> {
+    const entries = new Map<number, LogEntry | undefined>();
     const letters: DeadLetter[] = [];
     for (const { pending, reason } of refused) {
       const { commit, index, job, delivery, letter } = pending;
-      let fields = letter?.fields ?? entries.get(commit);
-      if (!fields) {
+      if (!letter && !entries.has(commit)) {
         const [entry] = await readLog(this.#options.redis, this.#keys.log, commit - 1, 1);
-        fields = entry?.offset === commit ? withoutViews(entry) : [];
-        entries.set(commit, fields);
+        entries.set(commit, entry?.offset === commit ? entry : undefined);
       }
+      const from = letter ?? entries.get(commit);
+      const fields = from ? onlyEmit(from, index) : [];
       const tries = letter
         ? { tries: letter.tries + 1, was: letter.id, first: letter.first ?? letter.id }
         : { tries: 1 };
-      letters.push({ offset: commit, job, index, key: delivery.key, reason, ...tries, fields });
+      letters.push({ offset: commit, job, index, key: delivery.key, reason, ...tries, fields, isOwn: true });
     }
     return letters;
   }

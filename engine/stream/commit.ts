@@ -6,7 +6,7 @@
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
-import { type DeadLetter, encodeEntry, encodeLetter } from "./dead-letter.js";
+import { type DeadLetter, encodeEntry, encodeLetter, entryName } from "./dead-letter.js";
 import type { PartitionKeys } from "./keys.js";
 import { PackWriter } from "./pack.js";
 import { callFunction, loadLibrary, type RedisClient } from "./redis.js";
@@ -162,8 +162,8 @@ export async function commitPatiently(
 
 /**
  * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a list or a text, because Lua's
- * numbers and bytes are not ours: fields of the task, timers to set (time, member, …), timers to remove, letters (bytes, offset or '', …), their
- * entries (offset, bytes, …), letters that go, for each job its states (key, bytes, …), for each job the keys that have none any more.
+ * numbers and bytes are not ours: fields of the task, timers to set (time, member, …), timers to remove, letters (bytes, name of the entry or '', …), their
+ * entries (name, bytes, …), letters that go, for each job its states (key, bytes, …), for each job the keys that have none any more.
  */
 function packChanges(task: { number: number; lastOut: number }, body: CommitBody): Buffer {
   writer.begin();
@@ -184,17 +184,17 @@ function packChanges(task: { number: number; lastOut: number }, body: CommitBody
     writer.text(member);
   }
   writer.value(body.timersGone);
-  const entries = new Map<number, Buffer>();
+  const entries = new Map<string, Buffer>();
   writer.list(2 * body.deadLetters.length);
   for (const letter of body.deadLetters) {
-    const hasEntry = letter.fields.length > 0;
+    const name = letter.fields.length > 0 ? entryName(letter) : "";
     writer.bytes(encodeLetter(letter));
-    writer.text(hasEntry ? String(letter.offset) : "");
-    if (hasEntry && !entries.has(letter.offset)) entries.set(letter.offset, encodeEntry(letter.fields));
+    writer.text(name);
+    if (name !== "" && !entries.has(name)) entries.set(name, encodeEntry(letter.fields));
   }
   writer.list(2 * entries.size);
-  for (const [offset, bytes] of entries) {
-    writer.text(String(offset));
+  for (const [name, bytes] of entries) {
+    writer.text(name);
     writer.bytes(bytes);
   }
   writer.value(body.lettersGone);

@@ -1,6 +1,7 @@
 /**
- * Dead letters: what became of a record that could not be processed. A letter says where and why; the log entry behind it is kept byte by byte,
- * once for all its letters, so that it can be looked into and tried again long after the log has let it go. Letters are written by commits
+ * Dead letters: what became of a record that could not be processed. A letter says where and why, and keeps what failed, so that it can be
+ * looked into and tried again long after the log has let it go: the record alone where its topic can take it out of its entry, otherwise the
+ * entry byte by byte, once for all its letters. Letters are written by commits
  * and by nothing else; they go when they were replayed, when an operator removes them, or with their age, never because there are many.
  * Asking for a replay only leaves a request: the partition's owner does the work.
  */
@@ -25,6 +26,8 @@ export interface DeadLetter {
   tries: number;
   /** Field name, then value, as the log holds them; empty for a timer. */
   fields: readonly Buffer[];
+  /** True when `fields` are the entry with nothing in it but what failed: then they are kept for this record alone. */
+  isOwn?: boolean;
   /** The letter that this one has taken the place of, and the first of them all. */
   was?: string;
   first?: string;
@@ -60,6 +63,10 @@ export const isFull = ({ letters, bytes }: LettersKept): boolean =>
 export function encodeLetter({ fields: _, ...letter }: DeadLetter): Buffer {
   return packr.pack({ ...letter, reason: letter.reason.slice(0, REASON_LIMIT) });
 }
+
+/** Under which name a letter's bytes are kept; letters of one name share them. Functions and older releases take it as it is. */
+export const entryName = ({ offset, index, isOwn }: DeadLetter): string =>
+  isOwn && index !== undefined ? `${offset}.${index}` : String(offset);
 
 export const encodeEntry = (fields: readonly Buffer[]): Buffer => packr.pack(fields);
 
@@ -116,15 +123,13 @@ export async function newestLetters(redis: RedisClient, keys: PartitionKeys, cou
 }
 
 async function withEntries(redis: RedisClient, keys: PartitionKeys, raw: RawLetter[]): Promise<KeptLetter[]> {
-  const offsets = [...new Set(raw.flatMap(([, [, , , offset]]) => (offset ? [offset.toString("latin1")] : [])))];
+  const names = [...new Set(raw.flatMap(([, [, , , name]]) => (name ? [name.toString("latin1")] : [])))];
   const packed =
-    offsets.length === 0 ? [] : await redis.hmgetBuffer(keys.deadEntries, ...offsets.map((offset) => `r:${offset}`));
-  const entries = new Map(
-    offsets.map((offset, i) => [offset, packed[i] ? (unpackr.unpack(packed[i]) as Buffer[]) : []]),
-  );
+    names.length === 0 ? [] : await redis.hmgetBuffer(keys.deadEntries, ...names.map((name) => `r:${name}`));
+  const entries = new Map(names.map((name, i) => [name, packed[i] ? (unpackr.unpack(packed[i]) as Buffer[]) : []]));
   return raw.map((each) => {
-    const offset = each[1][3];
-    return { ...letterOf(each), fields: (offset && entries.get(offset.toString("latin1"))) || [] };
+    const name = each[1][3];
+    return { ...letterOf(each), fields: (name && entries.get(name.toString("latin1"))) || [] };
   });
 }
 

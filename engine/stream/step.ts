@@ -373,8 +373,15 @@ export class Step<Event extends LogEvent> {
       reason,
       ...triesOf(source.letter),
       // A timer is no record of the log: the entry that let it fire has nothing to do with it.
-      fields: event ? source.fields : [],
+      ...(event ? this.#bytesOf(event, source) : { fields: [] }),
     });
+  }
+
+  /** What a letter about an event keeps. */
+  #bytesOf({ index }: Event, { offset, fields, letter }: Source): Pick<DeadLetter, "fields" | "isOwn"> {
+    if (letter?.isOwn) return { fields, isOwn: true };
+    const { only } = this.#topic;
+    return only ? { fields: only({ offset, fields }, index), isOwn: true } : { fields };
   }
 
   #before(j: number, held: KeyState): Before {

@@ -15,6 +15,11 @@ export interface Topic<Event extends LogEvent> {
    * this entry, when it tells.
    */
   decode(entry: LogEntry): { clockMs: number; events: Event[]; total?: number };
+  /**
+   * The fields of an entry with one event at its place and nothing of the others, for a dead letter; `decode` reads them. Left out: letters keep entries
+   * whole.
+   */
+  only?(entry: LogEntry, index: number): Buffer[];
   /** When an entry was written, for trimming by age. */
   timeOf(entry: LogEntry): number;
   /** Lets time pass in a partition that nobody writes to. Called about once a second by the partition's owner. */

@@ -5,6 +5,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
+import { emitOf } from "../../engine/outbox/letter.js";
 import type { Outbox } from "../../engine/outbox/outbox.js";
 import { loadPaceLibrary } from "../../engine/outbox/pace.js";
 import { acquireTask, loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
@@ -215,6 +216,27 @@ describe("what the receiver refuses", () => {
     await until(async () => (await client.xlen(sink().deadLetters)) === 0, "the replay");
     expect(delivered(outbox)).toBe(4);
     expect(await client.exists(sink().deadEntries, sink().deadRequests)).toBe(0);
+  });
+
+  it("is kept without the other emits of its commit, and told of without a word of the receiver's", async () => {
+    startRunner();
+    const reason = "HTTP 422: no such street: Laneway 9";
+    const { troubles } = start(
+      notingReceiver(({ key }) =>
+        key === "bad" ? { outcome: "refused", reason, brief: "HTTP 422" } : { outcome: "done" },
+      ),
+    );
+    await emit(["neighbour-1", "bad", "neighbour-2", "bad"]);
+    await settled();
+    const letters = await listLetters(client, sink(), "-", 10);
+    expect(letters).toMatchObject([{ reason }, { reason }]);
+    const kept = Object.values(await client.hgetallBuffer(sink().deadEntries)).map((bytes) => bytes.toString("latin1"));
+    expect(kept.join()).toContain("bad");
+    expect(kept.join()).not.toContain("neighbour");
+    expect(troubles.join()).toContain("set aside: HTTP 422");
+    expect(troubles.join()).not.toContain("Laneway");
+    const ids = letters.map(({ id }) => id);
+    expect((await readLetters(client, sink(), ids)).map((letter) => emitOf(letter)?.key)).toEqual(["bad", "bad"]);
   });
 
   it("is what fails 12 times while others are taken", async () => {

@@ -126,7 +126,11 @@ describe("an answer", () => {
 
   it.each([400, 409, 413, 422])("of %i with invalid_order is a refusal, with what was said of it", (status) => {
     const said = `{"code":"invalid_order","message":"${"x".repeat(600)}"}`;
-    expect(of(status, {}, said)).toEqual({ outcome: "refused", reason: `HTTP ${status}: ${said.slice(0, 500)}` });
+    expect(of(status, {}, said)).toEqual({
+      outcome: "refused",
+      reason: `HTTP ${status}: ${said.slice(0, 500)}`,
+      brief: `HTTP ${status} invalid_order`,
+    });
   });
 
   it("of the WMS's own that is known to end a question ends it, and the same from anybody else does not", () => {
