@@ -145,9 +145,10 @@ describe("a Redis that fills up", () => {
     expect(await figure(ask, "redis_memory_bytes")).toBeGreaterThan(LIMIT_MIB * 2 ** 20 * 0.8);
   }, 60_000);
 
-  it("past its own limit refuses every write as a whole, while jobs commit and holds end", async () => {
-    const paying = orderOf(3);
-    await engine.desk.place(paying);
+  it("past its own limit takes nothing new, while payments, cancellations and parcels are taken, jobs commit and holds end", async () => {
+    const [paying, leaving, cancelled, mixed] = [orderOf(3), orderOf(5), orderOf(6), orderOf(8)];
+    for (const order of [paying, leaving, cancelled, mixed]) await engine.desk.place(order);
+    expect((await ask("POST", `/v1/orders/${leaving.id}/payment`)).json.outcome).toBe("accepted");
     const brief = { ...orderOf(4, 5), holdMs: 3_000 };
     await engine.desk.place(brief);
     const held = async () => (await engine.ledger.recall([{ id: lineId(brief.id, 0), sku: sku(4) }]))[0]?.state;
@@ -156,16 +157,26 @@ describe("a Redis that fills up", () => {
     await engine.redis.setrange("filler", (LIMIT_MIB / 4) * 2 ** 20, "x");
     await expect(engine.redis.set("more", "x")).rejects.toThrow("OOM");
 
-    for (const [path, body] of [
-      [`/v1/orders/${paying.id}/payment`, undefined],
-      [`/v1/orders/${paying.id}/cancellation`, undefined],
+    for (const [order, step] of [
+      [paying, "payment"],
+      [leaving, "outbound"],
+      [cancelled, "cancellation"],
     ] as const) {
-      const answer = await ask("POST", path, { body });
-      expect(answer.json, path).toMatchObject({ status: 503, code: "store_full" });
-      expect(answer.json.detail).toContain("no memory left");
-      expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
+      const answer = await ask("POST", `/v1/orders/${order.id}/${step}`);
+      expect([answer.status, answer.json.outcome], step).toEqual([200, "accepted"]);
     }
+    expect((await place(ask)).status).toBe(503);
     await expect(engine.desk.place(orderOf(5))).rejects.toMatchObject({ retryable: true });
+    // Commands of one call: those that begin something are refused by themselves.
+    const line = { ...(mixed.lines[0] as { sku: string; location: string; units: number }), id: lineId(mixed.id, 0) };
+    const [received, paid, reserved] = await Promise.allSettled([
+      engine.ledger.apply({ kind: "receive", ...line, id: freshId() }),
+      engine.ledger.apply({ kind: "pay", ...line }),
+      engine.ledger.apply({ kind: "reserve", ...line, id: freshId() }),
+    ]);
+    expect(received).toMatchObject({ status: "rejected", reason: { retryable: true } });
+    expect(paid).toMatchObject({ status: "fulfilled", value: { outcome: "accepted", state: "paid" } });
+    expect(reserved).toMatchObject({ status: "rejected", reason: { retryable: true } });
     await expect
       .poll(async () => (await ask("GET", "/readyz")).json.detail, soon)
       .toContain("Redis has no memory left");
@@ -180,7 +191,6 @@ describe("a Redis that fills up", () => {
 
     const elapsed = stopwatch();
     await engine.redis.del("filler");
-    expect((await ask("POST", `/v1/orders/${paying.id}/payment`)).json.outcome).toBe("accepted");
     await engine.redis.config("SET", "maxmemory", `${2 * LIMIT_MIB}mb`);
     await expect.poll(async () => (await place(ask)).status, soon).toBe(201);
     expect((await ask("GET", "/readyz")).json).toEqual({ status: "ready" });

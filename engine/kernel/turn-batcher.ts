@@ -2,7 +2,7 @@
  * Joins what many callers ask into few calls, without a linger timer: a lone caller waits for nobody. What is asked in one turn of the event
  * loop goes out together, and while calls are under way the next ones gather, so calls grow with the load; many items go out as several
  * calls, so that both ends have something to do. Items go out in the order they came and every caller gets its own results; a failed call fails
- * only the callers whose items were in it. The queue has a bound; past it `overloaded` tells the caller to come back.
+ * only the callers whose items were in it, and one that did a part of them fails those of the rest. The queue has a bound; past it `overloaded` tells the caller to come back.
  */
 import { EngineError, messageOf } from "./errors.js";
 
@@ -12,8 +12,17 @@ export interface TurnBatcherOptions<Item, Result> {
   batchLimit: number;
   /** Items waiting or under way at most. */
   queueLimit: number;
-  /** Does one call; resolves to one result an item, in order. */
-  send(items: Item[]): Promise<Result[]>;
+  /** Does one call; resolves to one result an item, in order, or to why that item was not done. */
+  send(items: Item[]): Promise<(Result | NotDone)[]>;
+}
+
+/** In place of a result. */
+export class NotDone {
+  readonly cause: unknown;
+
+  constructor(cause: unknown) {
+    this.cause = cause;
+  }
 }
 
 /** What one caller has asked: several items, or a single one. */
@@ -142,7 +151,7 @@ export class TurnBatcher<Item, Result> {
   }
 
   async #call(items: Item[], groups: Group<Result>[], indexes: number[]): Promise<void> {
-    let results: Result[] = [];
+    let results: (Result | NotDone)[] = [];
     let error: EngineError | undefined;
     this.#calls++;
     try {
@@ -155,11 +164,13 @@ export class TurnBatcher<Item, Result> {
     this.#schedule();
     for (let i = 0; i < items.length; i++) {
       const group = groups[i] as Group<Result>;
-      if (group.results) group.results[indexes[i] as number] = results[i] as Result;
+      const result = results[i];
+      if (result instanceof NotDone) group.error ??= this.#errorOf(result.cause);
+      else if (group.results) group.results[indexes[i] as number] = result as Result;
       group.error ??= error;
       if (--group.missing > 0) continue;
       if (group.error) group.reject(group.error);
-      else group.resolve(group.results ?? (results[i] as Result));
+      else group.resolve(group.results ?? (result as Result));
     }
   }
 

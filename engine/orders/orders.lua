@@ -118,7 +118,8 @@ local function tick(keys, args)
   return 1
 end
 
+-- When Redis is full no new order is taken; those that are known go on.
 redis.register_function('order_open', open)
-redis.register_function('order_try', try)
-redis.register_function('order_note', note)
+redis.register_function { function_name = 'order_try', callback = try, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_note', callback = note, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'order_tick', callback = tick, flags = { 'allow-oom' } }

@@ -715,8 +715,9 @@ local function gate(keys, args)
   return digits(book.offset)
 end
 
--- When Redis is full no new command is taken, and time goes on all the same: holds end, windows end, breakers open and close. What these
--- write is little, and trimming needs it.
+-- When Redis is full nothing new is begun, and time goes on all the same: holds end, windows end, breakers open and close. What these
+-- write is little, and trimming needs it. stock_go_on is stock_apply for commands that go on with what has begun: payments, cancellations, parcels.
 redis.register_function('stock_apply', apply)
+redis.register_function { function_name = 'stock_go_on', callback = apply, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'stock_tick', callback = tick, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'stock_gate', callback = gate, flags = { 'allow-oom' } }

@@ -6,11 +6,11 @@
 import { chainIdDay } from "../kernel/chain-id.js";
 import type { Clock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
-import { TurnBatcher } from "../kernel/turn-batcher.js";
+import { NotDone, TurnBatcher } from "../kernel/turn-batcher.js";
 import { LATEST_FORMAT } from "../stream/format.js";
 import { type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
-import { callFunction, callFunctionBuffer, loadLibrary, type RedisClient } from "../stream/redis.js";
+import { callFunction, callFunctionBuffer, isOutOfMemory, loadLibrary, type RedisClient } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
 import { gateKey } from "./decide.js";
@@ -54,6 +54,15 @@ export const MAX_BATCH_LIMIT = ENTRY_COMMANDS_LIMIT;
 const DEFAULT_QUEUE_LIMIT = 20_000;
 /** Windows end at least this often in a partition without commands. */
 export const HEARTBEAT_MS = 60_000;
+
+/** Kinds that are refused when Redis is full: they begin something, and can be sent again. All others go on with what has begun. */
+const WAITS_FOR_MEMORY: ReadonlySet<StockCommand["kind"]> = new Set([
+  "reserve",
+  "receive",
+  "return",
+  "correct",
+  "move",
+]);
 
 /** One reply object an outcome: replies are values and there are few of them. */
 const replies = new Map<number, Reply>();
@@ -259,10 +268,24 @@ export class Ledger {
     )) as (Buffer | null)[];
   }
 
-  async #send(keys: StockKeys, commands: StockCommand[]): Promise<Reply[]> {
+  /** Redis refuses a call as a whole when it is full; then what has begun goes on without what asks for new room. */
+  async #send(keys: StockKeys, commands: StockCommand[]): Promise<(Reply | NotDone)[]> {
+    try {
+      return await this.#apply("stock_apply", keys, commands);
+    } catch (thrown) {
+      const begun = isOutOfMemory(thrown) ? commands.filter(({ kind }) => !WAITS_FOR_MEMORY.has(kind)) : [];
+      if (begun.length === 0) throw thrown;
+      const replies = (await this.#apply("stock_go_on", keys, begun)).values();
+      return commands.map(({ kind }) =>
+        WAITS_FOR_MEMORY.has(kind) ? new NotDone(thrown) : (replies.next().value as Reply),
+      );
+    }
+  }
+
+  async #apply(name: string, keys: StockKeys, commands: StockCommand[]): Promise<Reply[]> {
     const { bytes, fingerprints, days } = encodeBatch(commands, this.#format());
     const [outcomes, states] = (await this.#write(
-      "stock_apply",
+      name,
       [keys.head, keys.cells, keys.holds, keys.gates, keys.log, ...days.map(keys.lines)],
       [this.#now(), this.#retentionDays, keys.linesBase, bytes, fingerprints],
     )) as [Buffer, Buffer];

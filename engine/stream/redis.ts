@@ -364,6 +364,9 @@ export async function readTogether(client: RedisClient, commands: readonly ReadC
   });
 }
 
+/** Whether a server has refused a call, undone, because it has no memory left. */
+export const isOutOfMemory = (thrown: unknown): boolean => messageOf(thrown).startsWith("OOM ");
+
 /** What the client library calls its troubles, and what they mean. */
 const PLAIN_WORDS: readonly [pattern: RegExp, meaning: string][] = [
   [/Too many Cluster redirections\. Last error: (?:\w*Error: )?/g, ""],
