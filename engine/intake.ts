@@ -6,7 +6,7 @@
  * itself is taken for roomy.
  */
 import type { IntakeRefusal } from "../connectors/http/index.js";
-import { sleep, systemClock } from "./kernel/clock.js";
+import { monotonicClock, sleep } from "./kernel/clock.js";
 import { messageOf } from "./kernel/errors.js";
 import { defineOptions } from "./kernel/options.js";
 import type { Follower, PartitionFigures } from "./stream/follower.js";
@@ -90,7 +90,7 @@ const READY_AGE_MS = 10_000;
 
 export class Intake {
   readonly #settings: IntakeSettings;
-  readonly #startedMs = systemClock.now();
+  readonly #startedMs = monotonicClock.now();
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
   #memory: RedisMemory | undefined;
@@ -222,7 +222,7 @@ export class Intake {
 
   /** How far jobs and views are behind; how far they were before this process looked, nobody here knows. */
   #lagMs(): number {
-    return Math.min(this.#oldestAgeMs(), systemClock.now() - this.#startedMs);
+    return Math.min(this.#oldestAgeMs(), monotonicClock.now() - this.#startedMs);
   }
 
   #oldestAgeMs(): number {

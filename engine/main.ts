@@ -14,7 +14,7 @@ import { OrderTracker } from "./jobs/order-flow/track.js";
 import { ExceptionBoard } from "./jobs/order-flow/view.js";
 import { ShadowFold } from "./jobs/storefront/shadow-fold.js";
 import { StorefrontLevels } from "./jobs/storefront/view.js";
-import { type Clock, systemClock } from "./kernel/clock.js";
+import { type Clock, monotonicClock, systemClock } from "./kernel/clock.js";
 import { badInput } from "./kernel/errors.js";
 import type { OnTrouble } from "./kernel/logger.js";
 import { secureBytes } from "./kernel/random.js";
@@ -233,7 +233,8 @@ async function assemble(
     redis,
     openReader: (key: string) => openReader(redis, address, key),
     owner: `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`,
-    clock: systemClock,
+    // Leases and deadlines do not go by a clock that somebody may set.
+    clock: monotonicClock,
     leaseMs: settings.leaseMs,
     tickMs: settings.tickMs,
     retentionMs: settings.retentionMs,
@@ -304,6 +305,7 @@ async function assemble(
     });
     outbox = new Outbox({
       ...work,
+      wall: systemClock,
       receiver,
       topic: orders.name,
       partitions,

@@ -5,7 +5,7 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Gateway } from "../dashboards/gateway.js";
 import type { Intake } from "./intake.js";
-import { systemClock } from "./kernel/clock.js";
+import { monotonicClock } from "./kernel/clock.js";
 import type { Engine } from "./main.js";
 import type { OutboxStats } from "./outbox/tenure.js";
 import type { Follower, PartitionFigures } from "./stream/follower.js";
@@ -239,6 +239,6 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
 }
 
 function uptime(): () => number {
-  const startedMs = systemClock.now();
-  return () => (systemClock.now() - startedMs) / 1_000;
+  const startedMs = monotonicClock.now();
+  return () => (monotonicClock.now() - startedMs) / 1_000;
 }

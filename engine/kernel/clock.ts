@@ -16,8 +16,14 @@ export const MINUTE_MS = 60_000;
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 86_400_000;
 
-/** The machine's wall clock. */
+/** The machine's wall clock: what time it is, for people and logs. It may be set, so it does not measure how long something took. */
 export const systemClock: Scheduler = { now: () => Date.now(), sleep };
+
+/**
+ * A clock that nobody can set: for ages, deadlines and leases. It begins with the wall clock at the process's start and means nothing outside the
+ * process.
+ */
+export const monotonicClock: Scheduler = { now: () => Math.floor(performance.timeOrigin + performance.now()), sleep };
 
 /** A clock that stands still until it is moved; it refuses to go backwards. */
 export class ManualClock implements Clock {
@@ -37,7 +43,7 @@ export class ManualClock implements Clock {
 }
 
 /** A clock that starts at `originMs` and runs `speed` times as fast as `base`. */
-export function acceleratedClock(originMs: number, speed: number, base: Clock = systemClock): Clock {
+export function acceleratedClock(originMs: number, speed: number, base: Clock = monotonicClock): Clock {
   const startedMs = base.now();
   return { now: () => originMs + Math.floor((base.now() - startedMs) * speed) };
 }

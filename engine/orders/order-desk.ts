@@ -6,7 +6,7 @@
  * try and older ones: what of them is still on its way comes to nothing. A desk that dies half-way leaks nothing: the holds expire, and the same
  * order or payment sent again goes on where it stopped.
  */
-import { type Scheduler, systemClock } from "../kernel/clock.js";
+import { monotonicClock, type Scheduler } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import { fingerprintOfAll, hash53 } from "../stock/fingerprint.js";
 import type { Ledger } from "../stock/ledger.js";
@@ -52,7 +52,7 @@ export class OrderDesk {
   readonly #underWay = new Map<string, Promise<OrderReply>>();
 
   /** @param clock by which tries at one order take turns */
-  constructor(ledger: Ledger, book: OrderBook, clock: Scheduler = systemClock) {
+  constructor(ledger: Ledger, book: OrderBook, clock: Scheduler = monotonicClock) {
     this.#ledger = ledger;
     this.#book = book;
     this.#clock = clock;

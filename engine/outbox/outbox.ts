@@ -30,7 +30,10 @@ export interface OutboxOptions {
   openReader(log: string): RedisClient | Promise<RedisClient>;
   /** Names this process in leases and in the pace. */
   owner: string;
+  /** By which it waits and measures. */
   clock: Scheduler;
+  /** What time it is when a delivery has been taken; left out: the same. */
+  wall?: Clock;
   /** What leases, commits and the pace go by; left out: the Redis server's own. */
   serverClock?: Clock;
   leaseMs: number;
@@ -77,6 +80,7 @@ export class Outbox {
     this.#sender = new Sender({
       receiver,
       clock,
+      ...(options.wall ? { wall: options.wall } : {}),
       onTrouble,
       pace: new Pace({ ...options, key: paceKey(prefix, receiver.name) }),
       circuit: new Circuit(CIRCUIT),

@@ -63,12 +63,18 @@ local function take(keys, args)
       state[field] = value
     elseif field ~= mine then
       local number, told = string.match(value, '(%d+)@(%d+)')
-      if now - tonumber(told) > SILENT then redis.call('HDEL', keys[1], field) else others = others + tonumber(number) end
+      if now - tonumber(told) > SILENT then
+        redis.call('HDEL', keys[1], field)
+      else
+        others = others + tonumber(number)
+        -- The server's clock has gone back: a worker that is dead must not count until it has caught up.
+        if tonumber(told) > now + SILENT then redis.call('HSET', keys[1], field, number .. '@' .. digits(now)) end
+      end
     end
   end
 
   -- See pace.ts for the arithmetic of the promise.
-  local longest, longest_at = tonumber(state.validity) or 0, tonumber(state.validity_at) or 0
+  local longest, longest_at = tonumber(state.validity) or 0, math.min(now, tonumber(state.validity_at) or 0)
   if validity >= longest or now - longest_at > VALIDITY_KEPT then longest, longest_at = validity, now end
   local stretch = 1 + (longest + CLOCK_STEP) / 1000000
   local ceiling = math.min(limit * HIGHEST_SHARE, (limit - 1 - under_way_limit) / stretch)

@@ -52,7 +52,7 @@ export type Verdict =
 export interface Delivered {
   readonly delivery: Delivery;
   readonly receipt: unknown;
-  /** When the answer came, by the outbox's clock. */
+  /** When the answer came, by the outbox's wall clock. */
   readonly atMs: number;
 }
 

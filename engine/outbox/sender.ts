@@ -3,7 +3,7 @@
  * while the circuit is open. It decides when a delivery is tried again and when it is given up; what became of it is its source's to note.
  * It holds no more than the sources' backlogs do.
  */
-import type { Scheduler } from "../kernel/clock.js";
+import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { Random } from "../kernel/random.js";
@@ -34,6 +34,8 @@ export interface SenderOptions {
   pace: Pace;
   circuit: Circuit;
   clock: Scheduler;
+  /** What time it is when a delivery has been taken; left out: the same. */
+  wall?: Clock;
   random: Random;
   onTrouble: OnTrouble;
 }
@@ -214,7 +216,7 @@ export class Sender {
   }
 
   #judge({ pending, source }: Item, verdict: Verdict, isProbe: boolean, startedMs: number, nowMs: number): void {
-    const { pace, circuit, clock, random } = this.#options;
+    const { pace, circuit, clock, random, wall = clock } = this.#options;
     const isUnasked = verdict.outcome !== "refused" && verdict.unasked === true;
     const isSilence = verdict.outcome === "again" && !verdict.throttled && !verdict.elsewhere && !isUnasked;
     if (isUnasked) circuit.abandoned(isProbe);
@@ -222,7 +224,7 @@ export class Sender {
     else this.#answered(nowMs, startedMs, pending.delivery, verdict);
     if (verdict.outcome !== "again" && !isUnasked) this.#record = { ...this.#record, taken: this.#record.taken + 1 };
     if (verdict.outcome === "done") {
-      source.taken(pending, verdict.receipt, nowMs);
+      source.taken(pending, verdict.receipt, wall.now());
       return;
     }
     if (verdict.outcome === "refused") {

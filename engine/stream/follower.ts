@@ -5,7 +5,7 @@
  * lost what it told last, starts from the states again. On the way it notes how far every partition's jobs are, whoever runs them.
  */
 import { setMaxListeners } from "node:events";
-import { type Clock, sleep, systemClock } from "../kernel/clock.js";
+import { type Clock, monotonicClock, sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { readTask } from "./commit.js";
@@ -63,9 +63,9 @@ export interface PartitionFigures {
 /** What the log held at a look: once the views have seen that much, they are complete up to then. */
 interface Mark {
   offset: number;
-  /** By the given clock, and by the wall's. */
+  /** By the given clock, and by one that nobody can set. */
   atMs: number;
-  wallMs: number;
+  ownMs: number;
   /** The commit that the views must have taken; undefined until the jobs' cursors have reached the offset. */
   commit: number | undefined;
 }
@@ -78,7 +78,7 @@ interface PartitionProgress {
   /** The server's run in which it was. */
   run: string | undefined;
   asOfMs: number;
-  /** The same instant by the wall's clock. */
+  /** The same instant by a clock that nobody can set. */
   provenMs: number;
   /** Looks that are still to be reached, the oldest first. */
   marks: Mark[];
@@ -148,25 +148,35 @@ export class Follower<Event extends LogEvent> {
 
   /** The time (by the given clock) up to which a partition's views are known to be complete. */
   freshAsOf(partition: number): number {
-    return this.#partitions[partition]?.asOfMs ?? 0;
+    const progress = this.#partitions[partition];
+    return progress ? this.#asOf(progress) : 0;
   }
 
   /** How old a partition's views may be at most, in real milliseconds, however fast the given clock runs. */
   ageMs(partition: number): number {
-    return systemClock.now() - (this.#partitions[partition]?.provenMs ?? 0);
+    return monotonicClock.now() - (this.#partitions[partition]?.provenMs ?? 0);
   }
 
   /** The same of the least fresh partition. */
   oldestAgeMs(): number {
     return (
-      systemClock.now() -
+      monotonicClock.now() -
       this.#partitions.reduce((least, { provenMs }) => Math.min(least, provenMs), Number.POSITIVE_INFINITY)
     );
   }
 
   /** The time up to which all partitions' views are known to be complete. */
   asOf(): number {
-    return this.#partitions.reduce((least, { asOfMs }) => Math.min(least, asOfMs), Number.POSITIVE_INFINITY);
+    return this.#partitions.reduce(
+      (least, progress) => Math.min(least, this.#asOf(progress)),
+      Number.POSITIVE_INFINITY,
+    );
+  }
+
+  /** When the given clock has been set back, what it showed at the look is in the future: the look is as long ago as a clock says that nobody sets. */
+  #asOf({ asOfMs, provenMs }: PartitionProgress): number {
+    const nowMs = this.#options.clock.now();
+    return asOfMs <= nowMs ? asOfMs : Math.max(0, nowMs - (monotonicClock.now() - provenMs));
   }
 
   /** Log entries not committed yet, over all partitions, at the last look. */
@@ -181,7 +191,7 @@ export class Follower<Event extends LogEvent> {
 
   /** The Redis server's clock, as far as is known here. */
   serverNowMs(): number {
-    return systemClock.now() + this.#serverAheadMs;
+    return monotonicClock.now() + this.#serverAheadMs;
   }
 
   /** Partitions whose jobs nobody runs: the lease has ended and, for a second, none has taken it over. */
@@ -217,26 +227,26 @@ export class Follower<Event extends LogEvent> {
 
   async #readServerClock(): Promise<void> {
     const [seconds, micros] = await this.#options.redis.time();
-    this.#serverAheadMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000) - systemClock.now();
+    this.#serverAheadMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000) - monotonicClock.now();
   }
 
   /** Looks at a partition once. Returns whether a further look would find more at once. */
   async #advance(progress: PartitionProgress): Promise<boolean> {
     const { redis, clock } = this.#options;
     const { keys, figures } = progress;
-    const isSlowLook = systemClock.now() - progress.slowLookMs >= SLOW_LOOK_MS;
+    const isSlowLook = monotonicClock.now() - progress.slowLookMs >= SLOW_LOOK_MS;
     // A lease that seems to have ended may have been renewed, or taken over.
     if (isSlowLook || figures.leasedUntilMs <= this.serverNowMs()) {
       const [letters, until] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.task, "until")]);
       figures.deadLetters = letters;
       figures.leasedUntilMs = Number(until ?? 0);
-      progress.slowLookMs = systemClock.now();
+      progress.slowLookMs = monotonicClock.now();
     }
     if (progress.commit === undefined) await this.#fill(progress);
     // Asked in this order: what the log held, then what has been committed, then the commits themselves. When the commits cover that log,
     // everything written before `atMs` is in the views.
     const atMs = clock.now();
-    const wallMs = systemClock.now();
+    const ownMs = monotonicClock.now();
     const [head, task, entries] = await Promise.all([
       redis.hmget(keys.head, "offset", "events"),
       readTask(redis, keys),
@@ -257,7 +267,7 @@ export class Follower<Event extends LogEvent> {
     figures.epoch = task.epoch;
     figures.committedMs = task.committedMs;
     if (progress.marks.length === MARKS_KEPT) progress.marks = progress.marks.filter((_, i) => i % 2 === 0);
-    progress.marks.push({ offset, atMs, wallMs, commit: undefined });
+    progress.marks.push({ offset, atMs, ownMs, commit: undefined });
     this.#passMarks(progress, figures.offset, task.lastOut);
     return entries.length === READ_COMMITS;
   }
@@ -270,8 +280,8 @@ export class Follower<Event extends LogEvent> {
       if (mark.offset > cursor) break;
       mark.commit ??= lastOut;
       if (mark.commit > (progress.commit ?? 0)) break;
-      progress.asOfMs = Math.max(progress.asOfMs, mark.atMs);
-      progress.provenMs = mark.wallMs;
+      progress.asOfMs = mark.atMs;
+      progress.provenMs = mark.ownMs;
       passed++;
     }
     marks.splice(0, passed);

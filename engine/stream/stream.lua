@@ -35,9 +35,15 @@ end
 local function acquire(keys, args)
   local now = clock_of(args[3])
   local held = redis.call('HMGET', keys[1], 'owner', 'until', 'epoch')
+  local lease = tonumber(args[2])
   local left = (tonumber(held[2]) or 0) - now
+  if left > lease then
+    -- No lease is longer: this server's clock has gone back. The owner, if it lives, renews it; that of a dead one ends in time.
+    redis.call('HSET', keys[1], 'until', digits(now + lease))
+    left = lease
+  end
   if held[1] and held[1] ~= args[1] and left > 0 then return { 0, left } end
-  redis.call('HSET', keys[1], 'owner', args[1], 'until', digits(now + tonumber(args[2])), 'epoch', (tonumber(held[3]) or 0) + 1)
+  redis.call('HSET', keys[1], 'owner', args[1], 'until', digits(now + lease), 'epoch', (tonumber(held[3]) or 0) + 1)
   return { 1, redis.call('HGETALL', keys[1]), this_run() }
 end
 
@@ -71,7 +77,10 @@ end
 -- Returns: the names of all who live
 local function join(keys, args)
   local now = clock_of(args[3])
-  redis.call('ZADD', keys[1], digits(now + tonumber(args[2])), args[1])
+  local longest = digits(now + tonumber(args[2]))
+  -- Nobody is counted for longer than that: this server's clock has gone back.
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', keys[1], '(' .. longest, '+inf')) do redis.call('ZADD', keys[1], longest, name) end
+  redis.call('ZADD', keys[1], longest, args[1])
   redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', digits(now))
   return redis.call('ZRANGE', keys[1], 0, -1)
 end

@@ -288,6 +288,30 @@ describe("slots", () => {
 });
 
 describe("the arithmetic of the promise", () => {
+  it("counts the requests of a dead worker for seconds only, also when the server's clock has gone back by hours", async () => {
+    let serverMs = T0 + 2 * 3_600_000;
+    const clock = { now: () => T0 };
+    const paceOf = (owner: string) =>
+      new Pace({
+        redis: client,
+        key,
+        owner,
+        limitPerSecond: 100,
+        inFlight: 20,
+        clock,
+        serverClock: { now: () => serverMs },
+      });
+    const all = paceOf("dead").inFlight;
+    await paceOf("dead").book(1, all - 1);
+    serverMs = T0;
+    const heir = paceOf("heir");
+    await heir.book(1, 0);
+    expect(heir.held(T0)).toBe(0);
+    serverMs = T0 + 2_001;
+    await heir.book(1, 0);
+    expect(heir.held(T0)).toBe(1);
+  });
+
   it("leaves room for what is under way, at every limit", async () => {
     for (const limitPerSecond of [10, 50, 100, 1_000, 5_000, 100_000]) {
       for (const wanted of [1, 10, 256, 4_096]) {

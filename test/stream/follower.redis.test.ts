@@ -2,8 +2,8 @@
  * The follower beside a runner at work: views are filled from the states, follow the commits, start again when they have missed some,
  * and `asOf` is held to its word against a clock that never shows the same time twice.
  */
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Clock, sleep, systemClock } from "../../engine/kernel/clock.js";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { type Clock, HOUR_MS, sleep, systemClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { Follower, type FollowerOptions } from "../../engine/stream/follower.js";
@@ -211,6 +211,36 @@ describe("a follower", () => {
     const nowMs = clock.now();
     await until(() => follower.asOf() > nowMs, "the end");
     expect(board.units.get("a")).toBe(400);
+  });
+
+  it("goes by a clock that nobody sets: set forward and back, the wall clock makes its views neither fresh nor as of the future", async () => {
+    const keys = toyKeys(prefix);
+    const runner = run();
+    const { follower } = follow({ pollMs: 5 });
+    await follower.start();
+    await until(() => follower.asOf() > 0, "the first look");
+    const wall = vi.spyOn(Date, "now");
+    const trueNow = () => Math.floor(performance.timeOrigin + performance.now());
+    try {
+      wall.mockImplementation(() => trueNow() + 2 * HOUR_MS);
+      await until(() => follower.asOf() > trueNow() + HOUR_MS, "a look by the clock set forward");
+      await runner.stop();
+      await append(client, keys, [{ clockMs: T0, events: [{ key: "late" }] }]);
+      await until(() => follower.lagEntries() === 1, "the entry that nobody commits");
+      wall.mockImplementation(trueNow);
+      const setBackMs = trueNow();
+      expect(follower.asOf()).toBeLessThanOrEqual(trueNow());
+      wall.mockImplementation(() => trueNow() - 2 * HOUR_MS);
+      const agedMs = follower.ageMs(0);
+      expect(agedMs).toBeGreaterThanOrEqual(0);
+      await until(() => follower.oldestAgeMs() > agedMs, "the views grow older all the same");
+      expect(follower.asOf()).toBeLessThanOrEqual(setBackMs - 2 * HOUR_MS);
+      run();
+      await until(() => follower.lagEntries() === 0 && follower.ageMs(0) < agedMs, "the jobs go on");
+      expect(follower.asOf()).toBeLessThanOrEqual(Date.now());
+    } finally {
+      wall.mockRestore();
+    }
   });
 
   it.each([0, 1])(

@@ -4,7 +4,7 @@
  * would have left, computed here without Redis by `Store`.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { acceleratedClock, sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";
+import { acceleratedClock, HOUR_MS, sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import {
   acquireTask,
@@ -110,6 +110,23 @@ describe("a lease", () => {
     expect(await acquireTask(client, keys, "one", 60)).toHaveProperty("heldForMs");
     await releaseTask(client, keys, second.epoch);
     expect((await owned("one")).epoch).toBe(second.epoch + 1);
+  });
+
+  it("of a dead owner ends after its length, also when the server's clock has gone back by hours", async () => {
+    const keys = toyKeys(prefix);
+    const LEASE_MS = 5_000;
+    await acquireTask(client, keys, "dead", LEASE_MS, String(T0 + 2 * HOUR_MS));
+    expect(await acquireTask(client, keys, "heir", LEASE_MS, String(T0))).toEqual({ heldForMs: LEASE_MS });
+    expect(await acquireTask(client, keys, "heir", LEASE_MS, String(T0 + LEASE_MS - 1))).toEqual({ heldForMs: 1 });
+    expect(await acquireTask(client, keys, "heir", LEASE_MS, String(T0 + LEASE_MS))).toMatchObject({ epoch: 2 });
+  });
+
+  it("is shared among the living only, also when the server's clock has gone back by hours", async () => {
+    const join = (owner: string, nowMs: number) =>
+      callFunction(client, "workers_join", [`${prefix}:workers`], [owner, 5_000, nowMs]);
+    await join("dead", T0 + 2 * HOUR_MS);
+    expect(await join("heir", T0)).toEqual(["dead", "heir"]);
+    expect(await join("heir", T0 + 5_000)).toEqual(["heir"]);
   });
 
   it("can be taken again at once by the one who has it", async () => {
