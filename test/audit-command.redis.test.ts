@@ -101,6 +101,8 @@ describe.skipIf(onCluster)("shuiwei audit", () => {
       await serve();
       const redis = connect({ url: join(folder, ".shuiwei", "redis.sock") });
       client = redis;
+      // The names of functions are those of this process only once it has read the code.
+      await Ledger.load(redis);
       const ledger = new Ledger({ redis, prefix: PREFIX, partitions: PARTITIONS });
       await ledger.applyMany(Array.from({ length: 500 }, (_, i) => receive(`sku-${i}`, 3)));
       let feeding = true;
