@@ -23,6 +23,7 @@ import { SKUS, skuNamed, UNITS } from "./load/assortment.js";
 import type { CommandLoad } from "./load/command-client.js";
 import { cpuSecondsOf } from "./load/cpu.js";
 import type { OrderLoad, OrderLoadReport } from "./load/generator.js";
+import { connectionsFor } from "./load/http-connections.js";
 import { type LoadProcess, runLoad, startLoad } from "./load/load-process.js";
 import { type LoopReport, monotonicMs } from "./load/open-loop.js";
 import type { PeerSettings } from "./load/peer-server.js";
@@ -33,8 +34,6 @@ import type { WindowLoad, WindowReport } from "./load/window-observer.js";
 /** How many seconds each side is measured, and how many orders, then commands, a second it is asked for. */
 export type HttpBenchSettings = Pick<BenchSettings, "seconds" | "rate" | "signal" | "onProgress">;
 
-/** As many as a proxy would hold when the server falls behind, open before the first arrival: a queue is then the server's to see and to refuse. */
-const CONNECTIONS = 2_048;
 /** Before each measurement, at half the rate, so that what compiles at run time has compiled; no longer than the measurement. */
 const WARM_UP_SECONDS = 10;
 const HOST = "127.0.0.1";
@@ -107,7 +106,7 @@ async function ordersAt(
   pids: Record<string, number>,
   { seconds, rate, signal }: HttpBenchSettings,
 ): Promise<Side> {
-  const load = { ...target, host: HOST, connections: CONNECTIONS };
+  const load = { ...target, host: HOST };
   const warmUp = { rate: Math.ceil(rate / 2), arrivals: Math.ceil((rate / 2) * warmUpSecondsOf(seconds)) };
   const warm: OrderLoad = { ...load, ...warmUp, firstSalt: 0 };
   await runLoad<OrderLoad, OrderLoadReport>(GENERATOR, warm, signal);
@@ -222,7 +221,7 @@ export async function run(settings: HttpBenchSettings): Promise<BenchReport> {
   ];
   return {
     rows,
-    facts: { rate, seconds, warmUpSeconds: warmUpSecondsOf(seconds), connections: CONNECTIONS },
+    facts: { rate, seconds, warmUpSeconds: warmUpSecondsOf(seconds), connections: connectionsFor(rate) },
     details: { orders, commands: { perSecond, ...direct } },
     table: [
       ...rows.map(

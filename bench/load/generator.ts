@@ -5,13 +5,12 @@
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { skuOfArrival } from "./assortment.js";
-import { HttpConnections, type HttpTarget } from "./http-connections.js";
+import { connectionsFor, HttpConnections, type HttpTarget } from "./http-connections.js";
 import { serveLoad } from "./load-process.js";
 import { type Arrivals, type LoopReport, runOpenLoop } from "./open-loop.js";
 
 export interface OrderLoad extends Arrivals, HttpTarget {
   token: string;
-  connections: number;
   /** Salt of the first order's id: loads on one server must not overlap. */
   firstSalt: number;
 }
@@ -36,7 +35,7 @@ serveLoad(async (load: OrderLoad, started: () => Promise<number>): Promise<Order
   const nowMs = systemClock.now();
   const requests = Array.from({ length: load.arrivals }, (_, i) => requestOf(load, i, nowMs));
   const connections = new HttpConnections(load);
-  await connections.open(load.connections);
+  await connections.open(connectionsFor(load.rate));
   const report = await runOpenLoop(load, await started(), (i, answered) =>
     connections.send(requests[i] as Buffer, answered),
   );

@@ -2,7 +2,8 @@
  * The lean side of HTTP/1.1 that a load generator needs: requests that were made ready before go out on keep-alive connections, one under way
  * on each; of an answer only status and length are read. A full client (fetch, node:http) costs several times as much as the server under
  * test may, and on a shared machine that is taken from the server. When every connection is busy a request waits here, and its
- * latency goes on counting.
+ * latency goes on counting. Connections speak in turn: a server closes one that stays silent, and what it does to a silent connection is no
+ * figure of its answers. One that it closes is replaced.
  */
 import { createConnection, type Socket } from "node:net";
 
@@ -14,6 +15,14 @@ export interface HttpTarget {
 /** The status, or `broken` when the connection ended before the answer was whole. */
 export type Answered = (answer: string) => void;
 
+/** As many as a proxy would hold when the server falls behind: a queue is then the server's to see and to refuse. */
+const MOST_CONNECTIONS = 2_048;
+/** How soon each speaks again: servers close a connection that has not spoken for 10 s and more (`headersTimeout`). */
+const TURN_SECONDS = 4;
+
+/** How many connections a load holds, of so many requests a second. */
+export const connectionsFor = (rate: number): number => Math.min(MOST_CONNECTIONS, Math.ceil(rate * TURN_SECONDS));
+
 interface Waiting {
   request: Buffer;
   answered: Answered;
@@ -21,11 +30,13 @@ interface Waiting {
 
 export class HttpConnections {
   readonly #target: HttpTarget;
-  readonly #idle: Connection[] = [];
+  /** The one that has been silent longest first. */
+  readonly #idle = new Set<Connection>();
   readonly #all = new Set<Connection>();
   #waiting: Waiting[] = [];
   #first = 0;
   #longestQueue = 0;
+  #isClosed = false;
 
   constructor(target: HttpTarget) {
     this.#target = target;
@@ -42,15 +53,18 @@ export class HttpConnections {
   }
 
   send(request: Buffer, answered: Answered): void {
-    const connection = this.#idle.pop();
-    if (connection) connection.send(request, answered);
-    else {
+    const [connection] = this.#idle;
+    if (connection) {
+      this.#idle.delete(connection);
+      connection.send(request, answered);
+    } else {
       this.#waiting.push({ request, answered });
       this.#longestQueue = Math.max(this.#longestQueue, this.#waiting.length - this.#first);
     }
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const connection of this.#all) connection.close();
   }
 
@@ -62,13 +76,18 @@ export class HttpConnections {
         socket,
         () => this.#next(connection),
         () => {
-          this.#all.delete(connection);
-          const at = this.#idle.indexOf(connection);
-          if (at >= 0) this.#idle.splice(at, 1);
+          this.#idle.delete(connection);
+          // Replaced once it had been open; a server that takes none any more is left alone.
+          if (this.#all.delete(connection) && !this.#isClosed) this.#connect().catch(() => {});
         },
       );
       socket.once("error", reject);
       socket.once("connect", () => {
+        if (this.#isClosed) {
+          connection.close();
+          resolve();
+          return;
+        }
         this.#all.add(connection);
         this.#next(connection);
         resolve();
@@ -79,7 +98,7 @@ export class HttpConnections {
   #next(connection: Connection): void {
     const waiting = this.#waiting[this.#first];
     if (!waiting) {
-      this.#idle.push(connection);
+      this.#idle.add(connection);
       return;
     }
     // The queue is moved up once in a while instead of with every request.
@@ -108,20 +127,20 @@ export function readAnswer(text: string): { status: string; length: number } | u
 class Connection {
   readonly #socket: Socket;
   readonly #onIdle: () => void;
+  readonly #onGone: () => void;
   #answered: Answered | undefined;
   #text = "";
 
   constructor(socket: Socket, onIdle: () => void, onGone: () => void) {
     this.#socket = socket;
     this.#onIdle = onIdle;
+    this.#onGone = onGone;
     // Latin-1: a character is a byte, so lengths are bytes.
     socket.setEncoding("latin1");
     socket.on("data", (part: string) => this.#read(part));
     socket.on("error", () => socket.destroy());
-    socket.on("close", () => {
-      onGone();
-      this.#end("broken");
-    });
+    socket.on("end", () => this.#leave());
+    socket.on("close", () => this.#leave());
   }
 
   send(request: Buffer, answered: Answered): void {
@@ -134,12 +153,24 @@ class Connection {
   }
 
   #read(part: string): void {
+    if (this.#answered === undefined) {
+      // Said to nothing that was asked: that the server gives the connection up (408).
+      this.#leave();
+      return;
+    }
     this.#text = this.#text === "" ? part : this.#text + part;
     const answer = readAnswer(this.#text);
     if (answer === undefined || this.#text.length < answer.length) return;
     this.#text = "";
     this.#end(answer.status);
     if (!this.#socket.destroyed) this.#onIdle();
+  }
+
+  /** Is not used from now on; may be called again. */
+  #leave(): void {
+    this.#socket.destroy();
+    this.#onGone();
+    this.#end("broken");
   }
 
   #end(answer: string): void {

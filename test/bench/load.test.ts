@@ -2,11 +2,13 @@
  * The load's own parts: that latency counts from the instant at which an arrival was due whatever held it up, and that answers are read whole however
  * the network cuts them.
  */
+import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { SKUS, skuOfArrival } from "../../bench/load/assortment.js";
 import { cpuSecondsOf } from "../../bench/load/cpu.js";
-import { HttpConnections, readAnswer } from "../../bench/load/http-connections.js";
+import { connectionsFor, HttpConnections, readAnswer } from "../../bench/load/http-connections.js";
 import { monotonicMs, runOpenLoop } from "../../bench/load/open-loop.js";
 import { linesOf, yesPerSecond } from "../../bench/load/side.js";
 
@@ -64,21 +66,26 @@ describe("connections", () => {
     server = undefined;
   });
 
-  /** Answers every request by `answer`, and opens one connection. */
-  async function served(answer: (socket: Socket, request: number) => void): Promise<HttpConnections> {
-    let requests = 0;
-    const listening = createServer((socket) => {
-      sockets.push(socket);
-      socket.on("data", () => answer(socket, requests++));
-      socket.on("error", () => {});
-    });
+  /** Listens, and opens connections. */
+  async function opened(listening: Server, count: number): Promise<HttpConnections> {
     server = listening;
+    listening.on("connection", (socket: Socket) => sockets.push(socket));
     await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
     const address = listening.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
     connections = new HttpConnections({ host: "127.0.0.1", port });
-    await connections.open(1);
+    await connections.open(count);
     return connections;
+  }
+
+  /** Answers every request by `answer`. */
+  function served(answer: (socket: Socket, request: number) => void, count = 1): Promise<HttpConnections> {
+    let requests = 0;
+    const listening = createServer((socket) => {
+      socket.on("data", () => answer(socket, requests++));
+      socket.on("error", () => {});
+    });
+    return opened(listening, count);
   }
 
   const ask = (over: HttpConnections): Promise<string> =>
@@ -96,6 +103,42 @@ describe("connections", () => {
   it("say so when one breaks before the answer is whole", async () => {
     const over = await served((socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"));
     expect(await ask(over)).toBe("broken");
+  });
+
+  it("speak in turn", async () => {
+    const ports: (number | undefined)[] = [];
+    const over = await served((socket) => {
+      ports.push(socket.remotePort);
+      socket.write("HTTP/1.1 204 No Content\r\n\r\n");
+    }, 3);
+    for (let i = 0; i < 6; i++) await ask(over);
+    expect(new Set(ports.slice(0, 3)).size).toBe(3);
+    expect(ports.slice(3)).toEqual(ports.slice(0, 3));
+  });
+
+  it("are replaced, and nothing is counted, when the server closes a silent one", async () => {
+    const over = await served((socket) => socket.write("HTTP/1.1 204 No Content\r\n\r\n"), 2);
+    const replaced = Promise.all([once(server as Server, "connection"), once(sockets[0] as Socket, "close")]);
+    sockets[0]?.end("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    await replaced;
+    for (let i = 0; i < 4; i++) expect(await ask(over)).toBe("204");
+  });
+
+  it("are as many as speak again soon, at any rate", () => {
+    expect([1, 100, 500, 8_200].map(connectionsFor)).toEqual([4, 400, 2_000, 2_048]);
+  });
+
+  it("at a low rate break nowhere, although the server closes those that do not speak", async () => {
+    const http = createHttpServer(
+      { headersTimeout: 1_500, requestTimeout: 30_000, connectionsCheckingInterval: 100 },
+      (_, response) => response.writeHead(200, { "content-length": "2" }).end("ok"),
+    );
+    // Each connection speaks after half a second, and the load lasts until one that never spoke would have been closed.
+    const over = await opened(http, 50);
+    const report = await runOpenLoop({ rate: 100, arrivals: 250 }, monotonicMs(), (_, answered) =>
+      over.send(Buffer.from("GET / HTTP/1.1\r\nHost: here\r\n\r\n"), answered),
+    );
+    expect(report).toMatchObject({ answers: { 200: 250 }, unanswered: 0 });
   });
 });
 
