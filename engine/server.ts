@@ -4,23 +4,30 @@
  * begun. TLS, compression and rate limits are a proxy's work.
  */
 import { existsSync } from "node:fs";
-import { STATUS_CODES } from "node:http";
+import { type IncomingMessage, STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import fastifyStatic from "@fastify/static";
 import fastifySwagger from "@fastify/swagger";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyInstance } from "fastify";
+import { Registry } from "prom-client";
 import {
   apiDocument,
+  type ConnectionLimits,
+  Connections,
   faultOf,
   type HttpDeps,
   httpConnector,
+  Places,
   problemOf,
   sendProblem,
   serverOptions,
+  serveWithoutUpgrade,
   strangerFault,
 } from "../connectors/http/index.js";
 import type { Gateway } from "../dashboards/gateway.js";
+import { LIVE_PATH } from "../dashboards/protocol.js";
 import { EngineError } from "./kernel/errors.js";
 import { listenFurther } from "./listeners.js";
 
@@ -34,6 +41,7 @@ export interface ServerOptions extends HttpDeps {
   gateway?: Pick<Gateway, "handleUpgrade" | "close">;
   /** Connections taken in a turn of the event loop at most; 1 when left out. More cost a short-lived process at the start. */
   accepts?: number;
+  connectionLimits?: ConnectionLimits;
   /** How long requests under way may take when the server closes; 10 s when left out. */
   closeGraceMs?: number;
 }
@@ -62,6 +70,8 @@ const MAX_CONNECTIONS = 10_000;
 /** Connections that wait to be taken in. In a rush thousands come at once; one that finds no room tries again after 1, 3, 7 and more seconds. */
 const BACKLOG = 4_096;
 const IDLE_SWEEP_MS = 50;
+/** Pages and documentation are large, and anybody may ask for them and not read: they never take the places that orders need. */
+const MAX_PAGES = 256;
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
@@ -83,6 +93,10 @@ const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
 
 /** Builds the server without listening; `inject` works on it. */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
+  return (await buildServer(options)).server;
+}
+
+async function buildServer(options: ServerOptions): Promise<{ server: FastifyInstance; connections: Connections }> {
   const server = Fastify({
     ...serverOptions,
     logger: false,
@@ -102,29 +116,36 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
       sendProblem(reply, problem, headers);
     },
   });
+  const registry = new Registry();
+  const connections = new Connections(registry, options.connectionLimits);
+  connections.guard(server.server, server.routing);
+  const metrics = async () => `${await registry.metrics()}${await options.metrics()}`;
   await server.register(fastifySwagger, apiDocument);
-  await server.register(httpConnector(options));
-  await server.register(fastifySwaggerUi, {
+  await server.register(httpConnector({ ...options, metrics }));
+  await server.register((scope) => registerPages(scope, options.webRoot));
+  await server.ready();
+  return { server, connections };
+}
+
+async function registerPages(scope: FastifyInstance, webRoot: string | undefined): Promise<void> {
+  scope.addHook("onRequest", new Places(MAX_PAGES, "pages").guard);
+  await scope.register(fastifySwaggerUi, {
     routePrefix: "/docs",
     staticCSP: DOCS_POLICY,
     uiConfig: { validatorUrl: null },
   });
-  const { webRoot } = options;
-  if (webRoot !== undefined && existsSync(webRoot)) {
-    await server.register(fastifyStatic, {
-      root: webRoot,
-      dotfiles: "ignore",
-      cacheControl: false,
-      setHeaders: (reply, path) => {
-        reply.headers({
-          ...PAGE_HEADERS,
-          "cache-control": HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
-        });
-      },
-    });
-  }
-  await server.ready();
-  return server;
+  if (webRoot === undefined || !existsSync(webRoot)) return;
+  await scope.register(fastifyStatic, {
+    root: webRoot,
+    dotfiles: "ignore",
+    cacheControl: false,
+    setHeaders: (reply, path) => {
+      reply.headers({
+        ...PAGE_HEADERS,
+        "cache-control": HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
+      });
+    },
+  });
 }
 
 /**
@@ -143,19 +164,30 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   }
   let closing: Promise<void> | undefined;
   const options: ServerOptions = { ...given, stopping: () => closing !== undefined || given.stopping() };
-  const server = await createServer(options);
-  let connections = 0;
+  const { server, connections } = await buildServer(options);
+  const seen = new WeakSet<Socket>();
+  let connected = 0;
   server.server.on("connection", (socket) => {
-    if (++connections > MAX_CONNECTIONS) socket.destroy();
+    // Told again when a request that asked for an upgrade is served without it.
+    if (seen.has(socket)) return;
+    seen.add(socket);
+    // An error of one that no reader listens to any more would end the process; it closes by itself.
+    socket.on("error", () => {});
+    if (++connected > MAX_CONNECTIONS) socket.destroy();
     socket.once("close", () => {
-      connections--;
+      connected--;
     });
   });
   server.server.on("upgrade", (request, socket, head) => {
-    const refusal = options.stopping() ? "stopping" : open ? strangerFault(request) : undefined;
-    if (refusal) answerBroken(socket, refusal);
-    else if (gateway) gateway.handleUpgrade(request, socket, head);
-    else answerBroken(socket, "not_found");
+    connections.handOver(socket, () => {
+      if (!gateway || !asksForLiveView(request)) {
+        if (!serveWithoutUpgrade(server.server, request, socket, head)) answerBroken(socket, "bad_request");
+        return;
+      }
+      const refusal = options.stopping() ? "stopping" : open ? strangerFault(request) : undefined;
+      if (refusal) answerBroken(socket, refusal);
+      else gateway.handleUpgrade(request, socket, head);
+    });
   });
   let url: string;
   try {
@@ -199,12 +231,14 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   };
 }
 
+const asksForLiveView = ({ headers, url }: IncomingMessage): boolean =>
+  headers.upgrade?.toLowerCase() === "websocket" && url?.split("?", 1)[0] === LIVE_PATH;
+
 type BrokenCode =
   | "bad_request"
   | "headers_too_large"
   | "request_timeout"
   | "stopping"
-  | "not_found"
   | "misdirected_request"
   | "forbidden_origin";
 

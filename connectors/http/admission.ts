@@ -3,7 +3,7 @@
  * Whoever is not let in is told so at once, with the time to come back.
  */
 import type { onRequestHookHandler } from "fastify";
-import { systemClock } from "../../engine/kernel/clock.js";
+import { stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import type { HttpDeps } from "./kit.js";
 import { HttpFault, problemOf, retryAfter, sendProblem } from "./problem.js";
 
@@ -75,27 +75,64 @@ export class Queue {
   }
 }
 
-/** Lets at most so many requests be under way at once; for `onRequest`, so that no body is read before. Further ones are told to come back. */
-export function atMost(limit: number, what: string): onRequestHookHandler {
-  let underWay = 0;
-  return (request, reply, done) => {
+/** Full is told when it has lasted: a rush that moves on is the load balancer's to see by its 429. */
+const LONG_FULL_MS = 5_000;
+/** Not full any more when a tenth of the places is free: where each free one is taken at once, nothing has changed. */
+const FREE_SHARE = 0.1;
+
+/** Lets at most so many requests be under way at once. Further ones are told to come back, and no body of theirs is read. */
+export class Places {
+  readonly #limit: number;
+  readonly #what: string;
+  #underWay = 0;
+  #full: (() => number) | undefined;
+
+  constructor(limit: number, what: string) {
+    this.#limit = limit;
+    this.#what = what;
+  }
+
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  /** Why there is no getting in, when that has been so for long. */
+  wrong(): string[] {
+    const fullMs = this.#full?.() ?? 0;
+    if (fullMs < LONG_FULL_MS) return [];
+    return [`all ${this.#limit} places for ${this.#what} have been taken for ${Math.round(fullMs / 1_000)} s`];
+  }
+
+  /** For `onRequest`. */
+  readonly guard: onRequestHookHandler = (request, reply, done) => {
     if (request.routeOptions.config.whenStopping === true) {
       done();
       return;
     }
-    if (underWay >= limit) {
+    if (this.#underWay >= this.#limit) {
       sendProblem(
         reply,
-        problemOf("overloaded", `${limit} ${what} are under way already; this one was not read`),
+        problemOf("overloaded", `${this.#limit} ${this.#what} are under way already; this one was not read`),
         retryAfter(1),
       );
       return;
     }
-    underWay++;
-    // However it ends: answered, or left by its client.
-    reply.raw.once("close", () => {
-      underWay--;
-    });
+    this.#underWay++;
+    if (this.#underWay >= this.#limit) this.#full ??= stopwatch();
+    // However it ends: answered, left by its client, or with its connection while the answer still stood in line there.
+    const { socket } = request.raw;
+    let isIn = true;
+    const leave = (): void => {
+      // The end of the connection is the end of its answer, too: both are told in one turn.
+      if (!isIn) return;
+      isIn = false;
+      reply.raw.off("close", leave);
+      socket.off("close", leave);
+      this.#underWay--;
+      if (this.#underWay <= this.#limit * (1 - FREE_SHARE)) this.#full = undefined;
+    };
+    reply.raw.once("close", leave);
+    socket.once("close", leave);
     done();
   };
 }

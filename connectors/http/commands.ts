@@ -7,7 +7,7 @@ import type { FastifyRequest } from "fastify";
 import { Packr } from "msgpackr";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { StockCommand } from "../../engine/stock/model.js";
-import { assertTakesNew, atMost } from "./admission.js";
+import { assertTakesNew } from "./admission.js";
 import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
 import { faultsOf, type InputFault } from "./faults.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
@@ -21,7 +21,7 @@ const MSGPACK = ["application/msgpack", "application/x-msgpack"];
 const CLOCK_SKEW_MS = 60_000;
 
 /** Each is 8 MiB, and about four times that as commands and answers: 320 MiB. */
-const MAX_BODIES = 8;
+export const MAX_BODIES = 8;
 /** What ends something that was begun is taken also while nothing new is. */
 const ENDING: ReadonlySet<StockCommand["kind"]> = new Set(["pay", "cancel", "outbound"]);
 
@@ -56,7 +56,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
     server.post(
       "/v1/commands",
       {
-        onRequest: [kit.authorize("order"), atMost(MAX_BODIES, "bulk requests")],
+        onRequest: [kit.authorize("order"), kit.places.bulk.guard],
         bodyLimit: BULK_LIMIT,
         // The body is checked command by command; the schema is for the reader of the documentation.
         validatorCompiler: () => () => true,

@@ -3,12 +3,19 @@
  * given, keeps no state of its own, and may run in any number of processes. It does not listen, serves no pages and speaks no TLS:
  * engine/server.ts and a proxy do.
  */
-import type { FastifyInstance, FastifyPluginAsync, FastifyServerOptions, HTTPMethods } from "fastify";
+import type {
+  FastifyInstance,
+  FastifyPluginAsync,
+  FastifyReply,
+  FastifyRequest,
+  FastifyServerOptions,
+  HTTPMethods,
+} from "fastify";
 import { assert } from "../../engine/kernel/errors.js";
-import { atMost } from "./admission.js";
+import { Places } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { breakerRoutes, GateWatch } from "./breaker.js";
-import { commandRoutes } from "./commands.js";
+import { commandRoutes, MAX_BODIES } from "./commands.js";
 import { authorization, entryGuard, tokensOf } from "./guard.js";
 import { readJson } from "./json.js";
 import { BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
@@ -20,6 +27,8 @@ import { settingsRoutes } from "./settings.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
 
+export { Places } from "./admission.js";
+export { type ConnectionLimits, Connections, serveWithoutUpgrade } from "./connections.js";
 export { strangerFault } from "./guard.js";
 export type { HttpDeps, IntakeRefusal } from "./kit.js";
 export { apiDocument } from "./openapi.js";
@@ -52,19 +61,35 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     assert(server.initialConfig.bodyLimit === BODY_LIMIT, "the server was created without the connector's options");
     server.decorateRequest("identity", undefined);
     const authorize = authorization(tokens, deps.open);
-    const kit: Kit = { deps, defaultLocation: deps.defaultLocation ?? "main", authorize };
+    const places = {
+      requests: new Places(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
+      bulk: new Places(MAX_BODIES, "bulk requests"),
+    };
+    const kit: Kit = { deps, defaultLocation: deps.defaultLocation ?? "main", authorize, places };
     const metrics = httpMetrics();
+    metrics.gauge(
+      "shuiwei_http_requests_under_way",
+      "Requests being answered; not those for health and figures",
+      () => places.requests.underWay,
+    );
+    metrics.gauge("shuiwei_http_bulk_requests_under_way", "Bulk requests among them", () => places.bulk.underWay);
 
     server.setErrorHandler(errorHandler(deps.onTrouble));
     server.addHook("onRequest", entryGuard(deps));
-    server.addHook("onRequest", atMost(MAX_UNDER_WAY, "requests"));
+    server.addHook("onRequest", places.requests.guard);
     readJsonBodies(server);
     countRoutes(server, metrics);
     const nowhere = metrics.observer("any", "none");
-    server.setNotFoundHandler((request, reply) => {
+    const answerNowhere = (request: FastifyRequest, reply: FastifyReply): void => {
       reply.raw.once("finish", () => nowhere.call(server, request, reply, () => {}));
       sendProblem(reply, problemOf("not_found", "nothing is served under this path"));
+    };
+    // Before the body is read; files that are not there come to the handler.
+    server.addHook("onRequest", (request, reply, done) => {
+      if (request.is404) answerNowhere(request, reply);
+      else done();
     });
+    server.setNotFoundHandler(answerNowhere);
     server.addSchema(ProblemSchema);
 
     const methods = knownMethods(server);

@@ -14,6 +14,7 @@ import type { OnTrouble } from "../../engine/kernel/logger.js";
 import type { OrderDesk } from "../../engine/orders/order-desk.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
+import type { Places } from "./admission.js";
 import { MAX_FAULTS, pathText } from "./faults.js";
 import type { Role } from "./identity.js";
 import { badInputFault, HttpFault } from "./problem.js";
@@ -57,6 +58,8 @@ export interface HttpDeps {
   warnings?(): string[];
   /** Refuses new work while the engine is behind or its store nearly full, and counts that; undefined: it is taken, as when left out. */
   refuseNew?(): IntakeRefusal | undefined;
+  /** Requests under way at most; 4,096 when left out. */
+  maxUnderWay?: number;
   /** New orders are refused while one that came before has waited so long already, in real ms; left out: never. */
   maxWaitMs?: number;
   /** Further metrics in Prometheus' text format. */
@@ -72,6 +75,8 @@ export interface Kit {
    * Lets only those with this role pass and notes who it is on the request; for a route's `onRequest`. Lets everybody pass in an open demo.
    */
   readonly authorize: (role: Role) => onRequestHookHandler;
+  /** Of all requests, and of bulk requests among them. */
+  readonly places: Readonly<Record<"requests" | "bulk", Places>>;
 }
 
 export type RouteGroup = (server: FastifyInstance, kit: Kit) => void;

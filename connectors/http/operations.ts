@@ -4,7 +4,7 @@
  * needs a token; what faces the internet should not forward them.
  */
 import type { FastifyInstance, onResponseHookHandler } from "fastify";
-import { Histogram, Registry } from "prom-client";
+import { Gauge, Histogram, Registry } from "prom-client";
 import { NO_TOKEN_NEEDED, type RouteGroup } from "./kit.js";
 import { refuse, retryAfter } from "./problem.js";
 import { problems, Readiness, requestFaults, Status } from "./schemas.js";
@@ -17,6 +17,8 @@ export interface HttpMetrics {
   readonly registry: Registry;
   /** Counts an answer of a route. */
   observer(method: string, route: string): onResponseHookHandler;
+  /** A figure that is read when it is asked for. */
+  gauge(name: string, help: string, read: () => number): void;
 }
 
 export function httpMetrics(): HttpMetrics {
@@ -37,6 +39,16 @@ export function httpMetrics(): HttpMetrics {
         done();
       };
     },
+    gauge(name, help, read) {
+      new Gauge({
+        name,
+        help,
+        registers: [registry],
+        collect() {
+          this.set(read());
+        },
+      });
+    },
   };
 }
 
@@ -55,7 +67,7 @@ export function countRoutes(server: FastifyInstance, metrics: HttpMetrics): void
 
 export const operationsRoutes =
   (metrics: HttpMetrics): RouteGroup =>
-  (server, { deps }) => {
+  (server, { deps, places }) => {
     const config = { whenStopping: true };
 
     server.get(
@@ -90,7 +102,7 @@ export const operationsRoutes =
         },
       },
       (_request, reply) => {
-        const wrong = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness()];
+        const wrong = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness(), ...places.requests.wrong()];
         if (wrong.length === 0) {
           const warnings = deps.warnings?.() ?? [];
           reply.send({ status: "ready", ...(warnings.length > 0 ? { warnings } : {}) });

@@ -2,9 +2,12 @@
  * How much may be under way at once: bodies of bulk commands are large, so only some are read at a time, and the others are told to come back
  * before a byte of theirs is. A place is free again however its request ended.
  */
+import { EventEmitter } from "node:events";
 import { type ClientRequest, request } from "node:http";
-import { expect, it } from "vitest";
-import { freshId, httpBed, TOKEN } from "./http-bed.js";
+import { connect } from "node:net";
+import { expect, it, vi } from "vitest";
+import { Places } from "../../../connectors/http/admission.js";
+import { freshId, httpBed, send, TOKEN } from "./http-bed.js";
 
 const bed = httpBed();
 const BODIES = 8;
@@ -64,4 +67,58 @@ it("reads so many bulk bodies at once and no more, and counts those out that are
   await expect
     .poll(async () => (await Promise.all(again.map(({ answer }) => answer))).every((status) => status === 200), soon)
     .toBe(true);
+});
+
+/** A figure of a server. */
+async function figure(port: number, name: string): Promise<number> {
+  const { text } = await send(port, "GET", "/metrics");
+  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
+}
+
+it("A place is free again when its connection is reset while its answers stand in line", async () => {
+  await bed.receive("RESET", 100);
+  const { port } = await bed.another({ maxUnderWay: 8 });
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
+  for (let i = 0; i < 12; i++) {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.pause();
+    socket.write(get("/docs/static/swagger-ui-bundle.js").repeat(8) + get("/v1/stock/x").repeat(20));
+    await expect.poll(() => figure(port, "shuiwei_http_requests_under_way"), soon).toBeGreaterThan(0);
+    socket.resetAndDestroy();
+  }
+  await expect.poll(() => figure(port, "shuiwei_http_requests_under_way"), soon).toBe(0);
+  expect(await figure(port, "shuiwei_http_bulk_requests_under_way")).toBe(0);
+  for (let i = 0; i < 10; i++) {
+    const placed = await send(port, "POST", "/v1/orders", { body: { lines: [{ sku: "RESET", units: 1 }] } });
+    expect(placed.status).toBe(201);
+  }
+});
+
+it("A server whose places have all been taken for long is not ready, and is again when a tenth is free", async () => {
+  const places = new Places(10, "requests");
+  const ends: (() => void)[] = [];
+  let passed = 0;
+  const enter = (): void => {
+    const raw = new EventEmitter();
+    const request = { routeOptions: { config: {} }, raw: { socket: new EventEmitter() } };
+    places.guard.call(bed.running.server, request as never, { raw } as never, () => passed++);
+    ends.push(() => raw.emit("close"));
+  };
+  vi.useFakeTimers({ toFake: ["performance"] });
+  try {
+    for (let i = 0; i < 10; i++) enter();
+    expect([passed, places.underWay, places.wrong()]).toEqual([10, 10, []]);
+    vi.advanceTimersByTime(6_000);
+    expect(places.wrong()).toEqual(["all 10 places for requests have been taken for 6 s"]);
+    ends.shift()?.();
+    expect(places.wrong()).toEqual([]);
+    for (const end of ends) {
+      end();
+      end();
+    }
+    expect(places.underWay).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -111,6 +111,21 @@ describe("an open demo", () => {
   });
 });
 
+describe("a request that asks for an upgrade", () => {
+  const h2c = { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c", "http2-settings": "AAMAAABkAAQAoAAAAAIAAAAA" };
+
+  it("to something that is not served is answered as any other", async () => {
+    await bed.receive("H2C", 5);
+    expect((await send(bed.port, "GET", "/v1/stock?sku=H2C", { headers: h2c })).status).toBe(200);
+    const body = { lines: [{ sku: "H2C", units: 1 }] };
+    expect((await send(bed.port, "POST", "/v1/orders", { body, headers: h2c })).status).toBe(201);
+    expect((await send(bed.port, "POST", "/v1/orders", { body, headers: h2c, anonymous: true })).status).toBe(401);
+    expect((await send(bed.port, "GET", "/no/such/path", { headers: h2c })).status).toBe(404);
+    const webSocket = { connection: "Upgrade", upgrade: "websocket" };
+    expect((await send(bed.port, "GET", "/healthz", { headers: webSocket })).status).toBe(200);
+  });
+});
+
 describe("operating", () => {
   it("says whether the process is alive and ready, in words", async () => {
     let wrong: string[] = [];
