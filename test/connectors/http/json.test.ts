@@ -1,5 +1,5 @@
 /**
- * Reading JSON without bending a number or a character, and saying where a text stops being JSON.
+ * Reading JSON without bending a number or a character or choosing between two values, and saying where a text stops being JSON.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -43,6 +43,29 @@ describe("JSON read exactly", () => {
   });
 
   it.each([
+    ['{"units":1,"units":5}', "units", 11],
+    ['{"lines":[{"sku":"A"},{"sku":"A","units":1,"sku":"A"}]}', "lines[1].sku", 43],
+    ['{"a":{"b":1},"\\u0061":{}}', "a", 13],
+    ['{"__proto__":1,"__proto__":1}', "__proto__", 15],
+    ['{"a":{"x:y\\"":1,"x:y\\"":2}}', 'a.x:y"', 16],
+  ])("refuses a name that an object gives twice, and names it: %s", (text, field, position) => {
+    expect(faultOf(text)).toEqual({ field, message: `is given twice (at position ${position})` });
+  });
+
+  it("lets a name through that several objects give once each", () => {
+    const value = { a: { a: [{ a: ":" }, { a: '":' }] }, b: "a\\" };
+    expect(parseJson(JSON.stringify(value))).toEqual({ value });
+  });
+
+  it("tells a place deep inside in few words", () => {
+    const depth = 10_000;
+    const fault = faultOf(`${'{"a":'.repeat(depth)}{"b":1,"b":2}${"}".repeat(depth)}`);
+    expect(fault?.message).toContain("given twice");
+    expect(fault?.field).toMatch(/^….*a\.b$/);
+    expect(fault?.field.length).toBeLessThan(300);
+  });
+
+  it.each([
     ['{"id":"a",}', "position 10"],
     ['{"id" "a"}', "position 6"],
     ['{"lines":[1,2', "breaks off at position 13"],
@@ -71,7 +94,7 @@ describe("JSON read exactly", () => {
           valid = false;
         }
         const fault = faultOf(changed);
-        if (valid) expect(fault === undefined || fault.message.includes("exactly")).toBe(true);
+        if (valid) expect(fault === undefined || /exactly|twice/.test(fault.message)).toBe(true);
         else expect(fault?.message).toContain("position");
       }),
       { numRuns: 1_000 },
