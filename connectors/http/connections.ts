@@ -76,6 +76,8 @@ export class Connections {
     };
     server.removeAllListeners("request");
     server.on("request", serve);
+    // The 100 is written when the body is wanted: see `continueBody`.
+    server.on("checkContinue", serve);
     const { unreadMs, answerMs } = this.#limits;
     const sweep = setInterval(() => this.sweep(), Math.min(SWEEP_MS, unreadMs / 4, answerMs / 4));
     sweep.unref();

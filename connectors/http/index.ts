@@ -16,6 +16,7 @@ import { Places } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { breakerRoutes, GateWatch } from "./breaker.js";
 import { commandRoutes, MAX_BODIES } from "./commands.js";
+import { continueBody } from "./continue.js";
 import { authorization, entryGuard, tokensOf } from "./guard.js";
 import { readJson } from "./json.js";
 import { BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
@@ -77,6 +78,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     server.setErrorHandler(errorHandler(deps.onTrouble));
     server.addHook("onRequest", entryGuard(deps));
     server.addHook("onRequest", places.requests.guard);
+    server.addHook("preParsing", continueBody);
     readJsonBodies(server);
     countRoutes(server, metrics);
     const nowhere = metrics.observer("any", "none");

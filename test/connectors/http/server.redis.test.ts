@@ -3,6 +3,7 @@
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent, request as httpRequest } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -123,6 +124,45 @@ describe("a request that asks for an upgrade", () => {
     expect((await send(bed.port, "GET", "/no/such/path", { headers: h2c })).status).toBe(404);
     const webSocket = { connection: "Upgrade", upgrade: "websocket" };
     expect((await send(bed.port, "GET", "/healthz", { headers: webSocket })).status).toBe(200);
+  });
+});
+
+describe("a client that asks before it sends its body", () => {
+  /** What comes back for a head that announces a body, before any of it is sent; then the body, when it is asked for. */
+  const ask = (method: string, path: string, headers: string, body = ""): Promise<string> =>
+    new Promise((resolve, reject) => {
+      let received = "";
+      const socket = connect(bed.port, loopback.host);
+      socket.on("data", (bytes: Buffer) => {
+        if (received === "" && bytes.includes("100 Continue")) socket.write(body);
+        received += bytes.toString();
+      });
+      socket.on("error", reject);
+      socket.on("close", () => resolve(received));
+      socket.write(
+        `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n${headers}\r\n`,
+      );
+    });
+  const token = `Authorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\n`;
+
+  it("is told to go on when its body is wanted", async () => {
+    await bed.receive("ASKED", 5);
+    const body = JSON.stringify({ lines: [{ sku: "ASKED", units: 1 }] });
+    const answer = await ask("POST", "/v1/orders", `${token}Content-Length: ${body.length}\r\n`, body);
+    expect(answer).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 201 /);
+  });
+
+  it("gets a refusal instead, and its connection is closed", async () => {
+    for (const [status, path, headers] of [
+      [401, "/v1/orders", "Content-Type: application/json\r\nContent-Length: 10\r\n"],
+      [413, "/v1/orders", `${token}Content-Length: 200000\r\n`],
+      [404, "/no/such/path", `${token}Content-Length: 10\r\n`],
+    ] as const) {
+      const answer = await ask("POST", path, headers);
+      expect(answer, path).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+      expect(answer, path).not.toContain("100 Continue");
+      expect(answer.toLowerCase(), path).toContain("connection: close");
+    }
   });
 });
 
