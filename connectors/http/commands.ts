@@ -101,11 +101,12 @@ export const commandRoutes: RouteGroup = (root, kit) => {
         for (const command of commands) Object.assign(command, causeOf(request, command));
         if (commands.some(({ kind }) => !ENDING.has(kind))) assertTakesNew(kit.deps);
         const replies = await kit.deps.ledger.applyMany(commands);
-        const answers = replies.map(({ outcome, repeated, state }, i) => ({
+        const answers = replies.map(({ outcome, repeated, state, missingUnits }, i) => ({
           id: (commands[i] as StockCommand).id,
           outcome,
           repeated,
           state,
+          ...(missingUnits !== undefined && { missingUnits }),
         }));
         reply.type(type);
         if (binary) return reply.send(packr.pack(answers));

@@ -227,7 +227,7 @@ const line = { ...common, ...cause, units: Units, pool: Type.Optional(OrderPool)
 const goods = { ...common, ...cause, units: Units, pool: Type.Optional(OpenPool) };
 
 /** Kinds that a caller may send; what undoes a part of an order belongs to the order desk alone. */
-export type OpenKind = Exclude<StockCommand["kind"], "abort" | "unpay" | "accept">;
+export type OpenKind = Exclude<StockCommand["kind"], "abort" | "unpay" | "accept" | "suspend" | "resume">;
 export const CommandSchemas = {
   receive: Type.Object({ kind: Type.Literal("receive"), ...goods }, closed),
   return: Type.Object({ kind: Type.Literal("return"), ...goods }, closed),
@@ -278,6 +278,9 @@ const Instant = Type.String({ format: "date-time", examples: ["2026-06-18T00:00:
 const Count = Type.Integer({ minimum: 0 });
 const LineOutcome = Type.Enum([...OUTCOMES]);
 const State = Type.Enum([...LINE_STATES]);
+const MissingUnits = Type.Optional(
+  Type.Integer({ minimum: 1, description: "units that the books had nowhere when the line left or was cancelled" }),
+);
 const orderLine = {
   id: Type.String(),
   sku: Type.String(),
@@ -290,7 +293,7 @@ export const OrderAnswer = Type.Object({
   id: Type.String({ description: "the order's chain id" }),
   outcome: Type.Enum(["accepted", "admitted_anew", "cancelled_paid"]),
   repeated: Type.Boolean({ description: "it had been done before; this is the first answer again" }),
-  lines: Type.Array(Type.Object({ ...orderLine, outcome: LineOutcome, state: State })),
+  lines: Type.Array(Type.Object({ ...orderLine, outcome: LineOutcome, state: State, missingUnits: MissingUnits })),
 });
 const FlowException = {
   step: Type.Enum([...ORDER_STEPS]),
@@ -299,7 +302,7 @@ const FlowException = {
 };
 export const OrderView = Type.Object({
   id: Type.String(),
-  lines: Type.Array(Type.Object({ ...orderLine, state: State })),
+  lines: Type.Array(Type.Object({ ...orderLine, state: State, missingUnits: MissingUnits })),
   steps: Type.Array(
     Type.Object({
       step: Type.Enum([...ORDER_STEPS]),
@@ -399,6 +402,7 @@ export const CommandReply = Type.Object({
   outcome: LineOutcome,
   repeated: Type.Boolean(),
   state: State,
+  missingUnits: MissingUnits,
 });
 
 /** RFC 9457. */

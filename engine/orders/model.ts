@@ -87,6 +87,8 @@ export interface LineReply extends OrderLine {
   id: string;
   outcome: Outcome;
   state: LineState;
+  /** As the ledger tells it. */
+  missingUnits?: number;
 }
 
 export interface OrderReply {

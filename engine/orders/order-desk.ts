@@ -349,6 +349,6 @@ function worst(replies: readonly Reply[]): Outcome | undefined {
 
 const lineReplies = (order: Order, replies: readonly Reply[]): LineReply[] =>
   order.lines.map((line, i) => {
-    const { outcome, state } = replies[i] as Reply;
-    return { ...line, id: lineId(order.id, i), outcome, state };
+    const { outcome, state, missingUnits } = replies[i] as Reply;
+    return { ...line, id: lineId(order.id, i), outcome, state, ...(missingUnits !== undefined && { missingUnits }) };
   });

@@ -29,8 +29,9 @@ import {
   type StockCommand,
   type StockEvent,
   SWEEP_LIMIT,
+  type Transfer,
 } from "./model.js";
-import { POOL_MASK, UNCOUNTED } from "./records.js";
+import { OF_ORDER, POOL_MASK, UNCOUNTED } from "./records.js";
 
 const VERSION = 2;
 /** Its columns are those of version 2, with fingerprints as one more. */
@@ -51,7 +52,7 @@ export const IS_UNCOUNTED = 128;
 
 /** Added to an outcome that was given before. */
 export const REPEATED = 128;
-/** The last outcome that changes something; a repeated one is above. */
+/** The last outcome that changes something; a repeated one is above, and so is what was appended later, refusals all of them. */
 const LAST_ACCEPTED = OUTCOMES.indexOf("cancelled_paid");
 
 type Column<T> = T[] | 0;
@@ -178,14 +179,18 @@ const bringsOwnId = (command: StockCommand): boolean =>
   command.kind !== "outbound" &&
   command.kind !== "abort" &&
   command.kind !== "unpay" &&
-  command.kind !== "accept";
+  command.kind !== "accept" &&
+  command.kind !== "suspend" &&
+  command.kind !== "resume";
 
 function poolByte(command: StockCommand, format: number): number {
   if (command.kind === "move") return accountCode[command.from] * 8 + accountCode[command.to];
   const pool: Pool = ("pool" in command ? command.pool : undefined) ?? "sellable";
-  // Format 1 knows no marks: a line of an order counts as demand from its reservation on, as it did before.
-  const isMarked = command.kind === "reserve" && command.uncounted && format >= MARKS_FORMAT;
-  return isMarked ? accountCode[pool] + UNCOUNTED : accountCode[pool];
+  // Format 1 knows no marks: a line of an order counts as demand from its reservation on, and is anybody's, as it was before.
+  if (format < MARKS_FORMAT) return accountCode[pool];
+  const isUncounted = command.kind === "reserve" && command.uncounted;
+  const isOfOrder = "ofOrder" in command && command.ofOrder;
+  return accountCode[pool] + (isUncounted ? UNCOUNTED : 0) + (isOfOrder ? OF_ORDER : 0);
 }
 
 function detailOf(command: StockCommand, format: number): Record<string, unknown> | undefined {
@@ -227,9 +232,9 @@ const CLOCK_LIMIT = CHAIN_ID_TIMES;
 const COMMON_FIELDS = ["t", "n"];
 /**
  * `b` the batch, `o` outcomes, `s` where they begin in it, `g` that the caller's clock was given, `d` when the lines that count from now on had been
- * deducted, 8 bytes each.
+ * deducted, 8 bytes each, `m` what moved otherwise than its command says.
  */
-const BATCH_FIELDS = ["b", "o", "s", "g", "d"];
+const BATCH_FIELDS = ["b", "o", "s", "g", "d", "m"];
 /** `x` holds that have expired. */
 const EXPIRY_FIELDS = ["x"];
 /** `c` a breaker's scope, `j` what was done to it. */
@@ -438,11 +443,16 @@ const COLUMNS = 14;
 function arePools(kind: number, code: number): boolean {
   const pools: readonly (string | undefined)[] = POOLS;
   if (kind === MOVE) return pools.includes(ACCOUNTS[code >> 3]) && pools.includes(ACCOUNTS[code & POOL_MASK]);
-  return (
-    pools.includes(ACCOUNTS[code & POOL_MASK]) &&
-    (code <= POOL_MASK || (kind === RESERVE && (code & ~POOL_MASK) === UNCOUNTED))
-  );
+  const marks = kind === RESERVE ? OF_ORDER | UNCOUNTED : LINE_KINDS.has(kind) ? OF_ORDER : 0;
+  return pools.includes(ACCOUNTS[code & POOL_MASK]) && (code & ~(POOL_MASK | marks)) === 0;
 }
+
+/** Commands that may be marked as about a line of an order. */
+const LINE_KINDS: ReadonlySet<number> = new Set(
+  (["reserve", "pay", "cancel", "outbound", "abort", "unpay", "accept", "suspend", "resume"] as const).map(
+    (kind) => kindCode[kind] as number,
+  ),
+);
 
 /** What must be true of the details that this version knows. A number that is none would spread through a job's state. */
 const DETAILS: Readonly<Record<string, (value: unknown) => boolean>> = {
@@ -479,6 +489,7 @@ function batchEvents(offset: number, fields: Fields, startMs: number, bytes: Buf
   );
   const split = names.map(splitCell);
   const detailAt = details === 0 ? undefined : new Map(details);
+  const moves = movesOf(fields.get("m"), start, outcomes.length);
   const events: StockEvent[] = [];
   const deducted = fields.get("d");
   let counted = 0;
@@ -513,7 +524,9 @@ function batchEvents(offset: number, fields: Fields, startMs: number, bytes: Buf
     if (target !== 0) event.toLocation = (split[target - 1] as [string, string])[1];
     const detail = detailAt?.get(i);
     if (detail) event.detail = detail;
-    events.push(event);
+    const moved = moves?.get(i);
+    if (moved) events.push(...asMoved(event, moved, ids.length));
+    else events.push(event);
   }
   assert((deducted?.length ?? 0) === counted * TIME_BYTES, "its times of deduction are not those of its lines");
   return { clockMs, events };
@@ -529,15 +542,54 @@ function deductedAt(times: Buffer | undefined, position: number, clockMs: number
   return timeMs;
 }
 
+/** What a command about a line has really moved, when the units were not all where they ought to have been. */
+interface Moved {
+  missingUnits: number;
+  transfers: Transfer[];
+}
+
+/** Each of `m`: position, missing units, then from, to and units, at most twice. */
+function movesOf(bytes: Buffer | undefined, start: number, length: number): Map<number, Moved> | undefined {
+  if (!bytes) return undefined;
+  const lists = unpackr.unpack(bytes) as number[][];
+  assert(Array.isArray(lists) && lists.length > 0 && lists.length <= length, "what it moved otherwise is no list");
+  const moves = new Map<number, Moved>();
+  for (const list of lists) {
+    assert(Array.isArray(list) && [2, 5, 8].includes(list.length), "one that moved otherwise is no list of its kind");
+    assertNumbers(list, list.length, 0, MAX_UNITS, "units that moved otherwise");
+    const [position, missingUnits, ...rest] = list as [number, number, ...number[]];
+    assert(position >= start && position < start + length, "what moved otherwise belongs to no command");
+    const transfers: Transfer[] = [];
+    for (let k = 0; k < rest.length; k += 3) {
+      const [from, to] = [ACCOUNTS[rest[k] as number], ACCOUNTS[rest[k + 1] as number]];
+      assert(from !== undefined && to !== undefined, "what moved otherwise has no such pool");
+      transfers.push({ from, to, units: rest[k + 2] as number });
+    }
+    moves.set(position, { missingUnits, transfers });
+  }
+  return moves;
+}
+
+/** The events of such a command; the second is numbered past the batch's commands, so that each has a place of its own. */
+function asMoved(event: StockEvent, { missingUnits, transfers }: Moved, size: number): StockEvent[] {
+  const detail = {
+    ...event.detail,
+    ...(event.type === "LineOutbound" && { unexplained: true }),
+    ...(missingUnits > 0 && { missingUnits }),
+  };
+  if (transfers.length === 0) return [{ ...event, from: "outside", to: "outside", detail }];
+  return transfers.map((transfer, k) => ({ ...event, ...transfer, index: event.index + k * size, detail }));
+}
+
 const EVENT_BY_CODE = ["", ...KINDS.map((kind) => EVENT_TYPES[kind])];
-const [, RECEIVE, CORRECT, MOVE, , PAY, CANCEL, OUTBOUND, RETURN, ABORT, , , UNPAY, ACCEPT] = [
+const [, RECEIVE, CORRECT, MOVE, , PAY, CANCEL, OUTBOUND, RETURN, ABORT, , , UNPAY, ACCEPT, SUSPEND, RESUME] = [
   0,
   ...KINDS.map((kind) => kindCode[kind] as number),
 ];
 
 /** Between which accounts the units went; the same table as decide.ts, read off the command and its outcome. */
 function setAccounts(event: StockEvent, kind: number, pool: number, outcome: Outcome): void {
-  const account = ACCOUNTS[pool] as Account;
+  const account = ACCOUNTS[kind === MOVE ? pool : pool & POOL_MASK] as Account;
   const presale = account === "presale";
   const anew = outcome === "admitted_anew";
   switch (kind) {
@@ -576,6 +628,9 @@ function setAccounts(event: StockEvent, kind: number, pool: number, outcome: Out
     case UNPAY:
       event.from = presale ? "outside" : outcome === "cancelled_paid" || kind === UNPAY ? "committed" : "reserved";
       event.to = presale ? "presale" : "sellable";
+      break;
+    case SUSPEND:
+    case RESUME:
       break;
   }
 }

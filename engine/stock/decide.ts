@@ -6,6 +6,7 @@
  */
 import { chainIdDay } from "../kernel/chain-id.js";
 import { DAY_MS } from "../kernel/clock.js";
+import { LATEST_FORMAT } from "../stream/format.js";
 import { fingerprintOf } from "./fingerprint.js";
 import {
   type AbortLine,
@@ -44,6 +45,10 @@ export interface IdRecord {
   attempt: number;
   /** Of a line: it has not been counted as demand. */
   uncounted?: true;
+  /** Only the order desk may move the line. */
+  ofOrder: boolean;
+  /** Of a line that has left or was cancelled: units of it that the books had nowhere. */
+  missingUnits: number;
 }
 
 /** One partition's ledger. */
@@ -54,14 +59,17 @@ export interface Book {
   records: Map<number, Map<string, IdRecord>>;
   gates: Map<string, OpenGate>;
   retentionDays: number;
+  /** The deployment's. In format 1 the previous release reads along: lines have no owner, and what has left is refused as it was there. */
+  format: number;
 }
 
-export const emptyBook = (retentionDays = DEFAULT_ID_RETENTION_DAYS): Book => ({
+export const emptyBook = (retentionDays = DEFAULT_ID_RETENTION_DAYS, format = LATEST_FORMAT): Book => ({
   clockMs: 0,
   cells: new Map(),
   records: new Map(),
   gates: new Map(),
   retentionDays,
+  format,
 });
 
 /** A transfer at a cell; `toCell` when units change location. */
@@ -76,6 +84,8 @@ export interface Decision extends Reply {
   remember: IdRecord | "nothing";
   /** Of a line that counts as demand from now on: when it was deducted. */
   deductedMs?: number;
+  /** Goods have left a pool that they ought not to have been in, or are missing. */
+  unexplained?: true;
 }
 
 /** An expiry that a sweep decided. */
@@ -116,6 +126,8 @@ function decideBy(book: Book, command: StockCommand, record: IdRecord | undefine
     case "abort":
     case "unpay":
     case "accept":
+    case "suspend":
+    case "resume":
       return decideLine(book, command, record);
     default:
       return decideNew(book, command, record);
@@ -130,19 +142,26 @@ const refuse = (outcome: Outcome, state: LineState = "none"): Decision => ({
   remember: "nothing",
 });
 
-const repeat = (outcome: Outcome, state: LineState): Decision => ({
+const repeat = (outcome: Outcome, state: LineState, missingUnits = 0): Decision => ({
   outcome,
   repeated: true,
   state,
   transfers: [],
   remember: "nothing",
+  ...(missingUnits > 0 && { missingUnits }),
 });
 
 type NewCommand = Extract<
   StockCommand,
   { kind: "receive" | "correct" | "move" | "reserve" | "return" | "configure" | "acknowledge" }
 >;
-type LineCommand = Extract<StockCommand, { kind: "pay" | "cancel" | "outbound" | "abort" | "unpay" | "accept" }>;
+type LineCommand = Extract<
+  StockCommand,
+  { kind: "pay" | "cancel" | "outbound" | "abort" | "unpay" | "accept" | "suspend" | "resume" }
+>;
+
+const isOfOrder = (book: Book, command: StockCommand): boolean =>
+  book.format > 1 && "ofOrder" in command && command.ofOrder === true;
 
 /** Commands that bring an id of their own. */
 function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined): Decision {
@@ -151,12 +170,15 @@ function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined
   // An abort that came before its reservation has seen no body.
   const isSame = record?.fingerprint === fingerprint || (record?.fingerprint === 0 && command.kind === "reserve");
   if (record && !isSame) return refuse("id_reused");
+  const ofOrder = isOfOrder(book, command);
+  if (record?.ofOrder && !ofOrder) return refuse("order_line", record.state);
   // A try that arrives after it has been undone must not take the units after all; a later one begins anew.
   if (record && isAborted(record) && attempt <= record.attempt) return refuse("superseded");
   if (record && !isAborted(record)) {
-    const again = repeat(record.outcome, record.state);
+    const again = repeat(record.outcome, record.state, record.missingUnits);
     // A later try of the order takes the line over, so that an earlier try can no longer abort it.
-    if (attempt > record.attempt) again.remember = { ...record, attempt };
+    if (attempt > record.attempt || (ofOrder && !record.ofOrder))
+      again.remember = { ...record, attempt: Math.max(attempt, record.attempt), ofOrder: ofOrder || record.ofOrder };
     return again;
   }
   if (!isInWindow(book, command.id)) return refuse("id_outside_window");
@@ -182,7 +204,9 @@ function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined
       units: "units" in command ? command.units : 0,
       expiresAtMs: command.kind === "reserve" ? book.clockMs + (command.holdMs ?? DEFAULT_HOLD_MS) : 0,
       attempt,
-      ...(held && command.uncounted && { uncounted: true }),
+      ...(held && book.format > 1 && command.uncounted && { uncounted: true }),
+      ofOrder,
+      missingUnits: 0,
     },
   };
 }
@@ -248,17 +272,21 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
   }
   const cell = cellOf(command.sku, command.location);
   const pool = command.pool ?? "sellable";
+  const ofOrder = isOfOrder(book, command) || record.ofOrder;
+  if (record.ofOrder && !isOfOrder(book, command)) return refuse("order_line", record.state);
   if (record.cell !== cell || record.units !== command.units || record.pool !== pool)
     return refuse("line_mismatch", record.state);
   if (command.kind === "abort") {
     if (record.state !== "held" || record.attempt > command.attempt) return refuse("superseded", record.state);
-    const aborted = { ...record, state: "none", attempt: command.attempt } as const;
+    const aborted = { ...record, state: "none", attempt: command.attempt, ofOrder } as const;
     return { outcome: "accepted", repeated: false, state: "none", transfers: giveBack(record), remember: aborted };
   }
   if (command.kind === "accept") {
     if (!record.uncounted) return repeat("accepted", record.state);
     const { uncounted: _, ...counted } = record;
-    const deductedMs = record.expiresAtMs - (command.holdMs ?? DEFAULT_HOLD_MS);
+    // Of a line that has left with units missing the hold's end is not known any more.
+    const deductedMs =
+      record.missingUnits > 0 ? book.clockMs : record.expiresAtMs - (command.holdMs ?? DEFAULT_HOLD_MS);
     return {
       ...{ outcome: "accepted", repeated: false, state: record.state, transfers: [], remember: counted },
       deductedMs: Math.max(0, Math.min(book.clockMs, deductedMs)),
@@ -272,8 +300,13 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
     repeated: false,
     state,
     transfers,
-    remember: { ...record, state, attempt },
+    remember: { ...record, state, attempt, ofOrder },
   });
+  /** As `to`, for units of which some are missing. */
+  const short = (decision: Decision, missingUnits: number): Decision =>
+    missingUnits === 0
+      ? decision
+      : { ...decision, missingUnits, remember: { ...(decision.remember as IdRecord), missingUnits } };
   const move = (from: Account, into: Account): CellTransfer => ({
     from,
     to: into,
@@ -286,8 +319,12 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
   switch (command.kind) {
     case "pay":
       if (record.state === "held") return to("paid", presale ? [] : [move("reserved", "committed")]);
-      if (record.state === "paid" || record.state === "outbound") {
-        return { ...repeat("accepted", record.state), remember: { ...record, attempt } };
+      if (record.state === "paid" || record.state === "cancelling" || record.state === "outbound") {
+        const isTaken = attempt !== record.attempt;
+        return {
+          ...repeat("accepted", record.state, record.missingUnits),
+          remember: isTaken ? { ...record, attempt, ofOrder } : "nothing",
+        };
       }
       if (isCancelled(record)) return refuse("line_cancelled", record.state);
       if (record.state === "unpaid" && tried <= record.attempt) return repeat("hold_expired", record.state);
@@ -297,32 +334,69 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
         if (admission(book, "pay", anew) !== "accepted") {
           if (tried === 1) return refuse("hold_expired", record.state);
           // A numbered try that is refused is refused for good: it may be on its way twice, and units come back.
-          return { ...refuse("hold_expired", "unpaid"), remember: { ...record, state: "unpaid", attempt } };
+          return { ...refuse("hold_expired", "unpaid"), remember: { ...record, state: "unpaid", attempt, ofOrder } };
         }
         return to("paid", [anew], "admitted_anew");
       }
     case "cancel":
       if (record.state === "held") return to("cancelled", giveBack(record));
-      if (record.state === "paid") {
-        // A correction may have found committed goods lost; the presale counter always takes its units back.
-        const lost = !presale && admission(book, "cancel", move("committed", "sellable")) !== "accepted";
-        if (lost) return refuse("insufficient_units", record.state);
-        return to("cancelled_paid", presale ? giveBack(record) : [move("committed", "sellable")], "cancelled_paid");
+      // Somebody may have its goods: they are asked for first.
+      if (record.state === "paid" && isOfOrder(book, command)) return refuse("superseded", record.state);
+      if (record.state === "paid" || record.state === "cancelling") {
+        if (presale) return to("cancelled_paid", giveBack(record), "cancelled_paid");
+        // A correction may have found committed goods lost: what is there goes back. The presale counter always takes its units back.
+        const back = Math.min(record.units, book.cells.get(cell)?.committed ?? 0);
+        if (back < record.units && book.format === 1) return refuse("insufficient_units", record.state);
+        const transfers = back > 0 ? [{ ...move("committed", "sellable"), units: back }] : [];
+        return short(to("cancelled_paid", transfers, "cancelled_paid"), record.units - back);
       }
       if (record.state === "outbound") return refuse("already_outbound", record.state);
       // Its units are back already; what is new is that a late payment must no longer take them anew.
       if (hasLostHold(record)) {
-        return { ...repeat("accepted", "cancelled"), remember: { ...record, state: "cancelled" } };
+        return { ...repeat("accepted", "cancelled"), remember: { ...record, state: "cancelled", ofOrder } };
       }
-      return repeat(record.state === "cancelled_paid" ? "cancelled_paid" : "accepted", record.state);
+      return record.state === "cancelled_paid"
+        ? repeat("cancelled_paid", record.state, record.missingUnits)
+        : repeat("accepted", record.state);
     case "unpay": {
       if (record.state !== "paid" || record.attempt > command.attempt) return refuse("superseded", record.state);
       const lost = !presale && admission(book, "unpay", move("committed", "sellable")) !== "accepted";
       if (lost) return refuse("insufficient_units", record.state);
       return to("unpaid", presale ? giveBack(record) : [move("committed", "sellable")]);
     }
+    case "suspend":
+      if (record.state === "paid") return to("cancelling", []);
+      if (record.state === "outbound") return refuse("already_outbound", record.state);
+      return record.state === "cancelled_paid"
+        ? repeat("cancelled_paid", record.state, record.missingUnits)
+        : repeat("accepted", record.state);
+    case "resume":
+      if (record.state === "cancelling") return to("paid", []);
+      if (record.state === "outbound") return refuse("already_outbound", record.state);
+      if (isCancelled(record)) return refuse("line_cancelled", record.state);
+      return repeat("accepted", record.state);
     case "outbound": {
-      if (record.state === "outbound") return repeat("accepted", record.state);
+      if (record.state === "outbound") return repeat("accepted", record.state, record.missingUnits);
+      if (book.format > 1) {
+        // A fact: the units are taken from where they are, then from what nobody has been promised.
+        const own =
+          record.state === "held" && !presale ? "reserved" : presale || !isPaid(record) ? "sellable" : "committed";
+        const transfers: CellTransfer[] = [];
+        let missing = record.units;
+        for (const from of new Set([own, "sellable"] as const)) {
+          const units = Math.min(missing, book.cells.get(cell)?.[from] ?? 0);
+          if (units > 0) transfers.push({ ...move(from, "outside"), units });
+          missing -= units;
+        }
+        const isOrdinary =
+          (presale || isPaid(record)) && transfers[0]?.from === own && transfers[0].units === record.units;
+        return {
+          ...to("outbound", transfers),
+          ...(missing > 0 && { missingUnits: missing }),
+          ...(!isOrdinary && { unexplained: true }),
+          remember: { ...record, state: "outbound", attempt, ofOrder, missingUnits: missing },
+        };
+      }
       if (isCancelled(record)) return refuse("line_cancelled", record.state);
       if (hasLostHold(record)) return refuse("hold_expired", record.state);
       if (record.state === "held") return refuse("not_paid", record.state);
@@ -352,6 +426,8 @@ function abortNothing(book: Book, command: AbortLine, record: IdRecord | undefin
     units: command.units,
     expiresAtMs: 0,
     attempt: command.attempt,
+    ofOrder: isOfOrder(book, command),
+    missingUnits: 0,
   };
   return nothing;
 }
@@ -368,6 +444,8 @@ const isAborted = ({ kind, outcome, state }: IdRecord): boolean =>
   kind === "reserve" && outcome === "accepted" && state === "none";
 
 const hasLostHold = ({ state }: IdRecord): boolean => state === "expired" || state === "unpaid";
+
+const isPaid = ({ state }: IdRecord): boolean => state === "paid" || state === "cancelling";
 
 const isCancelled = (record: IdRecord): boolean => record.state === "cancelled" || record.state === "cancelled_paid";
 

@@ -6,16 +6,18 @@
 -- Held back on purpose: no knowledge of orders with several SKUs (the caller aborts the other lines), no clock but the one given.
 
 -- Codes shared with model.ts; append only.
-local RECEIVE, CORRECT, MOVE, RESERVE, PAY, CANCEL, OUTBOUND, RETURN, ABORT, UNPAY, ACCEPT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13
+local RECEIVE, CORRECT, MOVE, RESERVE, PAY, CANCEL, OUTBOUND, RETURN, ABORT, UNPAY, ACCEPT, SUSPEND, RESUME =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15
 local SELLABLE, RESERVED, COMMITTED, SAFETY, PRESALE = 1, 2, 3, 4, 5
 local ACCEPTED, ADMITTED_ANEW, CANCELLED_PAID, ID_REUSED, ID_OUTSIDE_WINDOW, SUPERSEDED, BREAKER_OPEN, UNKNOWN_SKU, UNKNOWN_LINE, LINE_MISMATCH,
   LINE_CANCELLED, NOT_PAID, ALREADY_OUTBOUND, HOLD_EXPIRED, INSUFFICIENT_SELLABLE, INSUFFICIENT_PRESALE, INSUFFICIENT_UNITS,
-  LIMIT_EXCEEDED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
+  LIMIT_EXCEEDED, ORDER_LINE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
 local REPEATED = 128 -- added to the outcome's code when it is the first answer again
 local POOL_CODES = 8 -- of the byte that names a line's pool, the part below is the pool; what is above are marks
+local OF_ORDER = 8 -- the mark of a line of an order, which the order desk alone may move
 local UNCOUNTED = 16 -- the mark of a line that has not been counted as demand: its order has not been accepted as a whole (R9)
 local IS_UNCOUNTED = 128 -- added to a line's state in an answer when the line has that mark
-local NONE, HELD, PAID, CANCELLED, EXPIRED, OUT, REFUNDED, UNPAID = 0, 1, 2, 3, 4, 5, 6, 7 -- REFUNDED: cancelled_paid
+local NONE, HELD, PAID, CANCELLED, EXPIRED, OUT, REFUNDED, UNPAID, CANCELLING = 0, 1, 2, 3, 4, 5, 6, 7, 8 -- REFUNDED: cancelled_paid
 
 local DAY_MS = 86400000
 local MAX_UNITS = 9007199254740991
@@ -24,7 +26,8 @@ local HOLD_MARGIN_DAYS = 4 -- as in model.ts
 local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
 local CELLS_AT_ONCE = 1000 -- five balances each, for the same reason
 
--- kind, outcome, state, pool and marks, attempt, expiresAtMs, units; the fingerprint's 8 bytes and the cell's name follow.
+-- kind, outcome, state, pool and marks, attempt, expiresAtMs, units; the fingerprint's 8 bytes and the cell's name follow. A line that holds
+-- nothing any more has, where its hold's end was, how many of its units the books had nowhere, below zero.
 local RECORD = '<BBBBI4dd'
 local PRINT_AT, NAME_AT = 25, 33 -- where the fingerprint and the name begin, from 1
 local NO_PRINT = '\0\0\0\0\0\0\0\0'
@@ -74,6 +77,12 @@ local function has_mark(byte, mark)
   return math.floor(byte / mark) % 2 == 1
 end
 
+-- The byte of a line that the order desk has had its hand on, or has now.
+local function owned_by(byte, new_byte)
+  if has_mark(new_byte, OF_ORDER) and not has_mark(byte, OF_ORDER) then return byte + OF_ORDER end
+  return byte
+end
+
 local function print_of(record)
   return string.sub(record, PRINT_AT, NAME_AT - 1)
 end
@@ -89,7 +98,7 @@ local function first_due(holds_key)
 end
 
 -- A partition's ledger while one call works on it. Balances are read when first needed and written by `flush`.
-local function open_book(keys, lines_base, retention_days, size)
+local function open_book(keys, lines_base, retention_days, size, format)
   local head = redis.call('HMGET', keys[1], 'offset', 'clock', 'forgotten', 'retention', 'events', 'seal')
   local offset, next_due, gates = tonumber(head[1]) or 0, nil, nil
   if head[6] then
@@ -100,6 +109,9 @@ local function open_book(keys, lines_base, retention_days, size)
   return {
     head_key = keys[1], cells_key = keys[2], holds_key = keys[3], gates_key = keys[4], log_key = keys[5],
     lines_base = lines_base,
+    format = format, -- the deployment's; in format 1 the previous release reads along
+    moved = {}, -- what commands of the segment have moved otherwise than they say
+    missing = {}, -- positions of commands whose lines lack units, and how many
     size = size, -- how many lines the call is likely to touch
     -- The longest there has been: what was taken under an old id must stay known.
     retention_days = math.max(retention_days, tonumber(head[4]) or 0),
@@ -354,21 +366,26 @@ local function is_closed(scopes, clock, name)
   return false
 end
 
--- A command that brings its own id, which is known. Returns the outcome, the line's state with its mark, and whether the command may be decided
--- anew.
-local function decide_again(book, kind, id, day, attempt, print, record)
+-- A command that brings its own id, which is known. Returns the outcome, the line's state with its mark, whether the command may be decided
+-- anew, and how many units of the line are nowhere.
+local function decide_again(book, kind, id, day, new_byte, attempt, print, record)
   local was_kind, was_outcome, state, byte, was_attempt, expires, held = struct.unpack(RECORD, record)
   local was_print = print_of(record)
   if was_print ~= print and (was_print ~= NO_PRINT or kind ~= RESERVE) then return ID_REUSED, NONE, false end
+  if has_mark(byte, OF_ORDER) and not has_mark(new_byte, OF_ORDER) then
+    return ORDER_LINE, state ~= NONE and has_mark(byte, UNCOUNTED) and state + IS_UNCOUNTED or state, false
+  end
   if was_kind == RESERVE and was_outcome == ACCEPTED and state == NONE then
     -- Reserved and given up again: only a later try may reserve.
     if attempt <= was_attempt then return SUPERSEDED, NONE, false end
     return ACCEPTED, NONE, true
   end
-  if attempt > was_attempt then
-    remember(book, id, day, was_kind, was_outcome, state, byte, attempt, expires, held, was_print, string.sub(record, NAME_AT))
+  local marked = has_mark(byte, UNCOUNTED) and state + IS_UNCOUNTED or state
+  local owned = kind == RESERVE and owned_by(byte, new_byte) or byte
+  if attempt > was_attempt or owned ~= byte then
+    remember(book, id, day, was_kind, was_outcome, state, owned, math.max(attempt, was_attempt), expires, held, was_print, string.sub(record, NAME_AT))
   end
-  return was_outcome + REPEATED, has_mark(byte, UNCOUNTED) and state + IS_UNCOUNTED or state, false
+  return was_outcome + REPEATED, marked, false, math.max(0, -expires)
 end
 
 -- Goods that come, are counted anew or change their place. Returns the outcome.
@@ -400,20 +417,52 @@ end
 
 -- An ABORT of what is not held. There is nothing to undo; but a reservation of this try or an older one that is still on its way must not be
 -- taken any more.
-local function abort_nothing(book, id, day, pool, amount, tried, record, name, is_in_window)
+local function abort_nothing(book, id, day, byte, amount, tried, record, name, is_in_window)
   if not record then
-    if is_in_window then remember(book, id, day, RESERVE, ACCEPTED, NONE, pool, tried, 0, amount, NO_PRINT, name) end
+    if is_in_window then remember(book, id, day, RESERVE, ACCEPTED, NONE, byte, tried, 0, amount, NO_PRINT, name) end
     return
   end
-  local was_kind, was_outcome, _, was_pool, attempt, expires, held = struct.unpack(RECORD, record)
+  local was_kind, was_outcome, _, was_code, attempt, expires, held = struct.unpack(RECORD, record)
   if was_kind == RESERVE and was_outcome == ACCEPTED and tried > attempt then
-    remember(book, id, day, was_kind, was_outcome, NONE, was_pool, tried, expires, held, print_of(record), string.sub(record, NAME_AT))
+    remember(book, id, day, was_kind, was_outcome, NONE, was_code, tried, expires, held, print_of(record), string.sub(record, NAME_AT))
   end
 end
 
--- What a command does to a line that stands in a state. Moves its units.
--- Returns the outcome, the line's state after it, and the try that has the line then.
-local function step_line(book, kind, c, pool, held, state, attempt, tried)
+-- Goods that have left are a fact: the units are taken from where they are, then from what nobody has been promised. Returns how many are
+-- nowhere.
+local function take_out(book, i, c, pool, held, state)
+  local all, base = book.balances, 5 * c - 5
+  local is_paid = state == PAID or state == CANCELLING
+  local own = pool == PRESALE and SELLABLE or state == HELD and RESERVED or is_paid and COMMITTED or SELLABLE
+  local first = math.min(held, all[base + own] or 0)
+  if first > 0 then shift(book, c, own, 0, first) end
+  if first == held and (pool == PRESALE or is_paid) then return 0 end
+  local second = math.min(held - first, own ~= SELLABLE and all[base + SELLABLE] or 0)
+  if second > 0 then shift(book, c, SELLABLE, 0, second) end
+  local move = { i - 1, held - first - second }
+  if first > 0 then move[3], move[4], move[5] = own, 0, first end
+  if second > 0 then
+    local n = #move
+    move[n + 1], move[n + 2], move[n + 3] = SELLABLE, 0, second
+  end
+  book.moved[#book.moved + 1] = move
+  return held - first - second
+end
+
+-- A cancelled line's committed units go back to be sold, as many as there are. Returns how many are not.
+local function give_back(book, i, c, held)
+  local back = math.min(held, book.balances[5 * c - 5 + COMMITTED] or 0)
+  if back > 0 then shift(book, c, COMMITTED, SELLABLE, back) end
+  if back < held then
+    book.moved[#book.moved + 1] = back > 0 and { i - 1, held - back, COMMITTED, SELLABLE, back } or { i - 1, held }
+  end
+  return held - back
+end
+
+-- What command i does to a line that stands in a state. Moves its units.
+-- Returns the outcome, the line's state after it, the try that has the line then, and of a line that has ended now how many of its units are
+-- nowhere.
+local function step_line(book, i, kind, c, pool, held, state, attempt, tried, is_desk)
   local all, base = book.balances, 5 * c - 5
   if kind == ABORT then
     if state ~= HELD or attempt > tried then return SUPERSEDED, state, attempt end
@@ -425,7 +474,7 @@ local function step_line(book, kind, c, pool, held, state, attempt, tried)
     if state == HELD then
       if pool == SELLABLE then shift(book, c, RESERVED, COMMITTED, held) end
       return ACCEPTED, PAID, newest
-    elseif state == PAID or state == OUT then
+    elseif state == PAID or state == CANCELLING or state == OUT then
       return ACCEPTED + REPEATED, state, newest
     elseif state == CANCELLED or state == REFUNDED then
       return LINE_CANCELLED, state, attempt
@@ -442,10 +491,18 @@ local function step_line(book, kind, c, pool, held, state, attempt, tried)
     if state == HELD then
       if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, RESERVED, SELLABLE, held) end
       return ACCEPTED, CANCELLED, attempt
-    elseif state == PAID then
-      if pool == SELLABLE and all[base + COMMITTED] < held then return INSUFFICIENT_UNITS, state, attempt end
-      if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, COMMITTED, SELLABLE, held) end
-      return CANCELLED_PAID, REFUNDED, attempt
+    elseif state == PAID and is_desk then
+      return SUPERSEDED, state, attempt -- somebody may have its goods: they are asked for first
+    elseif state == PAID or state == CANCELLING then
+      local missing = 0
+      if pool == PRESALE then
+        shift(book, c, 0, PRESALE, held)
+      elseif book.format == 1 and all[base + COMMITTED] < held then
+        return INSUFFICIENT_UNITS, state, attempt
+      else
+        missing = give_back(book, i, c, held)
+      end
+      return CANCELLED_PAID, REFUNDED, attempt, missing
     elseif state == OUT then
       return ALREADY_OUTBOUND, state, attempt
     elseif state == REFUNDED then
@@ -458,9 +515,19 @@ local function step_line(book, kind, c, pool, held, state, attempt, tried)
     if pool == SELLABLE and all[base + COMMITTED] < held then return INSUFFICIENT_UNITS, state, attempt end
     if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, COMMITTED, SELLABLE, held) end
     return ACCEPTED, UNPAID, tried
+  elseif kind == SUSPEND then
+    if state == PAID then return ACCEPTED, CANCELLING, attempt end
+    if state == OUT then return ALREADY_OUTBOUND, state, attempt end
+    return (state == REFUNDED and CANCELLED_PAID or ACCEPTED) + REPEATED, state, attempt
+  elseif kind == RESUME then
+    if state == CANCELLING then return ACCEPTED, PAID, attempt end
+    if state == OUT then return ALREADY_OUTBOUND, state, attempt end
+    if state == CANCELLED or state == REFUNDED then return LINE_CANCELLED, state, attempt end
+    return ACCEPTED + REPEATED, state, attempt
   end
   -- OUTBOUND
   if state == OUT then return ACCEPTED + REPEATED, state, attempt end
+  if book.format > 1 then return ACCEPTED, OUT, attempt, take_out(book, i, c, pool, held, state) end
   if state == CANCELLED or state == REFUNDED then return LINE_CANCELLED, state, attempt end
   if state == EXPIRED or state == UNPAID then return HOLD_EXPIRED, state, attempt end
   if state == HELD then return NOT_PAID, state, attempt end
@@ -475,34 +542,39 @@ end
 local function accept_line(book, byte, expires, hold_ms)
   if not has_mark(byte, UNCOUNTED) then return ACCEPTED + REPEATED end
   local deducted = book.deducted
-  deducted[#deducted + 1] = struct.pack('<d', math.max(0, math.min(book.clock, expires - hold_ms)))
+  local instant = expires < 0 and book.clock or math.min(book.clock, expires - hold_ms)
+  deducted[#deducted + 1] = struct.pack('<d', math.max(0, instant))
   return ACCEPTED
 end
 
--- A command about a line reserved before. Returns the outcome, the line's state after it with its mark, and whether the command has changed
--- anything.
-local function decide_line(book, kind, id, day, c, pool, amount, tried, hold_ms, record, name, is_in_window)
+-- Command i, about a line reserved before. Returns the outcome, the line's state after it with its mark, whether the command has changed
+-- anything, and how many units of the line are nowhere.
+local function decide_line(book, i, kind, id, day, c, new_byte, amount, tried, hold_ms, record, name, is_in_window)
   local was_kind, was_outcome, was_state, byte, attempt, expires, held
   if record then was_kind, was_outcome, was_state, byte, attempt, expires, held = struct.unpack(RECORD, record) end
   if not record or was_kind ~= RESERVE or was_outcome ~= ACCEPTED or was_state == NONE then
     if kind ~= ABORT then return UNKNOWN_LINE, NONE, false end
-    abort_nothing(book, id, day, pool, amount, tried, record, name, is_in_window)
-    return ACCEPTED + REPEATED, NONE, false
+    abort_nothing(book, id, day, new_byte, amount, tried, record, name, is_in_window)
+    return ACCEPTED + REPEATED, NONE, false, 0
   end
-  local mark = has_mark(byte, UNCOUNTED) and IS_UNCOUNTED or 0
-  if held ~= amount or byte % POOL_CODES ~= pool or string.sub(record, NAME_AT) ~= name then return LINE_MISMATCH, was_state + mark, false end
+  local mark, pool = has_mark(byte, UNCOUNTED) and IS_UNCOUNTED or 0, byte % POOL_CODES
+  local is_desk = has_mark(new_byte, OF_ORDER)
+  if has_mark(byte, OF_ORDER) and not is_desk then return ORDER_LINE, was_state + mark, false, 0 end
+  if held ~= amount or new_byte % POOL_CODES ~= pool or string.sub(record, NAME_AT) ~= name then return LINE_MISMATCH, was_state + mark, false, 0 end
   if kind == ACCEPT then
     local outcome = accept_line(book, byte, expires, hold_ms)
-    if outcome ~= ACCEPTED then return outcome, was_state, false end
+    if outcome ~= ACCEPTED then return outcome, was_state, false, 0 end
     remember(book, id, day, was_kind, was_outcome, was_state, byte - UNCOUNTED, attempt, expires, held, print_of(record), name)
-    return outcome, was_state, true
+    return outcome, was_state, true, 0
   end
-  local outcome, state, newest = step_line(book, kind, c, pool, held, was_state, attempt, tried)
+  local outcome, state, newest, missing = step_line(book, i, kind, c, pool, held, was_state, attempt, tried, is_desk)
+  if missing then expires = missing > 0 and -missing or math.max(0, expires) end
   if state ~= was_state or newest ~= attempt then
-    remember(book, id, day, was_kind, was_outcome, state, byte, newest, expires, held, print_of(record), name)
+    remember(book, id, day, was_kind, was_outcome, state, owned_by(byte, new_byte), newest, expires, held, print_of(record), name)
   end
   if was_state == HELD and state ~= HELD then release(book, id) end
-  return outcome, state == NONE and NONE or state + mark, state ~= was_state
+  local is_told = (state == OUT or state == REFUNDED) and outcome % REPEATED <= CANCELLED_PAID
+  return outcome, state == NONE and NONE or state + mark, state ~= was_state, is_told and expires < 0 and -expires or 0
 end
 
 -- stock_apply: decides a batch of commands in order.
@@ -514,8 +586,9 @@ end
 --         details]; kinds and pools are one byte a command, a reservation's with marks; days may be 0 for "all of the first", attempts, times, target cells and
 --         details 0 for "none", holds may be one number for all
 --       5 fingerprints, 8 bytes a command; not logged, for nobody but the ledger asks for them
+--       6 the deployment's format
 -- Returns: outcomes (one byte a command, +128 when repeated), states (one byte a command, +128 when the line has not been counted as demand), last
---          offset of the log
+--          offset of the log, and for each command whose line lacks units its position and how many
 local function apply(keys, args)
   local batch, prints = cmsgpack.unpack(args[4]), args[5]
   if batch[1] ~= 2 then return redis.error_reply('BATCH version ' .. tostring(batch[1]) .. ' is not known') end
@@ -530,7 +603,7 @@ local function apply(keys, args)
   local sub = string.sub
   local kind_codes, pool_codes = { string.byte(kinds, 1, n) }, { string.byte(pool_bytes, 1, n) }
 
-  local book = open_book(keys, args[3], tonumber(args[2]), n)
+  local book = open_book(keys, args[3], tonumber(args[2]), n, tonumber(args[6]))
   local given = args[1] ~= ''
   local now = given and tonumber(args[1]) or server_now()
   if now > book.clock then book.clock = now end
@@ -567,6 +640,13 @@ local function apply(keys, args)
         fields[#fields + 1] = 'd'; fields[#fields + 1] = table.concat(book.deducted)
         book.deducted = {}
       end
+      if book.moved[1] then
+        for m = 1, #book.moved do
+          if #book.moved[m] > 5 then accepted = accepted + 1 end -- an event each for its two pools
+        end
+        fields[#fields + 1] = 'm'; fields[#fields + 1] = cmsgpack.pack(book.moved)
+        book.moved = {}
+      end
       append(book, accepted, unpack(fields))
     end
     segment, segment_clock, fresh, accepted = last + 1, book.clock, false, 0
@@ -598,16 +678,16 @@ local function apply(keys, args)
     local pool = kind == MOVE and byte or byte % POOL_CODES
     local record = records[id] or found[i]
     local attempt = attempts and attempts[i] or 1
-    local outcome, state = ACCEPTED, NONE
+    local outcome, state, missing = ACCEPTED, NONE, nil
 
-    if kind >= PAY and kind ~= RETURN and (kind <= ABORT or kind == UNPAY or kind == ACCEPT) then
+    if kind >= PAY and kind ~= RETURN and (kind <= ABORT or kind >= UNPAY) then
       local changed
-      outcome, state, changed = decide_line(book, kind, id, day, c, pool, amount, attempt, hold_all or holds[i], record, names[c],
+      outcome, state, changed, missing = decide_line(book, i, kind, id, day, c, byte, amount, attempt, hold_all or holds[i], record, names[c],
         day >= first_day and day <= last_day)
       fresh = fresh or changed
     else
       local print, anew = sub(prints, 8 * i - 7, 8 * i), true
-      if record then outcome, state, anew = decide_again(book, kind, id, day, attempt, print, record) end
+      if record then outcome, state, anew, missing = decide_again(book, kind, id, day, byte, attempt, print, record) end
       if not anew then
         -- Decided before.
       elseif day < first_day or day > last_day then
@@ -633,10 +713,15 @@ local function apply(keys, args)
           state = HELD
           hold(book, id, expires)
         end
-        remember(book, id, day, RESERVE, outcome, state, outcome == ACCEPTED and byte or pool, attempt, expires, amount, print, names[c])
-        if state == HELD and has_mark(byte, UNCOUNTED) then state = HELD + IS_UNCOUNTED end
+        if state ~= HELD and has_mark(byte, UNCOUNTED) then byte = byte - UNCOUNTED end
+        remember(book, id, day, RESERVE, outcome, state, byte, attempt, expires, amount, print, names[c])
+        if has_mark(byte, UNCOUNTED) then state = HELD + IS_UNCOUNTED end
         fresh = true
       end
+    end
+    if missing and missing > 0 then
+      local told = book.missing
+      told[#told + 1], told[#told + 2] = digits(i), digits(missing)
     end
     if outcome <= CANCELLED_PAID then accepted = accepted + 1 end
     outcomes[i], states[i] = char(outcome), char(state)
@@ -645,7 +730,7 @@ local function apply(keys, args)
   flush(book)
   log_segment(n)
   save_head(book)
-  return { table.concat(outcomes), table.concat(states), digits(book.offset) }
+  return { table.concat(outcomes), table.concat(states), digits(book.offset), book.missing }
 end
 
 -- The time that the log's last entry tells. The clock may be further: what is repeated or refused moves it and leaves no entry.
@@ -664,7 +749,7 @@ end
 -- ARGV: 1 clock ('' for this server's), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms
 -- Returns: holds given back, last offset, clock
 local function tick(keys, args)
-  local book = open_book(keys, args[3], tonumber(args[2]), SWEEP_LIMIT)
+  local book = open_book(keys, args[3], tonumber(args[2]), SWEEP_LIMIT, 1)
   local now = args[1] ~= '' and tonumber(args[1]) or server_now()
   if now > book.clock then book.clock = now end
   local swept, logged = 0, book.offset
@@ -694,7 +779,7 @@ end
 -- ARGV: 1 clock ('' for this server's), 2 scope key, 3 'open' or 'close', 4 JSON {actor, reason, forMs} (forMs 0: until closed by hand)
 -- Returns: the last offset, or nil when there was nothing to close
 local function gate(keys, args)
-  local book = open_book(keys, '', 0, 0)
+  local book = open_book(keys, '', 0, 0, 1)
   local now = args[1] ~= '' and tonumber(args[1]) or server_now()
   if now > book.clock then book.clock = now end
   local detail = cjson.decode(args[4])

@@ -235,7 +235,9 @@ export class Ledger {
     );
     return records.map((bytes) => {
       const record = storedRecordOf(bytes);
-      return record && { outcome: record.outcome, repeated: true, state: record.state };
+      if (!record) return undefined;
+      const { outcome, state, missingUnits } = record;
+      return { outcome, repeated: true, state, ...(missingUnits > 0 && { missingUnits }) };
     });
   }
 
@@ -283,14 +285,20 @@ export class Ledger {
   }
 
   async #apply(name: string, keys: StockKeys, commands: StockCommand[]): Promise<Reply[]> {
-    const { bytes, fingerprints, days } = encodeBatch(commands, this.#format());
-    const [outcomes, states] = (await this.#write(
+    const format = this.#format();
+    const { bytes, fingerprints, days } = encodeBatch(commands, format);
+    const [outcomes, states, , missing] = (await this.#write(
       name,
       [keys.head, keys.cells, keys.holds, keys.gates, keys.log, ...days.map(keys.lines)],
-      [this.#now(), this.#retentionDays, keys.linesBase, bytes, fingerprints],
-    )) as [Buffer, Buffer];
+      [this.#now(), this.#retentionDays, keys.linesBase, bytes, fingerprints, format],
+    )) as [Buffer, Buffer, Buffer, Buffer[]];
     this.#commands += commands.length;
-    return commands.map((_, i) => replyOf(outcomes[i] as number, states[i] as number));
+    const replies = commands.map((_, i) => replyOf(outcomes[i] as number, states[i] as number));
+    for (let k = 0; k < missing.length; k += 2) {
+      const i = Number(missing[k]) - 1;
+      replies[i] = { ...(replies[i] as Reply), missingUnits: Number(missing[k + 1]) };
+    }
+    return replies;
   }
 
   #write(name: string, keys: string[], args: (string | number | Buffer)[]): Promise<unknown> {

@@ -92,7 +92,7 @@ export interface MoveStock extends CommandBase {
   toLocation?: string;
 }
 /** sellable → reserved: an order line asks for units; they are held until `holdMs` have passed. */
-export interface ReserveStock extends CommandBase {
+export interface ReserveStock extends LineBase {
   kind: "reserve";
   units: number;
   pool?: OrderPool;
@@ -102,22 +102,29 @@ export interface ReserveStock extends CommandBase {
   /** The line counts as demand only when `accept` says that its order has been accepted as a whole (R9). */
   uncounted?: true;
 }
+/** What the order desk adds to a command about a line of an order: such a line is moved by the desk alone. */
+interface LineBase extends CommandBase {
+  ofOrder?: true;
+}
 /** reserved → committed: the line is paid. After expiry the units are taken anew from sellable, or refused. */
-export interface PayLine extends CommandBase {
+export interface PayLine extends LineBase {
   kind: "pay";
   units: number;
   pool?: OrderPool;
   /** Which try at its order this is, from 1; fences an older try's `unpay`. */
   attempt?: number;
 }
-/** reserved or committed → sellable: the line is cancelled before it went out. */
-export interface CancelLine extends CommandBase {
+/** reserved or committed → sellable: the line is cancelled before it went out. A paid line of an order has to be suspended first. */
+export interface CancelLine extends LineBase {
   kind: "cancel";
   units: number;
   pool?: OrderPool;
 }
-/** committed → outside: the goods left. A presale line takes its goods from sellable now. */
-export interface OutboundLine extends CommandBase {
+/**
+ * committed → outside: the goods left. A presale line takes its goods from sellable now. Goods that have left are a fact (R3): whatever state
+ * the line is in, the units are taken from where they are, and what is not there is told as missing.
+ */
+export interface OutboundLine extends LineBase {
   kind: "outbound";
   units: number;
   pool?: OrderPool;
@@ -129,26 +136,38 @@ export interface ReturnStock extends CommandBase {
   pool?: OpenPool;
 }
 /** Undoes a reservation as if it had never been, because another line of its order was refused. */
-export interface AbortLine extends CommandBase {
+export interface AbortLine extends LineBase {
   kind: "abort";
   units: number;
   pool?: OrderPool;
   attempt: number;
 }
 /** Takes a payment back, because another line of its order could not be had: a later try may pay the line anew. */
-export interface UnpayLine extends CommandBase {
+export interface UnpayLine extends LineBase {
   kind: "unpay";
   units: number;
   pool?: OrderPool;
   attempt: number;
 }
 /** Moves nothing: the order has been accepted as a whole, so its line counts as demand, once, at the instant of its deduction (R9). */
-export interface AcceptLine extends CommandBase {
+export interface AcceptLine extends LineBase {
   kind: "accept";
   units: number;
   pool?: OrderPool;
   /** As reserved with: the deduction was that long before the hold's end. */
   holdMs?: number;
+}
+/** paid → cancelling: whoever has the goods is asked for them; the units stay committed. Changes nothing on a line that is not paid. */
+export interface SuspendLine extends LineBase {
+  kind: "suspend";
+  units: number;
+  pool?: OrderPool;
+}
+/** cancelling → paid: the cancellation is refused or given up, and the line goes on. */
+export interface ResumeLine extends LineBase {
+  kind: "resume";
+  units: number;
+  pool?: OrderPool;
 }
 /** Sets options of one SKU from this point of the log on; moves nothing. What is not named stays as it was. */
 export interface ConfigureSku extends CommandBase {
@@ -187,6 +206,8 @@ export type StockCommand =
   | AbortLine
   | UnpayLine
   | AcceptLine
+  | SuspendLine
+  | ResumeLine
   | ConfigureSku
   | AcknowledgeAlert;
 export type CommandKind = StockCommand["kind"];
@@ -206,6 +227,8 @@ export const KINDS = [
   "acknowledge",
   "unpay",
   "accept",
+  "suspend",
+  "resume",
 ] as const satisfies readonly CommandKind[];
 
 /** Position is the code on the wire and in ledger.lua; append only. */
@@ -213,7 +236,7 @@ export const ACCOUNTS = ["outside", ...POOLS] as const satisfies readonly Accoun
 
 /**
  * Answers, in order of precedence: the first that applies is given. Position is the code on the wire and in ledger.lua;
- * append only. The first three change something: `admitted_anew` is a payment after expiry that found units again, `cancelled_paid` a
+ * append only; `order_line`, a line that is the order desk's, goes before every other refusal of a known line. The first three change something: `admitted_anew` is a payment after expiry that found units again, `cancelled_paid` a
  * cancellation of a line that had been paid, so money has to go back.
  */
 export const OUTCOMES = [
@@ -235,12 +258,13 @@ export const OUTCOMES = [
   "insufficient_presale",
   "insufficient_units",
   "limit_exceeded",
+  "order_line",
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
 /**
  * Where an order line stands. Position is the code on the wire and in ledger.lua; append only. `unpaid`: its payment was taken back with
- * its order's; as `expired`, and only a later try may pay it.
+ * its order's; as `expired`, and only a later try may pay it. `cancelling`: paid, and the warehouse is asked to let go of it.
  */
 export const LINE_STATES = [
   "none",
@@ -251,6 +275,7 @@ export const LINE_STATES = [
   "outbound",
   "cancelled_paid",
   "unpaid",
+  "cancelling",
 ] as const;
 export type LineState = (typeof LINE_STATES)[number];
 
@@ -263,6 +288,8 @@ export interface Reply {
   state: LineState;
   /** The line has not been counted as demand: nobody has told the ledger that its order was accepted as a whole. */
   uncounted?: true;
+  /** Units of the line that left or were given back, and that the books have nowhere: only a stock count can tell (R3). Left out when none are. */
+  missingUnits?: number;
 }
 
 export const isAccepted = (outcome: Outcome): boolean =>
@@ -288,6 +315,8 @@ export const EVENT_TYPES = {
   abort: "LineAborted",
   unpay: "LineUnpaid",
   accept: "LineAccepted",
+  suspend: "LineSuspended",
+  resume: "LineResumed",
   configure: "SkuConfigured",
   acknowledge: "AlertAcknowledged",
   expire: "LineExpired",
@@ -314,7 +343,7 @@ export interface StockEvent {
   atMs: number;
   /** The ledger's clock when it was written: never goes back within a partition. */
   clockMs: number;
-  /** Actor, reason, settings and the like. */
+  /** Actor, reason, settings and the like; `missingUnits`, and `unexplained` when goods left a pool that they ought not to have been in. */
   detail?: Record<string, unknown>;
   /** Of `StockReserved`: it is no demand yet; `LineAccepted` will say so (R9). */
   uncounted?: true;

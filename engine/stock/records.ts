@@ -17,6 +17,8 @@ import {
 
 /** Of the byte that names a line's pool, in a record and in a batch, these bits are the pool; the others are marks. */
 export const POOL_MASK = 7;
+/** The mark of a line of an order, which the order desk alone may move. */
+export const OF_ORDER = 8;
 /** The mark of a line that is not counted as demand before its order has been accepted as a whole (R9). */
 export const UNCOUNTED = 16;
 
@@ -40,22 +42,31 @@ export interface StoredRecord {
   pool: Account;
   units: number;
   cell: string;
+  /** Only the order desk may move it. */
+  ofOrder: boolean;
+  /** Of a line that has left or was cancelled: units that the books had nowhere. */
+  missingUnits: number;
 }
 
 const OUTCOME_AT = 1;
 const STATE_AT = 2;
 const POOL_AT = 3;
+const EXPIRES_AT = 8;
 const UNITS_AT = 16;
 const CELL_AT = 32;
 
 /** Undefined when there is no record, or one that is cut short. */
 export function storedRecordOf(bytes: Buffer | null | undefined): StoredRecord | undefined {
   if (!bytes || bytes.length <= CELL_AT) return undefined;
+  const code = bytes[POOL_AT] as number;
   return {
     outcome: OUTCOMES[bytes[OUTCOME_AT] as number] as Outcome,
     state: LINE_STATES[bytes[STATE_AT] as number] as LineState,
-    pool: ACCOUNTS[(bytes[POOL_AT] as number) & POOL_MASK] as Account,
+    pool: ACCOUNTS[code & POOL_MASK] as Account,
     units: bytes.readDoubleLE(UNITS_AT),
     cell: bytes.toString("utf8", CELL_AT),
+    ofOrder: (code & OF_ORDER) !== 0,
+    // Where a line that holds nothing any more once had the time of its hold's end.
+    missingUnits: Math.max(0, -bytes.readDoubleLE(EXPIRES_AT)),
   };
 }

@@ -53,6 +53,8 @@ const WEIGHTS: [CommandKind | "again" | "reused" | "retry", number][] = [
   ["abort", 5],
   ["unpay", 4],
   ["accept", 6],
+  ["suspend", 5],
+  ["resume", 3],
   ["retry", 2],
   ["receive", 8],
   ["return", 3],
@@ -138,6 +140,8 @@ export class CommandStream {
       }
       case "cancel":
       case "outbound":
+      case "suspend":
+      case "resume":
         return { ...this.#aboutLine(), kind };
       case "abort": {
         const line = this.#line();
@@ -231,6 +235,16 @@ export class CommandStream {
           { kind: "pay", ...presale },
           { kind: "outbound", ...presale },
         ],
+        // The warehouse is asked for goods that have been found lost, and lets go of what there is, or has sent it out.
+        [
+          { kind: "receive", ...line, id: this.#id() },
+          { kind: "reserve", ...line, ofOrder: true },
+          { kind: "pay", ...line, ofOrder: true },
+          { kind: "suspend", ...line, ofOrder: true },
+          { kind: "correct", ...line, id: this.#id(), units: -1 - random.below(line.units), pool: "committed" },
+          { kind: last, ...line, ofOrder: true },
+          { kind: "outbound", ...line, ofOrder: true },
+        ],
         // A cancellation comes too late.
         [
           { kind: "receive", ...line, id: this.#id() },
@@ -255,6 +269,7 @@ export class CommandStream {
       ...(pool && { pool }),
       ...(holdMs !== undefined && { holdMs }),
       ...(random.below(3) === 0 && { uncounted: true as const }),
+      ...(random.below(3) === 0 && { ofOrder: true }),
     });
   }
 
@@ -275,7 +290,17 @@ export class CommandStream {
     const random = this.#random;
     if (!line || random.below(40) === 0) return { ...this.#place(), units: 1 + random.below(5) };
     const { id, sku, location, units, pool } = line;
-    const same = { id, sku, location, units, ...(pool && { pool }), ...this.#time() };
+    // Mostly by whoever it belongs to.
+    const isDesk = random.below(20) === 0 ? line.ofOrder === undefined : line.ofOrder === true;
+    const same = {
+      id,
+      sku,
+      location,
+      units,
+      ...(pool && { pool }),
+      ...this.#time(),
+      ...(isDesk && { ofOrder: true as const }),
+    };
     switch (random.below(60)) {
       case 0:
         return { ...same, units: units === 1 ? 2 : units - 1 };

@@ -20,6 +20,7 @@ import {
   type Reply,
   type StockEvent,
 } from "../../engine/stock/model.js";
+import { POOL_MASK } from "../../engine/stock/records.js";
 import { stockTopic } from "../../engine/stock/topic.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { type DeadLetter, listLetters, readLetters } from "../../engine/stream/dead-letter.js";
@@ -104,7 +105,10 @@ const NEXT_STATE: Readonly<Partial<Record<StockEvent["type"], readonly [from: Li
   LinePaid: [["held", "expired", "unpaid"], "paid"],
   LineUnpaid: [["paid"], "unpaid"],
   LineExpired: [["held"], "expired"],
-  LineOutbound: [["paid"], "outbound"],
+  // Goods that have left are a fact; two events when they left two pools.
+  LineOutbound: [LINE_STATES.filter((state) => state !== "none"), "outbound"],
+  LineSuspended: [["paid"], "cancelling"],
+  LineResumed: [["cancelling"], "paid"],
 };
 
 /** Each line's events make sense one after the other and end where its record stands; reserved units are those of held lines. */
@@ -118,8 +122,9 @@ async function judgeLines(
   for (const { type, id } of events) {
     const before = states.get(id) ?? "none";
     if (type === "LineCancelled") {
-      if (before !== "held" && before !== "paid") throw new Error(`${id}: cancelled while ${before}`);
-      states.set(id, before === "paid" ? "cancelled_paid" : "cancelled");
+      if (before !== "held" && before !== "paid" && before !== "cancelling")
+        throw new Error(`${id}: cancelled while ${before}`);
+      states.set(id, before === "held" ? "cancelled" : "cancelled_paid");
       continue;
     }
     const [from, to] = NEXT_STATE[type] ?? [];
@@ -137,7 +142,7 @@ async function judgeLines(
       // A line whose hold had run out moves nothing when it is cancelled, or its payment refused, so the log does not tell.
       const isSilent = (state === "cancelled" || state === "unpaid") && (told === "expired" || told === "unpaid");
       if (state !== told && !isSilent) throw new Error(`${id}: is ${state}, the log says ${told}`);
-      if (state !== "held" || record[RECORD_POOL] !== SELLABLE) continue;
+      if (state !== "held" || ((record[RECORD_POOL] as number) & POOL_MASK) !== SELLABLE) continue;
       const cell = record.subarray(RECORD_CELL).toString();
       reserved.set(cell, (reserved.get(cell) ?? 0) + record.readDoubleLE(RECORD_UNITS));
     }

@@ -17,6 +17,9 @@ import {
   SWEEP_LIMIT,
 } from "../../engine/stock/model.js";
 
+/** All of the units are missing. */
+const NOWHERE = { from: "outside", to: "outside" } as const;
+
 /** An event as the log must tell it, but for its place in the log. */
 export type ExpectedEvent = Omit<StockEvent, "offset" | "index">;
 
@@ -30,8 +33,8 @@ export class Reference {
   #nextDueMs = Number.POSITIVE_INFINITY;
   #day = -1;
 
-  constructor(retentionDays: number) {
-    this.book = emptyBook(retentionDays);
+  constructor(retentionDays: number, format: number) {
+    this.book = emptyBook(retentionDays, format);
   }
 
   /** What a batch is answered; its events are added to `events`, and the cells it names or moves to `touched`. */
@@ -42,17 +45,23 @@ export class Reference {
       this.#passTime(Math.max(book.clockMs, command.atMs ?? 0), touched);
       const decision = decide(book, command);
       evolve(book, command.id, decision);
-      const { outcome, repeated, state, uncounted, remember } = decision;
+      const { outcome, repeated, state, uncounted, missingUnits, remember } = decision;
       if (remember !== "nothing") {
         if (remember.state === "held") {
           this.held.set(command.id, remember.expiresAtMs);
           this.#nextDueMs = Math.min(this.#nextDueMs, remember.expiresAtMs);
         } else this.held.delete(command.id);
       }
-      if (isAccepted(outcome) && !repeated) this.events.push(this.#eventOf(command, decision));
+      if (isAccepted(outcome) && !repeated) this.events.push(...this.#eventsOf(command, decision));
       touched.add(cellOf(command.sku, command.location));
       for (const transfer of decision.transfers) touched.add(transfer.toCell);
-      return { outcome, repeated, state, ...(uncounted && { uncounted }) };
+      return {
+        outcome,
+        repeated,
+        state,
+        ...(uncounted && { uncounted }),
+        ...(missingUnits !== undefined && { missingUnits }),
+      };
     });
   }
 
@@ -116,7 +125,24 @@ export class Reference {
     for (const expiresAtMs of held.values()) if (expiresAtMs < this.#nextDueMs) this.#nextDueMs = expiresAtMs;
   }
 
-  #eventOf(command: StockCommand, { transfers: [transfer], deductedMs }: Decision): ExpectedEvent {
+  /** One event, or two when goods have left two pools. */
+  #eventsOf(command: StockCommand, decision: Decision): ExpectedEvent[] {
+    const { transfers, missingUnits, unexplained } = decision;
+    const none =
+      missingUnits === undefined ? [undefined] : [{ ...NOWHERE, units: "units" in command ? command.units : 0 }];
+    return (transfers.length > 0 ? transfers : none).map((transfer) => {
+      const event = this.#eventOf(command, transfer, decision);
+      if (unexplained || missingUnits !== undefined)
+        event.detail = { ...event.detail, ...(unexplained && { unexplained }), ...(missingUnits && { missingUnits }) };
+      return event;
+    });
+  }
+
+  #eventOf(
+    command: StockCommand,
+    transfer: Pick<StockEvent, "from" | "to" | "units"> | undefined,
+    { deductedMs }: Decision,
+  ): ExpectedEvent {
     const { kind, id, sku, location, atMs, actor, reason } = command;
     const { clockMs } = this.book;
     const units = "units" in command ? command.units : 0;
@@ -132,7 +158,7 @@ export class Reference {
       atMs: deductedMs ?? Math.min(atMs ?? clockMs, clockMs),
       clockMs,
     };
-    if (kind === "reserve" && command.uncounted) event.uncounted = true;
+    if (kind === "reserve" && command.uncounted && this.book.format > 1) event.uncounted = true;
     if (kind === "outbound" && command.pool === "presale") event.presale = true;
     if (kind === "move" && command.toLocation !== undefined) event.toLocation = command.toLocation;
     const detail = {

@@ -53,7 +53,7 @@ function entryOf(fields: Record<string, Buffer | number>, offset = 7): LogEntry 
 function logged(
   commands: StockCommand[],
   outcomes = commands.map(() => 0),
-  more: Record<string, number> = {},
+  more: Record<string, Buffer | number> = {},
 ): LogEntry {
   return entryOf({ t: NOW, b: encodeBatch(commands).bytes, o: Buffer.from(outcomes), ...more });
 }
@@ -203,6 +203,47 @@ describe("an event of the log", () => {
     const old = encodeBatch([reserve], 1);
     expect(old.bytes).toEqual(encodeBatch([{ kind: "reserve", ...at, units: 1 }]).bytes);
     expect(fingerprintOf(reserve)).toBe(fingerprintOf({ kind: "reserve", ...at, units: 1 }));
+  });
+
+  describe("of what moved otherwise than its command says", () => {
+    const commands: StockCommand[] = [
+      { kind: "outbound", ...at, units: 5, actor: "wms" },
+      { kind: "cancel", ...at, id: idOf(2), units: 3 },
+      { kind: "outbound", ...at, id: idOf(3), units: 2 },
+      { kind: "outbound", ...at, id: idOf(4), units: 1 },
+    ];
+    // Accounts by position: outside 0, sellable 1, reserved 2, committed 3.
+    const moved = [
+      [0, 1, 3, 0, 2, 1, 0, 2],
+      [1, 2, 3, 1, 1],
+      [2, 2],
+    ];
+
+    it("names each pool, and how many units are missing", () => {
+      const { events } = eventsOf(logged(commands, [0, 2, 0, 0], { m: packr.pack(moved) }));
+      const gone = { type: "LineOutbound", to: "outside" };
+      expect(events).toMatchObject([
+        { ...gone, index: 0, from: "committed", units: 2 },
+        { ...gone, index: 4, from: "sellable", units: 2 },
+        { type: "LineCancelled", index: 1, from: "committed", to: "sellable", units: 1 },
+        { ...gone, index: 2, from: "outside", units: 2 },
+        { ...gone, index: 3, from: "committed", units: 1 },
+      ]);
+      const detail = { actor: "wms", unexplained: true, missingUnits: 1 };
+      expect(events.map((event) => event.detail)).toEqual([
+        detail,
+        detail,
+        { missingUnits: 2 },
+        { unexplained: true, missingUnits: 2 },
+        undefined,
+      ]);
+    });
+  });
+
+  it("of a line of an order is that of any line, and in format 1 nothing marks it", () => {
+    const command: StockCommand = { kind: "reserve", ...at, units: 1, ofOrder: true };
+    expect(onlyEvent(command)).toMatchObject({ type: "StockReserved", from: "sellable", to: "reserved" });
+    expect(encodeBatch([command], 1).bytes).toEqual(encodeBatch([{ kind: "reserve", ...at, units: 1 }], 1).bytes);
   });
 
   it("is read from where its segment of the batch starts", () => {
@@ -358,6 +399,7 @@ describe("an entry that cannot be read", () => {
     ["no version", 0, null, "version null"],
     ["kinds for fewer commands", 1, "\u0001", "kinds are not 2"],
     ["an unknown kind", 1, "\u0001\u001f", "no kind of command 31"],
+    ["a line of an order that is no line", 6, "\u0009\u0001", "has not the pools 9"],
     ["kind 0", 1, "\u0001\u0000", "no kind of command 0"],
     ["a cell without a location", 2, ["CUP", "JUG\u001fSH"], "cell"],
     ["a cell without a SKU", 2, ["\u001fSH", "JUG\u001fSH"], "cell"],
@@ -437,7 +479,12 @@ describe("an entry that cannot be read", () => {
       { t: NOW, b, o, c: Buffer.from("shop") },
       { t: NOW, b, o, g: 2 },
       { t: NOW, b, o, s: 1 },
-      { t: NOW, b, o: Buffer.from([0, 18]) },
+      { t: NOW, b, o: Buffer.from([0, 19]) },
+      { t: NOW, b, o, m: packr.pack([]) },
+      { t: NOW, b, o, m: packr.pack([[2, 1]]) },
+      { t: NOW, b, o, m: packr.pack([[0]]) },
+      { t: NOW, b, o, m: packr.pack([[0, 1, 1, 9, 1]]) },
+      { t: NOW, b, o, m: packr.pack([[0, -1]]) },
       { t: NOW, b, o: Buffer.alloc(0) },
       { t: NOW, c: Buffer.from("shop") },
       { t: NOW, o },

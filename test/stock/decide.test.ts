@@ -3,7 +3,7 @@
  * balances stand so. The simulation holds ledger.lua to these same rules.
  */
 import { describe, expect, it } from "vitest";
-import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
+import { chainIdDay, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import { advance, type Book, decide, emptyBook, evolve, gateKey } from "../../engine/stock/decide.js";
 import {
@@ -21,6 +21,7 @@ import {
   type StockCommand,
   SWEEP_LIMIT,
 } from "../../engine/stock/model.js";
+import { LATEST_FORMAT } from "../../engine/stream/format.js";
 
 const NOON = Date.UTC(2026, 5, 18, 12);
 const MINUTE_MS = 60_000;
@@ -32,10 +33,11 @@ type Brief = At<StockCommand>;
 
 /** A ledger to which things happen; every step checks that no balance is below zero and no unit came from nowhere. */
 class Scene {
-  readonly book: Book = emptyBook();
+  readonly book: Book;
   #outside = 0;
 
-  constructor() {
+  constructor(format = LATEST_FORMAT) {
+    this.book = emptyBook(DEFAULT_ID_RETENTION_DAYS, format);
     advance(this.book, NOON);
   }
 
@@ -53,8 +55,8 @@ class Scene {
       present += onHandUnits(cell) + cell.presale;
     }
     expect(present + this.#outside).toBe(0);
-    const { outcome, repeated, state } = decision;
-    return { outcome, repeated, state };
+    const { outcome, repeated, state, missingUnits } = decision;
+    return { outcome, repeated, state, ...(missingUnits !== undefined && { missingUnits }) };
   }
 
   /** The same, for what went before the sentence. */
@@ -158,19 +160,45 @@ describe("goods (R1, R2)", () => {
     expect(scene.when({ kind: "correct", units: 1, pool: "reserved" as never }).outcome).toBe("insufficient_units");
   });
 
-  it("committed and then found lost leave the line waiting: neither outbound nor cancelled", () => {
+  describe("committed and then found lost", () => {
     const id = newId();
-    const scene = stocked()
-      .line(id)
-      .given({ kind: "pay", id, units: 4 }, { kind: "correct", units: -1, pool: "committed" });
-    expect(scene.when({ kind: "outbound", id, units: 4 })).toEqual({
-      outcome: "insufficient_units",
-      repeated: false,
-      state: "paid",
+    const short = (units: number, format?: number): Scene =>
+      new Scene(format)
+        .given({ kind: "receive", units })
+        .line(id)
+        .given({ kind: "pay", id, units: 4 }, { kind: "correct", units: -1, pool: "committed" });
+
+    it("go out all the same, the rest from what nobody has been promised", () => {
+      const scene = short(10);
+      expect(scene.when({ kind: "outbound", id, units: 4 })).toEqual({
+        outcome: "accepted",
+        repeated: false,
+        state: "outbound",
+      });
+      expect(scene.cell()).toEqual({ sellable: 5 });
     });
-    expect(scene.when({ kind: "cancel", id, units: 4 }).outcome).toBe("insufficient_units");
-    scene.given({ kind: "correct", units: 1, pool: "committed" });
-    expect(scene.when({ kind: "outbound", id, units: 4 }).outcome).toBe("accepted");
+
+    it("are told as missing when they go out and there is nothing else, however often it is told", () => {
+      const scene = short(4);
+      const gone = { outcome: "accepted", state: "outbound", missingUnits: 1 };
+      expect(scene.when({ kind: "outbound", id, units: 4 })).toEqual({ ...gone, repeated: false });
+      expect(scene.when({ kind: "outbound", id, units: 4 })).toEqual({ ...gone, repeated: true });
+      expect(scene.cell()).toEqual({});
+    });
+
+    it("give back what there is when the line is cancelled, and tell the rest as missing", () => {
+      const scene = short(4);
+      const back = { outcome: "cancelled_paid", state: "cancelled_paid", missingUnits: 1 };
+      expect(scene.when({ kind: "cancel", id, units: 4 })).toEqual({ ...back, repeated: false });
+      expect(scene.when({ kind: "cancel", id, units: 4 })).toEqual({ ...back, repeated: true });
+      expect(scene.cell()).toEqual({ sellable: 3 });
+    });
+
+    it("leave the line waiting in format 1: neither outbound nor cancelled", () => {
+      const scene = short(10, 1);
+      for (const kind of ["outbound", "cancel"] as const)
+        expect(scene.when({ kind, id, units: 4 })).toMatchObject({ outcome: "insufficient_units", state: "paid" });
+    });
   });
 
   it("are moved by nothing that only configures or acknowledges", () => {
@@ -249,20 +277,145 @@ describe("an order line (R1, R3)", () => {
     expect(scene.when({ kind: "cancel", id, units: 4 }).outcome).toBe("already_outbound");
   });
 
-  it("is not outbound before it is paid", () => {
-    const id = newId();
-    expect(stocked().line(id).when({ kind: "outbound", id, units: 4 })).toEqual({
-      outcome: "not_paid",
-      repeated: false,
-      state: "held",
-    });
-  });
-
-  it("that was cancelled is neither paid nor outbound", () => {
+  it("that was cancelled is not paid", () => {
     const id = newId();
     const scene = stocked().line(id).given({ kind: "cancel", id, units: 4 });
     expect(scene.when({ kind: "pay", id, units: 4 }).outcome).toBe("line_cancelled");
-    expect(scene.when({ kind: "outbound", id, units: 4 }).outcome).toBe("line_cancelled");
+  });
+
+  describe("whose goods have left", () => {
+    const id = newId();
+    const line = { id, units: 4 };
+    const pay = { kind: "pay", ...line } as const;
+    const suspend = { kind: "suspend", ...line } as const;
+    const cancel = { kind: "cancel", ...line } as const;
+    it.each<[string, Brief[], number]>([
+      ["held", [], 6],
+      ["paid", [pay], 6],
+      ["cancelling", [pay, suspend], 6],
+      ["cancelled", [cancel], 6],
+      ["cancelled_paid", [pay, cancel], 6],
+      [
+        "unpaid",
+        [
+          { ...pay, attempt: 2 },
+          { kind: "unpay", ...line, attempt: 2 },
+        ],
+        6,
+      ],
+    ])("is outbound, whatever its state: %s", (state, before, sellable) => {
+      const scene = stocked()
+        .line(id)
+        .given(...before);
+      expect(scene.when({ kind: "suspend", ...line, id: newId() }).outcome).toBe("unknown_line");
+      expect(scene.book.records.get(chainIdDay(id))?.get(id)?.state).toBe(state);
+      const gone = { outcome: "accepted", state: "outbound" };
+      expect(scene.when({ kind: "outbound", ...line })).toEqual({ ...gone, repeated: false });
+      expect(scene.when({ kind: "outbound", ...line })).toEqual({ ...gone, repeated: true });
+      expect(scene.cell()).toEqual({ sellable });
+      // Its hold does not end any more.
+      expect(scene.after(DAY_MS).cell()).toEqual({ sellable });
+    });
+
+    it("is outbound after its hold has expired", () => {
+      const scene = stocked().line(id).after(DEFAULT_HOLD_MS);
+      expect(scene.when({ kind: "outbound", ...line })).toMatchObject({ outcome: "accepted", state: "outbound" });
+      expect(scene.cell()).toEqual({ sellable: 6 });
+    });
+
+    it("takes no more than there is when its units have been sold again, and says how many are missing", () => {
+      const scene = stocked(5).line(id).given(pay, cancel).line(newId(), 2);
+      expect(scene.when({ kind: "outbound", ...line })).toMatchObject({ outcome: "accepted", missingUnits: 1 });
+      expect(scene.cell()).toEqual({ reserved: 2 });
+    });
+
+    it("is refused for its state in format 1", () => {
+      const outcomes = ([[], [cancel], [pay, cancel]] as Brief[][]).map(
+        (before) =>
+          new Scene(1)
+            .given({ kind: "receive", units: 10 })
+            .line(id)
+            .given(...before)
+            .when({ kind: "outbound", ...line }).outcome,
+      );
+      expect(outcomes).toEqual(["not_paid", "line_cancelled", "line_cancelled"]);
+    });
+  });
+
+  describe("that is paid and to be cancelled", () => {
+    const id = newId();
+    const line = { id, units: 4 };
+    const paid = (): Scene =>
+      stocked()
+        .line(id)
+        .given({ kind: "pay", ...line });
+
+    it("keeps its units until whoever has them has let go", () => {
+      const scene = paid();
+      expect(scene.when({ kind: "suspend", ...line })).toMatchObject({ outcome: "accepted", state: "cancelling" });
+      expect(scene.cell()).toEqual({ sellable: 6, committed: 4 });
+      expect(scene.when({ kind: "suspend", ...line })).toMatchObject({ repeated: true, state: "cancelling" });
+      expect(scene.when({ kind: "pay", ...line })).toMatchObject({ outcome: "accepted", repeated: true });
+      expect(scene.when({ kind: "cancel", ...line })).toMatchObject({ outcome: "cancelled_paid" });
+      expect(scene.cell()).toEqual({ sellable: 10 });
+      expect(scene.when({ kind: "resume", ...line }).outcome).toBe("line_cancelled");
+    });
+
+    it("is paid again when the warehouse refuses", () => {
+      const scene = paid().given({ kind: "suspend", ...line });
+      expect(scene.when({ kind: "resume", ...line })).toMatchObject({ outcome: "accepted", state: "paid" });
+      expect(scene.when({ kind: "resume", ...line })).toMatchObject({ repeated: true, state: "paid" });
+      expect(scene.cell()).toEqual({ sellable: 6, committed: 4 });
+    });
+
+    it("of an order is not cancelled by the desk before it has been asked for", () => {
+      const desk = { ...line, ofOrder: true } as const;
+      const scene = paid();
+      expect(scene.when({ kind: "cancel", ...desk })).toMatchObject({ outcome: "superseded", state: "paid" });
+      scene.given({ kind: "suspend", ...desk }, { kind: "cancel", ...desk });
+    });
+
+    it("changes nothing when it is not paid, and is too late when its goods have left", () => {
+      const held = stocked().line(id);
+      for (const kind of ["suspend", "resume"] as const)
+        expect(held.when({ kind, ...line })).toEqual({ outcome: "accepted", repeated: true, state: "held" });
+      const gone = paid().given({ kind: "outbound", ...line });
+      for (const kind of ["suspend", "resume"] as const)
+        expect(gone.when({ kind, ...line })).toMatchObject({ outcome: "already_outbound", state: "outbound" });
+    });
+  });
+
+  describe("of an order", () => {
+    const id = newId();
+    const line = { id, units: 4 };
+    const reserved = (): Scene => stocked().given({ kind: "reserve", ...line, ofOrder: true });
+
+    it("is moved by the order desk alone", () => {
+      const scene = reserved();
+      const briefs: Brief[] = [
+        ...(["pay", "cancel", "outbound", "suspend", "resume", "reserve"] as const).map((kind) => ({ kind, ...line })),
+        ...(["abort", "unpay"] as const).map((kind) => ({ kind, ...line, attempt: 9 })),
+      ];
+      for (const brief of briefs)
+        expect(scene.when(brief), brief.kind).toEqual({ outcome: "order_line", repeated: false, state: "held" });
+      expect(scene.when({ kind: "pay", ...line, ofOrder: true }).outcome).toBe("accepted");
+      expect(scene.when({ kind: "cancel", ...line }).outcome).toBe("order_line");
+    });
+
+    it("becomes one when the desk takes it over, from before lines had an owner or from a stand-alone reservation", () => {
+      const taken = stocked().line(id);
+      expect(taken.when({ kind: "reserve", ...line, ofOrder: true })).toMatchObject({ repeated: true });
+      expect(taken.when({ kind: "pay", ...line }).outcome).toBe("order_line");
+      const paid = stocked()
+        .line(id)
+        .given({ kind: "pay", ...line, ofOrder: true });
+      expect(paid.when({ kind: "cancel", ...line }).outcome).toBe("order_line");
+    });
+
+    it("is as any other in format 1", () => {
+      const scene = new Scene(1).given({ kind: "receive", units: 4 }, { kind: "reserve", ...line, ofOrder: true });
+      expect(scene.when({ kind: "pay", ...line }).outcome).toBe("accepted");
+    });
   });
 
   it("is known by its id only together with place, units and pool", () => {
@@ -430,10 +583,9 @@ describe("a hold (R3)", () => {
     expect(scene.when({ kind: "pay", id, units: 4 }).outcome).toBe("admitted_anew");
   });
 
-  it("that expired cannot go out, and once cancelled is not admitted anew", () => {
+  it("that expired and was cancelled is not admitted anew", () => {
     const id = newId();
     const scene = stocked().line(id).after(DEFAULT_HOLD_MS);
-    expect(scene.when({ kind: "outbound", id, units: 4 }).outcome).toBe("hold_expired");
     expect(scene.when({ kind: "cancel", id, units: 4 })).toEqual({
       outcome: "accepted",
       repeated: true,
@@ -506,7 +658,6 @@ describe("an order's try that is undone (R3)", () => {
       repeated: true,
       state: "unpaid",
     });
-    expect(scene.when({ kind: "outbound", id, units: 4 }).outcome).toBe("hold_expired");
     expect(scene.when({ kind: "pay", id, units: 4, attempt: 3 })).toMatchObject({
       outcome: "admitted_anew",
       state: "paid",
@@ -587,13 +738,14 @@ describe("a presale line (R1)", () => {
     expect(scene.given({ kind: "outbound", id, ...presale }).cell()).toEqual({ sellable: 1, presale: 6 });
   });
 
-  it("waits when its goods have not come", () => {
+  it("that goes out before its goods have come is told as missing", () => {
     const id = newId();
     const scene = presold().given({ kind: "reserve", id, ...presale }, { kind: "pay", id, ...presale });
     expect(scene.when({ kind: "outbound", id, ...presale })).toEqual({
-      outcome: "insufficient_sellable",
+      outcome: "accepted",
       repeated: false,
-      state: "paid",
+      state: "outbound",
+      missingUnits: 4,
     });
   });
 
