@@ -16,6 +16,7 @@ const ABOUT: Record<CommandName, string> = {
   serve: "the engine for a real shop",
   replay: "history from CSV files through the ledger and the jobs",
   audit: "proof that balances, log and jobs tell the same units; status 1 if they do not",
+  upgrade: "the end of a rollout: which format is written, which processes are there, and to go over to the latest",
   "dead-letters": "records that could not be processed: list them, show one, replay or remove them",
   contract: "which fields of collected payloads do not fit a contract, and the bytes they cost; status 1 if any",
   bench:
@@ -31,6 +32,11 @@ const MORE: Partial<Record<CommandName, string>> = {
   remove ID… | all  for good
 
 Letters are kept for 30 days. Status 1: a letter is not there, failed again, or was not tried in time.
+
+`,
+  upgrade: `Old and new processes may run at once. Replace them one by one; when all are new, "shuiwei upgrade --finish". Until then the new ones write what
+the old ones can read, and going back is possible; afterwards the old release is refused. A process of the first release that serves is found
+by the library that it calls; a frozen one is not.
 
 `,
   contract: `  check FILE  FILE has one payload a line (NDJSON), a JSON array of them, or one object
@@ -70,6 +76,11 @@ const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Pro
     const { values } = readCommandOptions("audit", args);
     const { runAudit } = await import("./audit-command.js");
     await runAudit(values, signal);
+  },
+  async upgrade(args) {
+    const { values } = readCommandOptions("upgrade", args);
+    const { runUpgrade } = await import("./upgrade-command.js");
+    await runUpgrade(values);
   },
   async "dead-letters"(args, signal) {
     const { values, operands } = readCommandOptions("dead-letters", args);

@@ -121,6 +121,18 @@ export const auditOptions = joinOptions(
   defineOptions({ json: { type: "boolean", about: "one line of JSON instead of text" } }),
 );
 
+export const upgradeOptions = joinOptions(
+  { redisUrl, dir, prefix } satisfies OptionTable,
+  defineOptions({
+    finish: {
+      type: "boolean",
+      about: "write the latest format from now on; refused while a process lives that cannot read it",
+    },
+    force: { type: "boolean", about: "with --finish: whoever lives" },
+    json: { type: "boolean", about: "one line of JSON instead of text" },
+  }),
+);
+
 export const deadLettersOptions = joinOptions(
   { redisUrl, dir, prefix } satisfies OptionTable,
   defineOptions({
@@ -157,6 +169,7 @@ export const COMMAND_OPTIONS = {
   serve: serveOptions,
   replay: replayOptions,
   audit: auditOptions,
+  upgrade: upgradeOptions,
   "dead-letters": deadLettersOptions,
   contract: contractOptions,
   bench: benchOptions,

@@ -28,11 +28,13 @@ import { orderTopic } from "./orders/topic.js";
 import { Outbox } from "./outbox/outbox.js";
 import { loadPaceLibrary } from "./outbox/pace.js";
 import { type RedisServer, startRedis } from "./redis/embedded.js";
+import { releaseVersion } from "./release.js";
 import { Categories } from "./stock/categories.js";
 import { Ledger } from "./stock/ledger.js";
 import type { StockEvent } from "./stock/model.js";
 import { stockTopic } from "./stock/topic.js";
 import { freeTask, loadStreamLibrary } from "./stream/commit.js";
+import { Presence } from "./stream/fleet.js";
 import { Follower } from "./stream/follower.js";
 import { FormatWatch } from "./stream/format.js";
 import { partitionKeys, sinkKeys } from "./stream/keys.js";
@@ -199,7 +201,12 @@ async function assemble(
   formats.start();
   undo.push(() => formats.stop());
   const format = formats.current;
+  const owner = `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`;
   await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis), loadPaceLibrary(redis)]);
+  const own = { name: owner, release: releaseVersion(), runsJobs: settings.worker };
+  const presence = new Presence({ redis: viewRedis, prefix, ...own, clock: systemClock, onTrouble });
+  presence.start();
+  undo.push(() => presence.stop());
 
   const clock = shopTime?.clock ?? systemClock;
   const ledger = new Ledger({
@@ -232,7 +239,7 @@ async function assemble(
     prefix,
     redis,
     openReader: (key: string) => openReader(redis, address, key),
-    owner: `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`,
+    owner,
     // Leases and deadlines do not go by a clock that somebody may set.
     clock: monotonicClock,
     leaseMs: settings.leaseMs,

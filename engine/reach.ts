@@ -5,13 +5,14 @@
  */
 import { badInput } from "./kernel/errors.js";
 import { holdsData, runningSocket, startRedis } from "./redis/embedded.js";
-import { deploymentKey } from "./stream/keys.js";
+import { checkFormat, readDeployment } from "./stream/format.js";
 import { checkRedis, connect, type RedisClient } from "./stream/redis.js";
 
 export interface Reached {
   readonly redis: RedisClient;
   /** Of the deployment, as it was created. */
   readonly partitions: number;
+  readonly format: number;
   /** Whether the private Redis was started for this command: then no worker runs. */
   readonly isAlone: boolean;
 }
@@ -19,7 +20,7 @@ export interface Reached {
 /**
  * Runs `work` with the Redis of a deployment, and closes what it has opened.
  * @param command for messages
- * @throws EngineError `bad_input` when there is no such deployment; as startRedis and checkRedis; and whatever `work` throws
+ * @throws EngineError `bad_input` when there is no such deployment, `format_too_new` when a newer release has made it; as startRedis and checkRedis; and whatever `work` throws
  */
 export async function withDeployment(
   command: string,
@@ -38,9 +39,11 @@ export async function withDeployment(
     const redis = connect(address);
     try {
       await checkRedis(redis, address, () => {});
-      const partitions = await redis.hget(deploymentKey(prefix), "partitions");
-      if (partitions === null) throw missing();
-      await work({ redis, partitions: Number(partitions), isAlone: own !== undefined });
+      const deployment = await readDeployment(redis, prefix);
+      if (!deployment) throw missing();
+      const { partitions, format } = deployment;
+      checkFormat(format);
+      await work({ redis, partitions, format, isAlone: own !== undefined });
     } finally {
       redis.disconnect();
     }

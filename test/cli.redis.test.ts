@@ -75,11 +75,11 @@ describe("help", () => {
   it("names the commands", async () => {
     const { status, out } = await shuiwei("--help");
     expect(status).toBe(0);
-    for (const command of ["demo", "serve", "replay", "audit", "dead-letters", "contract", "bench"])
+    for (const command of ["demo", "serve", "replay", "audit", "upgrade", "dead-letters", "contract", "bench"])
       expect(out).toContain(`shuiwei ${command}`);
   });
 
-  it.each(["demo", "serve", "replay", "audit", "dead-letters", "contract", "bench"])(
+  it.each(["demo", "serve", "replay", "audit", "upgrade", "dead-letters", "contract", "bench"])(
     "lists every option of %s",
     async (command) => {
       const { status, out } = await shuiwei(command, "--help");

@@ -11,21 +11,45 @@ import type { RedisClient } from "./redis.js";
 
 /** 2 (2026-11-28): the first number. What it allows is said where it is asked for. */
 export const LATEST_FORMAT = 2;
-/** Of a deployment whose hash has no such field. */
+/** Of a deployment whose field has the number of partitions alone. */
 const FIRST_FORMAT = 1;
-const FIELD = "format";
+/**
+ * The number of partitions, and the format where it is not the first: `4`, `4 (format 2)`. One field, so that both are written at once; and releases from
+ * before formats, which take the field for a number, refuse to start when it has one.
+ */
+const FIELD = "partitions";
+const FIELD_TEXT = /^(\d+)(?: \(format (\d+)\))?$/;
 
 /** How soon a process writes in the format that its operator has raised the deployment to. */
 const LOOK_EVERY_MS = 1_000;
 
-/** The format of a deployment that exists. */
-export async function readFormat(redis: RedisClient, prefix: string): Promise<number> {
-  return Number((await redis.hget(deploymentKey(prefix), FIELD)) ?? FIRST_FORMAT);
+/** What was fixed when a deployment was created, and its format. */
+export interface Deployment {
+  partitions: number;
+  format: number;
 }
 
-/** Sets the format of a deployment that was just created, or that every process can read in a later one. */
-export async function writeFormat(redis: RedisClient, prefix: string, format: number): Promise<void> {
-  await redis.hset(deploymentKey(prefix), FIELD, format);
+/** Undefined when there is none. */
+export async function readDeployment(redis: RedisClient, prefix: string): Promise<Deployment | undefined> {
+  const text = await redis.hget(deploymentKey(prefix), FIELD);
+  if (text === null) return undefined;
+  const [, partitions, format = FIRST_FORMAT] = FIELD_TEXT.exec(text) ?? [];
+  return { partitions: Number(partitions), format: Number(format) };
+}
+
+const textOf = ({ partitions, format }: Deployment): string =>
+  format === FIRST_FORMAT ? String(partitions) : `${partitions} (format ${format})`;
+
+/** Creates a deployment, unless there is one. */
+export async function createDeployment(redis: RedisClient, prefix: string, deployment: Deployment): Promise<void> {
+  await redis.hsetnx(deploymentKey(prefix), FIELD, textOf(deployment));
+}
+
+/** Raises a deployment's format; to be done when every process can read it. */
+export async function raiseFormat(redis: RedisClient, prefix: string, format: number): Promise<void> {
+  const deployment = await readDeployment(redis, prefix);
+  if (deployment && deployment.format < format)
+    await redis.hset(deploymentKey(prefix), FIELD, textOf({ ...deployment, format }));
 }
 
 /** @throws EngineError `format_too_new` when the deployment's format is later than this program's */
@@ -33,7 +57,7 @@ export function checkFormat(format: number): void {
   if (format <= LATEST_FORMAT) return;
   throw new EngineError(
     `this deployment was made by a newer release: its format is ${format}, and this program reads up to ${LATEST_FORMAT}`,
-    { op: "deployment.claim", code: "format_too_new", retryable: false, place: FIELD },
+    { op: "deployment.claim", code: "format_too_new", retryable: false, place: "format" },
   );
 }
 
@@ -94,7 +118,7 @@ export class FormatWatch {
     while (!signal.aborted) {
       const elapsed = stopwatch();
       try {
-        this.#format = Math.max(this.#format, await readFormat(redis, prefix));
+        this.#format = Math.max(this.#format, (await readDeployment(redis, prefix))?.format ?? 0);
         isTold = false;
       } catch (thrown) {
         if (!isTold && !signal.aborted) onTrouble(`the deployment's format: ${messageOf(thrown)}`);

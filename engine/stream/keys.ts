@@ -89,11 +89,17 @@ export function orderKeys(prefix: string, partition: number): OrderKeys {
   return { ...partitionKeys(prefix, "orders", partition), orders: (day) => `${base}:orders:${day}` };
 }
 
-/** Hash: what was fixed when the deployment was created. */
+/** Hash: what was fixed when the deployment was created, and its format. */
 export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
 
 /** Sorted set: workers of a topic by how long each is known to live. */
 export const workersKey = (prefix: string, topic: string): string => `${prefix}:workers:${topic}`;
+
+/** Sorted set: processes of the deployment, each with its release, by how long it is listed. */
+export const processesKey = (prefix: string): string => `${prefix}:processes`;
+
+/** Sorted set: function libraries, which all deployments of a Redis share, by when a process last said that it uses them. */
+export const LIBRARIES_KEY = "shuiwei-function-libraries";
 
 /** Hash: how fast all workers together may send to a receiver now. */
 export const paceKey = (prefix: string, receiver: string): string => `${prefix}:pace:${receiver}`;

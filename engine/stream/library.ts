@@ -48,3 +48,5 @@ export function libraryOf(text: string, place: string): Library {
 
 /** A library's or a function's name without its version; one that has none is given back as it is. */
 export const plainNameOf = (name: string): string => name.replace(SUFFIX, "");
+
+export const isVersioned = (name: string): boolean => SUFFIX.test(name);

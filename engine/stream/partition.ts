@@ -3,8 +3,7 @@
  * is told another number refuses to start, because the same key would then live in two places.
  */
 import { EngineError } from "../kernel/errors.js";
-import { checkFormat, LATEST_FORMAT, readFormat, writeFormat } from "./format.js";
-import { deploymentKey } from "./keys.js";
+import { checkFormat, createDeployment, type Deployment, LATEST_FORMAT, readDeployment } from "./format.js";
 import type { RedisClient } from "./redis.js";
 
 /** One Redis is one thread: more cost a call each, and let more workers share a topic (`engine/README.md`, 2026-11-23). */
@@ -24,13 +23,14 @@ export function partitionOf(key: string, partitions: number): number {
  * @throws EngineError `partitions_differ`, or `format_too_new` when a newer release has made the deployment
  */
 export async function claimDeployment(client: RedisClient, prefix: string, partitions: number): Promise<number> {
-  const key = deploymentKey(prefix);
-  // Read first: a Redis that is full refuses even a write that would change nothing. Whoever has created it gives it its format; one that dies in
-  // between leaves the first format, which everybody can read.
-  const isNew =
-    !(await client.hexists(key, "partitions")) && (await client.hsetnx(key, "partitions", partitions)) === 1;
-  if (isNew) await writeFormat(client, prefix, LATEST_FORMAT);
-  const fixed = Number(await client.hget(key, "partitions"));
+  // Read first: a Redis that is full refuses even a write that would change nothing.
+  let found = await readDeployment(client, prefix);
+  if (!found) {
+    await createDeployment(client, prefix, { partitions, format: LATEST_FORMAT });
+    found = await readDeployment(client, prefix);
+  }
+  const { partitions: fixed, format } = found as Deployment;
+  checkFormat(format);
   if (fixed !== partitions) {
     throw new EngineError(
       `this deployment has ${fixed} partitions and cannot be run with ${partitions}: set --partitions ${fixed}`,
@@ -42,7 +42,5 @@ export async function claimDeployment(client: RedisClient, prefix: string, parti
       },
     );
   }
-  const format = await readFormat(client, prefix);
-  checkFormat(format);
   return format;
 }

@@ -239,6 +239,9 @@ const libraries = new Map<string, Library>();
 /** Functions of these libraries: the names that Redis knows by those in the code. */
 const functions = new Map<string, string>();
 
+/** Names of the libraries that this process calls, versions included. */
+export const librariesInUse = (): string[] => [...libraries.values()].map(({ name }) => name);
+
 /** Loads a function library on every primary, unless it is there. Libraries of other versions stay beside it. */
 export async function loadLibrary(client: RedisClient, file: URL): Promise<void> {
   const library = libraryOf(readFileSync(file, "utf8"), file.pathname);

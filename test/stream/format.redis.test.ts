@@ -1,7 +1,7 @@
 /** The deployment's format: given to a new one, kept by an old one until it is raised, and never lowered by a reader. */
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../engine/kernel/clock.js";
-import { FormatWatch, LATEST_FORMAT, readFormat, writeFormat } from "../../engine/stream/format.js";
+import { FormatWatch, LATEST_FORMAT, raiseFormat, readDeployment } from "../../engine/stream/format.js";
 import { deploymentKey } from "../../engine/stream/keys.js";
 import { claimDeployment } from "../../engine/stream/partition.js";
 import { withRedis } from "../redis/with-redis.js";
@@ -11,7 +11,7 @@ const redis = withRedis();
 describe("a deployment's format", () => {
   it("is the latest of a new deployment", async () => {
     expect(await claimDeployment(redis.connect(), "new", 4)).toBe(LATEST_FORMAT);
-    expect(await readFormat(redis.connect(), "new")).toBe(LATEST_FORMAT);
+    expect(await readDeployment(redis.connect(), "new")).toEqual({ partitions: 4, format: LATEST_FORMAT });
     expect(await claimDeployment(redis.connect(), "new", 4)).toBe(LATEST_FORMAT);
   });
 
@@ -22,9 +22,21 @@ describe("a deployment's format", () => {
     expect(await client.hgetall(deploymentKey("old"))).toEqual({ partitions: "4" });
   });
 
+  it("past the first keeps releases out that know of none: they take the field for a number", async () => {
+    const client = redis.connect();
+    await client.hset(deploymentKey("raised"), "partitions", 4);
+    await raiseFormat(client, "raised", 1);
+    expect(Number(await client.hget(deploymentKey("raised"), "partitions"))).toBe(4);
+    await raiseFormat(client, "raised", LATEST_FORMAT);
+    expect(Number(await client.hget(deploymentKey("raised"), "partitions"))).toBeNaN();
+    expect(await claimDeployment(client, "raised", 4)).toBe(LATEST_FORMAT);
+    await raiseFormat(client, "raised", 1);
+    expect(await readDeployment(client, "raised")).toEqual({ partitions: 4, format: LATEST_FORMAT });
+  });
+
   it("of a later release is refused", async () => {
     const client = redis.connect();
-    await client.hset(deploymentKey("later"), "partitions", 4, "format", LATEST_FORMAT + 1);
+    await client.hset(deploymentKey("later"), "partitions", `4 (format ${LATEST_FORMAT + 1})`);
     await expect(claimDeployment(client, "later", 4)).rejects.toMatchObject({
       code: "format_too_new",
       message: expect.stringContaining("made by a newer release"),
@@ -40,12 +52,12 @@ describe("a deployment's format", () => {
     try {
       expect(watch.current()).toBe(1);
       expect(watch.warnings()).toEqual([expect.stringContaining("shuiwei upgrade --finish")]);
-      await writeFormat(client, "rising", LATEST_FORMAT);
+      await raiseFormat(client, "rising", LATEST_FORMAT);
       await expect.poll(watch.current, { timeout: 10_000 }).toBe(LATEST_FORMAT);
       expect([watch.warnings(), watch.wrong()]).toEqual([[], []]);
       // As a Redis that has lost its newest writes.
-      await client.hdel(deploymentKey("rising"), "format");
-      await writeFormat(client, "rising", LATEST_FORMAT + 1);
+      await client.hset(deploymentKey("rising"), "partitions", 4);
+      await raiseFormat(client, "rising", LATEST_FORMAT + 1);
       await expect.poll(() => watch.wrong(), { timeout: 10_000 }).toEqual([expect.stringContaining("cannot read")]);
       expect(watch.current()).toBe(LATEST_FORMAT);
     } finally {
