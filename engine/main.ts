@@ -10,8 +10,8 @@ import { loadContract, WMS_CONTRACT, WMS_SINK, wmsClient, wmsReceiver } from "..
 import type { Warehouse } from "./intake.js";
 import { DepletionBoard } from "./jobs/depletion/view.js";
 import { orderJobs as orderJobsOf, stockJobs } from "./jobs/index.js";
+import { ExceptionList } from "./jobs/order-flow/exceptions.js";
 import { OrderTracker } from "./jobs/order-flow/track.js";
-import { ExceptionBoard } from "./jobs/order-flow/view.js";
 import { ShadowFold } from "./jobs/storefront/shadow-fold.js";
 import { StorefrontLevels } from "./jobs/storefront/view.js";
 import { type Clock, monotonicClock, systemClock } from "./kernel/clock.js";
@@ -108,7 +108,7 @@ export interface Engine {
   readonly orderFollower: Follower<OrderEvent>;
   readonly board: DepletionBoard;
   readonly levels: StorefrontLevels;
-  readonly exceptions: ExceptionBoard;
+  readonly exceptions: ExceptionList;
   readonly tracker: OrderTracker;
   /** Sends paid orders to the WMS, where this process works and there is one. */
   readonly outbox: Outbox | undefined;
@@ -252,12 +252,14 @@ async function assemble(
   const worker = settings.worker ? new Worker({ ...work, paceMs, topic, jobs }) : undefined;
   // The next step of an order is seconds away.
   const orderPace = { paceMs: ORDER_PACES * paceMs };
+  // Processes of the previous release are told of exceptions; ours read them.
+  const ordersHaveViews = (): boolean => format() < 2;
   const orderWorker = settings.worker
-    ? new Worker({ ...work, ...orderPace, topic: orders, jobs: orderJobs })
+    ? new Worker({ ...work, ...orderPace, topic: orders, jobs: orderJobs, withViews: ordersHaveViews })
     : undefined;
   const board = new DepletionBoard();
   const levels = new StorefrontLevels();
-  const exceptions = new ExceptionBoard();
+  const exceptions = new ExceptionList(viewRedis, prefix, partitions);
   const views = { prefix, partitions, redis: viewRedis, clock, onTrouble };
   const follower = new Follower({
     ...views,
@@ -270,7 +272,7 @@ async function assemble(
     ...views,
     topic: orders.name,
     jobs: orderJobs,
-    views: [exceptions],
+    views: [],
     pollMs: Math.max(settings.pollMs, EXCEPTIONS_POLL_MS),
   });
   const live = new EngineLiveSource({

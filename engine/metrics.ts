@@ -220,9 +220,11 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
     help: "Steps of orders that are late or were skipped, by step and kind",
     labelNames: ["step", "kind"],
     registers,
-    collect() {
+    async collect() {
+      // A Redis that is away has figures of its own.
+      const counted = await engine.exceptions.counts().catch(() => undefined);
       exceptions.reset();
-      for (const { step, kind, open } of engine.exceptions.counts()) exceptions.set({ step, kind }, open);
+      for (const { step, kind, open } of counted?.counts ?? []) exceptions.set({ step, kind }, open);
     },
   });
   one("alerts_open", "gauge", "Open depletion alerts", () => engine.board.openAlerts().length);

@@ -4,8 +4,8 @@
  */
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from "fastify";
 import type { DepletionBoard } from "../../engine/jobs/depletion/view.js";
+import type { ExceptionList } from "../../engine/jobs/order-flow/exceptions.js";
 import type { OrderTracker } from "../../engine/jobs/order-flow/track.js";
-import type { ExceptionBoard } from "../../engine/jobs/order-flow/view.js";
 import type { StorefrontLevels } from "../../engine/jobs/storefront/view.js";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { Clock } from "../../engine/kernel/clock.js";
@@ -31,7 +31,7 @@ export interface HttpDeps {
   ledger: Ledger;
   desk: OrderDesk;
   tracker: OrderTracker;
-  exceptions: ExceptionBoard;
+  exceptions: ExceptionList;
   levels: StorefrontLevels;
   board: DepletionBoard;
   categories: Categories;

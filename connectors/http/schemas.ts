@@ -125,7 +125,12 @@ export const EvidenceBodies = {
 };
 
 export const ExceptionQuery = Type.Object(
-  { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })) },
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+    cursor: Type.Optional(
+      Type.String({ pattern: "^[A-Za-z0-9_-]{1,400}$", description: "the `next` of the page before" }),
+    ),
+  },
   closed,
 );
 
@@ -321,7 +326,9 @@ export const StepAnswer = Type.Object({
 });
 export const ExceptionList = Type.Object({
   exceptions: Type.Array(Type.Object({ order: Type.String(), ...FlowException })),
+  next: Type.Optional(Type.String({ description: "where the next page begins; left out after the last" })),
   counts: Type.Array(Type.Object({ step: FlowException.step, kind: FlowException.kind, open: Count })),
+  complete: Type.Boolean({ description: "false: some are missing, for the list is being made anew" }),
 });
 
 const shown = {

@@ -5,9 +5,10 @@
 import type { Static } from "typebox";
 import type { FlowException, TakenStep } from "../../engine/orders/flow.js";
 import type { OutsideStep } from "../../engine/orders/order-desk.js";
+import { readPlace } from "../../engine/stream/job-index.js";
 import { identityOf } from "./identity.js";
 import { assertOrderId, assertQuery, fromStore, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
-import { refuse } from "./problem.js";
+import { badInputFault, refuse } from "./problem.js";
 import { EvidenceBodies, ExceptionList, ExceptionQuery, OrderParams, problems, StepAnswer } from "./schemas.js";
 
 const STEPS = [
@@ -68,16 +69,26 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
         operationId: "listExceptions",
         summary:
           "Steps of orders that are late or were skipped (R16), the oldest first, and how many there are of each kind",
-        description: `\`limit\` is ${DEFAULT_LIMIT} when left out.`,
+        description:
+          `\`limit\` is ${DEFAULT_LIMIT} when left out. \`next\` is there while there are more: give it as \`cursor\`. \`complete\` is false ` +
+          "for a while after an older release has run the jobs: some are missing then.",
         security: TOKEN_NEEDED,
         querystring: ExceptionQuery,
         response: { 200: ExceptionList, ...problems },
       },
     },
-    (request, reply) => {
-      const { limit = DEFAULT_LIMIT } = request.query;
-      const exceptions = deps.exceptions.list(limit).map(({ order, ...rest }) => ({ order, ...exceptionText(rest) }));
-      reply.send({ exceptions, counts: deps.exceptions.counts() });
+    async (request, reply) => {
+      const { limit = DEFAULT_LIMIT, cursor } = request.query;
+      if (cursor !== undefined && !readPlace(cursor)) {
+        throw badInputFault([{ field: "cursor", message: "must be the next of the page before" }]);
+      }
+      const [page, counted] = await fromStore(
+        "exceptions.list",
+        Promise.all([deps.exceptions.page(limit, cursor), deps.exceptions.counts()]),
+      );
+      const { next } = page;
+      const exceptions = page.exceptions.map(({ order, ...rest }) => ({ order, ...exceptionText(rest) }));
+      return reply.send({ exceptions, ...(next === undefined ? {} : { next }), ...counted });
     },
   );
 };

@@ -7,6 +7,7 @@
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import { type DeadLetter, encodeEntry, encodeLetter, entryName } from "./dead-letter.js";
+import { type IndexChange, indexedField, memberOf } from "./job-index.js";
 import type { PartitionKeys } from "./keys.js";
 import { PackWriter } from "./pack.js";
 import { callFunction, loadLibrary, type RedisClient } from "./redis.js";
@@ -17,7 +18,7 @@ const BACKOFF_MAX_MS = 2_000;
 
 const writer = new PackWriter();
 /** Lists that the changes of a commit are made of. */
-const CHANGES = 8;
+const CHANGES = 9;
 
 /** What one step of a partition's jobs changed. */
 export interface CommitBody {
@@ -27,7 +28,17 @@ export interface CommitBody {
   /** Last offset that each job has seen, by name. */
   cursors: ReadonlyMap<string, number>;
   /** By job: states as they are now, and keys that have none any more; no key is in both. */
-  states: { job: string; set: [key: string, state: Buffer][]; gone: string[] }[];
+  states: {
+    job: string;
+    set: [key: string, state: Buffer][];
+    gone: string[];
+    /** Left out: nothing of it changes. */
+    index?: IndexChange[];
+    /** Everything that the job's states are found by goes first; what `index` says comes after that. */
+    indexAnew?: boolean;
+  }[];
+  /** Jobs whose index is complete with this commit, and kept by this owner from now on. */
+  indexed?: readonly string[];
   timersSet: [atMs: number, member: string][];
   timersGone: string[];
   /** What views and sinks read; undefined when there is nothing. */
@@ -49,6 +60,8 @@ export interface Task {
   watermarkMs: number;
   events: number;
   cursors: Map<string, number>;
+  /** By job, the epoch of the owner that has kept its index complete last. */
+  indexed: ReadonlyMap<string, number>;
   /** The last commit that gave something out; 0 for none. */
   lastOut: number;
 }
@@ -60,6 +73,7 @@ export interface Fence {
 }
 
 const CURSOR = "cursor:";
+const INDEXED = indexedField("");
 
 /** The field of a task that tells how far a job is. */
 export const cursorField = (job: string): string => CURSOR + job;
@@ -119,6 +133,7 @@ export async function commitTask(
 ): Promise<void> {
   const keyList = [keys.task, keys.timers, keys.out, keys.deadLetters, keys.deadEntries, keys.deadRequests];
   for (const { job } of body.states) keyList.push(keys.state(job));
+  for (const { job } of body.states.filter(changesIndex)) keyList.push(keys.index(job), keys.indexCounts(job));
   const args = [task.epoch, task.run, task.number, task.leaseMs, now, body.out ?? "", packChanges(task, body)];
   await fenced("task.commit", keys, () => callFunction(redis, "task_commit", keyList, args));
 }
@@ -163,9 +178,10 @@ export async function commitPatiently(
 /**
  * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a list or a text, because Lua's
  * numbers and bytes are not ours: fields of the task, timers to set (time, member, …), timers to remove, letters (bytes, name of the entry or '', …), their
- * entries (name, bytes, …), letters that go, for each job its states (key, bytes, …), for each job the keys that have none any more.
+ * entries (name, bytes, …), letters that go, for each job its states (key, bytes, …), for each job the keys that have none any more, and for each
+ * job whose index changes what changes of it.
  */
-function packChanges(task: { number: number; lastOut: number }, body: CommitBody): Buffer {
+function packChanges(task: { epoch: number; number: number; lastOut: number }, body: CommitBody): Buffer {
   writer.begin();
   writer.list(CHANGES);
   const fields = [
@@ -177,6 +193,7 @@ function packChanges(task: { number: number; lastOut: number }, body: CommitBody
     body.out ? task.number : task.lastOut,
   ];
   for (const [job, offset] of body.cursors) fields.push(cursorField(job), offset);
+  for (const job of body.indexed ?? []) fields.push(indexedField(job), task.epoch);
   writer.value(fields.map(String));
   writer.list(2 * body.timersSet.length);
   for (const [atMs, member] of body.timersSet) {
@@ -207,7 +224,24 @@ function packChanges(task: { number: number; lastOut: number }, body: CommitBody
     }
   }
   writer.value(body.states.map(({ gone }) => gone));
+  writer.value(body.states.filter(changesIndex).map(indexChangesOf));
   return writer.take();
+}
+
+type StatesOfJob = CommitBody["states"][number];
+
+const changesIndex = ({ index = [], indexAnew }: StatesOfJob): boolean => index.length > 0 || indexAnew === true;
+
+/** '1' when everything goes first, then for each name: the name, its entries that come (score, member, …), those that go. */
+function indexChangesOf({ index = [], indexAnew }: StatesOfJob): [anew: string, names: [string, string[], string[]][]] {
+  const names = new Map<string, [string, string[], string[]]>();
+  for (const { name, key, score } of index) {
+    const change = names.get(name) ?? [name, [], []];
+    names.set(name, change);
+    if (score === undefined) change[2].push(memberOf(name, key));
+    else change[1].push(String(score), memberOf(name, key));
+  }
+  return [indexAnew ? "1" : "", [...names.values()]];
 }
 
 function taskOf(flat: string[], run: string): Task {
@@ -215,8 +249,11 @@ function taskOf(flat: string[], run: string): Task {
   for (let i = 0; i < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
   const number = (name: string) => Number(fields.get(name) ?? 0);
   const cursors = new Map<string, number>();
-  for (const [name, value] of fields)
+  const indexed = new Map<string, number>();
+  for (const [name, value] of fields) {
     if (name.startsWith(CURSOR)) cursors.set(name.slice(CURSOR.length), Number(value));
+    else if (name.startsWith(INDEXED)) indexed.set(name.slice(INDEXED.length), Number(value));
+  }
   return {
     run,
     epoch: number("epoch"),
@@ -225,6 +262,7 @@ function taskOf(flat: string[], run: string): Task {
     watermarkMs: number("watermark"),
     events: number("events"),
     cursors,
+    indexed,
     lastOut: number("lastOut"),
   };
 }

@@ -35,6 +35,13 @@ export interface JobContext {
   forget(): void;
 }
 
+/** What a state is found by: a name, of which there are few, and a number that its entries are ordered by. */
+export interface IndexEntry {
+  /** Printable ASCII, without control characters. */
+  readonly name: string;
+  readonly score: number;
+}
+
 export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
   /** Name and version of the state, for example `depletion.1`. */
   readonly name: string;
@@ -51,6 +58,11 @@ export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
    * @param sinceMs the earliest event time that touched the key since the last view; 0: tell everything
    */
   view?(state: State, key: string, sinceMs: number): unknown;
+  /**
+   * What a state is to be found by, each name once: kept beside the states, in the same commit, so that readers need not hold or read them all.
+   * Goes by the state alone. A change of what it says needs a new name of the job.
+   */
+  index?(state: State, key: string): readonly IndexEntry[];
 }
 
 /** Jobs of one topic, with events of different kinds inside. */

@@ -4,13 +4,15 @@
  * changed are kept for the next step, as long as there are not too many. It knows nothing of events, timers and Redis.
  */
 import { messageOf } from "../kernel/errors.js";
-import type { AnyJob, LogEvent } from "./job.js";
+import type { AnyJob, IndexEntry, LogEvent } from "./job.js";
+import { type IndexChange, indexChanges } from "./job-index.js";
 import { decodeState, encodeState } from "./pack.js";
 
 /** Keys kept in memory for one job between commits. */
 const CACHE_LIMIT = 20_000;
 /** No event has touched a key since the last commit. */
 export const CLEAN = Number.POSITIVE_INFINITY;
+const NONE: readonly IndexEntry[] = [];
 
 export interface KeyState {
   readonly key: string;
@@ -22,6 +24,9 @@ export interface KeyState {
   touchedMs: number;
   /** `gone`: given up since the last commit, so that there is no state; `anew`: given up, and begun again after that. */
   life: "kept" | "gone" | "anew";
+  /** What the state of the last commit is found by, and that of the commit under way. */
+  indexed: readonly IndexEntry[];
+  indexing: readonly IndexEntry[];
 }
 
 /** A key as it was before a call. */
@@ -37,6 +42,13 @@ export type LoadStates = (job: string, keys: string[]) => Promise<(Buffer | null
 
 /** What readers are told of a key, its state's bytes when the view is the state itself. */
 export type TellView = (key: string, view: unknown, packed: Buffer | undefined) => void;
+
+/** What a commit writes of one job's states, and of what they are found by. */
+export interface StateChanges {
+  set: [key: string, state: Buffer][];
+  gone: string[];
+  index: IndexChange[];
+}
 
 export class KeyedState<Event extends LogEvent> {
   readonly #job: AnyJob<Event>;
@@ -60,7 +72,7 @@ export class KeyedState<Event extends LogEvent> {
   want(key: string): KeyState {
     let held = this.#keys.get(key);
     if (!held) {
-      held = { key, state: undefined, fault: undefined, touchedMs: CLEAN, life: "kept" };
+      held = { key, state: undefined, fault: undefined, touchedMs: CLEAN, life: "kept", indexed: NONE, indexing: NONE };
       this.#keys.set(key, held);
       this.#wanted.push(held);
     }
@@ -83,6 +95,7 @@ export class KeyedState<Event extends LogEvent> {
   #fill(held: KeyState, bytes: Buffer | null | undefined): void {
     try {
       held.state = bytes ? decodeState(bytes) : this.#job.initial(held.key);
+      if (bytes && this.#job.index) held.indexed = this.#job.index(held.state, held.key);
     } catch (thrown) {
       this.#unreadable.push(held);
       const what = bytes ? "its stored state cannot be read" : "it has no initial state";
@@ -125,6 +138,7 @@ export class KeyedState<Event extends LogEvent> {
       return;
     }
     const packed = encodeState(state);
+    this.#job.index?.(state, key);
     if (withViews && this.#job.view) encodeState(this.#job.view(state, key, touchedMs));
     this.#packed.set(held, packed);
   }
@@ -144,18 +158,26 @@ export class KeyedState<Event extends LogEvent> {
    * @param tell told of every change; left out: nobody asks. A view of null: the key has been given up
    * @throws what packing a state or making a view throws, its key in the message
    */
-  changes(tell: TellView | undefined): { set: [key: string, state: Buffer][]; gone: string[] } {
+  changes(tell: TellView | undefined): StateChanges {
     const job = this.#job;
     const set: [string, Buffer][] = [];
     const gone: string[] = [];
-    for (const { key, state, touchedMs, life } of this.#dirty) {
+    const index: IndexChange[] = [];
+    for (const held of this.#dirty) {
+      const { key, state, touchedMs, life } = held;
       // Before a state that has begun anew, too: its view alone would be added to what readers know of the old one.
       if (life !== "kept") tell?.(key, null, undefined);
       if (life === "gone") {
         gone.push(key);
+        held.indexing = NONE;
+        indexChanges(key, held.indexed, NONE, index);
         continue;
       }
       try {
+        if (job.index) {
+          held.indexing = job.index(state, key);
+          indexChanges(key, held.indexed, held.indexing, index);
+        }
         const packed = encodeState(state);
         set.push([key, packed]);
         if (tell && job.view) {
@@ -166,13 +188,14 @@ export class KeyedState<Event extends LogEvent> {
         throw new Error(`${job.name} on key ${key}: ${messageOf(thrown)}`, { cause: thrown });
       }
     }
-    return { set, gone };
+    return { set, gone, index };
   }
 
   /** To be called when the commit has been written: forgets what it carried. */
   committed(): void {
     for (const held of this.#dirty) {
       held.touchedMs = CLEAN;
+      held.indexed = held.indexing;
       if (held.life === "gone") this.#keys.delete(held.key);
       else held.life = "kept";
     }

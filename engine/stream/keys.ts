@@ -25,6 +25,10 @@ export interface PartitionKeys {
   sinks: string;
   /** Hash: keyed state of one job. */
   state(job: string): string;
+  /** Sorted set: what one job's states are found by, `<name>\u001f<key>` by score. */
+  index(job: string): string;
+  /** Hash: how many entries of each name there are in it. */
+  indexCounts(job: string): string;
 }
 
 export interface StockKeys extends PartitionKeys {
@@ -69,6 +73,8 @@ function keysUnder(base: string): PartitionKeys {
     deadRequests: `${base}:dead-requests`,
     sinks: `${base}:sinks`,
     state: (job) => `${base}:state:${job}`,
+    index: (job) => `${base}:index:${job}`,
+    indexCounts: (job) => `${base}:index-counts:${job}`,
   };
 }
 

@@ -21,9 +21,10 @@ import type { AnyJob, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { assertContiguous, readLog, trimLog } from "./log.js";
 import { type RedisClient, readFields } from "./redis.js";
+import { Reindex } from "./reindex.js";
 import type { Share } from "./share.js";
 import { oldestUndelivered } from "./sinks.js";
-import { PoisonError, Step } from "./step.js";
+import { PoisonError, Step, type TimerPage } from "./step.js";
 import type { Topic } from "./topic.js";
 
 export interface RunnerOptions<Event extends LogEvent> {
@@ -48,7 +49,7 @@ export interface RunnerOptions<Event extends LogEvent> {
   tickMs: number;
   /** Entries older than this (by the log's clock) that every job has seen are removed; 0 keeps all. */
   retentionMs: number;
-  withViews: boolean;
+  withViews: boolean | (() => boolean);
   /** Told of trouble that the loop survives, in words. */
   onTrouble: OnTrouble;
 }
@@ -87,6 +88,8 @@ const REASON_TOLD = 200;
 /** How often a partition that is full of letters looks whether some have gone. */
 const FULL_LOOK_MS = 5_000;
 const BLOCK_MS = 500;
+/** Timers of one read: those that are due soonest are in memory, the others are read when their time comes near. */
+const PAGE_TIMERS = 20_000;
 const TRIM_EVERY_MS = 30_000;
 /** A job that nobody has run for this many times the retention is taken for retired. */
 const ABSENT_JOB_RETENTIONS = 3;
@@ -203,10 +206,12 @@ export class Runner<Event extends LogEvent> {
       cursors: task.cursors,
       watermarkMs: task.watermarkMs,
       totalEvents: task.events,
-      timers: await this.#loadTimers(),
+      timers: [],
+      loadTimers: (afterMs) => this.#loadTimers(afterMs),
       loadStates: (job, keys) => readFields(redis, this.#keys.state(job), keys),
       withViews,
     });
+    const reindex = new Reindex(redis, this.#keys, jobs, task);
     let { commit, lastOut } = task;
     let kept = await countLetters(redis, this.#keys);
     let counted = step.counts;
@@ -261,7 +266,7 @@ export class Runner<Event extends LogEvent> {
       } else {
         const isCareful = care.entries > 0;
         const atOnce = isCareful ? CAREFUL_ENTRIES : readEntries;
-        const blockMs = hasRequests ? 0 : Math.min(BLOCK_MS, tickMs);
+        const blockMs = hasRequests || !reindex.isDone ? 0 : Math.min(BLOCK_MS, tickMs);
         const entries = await readLog(reader, this.#keys.log, after, atOnce, blockMs);
         // Before a job's first commit the log may have been trimmed already; from then on nothing may be missing.
         if (after > 0) assertContiguous(entries, after, this.#keys.log);
@@ -279,6 +284,7 @@ export class Runner<Event extends LogEvent> {
           else if (paceMs > 0 && step.counts.events - eventsBefore < FEW_EVENTS) await clock.sleep(paceMs, signal);
         }
       }
+      if (!reindex.isDone) await write(await reindex.next(step.idle()));
       if (clock.now() - renewedMs > leaseMs / 3) {
         await renewTask(redis, this.#keys, task, leaseMs, textOf(serverClock));
         renewedMs = clock.now();
@@ -334,12 +340,17 @@ export class Runner<Event extends LogEvent> {
     });
   }
 
-  /** Repeats a commit whose result is unknown until the lease must be taken for lost. */
-  async #loadTimers(): Promise<[string, number][]> {
-    const flat = await this.#options.redis.zrange(this.#keys.timers, "0", "-1", "WITHSCORES");
-    const timers: [string, number][] = [];
-    for (let i = 0; i < flat.length; i += 2) timers.push([flat[i] as string, Number(flat[i + 1])]);
-    return timers;
+  /** A page of timers, with all of the last one's time. */
+  async #loadTimers(afterMs: number): Promise<TimerPage> {
+    const { redis } = this.#options;
+    const from = afterMs === Number.NEGATIVE_INFINITY ? "-inf" : `(${afterMs}`;
+    const limit = ["WITHSCORES", "LIMIT", 0, PAGE_TIMERS] as const;
+    const page = timersOf(await redis.zrangebyscore(this.#keys.timers, from, "+inf", ...limit));
+    const upToMs = page.at(-1)?.[1];
+    if (upToMs === undefined || page.length < PAGE_TIMERS) return { timers: page, upToMs: Number.POSITIVE_INFINITY };
+    const timers = page.filter(([, atMs]) => atMs < upToMs);
+    timers.push(...timersOf(await redis.zrangebyscore(this.#keys.timers, upToMs, upToMs, "WITHSCORES")));
+    return { timers, upToMs };
   }
 
   async #trim(task: Task, step: Step<Event>, commit: number): Promise<void> {
@@ -361,6 +372,12 @@ export class Runner<Event extends LogEvent> {
       Number(fields[1]?.toString("latin1")),
     );
   }
+}
+
+function timersOf(flat: readonly string[]): [member: string, atMs: number][] {
+  const timers: [string, number][] = [];
+  for (let i = 0; i < flat.length; i += 2) timers.push([flat[i] as string, Number(flat[i + 1])]);
+  return timers;
 }
 
 /** A clock's time as the functions take it: '' is the server's own. */

@@ -24,6 +24,9 @@ const unpackr = new Unpackr({ useRecords: false });
 /** Events decoded at a time, about: few enough to be garbage before the collector has to move them, which costs a quarter of a step otherwise. */
 const CHUNK_EVENTS = 1_000;
 const TIMER_SEPARATOR = "\u001f";
+/** Timers in memory, those of the commit under way not counted: past the first number as many as the second stay, the rest is read when its time comes. */
+const TIMERS_MOST = 40_000;
+const TIMERS_KEPT = 20_000;
 
 /** What leaves with a commit, as views and sinks read it. */
 export interface OutRecord {
@@ -45,6 +48,13 @@ export class PoisonError extends Error {
   override readonly name = "PoisonError";
 }
 
+/** All durable timers after a time, up to another. */
+export interface TimerPage {
+  timers: readonly [member: string, atMs: number][];
+  /** Infinity: there are no more. */
+  upToMs: number;
+}
+
 export interface StepOptions<Event extends LogEvent> {
   topic: Topic<Event>;
   jobs: readonly AnyJob<Event>[];
@@ -52,11 +62,13 @@ export interface StepOptions<Event extends LogEvent> {
   watermarkMs: number;
   /** Events that the log held up to the furthest cursor. */
   totalEvents?: number;
-  /** Member and time of every durable timer. */
+  /** Member and time of every durable timer; with `loadTimers`, of none. */
   timers: readonly [member: string, atMs: number][];
+  /** Reads durable timers in the order of their times. Left out: all are in `timers`. */
+  loadTimers?(afterMs: number): Promise<TimerPage>;
   loadStates: LoadStates;
   /** Whether commits tell views what changed. */
-  withViews: boolean;
+  withViews: boolean | (() => boolean);
 }
 
 /** An entry as read; one that could not be decoded has no events, no time and a letter. */
@@ -96,17 +108,28 @@ interface Call<Event> {
 type Told = [job: string, key: string, view: unknown, packed: Buffer | undefined];
 
 /** Stands for the key of an event whose job throws when it is asked for it: that is told of when the event's turn comes. */
-const NO_KEY: KeyState = { key: "", state: undefined, fault: undefined, touchedMs: 0, life: "kept" };
+const NO_KEY: KeyState = {
+  key: "",
+  state: undefined,
+  fault: undefined,
+  touchedMs: 0,
+  life: "kept",
+  indexed: [],
+  indexing: [],
+};
 
 export class Step<Event extends LogEvent> {
   readonly #topic: Topic<Event>;
   readonly #jobs: readonly AnyJob<Event>[];
   readonly #loadStates: LoadStates;
-  readonly #withViews: boolean;
+  readonly #withViews: () => boolean;
+  readonly #loadTimers: StepOptions<Event>["loadTimers"];
   readonly #cursors: number[];
   /** By job. */
   readonly #states: readonly KeyedState<Event>[];
   readonly #timers: Timers;
+  /** Of each job in the list. */
+  readonly #positions: ReadonlyMap<string, number>;
   readonly #scope: Scope;
   /** Of each job: everything up to here has been seen. All timers of a job are later than that. */
   readonly #watermarks: number[];
@@ -126,10 +149,12 @@ export class Step<Event extends LogEvent> {
     this.#topic = topic;
     this.#jobs = jobs;
     this.#loadStates = loadStates;
-    this.#withViews = withViews;
+    this.#withViews = typeof withViews === "boolean" ? () => withViews : withViews;
     this.#cursors = jobs.map((job) => cursors.get(job.name) ?? 0);
     this.#states = jobs.map((job) => new KeyedState(job));
-    this.#timers = new Timers(jobs.length);
+    this.#loadTimers = options.loadTimers?.bind(options);
+    this.#timers = new Timers(jobs.length, this.#loadTimers ? Number.NEGATIVE_INFINITY : undefined);
+    this.#positions = new Map(jobs.map((job, position) => [job.name, position]));
     this.#scope = new Scope(this.#timers, jobs.length);
     this.#watermarkMs = watermarkMs;
     this.#total = options.totalEvents ?? 0;
@@ -137,13 +162,43 @@ export class Step<Event extends LogEvent> {
     // A job that is behind has no timer due before its next event, and that event brings the time.
     this.#watermarks = this.#cursors.map((cursor) => (cursor === this.#reached ? watermarkMs : 0));
     this.#lowestWatermarkMs = Math.min(...this.#watermarks);
-    const positions = new Map(jobs.map((job, position) => [job.name, position]));
+    this.#takeTimers(timers);
+  }
+
+  #takeTimers(timers: readonly [member: string, atMs: number][]): void {
     for (const [member, atMs] of timers) {
       const at = member.indexOf(TIMER_SEPARATOR);
-      const position = positions.get(member.slice(0, at));
+      const position = this.#positions.get(member.slice(0, at));
       // A timer of a job that this process does not run stays in Redis for whoever does.
-      if (position !== undefined) this.#timers.set(position, member.slice(at + 1), atMs);
+      if (position === undefined) continue;
+      const key = member.slice(at + 1);
+      // What this step has done to a timer is not in Redis yet.
+      if (!this.#scope.timersTouched[position]?.has(key)) this.#timers.set(position, key, atMs);
     }
+  }
+
+  /** Brings every timer up to a time into memory. */
+  async #loadTimersTo(endMs: number): Promise<void> {
+    while (this.#loadTimers && this.#timers.horizonMs < endMs) {
+      const { timers, upToMs } = await this.#loadTimers(this.#timers.horizonMs);
+      this.#takeTimers(timers);
+      this.#timers.loadedTo(upToMs);
+    }
+  }
+
+  /** A commit of this step that changes nothing. */
+  idle(): CommitBody {
+    return {
+      watermarkMs: this.#watermarkMs,
+      events: this.#total,
+      cursors: new Map(this.#jobs.map((job, j) => [job.name, this.#cursors[j] as number])),
+      states: [],
+      timersSet: [],
+      timersGone: [],
+      out: undefined,
+      deadLetters: [],
+      lettersGone: [],
+    };
   }
 
   /** The offset after which the log has to be read: the lowest of all jobs. */
@@ -199,6 +254,8 @@ export class Step<Event extends LogEvent> {
   /** To be called when the commit has been written: forgets what it carried. */
   committed(): void {
     for (const states of this.#states) states.committed();
+    for (const [j, keys] of this.#scope.timersTouched.entries()) this.#timers.letGo(j, keys);
+    if (this.#loadTimers) this.#timers.shrink(TIMERS_MOST, TIMERS_KEPT);
     this.#scope.committed();
     this.#dead = [];
     this.#lettersGone = [];
@@ -263,6 +320,7 @@ export class Step<Event extends LogEvent> {
           if (offset > (this.#cursors[j] as number)) called.push(this.#wantKeyOf(j, event));
       }
     }
+    await this.#loadTimersTo(endMs);
     for (const { job, key } of this.#timers.due(endMs)) this.#stateOf(job, key);
     await this.#fetch();
     return called;
@@ -397,7 +455,7 @@ export class Step<Event extends LogEvent> {
   /** Makes sure that what a call left can be committed: what cannot be packed or shown is that call's fault. */
   #check(states: KeyedState<Event>, held: KeyState, { emits }: Before): void {
     if (this.#scope.emits.length > emits) encodeState(this.#scope.emits.slice(emits));
-    states.check(held, this.#withViews);
+    states.check(held, this.#withViews());
   }
 
   #undo(j: number, held: KeyState, before: Before): void {
@@ -456,6 +514,7 @@ export class Step<Event extends LogEvent> {
     const states: CommitBody["states"] = [];
     const timersSet: CommitBody["timersSet"] = [];
     const timersGone: string[] = [];
+    const withViews = this.#withViews();
     let out: Buffer | undefined;
     try {
       for (let j = 0; j < this.#jobs.length; j++) {
@@ -463,7 +522,7 @@ export class Step<Event extends LogEvent> {
         const tell = (key: string, shown: unknown, packed: Buffer | undefined): void => {
           told.push([name, key, shown, packed]);
         };
-        const changes = (this.#states[j] as KeyedState<Event>).changes(this.#withViews && view ? tell : undefined);
+        const changes = (this.#states[j] as KeyedState<Event>).changes(withViews && view ? tell : undefined);
         states.push({ job: name, ...changes });
         for (const key of this.#scope.timersTouched[j] as Set<string>) {
           const atMs = this.#timers.at(j, key);
@@ -479,9 +538,7 @@ export class Step<Event extends LogEvent> {
       throw this.#isCareful ? new Error(message, { cause: thrown }) : new PoisonError(message, { cause: thrown });
     }
     return {
-      watermarkMs: this.#watermarkMs,
-      events: this.#total,
-      cursors: new Map(this.#jobs.map((job, j) => [job.name, this.#cursors[j] as number])),
+      ...this.idle(),
       states,
       timersSet,
       timersGone,

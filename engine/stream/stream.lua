@@ -23,10 +23,13 @@ local function this_run()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 end
 
+-- Returns: the sum of what the calls return
 local function call_chunked(command, key, list)
+  local sum = 0
   for from = 1, #list, CHUNK do
-    redis.call(command, key, unpack(list, from, math.min(from + CHUNK - 1, #list)))
+    sum = sum + redis.call(command, key, unpack(list, from, math.min(from + CHUNK - 1, #list)))
   end
+  return sum
 end
 
 -- task_acquire: takes a partition's task when nobody holds it.
@@ -137,12 +140,24 @@ local function trim_letters(keys, args)
   return #old
 end
 
+-- Changes what the states of a job are found by. The counts follow what the sorted set says that it has done, so they cannot tell anything else.
+local function change_index(index_key, counts_key, anew, names)
+  if anew == '1' then redis.call('UNLINK', index_key, counts_key) end
+  for i = 1, #names do
+    local name, coming, going = unpack(names[i])
+    local more = call_chunked('ZADD', index_key, coming) - call_chunked('ZREM', index_key, going)
+    if more ~= 0 and redis.call('HINCRBY', counts_key, name, more) <= 0 then redis.call('HDEL', counts_key, name) end
+  end
+end
+
 -- task_commit: writes what a step of the jobs changed.
--- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash a job
+-- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash a job, then for each job whose index changes the index
+--       and the counts of its names
 -- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes: msgpack, a list of lists of texts:
 --       fields of the task (watermark, cursors, …), timers to set (score, member, …), timers that go, dead letters (letter, offset or '', …), their
 --       entries (offset, bytes, …), letters that go, with their requests; for each job the arguments of HSET; for each job the keys that
---       have no state any more
+--       have no state any more; for each index that changes: '1' when everything goes first, and its names: name, what comes (score, member, …),
+--       what goes
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
   if #args ~= 7 then return redis.error_reply('ERR this commit is of another version') end
@@ -153,7 +168,7 @@ local function commit(keys, args)
   if number == last then return 2 end
   if number ~= last + 1 then return redis.error_reply('COMMIT_GAP expected commit ' .. (last + 1) .. ', got ' .. number) end
 
-  local fields, set, removed, dead, entries, gone, states, forgotten = unpack(cmsgpack.unpack(args[7]))
+  local fields, set, removed, dead, entries, gone, states, forgotten, indexes = unpack(cmsgpack.unpack(args[7]))
   local clock = clock_of(args[5])
   local now = digits(clock)
   call_chunked('ZADD', keys[2], set)
@@ -168,6 +183,10 @@ local function commit(keys, args)
   for job = 1, #states do
     call_chunked('HSET', keys[job + 6], states[job])
     call_chunked('HDEL', keys[job + 6], forgotten[job])
+  end
+  for i = 1, #indexes do
+    local at = 6 + #states + 2 * i
+    change_index(keys[at - 1], keys[at], indexes[i][1], indexes[i][2])
   end
   if args[6] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[6], 'e', args[1]) end
   redis.call('HSET', keys[1], 'commit', number, 'at', now, 'until', digits(clock + tonumber(args[4])), unpack(fields))

@@ -1,7 +1,8 @@
 /**
  * The timers of one partition's task: a binary heap by time, then job, then key, so that two replays fire them in the same order. Each
  * (job, key) has one timer at most; setting it again replaces it. The heap is cleared of replaced timers before they outnumber the valid
- * ones by far. What is set here becomes durable with the next commit.
+ * ones by far. What is set here becomes durable with the next commit. Timers that are far away may be left where they are durable: up to the
+ * horizon all are here, past it those of the commit under way only.
  */
 export interface Timer {
   atMs: number;
@@ -18,10 +19,15 @@ const SLACK = 64;
 
 export class Timers {
   #heap: Timer[] = [];
+  /** Up to here every timer is in memory. */
+  #horizonMs: number;
+  /** How many were left when some were let go last. */
+  #shrunkTo = 0;
   /** The valid timer of each key, by job; an entry of the heap that is not the valid one is passed over. */
   readonly #valid: Map<string, Timer>[];
 
-  constructor(jobs: number) {
+  constructor(jobs: number, horizonMs = Number.POSITIVE_INFINITY) {
+    this.#horizonMs = horizonMs;
     this.#valid = Array.from({ length: jobs }, () => new Map());
   }
 
@@ -38,10 +44,38 @@ export class Timers {
     return this.#valid[job]?.get(key)?.atMs;
   }
 
-  /** Sets a key's timer, or removes it. Returns whether that changed anything. */
+  get horizonMs(): number {
+    return this.#horizonMs;
+  }
+
+  /** All timers up to `horizonMs` have been set. */
+  loadedTo(horizonMs: number): void {
+    this.#horizonMs = horizonMs;
+  }
+
+  /** Lets timers go that are past the horizon, now that they are durable. */
+  letGo(job: number, keys: Iterable<string>): void {
+    if (this.#horizonMs === Number.POSITIVE_INFINITY) return;
+    const timers = this.#valid[job] as Map<string, Timer>;
+    for (const key of keys) if ((timers.get(key)?.atMs ?? 0) > this.#horizonMs) timers.delete(key);
+  }
+
+  /** Lets the last timers go when there are more than `most`, all of which are durable: about `kept` stay. */
+  shrink(most: number, kept: number): void {
+    // Many of one time stay together: what could not be let go is not looked at again before it has doubled.
+    if (this.size <= Math.max(most, 2 * this.#shrunkTo)) return;
+    const times = this.#valid.flatMap((timers) => [...timers.values()].map(({ atMs }) => atMs)).sort((a, b) => a - b);
+    this.#horizonMs = times[kept - 1] as number;
+    for (const [job, timers] of this.#valid.entries()) this.letGo(job, [...timers.keys()]);
+    this.#shrunkTo = this.size;
+    this.#clear();
+  }
+
+  /** Sets a key's timer, or removes it. Returns whether that may have changed anything. */
   set(job: number, key: string, atMs: number | undefined): boolean {
     const timers = this.#valid[job] as Map<string, Timer>;
-    if (atMs === undefined) return timers.delete(key);
+    // One that is not here may be durable past the horizon.
+    if (atMs === undefined) return timers.delete(key) || this.#horizonMs < Number.POSITIVE_INFINITY;
     if (timers.get(key)?.atMs === atMs) return false;
     const timer = { atMs, job, key };
     timers.set(key, timer);

@@ -180,6 +180,48 @@ describe("within a step", () => {
   });
 });
 
+describe("timers that are read page by page as their time comes", () => {
+  const word = fc.constantFrom("arm", "arm", "disarm", "emit", "forget", "poison", "trap", undefined);
+  const event = fc.record({
+    key: fc.constantFrom("a", "b", "c", "d", "e", "f"),
+    word,
+    inMs: fc.constantFrom(0, 500, 1_000, 5_000, 20_000),
+    again: fc.nat(2),
+  });
+  const entry = fc.record({
+    stepMs: fc.constantFrom(0, 100, 1_000, 30_000),
+    events: fc.array(event, { maxLength: 4 }),
+  });
+
+  it("give what they give when all are in memory, however the log is cut and whenever the step starts anew", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(entry, { minLength: 1, maxLength: 25 }),
+        fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 3 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.boolean(),
+        async (drawn, cuts, pageTimers, restart) => {
+          let clockMs = T0;
+          const log = toyEntries(
+            drawn.map(({ stepMs, events }) => {
+              clockMs += stepMs;
+              return {
+                clockMs,
+                events: events.map(({ word: said, ...rest }) => (said === undefined ? rest : { ...rest, word: said })),
+              };
+            }),
+          );
+          const paged = new Store();
+          paged.pageTimers = pageTimers;
+          const pictures = [await new Store().run([job], log), await paged.run([job], log, cuts, restart)];
+          expect(pictures[1]?.picture()).toEqual(pictures[0]?.picture());
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
+
 describe("a key that is given up", () => {
   /** Arms a's timer in one commit, gives a up in the next, and tells of it again in the last. */
   const entries = toyEntries([

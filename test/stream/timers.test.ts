@@ -100,3 +100,44 @@ describe("timers", () => {
     expect(timers.take(2_000_000)).toMatchObject({ atMs: 1_050_000 });
   });
 });
+
+describe("timers past the horizon", () => {
+  it("are let go when they are durable, and are taken for unknown from then on", () => {
+    const timers = new Timers(1, 100);
+    timers.set(0, "soon", 50);
+    timers.set(0, "late", 500);
+    expect(timers.size).toBe(2);
+    timers.letGo(0, ["soon", "late"]);
+    expect([timers.at(0, "soon"), timers.at(0, "late")]).toEqual([50, undefined]);
+    // It may be durable, and has to be removed there.
+    expect(timers.set(0, "late", undefined)).toBe(true);
+    expect(timers.set(0, "late", 500)).toBe(true);
+  });
+
+  it("are the last ones when there are too many: memory holds no more of them, however long nobody takes one", () => {
+    const timers = new Timers(1);
+    let most = 0;
+    for (let i = 0; i < 50_000; i++) {
+      const key = `k${i}`;
+      timers.set(0, key, 1_000 + i);
+      timers.letGo(0, [key]);
+      timers.shrink(1_000, 500);
+      most = Math.max(most, timers.size);
+    }
+    expect(most).toBeLessThanOrEqual(1_001);
+    expect(timers.room).toBeLessThanOrEqual(2_100);
+    const taken: number[] = [];
+    for (let timer = timers.take(Number.POSITIVE_INFINITY); timer; timer = timers.take(Number.POSITIVE_INFINITY)) {
+      taken.push(timer.atMs);
+    }
+    expect(taken).toEqual(Array.from({ length: taken.length }, (_, i) => 1_000 + i));
+    expect(timers.horizonMs).toBe(taken.at(-1));
+  });
+
+  it("stay together when they are of one time", () => {
+    const timers = new Timers(1);
+    for (let i = 0; i < 50; i++) timers.set(0, `k${i}`, 7);
+    timers.shrink(20, 10);
+    expect(timers.size).toBe(50);
+  });
+});

@@ -7,7 +7,7 @@ import type { CommitBody } from "../../engine/stream/commit.js";
 import type { DeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Emit, Job, LogEvent } from "../../engine/stream/job.js";
 import { field, type LogEntry } from "../../engine/stream/log.js";
-import { decodeOut, decodeState, type OutRecord, PoisonError, Step } from "../../engine/stream/step.js";
+import { decodeOut, decodeState, type OutRecord, PoisonError, Step, type TimerPage } from "../../engine/stream/step.js";
 import type { Topic } from "../../engine/stream/topic.js";
 
 export interface ToyWords {
@@ -120,19 +120,30 @@ export class Store {
   readonly letters: DeadLetter[] = [];
   readonly loads: string[] = [];
 
+  /** Timers of one read of a step; 0: all are given to it at its start. */
+  pageTimers = 0;
+
   step(jobs: readonly Job<ToyEvent, ToyState>[], topic = toyTopic()): Step<ToyEvent> {
     return new Step<ToyEvent>({
       topic,
       jobs,
       cursors: this.cursors,
       watermarkMs: this.watermarkMs,
-      timers: [...this.timers],
+      timers: this.pageTimers === 0 ? [...this.timers] : [],
+      ...(this.pageTimers === 0 ? {} : { loadTimers: async (afterMs: number) => this.#timersAfter(afterMs) }),
       loadStates: async (job, keys) => {
         this.loads.push(...keys);
         return keys.map((key) => this.states.get(job)?.get(key) ?? null);
       },
       withViews: true,
     });
+  }
+
+  #timersAfter(afterMs: number): TimerPage {
+    const later = [...this.timers].filter(([, atMs]) => atMs > afterMs).sort(([, a], [, b]) => a - b);
+    const last = later[this.pageTimers - 1];
+    if (!last) return { timers: later, upToMs: Number.POSITIVE_INFINITY };
+    return { timers: later.filter(([, atMs]) => atMs <= last[1]), upToMs: last[1] };
   }
 
   write(body: CommitBody): void {

@@ -12,6 +12,9 @@ import type { Job, JobContext } from "../../stream/job.js";
 
 export const ORDER_FLOW_JOB = "order-flow.1";
 
+/** An exception is found by its step and kind, with this between them. */
+export const NAME_SEPARATOR = " ";
+
 /** Emitted when an order's goods are to leave the shelf. */
 export const PICK_EMIT = "pick";
 /** Emitted when an order that was asked for is not wanted any more. */
@@ -39,7 +42,7 @@ export interface ExceptionChange {
   sinceMs: number;
 }
 
-/** What screens are told of an order: what is amiss; mostly nothing. */
+/** What processes of the first format are told of an order: what is amiss; mostly nothing. Later ones read the index. */
 export type OrderFlowView = readonly FlowException[];
 
 export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
@@ -87,5 +90,8 @@ export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
     },
 
     view: ({ open }): OrderFlowView => open,
+
+    index: ({ open }) =>
+      open.map(({ step, kind, sinceMs }) => ({ name: step + NAME_SEPARATOR + kind, score: sinceMs })),
   };
 }

@@ -7,8 +7,8 @@ import { afterAll, beforeAll } from "vitest";
 import type { HttpDeps } from "../../../connectors/http/index.js";
 import { DepletionBoard } from "../../../engine/jobs/depletion/view.js";
 import { orderJobs, stockJobs } from "../../../engine/jobs/index.js";
+import { ExceptionList } from "../../../engine/jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../../../engine/jobs/order-flow/track.js";
-import { ExceptionBoard } from "../../../engine/jobs/order-flow/view.js";
 import { StorefrontLevels } from "../../../engine/jobs/storefront/view.js";
 import { chainId } from "../../../engine/kernel/chain-id.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
@@ -135,7 +135,6 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
   let orderFollower: Follower<OrderEvent>;
   const levels = new StorefrontLevels();
   const board = new DepletionBoard();
-  const exceptions = new ExceptionBoard();
 
   const deps = (): HttpDeps => ({
     ledger,
@@ -144,7 +143,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     categories: new Categories(redis, PREFIX),
     board,
     tracker: new OrderTracker(redis, PREFIX, PARTITIONS),
-    exceptions,
+    exceptions: new ExceptionList(redis, PREFIX, PARTITIONS),
     asOf: (sku) => follower.freshAsOf(ledger.partitionOf(sku)),
     ageMs: (sku) => follower.ageMs(ledger.partitionOf(sku)),
     clock: systemClock,
@@ -184,7 +183,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     orderWorker = new Worker({ ...work, topic: orderTopic(book), jobs: flows });
     const views = { partitions: PARTITIONS, prefix: PREFIX, redis, clock, pollMs: 20, onTrouble };
     follower = new Follower({ ...views, topic: "stock", jobs, views: [levels, board] });
-    orderFollower = new Follower({ ...views, topic: "orders", jobs: flows, views: [exceptions] });
+    orderFollower = new Follower({ ...views, topic: "orders", jobs: flows, views: [] });
     orderWorker.start();
     worker.start();
     await Promise.all([follower.start(), orderFollower.start()]);

@@ -56,10 +56,31 @@ describe("an order on its way", () => {
       );
     await expect.poll(listed, { timeout: 5_000 }).toMatchObject([{ step: "labelled", kind: "late" }]);
     expect((await orderAt(id)).exceptions).toMatchObject([{ step: "labelled", kind: "late" }]);
-    const { counts } = (await bed.send("GET", "/v1/exceptions")).json;
-    expect(counts).toContainEqual({ step: "labelled", kind: "late", open: expect.any(Number) });
+    // Counted once a second.
+    const counts = async () => (await bed.send("GET", "/v1/exceptions")).json.counts;
+    const late = { step: "labelled", kind: "late", open: expect.any(Number) };
+    await expect.poll(counts, { timeout: 5_000 }).toContainEqual(late);
     await bed.send("POST", `/v1/orders/${id}/label`, { body: { source: "printer-3" } });
     await expect.poll(listed).toEqual([]);
+  });
+
+  it("is listed page by page, the oldest first", async () => {
+    const ids = [await paidOrder(), await paidOrder(), await paidOrder()];
+    const get = async (query: string) => (await bed.send("GET", `/v1/exceptions${query}`)).json;
+    const whole = async () => (await get("?limit=1000")).exceptions.map(({ order }: { order: string }) => order);
+    await expect.poll(whole, { timeout: 5_000 }).toEqual(expect.arrayContaining(ids));
+    expect(await get("?limit=1000")).toMatchObject({ complete: true });
+    const paged: { order: string; since: string }[] = [];
+    for (let query = "?limit=1"; query !== ""; ) {
+      const { exceptions, next } = await get(query);
+      expect(exceptions).toHaveLength(1);
+      paged.push(...exceptions);
+      query = next === undefined ? "" : `?limit=1&cursor=${next}`;
+    }
+    expect(paged.map(({ order }) => order)).toEqual(await whole());
+    expect(paged.map(({ since }) => since)).toEqual(paged.map(({ since }) => since).toSorted());
+    const { json } = await bed.send("GET", "/v1/exceptions?cursor=nonsense");
+    expect(json).toMatchObject({ status: 400, code: "bad_input", errors: [{ field: "cursor" }] });
   });
 
   it("waits for nothing more when it is cancelled before it is paid", async () => {
