@@ -1,7 +1,7 @@
 /**
  * Reads a body of many commands, as NDJSON or msgpack, and checks it to its end before anything is applied: either every command is sound or
  * none is handed on. Faults name their line (`line 17: units must be a whole number`), 20 of them at most. Long bodies are checked in
- * slices with a turn of the event loop between them, so that other requests do not wait for the whole.
+ * slices, bounded by commands, lines and bytes, with a turn of the event loop between them, so that other requests do not wait for the whole.
  */
 import { isUtf8 } from "node:buffer";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -14,16 +14,20 @@ import { badInputFault, HttpFault } from "./problem.js";
 
 export const BULK_LIMIT = 8 * 1024 * 1024;
 export const MAX_COMMANDS = 10_000;
+/** Empty ones included: one after each command. */
+const MAX_LINES = 2 * MAX_COMMANDS;
 /** The longest sound command, all escaped, is about 5 KB. */
-const MAX_LINE_BYTES = 16 * 1024;
-/** About 2 ms of checking. */
+const MAX_COMMAND_BYTES = 16 * 1024;
+/** Commands or lines, and bytes: about 2 ms of checking each. */
 const SLICE = 500;
+const SLICE_BYTES = 128 * 1024;
 const NEWLINE = 0x0a;
 
 /** Checks one command; gives the command as the ledger takes it, or its faults. */
 export type CommandCheck = (candidate: unknown) => { command: StockCommand } | { faults: InputFault[] };
 
-type Candidate = { place: string } & ({ value: unknown } | { fault: InputFault });
+/** Something of the body: a command, a fault, or nothing (an empty line). */
+type Piece = { bytes: number } & ({ place: string; value: unknown } | { place: string; fault: InputFault } | object);
 
 /**
  * Reads and checks a body of lines or of one list.
@@ -40,14 +44,23 @@ export async function readCommands(
     faults.push({ field: field === "" ? place : `${place}: ${field}`, message });
   };
   let read = 0;
-  for (const candidate of format === "ndjson" ? linesOf(body) : entriesOf(body)) {
+  let pieces = 0;
+  let bytes = 0;
+  for (const piece of format === "ndjson" ? linesOf(body) : entriesOf(body)) {
+    pieces++;
+    bytes += piece.bytes;
+    if (pieces >= SLICE || bytes >= SLICE_BYTES) {
+      pieces = 0;
+      bytes = 0;
+      await nextTurn();
+    }
+    if (!("place" in piece)) continue;
     if (++read > MAX_COMMANDS) throw tooMany();
-    if (read % SLICE === 0) await nextTurn();
-    if ("fault" in candidate) note(candidate.place, candidate.fault);
+    if ("fault" in piece) note(piece.place, piece.fault);
     else {
-      const checked = check(candidate.value);
+      const checked = check(piece.value);
       if ("command" in checked) commands.push(checked.command);
-      else for (const fault of checked.faults) note(candidate.place, fault);
+      else for (const fault of checked.faults) note(piece.place, fault);
     }
     if (faults.length >= MAX_FAULTS) break;
   }
@@ -56,33 +69,35 @@ export async function readCommands(
   return commands;
 }
 
-const tooMany = (): HttpFault => new HttpFault("too_many_commands", `send at most ${MAX_COMMANDS} commands at once`);
+const tooMany = (): HttpFault =>
+  new HttpFault("too_many_commands", `send at most ${MAX_COMMANDS} commands, on at most ${MAX_LINES} lines, at once`);
 
 /** One JSON document a line; empty lines are passed over but counted. */
-function* linesOf(body: Buffer): Generator<Candidate> {
+function* linesOf(body: Buffer): Generator<Piece> {
   let number = 0;
   for (let from = 0; from < body.length; ) {
     const newline = body.indexOf(NEWLINE, from);
     const to = newline < 0 ? body.length : newline;
-    const bytes = body.subarray(from, to);
+    const line = body.subarray(from, to);
     from = to + 1;
-    const place = `line ${++number}`;
-    if (bytes.length > MAX_LINE_BYTES) {
-      yield { place, fault: { field: "", message: `is longer than ${MAX_LINE_BYTES} bytes` } };
+    if (++number > MAX_LINES) throw tooMany();
+    const piece = { place: `line ${number}`, bytes: line.length };
+    if (line.length > MAX_COMMAND_BYTES) {
+      yield { ...piece, fault: { field: "", message: `is longer than ${MAX_COMMAND_BYTES} bytes` } };
       continue;
     }
-    if (!isUtf8(bytes)) {
-      yield { place, fault: { field: "", message: "is not valid UTF-8" } };
+    if (!isUtf8(line)) {
+      yield { ...piece, fault: { field: "", message: "is not valid UTF-8" } };
       continue;
     }
-    const text = bytes.toString("utf8");
-    if (text.trim() === "") continue;
-    yield { place, ...parseJson(text) };
+    const text = line.toString("utf8");
+    if (text.trim() === "") yield { bytes: line.length };
+    else yield { ...piece, ...parseJson(text) };
   }
 }
 
 /** One list of commands. A fault of the format ends the reading: what follows cannot be told apart any more. */
-function* entriesOf(body: Buffer): Generator<Candidate> {
+function* entriesOf(body: Buffer): Generator<Piece> {
   const reader = new MsgpackReader(body);
   let place = "the body";
   try {
@@ -90,12 +105,14 @@ function* entriesOf(body: Buffer): Generator<Candidate> {
     if (length > MAX_COMMANDS) throw tooMany();
     for (let i = 0; i < length; i++) {
       place = `command ${i + 1}`;
-      yield { place, value: reader.value() };
+      const from = reader.at;
+      const value = reader.boundedValue(MAX_COMMAND_BYTES);
+      yield { place, value, bytes: reader.at - from };
     }
     place = "the body";
-    if (!reader.atEnd) yield { place, fault: { field: "", message: "goes on after its list" } };
+    if (!reader.atEnd) yield { place, bytes: 0, fault: { field: "", message: "goes on after its list" } };
   } catch (thrown) {
     if (!(thrown instanceof EngineError)) throw thrown;
-    yield { place, fault: { field: "", message: `is not msgpack as taken here: ${thrown.message}` } };
+    yield { place, bytes: 0, fault: { field: "", message: `is not msgpack as taken here: ${thrown.message}` } };
   }
 }

@@ -49,6 +49,9 @@ export const serverOptions = {
 /** 8,200 orders a second that take 100 ms each are 820; as many bodies of 128 KiB are 512 MiB. */
 const MAX_UNDER_WAY = 4_096;
 
+/** 100 SKUs, how to show them, and some room. Each that is not known is a fault found in the same turn of the event loop. */
+const MAX_PARAMETERS = 128;
+
 const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 const CHARSET = /;\s*charset\s*=\s*"?([^";]*)/i;
 
@@ -89,6 +92,8 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     // Before the body is read; files that are not there come to the handler.
     server.addHook("onRequest", (request, reply, done) => {
       if (request.is404) answerNowhere(request, reply);
+      else if (hasManyParameters(request.raw.url))
+        sendProblem(reply, problemOf("bad_request", `the query has more than ${MAX_PARAMETERS} parameters`));
       else done();
     });
     server.setNotFoundHandler(answerNowhere);
@@ -136,6 +141,15 @@ function readJsonBodies(server: FastifyInstance): void {
         undefined,
       );
   });
+}
+
+function hasManyParameters(url = ""): boolean {
+  let at = url.indexOf("?");
+  for (let parameters = 1; at >= 0; parameters++) {
+    if (parameters > MAX_PARAMETERS) return true;
+    at = url.indexOf("&", at + 1);
+  }
+  return false;
 }
 
 /** Remembers the methods of every route from now on, by its pattern. */

@@ -24,6 +24,9 @@ const BLANK = /[ \t\n\r]*/y;
 /** A whole number of more digits than this is far above 2^53 and left to the range check. */
 const LONGEST_DIGITS = 20;
 
+/** An order of 100 lines has about 520. All are checked against the schema in one turn of the event loop, and each may be a fault that is told. */
+const MAX_VALUES = 1_024;
+
 /** Reads bytes as one JSON document. */
 export function readJson(bytes: Buffer): JsonReading {
   if (!isUtf8(bytes)) return { fault: { field: "", message: "is not valid UTF-8" } };
@@ -32,31 +35,41 @@ export function readJson(bytes: Buffer): JsonReading {
 
 /** Reads a text as one JSON document. */
 export function parseJson(text: string): JsonReading {
+  const { names, values } = tally(text);
+  if (values > MAX_VALUES) return { fault: { field: "", message: `holds more than ${MAX_VALUES} values` } };
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     return { fault: scan(text) ?? { field: "", message: "is not JSON" } };
   }
-  const fault = MAYBE_INEXACT.test(text) || namesIn(text) !== namesOf(value) ? scan(text) : undefined;
+  const fault = MAYBE_INEXACT.test(text) || names !== namesOf(value) ? scan(text) : undefined;
   return fault ? { fault } : { value };
 }
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
+const COMMA = 0x2c;
+const OPEN_ARRAY = 0x5b;
+const OPEN_OBJECT = 0x7b;
 
-/** How many names a text that is JSON gives: each has one colon, outside of texts. */
-function namesIn(text: string): number {
+/**
+ * How many names a text gives (each has one colon, outside of texts) and how many values it may have (each but the first comes after a comma or an
+ * opening), when it is JSON.
+ */
+function tally(text: string): { names: number; values: number } {
   let names = 0;
-  for (let at = 0; at < text.length; at++) {
+  let values = 1;
+  for (let at = 0; at < text.length && values <= MAX_VALUES; at++) {
     const code = text.charCodeAt(at);
     if (code === COLON) names++;
+    else if (code === COMMA || code === OPEN_OBJECT || code === OPEN_ARRAY) values++;
     else if (code === QUOTE) {
-      for (at++; text.charCodeAt(at) !== QUOTE; at++) if (text.charCodeAt(at) === BACKSLASH) at++;
+      for (at++; at < text.length && text.charCodeAt(at) !== QUOTE; at++) if (text.charCodeAt(at) === BACKSLASH) at++;
     }
   }
-  return names;
+  return { names, values };
 }
 
 /** How many names a value has, at any depth. */

@@ -17,14 +17,32 @@ export class MsgpackReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
+  /** Where what is read must have ended, and why. */
+  #end: number;
+  #longest = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
+    this.#end = bytes.length;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   get atEnd(): boolean {
     return this.#at === this.#bytes.length;
+  }
+
+  /** Bytes read so far. */
+  get at(): number {
+    return this.#at;
+  }
+
+  /** The next value, of at most so many bytes. Throws EngineError `bad_input`. */
+  boundedValue(longest: number): unknown {
+    this.#longest = longest;
+    this.#end = Math.min(this.#bytes.length, this.#at + longest);
+    const value = this.value();
+    this.#end = this.#bytes.length;
+    return value;
   }
 
   /** The entries that a list announces; the caller reads them one by one. Throws EngineError `bad_input`. */
@@ -140,6 +158,7 @@ export class MsgpackReader {
   #take(size: number): number {
     const at = this.#at;
     if (at + size > this.#bytes.length) throw this.#faultAt(this.#bytes.length, "breaks off");
+    if (at + size > this.#end) throw this.#faultAt(this.#end, `is longer than ${this.#longest} bytes`);
     this.#at = at + size;
     return at;
   }

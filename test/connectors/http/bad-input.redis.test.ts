@@ -251,6 +251,16 @@ describe("a request that cannot be understood", () => {
     });
   });
 
+  it("a query of more than 128 parameters is 400, before any is looked at", async () => {
+    const skus = (count: number) => `/v1/stock?${new Array(count).fill("sku=A").join("&")}`;
+    expect((await bed.send("GET", skus(128))).json.detail).toContain("sku must have at most 100 entries");
+    expect((await bed.send("GET", skus(129))).json).toMatchObject({
+      status: 400,
+      code: "bad_request",
+      detail: "the query has more than 128 parameters",
+    });
+  });
+
   it("what is no HTTP is answered with a 400 problem", async () => {
     const text = await new Promise<string>((resolve, reject) => {
       let answer = "";

@@ -58,7 +58,7 @@ describe("JSON read exactly", () => {
   });
 
   it("tells a place deep inside in few words", () => {
-    const depth = 10_000;
+    const depth = 500;
     const fault = faultOf(`${'{"a":'.repeat(depth)}{"b":1,"b":2}${"}".repeat(depth)}`);
     expect(fault?.message).toContain("given twice");
     expect(fault?.field).toMatch(/^….*a\.b$/);
@@ -101,7 +101,22 @@ describe("JSON read exactly", () => {
     );
   });
 
-  it("walks a hundred thousand levels without a stack", () => {
-    expect(faultOf("[".repeat(100_000))?.message).toContain("breaks off");
+  it("walks many levels without a stack", () => {
+    expect(faultOf("[".repeat(1_000))?.message).toContain("breaks off");
+  });
+
+  it.each([
+    ["levels", "[".repeat(100_000)],
+    ["empty objects", `{"lines":[${"{},".repeat(40_000)}{}]}`],
+    ["names", `{${Array.from({ length: 11_000 }, (_, i) => `"${i}":1`).join(",")}}`],
+    ["empty texts", `["${'","'.repeat(40_000)}"]`],
+  ])("refuses a text of too many %s before it is parsed", (_, text) => {
+    expect(faultOf(text)).toEqual({ field: "", message: "holds more than 1024 values" });
+  });
+
+  it("takes a long text, whatever it holds", () => {
+    const value = { reason: '{"[,:'.repeat(20_000) };
+    expect(parseJson(JSON.stringify(value))).toEqual({ value });
+    expect(faultOf(JSON.stringify(value).slice(0, -2))?.message).toContain("a text that ends");
   });
 });
