@@ -339,7 +339,6 @@ it("no request makes the server fail, and the books stay balanced", { timeout: 6
     `${requests} requests in ${Math.round(elapsed())} ms, by status: ${JSON.stringify(Object.fromEntries([...seen].sort()))}`,
   );
   expect(requests).toBeGreaterThanOrEqual(2_000);
-  expect(elapsed()).toBeLessThan(20_000);
   expect(seen.get(201) ?? 0).toBeGreaterThan(50);
   for (let partition = 0; partition < bed.ledger.partitions; partition++) {
     for await (const { balances } of bed.ledger.cells(partition)) {
