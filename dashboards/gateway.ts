@@ -4,7 +4,7 @@
  * watches costs nothing. A client that leaves a few frames unacknowledged is skipped and gets one fresh snapshot when it has
  * caught up, so a slow phone holds neither memory nor the others back. Bad frames, dead peers and strangers' web pages are
  * turned away and never raise. It does not promise every intermediate value, only that what a screen shows is one state the
- * engine had; and it does not authenticate: what it shows is for everyone who reaches the port.
+ * engine had; and it does not authenticate: whoever hands it an upgrade has.
  */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
@@ -46,6 +46,8 @@ export interface GatewayOptions {
   views?: Partial<Record<ViewName, Partial<ViewLimits>>>;
   /** Further upgrades are answered 503; default 500. */
   maxClients?: number;
+  /** The same of those that came under one seat; default a fifth of all. */
+  maxClientsPerSeat?: number;
   /** Frames a client may leave unacknowledged before it is skipped; default 4: a second of delay at 250 ms a tick. */
   maxUnackedFrames?: number;
   /** Rows keep their places at least this long, so that a reader can follow them; default 3 s. */
@@ -78,8 +80,11 @@ export interface GatewayCounters {
 }
 
 export interface Gateway {
-  /** For `server.on("upgrade", …)`; answers by itself whatever is not a good request for LIVE_PATH. Never throws. */
-  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /**
+   * For `server.on("upgrade", …)`; answers by itself whatever is not a good request for LIVE_PATH. Never throws. `seat`: what several
+   * connections of one client have in common, so that none takes every place; left out, they have nothing.
+   */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, seat?: string): void;
   /** Compares, encodes and sends now; the gateway's own interval calls it. */
   tick(): void;
   readonly clients: number;
@@ -91,6 +96,7 @@ export interface Gateway {
 /** One connected screen and what it still owes. */
 interface Client {
   socket: WebSocket;
+  seat: string | undefined;
   feed: ViewFeed | undefined;
   connectedAtMs: number;
   /** Numbers of the frames sent and not yet acknowledged, ascending. */
@@ -141,6 +147,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     zone = "Asia/Shanghai",
     views,
     maxClients = 500,
+    maxClientsPerSeat = Math.ceil(maxClients / 5),
     maxUnackedFrames = 4,
     rerankMs = 3_000,
     heartbeatMs = 1_000,
@@ -239,10 +246,11 @@ export function createGateway(options: GatewayOptions): Gateway {
     offerSnapshot(client, feed);
   };
 
-  const accept = (socket: WebSocket) => {
+  const accept = (socket: WebSocket, seat: string | undefined) => {
     const nowMs = clock.now();
     const client: Client = {
       socket,
+      seat,
       feed: undefined,
       connectedAtMs: nowMs,
       unacked: [],
@@ -313,7 +321,13 @@ export function createGateway(options: GatewayOptions): Gateway {
   const timer = setInterval(tick, tickMs);
   timer.unref();
 
-  const handleUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+  const taken = (seat: string): number => {
+    let places = 0;
+    for (const client of clients) if (client.seat === seat) places++;
+    return places;
+  };
+
+  const handleUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer, seat?: string) => {
     socket.on("error", () => socket.destroy());
     const turnAway = (status: Refusal, reason: string) => {
       counters.clientsRefused++;
@@ -323,7 +337,8 @@ export function createGateway(options: GatewayOptions): Gateway {
     if (strangeOrigin(request)) return turnAway(403, "this page's origin is not this server");
     if (closing !== undefined) return turnAway(503, "closing");
     if (clients.size >= maxClients) return turnAway(503, "too many screens");
-    server.handleUpgrade(request, socket, head, accept);
+    if (seat !== undefined && taken(seat) >= maxClientsPerSeat) return turnAway(503, "too many screens of one client");
+    server.handleUpgrade(request, socket, head, (webSocket) => accept(webSocket, seat));
   };
 
   const shut = async (): Promise<void> => {

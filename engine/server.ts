@@ -10,7 +10,7 @@ import type { Duplex } from "node:stream";
 import fastifyStatic from "@fastify/static";
 import fastifySwagger from "@fastify/swagger";
 import fastifySwaggerUi from "@fastify/swagger-ui";
-import Fastify, { type FastifyInstance } from "fastify";
+import Fastify, { type FastifyInstance, type onRequestHookHandler } from "fastify";
 import { Registry } from "prom-client";
 import {
   apiDocument,
@@ -19,7 +19,9 @@ import {
   faultOf,
   type HttpDeps,
   httpConnector,
+  ourHosts,
   Places,
+  pairingPage,
   problemOf,
   sendProblem,
   serverOptions,
@@ -35,6 +37,8 @@ export interface ServerOptions extends HttpDeps {
   host: string;
   /** 0 takes a free one. */
   port: number;
+  /** Names beside `host` and localhost that this server is asked under; addresses are always taken. */
+  allowedHosts?: readonly string[];
   /** Folder of the built web pages; without it, or when it is not there, `/` is not served. */
   webRoot?: string;
   /** Takes WebSocket upgrades; without it they are refused. */
@@ -72,6 +76,8 @@ const BACKLOG = 4_096;
 const IDLE_SWEEP_MS = 50;
 /** Pages and documentation are large, and anybody may ask for them and not read: they never take the places that orders need. */
 const MAX_PAGES = 256;
+/** How soon a screen ends when its session is revoked. */
+const RECHECK_MS = 10_000;
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
@@ -88,6 +94,7 @@ const PAGE_HEADERS = {
   "permissions-policy": "camera=(), geolocation=(), microphone=()",
   "x-frame-options": "DENY",
 };
+const PAGE_PATH = /^\/(index\.html)?(\?|$)/;
 /** Built files carry a hash of their content in their name. */
 const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
 
@@ -135,17 +142,32 @@ async function registerPages(scope: FastifyInstance, webRoot: string | undefined
     uiConfig: { validatorUrl: null },
   });
   if (webRoot === undefined || !existsSync(webRoot)) return;
-  await scope.register(fastifyStatic, {
-    root: webRoot,
-    dotfiles: "ignore",
-    cacheControl: false,
-    setHeaders: (reply, path) => {
-      reply.headers({
-        ...PAGE_HEADERS,
-        "cache-control": HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
-      });
-    },
+  await scope.register(async (pages) => {
+    if (!scope.access.isOpen("screens")) pages.addHook("onRequest", pageGuard(scope));
+    await pages.register(fastifyStatic, {
+      root: webRoot,
+      dotfiles: "ignore",
+      cacheControl: false,
+      setHeaders: (reply, path) => {
+        reply.headers({
+          ...PAGE_HEADERS,
+          "cache-control": HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
+        });
+      },
+    });
   });
+}
+
+/** Lets those see the pages who may read; a browser that comes for the page itself is shown how to pair. */
+function pageGuard({ access }: FastifyInstance): onRequestHookHandler {
+  return (request, reply, done) => {
+    access.admit(request.raw).then((asker) => {
+      if (!("code" in asker)) done();
+      else if (asker.code === "unauthorized" && PAGE_PATH.test(request.url))
+        reply.code(401).headers(pairingPage.headers).send(pairingPage.html);
+      else sendProblem(reply, problemOf(asker.code, asker.detail), asker.headers);
+    }, done);
+  };
 }
 
 /**
@@ -163,8 +185,15 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     });
   }
   let closing: Promise<void> | undefined;
-  const options: ServerOptions = { ...given, stopping: () => closing !== undefined || given.stopping() };
+  const options: ServerOptions = {
+    isOurHost: ourHosts(host, given.allowedHosts),
+    ...given,
+    stopping: () => closing !== undefined || given.stopping(),
+  };
   const { server, connections } = await buildServer(options);
+  const { access } = server;
+  /** Screens that are not open to everybody, with the request that they came by. */
+  const watched = new Map<Duplex, IncomingMessage>();
   const seen = new WeakSet<Socket>();
   let connected = 0;
   server.server.on("connection", (socket) => {
@@ -184,11 +213,38 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
         if (!serveWithoutUpgrade(server.server, request, socket, head)) answerBroken(socket, "bad_request");
         return;
       }
-      const refusal = options.stopping() ? "stopping" : open ? strangerFault(request) : undefined;
+      const refusal = options.stopping() ? "stopping" : strangerFault(request, options);
       if (refusal) answerBroken(socket, refusal);
-      else gateway.handleUpgrade(request, socket, head);
+      else if (access.isOpen("screens")) gateway.handleUpgrade(request, socket, head, access.seatOf(request));
+      else showScreen(gateway, request, socket, head);
     });
   });
+  const showScreen = (to: Pick<Gateway, "handleUpgrade">, request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on("error", () => socket.destroy());
+    access.admit(request, { needsOrigin: true }).then(
+      (asker) => {
+        if ("code" in asker) {
+          answerBroken(socket, asker.code);
+          return;
+        }
+        to.handleUpgrade(request, socket, head, asker.seat);
+        watched.set(socket, request);
+        socket.once("close", () => watched.delete(socket));
+      },
+      () => answerBroken(socket, "unavailable"),
+    );
+  };
+  // Whose session or token has ended sees no further frame.
+  const recheck = setInterval(() => {
+    for (const [socket, request] of watched)
+      access.admit(request, { needsOrigin: true }).then(
+        (asker) => {
+          if ("code" in asker) socket.destroy();
+        },
+        () => {}, // Redis is away: what is shown is old anyway, and says so
+      );
+  }, RECHECK_MS);
+  recheck.unref();
   let url: string;
   try {
     url = await server.listen({ host, port, backlog: BACKLOG });
@@ -210,6 +266,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   const further = await listenFurther(server.server, accepts - 1);
 
   const shut = async (): Promise<void> => {
+    clearInterval(recheck);
     // Connections fall idle as their requests end; each is closed then, and those that do not end are cut.
     const sweep = setInterval(() => server.server.closeIdleConnections(), IDLE_SWEEP_MS);
     const cut = setTimeout(() => server.server.closeAllConnections(), closeGraceMs);
@@ -240,7 +297,11 @@ type BrokenCode =
   | "request_timeout"
   | "stopping"
   | "misdirected_request"
-  | "forbidden_origin";
+  | "unauthorized"
+  | "forbidden"
+  | "forbidden_origin"
+  | "overloaded"
+  | "unavailable";
 
 function brokenCode(code: string | undefined): BrokenCode {
   if (code === "HPE_HEADER_OVERFLOW") return "headers_too_large";

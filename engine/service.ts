@@ -7,6 +7,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
+import { Sessions } from "../connectors/http/index.js";
 import { openObjectStore } from "../connectors/objects/index.js";
 import { createGateway } from "../dashboards/gateway.js";
 import type { demoOptions, serveOptions } from "./config.js";
@@ -32,6 +33,10 @@ export interface Surface {
   channel: string;
   /** A demo on loopback asks for no token. */
   open: boolean;
+  /** Left out: without a token or a session only what is public anyway. */
+  openParts?: readonly ("screens" | "metrics")[];
+  allowedHosts?: readonly string[];
+  trustProxy?: boolean;
   maxLagMs: number;
   maxMemoryShare: number;
   /** Left out: new orders are never refused for the wait of others. */
@@ -56,7 +61,7 @@ export async function runService(options: OptionValues<typeof serveOptions>, sig
   const engine = await startEngine(settingsOf(options, onTrouble));
   await guarded(engine, async (ends) => {
     if (serves) {
-      const server = await serve(engine, { ...options, open: false }, ends);
+      const server = await serve(engine, { ...options, open: false, openParts: options.open }, ends);
       say(`serving at ${server.url}, documentation at ${server.url}/docs`);
     } else say(`working on ${options.partitions} partitions`);
     await stoppedOr(signal, engine.redisEnded);
@@ -179,6 +184,7 @@ export async function serve(
     refuseNew: () => intake.refuse(),
     metrics: () => registry.metrics(),
     onTrouble: settings.onTrouble,
+    sessions: new Sessions(redis, settings.prefix),
     webRoot: WEB_ROOT,
     gateway,
     accepts: ACCEPTS,

@@ -1,25 +1,26 @@
 /**
- * Who is let in: whoever has a token with the role that a route needs (401 without one, 403 with too little). A demo without tokens answers
- * loopback host names only and no other site's pages, so that no web page that its user happens to visit can reach it,
- * not even by pointing a name of its own at this machine. Once the server is stopping, everything but its health is refused.
+ * What every request passes first, before anybody asks who sends it: it must be meant for this server, so that no web page that a user happens to visit can
+ * reach it by pointing a name of its own at this machine; a demo without tokens answers loopback host names only, and no other site's pages. Once the
+ * server is stopping, everything but its health is refused.
  */
 import type { IncomingMessage } from "node:http";
-import type { FastifyRequest, onRequestHookHandler } from "fastify";
+import type { onRequestHookHandler } from "fastify";
 import { EngineError } from "../../engine/kernel/errors.js";
-import { DEMO_IDENTITY, type Identity, mayDo, type Role, roleFault } from "./identity.js";
+import { originOf } from "./client.js";
 import type { HttpDeps } from "./kit.js";
-import { type Problem, problemOf, retryAfter, sendProblem } from "./problem.js";
-import { digestOf, readTokens, type TokenTable } from "./tokens.js";
+import { problemOf, retryAfter, sendProblem } from "./problem.js";
+import { readTokens, type TokenTable } from "./tokens.js";
 
 declare module "fastify" {
   interface FastifyContextConfig {
     /** Answered while the server is stopping, too. */
     whenStopping?: boolean;
+    /** Answered under any host name: it shows what everybody may see, for example to a CDN. */
+    anyHost?: boolean;
   }
 }
 
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i;
-const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
 
 /** What the API's answers say to browsers and caches; routes that may be stored say so themselves. */
 const API_HEADERS = {
@@ -41,29 +42,34 @@ export function tokensOf({ tokens, open }: Pick<HttpDeps, "tokens" | "open">): T
   return readTokens(tokens);
 }
 
-/** Why a request must not be served by an open demo, or undefined. Also for upgrades, which no hook sees. */
-export function strangerFault(request: IncomingMessage): "misdirected_request" | "forbidden_origin" | undefined {
-  const { host, origin } = request.headers;
+type StrangerFault = "misdirected_request" | "forbidden_origin";
+
+/** Why a request is not meant for this server, or undefined. Also for upgrades, which no hook sees. */
+export function strangerFault(
+  request: IncomingMessage,
+  { open, isOurHost }: Pick<HttpDeps, "open" | "isOurHost">,
+): StrangerFault | undefined {
+  const { host } = request.headers;
+  if (!open) return isOurHost?.(host) === false ? "misdirected_request" : undefined;
   if (host === undefined || !LOOPBACK_HOST.test(host)) return "misdirected_request";
-  if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) return "forbidden_origin";
-  return undefined;
+  return originOf(request) === "other" ? "forbidden_origin" : undefined;
 }
 
-const STRANGER_DETAILS = {
-  misdirected_request: "a demo answers to localhost, 127.0.0.1 and [::1] only",
-  forbidden_origin: "a demo answers its own pages only",
+const strangerDetail = (fault: StrangerFault, open: boolean): string => {
+  if (!open) return "this server does not go by that name; its operator can add it to --allowed-hosts";
+  return fault === "forbidden_origin"
+    ? "a demo answers its own pages only"
+    : "a demo answers to localhost, 127.0.0.1 and [::1] only";
 };
 
 /** The hook that every request passes first. */
-export function entryGuard(deps: Pick<HttpDeps, "open" | "stopping">): onRequestHookHandler {
+export function entryGuard(deps: Pick<HttpDeps, "open" | "isOurHost" | "stopping">): onRequestHookHandler {
   return (request, reply, done) => {
     reply.headers(API_HEADERS);
-    if (deps.open) {
-      const fault = strangerFault(request.raw);
-      if (fault) {
-        sendProblem(reply, problemOf(fault, STRANGER_DETAILS[fault]));
-        return;
-      }
+    const fault = request.routeOptions.config.anyHost && !deps.open ? undefined : strangerFault(request.raw, deps);
+    if (fault) {
+      sendProblem(reply, problemOf(fault, strangerDetail(fault, deps.open)));
+      return;
     }
     if (deps.stopping() && request.routeOptions.config.whenStopping !== true) {
       sendProblem(reply, problemOf("stopping", "send the request again, to another server or a little later"), {
@@ -80,36 +86,5 @@ export function entryGuard(deps: Pick<HttpDeps, "open" | "stopping">): onRequest
       return;
     }
     done();
-  };
-}
-
-/** Makes the hooks of routes that need a role. */
-export function authorization(table: TokenTable, open: boolean): (role: Role) => onRequestHookHandler {
-  return (role) => (request, reply, done) => {
-    const identity = open ? DEMO_IDENTITY : identify(table, request);
-    if (identity === undefined) {
-      const { problem, challenge } = stranger(request);
-      sendProblem(reply, problem, { "www-authenticate": challenge });
-      return;
-    }
-    if (!mayDo(identity, role)) {
-      sendProblem(reply, problemOf("forbidden", roleFault(identity, role)));
-      return;
-    }
-    request.identity = identity;
-    done();
-  };
-}
-
-function identify(table: TokenTable, { headers }: FastifyRequest): Identity | undefined {
-  const secret = BEARER.exec(headers.authorization ?? "")?.[1];
-  return secret === undefined ? undefined : table.get(digestOf(secret));
-}
-
-function stranger({ headers }: FastifyRequest): { problem: Problem; challenge: string } {
-  const wrong = BEARER.test(headers.authorization ?? "");
-  return {
-    problem: problemOf("unauthorized", wrong ? "the token is not known" : "send Authorization: Bearer <token>"),
-    challenge: wrong ? 'Bearer realm="shuiwei", error="invalid_token"' : 'Bearer realm="shuiwei"',
   };
 }

@@ -12,29 +12,43 @@ import type {
   HTTPMethods,
 } from "fastify";
 import { assert } from "../../engine/kernel/errors.js";
+import { Access } from "./access.js";
 import { Places } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { breakerRoutes, GateWatch } from "./breaker.js";
 import { commandRoutes, MAX_BODIES } from "./commands.js";
 import { continueBody } from "./continue.js";
-import { authorization, entryGuard, tokensOf } from "./guard.js";
+import { entryGuard, tokensOf } from "./guard.js";
+import type { Role } from "./identity.js";
 import { readJson } from "./json.js";
 import { BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
 import { ProblemSchema } from "./schemas.js";
+import { sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
 
+export type { Refusal } from "./access.js";
 export { Places } from "./admission.js";
+export { ourHosts } from "./client.js";
 export { type ConnectionLimits, Connections, serveWithoutUpgrade } from "./connections.js";
 export { strangerFault } from "./guard.js";
 export type { HttpDeps, IntakeRefusal } from "./kit.js";
 export { apiDocument } from "./openapi.js";
 export { httpOptions } from "./options.js";
+export { pairingPage } from "./pairing-page.js";
 export { faultOf, problemOf, sendProblem } from "./problem.js";
+export { Sessions } from "./sessions.js";
+
+declare module "fastify" {
+  interface FastifyInstance {
+    /** Who requests come from; for pages and upgrades, which are no routes of the connector. */
+    access: Access;
+  }
+}
 
 /** What Fastify has to be created with for this plugin: nothing is converted, filled in or left out, and all faults are told. */
 export const serverOptions = {
@@ -64,13 +78,15 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const tokens = tokensOf(deps);
     assert(server.initialConfig.bodyLimit === BODY_LIMIT, "the server was created without the connector's options");
     server.decorateRequest("identity", undefined);
-    const authorize = authorization(tokens, deps.open);
+    const metrics = httpMetrics();
+    const access = new Access(deps, tokens, (what) => metrics.failedLogins.inc({ with: what }));
+    server.decorate("access", access);
+    const authorize = (role: Role) => access.authorize(role);
     const places = {
       requests: new Places(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
       bulk: new Places(MAX_BODIES, "bulk requests"),
     };
-    const kit: Kit = { deps, defaultLocation: deps.defaultLocation ?? "main", authorize, places };
-    const metrics = httpMetrics();
+    const kit: Kit = { deps, access, defaultLocation: deps.defaultLocation ?? "main", authorize, places };
     metrics.gauge(
       "shuiwei_http_requests_under_way",
       "Requests being answered; not those for health and figures",
@@ -108,6 +124,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       settingsRoutes,
       alertRoutes,
       breakerRoutes,
+      sessionRoutes,
       operationsRoutes(metrics),
     ];
     for (const group of groups) group(server, kit);

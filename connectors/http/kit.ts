@@ -14,10 +14,12 @@ import type { OnTrouble } from "../../engine/kernel/logger.js";
 import type { OrderDesk } from "../../engine/orders/order-desk.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
+import type { Access } from "./access.js";
 import type { Places } from "./admission.js";
 import { MAX_FAULTS, pathText } from "./faults.js";
 import type { Role } from "./identity.js";
 import { badInputFault, HttpFault } from "./problem.js";
+import type { Sessions } from "./sessions.js";
 
 /** Why new work is not taken at the moment. */
 export interface IntakeRefusal {
@@ -51,6 +53,14 @@ export interface HttpDeps {
   tokens: readonly string[];
   /** A demo on loopback: no token is needed, and only loopback host names are served. */
   open: boolean;
+  /** What needs neither token nor session; left out: nothing beside what is public anyway. */
+  openParts?: readonly ("screens" | "metrics")[];
+  /** Sessions of browsers; left out: there are none. */
+  sessions?: Sessions;
+  /** Whether a Host header names this server; left out: any does. */
+  isOurHost?(host: string | undefined): boolean;
+  /** Whether the proxy in front says whose request it is (X-Forwarded-For). */
+  trustProxy?: boolean;
   stopping(): boolean;
   /** What is wrong, in words; empty: ready. */
   readiness(): string[];
@@ -70,6 +80,7 @@ export interface HttpDeps {
 
 export interface Kit {
   readonly deps: HttpDeps;
+  readonly access: Access;
   readonly defaultLocation: string;
   /**
    * Lets only those with this role pass and notes who it is on the request; for a route's `onRequest`. Lets everybody pass in an open demo.
@@ -81,8 +92,8 @@ export interface Kit {
 
 export type RouteGroup = (server: FastifyInstance, kit: Kit) => void;
 
-/** In a route's schema: a token is needed. */
-export const TOKEN_NEEDED = [{ bearer: [] }];
+/** In a route's schema: a token, or a session's cookie, is needed. */
+export const TOKEN_NEEDED: Record<string, string[]>[] = [{ bearer: [] }, { session: [] }];
 
 /** In a route's schema: everybody is let in. */
 export const NO_TOKEN_NEEDED: typeof TOKEN_NEEDED = [];

@@ -1,11 +1,12 @@
 /**
  * What operators and their machines ask: is the process alive, may it get traffic, and its figures in Prometheus' text format. Requests are
- * counted by the route's pattern, never by what a client put into the URL, so the number of series is bounded. None of the three
- * needs a token; what faces the internet should not forward them.
+ * counted by the route's pattern, never by what a client put into the URL, so the number of series is bounded. Whether
+ * the process is alive and ready everybody may ask; why it is not, and its figures, are for those who may read.
  */
 import type { FastifyInstance, onResponseHookHandler } from "fastify";
-import { Gauge, Histogram, Registry } from "prom-client";
-import { NO_TOKEN_NEEDED, type RouteGroup } from "./kit.js";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { refuse as refuseAsker } from "./access.js";
+import { NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { refuse, retryAfter } from "./problem.js";
 import { problems, Readiness, requestFaults, Status } from "./schemas.js";
 
@@ -15,6 +16,7 @@ const CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 
 export interface HttpMetrics {
   readonly registry: Registry;
+  readonly failedLogins: Counter<"with">;
   /** Counts an answer of a route. */
   observer(method: string, route: string): onResponseHookHandler;
   /** A figure that is read when it is asked for. */
@@ -30,8 +32,16 @@ export function httpMetrics(): HttpMetrics {
     buckets: BUCKETS,
     registers: [registry],
   });
+  const failedLogins = new Counter({
+    name: "shuiwei_http_failed_logins_total",
+    help: "Requests with a wrong token or pairing code",
+    labelNames: ["with"],
+    registers: [registry],
+  });
+  for (const what of ["token", "pairing code"]) failedLogins.inc({ with: what }, 0);
   return {
     registry,
+    failedLogins,
     observer(method, route) {
       const classes = CLASSES.map((status) => seconds.labels(method, route, status));
       return (_request, reply, done) => {
@@ -67,8 +77,8 @@ export function countRoutes(server: FastifyInstance, metrics: HttpMetrics): void
 
 export const operationsRoutes =
   (metrics: HttpMetrics): RouteGroup =>
-  (server, { deps, places }) => {
-    const config = { whenStopping: true };
+  (server, { deps, access, authorize, places }) => {
+    const config = { whenStopping: true, anyHost: true };
 
     server.get(
       "/healthz",
@@ -96,30 +106,38 @@ export const operationsRoutes =
           tags: ["operations"],
           operationId: "readiness",
           summary: "The process may get traffic; 503 says in words why not",
-          description: "`warnings` says what an operator should look into although the process works.",
+          description:
+            "`warnings` says what an operator should look into although the process works. Without a token neither is told.",
           security: NO_TOKEN_NEEDED,
           response: { 200: Readiness, ...problems },
         },
       },
-      (_request, reply) => {
+      async (request, reply) => {
+        // A wrong token must not be told from none any faster here than elsewhere.
+        const asker = access.isNamed(request.raw) ? await access.admit(request.raw) : undefined;
+        if (asker && "code" in asker) return refuseAsker(reply, asker);
+        const showsDetails = asker !== undefined || access.isOpen("metrics");
         const wrong = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness(), ...places.requests.wrong()];
-        if (wrong.length === 0) {
-          const warnings = deps.warnings?.() ?? [];
-          reply.send({ status: "ready", ...(warnings.length > 0 ? { warnings } : {}) });
-        } else refuse(reply, "not_ready", wrong.join("; "), { headers: retryAfter(1) });
+        if (wrong.length > 0) {
+          const why = showsDetails ? wrong.join("; ") : "whoever may read is told why";
+          return refuse(reply, "not_ready", why, { headers: retryAfter(1) });
+        }
+        const warnings = showsDetails ? (deps.warnings?.() ?? []) : [];
+        return reply.send({ status: "ready", ...(warnings.length > 0 ? { warnings } : {}) });
       },
     );
 
     server.get(
       "/metrics",
       {
-        config,
+        config: { whenStopping: true },
+        ...(access.isOpen("metrics") ? {} : { onRequest: authorize("read") }),
         schema: {
           tags: ["operations"],
           operationId: "metrics",
           summary: "Figures in Prometheus' text format",
-          description: "Of this process and of what it reads; to be scraped.",
-          security: NO_TOKEN_NEEDED,
+          description: "Of this process and of what it reads; to be scraped, with a bearer token unless they are open.",
+          security: TOKEN_NEEDED,
           response: {
             200: { description: "The figures", content: { "text/plain": { schema: { type: "string" } } } },
             ...problems,

@@ -16,6 +16,20 @@ export const httpOptions = defineOptions({
     about:
       "bearer tokens: name:role:secret with a role of read, order, operate, admin; or a secret alone (default, admin)",
   },
+  open: {
+    type: "list",
+    choices: ["screens", "metrics"],
+    about: "what is shown without a token or a session: the live screens, the metrics with the details of /readyz",
+  },
+  allowedHosts: {
+    type: "list",
+    about:
+      "host names that this server is asked under, beside addresses, localhost and --host; a proxy's name, for example",
+  },
+  trustProxy: {
+    type: "boolean",
+    about: "a proxy in front appends the client's address to X-Forwarded-For, and nobody gets past it",
+  },
   defaultLocation: {
     type: "string",
     default: "main",

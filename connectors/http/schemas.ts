@@ -8,6 +8,7 @@ import { Type } from "typebox";
 import { CHAIN_ID_PATTERN, COMMAND_ID_PATTERN, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { MAX_ORDER_LINES, ORDER_STEPS } from "../../engine/orders/model.js";
 import { LINE_STATES, MAX_HOLD_MS, MAX_UNITS, OUTCOMES, POOLS, type StockCommand } from "../../engine/stock/model.js";
+import { ROLES } from "./identity.js";
 import { LOCATION_PATTERN } from "./options.js";
 
 const closed = { additionalProperties: false } as const;
@@ -216,6 +217,31 @@ export const IdQuery = Type.Object(
   closed,
 );
 
+// Sessions
+
+const RoleName = Type.Enum([...ROLES]);
+export const PairingBody = Type.Object(
+  {
+    label: Type.Optional(
+      Type.String({
+        pattern: "^[A-Za-z0-9][A-Za-z0-9._@-]{0,31}$",
+        description: "what is paired: up to 32 letters, digits, dots, dashes, underscores or @",
+        examples: ["wall-2"],
+      }),
+    ),
+    role: Type.Optional(RoleName),
+    days: Type.Optional(Type.Integer({ minimum: 1, maximum: 365 })),
+  },
+  { ...closed, examples: [{ label: "wall-2" }] },
+);
+export const SessionBody = Type.Object(
+  { code: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: "a pairing code" })) },
+  { ...closed, examples: [{ code: "7G3K-9QXA-0MTC-W2EB" }] },
+);
+export const SessionParams = Type.Object({
+  id: Type.String({ pattern: "^[0-9a-f]{16}$", description: "a session's id", examples: ["0a1b2c3d4e5f6071"] }),
+});
+
 // Bulk commands
 
 /** 2000-01-01: a time before it was most likely given in seconds. */
@@ -400,6 +426,23 @@ const Gate = Type.Object({
 });
 export const BreakerAnswer = Type.Object({ open: Type.Boolean(), gates: Type.Array(Gate) });
 export const BreakerChange = Type.Object({ changed: Type.Boolean(), open: Type.Boolean(), gates: Type.Array(Gate) });
+const session = {
+  name: Type.String({ description: "who paired it, and what: events bear it as their actor" }),
+  role: RoleName,
+  expiresAt: Instant,
+};
+export const PairingAnswer = Type.Object({
+  code: Type.String({ description: "to be used once" }),
+  link: Type.String({ description: "opens a browser's session; what follows the # is never sent to a server" }),
+  validUntil: Instant,
+  name: session.name,
+  role: RoleName,
+});
+export const SessionAnswer = Type.Object(session);
+export const WhoAnswer = Type.Object({ name: Type.String(), role: RoleName });
+export const SessionList = Type.Object({
+  sessions: Type.Array(Type.Object({ id: Type.String(), ...session, since: Instant })),
+});
 export const IdList = Type.Object({ ids: Type.Array(Type.String()) });
 export const Status = Type.Object({ status: Type.String() });
 export const Readiness = Type.Object({ status: Type.String(), warnings: Type.Optional(Type.Array(Type.String())) });

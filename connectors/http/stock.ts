@@ -41,6 +41,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
   server.get<{ Params: Static<typeof SkuParams>; Querystring: Static<typeof SkuStockQuery> }>(
     "/v1/stock/:sku",
     {
+      config: { anyHost: true },
       preValidation: (request, _reply, done) => {
         assertQuery(request);
         done();
@@ -74,6 +75,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
   server.get<{ Querystring: Static<typeof StockQuery> }>(
     "/v1/stock",
     {
+      config: { anyHost: true },
       preValidation: (request, _reply, done) => {
         const query = assertQuery(request);
         if (typeof query["sku"] === "string") query["sku"] = [query["sku"]];

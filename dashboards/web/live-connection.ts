@@ -47,7 +47,17 @@ function pauseMs(attempts: number): number {
   return bound / 2 + ((random / 2 ** 32) * bound) / 2;
 }
 
-function reloadForNewVersion(): void {
+/** A browser whose session is over gets no socket, and is not told why: the page itself then shows how to pair again. */
+function reloadWhenShutOut(): void {
+  fetch("/", { method: "HEAD", cache: "no-store" }).then(
+    ({ status }) => {
+      if (status === 401) reloadOnce();
+    },
+    () => {}, // the server is away, and may come back
+  );
+}
+
+function reloadOnce(): void {
   try {
     const before = Number(sessionStorage.getItem(RELOAD_KEY) ?? 0);
     const nowMs = performance.timeOrigin + performance.now(); // comparable across reloads
@@ -77,7 +87,7 @@ export function openLive(view: ViewName, onChange: (state: LiveState) => void): 
     try {
       frame = decodeServerFrame(bytes);
     } catch (error) {
-      if (error instanceof FrameError && error.code === "other_version") reloadForNewVersion();
+      if (error instanceof FrameError && error.code === "other_version") reloadOnce();
       from.close();
       return;
     }
@@ -108,7 +118,14 @@ export function openLive(view: ViewName, onChange: (state: LiveState) => void): 
     opening.onmessage = ({ data }) => {
       if (socket === opening && data instanceof ArrayBuffer) receive(opening, new Uint8Array(data));
     };
-    opening.onclose = () => lose(opening);
+    let isOpened = false;
+    opening.addEventListener("open", () => {
+      isOpened = true;
+    });
+    opening.onclose = () => {
+      if (!isOpened && state.attempts > 0) reloadWhenShutOut();
+      lose(opening);
+    };
   };
 
   const lose = (lost: WebSocket) => {

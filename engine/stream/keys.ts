@@ -112,3 +112,9 @@ export const paceKey = (prefix: string, receiver: string): string => `${prefix}:
 
 /** Hash: what is set for each category of SKUs. */
 export const categoriesKey = (prefix: string): string => `${prefix}:categories`;
+
+/** Hash: sessions of browsers by the hash of their secrets. */
+export const sessionsKey = (prefix: string): string => `${prefix}:sessions`;
+
+/** String that expires: what a pairing code stands for, by the code's hash. */
+export const pairingKey = (prefix: string, digest: string): string => `${prefix}:pairing:${digest}`;

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 import { POOLS } from "../../engine/stock/model.js";
-import { Bed, type Product, planSeed } from "./bed.js";
+import { Bed, type Product, planSeed, TOKEN } from "./bed.js";
 import { Screen } from "./screens.js";
 import { Shop, skuNames } from "./shop.js";
 import { judge, ledgerTotals, matchAnswers, shownWrongly } from "./verdict.js";
@@ -112,7 +112,7 @@ it("loses, repeats and invents nothing while processes are killed and frozen", a
     timeoutMs: 1_500,
     patienceMs: 60_000,
   });
-  screens.push(...bed.apis.map((api) => new Screen(api)));
+  screens.push(...bed.apis.map((api) => new Screen(api, TOKEN)));
   let failed = false;
   const load = shop.run().catch((thrown) => {
     failed = true;

@@ -27,11 +27,14 @@ export class Screen {
   readonly faults: string[] = [];
   readonly #rows = new Map<number, RowFrame>();
   readonly #url: string;
+  readonly #token: string;
   #socket: WebSocket | undefined;
   #seq: number | undefined;
   #closed = false;
 
-  constructor(api: string) {
+  /** @param token of somebody who may read */
+  constructor(api: string, token: string) {
+    this.#token = token;
     this.#url = api.replace("http", "ws") + LIVE_PATH;
     this.#connect();
   }
@@ -43,7 +46,7 @@ export class Screen {
 
   #connect(): void {
     if (this.#closed) return;
-    const socket = new WebSocket(this.#url);
+    const socket = new WebSocket(this.#url, { headers: { authorization: `Bearer ${this.#token}` } });
     this.#socket = socket;
     socket.binaryType = "nodebuffer";
     this.#seq = undefined;

@@ -24,6 +24,7 @@ export async function apiDocument(): Promise<ApiDocument> {
   const options: Partial<ServerOptions> = {
     tokens: ["a-token-of-the-tests-0123456789"],
     open: false,
+    openParts: [],
     channel: "WB",
     stopping: () => false,
     onTrouble: (message) => {

@@ -59,7 +59,7 @@ function open(port: number, { reads = true } = {}): Peer {
   return { socket, received: () => received, closed: () => socket.closed };
 }
 
-const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 
 describe("pipelined requests", () => {
   it("are served one after the other, each when the answer before it has left", async () => {
@@ -147,13 +147,13 @@ describe("a request that asks for an upgrade nobody offers", () => {
   it("is served as if it had not asked, with its body, and so are those that follow", async () => {
     const { port } = await serve(echo);
     const { socket, received, closed } = open(port);
-    socket.write(`GET /a HTTP/1.1\r\nHost: x\r\n${h2c}\r\n`);
+    socket.write(`GET /a HTTP/1.1\r\nHost: localhost\r\n${h2c}\r\n`);
     await expect.poll(received, soon).toContain("<GET /a  undefined>");
-    socket.write(`POST /b HTTP/1.1\r\nHost: x\r\n${h2c}Content-Length: 5\r\n\r\nhe`);
+    socket.write(`POST /b HTTP/1.1\r\nHost: localhost\r\n${h2c}Content-Length: 5\r\n\r\nhe`);
     socket.write("llo");
     await expect.poll(received, soon).toContain("<POST /b hello undefined>");
     socket.write(
-      `POST /c HTTP/1.1\r\nHost: x\r\n${h2c}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n${get("/d")}`,
+      `POST /c HTTP/1.1\r\nHost: localhost\r\n${h2c}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n${get("/d")}`,
     );
     await expect.poll(received, soon).toContain("<POST /c abc undefined>");
     await expect.poll(received, soon).toContain("<GET /d  undefined>");
@@ -166,7 +166,7 @@ describe("a request that asks for an upgrade nobody offers", () => {
       else echo(request, response);
     });
     const { socket, received } = open(port);
-    socket.write(`${get("/slow")}GET /after HTTP/1.1\r\nHost: x\r\n${h2c}\r\n`);
+    socket.write(`${get("/slow")}GET /after HTTP/1.1\r\nHost: localhost\r\n${h2c}\r\n`);
     await expect.poll(received, soon).toContain("/after");
     expect(received().match(/<GET [^ ]*/g)).toEqual(["<GET /slow", "<GET /after"]);
   });
@@ -174,7 +174,7 @@ describe("a request that asks for an upgrade nobody offers", () => {
   it("keeps what else its connection asks for", async () => {
     const { port } = await serve(echo);
     const { socket, received, closed } = open(port);
-    socket.write(`GET /last HTTP/1.1\r\nHost: x\r\nConnection: close, upgrade\r\nUpgrade: websocket\r\n\r\n`);
+    socket.write(`GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close, upgrade\r\nUpgrade: websocket\r\n\r\n`);
     await expect.poll(closed, soon).toBe(true);
     expect(received()).toContain("<GET /last  undefined>");
   });
@@ -186,7 +186,7 @@ describe("a request that asks for an upgrade nobody offers", () => {
     const note = (warning: Error) => warnings.push(warning);
     process.on("warning", note);
     for (let i = 1; i <= 30; i++) {
-      socket.write(`GET /${i} HTTP/1.1\r\nHost: x\r\n${h2c}\r\n`);
+      socket.write(`GET /${i} HTTP/1.1\r\nHost: localhost\r\n${h2c}\r\n`);
       await expect.poll(received, soon).toContain(`<GET /${i} `);
     }
     process.off("warning", note);

@@ -4,7 +4,7 @@
  */
 import { Agent, request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { afterAll, beforeAll } from "vitest";
-import type { HttpDeps } from "../../../connectors/http/index.js";
+import { type HttpDeps, Sessions } from "../../../connectors/http/index.js";
 import { DepletionBoard } from "../../../engine/jobs/depletion/view.js";
 import { orderJobs, stockJobs } from "../../../engine/jobs/index.js";
 import { ExceptionList } from "../../../engine/jobs/order-flow/exceptions.js";
@@ -152,6 +152,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     open: false,
     stopping: () => false,
     readiness: () => [],
+    sessions: new Sessions(redis, PREFIX),
     metrics: async () => "shuiwei_test_figure 1\n",
     onTrouble: (message) => troubles.push(message),
   });

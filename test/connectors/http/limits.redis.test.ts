@@ -78,7 +78,7 @@ async function figure(port: number, name: string): Promise<number> {
 it("A place is free again when its connection is reset while its answers stand in line", async () => {
   await bed.receive("RESET", 100);
   const { port } = await bed.another({ maxUnderWay: 8 });
-  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`;
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
   for (let i = 0; i < 12; i++) {
     const socket = connect(port, "127.0.0.1");
     socket.on("error", () => {});

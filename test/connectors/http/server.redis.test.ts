@@ -51,6 +51,8 @@ describe("tokens", () => {
       ["GET", "/v1/breaker"],
       ["POST", "/v1/breaker"],
       ["POST", "/v1/ids"],
+      ["GET", "/metrics"],
+      ["GET", "/v1/sessions"],
     ] as const) {
       const none = await bed.send(method, path, { anonymous: true });
       expect(none.json, path).toMatchObject({ status: 401, code: "unauthorized" });
@@ -60,7 +62,7 @@ describe("tokens", () => {
       expect(wrong.headers["www-authenticate"]).toContain("invalid_token");
       expect((await bed.send(method, path)).status).not.toBe(401);
     }
-    for (const path of ["/v1/stock?sku=A", "/healthz", "/readyz", "/metrics", "/docs/json"]) {
+    for (const path of ["/v1/stock?sku=A", "/healthz", "/readyz", "/docs/json", "/pair"]) {
       expect((await bed.send("GET", path, { anonymous: true })).status, path).toBe(200);
     }
   });
@@ -140,7 +142,7 @@ describe("a client that asks before it sends its body", () => {
       socket.on("error", reject);
       socket.on("close", () => resolve(received));
       socket.write(
-        `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n${headers}\r\n`,
+        `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n${headers}\r\n`,
       );
     });
   const token = `Authorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\n`;
@@ -178,6 +180,25 @@ describe("operating", () => {
       detail: "views are 9 s behind; Redis is away",
     });
     expect((await send(port, "GET", "/healthz")).json).toEqual({ status: "alive" });
+  });
+
+  it("tells strangers whether it is ready, not why it is not", async () => {
+    let wrong: string[] = [];
+    const { port } = await bed.another({ readiness: () => wrong, warnings: () => ["views are slow"] });
+    const readiness = async (headers: Record<string, string> = {}) =>
+      (await send(port, "GET", "/readyz", { anonymous: true, headers })).json;
+    expect(await readiness()).toEqual({ status: "ready" });
+    wrong = ["Redis is away"];
+    expect(await readiness()).toMatchObject({ status: 503, detail: "whoever may read is told why" });
+    expect(await readiness({ authorization: `Bearer ${TOKEN}` })).toMatchObject({ detail: "Redis is away" });
+    expect(await readiness({ authorization: `Bearer ${TOKEN}x` })).toMatchObject({ status: 401 });
+  });
+
+  it("shows figures and screens to everybody where the operator has said so", async () => {
+    const { port } = await bed.another({ openParts: ["metrics"], readiness: () => ["Redis is away"] });
+    expect((await send(port, "GET", "/metrics", { anonymous: true })).status).toBe(200);
+    expect((await send(port, "GET", "/readyz", { anonymous: true })).json.detail).toBe("Redis is away");
+    expect((await send(port, "GET", "/v1/breaker", { anonymous: true })).status).toBe(401);
   });
 
   it("counts requests by pattern, method and class, never by URL", async () => {
@@ -289,7 +310,7 @@ describe("documentation", () => {
     expect(json.components.securitySchemes.bearer).toMatchObject({ type: "http", scheme: "bearer" });
     expect(json.components.schemas.Problem.properties).toHaveProperty("errors");
     const place = json.paths["/v1/orders"].post;
-    expect(place.security).toEqual([{ bearer: [] }]);
+    expect(place.security).toEqual([{ bearer: [] }, { session: [] }]);
     expect(place.requestBody.content["application/json"].example).toEqual({ lines: [{ sku: "TEA-0042", units: 2 }] });
     expect(place.responses["4XX"].content["application/problem+json"].schema).toEqual({
       $ref: "#/components/schemas/Problem",
@@ -320,6 +341,10 @@ describe("documentation", () => {
       "/v1/orders/{id}/payment",
       "/v1/orders/{id}/picking",
       "/v1/orders/{id}/waybill",
+      "/v1/sessions",
+      "/v1/sessions/current",
+      "/v1/sessions/pairings",
+      "/v1/sessions/{id}",
       "/v1/skus/{sku}/settings",
       "/v1/stock",
       "/v1/stock/{sku}",
@@ -343,7 +368,7 @@ describe("pages", () => {
 
   it("are served at / with a policy of their own, never outside their folder", async () => {
     const { port } = await bed.another({ webRoot: dir });
-    const page = await send(port, "GET", "/", { anonymous: true });
+    const page = await send(port, "GET", "/");
     expect(page.text).toContain("<title>page</title>");
     expect(page.headers["content-security-policy"]).toContain("connect-src 'self' ws: wss:");
     expect(page.headers["content-security-policy"]).toContain("frame-ancestors 'none'");

@@ -1,0 +1,67 @@
+/**
+ * Logins that failed: counted, told with their address, and slowed. Each failure of an address makes its next one wait longer, up to some seconds; a
+ * right token never waits. How many wait at once is bounded, of one address and in all, and further ones are refused at once; so is how many addresses
+ * are remembered. Against secrets of 128 bits and more it would not be needed; it makes a guessing client visible and cheap.
+ */
+import { type Clock, systemClock } from "../../engine/kernel/clock.js";
+
+/** So much longer with each failure, up to the longest. */
+const STEP_MS = 50;
+const LONGEST_MS = 5_000;
+/** Without a failure for so long an address begins anew. */
+const FORGET_MS = 600_000;
+const ADDRESSES_KEPT = 10_000;
+const WAITING_AT_ONCE = 100;
+const WAITING_PER_ADDRESS = 4;
+
+interface Failures {
+  times: number;
+  waiting: number;
+  lastMs: number;
+}
+
+export class FailedLogins {
+  readonly #clock: Clock;
+  readonly #tell: (address: string, what: string) => void;
+  readonly #addresses = new Map<string, Failures>();
+  #waiting = 0;
+
+  /** @param tell told of every failure; it is the teller's to say it less often */
+  constructor(tell: (address: string, what: string) => void, clock: Clock = systemClock) {
+    this.#tell = tell;
+    this.#clock = clock;
+  }
+
+  /** Addresses that are remembered. */
+  get addresses(): number {
+    return this.#addresses.size;
+  }
+
+  /**
+   * Notes a failure. Returns how long its answer has to wait, in ms; undefined: it must not wait, because too many do, and is refused. Whoever waits calls
+   * `waited` afterwards.
+   */
+  failed(address: string, what: string): number | undefined {
+    const nowMs = this.#clock.now();
+    let known = this.#addresses.get(address);
+    if (!known || (known.waiting === 0 && nowMs - known.lastMs > FORGET_MS))
+      known = { times: 0, waiting: 0, lastMs: nowMs };
+    known.times++;
+    known.lastMs = nowMs;
+    // The address that has failed longest ago stands first.
+    this.#addresses.delete(address);
+    this.#addresses.set(address, known);
+    if (this.#addresses.size > ADDRESSES_KEPT) this.#addresses.delete(this.#addresses.keys().next().value as string);
+    this.#tell(address, what);
+    if (this.#waiting >= WAITING_AT_ONCE || known.waiting >= WAITING_PER_ADDRESS) return undefined;
+    known.waiting++;
+    this.#waiting++;
+    return Math.min(LONGEST_MS, STEP_MS * known.times);
+  }
+
+  waited(address: string): void {
+    this.#waiting--;
+    const known = this.#addresses.get(address);
+    if (known && known.waiting > 0) known.waiting--;
+  }
+}

@@ -1,0 +1,50 @@
+/** How wrong tokens are slowed: by address, boundedly, and forgotten in time. */
+import { expect, it } from "vitest";
+import { FailedLogins } from "../../../connectors/http/failed-logins.js";
+
+function logins() {
+  const time = { nowMs: 1_000_000 };
+  const told: string[] = [];
+  const failed = new FailedLogins((address, what) => told.push(`${address} ${what}`), { now: () => time.nowMs });
+  return { time, told, failed };
+}
+
+it("lets an address wait longer with each failure, up to five seconds, and tells of each", () => {
+  const { failed, told } = logins();
+  const waits = Array.from({ length: 200 }, () => {
+    const waitMs = failed.failed("a", "token");
+    failed.waited("a");
+    return waitMs as number;
+  });
+  expect(waits.slice(0, 3)).toEqual([50, 100, 150]);
+  expect(waits.at(-1)).toBe(5_000);
+  expect(failed.failed("b", "pairing code")).toBe(50);
+  expect(told).toHaveLength(201);
+  expect(told.at(-1)).toBe("b pairing code");
+});
+
+it("begins anew after ten quiet minutes", () => {
+  const { failed, time } = logins();
+  for (let i = 0; i < 3; i++) {
+    failed.failed("a", "token");
+    failed.waited("a");
+  }
+  time.nowMs += 600_001;
+  expect(failed.failed("a", "token")).toBe(50);
+});
+
+it("lets few wait at once, of one address and in all, and refuses the others at once", () => {
+  const { failed } = logins();
+  const ofOne = Array.from({ length: 10 }, () => failed.failed("a", "token"));
+  expect(ofOne.filter((waitMs) => waitMs !== undefined)).toHaveLength(4);
+  const ofMany = Array.from({ length: 300 }, (_, i) => failed.failed(`b${i}`, "token"));
+  expect(ofMany.filter((waitMs) => waitMs !== undefined)).toHaveLength(96);
+  failed.waited("a");
+  expect(failed.failed("c", "token")).toBe(50);
+});
+
+it("remembers so many addresses and no more", () => {
+  const { failed } = logins();
+  for (let i = 0; i < 12_000; i++) failed.failed(`a${i}`, "token");
+  expect(failed.addresses).toBe(10_000);
+});

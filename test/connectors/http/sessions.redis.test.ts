@@ -1,0 +1,243 @@
+/**
+ * Sessions of browsers, from the pairing code to the end: a code works once, the cookie opens what its role may see and nothing else, other sites cannot
+ * use it, and a session that was revoked is refused, its open screens included.
+ */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { Sessions } from "../../../connectors/http/index.js";
+import { createGateway } from "../../../dashboards/gateway.js";
+import type { LiveSource } from "../../../dashboards/live-source.js";
+import { systemClock } from "../../../engine/kernel/clock.js";
+import type { RunningServer } from "../../../engine/server.js";
+import { type Answer, httpBed, type Sending, send } from "./http-bed.js";
+
+const secretOf = (name: string) => `the-secret-of-${name}-0123456789`;
+const bed = httpBed({ tokens: [`li.wei:operate:${secretOf("li.wei")}`, `boss:admin:${secretOf("boss")}`] });
+const as = (name: string) => ({ authorization: `Bearer ${secretOf(name)}` });
+const source: LiveSource = {
+  engine: () => ({
+    nowMs: 0,
+    speed: 1,
+    commandsPerSecond: 0,
+    eventsPerSecond: 0,
+    lagEntries: 0,
+    lagMs: 0,
+    scene: undefined,
+    gates: [],
+  }),
+  ranked: () => [],
+  sku: () => undefined,
+  panes: () => [],
+  alerts: () => [],
+};
+
+let server: RunningServer;
+let webRoot: string;
+beforeAll(async () => {
+  webRoot = await mkdtemp(join(tmpdir(), "shuiwei-web-"));
+  await writeFile(join(webRoot, "index.html"), "<!doctype html><title>wall</title>");
+  await writeFile(join(webRoot, "secret.js"), "1;");
+  const gateway = createGateway({ source, clock: systemClock, tickMs: 50, maxClients: 10 });
+  const tokens = [`li.wei:operate:${secretOf("li.wei")}`, `boss:admin:${secretOf("boss")}`];
+  server = await bed.another({ tokens, webRoot, gateway, allowedHosts: ["wall.shop.example"] });
+});
+afterAll(() => rm(webRoot, { recursive: true }));
+
+const ask = (method: string, path: string, headers: Record<string, string> = {}, body?: unknown): Promise<Answer> => {
+  const sending: Sending = { anonymous: true, headers, ...(body === undefined ? {} : { body }) };
+  return send(server.port, method, path, sending);
+};
+const pairing = (name: string, body: object = {}) => ask("POST", "/v1/sessions/pairings", as(name), body);
+/** Pairs a browser and gives its cookie. */
+async function paired(name = "li.wei", body: object = {}): Promise<string> {
+  const { code } = (await pairing(name, body)).json;
+  const { headers } = await ask("POST", "/v1/sessions", {}, { code });
+  return (headers["set-cookie"]?.[0] ?? "").split(";")[0] as string;
+}
+const own = () => `http://127.0.0.1:${server.port}`;
+
+/** Opens the live view. Gives `open`, or the status of the refusal. */
+const live = (headers: Record<string, string>): Promise<{ outcome: "open" | number; socket: WebSocket }> =>
+  new Promise((resolve) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${server.port}/v1/live`, { headers });
+    socket.on("open", () => resolve({ outcome: "open", socket }));
+    socket.on("unexpected-response", (_, response) => resolve({ outcome: response.statusCode ?? 0, socket }));
+    socket.on("error", () => {});
+  });
+
+describe("a pairing code", () => {
+  it("opens one session, once, however it is typed", async () => {
+    const made = await pairing("li.wei", { label: "wall-2" });
+    expect(made.status).toBe(201);
+    const { code, link, name, role } = made.json;
+    expect(code).toMatch(/^([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}$/);
+    expect(link).toBe(`${own()}/pair#${code}`);
+    expect([name, role]).toEqual(["li.wei/wall-2", "read"]);
+    const typed = { code: ` ${code.toLowerCase().replaceAll("-", " ")} ` };
+    const first = await ask("POST", "/v1/sessions", {}, typed);
+    expect(first.status).toBe(201);
+    expect(first.headers["set-cookie"]?.[0]).toMatch(
+      /^shuiwei_session=[\w-]{43}; Path=\/; Max-Age=7776000; HttpOnly; SameSite=Strict$/,
+    );
+    expect((await ask("POST", "/v1/sessions", {}, typed)).json).toMatchObject({ status: 401, code: "unauthorized" });
+  });
+
+  it("is not used up by a program that opens the link to show a preview", async () => {
+    const { code, link } = (await pairing("li.wei")).json;
+    for (const method of ["GET", "HEAD"]) expect((await ask(method, new URL(link).pathname)).status).toBe(200);
+    expect((await ask("GET", `/v1/sessions?code=${code}`)).status).toBe(401);
+    expect((await ask("POST", "/v1/sessions", {}, { code })).status).toBe(201);
+  });
+
+  it("is made by an operator, and for no role above the operator's own", async () => {
+    expect((await ask("POST", "/v1/sessions/pairings", {}, {})).status).toBe(401);
+    expect((await pairing("li.wei", { role: "operate" })).status).toBe(201);
+    expect((await pairing("li.wei", { role: "admin" })).json).toMatchObject({ status: 403, code: "forbidden" });
+    const reader = await paired();
+    expect((await ask("POST", "/v1/sessions/pairings", { cookie: reader, origin: own() }, {})).status).toBe(403);
+  });
+
+  it("is kept nowhere as it is", async () => {
+    const { code } = (await pairing("li.wei")).json;
+    const cookie = await paired();
+    const keys = await bed.redis.keys("*");
+    const kept = await Promise.all(
+      keys.filter((key) => /session|pairing/.test(key)).map((key) => bed.redis.dump(key).catch(() => "")),
+    );
+    const all = keys.join() + kept.join();
+    expect(all).not.toContain(code.replaceAll("-", ""));
+    expect(all).not.toContain(cookie.split("=")[1]);
+  });
+
+  it("is counted and told when it is wrong", async () => {
+    await ask("POST", "/v1/sessions", {}, { code: "AAAA-BBBB-CCCC-DDDD" });
+    expect(bed.troubles.some((text) => /wrong pairing code failed, from 127\.0\.0\.1/.test(text))).toBe(true);
+    const { text } = await ask("GET", "/metrics", as("boss"));
+    expect(text).toMatch(/shuiwei_http_failed_logins_total\{with="pairing code"\} [1-9]/);
+  });
+});
+
+describe("a session", () => {
+  it("reads at every process, and does no more than its role", async () => {
+    const cookie = await paired("li.wei", { label: "wall" });
+    expect((await ask("GET", "/v1/alerts", { cookie })).status).toBe(200);
+    expect((await ask("GET", "/v1/sessions/current", { cookie })).json).toEqual({ name: "li.wei/wall", role: "read" });
+    expect((await send(bed.port, "GET", "/v1/alerts", { anonymous: true, headers: { cookie } })).status).toBe(200);
+    const change = { action: "open", scope: { kind: "sku", sku: "X" }, actor: "x", reason: "y" };
+    expect((await ask("POST", "/v1/breaker", { cookie, origin: own() }, change)).status).toBe(403);
+  });
+
+  it("writes from this server's own pages only", async () => {
+    const cookie = await paired("li.wei", { role: "operate", label: "desk" });
+    const change = { action: "close", scope: { kind: "sku", sku: "X" }, actor: "x", reason: "y" };
+    expect((await ask("POST", "/v1/breaker", { cookie, origin: own() }, change)).status).toBe(200);
+    for (const origin of [{ origin: "http://evil.example" }, { origin: "null" }, {}] as Record<string, string>[])
+      expect((await ask("POST", "/v1/breaker", { cookie, ...origin }, change)).json).toMatchObject({
+        status: 403,
+        code: "forbidden_origin",
+      });
+  });
+
+  it("is not begun from another site", async () => {
+    const { code } = (await pairing("li.wei")).json;
+    expect((await ask("POST", "/v1/sessions", { origin: "http://evil.example" }, { code })).status).toBe(403);
+    expect((await ask("POST", "/v1/sessions", { origin: own() }, { code })).status).toBe(201);
+  });
+
+  it("is begun with a token, too, to read", async () => {
+    const begun = await ask("POST", "/v1/sessions", as("boss"), {});
+    expect(begun.json).toMatchObject({ name: "boss/browser", role: "read" });
+    expect((await ask("POST", "/v1/sessions", {}, {})).status).toBe(401);
+  });
+
+  it("goes over TLS only where TLS is", async () => {
+    const { code } = (await pairing("li.wei")).json;
+    const headers = { "x-forwarded-proto": "https" };
+    expect((await ask("POST", "/v1/sessions", headers, { code })).headers["set-cookie"]?.[0]).toContain("; Secure");
+  });
+
+  it("ends when it is over, ended or revoked", async () => {
+    const time = { nowMs: systemClock.now() };
+    const sessions = new Sessions(bed.redis, "over", { now: () => time.nowMs });
+    const begun = await sessions.begin({ name: "a", role: "read", forMs: 60_000 });
+    expect(await sessions.find(begun?.secret ?? "")).toMatchObject({ name: "a" });
+    time.nowMs += 60_001;
+    expect(await sessions.find(begun?.secret ?? "")).toBeUndefined();
+    expect(await sessions.list()).toEqual([]);
+
+    const cookie = await paired("li.wei", { label: "lost-phone" });
+    expect((await ask("GET", "/v1/sessions", as("li.wei"))).status).toBe(403);
+    const { sessions: list } = (await ask("GET", "/v1/sessions", as("boss"))).json;
+    const { id } = list.find(({ name }: { name: string }) => name === "li.wei/lost-phone");
+    expect((await ask("DELETE", `/v1/sessions/${id}`, as("boss"))).status).toBe(204);
+    expect((await ask("GET", "/v1/alerts", { cookie })).json).toMatchObject({ status: 401 });
+    expect((await ask("DELETE", `/v1/sessions/${id}`, as("boss"))).json).toMatchObject({ code: "unknown_session" });
+
+    const other = await paired();
+    const ended = await ask("DELETE", "/v1/sessions/current", { cookie: other, origin: own() });
+    expect([ended.status, ended.headers["set-cookie"]?.[0]]).toEqual([204, expect.stringContaining("Max-Age=0")]);
+    expect((await ask("GET", "/v1/alerts", { cookie: other })).status).toBe(401);
+  });
+});
+
+describe("the screens", () => {
+  it("show a stranger's browser how to pair, and nothing of themselves", async () => {
+    const page = await ask("GET", "/");
+    expect(page.status).toBe(401);
+    expect(page.headers["content-type"]).toContain("text/html");
+    expect(page.headers["content-security-policy"]).toContain("default-src 'none'");
+    expect(page.text).toContain("配对");
+    expect(page.text).not.toContain("<title>wall</title>");
+    expect((await ask("GET", "/secret.js")).json).toMatchObject({ status: 401 });
+    const cookie = await paired();
+    expect((await ask("GET", "/", { cookie })).text).toContain("<title>wall</title>");
+    expect((await ask("GET", "/secret.js", { cookie })).status).toBe(200);
+    expect((await ask("GET", "/", as("li.wei"))).text).toContain("<title>wall</title>");
+  });
+
+  it("are live for a session from their own page and for a token, and end with the session", async () => {
+    const cookie = await paired("li.wei", { label: "ending" });
+    expect((await live({})).outcome).toBe(401);
+    expect((await live({ cookie })).outcome).toBe(403);
+    expect((await live({ cookie, origin: "http://evil.example" })).outcome).toBe(403);
+    const { outcome, socket } = await live({ cookie, origin: own() });
+    expect(outcome).toBe("open");
+    const byToken = await live(as("li.wei"));
+    expect(byToken.outcome).toBe("open");
+    byToken.socket.terminate();
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    const { sessions } = (await ask("GET", "/v1/sessions", as("boss"))).json;
+    const { id } = sessions.find(({ name }: { name: string }) => name === "li.wei/ending");
+    await ask("DELETE", `/v1/sessions/${id}`, as("boss"));
+    await closed;
+  }, 40_000);
+
+  it("leave places for others: one session gets a fifth of them", async () => {
+    const cookie = await paired();
+    const headers = { cookie, origin: own() };
+    const opened = [await live(headers), await live(headers), await live(headers)];
+    expect(opened.map(({ outcome }) => outcome)).toEqual(["open", "open", 503]);
+    const other = await live({ cookie: await paired(), origin: own() });
+    expect(other.outcome).toBe("open");
+    for (const { socket } of [...opened, other]) socket.terminate();
+  });
+});
+
+describe("a host name that is not ours", () => {
+  it("is refused, but for what everybody may see", async () => {
+    const host = `evil.example:${server.port}`;
+    for (const path of ["/", "/v1/alerts", "/metrics", "/docs/json", "/pair"])
+      expect((await ask("GET", path, { host, ...as("boss") })).json, path).toMatchObject({
+        status: 421,
+        code: "misdirected_request",
+      });
+    for (const path of ["/v1/stock?sku=A", "/healthz", "/readyz"])
+      expect((await ask("GET", path, { host })).status, path).toBe(200);
+    expect((await live({ host, ...as("boss") })).outcome).toBe(421);
+    for (const name of ["wall.shop.example", "10.9.8.7:8618", "localhost"])
+      expect((await ask("GET", "/v1/alerts", { host: name, ...as("boss") })).status, name).toBe(200);
+  });
+});
