@@ -6,7 +6,7 @@
  * itself is taken for roomy.
  */
 import type { IntakeRefusal } from "../connectors/http/index.js";
-import { monotonicClock, sleep } from "./kernel/clock.js";
+import { type Clock, DEFAULT_CLOCK_BOUND_MS, monotonicClock, sleep, systemClock } from "./kernel/clock.js";
 import { messageOf } from "./kernel/errors.js";
 import { defineOptions } from "./kernel/options.js";
 import type { Follower, PartitionFigures } from "./stream/follower.js";
@@ -47,6 +47,9 @@ export const intakeOptions = defineOptions({
 
 export interface IntakeSettings {
   redis: RedisClient;
+  /** What Redis' clock must agree with, within a bound; left out: this machine's, and 10 s. A clock of a demo is nobody's. */
+  wall?: Clock | undefined;
+  clockBoundMs?: number;
   /** Of every topic: what is behind in one of them is behind. */
   followers: readonly Pick<Follower<LogEvent>, "topic" | "oldestAgeMs" | "unowned" | "figures">[];
   maxLagMs: number;
@@ -99,6 +102,8 @@ export class Intake {
   #looksBehind = 0;
   #isBehind = false;
   #isFull = false;
+  /** The server's clock that is furthest off, and this machine's at the same moment. */
+  #clocks: { serverMs: number; wallMs: number } | undefined;
   #backlog = 0;
   #isBackedUp = false;
   #refused = 0;
@@ -135,6 +140,11 @@ export class Intake {
     return this.#memory;
   }
 
+  /** By how much the clock of the server that is furthest off is ahead of this machine's, in ms, within the time that asking takes. */
+  get serverAheadMs(): number {
+    return this.#clocks ? this.#clocks.serverMs - this.#clocks.wallMs : 0;
+  }
+
   /** Refuses a request for new work and counts it, or returns undefined: it may come in. */
   refuse(): IntakeRefusal | undefined {
     if (this.isOpen) return undefined;
@@ -163,7 +173,7 @@ export class Intake {
 
   /** What an operator should know of although the process works. */
   warnings(): string[] {
-    const warnings: string[] = [];
+    const warnings: string[] = [...this.#clockTexts()];
     if (this.#isFull) warnings.push(`${this.#fullText()}: new orders are refused`);
     if (this.#isBehind) warnings.push(`${this.#behindText()}: new orders are refused`);
     if (this.#isBackedUp) warnings.push(`${this.#backlogText()}: new orders are refused`);
@@ -185,7 +195,16 @@ export class Intake {
   async #look(): Promise<void> {
     const { redis, maxLagMs } = this.#settings;
     try {
-      await Promise.all((await knownPrimaries(redis)).map((node) => node.ping()));
+      const { wall = systemClock } = this.#settings;
+      const clocks = await Promise.all(
+        (await knownPrimaries(redis)).map(async (node) => {
+          const askedMs = wall.now();
+          const [seconds, micros] = await node.time();
+          // Somewhere between question and answer.
+          return { serverMs: timeMs(seconds, micros), wallMs: Math.round((askedMs + wall.now()) / 2) };
+        }),
+      );
+      this.#clocks = clocks.sort((a, b) => differenceMs(b) - differenceMs(a))[0];
       this.#unreachable = undefined;
     } catch (thrown) {
       this.#unreachable = inPlainWords(messageOf(thrown));
@@ -199,6 +218,16 @@ export class Intake {
     const lagMs = this.#lagMs();
     this.#looksBehind = lagMs >= (this.#isBehind ? maxLagMs * REOPEN_LAG_SHARE : maxLagMs) ? this.#looksBehind + 1 : 0;
     this.#isBehind = this.#looksBehind >= (this.#isBehind ? 1 : LOOKS_BEHIND);
+  }
+
+  #clockTexts(): string[] {
+    const { clockBoundMs = DEFAULT_CLOCK_BOUND_MS } = this.#settings;
+    if (!this.#clocks || differenceMs(this.#clocks) <= clockBoundMs) return [];
+    const { serverMs, wallMs } = this.#clocks;
+    const told = (ms: number) => new Date(ms).toISOString();
+    return [
+      `Redis' clock shows ${told(serverMs)} and this machine's ${told(wallMs)}: they differ by ${Math.round(differenceMs(this.#clocks) / 1_000)} s, and ${clockBoundMs / 1_000} s are allowed; new orders are refused and no hold ends until they agree, payments, cancellations and outbound are taken: set the wrong one right`,
+    ];
   }
 
   async #lookAtBacklog(): Promise<void> {
@@ -282,6 +311,12 @@ async function readMemory(redis: RedisClient): Promise<RedisMemory | undefined> 
 }
 
 const shareOf = ({ usedBytes, limitBytes }: RedisMemory): number => (limitBytes > 0 ? usedBytes / limitBytes : 0);
+
+const timeMs = (seconds: number | string = 0, micros: number | string = 0): number =>
+  Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+
+const differenceMs = ({ serverMs, wallMs }: { serverMs: number; wallMs: number }): number =>
+  Math.abs(serverMs - wallMs);
 
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
 

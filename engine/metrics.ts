@@ -186,6 +186,12 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
   one("intake_open", "gauge", "1 while new orders are taken, 0 while they are refused: see /readyz for why", () =>
     intake.isOpen ? 1 : 0,
   );
+  one(
+    "clock_difference_seconds",
+    "gauge",
+    "By how much Redis' clock is ahead of this machine's; of several, the one furthest off",
+    () => intake.serverAheadMs / 1_000,
+  );
   one("orders_waiting", "gauge", "Paid orders that the warehouse does not have yet", () => intake.backlog);
   one("intake_refused_total", "counter", "Requests for new work refused", () => intake.refused);
   one(

@@ -17,6 +17,9 @@ import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendPro
 import { OrderAnswer, OrderParams, OrderView, PlaceOrder, problems } from "./schemas.js";
 import { exceptionText, stepText } from "./steps.js";
 
+/** Somebody has to set a clock right. */
+const CLOCKS_SECONDS = 30;
+
 const STEPS = [
   [
     "payment",
@@ -77,6 +80,11 @@ export const orderRoutes =
             problemOf("breaker_open", "the order was not taken; send it again with the same id", { id: order.id }),
             retryAfter(seconds),
           );
+        }
+        if (answer.outcome === "clocks_disagree") {
+          const detail =
+            "the order was not taken; send it again with the same id, until somebody has set the clocks right";
+          return sendProblem(reply, problemOf("clocks_disagree", detail, { id: order.id }), retryAfter(CLOCKS_SECONDS));
         }
         return refused(reply, answer);
       },

@@ -25,6 +25,9 @@ export const systemClock: Scheduler = { now: () => Date.now(), sleep };
  */
 export const monotonicClock: Scheduler = { now: () => Math.floor(performance.timeOrigin + performance.now()), sleep };
 
+/** By how much a server's clock and this machine's may differ; past it one of them is wrong, and nobody knows which. */
+export const DEFAULT_CLOCK_BOUND_MS = 10_000;
+
 /** A clock that stands still until it is moved; it refuses to go backwards. */
 export class ManualClock implements Clock {
   #nowMs: number;

@@ -5,7 +5,7 @@
  */
 import { Packr, Unpackr } from "msgpackr";
 import { chainIdDay } from "../kernel/chain-id.js";
-import type { Clock } from "../kernel/clock.js";
+import { type Clock, DEFAULT_CLOCK_BOUND_MS, systemClock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import { TurnBatcher } from "../kernel/turn-batcher.js";
 import { HOLD_MARGIN_DAYS } from "../stock/model.js";
@@ -28,6 +28,9 @@ export interface OrderBookOptions {
   replicas?: ReplicaGate;
   /** Left out: the Redis server's. */
   clock?: Clock;
+  /** Which the server's clock must agree with, within a bound; left out: this machine's, and 10 s. */
+  wall?: Clock;
+  clockBoundMs?: number;
 }
 
 /** A try at an order: its number, what was ordered, and the steps taken before it. */
@@ -265,8 +268,8 @@ export class OrderBook {
   }
 
   #now(): string {
-    const { clock } = this.#options;
-    return clock ? String(clock.now()) : "";
+    const { clock, wall = systemClock, clockBoundMs = DEFAULT_CLOCK_BOUND_MS } = this.#options;
+    return clock ? String(clock.now()) : `~${wall.now()},${clockBoundMs}`;
   }
 }
 

@@ -236,8 +236,7 @@ export class OrderDesk {
     return this.#follow(
       order,
       replies,
-      ({ state, outcome }) =>
-        state === "held" || outcome === "breaker_open" || (state === "none" && isAccepted(outcome)),
+      ({ state, outcome }) => state === "held" || isForNow(outcome) || (state === "none" && isAccepted(outcome)),
       (i): AbortLine => ({ ...place(order, i), kind: "abort", attempt }),
     );
   }
@@ -304,6 +303,9 @@ const reply = (order: Order, outcome: Outcome, replies: readonly Reply[]): Order
     replies,
     replies.every((line) => line.repeated),
   );
+
+/** A refusal that is not remembered: a later try may be accepted. */
+const isForNow = (outcome: Outcome): boolean => outcome === "breaker_open" || outcome === "clocks_disagree";
 
 /** A refusal that every later try gets as well. */
 const isForGood = ({ outcome }: Reply): boolean => outcome === "unknown_sku" || outcome.startsWith("insufficient_");

@@ -12,14 +12,22 @@ local function digits(n)
   return string.format('%.0f', n)
 end
 
+-- The time to go by. `given`: '' for this server's clock alone; a number for a clock of the caller's own (replay, demo); or '~<the caller's wall
+-- clock>,<by how much the two may differ>'. Past that bound one of the two clocks is wrong, and nobody here knows which: time is then the
+-- earlier of the two.
+local function time_of(given)
+  if tonumber(given) then return tonumber(given) end
+  local time = redis.call('TIME')
+  local server = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local caller, bound = string.match(given, '^~(%d+),(%d+)')
+  if not caller or math.abs(server - tonumber(caller)) <= tonumber(bound) then return server end
+  return math.min(server, tonumber(caller))
+end
+
 -- A partition's log: its last offset, its clock, which never goes back, and how many events it has held.
 local function open_log(head_key, given)
   local head = redis.call('HMGET', head_key, 'offset', 'clock', 'events')
-  local now = tonumber(given)
-  if not now then
-    local time = redis.call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  end
+  local now = time_of(given)
   return { offset = tonumber(head[1]) or 0, clock = math.max(now, tonumber(head[2]) or 0), last = tonumber(head[2]) or 0, events = tonumber(head[3]) or 0 }
 end
 
@@ -40,7 +48,7 @@ end
 
 -- order_open: for each order, remembers it or finds it again.
 -- KEYS: head, log, then buckets of the UTC days that the ids carry
--- ARGV: 1 seconds to keep a bucket (0: for good), 2 clock ('' for this server's), then for each order: number of its bucket, id, fingerprint,
+-- ARGV: 1 seconds to keep a bucket (0: for good), 2 clock (see time_of), then for each order: number of its bucket, id, fingerprint,
 --       body, its event
 -- Returns: for each order, which attempt this is (from 1), or -1 when the id came with another body before
 local function open(keys, args)
@@ -81,7 +89,7 @@ end
 
 -- order_note: notes steps of orders, each on its evidence and once.
 -- KEYS: head, log, then buckets
--- ARGV: 1 clock ('' for this server's), then for each step: number of the order's bucket, id, the step, 1 when the event takes the order's
+-- ARGV: 1 clock (see time_of), then for each step: number of the order's bucket, id, the step, 1 when the event takes the order's
 --       body along, the event
 -- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known
 local function note(keys, args)
@@ -110,7 +118,7 @@ local function note(keys, args)
 end
 
 -- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log may have nothing to tell.
--- KEYS: head, log, timers   ARGV: 1 clock ('' for this server's)   Returns: 1 when it has
+-- KEYS: head, log, timers   ARGV: 1 clock (see time_of)   Returns: 1 when it has
 local function tick(keys, args)
   local log = open_log(keys[1], args[1])
   if log.clock == log.last or #redis.call('ZRANGEBYSCORE', keys[3], '-inf', digits(log.clock), 'LIMIT', 0, 1) == 0 then return 0 end

@@ -1,7 +1,7 @@
 /**
  * The ledger's rules as pure functions (R1–R3, R14): the reference that ledger.lua is compared with at every step of the
  * simulation. `decide` says what a command does to a book, `evolve` does it; neither reads a clock or fails half-way.
- * Refusals that a caller may outlive (`breaker_open`, `superseded`, `id_outside_window`) are not remembered; every other first
+ * Refusals that a caller may outlive (`breaker_open`, `superseded`, `id_outside_window`, `clocks_disagree`) are not remembered; every other first
  * answer is, and is given again to the same id with the same body.
  */
 import { chainIdDay } from "../kernel/chain-id.js";
@@ -61,6 +61,8 @@ export interface Book {
   retentionDays: number;
   /** The deployment's. In format 1 the previous release reads along: lines have no owner, and what has left is refused as it was there. */
   format: number;
+  /** Two clocks differ by more than they may: nothing ends by time (`advance` is not called), and nothing new is reserved. */
+  clocksDisagree?: true;
 }
 
 export const emptyBook = (retentionDays = DEFAULT_ID_RETENTION_DAYS, format = LATEST_FORMAT): Book => ({
@@ -181,6 +183,7 @@ function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined
       again.remember = { ...record, attempt: Math.max(attempt, record.attempt), ofOrder: ofOrder || record.ofOrder };
     return again;
   }
+  if (command.kind === "reserve" && book.clocksDisagree) return refuse("clocks_disagree");
   if (!isInWindow(book, command.id)) return refuse("id_outside_window");
   if (command.kind === "reserve" && isGated(book, command.sku, command.location)) return refuse("breaker_open");
 

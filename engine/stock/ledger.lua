@@ -87,9 +87,40 @@ local function print_of(record)
   return string.sub(record, PRINT_AT, NAME_AT - 1)
 end
 
-local function server_now()
+-- The time to go by, and the outcome by which new reservations are refused, or nil when they are not. `given`: '' for this server's clock alone; a
+-- number for a clock of the caller's own (replay, demo); or '~<the caller's wall clock>,<by how much the two may differ>,<the outcome>'. Past that
+-- bound one of the two clocks is wrong, and nobody here knows which: time is then the earlier of the two.
+local function time_of(given)
+  if tonumber(given) then return tonumber(given), nil end
   local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local server = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local caller, bound, outcome = string.match(given, '^~(%d+),(%d+),(%d+)$')
+  if not caller or math.abs(server - tonumber(caller)) <= tonumber(bound) then return server, nil end
+  return math.min(server, tonumber(caller)), tonumber(outcome)
+end
+
+-- Lets the book's clock move on to the time that a call goes by. Its log never goes back, so after a jump of a clock that is right again the log
+-- stands still until that time comes; holds, ids and breakers go by the present all the same. Returns whether that time is given by the caller.
+local function set_clock(book, given)
+  local now, refused_by = time_of(given)
+  if now > book.clock then book.clock = now end
+  book.refused_by = refused_by
+  if string.sub(given, 1, 1) == '~' and not refused_by then
+    book.behind = math.max(0, book.clock - now)
+    if book.behind <= tonumber(string.match(given, '^~%d+,(%d+)')) then book.behind = 0 end
+    local yesterday = math.floor((book.clock - book.behind) / DAY_MS) - 1
+    if book.behind > 0 and book.forgotten and book.forgotten > yesterday then
+      -- What it has forgotten ahead of time is lost; ids of today may be new all the same, or there would be no order until then.
+      book.forgotten = yesterday
+      redis.call('HSET', book.head_key, 'forgotten', yesterday)
+    end
+  end
+  return tonumber(given) ~= nil
+end
+
+-- What holds, ids and breakers go by.
+local function present(book)
+  return book.clock - book.behind
 end
 
 -- When the first of the holds in Redis ends.
@@ -116,7 +147,9 @@ local function open_book(keys, lines_base, retention_days, size, format)
     -- The longest there has been: what was taken under an old id must stay known.
     retention_days = math.max(retention_days, tonumber(head[4]) or 0),
     offset = offset,
-    clock = tonumber(head[2]) or 0,
+    clock = tonumber(head[2]) or 0, -- the log's
+    behind = 0, -- how far the present is behind it, when it has once been led astray
+    refused_by = nil, -- clocks disagree: nothing ends by time, and new reservations get this outcome
     forgotten = tonumber(head[3]), -- buckets up to this day are gone
     events = tonumber(head[5]) or 0, -- accepted so far; a log that is older than the count begins it late
     next_due = next_due or first_due(keys[3]), -- no hold is due before; it may have ended otherwise by then
@@ -309,11 +342,11 @@ local function find_next_due(book)
   return next_due
 end
 
--- Gives back holds that are due at the book's clock, the oldest first, SWEEP_LIMIT at most, as one log entry. A hold whose line's record has
+-- Gives back holds that are due at present, the oldest first, SWEEP_LIMIT at most, as one log entry. A hold whose line's record has
 -- been lost ends without giving anything back, for nobody knows what: an audit finds its units. Returns how many holds ended.
 local function sweep(book)
   flush(book)
-  local due = redis.call('ZRANGEBYSCORE', book.holds_key, '-inf', digits(book.clock), 'LIMIT', 0, SWEEP_LIMIT)
+  local due = redis.call('ZRANGEBYSCORE', book.holds_key, '-inf', digits(present(book)), 'LIMIT', 0, SWEEP_LIMIT)
   local ids, names, units, from_pools = {}, {}, {}, {}
   for _, id in ipairs(due) do
     local day = day_of(id)
@@ -340,10 +373,10 @@ end
 
 -- Drops the buckets of days that no new id may name and no held line can be in; not while holds are due, for a sweep needs their lines.
 local function forget(book)
-  local last = math.floor(book.clock / DAY_MS) - book.retention_days - HOLD_MARGIN_DAYS - 1
-  local forgotten = book.forgotten or last - 1
-  if forgotten >= last or book.clock >= book.next_due then return end
-  for day = forgotten + 1, last do redis.call('UNLINK', book.lines_base .. day) end
+  local last = math.floor(present(book) / DAY_MS) - book.retention_days - HOLD_MARGIN_DAYS - 1
+  book.forgotten = book.forgotten or last - 1
+  if book.forgotten >= last or book.refused_by or present(book) >= book.next_due then return end
+  for day = book.forgotten + 1, last do redis.call('UNLINK', book.lines_base .. day) end
   book.forgotten = last
   redis.call('HSET', book.head_key, 'forgotten', last, 'retention', book.retention_days)
 end
@@ -579,7 +612,7 @@ end
 
 -- stock_apply: decides a batch of commands in order.
 -- KEYS: head, cells, holds, gates, log, then the buckets of the days that the batch's ids carry
--- ARGV: 1 clock: '' for this server's, else milliseconds (commands' own times then move the clock on, too)
+-- ARGV: 1 clock: see time_of (a caller's own moves on with commands' own times, too)
 --       2 retention of ids in days
 --       3 base name of the day buckets
 --       4 the batch: msgpack [2, kinds, cell names, cells, units, ids, pools, days, day numbers, attempts, holds, times, target cells,
@@ -604,9 +637,7 @@ local function apply(keys, args)
   local kind_codes, pool_codes = { string.byte(kinds, 1, n) }, { string.byte(pool_bytes, 1, n) }
 
   local book = open_book(keys, args[3], tonumber(args[2]), n, tonumber(args[6]))
-  local given = args[1] ~= ''
-  local now = given and tonumber(args[1]) or server_now()
-  if now > book.clock then book.clock = now end
+  local given = set_clock(book, args[1])
   load_cells(book, names)
 
   -- Records of all ids as they were before the call, one read a bucket.
@@ -655,12 +686,12 @@ local function apply(keys, args)
   for i = 1, n do
     local at = given and times and times[i] or 0
     if at > book.clock then book.clock = at end
-    if book.clock >= book.next_due and book.clock >= find_next_due(book) then
+    if not book.refused_by and present(book) >= book.next_due and present(book) >= find_next_due(book) then
       log_segment(i - 1)
       sweep(book)
     end
-    if book.clock >= tomorrow then
-      local today = math.floor(book.clock / DAY_MS)
+    if present(book) >= tomorrow then
+      local today = math.floor(present(book) / DAY_MS)
       forget(book)
       -- A longer retention does not bring back what is forgotten.
       first_day, last_day = math.max(today - book.retention_days, book.forgotten + 1), today + 1
@@ -670,7 +701,7 @@ local function apply(keys, args)
         if day <= book.forgotten then found[k], records[ids[k]], book.written[day] = false, nil, nil end
       end
       -- While holds are still due the forgetting waits, and is tried again at the next command.
-      if book.clock < book.next_due then tomorrow = (today + 1) * DAY_MS end
+      if book.refused_by or present(book) < book.next_due then tomorrow = (today + 1) * DAY_MS end
     end
 
     local kind, id, c, amount = kind_codes[i], ids[i], cell[i], units[i]
@@ -690,6 +721,8 @@ local function apply(keys, args)
       if record then outcome, state, anew, missing = decide_again(book, kind, id, day, byte, attempt, print, record) end
       if not anew then
         -- Decided before.
+      elseif kind == RESERVE and book.refused_by then
+        outcome = book.refused_by
       elseif day < first_day or day > last_day then
         outcome = ID_OUTSIDE_WINDOW
       elseif kind ~= RESERVE then
@@ -697,11 +730,11 @@ local function apply(keys, args)
         outcome = decide_goods(book, kind, c, pool, amount, target ~= 0 and target or c)
         remember(book, id, day, kind, outcome, NONE, SELLABLE, attempt, 0, kind == CORRECT and 0 or amount, print, names[c])
         fresh = true
-      elseif scopes and is_closed(scopes, book.clock, names[c]) then
+      elseif scopes and is_closed(scopes, present(book), names[c]) then
         outcome = BREAKER_OPEN
       else
         local all, base = book.balances, 5 * c - 5
-        local source, expires = all[base + pool], book.clock + (hold_all or holds[i])
+        local source, expires = all[base + pool], present(book) + (hold_all or holds[i])
         if not source then
           outcome = UNKNOWN_SKU
         elseif source < amount then
@@ -746,18 +779,17 @@ end
 -- stock_tick: lets time pass in a partition that may have no commands: gives back due holds, closes breakers whose time is over, and marks
 -- in the log that the clock has crossed a multiple of the heartbeat since the last entry, so that windows end.
 -- KEYS: head, cells, holds, gates, log
--- ARGV: 1 clock ('' for this server's), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms
+-- ARGV: 1 clock (see time_of), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms
 -- Returns: holds given back, last offset, clock
 local function tick(keys, args)
   local book = open_book(keys, args[3], tonumber(args[2]), SWEEP_LIMIT, 1)
-  local now = args[1] ~= '' and tonumber(args[1]) or server_now()
-  if now > book.clock then book.clock = now end
+  set_clock(book, args[1])
   local swept, logged = 0, book.offset
-  if book.clock >= book.next_due and book.clock >= find_next_due(book) then swept = sweep(book) end
+  if not book.refused_by and present(book) >= book.next_due and present(book) >= find_next_due(book) then swept = sweep(book) end
   local fields = redis.call('HGETALL', book.gates_key)
   for i = 1, #fields, 2 do
     local gate = cjson.decode(fields[i + 1])
-    if gate.untilMs > 0 and gate.untilMs <= book.clock then
+    if gate.untilMs > 0 and gate.untilMs <= present(book) then
       redis.call('HDEL', book.gates_key, fields[i])
       book.gates = book.gates - 1
       append(book, 0, 't', digits(book.clock), 'c', fields[i], 'j', cjson.encode({ action = 'close', actor = 'engine', reason = 'its time is over' }))
@@ -776,18 +808,17 @@ end
 
 -- stock_gate: opens or closes a breaker in one partition.
 -- KEYS: head, cells, holds, gates, log
--- ARGV: 1 clock ('' for this server's), 2 scope key, 3 'open' or 'close', 4 JSON {actor, reason, forMs} (forMs 0: until closed by hand)
+-- ARGV: 1 clock (see time_of), 2 scope key, 3 'open' or 'close', 4 JSON {actor, reason, forMs} (forMs 0: until closed by hand)
 -- Returns: the last offset, or nil when there was nothing to close
 local function gate(keys, args)
   local book = open_book(keys, '', 0, 0, 1)
-  local now = args[1] ~= '' and tonumber(args[1]) or server_now()
-  if now > book.clock then book.clock = now end
+  set_clock(book, args[1])
   local detail = cjson.decode(args[4])
   if args[3] == 'open' then
-    local until_ms = detail.forMs > 0 and book.clock + detail.forMs or 0
+    local until_ms = detail.forMs > 0 and present(book) + detail.forMs or 0
     -- Written by hand: cjson would give times an exponent.
     local behalf = detail.onBehalfOf and ',"onBehalfOf":' .. cjson.encode(detail.onBehalfOf) or ''
-    local text = string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s%s}', digits(until_ms), digits(book.clock),
+    local text = string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s%s}', digits(until_ms), digits(present(book)),
       cjson.encode(detail.actor), cjson.encode(detail.reason), behalf)
     book.gates = book.gates + redis.call('HSET', book.gates_key, args[2], text)
   elseif redis.call('HDEL', book.gates_key, args[2]) == 0 then

@@ -4,7 +4,7 @@
  * every command carries its id (R3). Guarantees nothing across partitions: that is the order desk's work.
  */
 import { chainIdDay } from "../kernel/chain-id.js";
-import type { Clock } from "../kernel/clock.js";
+import { type Clock, DEFAULT_CLOCK_BOUND_MS, systemClock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import { NotDone, TurnBatcher } from "../kernel/turn-batcher.js";
 import { LATEST_FORMAT } from "../stream/format.js";
@@ -39,6 +39,9 @@ export interface LedgerOptions {
   replicas?: ReplicaGate;
   /** Left out: the Redis server's clock, one for all processes. Given (replay, demo): this one, and commands' times move it on. */
   clock?: Clock;
+  /** Which the server's clock must agree with, within a bound; left out: this machine's, and 10 s. */
+  wall?: Clock;
+  clockBoundMs?: number;
   /** The deployment's format, asked for at each write; left out: the latest. */
   format?: () => number;
   idRetentionDays?: number;
@@ -52,6 +55,8 @@ export const DEFAULT_BATCH_LIMIT = 500;
 /** Lua's unpack and the record of 4-byte positions allow more; the reply time does not, and an entry of more would not be read. */
 export const MAX_BATCH_LIMIT = ENTRY_COMMANDS_LIMIT;
 const DEFAULT_QUEUE_LIMIT = 20_000;
+/** The first format whose logs tell of clocks that disagree. */
+const DISAGREE_FORMAT = 2;
 /** Windows end at least this often in a partition without commands. */
 export const HEARTBEAT_MS = 60_000;
 
@@ -98,6 +103,8 @@ export class Ledger {
   readonly #redis: RedisClient;
   readonly #replicas: ReplicaGate | undefined;
   readonly #clock: Clock | undefined;
+  readonly #wall: Clock;
+  readonly #clockBoundMs: number;
   readonly #retentionDays: number;
   readonly #format: () => number;
   readonly #keys: StockKeys[];
@@ -109,6 +116,8 @@ export class Ledger {
     this.#redis = redis;
     this.#replicas = replicas;
     this.#clock = clock;
+    this.#wall = options.wall ?? systemClock;
+    this.#clockBoundMs = options.clockBoundMs ?? DEFAULT_CLOCK_BOUND_MS;
     this.partitions = partitions;
     this.#format = format ?? (() => LATEST_FORMAT);
     this.#retentionDays = idRetentionDays ?? DEFAULT_ID_RETENTION_DAYS;
@@ -305,8 +314,12 @@ export class Ledger {
     return this.#replicas?.call(name, keys, args) ?? callFunctionBuffer(this.#redis, name, keys, args);
   }
 
+  /** What a call goes by: the given clock; or the server's, as far as this machine's agrees with it, and by what new reservations are else refused. */
   #now(): string {
-    return this.#clock ? String(this.#clock.now()) : "";
+    if (this.#clock) return String(this.#clock.now());
+    // Older releases would not know the outcome in the log.
+    const outcome = this.#format() >= DISAGREE_FORMAT ? "clocks_disagree" : "breaker_open";
+    return `~${this.#wall.now()},${this.#clockBoundMs},${OUTCOMES.indexOf(outcome)}`;
   }
 
   #keysOf(partition: number): StockKeys {

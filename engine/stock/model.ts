@@ -259,6 +259,7 @@ export const OUTCOMES = [
   "insufficient_units",
   "limit_exceeded",
   "order_line",
+  "clocks_disagree",
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 

@@ -27,14 +27,22 @@ export class Server {
   readonly #dir: string;
   readonly #arguments: readonly string[];
   readonly #password: string | undefined;
+  readonly #environment: Record<string, string>;
   #child: ChildProcess | undefined;
   #exit: Promise<unknown> = Promise.resolve();
   #client: Redis | undefined;
 
-  private constructor(port: number, dir: string, password: string | undefined, more: readonly string[]) {
+  private constructor(
+    port: number,
+    dir: string,
+    password: string | undefined,
+    more: readonly string[],
+    environment: Record<string, string>,
+  ) {
     this.port = port;
     this.#dir = dir;
     this.#password = password;
+    this.#environment = environment;
     this.#arguments = [join(dir, "redis.conf"), ...more];
   }
 
@@ -42,10 +50,15 @@ export class Server {
    * Starts one and waits until it answers.
    * @param settings lines of its configuration file
    * @param more arguments after the file's name, such as `--sentinel`
+   * @param environment variables beside those of this process
    */
-  static async start(settings: Record<string, string>, more: readonly string[] = []): Promise<Server> {
+  static async start(
+    settings: Record<string, string>,
+    more: readonly string[] = [],
+    environment: Record<string, string> = {},
+  ): Promise<Server> {
     const dir = await mkdtemp(join(tmpdir(), "shuiwei-server-"));
-    const server = new Server(await freePort(), dir, settings["requirepass"], more);
+    const server = new Server(await freePort(), dir, settings["requirepass"], more, environment);
     const lines = { port: String(server.port), bind: "127.0.0.1", dir, daemonize: "no", ...settings };
     await writeFile(
       join(dir, "redis.conf"),
@@ -63,7 +76,11 @@ export class Server {
     const log = openSync(logPath, "a");
     const guard = process.platform === "linux" ? ["setpriv", "--pdeathsig", "KILL"] : [];
     const [program, ...args] = [...guard, "redis-server", ...this.#arguments];
-    const child = spawn(program as string, args, { detached: true, stdio: ["ignore", log, log] });
+    const child = spawn(program as string, args, {
+      detached: true,
+      stdio: ["ignore", log, log],
+      env: { ...process.env, ...this.#environment },
+    });
     closeSync(log);
     this.#child = child;
     this.#exit = once(child, "exit");

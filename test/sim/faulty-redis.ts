@@ -67,7 +67,7 @@ export interface FaultyRedisOptions {
   isVerbose: boolean;
 }
 
-/** Where each function takes the time; '' there asks the server. */
+/** Where each function takes the time; '' there asks the server, `~…` does and compares. */
 const CLOCK_ARGUMENT: Readonly<Record<string, number>> = {
   task_acquire: 2,
   task_renew: 3,
@@ -362,7 +362,9 @@ export class FaultyRedis {
     const position = CLOCK_ARGUMENT[name];
     if (position !== undefined) {
       const own = [...(args[3] as unknown[])];
-      if (own[position] === "") own[position] = String(this.#options.time.now());
+      // Callers' clocks agree with the server's.
+      if (own[position] === "" || String(own[position]).startsWith("~"))
+        own[position] = String(this.#options.time.now());
       return (commands[method] as (...args: unknown[]) => Promise<unknown>).call(
         client,
         args[0],

@@ -776,6 +776,24 @@ describe("a presale line (R1)", () => {
   });
 });
 
+describe("clocks that disagree", () => {
+  it("stop new reservations, which are not remembered, and nothing else", () => {
+    const [held, fresh] = [newId(), newId()];
+    const scene = stocked().line(held);
+    scene.book.clocksDisagree = true;
+    const reserve = { kind: "reserve", id: fresh, units: 4 } as const;
+    expect(scene.when(reserve)).toEqual({ outcome: "clocks_disagree", repeated: false, state: "none" });
+    expect(scene.when({ ...reserve, id: held })).toMatchObject({ outcome: "accepted", repeated: true });
+    scene.given(
+      { kind: "pay", id: held, units: 4 },
+      { kind: "outbound", id: held, units: 4 },
+      { kind: "receive", units: 1 },
+    );
+    delete scene.book.clocksDisagree;
+    expect(scene.when(reserve)).toMatchObject({ outcome: "accepted", repeated: false });
+  });
+});
+
 describe("an open breaker (R14)", () => {
   it("refuses new orders in its scope and nowhere else", () => {
     const other = { kind: "reserve", units: 1, location: "GZ" } as const;

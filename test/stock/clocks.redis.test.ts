@@ -1,0 +1,195 @@
+/**
+ * The ledger's time when a clock is wrong: a server's or a caller's that has been set hours off. That a caller's right clock stands two hours behind the
+ * server's is the same as a server that has jumped, so the clocks of these tests are the caller's; a real server whose clock is set comes
+ * last, where there is a C compiler. What the log tells never goes back.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { Intake } from "../../engine/intake.js";
+import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
+import { type Clock, DAY_MS, HOUR_MS, systemClock } from "../../engine/kernel/clock.js";
+import { OrderBook } from "../../engine/orders/order-book.js";
+import { orderTopic } from "../../engine/orders/topic.js";
+import { eventsOf } from "../../engine/stock/batch.js";
+import { Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
+import type { ReserveStock } from "../../engine/stock/model.js";
+import { orderKeys, stockKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
+import type { RedisClient } from "../../engine/stream/redis.js";
+import { Server, until } from "../redis/server.js";
+import { onCluster, withRedis } from "../redis/with-redis.js";
+
+const redis = withRedis();
+const JUMP_MS = 2 * HOUR_MS;
+let client: RedisClient;
+let prefix = "";
+let rounds = 0;
+let ids = 0;
+
+beforeAll(async () => {
+  client = redis.connect();
+  await Promise.all([Ledger.load(client), OrderBook.load(client)]);
+});
+beforeEach(() => {
+  prefix = `clocks${rounds++}`;
+});
+
+const off = (byMs: number): Clock => ({ now: () => systemClock.now() + byMs });
+const ledgerOf = (more: Partial<LedgerOptions> = {}) => new Ledger({ redis: client, prefix, partitions: 1, ...more });
+const newId = (nowMs = systemClock.now()) => chainIdFromNumber("S1", nowMs, ids++);
+const at = { sku: "CUP", location: "SH" };
+const reserve = (id = newId(), more: Partial<ReserveStock> = {}): ReserveStock => ({
+  ...{ kind: "reserve", ...at, units: 1, id },
+  ...more,
+});
+const receive = () => ({ kind: "receive", ...at, units: 100, id: newId() }) as const;
+const entries = () => readLog(client, stockKeys(prefix, 0).log, 0, 1_000);
+const times = async () => (await entries()).map((entry) => eventsOf(entry).clockMs);
+
+describe("a server's clock that has jumped two hours ahead", () => {
+  /** By the right clock, which is the caller's; the server's is ahead. */
+  const wall = off(-JUMP_MS);
+
+  it("ends no hold, takes nothing new, and lets everything else go on at the right time", async () => {
+    const before = ledgerOf({ clock: wall });
+    const [paid, cancelled, held] = [newId(), newId(), newId()];
+    await before.applyMany([receive(), ...[paid, cancelled, held].map((id) => reserve(id))]);
+    const ledger = ledgerOf({ wall });
+    const startMs = wall.now();
+    expect((await ledger.tick(0)).expired).toBe(0);
+    const fresh = newId();
+    expect(await ledger.apply(reserve(fresh))).toEqual({ outcome: "clocks_disagree", repeated: false, state: "none" });
+    expect(await ledger.apply(reserve(held))).toMatchObject({ outcome: "accepted", repeated: true, state: "held" });
+    for (const [kind, id] of [
+      ["pay", paid],
+      ["outbound", paid],
+      ["cancel", cancelled],
+    ] as const)
+      expect(await ledger.apply({ kind, ...at, units: 1, id })).toMatchObject({ outcome: "accepted", repeated: false });
+    expect((await ledger.apply(receive())).outcome).toBe("accepted");
+    const { clockMs } = await ledger.tick(0);
+    expect(clockMs).toBeGreaterThanOrEqual(startMs);
+    expect(clockMs).toBeLessThanOrEqual(wall.now());
+    expect((await ledger.balances("CUP"))?.get("SH")).toMatchObject({ reserved: 1 });
+    // Set right again, it goes on as if nothing had been, and the refused order is taken.
+    const after = ledgerOf({ clock: wall });
+    expect(await after.apply(reserve(fresh))).toMatchObject({ outcome: "accepted", repeated: false });
+  });
+
+  it("moves the orders' log no further than the caller's clock", async () => {
+    const book = new OrderBook({ redis: client, prefix, partitions: 1, keepSeconds: 86_400, wall });
+    await book.open({ id: newId(), lines: [{ ...at, units: 1 }] }, 1);
+    const [entry] = await readLog(client, orderKeys(prefix, 0).log, 0, 10);
+    expect(entry && orderTopic(book).decode(entry).clockMs).toBeLessThanOrEqual(wall.now());
+  });
+
+  it("is told in words, both clocks", async () => {
+    const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], figures: () => [] };
+    const intake = new Intake({ redis: client, followers: [follower], maxLagMs: 20_000, maxMemoryShare: 0.85, wall });
+    intake.start();
+    try {
+      await until(() => intake.warnings().length > 0, "the warning");
+      const day = new Date(systemClock.now()).toISOString().slice(0, 10);
+      expect(intake.warnings()[0]).toContain(`Redis' clock shows ${day}`);
+      expect(intake.warnings()[0]).toContain("they differ by 7200 s, and 10 s are allowed; new orders are refused");
+      expect(intake.serverAheadMs / 1_000).toBeCloseTo(7_200, -1);
+      expect(intake.isOpen).toBe(true);
+    } finally {
+      await intake.stop();
+    }
+  });
+
+  it("is a closed breaker to logs that an older release reads", async () => {
+    const ledger = ledgerOf({ wall, format: () => 1 });
+    await ledger.apply(receive());
+    expect((await ledger.apply(reserve())).outcome).toBe("breaker_open");
+  });
+});
+
+describe("a caller's clock that is wrong", () => {
+  it.each([-JUMP_MS, JUMP_MS])("by %i ms stops that caller's new orders only", async (byMs) => {
+    const [wrong, right] = [ledgerOf({ wall: off(byMs) }), ledgerOf()];
+    await right.apply(receive());
+    const id = newId();
+    expect((await wrong.apply(reserve(id))).outcome).toBe("clocks_disagree");
+    await wrong.tick(0);
+    expect(await right.apply(reserve(id))).toMatchObject({ outcome: "accepted", repeated: false });
+    expect((await wrong.apply({ kind: "pay", ...at, units: 1, id })).outcome).toBe("accepted");
+    const { clockMs } = await right.tick(0);
+    expect(Math.abs(clockMs - systemClock.now())).toBeLessThan(60_000);
+  });
+
+  it("is taken for right within the bound", async () => {
+    const ledger = ledgerOf({ wall: off(-HOUR_MS), clockBoundMs: 2 * HOUR_MS });
+    await ledger.apply(receive());
+    expect((await ledger.apply(reserve())).outcome).toBe("accepted");
+  });
+});
+
+describe("a ledger that an earlier release has led ahead of time", () => {
+  it.each([
+    ["two hours", JUMP_MS],
+    ["a hundred days", 100 * DAY_MS],
+  ])("by %s takes orders and ends holds by the present, and its log never goes back", async (_, byMs) => {
+    await ledgerOf().apply(receive());
+    await ledgerOf({ clock: off(byMs) }).tick(0);
+    const ledger = ledgerOf();
+    const [short, long] = [newId(), newId()];
+    expect(await ledger.apply(reserve(short, { holdMs: 1 }))).toMatchObject({ outcome: "accepted", state: "held" });
+    expect(await ledger.apply(reserve(long))).toMatchObject({ outcome: "accepted", state: "held" });
+    await until(async () => {
+      await ledger.tick(0);
+      return (await ledger.balances("CUP"))?.get("SH")?.reserved === 1;
+    }, "the end of the short hold");
+    const told = await times();
+    expect(told).toEqual([...told].sort((a, b) => a - b));
+  });
+});
+
+const folder = mkdtempSync(join(tmpdir(), "shuiwei-clock-"));
+const library = join(folder, "set-clock.so");
+const source = fileURLToPath(new URL("../redis/set-clock.c", import.meta.url));
+const canSetClock =
+  !onCluster &&
+  process.platform === "linux" &&
+  ["cc", "gcc", "clang"].some(
+    (compiler) => spawnSync(compiler, ["-shared", "-fPIC", "-O1", "-o", library, source]).status === 0,
+  );
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe.skipIf(!canSetClock)("a server whose clock is set two hours ahead and back", () => {
+  it("loses no hold, and takes orders again by itself", async () => {
+    const file = join(folder, "ahead");
+    // Replaced at once, so that the server never reads half of it.
+    const set = (seconds: number) => {
+      writeFileSync(`${file}.new`, String(seconds));
+      renameSync(`${file}.new`, file);
+    };
+    set(0);
+    const server = await Server.start({ save: '""' }, [], { LD_PRELOAD: library, SET_CLOCK_FILE: file });
+    try {
+      await Ledger.load(server.client);
+      const ledger = new Ledger({ redis: server.client, prefix: "set", partitions: 1 });
+      const id = newId();
+      await ledger.applyMany([receive(), reserve(id)]);
+      const aheadMs = async () => Number((await server.client.time())[0]) * 1_000 - systemClock.now();
+      set(JUMP_MS / 1_000);
+      await until(async () => (await aheadMs()) > HOUR_MS, "the clock to be ahead");
+      await ledger.tick(0);
+      const fresh = newId();
+      expect((await ledger.apply(reserve(fresh))).outcome).toBe("clocks_disagree");
+      set(0);
+      await until(async () => Math.abs(await aheadMs()) < HOUR_MS, "the clock to be right");
+      expect(await ledger.apply(reserve(fresh))).toMatchObject({ outcome: "accepted", repeated: false });
+      expect(await ledger.apply({ kind: "pay", ...at, units: 1, id })).toMatchObject({ outcome: "accepted" });
+      const { clockMs } = await ledger.tick(0);
+      expect(clockMs).toBeLessThan(systemClock.now() + HOUR_MS);
+    } finally {
+      await server.stop();
+    }
+  });
+});
