@@ -89,7 +89,7 @@ async function pay(engine: Engine, count: number): Promise<string[]> {
   );
 }
 
-const patience = { timeout: 20_000, interval: 50 };
+const patience = { timeout: 30_000, interval: 50 };
 const arrived = (wms: WmsStandIn) =>
   wms
     .report()
@@ -120,7 +120,7 @@ describe("paid orders", () => {
     expect(
       (await engine.pickingSeconds.get()).values.find(({ metricName }) => metricName?.endsWith("_count"))?.value,
     ).toBe(300);
-  }, 60_000);
+  }, 120_000);
 
   it("go with the contract's fields, and what the buyer wrote beyond them lies in the storage", async () => {
     const wms = await standIn();
@@ -135,7 +135,7 @@ describe("paid orders", () => {
       order: id,
       shipTo: { address: SHIP_TO.address },
     });
-  }, 30_000);
+  }, 120_000);
 
   it("that are cancelled are taken back from the warehouse, after it has them", async () => {
     const wms = await standIn();
@@ -146,7 +146,7 @@ describe("paid orders", () => {
     await wms.start();
     await expect.poll(() => wms.report().cancellations, patience).toBeGreaterThanOrEqual(20);
     await expect.poll(() => ids.every((id) => wms.isWithdrawn(id)), patience).toBe(true);
-  }, 30_000);
+  }, 120_000);
 
   it("that are cancelled before they were sent are not sent any more", async () => {
     const wms = await standIn();
@@ -158,7 +158,7 @@ describe("paid orders", () => {
     await wms.start();
     await expect.poll(() => wms.report().cancellations, patience).toBe(5);
     expect(wms.report()).toMatchObject({ orders: [], arrived: 5 });
-  }, 30_000);
+  }, 120_000);
 
   it("are sent by whoever is left when a process ends, and none twice for it", async () => {
     const wms = await standIn(200);
@@ -172,7 +172,7 @@ describe("paid orders", () => {
     await expect.poll(() => second.warehouse?.backlog(), patience).toBe(0);
     expect(arrived(wms)).toEqual(ids.sort());
     expect(wms.report().duplicates).toBe(0);
-  }, 60_000);
+  }, 120_000);
 
   it("are taken back after the try that got through, when they are cancelled while one is under way", async () => {
     const wms = await answering();
@@ -187,7 +187,7 @@ describe("paid orders", () => {
     const keys = wms.arrivals.map(({ key }) => key);
     expect(keys.slice(0, -1).every((key) => key === id)).toBe(true);
     expect(keys.length).toBeGreaterThanOrEqual(3);
-  }, 30_000);
+  }, 120_000);
 
   it("go to the warehouse once also while the storage takes nothing, and are settled when it does", async () => {
     const wms = await standIn();
@@ -206,11 +206,11 @@ describe("paid orders", () => {
     isFull = false;
     await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
     expect(arrived(wms)).toEqual(ids.sort());
-    // Asked again with every try, it would have had more than 90 requests; a slow answer may cost it a few.
-    expect(wms.report().arrived).toBeLessThan(80);
+    // Asked again with every try, it would have had one request more for each retry; a slow answer may cost it a few.
+    expect(wms.report().arrived).toBeLessThan(retries());
     const files = await readdir(join(dir, "storage"), { recursive: true });
     expect(files.filter((name) => name.endsWith(".json"))).toHaveLength(30);
-  }, 30_000);
+  }, 120_000);
 
   it.each([
     [401, "does not let this side in (HTTP 401): check its token"],
@@ -236,7 +236,7 @@ describe("paid orders", () => {
       expect(engine.outbox?.stats().partitions.every(({ deadLetters }) => deadLetters === 0)).toBe(true);
       expect(engine.outbox?.warnings()).toEqual([]);
     },
-    30_000,
+    120_000,
   );
 
   it("that the WMS refuses are set aside with its words, and go when an operator has them replayed", async () => {
@@ -265,7 +265,7 @@ describe("paid orders", () => {
     const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toContain("picking");
     expect((await listed()).out).toBe("no dead letters\n");
-  }, 60_000);
+  }, 120_000);
 
   it("that are cancelled while they are dead letters are not sent when those are replayed", async () => {
     const wms = await answering();
@@ -283,7 +283,7 @@ describe("paid orders", () => {
     expect(await deadLetters("replayed-late", "replay", "all")).toMatchObject({ status: 0 });
     expect(await letters()).toBe("no dead letters\n");
     expect(wms.arrivals).toHaveLength(arrivals);
-  }, 60_000);
+  }, 120_000);
 });
 
 /** The built command, about what the WMS did not take. */

@@ -140,7 +140,7 @@ describe("with two replicas", () => {
       expect(refusal).toContain("NOREPLICAS");
       for (const replica of replicas) replica.thaw();
       await expect
-        .poll(() => ledger.apply(receive("JUG")).then(({ outcome }) => outcome, String), { timeout: 10_000 })
+        .poll(() => ledger.apply(receive("JUG")).then(({ outcome }) => outcome, String), { timeout: 30_000 })
         .toBe("accepted");
       console.log(
         `min-replicas-to-write 1, min-replicas-max-lag ${maxLagS}: without replicas ${taken} more commands were taken in ${(refusedMs / 1_000).toFixed(1)} s, then none`,

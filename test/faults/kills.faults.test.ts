@@ -131,10 +131,10 @@ it("loses, repeats and invents nothing while processes are killed and frozen", a
 
   // Everybody is there again, and sees what there is.
   await Promise.all(bed.products.map((product) => product.untilReady()));
-  await expect.poll(() => heldShortly(shop.shortHolds), { timeout: 20_000 }).toBe(0);
+  await expect.poll(() => heldShortly(shop.shortHolds), { timeout: 30_000 }).toBe(0);
   await bed.untilCaughtUp();
-  await expect.poll(() => screens.every((screen) => screen.isLive), { timeout: 20_000 }).toBe(true);
-  await expect.poll(differences, { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => screens.every((screen) => screen.isLive), { timeout: 30_000 }).toBe(true);
+  await expect.poll(differences, { timeout: 30_000 }).toEqual([]);
   expect(screens.flatMap(({ faults: found }) => found)).toEqual([]);
   expect(screens.every(({ connections, snapshots }) => connections > 1 && snapshots >= connections)).toBe(true);
   bed.expectNoCrash();

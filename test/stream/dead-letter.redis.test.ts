@@ -439,15 +439,22 @@ describe("a job that throws on everything", () => {
 
   it("costs a moment for 1,000 events of one entry, whose bytes are kept once", async () => {
     await append(client, keys(), [{ clockMs: T0, events: crowd(1_000) }]);
-    const elapsed = stopwatch();
-    run({ jobs: [adder("everything")] });
+    const failing = adder("everything");
+    let calls = 0;
+    const job: Job<ToyEvent, Sum> = {
+      ...failing,
+      onEvent(...given) {
+        calls++;
+        failing.onEvent(...given);
+      },
+    };
+    run({ jobs: [job] });
     await seen(client, keys(), 1, ["adder.1"]);
-    const tookMs = elapsed();
     const kept = await countLetters(client, keys());
-    console.info(`1,000 failing events of one entry: ${Math.round(tookMs)} ms, ${kept.bytes} bytes kept`);
     expect(kept.letters).toBe(1_000);
     expect(kept.bytes).toBeLessThan(100_000);
-    expect(tookMs).toBeLessThan(5_000);
+    // Once until the first failure, and once with care.
+    expect(calls).toBeLessThanOrEqual(1_001);
   });
 
   it("stops its partition when there are too many letters, says so, and loses nothing: it goes on when they are gone", async () => {

@@ -53,12 +53,12 @@ describe("a deployment's format", () => {
       expect(watch.current()).toBe(1);
       expect(watch.warnings()).toEqual([expect.stringContaining("shuiwei upgrade --finish")]);
       await raiseFormat(client, "rising", LATEST_FORMAT);
-      await expect.poll(watch.current, { timeout: 10_000 }).toBe(LATEST_FORMAT);
+      await expect.poll(watch.current, { timeout: 30_000 }).toBe(LATEST_FORMAT);
       expect([watch.warnings(), watch.wrong()]).toEqual([[], []]);
       // As a Redis that has lost its newest writes.
       await client.hset(deploymentKey("rising"), "partitions", 4);
       await raiseFormat(client, "rising", LATEST_FORMAT + 1);
-      await expect.poll(() => watch.wrong(), { timeout: 10_000 }).toEqual([expect.stringContaining("cannot read")]);
+      await expect.poll(() => watch.wrong(), { timeout: 30_000 }).toEqual([expect.stringContaining("cannot read")]);
       expect(watch.current()).toBe(LATEST_FORMAT);
     } finally {
       await watch.stop();

@@ -258,7 +258,7 @@ beforeAll(() => {
     if (phase === "rush") run.rush.push(action);
   }
   counter.advance(UNTIL);
-}, 60_000);
+}, 120_000);
 
 const firedBetween = (fromMs: number, toMs: number) =>
   run.counter.changes.filter((change) => change.type === "fired" && change.atMs >= fromMs && change.atMs < toMs);

@@ -8,7 +8,7 @@ import { Registry } from "prom-client";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ConnectionLimits, Connections, serveWithoutUpgrade } from "../../../connectors/http/connections.js";
 
-const soon = { timeout: 10_000, interval: 10 };
+const soon = { timeout: 30_000, interval: 10 };
 const opened: (Server | Socket)[] = [];
 afterEach(async () => {
   for (const each of opened.splice(0).reverse()) {

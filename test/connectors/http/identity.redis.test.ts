@@ -123,7 +123,7 @@ describe("the authenticated name", () => {
     await ask("li.wei", "POST", `/v1/orders/${id}/label`, { source: "printer-3", waybill: "SF12345" });
     await ask("order", "POST", `/v1/orders/${id}/outbound`);
     const steps = async () => (await ask("read", "GET", `/v1/orders/${id}`)).json.steps;
-    await expect.poll(async () => (await steps()).length, { timeout: 10_000 }).toBe(7);
+    await expect.poll(async () => (await steps()).length, { timeout: 30_000 }).toBe(7);
     expect(
       (await steps()).map(({ step, source, detail }: { step: string; source: string; detail?: { actor: string } }) => [
         step,

@@ -11,7 +11,7 @@ import { freshId, httpBed, send, TOKEN } from "./http-bed.js";
 
 const bed = httpBed();
 const BODIES = 8;
-const soon = { timeout: 5_000, interval: 20 };
+const soon = { timeout: 30_000, interval: 20 };
 
 /** A bulk request of which the last byte has not been sent. */
 function begin(body: string): { answer: Promise<number>; finish(): void; abort(): void } {

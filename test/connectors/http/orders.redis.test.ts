@@ -174,7 +174,7 @@ describe("the life of an order", () => {
     await bed.receive("X", 1);
     const id = freshId();
     await place({ id, holdMs: 1, lines: [{ sku: "X", units: 1 }] });
-    await expect.poll(async () => (await cell("X"))?.sellable, { timeout: 5_000 }).toBe(1);
+    await expect.poll(async () => (await cell("X"))?.sellable, { timeout: 30_000 }).toBe(1);
     await place({ lines: [{ sku: "X", units: 1 }] });
     expect((await bed.send("POST", `/v1/orders/${id}/payment`)).json).toMatchObject({
       status: 409,

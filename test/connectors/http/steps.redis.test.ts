@@ -54,7 +54,7 @@ describe("an order on its way", () => {
       (await bed.send("GET", "/v1/exceptions?limit=1000")).json.exceptions.filter(
         ({ order }: { order: string }) => order === id,
       );
-    await expect.poll(listed, { timeout: 5_000 }).toMatchObject([{ step: "labelled", kind: "late" }]);
+    await expect.poll(listed, { timeout: 30_000 }).toMatchObject([{ step: "labelled", kind: "late" }]);
     expect((await orderAt(id)).exceptions).toMatchObject([{ step: "labelled", kind: "late" }]);
     // Counted once a second.
     const counts = async () => (await bed.send("GET", "/v1/exceptions")).json.counts;

@@ -11,7 +11,7 @@ const bed = httpBed();
 const show = (path: string, headers: Record<string, string> = {}) =>
   bed.send("GET", `/v1/stock${path}`, { anonymous: true, headers });
 const visible = (sku: string, display: number) =>
-  expect.poll(() => bed.levels.get(sku)?.total.display, { timeout: 5_000 }).toBe(display);
+  expect.poll(() => bed.levels.get(sku)?.total.display, { timeout: 30_000 }).toBe(display);
 
 describe("what customers are shown", () => {
   it("is sellable and 0.3 of reserved, with a time that is at most 15 s old, for a CDN to keep", async () => {
@@ -181,13 +181,15 @@ describe("alerts", () => {
   it("are listed, acknowledged through the ledger once, and 404 or 409 otherwise", async () => {
     await bed.receive("AL", 500);
     for (let i = 0; i < 2; i++) await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "AL", units: 60 }] } });
-    await expect.poll(async () => (await bed.send("GET", "/v1/alerts")).json.alerts.length, { timeout: 5_000 }).toBe(1);
+    await expect
+      .poll(async () => (await bed.send("GET", "/v1/alerts")).json.alerts.length, { timeout: 30_000 })
+      .toBe(1);
     const { alerts } = (await bed.send("GET", "/v1/alerts?state=all&limit=10")).json;
     expect(alerts).toEqual([{ id: "AL#1", sku: "AL", state: "fired", firedAt: expect.any(String), hourUnits: 120 }]);
     const noted = await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: { actor: "li.wei" } });
     expect(noted.status).toBe(202);
     expect(noted.json).toEqual({ id: "AL#1", sku: "AL", acknowledgedBy: "default", repeated: false });
-    await expect.poll(() => bed.board.openAlert("AL")?.acknowledgedBy, { timeout: 5_000 }).toBe("default");
+    await expect.poll(() => bed.board.openAlert("AL")?.acknowledgedBy, { timeout: 30_000 }).toBe("default");
     const again = await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: { actor: "zhang" } });
     expect([again.status, again.json.acknowledgedBy, again.json.repeated]).toEqual([200, "default", true]);
     expect((await bed.send("GET", "/v1/alerts?state=cleared")).json.alerts).toEqual([]);
