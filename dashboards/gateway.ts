@@ -26,6 +26,8 @@ import { ViewFeed } from "./view-feed.js";
 const MAX_CLIENT_FRAME_BYTES = 256;
 /** One ack a frame at the fastest useful tick (50 ms) is 20 a second; twice that and some room. */
 const MAX_CLIENT_FRAMES_PER_SECOND = 50;
+/** As many frames of the largest size, with their heads. Fragments are seen in the bytes alone. */
+const MAX_CLIENT_BYTES_PER_SECOND = MAX_CLIENT_FRAMES_PER_SECOND * (MAX_CLIENT_FRAME_BYTES + 14);
 const SWEEP_MS = 1_000;
 /** How long a closing client may take to answer before its socket is cut. */
 const CLOSE_GRACE_MS = 500;
@@ -106,6 +108,7 @@ interface Client {
   owesSnapshot: boolean;
   snapshotSeq: number;
   framesThisSecond: number;
+  bytesThisSecond: number;
   pingedAtMs: number;
   ponged: boolean;
 }
@@ -188,6 +191,12 @@ export function createGateway(options: GatewayOptions): Gateway {
     client.socket.close(code, reason);
   };
 
+  const expelFlood = (client: Client, reason: string) => {
+    expel(client, CLOSE_POLICY_VIOLATION, reason);
+    // Whoever floods does not stop for that: what else it sends stays unread until its socket is cut.
+    client.socket.pause();
+  };
+
   const send = (client: Client, seq: number, bytes: Uint8Array) => {
     if (client.unacked.length === 0) client.waitingSinceMs = clock.now();
     client.unacked.push(seq);
@@ -223,11 +232,17 @@ export function createGateway(options: GatewayOptions): Gateway {
     if (client.owesSnapshot) offerSnapshot(client, feed);
   };
 
+  /** Counts a frame of any kind: a ping has to be answered, and a pong costs as much as an ack. */
+  const countFrame = (client: Client): boolean => {
+    if (++client.framesThisSecond <= MAX_CLIENT_FRAMES_PER_SECOND) return true;
+    expelFlood(client, "too many frames");
+    return false;
+  };
+
   const receive = (client: Client, data: RawData, isBinary: boolean) => {
     if (!clients.has(client)) return;
     if (!isBinary) return expel(client, CLOSE_UNSUPPORTED_DATA, "binary frames only");
-    if (++client.framesThisSecond > MAX_CLIENT_FRAMES_PER_SECOND)
-      return expel(client, CLOSE_POLICY_VIOLATION, "too many frames");
+    if (!countFrame(client)) return;
     let frame: ReturnType<typeof decodeClientFrame>;
     try {
       frame = decodeClientFrame(bytesOf(data));
@@ -246,7 +261,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     offerSnapshot(client, feed);
   };
 
-  const accept = (socket: WebSocket, seat: string | undefined) => {
+  const accept = (socket: WebSocket, connection: Duplex, seat: string | undefined) => {
     const nowMs = clock.now();
     const client: Client = {
       socket,
@@ -258,14 +273,21 @@ export function createGateway(options: GatewayOptions): Gateway {
       owesSnapshot: false,
       snapshotSeq: -1,
       framesThisSecond: 0,
+      bytesThisSecond: 0,
       pingedAtMs: nowMs,
       ponged: true,
     };
     clients.add(client);
     counters.clientsAccepted++;
     socket.on("message", (data, isBinary) => receive(client, data, isBinary));
+    socket.on("ping", () => countFrame(client));
     socket.on("pong", () => {
       client.ponged = true;
+      countFrame(client);
+    });
+    connection.on("data", (bytes: Buffer) => {
+      client.bytesThisSecond += bytes.length;
+      if (client.bytesThisSecond > MAX_CLIENT_BYTES_PER_SECOND) expelFlood(client, "too many bytes");
     });
     socket.on("error", () => {}); // an oversized or broken frame: ws closes by itself, `close` follows
     socket.on("close", () => clients.delete(client));
@@ -274,6 +296,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const sweep = (nowMs: number) => {
     for (const client of clients) {
       client.framesThisSecond = 0;
+      client.bytesThisSecond = 0;
       if (client.feed === undefined) {
         if (nowMs - client.connectedAtMs >= subscribeTimeoutMs) expel(client, CLOSE_POLICY_VIOLATION, "no subscribe");
       } else if (client.unacked.length > 0 && nowMs - client.waitingSinceMs >= ackTimeoutMs) {
@@ -338,7 +361,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     if (closing !== undefined) return turnAway(503, "closing");
     if (clients.size >= maxClients) return turnAway(503, "too many screens");
     if (seat !== undefined && taken(seat) >= maxClientsPerSeat) return turnAway(503, "too many screens of one client");
-    server.handleUpgrade(request, socket, head, (webSocket) => accept(webSocket, seat));
+    server.handleUpgrade(request, socket, head, (webSocket) => accept(webSocket, socket, seat));
   };
 
   const shut = async (): Promise<void> => {

@@ -107,6 +107,11 @@ class Screen {
     });
   }
 
+  /** Sends what no screen does. */
+  get raw(): WebSocket {
+    return this.#socket;
+  }
+
   async open(): Promise<this> {
     await new Promise<void>((resolve, reject) => {
       this.#socket.once("open", resolve);
@@ -499,6 +504,28 @@ describe("what is turned away", () => {
     const screen = await subscribed();
     for (let i = 0; i < 60; i++) screen.send({ t: "resync" });
     expect(await screen.ended()).toEqual({ code: 1008, reason: "too many frames" });
+  });
+
+  it.each([
+    ["pings", (socket: WebSocket) => socket.ping()],
+    ["pongs", (socket: WebSocket) => socket.pong()],
+  ])("a flood of %s, of which nobody answers what came after the close", async (_, send) => {
+    await start();
+    const screen = await subscribed();
+    let pongs = 0;
+    screen.raw.on("pong", () => pongs++);
+    for (let i = 0; i < 1_000; i++) send(screen.raw);
+    expect(await screen.ended()).toEqual({ code: 1008, reason: "too many frames" });
+    expect(pongs).toBeLessThanOrEqual(51);
+    expect(gateway.counters.clientsExpelled).toBe(1);
+  });
+
+  it("a flood of empty fragments, which no one is told of", async () => {
+    await start();
+    const screen = await subscribed();
+    screen.raw.send("", { binary: true, fin: false });
+    for (let i = 0; i < 20_000; i++) screen.raw.send("", { fin: false });
+    expect(await screen.ended()).toEqual({ code: 1008, reason: "too many bytes" });
   });
 
   it("a client that never subscribes", async () => {
