@@ -22,15 +22,19 @@ import {
 
 /** R6: no answer is older than this, wherever it was kept on its way. */
 const OLDEST_ANSWER_MS = 15_000;
-/** A CDN edge keeps an answer this long, */
+/** A shared cache keeps an answer this long, */
 const EDGE_SECONDS = 6;
-/** may give it out this much longer while it fetches the next one, */
+/** a CDN that is told apart from browsers may give it out this much longer while it fetches the next one, */
 const REVALIDATE_SECONDS = 5;
 /** and a browser keeps none. */
 const BROWSER_SECONDS = 0;
 /** What is left for the engine: 15 - 6 - 5 - 0 = 4 s. A view older than that is not given out. */
 export const OLDEST_VIEW_MS = OLDEST_ANSWER_MS - (EDGE_SECONDS + REVALIDATE_SECONDS + BROWSER_SECONDS) * 1_000;
-export const CACHE_CONTROL = `public, max-age=${BROWSER_SECONDS}, s-maxage=${EDGE_SECONDS}, stale-while-revalidate=${REVALIDATE_SECONDS}`;
+/** `stale-while-revalidate` has no form for shared caches alone: a browser would show a stale answer, too, so it is not here. */
+const CACHE_CONTROL = `public, max-age=${BROWSER_SECONDS}, must-revalidate, s-maxage=${EDGE_SECONDS}`;
+/** For CDNs alone (RFC 9213), instead of the above. */
+const CDN_CACHE_CONTROL = `max-age=${EDGE_SECONDS}, stale-while-revalidate=${REVALIDATE_SECONDS}`;
+export const CACHE_HEADERS = { "cache-control": CACHE_CONTROL, "cdn-cache-control": CDN_CACHE_CONTROL };
 
 /** `asOf` in whole seconds, rounded down: it says no later time than is true, and answers of one second are one for a cache. */
 const AS_OF_STEP_MS = 1_000;
@@ -66,7 +70,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
       // Kept by a cache like any answer: a SKU that is new is shown as soon as one that came back.
       if (!found)
         return refuse(reply, "unknown_sku", "nothing was ever received under this SKU", {
-          headers: { "cache-control": CACHE_CONTROL },
+          headers: CACHE_HEADERS,
         });
       return cacheable(request, reply, { ...found, asOf });
     },
@@ -166,7 +170,7 @@ function cacheable(request: FastifyRequest, reply: FastifyReply, answer: unknown
   const text = JSON.stringify(answer);
   // Over the whole answer with its asOf: an answer that is kept on must not keep an old time.
   const tag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 22)}"`;
-  reply.headers({ "cache-control": CACHE_CONTROL, etag: tag });
+  reply.headers({ ...CACHE_HEADERS, etag: tag });
   if (isKnown(request.headers["if-none-match"], tag)) return reply.code(304).send();
   return reply.type("application/json; charset=utf-8").send(text);
 }
