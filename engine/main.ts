@@ -22,11 +22,13 @@ import { zoneOf } from "./kernel/zone.js";
 import { EngineLiveSource } from "./live.js";
 import type { Deadlines } from "./orders/flow.js";
 import type { OrderEvent } from "./orders/model.js";
+import type { PersonalDataTimes } from "./orders/order-book.js";
 import { OrderBook } from "./orders/order-book.js";
 import { OrderDesk } from "./orders/order-desk.js";
 import { orderTopic } from "./orders/topic.js";
 import { Outbox } from "./outbox/outbox.js";
 import { loadPaceLibrary } from "./outbox/pace.js";
+import { PersonalData } from "./personal-data.js";
 import { type RedisServer, startRedis } from "./redis/embedded.js";
 import { releaseVersion } from "./release.js";
 import { Categories } from "./stock/categories.js";
@@ -85,6 +87,8 @@ export interface EngineSettings {
   wms?: WmsSettings;
   /** How long an order may take from step to step; the same in every process of a deployment. Left out: as long as it likes. */
   deadlines?: Deadlines;
+  /** How long a buyer's text is kept; the same in every process. Left out: the defaults. */
+  personalData?: PersonalDataTimes;
   /** Whether this process runs jobs, beside serving. */
   worker: boolean;
   /** Whether to forget what the Redis holds, as a demo does. */
@@ -117,6 +121,7 @@ export interface Engine {
   /** What the intake has to know of the WMS; undefined without one. */
   readonly warehouse: Warehouse | undefined;
   readonly categories: Categories;
+  readonly personalData: PersonalData;
   /** What the deployment may be written in, and whether its operator has to do something about it. */
   readonly formats: Pick<FormatWatch, "current" | "wrong" | "warnings">;
   readonly live: EngineLiveSource;
@@ -227,12 +232,16 @@ async function assemble(
     partitions,
     format,
     keepSeconds,
+    ...(settings.personalData ? { personalData: settings.personalData } : {}),
     ...(replicas ? { replicas } : {}),
     ...(shopTime ? { clock: shopTime.clock } : {}),
   });
   const topic = stockTopic(ledger);
   const jobs = stockJobs(zoneOf(zone));
-  const orders = orderTopic(book);
+  const { wms } = settings;
+  const personalData = new PersonalData({ book, redis, prefix, onTrouble, ...(wms ? { objects: wms.objects } : {}) });
+  undo.push(() => personalData.stop());
+  const orders = orderTopic(book, personalData.sweep);
   const orderJobs = orderJobsOf(settings.deadlines ?? {});
 
   const work = {
@@ -293,7 +302,6 @@ async function assemble(
     buckets: PICKING_BUCKETS,
     registers: [],
   });
-  const { wms } = settings;
   let outbox: Outbox | undefined;
   if (wms && settings.worker) {
     const { limitPerSecond, inFlight, timeoutMs, objects } = wms;
@@ -357,6 +365,7 @@ async function assemble(
     pickingSeconds,
     warehouse: wms && { ...wms, backlog: () => ordersWaiting(book, redis, prefix, partitions) },
     categories: new Categories(redis, prefix),
+    personalData,
     formats,
     live,
     clock,

@@ -20,7 +20,7 @@ import type { OptionValues } from "./kernel/options.js";
 import { createLog, secretsOf } from "./logging.js";
 import { type Engine, type EngineSettings, startEngine } from "./main.js";
 import { registerEngineMetrics } from "./metrics.js";
-import { deadlinesOf } from "./orders/options.js";
+import { deadlinesOf, personalDataTimesOf } from "./orders/options.js";
 import { type RunningServer, startServer } from "./server.js";
 import { stockOptions } from "./stock/options.js";
 import { streamOptions } from "./stream/options.js";
@@ -120,6 +120,7 @@ function settingsOf(options: OptionValues<typeof serveOptions>, onTrouble: OnTro
   return {
     ...options,
     deadlines: deadlinesOf(options, options.wmsUrl !== undefined),
+    personalData: personalDataTimesOf(options),
     ...(options.wmsUrl === undefined
       ? {}
       : {
@@ -169,6 +170,7 @@ export async function serve(
     levels,
     exceptions,
     categories,
+    eraseBuyer: (id) => engine.personalData.erase(id),
     clock,
     asOf: (sku) => follower.freshAsOf(ledger.partitionOf(sku)),
     ageMs: (sku) => follower.ageMs(ledger.partitionOf(sku)),

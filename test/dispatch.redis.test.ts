@@ -195,6 +195,7 @@ describe("paid orders", () => {
     let isFull = true;
     const objects: ObjectStore = {
       get: (key) => store.get(key),
+      delete: (key) => store.delete(key),
       put: (key, bytes) => (isFull ? Promise.reject(new Error("no space left")) : store.put(key, bytes)),
     };
     const engine = await engineFor(wms, "storage", objects);

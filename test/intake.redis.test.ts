@@ -279,7 +279,7 @@ describe("a warehouse that is gone", () => {
     await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
     ends.push(() => new Promise((resolve) => refusing.close(resolve)));
     // Nothing comes as far as the remarks that it would keep.
-    const objects = { put: async () => {}, get: async () => undefined };
+    const objects = { put: async () => {}, get: async () => undefined, delete: async () => {} };
     const wms = wmsSettings(`http://127.0.0.1:${(refusing.address() as AddressInfo).port}`, objects);
     const engine = await engineOn(redis.url, "wms", { wms });
     const ask = asking(await serverOf(engine));

@@ -24,6 +24,7 @@ import { readJson } from "./json.js";
 import { BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
+import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
 import { ProblemSchema } from "./schemas.js";
 import { sessionRoutes } from "./session-routes.js";
@@ -119,6 +120,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const groups = [
       orderRoutes(new GateWatch(deps)),
       stepRoutes,
+      personalDataRoutes,
       commandRoutes,
       stockRoutes,
       settingsRoutes,

@@ -11,6 +11,7 @@ import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { Clock } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
+import type { EraseOutcome } from "../../engine/orders/order-book.js";
 import type { OrderDesk } from "../../engine/orders/order-desk.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
@@ -37,6 +38,8 @@ export interface HttpDeps {
   levels: StorefrontLevels;
   board: DepletionBoard;
   categories: Categories;
+  /** Takes away what is known of an order's buyer. */
+  eraseBuyer(id: string): Promise<EraseOutcome>;
   /** The shop's time (ms) up to which the storefront view of this SKU's partition is known to be complete. */
   asOf(sku: string): number;
   /** How long ago that was, in milliseconds of real time. */

@@ -47,6 +47,7 @@ const FAULTS = {
   unknown_alert: [404, "The alert is not known"],
   method_not_allowed: [405, "The method is not allowed here"],
   request_timeout: [408, "The request took too long to arrive"],
+  order_on_its_way: [409, "The order is on its way to the warehouse, which needs the address"],
   alert_cleared: [409, "The alert has cleared"],
   too_many_sessions: [409, "There are too many sessions"],
   body_too_large: [413, "The body is too large"],

@@ -345,6 +345,7 @@ export const OrderView = Type.Object({
   ),
   exceptions: Type.Array(Type.Object(FlowException)),
 });
+export const ErasedAnswer = Type.Object({ id: Type.String(), outcome: Type.Literal("erased") });
 export const StepAnswer = Type.Object({
   id: Type.String(),
   step: Type.Enum([...ORDER_STEPS]),

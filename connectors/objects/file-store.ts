@@ -57,6 +57,15 @@ export class FileStore implements ObjectStore {
     }
   }
 
+  async delete(key: string): Promise<void> {
+    checkKey(key);
+    try {
+      await rm(this.#pathOf(key), { force: true });
+    } catch (thrown) {
+      throw failure("delete", key, thrown);
+    }
+  }
+
   #pathOf(key: string): string {
     const shard = createHash("sha256").update(key).digest("hex").slice(0, 2);
     const name = key.slice(key.lastIndexOf("/") + 1);

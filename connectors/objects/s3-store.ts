@@ -63,8 +63,20 @@ export class S3Store implements ObjectStore {
     });
   }
 
+  async delete(key: string, signal?: AbortSignal): Promise<void> {
+    checkKey(key);
+    await this.#request("DELETE", key, { signal }, async (response) => {
+      if (response.ok) {
+        await response.body?.cancel();
+        return;
+      }
+      const failure = await this.#failure("delete", key, response);
+      if (response.status !== 404 || failure.message.includes("NoSuchBucket")) throw failure;
+    });
+  }
+
   async #request<T>(
-    method: "PUT" | "GET",
+    method: "PUT" | "GET" | "DELETE",
     key: string,
     { bytes, contentType, signal }: { bytes?: Uint8Array; contentType?: string; signal?: AbortSignal | undefined },
     answer: (response: Response) => Promise<T>,

@@ -17,6 +17,7 @@ import { withoutBuyer } from "./redact.js";
 export { wmsClient } from "./client.js";
 export { loadContract } from "./contract.js";
 export { wmsOptions } from "./options.js";
+export { detailKey } from "./payload.js";
 
 /** The contract that comes with the product. */
 export const WMS_CONTRACT = "wms-inbound";
@@ -112,7 +113,8 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
       const { standing } = found;
       // An order that the store has lost with its newest writes goes as it was asked for: rather twice than never.
       if (kind === PICK_EMIT) {
-        return standing && !isWanted(standing, mayBeThere) ? NOT_SENT : pick(payload as PickRequest, signal);
+        if (standing && !isWanted(standing, mayBeThere)) return NOT_SENT;
+        return pick(withBuyer(payload as PickRequest, standing), signal);
       }
       return standing && !isWithdrawn(standing) ? NOT_SENT : withdraw(payload as Withdrawal, signal);
     },
@@ -128,6 +130,12 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
       await Promise.all(withdrawn.map(({ delivery, receipt }) => settle?.(delivery.key, ...resultOf(receipt))));
     },
   };
+}
+
+/** Emits name the buyer only in a deployment of format 1; otherwise the order store does. */
+function withBuyer(request: PickRequest, standing: Standing | undefined): PickRequest {
+  const shipTo = request.shipTo ?? standing?.shipTo;
+  return shipTo === undefined ? request : { ...request, shipTo };
 }
 
 /**

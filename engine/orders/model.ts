@@ -77,7 +77,7 @@ export interface OrderEvent extends LogEvent, Evidence {
   step: OrderStep;
   /** When the order was first placed, by the log's clock. */
   createdMs: number;
-  /** With `locked`: from here on the order goes to the warehouse. */
+  /** With `locked`: from here on the order goes to the warehouse. Names the buyer only in a deployment of format 1. */
   body?: OrderBody;
 }
 

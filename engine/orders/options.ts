@@ -4,6 +4,7 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../kernel/clock.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
 import type { Deadlines } from "./flow.js";
+import type { PersonalDataTimes } from "./order-book.js";
 
 const longest = 30 * DAY_MS;
 
@@ -43,6 +44,28 @@ export const orderOptions = defineOptions({
     max: longest,
     about: "from the goods having left to the carrier's first report",
   },
+  personalDataDays: {
+    type: "integer",
+    default: 30,
+    min: 1,
+    max: 365,
+    unit: "days",
+    about: "how long what is known of an order's buyer is kept after its end (goods left, or cancelled)",
+  },
+  unpaidDataDays: {
+    type: "integer",
+    default: 1,
+    min: 1,
+    max: 365,
+    unit: "days",
+    about: "the same of an order that is never paid, after it was placed; after that it cannot be paid any more",
+  },
+});
+
+/** How long a buyer's text is kept. */
+export const personalDataTimesOf = (options: OptionValues<typeof orderOptions>): PersonalDataTimes => ({
+  endedMs: options.personalDataDays * DAY_MS,
+  unpaidMs: options.unpaidDataDays * DAY_MS,
 });
 
 /** @param hasWarehouse whether somebody tells that the warehouse has an order; otherwise that step is not waited for */

@@ -5,15 +5,24 @@
  */
 import { Packr, Unpackr } from "msgpackr";
 import { chainIdDay } from "../kernel/chain-id.js";
-import { type Clock, DEFAULT_CLOCK_BOUND_MS, systemClock } from "../kernel/clock.js";
+import { type Clock, DAY_MS, DEFAULT_CLOCK_BOUND_MS, HOUR_MS, systemClock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import { TurnBatcher } from "../kernel/turn-batcher.js";
 import { HOLD_MARGIN_DAYS } from "../stock/model.js";
+import { LATEST_FORMAT } from "../stream/format.js";
 import { type OrderKeys, orderKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunctionBuffer, loadLibrary, type RedisClient, readFields } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
-import { type Evidence, ORDER_STEPS, type Order, type OrderBody, type OrderStep, shopEvidence } from "./model.js";
+import {
+  type Evidence,
+  ORDER_STEPS,
+  type Order,
+  type OrderBody,
+  type OrderStep,
+  type ShipTo,
+  shopEvidence,
+} from "./model.js";
 import { eventBeginning } from "./topic.js";
 
 export interface OrderBookOptions {
@@ -22,6 +31,8 @@ export interface OrderBookOptions {
   partitions: number;
   /** The deployment's format, asked for at each write; left out: the latest. */
   format?: () => number;
+  /** How long a buyer's text is kept; left out: the defaults. */
+  personalData?: PersonalDataTimes;
   /** For how long ids may be used, in seconds; 0: for good. An order is remembered as long as its lines may still be held. */
   keepSeconds: number;
   /** Given: an order counts as noted only when replicas have it. */
@@ -37,12 +48,27 @@ export interface OrderBookOptions {
 export interface OrderTry extends OrderBody {
   attempt: number;
   took(step: OrderStep): boolean;
+  /** Whom the goods go to was taken away before the warehouse had it. */
+  readonly isErased: boolean;
 }
 
 /** Where an order stands: what its record tells, whatever the jobs have seen of it. */
 export interface Standing {
   took(step: OrderStep): boolean;
+  /** Whom the goods go to, as long as the warehouse has yet to be told. */
+  shipTo?: ShipTo;
 }
+
+/** How long a buyer's text is kept, in ms. */
+export interface PersonalDataTimes {
+  /** After the order's end: its goods have left, or it was cancelled after its payment. */
+  endedMs: number;
+  /** Of an order that is never paid, after it was placed or cancelled. */
+  unpaidMs: number;
+}
+
+/** `not_due`: it is to be kept for now. `on_its_way`: the warehouse has yet to be told. */
+export type EraseOutcome = "erased" | "not_due" | "unknown" | "on_its_way";
 
 export interface Note extends Evidence {
   id: string;
@@ -70,6 +96,13 @@ const unpackr = new Unpackr({ useRecords: false });
 /** Attempts (4 bytes), fingerprint (8), steps (2), created (8): as orders.lua packs them. */
 const HEADER_BYTES = 22;
 const STEPS_AT = 12;
+/** Of the steps: see orders.lua. */
+const ERASED_BIT = 0x8000;
+/** In a format from this one on, logs and emits do not name the buyer: whoever delivers asks the book. */
+const BUYERS_APART = 2;
+const DEFAULT_TIMES: PersonalDataTimes = { endedMs: 30 * DAY_MS, unpaidMs: DAY_MS };
+/** An erasure that was begun and not ended, because a storage is away or a process died, is gone on with after this. */
+const ERASE_AGAIN_MS = HOUR_MS;
 /** The step with which the event takes the order's body along. */
 const BODY_GOES_WITH: OrderStep = "locked";
 /** A bucket is begun up to a day before its day, and the last day counts whole; the ledger keeps lines for longer, too. */
@@ -128,10 +161,14 @@ export class OrderBook {
       ...(unpackr.unpack(body) as OrderBody),
       attempt,
       took: tookOf(steps),
+      isErased: (steps & ERASED_BIT) !== 0,
     };
   }
 
-  /** Where an order stands now, or undefined when it is not known. What one turn of the event loop asks for is one read a partition and day. */
+  /**
+   * Where an order stands now, or undefined when it is not known. What one turn of the event loop asks for are two reads a partition and day, in one
+   * round trip.
+   */
   standing(id: string): Promise<Standing | undefined> {
     return (this.#standings[this.partitionOf(id)] as TurnBatcher<string, Standing | undefined>).addOne(id);
   }
@@ -190,44 +227,83 @@ export class OrderBook {
     return heads.reduce((sum, [locked, picking, base]) => sum + countOf(locked) - countOf(picking) - countOf(base), 0);
   }
 
-  /** Lets time pass in a partition where a deadline has come. */
-  async tick(partition: number): Promise<void> {
-    const { head, log, timers } = this.#keysOf(partition);
-    await callFunctionBuffer(this.#options.redis, "order_tick", [head, log, timers], [this.#now()]);
+  /** Lets time pass in a partition where a deadline has come. Returns whether a buyer's text is to go now. */
+  async tick(partition: number): Promise<boolean> {
+    const { head, log, timers, erasures } = this.#keysOf(partition);
+    const keys = [head, log, timers, erasures];
+    return (await callFunctionBuffer(this.#options.redis, "order_tick", keys, [this.#now()])) === 1;
+  }
+
+  /** Orders of a partition whose buyer's text is to go now, `count` at most. */
+  async dueErasures(partition: number, count: number): Promise<string[]> {
+    const { head, erasures } = this.#keysOf(partition);
+    const args = [this.#now(), count];
+    const ids = (await callFunctionBuffer(this.#options.redis, "order_due", [head, erasures], args)) as Buffer[];
+    return ids.map((id) => id.toString("latin1"));
+  }
+
+  /**
+   * Takes away what the book holds of buyers; stock, lines and steps stay. May be repeated. An order comes up again among the due ones until
+   * `erasedElsewhere` is told.
+   * @param ids of one partition
+   * @param onlyDue false: somebody asks for it
+   */
+  async erase(partition: number, ids: readonly string[], onlyDue: boolean): Promise<EraseOutcome[]> {
+    const { head, log, erasures, orders, buyers } = this.#keysOf(partition);
+    const keys = [head, log, erasures];
+    // Asked for, the rest follows at once: whoever works on the partition may reach what this process cannot.
+    const args: Argument[] = [this.#now(), onlyDue ? 1 : 0, onlyDue ? ERASE_AGAIN_MS : 0];
+    for (const id of ids) args.push(dayIn(keys, orders, buyers, id), id);
+    const told = (await this.#write("order_erase", keys, args)) as number[];
+    return told.map((result) => ERASE_OUTCOMES.get(result) as EraseOutcome);
+  }
+
+  /** Nothing is kept of these orders' buyers anywhere: they do not come up again. */
+  async erasedElsewhere(partition: number, ids: readonly string[]): Promise<void> {
+    if (ids.length > 0) await this.#options.redis.zrem(this.#keysOf(partition).erasures, ...ids);
   }
 
   partitionOf(id: string): number {
     return partitionOf(id, this.partitions);
   }
 
-  async #open({ head, log, orders }: OrderKeys, openings: Opening[]): Promise<number[]> {
+  async #open({ head, log, erasures, orders, buyers }: OrderKeys, openings: Opening[]): Promise<number[]> {
     const { keepSeconds } = this.#options;
-    const keys = [head, log];
-    const args: Argument[] = [keepSeconds === 0 ? 0 : keepSeconds + MARGIN_SECONDS, this.#now()];
+    const keys = [head, log, erasures];
+    const { unpaidMs } = this.#times;
+    const args: Argument[] = [keepSeconds === 0 ? 0 : keepSeconds + MARGIN_SECONDS, this.#now(), unpaidMs];
+    const isApart = this.#areBuyersApart();
     for (const { order, fingerprint, actor } of openings) {
       const { id, lines, shipTo, holdMs } = order;
-      const body: OrderBody = shipTo === undefined ? { lines } : { lines, shipTo };
+      // The release before format 2 looks for the buyer in the body.
+      const body: OrderBody = shipTo === undefined || isApart ? { lines } : { lines, shipTo };
       // A payment that has to count the lines asks when they had been deducted.
       if (lines.length > 1 && holdMs !== undefined) body.holdMs = holdMs;
       const event = eventBeginning(id, "created", shopEvidence(actor));
-      args.push(bucketIn(keys, orders(chainIdDay(id))), id, fingerprint, packr.pack(body), event);
+      args.push(dayIn(keys, orders, buyers, id), id, fingerprint, packr.pack(body), event);
+      if (shipTo === undefined) args.push(0, "");
+      else args.push(1, isApart ? packr.pack(shipTo) : "");
     }
     return (await this.#write("order_open", keys, args)) as number[];
   }
 
-  async #note({ head, log, orders }: OrderKeys, notes: Note[]): Promise<NoteOutcome[]> {
-    const keys = [head, log];
-    const args: Argument[] = [this.#now()];
+  async #note({ head, log, erasures, orders, buyers }: OrderKeys, notes: Note[]): Promise<NoteOutcome[]> {
+    const keys = [head, log, erasures];
+    const { unpaidMs, endedMs } = this.#times;
+    // For as long as the order is remembered at all.
+    const longestMs = this.#options.keepSeconds * 1_000;
+    const args: Argument[] = [this.#now(), unpaidMs, endedMs, longestMs];
+    const body = this.#areBuyersApart() ? WITHOUT_BUYER : AS_IT_IS;
     for (const { id, step, ...evidence } of notes) {
-      const takesBody = step === BODY_GOES_WITH ? 1 : 0;
       const event = eventBeginning(id, step, evidence);
-      args.push(bucketIn(keys, orders(chainIdDay(id))), id, ORDER_STEPS.indexOf(step), takesBody, event);
+      const takes = step === BODY_GOES_WITH ? body : NOTHING;
+      args.push(dayIn(keys, orders, buyers, id), id, ORDER_STEPS.indexOf(step), takes, event);
     }
     const told = (await this.#write("order_note", keys, args)) as number[];
     return told.map((result) => (result === 1 ? "noted" : result === 0 ? "repeated" : "unknown"));
   }
 
-  async #readStandings({ orders }: OrderKeys, ids: readonly string[]): Promise<(Standing | undefined)[]> {
+  async #readStandings({ orders, buyers }: OrderKeys, ids: readonly string[]): Promise<(Standing | undefined)[]> {
     const standings = new Array<Standing | undefined>(ids.length);
     const days = new Map<number, number[]>();
     for (const [i, id] of ids.entries()) {
@@ -239,9 +315,13 @@ export class OrderBook {
     await Promise.all(
       [...days].map(async ([day, positions]) => {
         const fields = positions.map((i) => ids[i] as string);
-        const records = await readFields(this.#options.redis, orders(day), fields);
+        // The buyers first: whoever is not there any more is with the warehouse, and the record, read after it, says so.
+        const [texts, records] = await Promise.all([
+          readFields(this.#options.redis, buyers(day), fields),
+          readFields(this.#options.redis, orders(day), fields),
+        ]);
         for (const [at, record] of records.entries()) {
-          if (record) standings[positions[at] as number] = { took: tookOf(record.readUInt16LE(STEPS_AT)) };
+          if (record) standings[positions[at] as number] = standingOf(record, texts[at]);
         }
       }),
     );
@@ -267,6 +347,14 @@ export class OrderBook {
     throw new EngineError(`no partition ${partition}`, { op: "orders", code: "no_partition", retryable: false });
   }
 
+  get #times(): PersonalDataTimes {
+    return this.#options.personalData ?? DEFAULT_TIMES;
+  }
+
+  #areBuyersApart(): boolean {
+    return (this.#options.format?.() ?? LATEST_FORMAT) >= BUYERS_APART;
+  }
+
   #now(): string {
     const { clock, wall = systemClock, clockBoundMs = DEFAULT_CLOCK_BOUND_MS } = this.#options;
     return clock ? String(clock.now()) : `~${wall.now()},${clockBoundMs}`;
@@ -280,8 +368,33 @@ const tookOf =
 
 const countOf = (bytes: Buffer | null | undefined): number => Number(bytes?.toString("latin1") ?? 0);
 
-/** Which of a call's buckets a key is, from 1; head and log stand before them. */
-function bucketIn(keys: string[], bucket: string): number {
-  const position = keys.indexOf(bucket, 2);
-  return position < 0 ? keys.push(bucket) - 2 : position - 1;
+/** What a step's event takes along. */
+const [NOTHING, AS_IT_IS, WITHOUT_BUYER] = [0, 1, 2];
+
+const ERASE_OUTCOMES = new Map<number, EraseOutcome>([
+  [1, "erased"],
+  [0, "not_due"],
+  [-1, "unknown"],
+  [-2, "on_its_way"],
+]);
+
+function standingOf(record: Buffer, buyer: Buffer | null | undefined): Standing {
+  const took = tookOf(record.readUInt16LE(STEPS_AT));
+  if (buyer) return { took, shipTo: unpackr.unpack(buyer) as ShipTo };
+  const body = record.subarray(HEADER_BYTES);
+  // Only a record of format 1 has it inside.
+  if (!body.includes("shipTo")) return { took };
+  const { shipTo } = unpackr.unpack(body) as OrderBody;
+  return shipTo === undefined ? { took } : { took, shipTo };
+}
+
+/** Keys of a call that stand before those of its days, and how many each day has. */
+const [KEYS_BEFORE, KEYS_A_DAY] = [3, 2];
+
+/** Which of a call's days an order's is, from 1. */
+function dayIn(keys: string[], orders: (day: number) => string, buyers: (day: number) => string, id: string): number {
+  const day = chainIdDay(id);
+  const position = keys.indexOf(orders(day), KEYS_BEFORE);
+  const at = position < 0 ? keys.push(orders(day), buyers(day)) - KEYS_A_DAY : position;
+  return (at - KEYS_BEFORE) / KEYS_A_DAY + 1;
 }

@@ -120,6 +120,8 @@ export class OrderDesk {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const begun = await this.#book.begin(id);
       if (!begun) return unknown(id);
+      // It is not known any more whom the goods go to: whoever still wants them places the order anew.
+      if (begun.isErased && !begun.took("locked")) return { id, outcome: "hold_expired", repeated: false, lines: [] };
       const { attempt, lines, holdMs } = begun;
       const order: Order = { id, lines, ...(holdMs !== undefined && { holdMs }) };
       const replies = await this.#ledger.applyMany(

@@ -1,10 +1,15 @@
 #!lua name=shuiwei_orders
 -- The order book's writes: remembers an order under its id, numbers the tries at placing it and at paying for it, and notes on what evidence it
 -- took each of its steps (R16). A step is noted once, and the same call appends it to the partition's log: the log is what the jobs feed on.
+-- Whom the goods go to is kept beside the orders, goes with the step that makes it needless here, and is never in the log. A deployment of
+-- format 1 keeps it in the order's body and tells it with the lock, because that is where the release before this one looks for it.
 
 -- attempt, fingerprint, steps that have been noted (a bit each), when it was created; the order's body follows as it came.
 local ORDER = '<I4dI2d'
-local CREATED = 0
+-- Steps by their place in the list of model.ts.
+local CREATED, PAID, PICKING, OUTBOUND, REPORTED, CANCELLED = 0, 1, 3, 6, 7, 8
+-- Among the steps: the buyer's text was taken away before the warehouse had it.
+local ERASED = 2 ^ 15
 -- As msgpack writes them: nothing, and the mark before a double.
 local NIL, DOUBLE = '\192', '\203'
 
@@ -46,30 +51,74 @@ local function event(beginning, created, body)
   return beginning .. DOUBLE .. struct.pack('>d', created) .. body
 end
 
+-- KEYS hold two a day from here on: its orders, its buyers.
+local FIRST_DAY = 4
+local function day_keys(keys, number)
+  local at = FIRST_DAY + 2 * (tonumber(number) - 1)
+  return keys[at], keys[at + 1]
+end
+
+local function has(steps, step)
+  return math.floor(steps / 2 ^ step) % 2 == 1
+end
+
+-- Only bodies of format 1 name a buyer.
+local function names_buyer(body)
+  return string.find(body, 'shipTo', 1, true) ~= nil
+end
+
+-- A body without the buyer, and the buyer, if it has one.
+local function part(body)
+  if not names_buyer(body) then return body end
+  local whole = cmsgpack.unpack(body)
+  local buyer = whole.shipTo
+  if buyer == nil then return body end
+  whole.shipTo = nil
+  return cmsgpack.pack(whole), cmsgpack.pack(buyer)
+end
+
+-- Sets when the buyer's text goes, after a step: some time after the order's end, or long after its payment if no end comes. An order without such a
+-- text is not in the set.
+local function schedule(erasures_key, id, step, steps, clock, keep, names)
+  local after
+  if step == PAID then after = keep.longest
+  elseif step == OUTBOUND or step == REPORTED then after = keep.ended
+  elseif step == CANCELLED then after = has(steps, PAID) and keep.ended or keep.unpaid
+  end
+  if not after then return end
+  local at = after == 0 and '+inf' or digits(clock + after)
+  if names then redis.call('ZADD', erasures_key, at, id) else redis.call('ZADD', erasures_key, 'XX', at, id) end
+end
+
 -- order_open: for each order, remembers it or finds it again.
--- KEYS: head, log, then buckets of the UTC days that the ids carry
--- ARGV: 1 seconds to keep a bucket (0: for good), 2 clock (see time_of), then for each order: number of its bucket, id, fingerprint,
---       body, its event
+-- KEYS: head, log, erasures, then orders and buyers of each UTC day that the ids carry
+-- ARGV: 1 seconds to keep a day (0: for good), 2 clock (see time_of), 3 ms after which the buyer's text of an order that is never paid
+--       goes, then for each order: number of its day, id, fingerprint, body, its event, 1 when it names a buyer, the buyer ('' when in the body)
 -- Returns: for each order, which attempt this is (from 1), or -1 when the id came with another body before
 local function open(keys, args)
   local attempts, events = {}, {}
   local log = open_log(keys[1], args[2])
-  for at = 3, #args, 5 do
-    local key, id, print, body = keys[2 + tonumber(args[at])], args[at + 1], tonumber(args[at + 2]), args[at + 3]
+  for at = 4, #args, 7 do
+    local key, buyers_key = day_keys(keys, args[at])
+    local id, print, body = args[at + 1], tonumber(args[at + 2]), args[at + 3]
     local known = redis.call('HGET', key, id)
     local attempt, steps, created = 1, 2 ^ CREATED, log.clock
     if known then
-      local before, first_print
-      before, first_print, steps, created = struct.unpack(ORDER, known)
+      local before, first_print, after
+      before, first_print, steps, created, after = struct.unpack(ORDER, known)
       attempt = first_print == print and before + 1 or -1
+      -- As it was kept: a buyer's text that has gone does not come back with a repeated request.
+      body = string.sub(known, after)
     else
       events[#events + 1] = event(args[at + 4], created, NIL)
+      if args[at + 5] == '1' then redis.call('ZADD', keys[3], digits(log.clock + tonumber(args[3])), id) end
+      if args[at + 6] ~= '' then redis.call('HSET', buyers_key, id, args[at + 6]) end
     end
     if attempt > 0 then redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps, created) .. body) end
     attempts[#attempts + 1] = attempt
   end
   if args[1] ~= '0' then
-    for i = 3, #keys do redis.call('EXPIRE', keys[i], args[1], 'NX') end
+    for i = FIRST_DAY, #keys do redis.call('EXPIRE', keys[i], args[1], 'NX') end
   end
   if #events > 0 then append(keys[1], keys[2], log, events, { [CREATED] = #events }) end
   return attempts
@@ -88,15 +137,18 @@ local function try(keys, args)
 end
 
 -- order_note: notes steps of orders, each on its evidence and once.
--- KEYS: head, log, then buckets
--- ARGV: 1 clock (see time_of), then for each step: number of the order's bucket, id, the step, 1 when the event takes the order's
---       body along, the event
+-- KEYS: head, log, erasures, then orders and buyers of each day
+-- ARGV: 1 clock (see time_of), 2 to 4 ms for which the buyer's text is kept: of an order never paid, after its end, without an end (0: for
+--       good), then for each step: number of the order's day, id, the step, what the event takes along (0 nothing, 1 the body as it is, 2 the
+--       body without the buyer), the event
 -- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known
 local function note(keys, args)
   local noted, events, taken = {}, {}, {}
   local log = open_log(keys[1], args[1])
-  for at = 2, #args, 5 do
-    local key, id, step = keys[2 + tonumber(args[at])], args[at + 1], args[at + 2]
+  local keep = { unpaid = tonumber(args[2]), ended = tonumber(args[3]), longest = tonumber(args[4]) }
+  for at = 5, #args, 5 do
+    local key, buyers_key = day_keys(keys, args[at])
+    local id, step, takes = args[at + 1], args[at + 2], args[at + 3]
     local bit_of = 2 ^ tonumber(step)
     local known = redis.call('HGET', key, id)
     local result = -1
@@ -105,8 +157,23 @@ local function note(keys, args)
       result = 0
       if math.floor(steps / bit_of) % 2 == 0 then
         local body = string.sub(known, after)
+        local names = names_buyer(body)
+        local told = NIL
+        if takes == '1' then told = body end
+        if takes == '2' then
+          local buyer
+          body, buyer = part(body)
+          told = body
+          if buyer then redis.call('HSET', buyers_key, id, buyer) end
+        end
+        if tonumber(step) == PICKING then
+          -- The warehouse has the order, and the object storage what the warehouse has no field for.
+          body = part(body)
+          redis.call('HDEL', buyers_key, id)
+        end
         redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps + bit_of, created) .. body)
-        events[#events + 1] = event(args[at + 4], created, args[at + 3] == '1' and body or NIL)
+        schedule(keys[3], id, tonumber(step), steps, log.clock, keep, names)
+        events[#events + 1] = event(args[at + 4], created, told)
         taken[step] = (taken[step] or 0) + 1
         result = 1
       end
@@ -118,12 +185,59 @@ local function note(keys, args)
 end
 
 -- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log may have nothing to tell.
--- KEYS: head, log, timers   ARGV: 1 clock (see time_of)   Returns: 1 when it has
+-- KEYS: head, log, timers, erasures   ARGV: 1 clock (see time_of)   Returns: 1 when a buyer's text is to go now
+local function is_due(key, log)
+  return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(log.clock), 'LIMIT', 0, 1) > 0
+end
+
 local function tick(keys, args)
   local log = open_log(keys[1], args[1])
-  if log.clock == log.last or #redis.call('ZRANGEBYSCORE', keys[3], '-inf', digits(log.clock), 'LIMIT', 0, 1) == 0 then return 0 end
-  append(keys[1], keys[2], log, {}, {})
-  return 1
+  if log.clock ~= log.last and is_due(keys[3], log) then append(keys[1], keys[2], log, {}, {}) end
+  return is_due(keys[4], log) and 1 or 0
+end
+
+-- order_due: orders whose buyer's text is to go now.
+-- KEYS: head, erasures   ARGV: 1 clock (see time_of), 2 how many at most   Returns: their ids
+local function due(keys, args)
+  local log = open_log(keys[1], args[1])
+  return redis.call('ZRANGEBYSCORE', keys[2], '-inf', digits(log.clock), 'LIMIT', 0, tonumber(args[2]))
+end
+
+-- order_erase: takes the buyer's text of orders away. What is kept elsewhere is the caller's to remove: until it says so (ZREM), the order stays in the
+-- set and comes up again after a while.
+-- KEYS: head, log, erasures, then orders and buyers of each day
+-- ARGV: 1 clock (see time_of), 2 1: only when it is due; 0: somebody asks for it, 3 ms until it comes up again, then for each order: number
+--       of its day, id
+-- Returns: for each order, 1 when nothing is kept of its buyer any more, 0 when it is not due, -1 when the order is not known, -2 when
+--          it is on its way to the warehouse
+local function erase(keys, args)
+  local log = open_log(keys[1], args[1])
+  local has_warehouse = redis.call('HEXISTS', keys[1], 'waiting-base') == 1
+  local results = {}
+  for at = 4, #args, 2 do
+    local key, buyers_key = day_keys(keys, args[at])
+    local id = args[at + 1]
+    local known = redis.call('HGET', key, id)
+    local result = known and 1 or -1
+    if args[2] == '1' then
+      local score = redis.call('ZSCORE', keys[3], id)
+      if not score or tonumber(score) > log.clock then result = 0 end
+    elseif known then
+      local _, _, steps = struct.unpack(ORDER, known)
+      local is_open = not has(steps, PICKING) and not has(steps, OUTBOUND) and not has(steps, CANCELLED)
+      if has_warehouse and has(steps, PAID) and is_open then result = -2 end
+    end
+    if result == 1 then
+      local attempt, print, steps, created, after = struct.unpack(ORDER, known)
+      local body, buyer = part(string.sub(known, after))
+      local gone = redis.call('HDEL', buyers_key, id)
+      if (buyer or gone == 1) and steps < ERASED then steps = steps + ERASED end
+      redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps, created) .. body)
+    end
+    if result == 1 or (result == -1 and args[2] == '1') then redis.call('ZADD', keys[3], digits(log.clock + tonumber(args[3])), id) end
+    results[#results + 1] = result
+  end
+  return results
 end
 
 -- When Redis is full no new order is taken; those that are known go on.
@@ -131,3 +245,5 @@ redis.register_function('order_open', open)
 redis.register_function { function_name = 'order_try', callback = try, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'order_note', callback = note, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'order_tick', callback = tick, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_due', callback = due, flags = { 'no-writes' } }
+redis.register_function { function_name = 'order_erase', callback = erase, flags = { 'allow-oom' } }

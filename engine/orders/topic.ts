@@ -28,14 +28,17 @@ export function eventBeginning(id: string, step: OrderStep, { source, detail }: 
   return whole.subarray(0, whole.length - LEFT_OPEN);
 }
 
-export const orderTopic = (book: OrderBook): Topic<OrderEvent> => ({
+/** @param onErasuresDue told of a partition where a buyer's text is to go now; about once a second until it has gone */
+export const orderTopic = (book: OrderBook, onErasuresDue?: (partition: number) => void): Topic<OrderEvent> => ({
   name: "orders",
   partitions: book.partitions,
   keyName: "order",
   decode: orderEventsOf,
   only: onlyEvent,
   timeOf,
-  tick: (partition) => book.tick(partition),
+  async tick(partition) {
+    if (await book.tick(partition)) onErasuresDue?.(partition);
+  },
 });
 
 /**

@@ -46,6 +46,10 @@ export interface StockKeys extends PartitionKeys {
 export interface OrderKeys extends PartitionKeys {
   /** Hash: orders of one UTC day by id. */
   orders(day: number): string;
+  /** Hash: whom the goods of these orders go to, for as long as that is needed here. */
+  buyers(day: number): string;
+  /** Sorted set: orders of which a buyer's text may be kept, by the time when it goes. */
+  erasures: string;
 }
 
 const tag = (prefix: string, topic: string, partition: number): string =>
@@ -92,7 +96,12 @@ export function stockKeys(prefix: string, partition: number): StockKeys {
 
 export function orderKeys(prefix: string, partition: number): OrderKeys {
   const base = tag(prefix, "orders", partition);
-  return { ...partitionKeys(prefix, "orders", partition), orders: (day) => `${base}:orders:${day}` };
+  return {
+    ...partitionKeys(prefix, "orders", partition),
+    orders: (day) => `${base}:orders:${day}`,
+    buyers: (day) => `${base}:buyers:${day}`,
+    erasures: `${base}:erasures`,
+  };
 }
 
 /** Hash: what was fixed when the deployment was created, and its format. */

@@ -1,6 +1,6 @@
 /**
  * A bucket over real HTTP that believes nothing: it works out every request's SigV4 signature by itself, from the published algorithm and
- * node:crypto, and compares it, the body's hash, the time and the region with what the request says. It knows PUT and GET of objects by path, and
+ * node:crypto, and compares it, the body's hash, the time and the region with what the request says. It knows PUT, GET and DELETE of objects by path, and
  * can be told to answer the next requests in another way.
  */
 import { createHash, createHmac } from "node:crypto";
@@ -63,6 +63,12 @@ export class S3StandIn {
     if (request.method === "PUT") {
       this.objects.set(key, { bytes, contentType: request.headers["content-type"] });
       response.end();
+      return;
+    }
+    if (request.method === "DELETE") {
+      // As S3 does, whether it was there or not.
+      this.objects.delete(key);
+      response.writeHead(204).end();
       return;
     }
     const object = this.objects.get(key);

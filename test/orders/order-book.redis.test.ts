@@ -73,13 +73,14 @@ describe("a step of an order", () => {
     expect(await events()).toMatchObject([
       { id, step: "created", atMs: NOW, createdMs: NOW, source: "shop" },
       { id, step: "paid", atMs: NOW + 5_000, createdMs: NOW },
-      { id, step: "locked", atMs: NOW + 5_000, body: { lines: placed.lines, shipTo: placed.shipTo } },
+      { id, step: "locked", atMs: NOW + 5_000, body: { lines: placed.lines } },
       { id, step: "labelled", atMs: NOW + 6_000, source: "printer-3", detail },
     ]);
     expect((await events()).filter(({ body }) => body)).toHaveLength(1);
     expect(await book.totals()).toEqual({ created: 1, paid: 1, locked: 1, labelled: 1 });
     const begun = await book.begin(id);
-    expect(begun).toMatchObject({ attempt: 3, lines: placed.lines, shipTo: placed.shipTo });
+    expect(begun).toMatchObject({ attempt: 3, lines: placed.lines });
+    expect(await book.standing(id)).toMatchObject({ shipTo: placed.shipTo });
     expect(ORDER_STEPS.filter((step) => begun?.took(step))).toEqual(["created", "paid", "locked", "labelled"]);
   });
 

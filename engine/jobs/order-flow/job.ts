@@ -27,6 +27,7 @@ export interface PickRequest {
   placedMs: number;
   paidMs: number;
   lines: OrderLine[];
+  /** Only in a deployment of format 1: otherwise whoever delivers asks the order book. */
   shipTo?: ShipTo;
 }
 

@@ -17,6 +17,7 @@ import type { OrderEvent } from "../../../engine/orders/model.js";
 import { OrderBook } from "../../../engine/orders/order-book.js";
 import { OrderDesk } from "../../../engine/orders/order-desk.js";
 import { orderTopic } from "../../../engine/orders/topic.js";
+import { PersonalData } from "../../../engine/personal-data.js";
 import { type RunningServer, type ServerOptions, startServer } from "../../../engine/server.js";
 import { Categories } from "../../../engine/stock/categories.js";
 import { Ledger } from "../../../engine/stock/ledger.js";
@@ -128,6 +129,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
   let redis: RedisClient;
   let ledger: Ledger;
   let desk: OrderDesk;
+  let book: OrderBook;
   let worker: Worker<StockEvent>;
   let follower: Follower<StockEvent>;
   let running: RunningServer;
@@ -141,6 +143,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     desk,
     levels,
     categories: new Categories(redis, PREFIX),
+    eraseBuyer: (id) => new PersonalData({ book, redis, prefix: PREFIX, onTrouble: () => {} }).erase(id),
     board,
     tracker: new OrderTracker(redis, PREFIX, PARTITIONS),
     exceptions: new ExceptionList(redis, PREFIX, PARTITIONS),
@@ -162,7 +165,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     redis = connect(address);
     await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis)]);
     ledger = new Ledger({ redis, prefix: PREFIX, partitions: PARTITIONS });
-    const book = new OrderBook({ redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 86_400 });
+    book = new OrderBook({ redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 86_400 });
     desk = new OrderDesk(ledger, book);
     const jobs = stockJobs(zoneOf("UTC"));
     const clock = systemClock;

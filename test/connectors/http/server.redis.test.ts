@@ -339,6 +339,7 @@ describe("documentation", () => {
       "/v1/orders/{id}/logistics",
       "/v1/orders/{id}/outbound",
       "/v1/orders/{id}/payment",
+      "/v1/orders/{id}/personal-data",
       "/v1/orders/{id}/picking",
       "/v1/orders/{id}/waybill",
       "/v1/sessions",

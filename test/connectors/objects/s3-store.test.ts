@@ -52,6 +52,18 @@ describe("an object in a bucket", () => {
 
   it("is undefined when there is none", async () => expect(await store().get(KEY)).toBeUndefined());
 
+  it("is gone when it is deleted, and may be deleted again", async () => {
+    await store().put(KEY, Buffer.from("x"), "text/plain");
+    await store().put(`${KEY}.other`, Buffer.from("x"), "text/plain");
+    await store().delete(KEY);
+    await store().delete(KEY);
+    expect(await store().get(KEY)).toBeUndefined();
+    expect([...standIn.objects.keys()]).toEqual([`${KEY}.other`]);
+    await expect(store({ secret: "another" }).delete(KEY)).rejects.toMatchObject({ code: "objects_refused" });
+    standIn.troubles.push((_, response) => xml(response, 503, "SlowDown"));
+    await expect(store().delete(KEY)).rejects.toMatchObject({ code: "objects_unavailable", retryable: true });
+  });
+
   it("stands under the prefix", async () => {
     await store({ prefix: "shop/details" }).put(KEY, Buffer.from("x"), "text/plain");
     expect([...standIn.objects.keys()]).toEqual([`shop/details/${KEY}`]);

@@ -1,0 +1,136 @@
+/**
+ * What is known of buyers goes: by itself some time after an order's end (or soon, for an order that is never paid), and at once when somebody asks
+ * for it. It is in the order book, in the object storage, and perhaps in dead letters of a deployment of format 1; stock, lines and steps name
+ * no buyer and stay. Everything here may be repeated: an order stays in the book's list until nothing is left anywhere. Not reached: what the
+ * WMS has, older versions that a bucket keeps, and Redis' append-only file until it is rewritten.
+ */
+import type { ObjectStore } from "../connectors/objects/index.js";
+import { detailKey, WMS_SINK } from "../connectors/wms/index.js";
+import { PICK_EMIT } from "./jobs/order-flow/job.js";
+import { messageOf } from "./kernel/errors.js";
+import type { OnTrouble } from "./kernel/logger.js";
+import type { EraseOutcome, OrderBook } from "./orders/order-book.js";
+import { emitOf } from "./outbox/letter.js";
+import { type KeptLetter, listLetters, readLetters, removeLetters } from "./stream/dead-letter.js";
+import { type PartitionKeys, partitionKeys, sinkKeys } from "./stream/keys.js";
+import type { RedisClient } from "./stream/redis.js";
+
+export interface PersonalDataOptions {
+  book: OrderBook;
+  redis: RedisClient;
+  prefix: string;
+  /** Left out: this process reaches no object storage; a worker that does removes what is there. */
+  objects?: Pick<ObjectStore, "delete">;
+  onTrouble: OnTrouble;
+}
+
+/** Orders of one look, and looks of one sweep: 1,000 orders a second and partition, in some tens of calls. */
+const SLICE = 100;
+const SLICES = 10;
+/** Requests to the object storage at once. */
+const DELETES_AT_ONCE = 8;
+const LETTERS_A_PAGE = 1_000;
+/** How a kept record names the buyer. */
+const BUYER_FIELD = "shipTo";
+
+export class PersonalData {
+  readonly #options: PersonalDataOptions;
+  /** By partition: the sweep under way. */
+  readonly #sweeps = new Map<number, Promise<void>>();
+  #isStopped = false;
+
+  constructor(options: PersonalDataOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Takes away what is known of an order's buyer. An object that this process does not reach goes with the next sweep of a worker that does.
+   * @throws EngineError what the stores say: to be asked for again
+   */
+  async erase(id: string): Promise<EraseOutcome> {
+    const { book, prefix, objects } = this.#options;
+    const partition = book.partitionOf(id);
+    const [outcome] = await book.erase(partition, [id], false);
+    if (outcome !== "erased") return outcome as EraseOutcome;
+    await this.#removeLetters(partitionKeys(prefix, "orders", partition), id);
+    await this.#removeLetters(sinkKeys(prefix, "orders", partition, WMS_SINK), id);
+    if (objects) {
+      await objects.delete(detailKey(id));
+      await book.erasedElsewhere(partition, [id]);
+    }
+    return "erased";
+  }
+
+  /** Begins to take away what is due in a partition, or goes on with that. Resolves when that has ended; never rejects. */
+  readonly sweep = (partition: number): Promise<void> => {
+    const underWay = this.#sweeps.get(partition);
+    if (this.#isStopped || underWay) return underWay ?? Promise.resolve();
+    const sweeping = this.#sweep(partition)
+      .catch((thrown: unknown) => this.#tell(partition, messageOf(thrown)))
+      .finally(() => this.#sweeps.delete(partition));
+    this.#sweeps.set(partition, sweeping);
+    return sweeping;
+  };
+
+  /** Ends after what is under way. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all(this.#sweeps.values());
+  }
+
+  async #sweep(partition: number): Promise<void> {
+    const { book } = this.#options;
+    for (let slice = 0; slice < SLICES && !this.#isStopped; slice++) {
+      const ids = await book.dueErasures(partition, SLICE);
+      if (ids.length === 0) return;
+      const outcomes = await book.erase(partition, ids, true);
+      // An order that is not remembered any more may have left an object.
+      const gone = ids.filter((_, i) => outcomes[i] === "erased" || outcomes[i] === "unknown");
+      for (let from = 0; from < gone.length; from += DELETES_AT_ONCE) {
+        const part = gone.slice(from, from + DELETES_AT_ONCE);
+        const isDeleted = await Promise.all(part.map((id) => this.#deleteObject(partition, id)));
+        await book.erasedElsewhere(
+          partition,
+          part.filter((_, i) => isDeleted[i]),
+        );
+      }
+    }
+  }
+
+  async #deleteObject(partition: number, id: string): Promise<boolean> {
+    try {
+      await this.#options.objects?.delete(detailKey(id));
+      return true;
+    } catch (thrown) {
+      // It comes up again.
+      this.#tell(partition, messageOf(thrown), id);
+      return false;
+    }
+  }
+
+  #tell(partition: number, reason: string, order?: string): void {
+    const place = { topic: "orders", partition, ...(order === undefined ? {} : { order }) };
+    this.#options.onTrouble(`what is known of a buyer could not be taken away: ${reason}`, place);
+  }
+
+  /** Letters about what the order's buyer is in. None of them is of use any more: the order is not on its way to the warehouse. */
+  async #removeLetters(keys: PartitionKeys, id: string): Promise<void> {
+    const { redis } = this.#options;
+    let after = "-";
+    for (;;) {
+      const page = await listLetters(redis, keys, after, LETTERS_A_PAGE);
+      const own = page.filter(({ key }) => key === id).map((letter) => letter.id);
+      if (own.length > 0) {
+        const found = (await readLetters(redis, keys, own)).filter(mayNameBuyer).map((letter) => letter.id);
+        if (found.length > 0) await removeLetters(redis, keys, found);
+      }
+      const last = page.at(-1);
+      if (last === undefined || page.length < LETTERS_A_PAGE) return;
+      after = last.id;
+    }
+  }
+}
+
+/** A pick request's letter may also quote what the warehouse said to it. */
+const mayNameBuyer = (letter: KeptLetter): boolean =>
+  emitOf(letter)?.kind === PICK_EMIT || letter.fields.some((value) => value.includes(BUYER_FIELD));

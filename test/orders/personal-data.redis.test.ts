@@ -1,0 +1,249 @@
+/** What is known of buyers, in a real Redis: where it is, how long it stays, and that it goes without a trace in orders, steps and stock. */
+import { beforeAll, describe, expect, it } from "vitest";
+import { detailKey } from "../../connectors/wms/index.js";
+import { chainId } from "../../engine/kernel/chain-id.js";
+import { DAY_MS, HOUR_MS, ManualClock } from "../../engine/kernel/clock.js";
+import type { Order, OrderStep } from "../../engine/orders/model.js";
+import { OrderBook } from "../../engine/orders/order-book.js";
+import { orderEventsOf } from "../../engine/orders/topic.js";
+import { PersonalData } from "../../engine/personal-data.js";
+import { loadStreamLibrary } from "../../engine/stream/commit.js";
+import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
+import type { RedisClient } from "../../engine/stream/redis.js";
+import { encodeState } from "../../engine/stream/step.js";
+import { withRedis } from "../redis/with-redis.js";
+
+const server = withRedis();
+const NOW = Date.UTC(2026, 5, 18);
+const NAME = "planted-buyer";
+const SHIP_TO = { name: NAME, address: "planted-street 9", note: "planted-note" };
+const PRINT = 618;
+
+let redis: RedisClient;
+let beds = 0;
+
+beforeAll(async () => {
+  redis = server.connect();
+  await Promise.all([OrderBook.load(redis), loadStreamLibrary(redis)]);
+});
+
+function bed(format = 2) {
+  const prefix = `personal-${++beds}`;
+  const clock = new ManualClock(NOW);
+  let current = format;
+  const book = new OrderBook({
+    redis,
+    prefix,
+    partitions: 1,
+    keepSeconds: 90 * 86_400,
+    clock,
+    format: () => current,
+  });
+  const objects = new Set<string>();
+  let isStorageAway = false;
+  const troubles: string[] = [];
+  const storage = {
+    async delete(key: string) {
+      if (isStorageAway) throw new Error("the storage is away");
+      objects.delete(key);
+    },
+  };
+  const data = new PersonalData({ book, redis, prefix, objects: storage, onTrouble: (text) => troubles.push(text) });
+  const order: Order = {
+    id: chainId("TE", NOW),
+    lines: [{ sku: "tea", location: "SH", units: 2 }],
+    shipTo: SHIP_TO,
+  };
+  return {
+    prefix,
+    clock,
+    book,
+    objects,
+    troubles,
+    data,
+    order,
+    keys: orderKeys(prefix, 0),
+    raise: () => {
+      current = 2;
+    },
+    away: (isAway: boolean) => {
+      isStorageAway = isAway;
+    },
+    place: () => book.open(order, PRINT),
+    take: (...steps: OrderStep[]) => book.note(steps.map((step) => ({ id: order.id, step, source: "test" }))),
+    /** What the log tells with the lock. */
+    async lockedBody() {
+      const entries = await readLog(redis, orderKeys(prefix, 0).log, 0, 100);
+      return entries.flatMap((entry) => orderEventsOf(entry).events).find(({ step }) => step === "locked")?.body;
+    },
+    /** As the partition's worker does when time passes. */
+    async tick(): Promise<boolean> {
+      const isDue = await book.tick(0);
+      if (isDue) await data.sweep(0);
+      return isDue;
+    },
+  };
+}
+
+/** Everything that a deployment has in Redis, as one text. */
+async function everything(prefix: string): Promise<string> {
+  let text = "";
+  for (const key of await redis.keys(`${prefix}:*`)) {
+    const type = await redis.type(key);
+    if (type === "hash") text += JSON.stringify(await redis.hgetall(key));
+    else if (type === "zset") text += (await redis.zrange(key, "0", "-1")).join();
+    else if (type === "stream") text += JSON.stringify(await redis.xrange(key, "-", "+"));
+    else throw new Error(`${key} is a ${type}`);
+  }
+  return text;
+}
+
+describe("a buyer's text", () => {
+  it("is in no log, is there for whoever delivers, and leaves Redis once the warehouse has the order", async () => {
+    const { prefix, book, order, place, take, lockedBody } = bed();
+    expect(await place()).toBe(1);
+    await take("paid", "locked");
+    expect(await lockedBody()).toEqual({ lines: order.lines });
+    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await everything(prefix)).toContain(NAME);
+    await take("picking");
+    expect((await book.standing(order.id))?.shipTo).toBeUndefined();
+    expect(await everything(prefix)).not.toContain("planted");
+    expect(await book.find(order.id)).toEqual({ lines: order.lines });
+  });
+
+  it("is where the release before looks for it while the deployment is of its format, and leaves Redis all the same", async () => {
+    const { prefix, book, order, place, take, lockedBody, keys } = bed(1);
+    await place();
+    expect(await redis.exists(keys.buyers(Math.floor(NOW / DAY_MS)))).toBe(0);
+    expect(await book.find(order.id)).toEqual({ lines: order.lines, shipTo: SHIP_TO });
+    await take("paid", "locked");
+    expect(await lockedBody()).toEqual({ lines: order.lines, shipTo: SHIP_TO });
+    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    await take("picking");
+    expect(await book.find(order.id)).toEqual({ lines: order.lines });
+    await redis.del(keys.log);
+    expect(await everything(prefix)).not.toContain("planted");
+  });
+
+  it("of an order that was placed in the older format is kept out of the log from the newer one on", async () => {
+    const { book, order, place, take, lockedBody, raise } = bed(1);
+    await place();
+    raise();
+    await take("paid", "locked");
+    expect(await lockedBody()).toEqual({ lines: order.lines });
+    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await book.find(order.id)).toEqual({ lines: order.lines });
+  });
+
+  it.each([1, 2])(
+    "of an order never paid goes after a day (format %i), and a repeat does not bring it back",
+    async (format) => {
+      const { prefix, clock, book, order, place, tick } = bed(format);
+      await place();
+      clock.moveTo(NOW + DAY_MS - 1);
+      expect(await tick()).toBe(false);
+      clock.moveTo(NOW + DAY_MS);
+      expect(await tick()).toBe(true);
+      expect(await everything(prefix)).not.toContain("planted");
+      expect(await tick()).toBe(false);
+      // The fingerprint is kept: the same body is known again, and another is refused.
+      expect(await place()).toBe(2);
+      expect(await book.open({ ...order, shipTo: { name: "other" } }, PRINT + 1)).toBeUndefined();
+      expect(await everything(prefix)).not.toMatch(/planted|other/);
+      expect(await book.begin(order.id)).toMatchObject({ lines: order.lines, isErased: true });
+    },
+  );
+
+  it("goes 30 days after the order's end, from the object storage too, which may be away meanwhile", async () => {
+    const { clock, order, place, take, tick, objects, away, troubles, keys } = bed();
+    const key = detailKey(order.id);
+    await place();
+    await take("paid", "locked");
+    objects.add(key);
+    clock.moveTo(NOW + 2 * DAY_MS);
+    expect(await tick()).toBe(false);
+    await take("picking", "outbound");
+    const endMs = clock.now();
+    clock.moveTo(endMs + 30 * DAY_MS - 1);
+    expect(await tick()).toBe(false);
+    away(true);
+    clock.moveTo(endMs + 30 * DAY_MS);
+    expect(await tick()).toBe(true);
+    expect(troubles.join()).toContain("the storage is away");
+    expect(objects.has(key)).toBe(true);
+    away(false);
+    expect(await tick()).toBe(false);
+    clock.moveTo(clock.now() + HOUR_MS);
+    expect(await tick()).toBe(true);
+    expect(objects.has(key)).toBe(false);
+    expect(await redis.exists(keys.erasures)).toBe(0);
+  });
+
+  it("of an order that was paid in time is not taken away as an unpaid one's", async () => {
+    const { clock, book, order, place, take, tick } = bed();
+    await place();
+    await take("paid", "locked");
+    clock.moveTo(NOW + 10 * DAY_MS);
+    expect(await tick()).toBe(false);
+    expect(await book.erase(0, [order.id], true)).toEqual(["not_due"]);
+    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+  });
+});
+
+describe("on request", () => {
+  it.each([1, 2])(
+    "it goes at once (format %i); lines and steps stay, and asking again changes nothing",
+    async (format) => {
+      const { prefix, book, order, place, take, data, objects, keys } = bed(format);
+      await place();
+      await take("paid", "locked", "cancelled");
+      objects.add(detailKey(order.id));
+      expect(await data.erase(order.id)).toBe("erased");
+      expect(await data.erase(order.id)).toBe("erased");
+      if (format === 1) await redis.del(keys.log);
+      expect(await everything(prefix)).not.toContain("planted");
+      expect(objects.size).toBe(0);
+      expect(await book.find(order.id)).toEqual({ lines: order.lines });
+      expect((await book.standing(order.id))?.took("locked")).toBe(true);
+    },
+  );
+
+  it("it is refused while the order is on its way to the warehouse, and granted once it is there", async () => {
+    const { book, order, place, take, data } = bed();
+    await book.beginWaiting();
+    await place();
+    await take("paid", "locked");
+    expect(await data.erase(order.id)).toBe("on_its_way");
+    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    await take("picking");
+    expect(await data.erase(order.id)).toBe("erased");
+    expect(await data.erase(chainId("TE", NOW))).toBe("unknown");
+  });
+
+  it("it goes from dead letters that name the buyer; a letter of the same order that does not stays", async () => {
+    const { prefix, order, place, take, data } = bed(1);
+    await place();
+    await take("paid", "locked", "cancelled");
+    const sink = sinkKeys(prefix, "orders", 0, "wms");
+    for (const [offset, kind] of ["pick", "withdraw"].entries()) {
+      const emits = [
+        { job: "order-flow.1", kind, key: order.id, atMs: NOW, payload: { ...(kind === "pick" && order) } },
+      ];
+      const entry = [
+        Buffer.from("m"),
+        Buffer.from("1"),
+        Buffer.from("r"),
+        encodeState({ previous: 0, watermarkMs: 0, views: [], emits }),
+      ];
+      const letter = { offset, index: 0, key: order.id, reason: kind, tries: 1 };
+      await redis.xadd(sink.deadLetters, "*", "d", encodeState(letter), "o", String(offset));
+      await redis.hset(sink.deadEntries, `r:${offset}`, encodeState(entry), `n:${offset}`, 1);
+    }
+    expect(await everything(`${prefix}:{orders:00}:sink`)).toContain(NAME);
+    expect(await data.erase(order.id)).toBe("erased");
+    expect(await everything(`${prefix}:{orders:00}:sink`)).not.toContain(NAME);
+    expect(await redis.xlen(sink.deadLetters)).toBe(1);
+  });
+});
