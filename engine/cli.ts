@@ -17,6 +17,7 @@ const ABOUT: Record<CommandName, string> = {
   replay: "history from CSV files through the ledger and the jobs",
   audit: "proof that balances, log and jobs tell the same units; status 1 if they do not",
   upgrade: "the end of a rollout: which format is written, which processes are there, and to go over to the latest",
+  tokens: "who may do what: tokens in a file, pairing browsers, ending their sessions",
   "dead-letters": "records that could not be processed: list them, show one, replay or remove them",
   contract: "which fields of collected payloads do not fit a contract, and the bytes they cost; status 1 if any",
   bench:
@@ -37,6 +38,14 @@ Letters are kept for 30 days. Status 1: a letter is not there, failed again, or 
   upgrade: `Old and new processes may run at once. Replace them one by one; when all are new, "shuiwei upgrade --finish". Until then the new ones write what
 the old ones can read, and going back is possible; afterwards the old release is refused. A process of the first release that serves is found
 by the library that it calls; a frozen one is not.
+
+`,
+  tokens: `  add NAME     a new token with --role into --tokens-file; its secret is printed once
+  list         the file's tokens: name, role, when it was made
+  remove NAME  takes a token out of the file; serve knows within a second
+  pair         a link and a QR code that pair one browser, once, within 10 minutes: asks the running serve
+  sessions     browsers that are paired, by id
+  revoke ID    ends a session
 
 `,
   contract: `  check FILE  FILE has one payload a line (NDJSON), a JSON array of them, or one object
@@ -81,6 +90,11 @@ const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Pro
     const { values } = readCommandOptions("upgrade", args);
     const { runUpgrade } = await import("./upgrade-command.js");
     await runUpgrade(values);
+  },
+  async tokens(args, signal) {
+    const { values, operands } = readCommandOptions("tokens", args);
+    const { runTokens } = await import("./tokens-command.js");
+    await runTokens(operands, values, signal);
   },
   async "dead-letters"(args, signal) {
     const { values, operands } = readCommandOptions("dead-letters", args);

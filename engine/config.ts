@@ -2,6 +2,7 @@
  * What each command takes: the rooms' option tables joined, and the only reader of the environment. Every fault is found before anything
  * starts, and all of them are listed at once.
  */
+import { ROLES } from "../connectors/http/identity.js";
 import { httpOptions } from "../connectors/http/options.js";
 import { objectsOptions } from "../connectors/objects/options.js";
 import { wmsOptions } from "../connectors/wms/options.js";
@@ -163,6 +164,38 @@ export const contractOptions = defineOptions({
   json: { type: "boolean", about: "one line of JSON instead of a table" },
 });
 
+export const tokensOptions = joinOptions(
+  { tokensFile: httpOptions.tokensFile } satisfies OptionTable,
+  defineOptions({
+    role: {
+      type: "choice",
+      choices: ROLES,
+      about: "add: what the token may do; pair: what the browser may, read when left out",
+    },
+    server: {
+      type: "string",
+      default: "http://127.0.0.1:8618",
+      pattern: /https?:\/\/[^\s/?#@]+/,
+      expects: "http:// or https:// with a host, and no path",
+      about: "pair, sessions, revoke: the running serve, under the address that browsers use",
+    },
+    token: {
+      type: "string",
+      secret: true,
+      about: "pair, sessions, revoke: a token of it (operate; admin); better a variable",
+    },
+    label: { type: "string", about: "pair: what is paired, such as wall-2; the session's name ends with it" },
+    days: {
+      type: "integer",
+      min: 1,
+      max: 365,
+      unit: "days",
+      about: "pair: how long the session lasts; 90 when left out",
+    },
+    json: { type: "boolean", about: "list, pair, sessions: one line of JSON each" },
+  }),
+);
+
 /** Every command's options, by its name. */
 export const COMMAND_OPTIONS = {
   demo: demoOptions,
@@ -170,6 +203,7 @@ export const COMMAND_OPTIONS = {
   replay: replayOptions,
   audit: auditOptions,
   upgrade: upgradeOptions,
+  tokens: tokensOptions,
   "dead-letters": deadLettersOptions,
   contract: contractOptions,
   bench: benchOptions,
@@ -178,6 +212,7 @@ export const COMMAND_OPTIONS = {
 /** What a command takes beside options. */
 export const OPERANDS: Partial<Record<keyof typeof COMMAND_OPTIONS, string>> = {
   replay: "FILE…",
+  tokens: "ACTION [NAME]",
   "dead-letters": "ACTION [ID…]",
   contract: "check FILE",
   bench: "NAME",

@@ -7,7 +7,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
-import { Sessions } from "../connectors/http/index.js";
+import { Sessions, TokenFile } from "../connectors/http/index.js";
 import { openObjectStore } from "../connectors/objects/index.js";
 import { createGateway } from "../dashboards/gateway.js";
 import type { demoOptions, serveOptions } from "./config.js";
@@ -29,6 +29,8 @@ export interface Surface {
   host: string;
   port: number;
   tokens: readonly string[];
+  /** Path of a file with further tokens. */
+  tokensFile?: string | undefined;
   defaultLocation: string;
   channel: string;
   /** A demo on loopback asks for no token. */
@@ -153,6 +155,10 @@ export async function serve(
   const intake = new Intake({ ...surface, redis, followers, ...(warehouse ? { warehouse } : {}) });
   intake.start();
   ends.push(() => intake.stop());
+  const tokenFile =
+    surface.tokensFile === undefined ? undefined : new TokenFile(surface.tokensFile, settings.onTrouble);
+  await tokenFile?.start();
+  if (tokenFile) ends.push(() => tokenFile.stop());
   const gateway = createGateway({
     source: engine.live,
     clock: systemClock,
@@ -163,6 +169,7 @@ export async function serve(
   registerEngineMetrics(registry, engine, gateway, intake);
   const server = await startServer({
     ...surface,
+    ...(tokenFile ? { tokenFile } : {}),
     ledger,
     desk,
     tracker,
@@ -179,6 +186,7 @@ export async function serve(
     readiness: () => [...intake.wrong(), ...engine.formats.wrong()],
     warnings: () => [
       ...intake.warnings(),
+      ...(tokenFile?.warnings() ?? []),
       ...engine.formats.warnings(),
       ...(engine.outbox?.warnings() ?? []),
       ...(engine.shadow?.warnings() ?? []),

@@ -75,11 +75,21 @@ describe("help", () => {
   it("names the commands", async () => {
     const { status, out } = await shuiwei("--help");
     expect(status).toBe(0);
-    for (const command of ["demo", "serve", "replay", "audit", "upgrade", "dead-letters", "contract", "bench"])
+    for (const command of [
+      "demo",
+      "serve",
+      "replay",
+      "audit",
+      "upgrade",
+      "tokens",
+      "dead-letters",
+      "contract",
+      "bench",
+    ])
       expect(out).toContain(`shuiwei ${command}`);
   });
 
-  it.each(["demo", "serve", "replay", "audit", "upgrade", "dead-letters", "contract", "bench"])(
+  it.each(["demo", "serve", "replay", "audit", "upgrade", "tokens", "dead-letters", "contract", "bench"])(
     "lists every option of %s",
     async (command) => {
       const { status, out } = await shuiwei(command, "--help");
@@ -215,6 +225,57 @@ describe("serve", () => {
     expect(err).not.toContain("a-token-of-this-test");
     // Its private Redis has ended with it.
     expect(await runningSocket(path("planted"))).toBeUndefined();
+  });
+});
+
+describe("tokens", { timeout: 90_000 }, () => {
+  it("gives a token, pairs a browser with it, lists and ends its session, and takes the token away from a running serve", async () => {
+    const file = ["--tokens-file", "tokens.json"];
+    const added = await shuiwei("tokens", "add", "li.wei", "--role", "admin", ...file);
+    expect(added).toMatchObject({ status: 0, err: expect.stringContaining("li.wei may admin") });
+    const secret = added.out.trim();
+    expect(secret).toMatch(/^sw_[\w-]{43}$/);
+    expect(readFileSync(path("tokens.json"), "utf8")).not.toContain(secret);
+    expect(await shuiwei("tokens", "add", "li.wei", "--role", "read", ...file)).toMatchObject({ status: 2, out: "" });
+    expect((await shuiwei("tokens", "list", ...file)).out).toMatch(/^li\.wei +admin +\d{4}-/);
+
+    const args = ["serve", "--dir", "paired", "--port", "0", ...file];
+    const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
+    const ended = once(child, "exit");
+    let said = "";
+    child.stdout.on("data", (bytes: Buffer) => {
+      said += bytes.toString();
+    });
+    try {
+      await until(() => /serving at/.test(said), "the server");
+      const url = /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0] as string;
+      const asked = ["--server", url, "--token", secret];
+      const pair = await shuiwei("tokens", "pair", "--label", "wall-2", ...asked);
+      expect(pair).toMatchObject({ status: 0, err: expect.stringContaining("this machine only") });
+      expect(pair.out).toContain("█");
+      const link = /http\S+/.exec(pair.out)?.[0] as string;
+      const begun = await fetch(`${url}/v1/sessions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ code: new URL(link).hash.slice(1) }),
+      });
+      expect(await begun.json()).toMatchObject({ name: "li.wei/wall-2", role: "read" });
+      const [id = ""] = (await shuiwei("tokens", "sessions", ...asked)).out.split(" ");
+      expect(await shuiwei("tokens", "revoke", id, ...asked)).toMatchObject({ status: 0 });
+      expect((await shuiwei("tokens", "sessions", ...asked)).out).toBe("no sessions\n");
+
+      expect(await shuiwei("tokens", "remove", "li.wei", ...file)).toMatchObject({ status: 0 });
+      const status = async () =>
+        (await fetch(`${url}/v1/breaker`, { headers: { authorization: `Bearer ${secret}` } })).status;
+      await expect.poll(status, { timeout: 20_000, interval: 500 }).toBe(401);
+      expect(await shuiwei("tokens", "pair", ...asked)).toMatchObject({
+        status: 1,
+        err: expect.stringContaining("answers 401"),
+      });
+    } finally {
+      child.kill("SIGTERM");
+      await ended;
+    }
   });
 });
 

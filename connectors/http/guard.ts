@@ -6,10 +6,11 @@
 import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";
 import { EngineError } from "../../engine/kernel/errors.js";
+import type { TokenLookup } from "./access.js";
 import { originOf } from "./client.js";
 import type { HttpDeps } from "./kit.js";
 import { problemOf, retryAfter, sendProblem } from "./problem.js";
-import { readTokens, type TokenTable } from "./tokens.js";
+import { readTokens } from "./tokens.js";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -31,15 +32,16 @@ const API_HEADERS = {
 };
 
 /** The tokens that are set. Throws EngineError `bad_option` when they cannot protect anything. */
-export function tokensOf({ tokens, open }: Pick<HttpDeps, "tokens" | "open">): TokenTable {
-  if (tokens.length === 0 && !open)
-    throw new EngineError("no bearer token is set: nobody could write; set SHUIWEI_TOKENS", {
+export function tokensOf({ tokens, tokenFile, open }: Pick<HttpDeps, "tokens" | "tokenFile" | "open">): TokenLookup {
+  if (tokens.length === 0 && !tokenFile && !open)
+    throw new EngineError("no bearer token is set: nobody could write; set SHUIWEI_TOKENS or --tokens-file", {
       op: "http.start",
       code: "bad_option",
       retryable: false,
       place: "tokens",
     });
-  return readTokens(tokens);
+  const table = readTokens(tokens);
+  return tokenFile ? { get: (digest) => table.get(digest) ?? tokenFile.get(digest) } : table;
 }
 
 type StrangerFault = "misdirected_request" | "forbidden_origin";

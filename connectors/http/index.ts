@@ -43,6 +43,7 @@ export { httpOptions } from "./options.js";
 export { pairingPage } from "./pairing-page.js";
 export { faultOf, problemOf, sendProblem } from "./problem.js";
 export { Sessions } from "./sessions.js";
+export { TokenFile } from "./token-file.js";
 
 declare module "fastify" {
   interface FastifyInstance {

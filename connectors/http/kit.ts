@@ -15,7 +15,7 @@ import type { EraseOutcome } from "../../engine/orders/order-book.js";
 import type { OrderDesk } from "../../engine/orders/order-desk.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
-import type { Access } from "./access.js";
+import type { Access, TokenLookup } from "./access.js";
 import type { Places } from "./admission.js";
 import { MAX_FAULTS, pathText } from "./faults.js";
 import type { Role } from "./identity.js";
@@ -54,6 +54,8 @@ export interface HttpDeps {
   defaultLocation?: string;
   /** Bearer tokens: `name:role:secret`, or a bare secret (name `default`, role `admin`). Empty: only allowed when `open`. */
   tokens: readonly string[];
+  /** Further tokens, which may change at any time. */
+  tokenFile?: TokenLookup;
   /** A demo on loopback: no token is needed, and only loopback host names are served. */
   open: boolean;
   /** What needs neither token nor session; left out: nothing beside what is public anyway. */

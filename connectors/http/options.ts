@@ -16,6 +16,10 @@ export const httpOptions = defineOptions({
     about:
       "bearer tokens: name:role:secret with a role of read, order, operate, admin; or a secret alone (default, admin)",
   },
+  tokensFile: {
+    type: "string",
+    about: "a file of tokens' hashes, which shuiwei tokens writes; read again when it changes",
+  },
   open: {
     type: "list",
     choices: ["screens", "metrics"],

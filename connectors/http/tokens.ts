@@ -8,9 +8,9 @@ import { EngineError } from "../../engine/kernel/errors.js";
 import { type Identity, isRole, NAME_PATTERN, ROLES } from "./identity.js";
 
 /** Identities by the digests of their secrets. */
-export type TokenTable = ReadonlyMap<string, Identity>;
+type TokenTable = ReadonlyMap<string, Identity>;
 
-export const SECRET_PATTERN = /^[A-Za-z0-9\-._~+/]+=*$/;
+const SECRET_PATTERN = /^[A-Za-z0-9\-._~+/]+=*$/;
 const SHORTEST_SECRET = 16;
 /** Of a token that is given without a name. */
 const UNNAMED: Identity = { name: "default", role: "admin" };

@@ -1,0 +1,177 @@
+/**
+ * Tokens in a file of hashes, which `shuiwei tokens` writes and `serve` reads again when it changes, so that a token is given or taken away without a restart.
+ * A file that cannot be read or understood changes nothing: the tokens before it stay, and the fault is told until the file is sound. One that holds no
+ * token is sound, and lets nobody in. No secret is in it; a reader learns names, roles and hashes.
+ */
+import { open, readFile, rename, rm, stat } from "node:fs/promises";
+import { sleep, systemClock } from "../../engine/kernel/clock.js";
+import { EngineError, messageOf } from "../../engine/kernel/errors.js";
+import { secureBytes } from "../../engine/kernel/random.js";
+import type { TokenLookup } from "./access.js";
+import { type Identity, isRole, NAME_PATTERN, ROLES } from "./identity.js";
+import { digestOf } from "./tokens.js";
+
+/** A token as the file has it. */
+export interface KeptToken extends Identity {
+  sha256: string;
+  /** ISO 8601. */
+  created: string;
+}
+
+const LOOK_EVERY_MS = 1_000;
+/** 200 bytes a token: some thousands of them. */
+const BYTES_LIMIT = 1024 * 1024;
+const SHA256 = /^[0-9a-f]{64}$/;
+/** Marks a secret of ours for programs that look for secrets in places where none belongs. */
+const SECRET_PREFIX = "sw_";
+const SECRET_BYTES = 32;
+const OWNER_ONLY = 0o600;
+
+const badFile = (path: string, fault: string): EngineError =>
+  new EngineError(`${path}: ${fault}`, {
+    op: "tokens.read",
+    code: "bad_option",
+    retryable: false,
+    place: "tokensFile",
+  });
+
+/** The tokens of a file. @throws EngineError `bad_option` */
+export async function readTokenFile(path: string): Promise<KeptToken[]> {
+  let text: string;
+  try {
+    const { size } = await stat(path);
+    if (size > BYTES_LIMIT) throw new Error(`it has ${size} bytes, and ${BYTES_LIMIT} is the limit`);
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    throw badFile(path, `cannot be read: ${messageOf(cause)}`);
+  }
+  let tokens: unknown;
+  try {
+    tokens = (JSON.parse(text) as { tokens?: unknown } | null)?.tokens;
+  } catch {
+    throw badFile(path, "is not JSON");
+  }
+  if (!Array.isArray(tokens)) throw badFile(path, 'is not as "shuiwei tokens add" writes it: it has no list of tokens');
+  return tokens.map((each: unknown, i) => tokenOf(each, (fault) => badFile(path, `tokens[${i}] ${fault}`)));
+}
+
+function tokenOf(each: unknown, fault: (text: string) => EngineError): KeptToken {
+  const { name, role, sha256, created } = (each ?? {}) as Record<string, unknown>;
+  if (typeof name !== "string" || !NAME_PATTERN.test(name)) throw fault("has no sound name");
+  if (typeof role !== "string" || !isRole(role)) throw fault(`has a role that is none of ${ROLES.join(", ")}`);
+  if (typeof sha256 !== "string" || !SHA256.test(sha256)) throw fault("has no SHA-256 of 64 hexadecimal digits");
+  return { name, role, sha256, created: typeof created === "string" ? created : "" };
+}
+
+/**
+ * Changes a file under a lock beside it, and writes it in one piece, readable by its owner only. A file that is not there is one without tokens.
+ * @throws EngineError `bad_option`, `locked`, and whatever `change` throws
+ */
+export async function changeTokenFile(path: string, change: (tokens: KeptToken[]) => KeptToken[]): Promise<void> {
+  const lockPath = `${path}.lock`;
+  const lock = await open(lockPath, "wx", OWNER_ONLY).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== "EEXIST") throw badFile(path, `cannot be changed: ${messageOf(cause)}`);
+    throw new EngineError(`another command is changing ${path}; if none is, remove ${lockPath}`, {
+      op: "tokens.change",
+      code: "locked",
+      retryable: true,
+    });
+  });
+  try {
+    const isThere = await stat(path).then(
+      () => true,
+      () => false,
+    );
+    const tokens = change(isThere ? await readTokenFile(path) : []);
+    const partial = `${path}.${secureBytes(6).toString("hex")}`;
+    const file = await open(partial, "wx", OWNER_ONLY);
+    try {
+      await file.writeFile(`${JSON.stringify({ tokens }, null, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(partial, path);
+  } finally {
+    await lock.close();
+    await rm(lockPath, { force: true });
+  }
+}
+
+/** A secret of 256 random bits, and the token as it is kept. */
+export function makeToken(identity: Identity): { secret: string; token: KeptToken } {
+  const secret = SECRET_PREFIX + secureBytes(SECRET_BYTES).toString("base64url");
+  const created = new Date(systemClock.now()).toISOString();
+  return { secret, token: { ...identity, sha256: digestOf(secret), created } };
+}
+
+/** A file's tokens as `serve` goes by them. */
+export class TokenFile implements TokenLookup {
+  readonly #path: string;
+  readonly #onTrouble: (message: string) => void;
+  readonly #stop = new AbortController();
+  #tokens: ReadonlyMap<string, Identity> = new Map();
+  #seen = "";
+  #fault: string | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(path: string, onTrouble: (message: string) => void) {
+    this.#path = path;
+    this.#onTrouble = onTrouble;
+  }
+
+  /** Reads the file and goes on looking at it. @throws EngineError `bad_option` when it cannot be read now */
+  async start(): Promise<void> {
+    await this.look();
+    if (this.#fault !== undefined)
+      throw new EngineError(this.#fault, {
+        op: "http.start",
+        code: "bad_option",
+        retryable: false,
+        place: "tokensFile",
+      });
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  get(digest: string): Identity | undefined {
+    return this.#tokens.get(digest);
+  }
+
+  /** What an operator should know of. */
+  warnings(): string[] {
+    if (this.#fault !== undefined) return [`${this.#fault}; the tokens read before it stay valid`];
+    return this.#tokens.size === 0 ? [`${this.#path} holds no token`] : [];
+  }
+
+  /** Reads the file when it has changed. Never fails. */
+  async look(): Promise<void> {
+    try {
+      const { mtimeMs, size, ino } = await stat(this.#path);
+      const seen = `${mtimeMs} ${size} ${ino}`;
+      if (seen === this.#seen) return;
+      const tokens = await readTokenFile(this.#path);
+      this.#tokens = new Map(tokens.map(({ name, role, sha256 }) => [sha256, { name, role }]));
+      this.#seen = seen;
+      this.#fault = undefined;
+    } catch (thrown) {
+      const fault = thrown instanceof EngineError ? thrown.message : `${this.#path}: ${messageOf(thrown)}`;
+      // What is read next is read anew, also when the file before the fault comes back.
+      this.#seen = "";
+      if (fault !== this.#fault) this.#onTrouble(fault);
+      this.#fault = fault;
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await sleep(LOOK_EVERY_MS, signal);
+      if (!signal.aborted) await this.look();
+    }
+  }
+}
