@@ -142,7 +142,7 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "cancelled");
     await wms.die();
     const ids = await pay(engine, 20);
-    for (const id of ids) expect((await engine.desk.cancel(id)).outcome).toBe("cancelled_paid");
+    for (const id of ids) expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
     await wms.start();
     await expect.poll(() => wms.report().cancellations, patience).toBeGreaterThanOrEqual(20);
     await expect.poll(() => ids.every((id) => wms.isWithdrawn(id)), patience).toBe(true);
@@ -181,7 +181,7 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "under-way");
     const [id] = (await pay(engine, 1)) as [string];
     await expect.poll(() => wms.arrivals.length, patience).toBe(1);
-    expect((await engine.desk.cancel(id)).outcome).toBe("cancelled_paid");
+    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
     isSilent = false;
     await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
     const keys = wms.arrivals.map(({ key }) => key);
@@ -278,7 +278,7 @@ describe("paid orders", () => {
     const [id] = (await pay(engine, 1)) as [string];
     const letters = async () => (await deadLetters("replayed-late", "list")).out;
     await expect.poll(letters, patience).toContain("1 dead letters");
-    expect((await engine.desk.cancel(id)).outcome).toBe("cancelled_paid");
+    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
     await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
     const arrivals = wms.arrivals.length;
     expect(await deadLetters("replayed-late", "replay", "all")).toMatchObject({ status: 0 });

@@ -14,23 +14,27 @@ import { MAX_FAULTS } from "./faults.js";
 import { identityOf } from "./identity.js";
 import { assertNoBody, assertOrderId, fromStore, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendProblem } from "./problem.js";
-import { OrderAnswer, OrderParams, OrderView, PlaceOrder, problems } from "./schemas.js";
+import { NamedLines, OrderAnswer, OrderParams, OrderView, PlaceOrder, problems, WithdrawalBody } from "./schemas.js";
 import { exceptionText, stepText } from "./steps.js";
 
 /** Somebody has to set a clock right. */
 const CLOCKS_SECONDS = 30;
 
+const PAYMENT_ABOUT =
+  "Notes the payment. After its hold has expired an order is admitted anew (`admitted_anew`) or refused (`hold_expired`)";
+/** Steps that take the whole order, or the lines that are named. */
 const STEPS = [
   [
-    "payment",
-    "pay",
-    "Notes the payment. After its hold has expired an order is admitted anew (`admitted_anew`) or refused (`hold_expired`)",
+    "cancellation",
+    "cancel",
+    "Cancels the order",
+    "All lines or none, or the lines that are named. `cancelled_paid` when money has to go back. Once the warehouse may know of a paid order (a WMS is connected, or `picking` was noted) it is asked first: 202 with `cancelling`, and the same answer until it has answered. Then the order is cancelled, or goes on and an exception tells it; from then on the answer is `cancellation_refused` (409). Lines can be named when the order is paid (`not_paid`) and no warehouse knows of it (`whole_order_only`). Safe to repeat.",
   ],
-  ["cancellation", "cancel", "Cancels the order; `cancelled_paid` when money has to go back"],
   [
     "outbound",
     "outbound",
-    "Notes that the goods left. When a line is refused the others are noted all the same, because they are gone",
+    "Notes that the goods left",
+    "All lines, or those that are named when an order leaves in parts. Goods that have left are a fact: whatever state a line is in, its units are taken from where they are; `missingUnits` were nowhere, and become an exception that a stock count settles (`POST …/count`). Safe to repeat.",
   ],
 ] as const;
 
@@ -90,30 +94,83 @@ export const orderRoutes =
       },
     );
 
-    for (const [path, step, about] of STEPS) {
-      server.post<{ Params: Static<typeof OrderParams> }>(
+    server.post<{ Params: Static<typeof OrderParams> }>(
+      "/v1/orders/:id/payment",
+      {
+        onRequest: authorize("order"),
+        schema: {
+          tags: ["orders"],
+          operationId: "payOrder",
+          summary: PAYMENT_ABOUT,
+          description: "Takes no body. Safe to repeat.",
+          security: TOKEN_NEEDED,
+          params: OrderParams,
+          response: { 200: OrderAnswer, ...problems },
+        },
+      },
+      async (request, reply) => {
+        assertNoBody(request.body);
+        const { id } = request.params;
+        assertOrderId(id);
+        return sendAnswer(reply, await fromStore("orders.pay", deps.desk.pay(id, identityOf(request).name)));
+      },
+    );
+
+    for (const [path, step, about, description] of STEPS) {
+      server.post<{ Params: Static<typeof OrderParams>; Body: Static<typeof NamedLines> }>(
         `/v1/orders/:id/${path}`,
         {
           onRequest: authorize("order"),
+          preValidation: (request, _reply, done) => {
+            // The body may be left out.
+            request.body ??= {};
+            done();
+          },
           schema: {
             tags: ["orders"],
             operationId: `${step}Order`,
             summary: about,
-            description: "Takes no body. Safe to repeat.",
+            description,
             security: TOKEN_NEEDED,
             params: OrderParams,
-            response: { 200: OrderAnswer, ...problems },
+            body: NamedLines,
+            response: { 200: OrderAnswer, ...(step === "cancel" && { 202: OrderAnswer }), ...problems },
           },
         },
         async (request, reply) => {
-          assertNoBody(request.body);
           const { id } = request.params;
           assertOrderId(id);
-          const answer = await fromStore(`orders.${step}`, deps.desk[step](id, identityOf(request).name));
-          return answer.outcome !== "unknown_order" && isAccepted(answer.outcome) ? answer : refused(reply, answer);
+          const actor = identityOf(request).name;
+          const answer = await fromStore(`orders.${step}`, deps.desk[step](id, actor, request.body.lines));
+          return sendAnswer(reply, answer);
         },
       );
     }
+
+    server.post<{ Params: Static<typeof OrderParams>; Body: Static<typeof WithdrawalBody> }>(
+      "/v1/orders/:id/withdrawal",
+      {
+        onRequest: authorize("order"),
+        schema: {
+          tags: ["orders"],
+          operationId: "settleCancellation",
+          summary: "Notes whether the warehouse lets go of an order whose cancellation was asked for",
+          description:
+            "For a warehouse that answers by itself; the answer of a connected WMS is noted by the engine. `withdrawn`: the units return and the order is cancelled (`cancelled_paid`). `refused`: the order goes on (`accepted`), and an exception tells it. A warehouse that has refused may still let go later. Safe to repeat.",
+          security: TOKEN_NEEDED,
+          params: OrderParams,
+          body: WithdrawalBody,
+          response: { 200: OrderAnswer, ...problems },
+        },
+      },
+      async (request, reply) => {
+        const { id } = request.params;
+        assertOrderId(id);
+        const { result, source } = request.body;
+        const evidence = { source, detail: { actor: identityOf(request).name } };
+        return sendAnswer(reply, await fromStore("orders.settle", deps.desk.settleCancellation(id, result, evidence)));
+      },
+    );
 
     server.get<{ Params: Static<typeof OrderParams> }>(
       "/v1/orders/:id",
@@ -154,6 +211,11 @@ function orderOf(body: Static<typeof PlaceOrder>, { deps, defaultLocation }: Kit
   if (shipTo !== undefined) order.shipTo = shipTo;
   if (holdMs !== undefined) order.holdMs = holdMs;
   return order;
+}
+
+function sendAnswer(reply: FastifyReply, answer: OrderReply): FastifyReply {
+  if (answer.outcome === "cancelling") return reply.code(202).send(answer);
+  return isAccepted(answer.outcome) ? reply.send(answer) : refused(reply, answer);
 }
 
 function refused(reply: FastifyReply, { id, outcome, lines }: OrderReply): FastifyReply {

@@ -11,7 +11,7 @@ import { secureBytes } from "../../engine/kernel/random.js";
 import type { OrderOutcome } from "../../engine/orders/model.js";
 import { faultsOf, type InputFault, MAX_FAULTS } from "./faults.js";
 
-type Refusal = Exclude<OrderOutcome, "accepted" | "admitted_anew" | "cancelled_paid">;
+type Refusal = Exclude<OrderOutcome, "accepted" | "admitted_anew" | "cancelled_paid" | "cancelling">;
 
 /** Refusals of the ledger and the order desk: status and what it means. */
 const REFUSALS = {
@@ -33,6 +33,9 @@ const REFUSALS = {
   limit_exceeded: [409, "The pool would hold more than 9007199254740991 units"],
   clocks_disagree: [503, "New orders are refused: the clocks of the store and of this server disagree"],
   unknown_order: [404, "The order is not known"],
+  cancellation_refused: [409, "The warehouse does not let go of the order any more"],
+  not_cancelling: [409, "Nobody has asked for the order's cancellation"],
+  whole_order_only: [409, "The warehouse has the order, and gives back whole orders only"],
 } as const satisfies Record<Refusal, readonly [number, string]>;
 
 const FAULTS = {

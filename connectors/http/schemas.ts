@@ -6,6 +6,7 @@
  */
 import { Type } from "typebox";
 import { CHAIN_ID_PATTERN, COMMAND_ID_PATTERN, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
+import { EXCEPTION_KINDS } from "../../engine/orders/flow.js";
 import { MAX_ORDER_LINES, ORDER_STEPS } from "../../engine/orders/model.js";
 import { LINE_STATES, MAX_HOLD_MS, MAX_UNITS, OUTCOMES, POOLS, type StockCommand } from "../../engine/stock/model.js";
 import { ROLES } from "./identity.js";
@@ -119,11 +120,32 @@ export const EvidenceBodies = {
   picking: Type.Object({ source: Source, reference: Type.Optional(text(64, "a reference", "PK-2026-0618")) }, closed),
   label: Type.Object({ source: Source, waybill: Type.Optional(Waybill), carrier: Type.Optional(Carrier) }, closed),
   waybill: Type.Object({ source: Source, waybill: Waybill, carrier: Type.Optional(Carrier) }, closed),
+  count: Type.Object({ source: Source, reference: Type.Optional(text(64, "a reference", "IC-2026-0618")) }, closed),
   logistics: Type.Object(
     { source: Source, status: text(64, "a status", "picked up"), carrier: Type.Optional(Carrier) },
     closed,
   ),
 };
+
+/** What the warehouse answers when it is asked to let go of an order. */
+export const WithdrawalBody = Type.Object(
+  { result: Type.Enum(["withdrawn", "refused"]), source: Source },
+  { ...closed, examples: [{ result: "withdrawn", source: "warehouse-2" }] },
+);
+/** Lines of an order by number from 1; all of them when left out. */
+export const NamedLines = Type.Object(
+  {
+    lines: Type.Optional(
+      Type.Array(Type.Integer({ minimum: 1, maximum: MAX_ORDER_LINES }), {
+        minItems: 1,
+        maxItems: MAX_ORDER_LINES,
+        uniqueItems: true,
+        description: "lines by number from 1; all of them when left out",
+      }),
+    ),
+  },
+  { ...closed, examples: [{ lines: [1, 3] }] },
+);
 
 export const ExceptionQuery = Type.Object(
   {
@@ -322,13 +344,14 @@ const orderLine = {
 
 export const OrderAnswer = Type.Object({
   id: Type.String({ description: "the order's chain id" }),
-  outcome: Type.Enum(["accepted", "admitted_anew", "cancelled_paid"]),
+  outcome: Type.Enum(["accepted", "admitted_anew", "cancelled_paid", "cancelling"]),
   repeated: Type.Boolean({ description: "it had been done before; this is the first answer again" }),
   lines: Type.Array(Type.Object({ ...orderLine, outcome: LineOutcome, state: State, missingUnits: MissingUnits })),
 });
 const FlowException = {
   step: Type.Enum([...ORDER_STEPS]),
-  kind: Type.Enum(["late", "skipped"]),
+  kind: Type.Enum([...EXCEPTION_KINDS]),
+  units: Type.Optional(Type.Integer({ minimum: 0, description: "units that the books have nowhere" })),
   since: Type.String({ format: "date-time", description: "when the step ought to have come, or a later one came" }),
 };
 export const OrderView = Type.Object({

@@ -20,6 +20,7 @@ const STEPS = [
     "Notes the carrier's waybill number: within 15 minutes of the label, or it is an exception (R17)",
   ],
   ["logistics", "reported", "Notes the carrier's first report"],
+  ["count", "counted", "Notes that stock was counted: units that the books could not explain are settled"],
 ] as const satisfies readonly (readonly [path: keyof typeof EvidenceBodies, step: OutsideStep, about: string])[];
 
 const DEFAULT_LIMIT = 200;
@@ -100,4 +101,9 @@ export const stepText = ({ step, atMs, source, detail }: TakenStep) => ({
   ...(detail ? { detail } : {}),
 });
 
-export const exceptionText = ({ step, kind, sinceMs }: FlowException) => ({ step, kind, since: isoOf(sinceMs) });
+export const exceptionText = ({ step, kind, sinceMs, units }: FlowException) => ({
+  step,
+  kind,
+  since: isoOf(sinceMs),
+  ...(units !== undefined && { units }),
+});

@@ -4,7 +4,7 @@
  * its time is over is late: both are exceptions, open until the evidence comes after all. Reads no clock; the same events and deadlines give the
  * same answers.
  */
-import { DAY_MS, HOUR_MS } from "../kernel/clock.js";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../kernel/clock.js";
 import { type Evidence, ORDER_STEPS, type OrderStep } from "./model.js";
 
 /** A step that was taken. */
@@ -15,10 +15,24 @@ export interface TakenStep extends Evidence {
 
 export interface FlowException {
   step: OrderStep;
-  kind: "late" | "skipped";
-  /** When the step ought to have been there, or when a later one was. */
+  kind: (typeof EXCEPTION_KINDS)[number];
+  /** When the step ought to have been there, or when a later one was; of the others, when they came to light. */
   sinceMs: number;
+  /** Units that the books have nowhere. */
+  units?: number;
 }
+
+/**
+ * `cancellation_refused`: the warehouse keeps an order that its buyer does not want any more. `unexplained_outbound`: goods left that the books
+ * could not explain. `missing_units`: less came back from a cancelled order than had been committed. A stock count settles the last two.
+ */
+export const EXCEPTION_KINDS = [
+  "late",
+  "skipped",
+  "cancellation_refused",
+  "unexplained_outbound",
+  "missing_units",
+] as const;
 
 export interface OrderFlow {
   /** In the order in which they came. */
@@ -39,6 +53,8 @@ export type Deadlines = Readonly<Partial<Record<OrderStep, number>>>;
 /** A finished order is shown for a day; one that has stopped on its way for as long as anybody may still look for it. */
 const FINISHED_KEPT_MS = DAY_MS;
 const UNFINISHED_KEPT_MS = 45 * DAY_MS;
+/** How long a warehouse may take to say whether it lets go of an order. */
+const SETTLING_MS = 30 * MINUTE_MS;
 /** Longer than a payment may be under way. */
 const UNPAID_KEPT_MS = HOUR_MS;
 
@@ -50,24 +66,57 @@ const ERRANDS: Partial<Record<OrderStep, OrderStep>> = { waybill: "labelled" };
 
 export const newFlow = (): OrderFlow => ({ taken: [], open: [] });
 
-/** Takes a step. A step that has been taken already changes nothing. */
+/** Takes a step. A step that has been taken already changes nothing, but for those that may come again. */
 export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines): FlowEffect[] {
-  const { step, atMs } = taken;
-  if (stepOf(flow, step)) return [];
-  flow.taken.push(taken);
-  const effects: FlowEffect[] = resolve(flow, (exception) => step === "cancelled" || exception.step === step);
+  const { step, atMs, detail } = taken;
+  const before = flow.taken.find(
+    (each) => each.step === step && (step !== "partly_outbound" || each.detail?.["lines"] === detail?.["lines"]),
+  );
+  if (before && step !== "counted") return [];
+  if (before) flow.taken.splice(flow.taken.indexOf(before), 1, taken);
+  else flow.taken.push(taken);
+  const effects: FlowEffect[] = resolve(flow, (exception) => isSettledBy(exception, step));
+  const units = Number(detail?.["missing"] ?? 0);
+  const isOut = step === "outbound" || step === "partly_outbound";
+  const known = flow.open.find(({ kind }) => kind === "unexplained_outbound");
+  if (isOut && known) known.units = (known.units ?? 0) + units;
+  else if (isOut && (units > 0 || stepOf(flow, "cancelled")))
+    effects.push(open(flow, { step: "outbound", kind: "unexplained_outbound", sinceMs: atMs, units }));
   if (step === "cancelled") {
-    if (stepOf(flow, "locked") && !stepOf(flow, "outbound")) effects.push({ kind: "withdraw" });
+    if (units > 0) effects.push(open(flow, { step, kind: "missing_units", sinceMs: atMs, units }));
+    // A warehouse that was asked has let go already.
+    const isAsked = stepOf(flow, "cancelling") !== undefined;
+    if (!isAsked && stepOf(flow, "locked") && !stepOf(flow, "outbound")) effects.push({ kind: "withdraw" });
     return effects;
   }
   if (stepOf(flow, "cancelled")) return effects;
+  if (step === "cancelling") {
+    if (stepOf(flow, "locked") && !stepOf(flow, "outbound")) effects.push({ kind: "withdraw" });
+    return effects;
+  }
+  if (step === "cancellation_refused") {
+    if (!stepOf(flow, "outbound")) effects.push(open(flow, { step: "cancelling", kind: step, sinceMs: atMs }));
+    return effects;
+  }
+  // An order may be kept for longer than its way is.
+  const [first] = flow.taken;
+  if (flow.taken.length === 2 && first?.step === "created" && atMs - first.atMs > UNFINISHED_KEPT_MS) return effects;
   for (const earlier of WAY.slice(0, Math.max(0, WAY.indexOf(step as (typeof WAY)[number])))) {
     const isOwed = ALWAYS_OWED.has(earlier) || deadlines[earlier] !== undefined;
     if (!isOwed || stepOf(flow, earlier) || exceptionOf(flow, earlier)) continue;
     effects.push(open(flow, { step: earlier, kind: "skipped", sinceMs: atMs }));
   }
-  if (step === "locked") effects.push({ kind: "pick" });
+  if (step === "locked" && !stepOf(flow, "cancelling")) effects.push({ kind: "pick" });
   return effects;
+}
+
+/** What is late or skipped waits for its step; a refused cancellation for the goods to leave; what only a count can tell for the count. */
+function isSettledBy({ step: about, kind }: FlowException, step: OrderStep): boolean {
+  if (kind === "unexplained_outbound" || kind === "missing_units") return step === "counted";
+  if (step === "cancelled") return true;
+  if (kind === "cancellation_refused") return step === "outbound";
+  if (about === "cancelled") return step === "cancellation_refused" || step === "outbound";
+  return about === step;
 }
 
 /** Opens what has become late by a moment. */
@@ -91,11 +140,21 @@ export function endMs(flow: OrderFlow): number {
 
 /** Nothing more is owed of it: it was cancelled, or its way is behind it, and its errands are done. */
 const isEnded = (flow: OrderFlow): boolean =>
-  stepOf(flow, "cancelled") !== undefined || (stepOf(flow, "reported") !== undefined && flow.open.length === 0);
+  (stepOf(flow, "cancelled") ?? stepOf(flow, "reported")) !== undefined && flow.open.length === 0;
+
+/** Whether the warehouse has been asked to let go of the order, and has not answered. */
+const isSettling = (flow: OrderFlow): boolean =>
+  stepOf(flow, "cancelling") !== undefined &&
+  !(["cancelled", "cancellation_refused", "outbound"] as const).some((step) => stepOf(flow, step));
 
 /** What is owed and when. */
 function due(flow: OrderFlow, deadlines: Deadlines): FlowException[] {
   if (stepOf(flow, "cancelled")) return [];
+  const asked = isSettling(flow) ? stepOf(flow, "cancelling") : undefined;
+  if (asked) {
+    if (!stepOf(flow, "locked") || exceptionOf(flow, "cancelled")) return [];
+    return [{ step: "cancelled", kind: "late", sinceMs: asked.atMs + SETTLING_MS }];
+  }
   const owed: FlowException[] = [];
   for (const step of ORDER_STEPS) {
     const withinMs = deadlines[step];
@@ -118,7 +177,7 @@ const stepOf = (flow: OrderFlow, step: OrderStep): TakenStep | undefined =>
   flow.taken.find((taken) => taken.step === step);
 
 const exceptionOf = (flow: OrderFlow, step: OrderStep): FlowException | undefined =>
-  flow.open.find((exception) => exception.step === step);
+  flow.open.find((exception) => exception.step === step && (exception.kind === "late" || exception.kind === "skipped"));
 
 function open(flow: OrderFlow, exception: FlowException): FlowEffect {
   flow.open.push(exception);

@@ -44,7 +44,9 @@ export const MAX_ORDER_LINES = 100;
 
 /**
  * What may be noted of an order, in the order of its way (R16), and its end before it. `picking`: the warehouse has the order. `waybill`: the
- * carrier's number is back (R17). The log and the order book tell them by position: append only.
+ * carrier's number is back (R17). `cancelling`: the warehouse is asked to let go of it. `partly_outbound`: some of its lines have left.
+ * `counted`: somebody has counted the stock that the books could not explain. The last two may come more than once. The log and the order book
+ * tell them by position: append only.
  */
 export const ORDER_STEPS = [
   "created",
@@ -56,6 +58,10 @@ export const ORDER_STEPS = [
   "outbound",
   "reported",
   "cancelled",
+  "cancelling",
+  "cancellation_refused",
+  "partly_outbound",
+  "counted",
 ] as const;
 export type OrderStep = (typeof ORDER_STEPS)[number];
 
@@ -81,7 +87,17 @@ export interface OrderEvent extends LogEvent, Evidence {
   body?: OrderBody;
 }
 
-export type OrderOutcome = Outcome | "unknown_order";
+/**
+ * Of an order as a whole. `cancelling`: the warehouse has been asked for it, and its answer settles the cancellation; `cancellation_refused`: it has
+ * refused; `not_cancelling`: nobody has asked; `whole_order_only`: a warehouse takes no part of an order back.
+ */
+export type OrderOutcome =
+  | Outcome
+  | "unknown_order"
+  | "cancelling"
+  | "cancellation_refused"
+  | "not_cancelling"
+  | "whole_order_only";
 
 export interface LineReply extends OrderLine {
   id: string;

@@ -75,8 +75,8 @@ export interface Note extends Evidence {
   step: OrderStep;
 }
 
-/** `unknown`: no such order. */
-export type NoteOutcome = "noted" | "repeated" | "unknown";
+/** `unknown`: no such order. `late`: the step must not be taken any more; of a payment, because the order's cancellation was asked for before. */
+export type NoteOutcome = "noted" | "repeated" | "unknown" | "late";
 
 interface Opening {
   order: Order;
@@ -105,6 +105,14 @@ const DEFAULT_TIMES: PersonalDataTimes = { endedMs: 30 * DAY_MS, unpaidMs: DAY_M
 const ERASE_AGAIN_MS = HOUR_MS;
 /** The step with which the event takes the order's body along. */
 const BODY_GOES_WITH: OrderStep = "locked";
+/** Steps that are noted as often as they are told. */
+const REPEATABLE: ReadonlySet<OrderStep> = new Set(["partly_outbound", "counted"]);
+const NOTE_OUTCOMES: ReadonlyMap<number, NoteOutcome> = new Map([
+  [1, "noted"],
+  [0, "repeated"],
+  [-1, "unknown"],
+  [-2, "late"],
+]);
 /** A bucket is begun up to a day before its day, and the last day counts whole; the ledger keeps lines for longer, too. */
 const MARGIN_SECONDS = (2 + HOLD_MARGIN_DAYS) * 86_400;
 const BATCH_LIMIT = 200;
@@ -211,6 +219,17 @@ export class OrderBook {
     return totals;
   }
 
+  /** What the deployment may be written in. */
+  get format(): number {
+    return this.#options.format?.() ?? LATEST_FORMAT;
+  }
+
+  /** Whether a warehouse is connected that takes orders from here, or has been. */
+  async hasWarehouse(id: string): Promise<boolean> {
+    const [base] = await readFields(this.#options.redis, this.#keysOf(this.partitionOf(id)).head, [WAITING_BASE]);
+    return base !== null;
+  }
+
   /** From now on `waiting` counts: what was paid before anybody took orders to a warehouse never goes there. Done once in a deployment's life. */
   async beginWaiting(): Promise<void> {
     const { redis } = this.#options;
@@ -296,11 +315,11 @@ export class OrderBook {
     const body = this.#areBuyersApart() ? WITHOUT_BUYER : AS_IT_IS;
     for (const { id, step, ...evidence } of notes) {
       const event = eventBeginning(id, step, evidence);
-      const takes = step === BODY_GOES_WITH ? body : NOTHING;
-      args.push(dayIn(keys, orders, buyers, id), id, ORDER_STEPS.indexOf(step), takes, event);
+      const how = step === BODY_GOES_WITH ? body : REPEATABLE.has(step) ? AGAIN : NOTHING;
+      args.push(dayIn(keys, orders, buyers, id), id, ORDER_STEPS.indexOf(step), how, event);
     }
     const told = (await this.#write("order_note", keys, args)) as number[];
-    return told.map((result) => (result === 1 ? "noted" : result === 0 ? "repeated" : "unknown"));
+    return told.map((result) => NOTE_OUTCOMES.get(result) ?? "unknown");
   }
 
   async #readStandings({ orders, buyers }: OrderKeys, ids: readonly string[]): Promise<(Standing | undefined)[]> {
@@ -369,7 +388,7 @@ const tookOf =
 const countOf = (bytes: Buffer | null | undefined): number => Number(bytes?.toString("latin1") ?? 0);
 
 /** What a step's event takes along. */
-const [NOTHING, AS_IT_IS, WITHOUT_BUYER] = [0, 1, 2];
+const [NOTHING, AS_IT_IS, WITHOUT_BUYER, AGAIN] = [0, 1, 2, 3];
 
 const ERASE_OUTCOMES = new Map<number, EraseOutcome>([
   [1, "erased"],

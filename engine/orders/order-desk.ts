@@ -14,6 +14,7 @@ import {
   type AbortLine,
   type AcceptLine,
   isAccepted,
+  type LineState,
   OUTCOMES,
   type Outcome,
   type Reply,
@@ -27,14 +28,17 @@ import {
   lineId,
   type Order,
   type OrderLine,
+  type OrderOutcome,
   type OrderReply,
   shopEvidence,
 } from "./model.js";
 import type { NoteOutcome, OrderBook } from "./order-book.js";
 
-type LineStep = "cancel" | "outbound";
-/** What warehouse, printer and carrier tell of; the rest the desk sees by itself. */
-export type OutsideStep = "picking" | "labelled" | "waybill" | "reported";
+type LineStep = "cancel" | "outbound" | "suspend" | "resume";
+/** What warehouse, printer, carrier and stock-takers tell of; the rest the desk sees by itself. */
+export type OutsideStep = "picking" | "labelled" | "waybill" | "reported" | "counted";
+/** What the warehouse answers when it is asked to let go of an order. */
+export type Settlement = "withdrawn" | "refused";
 
 /** Each further round needs another try of the same order that began meanwhile; the waits before them add up to a second and more. */
 const MAX_ROUNDS = 20;
@@ -139,6 +143,11 @@ export class OrderDesk {
         if (!begun.took("locked")) {
           const noted = await this.#book.note(PAID.map((step) => ({ id, step, ...shopEvidence(actor) })));
           if (noted.includes("unknown")) throw lost(id);
+          if (noted.includes("late")) {
+            // Its cancellation came first. Whoever began that may be gone: it is brought to its end here, too.
+            await this.cancel(id, actor);
+            return answer(order, "line_cancelled", await this.#recall(order), false);
+          }
         }
         return answer(order, outcome, replies, repeated);
       }
@@ -147,24 +156,146 @@ export class OrderDesk {
     throw contended(id);
   }
 
-  /** Cancels an order; `cancelled_paid` when money has to go back. */
-  async cancel(id: string, actor?: string): Promise<OrderReply> {
+  /**
+   * Cancels an order, or the lines that are named by number from 1: all of them or none. `cancelled_paid`: money has to go back. Once the warehouse
+   * may know of a paid order it is asked first (`cancelling`), and the units stay committed until it has answered: `settleCancellation`. Safe to
+   * repeat.
+   * @throws EngineError `contended` (retryable) when the order is paid, sent out or cancelled over and over at the same time
+   */
+  async cancel(id: string, actor?: string, named?: readonly number[]): Promise<OrderReply> {
     const order = await this.#find(id);
     if (!order) return unknown(id);
+    if (this.#book.format === 1) return this.#cancelInFormat1(order, actor);
+    const chosen = positionsOf(order, named);
+    if (!chosen) return { ...unknown(id), outcome: "unknown_line" };
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const standing = await this.#book.standing(id);
+      if (!standing) throw lost(id);
+      if (standing.took("cancelling") && !standing.took("cancelled")) {
+        const known = await this.#recall(order);
+        if (standing.took("cancellation_refused")) return answer(order, "cancellation_refused", known, true);
+        const isAsked = standing.took("locked") && known.some(({ state }) => state === "cancelling");
+        if (isAsked) return answer(order, "cancelling", known, true);
+      }
+      // All lines can be cancelled, or those that could go on.
+      const asked = await this.#apply(order, chosen, "suspend");
+      const isPart = chosen.length < order.lines.length;
+      const mayKnow = standing.took("picking") || (await this.#book.hasWarehouse(id));
+      const refusal = worst(asked) ?? (isPart ? partRefusal(asked, mayKnow) : undefined);
+      if (refusal !== undefined) {
+        const resumed = await this.#apply(order, chosen, "resume");
+        const known = isPart ? await this.#recall(order) : [...asked];
+        for (const [k, i] of chosen.entries())
+          known[i] = { ...(asked[k] as Reply), state: (resumed[k] as Reply).state };
+        return answer(order, refusal, known, false);
+      }
+      if (mayKnow && asked.some(({ state }) => state === "cancelling")) {
+        await this.#book.note([{ id, step: "cancelling", ...shopEvidence(actor) }]);
+        // From now on no payment is noted; one that was noted before has sent the order to the warehouse.
+        const isLocked = (await this.#book.standing(id))?.took("locked");
+        if (isLocked)
+          return answer(
+            order,
+            "cancelling",
+            asked,
+            asked.every((line) => line.repeated),
+          );
+      }
+      const ended = await this.#apply(order, chosen, "cancel");
+      // A line was paid meanwhile, or another hand has let it go on.
+      if (!ended.some(({ outcome }) => outcome === "superseded"))
+        return this.#cancelled(order, chosen, ended, shopEvidence(actor));
+      await this.#clock.sleep(turnMs(1, round));
+    }
+    throw contended(id);
+  }
+
+  /**
+   * What the warehouse has answered to a cancellation. `withdrawn`: the units return and the order is cancelled (`cancelled_paid`). `refused`: its
+   * lines are paid as before, the order goes on (`accepted`), and an exception tells it. A warehouse that has refused may still let go later;
+   * one that has let go cannot refuse any more. Lines that have left stay outbound, whatever is answered. Safe to repeat.
+   */
+  async settleCancellation(id: string, result: Settlement, evidence: Evidence): Promise<OrderReply> {
+    const order = await this.#find(id);
+    if (!order) return unknown(id);
+    const standing = await this.#book.standing(id);
+    if (!standing?.took("cancelling")) return answer(order, "not_cancelling", await this.#recall(order), false);
+    const chosen = order.lines.map((_, i) => i);
+    if (result === "refused") {
+      const resumed = await this.#apply(order, chosen, "resume");
+      if (resumed.some(({ outcome }) => outcome === "line_cancelled"))
+        return answer(order, "line_cancelled", resumed, standing.took("cancelled"));
+      const [noted] = await this.#book.note([{ id, step: "cancellation_refused", ...evidence }]);
+      return answer(order, "accepted", resumed, noted === "repeated");
+    }
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      await this.#apply(order, chosen, "suspend");
+      const ended = await this.#apply(order, chosen, "cancel");
+      if (!ended.some(({ outcome }) => outcome === "superseded"))
+        return this.#cancelled(order, chosen, ended, evidence);
+      await this.#clock.sleep(turnMs(1, round));
+    }
+    throw contended(id);
+  }
+
+  /** Notes the cancellation when nothing of the order is left; what has left meanwhile stays outbound. */
+  async #cancelled(
+    order: Order,
+    chosen: readonly number[],
+    ended: readonly Reply[],
+    evidence: Evidence,
+  ): Promise<OrderReply> {
+    const { id } = order;
+    const known = chosen.length < order.lines.length ? await this.#recall(order) : ended;
+    const isOut = ended.every(({ state }) => state === "outbound");
+    if (!isOut && known.every(({ state }) => state === "outbound" || isCancelled(state))) {
+      await this.#book.note([{ id, step: "cancelled", ...told(evidence, missingOf(known)) }]);
+    }
+    const isPaid = ended.some(({ outcome }) => outcome === "cancelled_paid");
+    const outcome = isOut ? "already_outbound" : isPaid ? "cancelled_paid" : "accepted";
+    return answer(
+      order,
+      outcome,
+      known,
+      ended.every((line) => line.repeated || line.state === "outbound"),
+    );
+  }
+
+  /** As the previous release does, which reads along: at once, and each line by itself. */
+  async #cancelInFormat1(order: Order, actor: string | undefined): Promise<OrderReply> {
+    const { id } = order;
     const replies = await this.#step(order, "cancel");
     const paid = replies.some((line) => line.outcome === "cancelled_paid");
     if (worst(replies) === undefined) await this.#book.note([{ id, step: "cancelled", ...shopEvidence(actor) }]);
     return reply(order, worst(replies) ?? (paid ? "cancelled_paid" : "accepted"), replies);
   }
 
-  /** Notes that the goods of an order left the warehouse. A fact about the world: lines that could go are gone, whatever the others say. */
-  async outbound(id: string, actor?: string): Promise<OrderReply> {
+  /**
+   * Notes that the goods of an order left the warehouse, all of them or the lines that are named by number from 1. A fact about the world: whatever
+   * state a line is in, it is gone (R3). The order is `outbound` when no line is left that could still go. Safe to repeat.
+   */
+  async outbound(id: string, actor?: string, named?: readonly number[]): Promise<OrderReply> {
     const order = await this.#find(id);
     if (!order) return unknown(id);
-    const replies = await this.#step(order, "outbound");
-    const isGone = replies.some(({ outcome }) => isAccepted(outcome));
-    if (isGone) await this.#book.note([{ id, step: "outbound", ...shopEvidence(actor) }]);
-    return reply(order, worst(replies) ?? "accepted", replies);
+    const chosen = positionsOf(order, named);
+    if (!chosen) return { ...unknown(id), outcome: "unknown_line" };
+    const replies = await this.#apply(order, chosen, "outbound");
+    const isPart = chosen.length < order.lines.length;
+    const known = isPart ? await this.#recall(order) : replies;
+    if (replies.some(({ outcome }) => isAccepted(outcome))) {
+      // The previous release knows no part of an order, and may refuse one of its lines.
+      const isWhole = known.every(({ state }) => state === "outbound" || isCancelled(state)) || this.#book.format === 1;
+      const lines = chosen.map((i) => i + 1).join(",");
+      const step = isWhole ? "outbound" : "partly_outbound";
+      const evidence = told(shopEvidence(actor), missingOf(replies), isWhole ? {} : { lines });
+      if (!isPart || this.#book.format > 1) await this.#book.note([{ id, step, ...evidence }]);
+    }
+    return answer(
+      order,
+      worst(replies) ?? "accepted",
+      known,
+      replies.every((line) => line.repeated),
+    );
   }
 
   /** Notes a step on somebody's evidence, each step once. The ledger is not asked: such a step moves no stock. */
@@ -202,6 +333,10 @@ export class OrderDesk {
 
   #step(order: Order, step: LineStep): Promise<Reply[]> {
     return this.#ledger.applyMany(order.lines.map((_, i) => command(order, i, step)));
+  }
+
+  #apply(order: Order, chosen: readonly number[], step: LineStep): Promise<Reply[]> {
+    return this.#ledger.applyMany(chosen.map((i) => command(order, i, step)));
   }
 
   /**
@@ -290,7 +425,31 @@ const FREE: Reply = { outcome: "accepted", repeated: true, state: "none" };
 
 const unknown = (id: string): OrderReply => ({ id, outcome: "unknown_order", repeated: false, lines: [] });
 
-const answer = (order: Order, outcome: Outcome, replies: readonly Reply[], repeated: boolean): OrderReply => ({
+/** Of the lines that are named by number from 1, or of all; undefined when the order has no such line. */
+function positionsOf({ lines }: Order, named: readonly number[] | undefined): number[] | undefined {
+  if (!named) return lines.map((_, i) => i);
+  const positions = [...new Set(named)].sort((a, b) => a - b).map((number) => number - 1);
+  return positions.every((i) => i in lines) ? positions : undefined;
+}
+
+/** Why a part of an order is not cancelled: a warehouse gives no part back, and what is left of an unpaid order could not be paid. */
+function partRefusal(asked: readonly Reply[], mayKnow: boolean): OrderOutcome | undefined {
+  if (asked.some(({ state }) => state !== "cancelling" && !isCancelled(state))) return "not_paid";
+  return mayKnow && asked.some(({ state }) => state === "cancelling") ? "whole_order_only" : undefined;
+}
+
+const isCancelled = (state: LineState): boolean => state === "cancelled" || state === "cancelled_paid";
+
+const missingOf = (replies: readonly Reply[]): number =>
+  replies.reduce((sum, { missingUnits = 0 }) => sum + missingUnits, 0);
+
+/** Evidence with more particulars; none stays none. */
+function told({ source, detail }: Evidence, missing: number, more: Record<string, string> = {}): Evidence {
+  const particulars = { ...detail, ...more, ...(missing > 0 && { missing }) };
+  return Object.keys(particulars).length > 0 ? { source, detail: particulars } : { source };
+}
+
+const answer = (order: Order, outcome: OrderOutcome, replies: readonly Reply[], repeated: boolean): OrderReply => ({
   id: order.id,
   outcome,
   repeated,
@@ -318,9 +477,9 @@ const isLost = (reply: Reply): boolean => reply.repeated && reply.state !== "hel
 function place(
   order: Order,
   position: number,
-): { id: string; sku: string; location: string; units: number; pool?: "presale" } {
+): { id: string; sku: string; location: string; units: number; pool?: "presale"; ofOrder: true } {
   const { sku, location, units, pool } = order.lines[position] as OrderLine;
-  const at = { id: lineId(order.id, position), sku, location, units };
+  const at = { id: lineId(order.id, position), sku, location, units, ofOrder: true as const };
   return pool === "presale" ? { ...at, pool } : at;
 }
 
@@ -329,7 +488,15 @@ const command = (order: Order, position: number, kind: LineStep): StockCommand =
 /** What a first try at an order asks of the ledger. */
 function reservations({ id, lines, holdMs }: Order): ReserveStock[] {
   return lines.map(({ sku, location, units, pool }, i) => {
-    const command: ReserveStock = { kind: "reserve", id: lineId(id, i), sku, location, units, attempt: 1 };
+    const command: ReserveStock = {
+      kind: "reserve",
+      id: lineId(id, i),
+      sku,
+      location,
+      units,
+      attempt: 1,
+      ofOrder: true,
+    };
     if (pool === "presale") command.pool = pool;
     if (holdMs !== undefined) command.holdMs = holdMs;
     // A line by itself is the whole order; one from presale is demand when it goes out.

@@ -7,11 +7,24 @@
 -- attempt, fingerprint, steps that have been noted (a bit each), when it was created; the order's body follows as it came.
 local ORDER = '<I4dI2d'
 -- Steps by their place in the list of model.ts.
-local CREATED, PAID, PICKING, OUTBOUND, REPORTED, CANCELLED = 0, 1, 3, 6, 7, 8
+local CREATED, PAID, LOCKED, PICKING, OUTBOUND, REPORTED, CANCELLED, CANCELLING, CANCELLATION_REFUSED = 0, 1, 2, 3, 6, 7, 8, 9, 10
 -- Among the steps: the buyer's text was taken away before the warehouse had it.
 local ERASED = 2 ^ 15
+-- How a step is noted that may come again.
+local AGAIN = '3'
 -- As msgpack writes them: nothing, and the mark before a double.
 local NIL, DOUBLE = '\192', '\203'
+
+local function has_step(steps, step)
+  return math.floor(steps / 2 ^ step) % 2 == 1
+end
+
+-- Whether a step comes too late: once the cancellation was asked for the order must not be paid any more, and once it is cancelled its cancellation is
+-- not refused any more.
+local function is_late(steps, step)
+  if step == PAID or step == LOCKED then return has_step(steps, CANCELLING) and not has_step(steps, LOCKED) end
+  return step == CANCELLATION_REFUSED and has_step(steps, CANCELLED)
+end
 
 local function digits(n)
   return string.format('%.0f', n)
@@ -140,22 +153,25 @@ end
 -- KEYS: head, log, erasures, then orders and buyers of each day
 -- ARGV: 1 clock (see time_of), 2 to 4 ms for which the buyer's text is kept: of an order never paid, after its end, without an end (0: for
 --       good), then for each step: number of the order's day, id, the step, what the event takes along (0 nothing, 1 the body as it is, 2 the
---       body without the buyer), the event
--- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known
+--       body without the buyer, 3 nothing, and the step may come again), the event
+-- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known, -2 when it must not be taken
+--          any more: a payment that comes after the order's cancellation was asked for
 local function note(keys, args)
   local noted, events, taken = {}, {}, {}
   local log = open_log(keys[1], args[1])
   local keep = { unpaid = tonumber(args[2]), ended = tonumber(args[3]), longest = tonumber(args[4]) }
   for at = 5, #args, 5 do
     local key, buyers_key = day_keys(keys, args[at])
-    local id, step, takes = args[at + 1], args[at + 2], args[at + 3]
-    local bit_of = 2 ^ tonumber(step)
+    local id, step, takes = args[at + 1], tonumber(args[at + 2]), args[at + 3]
     local known = redis.call('HGET', key, id)
     local result = -1
     if known then
       local attempt, print, steps, created, after = struct.unpack(ORDER, known)
+      local is_new = not has_step(steps, step)
       result = 0
-      if math.floor(steps / bit_of) % 2 == 0 then
+      if is_new and is_late(steps, step) then
+        result = -2
+      elseif is_new or takes == AGAIN then
         local body = string.sub(known, after)
         local names = names_buyer(body)
         local told = NIL
@@ -166,13 +182,15 @@ local function note(keys, args)
           told = body
           if buyer then redis.call('HSET', buyers_key, id, buyer) end
         end
-        if tonumber(step) == PICKING then
+        if step == PICKING then
           -- The warehouse has the order, and the object storage what the warehouse has no field for.
           body = part(body)
           redis.call('HDEL', buyers_key, id)
         end
-        redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps + bit_of, created) .. body)
-        schedule(keys[3], id, tonumber(step), steps, log.clock, keep, names)
+        if is_new then
+          redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps + 2 ^ step, created) .. body)
+          schedule(keys[3], id, step, steps, log.clock, keep, names)
+        end
         events[#events + 1] = event(args[at + 4], created, told)
         taken[step] = (taken[step] or 0) + 1
         result = 1

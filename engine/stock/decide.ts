@@ -173,7 +173,7 @@ function decideNew(book: Book, command: NewCommand, record: IdRecord | undefined
   const isSame = record?.fingerprint === fingerprint || (record?.fingerprint === 0 && command.kind === "reserve");
   if (record && !isSame) return refuse("id_reused");
   const ofOrder = isOfOrder(book, command);
-  if (record?.ofOrder && !ofOrder) return refuse("order_line", record.state);
+  if (record?.ofOrder && !ofOrder && book.format > 1) return refuse("order_line", record.state);
   // A try that arrives after it has been undone must not take the units after all; a later one begins anew.
   if (record && isAborted(record) && attempt <= record.attempt) return refuse("superseded");
   if (record && !isAborted(record)) {
@@ -276,7 +276,8 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
   const cell = cellOf(command.sku, command.location);
   const pool = command.pool ?? "sellable";
   const ofOrder = isOfOrder(book, command) || record.ofOrder;
-  if (record.ofOrder && !isOfOrder(book, command)) return refuse("order_line", record.state);
+  // A process that has not yet seen the deployment's format raised marks nothing as the desk's.
+  if (record.ofOrder && !isOfOrder(book, command) && book.format > 1) return refuse("order_line", record.state);
   if (record.cell !== cell || record.units !== command.units || record.pool !== pool)
     return refuse("line_mismatch", record.state);
   if (command.kind === "abort") {

@@ -405,7 +405,7 @@ local function decide_again(book, kind, id, day, new_byte, attempt, print, recor
   local was_kind, was_outcome, state, byte, was_attempt, expires, held = struct.unpack(RECORD, record)
   local was_print = print_of(record)
   if was_print ~= print and (was_print ~= NO_PRINT or kind ~= RESERVE) then return ID_REUSED, NONE, false end
-  if has_mark(byte, OF_ORDER) and not has_mark(new_byte, OF_ORDER) then
+  if has_mark(byte, OF_ORDER) and not has_mark(new_byte, OF_ORDER) and book.format > 1 then
     return ORDER_LINE, state ~= NONE and has_mark(byte, UNCOUNTED) and state + IS_UNCOUNTED or state, false
   end
   if was_kind == RESERVE and was_outcome == ACCEPTED and state == NONE then
@@ -592,7 +592,8 @@ local function decide_line(book, i, kind, id, day, c, new_byte, amount, tried, h
   end
   local mark, pool = has_mark(byte, UNCOUNTED) and IS_UNCOUNTED or 0, byte % POOL_CODES
   local is_desk = has_mark(new_byte, OF_ORDER)
-  if has_mark(byte, OF_ORDER) and not is_desk then return ORDER_LINE, was_state + mark, false, 0 end
+  -- A process that has not yet seen the deployment's format raised marks nothing as the desk's.
+  if has_mark(byte, OF_ORDER) and not is_desk and book.format > 1 then return ORDER_LINE, was_state + mark, false, 0 end
   if held ~= amount or new_byte % POOL_CODES ~= pool or string.sub(record, NAME_AT) ~= name then return LINE_MISMATCH, was_state + mark, false, 0 end
   if kind == ACCEPT then
     local outcome = accept_line(book, byte, expires, hold_ms)

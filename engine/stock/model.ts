@@ -293,7 +293,8 @@ export interface Reply {
   missingUnits?: number;
 }
 
-export const isAccepted = (outcome: Outcome): boolean =>
+/** Whether an outcome, of a line or of a whole order, has changed something. */
+export const isAccepted = (outcome: string): boolean =>
   outcome === "accepted" || outcome === "admitted_anew" || outcome === "cancelled_paid";
 
 /** A movement of units between two accounts of one SKU; units > 0. */

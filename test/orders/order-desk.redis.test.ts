@@ -10,9 +10,11 @@ import { seededRandom } from "../../engine/kernel/random.js";
 import { lineId, type Order, type OrderLine, type OrderReply } from "../../engine/orders/model.js";
 import { OrderBook } from "../../engine/orders/order-book.js";
 import { OrderDesk } from "../../engine/orders/order-desk.js";
+import { orderEventsOf } from "../../engine/orders/topic.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import type { GateScope, Reply, StockCommand } from "../../engine/stock/model.js";
 import { orderKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
 import { withRedis } from "../redis/with-redis.js";
 
 const redis = withRedis();
@@ -50,8 +52,8 @@ const line = (sku: string, units = 1, more: Partial<OrderLine> = {}): OrderLine 
   ...more,
 });
 const order = (...lines: OrderLine[]): Order => ({ id: newId(), lines });
-const receive = (sku: string, units: number, location = AT) =>
-  ledger.apply({ kind: "receive", id: newId(), sku, location, units });
+const receive = (sku: string, units: number, location = AT, pool: "sellable" | "presale" = "sellable") =>
+  ledger.apply({ kind: "receive", id: newId(), sku, location, units, pool });
 const held = async (sku: string, location = AT) => (await ledger.balances(sku))?.get(location);
 const statesOf = async (id: string) => (await desk.look(id))?.map(({ state }) => state);
 async function pass(ms: number): Promise<void> {
@@ -117,7 +119,14 @@ describe("an order", () => {
     expect(await desk.place(placed)).toEqual({ ...first, repeated: true });
     expect(ledger.commands).toBe(before + 1);
     expect(
-      await ledger.apply({ kind: "reserve", id: lineId(placed.id, 0), sku: "cup", location: AT, units: 2 }),
+      await ledger.apply({
+        kind: "reserve",
+        id: lineId(placed.id, 0),
+        sku: "cup",
+        location: AT,
+        units: 2,
+        ofOrder: true,
+      }),
     ).toEqual({ outcome: "superseded", repeated: false, state: "none" });
     expect(await held("cup")).toMatchObject({ sellable: 5, reserved: 0 });
   });
@@ -454,9 +463,163 @@ describe("a paid order", () => {
     const placed = order(line("cup"), line("pot"));
     await desk.place(placed);
     await desk.pay(placed.id);
-    await ledger.apply({ kind: "cancel", id: `${placed.id}-1`, sku: "cup", location: AT, units: 1 });
+    expect((await desk.cancel(placed.id, undefined, [1])).outcome).toBe("cancelled_paid");
     expect((await desk.pay(placed.id)).outcome).toBe("line_cancelled");
     expect(await statesOf(placed.id)).toEqual(["cancelled_paid", "paid"]);
+  });
+});
+
+describe("the cancellation of a paid order", () => {
+  const stepsOf = async (): Promise<string[]> => {
+    const logs = await Promise.all(
+      Array.from({ length: PARTITIONS }, (_, partition) => readLog(client, orderKeys(prefix, partition).log, 0, 1_000)),
+    );
+    return logs.flat().flatMap((entry) => orderEventsOf(entry).events.map(({ step }) => step));
+  };
+  const paid = async (...lines: OrderLine[]): Promise<Order> => {
+    const placed = order(...lines);
+    await desk.place(placed);
+    await desk.pay(placed.id);
+    return placed;
+  };
+  const atWarehouse = async (...lines: OrderLine[]): Promise<Order> => {
+    const placed = await paid(...lines);
+    await desk.note(placed.id, "picking", { source: "wms" });
+    return placed;
+  };
+  const evidence = { source: "wms" };
+
+  it("keeps the units committed until the warehouse has let go", async () => {
+    await Promise.all([receive("cup", 2), receive("pot", 2)]);
+    const { id } = await atWarehouse(line("cup"), line("pot"));
+    expect(await desk.cancel(id)).toMatchObject({ outcome: "cancelling", repeated: false });
+    expect(await desk.cancel(id)).toMatchObject({ outcome: "cancelling", repeated: true });
+    expect(await statesOf(id)).toEqual(["cancelling", "cancelling"]);
+    expect(await held("cup")).toMatchObject({ sellable: 1, committed: 1 });
+    expect(await desk.settleCancellation(id, "withdrawn", evidence)).toMatchObject({
+      outcome: "cancelled_paid",
+      repeated: false,
+    });
+    expect(await desk.settleCancellation(id, "withdrawn", evidence)).toMatchObject({
+      outcome: "cancelled_paid",
+      repeated: true,
+    });
+    expect((await desk.settleCancellation(id, "refused", evidence)).outcome).toBe("line_cancelled");
+    expect(await desk.cancel(id)).toMatchObject({ outcome: "cancelled_paid", repeated: true });
+    for (const sku of ["cup", "pot"]) expect(await held(sku)).toMatchObject({ sellable: 2, committed: 0 });
+    expect((await stepsOf()).filter((step) => step.startsWith("cancel"))).toEqual(["cancelling", "cancelled"]);
+  });
+
+  it("is over when the warehouse refuses: the order goes on, and asking again gets no", async () => {
+    await receive("cup", 1);
+    const { id } = await atWarehouse(line("cup"));
+    await desk.cancel(id);
+    expect(await desk.settleCancellation(id, "refused", evidence)).toMatchObject({
+      outcome: "accepted",
+      repeated: false,
+    });
+    expect(await desk.settleCancellation(id, "refused", evidence)).toMatchObject({
+      outcome: "accepted",
+      repeated: true,
+    });
+    expect(await statesOf(id)).toEqual(["paid"]);
+    expect((await desk.cancel(id)).outcome).toBe("cancellation_refused");
+    expect((await desk.outbound(id)).outcome).toBe("accepted");
+    expect(await held("cup")).toMatchObject({ sellable: 0, committed: 0 });
+  });
+
+  it("of which the goods leave meanwhile gives nothing back", async () => {
+    await Promise.all([receive("cup", 1), receive("pot", 1)]);
+    const { id } = await atWarehouse(line("cup"), line("pot"));
+    await desk.cancel(id);
+    await desk.outbound(id, undefined, [1]);
+    expect((await desk.settleCancellation(id, "withdrawn", evidence)).outcome).toBe("cancelled_paid");
+    expect(await statesOf(id)).toEqual(["outbound", "cancelled_paid"]);
+    const other = await atWarehouse(line("pot"));
+    await desk.cancel(other.id);
+    await desk.outbound(other.id);
+    expect((await desk.settleCancellation(other.id, "withdrawn", evidence)).outcome).toBe("already_outbound");
+    expect(await held("pot")).toMatchObject({ sellable: 0, committed: 0 });
+  });
+
+  it("that nobody has asked for is not settled", async () => {
+    await receive("cup", 1);
+    const { id } = await atWarehouse(line("cup"));
+    expect((await desk.settleCancellation(id, "withdrawn", evidence)).outcome).toBe("not_cancelling");
+    expect((await desk.settleCancellation(newId(), "refused", evidence)).outcome).toBe("unknown_order");
+  });
+
+  it("takes all lines or none", async () => {
+    await Promise.all([receive("cup", 2), receive("tea", 1), receive("tea", 1, AT, "presale")]);
+    const { id } = await paid(line("cup"), { ...line("tea"), pool: "presale" });
+    await desk.outbound(id, undefined, [1]);
+    expect((await desk.cancel(id)).outcome).toBe("already_outbound");
+    expect(await statesOf(id)).toEqual(["outbound", "paid"]);
+    expect((await desk.cancel(id, undefined, [2])).outcome).toBe("cancelled_paid");
+    expect(await statesOf(id)).toEqual(["outbound", "cancelled_paid"]);
+    expect(await held("tea")).toMatchObject({ sellable: 1, presale: 1 });
+  });
+
+  it("names lines only of a paid order, and of none that a warehouse has", async () => {
+    await Promise.all([receive("cup", 5), receive("pot", 5)]);
+    const placed = order(line("cup"), line("pot"));
+    await desk.place(placed);
+    expect((await desk.cancel(placed.id, undefined, [1])).outcome).toBe("not_paid");
+    expect(await statesOf(placed.id)).toEqual(["held", "held"]);
+    const { id } = await atWarehouse(line("cup"), line("pot"));
+    expect((await desk.cancel(id, undefined, [1])).outcome).toBe("whole_order_only");
+    expect(await statesOf(id)).toEqual(["paid", "paid"]);
+    expect((await desk.cancel(id, undefined, [3])).outcome).toBe("unknown_line");
+  });
+
+  it("does what it did before while the previous release reads along", async () => {
+    const old = { redis: client, prefix, partitions: PARTITIONS, format: () => 1 };
+    const oldDesk = new OrderDesk(new Ledger({ ...old, clock }), new OrderBook({ ...old, keepSeconds: 86_400 }));
+    const placed = order(line("cup"));
+    await receive("cup", 1);
+    await oldDesk.place(placed);
+    await oldDesk.pay(placed.id);
+    await oldDesk.note(placed.id, "picking", evidence);
+    expect((await oldDesk.cancel(placed.id)).outcome).toBe("cancelled_paid");
+  });
+
+  it.each([1, 2, 3, 4, 5, 6])("that is cut off after %i calls is brought to its end by the next", async (calls) => {
+    await Promise.all([receive("cup", 1), receive("pot", 1)]);
+    const { id } = await atWarehouse(line("cup"), line("pot"));
+    await new OrderDesk(mortal(calls), book).cancel(id).catch(() => {});
+    expect((await desk.cancel(id)).outcome).toBe("cancelling");
+    await new OrderDesk(mortal(calls), book).settleCancellation(id, "withdrawn", evidence).catch(() => {});
+    expect((await desk.settleCancellation(id, "withdrawn", evidence)).outcome).toBe("cancelled_paid");
+    for (const sku of ["cup", "pot"]) expect(await held(sku)).toMatchObject({ sellable: 1, committed: 0 });
+  });
+
+  it("and its payment, outbound and settlement at once in two processes leave whole orders", async () => {
+    const random = seededRandom(66);
+    const other = new OrderDesk(newLedger(), book);
+    await Promise.all([receive("cup", 40), receive("pot", 40)]);
+    for (let i = 0; i < 30; i++) {
+      const placed = order(line("cup"), line("pot"));
+      await desk.place(placed);
+      if (random.below(2) === 0) await desk.note(placed.id, "picking", evidence);
+      const at = () => random.pick([desk, other]);
+      const work = [
+        () => at().pay(placed.id),
+        () => at().pay(placed.id),
+        () => at().cancel(placed.id),
+        () => at().cancel(placed.id),
+        () => at().settleCancellation(placed.id, random.pick(["withdrawn", "refused"] as const), evidence),
+      ];
+      if (random.below(4) === 0) work.push(() => at().outbound(placed.id));
+      await Promise.allSettled(work.map((each) => each()));
+      await desk.cancel(placed.id);
+      await desk.settleCancellation(placed.id, "withdrawn", evidence);
+      const states = (await statesOf(placed.id)) ?? [];
+      expect(["cancelled", "cancelled_paid", "outbound"]).toContain(states[0]);
+      for (const state of states) expect(state.startsWith("cancelled")).toBe(states[0]?.startsWith("cancelled"));
+    }
+    const cells = await Promise.all(["cup", "pot"].map((sku) => held(sku)));
+    for (const cell of cells) expect(cell).toMatchObject({ reserved: 0, committed: 0 });
+    expect(cells[0]).toEqual(cells[1]);
   });
 });
 

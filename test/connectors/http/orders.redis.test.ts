@@ -106,7 +106,7 @@ describe("placing an order", () => {
   });
 
   it("answers 422 for an id from outside the remembered window", async () => {
-    await bed.receive("W", 5);
+    await bed.receive("WD", 5);
     const answer = await place({ id: chainId("TE", systemClock.now() - 60 * DAY_MS), lines: [{ sku: "W", units: 1 }] });
     expect(answer.json).toMatchObject({ status: 422, code: "id_outside_window" });
   });
@@ -154,6 +154,37 @@ describe("the life of an order", () => {
     const late = await bed.send("POST", `/v1/orders/${id}/cancellation`);
     expect(late.json).toMatchObject({ status: 409, code: "already_outbound", errors: [{ field: "lines[0]" }] });
     expect(await cell("L")).toMatchObject({ sellable: 3, reserved: 0, committed: 0 });
+  });
+
+  it("is cancelled when its warehouse has let go, and goes on when it has not", async () => {
+    await bed.receive("WD", 5);
+    const [gone, kept] = [freshId(), freshId()];
+    for (const id of [gone, kept]) {
+      await place({ id, lines: [{ sku: "WD", units: 2 }] });
+      await bed.send("POST", `/v1/orders/${id}/payment`);
+      const early = await bed.send("POST", `/v1/orders/${id}/withdrawal`, { body: { result: "refused", source: "w" } });
+      expect(early.json).toMatchObject({ status: 409, code: "not_cancelling" });
+      await bed.send("POST", `/v1/orders/${id}/picking`, { body: { source: "w" } });
+      const part = await bed.send("POST", `/v1/orders/${id}/outbound`, { body: { lines: [2] } });
+      expect(part.json).toMatchObject({ status: 409, code: "unknown_line" });
+      expect((await bed.send("POST", `/v1/orders/${id}/cancellation`, { body: { lines: [0] } })).status).toBe(400);
+      for (const repeated of [false, true]) {
+        const asked = await bed.send("POST", `/v1/orders/${id}/cancellation`);
+        expect(asked).toMatchObject({
+          status: 202,
+          json: { outcome: "cancelling", repeated, lines: [{ state: "cancelling" }] },
+        });
+      }
+    }
+    expect(await cell("WD")).toMatchObject({ committed: 4 });
+    const settle = (id: string, result: string) =>
+      bed.send("POST", `/v1/orders/${id}/withdrawal`, { body: { result, source: "w" } });
+    expect(await settle(gone, "withdrawn")).toMatchObject({ status: 200, json: { outcome: "cancelled_paid" } });
+    expect(await settle(kept, "refused")).toMatchObject({ status: 200, json: { outcome: "accepted" } });
+    expect((await bed.send("POST", `/v1/orders/${kept}/cancellation`)).json).toMatchObject({
+      code: "cancellation_refused",
+    });
+    expect(await cell("WD")).toMatchObject({ committed: 2 });
   });
 
   it("gives its units back when cancelled, and says when money has to go back", async () => {
