@@ -5,8 +5,9 @@
  * about right or wrong stock: that is the breaker's business. A Redis that cannot be reached refuses by itself; one that keeps its figures to
  * itself is taken for roomy.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { IntakeRefusal } from "../connectors/http/index.js";
-import { type Clock, DEFAULT_CLOCK_BOUND_MS, monotonicClock, sleep, systemClock } from "./kernel/clock.js";
+import { type Clock, DEFAULT_CLOCK_BOUND_MS, monotonicClock, sleep, stopwatch, systemClock } from "./kernel/clock.js";
 import { messageOf } from "./kernel/errors.js";
 import { defineOptions } from "./kernel/options.js";
 import type { Follower, PartitionFigures } from "./stream/follower.js";
@@ -75,6 +76,10 @@ export interface RedisMemory {
 }
 
 const LOOK_EVERY_MS = 1_000;
+/** A ping that has no answer for so long: Redis stands still, or the way to it does. The client itself gives up after 8 s. */
+const SILENT_MS = 1_000;
+/** In so many parts, each with a turn of the event loop after it. A busy process is late itself, and reads the answer in such a turn. */
+const SILENT_TURNS = 4;
 /** Open again at half the lag: what is left takes as long again at most. */
 const REOPEN_LAG_SHARE = 0.5;
 /** Open again when this much of all memory is free below the bound. */
@@ -99,6 +104,8 @@ export class Intake {
   #memory: RedisMemory | undefined;
   /** Why Redis takes nothing, in words. */
   #unreachable: string | undefined;
+  /** Since when Redis has not answered, once that is long enough to be told. */
+  #silent: (() => number) | undefined;
   #looksBehind = 0;
   #isBehind = false;
   #isFull = false;
@@ -160,6 +167,7 @@ export class Intake {
   /** Why this process cannot do its work, in words; empty: it can. */
   wrong(): string[] {
     if (this.#unreachable !== undefined) return [this.#unreachable];
+    if (this.#silent) return [`Redis has not answered for ${Math.floor(this.#silent() / 1_000)} s`];
     const wrong: string[] = [];
     const { usedBytes, limitBytes } = this.#memory ?? { usedBytes: 0, limitBytes: 0 };
     if (limitBytes > 0 && usedBytes >= limitBytes)
@@ -196,13 +204,16 @@ export class Intake {
     const { redis, maxLagMs } = this.#settings;
     try {
       const { wall = systemClock } = this.#settings;
-      const clocks = await Promise.all(
-        (await knownPrimaries(redis)).map(async (node) => {
-          const askedMs = wall.now();
-          const [seconds, micros] = await node.time();
-          // Somewhere between question and answer.
-          return { serverMs: timeMs(seconds, micros), wallMs: Math.round((askedMs + wall.now()) / 2) };
-        }),
+      const nodes = await this.#answerOf(knownPrimaries(redis));
+      const clocks = await this.#answerOf(
+        Promise.all(
+          nodes.map(async (node) => {
+            const askedMs = wall.now();
+            const [seconds, micros] = await node.time();
+            // Somewhere between question and answer.
+            return { serverMs: timeMs(seconds, micros), wallMs: Math.round((askedMs + wall.now()) / 2) };
+          }),
+        ),
       );
       this.#clocks = clocks.sort((a, b) => differenceMs(b) - differenceMs(a))[0];
       this.#unreachable = undefined;
@@ -211,10 +222,10 @@ export class Intake {
       return;
     }
     // One that has told before and does not now keeps its last figure: a full intake does not open for want of an answer.
-    this.#memory = (await readMemory(redis)) ?? this.#memory;
+    this.#memory = (await this.#answerOf(readMemory(redis))) ?? this.#memory;
     const share = this.#memory === undefined ? 0 : shareOf(this.#memory);
     this.#isFull = share >= this.#memoryBound(this.#isFull);
-    await this.#lookAtBacklog();
+    await this.#answerOf(this.#lookAtBacklog());
     const lagMs = this.#lagMs();
     this.#looksBehind = lagMs >= (this.#isBehind ? maxLagMs * REOPEN_LAG_SHARE : maxLagMs) ? this.#looksBehind + 1 : 0;
     this.#isBehind = this.#looksBehind >= (this.#isBehind ? 1 : LOOKS_BEHIND);
@@ -228,6 +239,28 @@ export class Intake {
     return [
       `Redis' clock shows ${told(serverMs)} and this machine's ${told(wallMs)}: they differ by ${Math.round(differenceMs(this.#clocks) / 1_000)} s, and ${clockBoundMs / 1_000} s are allowed; new orders are refused and no hold ends until they agree, payments, cancellations and outbound are taken: set the wrong one right`,
     ];
+  }
+
+  /** Waits for an answer of Redis; one that is late is told meanwhile. */
+  async #answerOf<T>(asked: Promise<T>): Promise<T> {
+    const answered = new AbortController();
+    void this.#noteSilence(answered.signal);
+    try {
+      return await asked;
+    } finally {
+      answered.abort();
+      this.#silent = undefined;
+    }
+  }
+
+  async #noteSilence(answered: AbortSignal): Promise<void> {
+    const elapsed = stopwatch();
+    for (let turn = 0; turn < SILENT_TURNS; turn++) {
+      await sleep(SILENT_MS / SILENT_TURNS, answered);
+      await nextTurn();
+      if (answered.aborted) return;
+    }
+    this.#silent = elapsed;
   }
 
   async #lookAtBacklog(): Promise<void> {
