@@ -16,6 +16,8 @@ const ABOUT: Record<CommandName, string> = {
   serve: "the engine for a real shop",
   replay: "history from CSV files through the ledger and the jobs",
   audit: "proof that balances, log and jobs tell the same units; status 1 if they do not",
+  backup: "the whole Redis of a deployment, one Redis or a Cluster, beside a running engine, into a folder",
+  restore: "a backup to a Redis, a Cluster or a private folder where the deployment is not",
   upgrade: "the end of a rollout: which format is written, which processes are there, and to go over to the latest",
   tokens: "who may do what: tokens in a file, pairing browsers, ending their sessions",
   "dead-letters": "records that could not be processed: list them, show one, replay or remove them",
@@ -33,6 +35,14 @@ const MORE: Partial<Record<CommandName, string>> = {
   remove ID… | all  for good
 
 Letters are kept for 30 days. Status 1: a letter is not there, failed again, or was not tried in time.
+
+`,
+  backup: `Needs redis-cli, and a user that may replicate. Every file is one moment of its primary; those of a Cluster are seconds apart. Objects that
+--objects-url keeps are not in it. What it holds concerns buyers: it can be read by its owner only.
+
+`,
+  restore: `Verifies every byte first, and never replaces a deployment. Start nothing on it before "shuiwei audit" has agreed. What was answered after the
+backup is lost: warehouse and shop have to be compared with it (an order that they know and it does not can be placed again under its id).
 
 `,
   upgrade: `Old and new processes may run at once. Replace them one by one; when all are new, "shuiwei upgrade --finish". Until then the new ones write what
@@ -85,6 +95,16 @@ const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Pro
     const { values } = readCommandOptions("audit", args);
     const { runAudit } = await import("./audit-command.js");
     await runAudit(values, signal);
+  },
+  async backup(args) {
+    const { values } = readCommandOptions("backup", args);
+    const { runBackup } = await import("./backup-command.js");
+    await runBackup(values);
+  },
+  async restore(args) {
+    const { values, operands } = readCommandOptions("restore", args);
+    const { runRestore } = await import("./backup-command.js");
+    await runRestore(operands, values);
   },
   async upgrade(args) {
     const { values } = readCommandOptions("upgrade", args);

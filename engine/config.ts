@@ -134,6 +134,15 @@ export const upgradeOptions = joinOptions(
   }),
 );
 
+export const backupOptions = joinOptions(
+  { redisUrl, dir, prefix } satisfies OptionTable,
+  defineOptions({
+    out: { type: "string", required: true, about: "the folder for the backup; it must be empty or not there" },
+  }),
+);
+
+export const restoreOptions = joinOptions({ redisUrl, dir } satisfies OptionTable);
+
 export const deadLettersOptions = joinOptions(
   { redisUrl, dir, prefix } satisfies OptionTable,
   defineOptions({
@@ -202,6 +211,8 @@ export const COMMAND_OPTIONS = {
   serve: serveOptions,
   replay: replayOptions,
   audit: auditOptions,
+  backup: backupOptions,
+  restore: restoreOptions,
   upgrade: upgradeOptions,
   tokens: tokensOptions,
   "dead-letters": deadLettersOptions,
@@ -213,6 +224,7 @@ export const COMMAND_OPTIONS = {
 export const OPERANDS: Partial<Record<keyof typeof COMMAND_OPTIONS, string>> = {
   replay: "FILE…",
   tokens: "ACTION [NAME]",
+  restore: "FOLDER",
   "dead-letters": "ACTION [ID…]",
   contract: "check FILE",
   bench: "NAME",
@@ -233,3 +245,9 @@ export function readCommandOptions<Name extends keyof typeof COMMAND_OPTIONS>(
 }
 
 export const describeOptions = (name: keyof typeof COMMAND_OPTIONS): string => renderOptions(COMMAND_OPTIONS[name]);
+
+/** The environment for a program that is started, with more in it. */
+export const environmentWith = (more: Record<string, string>): Record<string, string | undefined> => ({
+  ...process.env,
+  ...more,
+});

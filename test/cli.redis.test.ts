@@ -80,6 +80,8 @@ describe("help", () => {
       "serve",
       "replay",
       "audit",
+      "backup",
+      "restore",
       "upgrade",
       "tokens",
       "dead-letters",
@@ -89,14 +91,23 @@ describe("help", () => {
       expect(out).toContain(`shuiwei ${command}`);
   });
 
-  it.each(["demo", "serve", "replay", "audit", "upgrade", "tokens", "dead-letters", "contract", "bench"])(
-    "lists every option of %s",
-    async (command) => {
-      const { status, out } = await shuiwei(command, "--help");
-      expect(status).toBe(0);
-      expect(out).toMatchSnapshot();
-    },
-  );
+  it.each([
+    "demo",
+    "serve",
+    "replay",
+    "audit",
+    "backup",
+    "restore",
+    "upgrade",
+    "tokens",
+    "dead-letters",
+    "contract",
+    "bench",
+  ])("lists every option of %s", async (command) => {
+    const { status, out } = await shuiwei(command, "--help");
+    expect(status).toBe(0);
+    expect(out).toMatchSnapshot();
+  });
 });
 
 describe("a command line at fault", () => {

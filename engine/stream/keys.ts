@@ -107,6 +107,9 @@ export function orderKeys(prefix: string, partition: number): OrderKeys {
 /** Hash: what was fixed when the deployment was created, and its format. */
 export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
 
+/** A pattern of every key of a deployment, and of no other's. */
+export const keysOfDeployment = (prefix: string): string => `${prefix}:*`;
+
 /** Sorted set: workers of a topic by how long each is known to live. */
 export const workersKey = (prefix: string, topic: string): string => `${prefix}:workers:${topic}`;
 

@@ -6,6 +6,7 @@
  * Redis is installed or started.
  */
 import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import type { Writable } from "node:stream";
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { badInput, EngineError, messageOf } from "../kernel/errors.js";
@@ -218,6 +219,31 @@ export async function checkRedis(
     keepsAll &&= !told.includes("appendonly") || setting("appendonly") !== "no";
   }
   if (!keepsAll) warn(`the Redis at ${place} has appendonly no: what it holds is gone when it stops`);
+}
+
+/** Where a server is, for another program that is to speak with it. */
+export interface NodeAddress {
+  socketPath: string | undefined;
+  host: string | undefined;
+  port: number | undefined;
+  username: string | undefined;
+  password: string | undefined;
+  tls: boolean;
+}
+
+/** The address of a server that the client is connected to. */
+export function nodeAddress({ options, stream }: Redis): NodeAddress {
+  const { path, sentinels, username, password, tls } = options;
+  // One that Sentinels have named is known by its connection only.
+  const { remoteAddress, remotePort } = stream as Socket;
+  return {
+    socketPath: path,
+    host: sentinels ? remoteAddress : options.host,
+    port: sentinels ? remotePort : options.port,
+    username,
+    password: password ?? undefined,
+    tls: tls !== undefined,
+  };
 }
 
 /** Every primary: all of a Cluster's, once it has answered something, or the one Redis. */
