@@ -346,6 +346,8 @@ async function assemble(
   undo.push(() => shadow?.stop());
   live.start();
   undo.push(() => live.stop());
+  ledger.breakers.start(onTrouble);
+  undo.push(() => ledger.breakers.stop());
 
   return {
     settings,

@@ -50,6 +50,11 @@ export class GateWatch {
 const isIn = (scope: GateScope, line: { sku: string; location: string }): boolean =>
   scope.kind === "shop" || (scope.kind === "location" ? scope.location === line.location : scope.sku === line.sku);
 
+const completeness = (missing: readonly number[] = []) => ({
+  complete: missing.length === 0,
+  ...(missing.length === 0 ? {} : { missing }),
+});
+
 /** Gates that are open; one whose time is over refuses nobody, even before the ledger has written so. */
 async function openGates({ ledger, clock }: { ledger: Ledger; clock: HttpDeps["clock"] }): Promise<OpenGate[]> {
   const gates = await fromStore("breaker.look", ledger.openGates());
@@ -62,13 +67,14 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
     const gates = await openGates(deps);
     return {
       open: gates.length > 0,
-      gates: gates.map(({ scope, sinceMs, untilMs, actor, onBehalfOf, reason }) => ({
+      gates: gates.map(({ scope, sinceMs, untilMs, actor, onBehalfOf, reason, missing }) => ({
         scope,
         since: isoOf(sinceMs),
         ...(untilMs === 0 ? {} : { until: isoOf(untilMs) }),
         actor,
         ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
         reason,
+        ...completeness(missing),
       })),
     };
   };
@@ -98,7 +104,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
         operationId: "setBreaker",
         summary: "Opens or closes a breaker by hand",
         description:
-          "While it is open, new orders in its scope are refused (503); payments, cancellations and outbound go on. `forMs` is the shop's time: 10 minutes when left out, 0 until it is closed by hand. Safe to repeat.",
+          "While it is open, new orders in its scope are refused (503); payments, cancellations and outbound go on. `forMs` is the shop's time: 10 minutes when left out, 0 until it is closed by hand. Once `complete`, no partition of the scope takes a new order; a partition that cannot be reached is in `missing` and follows by itself. Safe to repeat.",
         security: TOKEN_NEEDED,
         body: BreakerBody,
         response: { 200: BreakerChange, ...problems },
@@ -110,11 +116,10 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
       const scope = scopeOf(request.body.scope);
       if (action === "close") {
         if (forMs !== undefined) throw badInputFault([{ field: "forMs", message: "goes with open only" }]);
-        const changed = await fromStore("breaker.close", ledger.closeGate(scope, cause));
-        return { changed, ...(await answer()) };
       }
-      await fromStore("breaker.open", ledger.openGate(scope, { ...cause, forMs: forMs ?? DEFAULT_OPEN_MS }));
-      return { changed: true, ...(await answer()) };
+      const whole = { ...cause, forMs: action === "close" ? 0 : (forMs ?? DEFAULT_OPEN_MS) };
+      const { changed, missing } = await fromStore(`breaker.${action}`, ledger.breakers.set(scope, action, whole));
+      return { changed, ...completeness(missing), ...(await answer()) };
     },
   );
 };

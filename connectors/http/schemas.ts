@@ -447,9 +447,23 @@ const Gate = Type.Object({
   actor: Type.String({ description: "who was authenticated" }),
   onBehalfOf: Type.Optional(Type.String({ description: "for whom, as the request said" })),
   reason: Type.String(),
+  complete: Type.Boolean({ description: "it is open in every partition of its scope" }),
+  missing: Type.Optional(
+    Type.Array(Type.Integer(), { description: "partitions where it is not open yet, or that cannot be asked" }),
+  ),
 });
 export const BreakerAnswer = Type.Object({ open: Type.Boolean(), gates: Type.Array(Gate) });
-export const BreakerChange = Type.Object({ changed: Type.Boolean(), open: Type.Boolean(), gates: Type.Array(Gate) });
+export const BreakerChange = Type.Object({
+  changed: Type.Boolean(),
+  complete: Type.Boolean({ description: "the change is in force in every partition of the scope" }),
+  missing: Type.Optional(
+    Type.Array(Type.Integer(), {
+      description: "partitions where it is not in force yet: it will be when they can be reached",
+    }),
+  ),
+  open: Type.Boolean(),
+  gates: Type.Array(Gate),
+});
 const session = {
   name: Type.String({ description: "who paired it, and what: events bear it as their actor" }),
   role: RoleName,

@@ -23,6 +23,7 @@ local DAY_MS = 86400000
 local MAX_UNITS = 9007199254740991
 local SWEEP_LIMIT = 1000 -- as in model.ts
 local HOLD_MARGIN_DAYS = 4 -- as in model.ts
+local WANTED_KEPT = 30 * DAY_MS -- for so long a partition that is away may miss that a breaker was closed
 local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
 local CELLS_AT_ONCE = 1000 -- five balances each, for the same reason
 
@@ -809,17 +810,27 @@ end
 
 -- stock_gate: opens or closes a breaker in one partition.
 -- KEYS: head, cells, holds, gates, log
--- ARGV: 1 clock (see time_of), 2 scope key, 3 'open' or 'close', 4 JSON {actor, reason, forMs} (forMs 0: until closed by hand)
--- Returns: the last offset, or nil when there was nothing to close
+-- ARGV: 1 clock (see time_of), 2 scope key, 3 'open' or 'close', 4 JSON {actor, reason, forMs} (forMs 0: until closed by hand); and, of a breaker
+--       that is kept for the whole deployment (stock_want): 5 its version, 6 since when, 7 until when
+-- Returns: the last offset, or nil when there was nothing to do: nothing to close, the version or a newer one applied, or its time over
 local function gate(keys, args)
   local book = open_book(keys, '', 0, 0, 1)
   set_clock(book, args[1])
   local detail = cjson.decode(args[4])
-  if args[3] == 'open' then
+  local version, opens = tonumber(args[5]), args[3] == 'open'
+  if version then
+    if version <= (tonumber(redis.call('HGET', book.head_key, 'gate:' .. args[2])) or 0) then return false end
+    redis.call('HSET', book.head_key, 'gate:' .. args[2], digits(version))
+    opens = opens and (args[7] == '0' or tonumber(args[7]) > present(book))
+  end
+  if opens then
     local until_ms = detail.forMs > 0 and present(book) + detail.forMs or 0
+    local since_ms = present(book)
+    if version then until_ms, since_ms = tonumber(args[7]), tonumber(args[6]) end
     -- Written by hand: cjson would give times an exponent.
     local behalf = detail.onBehalfOf and ',"onBehalfOf":' .. cjson.encode(detail.onBehalfOf) or ''
-    local text = string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s%s}', digits(until_ms), digits(present(book)),
+    if version then behalf = behalf .. ',"version":' .. digits(version) end
+    local text = string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s%s}', digits(until_ms), digits(since_ms),
       cjson.encode(detail.actor), cjson.encode(detail.reason), behalf)
     book.gates = book.gates + redis.call('HSET', book.gates_key, args[2], text)
   elseif redis.call('HDEL', book.gates_key, args[2]) == 0 then
@@ -827,9 +838,32 @@ local function gate(keys, args)
   else
     book.gates = book.gates - 1
   end
-  append(book, 0, 't', digits(book.clock), 'c', args[2], 'j', cjson.encode({ action = args[3], actor = detail.actor, onBehalfOf = detail.onBehalfOf, reason = detail.reason }))
+  append(book, 0, 't', digits(book.clock), 'c', args[2], 'j', cjson.encode({ action = opens and 'open' or 'close', actor = detail.actor, onBehalfOf = detail.onBehalfOf, reason = detail.reason }))
   save_head(book)
   return digits(book.offset)
+end
+
+-- stock_want: notes what a breaker is to be, before any partition is told. A version is the time, or one more than the last: it also grows when this
+-- server has lost the last ones.
+-- KEYS: what each breaker is to be
+-- ARGV: as stock_gate's 1 to 4
+-- Returns: JSON {action, version, sinceMs, untilMs, actor, onBehalfOf, reason}
+local function want(keys, args)
+  local now = time_of(args[1])
+  local detail, version = cjson.decode(args[4]), now
+  local all = redis.call('HGETALL', keys[1])
+  for i = 1, #all, 2 do
+    local known = cjson.decode(all[i + 1])
+    version = math.max(version, known.version + 1)
+    -- Partitions that were away meanwhile have been told long since, or have closed it by themselves.
+    local ended = known.action == 'close' and known.sinceMs or known.untilMs
+    if ended > 0 and ended + WANTED_KEPT < now then redis.call('HDEL', keys[1], all[i]) end
+  end
+  local behalf = detail.onBehalfOf and ',"onBehalfOf":' .. cjson.encode(detail.onBehalfOf) or ''
+  local text = string.format('{"action":%s,"version":%s,"sinceMs":%s,"untilMs":%s,"actor":%s,"reason":%s%s}', cjson.encode(args[3]), digits(version),
+    digits(now), digits(detail.forMs > 0 and now + detail.forMs or 0), cjson.encode(detail.actor), cjson.encode(detail.reason), behalf)
+  redis.call('HSET', keys[1], args[2], text)
+  return text
 end
 
 -- When Redis is full nothing new is begun, and time goes on all the same: holds end, windows end, breakers open and close. What these
@@ -838,3 +872,4 @@ redis.register_function('stock_apply', apply)
 redis.register_function { function_name = 'stock_go_on', callback = apply, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'stock_tick', callback = tick, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'stock_gate', callback = gate, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'stock_want', callback = want, flags = { 'allow-oom' } }

@@ -8,11 +8,12 @@ import { type Clock, DEFAULT_CLOCK_BOUND_MS, systemClock } from "../kernel/clock
 import { EngineError } from "../kernel/errors.js";
 import { NotDone, TurnBatcher } from "../kernel/turn-batcher.js";
 import { LATEST_FORMAT } from "../stream/format.js";
-import { type StockKeys, stockKeys } from "../stream/keys.js";
+import { breakersKey, type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunction, callFunctionBuffer, isOutOfMemory, loadLibrary, type RedisClient } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
+import { Breakers, type GateCause, type WantedGate } from "./breakers.js";
 import { gateKey } from "./decide.js";
 import {
   type Balances,
@@ -84,13 +85,6 @@ function replyOf(outcomeByte: number, state: number): Reply {
   return reply;
 }
 
-/** Who opens or closes a breaker, for whom, and why. */
-export interface GateCause {
-  actor: string;
-  onBehalfOf?: string;
-  reason: string;
-}
-
 export interface TickResult {
   /** Holds given back; SWEEP_LIMIT means that more may be due. */
   expired: number;
@@ -100,6 +94,8 @@ export interface TickResult {
 
 export class Ledger {
   readonly partitions: number;
+  /** Breakers as people open and close them; `openGate` and `closeGate` act on partitions alone. */
+  readonly breakers: Breakers;
   readonly #redis: RedisClient;
   readonly #replicas: ReplicaGate | undefined;
   readonly #clock: Clock | undefined;
@@ -122,6 +118,15 @@ export class Ledger {
     this.#format = format ?? (() => LATEST_FORMAT);
     this.#retentionDays = idRetentionDays ?? DEFAULT_ID_RETENTION_DAYS;
     this.#keys = Array.from({ length: partitions }, (_, partition) => stockKeys(prefix, partition));
+    this.breakers = new Breakers({
+      redis,
+      key: breakersKey(prefix),
+      partitions,
+      partitionOf: (sku) => this.partitionOf(sku),
+      keysOf: (partition) => this.#keysOf(partition),
+      want: (scope, action, cause) => this.#want(breakersKey(prefix), scope, action, cause),
+      apply: (partition, scope, wanted) => this.#applyGate(this.#keysOf(partition), scope, wanted),
+    });
     this.#batchers = this.#keys.map(
       (keys) =>
         new TurnBatcher<StockCommand, Reply>({
@@ -196,7 +201,10 @@ export class Ledger {
     return { expired, offset: Number(offset), clockMs: Number(clockMs) };
   }
 
-  /** Opens a breaker: new orders in its scope are refused (R14). `forMs` 0: until it is closed by hand. Safe to repeat. */
+  /**
+   * Opens a breaker in every partition of its scope: new orders in it are refused (R14). `forMs` 0: until it is closed by hand. Safe to repeat; fails when
+   * one partition does, and may then be open in others.
+   */
   async openGate(scope: GateScope, cause: GateCause & { forMs: number }): Promise<void> {
     await this.#gate(scope, "open", cause);
   }
@@ -206,17 +214,9 @@ export class Ledger {
     return (await this.#gate(scope, "close", { ...cause, forMs: 0 })).some((offset) => offset !== null);
   }
 
-  /** Breakers that are open, each once. */
+  /** Breakers that are open or are to be, each once. */
   async openGates(): Promise<OpenGate[]> {
-    const found = new Map<string, OpenGate>();
-    const hashes = await Promise.all(this.#keys.map((keys) => this.#redis.hgetall(keys.gates)));
-    for (const hash of hashes) {
-      for (const [key, text] of Object.entries(hash)) {
-        const gate = JSON.parse(text) as Omit<OpenGate, "scope">;
-        if (!found.has(key)) found.set(key, { ...gate, scope: scopeOf(key) });
-      }
-    }
-    return [...found.values()];
+    return this.breakers.open();
   }
 
   /** All balances of a SKU by location, as the ledger holds them now; undefined when it does not know the SKU. */
@@ -264,6 +264,18 @@ export class Ledger {
         yield { sku: name.slice(0, at), location: name.slice(at + 1), balances: balancesOf(pairs[i + 1] as Buffer) };
       }
     } while (cursor !== "0");
+  }
+
+  async #want(key: string, scope: string, action: string, cause: GateCause & { forMs: number }): Promise<WantedGate> {
+    const args = [this.#now(), scope, action, JSON.stringify(cause)];
+    return JSON.parse(String(await this.#write("stock_want", [key], args))) as WantedGate;
+  }
+
+  async #applyGate(keys: StockKeys, scope: string, wanted: WantedGate): Promise<boolean> {
+    const { action, version, sinceMs, untilMs, ...cause } = wanted;
+    const args = [this.#now(), scope, action, JSON.stringify({ ...cause, forMs: 0 }), version, sinceMs, untilMs];
+    const all = [keys.head, keys.cells, keys.holds, keys.gates, keys.log];
+    return (await this.#write("stock_gate", all, args)) !== null;
   }
 
   async #gate(scope: GateScope, action: string, cause: GateCause & { forMs: number }): Promise<(Buffer | null)[]> {
@@ -332,11 +344,4 @@ export class Ledger {
   #batcher(sku: string): TurnBatcher<StockCommand, Reply> {
     return this.#batchers[this.partitionOf(sku)] as TurnBatcher<StockCommand, Reply>;
   }
-}
-
-function scopeOf(key: string): GateScope {
-  const at = key.indexOf(":");
-  if (at < 0) return { kind: "shop" };
-  const name = key.slice(at + 1);
-  return key.startsWith("location:") ? { kind: "location", location: name } : { kind: "sku", sku: name };
 }

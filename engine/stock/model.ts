@@ -365,4 +365,6 @@ export interface OpenGate {
   actor: string;
   onBehalfOf?: string;
   reason: string;
+  /** Partitions of its scope where it is not open, or that cannot be asked; left out when there is none. */
+  missing?: number[];
 }

@@ -122,6 +122,9 @@ export const LIBRARIES_KEY = "shuiwei-function-libraries";
 /** Hash: how fast all workers together may send to a receiver now. */
 export const paceKey = (prefix: string, receiver: string): string => `${prefix}:pace:${receiver}`;
 
+/** Hash: what each breaker is to be, by its scope. */
+export const breakersKey = (prefix: string): string => `${prefix}:breakers`;
+
 /** Hash: what is set for each category of SKUs. */
 export const categoriesKey = (prefix: string): string => `${prefix}:categories`;
 

@@ -229,6 +229,7 @@ describe("the breaker", () => {
     });
     expect((await bed.send("POST", "/v1/breaker", { body: closing })).json).toEqual({
       changed: false,
+      complete: true,
       open: false,
       gates: [],
     });
@@ -239,7 +240,7 @@ describe("the breaker", () => {
     const cause = { actor: "li.wei", reason: "flood" };
     const opened = await bed.send("POST", "/v1/breaker", { body: { action: "open", scope, ...cause, forMs: 0 } });
     expect(opened.json.gates).toEqual([
-      { scope, since: expect.any(String), actor: "default", onBehalfOf: "li.wei", reason: "flood" },
+      { scope, since: expect.any(String), actor: "default", onBehalfOf: "li.wei", reason: "flood", complete: true },
     ]);
     const refused = await bed.send("POST", "/v1/orders", {
       body: { lines: [{ sku: "L", location: "east", units: 1 }] },
