@@ -33,6 +33,7 @@ const MORE: Partial<Record<CommandName, string>> = {
   replay ID… | all  the partition's worker tries them once more, each on the job that failed: at most once, and what that gives out
                     leaves with it. An event whose window is over by now counts as late. One that fails again stays, under a new id.
   remove ID… | all  for good
+  history           who has had letters tried again or removed, the newest last
 
 Letters are kept for 30 days. Status 1: a letter is not there, failed again, or was not tried in time.
 

@@ -154,6 +154,12 @@ export const deadLettersOptions = joinOptions(
       about: "whose letters: those of a topic's jobs, or of a sink that delivers what they emit",
     },
     partition: { type: "integer", min: 0, max: MAX_PARTITIONS - 1, about: "only letters of this partition" },
+    actor: {
+      type: "string",
+      pattern: /[A-Za-z0-9][A-Za-z0-9._@-]{0,63}/,
+      expects: "up to 64 letters, digits, dots, dashes, underscores or @",
+      about: "who replays or removes, noted as cli:NAME; left out: the user of this machine",
+    },
     job: { type: "string", about: "only letters of this job, for example depletion.1" },
     json: { type: "boolean", about: "one line of JSON a letter" },
     wait: {

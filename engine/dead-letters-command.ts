@@ -3,6 +3,7 @@
  * id is `PARTITION/TIME-NUMBER`. Replaying is the work of the partition's owner, in a commit of its own; this command asks, waits and tells what became of
  * it. It changes no state, and a request that it gives up waiting for is still done later.
  */
+import { userInfo } from "node:os";
 import type { deadLettersOptions } from "./config.js";
 import { sleep, systemClock } from "./kernel/clock.js";
 import { badInput, EngineError, messageOf } from "./kernel/errors.js";
@@ -22,18 +23,22 @@ import {
   requestReplay,
   stillRequested,
 } from "./stream/dead-letter.js";
+import { type LetterAction, newestLetterActions, noteLetterAction } from "./stream/dead-letter-actions.js";
 import type { LogEvent } from "./stream/job.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "./stream/keys.js";
 import type { LogEntry } from "./stream/log.js";
 
 const OP = "dead-letters";
-const ACTIONS = ["list", "show", "replay", "remove"] as const;
+const ACTIONS = ["list", "show", "replay", "remove", "history"] as const;
 /** Letters of one read or one call. */
 const PAGE = 500;
 /** An owner looks for requests with every tick, a second by default; it does some thousands of them a second. */
 const WAIT_MS = 15_000;
 const POLL_MS = 100;
 const REASON_SHOWN = 60;
+/** Of each partition. */
+const HISTORY_SHOWN = 1_000;
+const IDS_SHOWN = 5;
 
 /** How the entries of each topic are read. */
 const DECODERS: Record<string, (entry: LogEntry) => { events: readonly LogEvent[] }> = {
@@ -62,13 +67,18 @@ interface Outcome {
 export async function runDeadLetters(operands: string[], options: Options, signal: AbortSignal): Promise<void> {
   const [action, ...ids] = operands;
   if (!ACTIONS.some((known) => known === action)) throw badInput(OP, "ACTION", `say one of ${ACTIONS.join(", ")}`);
-  if (action === "list" && ids.length > 0) throw badInput(OP, "ID", "list takes none; show tells about one letter");
-  if (action !== "list" && ids.length === 0) throw badInput(OP, "ID", `say which letters to ${action}`);
+  const isOverview = action === "list" || action === "history";
+  if (isOverview && ids.length > 0) throw badInput(OP, "ID", `${action} takes none; show tells about one letter`);
+  if (!isOverview && ids.length === 0) throw badInput(OP, "ID", `say which letters to ${action}`);
   await withDeployment(OP, options, async (reached) => {
     if (action === "list") return list(reached, options);
+    if (action === "history") return history(reached, options);
     const groups = await groupsOf(reached, ids, options);
     if (action === "show") return show(reached, groups, options);
-    tell(action === "replay" ? await replay(reached, groups, options, signal) : await remove(reached, groups), options);
+    tell(
+      action === "replay" ? await replay(reached, groups, options, signal) : await remove(reached, groups, options),
+      options,
+    );
   });
 }
 
@@ -81,6 +91,48 @@ async function list(reached: Reached, options: Options): Promise<void> {
     }
   }
   if (!options.json) say(letters === 0 ? "no dead letters" : `${letters} dead letters`);
+}
+
+async function history(reached: Reached, options: Options): Promise<void> {
+  const lines: { atMs: number; line: string }[] = [];
+  for (const { partition, keys } of partitionsOf(reached, options)) {
+    for (const { atMs, action, actor, letters } of await newestLetterActions(reached.redis, keys, HISTORY_SHOWN)) {
+      const ids = letters.map((id) => idOf(partition, id));
+      const told = { when: timeOf(atMs), actor, action, letters: ids };
+      const shown = ids.length > IDS_SHOWN ? `${ids.length} letters from ${ids[0]} on` : ids.join(", ");
+      lines.push({
+        atMs,
+        line: options.json ? JSON.stringify(told) : `${told.when}  ${plain(actor)}  ${action}  ${shown}`,
+      });
+    }
+  }
+  for (const { line } of lines.sort((a, b) => a.atMs - b.atMs)) say(line);
+  if (!options.json && lines.length === 0) say("nobody has replayed or removed any");
+}
+
+/** Notes who does something, before it is done. A full Redis takes no note, and removing is what makes room in it. */
+async function note(
+  { redis }: Reached,
+  keys: PartitionKeys,
+  action: LetterAction["action"],
+  letters: string[],
+  { actor }: Options,
+): Promise<void> {
+  try {
+    await noteLetterAction(redis, keys, { action, actor: `cli:${actor ?? systemUser()}`, letters });
+  } catch (thrown) {
+    if (!/\bOOM\b/.test(messageOf(thrown))) throw thrown;
+    process.stderr.write(`shuiwei ${OP}: who did this is not noted, because Redis has no memory left\n`);
+  }
+}
+
+function systemUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A container may run under a number that has no name.
+    return `uid-${process.getuid?.() ?? "unknown"}`;
+  }
 }
 
 async function show({ redis }: Reached, groups: Group[], options: Options): Promise<void> {
@@ -96,25 +148,32 @@ async function show({ redis }: Reached, groups: Group[], options: Options): Prom
   if (missing.length > 0) throw failure(`${missing.join(", ")}: there is no such letter`);
 }
 
-async function replay(reached: Reached, groups: Group[], { wait }: Options, signal: AbortSignal): Promise<Outcome[]> {
+async function replay(reached: Reached, groups: Group[], options: Options, signal: AbortSignal): Promise<Outcome[]> {
+  const { wait } = options;
   // Nobody will do it as long as this command has the private Redis to itself.
   const waitMs = wait && !reached.isAlone ? WAIT_MS : 0;
-  const outcomes = await Promise.all(groups.map((group) => replayIn(reached, group, wait, waitMs, signal)));
+  const outcomes = await Promise.all(groups.map((group) => replayIn(reached, group, options, waitMs, signal)));
   return outcomes.flat();
 }
 
 async function replayIn(
-  { redis, isAlone }: Reached,
+  reached: Reached,
   { partition, keys, ids }: Group,
-  wait: boolean,
+  options: Options,
   waitMs: number,
   signal: AbortSignal,
 ): Promise<Outcome[]> {
+  const { redis, isAlone } = reached;
+  const { wait } = options;
   const [newest] = await redis.xrevrange(keys.deadLetters, "+", "-", "COUNT", 1);
   const there = new Set<string>();
   for (const page of pagesOf(ids)) {
     const letters = await findLetters(redis, keys, page);
-    if (letters.length > 0) await requestReplay(redis, keys, letters);
+    if (letters.length > 0) {
+      const found = letters.map(({ id }) => id);
+      await note(reached, keys, "replay", found, options);
+      await requestReplay(redis, keys, letters);
+    }
     for (const { id } of letters) there.add(id);
   }
   const missing = ids
@@ -163,11 +222,21 @@ async function whyWaiting(redis: Reached["redis"], keys: PartitionKeys, isAlone:
     : "its worker has not come to it yet, and will";
 }
 
-async function remove({ redis }: Reached, groups: Group[]): Promise<Outcome[]> {
+async function remove(reached: Reached, groups: Group[], options: Options): Promise<Outcome[]> {
+  const { redis } = reached;
   await loadStreamLibrary(redis);
   const outcomes: Outcome[] = [];
   for (const { partition, keys, ids } of groups) {
     for (const page of pagesOf(ids)) {
+      const found = await findLetters(redis, keys, page);
+      if (found.length > 0)
+        await note(
+          reached,
+          keys,
+          "remove",
+          found.map(({ id }) => id),
+          options,
+        );
       const removed = await removeLetters(redis, keys, page);
       outcomes.push(
         ...page.map((id, i): Outcome => ({ id: idOf(partition, id), outcome: removed[i] ? "removed" : "missing" })),

@@ -393,11 +393,16 @@ describe("dead-letters", { timeout: 90_000 }, () => {
     });
     expect(await client.hexists(state, "CUP")).toBe(1);
 
-    const gone = await deadLetters("remove", renamed, "07/5-5");
+    const gone = await deadLetters("remove", renamed, "07/5-5", "--actor", "li.wei");
     expect(gone.status).toBe(1);
     expect(gone.out).toBe(`${renamed}  removed\n07/5-5  is not there\n`);
     expect((await deadLetters("list")).out).toBe("no dead letters\n");
     expect((await deadLetters("replay", "all")).status).toBe(0);
+    const done = (await deadLetters("history", "--json")).out.trim().split("\n");
+    const actions = done.map((line) => JSON.parse(line));
+    expect(actions.at(-1)).toMatchObject({ actor: "cli:li.wei", action: "remove", letters: [renamed] });
+    expect(actions).toContainEqual(expect.objectContaining({ action: "replay", letters: [storefront] }));
+    for (const { actor } of actions) expect(actor).toMatch(/^cli:./);
   });
 
   it("are reached when nothing runs, too, and a replay then says what is missing", async () => {

@@ -21,6 +21,8 @@ export interface PartitionKeys {
   deadEntries: string;
   /** Sorted set: dead letters that are to be tried once more, by offset. */
   deadRequests: string;
+  /** Stream: who had dead letters tried once more or removed them. */
+  deadActions: string;
   /** Hash: sinks that deliver what commits gave out, each with the time when it was last seen at work. */
   sinks: string;
   /** Hash: keyed state of one job. */
@@ -75,6 +77,7 @@ function keysUnder(base: string): PartitionKeys {
     deadLetters: `${base}:dead-letters`,
     deadEntries: `${base}:dead-entries`,
     deadRequests: `${base}:dead-requests`,
+    deadActions: `${base}:dead-actions`,
     sinks: `${base}:sinks`,
     state: (job) => `${base}:state:${job}`,
     index: (job) => `${base}:index:${job}`,

@@ -1,0 +1,47 @@
+/**
+ * Who had dead letters tried again or removed them: a short history beside the letters of a partition. A record is written before the action, so no letter goes
+ * without one; an action that fails afterwards leaves a record of what was asked for. The oldest records go when there are many.
+ */
+import type { PartitionKeys } from "./keys.js";
+import type { RedisClient } from "./redis.js";
+
+export interface LetterAction {
+  /** When it was asked for, by the server's clock. */
+  atMs: number;
+  action: "replay" | "remove";
+  /** `cli:<name>` when it came past the API, with access to Redis. */
+  actor: string;
+  /** Letters' ids, without their partition. */
+  letters: string[];
+}
+
+/** Calls of up to some hundred letters each. */
+const ACTIONS_KEPT = 10_000;
+
+/** Notes what is about to be done with letters. */
+export async function noteLetterAction(
+  redis: RedisClient,
+  { deadActions }: PartitionKeys,
+  { action, actor, letters }: Omit<LetterAction, "atMs">,
+): Promise<void> {
+  const fields = ["action", action, "actor", actor, "letters", letters.join(" ")];
+  await redis.xadd(deadActions, "MAXLEN", "~", ACTIONS_KEPT, "*", ...fields);
+}
+
+/** The newest actions, the oldest of them first. */
+export async function newestLetterActions(
+  redis: RedisClient,
+  { deadActions }: PartitionKeys,
+  count: number,
+): Promise<LetterAction[]> {
+  const raw = (await redis.xrevrange(deadActions, "+", "-", "COUNT", count)) as [id: string, fields: string[]][];
+  return raw.reverse().map(([id, fields]) => {
+    const [, action = "", , actor = "", , letters = ""] = fields;
+    return {
+      atMs: Number.parseInt(id, 10),
+      action: action as LetterAction["action"],
+      actor,
+      letters: letters.split(" ").filter(Boolean),
+    };
+  });
+}
