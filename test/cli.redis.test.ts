@@ -290,7 +290,7 @@ describe("tokens", { timeout: 90_000 }, () => {
   });
 });
 
-describe("dead-letters", { timeout: 90_000 }, () => {
+describe("dead-letters", { timeout: 300_000 }, () => {
   const PARTITIONS = 16;
   const PREFIX = "shuiwei";
   const deadLetters = (...args: string[]) => shuiwei("dead-letters", ...args, "--dir", "shop");
