@@ -70,6 +70,7 @@ export const replayOptions = joinOptions(
     },
     zone: { type: "string", default: "Asia/Shanghai", about: "the shop's time zone: where its days begin (R8)" },
     out: { type: "string", required: true, about: "the folder for summary.json, alerts.ndjson and rejected.ndjson" },
+    force: { type: "boolean", about: "write over an earlier result in that folder" },
   }),
 );
 

@@ -72,6 +72,8 @@ export interface EngineSettings {
   waitReplicas?: number;
   dir: string;
   appendfsync: "everysec" | "always" | "no";
+  /** What a private Redis takes at most; left out: half of the memory. */
+  redisMemoryShare?: number;
   partitions: number;
   prefix: string;
   leaseMs: number;
@@ -93,6 +95,8 @@ export interface EngineSettings {
   worker: boolean;
   /** Whether to forget what the Redis holds, as a demo does. */
   empty: boolean;
+  /** Ends a start that takes long. */
+  signal?: AbortSignal;
   /** Undefined: real time, and the ledger goes by the Redis server's clock. */
   shopTime: ShopTime | undefined;
   onTrouble: OnTrouble;

@@ -4,7 +4,7 @@
  * The Redis is a private one that is thrown away at the end; the three files appear in the output folder together, or not at all.
  */
 import { createHash } from "node:crypto";
-import { copyFile, type FileHandle, mkdir, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, type FileHandle, mkdtemp, open, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import {
@@ -19,7 +19,8 @@ import { ALERT_EMIT, type AlertChange, DEPLETION_JOB } from "./jobs/depletion/jo
 import { stockJobs } from "./jobs/index.js";
 import { chainId } from "./kernel/chain-id.js";
 import { sleep, stopwatch, systemClock } from "./kernel/clock.js";
-import { EngineError } from "./kernel/errors.js";
+import { badInput, EngineError } from "./kernel/errors.js";
+import { makeFolder, pathFault } from "./kernel/folder.js";
 import { zoneOf } from "./kernel/zone.js";
 import { startRedis } from "./redis/embedded.js";
 import { Ledger } from "./stock/ledger.js";
@@ -39,6 +40,8 @@ export interface ReplaySettings {
   openingStock: number;
   zone: string;
   out: string;
+  /** Writes over an earlier result in `out`; left out: that is refused before anything is read. */
+  force?: boolean;
   partitions: number;
   /** Commands of one ledger call at most. */
   batchLimit: number;
@@ -76,6 +79,8 @@ interface Rejection {
 type Tally = Pick<ReplaySummary, "rows" | "accepted" | "refused" | "rejected" | "kinds">;
 
 const PREFIX = "replay";
+const OUT_OPTION = "--out";
+const SUMMARY_FILE = "summary.json";
 const CHANNEL = "HI";
 /** Chunks of rows under way at once: enough to keep Redis and this process busy at the same time. */
 const CHUNKS_UNDER_WAY = 3;
@@ -137,6 +142,7 @@ class History {
  */
 export async function replay(settings: ReplaySettings): Promise<ReplaySummary> {
   const elapsed = stopwatch();
+  await checkOut(settings.out, settings.force ?? false);
   const mapping = await loadMapping(settings.mapping);
   const jobs = stockJobs(zoneOf(settings.zone));
   const chunks = readHistory(settings.files, mapping, { zone: settings.zone });
@@ -163,7 +169,7 @@ export async function replay(settings: ReplaySettings): Promise<ReplaySummary> {
       };
       await writeTogether(
         settings.out,
-        { "summary.json": `${JSON.stringify(summary, null, 2)}\n`, "alerts.ndjson": lines(parts.alerts.lines()) },
+        { [SUMMARY_FILE]: `${JSON.stringify(summary, null, 2)}\n`, "alerts.ndjson": lines(parts.alerts.lines()) },
         { "rejected.ndjson": rejectedPath },
       );
       return summary;
@@ -376,6 +382,15 @@ async function stateHash(redis: RedisClient, ledger: Ledger, jobs: readonly { na
 
 const lines = (texts: readonly string[]): string => texts.map((text) => `${text}\n`).join("");
 
+/** The work takes minutes: what would be refused at its end is refused before it. */
+async function checkOut(out: string, force: boolean): Promise<void> {
+  const found = await stat(out).catch(() => undefined);
+  if (found && !found.isDirectory()) throw badInput("replay", OUT_OPTION, `${out} is a file, not a folder`);
+  const earlier = await stat(join(out, SUMMARY_FILE)).catch(() => undefined);
+  if (earlier && !force)
+    throw badInput("replay", OUT_OPTION, `${out} holds an earlier result: name another folder, or add --force`);
+}
+
 /**
  * Writes files beside their place first, so that a full disk leaves none half-written.
  * @param texts what is to stand in them
@@ -386,13 +401,16 @@ async function writeTogether(
   texts: Record<string, string>,
   copies: Record<string, string>,
 ): Promise<void> {
-  await mkdir(out, { recursive: true });
-  const staging = await mkdtemp(join(out, ".writing-"));
+  await makeFolder(out, OUT_OPTION);
+  let staging: string | undefined;
   try {
+    staging = await mkdtemp(join(out, ".writing-"));
     for (const [name, text] of Object.entries(texts)) await writeFile(join(staging, name), text);
     for (const [name, path] of Object.entries(copies)) await copyFile(path, join(staging, name));
     for (const name of Object.keys({ ...texts, ...copies })) await rename(join(staging, name), join(out, name));
+  } catch (thrown) {
+    throw pathFault(OUT_OPTION, out, thrown);
   } finally {
-    await rm(staging, { recursive: true, force: true });
+    if (staging !== undefined) await rm(staging, { recursive: true, force: true });
   }
 }

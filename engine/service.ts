@@ -60,7 +60,7 @@ export async function runService(options: OptionValues<typeof serveOptions>, sig
     throw badInput("serve", "--redis-url", "a process that only works needs a Redis that others write to");
   }
   const { onTrouble } = createLog({ level: options.logLevel, secrets: secretsOf(options) });
-  const engine = await startEngine(settingsOf(options, onTrouble));
+  const engine = await startEngine({ ...settingsOf(options, onTrouble), signal });
   await guarded(engine, async (ends) => {
     if (serves) {
       const server = await serve(engine, { ...options, open: false, openParts: options.open }, ends);
@@ -92,6 +92,7 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
     empty: true,
     shopTime: demo.time,
     onTrouble,
+    signal,
   });
   await guarded(engine, async (ends) => {
     const surface = {

@@ -65,6 +65,23 @@ function history(seed: number, rows: number, isSorted = true): string {
 /** Temporary folders of replays that are there. */
 const leftovers = async () => (await readdir(tmpdir())).filter((name) => /^shuiwei-replay-(?!test-)/.test(name)).sort();
 
+describe("an earlier result", () => {
+  it("is not written over unless that is asked for, and that is said before anything is read", async () => {
+    const out = join(directory, "kept");
+    await mkdir(out);
+    await writeFile(join(out, "summary.json"), "earlier");
+    const missing = settings([join(directory, "not-there.csv")], { out });
+    await expect(replay(missing)).rejects.toMatchObject({
+      code: "bad_input",
+      message: `--out: ${out} holds an earlier result: name another folder, or add --force`,
+    });
+    expect(await readFile(join(out, "summary.json"), "utf8")).toBe("earlier");
+    // Then it is the missing file that is told of.
+    await expect(replay({ ...missing, force: true })).rejects.toThrow("not-there.csv");
+    await expect(replay({ ...missing, out: join(out, "summary.json") })).rejects.toThrow("is a file, not a folder");
+  });
+});
+
 describe("a replay", () => {
   it("writes three files that add up", async () => {
     const path = await file(

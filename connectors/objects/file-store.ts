@@ -5,8 +5,9 @@
  * of their key. Only the owner may read them: they hold what buyers wrote.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { makePath } from "../../engine/kernel/folder.js";
 import { secureBytes } from "../../engine/kernel/random.js";
 import { checkKey, checkSize, MAX_OBJECT_BYTES, type ObjectStore, refused, unavailable } from "./object-store.js";
 
@@ -74,7 +75,7 @@ export class FileStore implements ObjectStore {
 
   async #makeFolder(folder: string): Promise<void> {
     if (this.#folders.has(folder)) return;
-    await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+    await makePath(folder, FOLDER_MODE);
     if (this.#folders.size >= MAX_KNOWN_FOLDERS) this.#folders.clear();
     this.#folders.add(folder);
   }

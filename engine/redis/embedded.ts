@@ -8,12 +8,13 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { chmod, lstat, mkdir, readFile, realpath } from "node:fs/promises";
+import { chmod, lstat, mkdir, readdir, readFile, realpath } from "node:fs/promises";
 import { createConnection } from "node:net";
-import { tmpdir } from "node:os";
+import { tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { sleep, stopwatch } from "../kernel/clock.js";
 import { assert, EngineError, messageOf } from "../kernel/errors.js";
+import { makeFolder, pathFault } from "../kernel/folder.js";
 
 export interface RedisSettings {
   /** Holds the log, the lock and the append-only files; made when missing. One server a directory. */
@@ -22,6 +23,10 @@ export interface RedisSettings {
   persistence?: boolean;
   /** When the append-only file reaches the disk. Default `everysec`: a power cut may cost the last second. */
   appendfsync?: "always" | "everysec" | "no";
+  /** Of this machine's memory, or of the container's: Redis takes no more, and refuses writes past it. Default 0.5. */
+  redisMemoryShare?: number;
+  /** Ends the start; a server that has started is ended by `stop`. */
+  signal?: AbortSignal;
   /** More arguments for redis-server; they win over ours. */
   extraArgs?: readonly string[];
 }
@@ -49,6 +54,14 @@ const LOCKED_STATUS = 75;
 const LOG_TAIL_BYTES = 4_096;
 /** As Redis calls it. */
 const APPEND_ONLY_DIR = "appendonlydir";
+const [LOCK_FILE, LOG_FILE, PID_FILE] = ["redis.lock", "redis.log", "redis.pid"];
+/** They hold orders, and what is known of buyers: no other user of the machine reads them. */
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+/** Runs a program whose files are for its owner; the shell becomes it, so the pid stays. */
+const FOR_ITS_OWNER = ["sh", "-c", 'umask 077; exec "$@"', "sh"];
+/** The engine needs the rest: views and states in memory, and a copy of what changes while Redis rewrites its file. */
+const MEMORY_SHARE = 0.5;
 
 const OP = "redis.start";
 const INSTALL = "install Redis 7.0 or newer (apt-get install redis-server, dnf install redis, brew install redis)";
@@ -60,17 +73,23 @@ const INSTALL = "install Redis 7.0 or newer (apt-get install redis-server, dnf i
  *   directory, `redis_failed` with the server's own words otherwise
  */
 export async function startRedis(settings: RedisSettings): Promise<RedisServer> {
-  await mkdir(settings.dir, { recursive: true });
+  await makeFolder(settings.dir, "--dir", FOLDER_MODE);
   const dir = await realpath(settings.dir);
+  await closeToOthers(dir);
   const socketPath = await socketPathFor(dir);
-  const lockPath = join(dir, "redis.lock");
-  const logPath = join(dir, "redis.log");
-  const pidPath = join(dir, "redis.pid");
+  const lockPath = join(dir, LOCK_FILE);
+  const logPath = join(dir, LOG_FILE);
+  const pidPath = join(dir, PID_FILE);
   const guard = await guardWith(lockPath);
   if (!guard.includes("flock") && (await answerOf(socketPath)) !== "") throw inUse(dir, pidPath);
 
-  const [program, ...args] = [...guard, "redis-server", ...argumentsOf(settings, dir, socketPath, pidPath)];
-  const logFile = openSync(logPath, "a");
+  const [program, ...args] = [
+    ...FOR_ITS_OWNER,
+    ...guard,
+    "redis-server",
+    ...argumentsOf(settings, dir, socketPath, pidPath),
+  ];
+  const logFile = openForAppending(logPath, settings.dir);
   // Its own session: Ctrl-C reaches the engine only, which drains and then stops this server.
   const child = spawn(program as string, args, { detached: true, stdio: ["ignore", logFile, logFile] });
   closeSync(logFile);
@@ -78,7 +97,7 @@ export async function startRedis(settings: RedisSettings): Promise<RedisServer> 
   const ended = exit.then(() => lastLine(logPath));
 
   try {
-    await untilReady(child, socketPath, pidPath, exit);
+    await untilReady(child, socketPath, pidPath, exit, settings.signal);
   } catch (thrown) {
     await end(child, exit);
     throw await explain(thrown, dir, pidPath, logPath);
@@ -95,6 +114,14 @@ export async function startRedis(settings: RedisSettings): Promise<RedisServer> 
   };
 }
 
+function openForAppending(logPath: string, dir: string): number {
+  try {
+    return openSync(logPath, "a", FILE_MODE);
+  } catch (thrown) {
+    throw pathFault("--dir", dir, thrown);
+  }
+}
+
 /** The socket of the server that works in a directory now; undefined when none does. */
 export async function runningSocket(dir: string): Promise<string | undefined> {
   const real = await realpath(dir).catch(() => undefined);
@@ -104,11 +131,7 @@ export async function runningSocket(dir: string): Promise<string | undefined> {
 }
 
 /** Whether a directory holds what a server has written there. */
-export const holdsData = (dir: string): Promise<boolean> =>
-  lstat(join(dir, APPEND_ONLY_DIR)).then(
-    () => true,
-    () => false,
-  );
+export const holdsData = (dir: string): Promise<boolean> => exists(join(dir, APPEND_ONLY_DIR));
 
 /** Sends PING without a client and gives the answer's first line, or "" when nobody answers. */
 function answerOf(socketPath: string): Promise<string> {
@@ -138,10 +161,39 @@ function argumentsOf(settings: RedisSettings, dir: string, socketPath: string, p
     save: "",
     appendonly: (settings.persistence ?? true) ? "yes" : "no",
     appendfsync: settings.appendfsync ?? "everysec",
+    maxmemory: String(memoryFor(settings.redisMemoryShare ?? MEMORY_SHARE)),
     "maxmemory-policy": "noeviction",
   };
   return [...Object.entries(table).flatMap(([name, value]) => [`--${name}`, value]), ...(settings.extraArgs ?? [])];
 }
+
+/** A share of the memory that this process may take: the machine's, or less where a container has a limit. */
+function memoryFor(share: number): number {
+  const limit = process.constrainedMemory();
+  const machine = totalmem();
+  // Without a limit it is 0, or more than there is.
+  return Math.floor(share * (limit > 0 ? Math.min(limit, machine) : machine));
+}
+
+/** What a server of this directory has written is for its owner only, also what an older release has left readable. */
+async function closeToOthers(dir: string): Promise<void> {
+  // A directory that is somebody's for other things, too, stays as it is; what is written there is closed all the same.
+  if (!(await holdsData(dir)) && !(await exists(join(dir, LOCK_FILE)))) return;
+  await chmod(dir, FOLDER_MODE);
+  const own = [LOCK_FILE, LOG_FILE, PID_FILE].map((name) => join(dir, name));
+  const appendOnly = join(dir, APPEND_ONLY_DIR);
+  if (await holdsData(dir)) {
+    await chmod(appendOnly, FOLDER_MODE);
+    own.push(...(await readdir(appendOnly)).map((name) => join(appendOnly, name)));
+  }
+  for (const path of own) if (await exists(path)) await chmod(path, FILE_MODE);
+}
+
+const exists = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    () => true,
+    () => false,
+  );
 
 /**
  * The programs that run before redis-server and become it (each execs the next, so the pid stays): setpriv has it
@@ -175,13 +227,13 @@ async function socketPathFor(dir: string): Promise<string> {
   if (Buffer.byteLength(beside) <= SOCKET_PATH_LIMIT) return beside;
   const owner = process.getuid?.() ?? 0;
   const short = join(tmpdir(), `shuiwei-${owner}-${createHash("sha256").update(dir).digest("hex").slice(0, 12)}`);
-  await mkdir(short, { recursive: true, mode: 0o700 });
+  await mkdir(short, { recursive: true, mode: FOLDER_MODE });
   // Anybody may write to the temporary directory: what waits there under our name must really be ours.
   const found = await lstat(short);
   if (!found.isDirectory() || found.uid !== owner) {
     throw new EngineError(`${short} belongs to somebody else`, { op: OP, code: "redis_failed", retryable: false });
   }
-  await chmod(short, 0o700);
+  await chmod(short, FOLDER_MODE);
   const socketPath = join(short, "redis.sock");
   assert(Buffer.byteLength(socketPath) <= SOCKET_PATH_LIMIT, `no short directory for a socket: ${short}`);
   return socketPath;
@@ -204,6 +256,7 @@ async function untilReady(
   socketPath: string,
   pidPath: string,
   exit: Promise<Exit>,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const elapsedMs = stopwatch();
   let exited: Exit | undefined;
@@ -212,6 +265,8 @@ async function untilReady(
   });
   let limitMs = ANSWER_LIMIT_MS;
   while (elapsedMs() < limitMs) {
+    // Reading a large file takes minutes: nobody has to wait for it who wants to stop.
+    signal?.throwIfAborted();
     if (exited !== undefined) throw exited;
     // Until the pid file is ours, the one who answers may be the server that ours waits for.
     const ours = (await readFile(pidPath, "utf8").catch(() => "")).trim() === String(child.pid);

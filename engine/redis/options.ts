@@ -19,6 +19,13 @@ export const redisOptions = defineOptions({
       "a command is answered when so many replicas have it: with all of a primary's replicas, no answer is lost with the primary; needs --redis-url",
   },
   dir: { type: "string", default: ".shuiwei", about: "where the private Redis keeps its data" },
+  redisMemoryShare: {
+    type: "number",
+    default: 0.5,
+    min: 0.05,
+    max: 0.9,
+    about: "share of the machine's memory, or of the container's, that the private Redis takes at most",
+  },
   appendfsync: {
     type: "choice",
     choices: ["everysec", "always", "no"],

@@ -5,9 +5,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir, totalmem } from "node:os";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -62,6 +62,71 @@ describe("the embedded Redis", () => {
     expect(settings.get("appendfsync")).toBe("everysec");
     expect(settings.get("save")).toBe("");
     expect((await stat(server.socketPath)).mode & 0o077).toBe(0);
+  });
+
+  it("is for its owner only, also where an older release has left its files readable", async () => {
+    const readable = async (): Promise<string[]> => {
+      const names = await readdir(dir, { recursive: true });
+      const modes = await Promise.all(
+        ["", ...names].map(async (name) => [name, (await stat(join(dir, name))).mode] as const),
+      );
+      return modes.filter(([, mode]) => (mode & 0o077) !== 0).map(([name]) => name);
+    };
+    dir = join(dir, "new", "shop");
+    const first = await start();
+    await clientOf(first).set("balance", "42");
+    expect(await readable()).toEqual([]);
+    await first.stop();
+    for (const name of [
+      "",
+      "redis.lock",
+      "redis.log",
+      "appendonlydir",
+      ...(await readdir(join(dir, "appendonlydir"))).map((file) => `appendonlydir/${file}`),
+    ])
+      await chmod(join(dir, name), name === "" || name === "appendonlydir" ? 0o755 : 0o644);
+    expect((await readable()).length).toBeGreaterThan(4);
+    const second = await start();
+    expect(await clientOf(second).get("balance")).toBe("42");
+    expect(await readable()).toEqual([]);
+  });
+
+  it("leaves a directory as it is that is there for other things, too", async () => {
+    await chmod(dir, 0o755);
+    await start();
+    expect((await stat(dir)).mode & 0o777).toBe(0o755);
+    expect((await stat(join(dir, "appendonlydir"))).mode & 0o777).toBe(0o700);
+  });
+
+  it("takes a share of the memory and no more, so that full is refused before the machine is", async () => {
+    const of = async (server: RedisServer) =>
+      Number(((await clientOf(server).config("GET", "maxmemory")) as string[])[1]);
+    const half = await of(await start());
+    expect(half).toBeGreaterThan(0);
+    expect(half).toBeLessThanOrEqual(totalmem() / 2);
+    dir = join(dir, "other");
+    expect(await of(await start({ redisMemoryShare: 0.25 }))).toBeCloseTo(half / 2, -2);
+  });
+
+  it.each([
+    ["a file", "file", "it is a file, not a folder"],
+    ["a place below a file", "file/shop", "a part of the path is a file, not a folder"],
+    ["a place where nothing can be made", "/proc/shuiwei-test", "nothing can be made there"],
+  ])("refuses %s for its directory, naming the option", async (_, path, words) => {
+    await writeFile(join(dir, "file"), "");
+    const refused = resolve(dir, path);
+    await expect(start({ dir: refused })).rejects.toMatchObject({
+      code: "bad_option",
+      message: `--dir ${refused}: ${words}`,
+    });
+  });
+
+  it("ends a start that nobody wants any more", async () => {
+    const stop = new AbortController();
+    stop.abort(new Error("stopped"));
+    await expect(start({ signal: stop.signal })).rejects.toThrow("stopped");
+    // Nothing is left of it: the directory is free.
+    await start();
   });
 
   it("keeps what was written before stop, and removes its socket", async () => {
