@@ -27,15 +27,20 @@ export interface BedSettings {
   leaseMs: number;
   tickMs?: number;
   appendfsync: "always" | "everysec";
+  /** More arguments of every product process that serves. */
+  apiArguments?: readonly string[];
+  /** The command line of the product; left out: the one of this build. */
+  cli?: string;
   /** More of redis-server's environment. */
   environment?: Readonly<Record<string, string>>;
 }
 
 const PREFIX = "shuiwei";
 export const TOKEN = "a-token-of-the-fault-tests";
-const CLI = fileURLToPath(new URL("../../dist/engine/cli.js", import.meta.url));
+/** The product as it was built here. */
+export const CLI = fileURLToPath(new URL("../../dist/engine/cli.js", import.meta.url));
 /** A start takes about a second; beside a loading Redis and other tests it may take longer. */
-const START_LIMIT_MS = 30_000;
+const START_LIMIT_MS = 120_000;
 const RESTART_PAUSE_MS = 100;
 /** On Linux a child ends with its parent, however that one ends. */
 const BOUND =
@@ -56,13 +61,15 @@ export class Product {
   /** Starts that came to nothing, because Redis was away. */
   giveUps = 0;
   readonly #args: string[];
+  #cli: string;
   #child: ChildProcess | undefined;
   #ready = false;
   #told = false;
   #keepsGoing = true;
   #life: Promise<void>;
 
-  constructor(role: Role, name: string, port: number, args: string[]) {
+  constructor(role: Role, name: string, port: number, args: string[], cli = CLI) {
+    this.#cli = cli;
     this.role = role;
     this.name = name;
     this.port = port;
@@ -90,6 +97,22 @@ export class Product {
     if (this.#child?.exitCode === null) process.kill(this.pid, "SIGCONT");
   }
 
+  /** Ends it as an operator would, and starts another release in its place, at the same port. */
+  async replace(cli: string): Promise<void> {
+    this.#cli = cli;
+    const child = this.#child;
+    this.#signal("SIGTERM");
+    if (child && child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    await this.#untilStarted(child);
+  }
+
+  /** Kills it; its supervisor starts the same release again. */
+  async restart(): Promise<void> {
+    const child = this.#child;
+    this.kill();
+    await this.#untilStarted(child);
+  }
+
   /** Ends it for good as an operator would, and waits. @returns its status */
   async stop(): Promise<number | null> {
     this.#keepsGoing = false;
@@ -115,6 +138,13 @@ export class Product {
     }
   }
 
+  /** Waits until another process than `child` is ready. */
+  async #untilStarted(child: ChildProcess | undefined): Promise<void> {
+    for (const elapsed = stopwatch(); this.#child === child; await sleep(20))
+      if (elapsed() > START_LIMIT_MS) throw new Error(`${this.name} does not end`);
+    await this.untilReady();
+  }
+
   #signal(signal: NodeJS.Signals): void {
     const child = this.#child;
     if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
@@ -126,7 +156,10 @@ export class Product {
 
   async #live(): Promise<void> {
     while (this.#keepsGoing) {
-      const [program, ...args] = [...BOUND, process.execPath, CLI, "serve", ...this.#args] as [string, ...string[]];
+      const [program, ...args] = [...BOUND, process.execPath, this.#cli, "serve", ...this.#args] as [
+        string,
+        ...string[],
+      ];
       const { LD_PRELOAD: _, ...environment } = process.env;
       const child = spawn(program, args, {
         stdio: ["ignore", "pipe", "pipe"],
@@ -227,24 +260,30 @@ export class Bed {
 
   /** Starts a product process; with a port it can be found again after a restart. */
   async start(role: Role): Promise<Product> {
-    const { partitions, leaseMs, tickMs = 200 } = this.settings;
+    const { partitions, leaseMs, tickMs = 200, apiArguments = [], cli } = this.settings;
     const port = role === "api" ? await freePort() : 0;
     const name = `${role} ${this.products.filter((other) => other.role === role).length + 1}`;
-    const product = new Product(role, name, port, [
-      "--redis-url",
-      this.socketPath,
-      "--roles",
+    const product = new Product(
       role,
-      "--partitions",
-      String(partitions),
-      "--lease",
-      String(leaseMs),
-      "--tick",
-      String(tickMs),
-      "--retention",
-      "0",
-      ...(role === "api" ? ["--port", String(port)] : []),
-    ]);
+      name,
+      port,
+      [
+        "--redis-url",
+        this.socketPath,
+        "--roles",
+        role,
+        "--partitions",
+        String(partitions),
+        "--lease",
+        String(leaseMs),
+        "--tick",
+        String(tickMs),
+        "--retention",
+        "0",
+        ...(role === "api" ? ["--port", String(port), ...apiArguments] : []),
+      ],
+      cli,
+    );
     this.products.push(product);
     return product;
   }

@@ -95,6 +95,8 @@ export class Shop {
   longestWaitMs = 0;
   /** What became of that one's tries. */
   longestWait: string[] = [];
+  /** Answers that told a client to come back later. */
+  readonly refusals: string[] = [];
   /** No more commands than this are given out for now. */
   ceiling = Number.POSITIVE_INFINITY;
   /** Lines whose hold was made to run out. */
@@ -193,6 +195,7 @@ export class Shop {
           return { ...answer, sentMs };
         }
         troubles.push(`${status} ${answer.body.toString("utf8")}`);
+        this.refusals.push(troubles.at(-1) as string);
       } catch (thrown) {
         troubles.push(String(thrown));
       }

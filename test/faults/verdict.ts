@@ -157,6 +157,9 @@ export function matchAnswers(answers: ReadonlyMap<string, Answered>, findings: F
           : 0;
     // Of an order with several lines, each counts as demand once it is accepted (R9); where its caller gave up, it may be or not.
     if (kind === "reserve" && ofOrder && count("LineAccepted", id) > 1) faults.push(`${id}: counted twice`);
+    // A paid line is suspended before it is cancelled, and goes on where the cancellation comes to nothing.
+    const suspended = ofOrder && kind === "cancel" ? count("LineSuspended", id) - count("LineResumed", id) : 0;
+    if (suspended > (accepted ? 1 : 0)) faults.push(`${id}: suspended for good`);
     const found = count(type, id) - undone;
     if (found !== (accepted ? 1 : 0)) faults.push(`${kind} ${id}: ${outcome}, ${found} events`);
   }

@@ -1,0 +1,171 @@
+/**
+ * A fleet is rolled from the previous release to this one under load, process by process, while old ones start again in the middle and one goes back: nothing
+ * is lost, doubled or refused, before the format is raised, while it is and afterwards. Skipped where the history does not hold the previous release.
+ */
+import { execFile } from "node:child_process";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { sleep } from "../../engine/kernel/clock.js";
+import { ORDER_STEPS } from "../../engine/orders/model.js";
+import { orderEventsOf } from "../../engine/orders/topic.js";
+import { LATEST_FORMAT, readDeployment } from "../../engine/stream/format.js";
+import { orderKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
+import { Bed, CLI, type Product, planSeed } from "./bed.js";
+import { buildRelease, type PreviousRelease, previousCommit } from "./previous-release.js";
+import { Shop } from "./shop.js";
+import { judge, matchAnswers } from "./verdict.js";
+
+const COMMANDS = 9_000;
+/** A change of the fleet takes some seconds; the load waits for it where it would be over before. */
+const RATE = 250;
+const PREFIX = "shuiwei";
+
+const commit = await previousCommit();
+let previous: PreviousRelease;
+let bed: Bed;
+
+beforeAll(async () => {
+  if (commit === undefined) return;
+  previous = await buildRelease(commit);
+  bed = await Bed.open({
+    partitions: 4,
+    leaseMs: 2_000,
+    appendfsync: "everysec",
+    cli: previous.cli,
+    // How long orders wait and jobs are behind is a matter of the machine, and not of releases.
+    apiArguments: ["--max-wait", "60000", "--max-lag", "3600000"],
+  });
+});
+
+afterAll(async () => {
+  await bed?.close();
+  await previous?.remove();
+});
+
+const command = (cli: string, ...args: string[]): Promise<{ status: number; out: string }> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, [cli, ...args, "--redis-url", bed.socketPath], (error, out, err) =>
+      resolve({ status: error === null ? 0 : Number(error.code), out: out + err }),
+    );
+  });
+
+it.skipIf(commit === undefined)(
+  "is rolled process by process and nothing is lost, doubled or refused",
+  async () => {
+    const seed = planSeed();
+    process.stdout.write(`upgrade: from ${commit}, seed ${seed}\n`);
+    await bed.startAll(["api", "api", "api", "worker", "worker"]);
+    const [api1, api2, api3] = bed.of("api") as [Product, Product, Product];
+    const [worker1, worker2] = bed.of("worker") as [Product, Product];
+    expect(await readDeployment(bed.redis, PREFIX)).toEqual({ partitions: 4, format: 1 });
+
+    const shop = new Shop({
+      ...{ seed, apis: bed.apis, commands: COMMANDS, rate: RATE, skus: 120 },
+      ...{ batchers: 3, orderers: 6, batch: 60, timeoutMs: 20_000, patienceMs: 90_000 },
+    });
+    let failed = false;
+    const load = shop.run().catch((thrown) => {
+      failed = true;
+      throw thrown;
+    });
+
+    const steps: [does: string, work: () => Promise<unknown>][] = [
+      ["a worker is new", () => worker1.replace(CLI)],
+      ["a server is new", () => api1.replace(CLI)],
+      // Their libraries come back under the new processes.
+      ["an old server starts again", () => api2.restart()],
+      ["an old worker starts again", () => worker2.restart()],
+      [
+        "it is too early to finish",
+        async () => expect(await command(CLI, "upgrade", "--finish")).toMatchObject({ status: 1 }),
+      ],
+      ["the new worker goes back", () => worker1.replace(previous.cli)],
+      ["the new server goes back", () => api1.replace(previous.cli)],
+      ["both workers are new", () => Promise.all([worker1.replace(CLI), worker2.replace(CLI)])],
+      ["all servers but one are new", () => api1.replace(CLI).then(() => api2.replace(CLI))],
+      [
+        "an old server alone is noticed, too",
+        async () => {
+          const { status, out } = await command(CLI, "upgrade", "--finish");
+          expect(out).toContain("a process of the first release lives");
+          expect(status).toBe(1);
+          expect(await readDeployment(bed.redis, PREFIX)).toEqual({ partitions: 4, format: 1 });
+        },
+      ],
+      ["the last server is new", () => api3.replace(CLI)],
+      [
+        "the format is raised",
+        async () => {
+          expect(await command(CLI, "upgrade", "--finish")).toMatchObject({ status: 0 });
+          expect(await readDeployment(bed.redis, PREFIX)).toEqual({ partitions: 4, format: LATEST_FORMAT });
+        },
+      ],
+      ["a new worker starts again", () => worker1.restart()],
+    ];
+    const rollout = (async () => {
+      for (const [i, [does, work]] of steps.entries()) {
+        // The load goes on while the fleet changes, but not past the place of the next change but one.
+        shop.ceiling = ((i + 3) / (steps.length + 3)) * COMMANDS;
+        while (!failed && shop.accounted < ((i + 1) / (steps.length + 3)) * COMMANDS) await sleep(10);
+        if (failed) return;
+        await work();
+        process.stdout.write(`upgrade: ${does}; ${shop.accounted} commands, ${shop.resent} sent again\n`);
+      }
+      shop.ceiling = Number.POSITIVE_INFINITY;
+    })();
+    rollout.catch(() => shop.stop());
+    await Promise.all([load, rollout]);
+
+    // A server that is told to stop says so to connections that are still open; a load balancer has taken it out by then.
+    expect(shop.refusals.filter((text) => !text.includes("urn:shuiwei:stopping"))).toEqual([]);
+    expect(shop.accounted).toBe(COMMANDS);
+    await expect.poll(() => heldShortly(shop.shortHolds), { timeout: 30_000 }).toBe(0);
+    await bed.untilCaughtUp();
+    expect(await command(CLI, "audit")).toMatchObject({ status: 0, out: expect.stringContaining("all agree") });
+    bed.expectNoCrash();
+    await bed.stopProducts();
+    // Nobody of the previous release comes in any more.
+    expect(await command(previous.cli, "serve", "--roles", "worker", "--partitions", "4")).toMatchObject({ status: 1 });
+
+    const findings = await judge(bed);
+    matchAnswers(shop.answers, findings);
+    expect(findings.emits).toBeGreaterThan(0);
+    await matchSteps(shop);
+  },
+  600_000,
+);
+
+/** Holds that were made to run out and have not yet been given back. */
+async function heldShortly(ids: ReadonlySet<string>): Promise<number> {
+  const holds = await Promise.all(bed.partitions().map((p) => bed.redis.zrange(bed.keysOf(p).holds, "0", "-1")));
+  return holds.flat().filter((id) => ids.has(id)).length;
+}
+
+/** Every order whose payment was accepted is in the orders' log as paid and as locked, once each. */
+async function matchSteps(shop: Shop): Promise<void> {
+  const taken = new Map<string, number>();
+  for (const partition of bed.partitions()) {
+    const { log } = orderKeys(PREFIX, partition);
+    for (let last = 0; ; ) {
+      const entries = await readLog(bed.redis, log, last, 64);
+      if (entries.length === 0) break;
+      for (const entry of entries) {
+        last = entry.offset;
+        for (const { id, step } of orderEventsOf(entry).events)
+          taken.set(`${step} ${id}`, (taken.get(`${step} ${id}`) ?? 0) + 1);
+      }
+    }
+  }
+  const paid = new Set<string>();
+  for (const { id, kind, accepted, ofOrder } of shop.answers.values())
+    if (ofOrder && kind === "pay" && accepted) paid.add(id.replace(/-\d+$/, ""));
+  expect(paid.size).toBeGreaterThan(50);
+  const faults = [...paid].flatMap((id) =>
+    ["created", "paid", "locked"].flatMap((step) =>
+      taken.get(`${step} ${id}`) === 1 ? [] : [`${id}: ${step} ${taken.get(`${step} ${id}`) ?? 0} times`],
+    ),
+  );
+  expect(faults).toEqual([]);
+  const twice = [...taken].filter(([key, times]) => times > 1 && ORDER_STEPS.some((step) => key.startsWith(step)));
+  expect(twice).toEqual([]);
+}
