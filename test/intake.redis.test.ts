@@ -171,7 +171,7 @@ describe("a Redis that fills up", () => {
     const line = { ...(mixed.lines[0] as { sku: string; location: string; units: number }), id: lineId(mixed.id, 0) };
     const [received, paid, reserved] = await Promise.allSettled([
       engine.ledger.apply({ kind: "receive", ...line, id: freshId() }),
-      engine.ledger.apply({ kind: "pay", ...line }),
+      engine.ledger.apply({ kind: "pay", ...line, ofOrder: true }),
       engine.ledger.apply({ kind: "reserve", ...line, id: freshId() }),
     ]);
     expect(received).toMatchObject({ status: "rejected", reason: { retryable: true } });
