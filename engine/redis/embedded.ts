@@ -100,6 +100,8 @@ export async function startRedis(settings: RedisSettings): Promise<RedisServer> 
     await untilReady(child, socketPath, pidPath, exit, settings.signal);
   } catch (thrown) {
     await end(child, exit);
+    // The server's log may have a line by then: it is not why the start ended.
+    if (settings.signal?.aborted) throw settings.signal.reason;
     throw await explain(thrown, dir, pidPath, logPath);
   }
   let stopping: Promise<void> | undefined;
