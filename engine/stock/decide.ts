@@ -59,6 +59,8 @@ export interface Book {
   records: Map<number, Map<string, IdRecord>>;
   gates: Map<string, OpenGate>;
   retentionDays: number;
+  /** Of days up to this one only lines are known that hold units, or have held them lately. */
+  forgottenDay: number;
   /** The deployment's. In format 1 the previous release reads along: lines have no owner, and what has left is refused as it was there. */
   format: number;
   /** Two clocks differ by more than they may: nothing ends by time (`advance` is not called), and nothing new is reserved. */
@@ -71,6 +73,7 @@ export const emptyBook = (retentionDays = DEFAULT_ID_RETENTION_DAYS, format = LA
   records: new Map(),
   gates: new Map(),
   retentionDays,
+  forgottenDay: -1,
   format,
 });
 
@@ -471,7 +474,13 @@ export function evolve(book: Book, id: string, decision: Decision): void {
     bucket = new Map();
     book.records.set(day, bucket);
   }
-  bucket.set(id, decision.remember);
+  const before = bucket.get(id);
+  const record = { ...decision.remember };
+  // Of a day that is forgotten, a line is known for some time from its end on.
+  const isEnd = before !== undefined && holdsUnits(before) && !holdsUnits(record);
+  if (isEnd && record.missingUnits === 0 && book.format > 1 && day <= book.forgottenDay)
+    record.expiresAtMs = book.clockMs;
+  bucket.set(id, record);
 }
 
 function applyTransfer(book: Book, transfer: CellTransfer): void {
@@ -490,7 +499,7 @@ function cellIn(book: Book, cell: string): Balances {
 
 /**
  * Moves the clock to `nowMs` (never back), gives back the holds that are due, the oldest first, SWEEP_LIMIT at most, and forgets days
- * past the retention once none is due any more: a line is never forgotten while it holds units. A hold has expired when this
+ * past the retention once none is due any more: a line is never forgotten while it holds units (R3). A hold has expired when this
  * has said so, not when its time has come.
  */
 export function advance(book: Book, nowMs: number): Expiry[] {
@@ -510,7 +519,25 @@ export function advance(book: Book, nowMs: number): Expiry[] {
     book.records.get(chainIdDay(id))?.set(id, { ...record, state: "expired" });
   }
   if (late.length > 0) return due;
-  const oldest = Math.floor(book.clockMs / DAY_MS) - book.retentionDays - HOLD_MARGIN_DAYS;
-  for (const day of book.records.keys()) if (day < oldest) book.records.delete(day);
+  const last = Math.floor(book.clockMs / DAY_MS) - book.retentionDays - HOLD_MARGIN_DAYS - 1;
+  if (last <= book.forgottenDay) return due;
+  book.forgottenDay = last;
+  for (const [day, bucket] of book.records) {
+    if (day > last) continue;
+    for (const [id, record] of bucket) if (book.format === 1 || !isKnown(book, record)) bucket.delete(id);
+    if (bucket.size === 0) book.records.delete(day);
+  }
   return due;
 }
+
+const holdsUnits = ({ state }: IdRecord): boolean => state === "held" || state === "paid" || state === "cancelling";
+
+/**
+ * Whether a record of a forgotten day is still known: that of a line is for as long as it holds units, or lacks some, and afterwards until as many
+ * days have passed as any id is known.
+ */
+const isKnown = (book: Book, record: IdRecord): boolean =>
+  record.kind === "reserve" &&
+  isAccepted(record.outcome) &&
+  record.state !== "none" &&
+  (holdsUnits(record) || record.missingUnits > 0 || Math.floor(record.expiresAtMs / DAY_MS) > book.forgottenDay);

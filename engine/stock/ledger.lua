@@ -24,6 +24,7 @@ local MAX_UNITS = 9007199254740991
 local SWEEP_LIMIT = 1000 -- as in model.ts
 local HOLD_MARGIN_DAYS = 4 -- as in model.ts
 local WANTED_KEPT = 30 * DAY_MS -- for so long a partition that is away may miss that a breaker was closed
+local STRIP_COUNT = 500 -- records: about a millisecond
 local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
 local CELLS_AT_ONCE = 1000 -- five balances each, for the same reason
 
@@ -372,12 +373,64 @@ local function sweep(book)
   return #due
 end
 
--- Drops the buckets of days that no new id may name and no held line can be in; not while holds are due, for a sweep needs their lines.
+-- Whether a line in this state holds units.
+local function holds_units(state)
+  return state == HELD or state == PAID or state == CANCELLING
+end
+
+-- Whether a record of a forgotten day is still known: that of a line is for as long as it holds units, or lacks some, and afterwards until as many
+-- days have passed as any id is known.
+local function is_known(book, record)
+  local kind, outcome, state, _, _, expires = struct.unpack(RECORD, record)
+  if kind ~= RESERVE or outcome ~= ACCEPTED or state == NONE then return false end
+  return holds_units(state) or expires < 0 or math.floor(expires / DAY_MS) > book.forgotten
+end
+
+-- Takes what is not known any more out of the forgotten days, STRIP_COUNT records a call. What was done is in the head: the day under work, how far
+-- it has come, up to which forgotten day all is done.
+local function strip(book)
+  local head = redis.call('HMGET', book.head_key, 'strip-done', 'strip-day', 'strip-cursor')
+  if not book.forgotten or (tonumber(head[1]) or -1) >= book.forgotten then return end
+  local days_key, last = book.lines_base .. 'old', tonumber(head[2])
+  local days = redis.call('SMEMBERS', days_key)
+  local day
+  for i = 1, #days do
+    local each = tonumber(days[i])
+    if (not last or each >= last) and (not day or each < day) then day = each end
+  end
+  if not day then
+    redis.call('HSET', book.head_key, 'strip-done', book.forgotten)
+    redis.call('HDEL', book.head_key, 'strip-day', 'strip-cursor')
+    return
+  end
+  local key = book.lines_base .. day
+  local page = redis.call('HSCAN', key, day == last and head[3] or '0', 'COUNT', STRIP_COUNT)
+  local gone = {}
+  for i = 1, #page[2], 2 do
+    if not is_known(book, page[2][i + 1]) then gone[#gone + 1] = page[2][i] end
+  end
+  call_chunked('HDEL', key, gone, #gone)
+  if page[1] ~= '0' then
+    redis.call('HSET', book.head_key, 'strip-day', day, 'strip-cursor', page[1])
+  else
+    if redis.call('EXISTS', key) == 0 then redis.call('SREM', days_key, day) end
+    redis.call('HSET', book.head_key, 'strip-day', day + 1, 'strip-cursor', '0')
+  end
+end
+
+-- Forgets the days that no new id may name; not while holds are due. What their lines hold stays: see is_known and strip.
 local function forget(book)
   local last = math.floor(present(book) / DAY_MS) - book.retention_days - HOLD_MARGIN_DAYS - 1
   book.forgotten = book.forgotten or last - 1
   if book.forgotten >= last or book.refused_by or present(book) >= book.next_due then return end
-  for day = book.forgotten + 1, last do redis.call('UNLINK', book.lines_base .. day) end
+  for day = book.forgotten + 1, last do
+    if book.format == 1 then
+      -- The previous release, which reads along, drops the day as a whole.
+      redis.call('UNLINK', book.lines_base .. day)
+    elseif redis.call('EXISTS', book.lines_base .. day) == 1 or book.written[day] then
+      redis.call('SADD', book.lines_base .. 'old', day)
+    end
+  end
   book.forgotten = last
   redis.call('HSET', book.head_key, 'forgotten', last, 'retention', book.retention_days)
 end
@@ -604,6 +657,10 @@ local function decide_line(book, i, kind, id, day, c, new_byte, amount, tried, h
   end
   local outcome, state, newest, missing = step_line(book, i, kind, c, pool, held, was_state, attempt, tried, is_desk)
   if missing then expires = missing > 0 and -missing or math.max(0, expires) end
+  -- Of a day that is forgotten, it is known for some time from its end on.
+  if expires >= 0 and book.format > 1 and day <= (book.forgotten or -1) and holds_units(was_state) and not holds_units(state) then
+    expires = book.clock
+  end
   if state ~= was_state or newest ~= attempt then
     remember(book, id, day, was_kind, was_outcome, state, owned_by(byte, new_byte), newest, expires, held, print_of(record), name)
   end
@@ -698,9 +755,17 @@ local function apply(keys, args)
       -- A longer retention does not bring back what is forgotten.
       first_day, last_day = math.max(today - book.retention_days, book.forgotten + 1), today + 1
       -- What was read of these days, or done to them by this batch, is forgotten, too.
+      local dropped = {} -- an id may be there twice
       for k = 1, n do
         local day = day_numbers[days and days[k] or 1]
-        if day <= book.forgotten then found[k], records[ids[k]], book.written[day] = false, nil, nil end
+        if day <= book.forgotten then
+          local record = records[ids[k]] or found[k]
+          if book.format == 1 then
+            found[k], records[ids[k]], book.written[day] = false, nil, nil
+          elseif dropped[ids[k]] or record and not is_known(book, record) then
+            found[k], records[ids[k]], dropped[ids[k]] = false, nil, true
+          end
+        end
       end
       -- While holds are still due the forgetting waits, and is tried again at the next command.
       if book.refused_by or present(book) < book.next_due then tomorrow = (today + 1) * DAY_MS end
@@ -781,10 +846,10 @@ end
 -- stock_tick: lets time pass in a partition that may have no commands: gives back due holds, closes breakers whose time is over, and marks
 -- in the log that the clock has crossed a multiple of the heartbeat since the last entry, so that windows end.
 -- KEYS: head, cells, holds, gates, log
--- ARGV: 1 clock (see time_of), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms
+-- ARGV: 1 clock (see time_of), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms, 5 the deployment's format
 -- Returns: holds given back, last offset, clock
 local function tick(keys, args)
-  local book = open_book(keys, args[3], tonumber(args[2]), SWEEP_LIMIT, 1)
+  local book = open_book(keys, args[3], tonumber(args[2]), SWEEP_LIMIT, tonumber(args[5]))
   set_clock(book, args[1])
   local swept, logged = 0, book.offset
   if not book.refused_by and present(book) >= book.next_due and present(book) >= find_next_due(book) then swept = sweep(book) end
@@ -805,6 +870,7 @@ local function tick(keys, args)
     forget(book)
     save_head(book)
   end
+  if book.format > 1 then strip(book) end
   return { swept, digits(book.offset), digits(book.clock) }
 end
 

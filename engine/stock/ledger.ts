@@ -196,7 +196,7 @@ export class Ledger {
       this.#redis,
       "stock_tick",
       [keys.head, keys.cells, keys.holds, keys.gates, keys.log],
-      [this.#now(), this.#retentionDays, keys.linesBase, HEARTBEAT_MS],
+      [this.#now(), this.#retentionDays, keys.linesBase, HEARTBEAT_MS, this.#format()],
     )) as [number, string, string];
     return { expired, offset: Number(offset), clockMs: Number(clockMs) };
   }

@@ -539,6 +539,41 @@ describe("an id's day (R3)", () => {
   });
 });
 
+describe("a line that holds units (R3)", () => {
+  it.each([60, 100, 200, 365])(
+    "is known after %i days: it goes out, its units leave, and repeats are answered",
+    (days) => {
+      const [late, early, other] = [newId(), newId(), newId()];
+      const presale = { units: 4, pool: "presale" } as const;
+      const scene = stocked(20)
+        .line(late)
+        .given(
+          { kind: "receive", ...presale },
+          { kind: "reserve", id: early, ...presale },
+          { kind: "pay", id: late, units: 4 },
+          { kind: "pay", id: early, ...presale },
+        )
+        .line(other)
+        .given({ kind: "cancel", id: other, units: 4 });
+      for (let day = 0; day < days; day++) scene.after(DAY_MS);
+      expect(scene.cell()).toEqual({ sellable: 16, committed: 4 });
+      for (const brief of [
+        { kind: "outbound", id: late, units: 4 },
+        { kind: "outbound", id: early, ...presale },
+      ] as const) {
+        expect(scene.when(brief)).toEqual({ outcome: "accepted", repeated: false, state: "outbound" });
+        expect(scene.after(DAY_MS).when(brief)).toEqual({ outcome: "accepted", repeated: true, state: "outbound" });
+      }
+      expect(scene.cell()).toEqual({ sellable: 12 });
+      // One that has ended is known no longer than any other id, counted from its end.
+      expect(scene.when({ kind: "cancel", id: other, units: 4 }).outcome).toBe("unknown_line");
+      scene.after((DEFAULT_ID_RETENTION_DAYS + HOLD_MARGIN_DAYS + 2) * DAY_MS);
+      expect(scene.when({ kind: "outbound", id: late, units: 4 }).outcome).toBe("unknown_line");
+      expect(scene.book.records.size).toBe(0);
+    },
+  );
+});
+
 describe("a hold (R3)", () => {
   it("expires after 30 minutes and gives its units back", () => {
     const id = newId();

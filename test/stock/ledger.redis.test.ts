@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { createConnection, createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { chainId } from "../../engine/kernel/chain-id.js";
+import { chainId, chainIdDay } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, ManualClock, systemClock } from "../../engine/kernel/clock.js";
 import { eventsOf } from "../../engine/stock/batch.js";
 import { HEARTBEAT_MS, Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
@@ -419,6 +419,7 @@ describe("time", () => {
     );
     expect(expired).toEqual([SWEEP_LIMIT, SWEEP_LIMIT, 5, 0]);
     expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: orders }));
+    for (let i = 0; i < 12; i++) await ledger.tick(0);
     expect(await client.exists(stockKeys(PREFIX, 0).lines(START_MS / DAY_MS))).toBe(0);
   });
 });
@@ -435,6 +436,33 @@ describe("ids that were forgotten", () => {
   });
 });
 
+describe("a day that is forgotten", () => {
+  it("keeps the lines that hold units through a year, and nothing else; at last nothing at all", async () => {
+    const keys = stockKeys(PREFIX, 0);
+    await ledger.apply(receive(4_000));
+    const lines = Array.from({ length: 1_500 }, () => ({ ...place(), units: 1 }));
+    await ledger.applyMany(lines.map((line) => ({ kind: "reserve", ...line })));
+    const paid = [lines[3], lines[700], lines[1_499]].map((line) => line as (typeof lines)[number]);
+    await ledger.applyMany(paid.map((line) => ({ kind: "pay", ...line })));
+    const bucket = keys.lines(chainIdDay((paid[0] as (typeof lines)[number]).id));
+    const pass = async (days: number) => {
+      for (let day = 0; day < days; day++) {
+        clock.moveTo(clock.now() + 86_400_000);
+        for (let i = 0; i < 4; i++) await ledger.tick(0);
+      }
+    };
+    await pass(365);
+    expect((await client.hkeys(bucket)).sort()).toEqual(paid.map(({ id }) => id).sort());
+    const gone = () => ledger.applyMany(paid.map((line) => ({ kind: "outbound", ...line })));
+    for (const repeated of [false, true])
+      expect(await gone()).toEqual(paid.map(() => ({ outcome: "accepted", repeated, state: "outbound" })));
+    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 3_997 }));
+    await pass(60);
+    expect(await client.exists(bucket)).toBe(0);
+    expect(outcomes(await gone())).toEqual(paid.map(() => "unknown_line"));
+  });
+});
+
 describe("a batch in which days pass", () => {
   it("forgets the lines it has touched itself, and leaves no bucket behind", async () => {
     const old = receive(5);
@@ -442,6 +470,7 @@ describe("a batch in which days pass", () => {
     const replies = await ledger.applyMany([old, later, old]);
     expect(outcomes(replies)).toEqual(["accepted", "accepted", "id_outside_window"]);
     const { lines } = stockKeys(PREFIX, 0);
+    for (let i = 0; i < 12; i++) await ledger.tick(0);
     expect(await client.exists(lines(START_MS / DAY_MS))).toBe(0);
     expect(await client.exists(lines(START_MS / DAY_MS + 60))).toBe(1);
     expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 7 }));
