@@ -143,15 +143,6 @@ const ORDER_PACES = 5;
 /** Exceptions are about minutes and hours. */
 const EXCEPTIONS_POLL_MS = 250;
 
-/** Paid orders that the WMS does not have: neither taken by it nor set aside for somebody to look at. */
-async function ordersWaiting(book: OrderBook, redis: RedisClient, prefix: string, partitions: number): Promise<number> {
-  const [waiting, ...letters] = await Promise.all([
-    book.waiting(),
-    ...Array.from({ length: partitions }, (_, i) => redis.xlen(sinkKeys(prefix, "orders", i, WMS_SINK).deadLetters)),
-  ]);
-  return Math.max(0, waiting - letters.reduce((sum, count) => sum + count, 0));
-}
-
 export async function startEngine(settings: EngineSettings): Promise<Engine> {
   const undo: (() => Promise<unknown> | unknown)[] = [];
   try {
@@ -369,7 +360,7 @@ async function assemble(
     tracker: new OrderTracker(redis, prefix, partitions),
     outbox,
     pickingSeconds,
-    warehouse: wms && { ...wms, backlog: () => ordersWaiting(book, redis, prefix, partitions) },
+    warehouse: wms && { ...wms, backlog: () => book.waiting() },
     categories: new Categories(redis, prefix),
     personalData,
     formats,

@@ -284,6 +284,7 @@ describe("paid orders", () => {
     expect(await deadLetters("replayed-late", "replay", "all")).toMatchObject({ status: 0 });
     expect(await letters()).toBe("no dead letters\n");
     expect(wms.arrivals).toHaveLength(arrivals);
+    expect(await engine.warehouse?.backlog()).toBe(0);
   }, 120_000);
 });
 

@@ -4,11 +4,19 @@
  * under its chain id, so that a WMS which honours the idempotency key has it once, however often it is sent. Before anything leaves, it is looked up
  * where the order stands now: what was asked for long ago, or is tried again by hand, may not be wanted any more.
  */
-import { PICK_EMIT, type PickRequest, WITHDRAW_EMIT, type Withdrawal } from "../../engine/jobs/order-flow/job.js";
+import {
+  ORDER_FLOW_JOB,
+  PICK_EMIT,
+  type PickRequest,
+  WITHDRAW_EMIT,
+  type Withdrawal,
+} from "../../engine/jobs/order-flow/job.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { Evidence } from "../../engine/orders/model.js";
 import type { OrderBook, Standing } from "../../engine/orders/order-book.js";
 import type { Delivered, Delivery, Receiver, Verdict } from "../../engine/outbox/receiver.js";
+import { cursorField } from "../../engine/stream/commit.js";
+import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";
 import type { KnownRefusal, WmsClient, WmsReceipt } from "./client.js";
 import type { Contract } from "./contract.js";
 import { preparePick, type WmsInboundOrder } from "./payload.js";
@@ -44,7 +52,7 @@ export interface WmsOptions {
   contract: Pick<Contract, "check">;
   /** Takes what the contract has no field for. */
   objects: { put(key: string, bytes: Uint8Array, contentType: string, signal: AbortSignal): Promise<void> };
-  book: Pick<OrderBook, "note" | "standing">;
+  book: Pick<OrderBook, "note" | "noneWaits" | "setAside" | "standing">;
   /** Told once the WMS has answered whether it takes an order back; may be told again. Left out: nobody waits for it. */
   settle?(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
   /** Told how long each order took from its payment to the warehouse, in ms by this machine's clock against the log's. */
@@ -129,6 +137,14 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
       const withdrawn = asked.filter(({ delivery }) => delivery.kind === WITHDRAW_EMIT);
       await Promise.all(withdrawn.map(({ delivery, receipt }) => settle?.(delivery.key, ...resultOf(receipt))));
     },
+
+    async setAside(_partition, deliveries) {
+      await book.setAside(deliveries.filter(({ kind }) => kind === PICK_EMIT).map(({ key }) => key));
+    },
+
+    async idle(partition) {
+      await book.noneWaits(partition, WMS_SINK, CURSORS);
+    },
   };
 }
 
@@ -137,6 +153,9 @@ function withBuyer(request: PickRequest, standing: Standing | undefined): PickRe
   const shipTo = request.shipTo ?? standing?.shipTo;
   return shipTo === undefined ? request : { ...request, shipTo };
 }
+
+/** How far the orders' job is, and this sink. */
+const CURSORS = { job: cursorField(ORDER_FLOW_JOB), sink: cursorField(ENTRY_CURSOR) };
 
 /**
  * Whether the warehouse is still to be asked for an order: not when it has it, nor when nobody wants it any more. One that may be there is asked for

@@ -10,7 +10,7 @@ import { EngineError } from "../kernel/errors.js";
 import { TurnBatcher } from "../kernel/turn-batcher.js";
 import { HOLD_MARGIN_DAYS } from "../stock/model.js";
 import { LATEST_FORMAT } from "../stream/format.js";
-import { type OrderKeys, orderKeys } from "../stream/keys.js";
+import { type OrderKeys, orderKeys, sinkKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunctionBuffer, loadLibrary, type RedisClient, readFields } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
@@ -88,7 +88,12 @@ interface Opening {
 const LOCKED = `s${ORDER_STEPS.indexOf("locked")}`;
 const PICKING = `s${ORDER_STEPS.indexOf("picking")}`;
 const WAITING_BASE = "waiting-base";
+const LEFT = "left";
+/** In a record, beside the steps: the order's request to the warehouse is a dead letter. As orders.lua knows it; no step may have this number. */
+const SET_ASIDE = 14;
 
+/** A step, or the mark beside the steps. */
+type Mark = Omit<Note, "step"> & { step: OrderStep | typeof SET_ASIDE };
 type Argument = string | number | Buffer;
 
 const packr = new Packr({ useRecords: false });
@@ -123,7 +128,7 @@ export class OrderBook {
   readonly #options: OrderBookOptions;
   readonly #keys: OrderKeys[];
   readonly #openings: TurnBatcher<Opening, number>[];
-  readonly #notes: TurnBatcher<Note, NoteOutcome>[];
+  readonly #notes: TurnBatcher<Mark, NoteOutcome>[];
   readonly #standings: TurnBatcher<string, Standing | undefined>[];
 
   constructor(options: OrderBookOptions) {
@@ -182,19 +187,23 @@ export class OrderBook {
   }
 
   /** Notes steps, each once. May be sent again after an unknown result. */
-  async note(notes: readonly Note[]): Promise<NoteOutcome[]> {
+  note(notes: readonly Note[]): Promise<NoteOutcome[]> {
+    return this.#noteAll(notes);
+  }
+
+  async #noteAll(notes: readonly Mark[]): Promise<NoteOutcome[]> {
     const outcomes = new Array<NoteOutcome>(notes.length);
     const parts = new Map<number, number[]>();
     for (let i = 0; i < notes.length; i++) {
-      const partition = this.partitionOf((notes[i] as Note).id);
+      const partition = this.partitionOf((notes[i] as Mark).id);
       const part = parts.get(partition);
       if (part) part.push(i);
       else parts.set(partition, [i]);
     }
     await Promise.all(
       [...parts].map(async ([partition, positions]) => {
-        const batcher = this.#notes[partition] as TurnBatcher<Note, NoteOutcome>;
-        const told = await batcher.add(positions.map((i) => notes[i] as Note));
+        const batcher = this.#notes[partition] as TurnBatcher<Mark, NoteOutcome>;
+        const told = await batcher.add(positions.map((i) => notes[i] as Mark));
         for (let i = 0; i < told.length; i++) outcomes[positions[i] as number] = told[i] as NoteOutcome;
       }),
     );
@@ -234,16 +243,37 @@ export class OrderBook {
   async beginWaiting(): Promise<void> {
     const { redis } = this.#options;
     for (const { head } of this.#keys) {
-      const [locked, picking] = await readFields(redis, head, [LOCKED, PICKING]);
-      await redis.hsetnx(head, WAITING_BASE, countOf(locked) - countOf(picking));
+      const [locked, picking, left] = await readFields(redis, head, [LOCKED, PICKING, LEFT]);
+      await redis.hsetnx(head, WAITING_BASE, countOf(locked) - countOf(picking) - countOf(left));
     }
   }
 
-  /** How many orders have their stock locked and are not with the warehouse. */
+  /**
+   * How many orders wait for the warehouse: their stock is locked, and they are neither there nor cancelled nor set aside as dead letters. Each
+   * order is counted by its own record, so neither a repeat nor the removal of a letter counts twice.
+   */
   async waiting(): Promise<number> {
-    const fields = [LOCKED, PICKING, WAITING_BASE];
+    const fields = [LOCKED, PICKING, WAITING_BASE, LEFT];
     const heads = await Promise.all(this.#keys.map(({ head }) => readFields(this.#options.redis, head, fields)));
-    return heads.reduce((sum, [locked, picking, base]) => sum + countOf(locked) - countOf(picking) - countOf(base), 0);
+    return heads.reduce((sum, head) => {
+      const [locked, picking, base, left] = head.map(countOf) as [number, number, number, number];
+      return sum + Math.max(0, locked - picking - base - left);
+    }, 0);
+  }
+
+  /** Notes that requests of orders to the warehouse have become dead letters, each once. */
+  async setAside(ids: readonly string[]): Promise<void> {
+    await this.#noteAll(ids.map((id) => ({ id, step: SET_ASIDE, source: "" })));
+  }
+
+  /**
+   * Sets right what older releases have counted wrong, if no order of a partition waits for the warehouse now.
+   * @param cursors fields of the tasks of the jobs and of the sink that tell how far they are
+   */
+  async noneWaits(partition: number, sink: string, cursors: { job: string; sink: string }): Promise<boolean> {
+    const { head, task } = this.#keysOf(partition);
+    const keys = [head, task, sinkKeys(this.#options.prefix, "orders", partition, sink).task];
+    return (await this.#write("order_none_waits", keys, [cursors.job, cursors.sink])) === 1;
   }
 
   /** Lets time pass in a partition where a deadline has come. Returns whether a buyer's text is to go now. */
@@ -306,7 +336,7 @@ export class OrderBook {
     return (await this.#write("order_open", keys, args)) as number[];
   }
 
-  async #note({ head, log, erasures, orders, buyers }: OrderKeys, notes: Note[]): Promise<NoteOutcome[]> {
+  async #note({ head, log, erasures, orders, buyers }: OrderKeys, notes: Mark[]): Promise<NoteOutcome[]> {
     const keys = [head, log, erasures];
     const { unpaidMs, endedMs } = this.#times;
     // For as long as the order is remembered at all.
@@ -314,9 +344,10 @@ export class OrderBook {
     const args: Argument[] = [this.#now(), unpaidMs, endedMs, longestMs];
     const body = this.#areBuyersApart() ? WITHOUT_BUYER : AS_IT_IS;
     for (const { id, step, ...evidence } of notes) {
-      const event = eventBeginning(id, step, evidence);
-      const how = step === BODY_GOES_WITH ? body : REPEATABLE.has(step) ? AGAIN : NOTHING;
-      args.push(dayIn(keys, orders, buyers, id), id, ORDER_STEPS.indexOf(step), how, event);
+      const event = step === SET_ASIDE ? "" : eventBeginning(id, step, evidence);
+      const number = step === SET_ASIDE ? step : ORDER_STEPS.indexOf(step);
+      const how = step === BODY_GOES_WITH ? body : step !== SET_ASIDE && REPEATABLE.has(step) ? AGAIN : NOTHING;
+      args.push(dayIn(keys, orders, buyers, id), id, number, how, event);
     }
     const told = (await this.#write("order_note", keys, args)) as number[];
     return told.map((result) => NOTE_OUTCOMES.get(result) ?? "unknown");

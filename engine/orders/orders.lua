@@ -8,8 +8,8 @@
 local ORDER = '<I4dI2d'
 -- Steps by their place in the list of model.ts.
 local CREATED, PAID, LOCKED, PICKING, OUTBOUND, REPORTED, CANCELLED, CANCELLING, CANCELLATION_REFUSED = 0, 1, 2, 3, 6, 7, 8, 9, 10
--- Among the steps: the buyer's text was taken away before the warehouse had it.
-local ERASED = 2 ^ 15
+-- Among the steps: the order's request to the warehouse is a dead letter; and, the highest, the buyer's text was taken away before the warehouse had it.
+local SET_ASIDE, ERASED = 14, 2 ^ 15
 -- How a step is noted that may come again.
 local AGAIN = '3'
 -- As msgpack writes them: nothing, and the mark before a double.
@@ -73,6 +73,12 @@ end
 
 local function has(steps, step)
   return math.floor(steps / 2 ^ step) % 2 == 1
+end
+
+-- 1 for an order that the warehouse has been asked for and will not get; the head's 'left' is the sum. With it, orders that wait are those that took
+-- 'locked', without those that took 'picking'.
+local function out_of_the_way(steps)
+  return has(steps, LOCKED) and not has(steps, PICKING) and (has(steps, CANCELLED) or has(steps, SET_ASIDE)) and 1 or 0
 end
 
 -- Only bodies of format 1 name a buyer.
@@ -152,12 +158,12 @@ end
 -- order_note: notes steps of orders, each on its evidence and once.
 -- KEYS: head, log, erasures, then orders and buyers of each day
 -- ARGV: 1 clock (see time_of), 2 to 4 ms for which the buyer's text is kept: of an order never paid, after its end, without an end (0: for
---       good), then for each step: number of the order's day, id, the step, what the event takes along (0 nothing, 1 the body as it is, 2 the
---       body without the buyer, 3 nothing, and the step may come again), the event
+--       good), then for each step: number of the order's day, id, the step (or SET_ASIDE, of which the log is not told), what the event takes
+--       along (0 nothing, 1 the body as it is, 2 the body without the buyer, 3 nothing, and the step may come again), the event
 -- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known, -2 when it must not be taken
 --          any more: a payment that comes after the order's cancellation was asked for
 local function note(keys, args)
-  local noted, events, taken = {}, {}, {}
+  local noted, events, taken, left = {}, {}, {}, 0
   local log = open_log(keys[1], args[1])
   local keep = { unpaid = tonumber(args[2]), ended = tonumber(args[3]), longest = tonumber(args[4]) }
   for at = 5, #args, 5 do
@@ -190,16 +196,35 @@ local function note(keys, args)
         if is_new then
           redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps + 2 ^ step, created) .. body)
           schedule(keys[3], id, step, steps, log.clock, keep, names)
+          left = left + out_of_the_way(steps + 2 ^ step) - out_of_the_way(steps)
         end
-        events[#events + 1] = event(args[at + 4], created, told)
-        taken[step] = (taken[step] or 0) + 1
+        if step ~= SET_ASIDE then
+          events[#events + 1] = event(args[at + 4], created, told)
+          taken[step] = (taken[step] or 0) + 1
+        end
         result = 1
       end
     end
     noted[#noted + 1] = result
   end
   if #events > 0 then append(keys[1], keys[2], log, events, taken) end
+  if left ~= 0 then redis.call('HINCRBY', keys[1], 'left', left) end
   return noted
+end
+
+-- order_none_waits: no order of the partition waits for the warehouse: what the counts of steps say otherwise is what was counted wrong once, by
+-- releases that did not count all ends. Done only when it is so: the jobs have seen the whole log, and the sink has delivered all they gave out.
+-- KEYS: head, task of the jobs, task of the sink   ARGV: 1 the job's cursor, 2 the sink's cursor, each a field of its task
+-- Returns: 1 when it is so
+local function none_waits(keys, args)
+  local head = redis.call('HMGET', keys[1], 'offset', 's' .. LOCKED, 's' .. PICKING, 'left', 'waiting-base')
+  local jobs = redis.call('HMGET', keys[2], args[1], 'lastOut')
+  local sink = redis.call('HGET', keys[3], args[2])
+  local n = function(text) return tonumber(text) or 0 end
+  if n(head[1]) ~= n(jobs[1]) or n(jobs[2]) ~= n(sink) then return 0 end
+  local base = n(head[2]) - n(head[3]) - n(head[4])
+  if base ~= n(head[5]) then redis.call('HSET', keys[1], 'waiting-base', digits(base)) end
+  return 1
 end
 
 -- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log may have nothing to tell.
@@ -262,6 +287,7 @@ end
 redis.register_function('order_open', open)
 redis.register_function { function_name = 'order_try', callback = try, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'order_note', callback = note, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_none_waits', callback = none_waits, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'order_tick', callback = tick, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'order_due', callback = due, flags = { 'no-writes' } }
 redis.register_function { function_name = 'order_erase', callback = erase, flags = { 'allow-oom' } }

@@ -69,4 +69,8 @@ export interface Receiver {
   deliver(delivery: Delivery, signal: AbortSignal, mayBeThere: boolean): Promise<Verdict>;
   /** Told before the cursor moves past them, in order for each key; may be told of the same ones again. A throw holds the cursor. */
   delivered?(partition: number, done: readonly Delivered[]): Promise<void>;
+  /** Told of deliveries that become dead letters, in the same way. */
+  setAside?(partition: number, deliveries: readonly Delivery[]): Promise<void>;
+  /** Told about once a second while a partition has nothing that waits; what has been delivered is written down. A throw is told and does no harm. */
+  idle?(partition: number): Promise<void>;
 }

@@ -334,10 +334,16 @@ export class Tenure implements Source {
     const settled = this.#settled;
     const hasMoved = cursor.entry !== this.#written.entry || cursor.emits !== this.#written.emits;
     if (!hasMoved && done.length + refused.length === 0) return;
-    if (receiver.delivered) {
+    if (receiver.delivered || receiver.setAside) {
       try {
         for (let from = 0; from < done.length; from += DELIVERED_AT_ONCE) {
-          await receiver.delivered(this.#partition, done.slice(from, from + DELIVERED_AT_ONCE));
+          await receiver.delivered?.(this.#partition, done.slice(from, from + DELIVERED_AT_ONCE));
+        }
+        if (refused.length > 0) {
+          await receiver.setAside?.(
+            this.#partition,
+            refused.map(({ pending }) => pending.delivery),
+          );
         }
       } catch (thrown) {
         // Told again with what comes; meanwhile the cursor stays, and reading stops when that grows too much.
@@ -418,6 +424,9 @@ export class Tenure implements Source {
     this.#stats.lagEntries = Math.max(0, Number(lastOut ?? 0) - this.#backlog.readUpTo);
     const oldestMs = this.#backlog.oldestMs;
     this.#stats.behindMs = oldestMs === undefined ? 0 : Math.max(0, this.#serverNowMs(time) - oldestMs);
+    if (this.#backlog.size === 0 && this.#written.entry === Number(lastOut ?? 0)) {
+      await this.#options.receiver.idle?.(this.#partition).catch((thrown) => this.#tell(messageOf(thrown)));
+    }
     if (this.#isFull) {
       const kept = await countLetters(redis, this.#keys);
       this.#isFull = isFull(kept);

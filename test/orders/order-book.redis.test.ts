@@ -2,10 +2,10 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
-import { ORDER_STEPS, type Order, type OrderEvent } from "../../engine/orders/model.js";
+import { ORDER_STEPS, type Order, type OrderEvent, type OrderStep } from "../../engine/orders/model.js";
 import { OrderBook } from "../../engine/orders/order-book.js";
 import { orderTopic } from "../../engine/orders/topic.js";
-import { orderKeys } from "../../engine/stream/keys.js";
+import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { withRedis } from "../redis/with-redis.js";
@@ -152,5 +152,78 @@ describe("a step of an order", () => {
     });
     await late.note([{ id: placed.id, step: "paid", ...SHOP }]);
     expect((await events()).map(({ atMs }) => atMs)).toEqual([NOW, NOW + 2_000]);
+  });
+});
+
+describe("orders that wait for the warehouse", () => {
+  const SINK = "wms";
+  const CURSORS = { job: "cursor:order-flow.1", sink: "cursor:entry" };
+  const note = (id: string, ...steps: OrderStep[]) => book.note(steps.map((step) => ({ id, step, ...SHOP })));
+
+  async function placed(): Promise<string> {
+    const one = order();
+    await book.open(one, 1);
+    return one.id;
+  }
+
+  it("are those whose stock is locked, until they are there, cancelled, or set aside, each counted once", async () => {
+    book = newBook();
+    await book.beginWaiting();
+    const ids = [];
+    for (let i = 0; i < 8; i++) ids.push(await placed());
+    const [picked, cancelled, late, letter, both, removed, waits, unpaid] = ids as [
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    await note(unpaid, "cancelled");
+    for (const id of ids.slice(0, 7)) await note(id, "paid", "locked");
+    expect(await book.waiting()).toBe(7);
+    await note(picked, "picking");
+    await note(cancelled, "cancelled");
+    // The warehouse had it all the same, and gives it back.
+    await note(late, "cancelled");
+    await note(late, "picking");
+    await book.setAside([letter, both, removed]);
+    await note(both, "cancelled");
+    expect(await book.waiting()).toBe(1);
+    // Told again, after a crash, or a letter that fails again.
+    await book.setAside([letter, both, removed]);
+    await note(cancelled, "cancelled");
+    expect(await book.waiting()).toBe(1);
+    // The letter is replayed.
+    await note(letter, "picking");
+    await note(waits, "picking");
+    expect(await book.waiting()).toBe(0);
+    expect((await events()).map(({ step }) => step)).not.toContain(undefined);
+  });
+
+  it("are set right when none waits, after a release that counted otherwise, and only then", async () => {
+    book = newBook();
+    await book.beginWaiting();
+    const id = await placed();
+    await note(id, "paid", "locked");
+    const partition = book.partitionOf(id);
+    const { head, task } = orderKeys(prefix, partition);
+    const sink = sinkKeys(prefix, "orders", partition, SINK).task;
+    // As a cancellation that an older release has noted: the count of steps tells nothing of it.
+    const offset = Number(await redis.hget(head, "offset"));
+    await redis.hset(task, CURSORS.job, offset - 1, "lastOut", 4);
+    await redis.hset(sink, CURSORS.sink, 4);
+    expect(await book.noneWaits(partition, SINK, CURSORS)).toBe(false);
+    await redis.hset(task, CURSORS.job, offset, "lastOut", 5);
+    expect(await book.noneWaits(partition, SINK, CURSORS)).toBe(false);
+    expect(await book.waiting()).toBe(1);
+    await redis.hset(sink, CURSORS.sink, 5);
+    expect(await book.noneWaits(partition, SINK, CURSORS)).toBe(true);
+    expect(await book.waiting()).toBe(0);
+    const next = await placed();
+    await note(next, "paid", "locked");
+    expect(await book.waiting()).toBe(1);
   });
 });

@@ -28,6 +28,8 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
         notes.push(...told);
         return told.map(() => "noted" as const);
       },
+      setAside: async () => {},
+      noneWaits: async () => false,
       async standing() {
         if (steps === "unreadable") throw new Error("Redis is away");
         return steps === "unknown" ? undefined : { took: (step) => steps.includes(step) };
