@@ -44,6 +44,11 @@ export const serveOptions = joinOptions(
       default: ["api", "worker"],
       about: "what this process does: api takes commands and serves, worker runs the jobs",
     },
+    acceptSettings: {
+      type: "boolean",
+      about:
+        "run the deployment with this process's zone, deadlines and the like from now on; no other process may live",
+    },
   }),
 );
 

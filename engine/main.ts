@@ -43,6 +43,7 @@ import { partitionKeys, sinkKeys } from "./stream/keys.js";
 import { claimDeployment } from "./stream/partition.js";
 import { checkRedis, connect, openReader, type RedisClient } from "./stream/redis.js";
 import { ReplicaGate } from "./stream/replicas.js";
+import { claimSettings, type SharedSettings } from "./stream/settings.js";
 import { Worker } from "./stream/worker.js";
 
 /** Time in a demo: the shop's own clock, and how fast it runs. */
@@ -91,6 +92,10 @@ export interface EngineSettings {
   deadlines?: Deadlines;
   /** How long a buyer's text is kept; the same in every process. Left out: the defaults. */
   personalData?: PersonalDataTimes;
+  /** What every process of the deployment must be told alike; left out: nothing is looked at. */
+  sharedSettings?: SharedSettings;
+  /** Whether they take the place of what it was run with before. */
+  acceptSettings?: boolean;
   /** Whether this process runs jobs, beside serving. */
   worker: boolean;
   /** Whether to forget what the Redis holds, as a demo does. */
@@ -197,6 +202,8 @@ async function assemble(
   const replicas = wanted > 0 ? new ReplicaGate({ open: () => connect(address), replicas: wanted }) : undefined;
   undo.push(() => replicas?.close());
   const claimed = await claimDeployment(redis, prefix, partitions);
+  const { sharedSettings = {}, acceptSettings = false } = settings;
+  await claimSettings({ redis, prefix, settings: sharedSettings, accept: acceptSettings, onTrouble });
   const formats = new FormatWatch({ redis: viewRedis, prefix, format: claimed, clock: systemClock, onTrouble });
   formats.start();
   undo.push(() => formats.stop());

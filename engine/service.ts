@@ -16,7 +16,7 @@ import { Intake, intakeOptions } from "./intake.js";
 import { systemClock } from "./kernel/clock.js";
 import { badInput, EngineError } from "./kernel/errors.js";
 import type { OnTrouble } from "./kernel/logger.js";
-import type { OptionValues } from "./kernel/options.js";
+import { durationText, type OptionValues } from "./kernel/options.js";
 import { createLog, secretsOf } from "./logging.js";
 import { type Engine, type EngineSettings, startEngine } from "./main.js";
 import { registerEngineMetrics } from "./metrics.js";
@@ -24,6 +24,7 @@ import { deadlinesOf, personalDataTimesOf } from "./orders/options.js";
 import { type RunningServer, startServer } from "./server.js";
 import { stockOptions } from "./stock/options.js";
 import { streamOptions } from "./stream/options.js";
+import type { SharedSettings } from "./stream/settings.js";
 
 export interface Surface {
   host: string;
@@ -119,9 +120,27 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
   await rm(dir, { recursive: true, force: true });
 }
 
+/** What results depend on. A process that only serves, or that sends nothing to a WMS, has no opinion on what it does not use. */
+function sharedSettingsOf(options: OptionValues<typeof serveOptions>): SharedSettings {
+  const days = { zone: options.zone, "id-retention-days": String(options.idRetentionDays) };
+  const location = options.roles.includes("api") ? { "default-location": options.defaultLocation } : {};
+  if (!options.roles.includes("worker")) return { ...days, ...location };
+  const picking = options.wmsUrl === undefined ? {} : { "picking-deadline": durationText(options.pickingDeadlineMs) };
+  return {
+    ...days,
+    ...location,
+    ...picking,
+    "label-deadline": durationText(options.labelDeadlineMs),
+    "waybill-deadline": durationText(options.waybillDeadlineMs),
+    "outbound-deadline": durationText(options.outboundDeadlineMs),
+    "logistics-deadline": durationText(options.logisticsDeadlineMs),
+  };
+}
+
 function settingsOf(options: OptionValues<typeof serveOptions>, onTrouble: OnTrouble): EngineSettings {
   return {
     ...options,
+    sharedSettings: sharedSettingsOf(options),
     deadlines: deadlinesOf(options, options.wmsUrl !== undefined),
     personalData: personalDataTimesOf(options),
     ...(options.wmsUrl === undefined

@@ -313,10 +313,14 @@ function kindOf(option: Option): string {
 
 /** A value as a person would write it; a duration in the largest unit that leaves it whole. */
 function textOf(option: Option, value: NonNullable<Option["default"]>): string {
-  if (option.type !== "duration") return String(value);
-  if (value === 0) return "0s";
-  const [name, scaleMs] = DURATION_UNITS.find(([, scale]) => (value as number) % scale === 0) ?? ["ms", 1];
-  return `${(value as number) / scaleMs}${name}`;
+  return option.type === "duration" ? durationText(value as number) : String(value);
+}
+
+/** A duration as a person would write it, in the largest unit that leaves it whole. */
+export function durationText(ms: number): string {
+  if (ms === 0) return "0s";
+  const [name, scaleMs] = DURATION_UNITS.find(([, scale]) => ms % scale === 0) ?? ["ms", 1];
+  return `${ms / scaleMs}${name}`;
 }
 
 function allowedBy(option: Option): string {

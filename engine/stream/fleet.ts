@@ -126,6 +126,12 @@ export const oldOnes = ({ members, unknownWorkers }: Fleet): string[] => [
   ...unknownWorkers,
 ];
 
+/** The processes that live, as far as they can be told by their names. */
+export const liveOnes = ({ members, unknownWorkers }: Fleet): string[] => [
+  ...members.filter(({ seenMsAgo }) => seenMsAgo < ALIVE_MS).map(({ name }) => name),
+  ...unknownWorkers,
+];
+
 /**
  * Whether a process of the release before formats lives on this Redis, of whichever deployment: its library is deleted, which costs it one refused call, and
  * comes back if it does. A process that is frozen is not found.

@@ -1,0 +1,68 @@
+/**
+ * Settings that must be the same in every process of a deployment, because results depend on them: the day that an average is made of, the time after
+ * which a step is late. The first process that starts with one writes it into the deployment's hash; a later one that was told otherwise refuses to
+ * start, for what two processes work out by two settings is nobody's. An operator changes one by ending every process and starting the first anew with
+ * `--accept-settings`. Releases before this do not look; what they were told nobody knows.
+ */
+import { EngineError, messageOf } from "../kernel/errors.js";
+import { liveOnes, readFleet } from "./fleet.js";
+import { deploymentKey } from "./keys.js";
+import type { RedisClient } from "./redis.js";
+
+/** By the option's name, such as `zone`; the text as it would be given. */
+export type SharedSettings = Readonly<Record<string, string>>;
+
+const FIELD = "setting:";
+
+export interface SettingsClaim {
+  redis: RedisClient;
+  prefix: string;
+  settings: SharedSettings;
+  /** Whether these take the place of others, as long as no other process lives. */
+  accept: boolean;
+  onTrouble(message: string): void;
+}
+
+/**
+ * Fixes settings on first use and checks them on every later one.
+ * @throws EngineError `settings_differ`, or `settings_in_use` when they cannot be changed now
+ */
+export async function claimSettings({ redis, prefix, settings, accept, onTrouble }: SettingsClaim): Promise<void> {
+  const key = deploymentKey(prefix);
+  // Read first: a Redis that is full refuses even a write that would change nothing.
+  const lacking = await missing(redis, key, settings);
+  try {
+    for (const name of lacking) await redis.hsetnx(key, FIELD + name, settings[name] as string);
+  } catch (thrown) {
+    // Nothing is worked out that could differ: the next start of a process fixes them.
+    onTrouble(`what this deployment is run with cannot be written down: ${messageOf(thrown)}`);
+  }
+  const fixed = await redis.hgetall(key);
+  const differing = Object.entries(settings).flatMap(([name, value]) => {
+    const other = fixed[FIELD + name];
+    return other === undefined || other === value ? [] : [{ name, value, other }];
+  });
+  if (differing.length === 0) return;
+  if (!accept) {
+    const told = differing.map(({ name, value, other }) => `--${name} ${other}, and this process was told ${value}`);
+    throw new EngineError(
+      `this deployment is run with ${told.join("; with ")}: give every process the same, or end them all and start the first with --accept-settings`,
+      { op: "deployment.settings", code: "settings_differ", retryable: false, place: differing[0]?.name ?? "" },
+    );
+  }
+  const alive = liveOnes(await readFleet(redis, prefix));
+  if (alive.length > 0) {
+    throw new EngineError(
+      `${alive.join(", ")} still runs with --${differing.map(({ name, other }) => `${name} ${other}`).join(", --")}: end it first`,
+      { op: "deployment.settings", code: "settings_in_use", retryable: true, place: differing[0]?.name ?? "" },
+    );
+  }
+  for (const { name, value } of differing) await redis.hset(key, FIELD + name, value);
+}
+
+async function missing(redis: RedisClient, key: string, settings: SharedSettings): Promise<string[]> {
+  const names = Object.keys(settings);
+  if (names.length === 0) return [];
+  const values = await redis.hmget(key, ...names.map((name) => FIELD + name));
+  return names.filter((_, i) => values[i] === null);
+}
