@@ -238,6 +238,7 @@ async function assemble(
     ...(replicas ? { replicas } : {}),
     ...(shopTime ? { clock: shopTime.clock } : {}),
   });
+  const desk = new OrderDesk(ledger, book);
   const topic = stockTopic(ledger);
   const jobs = stockJobs(zoneOf(zone));
   const { wms } = settings;
@@ -320,6 +321,7 @@ async function assemble(
       contract: await loadContract(WMS_CONTRACT),
       objects,
       book,
+      settle: (order, result, evidence) => desk.settleCancellation(order, result, evidence),
       onPicking: (tookMs) => pickingSeconds.observe(Math.max(0, tookMs) / 1_000),
     });
     outbox = new Outbox({
@@ -355,7 +357,7 @@ async function assemble(
     settings,
     redis,
     ledger,
-    desk: new OrderDesk(ledger, book),
+    desk,
     worker,
     orderWorker,
     shadow,

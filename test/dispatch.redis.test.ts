@@ -160,6 +160,21 @@ describe("paid orders", () => {
     expect(wms.report()).toMatchObject({ orders: [], arrived: 5 });
   }, 120_000);
 
+  it("that are cancelled are given up when the WMS lets them go, and go on when it has picked them", async () => {
+    const wms = await standIn();
+    const engine = await engineFor(wms, "settled");
+    const [free, taken] = (await pay(engine, 2)) as [string, string];
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    wms.takeFromShelf(taken);
+    for (const id of [free, taken]) expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    const states = async () =>
+      Promise.all([free, taken].map(async (id) => (await engine.desk.look(id))?.map(({ state }) => state)));
+    await expect.poll(states, patience).toEqual([["cancelled_paid"], ["paid"]]);
+    const steps = async () => (await engine.tracker.track(taken)).taken.map(({ step }) => step);
+    await expect.poll(steps, patience).toContain("cancellation_refused");
+    expect(wms.isWithdrawn(free)).toBe(true);
+  }, 30_000);
+
   it("are sent by whoever is left when a process ends, and none twice for it", async () => {
     const wms = await standIn(200);
     const first = await engineFor(wms, "left");

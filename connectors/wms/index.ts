@@ -53,8 +53,8 @@ export interface WmsOptions {
   /** Takes what the contract has no field for. */
   objects: { put(key: string, bytes: Uint8Array, contentType: string, signal: AbortSignal): Promise<void> };
   book: Pick<OrderBook, "note" | "noneWaits" | "setAside" | "standing">;
-  /** Told once the WMS has answered whether it takes an order back; may be told again. Left out: nobody waits for it. */
-  settle?(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
+  /** Told once the WMS has answered whether it takes an order back; may be told again. */
+  settle(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
   /** Told how long each order took from its payment to the warehouse, in ms by this machine's clock against the log's. */
   onPicking(tookMs: number): void;
 }
@@ -135,7 +135,7 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
       await book.note(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
       for (const each of picked) onPicking(tookMs(each));
       const withdrawn = asked.filter(({ delivery }) => delivery.kind === WITHDRAW_EMIT);
-      await Promise.all(withdrawn.map(({ delivery, receipt }) => settle?.(delivery.key, ...resultOf(receipt))));
+      await Promise.all(withdrawn.map(({ delivery, receipt }) => settle(delivery.key, ...resultOf(receipt))));
     },
 
     async setAside(_partition, deliveries) {
@@ -164,7 +164,9 @@ const CURSORS = { job: cursorField(ORDER_FLOW_JOB), sink: cursorField(ENTRY_CURS
 const isWanted = (standing: Standing, mayBeThere: boolean): boolean =>
   !standing.took("picking") && (mayBeThere || !isWithdrawn(standing));
 
-const isWithdrawn = (standing: Standing): boolean => standing.took("cancelled");
+/** Cancelled, or about to be unless the warehouse refuses, which it has not. */
+const isWithdrawn = ({ took }: Standing): boolean =>
+  took("cancelled") || (took("cancelling") && !took("cancellation_refused"));
 
 const answerOf = (receipt: unknown): string => {
   const { status, code = "" } = receipt as WmsReceipt;

@@ -59,7 +59,7 @@ describe("a pick", () => {
     }
   });
 
-  it.each(["cancelled", "picking"] as const)(
+  it.each(["cancelled", "cancelling", "picking"] as const)(
     "of an order that is %s by now is not sent, and not noted",
     async (step) => {
       const { deliver, delivered, posted, notes } = bed([...LOCKED, step]);
@@ -96,10 +96,12 @@ describe("a withdrawal", () => {
     const off = bed([...LOCKED, "cancelled"]);
     await off.deliver(WITHDRAW_EMIT);
     expect(off.posted).toEqual([{ path: `/v1/picking-orders/${ID}/cancellation`, key: `${ID}/withdraw` }]);
-    const on = bed([...LOCKED, "picking"]);
-    expect(await on.deliver(WITHDRAW_EMIT)).toEqual({ outcome: "done", unasked: true });
-    await on.delivered(WITHDRAW_EMIT, undefined);
-    expect([on.posted, on.settled]).toEqual([[], []]);
+    for (const goesOn of [["picking"], ["picking", "cancelling", "cancellation_refused"]] as const) {
+      const on = bed([...LOCKED, ...goesOn]);
+      expect(await on.deliver(WITHDRAW_EMIT)).toEqual({ outcome: "done", unasked: true });
+      await on.delivered(WITHDRAW_EMIT, undefined);
+      expect([on.posted, on.settled]).toEqual([[], []]);
+    }
   });
 
   it.each([
