@@ -60,7 +60,7 @@ it.skipIf(commit === undefined)(
     expect(await readDeployment(bed.redis, PREFIX)).toEqual({ partitions: 4, format: 1 });
 
     const shop = new Shop({
-      ...{ seed, apis: bed.apis, commands: COMMANDS, rate: RATE, skus: 120 },
+      ...{ seed, apis: bed.apis, commands: COMMANDS, rate: RATE, skus: 40 },
       ...{ batchers: 3, orderers: 6, batch: 60, timeoutMs: 20_000, patienceMs: 90_000 },
     });
     let failed = false;
@@ -129,7 +129,7 @@ it.skipIf(commit === undefined)(
 
     const findings = await judge(bed);
     matchAnswers(shop.answers, findings);
-    expect(findings.emits).toBeGreaterThan(0);
+    expect(findings.emits).toBeGreaterThan(20);
     await matchSteps(shop);
   },
   600_000,
