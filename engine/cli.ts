@@ -182,7 +182,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     process.on(signal, () => {
       // The second time the user means it: nothing more is drained.
       if (stop.signal.aborted) process.exit(hasFailed() ? UNEXPECTED_STATUS : STOPPED_STATUS);
-      stop.abort();
+      stop.abort(signal);
     });
   }
   try {

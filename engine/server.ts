@@ -55,6 +55,8 @@ export interface RunningServer {
   /** For example `http://127.0.0.1:8618`. */
   readonly url: string;
   readonly port: number;
+  /** Lets `/readyz` say that this process stops, and connections end with their next answer; everything is served on. */
+  drain(): void;
   /** Takes no new request, lets those under way end, then closes every connection. May be repeated. */
   close(): Promise<void>;
 }
@@ -100,10 +102,13 @@ const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
 
 /** Builds the server without listening; `inject` works on it. */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  return (await buildServer(options)).server;
+  return (await buildServer(options, () => false)).server;
 }
 
-async function buildServer(options: ServerOptions): Promise<{ server: FastifyInstance; connections: Connections }> {
+async function buildServer(
+  options: ServerOptions,
+  draining: () => boolean,
+): Promise<{ server: FastifyInstance; connections: Connections }> {
   const server = Fastify({
     ...serverOptions,
     logger: false,
@@ -127,6 +132,10 @@ async function buildServer(options: ServerOptions): Promise<{ server: FastifyIns
   const connections = new Connections(registry, options.connectionLimits);
   connections.guard(server.server, server.routing);
   const metrics = async () => `${await registry.metrics()}${await options.metrics()}`;
+  server.addHook("onRequest", (_request, reply, done) => {
+    if (draining()) reply.header("connection", "close");
+    done();
+  });
   await server.register(fastifySwagger, apiDocument);
   await server.register(httpConnector({ ...options, metrics }));
   await server.register((scope) => registerPages(scope, options.webRoot));
@@ -185,12 +194,14 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     });
   }
   let closing: Promise<void> | undefined;
+  let draining = false;
   const options: ServerOptions = {
     isOurHost: ourHosts(host, given.allowedHosts),
     ...given,
     stopping: () => closing !== undefined || given.stopping(),
+    readiness: () => [...(draining ? ["this process is about to stop"] : []), ...given.readiness()],
   };
-  const { server, connections } = await buildServer(options);
+  const { server, connections } = await buildServer(options, () => draining);
   const { access } = server;
   /** Screens that are not open to everybody, with the request that they came by. */
   const watched = new Map<Duplex, IncomingMessage>();
@@ -281,6 +292,9 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     server,
     url,
     port: typeof address === "object" && address !== null ? address.port : port,
+    drain() {
+      draining = true;
+    },
     close() {
       closing ??= shut();
       return closing;

@@ -13,7 +13,7 @@ import { createGateway } from "../dashboards/gateway.js";
 import type { demoOptions, serveOptions } from "./config.js";
 import { Demo } from "./demo.js";
 import { Intake, intakeOptions } from "./intake.js";
-import { systemClock } from "./kernel/clock.js";
+import { sleep, systemClock } from "./kernel/clock.js";
 import { badInput, EngineError } from "./kernel/errors.js";
 import type { OnTrouble } from "./kernel/logger.js";
 import { durationText, type OptionValues } from "./kernel/options.js";
@@ -49,6 +49,8 @@ export interface Surface {
 /** Built by the set-up beside the compiled engine; served when it is there. */
 const WEB_ROOT = fileURLToPath(new URL("../web", import.meta.url));
 const SCREEN_TICK_MS = 250;
+/** What a supervisor sends. A person at a terminal (SIGINT) waits for nothing. */
+const DRAINING_SIGNAL = "SIGTERM";
 /** A turn takes up to 30 ms in a rush: so a thousand connections a second are taken in. */
 const ACCEPTS = 32;
 /** The demo's shop hurries, and so do its holds and windows. */
@@ -63,11 +65,18 @@ export async function runService(options: OptionValues<typeof serveOptions>, sig
   const { onTrouble } = createLog({ level: options.logLevel, secrets: secretsOf(options) });
   const engine = await startEngine({ ...settingsOf(options, onTrouble), signal });
   await guarded(engine, async (ends) => {
+    let server: RunningServer | undefined;
     if (serves) {
-      const server = await serve(engine, { ...options, open: false, openParts: options.open }, ends);
+      server = await serve(engine, { ...options, open: false, openParts: options.open }, ends);
       say(`serving at ${server.url}, documentation at ${server.url}/docs`);
     } else say(`working on ${options.partitions} partitions`);
     await stoppedOr(signal, engine.redisEnded);
+    if (server && signal.reason === DRAINING_SIGNAL && options.drainDelayMs > 0) {
+      // Load balancers learn from /readyz that nothing more may come; until they have, it is served.
+      server.drain();
+      say(`stopping in ${options.drainDelayMs / 1_000} s; once more to stop at once`);
+      await Promise.race([sleep(options.drainDelayMs), engine.redisEnded]);
+    }
   });
 }
 

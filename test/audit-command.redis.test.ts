@@ -49,11 +49,15 @@ function audit(...args: string[]): Promise<{ status: number; out: string; err: s
 
 /** Runs `serve` in the folder until its first line. */
 async function serve(): Promise<void> {
-  const child = spawn(process.execPath, [CLI, "serve", "--port", "0", "--partitions", String(PARTITIONS)], {
-    cwd: folder,
-    env: { ...process.env, SHUIWEI_TOKENS: "a-token-of-the-test" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = spawn(
+    process.execPath,
+    [CLI, "serve", "--port", "0", "--drain-delay", "0", "--partitions", String(PARTITIONS)],
+    {
+      cwd: folder,
+      env: { ...process.env, SHUIWEI_TOKENS: "a-token-of-the-test" },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   child.stderr?.on("data", (bytes) => {
     complaints += String(bytes);
   });

@@ -237,6 +237,41 @@ describe("serve", () => {
     // Its private Redis has ended with it.
     expect(await runningSocket(path("planted"))).toBeUndefined();
   });
+
+  /** Starts one; gives what it says and how it ends. */
+  async function started(...more: string[]) {
+    const args = ["serve", "--dir", "draining", "--port", "0", "--tokens", "a-token-of-this-test", ...more];
+    const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
+    const ended = once(child, "exit");
+    let said = "";
+    child.stdout.on("data", (bytes: Buffer) => {
+      said += bytes.toString();
+    });
+    await until(() => said.includes("serving at"), "the server");
+    return { child, ended, said: () => said, url: /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0] as string };
+  }
+
+  it("told to stop, serves on while it is not ready, and ends at once when it is told again", async () => {
+    const { child, ended, url } = await started("--drain-delay", "5m");
+    await until(async () => (await fetch(`${url}/readyz`)).status === 200, "it to be ready");
+    child.kill("SIGTERM");
+    await until(async () => (await fetch(`${url}/readyz`)).status === 503, "it to be not ready");
+    const stock = await fetch(`${url}/v1/stock?sku=A`);
+    expect([stock.status, stock.headers.get("connection")]).toEqual([200, "close"]);
+    child.kill("SIGTERM");
+    expect(await ended).toEqual([130, null]);
+  });
+
+  it("told to stop, ends cleanly after its delay, and on Ctrl-C without one", async () => {
+    const drained = await started("--drain-delay", "1s");
+    drained.child.kill("SIGTERM");
+    expect(await drained.ended).toEqual([0, null]);
+    expect(drained.said()).toContain("stopping in 1 s");
+    const interrupted = await started();
+    interrupted.child.kill("SIGINT");
+    expect(await interrupted.ended).toEqual([0, null]);
+    expect(interrupted.said()).not.toContain("stopping in");
+  });
 });
 
 describe("tokens", { timeout: 90_000 }, () => {
@@ -250,7 +285,7 @@ describe("tokens", { timeout: 90_000 }, () => {
     expect(await shuiwei("tokens", "add", "li.wei", "--role", "read", ...file)).toMatchObject({ status: 2, out: "" });
     expect((await shuiwei("tokens", "list", ...file)).out).toMatch(/^li\.wei +admin +\d{4}-/);
 
-    const args = ["serve", "--dir", "paired", "--port", "0", ...file];
+    const args = ["serve", "--dir", "paired", "--port", "0", "--drain-delay", "0", ...file];
     const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
     const ended = once(child, "exit");
     let said = "";
@@ -299,7 +334,7 @@ describe("dead-letters", { timeout: 300_000 }, () => {
 
   async function startShop(): Promise<void> {
     const settings = ["--partitions", String(PARTITIONS), "--tick", "50ms", "--tokens", "a-token-of-this-test"];
-    const args = ["serve", "--dir", "shop", "--port", "0", ...settings];
+    const args = ["serve", "--dir", "shop", "--port", "0", "--drain-delay", "0", ...settings];
     const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
     serving = child;
     let said = "";

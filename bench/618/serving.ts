@@ -75,7 +75,15 @@ export async function startServing({ wmsUrl, wmsLimit, cli }: ServingSettings): 
 }
 
 function startServe(cli: URL, options: readonly string[], complaints: string[]): ChildProcess {
-  const [program, ...args] = [...BOUND, process.execPath, fileURLToPath(cli), "serve", ...options] as string[];
+  const [program, ...args] = [
+    ...BOUND,
+    process.execPath,
+    fileURLToPath(cli),
+    "serve",
+    "--drain-delay",
+    "0",
+    ...options,
+  ] as string[];
   // A setting of the caller's own shop has no place here.
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SHUIWEI_")));
   const child = spawn(program as string, args, {

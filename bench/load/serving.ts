@@ -23,7 +23,7 @@ const CLI = fileURLToPath(new URL("../../engine/cli.js", import.meta.url));
 
 /** Starts it and resolves when it has said that it serves or works; rejects when it ends before. */
 export async function startServing({ redisPath, roles, token }: ServingSettings): Promise<Serving> {
-  const serve = ["serve", "--port", "0", "--redis-url", redisPath, "--roles", roles];
+  const serve = ["serve", "--port", "0", "--drain-delay", "0", "--redis-url", redisPath, "--roles", roles];
   // With the same flags of Node as this process, as the other loads' processes have.
   const child = spawn(process.execPath, [...process.execArgv, CLI, ...serve], {
     stdio: ["ignore", "pipe", "inherit"],

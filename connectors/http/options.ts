@@ -34,6 +34,13 @@ export const httpOptions = defineOptions({
     type: "boolean",
     about: "a proxy in front appends the client's address to X-Forwarded-For, and nobody gets past it",
   },
+  drainDelayMs: {
+    type: "duration",
+    default: 5_000,
+    min: 0,
+    max: 300_000,
+    about: "told to stop by SIGTERM, how long to serve on while /readyz says so, before the port is closed",
+  },
   defaultLocation: {
     type: "string",
     default: "main",

@@ -172,10 +172,14 @@ async function startServe(more, ends) {
   const dir = mkdtempSync(join(tmpdir(), "shuiwei-attack-"));
   ends.push(() => rmSync(dir, { recursive: true, force: true }));
   const settings = Object.entries(process.env).filter(([name]) => !name.startsWith("SHUIWEI_"));
-  const child = spawn(process.execPath, [SHUIWEI, "serve", "--port", "0", "--dir", dir, ...more], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...Object.fromEntries(settings), SHUIWEI_TOKENS: OWN_TOKEN },
-  });
+  const child = spawn(
+    process.execPath,
+    [SHUIWEI, "serve", "--port", "0", "--dir", dir, "--drain-delay", "0", ...more],
+    {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...Object.fromEntries(settings), SHUIWEI_TOKENS: OWN_TOKEN },
+    },
+  );
   const complaints = [];
   child.stderr.on("data", (bytes) => complaints.push(bytes.toString()));
   const ended = new Promise((resolve) => child.once("exit", resolve));

@@ -156,7 +156,9 @@ export class Product {
 
   async #live(): Promise<void> {
     while (this.#keepsGoing) {
-      const [program, ...args] = [...BOUND, process.execPath, this.#cli, "serve", ...this.#args] as [
+      // A release before this one knows no drain.
+      const drain = this.#cli === CLI ? ["--drain-delay", "0"] : [];
+      const [program, ...args] = [...BOUND, process.execPath, this.#cli, "serve", ...drain, ...this.#args] as [
         string,
         ...string[],
       ];
