@@ -479,7 +479,7 @@ describe("an entry that cannot be read", () => {
       { t: NOW, b, o, c: Buffer.from("shop") },
       { t: NOW, b, o, g: 2 },
       { t: NOW, b, o, s: 1 },
-      { t: NOW, b, o: Buffer.from([0, 19]) },
+      { t: NOW, b, o: Buffer.from([0, OUTCOMES.length]) },
       { t: NOW, b, o, m: packr.pack([]) },
       { t: NOW, b, o, m: packr.pack([[2, 1]]) },
       { t: NOW, b, o, m: packr.pack([[0]]) },
