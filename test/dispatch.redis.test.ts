@@ -175,6 +175,25 @@ describe("paid orders", () => {
     expect(wms.isWithdrawn(free)).toBe(true);
   }, 30_000);
 
+  it("go to the warehouse when their cancellation, for which they were held back, is refused by hand", async () => {
+    const wms = await standIn();
+    await wms.die();
+    const engine = await engineFor(wms, "refused-by-hand");
+    const [id] = (await pay(engine, 1)) as [string];
+    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    // The WMS asks for patience with withdrawals, so that the request to pick has been left out before anybody answers.
+    wms.behind((path) => (path.endsWith("/cancellation") ? { status: 503 } : undefined));
+    await wms.start();
+    await expect.poll(() => wms.report().arrived, patience).toBeGreaterThan(0);
+    expect(arrived(wms)).toEqual([]);
+    expect((await engine.desk.settleCancellation(id, "refused", { source: "test" })).outcome).toBe("accepted");
+    await expect.poll(() => arrived(wms), patience).toEqual([id]);
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
+    await expect.poll(steps, patience).toContain("picking");
+    expect(wms.isWithdrawn(id)).toBe(false);
+  }, 120_000);
+
   it("are sent by whoever is left when a process ends, and none twice for it", async () => {
     const wms = await standIn(200);
     const first = await engineFor(wms, "left");

@@ -92,9 +92,10 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
     return verdict.outcome === "done" ? verdict : { ...verdict, reason: withoutBuyer(verdict.reason, shipTo, body) };
   }
 
-  async function withdraw({ order }: Withdrawal, signal: AbortSignal): Promise<Verdict> {
+  async function withdraw({ order, again }: Withdrawal, signal: AbortSignal): Promise<Verdict> {
     const path = `${PICKING_ORDERS}/${order}/cancellation`;
-    const key = `${order}/${WITHDRAW_EMIT}`;
+    // A request of its own: under the first one's key a WMS gives the first answer, whatever it was sent since.
+    const key = `${order}/${WITHDRAW_EMIT}${again ? "/again" : ""}`;
     const verdict = await client.post(path, JSON.stringify({ orderNo: order }), key, signal, WITHDRAWAL_ENDS);
     // What the buyer's words are is not known any more: none of the WMS's are kept.
     return verdict.outcome === "done" ? verdict : { ...verdict, reason: verdict.brief ?? verdict.reason };
@@ -134,7 +135,10 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
       );
       await book.note(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
       for (const each of picked) onPicking(tookMs(each));
-      const withdrawn = asked.filter(({ delivery }) => delivery.kind === WITHDRAW_EMIT);
+      // A pick that meets its own withdrawal tells it, too: whoever was told before may have died with the answer.
+      const withdrawn = asked.filter(
+        ({ delivery, receipt }) => delivery.kind === WITHDRAW_EMIT || answerOf(receipt) === WITHDRAWN_BEFORE,
+      );
       await Promise.all(withdrawn.map(({ delivery, receipt }) => settle(delivery.key, ...resultOf(receipt))));
     },
 

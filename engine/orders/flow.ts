@@ -43,7 +43,8 @@ export interface OrderFlow {
 /** What follows from an event or from a moment. */
 export type FlowEffect =
   | { kind: "pick" }
-  | { kind: "withdraw" }
+  /** `again`: the warehouse had refused to let go before. */
+  | { kind: "withdraw"; again?: true }
   | { kind: "opened"; exception: FlowException }
   | { kind: "resolved"; exception: FlowException };
 
@@ -84,9 +85,11 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
     effects.push(open(flow, { step: "outbound", kind: "unexplained_outbound", sinceMs: atMs, units }));
   if (step === "cancelled") {
     if (units > 0) effects.push(open(flow, { step, kind: "missing_units", sinceMs: atMs, units }));
-    // A warehouse that was asked has let go already.
-    const isAsked = stepOf(flow, "cancelling") !== undefined;
-    if (!isAsked && stepOf(flow, "locked") && !stepOf(flow, "outbound")) effects.push({ kind: "withdraw" });
+    // A warehouse that was asked has let go already; one that had refused may have been asked for the order once more since.
+    const isRefused = stepOf(flow, "cancellation_refused") !== undefined;
+    const isAsked = stepOf(flow, "cancelling") !== undefined && !isRefused;
+    if (!isAsked && stepOf(flow, "locked") && !stepOf(flow, "outbound"))
+      effects.push(isRefused ? { kind: "withdraw", again: true } : { kind: "withdraw" });
     return effects;
   }
   if (stepOf(flow, "cancelled")) return effects;
@@ -95,7 +98,10 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
     return effects;
   }
   if (step === "cancellation_refused") {
-    if (!stepOf(flow, "outbound")) effects.push(open(flow, { step: "cancelling", kind: step, sinceMs: atMs }));
+    if (stepOf(flow, "outbound")) return effects;
+    effects.push(open(flow, { step: "cancelling", kind: step, sinceMs: atMs }));
+    // Its request may have been left out while the cancellation was open: a paid order that goes on has to reach the warehouse.
+    if (stepOf(flow, "locked") && !stepOf(flow, "picking")) effects.push({ kind: "pick" });
     return effects;
   }
   // An order may be kept for longer than its way is.

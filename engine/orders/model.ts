@@ -83,7 +83,10 @@ export interface OrderEvent extends LogEvent, Evidence {
   step: OrderStep;
   /** When the order was first placed, by the log's clock. */
   createdMs: number;
-  /** With `locked`: from here on the order goes to the warehouse. Names the buyer only in a deployment of format 1. */
+  /**
+   * With `locked`: from here on the order goes to the warehouse; with `cancellation_refused`: it goes on. Names the buyer only in a deployment of
+   * format 1, which knows no refused cancellation.
+   */
   body?: OrderBody;
 }
 

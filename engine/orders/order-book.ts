@@ -108,8 +108,8 @@ const BUYERS_APART = 2;
 const DEFAULT_TIMES: PersonalDataTimes = { endedMs: 30 * DAY_MS, unpaidMs: DAY_MS };
 /** An erasure that was begun and not ended, because a storage is away or a process died, is gone on with after this. */
 const ERASE_AGAIN_MS = HOUR_MS;
-/** The step with which the event takes the order's body along. */
-const BODY_GOES_WITH: OrderStep = "locked";
+/** Steps with which the event takes the order's body along: the order goes to the warehouse from here on, or goes on its way there. */
+const BODY_GOES_WITH: ReadonlySet<OrderStep> = new Set(["locked", "cancellation_refused"]);
 /** Steps that are noted as often as they are told. */
 const REPEATABLE: ReadonlySet<OrderStep> = new Set(["partly_outbound", "counted"]);
 const NOTE_OUTCOMES: ReadonlyMap<number, NoteOutcome> = new Map([
@@ -346,7 +346,8 @@ export class OrderBook {
     for (const { id, step, ...evidence } of notes) {
       const event = step === SET_ASIDE ? "" : eventBeginning(id, step, evidence);
       const number = step === SET_ASIDE ? step : ORDER_STEPS.indexOf(step);
-      const how = step === BODY_GOES_WITH ? body : step !== SET_ASIDE && REPEATABLE.has(step) ? AGAIN : NOTHING;
+      const how =
+        step === SET_ASIDE ? NOTHING : BODY_GOES_WITH.has(step) ? body : REPEATABLE.has(step) ? AGAIN : NOTHING;
       args.push(dayIn(keys, orders, buyers, id), id, number, how, event);
     }
     const told = (await this.#write("order_note", keys, args)) as number[];

@@ -1,7 +1,7 @@
 /**
  * The order-flow job (R16, R17, R22): follows each paid order on its way, asks the warehouse for its goods as soon as the ledger has locked them,
  * and raises an exception where a step is skipped or late. What it emits leaves with the commit or not at all, so an order is asked for
- * once, however often a worker dies. An order that is not paid has no state here, or, when it is cancelled, for an
+ * once, however often a worker dies, and once more when its cancellation is refused before the warehouse is known to have it. An order that is not paid has no state here, or, when it is cancelled, for an
  * hour: a payment that was under way meanwhile must not ask for its goods.
  */
 
@@ -33,6 +33,8 @@ export interface PickRequest {
 
 export interface Withdrawal {
   order: string;
+  /** The warehouse had refused to let go before. */
+  again?: true;
 }
 
 export interface ExceptionChange {
@@ -66,14 +68,15 @@ export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
       const { id, step, atMs, createdMs, source, detail, body } = event;
       if (flow.taken.length === 0) takeStep(flow, { step: "created", atMs: createdMs, source: "shop" }, deadlines);
       const effects = takeStep(flow, { step, atMs, source, ...(detail ? { detail } : {}) }, deadlines);
-      for (const { kind } of effects) {
+      for (const effect of effects) {
+        const { kind } = effect;
         if (kind === "pick" && body) {
           const paidMs = flow.taken.find((taken) => taken.step === "paid")?.atMs ?? atMs;
           const { lines, shipTo } = body;
           const request: PickRequest = { order: id, placedMs: createdMs, paidMs, lines, ...(shipTo && { shipTo }) };
           context.emit(PICK_EMIT, request);
         } else if (kind === "withdraw") {
-          const withdrawal: Withdrawal = { order: id };
+          const withdrawal: Withdrawal = { order: id, ...(effect.again && { again: true }) };
           context.emit(WITHDRAW_EMIT, withdrawal);
         }
       }

@@ -38,11 +38,12 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
     settle: async (...told) => settled.push(told),
     onPicking: () => {},
   });
-  const of = (kind: string): Delivery => {
-    const request = { order: ID, placedMs: 1, paidMs: 1, lines: [{ sku: "A", location: "SHA", units: 1 }] };
+  const of = (kind: string, more: object = {}): Delivery => {
+    const request = { order: ID, placedMs: 1, paidMs: 1, lines: [{ sku: "A", location: "SHA", units: 1 }], ...more };
     return { id: `orders/00/1.${kind}`, kind, key: ID, atMs: 1, payload: request };
   };
-  const deliver = (kind: string, mayBeThere = false) => receiver.deliver(of(kind), never, mayBeThere);
+  const deliver = (kind: string, mayBeThere = false, more: object = {}) =>
+    receiver.deliver(of(kind, more), never, mayBeThere);
   const delivered = (kind: string, receipt: unknown) =>
     receiver.delivered?.(0, [{ delivery: of(kind), receipt, atMs: 2 }]);
   return { deliver, delivered, posted, notes, settled };
@@ -82,10 +83,11 @@ describe("a pick", () => {
     expect(posted).toEqual([]);
   });
 
-  it("that meets its own withdrawal at the WMS is not with the warehouse", async () => {
-    const { delivered, notes } = bed(LOCKED);
+  it("that meets its own withdrawal at the WMS is not with the warehouse, and settles the cancellation", async () => {
+    const { delivered, notes, settled } = bed([...LOCKED, "cancelling", "cancellation_refused"]);
     await delivered(PICK_EMIT, { status: 409, code: "already_withdrawn" });
     expect(notes).toEqual([]);
+    expect(settled).toEqual([[ID, "withdrawn", { source: "wms", detail: { answer: "already_withdrawn" } }]]);
     await delivered(PICK_EMIT, { status: 409, code: "already_exists" });
     expect(notes).toMatchObject([{ id: ID, step: "picking" }]);
   });
@@ -102,6 +104,12 @@ describe("a withdrawal", () => {
       await on.delivered(WITHDRAW_EMIT, undefined);
       expect([on.posted, on.settled]).toEqual([[], []]);
     }
+  });
+
+  it("after a refused one is a request of its own, so that it is not given the first one's answer", async () => {
+    const { deliver, posted } = bed([...LOCKED, "cancelling", "cancellation_refused", "cancelled"]);
+    await deliver(WITHDRAW_EMIT, false, { again: true });
+    expect(posted.map(({ key }) => key)).toEqual([`${ID}/withdraw/again`]);
   });
 
   it.each([
