@@ -1,7 +1,7 @@
 /**
  * What was ordered, by the order's id, and which steps it has taken. An order is written here before its first line is reserved, so a payment finds
  * the lines whichever process took the order, and a second placing is known as one. A step is noted once, and with it the log is told in the same
- * atomic call. Remembers for as long as the ledger remembers ids; knows no stock.
+ * atomic call. Remembers an order for longer than the ledger remembers ids, and for as long as it is not over; knows no stock.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { chainIdDay } from "../kernel/chain-id.js";
@@ -33,7 +33,10 @@ export interface OrderBookOptions {
   format?: () => number;
   /** How long a buyer's text is kept; left out: the defaults. */
   personalData?: PersonalDataTimes;
-  /** For how long ids may be used, in seconds; 0: for good. An order is remembered as long as its lines may still be held. */
+  /**
+   * For how long ids may be used, in seconds; 0: for good. An order that is over is remembered for so long after its day, and half as long after its
+   * end; one that is paid and has not left, for good. In format 1 the previous release, which reads along, lets all orders of a day expire.
+   */
   keepSeconds: number;
   /** Given: an order counts as noted only when replicas have it. */
   replicas?: ReplicaGate;
@@ -105,6 +108,8 @@ const STEPS_AT = 12;
 const ERASED_BIT = 0x8000;
 /** In a format from this one on, logs and emits do not name the buyer: whoever delivers asks the book. */
 const BUYERS_APART = 2;
+/** In a format from this one on, a day's orders do not expire as a whole. */
+const DAYS_STRIPPED = 2;
 const DEFAULT_TIMES: PersonalDataTimes = { endedMs: 30 * DAY_MS, unpaidMs: DAY_MS };
 /** An erasure that was begun and not ended, because a storage is away or a process died, is gone on with after this. */
 const ERASE_AGAIN_MS = HOUR_MS;
@@ -276,11 +281,12 @@ export class OrderBook {
     return (await this.#write("order_none_waits", keys, [cursors.job, cursors.sink])) === 1;
   }
 
-  /** Lets time pass in a partition where a deadline has come. Returns whether a buyer's text is to go now. */
+  /** Lets time pass in a partition where a deadline has come, and forgets what need not be known. Returns whether a buyer's text is to go now. */
   async tick(partition: number): Promise<boolean> {
-    const { head, log, timers, erasures } = this.#keysOf(partition);
-    const keys = [head, log, timers, erasures];
-    return (await callFunctionBuffer(this.#options.redis, "order_tick", keys, [this.#now()])) === 1;
+    const { head, log, timers, erasures, orderDays, lateEnds, ordersBase, buyersBase } = this.#keysOf(partition);
+    const keys = [head, log, timers, erasures, orderDays, lateEnds];
+    const args = [this.#now(), this.#stripAfterMs, ordersBase, buyersBase];
+    return (await callFunctionBuffer(this.#options.redis, "order_tick", keys, args)) === 1;
   }
 
   /** Orders of a partition whose buyer's text is to go now, `count` at most. */
@@ -298,8 +304,8 @@ export class OrderBook {
    * @param onlyDue false: somebody asks for it
    */
   async erase(partition: number, ids: readonly string[], onlyDue: boolean): Promise<EraseOutcome[]> {
-    const { head, log, erasures, orders, buyers } = this.#keysOf(partition);
-    const keys = [head, log, erasures];
+    const { orders, buyers, ...of } = this.#keysOf(partition);
+    const keys = keysBeforeDays(of);
     // Asked for, the rest follows at once: whoever works on the partition may reach what this process cannot.
     const args: Argument[] = [this.#now(), onlyDue ? 1 : 0, onlyDue ? ERASE_AGAIN_MS : 0];
     for (const id of ids) args.push(dayIn(keys, orders, buyers, id), id);
@@ -316,11 +322,10 @@ export class OrderBook {
     return partitionOf(id, this.partitions);
   }
 
-  async #open({ head, log, erasures, orders, buyers }: OrderKeys, openings: Opening[]): Promise<number[]> {
-    const { keepSeconds } = this.#options;
-    const keys = [head, log, erasures];
+  async #open({ orders, buyers, ...of }: OrderKeys, openings: Opening[]): Promise<number[]> {
+    const keys = keysBeforeDays(of);
     const { unpaidMs } = this.#times;
-    const args: Argument[] = [keepSeconds === 0 ? 0 : keepSeconds + MARGIN_SECONDS, this.#now(), unpaidMs];
+    const args: Argument[] = [this.#keepDayMs, this.#now(), unpaidMs, this.#stripAfterMs > 0 ? 1 : 0];
     const isApart = this.#areBuyersApart();
     for (const { order, fingerprint, actor } of openings) {
       const { id, lines, shipTo, holdMs } = order;
@@ -336,12 +341,12 @@ export class OrderBook {
     return (await this.#write("order_open", keys, args)) as number[];
   }
 
-  async #note({ head, log, erasures, orders, buyers }: OrderKeys, notes: Mark[]): Promise<NoteOutcome[]> {
-    const keys = [head, log, erasures];
+  async #note({ orders, buyers, ...of }: OrderKeys, notes: Mark[]): Promise<NoteOutcome[]> {
+    const keys = keysBeforeDays(of);
     const { unpaidMs, endedMs } = this.#times;
-    // For as long as the order is remembered at all.
+    // For as long as an order is remembered that is over: one that is not by then has been with the warehouse for long, or never will be.
     const longestMs = this.#options.keepSeconds * 1_000;
-    const args: Argument[] = [this.#now(), unpaidMs, endedMs, longestMs];
+    const args: Argument[] = [this.#now(), unpaidMs, endedMs, longestMs, this.#stripAfterMs];
     const body = this.#areBuyersApart() ? WITHOUT_BUYER : AS_IT_IS;
     for (const { id, step, ...evidence } of notes) {
       const event = step === SET_ASIDE ? "" : eventBeginning(id, step, evidence);
@@ -403,7 +408,18 @@ export class OrderBook {
   }
 
   #areBuyersApart(): boolean {
-    return (this.#options.format?.() ?? LATEST_FORMAT) >= BUYERS_APART;
+    return this.format >= BUYERS_APART;
+  }
+
+  /** For how long all orders of a day are kept; 0: for good. */
+  get #keepDayMs(): number {
+    const { keepSeconds } = this.#options;
+    return keepSeconds === 0 ? 0 : (keepSeconds + MARGIN_SECONDS) * 1_000;
+  }
+
+  /** After how long a day keeps only orders that are not over; 0: it does not. */
+  get #stripAfterMs(): number {
+    return this.format >= DAYS_STRIPPED ? this.#keepDayMs : 0;
   }
 
   #now(): string {
@@ -440,7 +456,15 @@ function standingOf(record: Buffer, buyer: Buffer | null | undefined): Standing 
 }
 
 /** Keys of a call that stand before those of its days, and how many each day has. */
-const [KEYS_BEFORE, KEYS_A_DAY] = [3, 2];
+const [KEYS_BEFORE, KEYS_A_DAY] = [5, 2];
+
+const keysBeforeDays = (of: Omit<OrderKeys, "orders" | "buyers">): string[] => [
+  of.head,
+  of.log,
+  of.erasures,
+  of.orderDays,
+  of.lateEnds,
+];
 
 /** Which of a call's days an order's is, from 1. */
 function dayIn(keys: string[], orders: (day: number) => string, buyers: (day: number) => string, id: string): number {

@@ -178,7 +178,7 @@ export class OrderDesk {
         if (isAsked) return answer(order, "cancelling", known, true);
       }
       // All lines can be cancelled, or those that could go on.
-      const asked = await this.#apply(order, chosen, "suspend");
+      const asked = await this.#withForgotten(id, await this.#apply(order, chosen, "suspend"));
       const isPart = chosen.length < order.lines.length;
       const mayKnow = standing.took("picking") || (await this.#book.hasWarehouse(id));
       const refusal = worst(asked) ?? (isPart ? partRefusal(asked, mayKnow) : undefined);
@@ -248,7 +248,7 @@ export class OrderDesk {
     const { id } = order;
     const known = chosen.length < order.lines.length ? await this.#recall(order) : ended;
     const isOut = ended.every(({ state }) => state === "outbound");
-    if (!isOut && known.every(({ state }) => state === "outbound" || isCancelled(state))) {
+    if (!isOut && (await this.#areEnded(id, known))) {
       await this.#book.note([{ id, step: "cancelled", ...told(evidence, missingOf(known)) }]);
     }
     const isPaid = ended.some(({ outcome }) => outcome === "cancelled_paid");
@@ -279,12 +279,12 @@ export class OrderDesk {
     if (!order) return unknown(id);
     const chosen = positionsOf(order, named);
     if (!chosen) return { ...unknown(id), outcome: "unknown_line" };
-    const replies = await this.#apply(order, chosen, "outbound");
+    const replies = await this.#withForgotten(id, await this.#apply(order, chosen, "outbound"));
     const isPart = chosen.length < order.lines.length;
     const known = isPart ? await this.#recall(order) : replies;
     if (replies.some(({ outcome }) => isAccepted(outcome))) {
       // The previous release knows no part of an order, and may refuse one of its lines.
-      const isWhole = known.every(({ state }) => state === "outbound" || isCancelled(state)) || this.#book.format === 1;
+      const isWhole = this.#book.format === 1 || (await this.#areEnded(id, known));
       const lines = chosen.map((i) => i + 1).join(",");
       const step = isWhole ? "outbound" : "partly_outbound";
       const evidence = told(shopEvidence(actor), missingOf(replies), isWhole ? {} : { lines });
@@ -329,6 +329,26 @@ export class OrderDesk {
   async #recall(order: Order): Promise<Reply[]> {
     const known = await this.#ledger.recall(order.lines.map(({ sku }, i) => ({ id: lineId(order.id, i), sku })));
     return known.map((reply) => reply ?? FREE);
+  }
+
+  /** Whether no line of an order is left that could still go. */
+  async #areEnded(id: string, known: readonly Reply[]): Promise<boolean> {
+    if (!known.every(({ state }) => state === "none" || isEnded(state))) return false;
+    return known.every(({ state }) => isEnded(state)) || (await this.#isUnderWay(id));
+  }
+
+  /** Of an order under way some lines may have ended so long ago that the ledger has forgotten them: what is asked has been done to them. */
+  async #withForgotten(id: string, replies: readonly Reply[]): Promise<readonly Reply[]> {
+    const isForgotten = ({ outcome }: Reply) => outcome === "unknown_line";
+    if (!replies.some(isForgotten) || replies.every(isForgotten) || !(await this.#isUnderWay(id))) return replies;
+    return replies.map((reply) => (isForgotten(reply) ? FREE : reply));
+  }
+
+  /** Whether an order was paid and has not come to its end: every line of it was known once. */
+  async #isUnderWay(id: string): Promise<boolean> {
+    const standing = await this.#book.standing(id);
+    if (!standing?.took("locked")) return false;
+    return !standing.took("outbound") && !standing.took("cancelled");
   }
 
   #step(order: Order, step: LineStep): Promise<Reply[]> {
@@ -439,6 +459,8 @@ function partRefusal(asked: readonly Reply[], mayKnow: boolean): OrderOutcome | 
 }
 
 const isCancelled = (state: LineState): boolean => state === "cancelled" || state === "cancelled_paid";
+
+const isEnded = (state: LineState): boolean => state === "outbound" || isCancelled(state);
 
 const missingOf = (replies: readonly Reply[]): number =>
   replies.reduce((sum, { missingUnits = 0 }) => sum + missingUnits, 0);

@@ -3,6 +3,7 @@
 -- took each of its steps (R16). A step is noted once, and the same call appends it to the partition's log: the log is what the jobs feed on.
 -- Whom the goods go to is kept beside the orders, goes with the step that makes it needless here, and is never in the log. A deployment of
 -- format 1 keeps it in the order's body and tells it with the lock, because that is where the release before this one looks for it.
+-- In format 2 a day's orders do not expire as a whole: those that are not over stay (R3), the others are taken away little by little.
 
 -- attempt, fingerprint, steps that have been noted (a bit each), when it was created; the order's body follows as it came.
 local ORDER = '<I4dI2d'
@@ -10,10 +11,17 @@ local ORDER = '<I4dI2d'
 local CREATED, PAID, LOCKED, PICKING, OUTBOUND, REPORTED, CANCELLED, CANCELLING, CANCELLATION_REFUSED = 0, 1, 2, 3, 6, 7, 8, 9, 10
 -- Among the steps: the order's request to the warehouse is a dead letter; and, the highest, the buyer's text was taken away before the warehouse had it.
 local SET_ASIDE, ERASED = 14, 2 ^ 15
+local PARTLY_OUTBOUND = 11
 -- How a step is noted that may come again.
 local AGAIN = '3'
 -- As msgpack writes them: nothing, and the mark before a double.
 local NIL, DOUBLE = '\192', '\203'
+
+local DAY_MS = 86400000
+local STRIP_COUNT = 500 -- records: about a millisecond
+local DAYS_AT_ONCE = 50 -- looked for in one call: some hundred microseconds
+local DAYS_AHEAD = 2 -- an id's day may be tomorrow's, and this clock a day behind
+local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
 
 local function has_step(steps, step)
   return math.floor(steps / 2 ^ step) % 2 == 1
@@ -46,7 +54,8 @@ end
 local function open_log(head_key, given)
   local head = redis.call('HMGET', head_key, 'offset', 'clock', 'events')
   local now = time_of(given)
-  return { offset = tonumber(head[1]) or 0, clock = math.max(now, tonumber(head[2]) or 0), last = tonumber(head[2]) or 0, events = tonumber(head[3]) or 0 }
+  local last = tonumber(head[2]) or 0
+  return { offset = tonumber(head[1]) or 0, now = now, clock = math.max(now, last), last = last, events = tonumber(head[3]) or 0 }
 end
 
 -- Appends an entry: how many events the log has held with it, its time, the events one after the other. The head counts how often each step has
@@ -65,7 +74,7 @@ local function event(beginning, created, body)
 end
 
 -- KEYS hold two a day from here on: its orders, its buyers.
-local FIRST_DAY = 4
+local FIRST_DAY = 6
 local function day_keys(keys, number)
   local at = FIRST_DAY + 2 * (tonumber(number) - 1)
   return keys[at], keys[at + 1]
@@ -109,15 +118,52 @@ local function schedule(erasures_key, id, step, steps, clock, keep, names)
   if names then redis.call('ZADD', erasures_key, at, id) else redis.call('ZADD', erasures_key, 'XX', at, id) end
 end
 
+local function day_of_key(key)
+  return tonumber(string.match(key, '%d+$'))
+end
+
+-- The last day that is past its time, which is counted from the day's end.
+local function last_day(now, keep)
+  return math.floor((now - keep) / DAY_MS) - 1
+end
+
+-- Whether an order needs nobody any more: it has left, was cancelled, or was never paid.
+local function is_over(steps)
+  if has_step(steps, OUTBOUND) or has_step(steps, CANCELLED) then return true end
+  return not (has_step(steps, PAID) or has_step(steps, LOCKED) or has_step(steps, CANCELLING) or has_step(steps, PARTLY_OUTBOUND))
+end
+
+-- Whether a day is listed for stripping, now or before. One that no order can be taken of, because its id is too old or too new, is not: nothing would
+-- ever ask for it.
+local function list_day(days_key, orders_key, buyers_key, now, keep)
+  local day = day_of_key(orders_key)
+  if day <= last_day(now, keep) or day > math.floor(now / DAY_MS) + DAYS_AHEAD then
+    return redis.call('SISMEMBER', days_key, day) == 1
+  end
+  if redis.call('SADD', days_key, day) == 1 then
+    redis.call('PERSIST', orders_key)
+    redis.call('PERSIST', buyers_key)
+  end
+  return true
+end
+
+-- Remembers when an order has ended long after its day, so that it is known from its end on, too.
+local function note_end(keys, orders_key, id, now, keep)
+  local day = day_of_key(orders_key)
+  if now - day * DAY_MS <= keep / 2 or redis.call('SISMEMBER', keys[4], day) == 0 then return end
+  redis.call('HSET', keys[5], id, digits(now))
+end
+
 -- order_open: for each order, remembers it or finds it again.
--- KEYS: head, log, erasures, then orders and buyers of each UTC day that the ids carry
--- ARGV: 1 seconds to keep a day (0: for good), 2 clock (see time_of), 3 ms after which the buyer's text of an order that is never paid
---       goes, then for each order: number of its day, id, fingerprint, body, its event, 1 when it names a buyer, the buyer ('' when in the body)
+-- KEYS: head, log, erasures, days, late ends, then orders and buyers of each UTC day that the ids carry
+-- ARGV: 1 ms to keep a day (0: for good), 2 clock (see time_of), 3 ms after which the buyer's text of an order that is never paid
+--       goes, 4 1: a day is stripped when its time is over; 0: it expires, then for each order: number of its day, id, fingerprint, body, its
+--       event, 1 when it names a buyer, the buyer ('' when in the body)
 -- Returns: for each order, which attempt this is (from 1), or -1 when the id came with another body before
 local function open(keys, args)
   local attempts, events = {}, {}
   local log = open_log(keys[1], args[2])
-  for at = 4, #args, 7 do
+  for at = 5, #args, 7 do
     local key, buyers_key = day_keys(keys, args[at])
     local id, print, body = args[at + 1], tonumber(args[at + 2]), args[at + 3]
     local known = redis.call('HGET', key, id)
@@ -136,8 +182,12 @@ local function open(keys, args)
     if attempt > 0 then redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps, created) .. body) end
     attempts[#attempts + 1] = attempt
   end
-  if args[1] ~= '0' then
-    for i = FIRST_DAY, #keys do redis.call('EXPIRE', keys[i], args[1], 'NX') end
+  local keep = tonumber(args[1])
+  for i = FIRST_DAY, keep > 0 and #keys or 0, 2 do
+    if args[4] ~= '1' or not list_day(keys[4], keys[i], keys[i + 1], log.now, keep) then
+      redis.call('PEXPIRE', keys[i], digits(keep), 'NX')
+      redis.call('PEXPIRE', keys[i + 1], digits(keep), 'NX')
+    end
   end
   if #events > 0 then append(keys[1], keys[2], log, events, { [CREATED] = #events }) end
   return attempts
@@ -156,9 +206,9 @@ local function try(keys, args)
 end
 
 -- order_note: notes steps of orders, each on its evidence and once.
--- KEYS: head, log, erasures, then orders and buyers of each day
+-- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
 -- ARGV: 1 clock (see time_of), 2 to 4 ms for which the buyer's text is kept: of an order never paid, after its end, without an end (0: for
---       good), then for each step: number of the order's day, id, the step (or SET_ASIDE, of which the log is not told), what the event takes
+--       good), 5 ms after which a day is stripped (0: never), then for each step: number of the order's day, id, the step (or SET_ASIDE, of which the log is not told), what the event takes
 --       along (0 nothing, 1 the body as it is, 2 the body without the buyer, 3 nothing, and the step may come again), the event
 -- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known, -2 when it must not be taken
 --          any more: a payment that comes after the order's cancellation was asked for
@@ -166,7 +216,8 @@ local function note(keys, args)
   local noted, events, taken, left = {}, {}, {}, 0
   local log = open_log(keys[1], args[1])
   local keep = { unpaid = tonumber(args[2]), ended = tonumber(args[3]), longest = tonumber(args[4]) }
-  for at = 5, #args, 5 do
+  local keep_day = tonumber(args[5])
+  for at = 6, #args, 5 do
     local key, buyers_key = day_keys(keys, args[at])
     local id, step, takes = args[at + 1], tonumber(args[at + 2]), args[at + 3]
     local known = redis.call('HGET', key, id)
@@ -197,6 +248,7 @@ local function note(keys, args)
           redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps + 2 ^ step, created) .. body)
           schedule(keys[3], id, step, steps, log.clock, keep, names)
           left = left + out_of_the_way(steps + 2 ^ step) - out_of_the_way(steps)
+          if keep_day > 0 and (step == OUTBOUND or step == CANCELLED) then note_end(keys, key, id, log.now, keep_day) end
         end
         if step ~= SET_ASIDE then
           events[#events + 1] = event(args[at + 4], created, told)
@@ -227,8 +279,80 @@ local function none_waits(keys, args)
   return 1
 end
 
--- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log may have nothing to tell.
--- KEYS: head, log, timers, erasures   ARGV: 1 clock (see time_of)   Returns: 1 when a buyer's text is to go now
+-- Once a day, DAYS_AT_ONCE a call: lists the days that have a bucket and takes off the expiry that format 1 has set, or a process that had not heard of
+-- format 2 yet. Such a day may be older than its time, if its first order came late.
+local function find_days(keys, bases, now, keep, seen, next_day)
+  local today = math.floor(now / DAY_MS)
+  if seen and seen >= today then return end
+  local first = last_day(now, keep) - math.floor(keep / DAY_MS)
+  local from = math.max(first, next_day or first)
+  local to = math.min(from + DAYS_AT_ONCE - 1, today + DAYS_AHEAD)
+  for day = from, to do
+    if redis.call('EXISTS', bases.orders .. day) == 1 then
+      redis.call('SADD', keys[5], day)
+      redis.call('PERSIST', bases.orders .. day)
+      redis.call('PERSIST', bases.buyers .. day)
+    end
+  end
+  if to < today + DAYS_AHEAD then
+    redis.call('HSET', keys[1], 'days-next', to + 1)
+  else
+    redis.call('HSET', keys[1], 'days-seen', today)
+    redis.call('HDEL', keys[1], 'days-next')
+  end
+end
+
+local function remove(key, ids)
+  for first = 1, #ids, CHUNK do redis.call('HDEL', key, unpack(ids, first, math.min(first + CHUNK - 1, #ids))) end
+end
+
+-- Takes orders that are over out of the days whose time is over, STRIP_COUNT records a call; one that ended late stays for as long after its end. What
+-- was done is in the head: up to which day all is done, the day under work, how far it has come.
+local function strip(keys, bases, now, keep, done, day_before, cursor)
+  local last = last_day(now, keep)
+  if done and done >= last then return end
+  local days = redis.call('SMEMBERS', keys[5])
+  local day
+  for i = 1, #days do
+    local each = tonumber(days[i])
+    if each <= last and (not day_before or each >= day_before) and (not day or each < day) then day = each end
+  end
+  if not day then
+    redis.call('HSET', keys[1], 'strip-done', last)
+    redis.call('HDEL', keys[1], 'strip-day', 'strip-cursor')
+    return
+  end
+  local orders_key, buyers_key = bases.orders .. day, bases.buyers .. day
+  redis.call('PERSIST', orders_key)
+  redis.call('PERSIST', buyers_key)
+  local page = redis.call('HSCAN', orders_key, day == day_before and cursor or '0', 'COUNT', STRIP_COUNT)
+  local has_late_ends = redis.call('EXISTS', keys[6]) == 1
+  local gone = {}
+  for i = 1, #page[2], 2 do
+    local id = page[2][i]
+    local _, _, steps = struct.unpack(ORDER, page[2][i + 1])
+    local ended = has_late_ends and tonumber(redis.call('HGET', keys[6], id))
+    if is_over(steps) and not (ended and ended + keep > now) then gone[#gone + 1] = id end
+  end
+  remove(orders_key, gone)
+  remove(buyers_key, gone)
+  if has_late_ends then remove(keys[6], gone) end
+  if page[1] ~= '0' then
+    redis.call('HSET', keys[1], 'strip-day', day, 'strip-cursor', page[1])
+  else
+    if redis.call('EXISTS', orders_key) == 0 then
+      redis.call('SREM', keys[5], day)
+      redis.call('UNLINK', buyers_key)
+    end
+    redis.call('HSET', keys[1], 'strip-day', day + 1, 'strip-cursor', '0')
+  end
+end
+
+-- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log may have nothing to tell. Takes away
+-- orders that need not be known any more.
+-- KEYS: head, log, timers, erasures, days, late ends
+-- ARGV: 1 clock (see time_of), 2 ms after which a day is stripped (0: never), 3 and 4 base names of the days' orders and buyers
+-- Returns: 1 when a buyer's text is to go now
 local function is_due(key, log)
   return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(log.clock), 'LIMIT', 0, 1) > 0
 end
@@ -236,6 +360,13 @@ end
 local function tick(keys, args)
   local log = open_log(keys[1], args[1])
   if log.clock ~= log.last and is_due(keys[3], log) then append(keys[1], keys[2], log, {}, {}) end
+  local keep = tonumber(args[2])
+  if keep > 0 then
+    local bases = { orders = args[3], buyers = args[4] }
+    local head = redis.call('HMGET', keys[1], 'days-seen', 'days-next', 'strip-done', 'strip-day', 'strip-cursor')
+    find_days(keys, bases, log.now, keep, tonumber(head[1]), tonumber(head[2]))
+    strip(keys, bases, log.now, keep, tonumber(head[3]), tonumber(head[4]), head[5])
+  end
   return is_due(keys[4], log) and 1 or 0
 end
 
@@ -248,7 +379,7 @@ end
 
 -- order_erase: takes the buyer's text of orders away. What is kept elsewhere is the caller's to remove: until it says so (ZREM), the order stays in the
 -- set and comes up again after a while.
--- KEYS: head, log, erasures, then orders and buyers of each day
+-- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
 -- ARGV: 1 clock (see time_of), 2 1: only when it is due; 0: somebody asks for it, 3 ms until it comes up again, then for each order: number
 --       of its day, id
 -- Returns: for each order, 1 when nothing is kept of its buyer any more, 0 when it is not due, -1 when the order is not known, -2 when

@@ -48,10 +48,16 @@ export interface StockKeys extends PartitionKeys {
 export interface OrderKeys extends PartitionKeys {
   /** Hash: orders of one UTC day by id. */
   orders(day: number): string;
+  ordersBase: string;
   /** Hash: whom the goods of these orders go to, for as long as that is needed here. */
   buyers(day: number): string;
+  buyersBase: string;
   /** Sorted set: orders of which a buyer's text may be kept, by the time when it goes. */
   erasures: string;
+  /** Set: the days that have orders. */
+  orderDays: string;
+  /** Hash: when orders have ended that did so long after their day. */
+  lateEnds: string;
 }
 
 const tag = (prefix: string, topic: string, partition: number): string =>
@@ -102,8 +108,12 @@ export function orderKeys(prefix: string, partition: number): OrderKeys {
   return {
     ...partitionKeys(prefix, "orders", partition),
     orders: (day) => `${base}:orders:${day}`,
+    ordersBase: `${base}:orders:`,
     buyers: (day) => `${base}:buyers:${day}`,
+    buyersBase: `${base}:buyers:`,
     erasures: `${base}:erasures`,
+    orderDays: `${base}:order-days`,
+    lateEnds: `${base}:late-ends`,
   };
 }
 

@@ -93,6 +93,7 @@ async function everything(prefix: string): Promise<string> {
     const type = await redis.type(key);
     if (type === "hash") text += JSON.stringify(await redis.hgetall(key));
     else if (type === "zset") text += (await redis.zrange(key, "0", "-1")).join();
+    else if (type === "set") text += (await redis.smembers(key)).join();
     else if (type === "stream") text += JSON.stringify(await redis.xrange(key, "-", "+"));
     else throw new Error(`${key} is a ${type}`);
   }
