@@ -5,13 +5,13 @@
  */
 import type { FastifyRequest } from "fastify";
 import { Packr } from "msgpackr";
-import { chainIdFault } from "../../engine/kernel/chain-id.js";
-import type { StockCommand } from "../../engine/stock/model.js";
+import { CHAIN_ID_LENGTH, chainIdFault } from "../../engine/kernel/chain-id.js";
+import type { Reply, StockCommand } from "../../engine/stock/model.js";
 import { assertTakesNew } from "./admission.js";
 import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
 import { faultsOf, type InputFault } from "./faults.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
-import { type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { type HttpDeps, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { HttpFault } from "./problem.js";
 import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
 
@@ -64,7 +64,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
           tags: ["stock"],
           operationId: "applyCommands",
           summary: "Applies many stock commands",
-          description: `One command a line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. Any fault in any command: nothing is applied (400, naming the lines). Outcomes come in order, in the format of the commands. Commands of one SKU are applied in the order given. Reserve, pay, cancel and outbound need the role order, the others operate. A body's actor is kept as onBehalfOf: the actor is whoever the token belongs to. While the engine is behind or its store nearly full, only bodies of pay, cancel and outbound alone are taken.`,
+          description: `One command a line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. Any fault in any command: nothing is applied (400, naming the lines). Outcomes come in order, in the format of the commands. Commands of one SKU are applied in the order given. Lines of an order that was placed under /v1/orders are refused (order_line). Reserve, pay, cancel and outbound need the role order, the others operate. A body's actor is kept as onBehalfOf: the actor is whoever the token belongs to. While the engine is behind or its store nearly full, only bodies of pay, cancel and outbound alone are taken.`,
           security: TOKEN_NEEDED,
           body: {
             content: {
@@ -100,7 +100,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
         if (first) throw new HttpFault("forbidden", roleFault(identity, "operate", `the command ${first.kind}`));
         for (const command of commands) Object.assign(command, causeOf(request, command));
         if (commands.some(({ kind }) => !ENDING.has(kind))) assertTakesNew(kit.deps);
-        const replies = await kit.deps.ledger.applyMany(commands);
+        const replies = await applyMany(kit.deps, commands);
         const answers = replies.map(({ outcome, repeated, state, missingUnits }, i) => ({
           id: (commands[i] as StockCommand).id,
           outcome,
@@ -117,6 +117,32 @@ export const commandRoutes: RouteGroup = (root, kit) => {
     );
   });
 };
+
+/** The order that a command's id may be a line of. */
+const orderOf = ({ kind, id }: StockCommand): string | undefined =>
+  ORDER_WORK.has(kind) && id.length > CHAIN_ID_LENGTH ? id.slice(0, CHAIN_ID_LENGTH) : undefined;
+
+/** Applies the commands that are not about lines of the order desk's orders, and refuses the others. */
+async function applyMany({ ledger, desk }: HttpDeps, commands: readonly StockCommand[]): Promise<Reply[]> {
+  const named = new Set<string>();
+  for (const command of commands) {
+    const order = orderOf(command);
+    if (order !== undefined) named.add(order);
+  }
+  const orders = await desk.owned(named);
+  if (orders.size === 0) return ledger.applyMany(commands);
+  const others: StockCommand[] = [];
+  const lines: StockCommand[] = [];
+  const isRefused = commands.map((command) => orders.has(orderOf(command) ?? ""));
+  for (const [i, command] of commands.entries()) (isRefused[i] ? lines : others).push(command);
+  const [applied, known] = await Promise.all([ledger.applyMany(others), ledger.recall(lines)]);
+  let [nextApplied, nextKnown] = [0, 0];
+  return isRefused.map((refused) =>
+    refused
+      ? { outcome: "order_line", repeated: false, state: known[nextKnown++]?.state ?? "none" }
+      : (applied[nextApplied++] as Reply),
+  );
+}
 
 /** The check of one command: its kind's schema, and what a schema cannot say. */
 function commandCheck(request: FastifyRequest, { deps, defaultLocation }: Kit): CommandCheck {

@@ -127,6 +127,8 @@ const NOTE_OUTCOMES: ReadonlyMap<number, NoteOutcome> = new Map([
 const MARGIN_SECONDS = (2 + HOLD_MARGIN_DAYS) * 86_400;
 const BATCH_LIMIT = 200;
 const QUEUE_LIMIT = 10_000;
+/** Records of one read: a few hundred KiB. */
+const KNOWN_AT_ONCE = 1_000;
 
 export class OrderBook {
   readonly partitions: number;
@@ -168,6 +170,28 @@ export class OrderBook {
   async find(id: string): Promise<OrderBody | undefined> {
     const record = await this.#record(id);
     return record ? (unpackr.unpack(record.subarray(HEADER_BYTES)) as OrderBody) : undefined;
+  }
+
+  /** Which of these orders are known. A read for each partition and day, of KNOWN_AT_ONCE at most. */
+  async known(ids: ReadonlySet<string>): Promise<Set<string>> {
+    const buckets = new Map<string, string[]>();
+    for (const id of ids) {
+      const bucket = this.#bucket(id);
+      const fields = buckets.get(bucket);
+      if (fields) fields.push(id);
+      else buckets.set(bucket, [id]);
+    }
+    const known = new Set<string>();
+    await Promise.all(
+      [...buckets].map(async ([bucket, fields]) => {
+        for (let from = 0; from < fields.length; from += KNOWN_AT_ONCE) {
+          const part = fields.slice(from, from + KNOWN_AT_ONCE);
+          const records = await readFields(this.#options.redis, bucket, part);
+          for (const [i, record] of records.entries()) if (record) known.add(part[i] as string);
+        }
+      }),
+    );
+    return known;
   }
 
   /** Numbers another try at an order; undefined when it is not known. */

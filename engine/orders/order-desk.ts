@@ -304,6 +304,14 @@ export class OrderDesk {
     return outcome as NoteOutcome;
   }
 
+  /**
+   * Which of these are orders, so that nobody else moves their lines: the ledger cannot tell of a line that was reserved in format 1, or never. In format
+   * 1 none, for the previous release, which works beside this one, lets anybody.
+   */
+  async owned(ids: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+    return this.#book.format === 1 || ids.size === 0 ? new Set() : this.#book.known(ids);
+  }
+
   /** Where an order's lines stand, or undefined when it is not known. */
   async look(id: string): Promise<LineReply[] | undefined> {
     const order = await this.#find(id);

@@ -4,6 +4,9 @@
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../../engine/kernel/clock.js";
+import { OrderBook } from "../../../engine/orders/order-book.js";
+import { OrderDesk } from "../../../engine/orders/order-desk.js";
+import { Ledger } from "../../../engine/stock/ledger.js";
 import { freshId, httpBed } from "./http-bed.js";
 
 const bed = httpBed();
@@ -88,6 +91,54 @@ describe("bulk commands", () => {
     ).toBe(true);
     expect(await cell("N1")).toMatchObject({ sellable: 4 });
   });
+
+  it.each(["ndjson", "msgpack"] as const)(
+    "move no line of an order that the desk knows, by its id alone (%s)",
+    async (how) => {
+      const sku = `O-${how}`;
+      // Its lines bear no mark: it was placed while the previous release read along.
+      const old = { redis: bed.redis, prefix: "t", partitions: 4, format: () => 1 };
+      const desk = new OrderDesk(new Ledger(old), new OrderBook({ ...old, keepSeconds: 86_400 }));
+      const [order, shelf, free] = [freshId(), freshId(), freshId()];
+      const at = { sku, location: "main", units: 1 };
+      await bed.receive(sku, 9);
+      expect((await desk.place({ id: order, lines: [at, at, at] })).outcome).toBe("accepted");
+      const commands = [
+        { kind: "pay", id: `${order}-1`, ...at },
+        { kind: "receive", id: `${shelf}-1`, ...at },
+        { kind: "cancel", id: `${order}-2`, ...at },
+        { kind: "reserve", id: `${free}-1`, ...at },
+        { kind: "outbound", id: `${order}-3`, ...at },
+        { kind: "pay", id: `${free}-1`, ...at },
+        { kind: "reserve", id: `${order}-4`, ...at },
+        { kind: "reserve", id: free, ...at },
+      ];
+      const send = async () => {
+        if (how === "msgpack") return packr.unpack((await msgpack(commands)).bytes);
+        const { text } = await ndjson(commands);
+        return text
+          .trimEnd()
+          .split("\n")
+          .map((line) => JSON.parse(line));
+      };
+      const answers = await send();
+      expect(answers.map(({ id }: { id: string }) => id)).toEqual(commands.map(({ id }) => id));
+      expect(answers.map(({ outcome, state }: Record<string, string>) => `${outcome} ${state}`)).toEqual([
+        "order_line held",
+        "accepted none",
+        "order_line held",
+        "accepted held",
+        "order_line held",
+        "accepted paid",
+        "order_line none",
+        "accepted held",
+      ]);
+      expect(await cell(sku)).toMatchObject({ sellable: 5, reserved: 4, committed: 1 });
+      expect((await send()).filter((answer: Command) => answer["outcome"] === "order_line")).toHaveLength(4);
+      expect((await bed.send("POST", `/v1/orders/${order}/payment`)).json).toMatchObject({ outcome: "accepted" });
+      expect(await cell(sku)).toMatchObject({ sellable: 5, reserved: 1, committed: 4 });
+    },
+  );
 
   it.each(["application/msgpack", "application/x-msgpack"])("are taken and answered as %s", async (type) => {
     const commands = [receive(`M-${type}`, 7), receive(`M-${type}`, 2 ** 40)];
