@@ -7,7 +7,7 @@
 import type { ObjectStore } from "../connectors/objects/index.js";
 import { detailKey, WMS_SINK } from "../connectors/wms/index.js";
 import { PICK_EMIT } from "./jobs/order-flow/job.js";
-import { messageOf } from "./kernel/errors.js";
+import { EngineError, messageOf } from "./kernel/errors.js";
 import type { OnTrouble } from "./kernel/logger.js";
 import type { EraseOutcome, OrderBook } from "./orders/order-book.js";
 import { emitOf } from "./outbox/letter.js";
@@ -55,7 +55,15 @@ export class PersonalData {
     await this.#removeLetters(partitionKeys(prefix, "orders", partition), id);
     await this.#removeLetters(sinkKeys(prefix, "orders", partition, WMS_SINK), id);
     if (objects) {
-      await objects.delete(detailKey(id));
+      try {
+        await objects.delete(detailKey(id));
+      } catch (thrown) {
+        // It is written down, so a worker's sweep goes on with it; the caller may ask again, whatever has to be mended first.
+        const detail = { op: "orders.erase", code: "unavailable", retryable: true, place: id };
+        throw new EngineError(`the object storage has not taken it away: ${messageOf(thrown)}`, detail, {
+          cause: thrown,
+        });
+      }
       await book.erasedElsewhere(partition, [id]);
     }
     return "erased";

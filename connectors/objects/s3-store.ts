@@ -22,7 +22,6 @@ export interface Bucket {
 
 /** Answers whose request may succeed later: busy, too early, or the server's trouble. */
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
-const TOLD_CHARACTERS = 300;
 const ERROR_BYTES = 16_384;
 
 export class S3Store implements ObjectStore {
@@ -129,11 +128,10 @@ export class S3Store implements ObjectStore {
   async #failure(what: string, key: string, response: Response): Promise<Error> {
     const { status } = response;
     const text = new TextDecoder().decode((await read(response, ERROR_BYTES)) ?? new Uint8Array());
-    const [, code = ""] = /<Code>([^<]{1,100})<\/Code>/.exec(text) ?? [];
-    const [, words = ""] = /<Message>([^<]{1,1000})<\/Message>/.exec(text) ?? [];
-    const said = [code, words].filter(Boolean).join(": ").slice(0, TOLD_CHARACTERS);
+    // Its code and nothing else: a message may repeat what it was sent, and this goes into the log.
+    const [, code = ""] = /<Code>([A-Za-z0-9.]{1,64})<\/Code>/.exec(text) ?? [];
     const hint = status >= 300 && status < 400 ? "another endpoint or region has this bucket" : "";
-    const message = `${this.#place} did not ${what} object ${key}: ${[status, said, hint].filter(Boolean).join(" ")}`;
+    const message = `${this.#place} did not ${what} object ${key}: ${[status, code, hint].filter(Boolean).join(" ")}`;
     if (!LATER.has(status) && code !== "RequestTimeout") return refused(message);
     const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
     return unavailable(message, undefined, seconds >= 0 ? seconds * 1_000 : undefined);

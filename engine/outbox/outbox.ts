@@ -107,6 +107,7 @@ export class Outbox {
   warnings(): string[] {
     const warnings: string[] = [];
     if (this.#sender.circuit !== "closed") warnings.push(`${this.#name} takes no deliveries: they wait until it does`);
+    if (this.#sender.lacking !== undefined) warnings.push(`deliveries to ${this.#name} wait: ${this.#sender.lacking}`);
     for (const fault of this.#sender.faults) warnings.push(`${this.#name} refuses ${fault}`);
     const letters = this.#lines.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
     if (letters > 0) warnings.push(`${letters} deliveries were refused by ${this.#name} for good and are set aside`);

@@ -50,6 +50,8 @@ const TURN_MS = 10;
 /** While requests are under way, the other workers are told so this often. */
 const TELL_MS = 500;
 const IDLE_MS = 60_000;
+/** Longer than the pause between two tries, unless they are asked to wait longer. */
+const LACKING_TOLD_MS = 60_000;
 const FORGET_AT = 1_024;
 /** Deliveries refused in a row that are told apart; the circuit is open long before. */
 const FAULTY_KEPT = 1_000;
@@ -69,6 +71,8 @@ export class Sender {
   readonly #faults = new Map<string, string>();
   /** Deliveries that were refused so since the receiver last took one; more than one at fault by itself. */
   readonly #faulty = new Set<string>();
+  /** What a delivery last waited for that is not the receiver's, and when. */
+  #lacking: { reason: string; atMs: number } | undefined;
   #askAgainMs = 0;
   #toldMs = 0;
   #isInTrouble = false;
@@ -93,6 +97,12 @@ export class Sender {
   /** What the receiver, or what stands before it, refuses deliveries for, in words. */
   get faults(): string[] {
     return [...this.#faults].map(([kind, fault]) => `${kind}: ${fault}`);
+  }
+
+  /** What deliveries wait for that is not the receiver's. */
+  get lacking(): string | undefined {
+    const { reason, atMs } = this.#lacking ?? { atMs: Number.NEGATIVE_INFINITY };
+    return this.#options.clock.now() - atMs < LACKING_TOLD_MS ? reason : undefined;
   }
 
   start(): void {
@@ -222,6 +232,7 @@ export class Sender {
     if (isUnasked) circuit.abandoned(isProbe);
     else if (isSilence) this.#failed(nowMs, isProbe, pending.delivery, verdict);
     else this.#answered(nowMs, startedMs, pending.delivery, verdict);
+    if (verdict.outcome === "again" && verdict.elsewhere) this.#lacks(nowMs, briefOf(verdict));
     if (verdict.outcome !== "again" && !isUnasked) this.#record = { ...this.#record, taken: this.#record.taken + 1 };
     if (verdict.outcome === "done") {
       source.taken(pending, verdict.receipt, wall.now());
@@ -246,6 +257,14 @@ export class Sender {
     void clock
       .sleep(pauseMs(tries.failures, verdict.retryAfterMs, random), source.signal)
       .then(() => (source.signal.aborted ? undefined : this.offer([pending], source)));
+  }
+
+  /** A delivery lacks something that is not the receiver's. */
+  #lacks(nowMs: number, reason: string): void {
+    const { receiver, onTrouble } = this.#options;
+    if (this.lacking === undefined)
+      onTrouble(`deliveries to ${receiver.name} wait: ${reason}`, { sink: receiver.name });
+    this.#lacking = { reason, atMs: nowMs };
   }
 
   #answered(nowMs: number, startedMs: number, { kind }: Delivery, { outcome }: Verdict): void {

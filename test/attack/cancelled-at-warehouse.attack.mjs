@@ -1,7 +1,8 @@
 /**
- * A paid order is cancelled after the warehouse's system (WMS) has it: units that are given back before the warehouse lets go are sold twice when it has
- * packed them already (R3). So the cancellation is only asked for at first (202), and the WMS's answer settles it. The WMS is a small one of the script's
- * own; it answers a cancellation when it is told to.
+ * A paid order is cancelled after the warehouse's system (WMS) has it: units that are given back before the warehouse
+ * lets go are sold twice when it has packed them already (R3). So the cancellation is only asked for at first (202),
+ * and the WMS's answer settles it. The WMS is a small one of the script's own; it answers a cancellation when it is
+ * told to.
  */
 import { once } from "node:events";
 import { createServer } from "node:http";

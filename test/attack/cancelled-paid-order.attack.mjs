@@ -1,7 +1,8 @@
 /**
- * Pay, cancel, outbound: the goods of a cancelled order leave after all, and its units may be sold by then. The report is a fact and is taken (R3); the
- * books account for it, and what they cannot explain is an exception until somebody has counted. No unit is sold twice without a word. For a
- * server without a WMS: nobody has to be asked, so a cancellation gives the units back at once.
+ * Pay, cancel, outbound: the goods of a cancelled order leave after all, and its units may be sold by then. The report
+ * is a fact and is taken (R3); the books account for it, and what they cannot explain is an exception until somebody
+ * has counted. No unit is sold twice without a word. For a server without a WMS: nobody has to be asked, so a
+ * cancellation gives the units back at once.
  */
 import { attack, chainId, until } from "./harness.mjs";
 

@@ -1,7 +1,7 @@
 /**
- * An order of one line from stock and one from presale, of which one line cannot be cancelled any more: a cancellation that is refused must leave everything
- * as it was, not the half of it done (R3: all lines or none, or those that the caller names). Parts that leave name their lines. For a
- * server without a WMS.
+ * An order of one line from stock and one from presale, of which one line cannot be cancelled any more: a cancellation
+ * that is refused must leave everything as it was, not the half of it done (R3: all lines or none, or those that the
+ * caller names). Parts that leave name their lines. For a server without a WMS.
  */
 import { attack, chainId, sleep, until } from "./harness.mjs";
 
