@@ -11,7 +11,7 @@ import { assertTakesNew } from "./admission.js";
 import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
 import { faultsOf, type InputFault } from "./faults.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
-import { type HttpDeps, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { fromStore, type HttpDeps, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { HttpFault } from "./problem.js";
 import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
 
@@ -129,13 +129,16 @@ async function applyMany({ ledger, desk }: HttpDeps, commands: readonly StockCom
     const order = orderOf(command);
     if (order !== undefined) named.add(order);
   }
-  const orders = await desk.owned(named);
+  const orders = await fromStore("commands.orders", desk.owned(named));
   if (orders.size === 0) return ledger.applyMany(commands);
   const others: StockCommand[] = [];
   const lines: StockCommand[] = [];
   const isRefused = commands.map((command) => orders.has(orderOf(command) ?? ""));
   for (const [i, command] of commands.entries()) (isRefused[i] ? lines : others).push(command);
-  const [applied, known] = await Promise.all([ledger.applyMany(others), ledger.recall(lines)]);
+  const [applied, known] = await Promise.all([
+    ledger.applyMany(others),
+    fromStore("commands.lines", ledger.recall(lines)),
+  ]);
   let [nextApplied, nextKnown] = [0, 0];
   return isRefused.map((refused) =>
     refused

@@ -26,6 +26,11 @@ it("without its store every write and read of it is 503 with Retry-After, soon, 
     expect(answer.json, path).toMatchObject({ status: 503, code: "unavailable" });
     expect(answer.headers["retry-after"], path).toBe("1");
   }
+  const body = JSON.stringify({ kind: "pay", id: `${id}-1`, sku: "A", units: 1 });
+  const headers = { "content-type": "application/x-ndjson" };
+  const bulk = await bed.send("POST", "/v1/commands", { body, headers });
+  expect(bulk.json).toMatchObject({ status: 503, code: "unavailable" });
+  expect(bulk.headers["retry-after"]).toBe("1");
   // Each waited for the client's own limit of 10 s, they would not be through yet.
   expect(elapsed()).toBeLessThan(60_000);
   expect((await bed.send("GET", "/healthz")).status).toBe(200);
