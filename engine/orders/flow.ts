@@ -94,7 +94,7 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
   }
   if (stepOf(flow, "cancelled")) return effects;
   if (step === "cancelling") {
-    if (stepOf(flow, "locked") && !stepOf(flow, "outbound")) effects.push({ kind: "withdraw" });
+    if (wasLocked(flow) && !stepOf(flow, "outbound")) effects.push({ kind: "withdraw" });
     return effects;
   }
   if (step === "cancellation_refused") {
@@ -104,9 +104,7 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
     if (stepOf(flow, "locked") && !stepOf(flow, "picking")) effects.push({ kind: "pick" });
     return effects;
   }
-  // An order may be kept for longer than its way is.
-  const [first] = flow.taken;
-  if (flow.taken.length === 2 && first?.step === "created" && atMs - first.atMs > UNFINISHED_KEPT_MS) return effects;
+  if (isResumed(flow)) return effects;
   for (const earlier of WAY.slice(0, Math.max(0, WAY.indexOf(step as (typeof WAY)[number])))) {
     const isOwed = ALWAYS_OWED.has(earlier) || deadlines[earlier] !== undefined;
     if (!isOwed || stepOf(flow, earlier) || exceptionOf(flow, earlier)) continue;
@@ -153,12 +151,22 @@ const isSettling = (flow: OrderFlow): boolean =>
   stepOf(flow, "cancelling") !== undefined &&
   !(["cancelled", "cancellation_refused", "outbound"] as const).some((step) => stepOf(flow, step));
 
+/** An order is kept for longer than its way is: which steps came before the way was given up is not known here any more. */
+const isResumed = ({ taken: [first, second] }: OrderFlow): boolean =>
+  first?.step === "created" &&
+  second !== undefined &&
+  second.step !== "paid" &&
+  second.atMs - first.atMs > UNFINISHED_KEPT_MS;
+
+/** Whether the warehouse may have the order. Of one so old nobody asks unless it was paid. */
+const wasLocked = (flow: OrderFlow): boolean => stepOf(flow, "locked") !== undefined || isResumed(flow);
+
 /** What is owed and when. */
 function due(flow: OrderFlow, deadlines: Deadlines): FlowException[] {
   if (stepOf(flow, "cancelled")) return [];
   const asked = isSettling(flow) ? stepOf(flow, "cancelling") : undefined;
   if (asked) {
-    if (!stepOf(flow, "locked") || exceptionOf(flow, "cancelled")) return [];
+    if (!wasLocked(flow) || exceptionOf(flow, "cancelled")) return [];
     return [{ step: "cancelled", kind: "late", sinceMs: asked.atMs + SETTLING_MS }];
   }
   const owed: FlowException[] = [];

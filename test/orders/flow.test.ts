@@ -162,6 +162,18 @@ describe("an order on its way", () => {
       expect(takeStep(flow, at("cancelled", 1_300), DEADLINES)).toContainEqual({ kind: "withdraw", again: true });
     });
 
+    it("is withdrawn when its way was given up long ago, and nothing counts as skipped then", () => {
+      const flow = newFlow();
+      takeStep(flow, at("created", 1_000), DEADLINES);
+      const lateMs = 1_000 + 200 * DAY_MS;
+      expect(kinds(takeStep(flow, at("cancelling", lateMs), DEADLINES))).toEqual(["withdraw"]);
+      expect(kinds(passTime(flow, lateMs + HOUR_MS, DEADLINES))).toEqual(["opened late cancelled"]);
+      takeStep(flow, at("cancellation_refused", lateMs + HOUR_MS), DEADLINES);
+      expect(kinds(takeStep(flow, at("outbound", lateMs + 2 * HOUR_MS), DEADLINES))).toEqual([
+        "resolved cancellation_refused cancelling",
+      ]);
+    });
+
     it("waits for the warehouse's answer and for nothing else, and not for ever", () => {
       const flow = paid();
       takeStep(flow, at("cancelling", 1_100), DEADLINES);
