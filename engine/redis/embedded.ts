@@ -8,7 +8,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { chmod, lstat, mkdir, readdir, readFile, realpath } from "node:fs/promises";
+import { chmod, lstat, mkdir, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
@@ -62,6 +62,9 @@ const FILE_MODE = 0o600;
 const FOR_ITS_OWNER = ["sh", "-c", 'umask 077; exec "$@"', "sh"];
 /** The engine needs the rest: views and states in memory, and a copy of what changes while Redis rewrites its file. */
 const MEMORY_SHARE = 0.5;
+
+/** A block of any usual file system. */
+const PROBE_BYTES = 4_096;
 
 const OP = "redis.start";
 const INSTALL = "install Redis 7.0 or newer (apt-get install redis-server, dnf install redis, brew install redis)";
@@ -301,9 +304,25 @@ async function explain(thrown: unknown, dir: string, pidPath: string, logPath: s
   if (exit.error?.code === "ENOENT" || exit.status === 127 || !(await runs(["redis-server", "--version"]))) {
     return new EngineError(`there is no redis-server: ${INSTALL}`, { op: OP, code: "redis_missing", retryable: false });
   }
+  const fault = await writingFault(dir);
+  if (fault) return fault;
   const reason = "status" in exit ? `redis-server ended with status ${exit.status}` : messageOf(thrown);
   const message = `redis-server does not start in ${dir}: ${(await lastLine(logPath)) || reason}`;
   return new EngineError(message, { op: OP, code: "redis_failed", retryable: false }, { cause: thrown });
+}
+
+/** Why nothing can be written there, when it cannot: on a full disk the server's own words are lost, for its log is there, too. */
+async function writingFault(dir: string): Promise<EngineError | undefined> {
+  const probe = join(dir, `${LOG_FILE}.probe`);
+  try {
+    await writeFile(probe, Buffer.alloc(PROBE_BYTES), { mode: FILE_MODE });
+    return undefined;
+  } catch (thrown) {
+    const fault = pathFault("--dir", dir, thrown);
+    return fault instanceof EngineError ? fault : undefined;
+  } finally {
+    await rm(probe, { force: true });
+  }
 }
 
 function inUse(dir: string, pidPath: string): EngineError {
