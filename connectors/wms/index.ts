@@ -162,11 +162,11 @@ function withBuyer(request: PickRequest, standing: Standing | undefined): PickRe
 const CURSORS = { job: cursorField(ORDER_FLOW_JOB), sink: cursorField(ENTRY_CURSOR) };
 
 /**
- * Whether the warehouse is still to be asked for an order: not when it has it, nor when nobody wants it any more. One that may be there is asked for
- * until the WMS says that it has it: a withdrawal that overtook the order on its way would come to nothing.
+ * Whether the warehouse is still to be asked for an order: not when it has it, nor when the goods have left or nobody wants them any more. One that may
+ * be there is asked for until the WMS says that it has it: a withdrawal that overtook the order on its way would come to nothing.
  */
 const isWanted = (standing: Standing, mayBeThere: boolean): boolean =>
-  !standing.took("picking") && (mayBeThere || !isWithdrawn(standing));
+  !standing.took("picking") && !standing.took("outbound") && (mayBeThere || !isWithdrawn(standing));
 
 /** Cancelled, or about to be unless the warehouse refuses, which it has not. */
 const isWithdrawn = ({ took }: Standing): boolean =>

@@ -278,8 +278,8 @@ export class OrderBook {
   }
 
   /**
-   * How many orders wait for the warehouse: their stock is locked, and they are neither there nor cancelled nor set aside as dead letters. Each
-   * order is counted by its own record, so neither a repeat nor the removal of a letter counts twice.
+   * How many orders wait for the warehouse: their stock is locked, and they are neither there nor cancelled, nor have their goods left, nor are
+   * they set aside as dead letters. Each order is counted by its own record, so neither a repeat nor the removal of a letter counts twice.
    */
   async waiting(): Promise<number> {
     const fields = [LOCKED, PICKING, WAITING_BASE, LEFT];

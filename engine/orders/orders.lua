@@ -87,7 +87,8 @@ end
 -- 1 for an order that the warehouse has been asked for and will not get; the head's 'left' is the sum. With it, orders that wait are those that took
 -- 'locked', without those that took 'picking'.
 local function out_of_the_way(steps)
-  return has(steps, LOCKED) and not has(steps, PICKING) and (has(steps, CANCELLED) or has(steps, SET_ASIDE)) and 1 or 0
+  local is_ended = has(steps, OUTBOUND) or has(steps, CANCELLED) or has(steps, SET_ASIDE)
+  return has(steps, LOCKED) and not has(steps, PICKING) and is_ended and 1 or 0
 end
 
 -- Only bodies of format 1 name a buyer.

@@ -203,6 +203,19 @@ describe("orders that wait for the warehouse", () => {
     expect((await events()).map(({ step }) => step)).not.toContain(undefined);
   });
 
+  it("are none whose goods have left, whether the warehouse is heard to have had it afterwards or never", async () => {
+    book = newBook();
+    await book.beginWaiting();
+    const ids = [await placed(), await placed(), await placed()] as const;
+    for (const id of ids) await note(id, "paid", "locked");
+    await note(ids[0], "outbound");
+    await note(ids[1], "outbound", "picking");
+    expect(await book.waiting()).toBe(1);
+    await note(ids[0], "outbound");
+    await book.setAside([ids[0]]);
+    expect(await book.waiting()).toBe(1);
+  });
+
   it("are set right when none waits, after a release that counted otherwise, and only then", async () => {
     book = newBook();
     await book.beginWaiting();

@@ -60,7 +60,7 @@ describe("a pick", () => {
     }
   });
 
-  it.each(["cancelled", "cancelling", "picking"] as const)(
+  it.each(["cancelled", "cancelling", "picking", "outbound"] as const)(
     "of an order that is %s by now is not sent, and not noted",
     async (step) => {
       const { deliver, delivered, posted, notes } = bed([...LOCKED, step]);
@@ -70,6 +70,12 @@ describe("a pick", () => {
       expect({ posted, notes }).toEqual({ posted: [], notes: [] });
     },
   );
+
+  it("is not sent for goods that have left, though it may be there already", async () => {
+    const { deliver, posted } = bed([...LOCKED, "outbound"]);
+    expect(await deliver(PICK_EMIT, true)).toEqual({ outcome: "done", unasked: true });
+    expect(posted).toEqual([]);
+  });
 
   it("that may be there already is sent until the WMS says so, for a withdrawal must not overtake it", async () => {
     const { deliver, posted } = bed([...LOCKED, "cancelled"]);
