@@ -169,8 +169,10 @@ export class OrderDesk {
     const chosen = positionsOf(order, named);
     if (!chosen) return { ...unknown(id), outcome: "unknown_line" };
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const standing = await this.#book.standing(id);
+      // Numbered like a payment: what of an older try arrives late must not stop lines that have gone on, nor give their units back.
+      const standing = await this.#book.begin(id);
       if (!standing) throw lost(id);
+      const { attempt } = standing;
       if (standing.took("cancelling") && !standing.took("cancelled")) {
         const known = await this.#recall(order);
         if (standing.took("cancellation_refused")) return answer(order, "cancellation_refused", known, true);
@@ -178,12 +180,16 @@ export class OrderDesk {
         if (isAsked) return answer(order, "cancelling", known, true);
       }
       // All lines can be cancelled, or those that could go on.
-      const asked = await this.#withForgotten(id, await this.#apply(order, chosen, "suspend"));
+      const asked = await this.#withForgotten(id, await this.#apply(order, chosen, "suspend", attempt));
+      if (asked.some(isSuperseded)) {
+        await this.#clock.sleep(turnMs(1, round));
+        continue;
+      }
       const isPart = chosen.length < order.lines.length;
       const mayKnow = standing.took("picking") || (await this.#book.hasWarehouse(id));
       const refusal = worst(asked) ?? (isPart ? partRefusal(asked, mayKnow) : undefined);
       if (refusal !== undefined) {
-        const resumed = await this.#apply(order, chosen, "resume");
+        const resumed = await this.#resume(order, chosen);
         const known = isPart ? await this.#recall(order) : [...asked];
         for (const [k, i] of chosen.entries())
           known[i] = { ...(asked[k] as Reply), state: (resumed[k] as Reply).state };
@@ -201,10 +207,9 @@ export class OrderDesk {
             asked.every((line) => line.repeated),
           );
       }
-      const ended = await this.#apply(order, chosen, "cancel");
+      const ended = await this.#apply(order, chosen, "cancel", attempt);
       // A line was paid meanwhile, or another hand has let it go on.
-      if (!ended.some(({ outcome }) => outcome === "superseded"))
-        return this.#cancelled(order, chosen, ended, shopEvidence(actor));
+      if (!ended.some(isSuperseded)) return this.#cancelled(order, chosen, ended, shopEvidence(actor));
       await this.#clock.sleep(turnMs(1, round));
     }
     throw contended(id);
@@ -219,23 +224,40 @@ export class OrderDesk {
     const order = await this.#find(id);
     if (!order) return unknown(id);
     const standing = await this.#book.standing(id);
-    if (!standing?.took("cancelling")) return answer(order, "not_cancelling", await this.#recall(order), false);
+    // An order that is not locked never goes to a warehouse, and its cancellation has only to be brought to its end.
+    if (!standing?.took("cancelling") || !standing.took("locked"))
+      return answer(order, "not_cancelling", await this.#recall(order), false);
     const chosen = order.lines.map((_, i) => i);
     if (result === "refused") {
-      const resumed = await this.#apply(order, chosen, "resume");
+      const resumed = await this.#resume(order, chosen);
       if (resumed.some(({ outcome }) => outcome === "line_cancelled"))
         return answer(order, "line_cancelled", resumed, standing.took("cancelled"));
       const [noted] = await this.#book.note([{ id, step: "cancellation_refused", ...evidence }]);
+      // The warehouse has let go after all, between the two calls.
+      if (noted === "late") return answer(order, "line_cancelled", await this.#recall(order), true);
       return answer(order, "accepted", resumed, noted === "repeated");
     }
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      await this.#apply(order, chosen, "suspend");
-      const ended = await this.#apply(order, chosen, "cancel");
-      if (!ended.some(({ outcome }) => outcome === "superseded"))
-        return this.#cancelled(order, chosen, ended, evidence);
+      const begun = await this.#book.begin(id);
+      if (!begun) throw lost(id);
+      await this.#apply(order, chosen, "suspend", begun.attempt);
+      const ended = await this.#apply(order, chosen, "cancel", begun.attempt);
+      if (!ended.some(isSuperseded)) return this.#cancelled(order, chosen, ended, evidence);
       await this.#clock.sleep(turnMs(1, round));
     }
     throw contended(id);
+  }
+
+  /** Lets suspended lines go on, and closes them to what of older tries is still on its way. */
+  async #resume(order: Order, chosen: readonly number[]): Promise<Reply[]> {
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const begun = await this.#book.begin(order.id);
+      if (!begun) throw lost(order.id);
+      const resumed = await this.#apply(order, chosen, "resume", begun.attempt);
+      if (!resumed.some(isSuperseded)) return resumed;
+      await this.#clock.sleep(turnMs(1, round));
+    }
+    throw contended(order.id);
   }
 
   /** Notes the cancellation when nothing of the order is left; what has left meanwhile stays outbound. */
@@ -363,8 +385,10 @@ export class OrderDesk {
     return this.#ledger.applyMany(order.lines.map((_, i) => command(order, i, step)));
   }
 
-  #apply(order: Order, chosen: readonly number[], step: LineStep): Promise<Reply[]> {
-    return this.#ledger.applyMany(chosen.map((i) => command(order, i, step)));
+  #apply(order: Order, chosen: readonly number[], step: LineStep, attempt?: number): Promise<Reply[]> {
+    return this.#ledger.applyMany(
+      chosen.map((i) => ({ ...command(order, i, step), ...(attempt !== undefined && { attempt }) })),
+    );
   }
 
   /**
@@ -500,6 +524,8 @@ const isForNow = (outcome: Outcome): boolean => outcome === "breaker_open" || ou
 
 /** A refusal that every later try gets as well. */
 const isForGood = ({ outcome }: Reply): boolean => outcome === "unknown_sku" || outcome.startsWith("insufficient_");
+
+const isSuperseded = ({ outcome }: Reply): boolean => outcome === "superseded";
 
 const isLost = (reply: Reply): boolean => reply.repeated && reply.state !== "held" && reply.state !== "paid";
 

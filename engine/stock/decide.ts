@@ -300,14 +300,20 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
     };
   }
   // A later try of the order takes the line over, so that an earlier try can no longer undo it, nor do again what has been undone.
-  const tried = command.kind === "pay" ? (command.attempt ?? 1) : command.kind === "unpay" ? command.attempt : 0;
-  const attempt = Math.max(record.attempt, tried);
+  const tried = ("attempt" in command && command.attempt) || 1;
+  const attempt =
+    command.kind === "cancel" || command.kind === "outbound" ? record.attempt : Math.max(record.attempt, tried);
   const to = (state: LineState, transfers: CellTransfer[], outcome: Outcome = "accepted"): Decision => ({
     outcome,
     repeated: false,
     state,
     transfers,
     remember: { ...record, state, attempt, ofOrder },
+  });
+  /** Changes nothing, but the line is this try's from now on. */
+  const take = (): Decision => ({
+    ...repeat("accepted", record.state, record.missingUnits),
+    remember: attempt === record.attempt ? "nothing" : { ...record, attempt, ofOrder },
   });
   /** As `to`, for units of which some are missing. */
   const short = (decision: Decision, missingUnits: number): Decision =>
@@ -326,13 +332,7 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
   switch (command.kind) {
     case "pay":
       if (record.state === "held") return to("paid", presale ? [] : [move("reserved", "committed")]);
-      if (record.state === "paid" || record.state === "cancelling" || record.state === "outbound") {
-        const isTaken = attempt !== record.attempt;
-        return {
-          ...repeat("accepted", record.state, record.missingUnits),
-          remember: isTaken ? { ...record, attempt, ofOrder } : "nothing",
-        };
-      }
+      if (record.state === "paid" || record.state === "cancelling" || record.state === "outbound") return take();
       if (isCancelled(record)) return refuse("line_cancelled", record.state);
       if (record.state === "unpaid" && tried <= record.attempt) return repeat("hold_expired", record.state);
       {
@@ -348,7 +348,11 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
     case "cancel":
       if (record.state === "held") return to("cancelled", giveBack(record));
       // Somebody may have its goods: they are asked for first.
-      if (record.state === "paid" && isOfOrder(book, command)) return refuse("superseded", record.state);
+      if (
+        isOfOrder(book, command) &&
+        (record.state === "paid" || (record.state === "cancelling" && tried < record.attempt))
+      )
+        return refuse("superseded", record.state);
       if (record.state === "paid" || record.state === "cancelling") {
         if (presale) return to("cancelled_paid", giveBack(record), "cancelled_paid");
         // A correction may have found committed goods lost: what is there goes back. The presale counter always takes its units back.
@@ -372,13 +376,17 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
       return to("unpaid", presale ? giveBack(record) : [move("committed", "sellable")]);
     }
     case "suspend":
+      if (isPaid(record) && tried < record.attempt) return refuse("superseded", record.state);
       if (record.state === "paid") return to("cancelling", []);
+      if (record.state === "cancelling") return take();
       if (record.state === "outbound") return refuse("already_outbound", record.state);
       return record.state === "cancelled_paid"
         ? repeat("cancelled_paid", record.state, record.missingUnits)
         : repeat("accepted", record.state);
     case "resume":
-      if (record.state === "cancelling") return to("paid", []);
+      if (record.state === "cancelling")
+        return tried < record.attempt ? refuse("superseded", record.state) : to("paid", []);
+      if (record.state === "paid") return take();
       if (record.state === "outbound") return refuse("already_outbound", record.state);
       if (isCancelled(record)) return refuse("line_cancelled", record.state);
       return repeat("accepted", record.state);

@@ -578,8 +578,8 @@ local function step_line(book, i, kind, c, pool, held, state, attempt, tried, is
     if state == HELD then
       if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, RESERVED, SELLABLE, held) end
       return ACCEPTED, CANCELLED, attempt
-    elseif state == PAID and is_desk then
-      return SUPERSEDED, state, attempt -- somebody may have its goods: they are asked for first
+    elseif is_desk and (state == PAID or state == CANCELLING and tried < attempt) then
+      return SUPERSEDED, state, attempt -- somebody may have its goods: they are asked for first, by the newest try
     elseif state == PAID or state == CANCELLING then
       local missing = 0
       if pool == PRESALE then
@@ -603,11 +603,18 @@ local function step_line(book, i, kind, c, pool, held, state, attempt, tried, is
     if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, COMMITTED, SELLABLE, held) end
     return ACCEPTED, UNPAID, tried
   elseif kind == SUSPEND then
-    if state == PAID then return ACCEPTED, CANCELLING, attempt end
+    -- An older try that arrives late must not stop a line that has gone on.
+    if (state == PAID or state == CANCELLING) and tried < attempt then return SUPERSEDED, state, attempt end
+    if state == PAID then return ACCEPTED, CANCELLING, tried end
+    if state == CANCELLING then return ACCEPTED + REPEATED, state, tried end
     if state == OUT then return ALREADY_OUTBOUND, state, attempt end
     return (state == REFUNDED and CANCELLED_PAID or ACCEPTED) + REPEATED, state, attempt
   elseif kind == RESUME then
-    if state == CANCELLING then return ACCEPTED, PAID, attempt end
+    if state == CANCELLING then
+      if tried < attempt then return SUPERSEDED, state, attempt end
+      return ACCEPTED, PAID, tried
+    end
+    if state == PAID then return ACCEPTED + REPEATED, state, math.max(attempt, tried) end
     if state == OUT then return ALREADY_OUTBOUND, state, attempt end
     if state == CANCELLED or state == REFUNDED then return LINE_CANCELLED, state, attempt end
     return ACCEPTED + REPEATED, state, attempt

@@ -119,6 +119,8 @@ export interface CancelLine extends LineBase {
   kind: "cancel";
   units: number;
   pool?: OrderPool;
+  /** Of a line of an order: the try that has suspended it. */
+  attempt?: number;
 }
 /**
  * committed → outside: the goods left. A presale line takes its goods from sellable now. Goods that have left are a fact (R3): whatever state
@@ -162,12 +164,16 @@ export interface SuspendLine extends LineBase {
   kind: "suspend";
   units: number;
   pool?: OrderPool;
+  /** Which try at its order this is: an older one that arrives late must not stop a line that has gone on. */
+  attempt?: number;
 }
 /** cancelling → paid: the cancellation is refused or given up, and the line goes on. */
 export interface ResumeLine extends LineBase {
   kind: "resume";
   units: number;
   pool?: OrderPool;
+  /** Closes the line to older `suspend`s. */
+  attempt?: number;
 }
 /** Sets options of one SKU from this point of the log on; moves nothing. What is not named stays as it was. */
 export interface ConfigureSku extends CommandBase {

@@ -138,11 +138,12 @@ export class CommandStream {
         const holdMs = random.below(10) === 0 ? random.pick(HOLDS_MS) : line?.holdMs;
         return { ...this.#aboutLine(line), kind, ...(holdMs !== undefined && { holdMs }) };
       }
-      case "cancel":
       case "outbound":
+        return { ...this.#aboutLine(), kind };
+      case "cancel":
       case "suspend":
       case "resume":
-        return { ...this.#aboutLine(), kind };
+        return { ...this.#aboutLine(), kind, ...(random.below(2) === 0 && { attempt: 1 + random.below(4) }) };
       case "abort": {
         const line = this.#line();
         const attempt = Math.max(1, (line?.attempt ?? 1) - (random.below(3) === 0 ? 1 : 0));

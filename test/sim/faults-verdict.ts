@@ -7,6 +7,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { chainIdDay } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
+import { OrderBook, type Standing } from "../../engine/orders/order-book.js";
 import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
@@ -66,6 +67,7 @@ export async function judge(client: RedisClient, world: World): Promise<void> {
     await judgeTask(client, world, keys, log);
   }
   judgeAnswers(world, events);
+  judgeDemand(world, events);
   await judgeOrders(client, world, events);
   if (plan.kind === "fixed") await judgeFixed(client, world);
 }
@@ -119,7 +121,16 @@ async function judgeLines(
   events: readonly StockEvent[],
 ): Promise<void> {
   const states = new Map<string, LineState>();
-  for (const { type, id } of events) {
+  /** What each line has of the units in these two. */
+  const own = new Map<string, { reserved: number; committed: number }>();
+  for (const { type, id, from, to: into, units } of events) {
+    if (type === "LineCancelled" || NEXT_STATE[type]) {
+      const has = own.get(id) ?? { reserved: 0, committed: 0 };
+      own.set(id, has);
+      if (from === "reserved" || from === "committed") has[from] -= units;
+      if (into === "reserved" || into === "committed") has[into] += units;
+      if (has.reserved < 0 || has.committed < 0) throw new Error(`${id}: ${type} takes units that are not the line's`);
+    }
     const before = states.get(id) ?? "none";
     if (type === "LineCancelled") {
       if (before !== "held" && before !== "paid" && before !== "cancelling")
@@ -127,10 +138,10 @@ async function judgeLines(
       states.set(id, before === "held" ? "cancelled" : "cancelled_paid");
       continue;
     }
-    const [from, to] = NEXT_STATE[type] ?? [];
-    if (!from || !to) continue;
-    if (!from.includes(before)) throw new Error(`${id}: ${type} while ${before}`);
-    states.set(id, to);
+    const [may, after] = NEXT_STATE[type] ?? [];
+    if (!may || !after) continue;
+    if (!may.includes(before)) throw new Error(`${id}: ${type} while ${before}`);
+    states.set(id, after);
   }
   const reserved = new Map<string, number>();
   for (const bucket of world.buckets) {
@@ -142,7 +153,16 @@ async function judgeLines(
       // A line whose hold had run out moves nothing when it is cancelled, or its payment refused, so the log does not tell.
       const isSilent = (state === "cancelled" || state === "unpaid") && (told === "expired" || told === "unpaid");
       if (state !== told && !isSilent) throw new Error(`${id}: is ${state}, the log says ${told}`);
-      if (state !== "held" || ((record[RECORD_POOL] as number) & POOL_MASK) !== SELLABLE) continue;
+      const isSellable = ((record[RECORD_POOL] as number) & POOL_MASK) === SELLABLE;
+      const units = record.readDoubleLE(RECORD_UNITS);
+      const isCommitted = state === "paid" || state === "cancelling";
+      // In a fixed shop committed units are corrected away, and units are missing.
+      if (isSellable && world.plan.kind !== "fixed")
+        same(`what ${id}, ${state}, has of the units`, own.get(id) ?? { reserved: 0, committed: 0 }, {
+          reserved: state === "held" ? units : 0,
+          committed: isCommitted ? units : 0,
+        });
+      if (state !== "held" || !isSellable) continue;
       const cell = record.subarray(RECORD_CELL).toString();
       reserved.set(cell, (reserved.get(cell) ?? 0) + record.readDoubleLE(RECORD_UNITS));
     }
@@ -235,16 +255,54 @@ function judgeAnswers(world: World, events: readonly StockEvent[]): void {
     same(`events of ${id}, ${outcome}`, times.get(id) ?? 0, isAccepted(outcome) ? 1 : 0);
 }
 
+/** Every order that was accepted is demand once, each line of it; one that was refused is none (R9). */
+function judgeDemand(world: World, events: readonly StockEvent[]): void {
+  const times = new Map<string, number>();
+  for (const { type, id, from, uncounted } of events)
+    if (type === "LineAccepted" || (type === "StockReserved" && from === "sellable" && !uncounted))
+      times.set(id, (times.get(id) ?? 0) + 1);
+  for (const { order, told, isVoid, saidYes } of world.orders) {
+    if (isVoid) continue;
+    for (const id of linesOf(order))
+      same(`times that ${id} counts, told ${told.join(", ")}`, times.get(id) ?? 0, saidYes.length > 0 ? 1 : 0);
+  }
+}
+
+/** An order's steps say what its lines do. */
+function judgeSteps(what: string, states: readonly LineState[], { took }: Standing): void {
+  const isGone = (state: LineState) => state === "cancelled" || state === "cancelled_paid";
+  const every = (is: (state: LineState) => boolean) => states.every(is);
+  const fail = (why: string) => {
+    throw new Error(`${what}: ${why}, and its lines are ${states.join(", ")}`);
+  };
+  if (took("cancelled") && !every((state) => isGone(state) || state === "outbound")) fail("it is cancelled");
+  if (!took("cancelled") && every(isGone)) fail("it is not cancelled");
+  if (!took("outbound") && every((state) => state === "outbound")) fail("it is not outbound");
+  if (!took("locked") && every((state) => state === "paid")) fail("it is not on its way to the warehouse");
+  const isAsked = took("cancelling") && took("locked") && !took("cancellation_refused");
+  if (!isAsked && states.includes("cancelling")) fail("the warehouse is not asked");
+}
+
 /** Every line stands where its client was told, and no try has said yes to what does not stand. */
 async function judgeOrders(client: RedisClient, world: World, events: readonly StockEvent[]): Promise<void> {
   const ledger = new Ledger({ redis: client, prefix: world.prefix, partitions: world.plan.partitions });
   const newestMs = new Map(events.map(({ id, clockMs }) => [id, clockMs]));
-  for (const { order, may, told, toldMs, isVoid, saidYes } of world.orders) {
+  const book = new OrderBook({
+    redis: client,
+    prefix: world.prefix,
+    partitions: world.plan.partitions,
+    keepSeconds: 0,
+  });
+  for (const { order, may: mayOfAll, mayOfLine, told, toldMs, isVoid, saidYes } of world.orders) {
     if (isVoid) continue;
     const ids = linesOf(order);
     const replies = await ledger.recall(order.lines.map(({ sku }, i) => ({ id: ids[i] as string, sku })));
+    const standing = await book.standing(order.id);
+    const states = replies.map((reply) => reply?.state ?? "none");
+    if (standing) judgeSteps(`${order.id}, told ${told.join(", ")}`, states, standing);
     for (const [i, reply] of replies.entries()) {
       const id = ids[i] as string;
+      const may = mayOfLine.get(i) ?? mayOfAll;
       const state = reply?.state ?? "none";
       // Its hold was over before it could be undone, which comes to the same; but nothing is held after a no.
       const isFree = may.includes("none") && state === "expired" && (newestMs.get(id) ?? 0) <= toldMs;

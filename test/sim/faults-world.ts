@@ -13,11 +13,12 @@ import { type Random, seededRandom } from "../../engine/kernel/random.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
 import { lineId, type Order, type OrderReply } from "../../engine/orders/model.js";
 import { OrderBook } from "../../engine/orders/order-book.js";
-import { OrderDesk } from "../../engine/orders/order-desk.js";
+import { OrderDesk, type Settlement } from "../../engine/orders/order-desk.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
   isAccepted,
   type LineState,
+  OUTCOMES,
   type Reply,
   type StockCommand,
   type StockEvent,
@@ -35,6 +36,8 @@ import { VirtualTime } from "./virtual-time.js";
 
 export const START_MS = Date.UTC(2026, 5, 17, 15, 58);
 export const RETENTION_DAYS = 3;
+/** Answers that mean yes. */
+const ACCEPTED = OUTCOMES.filter(isAccepted);
 const ZONE = zoneOf("Asia/Shanghai");
 const SKUS = ["CUP", "SHOE", "BAG", "水杯"];
 const PLACES = ["SH", "GZ"];
@@ -69,6 +72,8 @@ export interface Plan {
   hasPoison: boolean;
   /** Whether Redis may start anew without its newest writes; what was answered before is then not looked at. */
   losesWrites: boolean;
+  /** Whether paid orders go to a warehouse, which is asked before one is cancelled. */
+  hasWarehouse?: boolean;
 }
 
 /** What one client does, step by step. */
@@ -81,8 +86,11 @@ export interface ScriptedClient {
   place(units: Readonly<Record<string, number>>, holdMs?: number): Promise<string>;
   placeAgain(id: string): Promise<boolean>;
   pay(id: string): Promise<boolean>;
-  cancel(id: string): Promise<boolean>;
-  outbound(id: string): Promise<boolean>;
+  /** Lines by number from 1; left out: all. */
+  cancel(id: string, lines?: readonly number[]): Promise<boolean>;
+  outbound(id: string, lines?: readonly number[]): Promise<boolean>;
+  /** What the warehouse says to a cancellation. */
+  settle(id: string, result: Settlement): Promise<boolean>;
   /** Lets a breaker refuse new orders of a SKU for a while. */
   refuse(sku: string, forMs: number): Promise<void>;
   wait(ms: number): Promise<void>;
@@ -161,6 +169,8 @@ export const jobsOf = (plan: Plan): readonly AnyJob<StockEvent>[] => [
 export interface OrderStory {
   order: Order;
   may: readonly LineState[];
+  /** Of lines that were named, in place of `may`; by position. */
+  mayOfLine: Map<number, readonly LineState[]>;
   told: string[];
   /** When, by the simulation's time. */
   toldMs: number;
@@ -245,6 +255,10 @@ export class World {
 
   async run(): Promise<void> {
     const { plan } = this;
+    if (plan.hasWarehouse) {
+      const book = { redis: this.#client, prefix: this.prefix, partitions: plan.partitions, keepSeconds: 0 };
+      await new OrderBook(book).beginWaiting();
+    }
     for (let i = 0; i < plan.workers; i++) this.#startWorker(`worker-${i + 1}`);
     for (let i = 0; i < plan.desks; i++) this.#startDesk(i);
     if (plan.kind === "fixed") this.#start(this.#fixedClient());
@@ -445,8 +459,9 @@ export class World {
       },
       placeAgain: (of) => this.#place(random, story(of)),
       pay: (of) => this.#pay(random, story(of)),
-      cancel: (of) => this.#cancel(random, story(of)),
-      outbound: (of) => this.#outbound(random, story(of)),
+      cancel: (of, lines) => this.#cancel(random, story(of), lines),
+      outbound: (of, lines) => this.#outbound(random, story(of), lines),
+      settle: (of, result) => this.#settle(random, story(of), result),
       refuse: async (sku, forMs) => {
         const cause = { actor: "client", reason: "drill", forMs };
         await this.#ask(random, ({ ledger }) => ledger.openGate({ kind: "sku", sku }, cause));
@@ -489,7 +504,9 @@ export class World {
   }
 
   #newStory(order: Order): OrderStory {
-    const story: OrderStory = { order, may: ["none"], told: [], toldMs: 0, isVoid: false, saidYes: [] };
+    const story: OrderStory = {
+      ...{ order, may: ["none"], mayOfLine: new Map(), told: [], toldMs: 0, isVoid: false, saidYes: [] },
+    };
     this.orders.push(story);
     return story;
   }
@@ -505,18 +522,30 @@ export class World {
     const reply = await this.#ask(random, ({ orders }) => noting(story, "pay", orders.pay(story.order.id)));
     // A payment of an order that was refused finds no line, or one whose hold is over.
     const refused: LineState[] = story.may.includes("none") ? ["none", "expired", "unpaid"] : ["expired", "unpaid"];
-    return this.#told(story, "pay", reply, ["paid"], refused);
+    const isCancelled = reply.outcome === "line_cancelled";
+    return this.#told(story, "pay", reply, ["paid"], isCancelled ? ["cancelled", "cancelled_paid"] : refused);
   }
 
-  async #cancel(random: Random, story: OrderStory): Promise<boolean> {
-    const after: LineState = story.may.includes("paid") ? "cancelled_paid" : "cancelled";
-    const reply = await this.#ask(random, ({ orders }) => orders.cancel(story.order.id));
-    return this.#told(story, "cancel", reply, [after], story.may);
+  async #cancel(random: Random, story: OrderStory, lines?: readonly number[]): Promise<boolean> {
+    const reply = await this.#ask(random, ({ orders }) => orders.cancel(story.order.id, undefined, lines));
+    if (reply.outcome === "cancelling") return this.#told(story, "cancel", reply, [], ["cancelling"]);
+    const after: LineState[] = reply.outcome === "cancelled_paid" ? ["cancelled_paid"] : ["cancelled"];
+    // Paid at the same time: each line may have met either first.
+    if (reply.outcome === "cancelled_paid" && !story.may.includes("paid")) after.push("cancelled");
+    return this.#told(story, "cancel", reply, after, story.may, lines);
   }
 
-  async #outbound(random: Random, story: OrderStory): Promise<boolean> {
-    const reply = await this.#ask(random, ({ orders }) => orders.outbound(story.order.id));
-    return this.#told(story, "outbound", reply, ["outbound"], story.may);
+  async #outbound(random: Random, story: OrderStory, lines?: readonly number[]): Promise<boolean> {
+    const reply = await this.#ask(random, ({ orders }) => orders.outbound(story.order.id, undefined, lines));
+    return this.#told(story, "outbound", reply, ["outbound"], story.may, lines);
+  }
+
+  async #settle(random: Random, story: OrderStory, result: Settlement): Promise<boolean> {
+    const evidence = { source: "wms" };
+    const reply = await this.#ask(random, ({ orders }) => orders.settleCancellation(story.order.id, result, evidence));
+    const after: LineState = result === "refused" ? "paid" : "cancelled_paid";
+    const isCancelled = reply.outcome === "line_cancelled";
+    return this.#told(story, `settle ${result}`, reply, [after], isCancelled ? ["cancelled_paid"] : story.may);
   }
 
   #told(
@@ -525,11 +554,13 @@ export class World {
     { outcome }: OrderReply,
     accepted: readonly LineState[],
     refused: readonly LineState[],
+    lines?: readonly number[],
   ): boolean {
-    const is = outcome !== "unknown_order" && isAccepted(outcome);
-    story.told.push(`${step}: ${outcome}`);
+    const is = isYes(outcome);
+    story.told.push(`${step}${lines ? ` ${lines}` : ""}: ${outcome}`);
     story.toldMs = this.time.now();
-    story.may = is ? accepted : refused;
+    if (!lines) story.may = is ? accepted : refused;
+    else if (is) for (const line of lines) story.mayOfLine.set(line - 1, accepted);
     return is;
   }
 
@@ -589,9 +620,11 @@ export class World {
 
 async function noting(story: OrderStory, step: "place" | "pay", reply: Promise<OrderReply>): Promise<OrderReply> {
   const { outcome } = await reply;
-  if (outcome !== "unknown_order" && isAccepted(outcome)) story.saidYes.push(step);
+  if (isYes(outcome)) story.saidYes.push(step);
   return reply;
 }
+
+const isYes = (outcome: OrderReply["outcome"]): boolean => (ACCEPTED as readonly string[]).includes(outcome);
 
 /** Entries of a stream from its beginning, up to an id. */
 export async function entriesOf(client: RedisClient, key: string, until = "+"): Promise<LogEntry[]> {

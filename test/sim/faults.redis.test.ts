@@ -14,13 +14,13 @@ import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
 import { judge } from "./faults-verdict.js";
-import { type Plan, type Story, World } from "./faults-world.js";
+import { type Plan, type ScriptedClient, type Story, World } from "./faults-world.js";
 import { FAULTS, type FaultKind, type FaultSource } from "./faulty-redis.js";
 
 const SEEDS = Number(process.env["SEEDS"] ?? 60);
 const EVERY_CALL_SEEDS = 1_000;
 /** A short run strikes one call in so many of each story. */
-const SPARSE = 12;
+const SPARSE = 16;
 /** A seed of a shop, or story:call:fault. */
 const REPLAY = process.env["SHUIWEI_SEED"];
 /** A seed takes about 60 ms, also beside other tests less than this. */
@@ -143,6 +143,17 @@ const ONE_WORKER: Plan = {
 /** CUP and BAG lie in one of two partitions, SHOE in the other. */
 const TWO_PARTITIONS: Plan = { ...ONE_WORKER, partitions: 2, desks: 2 };
 
+const TWO_PARTITIONS_AND_WAREHOUSE: Plan = { ...TWO_PARTITIONS, hasWarehouse: true };
+
+/** An order of two lines in two partitions, paid. */
+async function paidOrder(shop: ScriptedClient): Promise<string> {
+  await shop.receive("CUP", 2);
+  await shop.receive("SHOE", 1);
+  const order = await shop.place({ CUP: 2, SHOE: 1 });
+  await shop.pay(order);
+  return order;
+}
+
 /** An order that meets a breaker of some length, and comes again after a while. */
 const refusedByBreaker = (shutMs: number, againMs: number): Plan & { story: Story } => ({
   ...TWO_PARTITIONS,
@@ -217,6 +228,68 @@ const STORIES: Readonly<Record<string, Plan & { story: Story }>> = {
       const quick = await shop.place({ CUP: 1 });
       await shop.pay(late);
       await shop.cancel(quick);
+    },
+  },
+  "withdrawn-twice": {
+    ...TWO_PARTITIONS_AND_WAREHOUSE,
+    async story(shop) {
+      const order = await paidOrder(shop);
+      await shop.cancel(order);
+      await shop.settle(order, "withdrawn");
+      await shop.settle(order, "withdrawn");
+      // The units are there once.
+      const next = await shop.place({ CUP: 2, SHOE: 1 });
+      await shop.cancel(next);
+    },
+  },
+  "cancellation-refused": {
+    ...TWO_PARTITIONS_AND_WAREHOUSE,
+    async story(shop) {
+      const order = await paidOrder(shop);
+      await shop.cancel(order);
+      await shop.settle(order, "refused");
+      await shop.cancel(order);
+      await shop.settle(order, "refused");
+    },
+  },
+  "settled-both-ways": {
+    ...TWO_PARTITIONS_AND_WAREHOUSE,
+    async story(shop) {
+      const order = await paidOrder(shop);
+      await shop.cancel(order);
+      await Promise.all([shop.settle(order, "refused"), shop.settle(order, "withdrawn")]);
+      await shop.settle(order, "withdrawn");
+    },
+  },
+  "withdrawn-while-it-leaves": {
+    ...TWO_PARTITIONS_AND_WAREHOUSE,
+    async story(shop) {
+      const order = await paidOrder(shop);
+      await shop.cancel(order);
+      await Promise.all([shop.outbound(order, [1]), shop.settle(order, "withdrawn")]);
+    },
+  },
+  "cancelled-while-it-is-paid": {
+    ...TWO_PARTITIONS_AND_WAREHOUSE,
+    async story(shop) {
+      await shop.receive("CUP", 2);
+      await shop.receive("SHOE", 1);
+      const order = await shop.place({ CUP: 2, SHOE: 1 });
+      await Promise.all([shop.pay(order), shop.cancel(order)]);
+      await shop.cancel(order);
+      await shop.settle(order, "withdrawn");
+    },
+  },
+  "line-by-line": {
+    ...TWO_PARTITIONS,
+    async story(shop) {
+      const order = await paidOrder(shop);
+      await shop.cancel(order, [1]);
+      await shop.outbound(order, [2]);
+      const other = await paidOrder(shop);
+      await shop.outbound(other, [1]);
+      // All or nothing: refused, and the line that could be cancelled stays paid.
+      await shop.cancel(other);
     },
   },
   "two-workers": {

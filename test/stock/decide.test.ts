@@ -365,6 +365,18 @@ describe("an order line (R1, R3)", () => {
       const scene = paid().given({ kind: "suspend", ...line });
       expect(scene.when({ kind: "resume", ...line })).toMatchObject({ outcome: "accepted", state: "paid" });
       expect(scene.when({ kind: "resume", ...line })).toMatchObject({ repeated: true, state: "paid" });
+      // What of an older try arrives late stops nothing any more, nor does it give units back.
+      scene.given({ kind: "resume", ...line, attempt: 3 });
+      expect(scene.when({ kind: "suspend", ...line, attempt: 2 })).toMatchObject({
+        outcome: "superseded",
+        state: "paid",
+      });
+      scene.given({ kind: "suspend", ...line, attempt: 4, ofOrder: true });
+      for (const kind of ["cancel", "resume"] as const)
+        expect(scene.when({ kind, ...line, attempt: 3, ofOrder: true })).toMatchObject({
+          outcome: "superseded",
+          state: "cancelling",
+        });
       expect(scene.cell()).toEqual({ sellable: 6, committed: 4 });
     });
 
