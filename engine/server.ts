@@ -76,6 +76,8 @@ const MAX_CONNECTIONS = 10_000;
 /** Connections that wait to be taken in. In a rush thousands come at once; one that finds no room tries again after 1, 3, 7 and more seconds. */
 const BACKLOG = 4_096;
 const IDLE_SWEEP_MS = 50;
+/** How long the answer to what was no request may take to leave: less than 1 KiB, which the system takes at once. */
+const BROKEN_ANSWER_MS = 2_000;
 /** Pages and documentation are large, and anybody may ask for them and not read: they never take the places that orders need. */
 const MAX_PAGES = 256;
 /** How soon a screen ends when its session is revoked. */
@@ -205,18 +207,16 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   const { access } = server;
   /** Screens that are not open to everybody, with the request that they came by. */
   const watched = new Map<Duplex, IncomingMessage>();
-  const seen = new WeakSet<Socket>();
-  let connected = 0;
+  /** All that are open, those that were upgraded included: Node's own list does not hold them. */
+  const seen = new Set<Socket>();
   server.server.on("connection", (socket) => {
     // Told again when a request that asked for an upgrade is served without it.
     if (seen.has(socket)) return;
     seen.add(socket);
     // An error of one that no reader listens to any more would end the process; it closes by itself.
     socket.on("error", () => {});
-    if (++connected > MAX_CONNECTIONS) socket.destroy();
-    socket.once("close", () => {
-      connected--;
-    });
+    if (seen.size > MAX_CONNECTIONS) socket.destroy();
+    socket.once("close", () => seen.delete(socket));
   });
   server.server.on("upgrade", (request, socket, head) => {
     connections.handOver(socket, () => {
@@ -234,6 +234,8 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     socket.on("error", () => socket.destroy());
     access.admit(request, { needsOrigin: true }).then(
       (asker) => {
+        // Its `close` has been told already, so it would be watched for ever.
+        if (socket.destroyed) return;
         if ("code" in asker) {
           answerBroken(socket, asker.code);
           return;
@@ -280,7 +282,9 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     clearInterval(recheck);
     // Connections fall idle as their requests end; each is closed then, and those that do not end are cut.
     const sweep = setInterval(() => server.server.closeIdleConnections(), IDLE_SWEEP_MS);
-    const cut = setTimeout(() => server.server.closeAllConnections(), closeGraceMs);
+    const cut = setTimeout(() => {
+      for (const socket of seen) socket.destroy();
+    }, closeGraceMs);
     try {
       await Promise.all([gateway?.close(), server.close(), further.close()]);
     } finally {
@@ -322,7 +326,7 @@ function brokenCode(code: string | undefined): BrokenCode {
   return code === "ERR_HTTP_REQUEST_TIMEOUT" ? "request_timeout" : "bad_request";
 }
 
-/** Answers on the bare socket, where no request came to be. */
+/** Answers on the bare socket, where no request came to be, and closes it: its client may never close its half. */
 function answerBroken(socket: Duplex, code: BrokenCode): void {
   socket.on("error", () => socket.destroy());
   if (!socket.writable || socket.destroyed) {
@@ -331,6 +335,9 @@ function answerBroken(socket: Duplex, code: BrokenCode): void {
   }
   const problem = problemOf(code, "the request was not taken");
   const body = JSON.stringify(problem);
+  const cut = setTimeout(() => socket.destroy(), BROKEN_ANSWER_MS);
+  socket.once("close", () => clearTimeout(cut));
+  socket.once("finish", () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\nContent-Type: application/problem+json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );

@@ -129,6 +129,73 @@ describe("a request that asks for an upgrade", () => {
   });
 });
 
+describe("a connection that was taken from the HTTP parser", () => {
+  const soon = { timeout: 30_000, interval: 20 };
+  const head = `GET /v1/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+  type Gateway = NonNullable<Parameters<typeof bed.another>[0]["gateway"]>;
+  const gatewayWith = (handleUpgrade: Gateway["handleUpgrade"]): Gateway => ({ handleUpgrade, close: async () => {} });
+  /** Never closes its half by itself. */
+  const openHalf = (port: number, text: string) => {
+    const socket = connect({ ...loopback, port, allowHalfOpen: true }, () => socket.write(text));
+    socket.on("error", () => {});
+    return socket;
+  };
+
+  it("and refused is closed, although its client keeps it", async () => {
+    const { port, server } = await bed.another({ gateway: gatewayWith(() => {}) });
+    const count = () =>
+      new Promise<number>((resolve) => server.server.getConnections((_error, connections) => resolve(connections)));
+    for (const text of [head, "no request\r\n\r\n"]) {
+      let received = "";
+      const socket = openHalf(port, text);
+      socket.on("data", (bytes: Buffer) => {
+        received += bytes.toString();
+      });
+      await expect.poll(() => received, soon).toMatch(/^HTTP\/1.1 40[01] /);
+      await expect.poll(count, soon).toBe(0);
+      socket.destroy();
+    }
+  });
+
+  it("does not keep the server from ending", async () => {
+    let taken = false;
+    const gateway = gatewayWith(() => {
+      taken = true;
+    });
+    const running = await bed.another({ gateway, closeGraceMs: 200, openParts: ["screens"] });
+    const socket = openHalf(running.port, head);
+    await expect.poll(() => taken, soon).toBe(true);
+    await running.close();
+    socket.destroy();
+  });
+
+  it("is no screen when it has gone before it was known who asks", async () => {
+    let asked = (): void => {};
+    let taken = 0;
+    const { port, server } = await bed.another({ gateway: gatewayWith(() => taken++) });
+    const { access } = server;
+    const admit = access.admit.bind(access);
+    access.admit = async (...given) => {
+      await new Promise<void>((resolve) => {
+        asked = resolve;
+      });
+      return admit(...given);
+    };
+    const closed = new Promise((resolve) => server.server.once("connection", (socket) => socket.on("close", resolve)));
+    let came = false;
+    server.server.once("upgrade", () => {
+      came = true;
+    });
+    const socket = openHalf(port, head.replace("Host", `Authorization: Bearer ${TOKEN}\r\nHost`));
+    await expect.poll(() => came, soon).toBe(true);
+    socket.resetAndDestroy();
+    await closed;
+    asked();
+    await sleep(0);
+    expect(taken).toBe(0);
+  });
+});
+
 describe("a client that asks before it sends its body", () => {
   /** What comes back for a head that announces a body, before any of it is sent; then the body, when it is asked for. */
   const ask = (method: string, path: string, headers: string, body = ""): Promise<string> =>
