@@ -420,13 +420,18 @@ export class OrderDesk {
     if (worst(counted) !== undefined) throw contended(order.id);
   }
 
-  /** Gives up what a refused try holds, and closes to it what it could still take: every line whose refusal is not remembered. */
-  #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
+  /**
+   * Gives up what a refused try holds, and closes to it what it could still take: every line whose refusal is not remembered. Where every later try
+   * gets the same refusal, what a newer one holds or is about to take goes with it: its caller may have given up, and nobody else would end its holds.
+   */
+  async #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
+    const isFinal = order.lines.length > 1 && replies.some(isForGood);
+    const newest = isFinal ? Math.max(attempt, await this.#book.attempts(order.id)) : attempt;
     return this.#follow(
       order,
       replies,
       ({ state, outcome }) => state === "held" || isForNow(outcome) || (state === "none" && isAccepted(outcome)),
-      (i): AbortLine => ({ ...place(order, i), kind: "abort", attempt }),
+      (i): AbortLine => ({ ...place(order, i), kind: "abort", attempt: newest }),
     );
   }
 
