@@ -86,7 +86,7 @@ export class ReceivingServer {
 
 /** Delivers over HTTP; the idempotency key is the delivery's id. */
 export function httpReceiver(url: string, more: Partial<Receiver> = {}): Receiver & { client: WmsClient } {
-  const client = wmsClient({ url, timeoutMs: 1_000, connections: 64 });
+  const client = wmsClient({ url, timeoutMs: 10_000, connections: 64 });
   return {
     name: SINK,
     wants: (kind) => kind === "seen",

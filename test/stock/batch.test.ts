@@ -652,7 +652,7 @@ describe("an entry that cannot be read", () => {
 
     it("its bytes changed: it is refused, or gives events that are right in every field", () => {
       let taken = 0;
-      const runs = 10_000;
+      const runs = 4_000;
       const hits = fc.nat(sound.length - 1).chain((which) =>
         fc.record({
           which: fc.constant(which),
@@ -701,7 +701,7 @@ describe("an entry that cannot be read", () => {
 
     it("its values changed: it is refused, or gives events that are right in every field", () => {
       let taken = 0;
-      const runs = 10_000;
+      const runs = 4_000;
       const { bytes } = encodeBatch(everyKind);
       fc.assert(
         fc.property(fc.boolean(), place, stray, (isBatch, [column, row, part], value) => {
