@@ -7,6 +7,13 @@ import { stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import type { HttpDeps } from "./kit.js";
 import { HttpFault, problemOf, retryAfter, sendProblem } from "./problem.js";
 
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Not counted with the other requests: the route has a guard of its own. */
+    ownPlaces?: boolean;
+  }
+}
+
 /** A client waits this long at most before it asks again. */
 const LONGEST_RETURN_S = 10;
 
@@ -133,6 +140,20 @@ export class Places {
     };
     reply.raw.once("close", leave);
     socket.once("close", leave);
+    done();
+  };
+}
+
+/** For `onRequest`: a body that has not come whole by then is answered 408, and its connection is closed. */
+export function bodyWithin(limitMs: number): onRequestHookHandler {
+  return (request, reply, done) => {
+    const timer = setTimeout(() => {
+      if (request.raw.complete || reply.sent) return;
+      const problem = problemOf("request_timeout", `the body did not come within ${limitMs / 1_000} s`);
+      sendProblem(reply, problem, { connection: "close" });
+    }, limitMs);
+    timer.unref();
+    reply.raw.once("close", () => clearTimeout(timer));
     done();
   };
 }

@@ -27,7 +27,7 @@ import { orderRoutes } from "./orders.js";
 import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
 import { ProblemSchema } from "./schemas.js";
-import { sessionRoutes } from "./session-routes.js";
+import { MAX_BEGINNINGS, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
@@ -87,6 +87,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const places = {
       requests: new Places(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
       bulk: new Places(MAX_BODIES, "bulk requests"),
+      sessions: new Places(MAX_BEGINNINGS, "requests for a session"),
     };
     const kit: Kit = { deps, access, defaultLocation: deps.defaultLocation ?? "main", authorize, places };
     metrics.gauge(
@@ -98,7 +99,10 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
 
     server.setErrorHandler(errorHandler(deps.onTrouble));
     server.addHook("onRequest", entryGuard(deps));
-    server.addHook("onRequest", places.requests.guard);
+    server.addHook("onRequest", (request, reply, done) => {
+      if (request.routeOptions.config.ownPlaces === true) done();
+      else places.requests.guard.call(server, request, reply, done);
+    });
     server.addHook("preParsing", continueBody);
     readJsonBodies(server);
     countRoutes(server, metrics);

@@ -91,8 +91,8 @@ export interface Kit {
    * Lets only those with this role pass and notes who it is on the request; for a route's `onRequest`. Lets everybody pass in an open demo.
    */
   readonly authorize: (role: Role) => onRequestHookHandler;
-  /** Of all requests, and of bulk requests among them. */
-  readonly places: Readonly<Record<"requests" | "bulk", Places>>;
+  /** Of all requests, of bulk requests among them, and of those that begin a session, which are not among them. */
+  readonly places: Readonly<Record<"requests" | "bulk" | "sessions", Places>>;
 }
 
 export type RouteGroup = (server: FastifyInstance, kit: Kit) => void;

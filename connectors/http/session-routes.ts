@@ -5,6 +5,7 @@
 import type { Static } from "typebox";
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import { refuse as refuseClient } from "./access.js";
+import { bodyWithin } from "./admission.js";
 import { isSecure, originOf } from "./client.js";
 import { type Identity, identityOf, mayDo, roleFault } from "./identity.js";
 import { assertNoBody, fromStore, isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
@@ -23,8 +24,15 @@ import {
 import { cookieFor, cookieOf, type Pairing, type Session } from "./sessions.js";
 
 const DEFAULT_DAYS = 90;
+/**
+ * Everybody may ask for a session, and the body is read before it is known who does: these requests have places of their own, and little time, so that
+ * they never take those of orders.
+ */
+export const MAX_BEGINNINGS = 64;
+const BEGINNING_BYTES = 1_024;
+const BEGINNING_MS = 3_000;
 
-export const sessionRoutes: RouteGroup = (server, { deps, access, authorize }) => {
+export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, places }) => {
   const { sessions } = deps;
   if (!sessions) return;
 
@@ -61,6 +69,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize }) =
   server.post<{ Body: Static<typeof SessionBody> }>(
     "/v1/sessions",
     {
+      config: { ownPlaces: true },
+      onRequest: [places.sessions.guard, bodyWithin(BEGINNING_MS)],
+      bodyLimit: BEGINNING_BYTES,
       schema: {
         tags: ["access"],
         operationId: "beginSession",

@@ -3,6 +3,7 @@
  * use it, and a session that was revoked is refused, its open screens included.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -180,6 +181,42 @@ describe("a session", () => {
     const ended = await ask("DELETE", "/v1/sessions/current", { cookie: other, origin: own() });
     expect([ended.status, ended.headers["set-cookie"]?.[0]]).toEqual([204, expect.stringContaining("Max-Age=0")]);
     expect((await ask("GET", "/v1/alerts", { cookie: other })).status).toBe(401);
+  });
+});
+
+describe("bodies that bring a pairing code", () => {
+  const soon = { timeout: 30_000, interval: 20 };
+  /** A body that never ends. */
+  function slowBody(port: number): { received(): string; end(): void } {
+    let received = "";
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.on("data", (bytes: Buffer) => {
+      received += bytes.toString();
+    });
+    const head = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 30";
+    socket.write(`POST /v1/sessions HTTP/1.1\r\n${head}\r\n\r\n{`);
+    return { received: () => received, end: () => socket.destroy() };
+  }
+
+  it("take no place of other requests, are so many at once, and come soon or not at all", async () => {
+    const { port } = await bed.another({ tokens: [`boss:admin:${secretOf("boss")}`], maxUnderWay: 4 });
+    const slow = Array.from({ length: 64 }, () => slowBody(port));
+    const begin = async () =>
+      (await send(port, "POST", "/v1/sessions", { anonymous: true, headers: as("boss"), body: {} })).status;
+    await expect.poll(begin, soon).toBe(429);
+    expect((await send(port, "GET", "/v1/breaker", { anonymous: true, headers: as("boss") })).status).toBe(200);
+    await expect
+      .poll(() => slow.filter(({ received }) => received().includes("did not come within 3 s")).length, soon)
+      .toBe(64);
+    expect(slow[0]?.received()).toMatch(/^HTTP\/1.1 408 /);
+    await expect.poll(begin, soon).toBe(201);
+    for (const { end } of slow) end();
+  });
+
+  it("are small", async () => {
+    const answer = await ask("POST", "/v1/sessions", {}, { code: "A".repeat(2_000) });
+    expect(answer.json).toMatchObject({ status: 413, code: "body_too_large" });
   });
 });
 
