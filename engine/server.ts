@@ -19,6 +19,7 @@ import {
   faultOf,
   type HttpDeps,
   httpConnector,
+  isCutHead,
   ourHosts,
   Places,
   pairingPage,
@@ -220,6 +221,10 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   });
   server.server.on("upgrade", (request, socket, head) => {
     connections.handOver(socket, () => {
+      if (isCutHead(request)) {
+        answerBroken(socket, "headers_too_large");
+        return;
+      }
       if (!gateway || !asksForLiveView(request)) {
         if (!serveWithoutUpgrade(server.server, request, socket, head)) answerBroken(socket, "bad_request");
         return;

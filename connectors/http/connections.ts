@@ -24,6 +24,12 @@ const SWEEP_MS = 1_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not pass
 const BREAKS_LINE = /[\r\n\u0000]/;
 
+/** Node keeps the first 1,000 and drops the rest without a word, those that say how long the body is included. */
+const MAX_HEADERS = 1_000;
+
+/** Whether a request may have had headers that are not in it: nothing can be told of it, and it is refused. */
+export const isCutHead = ({ rawHeaders }: IncomingMessage): boolean => rawHeaders.length >= 2 * MAX_HEADERS;
+
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 type CutReason = "pipelined" | "unread";
 
@@ -173,6 +179,8 @@ function skipRest(socket: Socket): void {
  */
 export function serveWithoutUpgrade(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
   const { method, url, httpVersion, rawHeaders } = request;
+  // Said again without its length, its body would be read as further requests.
+  if (isCutHead(request)) return false;
   let text = `${method} ${url} HTTP/${httpVersion}\r\n`;
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string;

@@ -8,6 +8,7 @@ import type { onRequestHookHandler } from "fastify";
 import { EngineError } from "../../engine/kernel/errors.js";
 import type { TokenLookup } from "./access.js";
 import { originOf } from "./client.js";
+import { isCutHead } from "./connections.js";
 import type { HttpDeps } from "./kit.js";
 import { problemOf, retryAfter, sendProblem } from "./problem.js";
 import { readTokens } from "./tokens.js";
@@ -68,6 +69,10 @@ const strangerDetail = (fault: StrangerFault, open: boolean): string => {
 export function entryGuard(deps: Pick<HttpDeps, "open" | "isOurHost" | "stopping">): onRequestHookHandler {
   return (request, reply, done) => {
     reply.headers(API_HEADERS);
+    if (isCutHead(request.raw)) {
+      sendProblem(reply, problemOf("headers_too_large", "there are 1,000 headers or more"), { connection: "close" });
+      return;
+    }
     const fault = request.routeOptions.config.anyHost && !deps.open ? undefined : strangerFault(request.raw, deps);
     if (fault) {
       sendProblem(reply, problemOf(fault, strangerDetail(fault, deps.open)));

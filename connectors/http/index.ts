@@ -35,7 +35,7 @@ import { stockRoutes } from "./stock.js";
 export type { Refusal } from "./access.js";
 export { Places } from "./admission.js";
 export { ourHosts } from "./client.js";
-export { type ConnectionLimits, Connections, serveWithoutUpgrade } from "./connections.js";
+export { type ConnectionLimits, Connections, isCutHead, serveWithoutUpgrade } from "./connections.js";
 export { strangerFault } from "./guard.js";
 export type { HttpDeps, IntakeRefusal } from "./kit.js";
 export { apiDocument } from "./openapi.js";

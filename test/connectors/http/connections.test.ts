@@ -179,6 +179,21 @@ describe("a request that asks for an upgrade nobody offers", () => {
     expect(received()).toContain("<GET /last  undefined>");
   });
 
+  it("is not served when some of its head was dropped: the body would be read as requests", async () => {
+    const served: string[] = [];
+    const { port } = await serve((request, response) => {
+      served.push(request.url as string);
+      request.resume().on("end", () => response.end("served"));
+    });
+    const smuggled = get("/smuggled");
+    const { socket, received, closed } = open(port);
+    socket.write(
+      `POST /outer HTTP/1.1\r\nHost: localhost\r\n${h2c}${"a:b\r\n".repeat(1_100)}Content-Length: ${smuggled.length}\r\n\r\n${smuggled}`,
+    );
+    await expect.poll(() => closed() || received().includes("served"), soon).toBe(true);
+    expect([closed(), served]).toEqual([true, []]);
+  });
+
   it("may ask again and again without leaving anything behind", async () => {
     const { port } = await serve(echo);
     const { socket, received } = open(port);

@@ -129,6 +129,23 @@ describe("a request that asks for an upgrade", () => {
   });
 });
 
+it("A head of 1,000 headers is refused, because Node keeps no more of them", async () => {
+  const status = (headers: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      let received = "";
+      const socket = connect(bed.port, loopback.host);
+      socket.on("error", reject);
+      socket.on("close", () => resolve(received.slice(0, "HTTP/1.1 431".length)));
+      socket.on("data", (bytes: Buffer) => {
+        received += bytes.toString();
+      });
+      socket.write(`GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${headers}\r\n`);
+    });
+  expect(await status("a:b\r\n".repeat(900))).toBe("HTTP/1.1 200");
+  expect(await status("a:b\r\n".repeat(1_100))).toBe("HTTP/1.1 431");
+  expect(await status(`${"a:b\r\n".repeat(1_100)}Connection: Upgrade\r\nUpgrade: h2c\r\n`)).toBe("HTTP/1.1 431");
+});
+
 describe("a connection that was taken from the HTTP parser", () => {
   const soon = { timeout: 30_000, interval: 20 };
   const head = `GET /v1/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
