@@ -34,6 +34,8 @@ export interface Refusal {
 /** Somebody who is let in; `seat` is what several screens of one client have in common. */
 export interface Admitted {
   identity: Identity;
+  /** Known by the cookie of a session, not by a token. */
+  isSession: boolean;
   seat: string;
 }
 
@@ -75,12 +77,17 @@ export class Access {
   /** Who asks, or why that may not be: for what is no route. */
   async admit(raw: IncomingMessage, { needsOrigin = false } = {}): Promise<Admitted | Refusal> {
     const known = this.#atOnce(raw);
-    return known ? { identity: known, seat: this.seatOf(raw) } : this.#slowly(raw, needsOrigin);
+    return known ? { identity: known, isSession: false, seat: this.seatOf(raw) } : this.#slowly(raw, needsOrigin);
   }
 
   /** Whether a request brings anything to be known by. */
   isNamed({ headers }: IncomingMessage): boolean {
     return headers.authorization !== undefined || cookieOf(headers.cookie) !== undefined;
+  }
+
+  /** Whether a request that was let in is known by the cookie of a session, not by a token. */
+  isSession(raw: IncomingMessage): boolean {
+    return this.#atOnce(raw) === undefined;
   }
 
   /** Of a client without a session: its address. */
@@ -132,7 +139,7 @@ export class Access {
         detail: "with a session only this server's own pages may do that",
         headers: {},
       };
-    return { identity: session, seat: `session ${session.id}` };
+    return { identity: session, isSession: true, seat: `session ${session.id}` };
   }
 
   #pass(identity: Identity, role: Role, request: FastifyRequest, reply: FastifyReply, done: () => void): void {

@@ -31,6 +31,7 @@ const DEFAULT_DAYS = 90;
 export const MAX_BEGINNINGS = 64;
 const BEGINNING_BYTES = 1_024;
 const BEGINNING_MS = 3_000;
+const TOO_MANY = "an administrator has to end some first";
 
 export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, places }) => {
   const { sessions } = deps;
@@ -49,7 +50,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
         operationId: "makePairing",
         summary: "Makes a link that pairs one browser, once, within 10 minutes",
         description: `The browser's session has the role read when none is given, and lasts ${DEFAULT_DAYS} days when none are. No role above one's own.`,
-        security: TOKEN_NEEDED,
+        security: [{ bearer: [] }],
         body: PairingBody,
         response: { 201: PairingAnswer, ...problems },
       },
@@ -57,6 +58,8 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
     async (request, reply) => {
       const { label = "browser", role = "read", days = DEFAULT_DAYS } = request.body;
       const operator = identityOf(request);
+      // It would outlive the session that made it, however that one ends.
+      if (access.isSession(request.raw)) return refuse(reply, "forbidden", "a session pairs nobody; bring a token");
       if (!mayDo(operator, role)) return refuse(reply, "forbidden", roleFault(operator, role, `pairing for ${role}`));
       const pairing = { name: sessionName(operator, label), role, forMs: days * DAY_MS };
       const { code, expiresMs } = await fromStore("sessions.pair", sessions.pair(pairing));
@@ -87,17 +90,21 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
       if (originOf(request.raw) === "other")
         return refuse(reply, "forbidden_origin", "pair from this server's own page");
       const { code } = request.body;
-      let pairing: Pairing | undefined;
+      let pairing: Pairing | "full" | undefined;
       if (code !== undefined) {
         pairing = await fromStore("sessions.redeem", sessions.redeem(code));
         if (!pairing) return refuseClient(reply, await access.refusalOf(request.raw, "pairing code"));
       } else {
         const asker = await access.admit(request.raw, { needsOrigin: true });
         if ("code" in asker) return refuseClient(reply, asker);
+        // Its end and its revocation would mean nothing.
+        if (asker.isSession) return refuse(reply, "forbidden", "a session begins no other; bring a token or a code");
         pairing = { name: sessionName(asker.identity, "browser"), role: "read", forMs: DEFAULT_DAYS * DAY_MS };
+        if (await fromStore("sessions.list", sessions.hasMany(pairing.name))) pairing = "full";
       }
+      if (pairing === "full") return refuse(reply, "too_many_sessions", TOO_MANY);
       const begun = await fromStore("sessions.begin", sessions.begin(pairing));
-      if (!begun) return refuse(reply, "too_many_sessions", "an administrator has to end some first");
+      if (!begun) return refuse(reply, "too_many_sessions", TOO_MANY);
       const { secret, session } = begun;
       const seconds = Math.floor(pairing.forMs / 1_000);
       reply.header("set-cookie", cookieFor(secret, seconds, isSecure(request.raw)));

@@ -31,6 +31,8 @@ const SECRET_PATTERN = /^[A-Za-z0-9_-]{43}$/;
 const ID_LENGTH = 16;
 /** More than a shop has screens and people; whoever pairs more has lost track, and revokes some first. */
 const MAX_SESSIONS = 2_000;
+/** Of one name that were begun with a token: whoever begins more has lost track, or wants to take every place. */
+const MAX_OF_A_NAME = 50;
 /** A session that was ended is known for so long yet to a process that has just seen it. */
 const KNOWN_MS = 5_000;
 const KNOWN_KEPT = 2_000;
@@ -56,14 +58,25 @@ export class Sessions {
     return { code: letters.replace(/(.{4})(?=.)/g, "$1-"), expiresMs: this.#clock.now() + PAIRING_MS };
   }
 
-  /** Uses a code up. Returns what it stands for; undefined when it is not known, over, or used. */
-  async redeem(code: string): Promise<Pairing | undefined> {
+  /**
+   * Uses a code up. Returns what it stands for; undefined when it is not known, over, or used; `full` when no session can begin now: the code stays
+   * good then.
+   */
+  async redeem(code: string): Promise<Pairing | "full" | undefined> {
     const letters = code.toUpperCase().replace(/[\s-]/g, "").replace(/[IL]/g, "1").replace(/O/g, "0");
     if (letters.length !== CODE_LENGTH) return undefined;
-    const text = await this.#redis.getdel(pairingKey(this.#prefix, digestOf(letters)));
+    const key = pairingKey(this.#prefix, digestOf(letters));
+    if ((await this.#redis.exists(key)) === 0) return undefined;
+    if ((await this.list()).length >= MAX_SESSIONS) return "full";
+    const text = await this.#redis.getdel(key);
     if (text === null) return undefined;
     const { name, role, forMs } = JSON.parse(text) as Pairing;
     return isRole(role) ? { name, role, forMs } : undefined;
+  }
+
+  /** Whether one name has as many sessions as it may begin with its token. */
+  async hasMany(name: string): Promise<boolean> {
+    return (await this.list()).filter((session) => session.name === name).length >= MAX_OF_A_NAME;
   }
 
   /**

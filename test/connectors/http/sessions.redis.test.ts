@@ -154,6 +154,39 @@ describe("a session", () => {
     expect((await ask("POST", "/v1/sessions", {}, {})).status).toBe(401);
   });
 
+  it("begins no other session and pairs nobody, so that its end is the end", async () => {
+    const cookie = await paired("boss", { role: "operate" });
+    for (const path of ["/v1/sessions", "/v1/sessions/pairings"])
+      expect((await ask("POST", path, { cookie, origin: own() }, {})).json, path).toMatchObject({
+        status: 403,
+        code: "forbidden",
+      });
+  });
+
+  it("is one of 50 at most that one name begins with its token", async () => {
+    const tokens = [`mo:read:${secretOf("mo")}`, `boss:admin:${secretOf("boss")}`];
+    const { port } = await bed.another({ tokens, sessions: new Sessions(bed.redis, "of-a-name") });
+    const begin = (name: string) =>
+      send(port, "POST", "/v1/sessions", { anonymous: true, headers: as(name), body: {} });
+    for (let i = 0; i < 50; i++) expect((await begin("mo")).status).toBe(201);
+    expect((await begin("mo")).json).toMatchObject({ status: 409, code: "too_many_sessions" });
+    expect((await begin("boss")).status).toBe(201);
+  });
+
+  it("that finds no room leaves the code good", async () => {
+    const sessions = new Sessions(bed.redis, "full");
+    const forMs = 60_000;
+    const { code } = await sessions.pair({ name: "boss/wall", role: "read", forMs });
+    const session = await sessions.begin({ name: "a", role: "read", forMs });
+    const text = Object.values(await bed.redis.hgetall("full:sessions"))[0] as string;
+    const copies = Array.from({ length: 1_999 }, (_, i) => [`copy-${i}`, text]);
+    await bed.redis.hset("full:sessions", Object.fromEntries(copies));
+    expect(await sessions.redeem(code)).toBe("full");
+    await sessions.revoke(session?.session.id ?? "");
+    expect(await sessions.redeem(code)).toEqual({ name: "boss/wall", role: "read", forMs });
+    expect(await sessions.redeem(code)).toBeUndefined();
+  });
+
   it("goes over TLS only where TLS is", async () => {
     const { code } = (await pairing("li.wei")).json;
     const headers = { "x-forwarded-proto": "https" };
