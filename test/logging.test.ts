@@ -69,7 +69,9 @@ describe("credentials", () => {
   it.each([
     ["redis://user:pw-1234@host:6379/0 is away", "redis://***@host:6379/0 is away"],
     ["sent Authorization: Bearer abc.def-123", "sent Authorization: ***"],
-    ["Bearer abc.def-123 was refused", "Bearer *** was refused"],
+    ["Bearer abc.def-123.ghi-4 was refused", "Bearer *** was refused"],
+    ['["authorization","Basic YTpi"]', '["authorization","Basic ***"]'],
+    ["no bearer token is set; basic words stay", "no bearer token is set; basic words stay"],
     ["cookie: sid=abc; other=def", "cookie: ***"],
     ['{"password":"abc"}', '{"password":"***"}'],
     ["https://hook.example/send?access_token=abc&x=1", "https://hook.example/send?access_token=***&x=1"],

@@ -37,7 +37,9 @@ const HIDDEN = "***";
 /** User and password of a URL, a header that carries a credential, a credential given as `name=value`. */
 const SECRET_PLACES: readonly [pattern: RegExp, shown: string][] = [
   [/([a-z][a-z0-9+.-]*:\/\/)[^/\s@"']*@/gi, `$1${HIDDEN}@`],
-  [/\b(Bearer|Basic)\s+[A-Za-z0-9\-._~+/]+=*/gi, `$1 ${HIDDEN}`],
+  // No word of a sentence ("no bearer token is set") is so long, and no secret of ours is shorter.
+  [/\b(Bearer|Basic)\s+[A-Za-z0-9\-._~+/]{16,}=*/gi, `$1 ${HIDDEN}`],
+  [/\b(authorization\W{1,8}(?:Bearer|Basic))\s+[A-Za-z0-9\-._~+/]+=*/gi, `$1 ${HIDDEN}`],
   [/\b((?:set-)?cookie|authorization|x-api-key)(["']?\s*[:=]\s*)[^\r\n]+/gi, `$1$2${HIDDEN}`],
   [
     /\b((?:access_?|session_?)?token|password|passwd|secret|signature)(["']?\s*[:=]\s*["']?)[^\s"'&,;]+/gi,
