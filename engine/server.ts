@@ -79,8 +79,12 @@ const BACKLOG = 4_096;
 const IDLE_SWEEP_MS = 50;
 /** How long the answer to what was no request may take to leave: less than 1 KiB, which the system takes at once. */
 const BROKEN_ANSWER_MS = 2_000;
-/** Pages and documentation are large, and anybody may ask for them and not read: they never take the places that orders need. */
+/**
+ * Pages and documentation are large, and a client may ask for them and not read: they never take the places that orders need. Anybody may ask for the
+ * documentation, so it does not take those of the pages.
+ */
 const MAX_PAGES = 256;
+const MAX_DOCS = 64;
 /** How soon a screen ends when its session is revoked. */
 const RECHECK_MS = 10_000;
 
@@ -147,15 +151,19 @@ async function buildServer(
 }
 
 async function registerPages(scope: FastifyInstance, webRoot: string | undefined): Promise<void> {
-  scope.addHook("onRequest", new Places(MAX_PAGES, "pages").guard);
-  await scope.register(fastifySwaggerUi, {
-    routePrefix: "/docs",
-    staticCSP: DOCS_POLICY,
-    uiConfig: { validatorUrl: null },
+  await scope.register(async (docs) => {
+    docs.addHook("onRequest", new Places(MAX_DOCS, "pages of the documentation").guard);
+    await docs.register(fastifySwaggerUi, {
+      routePrefix: "/docs",
+      staticCSP: DOCS_POLICY,
+      uiConfig: { validatorUrl: null },
+    });
   });
   if (webRoot === undefined || !existsSync(webRoot)) return;
   await scope.register(async (pages) => {
     if (!scope.access.isOpen("screens")) pages.addHook("onRequest", pageGuard(scope));
+    // After it: whoever is not let in, or is shown how to pair, takes none.
+    pages.addHook("onRequest", new Places(MAX_PAGES, "pages").guard);
     await pages.register(fastifyStatic, {
       root: webRoot,
       dotfiles: "ignore",

@@ -3,7 +3,7 @@
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent, request as httpRequest } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -475,6 +475,22 @@ describe("pages", () => {
     }
     expect((await send(port, "GET", "/docs/json")).status).toBe(200);
     expect((await send(port, "DELETE", "/v1/orders")).status).toBe(405);
+  });
+
+  it("are shown while the documentation is asked for and not read", async () => {
+    const { port } = await bed.another({ webRoot: dir });
+    const unread: Socket[] = [];
+    const large = "GET /docs/static/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const status = async (path: string, anonymous = false) => (await send(port, "GET", path, { anonymous })).status;
+    while (unread.length < 300 && (await status("/docs/json")) !== 429) {
+      const socket = connect(port, loopback.host);
+      socket.on("error", () => {});
+      socket.pause();
+      socket.write(large.repeat(8));
+      unread.push(socket);
+    }
+    expect([await status("/docs/json"), await status("/"), await status("/", true)]).toEqual([429, 200, 401]);
+    for (const socket of unread) socket.destroy();
   });
 
   it("may be missing", async () => {
