@@ -20,7 +20,7 @@ import { withDeployment } from "./reach.js";
 import { holdsData, runningSocket, startRedis } from "./redis/embedded.js";
 import { releaseVersion } from "./release.js";
 import { checkFormat, createDeployment, readDeployment } from "./stream/format.js";
-import { deploymentKey, keysOfDeployment } from "./stream/keys.js";
+import { deploymentKey, keysOfDeployment, pairingKey, sessionsKey } from "./stream/keys.js";
 import { connect, knownPrimaries, type NodeAddress, nodeAddress, type RedisClient } from "./stream/redis.js";
 
 interface BackedUpFile {
@@ -183,13 +183,17 @@ async function copyFrom(file: string, target: RedisClient, prefix: string): Prom
   }
 }
 
+/** Sessions that were ended since, and codes that were used, would be good again. */
+const isLeftOut = (key: string, prefix: string): boolean =>
+  key === deploymentKey(prefix) || key === sessionsKey(prefix) || key.startsWith(pairingKey(prefix, ""));
+
 async function copyKeys(source: RedisClient, target: RedisClient, prefix: string): Promise<number> {
   let copied = 0;
   let cursor = "0";
   do {
     const [next, keys] = await source.scan(cursor, "MATCH", keysOfDeployment(prefix), "COUNT", SCAN_COUNT);
     cursor = next;
-    const wanted = keys.filter((key) => key !== deploymentKey(prefix));
+    const wanted = keys.filter((key) => !isLeftOut(key, prefix));
     for (let from = 0; from < wanted.length; from += COPIED_AT_ONCE)
       await Promise.all(
         wanted.slice(from, from + COPIED_AT_ONCE).map(async (key) => {

@@ -6,6 +6,7 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Sessions } from "../connectors/http/index.js";
 import { runAudit } from "../engine/audit-command.js";
 import { runBackup, runRestore } from "../engine/backup-command.js";
 import { chainId } from "../engine/kernel/chain-id.js";
@@ -24,6 +25,9 @@ const newId = () => chainId("BK", systemClock.now());
 const where = { redisUrl: undefined, prefix: PREFIX } as const;
 let engine: Engine;
 const orders: string[] = [];
+const PAIRING = { name: "boss/wall", role: "read", forMs: 3_600_000 } as const;
+let secret: string;
+let code: string;
 
 async function cellsOf(client: RedisClient): Promise<Record<string, unknown>> {
   const cells: Record<string, unknown> = {};
@@ -45,6 +49,10 @@ beforeAll(async () => {
     orders.push(order.id);
     if (i % 2 === 0) expect((await engine.desk.pay(order.id)).outcome).toBe("accepted");
   }
+  const sessions = new Sessions(engine.redis, PREFIX);
+  const session = await sessions.begin(PAIRING);
+  secret = session?.secret as string;
+  code = (await sessions.pair(PAIRING)).code;
   await runBackup({ redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
 });
 afterAll(async () => {
@@ -71,6 +79,9 @@ describe("a backup", () => {
     const restored = await startEngine(engineSettings({ ...where, dir: path("restored") }));
     try {
       expect(await cellsOf(restored.redis)).toEqual(kept);
+      // Who was signed off since, or has used a code, does not come back with it.
+      const sessions = new Sessions(restored.redis, PREFIX);
+      expect([await sessions.find(secret), await sessions.redeem(code)]).toEqual([undefined, undefined]);
       expect((await restored.desk.pay(orders[1] as string)).outcome).toBe("accepted");
       expect(await restored.desk.pay(orders[0] as string)).toMatchObject({ outcome: "accepted", repeated: true });
       expect((await restored.desk.outbound(orders[0] as string)).outcome).toBe("accepted");
