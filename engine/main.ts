@@ -242,7 +242,15 @@ async function assemble(
   const topic = stockTopic(ledger);
   const jobs = stockJobs(zoneOf(zone));
   const { wms } = settings;
-  const personalData = new PersonalData({ book, redis, prefix, onTrouble, ...(wms ? { objects: wms.objects } : {}) });
+  const personalData = new PersonalData({
+    book,
+    redis,
+    prefix,
+    onTrouble,
+    clock: monotonicClock,
+    ...(wms ? { objects: wms.objects } : {}),
+  });
+  personalData.start();
   undo.push(() => personalData.stop());
   const orders = orderTopic(book, personalData.sweep);
   const orderJobs = orderJobsOf(settings.deadlines ?? {});

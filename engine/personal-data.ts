@@ -7,6 +7,7 @@
 import type { ObjectStore } from "../connectors/objects/index.js";
 import { detailKey, WMS_SINK } from "../connectors/wms/index.js";
 import { PICK_EMIT } from "./jobs/order-flow/job.js";
+import { MINUTE_MS, type Scheduler } from "./kernel/clock.js";
 import { EngineError, messageOf } from "./kernel/errors.js";
 import type { OnTrouble } from "./kernel/logger.js";
 import type { EraseOutcome, OrderBook } from "./orders/order-book.js";
@@ -19,8 +20,10 @@ export interface PersonalDataOptions {
   book: OrderBook;
   redis: RedisClient;
   prefix: string;
-  /** Left out: this process reaches no object storage; a worker that does removes what is there. */
+  /** Left out: this process reaches no object storage; one that does removes what is there. */
   objects?: Pick<ObjectStore, "delete">;
+  /** By which a process that reaches the object storage looks after all partitions, whoever works on them; left out: it does not. */
+  clock?: Scheduler;
   onTrouble: OnTrouble;
 }
 
@@ -30,6 +33,10 @@ const SLICES = 10;
 /** Requests to the object storage at once. */
 const DELETES_AT_ONCE = 8;
 const LETTERS_A_PAGE = 1_000;
+/** How often a process that reaches the object storage looks. */
+const LOOK_EVERY_MS = MINUTE_MS;
+/** For so long a process that does not leaves to others what is due, where there is a warehouse; it is due again an hour after that. */
+const LEFT_TO_OTHERS_MS = 10 * MINUTE_MS;
 /** How a kept record names the buyer. */
 const BUYER_FIELD = "shipTo";
 
@@ -37,14 +44,16 @@ export class PersonalData {
   readonly #options: PersonalDataOptions;
   /** By partition: the sweep under way. */
   readonly #sweeps = new Map<number, Promise<void>>();
-  #isStopped = false;
+  readonly #stop = new AbortController();
+  #looking: Promise<void> | undefined;
+  #hasToldOfObjects = false;
 
   constructor(options: PersonalDataOptions) {
     this.#options = options;
   }
 
   /**
-   * Takes away what is known of an order's buyer. An object that this process does not reach goes with the next sweep of a worker that does.
+   * Takes away what is known of an order's buyer. An object that this process does not reach goes with the next sweep of one that does.
    * @throws EngineError what the stores say: to be asked for again
    */
   async erase(id: string): Promise<EraseOutcome> {
@@ -58,7 +67,7 @@ export class PersonalData {
       try {
         await objects.delete(detailKey(id));
       } catch (thrown) {
-        // It is written down, so a worker's sweep goes on with it; the caller may ask again, whatever has to be mended first.
+        // It is written down, so the next sweep goes on with it; the caller may ask again, whatever has to be mended first.
         const detail = { op: "orders.erase", code: "unavailable", retryable: true, place: id };
         throw new EngineError(`the object storage has not taken it away: ${messageOf(thrown)}`, detail, {
           cause: thrown,
@@ -69,10 +78,16 @@ export class PersonalData {
     return "erased";
   }
 
+  /** Begins to look after the partitions that processes without the object storage work on. */
+  start(): void {
+    const { objects, clock } = this.#options;
+    if (objects && clock) this.#looking ??= this.#look(clock);
+  }
+
   /** Begins to take away what is due in a partition, or goes on with that. Resolves when that has ended; never rejects. */
   readonly sweep = (partition: number): Promise<void> => {
     const underWay = this.#sweeps.get(partition);
-    if (this.#isStopped || underWay) return underWay ?? Promise.resolve();
+    if (this.#stop.signal.aborted || underWay) return underWay ?? Promise.resolve();
     const sweeping = this.#sweep(partition)
       .catch((thrown: unknown) => this.#tell(partition, messageOf(thrown)))
       .finally(() => this.#sweeps.delete(partition));
@@ -82,18 +97,34 @@ export class PersonalData {
 
   /** Ends after what is under way. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    await Promise.all(this.#sweeps.values());
+    this.#stop.abort();
+    await Promise.all([this.#looking, ...this.#sweeps.values()]);
+  }
+
+  async #look(clock: Scheduler): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await clock.sleep(LOOK_EVERY_MS, signal);
+      for (let partition = 0; partition < this.#options.book.partitions; partition++) await this.sweep(partition);
+    }
   }
 
   async #sweep(partition: number): Promise<void> {
-    const { book } = this.#options;
-    for (let slice = 0; slice < SLICES && !this.#isStopped; slice++) {
-      const ids = await book.dueErasures(partition, SLICE);
+    const { book, objects } = this.#options;
+    // An order may have an object that is not reached from here: then what Redis holds goes, and the order stays in the list.
+    const isBlind = !objects && (await book.hasWarehouseAt(partition));
+    for (let slice = 0; slice < SLICES && !this.#stop.signal.aborted; slice++) {
+      const ids = await book.dueErasures(partition, SLICE, isBlind ? LEFT_TO_OTHERS_MS : 0);
       if (ids.length === 0) return;
       const outcomes = await book.erase(partition, ids, true);
       // An order that is not remembered any more may have left an object.
       const gone = ids.filter((_, i) => outcomes[i] === "erased" || outcomes[i] === "unknown");
+      if (isBlind) {
+        if (!this.#hasToldOfObjects)
+          this.#tell(partition, "its object is left until a process with --wms-url reaches the object storage");
+        this.#hasToldOfObjects = true;
+        continue;
+      }
       for (let from = 0; from < gone.length; from += DELETES_AT_ONCE) {
         const part = gone.slice(from, from + DELETES_AT_ONCE);
         const isDeleted = await Promise.all(part.map((id) => this.#deleteObject(partition, id)));

@@ -263,8 +263,13 @@ export class OrderBook {
   }
 
   /** Whether a warehouse is connected that takes orders from here, or has been. */
-  async hasWarehouse(id: string): Promise<boolean> {
-    const [base] = await readFields(this.#options.redis, this.#keysOf(this.partitionOf(id)).head, [WAITING_BASE]);
+  hasWarehouse(id: string): Promise<boolean> {
+    return this.hasWarehouseAt(this.partitionOf(id));
+  }
+
+  /** The same of a partition; every one of them tells it. */
+  async hasWarehouseAt(partition: number): Promise<boolean> {
+    const [base] = await readFields(this.#options.redis, this.#keysOf(partition).head, [WAITING_BASE]);
     return base !== null;
   }
 
@@ -313,10 +318,10 @@ export class OrderBook {
     return (await callFunctionBuffer(this.#options.redis, "order_tick", keys, args)) === 1;
   }
 
-  /** Orders of a partition whose buyer's text is to go now, `count` at most. */
-  async dueErasures(partition: number, count: number): Promise<string[]> {
+  /** Orders of a partition whose buyer's text is to go now, and has been for `dueForMs`; `count` at most. */
+  async dueErasures(partition: number, count: number, dueForMs = 0): Promise<string[]> {
     const { head, erasures } = this.#keysOf(partition);
-    const args = [this.#now(), count];
+    const args = [this.#now(), count, dueForMs];
     const ids = (await callFunctionBuffer(this.#options.redis, "order_due", [head, erasures], args)) as Buffer[];
     return ids.map((id) => id.toString("latin1"));
   }

@@ -372,10 +372,10 @@ local function tick(keys, args)
 end
 
 -- order_due: orders whose buyer's text is to go now.
--- KEYS: head, erasures   ARGV: 1 clock (see time_of), 2 how many at most   Returns: their ids
+-- KEYS: head, erasures   ARGV: 1 clock (see time_of), 2 how many at most, 3 only those that have been due for so many ms   Returns: their ids
 local function due(keys, args)
   local log = open_log(keys[1], args[1])
-  return redis.call('ZRANGEBYSCORE', keys[2], '-inf', digits(log.clock), 'LIMIT', 0, tonumber(args[2]))
+  return redis.call('ZRANGEBYSCORE', keys[2], '-inf', digits(log.clock - tonumber(args[3])), 'LIMIT', 0, tonumber(args[2]))
 end
 
 -- order_erase: takes the buyer's text of orders away. What is kept elsewhere is the caller's to remove: until it says so (ZREM), the order stays in the

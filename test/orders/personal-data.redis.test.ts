@@ -50,6 +50,7 @@ function bed(format = 2) {
     },
   };
   const data = new PersonalData({ book, redis, prefix, objects: storage, onTrouble: (text) => troubles.push(text) });
+  const blind = new PersonalData({ book, redis, prefix, onTrouble: (text) => troubles.push(text) });
   const order: Order = {
     id: chainId("TE", NOW),
     lines: [{ sku: "tea", location: "SH", units: 2 }],
@@ -62,6 +63,8 @@ function bed(format = 2) {
     objects,
     troubles,
     data,
+    /** Of a process that does not reach the object storage. */
+    blind,
     order,
     keys: orderKeys(prefix, 0),
     raise: () => {
@@ -179,6 +182,73 @@ describe("a buyer's text", () => {
     clock.moveTo(clock.now() + HOUR_MS);
     expect(await tick()).toBe(true);
     expect(objects.has(key)).toBe(false);
+    expect(await redis.exists(keys.erasures)).toBe(0);
+  });
+
+  it("is left to a process that reaches the object storage, and its object is not forgotten when none comes in time", async () => {
+    const { prefix, clock, book, order, place, take, data, blind, objects, troubles, keys } = bed();
+    await book.beginWaiting();
+    await place();
+    await take("paid", "locked", "cancelled");
+    objects.add(detailKey(order.id));
+    clock.moveTo(NOW + 30 * DAY_MS);
+    await blind.sweep(0);
+    expect(await everything(prefix)).toContain(NAME);
+    clock.moveTo(clock.now() + HOUR_MS);
+    await blind.sweep(0);
+    expect(await everything(prefix)).not.toContain("planted");
+    expect(await redis.exists(keys.erasures)).toBe(1);
+    expect(troubles.join()).toContain("--wms-url");
+    // It is due again later, and the one that reaches the storage need not work on the partition.
+    clock.moveTo(clock.now() + HOUR_MS);
+    await blind.sweep(0);
+    await data.sweep(0);
+    expect(objects.size).toBe(0);
+    expect(await redis.exists(keys.erasures)).toBe(0);
+  });
+
+  it("is looked after in all partitions by a process that reaches the object storage", async () => {
+    const { prefix, clock, book, order, place, take, blind, objects, keys } = bed();
+    await book.beginWaiting();
+    await place();
+    await take("paid", "locked", "cancelled");
+    objects.add(detailKey(order.id));
+    expect(await blind.erase(order.id)).toBe("erased");
+    await blind.sweep(0);
+    clock.moveTo(NOW + 1);
+    let look = () => {};
+    const looked = new Promise<void>((resolve) => {
+      look = resolve;
+    });
+    let sleeps = 0;
+    const data = new PersonalData({
+      book,
+      redis,
+      prefix,
+      objects: { delete: async (key) => void objects.delete(key) },
+      onTrouble: () => {},
+      clock: {
+        now: () => 0,
+        async sleep(_ms, signal) {
+          if (++sleeps < 2) return;
+          look();
+          await new Promise((resolve) => signal?.addEventListener("abort", resolve, { once: true }));
+        },
+      },
+    });
+    data.start();
+    await looked;
+    await data.stop();
+    expect(objects.size).toBe(0);
+    expect(await redis.exists(keys.erasures)).toBe(0);
+  });
+
+  it("goes with a process that reaches no object storage where there never was a warehouse", async () => {
+    const { clock, place, take, blind, keys } = bed();
+    await place();
+    await take("paid", "locked", "cancelled");
+    clock.moveTo(NOW + 30 * DAY_MS);
+    await blind.sweep(0);
     expect(await redis.exists(keys.erasures)).toBe(0);
   });
 
