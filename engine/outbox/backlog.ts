@@ -108,6 +108,11 @@ export class Backlog {
     return this.#deliveries < WINDOW_DELIVERIES && this.#bytes < WINDOW_BYTES && this.#span < SPAN_LIMIT;
   }
 
+  /** Whether nothing more is read until the oldest delivery is settled. */
+  get isHeldUp(): boolean {
+    return this.#span >= SPAN_LIMIT;
+  }
+
   /** When the oldest entry that is not settled was committed; undefined when all are. */
   get oldestMs(): number | undefined {
     return this.#entries[0]?.committedMs;

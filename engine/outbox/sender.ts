@@ -20,6 +20,8 @@ export interface Source {
   readonly signal: AbortSignal;
   /** Whether it may send now: not when its lease may have ended. */
   maySend(nowMs: number): boolean;
+  /** Whether others wait for its oldest delivery to be settled, however that ends. */
+  readonly isHeldUp: boolean;
   /** Told of every request that goes out, and of its end. */
   sent(): void;
   landed(): void;
@@ -227,6 +229,7 @@ export class Sender {
 
   #judge({ pending, source }: Item, verdict: Verdict, isProbe: boolean, startedMs: number, nowMs: number): void {
     const { pace, circuit, clock, random, wall = clock } = this.#options;
+    const isOfKind = this.#befallsItsKind(pending.delivery, verdict);
     const isUnasked = verdict.outcome !== "refused" && verdict.unasked === true;
     const isSilence = verdict.outcome === "again" && !verdict.throttled && !verdict.elsewhere && !isUnasked;
     if (isUnasked) circuit.abandoned(isProbe);
@@ -247,7 +250,7 @@ export class Sender {
     const { tries } = pending;
     const record = this.#record;
     if (isSilence) this.#record = { ...record, failed: record.failed + 1 };
-    if (verdict.elsewhere || isUnasked) tries.passed();
+    if (verdict.elsewhere || isUnasked || (isOfKind && !source.isHeldUp)) tries.passed();
     else if (tries.failed(record, throttled)) {
       const tried = `given up after ${tries.failures} tries: `;
       source.givenUp(pending, tried + verdict.reason, tried + briefOf(verdict));
@@ -257,6 +260,11 @@ export class Sender {
     void clock
       .sleep(pauseMs(tries.failures, verdict.retryAfterMs, random), source.signal)
       .then(() => (source.signal.aborted ? undefined : this.offer([pending], source)));
+  }
+
+  /** Whether none of its kind has been taken since another was refused for a fault: then it is the kind's, whatever else is taken meanwhile. */
+  #befallsItsKind({ kind }: Delivery, verdict: Verdict): boolean {
+    return verdict.outcome === "again" && verdict.fault !== undefined && this.#faults.has(kind);
   }
 
   /** A delivery lacks something that is not the receiver's. */

@@ -197,6 +197,10 @@ export class Tenure implements Source {
     return !this.#isEnding && !this.#hasLapsed;
   }
 
+  get isHeldUp(): boolean {
+    return this.#backlog.isHeldUp;
+  }
+
   sent(): void {
     this.#underWay++;
   }

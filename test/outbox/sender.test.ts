@@ -1,0 +1,97 @@
+/** What the sender holds against a delivery, with a receiver that a test steers and neither Redis nor real pauses. */
+import { describe, expect, it } from "vitest";
+import type { Scheduler } from "../../engine/kernel/clock.js";
+import { seededRandom } from "../../engine/kernel/random.js";
+import { Pending } from "../../engine/outbox/backlog.js";
+import { Circuit } from "../../engine/outbox/circuit.js";
+import type { Pace } from "../../engine/outbox/pace.js";
+import type { Receiver } from "../../engine/outbox/receiver.js";
+import { TRIES_LIMIT } from "../../engine/outbox/retry.js";
+import { Sender, type Source } from "../../engine/outbox/sender.js";
+import type { KeptLetter } from "../../engine/stream/dead-letter.js";
+
+/** Tries withdrawal `w` so often, beside `x`; three picks are taken meanwhile each time. Returns those that are given up. */
+async function withdrawalsTried(
+  times: number,
+  answer: (key: string) => "done" | "again",
+  isHeldUp = false,
+): Promise<string[]> {
+  const given: string[] = [];
+  let tries = 0;
+  let ids = 0;
+  let end = () => {};
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  let nowMs = 0;
+  const clock: Scheduler = {
+    now: () => nowMs,
+    sleep: (ms, signal) =>
+      new Promise((resolve) => {
+        setImmediate(() => {
+          if (!signal?.aborted) nowMs += Math.min(ms, 10_000);
+          resolve();
+        });
+      }),
+  };
+  const pending = (kind: string, key: string): Pending =>
+    new Pending({ id: `${ids++}`, kind, key, atMs: 0, payload: {} }, "job", 1, 0, 1, {} as KeptLetter);
+  const pace = {
+    inFlight: 100,
+    ratePerSecond: 1,
+    held: () => 1,
+    take: () => true,
+    waitMs: () => 1,
+    answered: () => {},
+    throttled: () => {},
+    hasNews: () => false,
+    book: async () => 1,
+  } as unknown as Pace;
+  const receiver: Receiver = {
+    name: "wms",
+    wants: () => true,
+    async deliver({ kind, key }) {
+      await new Promise(setImmediate);
+      if (kind === "pick") return { outcome: "done" };
+      sender.offer([pending("pick", "a"), pending("pick", "b"), pending("pick", "c")], source);
+      if (key === "w" && ++tries >= times) end();
+      return answer(key) === "done" ? { outcome: "done" } : { outcome: "again", reason: "HTTP 404", fault: "HTTP 404" };
+    },
+  };
+  const source: Source = {
+    signal: new AbortController().signal,
+    maySend: () => true,
+    isHeldUp,
+    sent: () => {},
+    landed: () => {},
+    taken: ({ delivery }) => {
+      if (delivery.kind !== "pick" && tries < times) sender.offer([pending("withdraw", delivery.key)], source);
+    },
+    givenUp: ({ delivery }) => {
+      given.push(delivery.key);
+      end();
+    },
+    putOff: () => {},
+  };
+  const circuit = new Circuit({ failures: 1_000, firstPauseMs: 1_000, longestPauseMs: 1_000 });
+  const sender = new Sender({ receiver, pace, circuit, clock, random: seededRandom(618), onTrouble: () => {} });
+  sender.offer([pending("withdraw", "w"), pending("withdraw", "x")], source);
+  sender.start();
+  await ended;
+  await sender.stop();
+  return given;
+}
+
+describe("a delivery that fails", () => {
+  it("is not given up while nothing of its kind is taken, though the receiver takes all others", async () => {
+    expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "again")).toEqual([]);
+  });
+
+  it("is given up all the same when the rest of its partition waits for it", async () => {
+    expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "again", true)).not.toEqual([]);
+  });
+
+  it("is given up when others of its kind are taken", async () => {
+    expect(await withdrawalsTried(20 * TRIES_LIMIT, (key) => (key === "w" ? "again" : "done"))).toEqual(["w"]);
+  });
+});
