@@ -195,7 +195,8 @@ export class OrderDesk {
           known[i] = { ...(asked[k] as Reply), state: (resumed[k] as Reply).state };
         return answer(order, refusal, known, false);
       }
-      if (mayKnow && asked.some(({ state }) => state === "cancelling")) {
+      // Noted as cancelled already: the ledger has lost it with its newest writes, and nobody would ask the warehouse again.
+      if (mayKnow && !standing.took("cancelled") && asked.some(({ state }) => state === "cancelling")) {
         await this.#book.note([{ id, step: "cancelling", ...shopEvidence(actor) }]);
         // From now on no payment is noted; one that was noted before has sent the order to the warehouse.
         const isLocked = (await this.#book.standing(id))?.took("locked");

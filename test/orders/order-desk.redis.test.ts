@@ -623,6 +623,25 @@ describe("the cancellation of a paid order", () => {
   });
 });
 
+describe("a cancelled order whose lines the ledger has lost with its newest writes", () => {
+  it("is cancelled once more when that is asked again: the warehouse has answered", async () => {
+    await book.beginWaiting();
+    await receive("cup", 10);
+    const placed = order(line("cup", 5));
+    await desk.place(placed);
+    await desk.pay(placed.id);
+    expect((await desk.cancel(placed.id)).outcome).toBe("cancelling");
+    const keys = [...(await client.keys(`${prefix}:{stock*lines:*`)), ...(await client.keys(`${prefix}:{stock*cells`))];
+    const before = await Promise.all(keys.map((key) => client.dumpBuffer(key)));
+    const evidence = { source: "wms" };
+    expect((await desk.settleCancellation(placed.id, "withdrawn", evidence)).outcome).toBe("cancelled_paid");
+    for (const [i, key] of keys.entries()) await client.restore(key, 0, before[i] as Buffer, "REPLACE");
+    expect(await statesOf(placed.id)).toEqual(["cancelling"]);
+    expect((await desk.cancel(placed.id)).outcome).toBe("cancelled_paid");
+    expect(await held("cup")).toMatchObject({ sellable: 10, committed: 0 });
+  });
+});
+
 describe("under contention", () => {
   const SKUS = Array.from({ length: 10 }, (_, i) => `s${i}`);
 
