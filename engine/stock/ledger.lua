@@ -863,7 +863,8 @@ local function tick(keys, args)
   local fields = redis.call('HGETALL', book.gates_key)
   for i = 1, #fields, 2 do
     local gate = cjson.decode(fields[i + 1])
-    if gate.untilMs > 0 and gate.untilMs <= present(book) then
+    -- While clocks disagree the present is not known, and the log's clock may be far ahead of it.
+    if not book.refused_by and gate.untilMs > 0 and gate.untilMs <= present(book) then
       redis.call('HDEL', book.gates_key, fields[i])
       book.gates = book.gates - 1
       append(book, 0, 't', digits(book.clock), 'c', fields[i], 'j', cjson.encode({ action = 'close', actor = 'engine', reason = 'its time is over' }))

@@ -131,6 +131,17 @@ describe("a caller's clock that is wrong", () => {
 });
 
 describe("a ledger that an earlier release has led ahead of time", () => {
+  it("closes no breaker by time while clocks disagree: its log's clock is not the time", async () => {
+    const [wrong, right] = [ledgerOf({ wall: off(60_000) }), ledgerOf()];
+    await right.apply(receive());
+    await client.hset(stockKeys(prefix, 0).head, "clock", systemClock.now() + JUMP_MS);
+    await right.breakers.set({ kind: "shop" }, "open", { actor: "test", reason: "test", forMs: HOUR_MS });
+    await right.tick(0);
+    await wrong.tick(0);
+    expect(await right.openGates()).toHaveLength(1);
+    expect((await right.apply(reserve())).outcome).toBe("breaker_open");
+  });
+
   it.each([
     ["two hours", JUMP_MS],
     ["a hundred days", 100 * DAY_MS],
