@@ -275,7 +275,8 @@ async function alone(work) {
 }
 
 async function lock() {
-  fs.mkdirSync(dirname(LOCK), { recursive: true });
+  // The private Redis keeps its data there, too: no other user of the machine reads them.
+  fs.mkdirSync(dirname(LOCK), { recursive: true, mode: 0o700 });
   let waited = false;
   for (;;) {
     try {

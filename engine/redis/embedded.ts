@@ -55,6 +55,18 @@ const LOG_TAIL_BYTES = 4_096;
 /** As Redis calls it. */
 const APPEND_ONLY_DIR = "appendonlydir";
 const [LOCK_FILE, LOG_FILE, PID_FILE] = ["redis.lock", "redis.log", "redis.pid"];
+/** Everything that the engine itself may have put into the directory: what it keeps beside Redis, and what an installation leaves. */
+const OWN_NAMES = new Set([
+  LOCK_FILE,
+  LOG_FILE,
+  PID_FILE,
+  APPEND_ONLY_DIR,
+  "redis.sock",
+  "dump.rdb",
+  "objects",
+  "demo",
+]);
+const OWN_NAME_PATTERN = /^(redis\.log\.probe|setup\.lock.*|temp-.*\.(aof|rdb))$/;
 /** They hold orders, and what is known of buyers: no other user of the machine reads them. */
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
@@ -184,7 +196,8 @@ function memoryFor(share: number): number {
 async function closeToOthers(dir: string): Promise<void> {
   // A directory that is somebody's for other things, too, stays as it is; what is written there is closed all the same.
   if (!(await holdsData(dir)) && !(await exists(join(dir, LOCK_FILE)))) return;
-  await chmod(dir, FOLDER_MODE);
+  const names = await readdir(dir);
+  if (names.every((name) => OWN_NAMES.has(name) || OWN_NAME_PATTERN.test(name))) await chmod(dir, FOLDER_MODE);
   const own = [LOCK_FILE, LOG_FILE, PID_FILE].map((name) => join(dir, name));
   const appendOnly = join(dir, APPEND_ONLY_DIR);
   if (await holdsData(dir)) {

@@ -98,6 +98,15 @@ describe("the embedded Redis", () => {
     expect((await stat(join(dir, "appendonlydir"))).mode & 0o777).toBe(0o700);
   });
 
+  it("leaves it as it is at the next start, too, when others have put something there", async () => {
+    await chmod(dir, 0o755);
+    const first = await start();
+    await first.stop();
+    await writeFile(join(dir, "of-another-program"), "");
+    await start();
+    expect((await stat(dir)).mode & 0o777).toBe(0o755);
+  });
+
   it("takes a share of the memory and no more, so that full is refused before the machine is", async () => {
     const of = async (server: RedisServer) =>
       Number(((await clientOf(server).config("GET", "maxmemory")) as string[])[1]);
