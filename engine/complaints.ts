@@ -22,8 +22,8 @@ export function complainer(write: OnTrouble, clock: Clock = systemClock): OnTrou
   return (message, fields = {}) => {
     const text = inPlainWords(message);
     // An instance is asked for by whoever was told it: each has its line.
-    const { level = "warn", topic = "", job = "", sink = "", instance = "" } = fields;
-    const name = [level, topic, job, sink, instance, text.replace(/\d+/g, "#")].join(" ");
+    const { level = "warn", topic = "", job = "", sink = "", client = "", instance = "" } = fields;
+    const name = [level, topic, job, sink, client, instance, text.replace(/\d+/g, "#")].join(" ");
     const nowMs = clock.now();
     const known = kinds.get(name);
     if (known && nowMs - known.toldMs < QUIET_MS) {

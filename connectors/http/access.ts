@@ -7,7 +7,7 @@ import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
 import { sleep } from "../../engine/kernel/clock.js";
 import { addressOf, originOf } from "./client.js";
-import { FailedLogins } from "./failed-logins.js";
+import { FailedLogins, LoginReport } from "./failed-logins.js";
 import { DEMO_IDENTITY, type Identity, mayDo, type Role, roleFault } from "./identity.js";
 import { fromStore, type HttpDeps } from "./kit.js";
 import { type ProblemCode, problemOf, retryAfter, sendProblem } from "./problem.js";
@@ -50,9 +50,10 @@ export class Access {
   constructor(parts: Parts, tokens: TokenLookup, count: (what: string) => void) {
     this.#parts = parts;
     this.#tokens = tokens;
+    const report = new LoginReport(parts.onTrouble);
     this.#failed = new FailedLogins((address, what) => {
       count(what);
-      parts.onTrouble(`a login with a wrong ${what} failed, from ${address}`);
+      report.note(address, what);
     });
   }
 

@@ -4,6 +4,7 @@
  * are remembered. Against secrets of 128 bits and more it would not be needed; it makes a guessing client visible and cheap.
  */
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
+import type { OnTrouble } from "../../engine/kernel/logger.js";
 
 /** So much longer with each failure, up to the longest. */
 const STEP_MS = 50;
@@ -13,6 +14,10 @@ const FORGET_MS = 600_000;
 const ADDRESSES_KEPT = 10_000;
 const WAITING_AT_ONCE = 100;
 const WAITING_PER_ADDRESS = 4;
+
+/** In so long a time so many addresses have a line each, and all others one together. */
+const REPORT_MS = 10_000;
+const REPORTED_ADDRESSES = 10;
 
 interface Failures {
   times: number;
@@ -63,5 +68,34 @@ export class FailedLogins {
     this.#waiting--;
     const known = this.#addresses.get(address);
     if (known && known.waiting > 0) known.waiting--;
+  }
+}
+
+/** Tells the operator where logins fail from: an address at once, and however many they are, a few lines in all. */
+export class LoginReport {
+  readonly #tell: OnTrouble;
+  readonly #told = new Set<string>();
+  readonly #others = new Set<string>();
+
+  constructor(tell: OnTrouble) {
+    this.#tell = tell;
+  }
+
+  note(address: string, what: string): void {
+    if (this.#told.has(address)) return;
+    if (this.#told.size === 0) setTimeout(() => this.#sumUp(), REPORT_MS).unref();
+    if (this.#told.size < REPORTED_ADDRESSES) {
+      this.#told.add(address);
+      this.#tell(`a login with a wrong ${what} failed`, { client: address });
+    } else if (this.#others.size < ADDRESSES_KEPT) this.#others.add(address);
+  }
+
+  #sumUp(): void {
+    const more = this.#others.size;
+    this.#told.clear();
+    this.#others.clear();
+    if (more === 0) return;
+    const many = more < ADDRESSES_KEPT ? "" : " or more";
+    this.#tell(`logins failed from ${more}${many} other address${more === 1 ? "" : "es"}, too`);
   }
 }

@@ -18,6 +18,8 @@ export interface LogFields {
   partition?: number;
   job?: string;
   sink?: string;
+  /** Address of whoever asked; each has lines of its own, so whoever tells bounds how many. */
+  client?: string;
   /** Of an HTTP answer: the client was told the same. */
   instance?: string;
   /** Of an EngineError, or what a receiver answered with. */

@@ -1,6 +1,11 @@
 /** How wrong tokens are slowed: by address, boundedly, and forgotten in time. */
-import { expect, it } from "vitest";
-import { FailedLogins } from "../../../connectors/http/failed-logins.js";
+import { afterEach, expect, it, vi } from "vitest";
+import { FailedLogins, LoginReport } from "../../../connectors/http/failed-logins.js";
+import { complainer } from "../../../engine/complaints.js";
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 function logins() {
   const time = { nowMs: 1_000_000 };
@@ -47,4 +52,20 @@ it("remembers so many addresses and no more", () => {
   const { failed } = logins();
   for (let i = 0; i < 12_000; i++) failed.failed(`a${i}`, "token");
   expect(failed.addresses).toBe(10_000);
+});
+
+it("tells each address at once, few of them one by one, and how many others there were", () => {
+  vi.useFakeTimers();
+  const told: string[] = [];
+  // As the log tells it: messages that differ in numbers only are alike to it.
+  const report = new LoginReport(complainer((message, fields) => told.push(`${message} ${fields?.client ?? ""}`)));
+  for (let i = 0; i < 3; i++) report.note("10.0.0.1", "token");
+  report.note("10.0.0.2", "token");
+  expect(told).toEqual(["a login with a wrong token failed 10.0.0.1", "a login with a wrong token failed 10.0.0.2"]);
+  for (let i = 0; i < 500; i++) report.note(`2001:db8:${i.toString(16)}:0::/64`, "pairing code");
+  expect(told).toHaveLength(10);
+  vi.advanceTimersByTime(10_000);
+  expect(told.slice(10)).toEqual(["logins failed from 492 other addresses, too "]);
+  report.note("10.0.0.3", "token");
+  expect(told.at(-1)).toBe("a login with a wrong token failed 10.0.0.3");
 });
