@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { Bed, type Product, planSeed } from "./bed.js";
-import { describePauses, ownerChanges } from "./pauses.js";
+import { describePauses, type OwnerChange, ownerChanges } from "./pauses.js";
 import { Shop } from "./shop.js";
 import { judge, matchAnswers } from "./verdict.js";
 
@@ -18,6 +18,13 @@ const PARTITIONS = 16;
 const EACH = PARTITIONS / 2;
 const CALM_MS = 300;
 const ARRIVED_MS = 50;
+
+/** A sleep by Redis' clock, and the partitions that the sleeper had. */
+interface Span {
+  fromMs: number;
+  toMs: number;
+  lost: number[];
+}
 
 const seed = planSeed();
 let bed: Bed;
@@ -54,10 +61,13 @@ it("a worker that slept past its lease is refused, and two owners never both com
     patienceMs: 30_000,
   });
   const load = shop.run();
-  const spans: { fromMs: number; toMs: number; lost: number[] }[] = [];
+  const spans: Span[] = [];
   let commitsRefused = 0;
   let frozenPartitions = 0;
   try {
+    // The load has begun everywhere: a change of owner is seen between two commits that give something out.
+    const hasBegun = async () => (await bed.tasks()).every((task) => (task?.lastOut ?? 0) > 0);
+    await expect.poll(hasBegun, { timeout: TAKEN_WITHIN_MS }).toBe(true);
     for (let freeze = 0; freeze < FREEZES; freeze++) {
       const workers = bed.of("worker");
       // Shares are even again, and nothing is on its way from one to the other.
@@ -73,7 +83,7 @@ it("a worker that slept past its lease is refused, and two owners never both com
       const before = await bed.tasks();
       const lost = await partitionsOf(zombie);
       expect(lost.length).toBe(EACH);
-      // Somebody else owns and has committed for every one of them.
+      // Somebody else owns every one of them, and has committed something that is given out: a new owner's first commits may give out nothing.
       const takenOver = async (): Promise<number> => {
         const tasks = await bed.tasks();
         const owners = await bed.owners();
@@ -82,7 +92,7 @@ it("a worker that slept past its lease is refused, and two owners never both com
             owners[p] !== zombie.pid &&
             owners[p] !== 0 &&
             (tasks[p]?.epoch ?? 0) > (before[p]?.epoch ?? 0) &&
-            (tasks[p]?.commit ?? 0) > (before[p]?.commit ?? 0),
+            (tasks[p]?.lastOut ?? 0) > (before[p]?.lastOut ?? 0),
         ).length;
       };
       await expect.poll(takenOver, { timeout: TAKEN_WITHIN_MS, interval: 20 }).toBe(lost.length);
@@ -114,10 +124,13 @@ it("a worker that slept past its lease is refused, and two owners never both com
   await bed.stopProducts();
   const findings = await judge(bed);
   matchAnswers(shop.answers, findings);
-  const takeOvers = ownerChanges(findings.commits).filter(({ partition, toMs }) =>
-    spans.some((span) => span.lost.includes(partition) && toMs >= span.fromMs && toMs <= span.toMs),
-  );
-  expect(takeOvers.length).toBe(frozenPartitions);
+  const changes = ownerChanges(findings.commits);
+  const within = ({ partition, toMs }: OwnerChange, span: Span): boolean =>
+    span.lost.includes(partition) && toMs >= span.fromMs && toMs <= span.toMs;
+  const takeOvers = changes.filter((change) => spans.some((span) => within(change, span)));
+  // Each that a sleeper had was taken over while it slept; on a busy machine an owner that is awake may lose its lease as well.
+  const taken = spans.map((span) => new Set(changes.filter((c) => within(c, span)).map(({ partition }) => partition)));
+  expect(taken.reduce((sum, { size }) => sum + size, 0)).toBe(frozenPartitions);
   process.stdout.write(
     `zombies: ${FREEZES} freezes, ${frozenPartitions} partitions taken over, ${commitsRefused} writes refused by epoch, ` +
       `pause ${describePauses(takeOvers)} with a lease of ${LEASE_MS} ms; ${shop.accounted} commands, ` +
