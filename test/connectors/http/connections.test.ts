@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Registry } from "prom-client";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type ConnectionLimits, Connections, serveWithoutUpgrade } from "../../../connectors/http/connections.js";
 
 const soon = { timeout: 30_000, interval: 10 };
@@ -38,7 +38,7 @@ async function serve(handler: Handler, limits: ConnectionLimits = {}) {
     Object.fromEntries(
       ((await registry.getMetricsAsJSON())[0]?.values ?? []).map(({ labels, value }) => [labels["reason"], value]),
     );
-  return { port, cuts, parsed: () => parsed };
+  return { port, cuts, connections, parsed: () => parsed };
 }
 
 interface Peer {
@@ -123,6 +123,37 @@ describe("a connection whose client does not read", () => {
     socket.write(get("/"));
     await expect.poll(received, soon).toContain("late");
     expect(await cuts()).toEqual({});
+  });
+
+  it("is not closed while it takes parts of one large write", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const limits = { unreadMs: 10_000, answerMs: 1_000_000 };
+      const { port, cuts, connections } = await serve((_, response) => response.end(large), limits);
+      const { socket } = open(port, { reads: false });
+      socket.write(get("/"));
+      let read = 0;
+      // More at a time than the system holds for both sides.
+      for (let step = 1; step <= 3; step++) {
+        socket.on("data", (bytes: Buffer) => {
+          read += bytes.length;
+          if (read < step * 16 * 1024 * 1024) return;
+          socket.pause();
+          socket.removeAllListeners("data");
+        });
+        socket.resume();
+        await expect.poll(() => read, soon).toBeGreaterThanOrEqual(step * 16 * 1024 * 1024);
+        connections.sweep();
+        vi.advanceTimersByTime(6_000);
+        connections.sweep();
+        expect(await cuts()).toEqual({});
+      }
+      vi.advanceTimersByTime(20_000);
+      connections.sweep();
+      expect(await cuts()).toEqual({ unread: 1 });
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("is closed when one answer takes too long in all", async () => {
