@@ -67,10 +67,10 @@ interface Place {
 class Line {
   readonly #redis: RedisClient;
   readonly #key: string;
-  readonly #after: Place | undefined;
+  /** The last entry read. */
+  #after: Place | undefined;
   readonly #pageSize: number;
   #found: Place[] = [];
-  #read = 0;
   #isAtEnd = false;
 
   constructor(redis: RedisClient, key: string, after: Place | undefined, pageSize: number) {
@@ -88,24 +88,21 @@ class Line {
     return this.#found.length === 0 && !this.#isAtEnd;
   }
 
+  /** Goes on behind the last entry read, not at its number: others may have gone meanwhile. */
   async read(): Promise<void> {
-    const from = this.#after === undefined ? "-inf" : String(this.#after.score);
+    let count = this.#pageSize;
     while (this.isToBeRead) {
-      const flat = await this.#redis.zrangebyscore(
-        this.#key,
-        from,
-        "+inf",
-        "WITHSCORES",
-        "LIMIT",
-        this.#read,
-        this.#pageSize,
-      );
-      this.#isAtEnd = flat.length < 2 * this.#pageSize;
-      this.#read += flat.length / 2;
+      const after = this.#after;
+      const from = after === undefined ? "-inf" : String(after.score);
+      const flat = await this.#redis.zrangebyscore(this.#key, from, "+inf", "WITHSCORES", "LIMIT", 0, count);
+      this.#isAtEnd = flat.length < 2 * count;
       for (let i = 0; i < flat.length; i += 2) {
         const place = { score: Number(flat[i + 1]), member: flat[i] as string };
-        if (this.#after === undefined || isBefore(this.#after, place)) this.#found.push(place);
+        if (after === undefined || isBefore(after, place)) this.#found.push(place);
       }
+      this.#after = this.#found.at(-1) ?? after;
+      // All of them have one score with the last one read.
+      count *= 2;
     }
   }
 

@@ -186,6 +186,25 @@ describe("pages over several partitions", () => {
     }
   });
 
+  it("leave nothing out when entries go between two reads of one page, nor where one score fills more than a read", async () => {
+    const key = keys().index(JOB);
+    const members = Array.from({ length: 60 }, (_, i) => memberOf("late", `k${String(i).padStart(2, "0")}`));
+    for (const [i, member] of members.entries()) await client.zadd(key, i < 20 ? i : 20, member);
+    let reads = 0;
+    const resolving = new Proxy(client, {
+      get: (target, name) =>
+        name === "zrangebyscore"
+          ? async (of: string, ...args: [string, string, "WITHSCORES", "LIMIT", number, number]) => {
+              if (of === key && ++reads === 2) await client.zrem(key, ...members.slice(0, 10));
+              return target.zrangebyscore(of, ...args);
+            }
+          : Reflect.get(target, name, target),
+    });
+    const { entries } = await new JobIndex(resolving, prefix, "toys", 8, JOB).page(100);
+    expect(reads).toBeGreaterThan(2);
+    expect(entries.map((entry) => memberOf(entry.name, entry.key))).toEqual(members);
+  });
+
   it("go on where they ended although that entry has gone, and read no more than they tell", async () => {
     for (let i = 0; i < 20_000; i += 1_000) {
       const pairs = Array.from({ length: 1_000 }, (_, j) => [i + j, memberOf("late", `o${i + j}`)] as const).flat();
