@@ -77,8 +77,10 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
   if (before) flow.taken.splice(flow.taken.indexOf(before), 1, taken);
   else flow.taken.push(taken);
   const effects: FlowEffect[] = resolve(flow, (exception) => isSettledBy(exception, step));
-  const units = Number(detail?.["missing"] ?? 0);
-  const isOut = step === "outbound" || step === "partly_outbound";
+  const isOut = isDeparture(taken);
+  // Each departure tells of all lines that have left so far: what the ones before it told is not missing once more.
+  const told = isOut ? flow.taken.filter((each) => each !== taken && isDeparture(each)).map(missingOf) : [];
+  const units = Math.max(0, missingOf(taken) - Math.max(0, ...told));
   const known = flow.open.find(({ kind }) => kind === "unexplained_outbound");
   if (isOut && known) known.units = (known.units ?? 0) + units;
   else if (isOut && (units > 0 || stepOf(flow, "cancelled")))
@@ -113,6 +115,10 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
   if (step === "locked" && !stepOf(flow, "cancelling")) effects.push({ kind: "pick" });
   return effects;
 }
+
+const isDeparture = ({ step }: TakenStep): boolean => step === "outbound" || step === "partly_outbound";
+
+const missingOf = ({ detail }: TakenStep): number => Number(detail?.["missing"] ?? 0);
 
 /** What is late or skipped waits for its step; a refused cancellation for the goods to leave; what only a count can tell for the count. */
 function isSettledBy({ step: about, kind }: FlowException, step: OrderStep): boolean {

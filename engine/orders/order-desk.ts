@@ -272,7 +272,7 @@ export class OrderDesk {
     const known = chosen.length < order.lines.length ? await this.#recall(order) : ended;
     const isOut = ended.every(({ state }) => state === "outbound");
     if (!isOut && (await this.#areEnded(id, known))) {
-      await this.#book.note([{ id, step: "cancelled", ...told(evidence, missingOf(known)) }]);
+      await this.#book.note([{ id, step: "cancelled", ...told(evidence, missingOf(known, "cancelled_paid")) }]);
     }
     const isPaid = ended.some(({ outcome }) => outcome === "cancelled_paid");
     const outcome = isOut ? "already_outbound" : isPaid ? "cancelled_paid" : "accepted";
@@ -310,7 +310,7 @@ export class OrderDesk {
       const isWhole = this.#book.format === 1 || (await this.#areEnded(id, known));
       const lines = chosen.map((i) => i + 1).join(",");
       const step = isWhole ? "outbound" : "partly_outbound";
-      const evidence = told(shopEvidence(actor), missingOf(replies), isWhole ? {} : { lines });
+      const evidence = told(shopEvidence(actor), missingOf(known, "outbound"), isWhole ? {} : { lines });
       if (!isPart || this.#book.format > 1) await this.#book.note([{ id, step, ...evidence }]);
     }
     return answer(
@@ -500,8 +500,9 @@ const isCancelled = (state: LineState): boolean => state === "cancelled" || stat
 
 const isEnded = (state: LineState): boolean => state === "outbound" || isCancelled(state);
 
-const missingOf = (replies: readonly Reply[]): number =>
-  replies.reduce((sum, { missingUnits = 0 }) => sum + missingUnits, 0);
+/** Units that the books had nowhere when lines came to a state: what the others lacked was told with theirs. */
+const missingOf = (replies: readonly Reply[], ofState: LineState): number =>
+  replies.reduce((sum, { state, missingUnits = 0 }) => (state === ofState ? sum + missingUnits : sum), 0);
 
 /** Evidence with more particulars; none stays none. */
 function told({ source, detail }: Evidence, missing: number, more: Record<string, string> = {}): Evidence {

@@ -7,6 +7,7 @@ import { chainId, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
 import type { EngineError } from "../../engine/kernel/errors.js";
 import { seededRandom } from "../../engine/kernel/random.js";
+import { newFlow, takeStep } from "../../engine/orders/flow.js";
 import { lineId, type Order, type OrderLine, type OrderReply } from "../../engine/orders/model.js";
 import { OrderBook } from "../../engine/orders/order-book.js";
 import { OrderDesk } from "../../engine/orders/order-desk.js";
@@ -639,6 +640,38 @@ describe("a cancelled order whose lines the ledger has lost with its newest writ
     expect(await statesOf(placed.id)).toEqual(["cancelling"]);
     expect((await desk.cancel(placed.id)).outcome).toBe("cancelled_paid");
     expect(await held("cup")).toMatchObject({ sellable: 10, committed: 0 });
+  });
+});
+
+describe("units that the books have nowhere", () => {
+  async function partlyOut(): Promise<{ id: string; open: () => Promise<unknown[]> }> {
+    await receive("cup", 10);
+    const { id } = order();
+    await desk.place({ id, lines: [line("cup", 5), line("cup", 5)] });
+    await desk.pay(id);
+    await ledger.apply({ kind: "correct", id: newId(), sku: "cup", location: AT, units: -8, pool: "committed" });
+    await desk.outbound(id, undefined, [1]);
+    const open = async () => {
+      const log = await readLog(client, orderKeys(prefix, book.partitionOf(id)).log, 0, 100);
+      const flow = newFlow();
+      for (const event of log.flatMap((entry) => orderEventsOf(entry).events)) takeStep(flow, event, {});
+      return flow.open.map(({ kind, units }) => [kind, units]);
+    };
+    return { id, open };
+  }
+
+  it("are told once when the parts of an order leave one after the other, and again", async () => {
+    const { id, open } = await partlyOut();
+    expect(await open()).toEqual([["unexplained_outbound", 3]]);
+    await desk.outbound(id);
+    expect(await open()).toEqual([["unexplained_outbound", 8]]);
+  });
+
+  it("are told of what has left, and not once more of the rest, which is cancelled", async () => {
+    const { id, open } = await partlyOut();
+    await ledger.apply({ kind: "correct", id: newId(), sku: "cup", location: AT, units: 5, pool: "committed" });
+    expect((await desk.cancel(id, undefined, [2])).outcome).toBe("cancelled_paid");
+    expect(await open()).toEqual([["unexplained_outbound", 3]]);
   });
 });
 
