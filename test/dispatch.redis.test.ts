@@ -54,7 +54,7 @@ async function engineFor(
   const settings = engineSettings({
     redisUrl: redis.url,
     prefix,
-    leaseMs: 1_500,
+    leaseMs: 5_000,
     deadlines: { picking: 60_000, labelled: 60_000 },
     wms: wmsSettings(wms.url, objects),
   });

@@ -30,7 +30,8 @@ export const wmsSettings = (url: string, objects: ObjectStore): NonNullable<Engi
   token: undefined,
   limitPerSecond: 1_000,
   inFlight: 64,
-  timeoutMs: 500,
+  // A busy machine may keep an answer waiting; a WMS that gives none is waited for this long.
+  timeoutMs: 3_000,
   maxBacklog: 100_000,
   objects,
 });

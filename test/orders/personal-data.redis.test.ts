@@ -10,7 +10,7 @@ import { PersonalData } from "../../engine/personal-data.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
-import type { RedisClient } from "../../engine/stream/redis.js";
+import { knownPrimaries, type RedisClient } from "../../engine/stream/redis.js";
 import { encodeState } from "../../engine/stream/step.js";
 import { withRedis } from "../redis/with-redis.js";
 
@@ -92,7 +92,8 @@ function bed(format = 2) {
 /** Everything that a deployment has in Redis, as one text. */
 async function everything(prefix: string): Promise<string> {
   let text = "";
-  for (const key of await redis.keys(`${prefix}:*`)) {
+  const found = await Promise.all((await knownPrimaries(redis)).map((node) => node.keys(`${prefix}:*`)));
+  for (const key of found.flat()) {
     const type = await redis.type(key);
     if (type === "hash") text += JSON.stringify(await redis.hgetall(key));
     else if (type === "zset") text += (await redis.zrange(key, "0", "-1")).join();
