@@ -291,9 +291,9 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
   if (command.kind === "accept") {
     if (!record.uncounted) return repeat("accepted", record.state);
     const { uncounted: _, ...counted } = record;
-    // Of a line that has left with units missing the hold's end is not known any more.
-    const deductedMs =
-      record.missingUnits > 0 ? book.clockMs : record.expiresAtMs - (command.holdMs ?? DEFAULT_HOLD_MS);
+    // Of a line that has had units missing the hold's end is not known any more.
+    const isKnown = record.missingUnits === 0 && record.expiresAtMs > 0;
+    const deductedMs = isKnown ? record.expiresAtMs - (command.holdMs ?? DEFAULT_HOLD_MS) : book.clockMs;
     return {
       ...{ outcome: "accepted", repeated: false, state: record.state, transfers: [], remember: counted },
       deductedMs: Math.max(0, Math.min(book.clockMs, deductedMs)),
@@ -409,7 +409,12 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
           ...to("outbound", transfers),
           ...(missing > 0 && { missingUnits: missing }),
           ...(!isOrdinary && { unexplained: true }),
-          remember: { ...record, state: "outbound", attempt, ofOrder, missingUnits: missing },
+          remember: {
+            ...record,
+            ...{ state: "outbound", attempt, ofOrder, missingUnits: missing },
+            // ledger.lua keeps the missing units in the place of the hold's end.
+            ...(missing === 0 && record.missingUnits > 0 && { expiresAtMs: 0 }),
+          },
         };
       }
       if (isCancelled(record)) return refuse("line_cancelled", record.state);

@@ -636,7 +636,8 @@ end
 local function accept_line(book, byte, expires, hold_ms)
   if not has_mark(byte, UNCOUNTED) then return ACCEPTED + REPEATED end
   local deducted = book.deducted
-  local instant = expires < 0 and book.clock or math.min(book.clock, expires - hold_ms)
+  -- Of a line that has had units missing the hold's end is not known any more.
+  local instant = expires <= 0 and book.clock or math.min(book.clock, expires - hold_ms)
   deducted[#deducted + 1] = struct.pack('<d', math.max(0, instant))
   return ACCEPTED
 end
