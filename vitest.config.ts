@@ -1,12 +1,18 @@
 /**
- * The test run of `npm test`: everything but the long suites (browser, faults, cluster, openapi). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts`
+ * The test run of `npm test`: everything but the long suites (browser, faults with the soak, cluster, openapi). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts`
  * starts a redis-server of its own (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Each file runs in a process of
  * its own, at most two at a time.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-const LONG = ["test/browser/**", "test/faults/**", "test/cluster/**", "**/*.openapi.test.ts"];
+const LONG = [
+  "test/browser/**",
+  "test/faults/**",
+  "test/cluster/**",
+  "test/soak.redis.test.ts",
+  "**/*.openapi.test.ts",
+];
 const shared = { pool: "forks" as const, exclude: ["**/node_modules/**", "dist/**", ...LONG] };
 
 export default defineConfig({

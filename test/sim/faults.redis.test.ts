@@ -17,7 +17,7 @@ import { judge } from "./faults-verdict.js";
 import { type Plan, type ScriptedClient, type Story, World } from "./faults-world.js";
 import { FAULTS, type FaultKind, type FaultSource } from "./faulty-redis.js";
 
-const SEEDS = Number(process.env["SEEDS"] ?? 60);
+const SEEDS = Number(process.env["SEEDS"] ?? 30);
 const EVERY_CALL_SEEDS = 1_000;
 /** A short run strikes one call in so many of each story. */
 const SPARSE = 16;
