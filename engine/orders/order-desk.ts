@@ -395,15 +395,17 @@ export class OrderDesk {
   /**
    * Takes back what a refused payment has paid. A line that has lost its hold, or never was, has never been paid, so nor has the order: what is
    * paid of it, by this payment or by one that died half-way, goes back. Beside a line that was cancelled by hand the others stay paid.
+   * @throws EngineError `contended` when a newer payment has overtaken this one: its answer counts
    */
-  #unpay(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
+  async #unpay(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
     const neverPaid = replies.some((reply) => reply.outcome === "hold_expired" || reply.outcome === "unknown_line");
-    return this.#follow(
-      order,
+    const { lines, undone } = await this.#undo(
       replies,
       (reply) => reply.state === "paid" && (neverPaid || !reply.repeated),
       (i): UnpayLine => ({ ...place(order, i), kind: "unpay", attempt }),
     );
+    if ([...replies, ...undone].some(isSuperseded)) throw contended(order.id);
+    return lines;
   }
 
   /**
@@ -424,36 +426,42 @@ export class OrderDesk {
   /**
    * Gives up what a refused try holds, and closes to it what it could still take: every line whose refusal is not remembered. Where every later try
    * gets the same refusal, what a newer one holds or is about to take goes with it: its caller may have given up, and nobody else would end its holds.
+   * @throws EngineError `contended` when newer tries have overtaken this one: their answers count
    */
   async #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
     const isFinal = order.lines.length > 1 && replies.some(isForGood);
-    const newest = isFinal ? Math.max(attempt, await this.#book.attempts(order.id)) : attempt;
-    return this.#follow(
-      order,
-      replies,
-      ({ state, outcome }) => state === "held" || isForNow(outcome) || (state === "none" && isAccepted(outcome)),
-      (i): AbortLine => ({ ...place(order, i), kind: "abort", attempt: newest }),
-    );
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const newest = isFinal ? Math.max(attempt, await this.#book.attempts(order.id)) : attempt;
+      const { lines, undone } = await this.#undo(
+        replies,
+        ({ state, outcome }) =>
+          state === "held" ||
+          isForNow(outcome) ||
+          (state === "none" && (isAccepted(outcome) || outcome === "superseded")),
+        (i): AbortLine => ({ ...place(order, i), kind: "abort", attempt: newest }),
+      );
+      const isOvertaken = (isFinal ? undone : [...replies, ...undone]).some(isSuperseded);
+      if (!isOvertaken) return lines;
+      if (!isFinal) break;
+      // A newer try began while this one read its number: it is answered the same, so what it holds is undone as well.
+      await this.#clock.sleep(turnMs(1, round));
+    }
+    throw contended(order.id);
   }
 
-  /**
-   * Undoes some lines. Returns the replies with the states after it.
-   * @throws EngineError `contended` when a newer try has overtaken this one on the way and may be answered otherwise: its answer counts
-   */
-  async #follow(
-    order: Order,
+  /** Undoes some lines. Returns the replies with the states after it, and what undoing them was answered. */
+  async #undo(
     replies: readonly Reply[],
     which: (reply: Reply) => boolean,
     commandAt: (position: number) => StockCommand,
-  ): Promise<Reply[]> {
+  ): Promise<{ lines: Reply[]; undone: Reply[] }> {
     const chosen = replies.flatMap((reply, i) => (which(reply) ? [i] : []));
     const undone = await this.#ledger.applyMany(chosen.map(commandAt));
-    const isOvertaken = [...replies, ...undone].some(({ outcome }) => outcome === "superseded");
-    if (isOvertaken && !replies.some(isForGood)) throw contended(order.id);
-    return replies.map((reply, i) => {
+    const lines = replies.map((reply, i) => {
       const state = undone[chosen.indexOf(i)]?.state;
       return state === undefined ? reply : { ...reply, state };
     });
+    return { lines, undone };
   }
 }
 

@@ -266,6 +266,24 @@ describe("a desk that dies half-way", () => {
     for (const sku of ["a", "b"]) expect(await held(sku)).toMatchObject({ sellable: 1, reserved: 0 });
   });
 
+  it("while another desk refuses the same order for good: nothing of it is held after that no", async () => {
+    await Promise.all([receive("a", 1), receive("b", 1)]);
+    const placed = order(line("a"), line("b"), line("none"));
+    // The first try has read how many there are; then the second takes its lines and dies before it can undo them.
+    let dead: Promise<unknown> | undefined;
+    const slow = new OrderDesk(
+      stepwise(async ({ kind }) => {
+        if (kind !== "abort" || dead) return;
+        dead = new OrderDesk(mortal(3), book).place(placed);
+        await dead.catch(() => {});
+      }),
+      book,
+    );
+    expect(await slow.place(placed)).toMatchObject({ outcome: "unknown_sku" });
+    await expect(dead).rejects.toThrow("gone");
+    for (const sku of ["a", "b"]) expect(await held(sku)).toMatchObject({ sellable: 1, reserved: 0 });
+  });
+
   it("while it takes a payment that must be refused: the payment sent again gives everything back", async () => {
     for (const sku of ["a", "b", "c"]) await receive(sku, 1);
     const placed = order(line("a"), line("b"), line("c"));
