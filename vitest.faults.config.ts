@@ -10,7 +10,7 @@ export default defineConfig({
   test: {
     include: ["test/faults/**/*.faults.test.ts", "test/sim/faults.redis.test.ts", "test/soak.redis.test.ts"],
     // The simulation with 250 shops, and every second call of every story struck; SEEDS=1000 leaves none out.
-    env: { SEEDS: "250" },
+    env: { SEEDS: process.env["SEEDS"] ?? "250" },
     pool: "forks",
     maxWorkers: 1,
     fileParallelism: false,
