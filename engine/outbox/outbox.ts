@@ -8,7 +8,7 @@ import type { Clock, Scheduler } from "../kernel/clock.js";
 import { assert, EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { type Random, secureBytes, seededRandom } from "../kernel/random.js";
-import { acquireTask, readTask, releaseTask, type Task } from "../stream/commit.js";
+import { acquireTask, isSameRun, readTask, releaseTask, type Task } from "../stream/commit.js";
 import { type PartitionKeys, paceKey, partitionKeys, sinkKeys, workersKey } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicaGate } from "../stream/replicas.js";
@@ -227,7 +227,7 @@ class Line {
     const reader = await this.#options.openReader(this.#keys.sink.log);
     try {
       const { run } = await readTask(reader, this.#keys.sink);
-      if (run !== task.run) throw this.#otherServer();
+      if (!isSameRun(task.run, run)) throw this.#otherServer();
       const tenure = new Tenure(this.#options, this.#partition, this.#keys, task, reader, this.stats, askedMs);
       await tenure.run(this.#stop.signal);
     } finally {

@@ -37,9 +37,7 @@ local function digits(n)
   return string.format('%.0f', n)
 end
 
-local function this_run()
-  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-end
+-- include server-run.lua
 
 -- pace_take: tells how it has gone since the last call, and books slots.
 -- KEYS: pace
@@ -95,7 +93,7 @@ local function take(keys, args)
   local step = 1000000 / rate
   -- A clock that went back must not stop everything until it has caught up.
   local next_slot = math.min(tonumber(state.next) or now, now + horizon + math.max(1000000, step))
-  if state.run ~= run then next_slot = math.max(next_slot, now + NEW_RUN) end
+  if not is_same_run(state.server or '', run) then next_slot = math.max(next_slot, now + NEW_RUN) end
   local hold = math.min(tonumber(state.hold) or 0, now + LONGEST_HOLD)
   if hold_ms > 0 then hold = math.max(hold, now + math.min(hold_ms * 1000, LONGEST_HOLD)) end
 
@@ -106,7 +104,8 @@ local function take(keys, args)
   local wait = math.max(1000, first - now - horizon)
   if free <= 0 then wait = math.max(wait, FULL_WAIT) end
 
-  redis.call('HSET', keys[1], 'run', run, 'next', digits(next_slot), 'rate', string.format('%.3f', rate), 'told', digits(now),
+  -- Not under 'run': releases that compare it with the replication id alone would find another one at each call.
+  redis.call('HSET', keys[1], 'server', run, 'next', digits(next_slot), 'rate', string.format('%.3f', rate), 'told', digits(now),
     'validity', digits(longest), 'validity_at', digits(longest_at), 'cut', digits(cut), 'hold', digits(hold))
   if under_way + slots > 0 then
     redis.call('HSET', keys[1], mine, under_way + slots .. '@' .. digits(now))

@@ -66,6 +66,16 @@ export interface Task {
   lastOut: number;
 }
 
+/**
+ * Whether a server that was then in the run `known` has lost nothing until `now`: the same process, which has taken over from no other since. As
+ * server-run.lua has it, which makes these texts.
+ */
+export function isSameRun(known: string, now: string): boolean {
+  const [process, id] = known.split(":");
+  const [processNow, idNow, keeps] = now.split(":");
+  return process === processNow && (id === idNow || keeps === "1");
+}
+
 /** What every write of an owner is checked by. */
 export interface Fence {
   epoch: number;

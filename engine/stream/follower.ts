@@ -8,7 +8,7 @@ import { setMaxListeners } from "node:events";
 import { type Clock, monotonicClock, sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import { readTask } from "./commit.js";
+import { isSameRun, readTask } from "./commit.js";
 import type { AnyJob, Emit, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { field, type LogEntry, readLog } from "./log.js";
@@ -252,7 +252,7 @@ export class Follower<Event extends LogEvent> {
       readTask(redis, keys),
       readLog(redis, keys.out, progress.commit ?? 0, READ_COMMITS),
     ]);
-    if (task.run !== progress.run || (entries.length === 0 && task.lastOut > (progress.commit ?? 0))) {
+    if (!isSameRun(progress.run ?? "", task.run) || (entries.length === 0 && task.lastOut > (progress.commit ?? 0))) {
       // Another server, or the commits that would tell have been trimmed.
       progress.commit = undefined;
       return false;

@@ -11,6 +11,7 @@ import {
   acquireTask,
   type CommitBody,
   commitPatiently,
+  isSameRun,
   readTask,
   releaseTask,
   renewTask,
@@ -331,7 +332,7 @@ export class Runner<Event extends LogEvent> {
     const reader = await this.#options.openReader(this.#keys.log);
     this.#reader = reader;
     const { run } = await readTask(reader, this.#keys);
-    if (run === task.run) return reader;
+    if (isSameRun(task.run, run)) return reader;
     throw new EngineError(`${this.#keys.log}: another server would be read than the one that has given the lease`, {
       op: "runner.read",
       code: "stale_run",

@@ -18,10 +18,7 @@ local function digits(n)
   return string.format('%.0f', n)
 end
 
--- Names this run of this server as a primary: another one after each start and each take-over.
-local function this_run()
-  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-end
+-- include server-run.lua
 
 -- Returns: the sum of what the calls return
 local function call_chunked(command, key, list)
@@ -58,7 +55,7 @@ end
 -- The error for who is not the owner any more, or has seen another server; nil for the owner.
 local function refusal(epoch, fence_epoch, fence_run)
   if epoch ~= fence_epoch then return redis.error_reply('STALE_EPOCH another owner has taken over') end
-  if this_run() ~= fence_run then return redis.error_reply('STALE_RUN the server has started anew') end
+  if not is_same_run(fence_run, this_run()) then return redis.error_reply('STALE_RUN the server has started anew') end
 end
 
 -- task_renew: keeps the lease. KEYS: task   ARGV: 1 epoch, 2 run, 3 lease in ms, 4 clock

@@ -279,7 +279,7 @@ describe("slots", () => {
       });
     await make(T0).book(0, 0);
     await make(T0 + 1_000).book(10, 0);
-    await client.hset(key, "run", "another");
+    await client.hset(key, "server", "0a:0b:1");
     const pace = make(T0 + 1_000);
     await pace.book(10, 0);
     expect(pace.held(clock.now())).toBe(0);
