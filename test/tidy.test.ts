@@ -243,7 +243,7 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
   {
     behaviour: "only the configuration reads the environment",
     rule: nowhereBut(
-      ["engine/config.ts", "engine/boot/", ...OUTSIDE_ENGINE],
+      ["engine/config.ts", "engine/boot/", "vitest.faults.config.ts", ...OUTSIDE_ENGINE],
       "code",
       /\bprocess\??\.\s*env\b|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b/,
     ),
