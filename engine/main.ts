@@ -20,7 +20,7 @@ import type { OnTrouble } from "./kernel/logger.js";
 import { secureBytes } from "./kernel/random.js";
 import { zoneOf } from "./kernel/zone.js";
 import { EngineLiveSource } from "./live.js";
-import type { Deadlines } from "./orders/flow.js";
+import { type Deadlines, deadlinesWith } from "./orders/flow.js";
 import type { OrderEvent } from "./orders/model.js";
 import type { PersonalDataTimes } from "./orders/order-book.js";
 import { OrderBook } from "./orders/order-book.js";
@@ -88,7 +88,10 @@ export interface EngineSettings {
   batchLimit: number;
   /** Where paid orders go; left out: nowhere from here. */
   wms?: WmsSettings;
-  /** How long an order may take from step to step; the same in every process of a deployment. Left out: as long as it likes. */
+  /**
+   * How long an order may take from step to step; the same in every process of a deployment. The one for `picking` holds from when on the deployment
+   * has a warehouse. Left out: as long as it likes.
+   */
   deadlines?: Deadlines;
   /** How long a buyer's text is kept; the same in every process. Left out: the defaults. */
   personalData?: PersonalDataTimes;
@@ -253,7 +256,8 @@ async function assemble(
   personalData.start();
   undo.push(() => personalData.stop());
   const orders = orderTopic(book, personalData.sweep);
-  const orderJobs = orderJobsOf(settings.deadlines ?? {});
+  const { deadlines = {} } = settings;
+  const orderJobs = orderJobsOf(() => deadlinesWith(deadlines, book.isWarehouseKnown));
 
   const work = {
     prefix,
@@ -344,6 +348,8 @@ async function assemble(
     });
   }
 
+  // Before the first event is looked at; a warehouse that comes later is seen by the ticks.
+  if (settings.worker) await book.hasWarehouseAt(0);
   worker?.start();
   undo.push(() => worker?.stop());
   orderWorker?.start();

@@ -129,16 +129,16 @@ export async function runDemo(options: OptionValues<typeof demoOptions>, signal:
   await rm(dir, { recursive: true, force: true });
 }
 
-/** What results depend on. A process that only serves, or that sends nothing to a WMS, has no opinion on what it does not use. */
+/** What results depend on. A process that only serves has no opinion on what it does not use. */
 function sharedSettingsOf(options: OptionValues<typeof serveOptions>): SharedSettings {
   const days = { zone: options.zone, "id-retention-days": String(options.idRetentionDays) };
   const location = options.roles.includes("api") ? { "default-location": options.defaultLocation } : {};
   if (!options.roles.includes("worker")) return { ...days, ...location };
-  const picking = options.wmsUrl === undefined ? {} : { "picking-deadline": durationText(options.pickingDeadlineMs) };
   return {
     ...days,
     ...location,
-    ...picking,
+    // Also of a worker that sends nothing: it leads partitions whose orders others take to the warehouse.
+    "picking-deadline": durationText(options.pickingDeadlineMs),
     "label-deadline": durationText(options.labelDeadlineMs),
     "waybill-deadline": durationText(options.waybillDeadlineMs),
     "outbound-deadline": durationText(options.outboundDeadlineMs),
@@ -150,7 +150,7 @@ function settingsOf(options: OptionValues<typeof serveOptions>, onTrouble: OnTro
   return {
     ...options,
     sharedSettings: sharedSettingsOf(options),
-    deadlines: deadlinesOf(options, options.wmsUrl !== undefined),
+    deadlines: deadlinesOf(options),
     personalData: personalDataTimesOf(options),
     ...(options.wmsUrl === undefined
       ? {}

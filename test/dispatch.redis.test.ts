@@ -122,6 +122,22 @@ describe("paid orders", () => {
     ).toBe(300);
   }, 120_000);
 
+  it("are late for the warehouse once there is one, also where the worker has no way to it and is older", async () => {
+    const wms = await standIn();
+    await wms.die();
+    const deadlines = { picking: 1_000, labelled: 500 };
+    const worker = await startEngine(engineSettings({ redisUrl: redis.url, prefix: "no-way", deadlines }));
+    ends.push(() => worker.stop());
+    const late = async (id: string) =>
+      (await worker.exceptions.page(10)).exceptions.filter(({ order }) => order === id).map(({ step }) => step);
+    const [before] = (await pay(worker, 1)) as [string];
+    await expect.poll(() => late(before), patience).toEqual(["labelled"]);
+    await (await engineFor(wms, "no-way")).stop();
+    const [since] = (await pay(worker, 1)) as [string];
+    await expect.poll(() => late(since), patience).toEqual(["picking"]);
+    expect(await late(before)).toEqual(["labelled"]);
+  }, 120_000);
+
   it("go with the contract's fields, and what the buyer wrote beyond them lies in the storage", async () => {
     const wms = await standIn();
     const engine = await engineFor(wms, "fields");

@@ -12,4 +12,5 @@ import { storefrontJob } from "./storefront/job.js";
 
 export const stockJobs = (zone: Zone): readonly AnyJob<StockEvent>[] => [depletionJob(zone), storefrontJob];
 
-export const orderJobs = (deadlines: Deadlines): readonly AnyJob<OrderEvent>[] => [orderFlowJob(deadlines)];
+/** @param deadlines as they are now */
+export const orderJobs = (deadlines: () => Deadlines): readonly AnyJob<OrderEvent>[] => [orderFlowJob(deadlines)];

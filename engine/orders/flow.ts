@@ -51,6 +51,13 @@ export type FlowEffect =
 /** How long after the step before it a step may take, in ms. From `picking` on, one without a deadline need not come at all. */
 export type Deadlines = Readonly<Partial<Record<OrderStep, number>>>;
 
+/** @param hasWarehouse whether somebody tells that the warehouse has an order; otherwise that step is not waited for */
+export function deadlinesWith(deadlines: Deadlines, hasWarehouse: boolean): Deadlines {
+  if (hasWarehouse) return deadlines;
+  const { picking: _, ...others } = deadlines;
+  return others;
+}
+
 /** A finished order is shown for a day; one that has stopped on its way for as long as anybody may still look for it. */
 const FINISHED_KEPT_MS = DAY_MS;
 const UNFINISHED_KEPT_MS = 45 * DAY_MS;

@@ -14,7 +14,7 @@ export const orderOptions = defineOptions({
     default: 5 * MINUTE_MS,
     min: 1_000,
     max: longest,
-    about: "from stock locked to the warehouse having the order; only asked where a WMS is connected",
+    about: "from stock locked to the warehouse having the order; only asked once the deployment has a WMS",
   },
   labelDeadlineMs: {
     type: "duration",
@@ -68,9 +68,9 @@ export const personalDataTimesOf = (options: OptionValues<typeof orderOptions>):
   unpaidMs: options.unpaidDataDays * DAY_MS,
 });
 
-/** @param hasWarehouse whether somebody tells that the warehouse has an order; otherwise that step is not waited for */
-export const deadlinesOf = (options: OptionValues<typeof orderOptions>, hasWarehouse: boolean): Deadlines => ({
-  ...(hasWarehouse ? { picking: options.pickingDeadlineMs } : {}),
+/** The one for the warehouse holds only where there is one: see `deadlinesWith`. */
+export const deadlinesOf = (options: OptionValues<typeof orderOptions>): Deadlines => ({
+  picking: options.pickingDeadlineMs,
   labelled: options.labelDeadlineMs,
   waybill: options.waybillDeadlineMs,
   outbound: options.outboundDeadlineMs,

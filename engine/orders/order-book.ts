@@ -137,6 +137,7 @@ export class OrderBook {
   readonly #openings: TurnBatcher<Opening, number>[];
   readonly #notes: TurnBatcher<Mark, NoteOutcome>[];
   readonly #standings: TurnBatcher<string, Standing | undefined>[];
+  #isWarehouseKnown = false;
 
   constructor(options: OrderBookOptions) {
     const { prefix, partitions } = options;
@@ -269,8 +270,15 @@ export class OrderBook {
 
   /** The same of a partition; every one of them tells it. */
   async hasWarehouseAt(partition: number): Promise<boolean> {
+    if (this.#isWarehouseKnown) return true;
     const [base] = await readFields(this.#options.redis, this.#keysOf(partition).head, [WAITING_BASE]);
+    if (base !== null) this.#isWarehouseKnown = true;
     return base !== null;
+  }
+
+  /** The same as far as this process has seen it: by the ticks, or because it was asked. It never ends. */
+  get isWarehouseKnown(): boolean {
+    return this.#isWarehouseKnown;
   }
 
   /** From now on `waiting` counts: what was paid before anybody took orders to a warehouse never goes there. Done once in a deployment's life. */
@@ -315,7 +323,9 @@ export class OrderBook {
     const { head, log, timers, erasures, orderDays, lateEnds, ordersBase, buyersBase } = this.#keysOf(partition);
     const keys = [head, log, timers, erasures, orderDays, lateEnds];
     const args = [this.#now(), this.#stripAfterMs, ordersBase, buyersBase];
-    return (await callFunctionBuffer(this.#options.redis, "order_tick", keys, args)) === 1;
+    const told = (await callFunctionBuffer(this.#options.redis, "order_tick", keys, args)) as number;
+    if ((told & HAS_WAREHOUSE) !== 0) this.#isWarehouseKnown = true;
+    return (told & ERASURES_DUE) !== 0;
   }
 
   /** Orders of a partition whose buyer's text is to go now, and has been for `dueForMs`; `count` at most. */
@@ -463,6 +473,9 @@ const tookOf =
     (steps & (1 << ORDER_STEPS.indexOf(step))) !== 0;
 
 const countOf = (bytes: Buffer | null | undefined): number => Number(bytes?.toString("latin1") ?? 0);
+
+/** What a tick tells. */
+const [ERASURES_DUE, HAS_WAREHOUSE] = [1, 2];
 
 /** What a step's event takes along. */
 const [NOTHING, AS_IT_IS, WITHOUT_BUYER, AGAIN] = [0, 1, 2, 3];

@@ -353,7 +353,7 @@ end
 -- orders that need not be known any more.
 -- KEYS: head, log, timers, erasures, days, late ends
 -- ARGV: 1 clock (see time_of), 2 ms after which a day is stripped (0: never), 3 and 4 base names of the days' orders and buyers
--- Returns: 1 when a buyer's text is to go now
+-- Returns: 1 when a buyer's text is to go now, plus 2 when the deployment has a warehouse
 local function is_due(key, log)
   return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(log.clock), 'LIMIT', 0, 1) > 0
 end
@@ -368,7 +368,8 @@ local function tick(keys, args)
     find_days(keys, bases, log.now, keep, tonumber(head[1]), tonumber(head[2]))
     strip(keys, bases, log.now, keep, tonumber(head[3]), tonumber(head[4]), head[5])
   end
-  return is_due(keys[4], log) and 1 or 0
+  local has_warehouse = redis.call('HEXISTS', keys[1], 'waiting-base') == 1
+  return (is_due(keys[4], log) and 1 or 0) + (has_warehouse and 2 or 0)
 end
 
 -- order_due: orders whose buyer's text is to go now.

@@ -1,5 +1,7 @@
 /** Settings that results depend on: fixed by the first process, checked by every later one, and changed when nobody runs. */
 import { beforeAll, describe, expect, it } from "vitest";
+import { readCommandOptions } from "../../engine/config.js";
+import { runService } from "../../engine/service.js";
 import { deploymentKey, processesKey } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { claimSettings } from "../../engine/stream/settings.js";
@@ -38,6 +40,13 @@ describe("a process", () => {
     await claim("old", { zone: "UTC" });
     await claim("old", { zone: "UTC", "picking-deadline": "5m" });
     await expect(claim("old", { "picking-deadline": "6m" })).rejects.toMatchObject({ code: "settings_differ" });
+  });
+
+  it("includes the time for the warehouse for every worker, also one that sends it nothing", async () => {
+    await claim("blind", { "picking-deadline": "5m" });
+    const args = ["--roles", "worker", "--redis-url", server.url, "--prefix", "blind", "--picking-deadline", "6m"];
+    const { values } = readCommandOptions("serve", args);
+    await expect(runService(values, AbortSignal.abort())).rejects.toMatchObject({ code: "settings_differ" });
   });
 
   it("changes them when it may, and not while another lives that goes by the old ones", async () => {

@@ -48,7 +48,8 @@ export interface ExceptionChange {
 /** What processes of the first format are told of an order: what is amiss; mostly nothing. Later ones read the index. */
 export type OrderFlowView = readonly FlowException[];
 
-export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
+/** @param deadlines as they are now: asked for at each event and timer, for the deployment may be given a warehouse meanwhile */
+export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderFlow> {
   const tell = (effects: readonly FlowEffect[], order: string, context: JobContext): void => {
     for (const effect of effects) {
       if (effect.kind !== "opened" && effect.kind !== "resolved") continue;
@@ -66,8 +67,8 @@ export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
 
     onEvent(flow, event, context) {
       const { id, step, atMs, createdMs, source, detail, body } = event;
-      if (flow.taken.length === 0) takeStep(flow, { step: "created", atMs: createdMs, source: "shop" }, deadlines);
-      const effects = takeStep(flow, { step, atMs, source, ...(detail ? { detail } : {}) }, deadlines);
+      if (flow.taken.length === 0) takeStep(flow, { step: "created", atMs: createdMs, source: "shop" }, deadlines());
+      const effects = takeStep(flow, { step, atMs, source, ...(detail ? { detail } : {}) }, deadlines());
       for (const effect of effects) {
         const { kind } = effect;
         if (kind === "pick" && body) {
@@ -81,7 +82,7 @@ export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
         }
       }
       tell(effects, id, context);
-      context.setTimer(nextLookMs(flow, deadlines));
+      context.setTimer(nextLookMs(flow, deadlines()));
     },
 
     onTimer(flow, atMs, context) {
@@ -89,8 +90,8 @@ export function orderFlowJob(deadlines: Deadlines): Job<OrderEvent, OrderFlow> {
         context.forget();
         return;
       }
-      tell(passTime(flow, atMs, deadlines), context.key, context);
-      context.setTimer(nextLookMs(flow, deadlines));
+      tell(passTime(flow, atMs, deadlines()), context.key, context);
+      context.setTimer(nextLookMs(flow, deadlines()));
     },
 
     view: ({ open }): OrderFlowView => open,

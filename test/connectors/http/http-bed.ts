@@ -183,7 +183,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
       onTrouble,
     };
     worker = new Worker({ ...work, topic: stockTopic(ledger), jobs });
-    const flows = orderJobs(DEADLINES);
+    const flows = orderJobs(() => DEADLINES);
     orderWorker = new Worker({ ...work, topic: orderTopic(book), jobs: flows });
     const views = { partitions: PARTITIONS, prefix: PREFIX, redis, clock, pollMs: 20, onTrouble };
     follower = new Follower({ ...views, topic: "stock", jobs, views: [levels, board] });
