@@ -18,7 +18,9 @@ local AGAIN = '3'
 local NIL, DOUBLE = '\192', '\203'
 
 local DAY_MS = 86400000
-local STRIP_COUNT = 500 -- records: about a millisecond
+local STRIP_COUNT = 500 -- records of one call: about a millisecond
+local STRIP_BYTES = 1048576 -- of the records of one call: about a millisecond, too
+local STRIP_AT_ONCE = 10 -- records, whose length is not known before they are read: a body may have 128 KiB
 local DAYS_AT_ONCE = 50 -- looked for in one call: some hundred microseconds
 local DAYS_AHEAD = 2 -- an id's day may be tomorrow's, and this clock a day behind
 local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
@@ -307,8 +309,8 @@ local function remove(key, ids)
   for first = 1, #ids, CHUNK do redis.call('HDEL', key, unpack(ids, first, math.min(first + CHUNK - 1, #ids))) end
 end
 
--- Takes orders that are over out of the days whose time is over, STRIP_COUNT records a call; one that ended late stays for as long after its end. What
--- was done is in the head: up to which day all is done, the day under work, how far it has come.
+-- Takes orders that are over out of the days whose time is over, STRIP_COUNT records or STRIP_BYTES a call; one that ended late stays for as long after
+-- its end. What was done is in the head: up to which day all is done, the day under work, how far it has come.
 local function strip(keys, bases, now, keep, done, day_before, cursor)
   local last = last_day(now, keep)
   if done and done >= last then return end
@@ -326,20 +328,25 @@ local function strip(keys, bases, now, keep, done, day_before, cursor)
   local orders_key, buyers_key = bases.orders .. day, bases.buyers .. day
   redis.call('PERSIST', orders_key)
   redis.call('PERSIST', buyers_key)
-  local page = redis.call('HSCAN', orders_key, day == day_before and cursor or '0', 'COUNT', STRIP_COUNT)
   local has_late_ends = redis.call('EXISTS', keys[6]) == 1
-  local gone = {}
-  for i = 1, #page[2], 2 do
-    local id = page[2][i]
-    local _, _, steps = struct.unpack(ORDER, page[2][i + 1])
-    local ended = has_late_ends and tonumber(redis.call('HGET', keys[6], id))
-    if is_over(steps) and not (ended and ended + keep > now) then gone[#gone + 1] = id end
-  end
+  local gone, pages, bytes = {}, 0, 0
+  local at = day == day_before and cursor or '0'
+  repeat
+    local page = redis.call('HSCAN', orders_key, at, 'COUNT', STRIP_AT_ONCE)
+    at, pages = page[1], pages + 1
+    for i = 1, #page[2], 2 do
+      local id, record = page[2][i], page[2][i + 1]
+      bytes = bytes + #record
+      local _, _, steps = struct.unpack(ORDER, record)
+      local ended = has_late_ends and tonumber(redis.call('HGET', keys[6], id))
+      if is_over(steps) and not (ended and ended + keep > now) then gone[#gone + 1] = id end
+    end
+  until at == '0' or pages * STRIP_AT_ONCE >= STRIP_COUNT or bytes >= STRIP_BYTES
   remove(orders_key, gone)
   remove(buyers_key, gone)
   if has_late_ends then remove(keys[6], gone) end
-  if page[1] ~= '0' then
-    redis.call('HSET', keys[1], 'strip-day', day, 'strip-cursor', page[1])
+  if at ~= '0' then
+    redis.call('HSET', keys[1], 'strip-day', day, 'strip-cursor', at)
   else
     if redis.call('EXISTS', orders_key) == 0 then
       redis.call('SREM', keys[5], day)

@@ -142,6 +142,23 @@ describe("orders that are over", () => {
     expect(await client.smembers(keys().orderDays)).toEqual([String(TODAY)]);
   });
 
+  it("go in smaller slices when they are large, so that no tick holds up Redis for long", async () => {
+    const [count, bytes] = [300, 40_000];
+    const lines = [{ ...AT, location: "x".repeat(bytes), units: 1 }];
+    await Promise.all(Array.from({ length: count }, () => book.open({ id: newId(), lines }, 1)));
+    await pass(STRIPPED_AFTER - 2);
+    expect(await known()).toHaveLength(count);
+    clock.moveTo(clock.now() + DAY_MS);
+    let left = count;
+    for (let ticks = 0; ticks < count && left > 0; ticks++) {
+      await book.tick(0);
+      const { length } = await known();
+      expect((left - length) * bytes).toBeLessThanOrEqual(2 * 1_048_576);
+      left = length;
+    }
+    expect(left).toBe(0);
+  });
+
   it("go day by day through a year of trade, which leaves no day behind", async () => {
     let most = 0;
     for (let day = 0; day < 250; day += 5) {
