@@ -1,7 +1,7 @@
 /**
- * The test run of `npm test`: everything but the long suites (browser, faults with the soak, cluster, openapi). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts`
- * starts a redis-server of its own (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Each file runs in a process of
- * its own, at most two at a time.
+ * The test run of `npm test`: everything but the long suites (browser, faults with the soak and the real year, cluster, openapi). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts`
+ * starts a redis-server of its own (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Each file with a Redis
+ * runs in a process of its own; the pure ones share two.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
@@ -11,6 +11,7 @@ const LONG = [
   "test/faults/**",
   "test/cluster/**",
   "test/soak.redis.test.ts",
+  "test/real-year.redis.test.ts",
   "**/*.openapi.test.ts",
 ];
 const shared = { pool: "forks" as const, exclude: ["**/node_modules/**", "dist/**", ...LONG] };
@@ -26,6 +27,8 @@ export default defineConfig({
           name: "pure",
           include: ["test/**/*.test.ts"],
           exclude: [...shared.exclude, "**/*.redis.test.ts"],
+          // Starting a process and loading the product anew for each would take longer than most of them.
+          isolate: false,
           testTimeout: 30_000,
         },
       },

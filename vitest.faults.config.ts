@@ -1,6 +1,7 @@
 /**
  * The fault tests, `npm run test:faults`: one file at a time, because each has redis-server and several product processes of its own, kills and
- * freezes them under load, and measures pauses. The soak is among them. Kept out of `npm test` because they take minutes and need a build.
+ * freezes them under load, and measures pauses. The soak and the real year are among them. Kept out of `npm test` because they take minutes and
+ * need a build.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
@@ -8,7 +9,12 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   test: {
-    include: ["test/faults/**/*.faults.test.ts", "test/sim/faults.redis.test.ts", "test/soak.redis.test.ts"],
+    include: [
+      "test/faults/**/*.faults.test.ts",
+      "test/sim/faults.redis.test.ts",
+      "test/soak.redis.test.ts",
+      "test/real-year.redis.test.ts",
+    ],
     // The simulation with 250 shops, and every second call of every story struck; SEEDS=1000 leaves none out.
     env: { SEEDS: process.env["SEEDS"] ?? "250" },
     pool: "forks",

@@ -7,7 +7,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EngineError } from "../engine/kernel/errors.js";
 import { seededRandom } from "../engine/kernel/random.js";
@@ -237,9 +237,13 @@ describe("a replay that fails", () => {
 });
 
 describe.skipIf(!existsSync(HISTORY))("the Online Retail history", () => {
-  it("is replayed as a whole, with the alerts that are known of it", { timeout: 180_000 }, async () => {
-    const summary = await replay(settings([HISTORY], { openingStock: 1_000_000, partitions: 16 }));
-    expect(summary).toMatchObject({ rows: 453_843, kinds: { sale: 444_422 }, alertsFired: 9_087, alertedSkus: 1_738 });
+  it("is replayed up to the middle of January, with the alerts that are known of it", async () => {
+    const rows = gunzipSync(await readFile(HISTORY))
+      .toString("latin1")
+      .split("\n", 60_001);
+    const path = await file("to-january.csv", `${rows.join("\n")}\n`);
+    const summary = await replay(settings([path], { openingStock: 1_000_000, partitions: 16 }));
+    expect(summary).toMatchObject({ rows: 60_000, kinds: { sale: 58_860 }, alertsFired: 977, alertedSkus: 569 });
     expect(summary.accepted + summary.refused + summary.rejected).toBe(summary.rows);
   });
 });

@@ -20,7 +20,7 @@ import { FAULTS, type FaultKind, type FaultSource } from "./faulty-redis.js";
 const SEEDS = Number(process.env["SEEDS"] ?? 30);
 const EVERY_CALL_SEEDS = 1_000;
 /** A short run strikes one call in so many of each story. */
-const SPARSE = 16;
+const SPARSE = 48;
 /** A seed of a shop, or story:call:fault. */
 const REPLAY = process.env["SHUIWEI_SEED"];
 /** A seed takes about 60 ms, also beside other tests less than this. */
