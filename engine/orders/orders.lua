@@ -40,24 +40,22 @@ local function digits(n)
   return string.format('%.0f', n)
 end
 
--- The time to go by. `given`: '' for this server's clock alone; a number for a clock of the caller's own (replay, demo); or '~<the caller's wall
--- clock>,<by how much the two may differ>'. Past that bound one of the two clocks is wrong, and nobody here knows which: time is then the
--- earlier of the two.
-local function time_of(given)
-  if tonumber(given) then return tonumber(given) end
-  local time = redis.call('TIME')
-  local server = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  local caller, bound = string.match(given, '^~(%d+),(%d+)')
-  if not caller or math.abs(server - tonumber(caller)) <= tonumber(bound) then return server end
-  return math.min(server, tonumber(caller))
-end
+-- include server-time.lua
 
--- A partition's log: its last offset, its clock, which never goes back, and how many events it has held.
+-- A partition's log: its last offset, its clock, which never goes back, and how many events it has held. Beside the clock, for a log that was once led
+-- ahead of time: up to when a deadline is over, and from when one is counted. When clocks disagree, that is the earlier and the later of what it may be.
 local function open_log(head_key, given)
   local head = redis.call('HMGET', head_key, 'offset', 'clock', 'events')
-  local now = time_of(given)
+  local now, agree, bound = time_of(given)
   local last = tonumber(head[2]) or 0
-  return { offset = tonumber(head[1]) or 0, now = now, clock = math.max(now, last), last = last, events = tonumber(head[3]) or 0 }
+  local clock = math.max(now, last)
+  local ahead = led_ahead(clock, now, bound)
+  return {
+    offset = tonumber(head[1]) or 0, events = tonumber(head[3]) or 0,
+    now = now, clock = clock, last = last,
+    over = clock - ahead, from = agree and clock - ahead or clock,
+    is_led_ahead = agree and ahead > 0,
+  }
 end
 
 -- Appends an entry: how many events the log has held with it, its time, the events one after the other. The head counts how often each step has
@@ -110,14 +108,14 @@ end
 
 -- Sets when the buyer's text goes, after a step: some time after the order's end, or long after its payment if no end comes. An order without such a
 -- text is not in the set.
-local function schedule(erasures_key, id, step, steps, clock, keep, names)
+local function schedule(erasures_key, id, step, steps, from, keep, names)
   local after
   if step == PAID then after = keep.longest
   elseif step == OUTBOUND or step == REPORTED then after = keep.ended
   elseif step == CANCELLED then after = has(steps, PAID) and keep.ended or keep.unpaid
   end
   if not after then return end
-  local at = after == 0 and '+inf' or digits(clock + after)
+  local at = after == 0 and '+inf' or digits(from + after)
   if names then redis.call('ZADD', erasures_key, at, id) else redis.call('ZADD', erasures_key, 'XX', at, id) end
 end
 
@@ -179,7 +177,7 @@ local function open(keys, args)
       body = string.sub(known, after)
     else
       events[#events + 1] = event(args[at + 4], created, NIL)
-      if args[at + 5] == '1' then redis.call('ZADD', keys[3], digits(log.clock + tonumber(args[3])), id) end
+      if args[at + 5] == '1' then redis.call('ZADD', keys[3], digits(log.from + tonumber(args[3])), id) end
       if args[at + 6] ~= '' then redis.call('HSET', buyers_key, id, args[at + 6]) end
     end
     if attempt > 0 then redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps, created) .. body) end
@@ -249,7 +247,7 @@ local function note(keys, args)
         end
         if is_new then
           redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps + 2 ^ step, created) .. body)
-          schedule(keys[3], id, step, steps, log.clock, keep, names)
+          schedule(keys[3], id, step, steps, log.from, keep, names)
           left = left + out_of_the_way(steps + 2 ^ step) - out_of_the_way(steps)
           if keep_day > 0 and (step == OUTBOUND or step == CANCELLED) then note_end(keys, key, id, log.now, keep_day) end
         end
@@ -356,34 +354,42 @@ local function strip(keys, bases, now, keep, done, day_before, cursor)
   end
 end
 
+-- What was looked through ahead of its time is looked through again when that has come.
+local function begin_again(head_key, now, keep)
+  local head = redis.call('HMGET', head_key, 'days-seen', 'strip-done')
+  if head[1] and tonumber(head[1]) > math.floor(now / DAY_MS) then redis.call('HDEL', head_key, 'days-seen', 'days-next') end
+  if head[2] and tonumber(head[2]) > last_day(now, keep) then redis.call('HDEL', head_key, 'strip-done', 'strip-day', 'strip-cursor') end
+end
+
 -- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log may have nothing to tell. Takes away
 -- orders that need not be known any more.
 -- KEYS: head, log, timers, erasures, days, late ends
 -- ARGV: 1 clock (see time_of), 2 ms after which a day is stripped (0: never), 3 and 4 base names of the days' orders and buyers
 -- Returns: 1 when a buyer's text is to go now, plus 2 when the deployment has a warehouse
-local function is_due(key, log)
-  return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(log.clock), 'LIMIT', 0, 1) > 0
+local function is_due(key, at)
+  return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(at), 'LIMIT', 0, 1) > 0
 end
 
 local function tick(keys, args)
   local log = open_log(keys[1], args[1])
-  if log.clock ~= log.last and is_due(keys[3], log) then append(keys[1], keys[2], log, {}, {}) end
+  if log.clock ~= log.last and is_due(keys[3], log.clock) then append(keys[1], keys[2], log, {}, {}) end
   local keep = tonumber(args[2])
   if keep > 0 then
     local bases = { orders = args[3], buyers = args[4] }
+    if log.is_led_ahead then begin_again(keys[1], log.now, keep) end
     local head = redis.call('HMGET', keys[1], 'days-seen', 'days-next', 'strip-done', 'strip-day', 'strip-cursor')
     find_days(keys, bases, log.now, keep, tonumber(head[1]), tonumber(head[2]))
     strip(keys, bases, log.now, keep, tonumber(head[3]), tonumber(head[4]), head[5])
   end
   local has_warehouse = redis.call('HEXISTS', keys[1], 'waiting-base') == 1
-  return (is_due(keys[4], log) and 1 or 0) + (has_warehouse and 2 or 0)
+  return (is_due(keys[4], log.over) and 1 or 0) + (has_warehouse and 2 or 0)
 end
 
 -- order_due: orders whose buyer's text is to go now.
 -- KEYS: head, erasures   ARGV: 1 clock (see time_of), 2 how many at most, 3 only those that have been due for so many ms   Returns: their ids
 local function due(keys, args)
   local log = open_log(keys[1], args[1])
-  return redis.call('ZRANGEBYSCORE', keys[2], '-inf', digits(log.clock - tonumber(args[3])), 'LIMIT', 0, tonumber(args[2]))
+  return redis.call('ZRANGEBYSCORE', keys[2], '-inf', digits(log.over - tonumber(args[3])), 'LIMIT', 0, tonumber(args[2]))
 end
 
 -- order_erase: takes the buyer's text of orders away. What is kept elsewhere is the caller's to remove: until it says so (ZREM), the order stays in the
@@ -404,7 +410,7 @@ local function erase(keys, args)
     local result = known and 1 or -1
     if args[2] == '1' then
       local score = redis.call('ZSCORE', keys[3], id)
-      if not score or tonumber(score) > log.clock then result = 0 end
+      if not score or tonumber(score) > log.over then result = 0 end
     elseif known then
       local _, _, steps = struct.unpack(ORDER, known)
       local is_open = not has(steps, PICKING) and not has(steps, OUTBOUND) and not has(steps, CANCELLED)
@@ -417,7 +423,7 @@ local function erase(keys, args)
       if (buyer or gone == 1) and steps < ERASED then steps = steps + ERASED end
       redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps, created) .. body)
     end
-    if result == 1 or (result == -1 and args[2] == '1') then redis.call('ZADD', keys[3], digits(log.clock + tonumber(args[3])), id) end
+    if result == 1 or (result == -1 and args[2] == '1') then redis.call('ZADD', keys[3], digits(log.from + tonumber(args[3])), id) end
     results[#results + 1] = result
   end
   return results

@@ -89,27 +89,16 @@ local function print_of(record)
   return string.sub(record, PRINT_AT, NAME_AT - 1)
 end
 
--- The time to go by, and the outcome by which new reservations are refused, or nil when they are not. `given`: '' for this server's clock alone; a
--- number for a clock of the caller's own (replay, demo); or '~<the caller's wall clock>,<by how much the two may differ>,<the outcome>'. Past that
--- bound one of the two clocks is wrong, and nobody here knows which: time is then the earlier of the two.
-local function time_of(given)
-  if tonumber(given) then return tonumber(given), nil end
-  local time = redis.call('TIME')
-  local server = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  local caller, bound, outcome = string.match(given, '^~(%d+),(%d+),(%d+)$')
-  if not caller or math.abs(server - tonumber(caller)) <= tonumber(bound) then return server, nil end
-  return math.min(server, tonumber(caller)), tonumber(outcome)
-end
+-- include server-time.lua
 
--- Lets the book's clock move on to the time that a call goes by. Its log never goes back, so after a jump of a clock that is right again the log
--- stands still until that time comes; holds, ids and breakers go by the present all the same. Returns whether that time is given by the caller.
+-- Lets the book's clock move on to the time that a call goes by; what follows the bound in `given` is the outcome by which new reservations are refused
+-- when clocks disagree. Returns whether that time is given by the caller.
 local function set_clock(book, given)
-  local now, refused_by = time_of(given)
+  local now, agree, bound = time_of(given)
   if now > book.clock then book.clock = now end
-  book.refused_by = refused_by
-  if string.sub(given, 1, 1) == '~' and not refused_by then
-    book.behind = math.max(0, book.clock - now)
-    if book.behind <= tonumber(string.match(given, '^~%d+,(%d+)')) then book.behind = 0 end
+  book.refused_by = not agree and tonumber(string.match(given, '(%d+)$')) or nil
+  if agree then
+    book.behind = led_ahead(book.clock, now, bound)
     local yesterday = math.floor((book.clock - book.behind) / DAY_MS) - 1
     if book.behind > 0 and book.forgotten and book.forgotten > yesterday then
       -- What it has forgotten ahead of time is lost; ids of today may be new all the same, or there would be no order until then.

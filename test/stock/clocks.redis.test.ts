@@ -12,7 +12,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Intake } from "../../engine/intake.js";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { type Clock, DAY_MS, HOUR_MS, systemClock } from "../../engine/kernel/clock.js";
-import { OrderBook } from "../../engine/orders/order-book.js";
+import { OrderBook, type OrderBookOptions } from "../../engine/orders/order-book.js";
 import { orderTopic } from "../../engine/orders/topic.js";
 import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
@@ -158,6 +158,49 @@ describe("a ledger that an earlier release has led ahead of time", () => {
     }, "the end of the short hold");
     const told = await times();
     expect(told).toEqual([...told].sort((a, b) => a - b));
+  });
+});
+
+describe("an order book that has been led a hundred days ahead of time", () => {
+  const keepSeconds = 90 * 86_400;
+  const bookOf = (more: Partial<OrderBookOptions> = {}) =>
+    new OrderBook({ redis: client, prefix, partitions: 1, keepSeconds, ...more });
+  const order = (id: string) => ({ id, lines: [{ ...at, units: 1 }], shipTo: { name: "李伟" } });
+  const ahead = 100 * DAY_MS;
+
+  it("keeps a buyer's text as long as it is to be kept by the present, and no longer; its log never goes back", async () => {
+    const [before, between, after] = [newId(), newId(systemClock.now() + ahead), newId()];
+    await bookOf().open(order(before), 1);
+    await bookOf({ clock: off(ahead) }).open(order(between), 1);
+    const book = bookOf({ personalData: { endedMs: 1, unpaidMs: 1 } });
+    await book.tick(0);
+    expect(await book.dueErasures(0, 10)).toEqual([]);
+    expect(await book.erase(0, [before, between], true)).toEqual(["not_due", "not_due"]);
+    await book.open(order(after), 1);
+    await until(async () => (await book.dueErasures(0, 10)).includes(after), "the time of the new order's text");
+    expect(await book.dueErasures(0, 10)).toEqual([after]);
+    expect(await book.erase(0, [after], true)).toEqual(["erased"]);
+    // Not before its time when clocks disagree, either.
+    expect(await bookOf({ wall: off(JUMP_MS) }).erase(0, [before], true)).toEqual(["not_due"]);
+    const log = await readLog(client, orderKeys(prefix, 0).log, 0, 10);
+    const told = log.map((entry) => orderTopic(book).decode(entry).clockMs);
+    expect(told).toEqual([...told].sort((a, b) => a - b));
+  });
+
+  it("takes away the days whose time comes from then on", async () => {
+    const wayAhead = bookOf({ clock: off(ahead) });
+    for (let ticks = 0; ticks < 10; ticks++) await wayAhead.tick(0);
+    const old = newId(systemClock.now() - 120 * DAY_MS);
+    await bookOf({ clock: off(-120 * DAY_MS) }).open(order(old), 1);
+    await wayAhead.open(order(newId(systemClock.now() + ahead)), 1);
+    const book = bookOf();
+    expect(await book.find(old)).toBeDefined();
+    for (let ticks = 0; ticks < 10; ticks++) await book.tick(0);
+    expect(await book.find(old)).toBeUndefined();
+    // What it remembers of its work stays as it is when there is nothing to do.
+    const head = await client.hgetall(orderKeys(prefix, 0).head);
+    await book.tick(0);
+    expect(await client.hgetall(orderKeys(prefix, 0).head)).toEqual(head);
   });
 });
 
