@@ -55,6 +55,12 @@ export interface OrderTry extends OrderBody {
   readonly isErased: boolean;
 }
 
+/** What was ordered, and the steps taken. */
+export interface FoundOrder {
+  order: Order;
+  took(step: OrderStep): boolean;
+}
+
 /** Where an order stands: what its record tells, whatever the jobs have seen of it. */
 export interface Standing {
   took(step: OrderStep): boolean;
@@ -167,10 +173,12 @@ export class OrderBook {
     return attempt === -1 ? undefined : attempt;
   }
 
-  /** What was ordered, or undefined when the order is not known. */
-  async find(id: string): Promise<OrderBody | undefined> {
+  /** What was ordered, and the steps taken, or undefined when the order is not known. */
+  async find(id: string): Promise<FoundOrder | undefined> {
     const record = await this.#record(id);
-    return record ? (unpackr.unpack(record.subarray(HEADER_BYTES)) as OrderBody) : undefined;
+    if (!record) return undefined;
+    const body = unpackr.unpack(record.subarray(HEADER_BYTES)) as OrderBody;
+    return { order: { id, ...body }, took: tookOf(record.readUInt16LE(STEPS_AT)) };
   }
 
   /** Which of these orders are known. A read for each partition and day, of KNOWN_AT_ONCE at most. */

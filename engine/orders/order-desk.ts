@@ -162,17 +162,21 @@ export class OrderDesk {
    * repeat.
    * @throws EngineError `contended` (retryable) when the order is paid, sent out or cancelled over and over at the same time
    */
-  async cancel(id: string, actor?: string, named?: readonly number[]): Promise<OrderReply> {
-    const order = await this.#find(id);
-    if (!order) return unknown(id);
-    if (this.#book.format === 1) return this.#cancelInFormat1(order, actor);
-    const chosen = positionsOf(order, named);
-    if (!chosen) return { ...unknown(id), outcome: "unknown_line" };
+  cancel(id: string, actor?: string, named?: readonly number[]): Promise<OrderReply> {
+    return this.#join(`cancel ${id} ${namesOf(named)}`, () => this.#cancel(id, actor, named));
+  }
+
+  async #cancel(id: string, actor: string | undefined, named: readonly number[] | undefined): Promise<OrderReply> {
+    if (this.#book.format === 1) return this.#cancelInFormat1(id, actor);
     for (let round = 0; round < MAX_ROUNDS; round++) {
       // Numbered like a payment: what of an older try arrives late must not stop lines that have gone on, nor give their units back.
       const standing = await this.#book.begin(id);
-      if (!standing) throw lost(id);
-      const { attempt } = standing;
+      if (!standing && round > 0) throw lost(id);
+      if (!standing) return unknown(id);
+      const { attempt, lines } = standing;
+      const order: Order = { id, lines };
+      const chosen = positionsOf(order, named);
+      if (!chosen) return { ...unknown(id), outcome: "unknown_line" };
       if (standing.took("cancelling") && !standing.took("cancelled")) {
         const known = await this.#recall(order);
         if (standing.took("cancellation_refused")) return answer(order, "cancellation_refused", known, true);
@@ -186,7 +190,8 @@ export class OrderDesk {
         continue;
       }
       const isPart = chosen.length < order.lines.length;
-      const mayKnow = standing.took("picking") || (await this.#book.hasWarehouse(id));
+      const isSuspended = asked.some(({ state }) => state === "cancelling");
+      const mayKnow = isSuspended && (standing.took("picking") || (await this.#book.hasWarehouse(id)));
       const refusal = worst(asked) ?? (isPart ? partRefusal(asked, mayKnow) : undefined);
       if (refusal !== undefined) {
         const resumed = await this.#resume(order, chosen);
@@ -196,10 +201,10 @@ export class OrderDesk {
         return answer(order, refusal, known, false);
       }
       // Noted as cancelled already: the ledger has lost it with its newest writes, and nobody would ask the warehouse again.
-      if (mayKnow && !standing.took("cancelled") && asked.some(({ state }) => state === "cancelling")) {
+      if (mayKnow && !standing.took("cancelled")) {
         await this.#book.note([{ id, step: "cancelling", ...shopEvidence(actor) }]);
         // From now on no payment is noted; one that was noted before has sent the order to the warehouse.
-        const isLocked = (await this.#book.standing(id))?.took("locked");
+        const isLocked = standing.took("locked") || (await this.#book.find(id))?.took("locked");
         if (isLocked)
           return answer(
             order,
@@ -221,18 +226,22 @@ export class OrderDesk {
    * lines are paid as before, the order goes on (`accepted`), and an exception tells it. A warehouse that has refused may still let go later;
    * one that has let go cannot refuse any more. Lines that have left stay outbound, whatever is answered. Safe to repeat.
    */
-  async settleCancellation(id: string, result: Settlement, evidence: Evidence): Promise<OrderReply> {
-    const order = await this.#find(id);
-    if (!order) return unknown(id);
-    const standing = await this.#book.standing(id);
+  settleCancellation(id: string, result: Settlement, evidence: Evidence): Promise<OrderReply> {
+    return this.#join(`settle ${id} ${result}`, () => this.#settleCancellation(id, result, evidence));
+  }
+
+  async #settleCancellation(id: string, result: Settlement, evidence: Evidence): Promise<OrderReply> {
+    const found = await this.#book.find(id);
+    if (!found) return unknown(id);
+    const { order } = found;
     // An order that is not locked never goes to a warehouse, and its cancellation has only to be brought to its end.
-    if (!standing?.took("cancelling") || !standing.took("locked"))
+    if (!found.took("cancelling") || !found.took("locked"))
       return answer(order, "not_cancelling", await this.#recall(order), false);
     const chosen = order.lines.map((_, i) => i);
     if (result === "refused") {
       const resumed = await this.#resume(order, chosen);
       if (resumed.some(({ outcome }) => outcome === "line_cancelled"))
-        return answer(order, "line_cancelled", resumed, standing.took("cancelled"));
+        return answer(order, "line_cancelled", resumed, found.took("cancelled"));
       const [noted] = await this.#book.note([{ id, step: "cancellation_refused", ...evidence }]);
       // The warehouse has let go after all, between the two calls.
       if (noted === "late") return answer(order, "line_cancelled", await this.#recall(order), true);
@@ -285,8 +294,10 @@ export class OrderDesk {
   }
 
   /** As the previous release does, which reads along: at once, and each line by itself. */
-  async #cancelInFormat1(order: Order, actor: string | undefined): Promise<OrderReply> {
-    const { id } = order;
+  async #cancelInFormat1(id: string, actor: string | undefined): Promise<OrderReply> {
+    const found = await this.#book.find(id);
+    if (!found) return unknown(id);
+    const { order } = found;
     const replies = await this.#step(order, "cancel");
     const paid = replies.some((line) => line.outcome === "cancelled_paid");
     if (worst(replies) === undefined) await this.#book.note([{ id, step: "cancelled", ...shopEvidence(actor) }]);
@@ -297,9 +308,14 @@ export class OrderDesk {
    * Notes that the goods of an order left the warehouse, all of them or the lines that are named by number from 1. A fact about the world: whatever
    * state a line is in, it is gone (R3). The order is `outbound` when no line is left that could still go. Safe to repeat.
    */
-  async outbound(id: string, actor?: string, named?: readonly number[]): Promise<OrderReply> {
-    const order = await this.#find(id);
-    if (!order) return unknown(id);
+  outbound(id: string, actor?: string, named?: readonly number[]): Promise<OrderReply> {
+    return this.#join(`outbound ${id} ${namesOf(named)}`, () => this.#outbound(id, actor, named));
+  }
+
+  async #outbound(id: string, actor: string | undefined, named: readonly number[] | undefined): Promise<OrderReply> {
+    const found = await this.#book.find(id);
+    if (!found) return unknown(id);
+    const { order } = found;
     const chosen = positionsOf(order, named);
     if (!chosen) return { ...unknown(id), outcome: "unknown_line" };
     const replies = await this.#withForgotten(id, await this.#apply(order, chosen, "outbound"));
@@ -337,9 +353,8 @@ export class OrderDesk {
 
   /** Where an order's lines stand, or undefined when it is not known. */
   async look(id: string): Promise<LineReply[] | undefined> {
-    const order = await this.#find(id);
-    if (!order) return undefined;
-    return lineReplies(order, await this.#recall(order));
+    const found = await this.#book.find(id);
+    return found && lineReplies(found.order, await this.#recall(found.order));
   }
 
   /** Does what is asked, or waits for the same that is under way here already: a client that is impatient makes no second try of its own. */
@@ -349,11 +364,6 @@ export class OrderDesk {
     const own = work().finally(() => this.#underWay.delete(name));
     this.#underWay.set(name, own);
     return own;
-  }
-
-  async #find(id: string): Promise<Order | undefined> {
-    const body = await this.#book.find(id);
-    return body && { id, ...body };
   }
 
   /** What was answered to each line, and where it stands; one that was given up again, or never asked for, is free. */
@@ -498,10 +508,14 @@ function positionsOf({ lines }: Order, named: readonly number[] | undefined): nu
   return positions.every((i) => i in lines) ? positions : undefined;
 }
 
+/** Which lines are named, as a text that is the same for the same lines. */
+const namesOf = (named: readonly number[] | undefined): string =>
+  named ? [...new Set(named)].sort((a, b) => a - b).join(",") : "all";
+
 /** Why a part of an order is not cancelled: a warehouse gives no part back, and what is left of an unpaid order could not be paid. */
 function partRefusal(asked: readonly Reply[], mayKnow: boolean): OrderOutcome | undefined {
   if (asked.some(({ state }) => state !== "cancelling" && !isCancelled(state))) return "not_paid";
-  return mayKnow && asked.some(({ state }) => state === "cancelling") ? "whole_order_only" : undefined;
+  return mayKnow ? "whole_order_only" : undefined;
 }
 
 const isCancelled = (state: LineState): boolean => state === "cancelled" || state === "cancelled_paid";

@@ -508,6 +508,55 @@ describe("the cancellation of a paid order", () => {
   };
   const evidence = { source: "wms" };
 
+  it("and its outbound and settlement, sent again while they are under way, cost nothing more", async () => {
+    await Promise.all([receive("cup", 3), receive("pot", 3)]);
+    const commandsOf = async (times: number, ask: () => Promise<OrderReply>): Promise<number> => {
+      const before = ledger.commands;
+      const replies = await Promise.all(Array.from({ length: times }, ask));
+      expect(new Set(replies.map(({ outcome }) => outcome)).size).toBe(1);
+      expect(replies.map(({ repeated }) => repeated)).toEqual(replies.map((_, i) => i > 0));
+      return ledger.commands - before;
+    };
+    const { id } = await atWarehouse(line("cup"), line("pot"));
+    expect(await commandsOf(20, () => desk.cancel(id))).toBe(2);
+    expect(await commandsOf(20, () => desk.settleCancellation(id, "withdrawn", evidence))).toBe(4);
+    const { id: part } = await atWarehouse(line("cup"), line("pot"));
+    expect(await commandsOf(20, () => desk.outbound(part, undefined, [2]))).toBe(1);
+    // Other lines are another request.
+    const [cup, all] = await Promise.all([desk.outbound(part, undefined, [1]), desk.outbound(part)]);
+    expect([cup, all].map(({ lines }) => lines.map(({ state }) => state))).toEqual(
+      Array(2).fill(["outbound", "outbound"]),
+    );
+  });
+
+  it("reads an order's record once, and asks for a warehouse only where one may know of it", async () => {
+    await receive("cup", 3);
+    const counted = redis.connect();
+    // Connecting makes calls of its own.
+    await counted.ping();
+    const sender = counted as unknown as { sendCommand(...call: unknown[]): unknown };
+    const send = sender.sendCommand.bind(counted);
+    let calls = 0;
+    sender.sendCommand = (...call) => {
+      calls++;
+      return send(...call);
+    };
+    const of = { redis: counted, prefix, partitions: PARTITIONS };
+    const own = new OrderDesk(new Ledger({ ...of, clock }), new OrderBook({ ...of, keepSeconds: 86_400 }));
+    const callsOf = async (id: string): Promise<[outcome: string, calls: number]> => {
+      calls = 0;
+      const { outcome } = await own.cancel(id);
+      return [outcome, calls];
+    };
+    const unpaid = order(line("cup"));
+    await desk.place(unpaid);
+    expect(await callsOf(unpaid.id)).toEqual(["accepted", 4]);
+    await book.beginWaiting();
+    const [first, second] = [await paid(line("cup")), await paid(line("cup"))];
+    expect(await callsOf(first.id)).toEqual(["cancelling", 4]);
+    expect(await callsOf(second.id)).toEqual(["cancelling", 3]);
+  });
+
   it("keeps the units committed until the warehouse has let go", async () => {
     await Promise.all([receive("cup", 2), receive("pot", 2)]);
     const { id } = await atWarehouse(line("cup"), line("pot"));

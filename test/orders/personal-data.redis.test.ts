@@ -115,19 +115,19 @@ describe("a buyer's text", () => {
     await take("picking");
     expect((await book.standing(order.id))?.shipTo).toBeUndefined();
     expect(await everything(prefix)).not.toContain("planted");
-    expect(await book.find(order.id)).toEqual({ lines: order.lines });
+    expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
   });
 
   it("is where the release before looks for it while the deployment is of its format, and leaves Redis all the same", async () => {
     const { prefix, book, order, place, take, lockedBody, keys } = bed(1);
     await place();
     expect(await redis.exists(keys.buyers(Math.floor(NOW / DAY_MS)))).toBe(0);
-    expect(await book.find(order.id)).toEqual({ lines: order.lines, shipTo: SHIP_TO });
+    expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines, shipTo: SHIP_TO });
     await take("paid", "locked");
     expect(await lockedBody()).toEqual({ lines: order.lines, shipTo: SHIP_TO });
     expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
     await take("picking");
-    expect(await book.find(order.id)).toEqual({ lines: order.lines });
+    expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
     await redis.del(keys.log);
     expect(await everything(prefix)).not.toContain("planted");
   });
@@ -139,7 +139,7 @@ describe("a buyer's text", () => {
     await take("paid", "locked");
     expect(await lockedBody()).toEqual({ lines: order.lines });
     expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
-    expect(await book.find(order.id)).toEqual({ lines: order.lines });
+    expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
   });
 
   it.each([1, 2])(
@@ -277,7 +277,7 @@ describe("on request", () => {
       if (format === 1) await redis.del(keys.log);
       expect(await everything(prefix)).not.toContain("planted");
       expect(objects.size).toBe(0);
-      expect(await book.find(order.id)).toEqual({ lines: order.lines });
+      expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
       expect((await book.standing(order.id))?.took("locked")).toBe(true);
     },
   );
