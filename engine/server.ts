@@ -5,7 +5,6 @@
  */
 import { existsSync } from "node:fs";
 import { type IncomingMessage, STATUS_CODES } from "node:http";
-import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import fastifyStatic from "@fastify/static";
 import fastifySwagger from "@fastify/swagger";
@@ -15,6 +14,7 @@ import { Registry } from "prom-client";
 import {
   apiDocument,
   type ConnectionLimits,
+  ConnectionPlaces,
   Connections,
   faultOf,
   type HttpDeps,
@@ -47,6 +47,8 @@ export interface ServerOptions extends HttpDeps {
   /** Connections taken in a turn of the event loop at most; 1 when left out. More cost a short-lived process at the start. */
   accepts?: number;
   connectionLimits?: ConnectionLimits;
+  /** Connections at most; 10,000 when left out. */
+  maxConnections?: number;
   /** How long requests under way may take when the server closes; 10 s when left out. */
   closeGraceMs?: number;
 }
@@ -72,7 +74,10 @@ const CHECK_EVERY_MS = 5_000;
 /** Longer than the 60 s after which most proxies give up a connection, so that the proxy is always the one to close. */
 const KEEP_ALIVE_MS = 75_000;
 const CLOSE_GRACE_MS = 10_000;
-/** Further ones are closed at once. With a full head each, and as much again for the socket, these take 320 MiB. */
+/**
+ * Further ones are closed at once, or idle ones of an address that has more than its share. With a full head each, and as much again for the socket,
+ * these take 320 MiB.
+ */
 const MAX_CONNECTIONS = 10_000;
 /** Connections that wait to be taken in. In a rush thousands come at once; one that finds no room tries again after 1, 3, 7 and more seconds. */
 const BACKLOG = 4_096;
@@ -216,16 +221,18 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   const { access } = server;
   /** Screens that are not open to everybody, with the request that they came by. */
   const watched = new Map<Duplex, IncomingMessage>();
-  /** All that are open, those that were upgraded included: Node's own list does not hold them. */
-  const seen = new Set<Socket>();
+  const screens = new WeakSet<Duplex>();
+  /** All connections that are open, those that were upgraded included: Node's own list does not hold them. */
+  const places = new ConnectionPlaces({
+    limit: given.maxConnections ?? MAX_CONNECTIONS,
+    isIdle: (socket) => connections.isIdle(socket) && !screens.has(socket),
+    trustProxy: given.trustProxy,
+  });
+  // Told again when a request that asked for an upgrade is served without it.
   server.server.on("connection", (socket) => {
-    // Told again when a request that asked for an upgrade is served without it.
-    if (seen.has(socket)) return;
-    seen.add(socket);
     // An error of one that no reader listens to any more would end the process; it closes by itself.
-    socket.on("error", () => {});
-    if (seen.size > MAX_CONNECTIONS) socket.destroy();
-    socket.once("close", () => seen.delete(socket));
+    if (!places.all.has(socket)) socket.on("error", () => {});
+    places.add(socket);
   });
   server.server.on("upgrade", (request, socket, head) => {
     connections.handOver(socket, () => {
@@ -239,8 +246,10 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
       }
       const refusal = options.stopping() ? "stopping" : strangerFault(request, options);
       if (refusal) answerBroken(socket, refusal);
-      else if (access.isOpen("screens")) gateway.handleUpgrade(request, socket, head, access.seatOf(request));
-      else showScreen(gateway, request, socket, head);
+      else if (access.isOpen("screens")) {
+        screens.add(socket);
+        gateway.handleUpgrade(request, socket, head, access.seatOf(request));
+      } else showScreen(gateway, request, socket, head);
     });
   });
   const showScreen = (to: Pick<Gateway, "handleUpgrade">, request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -253,6 +262,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
           answerBroken(socket, asker.code);
           return;
         }
+        screens.add(socket);
         to.handleUpgrade(request, socket, head, asker.seat);
         watched.set(socket, request);
         socket.once("close", () => watched.delete(socket));
@@ -296,7 +306,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     // Connections fall idle as their requests end; each is closed then, and those that do not end are cut.
     const sweep = setInterval(() => server.server.closeIdleConnections(), IDLE_SWEEP_MS);
     const cut = setTimeout(() => {
-      for (const socket of seen) socket.destroy();
+      for (const socket of places.all) socket.destroy();
     }, closeGraceMs);
     try {
       await Promise.all([gateway?.close(), server.close(), further.close()]);

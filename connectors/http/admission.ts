@@ -2,6 +2,7 @@
  * How much is let in: requests under way at once, new work while the engine and its store have room, and new orders while those before them move on.
  * Whoever is not let in is told so at once, with the time to come back.
  */
+import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";
 import { stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import type { HttpDeps } from "./kit.js";
@@ -87,16 +88,25 @@ const LONG_FULL_MS = 5_000;
 /** Not full any more when a tenth of the places is free: where each free one is taken at once, nothing has changed. */
 const FREE_SHARE = 0.1;
 
+/** How many of the places one client may have; a client that is not named has no bound of its own. */
+export interface PlacesShare {
+  places: number;
+  clientOf(request: IncomingMessage): string | undefined;
+}
+
 /** Lets at most so many requests be under way at once. Further ones are told to come back, and no body of theirs is read. */
 export class Places {
   readonly #limit: number;
   readonly #what: string;
+  readonly #share: PlacesShare | undefined;
+  readonly #byClient = new Map<string, number>();
   #underWay = 0;
   #full: (() => number) | undefined;
 
-  constructor(limit: number, what: string) {
+  constructor(limit: number, what: string, share?: PlacesShare) {
     this.#limit = limit;
     this.#what = what;
+    this.#share = share;
   }
 
   get underWay(): number {
@@ -124,6 +134,16 @@ export class Places {
       );
       return;
     }
+    const client = this.#share?.clientOf(request.raw);
+    if (client !== undefined && this.#share) {
+      const own = this.#byClient.get(client) ?? 0;
+      if (own >= this.#share.places) {
+        const detail = `${own} ${this.#what} of ${client} are under way already; this one was not read`;
+        sendProblem(reply, problemOf("overloaded", detail), retryAfter(1));
+        return;
+      }
+      this.#byClient.set(client, own + 1);
+    }
     this.#underWay++;
     if (this.#underWay >= this.#limit) this.#full ??= stopwatch();
     // However it ends: answered, left by its client, or with its connection while the answer still stood in line there.
@@ -136,12 +156,19 @@ export class Places {
       reply.raw.off("close", leave);
       socket.off("close", leave);
       this.#underWay--;
+      if (client !== undefined) this.#giveBack(client);
       if (this.#underWay <= this.#limit * (1 - FREE_SHARE)) this.#full = undefined;
     };
     reply.raw.once("close", leave);
     socket.once("close", leave);
     done();
   };
+
+  #giveBack(client: string): void {
+    const left = (this.#byClient.get(client) ?? 0) - 1;
+    if (left > 0) this.#byClient.set(client, left);
+    else this.#byClient.delete(client);
+  }
 }
 
 /** For `onRequest`: a body that has not come whole by then is answered 408, and its connection is closed. */

@@ -6,12 +6,29 @@
 import type { IncomingMessage } from "node:http";
 import { isIP, isIPv6 } from "node:net";
 
+/** As `networkOf` names them. */
+const LOCAL: ReadonlySet<string> = new Set(["127.0.0.1", "0:0:0:0::/64"]);
+
 /** What a proxy that is trusted says of its client: it appends the address that it has seen. */
 export function addressOf({ headers, socket }: IncomingMessage, trustProxy: boolean): string {
   const forwarded = trustProxy ? headers["x-forwarded-for"] : undefined;
   const last = [forwarded ?? []].flat().at(-1)?.split(",").at(-1)?.trim() ?? "";
   return networkOf(isIP(last) > 0 ? last : (socket.remoteAddress ?? "unknown"));
 }
+
+/**
+ * The same, for who gets a share of something; undefined for programs of this machine: one of them may be a proxy that brings everybody and says of
+ * nobody who it is.
+ */
+export function sharerOf(request: IncomingMessage, trustProxy: boolean): string | undefined {
+  return unlessLocal(addressOf(request, trustProxy));
+}
+
+/** Whose share a connection counts in, by its own address. */
+export const clientOf = (address: string | undefined): string | undefined =>
+  unlessLocal(networkOf(address ?? "unknown"));
+
+const unlessLocal = (address: string): string | undefined => (LOCAL.has(address) ? undefined : address);
 
 /** An IPv4 address, or the first 64 bits of an IPv6 address. */
 export function networkOf(address: string): string {

@@ -2,7 +2,7 @@
  * What one connection may do. Requests that a client pipelines are served one after the other, each when the answer before it has left (RFC 9112,
  * 9.3.2, asks for that as soon as one of them is not safe), so a connection has one request under way and the bytes of one answer. One that
  * has too many requests waiting, or does not read its answers, is closed. A request that asks for an upgrade which is not ours is served as if it had
- * not asked (RFC 9110, 7.8). It does not bound how many connections there are: engine/server.ts does.
+ * not asked (RFC 9110, 7.8). It does not bound how many connections there are: connection-places.ts does.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -98,6 +98,11 @@ export class Connections {
       end();
       take();
     });
+  }
+
+  /** Whether no request of a connection is being answered. */
+  isIdle(socket: Socket): boolean {
+    return this.#connections.get(socket)?.isBusy !== true;
   }
 
   /** Closes those that have not read for too long; the guard calls it. */

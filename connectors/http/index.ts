@@ -16,6 +16,7 @@ import { Access } from "./access.js";
 import { Places } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { breakerRoutes, GateWatch } from "./breaker.js";
+import { sharerOf } from "./client.js";
 import { commandRoutes, MAX_BODIES } from "./commands.js";
 import { continueBody } from "./continue.js";
 import { entryGuard, tokensOf } from "./guard.js";
@@ -27,7 +28,7 @@ import { orderRoutes } from "./orders.js";
 import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
 import { ProblemSchema } from "./schemas.js";
-import { MAX_BEGINNINGS, sessionRoutes } from "./session-routes.js";
+import { MAX_BEGINNINGS, MAX_BEGINNINGS_EACH, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
@@ -35,6 +36,7 @@ import { stockRoutes } from "./stock.js";
 export type { Refusal } from "./access.js";
 export { Places } from "./admission.js";
 export { ourHosts } from "./client.js";
+export { ConnectionPlaces } from "./connection-places.js";
 export { type ConnectionLimits, Connections, isCutHead, serveWithoutUpgrade } from "./connections.js";
 export { strangerFault } from "./guard.js";
 export type { HttpDeps, IntakeRefusal } from "./kit.js";
@@ -87,7 +89,10 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const places = {
       requests: new Places(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
       bulk: new Places(MAX_BODIES, "bulk requests"),
-      sessions: new Places(MAX_BEGINNINGS, "requests for a session"),
+      sessions: new Places(MAX_BEGINNINGS, "requests for a session", {
+        places: MAX_BEGINNINGS_EACH,
+        clientOf: (request) => sharerOf(request, deps.trustProxy === true),
+      }),
     };
     const kit: Kit = { deps, access, defaultLocation: deps.defaultLocation ?? "main", authorize, places };
     metrics.gauge(

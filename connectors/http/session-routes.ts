@@ -29,6 +29,8 @@ const DEFAULT_DAYS = 90;
  * they never take those of orders.
  */
 export const MAX_BEGINNINGS = 64;
+/** Of one address, so that a single slow sender does not hold up everybody's pairing. */
+export const MAX_BEGINNINGS_EACH = MAX_BEGINNINGS / 4;
 const BEGINNING_BYTES = 1_024;
 const BEGINNING_MS = 3_000;
 const TOO_MANY = "an administrator has to end some first";

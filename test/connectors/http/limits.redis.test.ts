@@ -2,7 +2,7 @@
  * How much may be under way at once: bodies of bulk commands are large, so only some are read at a time, and the others are told to come back
  * before a byte of theirs is. A place is free again however its request ended.
  */
-import { EventEmitter } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { type ClientRequest, request } from "node:http";
 import { connect } from "node:net";
 import { expect, it, vi } from "vitest";
@@ -120,5 +120,21 @@ it("A server whose places have all been taken for long is not ready, and is agai
     expect(places.underWay).toBe(0);
   } finally {
     vi.useRealTimers();
+  }
+});
+
+// Elsewhere only 127.0.0.1 is an address of the machine.
+it.skipIf(process.platform !== "linux")("takes in who comes when one address has all connections", async () => {
+  const { port } = await bed.another({ maxConnections: 8 });
+  const idle = Array.from({ length: 8 }, () => connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" }));
+  try {
+    await Promise.all(idle.map((socket) => once(socket, "connect")));
+    let closed = 0;
+    for (const socket of idle) socket.on("error", () => {}).on("close", () => closed++);
+    for (let asked = 0; asked < 3; asked++)
+      expect((await send(port, "GET", "/healthz", { headers: { connection: "close" } })).status).toBe(200);
+    await expect.poll(() => closed, soon).toBeGreaterThan(0);
+  } finally {
+    for (const socket of idle) socket.destroy();
   }
 });

@@ -220,7 +220,7 @@ describe("a session", () => {
 describe("bodies that bring a pairing code", () => {
   const soon = { timeout: 30_000, interval: 20 };
   /** A body that never ends. */
-  function slowBody(port: number): { received(): string; end(): void } {
+  function slowBody(port: number, from = ""): { received(): string; end(): void } {
     let received = "";
     const socket = connect(port, "127.0.0.1");
     socket.on("error", () => {});
@@ -228,7 +228,8 @@ describe("bodies that bring a pairing code", () => {
       received += bytes.toString();
     });
     const head = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 30";
-    socket.write(`POST /v1/sessions HTTP/1.1\r\n${head}\r\n\r\n{`);
+    const forwarded = from === "" ? "" : `\r\nX-Forwarded-For: ${from}`;
+    socket.write(`POST /v1/sessions HTTP/1.1\r\n${head}${forwarded}\r\n\r\n{`);
     return { received: () => received, end: () => socket.destroy() };
   }
 
@@ -245,6 +246,24 @@ describe("bodies that bring a pairing code", () => {
     expect(slow[0]?.received()).toMatch(/^HTTP\/1.1 408 /);
     await expect.poll(begin, soon).toBe(201);
     for (const { end } of slow) end();
+  });
+
+  it("leave room for others: one address has a quarter of the places", async () => {
+    const { port } = await bed.another({ tokens: [`boss:admin:${secretOf("boss")}`], trustProxy: true });
+    const slow = Array.from({ length: 64 }, () => slowBody(port, "192.0.2.1"));
+    const refused = () => slow.filter(({ received }) => received().includes("16 requests for a session of 192.0.2.1"));
+    await expect.poll(() => refused().length, soon).toBeGreaterThan(0);
+    const headers = { ...as("boss"), "x-forwarded-for": "192.0.2.2" };
+    expect((await send(port, "POST", "/v1/sessions", { anonymous: true, headers, body: {} })).status).toBe(201);
+    for (const { end } of slow) end();
+    // Whoever gives up gives the place back.
+    const again = { ...headers, "x-forwarded-for": "192.0.2.1" };
+    await expect
+      .poll(
+        async () => (await send(port, "POST", "/v1/sessions", { anonymous: true, headers: again, body: {} })).status,
+        soon,
+      )
+      .toBe(201);
   });
 
   it("are small", async () => {

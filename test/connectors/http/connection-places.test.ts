@@ -1,0 +1,83 @@
+/** Who gets a connection when all places are taken: nobody keeps the others out, and nobody who is busy or alone gives way. */
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { expect, it } from "vitest";
+import { ConnectionPlaces } from "../../../connectors/http/connection-places.js";
+
+class Connection extends EventEmitter {
+  isBusy = false;
+  destroyed = false;
+  readonly remoteAddress: string;
+  constructor(remoteAddress: string) {
+    super();
+    this.remoteAddress = remoteAddress;
+  }
+  destroy(): void {
+    this.destroyed = true;
+  }
+  /** As Node tells it, after a while. */
+  end(): void {
+    this.emit("close");
+  }
+}
+
+const busy = (socket: Socket): boolean => (socket as unknown as Connection).isBusy;
+function door(limit = 8, trustProxy = false) {
+  const places = new ConnectionPlaces({ limit, trustProxy, isIdle: (socket) => !busy(socket) });
+  const come = (address: string, isBusy = false): Connection => {
+    const connection = new Connection(address);
+    connection.isBusy = isBusy;
+    places.add(connection as unknown as Socket);
+    return connection;
+  };
+  return { places, come, many: (count: number, address: string) => Array.from({ length: count }, () => come(address)) };
+}
+const open = (connections: readonly Connection[]): number => connections.filter(({ destroyed }) => !destroyed).length;
+
+it("One address may have all places, and gives them to others down to a quarter, the longest idle first", () => {
+  const { places, come, many } = door();
+  const first = many(8, "192.0.2.1");
+  expect(come("192.0.2.1").destroyed).toBe(true);
+  expect(open(first)).toBe(8);
+  (first[0] as Connection).isBusy = true;
+  expect(come("192.0.2.2").destroyed).toBe(false);
+  expect(first.map(({ destroyed }) => destroyed).indexOf(true)).toBe(1);
+  expect(open(many(7, "2001:db8::1"))).toBe(5);
+  expect(open(first)).toBe(2);
+  expect(first[0]?.destroyed).toBe(false);
+  expect(places.all.size).toBe(8);
+});
+
+it("Whoever is busy or has no more than a share gives no place up", () => {
+  const { come, many } = door();
+  const busyOnes = Array.from({ length: 6 }, () => come("192.0.2.1", true));
+  const few = many(2, "192.0.2.2");
+  expect(come("192.0.2.3").destroyed).toBe(true);
+  expect([open(busyOnes), open(few)]).toEqual([6, 2]);
+  (busyOnes[5] as Connection).isBusy = false;
+  expect(come("192.0.2.3").destroyed).toBe(false);
+  expect(open(busyOnes)).toBe(5);
+});
+
+it("An address whose connections end is forgotten, and its places are free", () => {
+  const { places, many } = door();
+  for (const each of many(8, "192.0.2.1")) each.end();
+  expect(places.all.size).toBe(0);
+  const others = many(8, "192.0.2.2");
+  expect(open(others)).toBe(8);
+  // One that is told of again is in already.
+  places.add(others[0] as unknown as Socket);
+  expect(open(others)).toBe(8);
+});
+
+it.each([
+  ["127.0.0.1", false],
+  ["::ffff:127.0.0.1", false],
+  ["::1", false],
+  ["192.0.2.9", true],
+] as const)("What may be a proxy that brings everybody keeps its connections: %s, trusted: %s", (proxy, trustProxy) => {
+  const { come, many } = door(8, trustProxy);
+  const all = many(8, proxy);
+  expect(come("192.0.2.2").destroyed).toBe(true);
+  expect(open(all)).toBe(8);
+});
