@@ -97,7 +97,7 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
     // A warehouse that was asked has let go already; one that had refused may have been asked for the order once more since.
     const isRefused = stepOf(flow, "cancellation_refused") !== undefined;
     const isAsked = stepOf(flow, "cancelling") !== undefined && !isRefused;
-    if (!isAsked && stepOf(flow, "locked") && !stepOf(flow, "outbound"))
+    if (!isAsked && wasLocked(flow) && !stepOf(flow, "outbound"))
       effects.push(isRefused ? { kind: "withdraw", again: true } : { kind: "withdraw" });
     return effects;
   }
@@ -110,7 +110,8 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
     if (stepOf(flow, "outbound")) return effects;
     effects.push(open(flow, { step: "cancelling", kind: step, sinceMs: atMs }));
     // Its request may have been left out while the cancellation was open: a paid order that goes on has to reach the warehouse.
-    if (stepOf(flow, "locked") && !stepOf(flow, "picking")) effects.push({ kind: "pick" });
+    // Only of an order that was locked is it told, whether that was seen here or not.
+    if (!stepOf(flow, "picking")) effects.push({ kind: "pick" });
     return effects;
   }
   if (isResumed(flow)) return effects;
@@ -171,8 +172,14 @@ const isResumed = ({ taken: [first, second] }: OrderFlow): boolean =>
   second.step !== "paid" &&
   second.atMs - first.atMs > UNFINISHED_KEPT_MS;
 
-/** Whether the warehouse may have the order. Of one so old nobody asks unless it was paid. */
-const wasLocked = (flow: OrderFlow): boolean => stepOf(flow, "locked") !== undefined || isResumed(flow);
+/**
+ * Whether the warehouse may have the order. The lock may lie before what is known here: then its cancellation tells, and of an order that is so old nobody
+ * asks for one unless it was paid.
+ */
+const wasLocked = (flow: OrderFlow): boolean =>
+  stepOf(flow, "locked") !== undefined ||
+  isResumed(flow) ||
+  (["cancelling", "cancelled"] as const).some((step) => stepOf(flow, step)?.detail?.["after"] === "locked");
 
 /** What is owed and when. */
 function due(flow: OrderFlow, deadlines: Deadlines): FlowException[] {

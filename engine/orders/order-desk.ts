@@ -32,7 +32,7 @@ import {
   type OrderReply,
   shopEvidence,
 } from "./model.js";
-import type { NoteOutcome, OrderBook } from "./order-book.js";
+import type { FoundOrder, NoteOutcome, OrderBook } from "./order-book.js";
 
 type LineStep = "cancel" | "outbound" | "suspend" | "resume";
 /** What warehouse, printer, carrier and stock-takers tell of; the rest the desk sees by itself. */
@@ -202,7 +202,7 @@ export class OrderDesk {
       }
       // Noted as cancelled already: the ledger has lost it with its newest writes, and nobody would ask the warehouse again.
       if (mayKnow && !standing.took("cancelled")) {
-        await this.#book.note([{ id, step: "cancelling", ...shopEvidence(actor) }]);
+        await this.#book.note([{ id, step: "cancelling", ...cancelEvidence(actor, standing) }]);
         // From now on no payment is noted; one that was noted before has sent the order to the warehouse.
         const isLocked = standing.took("locked") || (await this.#book.find(id))?.took("locked");
         if (isLocked)
@@ -215,7 +215,7 @@ export class OrderDesk {
       }
       const ended = await this.#apply(order, chosen, "cancel", attempt);
       // A line was paid meanwhile, or another hand has let it go on.
-      if (!ended.some(isSuperseded)) return this.#cancelled(order, chosen, ended, shopEvidence(actor));
+      if (!ended.some(isSuperseded)) return this.#cancelled(order, chosen, ended, cancelEvidence(actor, standing));
       await this.#clock.sleep(turnMs(1, round));
     }
     throw contended(id);
@@ -300,7 +300,8 @@ export class OrderDesk {
     const { order } = found;
     const replies = await this.#step(order, "cancel");
     const paid = replies.some((line) => line.outcome === "cancelled_paid");
-    if (worst(replies) === undefined) await this.#book.note([{ id, step: "cancelled", ...shopEvidence(actor) }]);
+    if (worst(replies) === undefined)
+      await this.#book.note([{ id, step: "cancelled", ...cancelEvidence(actor, found) }]);
     return reply(order, worst(replies) ?? (paid ? "cancelled_paid" : "accepted"), replies);
   }
 
@@ -531,6 +532,10 @@ function told({ source, detail }: Evidence, missing: number, more: Record<string
   const particulars = { ...detail, ...more, ...(missing > 0 && { missing }) };
   return Object.keys(particulars).length > 0 ? { source, detail: particulars } : { source };
 }
+
+/** Tells whether the warehouse may have the order, for whoever reads the log from here on, and that nobody has asked it yet. */
+const cancelEvidence = (actor: string | undefined, { took }: Pick<FoundOrder, "took">): Evidence =>
+  told(shopEvidence(actor), 0, took("locked") && !took("cancelling") ? { after: "locked" } : {});
 
 const answer = (order: Order, outcome: OrderOutcome, replies: readonly Reply[], repeated: boolean): OrderReply => ({
   id: order.id,

@@ -174,6 +174,30 @@ describe("an order on its way", () => {
       ]);
     });
 
+    it.each(["cancelling", "cancelled"] as const)(
+      "is withdrawn when only its %s is seen, if that tells of the lock",
+      (step) => {
+        const begun = (detail = {}): { flow: OrderFlow; effects: string[] } => {
+          const flow = newFlow();
+          takeStep(flow, at("created", 1_000), DEADLINES);
+          return { flow, effects: kinds(takeStep(flow, at(step, 1_100, detail), DEADLINES)) };
+        };
+        expect(begun().effects).toEqual([]);
+        const { flow, effects } = begun({ after: "locked" });
+        expect(effects).toEqual(["withdraw"]);
+        const isLate = kinds(passTime(flow, 1_100 + HOUR_MS, DEADLINES));
+        expect(isLate).toEqual(step === "cancelling" ? ["opened late cancelled"] : []);
+      },
+    );
+
+    it("is asked for at the warehouse when only the refusal of its cancellation is seen", () => {
+      const flow = newFlow();
+      takeStep(flow, at("created", 1_000), DEADLINES);
+      expect(kinds(takeStep(flow, at("cancellation_refused", 1_200), DEADLINES))).toContain("pick");
+      takeStep(flow, at("picking", 1_300), DEADLINES);
+      expect(kinds(takeStep(flow, at("cancelled", 1_400, { after: "locked" }), DEADLINES))).toContain("withdraw");
+    });
+
     it("waits for the warehouse's answer and for nothing else, and not for ever", () => {
       const flow = paid();
       takeStep(flow, at("cancelling", 1_100), DEADLINES);

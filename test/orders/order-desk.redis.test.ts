@@ -508,6 +508,36 @@ describe("the cancellation of a paid order", () => {
   };
   const evidence = { source: "wms" };
 
+  it("tells the log once whether the order was locked, for a warehouse may have it then", async () => {
+    await receive("cup", 4);
+    const detailsOf = async (id: string) => {
+      const log = await readLog(client, orderKeys(prefix, book.partitionOf(id)).log, 0, 1_000);
+      const told = log.flatMap((entry) => orderEventsOf(entry).events).filter((event) => event.id === id);
+      return told.filter(({ step }) => step.startsWith("cancel")).map(({ step, detail }) => [step, detail?.["after"]]);
+    };
+    const unpaid = order(line("cup"));
+    await desk.place(unpaid);
+    await desk.cancel(unpaid.id);
+    expect(await detailsOf(unpaid.id)).toEqual([["cancelled", undefined]]);
+    const { id: alone } = await paid(line("cup"));
+    await desk.cancel(alone);
+    expect(await detailsOf(alone)).toEqual([["cancelled", "locked"]]);
+    const { id } = await atWarehouse(line("cup"));
+    await desk.cancel(id);
+    await desk.settleCancellation(id, "withdrawn", evidence);
+    expect(await detailsOf(id)).toEqual([
+      ["cancelling", "locked"],
+      ["cancelled", undefined],
+    ]);
+    const old = { redis: client, prefix, partitions: PARTITIONS, format: () => 1 };
+    const oldDesk = new OrderDesk(new Ledger({ ...old, clock }), new OrderBook({ ...old, keepSeconds: 86_400 }));
+    const ofFormat1 = order(line("cup"));
+    await oldDesk.place(ofFormat1);
+    await oldDesk.pay(ofFormat1.id);
+    await oldDesk.cancel(ofFormat1.id);
+    expect(await detailsOf(ofFormat1.id)).toEqual([["cancelled", "locked"]]);
+  });
+
   it("and its outbound and settlement, sent again while they are under way, cost nothing more", async () => {
     await Promise.all([receive("cup", 3), receive("pot", 3)]);
     const commandsOf = async (times: number, ask: () => Promise<OrderReply>): Promise<number> => {
