@@ -451,7 +451,7 @@ export class OrderDesk {
           (state === "none" && (isAccepted(outcome) || outcome === "superseded")),
         (i): AbortLine => ({ ...place(order, i), kind: "abort", attempt: newest }),
       );
-      const isOvertaken = (isFinal ? undone : [...replies, ...undone]).some(isSuperseded);
+      const isOvertaken = isFinal ? undone.some(isNewers) : [...replies, ...undone].some(isSuperseded);
       if (!isOvertaken) return lines;
       if (!isFinal) break;
       // A newer try began while this one read its number: it is answered the same, so what it holds is undone as well.
@@ -560,6 +560,9 @@ const isForNow = (outcome: Outcome): boolean => outcome === "breaker_open" || ou
 const isForGood = ({ outcome }: Reply): boolean => outcome === "unknown_sku" || outcome.startsWith("insufficient_");
 
 const isSuperseded = ({ outcome }: Reply): boolean => outcome === "superseded";
+
+/** Whether a line that could not be undone is a newer try's, or may become so. One whose hold has ended since is nobody's. */
+const isNewers = (reply: Reply): boolean => isSuperseded(reply) && (reply.state === "held" || reply.state === "none");
 
 const isLost = (reply: Reply): boolean => reply.repeated && reply.state !== "held" && reply.state !== "paid";
 

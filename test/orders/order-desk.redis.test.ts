@@ -132,6 +132,16 @@ describe("an order", () => {
     expect(await held("cup")).toMatchObject({ sellable: 5, reserved: 0 });
   });
 
+  it("is refused as a whole also when the hold of a line ends before it is given up", async () => {
+    await receive("cup", 5);
+    const slow = stepwise(async ({ kind }) => {
+      if (kind === "abort") await pass(HOLD_MS);
+    });
+    const placed: Order = { ...order(line("cup", 2), line("nothing")), holdMs: 1_000 };
+    expect((await new OrderDesk(slow, book).place(placed)).outcome).toBe("unknown_sku");
+    expect(await held("cup")).toMatchObject({ sellable: 5, reserved: 0 });
+  });
+
   it("sent again while it is under way waits for the first answer and costs nothing more", async () => {
     await Promise.all([receive("cup", 5), receive("pot", 5)]);
     const placed = order(line("cup", 2), line("pot", 3));
