@@ -739,7 +739,7 @@ describe("a cancelled order whose lines the ledger has lost with its newest writ
     await desk.place(placed);
     await desk.pay(placed.id);
     expect((await desk.cancel(placed.id)).outcome).toBe("cancelling");
-    const keys = [...(await client.keys(`${prefix}:{stock*lines:*`)), ...(await client.keys(`${prefix}:{stock*cells`))];
+    const keys = [...(await redis.keys(`${prefix}:{stock*lines:*`)), ...(await redis.keys(`${prefix}:{stock*cells`))];
     const before = await Promise.all(keys.map((key) => client.dumpBuffer(key)));
     const evidence = { source: "wms" };
     expect((await desk.settleCancellation(placed.id, "withdrawn", evidence)).outcome).toBe("cancelled_paid");
