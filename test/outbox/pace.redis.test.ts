@@ -302,7 +302,7 @@ describe("the arithmetic of the promise", () => {
         serverClock: { now: () => serverMs },
       });
     const all = paceOf("dead").inFlight;
-    await paceOf("dead").book(1, all - 1);
+    await paceOf("dead").book(1, all);
     serverMs = T0;
     const heir = paceOf("heir");
     await heir.book(1, 0);

@@ -2,7 +2,7 @@
  * The ledger's proof: random commands through the pure rules and through the function in Redis, side by side. After every batch
  * answers, balances, events and clock must agree, and an auditor who knows no rules must find every unit in the log. A run passes
  * only when every outcome, command and line state has occurred. A failure names its seed, and SHUIWEI_SEED=… replays it
- * exactly; COMMANDS and SEEDS make longer runs. What two clients do to each other in time is not tried here.
+ * exactly; COMMANDS and LEDGER_SEEDS make longer runs. What two clients do to each other in time is not tried here.
  */
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -30,8 +30,8 @@ import { Audit } from "./audit.js";
 import { CommandStream, LOCATIONS, SKUS } from "./commands.js";
 import { Reference } from "./reference.js";
 
-const COMMANDS = Number(process.env["COMMANDS"] ?? 100_000);
-const SEEDS = Number(process.env["SEEDS"] ?? 1);
+const COMMANDS = Number(process.env["COMMANDS"] ?? 40_000);
+const SEEDS = Number(process.env["LEDGER_SEEDS"] ?? 1);
 const GIVEN_SEED = process.env["SHUIWEI_SEED"];
 const START_MS = Date.UTC(2026, 5, 17, 16);
 /** Short, so that days are forgotten often. */

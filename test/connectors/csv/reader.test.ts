@@ -10,16 +10,6 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type CsvRow, MAX_FIELD_BYTES, MAX_ROW_CHARACTERS, openCsv, readRows } from "../../../connectors/csv/reader.js";
 import { EngineError } from "../../../engine/kernel/errors.js";
 
-// A run as root is refused nothing, so the refusal is played.
-vi.mock("node:fs/promises", async (importActual) => {
-  const actual = await importActual<typeof import("node:fs/promises")>();
-  const open: typeof actual.open = async (path, ...rest) => {
-    if (String(path).endsWith("forbidden.csv")) throw Object.assign(new Error("EACCES"), { code: "EACCES" });
-    return actual.open(path, ...rest);
-  };
-  return { ...actual, open };
-});
-
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "csv-reader-"));
@@ -294,12 +284,30 @@ describe("opening a file", () => {
     ["a missing file", () => "missing.csv", /there is no such file/],
     ["a path through a file", () => "till.csv/x", /there is no such file/],
     ["a directory", () => ".", /is a directory/],
-    ["a file without permission", () => "forbidden.csv", /there is no permission/],
   ])("refuses %s, naming it", async (_, name, message) => {
     await writeFile(join(folder, "till.csv"), "a\n");
     const path = join(folder, name());
     await expect(openCsv(path)).rejects.toMatchObject({ name: "EngineError", code: "bad_input", place: path });
     await expect(openCsv(path)).rejects.toThrow(message);
+  });
+
+  it("refuses a file without permission, naming it", async () => {
+    // A run as root is refused nothing, so the refusal is played.
+    vi.doMock("node:fs/promises", async (importActual) => {
+      const actual = await importActual<typeof import("node:fs/promises")>();
+      const open = () => Promise.reject(Object.assign(new Error("EACCES"), { code: "EACCES" }));
+      return { ...actual, open };
+    });
+    vi.resetModules();
+    try {
+      const path = join(folder, "forbidden.csv");
+      const refused = (await import("../../../connectors/csv/reader.js")).openCsv(path);
+      await expect(refused).rejects.toMatchObject({ name: "EngineError", code: "bad_input", place: path });
+      await expect(refused).rejects.toThrow(/there is no permission/);
+    } finally {
+      vi.doUnmock("node:fs/promises");
+      vi.resetModules();
+    }
   });
 
   it("refuses what is no regular file", async () => {
