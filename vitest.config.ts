@@ -1,7 +1,8 @@
 /**
- * The test run of `npm test`: everything but the long suites (browser, faults with the soak and the real year, cluster, openapi). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts`
- * starts a redis-server of its own (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Each file with a Redis
- * runs in a process of its own; the pure ones share two.
+ * The test run of `npm test`: everything but the long suites (browser, cluster, openapi, and faults with what else takes long). `x.test.ts` is
+ * pure and takes milliseconds; `x.redis.test.ts` starts a redis-server of its own (test/redis/with-redis.ts) and gets longer limits. Limits end
+ * what hangs; a busy machine stays within them. Each file with a Redis runs in a process of its own; the pure ones share them. Three at a time
+ * keep two cores busy, for many wait.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
@@ -10,6 +11,7 @@ const LONG = [
   "test/browser/**",
   "test/faults/**",
   "test/cluster/**",
+  "test/bench/*.redis.test.ts",
   "test/soak.redis.test.ts",
   "test/real-year.redis.test.ts",
   "**/*.openapi.test.ts",
@@ -19,7 +21,7 @@ const shared = { pool: "forks" as const, exclude: ["**/node_modules/**", "dist/*
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   test: {
-    maxWorkers: 2,
+    maxWorkers: 3,
     projects: [
       {
         test: {

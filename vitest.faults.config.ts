@@ -1,7 +1,7 @@
 /**
  * The fault tests, `npm run test:faults`: one file at a time, because each has redis-server and several product processes of its own, kills and
- * freezes them under load, and measures pauses. The simulations at length, the soak and the real year are among them. Kept out of `npm test` because they take minutes and
- * need a build.
+ * freezes them under load, and measures pauses. With the simulations at length, the soak, the real year and the benchmarks in short. Kept out of
+ * `npm test` because they take minutes and need a build.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
@@ -12,6 +12,7 @@ export default defineConfig({
     include: [
       "test/faults/**/*.faults.test.ts",
       "test/sim/*.redis.test.ts",
+      "test/bench/*.redis.test.ts",
       "test/soak.redis.test.ts",
       "test/real-year.redis.test.ts",
     ],
