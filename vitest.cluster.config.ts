@@ -12,6 +12,7 @@ const LEFT_OUT = [
   // Start the command line, which starts a private server.
   "test/cli.redis.test.ts",
   "test/replay.redis.test.ts",
+  "test/real-year.redis.test.ts",
   "test/audit-command.redis.test.ts",
   "test/soak.redis.test.ts",
   // Start private servers of their own, and other stores beside them.

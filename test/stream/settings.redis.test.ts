@@ -1,6 +1,7 @@
 /** Settings that results depend on: fixed by the first process, checked by every later one, and changed when nobody runs. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { readCommandOptions } from "../../engine/config.js";
+import { COMMAND_OPTIONS } from "../../engine/config.js";
+import { readOptions } from "../../engine/kernel/options.js";
 import { runService } from "../../engine/service.js";
 import { deploymentKey, processesKey } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
@@ -45,7 +46,7 @@ describe("a process", () => {
   it("includes the time for the warehouse for every worker, also one that sends it nothing", async () => {
     await claim("blind", { "picking-deadline": "5m" });
     const args = ["--roles", "worker", "--redis-url", server.url, "--prefix", "blind", "--picking-deadline", "6m"];
-    const { values } = readCommandOptions("serve", args);
+    const { values } = readOptions(COMMAND_OPTIONS.serve, { env: {}, args });
     await expect(runService(values, AbortSignal.abort())).rejects.toMatchObject({ code: "settings_differ" });
   });
 
