@@ -1,8 +1,9 @@
 /**
- * The test run of `npm test`: everything but the long suites (browser, cluster, openapi, and faults with what else takes long). `x.test.ts` is
- * pure and takes milliseconds; `x.redis.test.ts` starts a redis-server of its own (test/redis/with-redis.ts) and gets longer limits. Limits end
- * what hangs; a busy machine stays within them. Each file with a Redis runs in a process of its own; the pure ones share them. Three at a time
- * keep two cores busy, for many wait.
+ * The test run of `npm test`: everything but the long suites (browser, cluster, openapi, and faults with what else
+ * takes long). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts` starts a redis-server of its own
+ * (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Each file
+ * with a Redis runs in a process of its own; the pure ones share them. Three at a time keep two cores busy, for many
+ * wait.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";

@@ -1,6 +1,7 @@
 /**
- * The fault tests, `npm run test:faults`: one file at a time, because each has redis-server and several product processes of its own, kills and
- * freezes them under load, and measures pauses. With the simulations at length, the soak, the real year and the benchmarks in short. Kept out of
+ * The fault tests, `npm run test:faults`: one file at a time, because each has redis-server and several product
+ * processes of its own, kills and freezes them under load, and measures pauses. With the simulations at length, the
+ * soak, the real year and the benchmarks in short. Kept out of
  * `npm test` because they take minutes and need a build.
  */
 import { fileURLToPath } from "node:url";
@@ -16,7 +17,8 @@ export default defineConfig({
       "test/soak.redis.test.ts",
       "test/real-year.redis.test.ts",
     ],
-    // The simulation with 250 shops, and every fourth call of every story struck; SEEDS=1000 leaves none out. The ledger's proof with ten seeds.
+    // The simulation with 250 shops, and every fourth call of every story struck; SEEDS=1000 leaves none out. The
+    // ledger's proof with ten seeds.
     env: { SEEDS: process.env["SEEDS"] ?? "250", LEDGER_SEEDS: process.env["LEDGER_SEEDS"] ?? "10" },
     pool: "forks",
     maxWorkers: 1,

@@ -89,8 +89,8 @@ export interface EngineSettings {
   /** Where paid orders go; left out: nowhere from here. */
   wms?: WmsSettings;
   /**
-   * How long an order may take from step to step; the same in every process of a deployment. The one for `picking` holds from when on the deployment
-   * has a warehouse. Left out: as long as it likes.
+   * How long an order may take from step to step; the same in every process of a deployment. The one for `picking`
+   * holds from when on the deployment has a warehouse. Left out: as long as it likes.
    */
   deadlines?: Deadlines;
   /** How long a buyer's text is kept; the same in every process. Left out: the defaults. */

@@ -75,8 +75,8 @@ const CHECK_EVERY_MS = 5_000;
 const KEEP_ALIVE_MS = 75_000;
 const CLOSE_GRACE_MS = 10_000;
 /**
- * Further ones are closed at once, or idle ones of an address that has more than its share. With a full head each, and as much again for the socket,
- * these take 320 MiB.
+ * Further ones are closed at once, or idle ones of an address that has more than its share. With a full head each, and
+ * as much again for the socket, these take 320 MiB.
  */
 const MAX_CONNECTIONS = 10_000;
 /** Connections that wait to be taken in. In a rush thousands come at once; one that finds no room tries again after 1, 3, 7 and more seconds. */

@@ -17,8 +17,8 @@ export function addressOf({ headers, socket }: IncomingMessage, trustProxy: bool
 }
 
 /**
- * The same, for who gets a share of something; undefined for programs of this machine: one of them may be a proxy that brings everybody and says of
- * nobody who it is.
+ * The same, for who gets a share of something; undefined for programs of this machine: one of them may be a proxy that
+ * brings everybody and says of nobody who it is.
  */
 export function sharerOf(request: IncomingMessage, trustProxy: boolean): string | undefined {
   return unlessLocal(addressOf(request, trustProxy));

@@ -1,7 +1,8 @@
 /**
- * How many connections there are at most, and who gives way when there is no place left: an address that has more than its share, a quarter, loses one
- * that has no request under way to whoever comes from another. So one client cannot keep everybody out, and a gateway that brings all requests from one
- * address may still have every place that nobody else needs. It does not hold up who comes from many addresses.
+ * How many connections there are at most, and who gives way when there is no place left: an address that has more than
+ * its share, a quarter, loses one that has no request under way to whoever comes from another. So one client cannot
+ * keep everybody out, and a gateway that brings all requests from one address may still have every place that nobody
+ * else needs. It does not hold up who comes from many addresses.
  */
 import type { Socket } from "node:net";
 import { clientOf } from "./client.js";

@@ -173,8 +173,8 @@ const isResumed = ({ taken: [first, second] }: OrderFlow): boolean =>
   second.atMs - first.atMs > UNFINISHED_KEPT_MS;
 
 /**
- * Whether the warehouse may have the order. The lock may lie before what is known here: then its cancellation tells, and of an order that is so old nobody
- * asks for one unless it was paid.
+ * Whether the warehouse may have the order. The lock may lie before what is known here: then its cancellation tells,
+ * and of an order that is so old nobody asks for one unless it was paid.
  */
 const wasLocked = (flow: OrderFlow): boolean =>
   stepOf(flow, "locked") !== undefined ||

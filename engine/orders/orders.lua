@@ -42,8 +42,9 @@ end
 
 -- include server-time.lua
 
--- A partition's log: its last offset, its clock, which never goes back, and how many events it has held. Beside the clock, for a log that was once led
--- ahead of time: up to when a deadline is over, and from when one is counted. When clocks disagree, that is the earlier and the later of what it may be.
+-- A partition's log: its last offset, its clock, which never goes back, and how many events it has held. Beside the
+-- clock, for a log that was once led ahead of time: up to when a deadline is over, and from when one is counted. When
+-- clocks disagree, that is the earlier and the later of what it may be.
 local function open_log(head_key, given)
   local head = redis.call('HMGET', head_key, 'offset', 'clock', 'events')
   local now, agree, bound = time_of(given)
@@ -307,8 +308,9 @@ local function remove(key, ids)
   for first = 1, #ids, CHUNK do redis.call('HDEL', key, unpack(ids, first, math.min(first + CHUNK - 1, #ids))) end
 end
 
--- Takes orders that are over out of the days whose time is over, STRIP_COUNT records or STRIP_BYTES a call; one that ended late stays for as long after
--- its end. What was done is in the head: up to which day all is done, the day under work, how far it has come.
+-- Takes orders that are over out of the days whose time is over, STRIP_COUNT records or STRIP_BYTES a call; one that
+-- ended late stays for as long after its end. What was done is in the head: up to which day all is done, the day under
+-- work, how far it has come.
 local function strip(keys, bases, now, keep, done, day_before, cursor)
   local last = last_day(now, keep)
   if done and done >= last then return end

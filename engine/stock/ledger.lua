@@ -91,8 +91,8 @@ end
 
 -- include server-time.lua
 
--- Lets the book's clock move on to the time that a call goes by; what follows the bound in `given` is the outcome by which new reservations are refused
--- when clocks disagree. Returns whether that time is given by the caller.
+-- Lets the book's clock move on to the time that a call goes by; what follows the bound in `given` is the outcome by
+-- which new reservations are refused when clocks disagree. Returns whether that time is given by the caller.
 local function set_clock(book, given)
   local now, agree, bound = time_of(given)
   if now > book.clock then book.clock = now end

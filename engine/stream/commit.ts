@@ -67,8 +67,8 @@ export interface Task {
 }
 
 /**
- * Whether a server that was then in the run `known` has lost nothing until `now`: the same process, which has taken over from no other since. As
- * server-run.lua has it, which makes these texts.
+ * Whether a server that was then in the run `known` has lost nothing until `now`: the same process, which has taken
+ * over from no other since. As server-run.lua has it, which makes these texts.
  */
 export function isSameRun(known: string, now: string): boolean {
   const [process, id] = known.split(":");

@@ -1,7 +1,8 @@
 /**
- * Versions of function libraries. Libraries and functions are global in a Redis and are replaced by name; so that processes of two releases can run at
- * once, each calling its own code, the name of a library and those of its functions end in a hash of the code. A release that changes nothing in a
- * library goes on using the one that is there. What several libraries need stands in files of this folder, which they include by name.
+ * Versions of function libraries. Libraries and functions are global in a Redis and are replaced by name; so that
+ * processes of two releases can run at once, each calling its own code, the name of a library and those of its
+ * functions end in a hash of the code. A release that changes nothing in a library goes on using the one that is there.
+ * What several libraries need stands in files of this folder, which they include by name.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";

@@ -1,10 +1,10 @@
--- The time that a call goes by, as the ledger and the order book take it, and their way back from a clock that had jumped ahead. A log's clock
--- never goes back: after such a jump it stands still until that time comes, and whatever ends by time goes by the present all the same.
--- Included in libraries by library.ts.
+-- The time that a call goes by, as the ledger and the order book take it, and their way back from a clock that had
+-- jumped ahead. A log's clock never goes back: after such a jump it stands still until that time comes, and whatever
+-- ends by time goes by the present all the same. Included in libraries by library.ts.
 
--- `given`: '' for this server's clock alone; a number for a clock of the caller's own (replay, demo); or '~<the caller's wall clock>,<by how much the two
--- may differ>', and whatever follows a further comma. Past that bound one of the two clocks is wrong, and nobody here knows which: time is
--- then the earlier of the two.
+-- `given`: '' for this server's clock alone; a number for a clock of the caller's own (replay, demo); or '~<the
+-- caller's wall clock>,<by how much the two may differ>', and whatever follows a further comma. Past that bound one of
+-- the two clocks is wrong, and nobody here knows which: time is then the earlier of the two.
 -- Returns: the time; whether the clocks agree; the bound
 local function time_of(given)
   if tonumber(given) then return tonumber(given), true, math.huge end

@@ -342,8 +342,9 @@ async function judgeFixed(client: RedisClient, world: World): Promise<void> {
   for (let partition = 0; partition < partitions; partition++) {
     const found = stockKeys(world.prefix, partition);
     const wanted = stockKeys(prefix, partition);
-    // A command that its client has sent again may lie in one batch with the first sending: the same events in other bytes. A tick that is done
-    // late, or twice, may find that the clock has moved and write it down: an entry without events, and higher offsets after it.
+    // A command that its client has sent again may lie in one batch with the first sending: the same events in other
+    // bytes. A tick that is done late, or twice, may find that the clock has moved and write it down: an entry without
+    // events, and higher offsets after it.
     const events = (log: readonly LogEntry[]) =>
       log.flatMap((entry) => eventsOf(entry).events.map(({ index: _, offset: __, ...event }) => event));
     same("the log", events(await wholeStream(client, world, found.log)), events(await entriesOf(client, wanted.log)));

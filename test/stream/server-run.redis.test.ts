@@ -1,6 +1,7 @@
 /**
- * What counts as another run of a server, by which tasks, followers and the outbox's pace notice that Redis may have lost something: a start and a
- * take-over do; the replication id that a backup changes while it comes and after it has gone does not.
+ * What counts as another run of a server, by which tasks, followers and the outbox's pace notice that Redis may have
+ * lost something: a start and a take-over do; the replication id that a backup changes while it comes and after it has
+ * gone does not.
  */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
