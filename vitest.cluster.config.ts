@@ -10,11 +10,11 @@ const LEFT_OUT = [
   // Starts private servers, which never are a Cluster's.
   "test/redis/embedded.redis.test.ts",
   // Start the command line, which starts a private server.
-  "test/cli.redis.test.ts",
-  "test/replay.redis.test.ts",
-  "test/real-year.redis.test.ts",
-  "test/audit-command.redis.test.ts",
-  "test/soak.redis.test.ts",
+  "test/cli/commands.redis.test.ts",
+  "test/replay/replay.redis.test.ts",
+  "test/replay/real-year.redis.test.ts",
+  "test/cli/audit.redis.test.ts",
+  "test/bench/soak.redis.test.ts",
   // Start private servers of their own, and other stores beside them.
   "test/bench/**",
   // Takes replicas and newest writes from private servers of its own.
@@ -24,7 +24,7 @@ const LEFT_OUT = [
   // Kills the one Redis that it has; on a Cluster that is test/cluster/failover.cluster.test.ts.
   "test/connectors/http/outage.redis.test.ts",
   // Fills the one Redis that it has up to its limit, and kills it.
-  "test/intake.redis.test.ts",
+  "test/app/intake.redis.test.ts",
   // Runs against a simulated Redis, and compares it with one server.
   "test/sim/faults.redis.test.ts",
 ];

@@ -13,8 +13,8 @@ const LONG = [
   "test/faults/**",
   "test/cluster/**",
   "test/bench/*.redis.test.ts",
-  "test/soak.redis.test.ts",
-  "test/real-year.redis.test.ts",
+  "test/bench/soak.redis.test.ts",
+  "test/replay/real-year.redis.test.ts",
   "**/*.openapi.test.ts",
 ];
 const shared = { pool: "forks" as const, exclude: ["**/node_modules/**", "dist/**", ...LONG] };

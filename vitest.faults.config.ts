@@ -14,8 +14,8 @@ export default defineConfig({
       "test/faults/**/*.faults.test.ts",
       "test/sim/*.redis.test.ts",
       "test/bench/*.redis.test.ts",
-      "test/soak.redis.test.ts",
-      "test/real-year.redis.test.ts",
+      "test/bench/soak.redis.test.ts",
+      "test/replay/real-year.redis.test.ts",
     ],
     // The simulation with 250 shops, and every fourth call of every story struck; SEEDS=1000 leaves none out. The
     // ledger's proof with ten seeds.

@@ -5,7 +5,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { BenchReport, BenchSettings } from "../engine/bench-command.js";
+import type { BenchReport, BenchSettings } from "../engine/cli/bench.js";
 import { asItIs } from "./618/as-it-is.js";
 import { asItWas, type HourSettings } from "./618/as-it-was.js";
 import { INCIDENT_ORDERS } from "./618/orders.js";

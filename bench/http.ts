@@ -9,7 +9,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { httpOptions } from "../connectors/http/options.js";
-import type { BenchReport, BenchRow, BenchSettings } from "../engine/bench-command.js";
+import type { BenchReport, BenchRow, BenchSettings } from "../engine/cli/bench.js";
 import { chainIdFromNumber } from "../engine/kernel/chain-id.js";
 import { systemClock } from "../engine/kernel/clock.js";
 import { assert } from "../engine/kernel/errors.js";

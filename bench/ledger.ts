@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BenchRow } from "../engine/bench-command.js";
+import type { BenchRow } from "../engine/cli/bench.js";
 import { chainIdFromNumber } from "../engine/kernel/chain-id.js";
 import { stopwatch, systemClock } from "../engine/kernel/clock.js";
 import { assert, messageOf } from "../engine/kernel/errors.js";

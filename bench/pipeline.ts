@@ -6,7 +6,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BenchRow } from "../engine/bench-command.js";
+import type { BenchRow } from "../engine/cli/bench.js";
 import { stockJobs } from "../engine/jobs/index.js";
 import { type Clock, DAY_MS, ManualClock, sleep, stopwatch, systemClock } from "../engine/kernel/clock.js";
 import { assert } from "../engine/kernel/errors.js";

@@ -7,13 +7,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import type { BenchReport, BenchTrend } from "../engine/bench-command.js";
+import { type Engine, startEngine } from "../engine/app/engine.js";
+import type { BenchReport, BenchTrend } from "../engine/cli/bench.js";
 import { stockJobs } from "../engine/jobs/index.js";
 import { chainId } from "../engine/kernel/chain-id.js";
 import { acceleratedClock, DAY_MS, sleep, stopwatch, systemClock } from "../engine/kernel/clock.js";
 import { seededRandom } from "../engine/kernel/random.js";
 import { zoneOf } from "../engine/kernel/zone.js";
-import { type Engine, startEngine } from "../engine/main.js";
 import type { Order } from "../engine/orders/model.js";
 import { startRedis } from "../engine/redis/embedded.js";
 import { HOLD_MARGIN_DAYS, type StockEvent } from "../engine/stock/model.js";

@@ -100,25 +100,28 @@ function importsOf(files: readonly SourceFile[]): Import[] {
     );
 }
 
+/** Rooms by floor. A room is the matched text. */
 const FLOORS: readonly (readonly [number, RegExp])[] = [
   [0, /^engine\/kernel\//],
   [1, /^engine\/(stream|redis)\//],
   [2, /^engine\/(stock|outbox)\//],
   [3, /^engine\/orders\//],
   [4, /^engine\/jobs\/[^/]+/],
-  [5, /^connectors\/[^/]+|^dashboards\//],
-  [6, /^engine\/[^/]+\.ts$/],
-  [7, /^(bench|test)\//],
+  [5, /^engine\/(audit|replay)\//],
+  [6, /^connectors\/[^/]+|^dashboards\//],
+  [7, /^engine\/app\//],
+  [8, /^engine\/cli\//],
+  [9, /^(bench|test)\//],
 ];
-const TOP_FLOOR = 6;
-/** The list of a floor's rooms, and the one thing they share: their contract, or the topics they meet through. */
-const LISTS = ["engine/jobs/index.ts", "connectors/index.ts"];
-const SHARED = ["engine/jobs/topics.ts", "connectors/connector.ts"];
+const PRODUCT_TOP = 8;
+/** The list of a floor's rooms, and what they share: `mapping` serves every source. */
+const LISTS = ["engine/jobs/index.ts"];
+const SHARED = ["engine/jobs/topics.ts", "connectors/mapping/"];
 
 function roomOf(path: string): { floor: number; room: string } | undefined {
   for (const [floor, pattern] of FLOORS) {
     const room = pattern.exec(path)?.[0];
-    if (room !== undefined) return { floor, room: floor === TOP_FLOOR ? "engine" : room };
+    if (room !== undefined) return { floor, room };
   }
   return undefined;
 }
@@ -134,8 +137,8 @@ const importsPointDown: Rule = (files) =>
   importsOf(modulesOf(files)).flatMap(({ from, to }) => {
     const [importer, imported] = [roomOf(from), roomOf(to)];
     if (importer === undefined || imported === undefined || importer.room === imported.room) return [];
-    const sideways = importer.floor === imported.floor && (LISTS.includes(from) || SHARED.includes(to));
-    const fromAbove = importer.floor > TOP_FLOOR || imported.floor < importer.floor;
+    const sideways = importer.floor === imported.floor && (LISTS.includes(from) || isUnder(to, ...SHARED));
+    const fromAbove = importer.floor > PRODUCT_TOP || imported.floor < importer.floor;
     return fromAbove || sideways ? [] : [`${from} imports ${to}`];
   });
 
@@ -156,7 +159,7 @@ const nothingIsForgotten: Rule = (files) => {
     }),
   );
   const isRoot = (path: string) =>
-    path === "engine/cli.ts" ||
+    path === "engine/cli/main.ts" ||
     isUnder(path, "test/", "bench/") ||
     scripts.includes(path) ||
     /\/vite\.config\./.test(path);
@@ -236,20 +239,20 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
       [module("engine/jobs/a.ts", "const at = new Date;")],
       [module("connectors/csv/a.ts", `log(\`at \${performance.now()}\`);`)],
       [module("dashboards/gateway.ts", "if (Math.random() < 0.5) drop();")],
-      [module("engine/main.ts", 'import { randomUUID } from "node:crypto";')],
-      [module("engine/main.ts", 'import { randomBytes } from "node:crypto";')],
+      [module("engine/app/engine.ts", 'import { randomUUID } from "node:crypto";')],
+      [module("engine/app/engine.ts", 'import { randomBytes } from "node:crypto";')],
     ],
   },
   {
     behaviour: "only the configuration reads the environment",
     rule: nowhereBut(
-      ["engine/config.ts", "engine/boot/", "vitest.faults.config.ts", ...OUTSIDE_ENGINE],
+      ["engine/app/config.ts", "engine/boot/", "vitest.faults.config.ts", ...OUTSIDE_ENGINE],
       "code",
       /\bprocess\??\.\s*env\b|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b/,
     ),
     offenders: [
-      [module("engine/main.ts", 'const url = process.env["URL"];')],
-      [module("engine/main.ts", "const { env } = process;")],
+      [module("engine/app/engine.ts", 'const url = process.env["URL"];')],
+      [module("engine/app/engine.ts", "const { env } = process;")],
     ],
   },
   {
@@ -282,8 +285,8 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
       ["connectors/csv/deep/a.ts", "connectors/index.ts"],
       ["connectors/csv/a.ts", "dashboards/b.ts"],
       ["dashboards/web/a.tsx", "connectors/csv/b.ts"],
-      ["dashboards/a.ts", "engine/main.ts"],
-      ["engine/main.ts", "bench/b.ts"],
+      ["dashboards/a.ts", "engine/app/engine.ts"],
+      ["engine/app/engine.ts", "bench/b.ts"],
       ["engine/stream/a.ts", "test/b.ts"],
     ].map(([from = "", to = ""]) => {
       const up = "../".repeat(from.split("/").length - 1);
@@ -307,8 +310,8 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
     behaviour: "no module is forgotten",
     rule: nothingIsForgotten,
     offenders: [
-      [module("engine/cli.ts", ""), module("engine/stock/a.ts", "")],
-      [module("engine/cli.ts", '// import "./stock/a.js"'), module("engine/stock/a.ts", "")],
+      [module("engine/cli/main.ts", ""), module("engine/stock/a.ts", "")],
+      [module("engine/cli/main.ts", '// import "./stock/a.js"'), module("engine/stock/a.ts", "")],
       [
         module(`${WEB}index.html`, '<script src="/app.tsx"></script>'),
         module(`${WEB}app.tsx`, ""),
@@ -374,8 +377,11 @@ describe("an offender is caught:", () => {
 describe("the rules leave alone", () => {
   it("what only looks like an offence", () => {
     const innocent = [
-      module("engine/cli.ts", '/** Never Date.now(). */\nimport "./main.js";\nimport "../connectors/index.js";'),
-      module("engine/main.ts", '/** x */\nimport "./stream/redis.js";\nimport "./jobs/index.js";'),
+      module(
+        "engine/cli/main.ts",
+        '/** Never Date.now(). */\nimport "../app/engine.js";\nimport "../../connectors/csv/index.js";',
+      ),
+      module("engine/app/engine.ts", '/** x */\nimport "../stream/redis.js";\nimport "../jobs/index.js";'),
       module("engine/stream/redis.ts", '/** x */\nimport { Redis } from "ioredis";'),
       module("engine/jobs/index.ts", '/** x */\nexport * from "./heatmap/job.js";'),
       module("engine/jobs/topics.ts", "/** x */"),
@@ -383,9 +389,11 @@ describe("the rules leave alone", () => {
         "engine/jobs/heatmap/job.ts",
         `/** x */\nimport "../topics.js";\nconst at = new Date(0), url = \`/v1/{id}/\${at}\`;`,
       ),
-      module("connectors/index.ts", '/** x */\nimport "./csv/index.js";'),
-      module("connectors/connector.ts", "/** x */"),
-      module("connectors/csv/index.ts", '/** x */\nimport "../connector.js";\nredis.call("PING"); // process.env'),
+      module("connectors/mapping/mapping.ts", "/** x */"),
+      module(
+        "connectors/csv/index.ts",
+        '/** x */\nimport "../mapping/mapping.js";\nredis.call("PING"); // process.env',
+      ),
     ];
     for (const { rule } of RULES) expect(rule(innocent)).toEqual([]);
   });

@@ -34,7 +34,7 @@ export async function asItIs(settings: HourSettings, deadMs?: [from: number, to:
     const serving = await startServing({
       wmsUrl: `http://127.0.0.1:${warehouse.port}`,
       wmsLimit: WMS_LIMIT,
-      cli: new URL("../../engine/cli.js", code ?? import.meta.url),
+      cli: new URL("../../engine/cli/main.js", code ?? import.meta.url),
     });
     processes.push(serving);
     const { port, token } = serving;

@@ -4,8 +4,9 @@
  * after ten minutes a buyer gives up. Requests go out by schedule and wait for no other's answer. Times are kept from when a request was due, so a
  * slow shop or a slow generator cannot hide a wait.
  */
+
+import { SlidingSecond } from "../../connectors/wms/sandbox/sliding-second.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
-import { SlidingSecond } from "../../test/wms/sliding-second.js";
 import type { Answer, Edge, Lane } from "./edge.js";
 import type { HourOrder } from "./orders.js";
 import type { ShopHour } from "./shop-hour.js";

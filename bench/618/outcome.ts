@@ -2,7 +2,7 @@
  * What came of an hour: the warehouse's books and the buyers' side by side, as counts, as series for the picture, and as the time from payment to picking.
  * That time begins when the request that pays was due, whenever it went out, and ends when the warehouse first had a picking order.
  */
-import type { WmsReport } from "../../test/wms/stand-in.js";
+import type { WmsReport } from "../../connectors/wms/sandbox.js";
 import type { BuyersReport } from "./buyers.js";
 import type { ShopHour } from "./shop-hour.js";
 

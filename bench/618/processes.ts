@@ -4,8 +4,8 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { INCIDENT } from "../../test/wms/parser.js";
-import { type WmsReport, WmsStandIn } from "../../test/wms/stand-in.js";
+import { INCIDENT } from "../../connectors/wms/sandbox/parser.js";
+import { type WmsReport, WmsStandIn } from "../../connectors/wms/sandbox.js";
 import { Buyers, type BuyersReport } from "./buyers.js";
 import { Edge, requestBytes } from "./edge.js";
 import { type HourOrder, INCIDENT_ORDERS, ordersOf } from "./orders.js";

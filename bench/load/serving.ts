@@ -19,7 +19,7 @@ export interface Serving {
   stop(): Promise<void>;
 }
 
-const CLI = fileURLToPath(new URL("../../engine/cli.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../../engine/cli/main.js", import.meta.url));
 
 /** Starts it and resolves when it has said that it serves or works; rejects when it ends before. */
 export async function startServing({ redisPath, roles, token }: ServingSettings): Promise<Serving> {

@@ -5,9 +5,9 @@
  * counts from that instant, by the clock that all processes of the machine share.
  */
 import { DEPLETION_JOB, type DepletionView } from "../../engine/jobs/depletion/job.js";
+import { decodeOut } from "../../engine/stream/batch-processor.js";
 import { partitionKeys } from "../../engine/stream/keys.js";
 import { connect } from "../../engine/stream/redis.js";
-import { decodeOut } from "../../engine/stream/step.js";
 import { skuOfArrival } from "./assortment.js";
 import { serveLoad } from "./load-process.js";
 import { type Arrivals, dueMsOf, Latencies, type LatencySummary, monotonicMs } from "./open-loop.js";

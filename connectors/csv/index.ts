@@ -3,31 +3,10 @@
  * Files are read one after another, in the order given. Every file's header is checked before the first row is handed out, so
  * a wrong mapping costs nothing. Rows are not sorted, and nothing is sent to the ledger here.
  */
-import { createMapper, type MappedRow } from "./mapping.js";
-import type { Mapping } from "./mapping.schema.js";
+import type { HistoryChunk } from "../../engine/replay/history.js";
+import { createMapper } from "../mapping/mapping.js";
+import type { Mapping } from "../mapping/mapping.schema.js";
 import { openCsv } from "./reader.js";
-
-export {
-  createMapper,
-  expandToCommands,
-  type IntentRow,
-  loadMapping,
-  type MappedFile,
-  type MappedRow,
-  type Mapper,
-  type RejectedRow,
-} from "./mapping.js";
-export { type Condition, checkMapping, INTENTS, type Intent, type Mapping, type Rule } from "./mapping.schema.js";
-export type { CsvFile, CsvRow } from "./reader.js";
-
-/** Some mapped rows of one file, and how far the reading has come. */
-export interface HistoryChunk {
-  file: string;
-  rows: MappedRow[];
-  /** Bytes on disk read so far, and in all, over all files; compressed where the file is. */
-  bytesRead: number;
-  totalBytes: number;
-}
 
 /**
  * Reads files of history through a mapping.

@@ -10,6 +10,7 @@ import { isAscii, isUtf8 } from "node:buffer";
 import { type FileHandle, open } from "node:fs/promises";
 import { createGunzip } from "node:zlib";
 import { badInput, type EngineError, messageOf } from "../../engine/kernel/errors.js";
+import type { SourceRow } from "../mapping/mapping.js";
 
 const OP = "csv.read";
 /** The longest field, in bytes of UTF-8. A longer one is nearly always a quote that was never closed. */
@@ -28,12 +29,6 @@ const QUOTE = 0x22;
 const COMMA = 0x2c;
 const BYTE_ORDER_MARK = 0xfeff;
 
-/** One row: its fields, in the header's order, and the physical line (from 1, the header's) on which it starts. */
-export interface CsvRow {
-  line: number;
-  fields: string[];
-}
-
 /** An open CSV file whose header has been read. */
 export interface CsvFile {
   /** As given by the caller. */
@@ -45,7 +40,7 @@ export interface CsvFile {
   /** How many of `totalBytes` have been read so far. */
   bytesRead(): number;
   /** The rows after the header, in chunks; can be read once. The loop closes the file, however it ends. */
-  readonly rows: AsyncIterable<CsvRow[]>;
+  readonly rows: AsyncIterable<SourceRow[]>;
   /** Closes a file whose rows were not read; may be repeated. */
   close(): Promise<void>;
 }
@@ -86,7 +81,11 @@ export async function openCsv(path: string): Promise<CsvFile> {
   }
 }
 
-async function* closing(first: CsvRow[], rest: AsyncGenerator<CsvRow[]>, handle: FileHandle): AsyncGenerator<CsvRow[]> {
+async function* closing(
+  first: SourceRow[],
+  rest: AsyncGenerator<SourceRow[]>,
+  handle: FileHandle,
+): AsyncGenerator<SourceRow[]> {
   try {
     if (first.length > 0) yield first;
     yield* rest;
@@ -211,7 +210,7 @@ async function* inflated(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
  * @param name of the file, for errors
  * @throws EngineError (`bad_input`) at the first fault, after every row before it has been handed out
  */
-export async function* readRows(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<CsvRow[]> {
+export async function* readRows(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<SourceRow[]> {
   const parser = new RowParser(name);
   let tail: Uint8Array | undefined;
   let isFirst = true;
@@ -302,17 +301,17 @@ class RowParser {
     return this.#line + newLines(this.#pending);
   }
 
-  push(text: string): CsvRow[] {
+  push(text: string): SourceRow[] {
     return this.#parse(this.#pending + text, false);
   }
 
   /** Says that nothing follows. */
-  end(): CsvRow[] {
+  end(): SourceRow[] {
     return this.#parse(this.#pending, true);
   }
 
-  #parse(text: string, isLast: boolean): CsvRow[] {
-    const rows: CsvRow[] = [];
+  #parse(text: string, isLast: boolean): SourceRow[] {
+    const rows: SourceRow[] = [];
     let start = 0;
     let quoteAt = -1;
     let returnAt = -1;
@@ -348,7 +347,7 @@ class RowParser {
     return rows;
   }
 
-  #take(rows: CsvRow[], fields: string[], isEmptyLine: boolean): void {
+  #take(rows: SourceRow[], fields: string[], isEmptyLine: boolean): void {
     // A row of one field may be empty; of several, an empty line can only be an end that was pressed twice.
     if (isEmptyLine && this.#width > 1) {
       if (this.#emptyLine === 0) this.#emptyLine = this.#line;

@@ -7,11 +7,12 @@ import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
 import { sleep } from "../../engine/kernel/clock.js";
 import { addressOf, originOf } from "./client.js";
+import type { HttpDeps } from "./deps.js";
 import { FailedLogins, LoginReport } from "./failed-logins.js";
-import { DEMO_IDENTITY, type Identity, mayDo, type Role, roleFault } from "./identity.js";
-import { fromStore, type HttpDeps } from "./kit.js";
+import { DEMO_IDENTITY, type Identity, mayDo, type Role, roleFault, type TokenLookup } from "./identity.js";
 import { type ProblemCode, problemOf, retryAfter, sendProblem } from "./problem.js";
 import { cookieOf } from "./sessions.js";
+import { fromStore } from "./store-errors.js";
 import { digestOf } from "./tokens.js";
 
 const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
@@ -19,11 +20,6 @@ const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(["GET", "HEAD"]);
 /** How soon whoever was refused at once may try again. */
 const RETRY_SECONDS = 5;
 const CHALLENGE = 'Bearer realm="shuiwei"';
-
-/** Finds whose secret has this digest. */
-export interface TokenLookup {
-  get(digest: string): Identity | undefined;
-}
 
 export interface Refusal {
   code: Extract<ProblemCode, "unauthorized" | "forbidden" | "forbidden_origin" | "overloaded">;

@@ -5,7 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";
 import { stopwatch, systemClock } from "../../engine/kernel/clock.js";
-import type { HttpDeps } from "./kit.js";
+import type { HttpDeps } from "./deps.js";
 import { HttpFault, problemOf, retryAfter, sendProblem } from "./problem.js";
 
 declare module "fastify" {

@@ -6,10 +6,12 @@ import type { Static } from "typebox";
 import { stopwatch } from "../../engine/kernel/clock.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import type { GateScope, OpenGate } from "../../engine/stock/model.js";
+import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
-import { fromStore, type HttpDeps, isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault } from "./problem.js";
 import { BreakerAnswer, BreakerBody, BreakerChange, problems } from "./schemas.js";
+import { fromStore } from "./store-errors.js";
 
 /** R14: a breaker opened without a time stays open for 10 minutes of the shop's time. */
 const DEFAULT_OPEN_MS = 600_000;

@@ -9,11 +9,13 @@ import { CHAIN_ID_LENGTH, chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { Reply, StockCommand } from "../../engine/stock/model.js";
 import { assertTakesNew } from "./admission.js";
 import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
+import type { HttpDeps } from "./deps.js";
 import { faultsOf, type InputFault } from "./faults.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
-import { fromStore, type HttpDeps, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { HttpFault } from "./problem.js";
 import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
+import { fromStore } from "./store-errors.js";
 
 const NDJSON = "application/x-ndjson";
 const MSGPACK = ["application/msgpack", "application/x-msgpack"];

@@ -6,10 +6,10 @@
 import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";
 import { EngineError } from "../../engine/kernel/errors.js";
-import type { TokenLookup } from "./access.js";
 import { originOf } from "./client.js";
 import { isCutHead } from "./connections.js";
-import type { HttpDeps } from "./kit.js";
+import type { HttpDeps } from "./deps.js";
+import type { TokenLookup } from "./identity.js";
 import { problemOf, retryAfter, sendProblem } from "./problem.js";
 import { readTokens } from "./tokens.js";
 

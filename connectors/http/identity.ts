@@ -51,3 +51,8 @@ export const causeOf = (
   ...(actor === undefined ? {} : { onBehalfOf: actor }),
   ...(reason === undefined ? {} : { reason }),
 });
+
+/** Finds whose secret has this digest. */
+export interface TokenLookup {
+  get(digest: string): Identity | undefined;
+}

@@ -1,7 +1,7 @@
 /**
  * The HTTP surface as one Fastify plugin: routes, checks, problems and counts. It stands on the ledger, the order desk and the views that it is
  * given, keeps no state of its own, and may run in any number of processes. It does not listen, serves no pages and speaks no TLS:
- * engine/server.ts and a proxy do.
+ * engine/app/server.ts and a proxy do.
  */
 import type {
   FastifyInstance,
@@ -19,10 +19,11 @@ import { breakerRoutes, GateWatch } from "./breaker.js";
 import { sharerOf } from "./client.js";
 import { commandRoutes, MAX_BODIES } from "./commands.js";
 import { continueBody } from "./continue.js";
+import type { HttpDeps } from "./deps.js";
 import { entryGuard, tokensOf } from "./guard.js";
 import type { Role } from "./identity.js";
 import { readJson } from "./json.js";
-import { BODY_LIMIT, type HttpDeps, type Kit } from "./kit.js";
+import { BODY_LIMIT, type Kit } from "./kit.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
 import { personalDataRoutes } from "./personal-data.js";
@@ -38,8 +39,8 @@ export { Places } from "./admission.js";
 export { ourHosts } from "./client.js";
 export { ConnectionPlaces } from "./connection-places.js";
 export { type ConnectionLimits, Connections, isCutHead, serveWithoutUpgrade } from "./connections.js";
+export type { HttpDeps } from "./deps.js";
 export { strangerFault } from "./guard.js";
-export type { HttpDeps, IntakeRefusal } from "./kit.js";
 export { apiDocument } from "./openapi.js";
 export { httpOptions } from "./options.js";
 export { pairingPage } from "./pairing-page.js";

@@ -12,10 +12,11 @@ import { assertTakesNew, Queue } from "./admission.js";
 import type { GateWatch } from "./breaker.js";
 import { MAX_FAULTS } from "./faults.js";
 import { identityOf } from "./identity.js";
-import { assertNoBody, assertOrderId, fromStore, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { assertNoBody, assertOrderId, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendProblem } from "./problem.js";
 import { NamedLines, OrderAnswer, OrderParams, OrderView, PlaceOrder, problems, WithdrawalBody } from "./schemas.js";
 import { exceptionText, stepText } from "./steps.js";
+import { fromStore } from "./store-errors.js";
 
 /** Somebody has to set a clock right. */
 const CLOCKS_SECONDS = 30;

@@ -2,9 +2,10 @@
  * A buyer's text on request: whoever operates the shop may have it taken away before its time. Stock, lines and steps stay as they are.
  */
 import type { Static } from "typebox";
-import { assertOrderId, fromStore, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { assertOrderId, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { refuse } from "./problem.js";
 import { ErasedAnswer, OrderParams, problems } from "./schemas.js";
+import { fromStore } from "./store-errors.js";
 
 export const personalDataRoutes: RouteGroup = (server, { deps, authorize }) => {
   server.delete<{ Params: Static<typeof OrderParams> }>(

@@ -8,7 +8,7 @@ import { refuse as refuseClient } from "./access.js";
 import { bodyWithin } from "./admission.js";
 import { isSecure, originOf } from "./client.js";
 import { type Identity, identityOf, mayDo, roleFault } from "./identity.js";
-import { assertNoBody, fromStore, isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { assertNoBody, isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { pairingPage } from "./pairing-page.js";
 import { refuse } from "./problem.js";
 import {
@@ -22,6 +22,7 @@ import {
   WhoAnswer,
 } from "./schemas.js";
 import { cookieFor, cookieOf, type Pairing, type Session } from "./sessions.js";
+import { fromStore } from "./store-errors.js";
 
 const DEFAULT_DAYS = 90;
 /**

@@ -7,7 +7,7 @@ import type { Static } from "typebox";
 import { chainId, chainIdFault } from "../../engine/kernel/chain-id.js";
 import { type Cause, type ConfigureSku, isAccepted } from "../../engine/stock/model.js";
 import { causeOf } from "./identity.js";
-import { assertNoBody, assertQuery, fromStore, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
+import { assertNoBody, assertQuery, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, refuse } from "./problem.js";
 import {
   CategoryAnswer,
@@ -20,6 +20,7 @@ import {
   SkuParams,
   SkuSettingsBody,
 } from "./schemas.js";
+import { fromStore } from "./store-errors.js";
 
 /** Of a large category, so that orders get their turn in between. */
 const SKUS_AT_ONCE = 1_000;

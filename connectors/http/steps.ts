@@ -4,12 +4,13 @@
  */
 import type { Static } from "typebox";
 import type { FlowException, TakenStep } from "../../engine/orders/flow.js";
-import type { OutsideStep } from "../../engine/orders/order-desk.js";
+import type { OutsideStep } from "../../engine/orders/order-service.js";
 import { readPlace } from "../../engine/stream/job-index.js";
 import { identityOf } from "./identity.js";
-import { assertOrderId, assertQuery, fromStore, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
+import { assertOrderId, assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, refuse } from "./problem.js";
 import { EvidenceBodies, ExceptionList, ExceptionQuery, OrderParams, problems, StepAnswer } from "./schemas.js";
+import { fromStore } from "./store-errors.js";
 
 const STEPS = [
   ["picking", "picking", "Notes that the warehouse has the order, where it tells that itself"],

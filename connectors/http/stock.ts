@@ -8,7 +8,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import type { Levels } from "../../engine/jobs/storefront/view.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
-import { assertQuery, fromStore, isoOf, type Kit, NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
+import { assertQuery, isoOf, type Kit, NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { refuse, retryAfter } from "./problem.js";
 import {
   LedgerAnswer,
@@ -19,6 +19,7 @@ import {
   StockListAnswer,
   StockQuery,
 } from "./schemas.js";
+import { fromStore } from "./store-errors.js";
 
 /** R6: no answer is older than this, wherever it was kept on its way. */
 const OLDEST_ANSWER_MS = 15_000;

@@ -7,7 +7,7 @@ import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import { secureBytes } from "../../engine/kernel/random.js";
-import type { TokenLookup } from "./access.js";
+import type { TokenLookup } from "./identity.js";
 import { type Identity, isRole, NAME_PATTERN, ROLES } from "./identity.js";
 import { digestOf } from "./tokens.js";
 

@@ -13,7 +13,7 @@ import {
 } from "../../engine/jobs/order-flow/job.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { Evidence } from "../../engine/orders/model.js";
-import type { OrderBook, Standing } from "../../engine/orders/order-book.js";
+import type { OrderBook, Standing } from "../../engine/orders/order-store.js";
 import type { Delivered, Delivery, Receiver, Verdict } from "../../engine/outbox/receiver.js";
 import { cursorField } from "../../engine/stream/commit.js";
 import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";

@@ -20,8 +20,7 @@ const LOCK = join(ROOT, ".shuiwei", "setup.lock");
 
 const OLDEST_NODE = [20, 19];
 const OLDEST_REDIS = [7, 0];
-/** `bench` stands on the WMS that the tests use. */
-const SOURCE_FOLDERS = ["engine", "connectors", "dashboards", "bench", "test/wms"];
+const SOURCE_FOLDERS = ["engine", "connectors", "dashboards", "bench"];
 const SOURCE_FILES = ["package-lock.json", "tsconfig.json", "tsconfig.build.json"];
 /** What the compiler or the bundler reads; everything else beside a module is copied beside its compiled form. */
 const NOT_AN_ASSET = /\.([cm]?tsx?|mjs|md)$/;

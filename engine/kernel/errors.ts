@@ -49,3 +49,11 @@ export function assert(condition: unknown, message: string): asserts condition {
 
 /** The message of anything thrown. */
 export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
+
+/** Why new work is not taken at the moment. */
+export interface TemporaryRefusal {
+  code: "overloaded" | "store_full";
+  /** In words, for the client. */
+  reason: string;
+  retryAfterMs: number;
+}

@@ -4,7 +4,7 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../kernel/clock.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
 import type { Deadlines } from "./flow.js";
-import type { PersonalDataTimes } from "./order-book.js";
+import type { PersonalDataTimes } from "./order-store.js";
 
 const longest = 30 * DAY_MS;
 

@@ -11,14 +11,14 @@ import { type Random, secureBytes, seededRandom } from "../kernel/random.js";
 import { acquireTask, isSameRun, readTask, releaseTask, type Task } from "../stream/commit.js";
 import { type PartitionKeys, paceKey, partitionKeys, sinkKeys, workersKey } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
-import type { ReplicaGate } from "../stream/replicas.js";
+import type { ReplicaGate } from "../stream/replication-barrier.js";
 import { Share } from "../stream/share.js";
 import { registerSink } from "../stream/sinks.js";
 import { Circuit, type CircuitState } from "./circuit.js";
-import { Pace } from "./pace.js";
+import { Pace } from "./rate-limiter.js";
 import type { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
-import { type OutboxStats, Tenure, type TenureOptions } from "./tenure.js";
+import { type OutboxStats, Tenure, type TenureOptions } from "./sink-partition-task.js";
 
 export interface OutboxOptions {
   receiver: Receiver;

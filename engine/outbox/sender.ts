@@ -8,11 +8,11 @@ import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { Random } from "../kernel/random.js";
 import type { Pending } from "./backlog.js";
-import { Bell } from "./bell.js";
 import type { Circuit, CircuitState } from "./circuit.js";
-import type { Pace } from "./pace.js";
+import type { Pace } from "./rate-limiter.js";
 import type { Delivery, Receiver, Verdict } from "./receiver.js";
 import { pauseMs, type ReceiverRecord } from "./retry.js";
+import { Bell } from "./signal.js";
 
 /** Where deliveries come from: one partition, for as long as this process owns it. */
 export interface Source {

@@ -11,7 +11,7 @@ import { LATEST_FORMAT } from "../stream/format.js";
 import { breakersKey, type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunction, callFunctionBuffer, isOutOfMemory, loadLibrary, type RedisClient } from "../stream/redis.js";
-import type { ReplicaGate } from "../stream/replicas.js";
+import type { ReplicaGate } from "../stream/replication-barrier.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
 import { Breakers, type GateCause, type WantedGate } from "./breakers.js";
 import { gateKey } from "./decide.js";

@@ -4,12 +4,13 @@
  * a step changes meanwhile is in the commit of that step, and a page adds what is there already once more, which changes nothing. An owner that
  * dies half-way leaves an index that is known to be incomplete.
  */
+
+import { decodeState } from "./batch-processor.js";
 import type { CommitBody, Task } from "./commit.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import { type IndexChange, indexChanges } from "./job-index.js";
 import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
-import { decodeState } from "./step.js";
 
 /** States of a page: some 10 ms of work, during which the partition waits. */
 const PAGE_STATES = 1_000;

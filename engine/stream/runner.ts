@@ -7,6 +7,7 @@
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
+import { PoisonError, Step, type TimerPage } from "./batch-processor.js";
 import {
   acquireTask,
   type CommitBody,
@@ -25,7 +26,6 @@ import { type RedisClient, readFields } from "./redis.js";
 import { Reindex } from "./reindex.js";
 import type { Share } from "./share.js";
 import { oldestUndelivered } from "./sinks.js";
-import { PoisonError, Step, type TimerPage } from "./step.js";
 import type { Topic } from "./topic.js";
 
 export interface RunnerOptions<Event extends LogEvent> {

@@ -6,8 +6,8 @@ import { type HourOutcome, outcomeOf, percentile, spanOf } from "../../bench/618
 import { pictureOf } from "../../bench/618/picture.js";
 import { HOUR_MS, ShopHour } from "../../bench/618/shop-hour.js";
 import { tableOf } from "../../bench/618/table.js";
+import { freeTextOf } from "../../connectors/wms/sandbox/parser.js";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
-import { freeTextOf } from "../wms/parser.js";
 
 const START_MS = Date.UTC(2026, 5, 17, 16);
 

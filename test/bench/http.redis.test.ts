@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 
-const CLI = fileURLToPath(new URL("../../dist/engine/cli.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
 
 it("answers every order and every command of a small load, and every window shows", { timeout: 120_000 }, async () => {
   const { stdout } = await promisify(execFile)(

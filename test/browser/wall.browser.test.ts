@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-const CLI = fileURLToPath(new URL("../../dist/engine/cli.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const BROWSER_ARGUMENTS = [
   "--no-sandbox",

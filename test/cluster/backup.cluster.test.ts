@@ -3,12 +3,12 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { runAudit } from "../../engine/audit-command.js";
-import { runBackup, runRestore } from "../../engine/backup-command.js";
+import { startEngine } from "../../engine/app/engine.js";
+import { runAudit } from "../../engine/cli/audit.js";
+import { runBackup, runRestore } from "../../engine/cli/backup.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
-import { startEngine } from "../../engine/main.js";
-import { engineSettings } from "../engine-settings.js";
+import { engineSettings } from "../app/engine-settings.js";
 import { ClusterBed } from "../redis/cluster.js";
 import { withRedis } from "../redis/with-redis.js";
 

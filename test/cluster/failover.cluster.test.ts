@@ -4,8 +4,8 @@
  * back as a replica before the next test. The figures of every test are printed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Engine } from "../../engine/app/engine.js";
 import { sleep } from "../../engine/kernel/clock.js";
-import type { Engine } from "../../engine/main.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { ClusterBed } from "../redis/cluster.js";
 import type { Server } from "../redis/server.js";

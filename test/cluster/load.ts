@@ -5,13 +5,13 @@
  * callers a partition, because one that waits for a dead primary must not keep the others' partitions waiting.
  */
 import { expect } from "vitest";
+import { type Engine, type EngineSettings, startEngine } from "../../engine/app/engine.js";
 import { stockJobs } from "../../engine/jobs/index.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import { EngineError } from "../../engine/kernel/errors.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
-import { type Engine, type EngineSettings, startEngine } from "../../engine/main.js";
 import {
   cellOf,
   EVENT_TYPES,
@@ -22,7 +22,7 @@ import {
 } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
 import { stockKeys } from "../../engine/stream/keys.js";
-import { engineSettings } from "../engine-settings.js";
+import { engineSettings } from "../app/engine-settings.js";
 import { refold } from "../jobs/refold.js";
 import { until } from "../redis/server.js";
 

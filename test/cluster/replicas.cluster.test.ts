@@ -10,7 +10,7 @@ import { Ledger } from "../../engine/stock/ledger.js";
 import type { StockCommand } from "../../engine/stock/model.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
-import { ReplicaGate } from "../../engine/stream/replicas.js";
+import { ReplicaGate } from "../../engine/stream/replication-barrier.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import type { Server } from "../redis/server.js";
 import { withRedis } from "../redis/with-redis.js";

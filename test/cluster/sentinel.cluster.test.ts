@@ -3,8 +3,8 @@
  * it is frozen and wakes as the replica of its successor. What is left must fit together. The figures are printed.
  */
 import { afterEach, describe, expect, it } from "vitest";
+import type { Engine } from "../../engine/app/engine.js";
 import { sleep } from "../../engine/kernel/clock.js";
-import type { Engine } from "../../engine/main.js";
 import { checkRedis, connect } from "../../engine/stream/redis.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import { type Server, until } from "../redis/server.js";

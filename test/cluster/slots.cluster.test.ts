@@ -4,8 +4,8 @@
  * every command gets its answer. The figures are printed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Engine } from "../../engine/app/engine.js";
 import { sleep } from "../../engine/kernel/clock.js";
-import type { Engine } from "../../engine/main.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { ClusterBed } from "../redis/cluster.js";
 import type { Server } from "../redis/server.js";

@@ -38,7 +38,7 @@ export interface BedSettings {
 const PREFIX = "shuiwei";
 export const TOKEN = "a-token-of-the-fault-tests";
 /** The product as it was built here. */
-export const CLI = fileURLToPath(new URL("../../dist/engine/cli.js", import.meta.url));
+export const CLI = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
 /** A start takes about a second; beside a loading Redis and other tests it may take longer. */
 const START_LIMIT_MS = 120_000;
 const RESTART_PAUSE_MS = 100;

@@ -9,15 +9,15 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { WmsStandIn } from "../../connectors/wms/sandbox.js";
 import { OrderTracker } from "../../engine/jobs/order-flow/track.js";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 import { ORDER_STEPS } from "../../engine/orders/model.js";
-import { OrderBook } from "../../engine/orders/order-book.js";
+import { OrderBook } from "../../engine/orders/order-store.js";
 import { partitionKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readSinkLag } from "../../engine/stream/sinks.js";
-import { WmsStandIn } from "../wms/stand-in.js";
 import { Bed, Product, planSeed } from "./bed.js";
 import { Shop, skuNames } from "./shop.js";
 

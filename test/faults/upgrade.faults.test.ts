@@ -5,8 +5,8 @@
 import { execFile } from "node:child_process";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
+import { orderEventsOf } from "../../engine/orders/log-entry.js";
 import { ORDER_STEPS } from "../../engine/orders/model.js";
-import { orderEventsOf } from "../../engine/orders/topic.js";
 import { LATEST_FORMAT, readDeployment } from "../../engine/stream/format.js";
 import { orderKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";

@@ -4,10 +4,10 @@
  * was never trimmed, and says nothing about what clients were told.
  */
 import type { StockEvent } from "../../engine/stock/model.js";
+import { decodeOut, Step } from "../../engine/stream/batch-processor.js";
 import type { AnyJob, Emit } from "../../engine/stream/job.js";
 import { assertContiguous, readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
-import { decodeOut, Step } from "../../engine/stream/step.js";
 import type { Topic } from "../../engine/stream/topic.js";
 import { Audit } from "../sim/audit.js";
 

@@ -4,8 +4,8 @@
  */
 
 import type { StockEvent } from "../../engine/stock/model.js";
+import { decodeOut, decodeState, Step } from "../../engine/stream/batch-processor.js";
 import type { Emit, Job } from "../../engine/stream/job.js";
-import { decodeOut, decodeState, Step } from "../../engine/stream/step.js";
 
 export type Told = Partial<StockEvent> & { clockMs: number };
 

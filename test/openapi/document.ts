@@ -1,7 +1,7 @@
 /**
  * The OpenAPI document of the HTTP surface, made without a store: the routes are registered, nothing is asked and nothing listens.
  */
-import { createServer, type ServerOptions } from "../../engine/server.js";
+import { createServer, type ServerOptions } from "../../engine/app/server.js";
 
 export interface Operation {
   operationId: string;

@@ -1,17 +1,17 @@
 /** What is known of buyers, in a real Redis: where it is, how long it stays, and that it goes without a trace in orders, steps and stock. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { detailKey } from "../../connectors/wms/index.js";
+import { PersonalData } from "../../engine/app/personal-data.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, HOUR_MS, ManualClock } from "../../engine/kernel/clock.js";
+import { orderEventsOf } from "../../engine/orders/log-entry.js";
 import type { Order, OrderStep } from "../../engine/orders/model.js";
-import { OrderBook } from "../../engine/orders/order-book.js";
-import { orderEventsOf } from "../../engine/orders/topic.js";
-import { PersonalData } from "../../engine/personal-data.js";
+import { OrderBook } from "../../engine/orders/order-store.js";
+import { encodeState } from "../../engine/stream/batch-processor.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import { knownPrimaries, type RedisClient } from "../../engine/stream/redis.js";
-import { encodeState } from "../../engine/stream/step.js";
 import { withRedis } from "../redis/with-redis.js";
 
 const server = withRedis();

@@ -3,8 +3,9 @@
  */
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
-import type { OrderBook } from "../../engine/orders/order-book.js";
-import { orderEventsOf, orderTopic } from "../../engine/orders/topic.js";
+import { orderEventsOf } from "../../engine/orders/log-entry.js";
+import type { OrderBook } from "../../engine/orders/order-store.js";
+import { orderTopic } from "../../engine/orders/topic.js";
 import type { LogEntry } from "../../engine/stream/log.js";
 
 const packr = new Packr({ useRecords: false });

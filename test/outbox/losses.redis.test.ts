@@ -3,20 +3,20 @@
  * own. And what a long absence of the receiver costs: memory that does not grow with the backlog, and no rush at the end.
  */
 import { afterEach, describe, expect, it } from "vitest";
+import { SlidingSecond } from "../../connectors/wms/sandbox/sliding-second.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
-import { loadPaceLibrary } from "../../engine/outbox/pace.js";
+import { loadPaceLibrary } from "../../engine/outbox/rate-limiter.js";
 import type { Delivery } from "../../engine/outbox/receiver.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
-import { ReplicaGate } from "../../engine/stream/replicas.js";
+import { ReplicaGate } from "../../engine/stream/replication-barrier.js";
 import { Runner } from "../../engine/stream/runner.js";
 import { readSinkLag } from "../../engine/stream/sinks.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import { Server } from "../redis/server.js";
 import { append, runnerOptions, seen, toyKeys, until } from "../stream/toy-log.js";
-import { SlidingSecond } from "../wms/sliding-second.js";
 import { notingReceiver, outboxOptions, SINK, startOutbox } from "./outbox-bed.js";
 
 const T0 = 1_700_000_000_000;

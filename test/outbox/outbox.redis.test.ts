@@ -5,9 +5,9 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { emitOf } from "../../engine/outbox/letter.js";
+import { emitOf } from "../../engine/outbox/delivery-dead-letter.js";
 import type { Outbox } from "../../engine/outbox/outbox.js";
-import { loadPaceLibrary } from "../../engine/outbox/pace.js";
+import { loadPaceLibrary } from "../../engine/outbox/rate-limiter.js";
 import { acquireTask, loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import { listLetters, readLetters, requestReplay } from "../../engine/stream/dead-letter.js";
 import { sinkKeys } from "../../engine/stream/keys.js";

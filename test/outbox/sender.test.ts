@@ -4,7 +4,7 @@ import type { Scheduler } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { Pending } from "../../engine/outbox/backlog.js";
 import { Circuit } from "../../engine/outbox/circuit.js";
-import type { Pace } from "../../engine/outbox/pace.js";
+import type { Pace } from "../../engine/outbox/rate-limiter.js";
 import type { Receiver } from "../../engine/outbox/receiver.js";
 import { TRIES_LIMIT } from "../../engine/outbox/retry.js";
 import { Sender, type Source } from "../../engine/outbox/sender.js";

@@ -1,7 +1,7 @@
 /** What trimming owes a sink, and how far a sink is behind for whoever asks. */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { acceleratedClock, sleep, systemClock } from "../../engine/kernel/clock.js";
-import { loadPaceLibrary } from "../../engine/outbox/pace.js";
+import { loadPaceLibrary } from "../../engine/outbox/rate-limiter.js";
 import { cursorField, loadStreamLibrary } from "../../engine/stream/commit.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";

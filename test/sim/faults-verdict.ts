@@ -7,7 +7,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { chainIdDay } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
-import { OrderBook, type Standing } from "../../engine/orders/order-book.js";
+import { OrderBook, type Standing } from "../../engine/orders/order-store.js";
 import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
@@ -23,12 +23,12 @@ import {
 } from "../../engine/stock/model.js";
 import { POOL_MASK } from "../../engine/stock/records.js";
 import { stockTopic } from "../../engine/stock/topic.js";
+import { decodeOut, decodeState, Step } from "../../engine/stream/batch-processor.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { type DeadLetter, listLetters, readLetters } from "../../engine/stream/dead-letter.js";
 import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
 import { assertContiguous, field, type LogEntry } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
-import { decodeOut, decodeState, Step } from "../../engine/stream/step.js";
 import { Audit } from "./audit.js";
 import {
   entriesOf,

@@ -12,8 +12,8 @@ import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
 import { lineId, type Order, type OrderReply } from "../../engine/orders/model.js";
-import { OrderBook } from "../../engine/orders/order-book.js";
-import { OrderDesk, type Settlement } from "../../engine/orders/order-desk.js";
+import { OrderDesk, type Settlement } from "../../engine/orders/order-service.js";
+import { OrderBook } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
   isAccepted,

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stopwatch } from "../../engine/kernel/clock.js";
 import { messageOf } from "../../engine/kernel/errors.js";
 import { secureBytes, seededRandom } from "../../engine/kernel/random.js";
-import { OrderBook } from "../../engine/orders/order-book.js";
+import { OrderBook } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import type { RedisClient } from "../../engine/stream/redis.js";

@@ -6,6 +6,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
+import { decodeState, encodeState } from "../../engine/stream/batch-processor.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import {
   countLetters,
@@ -21,7 +22,6 @@ import {
 import type { Job } from "../../engine/stream/job.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
-import { decodeState, encodeState } from "../../engine/stream/step.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
 import { Wire } from "./proxy.js";
 import { Store, type ToyEntry, type ToyEvent, type ToyWords, toyEntries, toyTopic } from "./toy.js";

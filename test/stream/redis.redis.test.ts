@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stopwatch } from "../../engine/kernel/clock.js";
-import { OrderBook } from "../../engine/orders/order-book.js";
+import { OrderBook } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { libraryOf, plainNameOf } from "../../engine/stream/library.js";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../engine/kernel/clock.js";
-import { loadPaceLibrary, Pace } from "../../engine/outbox/pace.js";
+import { loadPaceLibrary, Pace } from "../../engine/outbox/rate-limiter.js";
 import {
   acquireTask,
   isSameRun,

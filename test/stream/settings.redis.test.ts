@@ -1,8 +1,8 @@
 /** Settings that results depend on: fixed by the first process, checked by every later one, and changed when nobody runs. */
 import { beforeAll, describe, expect, it } from "vitest";
-import { COMMAND_OPTIONS } from "../../engine/config.js";
+import { COMMAND_OPTIONS } from "../../engine/app/config.js";
+import { runService } from "../../engine/app/service.js";
 import { readOptions } from "../../engine/kernel/options.js";
-import { runService } from "../../engine/service.js";
 import { deploymentKey, processesKey } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { claimSettings } from "../../engine/stream/settings.js";

@@ -1,11 +1,11 @@
 /** The toy topic in a real Redis: a log that a test appends to, what a task has left there, and a runner with settings fit for tests. */
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
+import { decodeOut } from "../../engine/stream/batch-processor.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { type DeadLetter, listLetters, readLetters } from "../../engine/stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import type { RunnerOptions } from "../../engine/stream/runner.js";
-import { decodeOut } from "../../engine/stream/step.js";
 import { type ToyEntry, type ToyEvent, toyFields, toyJob, toyTopic } from "./toy.js";
 
 export const toyKeys = (prefix: string, partition = 0): PartitionKeys => partitionKeys(prefix, "toys", partition);

@@ -3,11 +3,19 @@
  * does what an event's word says (arms its timer, emits, throws, …) and notes everything it saw. `Store` is what a
  * task leaves in Redis, in memory: bodies of commits go in, a step that starts again comes out.
  */
+
+import {
+  decodeOut,
+  decodeState,
+  type OutRecord,
+  PoisonError,
+  Step,
+  type TimerPage,
+} from "../../engine/stream/batch-processor.js";
 import type { CommitBody } from "../../engine/stream/commit.js";
 import type { DeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Emit, Job, LogEvent } from "../../engine/stream/job.js";
 import { field, type LogEntry } from "../../engine/stream/log.js";
-import { decodeOut, decodeState, type OutRecord, PoisonError, Step, type TimerPage } from "../../engine/stream/step.js";
 import type { Topic } from "../../engine/stream/topic.js";
 
 export interface ToyWords {

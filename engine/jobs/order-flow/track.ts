@@ -2,10 +2,10 @@
  * Where one order is on its way, read from the order-flow job's state in Redis: as far as the jobs have come, some milliseconds behind the evidence.
  */
 import { newFlow, type OrderFlow } from "../../orders/flow.js";
+import { decodeState } from "../../stream/batch-processor.js";
 import { partitionKeys } from "../../stream/keys.js";
 import { partitionOf } from "../../stream/partition.js";
 import { type RedisClient, readFields } from "../../stream/redis.js";
-import { decodeState } from "../../stream/step.js";
 import { ORDER_FLOW_JOB } from "./job.js";
 
 export class OrderTracker {

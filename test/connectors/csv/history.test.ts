@@ -9,7 +9,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { expandToCommands, loadMapping, type MappedRow, readHistory } from "../../../connectors/csv/index.js";
+import { readHistory } from "../../../connectors/csv/index.js";
+import { loadMapping } from "../../../connectors/mapping/mapping.js";
+import { commandsOf, type MappedRow } from "../../../engine/replay/history.js";
 import { advance, decide, emptyBook, evolve } from "../../../engine/stock/decide.js";
 import { cellOf } from "../../../engine/stock/model.js";
 
@@ -72,7 +74,7 @@ describe("a history in files", () => {
     for (const isReplay of [false, true]) {
       for (const row of await all([path])) {
         if (row.intent === "reject") throw new Error(row.reason);
-        for (const command of expandToCommands(row)) {
+        for (const command of commandsOf(row)) {
           const decision = decide(book, command);
           expect(decision).toMatchObject({ outcome: "accepted", repeated: isReplay });
           evolve(book, command.id, decision);

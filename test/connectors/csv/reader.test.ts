@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type CsvRow, MAX_FIELD_BYTES, MAX_ROW_CHARACTERS, openCsv, readRows } from "../../../connectors/csv/reader.js";
+import { MAX_FIELD_BYTES, MAX_ROW_CHARACTERS, openCsv, readRows } from "../../../connectors/csv/reader.js";
+import type { SourceRow } from "../../../connectors/mapping/mapping.js";
 import { EngineError } from "../../../engine/kernel/errors.js";
 
 let folder: string;
@@ -28,10 +29,10 @@ async function* pieces(bytes: Uint8Array, cuts: readonly number[]): AsyncGenerat
 async function read(
   content: string | Uint8Array,
   everyBytes = 1e9,
-): Promise<{ rows: CsvRow[]; fault: EngineError | undefined }> {
+): Promise<{ rows: SourceRow[]; fault: EngineError | undefined }> {
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
   const cuts = Array.from({ length: Math.floor(bytes.length / everyBytes) }, (_, index) => (index + 1) * everyBytes);
-  const rows: CsvRow[] = [];
+  const rows: SourceRow[] = [];
   try {
     for await (const chunk of readRows(pieces(bytes, cuts), "till.csv")) rows.push(...chunk);
   } catch (thrown) {
@@ -43,10 +44,10 @@ async function read(
 
 async function readFile(
   content: string | Uint8Array,
-): Promise<{ columns: readonly string[]; rows: CsvRow[]; fault: EngineError | undefined }> {
+): Promise<{ columns: readonly string[]; rows: SourceRow[]; fault: EngineError | undefined }> {
   const path = join(folder, "till.csv");
   await writeFile(path, content);
-  const rows: CsvRow[] = [];
+  const rows: SourceRow[] = [];
   let columns: readonly string[] = [];
   try {
     const file = await openCsv(path);
@@ -59,7 +60,7 @@ async function readFile(
   return { columns, rows, fault: undefined };
 }
 
-const fieldsOf = (rows: CsvRow[]) => rows.map((row) => row.fields);
+const fieldsOf = (rows: SourceRow[]) => rows.map((row) => row.fields);
 
 describe("reading rows", () => {
   it("gives fields and the line on which each row starts", async () => {
@@ -138,7 +139,7 @@ describe("reading rows", () => {
           const text = written(rows, lineEnd, quoteAll) + (endsWithLineEnd ? lineEnd : "");
           const bytes = new TextEncoder().encode(text);
           const sorted = cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b);
-          const got: CsvRow[] = [];
+          const got: SourceRow[] = [];
           for await (const chunk of readRows(pieces(bytes, sorted), "x.csv")) got.push(...chunk);
           expect(fieldsOf(got)).toEqual(rows);
           let line = 1;

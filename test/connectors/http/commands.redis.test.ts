@@ -4,8 +4,8 @@
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../../engine/kernel/clock.js";
-import { OrderBook } from "../../../engine/orders/order-book.js";
-import { OrderDesk } from "../../../engine/orders/order-desk.js";
+import { OrderDesk } from "../../../engine/orders/order-service.js";
+import { OrderBook } from "../../../engine/orders/order-store.js";
 import { Ledger } from "../../../engine/stock/ledger.js";
 import { freshId, httpBed } from "./http-bed.js";
 

@@ -1,7 +1,7 @@
 /** How wrong tokens are slowed: by address, boundedly, and forgotten in time. */
 import { afterEach, expect, it, vi } from "vitest";
 import { FailedLogins, LoginReport } from "../../../connectors/http/failed-logins.js";
-import { complainer } from "../../../engine/complaints.js";
+import { complainer } from "../../../engine/app/throttled-logger.js";
 
 afterEach(() => {
   vi.useRealTimers();

@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { ROLES, type Role } from "../../../connectors/http/identity.js";
-import { orderEventsOf } from "../../../engine/orders/topic.js";
+import { orderEventsOf } from "../../../engine/orders/log-entry.js";
 import { eventsOf } from "../../../engine/stock/batch.js";
 import type { StockEvent } from "../../../engine/stock/model.js";
 import { orderKeys, stockKeys } from "../../../engine/stream/keys.js";

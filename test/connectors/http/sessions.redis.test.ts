@@ -11,8 +11,8 @@ import { WebSocket } from "ws";
 import { Sessions } from "../../../connectors/http/index.js";
 import { createGateway } from "../../../dashboards/gateway.js";
 import type { LiveSource } from "../../../dashboards/live-source.js";
+import type { RunningServer } from "../../../engine/app/server.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
-import type { RunningServer } from "../../../engine/server.js";
 import { type Answer, httpBed, type Sending, send } from "./http-bed.js";
 
 const secretOf = (name: string) => `the-secret-of-${name}-0123456789`;

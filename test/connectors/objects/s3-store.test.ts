@@ -5,8 +5,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MAX_OBJECT_BYTES } from "../../../connectors/objects/object-store.js";
 import { type Bucket, S3Store } from "../../../connectors/objects/s3-store.js";
+import { BUCKET, KEY_ID, REGION, S3StandIn, SECRET, xml } from "../../../connectors/objects/sandbox.js";
 import { ManualClock, systemClock } from "../../../engine/kernel/clock.js";
-import { BUCKET, KEY_ID, REGION, S3StandIn, SECRET, xml } from "../../objects/s3-stand-in.js";
 
 const KEY = "orders/2026-06-17/WB0123456789.json";
 const TIMEOUT_MS = 5_000;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ObjectsSettings, openObjectStore } from "../../../connectors/objects/index.js";
-import { BUCKET, KEY_ID, REGION, S3StandIn, SECRET } from "../../objects/s3-stand-in.js";
+import { BUCKET, KEY_ID, REGION, S3StandIn, SECRET } from "../../../connectors/objects/sandbox.js";
 
 let dir: string;
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { ContractTally, MAX_ROWS } from "../../../connectors/wms/contract-report.js";
-import { runContract } from "../../../engine/contract-command.js";
+import { runContract } from "../../../engine/cli/contract.js";
 import { chainIdFromNumber } from "../../../engine/kernel/chain-id.js";
 
 let folder: string;

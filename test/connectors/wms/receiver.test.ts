@@ -4,7 +4,7 @@ import type { KnownRefusal } from "../../../connectors/wms/client.js";
 import { wmsReceiver } from "../../../connectors/wms/index.js";
 import { PICK_EMIT, WITHDRAW_EMIT } from "../../../engine/jobs/order-flow/job.js";
 import type { OrderStep } from "../../../engine/orders/model.js";
-import type { Note } from "../../../engine/orders/order-book.js";
+import type { Note } from "../../../engine/orders/order-store.js";
 import type { Delivery, Verdict } from "../../../engine/outbox/receiver.js";
 
 const ID = "WB-1";

@@ -1,0 +1,69 @@
+/**
+ * What the HTTP connector needs from the engine and from the configuration.
+ */
+import type { DepletionBoard } from "../../engine/jobs/depletion/view.js";
+import type { ExceptionList } from "../../engine/jobs/order-flow/exceptions.js";
+import type { OrderTracker } from "../../engine/jobs/order-flow/track.js";
+import type { StorefrontLevels } from "../../engine/jobs/storefront/view.js";
+import type { Clock } from "../../engine/kernel/clock.js";
+import type { TemporaryRefusal } from "../../engine/kernel/errors.js";
+import type { OnTrouble } from "../../engine/kernel/logger.js";
+import type { OrderDesk } from "../../engine/orders/order-service.js";
+import type { EraseOutcome } from "../../engine/orders/order-store.js";
+import type { Categories } from "../../engine/stock/categories.js";
+import type { Ledger } from "../../engine/stock/ledger.js";
+import type { TokenLookup } from "./identity.js";
+import type { Sessions } from "./sessions.js";
+
+export interface HttpDeps {
+  ledger: Ledger;
+  desk: OrderDesk;
+  tracker: OrderTracker;
+  exceptions: ExceptionList;
+  levels: StorefrontLevels;
+  board: DepletionBoard;
+  categories: Categories;
+  /** Takes away what is known of an order's buyer. */
+  eraseBuyer(id: string): Promise<EraseOutcome>;
+  /** The shop's time (ms) up to which the storefront view of this SKU's partition is known to be complete. */
+  asOf(sku: string): number;
+  /** How long ago that was, in milliseconds of real time. */
+  ageMs(sku: string): number;
+  /** The shop's clock: ids are made and times are judged by it. */
+  clock: Clock;
+  /** Seconds of the shop's time in one real second; 1 when left out. */
+  speed?(): number;
+  /** Channel code of ids made here, 2 characters of 0-9 A-Z. */
+  channel: string;
+  /** Location of a request that names none; `main` when left out. */
+  defaultLocation?: string;
+  /** Bearer tokens: `name:role:secret`, or a bare secret (name `default`, role `admin`). Empty: only allowed when `open`. */
+  tokens: readonly string[];
+  /** Further tokens, which may change at any time. */
+  tokenFile?: TokenLookup;
+  /** A demo on loopback: no token is needed, and only loopback host names are served. */
+  open: boolean;
+  /** What needs neither token nor session; left out: nothing beside what is public anyway. */
+  openParts?: readonly ("screens" | "metrics")[];
+  /** Sessions of browsers; left out: there are none. */
+  sessions?: Sessions;
+  /** Whether a Host header names this server; left out: any does. */
+  isOurHost?(host: string | undefined): boolean;
+  /** Whether the proxy in front says whose request it is (X-Forwarded-For). */
+  trustProxy?: boolean;
+  stopping(): boolean;
+  /** What is wrong, in words; empty: ready. */
+  readiness(): string[];
+  /** What an operator should know of although the process is ready; nothing when left out. */
+  warnings?(): string[];
+  /** Refuses new work while the engine is behind or its store nearly full, and counts that; undefined: it is taken, as when left out. */
+  refuseNew?(): TemporaryRefusal | undefined;
+  /** Requests under way at most; 4,096 when left out. */
+  maxUnderWay?: number;
+  /** New orders are refused while one that came before has waited so long already, in real ms; left out: never. */
+  maxWaitMs?: number;
+  /** Further metrics in Prometheus' text format. */
+  metrics(): Promise<string>;
+  /** Told of every unexpected error, with its instance id, and of trouble with the store. */
+  onTrouble: OnTrouble;
+}

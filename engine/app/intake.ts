@@ -1,0 +1,367 @@
+/**
+ * Whether new work may come in. Once a second it looks how far the jobs are behind the log, how full Redis is and how many orders wait for the
+ * warehouse (R22); past a bound new orders are refused with the reason in words, while payments, cancellations and parcels go on, so that what
+ * has begun can end and memory is still there for it. It opens again only well below the bound, so that it does not flap. It says nothing
+ * about right or wrong stock: that is the breaker's business. A Redis that cannot be reached refuses by itself; one that keeps its figures to
+ * itself is taken for roomy.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { type Clock, DEFAULT_CLOCK_BOUND_MS, monotonicClock, sleep, stopwatch, systemClock } from "../kernel/clock.js";
+import { messageOf, type TemporaryRefusal } from "../kernel/errors.js";
+import { defineOptions } from "../kernel/options.js";
+import type { Follower, PartitionFigures } from "../stream/follower.js";
+import type { LogEvent } from "../stream/job.js";
+import { inPlainWords, knownPrimaries, primaries, type RedisClient } from "../stream/redis.js";
+
+export const intakeOptions = defineOptions({
+  maxLagMs: {
+    type: "duration",
+    default: 20_000,
+    min: 1_000,
+    max: 3_600_000,
+    about: "how far jobs and views may be behind before new orders are refused; longer than the lease",
+  },
+  maxWaitMs: {
+    type: "duration",
+    default: 200,
+    min: 10,
+    max: 60_000,
+    about: "how long new orders may wait for their answer before those who come now are told to come back",
+  },
+  maxMemoryShare: {
+    type: "number",
+    default: 0.85,
+    min: 0.1,
+    max: 0.98,
+    about: "share of Redis' maxmemory past which new orders are refused; the rest is for what has begun",
+  },
+  maxBacklog: {
+    type: "integer",
+    default: 500_000,
+    min: 1_000,
+    max: 100_000_000,
+    unit: "orders",
+    about: "paid orders that may wait for the WMS before new orders are refused (R22)",
+  },
+});
+
+export interface IntakeSettings {
+  redis: RedisClient;
+  /** What Redis' clock must agree with, within a bound; left out: this machine's, and 10 s. A clock of a demo is nobody's. */
+  wall?: Clock | undefined;
+  clockBoundMs?: number;
+  /** Of every topic: what is behind in one of them is behind. */
+  followers: readonly Pick<Follower<LogEvent>, "topic" | "oldestAgeMs" | "unowned" | "figures">[];
+  maxLagMs: number;
+  maxMemoryShare: number;
+  /** Left out: nobody takes orders from here. */
+  warehouse?: Warehouse;
+}
+
+/** Who takes the paid orders. */
+export interface Warehouse {
+  /** Paid orders that it does not have yet. */
+  backlog(): Promise<number>;
+  /** Past so many, new ones are refused. */
+  maxBacklog: number;
+  limitPerSecond: number;
+}
+
+/** The fullest primary's memory. */
+export interface RedisMemory {
+  usedBytes: number;
+  /** 0: none is set. */
+  limitBytes: number;
+}
+
+const LOOK_EVERY_MS = 1_000;
+/** A ping that has no answer for so long: Redis stands still, or the way to it does. The client itself gives up after 8 s. */
+const SILENT_MS = 1_000;
+/** In so many parts, each with a turn of the event loop after it. A busy process is late itself, and reads the answer in such a turn. */
+const SILENT_TURNS = 4;
+/** Open again at half the lag: what is left takes as long again at most. */
+const REOPEN_LAG_SHARE = 0.5;
+/** Open again when this much of all memory is free below the bound. */
+const REOPEN_MEMORY_SHARE = 0.05;
+/** Open again when a fifth of the backlog has gone. */
+const REOPEN_BACKLOG_SHARE = 0.8;
+const LONGEST_RETRY_MS = 300_000;
+/** Over the bound so many looks in a row: after an outage the views need a moment to say how fresh they are. */
+const LOOKS_BEHIND = 2;
+/** The jobs do hundreds of thousands of events in this time. */
+const RETRY_LAG_MS = 5_000;
+/** Memory comes free as the log is trimmed (every 30 s), or when an operator gives more. */
+const RETRY_MEMORY_MS = 30_000;
+/** Past this the views are taken for stuck, and the process for not ready. */
+const READY_AGE_MS = 10_000;
+
+export class Intake {
+  readonly #settings: IntakeSettings;
+  readonly #startedMs = monotonicClock.now();
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  #memory: RedisMemory | undefined;
+  /** Why Redis takes nothing, in words. */
+  #unreachable: string | undefined;
+  /** Since when Redis has not answered, once that is long enough to be told. */
+  #silent: (() => number) | undefined;
+  #looksBehind = 0;
+  #isBehind = false;
+  #isFull = false;
+  /** The server's clock that is furthest off, and this machine's at the same moment. */
+  #clocks: { serverMs: number; wallMs: number } | undefined;
+  #backlog = 0;
+  #isBackedUp = false;
+  #refused = 0;
+
+  constructor(settings: IntakeSettings) {
+    this.#settings = settings;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  get isOpen(): boolean {
+    return !this.#isBehind && !this.#isFull && !this.#isBackedUp;
+  }
+
+  /** Paid orders that the warehouse did not have at the last look; 0 where there is none. */
+  get backlog(): number {
+    return this.#backlog;
+  }
+
+  /** Requests refused so far. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  /** As last seen; undefined when Redis does not tell. */
+  get memory(): RedisMemory | undefined {
+    return this.#memory;
+  }
+
+  /** By how much the clock of the server that is furthest off is ahead of this machine's, in ms, within the time that asking takes. */
+  get serverAheadMs(): number {
+    return this.#clocks ? this.#clocks.serverMs - this.#clocks.wallMs : 0;
+  }
+
+  /** Refuses a request for new work and counts it, or returns undefined: it may come in. */
+  refuse(): TemporaryRefusal | undefined {
+    if (this.isOpen) return undefined;
+    this.#refused++;
+    const again = "send it again later with the same ids; payments, cancellations and outbound are taken";
+    if (this.#isFull)
+      return { code: "store_full", reason: `${this.#fullText()}; ${again}`, retryAfterMs: RETRY_MEMORY_MS };
+    return this.#isBehind
+      ? { code: "overloaded", reason: `${this.#behindText()}; ${again}`, retryAfterMs: RETRY_LAG_MS }
+      : { code: "overloaded", reason: `${this.#backlogText()}; ${again}`, retryAfterMs: this.#drainMs() };
+  }
+
+  /** Why this process cannot do its work, in words; empty: it can. */
+  wrong(): string[] {
+    if (this.#unreachable !== undefined) return [this.#unreachable];
+    if (this.#silent) return [`Redis has not answered for ${Math.floor(this.#silent() / 1_000)} s`];
+    const wrong: string[] = [];
+    const { usedBytes, limitBytes } = this.#memory ?? { usedBytes: 0, limitBytes: 0 };
+    if (limitBytes > 0 && usedBytes >= limitBytes)
+      wrong.push(
+        `Redis has no memory left: ${mebibytes(usedBytes)} of ${mebibytes(limitBytes)} MiB are used; it takes nothing new until some is freed or maxmemory is raised`,
+      );
+    // Before the views are complete for the first time they are of no use, however short that takes.
+    if (this.#oldestAgeMs() > READY_AGE_MS) wrong.push(this.#behindText());
+    return wrong;
+  }
+
+  /** What an operator should know of although the process works. */
+  warnings(): string[] {
+    const warnings: string[] = [...this.#clockTexts()];
+    if (this.#isFull) warnings.push(`${this.#fullText()}: new orders are refused`);
+    if (this.#isBehind) warnings.push(`${this.#behindText()}: new orders are refused`);
+    if (this.#isBackedUp) warnings.push(`${this.#backlogText()}: new orders are refused`);
+    if (!this.#isBehind) warnings.push(...this.#unownedTexts());
+    const letters = this.#sum(({ deadLetters }) => deadLetters);
+    if (letters > 0) warnings.push(`${letters} records could not be processed and are set aside`);
+    return warnings;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await this.#look();
+      await sleep(LOOK_EVERY_MS, signal);
+    }
+  }
+
+  /** Never fails. */
+  async #look(): Promise<void> {
+    const { redis, maxLagMs } = this.#settings;
+    try {
+      const { wall = systemClock } = this.#settings;
+      const nodes = await this.#answerOf(knownPrimaries(redis));
+      const clocks = await this.#answerOf(
+        Promise.all(
+          nodes.map(async (node) => {
+            const askedMs = wall.now();
+            const [seconds, micros] = await node.time();
+            // Somewhere between question and answer.
+            return { serverMs: timeMs(seconds, micros), wallMs: Math.round((askedMs + wall.now()) / 2) };
+          }),
+        ),
+      );
+      this.#clocks = clocks.sort((a, b) => differenceMs(b) - differenceMs(a))[0];
+      this.#unreachable = undefined;
+    } catch (thrown) {
+      this.#unreachable = inPlainWords(messageOf(thrown));
+      return;
+    }
+    // One that has told before and does not now keeps its last figure: a full intake does not open for want of an answer.
+    this.#memory = (await this.#answerOf(readMemory(redis))) ?? this.#memory;
+    const share = this.#memory === undefined ? 0 : shareOf(this.#memory);
+    this.#isFull = share >= this.#memoryBound(this.#isFull);
+    await this.#answerOf(this.#lookAtBacklog());
+    const lagMs = this.#lagMs();
+    this.#looksBehind = lagMs >= (this.#isBehind ? maxLagMs * REOPEN_LAG_SHARE : maxLagMs) ? this.#looksBehind + 1 : 0;
+    this.#isBehind = this.#looksBehind >= (this.#isBehind ? 1 : LOOKS_BEHIND);
+  }
+
+  #clockTexts(): string[] {
+    const { clockBoundMs = DEFAULT_CLOCK_BOUND_MS } = this.#settings;
+    if (!this.#clocks || differenceMs(this.#clocks) <= clockBoundMs) return [];
+    const { serverMs, wallMs } = this.#clocks;
+    const told = (ms: number) => new Date(ms).toISOString();
+    return [
+      `Redis' clock shows ${told(serverMs)} and this machine's ${told(wallMs)}: they differ by ${Math.round(differenceMs(this.#clocks) / 1_000)} s, and ${clockBoundMs / 1_000} s are allowed; new orders are refused and no hold ends until they agree, payments, cancellations and outbound are taken: set the wrong one right`,
+    ];
+  }
+
+  /** Waits for an answer of Redis; one that is late is told meanwhile. */
+  async #answerOf<T>(asked: Promise<T>): Promise<T> {
+    const answered = new AbortController();
+    void this.#noteSilence(answered.signal);
+    try {
+      return await asked;
+    } finally {
+      answered.abort();
+      this.#silent = undefined;
+    }
+  }
+
+  async #noteSilence(answered: AbortSignal): Promise<void> {
+    const elapsed = stopwatch();
+    for (let turn = 0; turn < SILENT_TURNS; turn++) {
+      await sleep(SILENT_MS / SILENT_TURNS, answered);
+      await nextTurn();
+      if (answered.aborted) return;
+    }
+    this.#silent = elapsed;
+  }
+
+  async #lookAtBacklog(): Promise<void> {
+    const { warehouse } = this.#settings;
+    if (!warehouse) return;
+    // Without an answer the last figure stands.
+    this.#backlog = await warehouse.backlog().catch(() => this.#backlog);
+    this.#isBackedUp = this.#backlog >= warehouse.maxBacklog * (this.#isBackedUp ? REOPEN_BACKLOG_SHARE : 1);
+  }
+
+  /** How long the warehouse needs, when it works, until new orders may come in again. */
+  #drainMs(): number {
+    const { maxBacklog, limitPerSecond } = this.#settings.warehouse as Warehouse;
+    const seconds = (this.#backlog - maxBacklog * REOPEN_BACKLOG_SHARE) / limitPerSecond;
+    return Math.min(LONGEST_RETRY_MS, Math.max(RETRY_LAG_MS, seconds * 1_000));
+  }
+
+  #backlogText(): string {
+    return `${this.#backlog} paid orders wait for the warehouse`;
+  }
+
+  /** How far jobs and views are behind; how far they were before this process looked, nobody here knows. */
+  #lagMs(): number {
+    return Math.min(this.#oldestAgeMs(), monotonicClock.now() - this.#startedMs);
+  }
+
+  #oldestAgeMs(): number {
+    return Math.max(...this.#settings.followers.map((follower) => follower.oldestAgeMs()));
+  }
+
+  #sum(of: (figures: PartitionFigures) => number): number {
+    let sum = 0;
+    for (const follower of this.#settings.followers) for (const figures of follower.figures()) sum += of(figures);
+    return sum;
+  }
+
+  #unownedTexts(): string[] {
+    return this.#settings.followers.flatMap((follower) => {
+      const unowned = follower.unowned();
+      return unowned.length > 0 ? [unownedText(follower.topic, unowned)] : [];
+    });
+  }
+
+  #memoryBound(isFull: boolean): number {
+    const { maxMemoryShare } = this.#settings;
+    return isFull ? maxMemoryShare - REOPEN_MEMORY_SHARE : maxMemoryShare;
+  }
+
+  #fullText(): string {
+    const memory = this.#memory ?? { usedBytes: 0, limitBytes: 0 };
+    const { usedBytes, limitBytes } = memory;
+    return `Redis is nearly full: ${mebibytes(usedBytes)} of ${mebibytes(limitBytes)} MiB are used, and new orders need it below ${Math.round(this.#memoryBound(true) * 100)} %`;
+  }
+
+  #behindText(): string {
+    const entries = this.#sum(({ lagEntries }) => lagEntries);
+    const events = this.#sum(({ lagEvents }) => lagEvents);
+    const seconds = Math.round(this.#lagMs() / 1_000);
+    const behind = `the views are ${seconds} s behind the ledger: ${entries} log entries with ${events} events wait for the jobs`;
+    return [behind, ...this.#unownedTexts()].join("; ");
+  }
+}
+
+/** The fullest primary's memory, or undefined when Redis does not tell: a managed one may refuse to. */
+async function readMemory(redis: RedisClient): Promise<RedisMemory | undefined> {
+  let fullest: RedisMemory | undefined;
+  try {
+    for (const text of await Promise.all(primaries(redis).map((node) => node.info("memory")))) {
+      const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(text)?.[1] ?? 0);
+      const memory = {
+        // What Redis itself counts against its limit: replicas' buffers are not in it.
+        usedBytes: field("used_memory") - field("mem_not_counted_for_evict"),
+        limitBytes: field("maxmemory"),
+      };
+      if (fullest === undefined || shareOf(memory) > shareOf(fullest)) fullest = memory;
+    }
+  } catch {
+    return undefined;
+  }
+  return fullest;
+}
+
+const shareOf = ({ usedBytes, limitBytes }: RedisMemory): number => (limitBytes > 0 ? usedBytes / limitBytes : 0);
+
+const timeMs = (seconds: number | string = 0, micros: number | string = 0): number =>
+  Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+
+const differenceMs = ({ serverMs, wallMs }: { serverMs: number; wallMs: number }): number =>
+  Math.abs(serverMs - wallMs);
+
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+
+const unownedText = (topic: string, partitions: readonly number[]): string =>
+  `nobody runs the ${topic} jobs of partition${partitions.length === 1 ? "" : "s"} ${rangesOf(partitions)}`;
+
+/** `0-3, 7` for ascending numbers. */
+function rangesOf(numbers: readonly number[]): string {
+  const ranges: [first: number, last: number][] = [];
+  for (const n of numbers) {
+    const range = ranges.at(-1);
+    if (range && range[1] === n - 1) range[1] = n;
+    else ranges.push([n, n]);
+  }
+  return ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(", ");
+}

@@ -1,0 +1,146 @@
+/**
+ * What the screens read, put together from the jobs' views: implements the dashboards' LiveSource, so that they need not know jobs or ledger.
+ * Rates are means over the last five seconds of real time. Everything is read from memory; only the open breakers are asked of Redis,
+ * once a second.
+ */
+import type {
+  AlertLive,
+  EngineLive,
+  GateLive,
+  LiveSource,
+  SkuLive,
+  StockLevels,
+} from "../../dashboards/live-source.js";
+import type { DepletionBoard } from "../jobs/depletion/view.js";
+import type { StorefrontLevels } from "../jobs/storefront/view.js";
+import type { Clock } from "../kernel/clock.js";
+import { gateKey } from "../stock/decide.js";
+import type { Ledger } from "../stock/ledger.js";
+import type { StockEvent } from "../stock/model.js";
+import type { Follower } from "../stream/follower.js";
+import { minuteOf } from "../stream/window.js";
+import type { Worker } from "../stream/worker.js";
+
+export interface LiveSourceParts {
+  ledger: Ledger;
+  /** The jobs of this process, if it runs any. */
+  worker: Worker<StockEvent> | undefined;
+  follower: Follower<StockEvent>;
+  board: DepletionBoard;
+  levels: StorefrontLevels;
+  /** The shop's time. */
+  clock: Clock;
+  /** Real time. */
+  wall: Clock;
+  speed(): number;
+  scene(): string | undefined;
+}
+
+interface Sample {
+  atMs: number;
+  commands: number;
+  events: number;
+}
+
+const SAMPLE_MS = 500;
+const RATE_SAMPLES = 10;
+const GATES_EVERY_SAMPLES = 2;
+const NO_STOCK: StockLevels = { sellable: 0, reserved: 0, committed: 0, safety: 0, presale: 0, display: 0 };
+
+export class EngineLiveSource implements LiveSource {
+  readonly #parts: LiveSourceParts;
+  readonly #samples: Sample[] = [];
+  #gates: GateLive[] = [];
+  #taken = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: LiveSourceParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#sample();
+    this.#timer = setInterval(() => this.#sample(), SAMPLE_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  engine(): EngineLive {
+    const { clock, follower, speed, scene } = this.#parts;
+    const first = this.#samples[0];
+    const last = this.#samples.at(-1);
+    const seconds = first && last ? (last.atMs - first.atMs) / 1_000 : 0;
+    const rate = (of: "commands" | "events") =>
+      first && last && seconds > 0 ? Math.round((last[of] - first[of]) / seconds) : 0;
+    return {
+      nowMs: clock.now(),
+      speed: speed(),
+      commandsPerSecond: rate("commands"),
+      eventsPerSecond: rate("events"),
+      lagEntries: follower.lagEntries(),
+      lagMs: follower.oldestAgeMs(),
+      scene: scene(),
+      gates: this.#gates,
+    };
+  }
+
+  ranked(limit: number): readonly SkuLive[] {
+    const minute = minuteOf(this.#parts.clock.now());
+    const hours = [...this.#parts.board.hours(minute)];
+    hours.sort((a, b) => b.hourUnits - a.hourUnits || (a.sku < b.sku ? -1 : 1));
+    return hours.slice(0, limit).map(({ sku, hourUnits }) => this.#skuLive(sku, hourUnits));
+  }
+
+  sku(sku: string): SkuLive | undefined {
+    const { board, levels, clock } = this.#parts;
+    return levels.get(sku) && this.#skuLive(sku, board.hourUnits(sku, minuteOf(clock.now())));
+  }
+
+  panes(sku: string, sinceMinute: number): [minute: number, units: number][] {
+    const flat = this.#parts.board.panes(sku, sinceMinute);
+    const panes: [number, number][] = [];
+    for (let i = 0; i < flat.length; i += 2) panes.push([flat[i] as number, flat[i + 1] as number]);
+    return panes;
+  }
+
+  alerts(limit: number): readonly AlertLive[] {
+    const { board } = this.#parts;
+    return [...board.openAlerts(), ...board.clearedAlerts()].slice(0, limit);
+  }
+
+  #skuLive(sku: string, hourUnits: number): SkuLive {
+    const { board, levels } = this.#parts;
+    const known = levels.get(sku);
+    return {
+      sku,
+      revision: board.revision(sku) + (known?.revision ?? 0),
+      hourUnits,
+      dailyAverage: board.dailyAverage(sku),
+      levels: known?.total ?? NO_STOCK,
+    };
+  }
+
+  #sample(): void {
+    const { wall, ledger, worker } = this.#parts;
+    const events = worker?.stats().reduce((sum, partition) => sum + partition.events, 0) ?? 0;
+    this.#samples.push({ atMs: wall.now(), commands: ledger.commands, events });
+    if (this.#samples.length > RATE_SAMPLES + 1) this.#samples.shift();
+    if (this.#taken++ % GATES_EVERY_SAMPLES === 0) void this.#readGates();
+  }
+
+  async #readGates(): Promise<void> {
+    try {
+      const open = await this.#parts.ledger.openGates();
+      this.#gates = open.map(({ scope, untilMs, actor, reason }) => ({
+        scope: gateKey(scope),
+        untilMs,
+        actor,
+        reason,
+      }));
+    } catch {
+      // Redis is away: the screens keep the last answer, and the lag shows the trouble.
+    }
+  }
+}

@@ -1,0 +1,562 @@
+/**
+ * The proof that ledger, log and storefront job tell the same units (R1, R2). The job has folded the log alone; its state, and what the log holds
+ * beyond it, must give the ledger's balances, pool by pool. Balances, state, cursor and head are read at one moment, so the comparison is
+ * exact under any load and a difference is never a matter of timing. A `slice` is small enough to run for ever beside the work; a `whole` audit also
+ * folds the log from its first entry, if it is still there, and sums up what lines hold. It changes nothing. Which event a difference
+ * began with is known as well as the past is: it is looked for from the last agreement on.
+ */
+
+import { STOREFRONT_JOB, type StorefrontState } from "../jobs/storefront/job.js";
+import { sleep, stopwatch } from "../kernel/clock.js";
+import { EngineError } from "../kernel/errors.js";
+import { eventsOf } from "../stock/batch.js";
+import { type Balances, CELL_SEPARATOR, cellOf, emptyBalances, onHandUnits, type StockEvent } from "../stock/model.js";
+import { balancesOf } from "../stock/records.js";
+import { decodeState } from "../stream/batch-processor.js";
+import { cursorField } from "../stream/commit.js";
+import { newestLetters } from "../stream/dead-letter.js";
+import { type StockKeys, stockKeys } from "../stream/keys.js";
+import { type RedisClient, readTogether } from "../stream/redis.js";
+import { HeldLines } from "./held-lines.js";
+import { firstOffset, LogWindow, type ReadEntry, readEntries } from "./log-window.js";
+import {
+  type CellLook,
+  cellsTouched,
+  differs,
+  type Letter,
+  type Mismatch,
+  mismatchOf,
+  nameOf,
+  type Past,
+  signatureOf,
+  tell,
+} from "./verdict.js";
+
+export interface SliceReport {
+  cells: number;
+  /** Mismatches that are new, or differ by other numbers than before. */
+  news: Mismatch[];
+  /** Seconds that the cycle took that this slice has ended. */
+  cycleSeconds?: number;
+  /** Set when nothing was compared because the job is so many entries behind the log. */
+  lagEntries?: number;
+}
+
+export interface PartitionReport {
+  skus: number;
+  cells: number;
+  /** On hand and for presale. */
+  units: number;
+  entries: number;
+  events: number;
+  heldLines: number;
+  /** Whether the log was folded from its first entry on. */
+  fromFirst: boolean;
+  mismatches: Mismatch[];
+}
+
+/** Fields of one page, and SKUs of one look: measured, 128 fields to find and 42 SKUs with three cells each to read take 0.25 ms of Redis. */
+const SLICE_SKUS = 128;
+/** A job that is further behind is about its own work, and its lag has a figure; reading after it would cost more than the comparison. */
+const SLICE_LAG_ENTRIES = 256;
+/** Kept in memory for a whole audit: 1,000 entries of 64 commands, some 10 MB. */
+const WHOLE_LAG_ENTRIES = 1_000;
+/** How long a whole audit waits for a job that does not move, and for one that moves and does not catch up. */
+const STILL_LIMIT_MS = 10_000;
+const BEHIND_LIMIT_MS = 60_000;
+const WAIT_MS = 100;
+const SCAN_COUNT = 1_000;
+/** Records that one look of a whole audit reads beside the cells, unless one SKU has more: 2 ms of Redis. */
+const LOOK_LINES = 2_000;
+/** New cells come, and trimming passes by; three times in a row is somebody's hand. */
+const LOOK_TRIES = 5;
+const WHOLE_TRIES = 3;
+/** Cells whose past is looked into at once, and events of each that are kept for it: 20 × 10,000 × 200 bytes are 40 MB. */
+const EXPLAINED_CELLS = 20;
+const EXPLAINED_EVENTS = 10_000;
+/** How far back a slice looks: 2,000 entries are 32 reads. A whole audit looks at the whole log. */
+const EXPLAINED_ENTRIES = 2_000;
+const LETTERS_READ = 1_000;
+const CURSOR_FIELD = cursorField(STOREFRONT_JOB);
+
+interface Look {
+  head: number;
+  cells: Map<string, CellLook>;
+}
+
+/** Cells to look at, by SKU; more are found on the way. */
+type Wanted = Map<string, Set<string>>;
+
+/** What only a whole audit knows. */
+interface Whole {
+  /** Every cell folded from the log's first entry; undefined when that is gone. */
+  log: Map<string, Balances> | undefined;
+  lines: HeldLines;
+  /** The first event that took a cell below zero. */
+  belowZero: Map<string, StockEvent>;
+  /** Cells whose past has been looked into. */
+  explained: number;
+  waitedMs: number;
+}
+
+export class PartitionAudit {
+  /** Every mismatch that is known now, by what it is about. */
+  readonly mismatches = new Map<string, Mismatch>();
+  readonly #redis: RedisClient;
+  readonly #keys: StockKeys;
+  readonly #partition: number;
+  /** The difference as it was told, by what it is about. */
+  readonly #told = new Map<string, string>();
+  /** Where a SKU has been seen to agree, and in which cycle. The views keep ten times as much for each SKU. */
+  readonly #agreed = new Map<string, { offset: number; cycle: number }>();
+  readonly #pending: Wanted = new Map();
+  #window: LogWindow;
+  #whole: Whole | undefined;
+  #head = 0;
+  #lagEntries = 0;
+  #cycle = 1;
+  #phase: "cells" | "states" = "cells";
+  #cursor = "0";
+  #cycleTime = stopwatch();
+
+  constructor(redis: RedisClient, prefix: string, partition: number) {
+    this.#redis = redis;
+    this.#keys = stockKeys(prefix, partition);
+    this.#partition = partition;
+    this.#window = new LogWindow(redis, this.#keys.log, 0);
+  }
+
+  /** Compares a few SKUs, and goes on with the next ones when called again; after the last it begins anew. */
+  async slice(): Promise<SliceReport> {
+    let cycleSeconds: number | undefined;
+    if (this.#pending.size === 0 && (await this.#scanOn())) {
+      cycleSeconds = this.#cycleTime() / 1_000;
+      this.#cycleTime = stopwatch();
+      this.#cycle++;
+    }
+    const report: SliceReport = { cells: 0, news: [], ...(cycleSeconds === undefined ? {} : { cycleSeconds }) };
+    const wanted: Wanted = new Map([...this.#pending].slice(0, SLICE_SKUS));
+    if (wanted.size === 0) return report;
+    const look = await this.#look(wanted);
+    if (!look) return { ...report, lagEntries: this.#lagEntries };
+    const news = await this.#judge(wanted, look);
+    for (const sku of wanted.keys()) this.#pending.delete(sku);
+    return { ...report, cells: look.cells.size, news };
+  }
+
+  /**
+   * Compares everything, once.
+   * @throws EngineError `audit_lags` when the job is far behind the log and does not move
+   */
+  async whole(): Promise<PartitionReport> {
+    for (let attempt = 1; ; attempt++) {
+      const report = await this.#wholeOnce();
+      if (report) return report;
+      if (attempt === WHOLE_TRIES) {
+        throw this.#fault("audit_disturbed", "the log was trimmed or replaced while it was read; audit again");
+      }
+    }
+  }
+
+  /** Undefined when trimming was faster than reading. */
+  async #wholeOnce(): Promise<PartitionReport | undefined> {
+    this.mismatches.clear();
+    this.#told.clear();
+    const first = (await firstOffset(this.#redis, this.#keys.log)) ?? 1;
+    const whole: Whole = {
+      log: first === 1 ? new Map() : undefined,
+      lines: new HeldLines(this.#redis, this.#keys),
+      belowZero: new Map(),
+      explained: 0,
+      waitedMs: 0,
+    };
+    this.#whole = whole;
+    let listing = true;
+    const counts = { entries: 0, events: 0 };
+    const broken: ReadEntry[] = [];
+    this.#window = new LogWindow(this.#redis, this.#keys.log, first - 1, (entry) => {
+      if (entry.state !== "read") broken.push(entry);
+      counts.entries += entry.state === "lost" ? 0 : 1;
+      counts.events += entry.events.length;
+      for (const event of entry.events) {
+        if (whole.log) foldInto(whole.log, event, whole.belowZero);
+        if (!listing) whole.lines.fold(event);
+      }
+    });
+    if (!(await this.#look(new Map()))) return undefined;
+    listing = false;
+    await whole.lines.list();
+
+    const totals = { skus: 0, cells: 0, units: 0 };
+    const rest = await this.#everything();
+    for (const cell of whole.log?.keys() ?? []) addCell(rest, cell);
+    const wanted: Wanted = new Map();
+    let lines = 0;
+    const compare = async (): Promise<boolean> => {
+      const look = await this.#look(wanted);
+      if (!look) return false;
+      await this.#judge(wanted, look);
+      totals.skus += wanted.size;
+      totals.cells += look.cells.size;
+      for (const { ledger } of look.cells.values()) totals.units += ledger ? onHandUnits(ledger) + ledger.presale : 0;
+      wanted.clear();
+      lines = 0;
+      return true;
+    };
+    for (const [sku, cells] of rest) {
+      wanted.set(sku, cells);
+      lines += whole.lines.size(cells);
+      if ((wanted.size >= SLICE_SKUS || lines >= LOOK_LINES) && !(await compare())) return undefined;
+    }
+    if (wanted.size > 0 && !(await compare())) return undefined;
+    await this.#addLostLines(first);
+    for (const entry of broken) this.#addBroken(entry);
+    return {
+      ...totals,
+      ...counts,
+      heldLines: whole.lines.count,
+      fromFirst: whole.log !== undefined,
+      mismatches: [...this.mismatches.values()],
+    };
+  }
+
+  // ---- what to look at
+
+  /** Reads the next page of names and notes whose turn it is. Returns true when it was the last of the cycle. */
+  async #scanOn(): Promise<boolean> {
+    const inCells = this.#phase === "cells";
+    const [next, fields] = await this.#scan(
+      inCells ? this.#keys.cells : this.#keys.state(STOREFRONT_JOB),
+      this.#cursor,
+      SLICE_SKUS,
+    );
+    const found: Wanted = new Map();
+    if (inCells) for (const field of fields) addCell(found, field);
+    else for (const sku of fields) found.set(sku, new Set());
+    const skus = [...found.keys()];
+    const lists = skus.length === 0 ? [] : await this.#redis.hmget(this.#keys.cells, ...skus.map(listField));
+    skus.forEach((sku, i) => {
+      const cells = found.get(sku) as Set<string>;
+      const listed = cellsOf(sku, lists[i] ?? null);
+      const isDone = this.#agreed.get(sku)?.cycle === this.#cycle;
+      if (isDone && [...cells].every((cell) => listed.has(cell))) return;
+      this.#pending.set(sku, new Set([...cells, ...listed]));
+    });
+    this.#cursor = next;
+    if (next !== "0") return false;
+    this.#phase = inCells ? "states" : "cells";
+    return !inCells;
+  }
+
+  /** Every SKU and cell that the ledger or the job knows. */
+  async #everything(): Promise<Wanted> {
+    const found: Wanted = new Map();
+    for (const key of [this.#keys.cells, this.#keys.state(STOREFRONT_JOB)]) {
+      let cursor = "0";
+      do {
+        const [next, fields] = await this.#scan(key, cursor, SCAN_COUNT);
+        cursor = next;
+        if (key === this.#keys.cells) for (const field of fields) addCell(found, field);
+        else for (const sku of fields) if (!found.has(sku)) found.set(sku, new Set());
+      } while (cursor !== "0");
+    }
+    return found;
+  }
+
+  async #scan(key: string, cursor: string, count: number): Promise<[next: string, fields: string[]]> {
+    const [next, pairs] = await this.#redis.hscanBuffer(key, cursor, "COUNT", count);
+    return [next.toString("latin1"), pairs.flatMap((field, i) => (i % 2 === 0 ? [field.toString("utf8")] : []))];
+  }
+
+  // ---- the look: everything of some SKUs at one moment
+
+  /** Undefined when it cannot be taken now: the job lags, or trimming was faster. A whole audit waits for the job. */
+  async #look(wanted: Wanted): Promise<Look | undefined> {
+    const skus = [...wanted.keys()];
+    for (let attempt = 0; attempt < LOOK_TRIES; attempt++) {
+      const cells = [...wanted.values()].flatMap((names) => [...names]);
+      const lineReads = this.#whole?.lines.commands(cells) ?? [];
+      const [offset, cursorText, states, lists, packed, ...lines] = (await readTogether(this.#redis, [
+        ["hget", this.#keys.head, "offset"],
+        ["hget", this.#keys.task, CURSOR_FIELD],
+        ["hmgetBuffer", this.#keys.state(STOREFRONT_JOB), skus],
+        ["hmget", this.#keys.cells, skus.map(listField)],
+        ["hmgetBuffer", this.#keys.cells, cells],
+        ...lineReads,
+      ])) as [
+        string | null,
+        string | null,
+        (Buffer | null)[],
+        (string | null)[],
+        (Buffer | null)[],
+        ...(Buffer | null)[][],
+      ];
+      const head = Number(offset ?? 0);
+      const cursor = Number(cursorText ?? 0);
+      this.#lagEntries = Math.max(0, head - cursor);
+      // A Redis that has lost the end of its log: what was agreed on there is gone.
+      if (head < this.#head) this.#agreed.clear();
+      this.#head = head;
+      if (this.#whole) {
+        if (this.#lagEntries > WHOLE_LAG_ENTRIES) {
+          if (!(await this.#waitForJob(this.#whole, cursor))) return undefined;
+          attempt--;
+          continue;
+        }
+        if (!(await this.#window.moveTo(cursor, head))) return undefined;
+      } else {
+        if (this.#lagEntries > SLICE_LAG_ENTRIES) return undefined;
+        if (!(await this.#window.moveTo(cursor, head))) continue;
+      }
+
+      const belowZero = new Map(this.#whole?.belowZero);
+      const job = this.#foldStates(skus, states, belowZero);
+      const listed = new Set(skus.flatMap((sku, i) => [...cellsOf(sku, lists[i] ?? null)]));
+      const isWanted = (cell: string): boolean => wanted.get(skuOf(cell))?.has(cell) === true;
+      const more = [...listed, ...job.keys()].filter((cell) => !isWanted(cell));
+      if (more.length > 0) {
+        for (const cell of more) addCell(wanted, cell);
+        continue;
+      }
+      const held = this.#whole?.lines.units(lineReads, lines);
+      const look: Look = { head, cells: new Map() };
+      cells.forEach((cell, i) => {
+        const bytes = packed[i];
+        look.cells.set(cell, {
+          sku: skuOf(cell),
+          location: cell.slice(cell.indexOf(CELL_SEPARATOR) + 1),
+          ledger: bytes ? balancesOf(bytes) : undefined,
+          listed: listed.has(cell),
+          job: job.get(cell),
+          log: this.#whole?.log?.get(cell),
+          fromFirst: this.#whole?.log !== undefined,
+          lines: held ? (held.get(cell) ?? 0) : undefined,
+          belowZero: belowZero.get(cell),
+        });
+      });
+      return look;
+    }
+    return undefined;
+  }
+
+  /** The job's balances, with what the log holds beyond its state. */
+  #foldStates(
+    skus: readonly string[],
+    states: readonly (Buffer | null)[],
+    belowZero: Map<string, StockEvent>,
+  ): Map<string, Balances> {
+    const job = new Map<string, Balances>();
+    const looked = new Set(skus);
+    skus.forEach((sku, i) => {
+      const bytes = states[i];
+      if (!bytes) return;
+      try {
+        const { locations } = decodeState(bytes) as StorefrontState;
+        for (const [location, balances] of locations)
+          job.set(cellOf(sku, location), { ...emptyBalances(), ...balances });
+      } catch {
+        // A state that cannot be read holds nothing: every balance differs.
+      }
+    });
+    for (const { events } of this.#window.entries)
+      for (const event of events) if (looked.has(event.sku)) foldInto(job, event, belowZero);
+    return job;
+  }
+
+  /** Waits for the job, while there is more that it has not folded than can be kept. Returns false when trimming was faster. */
+  async #waitForJob(whole: Whole, cursor: number): Promise<boolean> {
+    const elapsed = stopwatch();
+    if (!(await this.#window.moveTo(cursor, Math.max(cursor, this.#window.position)))) return false;
+    while (Number((await this.#redis.hget(this.#keys.task, CURSOR_FIELD)) ?? 0) === cursor) {
+      const isStill = elapsed() > STILL_LIMIT_MS;
+      if (isStill || whole.waitedMs + elapsed() > BEHIND_LIMIT_MS) {
+        const what = isStill ? "do not move: start a worker, then audit again" : "do not catch up: audit again later";
+        throw this.#fault("audit_lags", `the jobs are ${this.#lagEntries} entries behind the log and ${what}`);
+      }
+      await sleep(WAIT_MS);
+    }
+    whole.waitedMs += elapsed();
+    return true;
+  }
+
+  // ---- the verdict
+
+  /** Compares, looks again at what differs, and keeps and returns what is new. */
+  async #judge(wanted: Wanted, look: Look): Promise<Mismatch[]> {
+    let confirmed = look;
+    const suspects: Wanted = new Map();
+    for (const [cell, at] of look.cells) if (differs(at)) addCell(suspects, cell);
+    const differing = new Map<string, CellLook>();
+    if (suspects.size > 0) {
+      const again = await this.#look(suspects);
+      if (!again) return [];
+      confirmed = again;
+      for (const [cell, at] of again.cells) {
+        // What the job has folded meanwhile has been below zero all the same.
+        const belowZero = at.belowZero ?? look.cells.get(cell)?.belowZero;
+        if (belowZero || differs(at)) differing.set(cell, { ...at, belowZero });
+      }
+    }
+    const differingSkus = new Set([...differing.values()].map(({ sku }) => sku));
+    for (const [sku, cells] of wanted) {
+      for (const cell of cells) if (!differing.has(cell)) this.#forget(cell);
+      if (!differingSkus.has(sku)) this.#agreed.set(sku, { offset: look.head, cycle: this.#cycle });
+    }
+    const news = [...differing].filter(([cell, at]) => this.#told.get(cell) !== signatureOf(at));
+    if (news.length === 0) return [];
+    const found = await this.#explain(news, confirmed.head);
+    news.forEach(([cell, at], i) => {
+      this.#told.set(cell, signatureOf(at));
+      this.mismatches.set(cell, found[i] as Mismatch);
+    });
+    return found;
+  }
+
+  #forget(cell: string): void {
+    this.#told.delete(cell);
+    this.mismatches.delete(cell);
+  }
+
+  /** Looks into the past of differing cells. */
+  async #explain(news: readonly [cell: string, at: CellLook][], head: number): Promise<Mismatch[]> {
+    const pasts = new Map<string, Past>();
+    for (const [cell, { sku }] of news.slice(0, EXPLAINED_CELLS - (this.#whole?.explained ?? 0))) {
+      pasts.set(cell, { agreed: this.#agreed.get(sku)?.offset ?? 0, events: [], isCut: false });
+    }
+    if (this.#whole) this.#whole.explained += pasts.size;
+    const letters = await this.#readLetters();
+    const broken: ReadEntry[] = [];
+    const oldest = Math.min(...[...pasts.values()].map(({ agreed }) => agreed));
+    const from = this.#whole ? oldest : Math.max(oldest, head - EXPLAINED_ENTRIES);
+    let kept = from + 1;
+    for await (const entry of readEntries(this.#redis, this.#keys.log, from, head)) {
+      if (entry.state === "trimmed") kept = entry.lastOffset + 1;
+      else if (entry.state !== "read") broken.push(entry);
+      for (const event of entry.events) {
+        for (const cell of cellsTouched(event)) {
+          const past = pasts.get(cell);
+          if (!past || event.offset <= past.agreed) continue;
+          past.events.push(event);
+          if (past.events.length > EXPLAINED_EVENTS) {
+            past.events.shift();
+            past.isCut = true;
+          }
+        }
+      }
+    }
+    return news.map(([cell, at]) =>
+      mismatchOf(this.#partition, cell, at, {
+        past: pasts.get(cell),
+        letters,
+        broken,
+        lostLines: this.#whole?.lines.lost ?? [],
+        kept,
+        head,
+      }),
+    );
+  }
+
+  /** What the job has set aside, the newest first. */
+  async #readLetters(): Promise<Letter[]> {
+    const letters: Letter[] = [];
+    for (const letter of await newestLetters(this.#redis, this.#keys, LETTERS_READ)) {
+      try {
+        if (letter.job !== STOREFRONT_JOB) continue;
+        const { events } = eventsOf(letter);
+        const event = events.find(({ index }) => index === letter.index);
+        if (event) letters.push({ event, reason: letter.reason });
+      } catch {
+        // Not of this job, or of an entry that nobody can read: the log itself tells that.
+      }
+    }
+    return letters;
+  }
+
+  // ---- faults beside the balances
+
+  /** Lines without a record that no cell's mismatch has named. */
+  async #addLostLines(first: number): Promise<void> {
+    const named = new Set(
+      [...this.mismatches.values()].flatMap(({ first: event }) => (event && "id" in event ? event.id : [])),
+    );
+    const ids = this.#whole?.lines.lost.filter((id) => !named.has(id)) ?? [];
+    if (ids.length === 0) return;
+    const wanted = new Set(ids);
+    const reserved = new Map<string, StockEvent>();
+    for await (const { events } of readEntries(this.#redis, this.#keys.log, first - 1, this.#window.position))
+      for (const event of events)
+        if (event.type === "StockReserved" && wanted.has(event.id)) reserved.set(event.id, event);
+    for (const id of ids) {
+      const event = reserved.get(id);
+      this.mismatches.set(`line ${id}`, {
+        kind: "lost_line",
+        partition: this.#partition,
+        ...(event && { sku: event.sku, location: event.location }),
+        pools: [],
+        fault: "lines",
+        ...(event && { first: nameOf(this.#partition, event) }),
+        words: event
+          ? `${event.sku} at ${event.location} (partition ${this.#partition}): the record of line ${id}, which holds ${event.units} units, is gone. First differing event: ${tell(event)}`
+          : `partition ${this.#partition}: the record of line ${id}, which holds units, is gone; the log no longer tells which`,
+      });
+    }
+  }
+
+  #addBroken({ offset, lastOffset, state }: ReadEntry): void {
+    const which = offset === lastOffset ? `entry ${offset}` : `entries ${offset} to ${lastOffset}`;
+    this.mismatches.set(`${state} ${offset}`, {
+      kind: state === "lost" ? "lost_entry" : "unreadable_entry",
+      partition: this.#partition,
+      pools: [],
+      fault: "log",
+      first: { partition: this.#partition, offset },
+      words: `partition ${this.#partition}: ${which} of the log ${state === "lost" ? "missing" : "cannot be read"}`,
+    });
+  }
+
+  #fault(code: string, message: string): EngineError {
+    return new EngineError(`partition ${this.#partition}: ${message}`, {
+      op: "storefront.audit",
+      code,
+      retryable: true,
+      place: this.#keys.log,
+    });
+  }
+}
+
+// ---- folding
+
+/** Moves an event's units; notes the first event that takes a cell below zero. */
+function foldInto(cells: Map<string, Balances>, event: StockEvent, belowZero: Map<string, StockEvent>): void {
+  const { sku, location, toLocation, from, to, units } = event;
+  if (from !== "outside") {
+    const cell = cellOf(sku, location);
+    const balances = balancesIn(cells, cell);
+    balances[from] -= units;
+    if (balances[from] < 0 && !belowZero.has(cell)) belowZero.set(cell, event);
+  }
+  if (to !== "outside") balancesIn(cells, cellOf(sku, toLocation ?? location))[to] += units;
+}
+
+function balancesIn(cells: Map<string, Balances>, cell: string): Balances {
+  let balances = cells.get(cell);
+  if (!balances) {
+    balances = emptyBalances();
+    cells.set(cell, balances);
+  }
+  return balances;
+}
+
+// ---- names
+
+const listField = (sku: string): string => sku + CELL_SEPARATOR;
+const skuOf = (field: string): string => field.slice(0, field.indexOf(CELL_SEPARATOR));
+const cellsOf = (sku: string, list: string | null): Set<string> =>
+  new Set(list === null || list === "" ? [] : list.split(CELL_SEPARATOR).map((location) => cellOf(sku, location)));
+
+/** Notes a field of the ledger's cells: a cell, or a SKU's list of locations, which is none. */
+function addCell(wanted: Wanted, field: string): void {
+  const sku = skuOf(field);
+  const cells = wanted.get(sku) ?? new Set();
+  wanted.set(sku, field.endsWith(CELL_SEPARATOR) ? cells : cells.add(field));
+}

@@ -1,0 +1,107 @@
+/**
+ * `shuiwei contract check FILE`: holds payloads that were collected from an interface against its contract (R23) and tells which fields are
+ * redundant, missing, mistyped or oversized, how often, and the bytes that they cost. It needs no Redis and sends nothing. It ends well only if
+ * every payload could be read and fits.
+ */
+import { type Contract, loadContract } from "../../connectors/wms/contract.js";
+import { type ContractReport, ContractTally } from "../../connectors/wms/contract-report.js";
+import { readPayloads } from "../../connectors/wms/payload-file.js";
+import type { contractOptions } from "../app/config.js";
+import { badInput, EngineError } from "../kernel/errors.js";
+import type { OptionValues } from "../kernel/options.js";
+
+const OP = "contract";
+const RULE_SHOWN = 60;
+
+/**
+ * @throws EngineError `contract_findings` when something does not fit or cannot be read, `bad_input` when the file or the contract is not there
+ */
+export async function runContract(
+  operands: string[],
+  options: OptionValues<typeof contractOptions>,
+  signal: AbortSignal,
+): Promise<void> {
+  const [action, file, ...more] = operands;
+  if (action !== "check") throw badInput(OP, "ACTION", "say check");
+  if (file === undefined || more.length > 0) throw badInput(OP, "FILE", "name one file of payloads");
+  const contract = await loadContract(options.contract);
+  const report = await checkFile(file, contract, signal);
+  if (report.payloads + report.unreadable === 0) throw badInput(OP, file, "has no payload");
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : textOf(report));
+  const { payloads, withFindings, unreadable } = report;
+  if (withFindings + unreadable === 0) return;
+  const faults = [
+    ...(withFindings > 0 ? [`${figure(withFindings)} of ${counted(payloads, "payload")} do not fit`] : []),
+    ...(unreadable > 0 ? [`${figure(unreadable)} cannot be read`] : []),
+  ];
+  throw new EngineError(faults.join("; "), { op: OP, code: "contract_findings", retryable: false });
+}
+
+async function checkFile(file: string, contract: Contract, signal: AbortSignal): Promise<ContractReport> {
+  const tally = new ContractTally(contract.name);
+  for await (const payload of readPayloads(file)) {
+    signal.throwIfAborted();
+    if ("fault" in payload) {
+      tally.addUnreadable(payload);
+      continue;
+    }
+    try {
+      tally.add(payload, contract.check(payload.value));
+    } catch (thrown) {
+      if (!(thrown instanceof RangeError)) throw thrown;
+      tally.addUnreadable({ ...payload, fault: "is nested too deeply" });
+    }
+  }
+  return tally.report();
+}
+
+function textOf(report: ContractReport): string {
+  const { contract, payloads, withFindings, unreadable, bytes, costBytes, findings, otherFields } = report;
+  const fits = withFindings === 0 ? "all fit" : `${figure(withFindings)} do not fit`;
+  const lines = [
+    `${contract}: ${counted(payloads, "payload")} in ${counted(bytes, "byte")}, ${fits}${unreadable > 0 ? `; ${figure(unreadable)} cannot be read` : ""}`,
+  ];
+  if (findings.length > 0) {
+    const rows = findings.map((row) => [
+      row.path === "" ? "(the payload)" : row.path,
+      row.kind,
+      figure(row.payloads),
+      figure(row.fields),
+      figure(row.bytes),
+      row.longestCharacters === undefined ? "" : figure(row.longestCharacters),
+      figure(row.line),
+      row.rule.length > RULE_SHOWN ? `${row.rule.slice(0, RULE_SHOWN)}…` : row.rule,
+    ]);
+    lines.push(
+      "",
+      ...table([["FIELD", "KIND", "PAYLOADS", "FIELDS", "BYTES", "LONGEST", "LINE", "CONTRACT"], ...rows]),
+    );
+    if (otherFields > 0) lines.push(`and ${counted(otherFields, "finding")} at other places`);
+    const share = bytes === 0 ? 0 : Math.round((100 * costBytes) / bytes);
+    const each = payloads === 0 ? 0 : Math.round(costBytes / payloads);
+    lines.push("", `${counted(costBytes, "byte")} need not have gone: ${share} % of all, ${figure(each)} a payload`);
+  }
+  for (const { line, reason } of report.unreadableLines) lines.push(`line ${figure(line)}: ${plain(reason)}`);
+  const unlisted = unreadable - report.unreadableLines.length;
+  if (unlisted > 0) lines.push(`and ${figure(unlisted)} more that cannot be read`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** Columns of figures stand to the right. */
+function table(rows: string[][]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((cells) => (cells[column] ?? "").length)));
+  const isFigures = widths.map((_, column) => rows.slice(1).every((cells) => /^[\d,]*$/.test(cells[column] ?? "")));
+  return rows.map((cells) =>
+    cells
+      .map((cell, column) => cell[isFigures[column] ? "padStart" : "padEnd"](widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+const figure = (n: number): string => n.toLocaleString("en");
+const counted = (n: number, name: string): string => `${figure(n)} ${name}${n === 1 ? "" : "s"}`;
+
+/** What a file says is not to steer a terminal. */
+const plain = (text: string): string =>
+  text.replace(/\p{Cc}/gu, (control) => `\\u${(control.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`);

@@ -1,0 +1,78 @@
+/**
+ * The form of an entry of the orders' log: how events are written and read. An entry holds `n`: how many events the log has held with it,
+ * `t`: its time, `b`: its events, msgpack lists one after the other.
+ */
+import { Packr, Unpackr } from "msgpackr";
+import { field, type LogEntry } from "../stream/log.js";
+import { type Evidence, ORDER_STEPS, type OrderBody, type OrderEvent, type OrderStep } from "./model.js";
+
+const packr = new Packr({ useRecords: false });
+const unpackr = new Unpackr({ useRecords: false });
+
+type PackedEvent = [
+  step: number,
+  id: string,
+  source: string,
+  detail: Record<string, string | number> | null,
+  createdMs: number,
+  body: OrderBody | null,
+];
+/** Two nils of msgpack, in whose place orders.lua puts when the order was created, and its body. */
+const LEFT_OPEN = 2;
+
+/** An event as orders.lua takes it: without its last two elements. */
+export function eventBeginning(id: string, step: OrderStep, { source, detail }: Evidence): Buffer {
+  const whole = packr.pack([ORDER_STEPS.indexOf(step), id, source, detail ?? null, null, null]);
+  return whole.subarray(0, whole.length - LEFT_OPEN);
+}
+
+/**
+ * The events of a log entry.
+ * @throws Error when it cannot be understood
+ */
+export function orderEventsOf(entry: LogEntry): { clockMs: number; total: number; events: OrderEvent[] } {
+  const clockMs = timeOf(entry);
+  const total = Number(textOf(entry, "n"));
+  const packed = field(entry, "b");
+  if (!packed) throw new Error("the entry has no field b");
+  const lists = packed.length === 0 ? [] : (unpackr.unpackMultiple(packed) as PackedEvent[]);
+  return { clockMs, total, events: lists.map((list, index) => eventOf(list, entry.offset, index, clockMs)) };
+}
+
+/** Stands for an event that is left out, so that the others keep their places: an order without an id was placed. */
+const LEFT_OUT = packr.pack([0, "", "", null, 0, null] satisfies PackedEvent);
+
+/** The fields of an entry with one event at its place; the others may be about other buyers. */
+export function onlyEvent(entry: LogEntry, index: number): Buffer[] {
+  const events = unpackr.unpackMultiple(field(entry, "b") as Buffer) as PackedEvent[];
+  const kept = [...new Array<Buffer>(index).fill(LEFT_OUT), packr.pack(events[index])];
+  return entry.fields.map((value, i) =>
+    i % 2 === 1 && (entry.fields[i - 1] as Buffer).toString("latin1") === "b" ? Buffer.concat(kept) : value,
+  );
+}
+
+function eventOf(packed: PackedEvent, offset: number, index: number, clockMs: number): OrderEvent {
+  const [number, id, source, detail, createdMs, body] = packed;
+  const step = ORDER_STEPS[number];
+  if (step === undefined) throw new Error(`step ${number} is not known`);
+  return {
+    offset,
+    index,
+    atMs: clockMs,
+    clockMs,
+    id,
+    step,
+    source,
+    createdMs,
+    ...(detail ? { detail } : {}),
+    ...(body ? { body } : {}),
+  };
+}
+
+export function timeOf(entry: LogEntry): number {
+  const timeMs = Number(textOf(entry, "t"));
+  if (Number.isSafeInteger(timeMs) && timeMs > 0) return timeMs;
+  throw new Error("the entry has no time");
+}
+
+const textOf = (entry: LogEntry, name: string): string | undefined => field(entry, name)?.toString("latin1");

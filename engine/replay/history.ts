@@ -1,0 +1,73 @@
+/**
+ * What a source of history hands to the replay: rows in chunks, each row with its meaning for the ledger, or with the reason why it has none.
+ * Sources are connectors; the replay does not know which one it reads.
+ */
+import type { StockCommand } from "../stock/model.js";
+
+/** What a row can mean. `sale` is an order line that was reserved, paid and went out at one time. */
+export const INTENTS = ["sale", "reserve", "pay", "cancel", "outbound", "receive", "return", "correct"] as const;
+export type Intent = (typeof INTENTS)[number];
+
+/** A row that means something for the ledger. */
+export interface IntentRow {
+  line: number;
+  timeMs: number;
+  intent: Intent;
+  sku: string;
+  location: string;
+  /** Above 0; of a `correct`, not 0. */
+  units: number;
+  /** Of the ledger command, or of all three when the intent is a sale. */
+  id: string;
+  /** What the order line is called at its source, when the mapping names reference columns. */
+  reference: string | undefined;
+  /** The rule's. */
+  reason: string | undefined;
+  /** Name of the mapping. */
+  mapping: string;
+}
+/** A row that means nothing, or cannot be understood. */
+export interface RejectedRow {
+  line: number;
+  intent: "reject";
+  reason: string;
+  /** The fields by column. */
+  row: Record<string, string>;
+}
+export type MappedRow = IntentRow | RejectedRow;
+
+/** Some rows of one file, and how far the reading has come. */
+export interface HistoryChunk {
+  file: string;
+  rows: MappedRow[];
+  /** Bytes on disk read so far, and in all, over all files; compressed where the file is. */
+  bytesRead: number;
+  totalBytes: number;
+}
+
+/**
+ * The ledger commands of a mapped row: three with one id for a sale, one for anything else.
+ * Pure; the same row gives the same commands, so sending them again is answered again (R3).
+ */
+export function commandsOf(row: IntentRow): StockCommand[] {
+  const { id, sku, location, units, timeMs: atMs, reason } = row;
+  const line = { id, sku, location, units, atMs };
+  switch (row.intent) {
+    case "sale":
+      return [
+        { kind: "reserve", ...line },
+        { kind: "pay", ...line },
+        { kind: "outbound", ...line },
+      ];
+    case "reserve":
+    case "pay":
+    case "cancel":
+    case "outbound":
+      return [{ kind: row.intent, ...line }];
+    case "receive":
+    case "return":
+      return [{ kind: row.intent, ...line, ...(reason === undefined ? {} : { reason }) }];
+    case "correct":
+      return [{ kind: "correct", ...line, actor: row.mapping, ...(reason === undefined ? {} : { reason }) }];
+  }
+}

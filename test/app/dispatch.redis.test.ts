@@ -1,0 +1,352 @@
+/**
+ * From a payment to the warehouse (R16, R22, R23), the whole engine on a real Redis and a WMS over real HTTP: every paid order is there once, whatever the
+ * WMS is at meanwhile, with the contract's fields only, and the order knows it.
+ */
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { FileStore } from "../../connectors/objects/file-store.js";
+import type { ObjectStore } from "../../connectors/objects/index.js";
+import { WmsStandIn } from "../../connectors/wms/sandbox.js";
+import { type Engine, startEngine } from "../../engine/app/engine.js";
+import { chainId } from "../../engine/kernel/chain-id.js";
+import { sleep, systemClock } from "../../engine/kernel/clock.js";
+import { ReceivingServer } from "../outbox/outbox-bed.js";
+import { withRedis } from "../redis/with-redis.js";
+import { engineSettings, wmsSettings } from "./engine-settings.js";
+
+const redis = withRedis();
+const ends: (() => Promise<unknown>)[] = [];
+let dir = "";
+let stocked = 0;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "shuiwei-dispatch-"));
+});
+afterAll(async () => {
+  for (const end of ends.reverse()) await end();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function standIn(limitPerSecond = 5_000): Promise<WmsStandIn> {
+  const wms = new WmsStandIn({ limitPerSecond });
+  await wms.start();
+  ends.push(() => wms.die());
+  return wms;
+}
+
+/** A WMS that answers as the test says. */
+async function answering(): Promise<ReceivingServer> {
+  const server = new ReceivingServer();
+  await server.open();
+  ends.push(() => server.close());
+  return server;
+}
+
+async function engineFor(
+  wms: Pick<WmsStandIn, "url">,
+  prefix: string,
+  objects: ObjectStore = new FileStore(join(dir, prefix)),
+): Promise<Engine> {
+  const settings = engineSettings({
+    redisUrl: redis.url,
+    prefix,
+    leaseMs: 5_000,
+    deadlines: { picking: 60_000, labelled: 60_000 },
+    wms: wmsSettings(wms.url, objects),
+  });
+  const engine = await startEngine(settings);
+  ends.push(() => engine.stop());
+  return engine;
+}
+
+const SHIP_TO = {
+  name: "李伟",
+  phone: "13800000000",
+  address: `浙江省杭州市西湖区文三路478号华星时代广场A座${"请放在门口，电话联系。".repeat(50)}`,
+};
+
+async function place(engine: Engine): Promise<string> {
+  const sku = `SKU-${stocked++ % 20}`;
+  const now = systemClock.now();
+  await engine.ledger.apply({ kind: "receive", id: chainId("RC", now), sku, location: "SHA", units: 1 });
+  const id = chainId("WB", now);
+  const { outcome } = await engine.desk.place({ id, lines: [{ sku, location: "SHA", units: 1 }], shipTo: SHIP_TO });
+  expect(outcome).toBe("accepted");
+  return id;
+}
+
+async function pay(engine: Engine, count: number): Promise<string[]> {
+  return Promise.all(
+    Array.from({ length: count }, async () => {
+      const id = await place(engine);
+      expect((await engine.desk.pay(id)).outcome).toBe("accepted");
+      return id;
+    }),
+  );
+}
+
+const patience = { timeout: 30_000, interval: 50 };
+const arrived = (wms: WmsStandIn) =>
+  wms
+    .report()
+    .orders.map(([order]) => order)
+    .sort();
+
+describe("paid orders", () => {
+  it("are at the warehouse once each, whether it is dead, comes back, or asks for less", async () => {
+    const wms = await standIn(150);
+    const engine = await engineFor(wms, "all");
+    const early = await pay(engine, 100);
+    await expect.poll(() => wms.picked, patience).toBeGreaterThan(20);
+    await wms.die();
+    const meanwhile = await pay(engine, 200);
+    const unpaid = await place(engine);
+    await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
+    expect(await engine.warehouse?.backlog()).toBeGreaterThanOrEqual(200);
+    await wms.start();
+    // Its limit is below what the engine was told: it is asked for less until it takes everything.
+    await expect.poll(() => wms.picked, patience).toBe(300);
+    expect(arrived(wms)).toEqual([...early, ...meanwhile].sort());
+    expect(arrived(wms)).not.toContain(unpaid);
+    expect(wms.report()).toMatchObject({ duplicates: 0 });
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    const [first] = early as [string];
+    const steps = async () => (await engine.tracker.track(first)).taken.map(({ step }) => step);
+    await expect.poll(steps, patience).toEqual(["created", "paid", "locked", "picking"]);
+    expect(
+      (await engine.pickingSeconds.get()).values.find(({ metricName }) => metricName?.endsWith("_count"))?.value,
+    ).toBe(300);
+  }, 120_000);
+
+  it("are late for the warehouse once there is one, also where the worker has no way to it and is older", async () => {
+    const wms = await standIn();
+    await wms.die();
+    const deadlines = { picking: 1_000, labelled: 500 };
+    const worker = await startEngine(engineSettings({ redisUrl: redis.url, prefix: "no-way", deadlines }));
+    ends.push(() => worker.stop());
+    const late = async (id: string) =>
+      (await worker.exceptions.page(10)).exceptions.filter(({ order }) => order === id).map(({ step }) => step);
+    const [before] = (await pay(worker, 1)) as [string];
+    await expect.poll(() => late(before), patience).toEqual(["labelled"]);
+    await (await engineFor(wms, "no-way")).stop();
+    const [since] = (await pay(worker, 1)) as [string];
+    await expect.poll(() => late(since), patience).toEqual(["picking"]);
+    expect(await late(before)).toEqual(["labelled"]);
+  }, 120_000);
+
+  it("go with the contract's fields, and what the buyer wrote beyond them lies in the storage", async () => {
+    const wms = await standIn();
+    const engine = await engineFor(wms, "fields");
+    const [id] = (await pay(engine, 1)) as [string];
+    // The storage is not waited for before the WMS is asked, but before the order counts as picked.
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    expect(wms.picked).toBe(1);
+    const files = await readdir(join(dir, "fields"), { recursive: true });
+    const file = files.find((name) => name.endsWith(`${id}.json`)) as string;
+    expect(JSON.parse(await readFile(join(dir, "fields", file), "utf8"))).toEqual({
+      order: id,
+      shipTo: { address: SHIP_TO.address },
+    });
+  }, 120_000);
+
+  it("that are cancelled are taken back from the warehouse, after it has them", async () => {
+    const wms = await standIn();
+    const engine = await engineFor(wms, "cancelled");
+    await wms.die();
+    const ids = await pay(engine, 20);
+    for (const id of ids) expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    await wms.start();
+    await expect.poll(() => wms.report().cancellations, patience).toBeGreaterThanOrEqual(20);
+    await expect.poll(() => ids.every((id) => wms.isWithdrawn(id)), patience).toBe(true);
+  }, 120_000);
+
+  it("that are cancelled before they were sent are not sent any more", async () => {
+    const wms = await standIn();
+    // Nothing gets through, and nobody can have it: so nothing of it may be there.
+    await wms.die();
+    const engine = await engineFor(wms, "cancelled-meanwhile");
+    const ids = await pay(engine, 5);
+    for (const id of ids) await engine.desk.cancel(id);
+    await wms.start();
+    await expect.poll(() => wms.report().cancellations, patience).toBe(5);
+    expect(wms.report()).toMatchObject({ orders: [], arrived: 5 });
+  }, 120_000);
+
+  it("that are cancelled are given up when the WMS lets them go, and go on when it has picked them", async () => {
+    const wms = await standIn();
+    const engine = await engineFor(wms, "settled");
+    const [free, taken] = (await pay(engine, 2)) as [string, string];
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    wms.takeFromShelf(taken);
+    for (const id of [free, taken]) expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    const states = async () =>
+      Promise.all([free, taken].map(async (id) => (await engine.desk.look(id))?.map(({ state }) => state)));
+    await expect.poll(states, patience).toEqual([["cancelled_paid"], ["paid"]]);
+    const steps = async () => (await engine.tracker.track(taken)).taken.map(({ step }) => step);
+    await expect.poll(steps, patience).toContain("cancellation_refused");
+    expect(wms.isWithdrawn(free)).toBe(true);
+  }, 30_000);
+
+  it("go to the warehouse when their cancellation, for which they were held back, is refused by hand", async () => {
+    const wms = await standIn();
+    await wms.die();
+    const engine = await engineFor(wms, "refused-by-hand");
+    const [id] = (await pay(engine, 1)) as [string];
+    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    // The WMS asks for patience with withdrawals, so that the request to pick has been left out before anybody answers.
+    wms.behind((path) => (path.endsWith("/cancellation") ? { status: 503 } : undefined));
+    await wms.start();
+    await expect.poll(() => wms.report().arrived, patience).toBeGreaterThan(0);
+    expect(arrived(wms)).toEqual([]);
+    expect((await engine.desk.settleCancellation(id, "refused", { source: "test" })).outcome).toBe("accepted");
+    await expect.poll(() => arrived(wms), patience).toEqual([id]);
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
+    await expect.poll(steps, patience).toContain("picking");
+    expect(wms.isWithdrawn(id)).toBe(false);
+  }, 120_000);
+
+  it("are sent by whoever is left when a process ends, and none twice for it", async () => {
+    const wms = await standIn(200);
+    const first = await engineFor(wms, "left");
+    const second = await engineFor(wms, "left");
+    const ids = await pay(first, 150);
+    await sleep(300);
+    await first.stop();
+    ids.push(...(await pay(second, 50)));
+    await expect.poll(() => wms.picked, patience).toBe(200);
+    await expect.poll(() => second.warehouse?.backlog(), patience).toBe(0);
+    expect(arrived(wms)).toEqual(ids.sort());
+    expect(wms.report().duplicates).toBe(0);
+  }, 120_000);
+
+  it("are taken back after the try that got through, when they are cancelled while one is under way", async () => {
+    const wms = await answering();
+    let isSilent = true;
+    wms.answer = (key) => ({ status: 200, inMs: isSilent && !key.includes("/") ? Number.POSITIVE_INFINITY : 0 });
+    const engine = await engineFor(wms, "under-way");
+    const [id] = (await pay(engine, 1)) as [string];
+    await expect.poll(() => wms.arrivals.length, patience).toBe(1);
+    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    isSilent = false;
+    await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
+    const keys = wms.arrivals.map(({ key }) => key);
+    expect(keys.slice(0, -1).every((key) => key === id)).toBe(true);
+    expect(keys.length).toBeGreaterThanOrEqual(3);
+  }, 120_000);
+
+  it("go to the warehouse once also while the storage takes nothing, and are settled when it does", async () => {
+    const wms = await standIn();
+    const store = new FileStore(join(dir, "storage"));
+    let isFull = true;
+    const objects: ObjectStore = {
+      get: (key) => store.get(key),
+      delete: (key) => store.delete(key),
+      put: (key, bytes) => (isFull ? Promise.reject(new Error("no space left")) : store.put(key, bytes)),
+    };
+    const engine = await engineFor(wms, "storage", objects);
+    const ids = await pay(engine, 30);
+    await expect.poll(() => wms.picked, patience).toBe(30);
+    const retries = () => engine.outbox?.stats().partitions.reduce((sum, each) => sum + each.retries, 0) ?? 0;
+    await expect.poll(retries, patience).toBeGreaterThan(60);
+    expect(engine.outbox?.stats().circuit).toBe("closed");
+    isFull = false;
+    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    expect(arrived(wms)).toEqual(ids.sort());
+    // Asked again with every try, it would have had one request more for each retry; a slow answer may cost it a few.
+    expect(wms.report().arrived).toBeLessThan(retries());
+    const files = await readdir(join(dir, "storage"), { recursive: true });
+    expect(files.filter((name) => name.endsWith(".json"))).toHaveLength(30);
+  }, 120_000);
+
+  it.each([
+    [401, "does not let this side in (HTTP 401): check its token"],
+    [403, "does not let this side in (HTTP 403): check its token"],
+    [404, "leads elsewhere (HTTP 404): check its URL and the gateway before it"],
+    [405, "leads elsewhere (HTTP 405): check its URL and the gateway before it"],
+    [400, "refuses what it is sent (HTTP 400)"],
+  ])(
+    "wait while the WMS's gateway answers %i, which is told, and none becomes a dead letter for it",
+    async (status, told) => {
+      const wms = await standIn();
+      wms.behind(() => ({ status }));
+      const engine = await engineFor(wms, `gateway-${status}`);
+      const ids = await pay(engine, 30);
+      await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
+      expect(wms.report().arrived).toBeLessThan(200);
+      const warned = () => engine.outbox?.warnings().join();
+      await expect.poll(warned, patience).toMatch(/wms refuses pick: it/);
+      expect(warned()).toContain(told);
+      wms.behind(undefined);
+      await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+      expect(arrived(wms)).toEqual(ids.sort());
+      expect(engine.outbox?.stats().partitions.every(({ deadLetters }) => deadLetters === 0)).toBe(true);
+      expect(engine.outbox?.warnings()).toEqual([]);
+    },
+    120_000,
+  );
+
+  it("that the WMS refuses are set aside with its words, and go when an operator has them replayed", async () => {
+    const wms = await answering();
+    const refusal = '{"code":"invalid_order","message":"no such warehouse"}';
+    wms.answer = () => ({ status: 422, body: refusal });
+    const engine = await engineFor(wms, "refused");
+    const [id] = (await pay(engine, 1)) as [string];
+    const listed = () => deadLetters("refused", "list");
+    await expect.poll(listed, patience).toMatchObject({ status: 0, out: expect.stringContaining("1 dead letters") });
+    const { out } = await listed();
+    expect(out).toMatch(new RegExp(`order-flow\\.1 +entry \\d+ emit 0 +${id} +1 +HTTP 422: `));
+    expect(await engine.warehouse?.backlog()).toBe(0);
+    const [letter = ""] = /^\d+\/\d+-\d+/m.exec(out) ?? [];
+    expect((await deadLetters("refused", "show", letter)).out).toMatch(new RegExp(`^emit +.*"order":"${id}"`, "m"));
+    expect(await deadLetters("refused", "replay", letter)).toMatchObject({
+      status: 1,
+      out: expect.stringContaining(`failed again: HTTP 422: ${refusal}`),
+    });
+    wms.answer = () => ({ status: 201 });
+    expect(await deadLetters("refused", "replay", "all")).toMatchObject({
+      status: 0,
+      out: expect.stringMatching(/^\d+\/\d+-\d+ {2}replayed\n$/),
+    });
+    expect([...wms.taken.keys()]).toEqual([id]);
+    const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
+    await expect.poll(steps, patience).toContain("picking");
+    expect((await listed()).out).toBe("no dead letters\n");
+  }, 120_000);
+
+  it("that are cancelled while they are dead letters are not sent when those are replayed", async () => {
+    const wms = await answering();
+    wms.answer = (key) =>
+      key.includes("/")
+        ? { status: 404, body: '{"code":"unknown_order"}' }
+        : { status: 422, body: '{"code":"invalid_order"}' };
+    const engine = await engineFor(wms, "replayed-late");
+    const [id] = (await pay(engine, 1)) as [string];
+    const letters = async () => (await deadLetters("replayed-late", "list")).out;
+    await expect.poll(letters, patience).toContain("1 dead letters");
+    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
+    const arrivals = wms.arrivals.length;
+    expect(await deadLetters("replayed-late", "replay", "all")).toMatchObject({ status: 0 });
+    expect(await letters()).toBe("no dead letters\n");
+    expect(wms.arrivals).toHaveLength(arrivals);
+    expect(await engine.warehouse?.backlog()).toBe(0);
+  }, 120_000);
+});
+
+/** The built command, about what the WMS did not take. */
+function deadLetters(prefix: string, ...args: string[]): Promise<{ status: number; out: string; err: string }> {
+  const cli = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
+  const from = ["--redis-url", redis.url, "--prefix", prefix, "--from", "orders/wms"];
+  // The command knows its own variables, and refuses the tests'.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SHUIWEI_")));
+  return new Promise((resolve) => {
+    execFile(process.execPath, [cli, "dead-letters", ...args, ...from], { encoding: "utf8", env }, (error, out, err) =>
+      resolve({ status: error ? Number(error.code) : 0, out, err }),
+    );
+  });
+}

@@ -1,0 +1,334 @@
+/**
+ * What a shop meets when the engine cannot keep up: a Redis that fills up, first to the intake's bound and then to its own, and jobs that nobody
+ * runs. New orders are refused in words and in time, what has begun goes on while there is memory, nothing is applied by half, and
+ * everything comes back by itself when the cause is gone.
+ */
+import { type AddressInfo, createServer } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Engine, type EngineSettings, startEngine } from "../../engine/app/engine.js";
+import { Intake } from "../../engine/app/intake.js";
+import type { RunningServer } from "../../engine/app/server.js";
+import { serve } from "../../engine/app/service.js";
+import { sleep } from "../../engine/kernel/clock.js";
+import { lineId } from "../../engine/orders/model.js";
+import { eventsOf } from "../../engine/stock/batch.js";
+import { cellOf } from "../../engine/stock/model.js";
+import { partitionKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
+import { connect } from "../../engine/stream/redis.js";
+import { type Answer, freshId, type Sending, send, TOKEN } from "../connectors/http/http-bed.js";
+import { withRedis } from "../redis/with-redis.js";
+import { Audit } from "../sim/audit.js";
+import { engineSettings, wmsSettings } from "./engine-settings.js";
+
+const PARTITIONS = 4;
+const SKUS = 40;
+const UNITS = 1_000_000;
+const LOCATION = "main";
+
+const ends: (() => Promise<unknown>)[] = [];
+afterAll(async () => {
+  for (const end of ends.reverse()) await end();
+});
+
+async function engineOn(url: string, prefix: string, more: Partial<EngineSettings> = {}): Promise<Engine> {
+  const engine = await startEngine(engineSettings({ redisUrl: url, prefix, partitions: PARTITIONS, ...more }));
+  ends.push(() => engine.stop());
+  return engine;
+}
+
+async function serverOf(engine: Engine, more: { maxLagMs?: number } = {}): Promise<RunningServer> {
+  const closing: (() => Promise<unknown>)[] = [];
+  const surface = {
+    host: "127.0.0.1",
+    port: 0,
+    tokens: [TOKEN],
+    defaultLocation: LOCATION,
+    channel: "TE",
+    open: false,
+    maxLagMs: 20_000,
+    maxMemoryShare: 0.85,
+    ...more,
+  };
+  const server = await serve(engine, surface, closing);
+  ends.push(async () => {
+    for (const close of closing) await close();
+  });
+  return server;
+}
+
+type Ask = (method: string, path: string, sending?: Sending) => Promise<Answer>;
+const asking =
+  (server: RunningServer): Ask =>
+  (method, path, sending) =>
+    send(server.port, method, path, sending);
+
+const sku = (i: number) => `SKU-${i % SKUS}`;
+const orderOf = (i: number, units = 1) => ({
+  id: freshId(),
+  lines: [0, 7].map((step) => ({ sku: sku(i + step), location: LOCATION, units })),
+});
+const stock = (engine: Engine) =>
+  engine.ledger.applyMany(
+    Array.from({ length: SKUS }, (_, i) => ({
+      kind: "receive" as const,
+      id: freshId(),
+      sku: sku(i),
+      location: LOCATION,
+      units: UNITS,
+    })),
+  );
+const figure = async (ask: Ask, name: string) =>
+  Number(new RegExp(`^shuiwei_${name} (\\S+)$`, "m").exec((await ask("GET", "/metrics")).text)?.[1]);
+const place = (ask: Ask, order = orderOf(0)) => ask("POST", "/v1/orders", { body: order });
+const bulk = (ask: Ask, commands: object[]) =>
+  ask("POST", "/v1/commands", {
+    body: commands.map((command) => `${JSON.stringify(command)}\n`).join(""),
+    headers: { "content-type": "application/x-ndjson" },
+  });
+
+describe("a Redis that fills up", () => {
+  const LIMIT_MIB = 24;
+  const redis = withRedis({ extraArgs: ["--maxmemory", `${LIMIT_MIB}mb`] });
+  let engine: Engine;
+  let ask: Ask;
+
+  const memory = async () => {
+    const text = await engine.redis.info("memory");
+    return Number(/^used_memory:(\d+)/m.exec(text)?.[1]) / 2 ** 20;
+  };
+  const commits = () => engine.worker?.stats().reduce((sum, stats) => sum + stats.commits, 0) ?? 0;
+  const soon = { timeout: 30_000, interval: 100 };
+
+  beforeAll(async () => {
+    engine = await engineOn(redis.url, "full");
+    ask = asking(await serverOf(engine));
+    await stock(engine);
+  });
+
+  it("refuses new orders at its bound and takes payments, cancellations and parcels", async () => {
+    const [kept, cancelled] = [orderOf(1), orderOf(2)];
+    for (const order of [kept, cancelled]) expect((await place(ask, order)).status).toBe(201);
+    await expect.poll(async () => (await ask("GET", "/readyz")).json, soon).toEqual({ status: "ready" });
+    // Real orders, as many as fit; a quarter of a second of them at a time, for the intake looks once a second.
+    let orders = 0;
+    while ((await memory()) < LIMIT_MIB * 0.87) {
+      await Promise.all(Array.from({ length: 1_000 }, () => engine.desk.place(orderOf(orders++))));
+    }
+    expect(orders).toBeGreaterThan(5_000);
+    await expect.poll(async () => (await place(ask)).status, soon).toBe(503);
+
+    const refused = await place(ask);
+    expect(refused.json).toMatchObject({ code: "store_full", detail: expect.stringContaining("nearly full") });
+    expect(refused.headers["retry-after"]).toBe("30");
+    const line = { ...kept.lines[0], id: lineId(kept.id, 0) };
+    expect((await bulk(ask, [{ kind: "pay", ...line }])).status).toBe(200);
+    expect(
+      (
+        await bulk(ask, [
+          { kind: "pay", ...line },
+          { kind: "reserve", ...line, id: freshId() },
+        ])
+      ).status,
+    ).toBe(503);
+    expect((await ask("POST", `/v1/orders/${kept.id}/payment`)).json.outcome).toBe("accepted");
+    expect((await ask("POST", `/v1/orders/${kept.id}/outbound`)).json.outcome).toBe("accepted");
+    expect((await ask("POST", `/v1/orders/${cancelled.id}/cancellation`)).json.outcome).toBe("accepted");
+    expect((await ask("GET", `/v1/stock/${sku(0)}`)).status).toBe(200);
+
+    const ready = await ask("GET", "/readyz");
+    expect(ready.status).toBe(200);
+    expect(ready.json.warnings).toEqual([expect.stringMatching(/^Redis is nearly full: .* of 24\.0 MiB .* refused$/)]);
+    expect(await figure(ask, "intake_open")).toBe(0);
+    expect(await figure(ask, "intake_refused_total")).toBeGreaterThanOrEqual(3);
+    expect(await figure(ask, "redis_memory_limit_bytes")).toBe(LIMIT_MIB * 2 ** 20);
+    expect(await figure(ask, "redis_memory_bytes")).toBeGreaterThan(LIMIT_MIB * 2 ** 20 * 0.8);
+  }, 120_000);
+
+  it("past its own limit takes nothing new, while payments, cancellations and parcels are taken, jobs commit and holds end", async () => {
+    const [paying, leaving, cancelled, mixed] = [orderOf(3), orderOf(5), orderOf(6), orderOf(8)];
+    for (const order of [paying, leaving, cancelled, mixed]) await engine.desk.place(order);
+    expect((await ask("POST", `/v1/orders/${leaving.id}/payment`)).json.outcome).toBe("accepted");
+    const brief = { ...orderOf(4, 5), holdMs: 3_000 };
+    await engine.desk.place(brief);
+    const held = async () => (await engine.ledger.recall([{ id: lineId(brief.id, 0), sku: sku(4) }]))[0]?.state;
+    expect(await held()).toBe("held");
+    // The first value goes past the limit; the next write is refused.
+    await engine.redis.setrange("filler", (LIMIT_MIB / 4) * 2 ** 20, "x");
+    await expect(engine.redis.set("more", "x")).rejects.toThrow("OOM");
+
+    for (const [order, step] of [
+      [paying, "payment"],
+      [leaving, "outbound"],
+      [cancelled, "cancellation"],
+    ] as const) {
+      const answer = await ask("POST", `/v1/orders/${order.id}/${step}`);
+      expect([answer.status, answer.json.outcome], step).toEqual([200, "accepted"]);
+    }
+    expect((await place(ask)).status).toBe(503);
+    await expect(engine.desk.place(orderOf(5))).rejects.toMatchObject({ retryable: true });
+    // Commands of one call: those that begin something are refused by themselves.
+    const line = { ...(mixed.lines[0] as { sku: string; location: string; units: number }), id: lineId(mixed.id, 0) };
+    const [received, paid, reserved] = await Promise.allSettled([
+      engine.ledger.apply({ kind: "receive", ...line, id: freshId() }),
+      engine.ledger.apply({ kind: "pay", ...line, ofOrder: true }),
+      engine.ledger.apply({ kind: "reserve", ...line, id: freshId() }),
+    ]);
+    expect(received).toMatchObject({ status: "rejected", reason: { retryable: true } });
+    expect(paid).toMatchObject({ status: "fulfilled", value: { outcome: "accepted", state: "paid" } });
+    expect(reserved).toMatchObject({ status: "rejected", reason: { retryable: true } });
+    await expect
+      .poll(async () => (await ask("GET", "/readyz")).json.detail, soon)
+      .toContain("Redis has no memory left");
+    expect((await ask("GET", "/readyz")).status).toBe(503);
+
+    const before = commits();
+    await expect.poll(held, soon).toBe("expired");
+    await expect.poll(commits, soon).toBeGreaterThan(before);
+    await expect.poll(() => engine.follower.lagEntries(), soon).toBe(0);
+    // The ledger, the jobs and the log still say the same.
+    await expectOneTruth(engine);
+
+    await engine.redis.del("filler");
+    await engine.redis.config("SET", "maxmemory", `${2 * LIMIT_MIB}mb`);
+    await expect.poll(async () => (await place(ask)).status, soon).toBe(201);
+    expect((await ask("GET", "/readyz")).json).toEqual({ status: "ready" });
+    expect(await figure(ask, "intake_open")).toBe(1);
+    await expectOneTruth(engine);
+  }, 120_000);
+});
+
+/** Balances are what the log adds up to, and the views show them. */
+async function expectOneTruth(engine: Engine): Promise<void> {
+  await expect.poll(() => engine.follower.lagEntries(), { timeout: 30_000 }).toBe(0);
+  const audit = new Audit();
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    const { log, head } = partitionKeys(engine.settings.prefix, "stock", partition);
+    audit.clockMs = 0;
+    let events = 0;
+    for (let after = 0; ; ) {
+      const entries = await readLog(engine.redis, log, after, 1_000);
+      if (entries.length === 0) break;
+      for (const entry of entries) {
+        const decoded = eventsOf(entry);
+        events += decoded.events.length;
+        expect(decoded.total).toBe(events);
+        for (const event of decoded.events) audit.fold(event);
+        after = entry.offset;
+      }
+    }
+    expect(Number(await engine.redis.hget(head, "events"))).toBe(events);
+    for await (const cell of engine.ledger.cells(partition)) {
+      expect(cell.balances).toEqual(audit.cells.get(cellOf(cell.sku, cell.location)));
+      const { display: _, ...shown } = engine.levels.get(cell.sku)?.total ?? {};
+      expect(shown).toEqual(cell.balances);
+    }
+  }
+  expect(audit.cells.size).toBe(SKUS);
+}
+
+describe("jobs that nobody runs", () => {
+  const redis = withRedis();
+
+  it("are named, new orders wait for them, and come in again when somebody does", async () => {
+    const engine = await engineOn(redis.url, "behind", { worker: false });
+    const ask = asking(await serverOf(engine, { maxLagMs: 2_000 }));
+    await stock(engine);
+    const order = orderOf(1);
+    expect((await place(ask, order)).status).toBe(201);
+    expect(engine.follower.unowned()).toEqual([0, 1, 2, 3]);
+    await expect.poll(async () => (await place(ask)).status, { timeout: 30_000, interval: 200 }).toBe(429);
+    const refused = await place(ask);
+    expect(refused.json).toMatchObject({ code: "overloaded" });
+    expect(refused.json.detail).toMatch(
+      /\d+ s behind the ledger: \d+ log entries with \d+ events wait for the jobs; nobody runs the stock jobs of partitions 0-3; nobody runs the orders jobs of partitions 0-3/,
+    );
+    expect(refused.headers["retry-after"]).toBe("5");
+    expect((await ask("POST", `/v1/orders/${order.id}/payment`)).json.outcome).toBe("accepted");
+    const events = engine.follower.figures().reduce((sum, { lagEvents }) => sum + lagEvents, 0);
+    expect(events).toBeGreaterThanOrEqual(42);
+    const text = (await ask("GET", "/metrics")).text;
+    expect(text).toMatch(/^shuiwei_partition_lag_events\{topic="stock",partition="2"\} [1-9]/m);
+    expect(text).toMatch(/^shuiwei_partition_lag_seconds\{topic="stock",partition="2"\} [1-9]/m);
+    expect(text).not.toContain('shuiwei_partition_commit_age_seconds{topic="stock"');
+
+    const worker = await engineOn(redis.url, "behind");
+    await expect.poll(async () => (await place(ask)).status, { timeout: 30_000, interval: 200 }).toBe(201);
+    await expect.poll(() => worker.follower.lagEntries(), { timeout: 30_000 }).toBe(0);
+    // What changes slowly is asked for once a second.
+    await expect.poll(() => engine.follower.unowned(), { timeout: 30_000 }).toEqual([]);
+    const figures = async () => (await ask("GET", "/metrics")).text;
+    await expect
+      .poll(figures, { timeout: 30_000 })
+      .toContain('shuiwei_partition_lag_events{topic="stock",partition="2"} 0');
+    await expect
+      .poll(figures, { timeout: 30_000 })
+      .toContain('shuiwei_partition_lease_changes_total{topic="stock",partition="2"} 1');
+    const after = await figures();
+    expect(after).toContain('shuiwei_partition_dead_letters{topic="stock",partition="2"} 0');
+    expect(Number(/commit_age_seconds\{topic="stock",partition="2"\} (\S+)/.exec(after)?.[1])).toBeLessThan(120);
+    await expect.poll(async () => (await ask("GET", "/readyz")).json, { timeout: 30_000 }).toEqual({ status: "ready" });
+  }, 120_000);
+});
+
+describe("a warehouse that is gone", () => {
+  const redis = withRedis();
+
+  it("is named and counted, and its orders are taken all the same", async () => {
+    const refusing = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
+    ends.push(() => new Promise((resolve) => refusing.close(resolve)));
+    // Nothing comes as far as the remarks that it would keep.
+    const objects = { put: async () => {}, get: async () => undefined, delete: async () => {} };
+    const wms = wmsSettings(`http://127.0.0.1:${(refusing.address() as AddressInfo).port}`, objects);
+    const engine = await engineOn(redis.url, "wms", { wms });
+    const ask = asking(await serverOf(engine));
+    await stock(engine);
+    const orders = Array.from({ length: 16 }, (_, i) => orderOf(i));
+    for (const order of orders) {
+      expect((await place(ask, order)).status).toBe(201);
+      expect((await ask("POST", `/v1/orders/${order.id}/payment`)).status).toBe(200);
+    }
+    const warnings = async () => (await ask("GET", "/readyz")).json.warnings;
+    await expect
+      .poll(warnings, { timeout: 30_000, interval: 100 })
+      .toEqual(["wms takes no deliveries: they wait until it does"]);
+    expect(await figure(ask, "wms_circuit_open")).toBe(1);
+    expect(await figure(ask, "wms_retries_total")).toBeGreaterThan(0);
+    expect(await figure(ask, "wms_delivered_total")).toBe(0);
+    expect(await figure(ask, "wms_rate_limit")).toBeGreaterThan(0);
+    expect((await place(ask)).status).toBe(201);
+  });
+});
+
+describe("a Redis that is gone", () => {
+  const redis = withRedis();
+
+  it("is named, and refuses by itself instead of by the intake", async () => {
+    const engine = await engineOn(redis.url, "gone");
+    const ask = asking(await serverOf(engine, { maxLagMs: 1_000 }));
+    await stock(engine);
+    expect((await place(ask)).status).toBe(201);
+    process.kill(redis.pid, "SIGKILL");
+    const detail = async () => (await ask("GET", "/readyz")).json.detail;
+    await expect.poll(detail, { timeout: 30_000, interval: 100 }).toBe("Redis cannot be reached");
+    await sleep(3_000);
+    expect((await ask("GET", "/readyz")).status).toBe(503);
+    expect((await place(ask)).json).toMatchObject({ status: 503, code: "unavailable" });
+  });
+
+  it("is named also when it is a Cluster of which no node is left", async () => {
+    const cluster = connect({ url: "redis://127.0.0.1:1,redis://127.0.0.1:2" });
+    const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], figures: () => [] };
+    const intake = new Intake({ redis: cluster, followers: [follower], maxLagMs: 20_000, maxMemoryShare: 0.85 });
+    intake.start();
+    try {
+      await expect.poll(() => intake.wrong(), { timeout: 30_000 }).not.toEqual([]);
+      await sleep(3_000);
+      expect(intake.wrong()).toEqual(["no node of the Redis Cluster can be reached"]);
+    } finally {
+      await intake.stop();
+      cluster.disconnect();
+    }
+  });
+});

@@ -1,0 +1,101 @@
+/**
+ * What the operator's log is made of: JSON lines that a machine can search, lines for the eye on a terminal, and no credential in either.
+ */
+import { describe, expect, it } from "vitest";
+import { createLog, secretsOf } from "../../engine/app/logging.js";
+import { ManualClock } from "../../engine/kernel/clock.js";
+import { type LogLevel, withoutSecrets } from "../../engine/kernel/logger.js";
+
+const AT_MS = Date.UTC(2026, 5, 18, 0, 0, 1, 234);
+
+function log(options: { level?: LogLevel; pretty?: boolean; secrets?: string[] } = {}) {
+  const lines: string[] = [];
+  const { level = "info", pretty = false, secrets = [] } = options;
+  const clock = new ManualClock(AT_MS);
+  return { lines, ...createLog({ level, pretty, secrets, clock, write: (line) => lines.push(line) }) };
+}
+
+describe("a log line", () => {
+  it("is one JSON object with time, level, message and the fields that are known", () => {
+    const { lines, onTrouble } = log();
+    onTrouble("set aside: HTTP 422", { order: "WB01", topic: "orders", partition: 3, sink: "wms" });
+    expect(lines).toHaveLength(1);
+    expect(lines[0]?.endsWith("\n")).toBe(true);
+    expect(JSON.parse(lines[0] as string)).toEqual({
+      level: "warn",
+      time: "2026-06-18T00:00:01.234Z",
+      message: "set aside: HTTP 422",
+      order: "WB01",
+      topic: "orders",
+      partition: 3,
+      sink: "wms",
+    });
+  });
+
+  it("is left out below the level asked for", () => {
+    const { lines, info, warn, error, onTrouble } = log({ level: "error" });
+    info("a");
+    warn("b");
+    onTrouble("c");
+    onTrouble("d", { level: "error" });
+    error("e");
+    expect(lines.map((line) => JSON.parse(line).message)).toEqual(["d", "e"]);
+  });
+
+  it("is for the eye on a terminal, without the control characters of whoever wrote it", () => {
+    const { lines, warn } = log({ pretty: true });
+    warn("the WMS says \u001b[2Jnothing", { partition: 3 });
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
+    const plain = lines[0]?.replace(/\u001b\[\d+m/g, "");
+    expect(plain).toBe("00:00:01.234 WARN  the WMS says ?[2Jnothing  partition=3\n");
+  });
+
+  it("is told at most once in ten seconds for each kind of trouble, whatever the partition or the order", () => {
+    const { lines, onTrouble } = log();
+    for (let partition = 0; partition < 4; partition++)
+      onTrouble("starting over", { topic: "stock", partition, order: `o${partition}` });
+    onTrouble("starting over", { topic: "orders" });
+    expect(lines).toHaveLength(2);
+  });
+
+  it("is never left out for an error that a client was told the instance of", () => {
+    const { lines, onTrouble } = log();
+    for (const instance of ["urn:a", "urn:b"]) onTrouble("TypeError", { level: "error", instance });
+    expect(lines).toHaveLength(2);
+  });
+});
+
+describe("credentials", () => {
+  it.each([
+    ["redis://user:pw-1234@host:6379/0 is away", "redis://***@host:6379/0 is away"],
+    ["sent Authorization: Bearer abc.def-123", "sent Authorization: ***"],
+    ["Bearer abc.def-123.ghi-4 was refused", "Bearer *** was refused"],
+    ['["authorization","Basic YTpi"]', '["authorization","Basic ***"]'],
+    ["no bearer token is set; basic words stay", "no bearer token is set; basic words stay"],
+    ["cookie: sid=abc; other=def", "cookie: ***"],
+    ['{"password":"abc"}', '{"password":"***"}'],
+    ["https://hook.example/send?access_token=abc&x=1", "https://hook.example/send?access_token=***&x=1"],
+    ["the token is not known", "the token is not known"],
+  ])("are hidden where they stand: %s", (text, shown) => {
+    expect(withoutSecrets(text)).toBe(shown);
+  });
+
+  it("of the settings are hidden wherever they turn up, in fields, too", () => {
+    const settings = {
+      tokens: ["desk:operate:0123456789abcdef"],
+      wmsToken: "wms-token-xyz",
+      objectsSecret: "objects-secret-xyz",
+      redisUrl: "redis://shop:p%40ssword-1@host:6379,redis://shop:p%40ssword-1@other:6379",
+      prefix: "shuiwei",
+      dir: undefined,
+    };
+    const { lines, error } = log({ secrets: secretsOf(settings) });
+    error("0123456789abcdef, wms-token-xyz, objects-secret-xyz, p%40ssword-1, p@ssword-1 of shuiwei", {
+      code: "wms-token-xyz",
+    });
+    expect(JSON.parse(lines[0] as string)).toMatchObject({
+      message: "***, ***, ***, ***, *** of shuiwei",
+      code: "***",
+    });
+  });
+});

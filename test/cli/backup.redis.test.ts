@@ -1,0 +1,129 @@
+/**
+ * A backup made beside a running engine, restored to where nothing is: the same units, orders and log, proved by the audit, and the engine goes on from
+ * there. A damaged one is refused before anything is written.
+ */
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Sessions } from "../../connectors/http/index.js";
+import { type Engine, startEngine } from "../../engine/app/engine.js";
+import { runAudit } from "../../engine/cli/audit.js";
+import { runBackup, runRestore } from "../../engine/cli/backup.js";
+import { chainId } from "../../engine/kernel/chain-id.js";
+import { systemClock } from "../../engine/kernel/clock.js";
+import { Ledger } from "../../engine/stock/ledger.js";
+import type { RedisClient } from "../../engine/stream/redis.js";
+import { engineSettings } from "../app/engine-settings.js";
+import { withRedis } from "../redis/with-redis.js";
+
+const PREFIX = "kept";
+const redis = withRedis({ persistence: true });
+const folder = mkdtempSync(join(tmpdir(), "shuiwei-backup-"));
+const path = (name: string): string => join(folder, name);
+const newId = () => chainId("BK", systemClock.now());
+const where = { redisUrl: undefined, prefix: PREFIX } as const;
+let engine: Engine;
+const orders: string[] = [];
+const PAIRING = { name: "boss/wall", role: "read", forMs: 3_600_000 } as const;
+let secret: string;
+let code: string;
+
+async function cellsOf(client: RedisClient): Promise<Record<string, unknown>> {
+  const cells: Record<string, unknown> = {};
+  const ledger = new Ledger({ redis: client, prefix: PREFIX, partitions: 4 });
+  for (let partition = 0; partition < 4; partition++)
+    for await (const { sku, location, balances } of ledger.cells(partition)) cells[`${sku} ${location}`] = balances;
+  return cells;
+}
+
+beforeAll(async () => {
+  engine = await startEngine(engineSettings({ redisUrl: redis.url, prefix: PREFIX }));
+  const place = { location: "SH", units: 100 };
+  const skus = Array.from({ length: 20 }, (_, i) => `SKU-${i}`);
+  await engine.ledger.applyMany(skus.map((sku) => ({ kind: "receive", id: newId(), sku, ...place }) as const));
+  for (let i = 0; i < 40; i++) {
+    const lines = [0, 7].map((step) => ({ sku: `SKU-${(i + step) % 20}`, location: "SH", units: 1 + (i % 3) }));
+    const order = { id: newId(), lines };
+    expect((await engine.desk.place(order)).outcome).toBe("accepted");
+    orders.push(order.id);
+    if (i % 2 === 0) expect((await engine.desk.pay(order.id)).outcome).toBe("accepted");
+  }
+  const sessions = new Sessions(engine.redis, PREFIX);
+  const session = await sessions.begin(PAIRING);
+  secret = session?.secret as string;
+  code = (await sessions.pair(PAIRING)).code;
+  await runBackup({ redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
+});
+afterAll(async () => {
+  await engine.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe("a backup", () => {
+  it("can be read by its owner only, and is not put into a folder that has something in it", async () => {
+    expect(statSync(path("backup")).mode & 0o077).toBe(0);
+    expect(statSync(path("backup/manifest.json")).mode & 0o077).toBe(0);
+    expect(statSync(path("backup/primary-1.rdb")).mode & 0o077).toBe(0);
+    const again = runBackup({ redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
+    await expect(again).rejects.toMatchObject({ code: "bad_input", message: expect.stringContaining("not empty") });
+  });
+
+  it("restored says the same units by the audit, and the engine goes on with its orders", async () => {
+    const kept = await cellsOf(engine.redis);
+    // What comes after the backup is not in it.
+    expect((await engine.desk.cancel(orders[1] as string)).outcome).toBe("accepted");
+    await runRestore([path("backup")], { redisUrl: undefined, dir: path("restored") });
+    await runAudit({ ...where, dir: path("restored"), json: false }, new AbortController().signal);
+
+    const restored = await startEngine(engineSettings({ ...where, dir: path("restored") }));
+    try {
+      expect(await cellsOf(restored.redis)).toEqual(kept);
+      // Who was signed off since, or has used a code, does not come back with it.
+      const sessions = new Sessions(restored.redis, PREFIX);
+      expect([await sessions.find(secret), await sessions.redeem(code)]).toEqual([undefined, undefined]);
+      expect((await restored.desk.pay(orders[1] as string)).outcome).toBe("accepted");
+      expect(await restored.desk.pay(orders[0] as string)).toMatchObject({ outcome: "accepted", repeated: true });
+      expect((await restored.desk.outbound(orders[0] as string)).outcome).toBe("accepted");
+      await expect.poll(() => restored.follower.lagEntries(), { timeout: 10_000 }).toBe(0);
+    } finally {
+      await restored.stop();
+    }
+    await runAudit({ ...where, dir: path("restored"), json: false }, new AbortController().signal);
+  });
+
+  it("is not restored over anything", async () => {
+    const refused = { code: "bad_input" };
+    await expect(runRestore([path("backup")], { redisUrl: redis.url, dir: "" })).rejects.toMatchObject(refused);
+    const dir = path("restored");
+    await expect(runRestore([path("backup")], { redisUrl: undefined, dir })).rejects.toMatchObject(refused);
+  });
+
+  it("that is damaged, cut off, unfinished or of another kind is refused, and nothing is made", async () => {
+    const file = path("backup/primary-1.rdb");
+    const manifest = path("backup/manifest.json");
+    const [bytes, text] = [readFileSync(file), readFileSync(manifest, "utf8")];
+    const damaged = Buffer.from(bytes);
+    damaged[bytes.length >> 1] = (damaged[bytes.length >> 1] as number) ^ 1;
+    const damages: [work: () => void, words: string][] = [
+      [() => writeFileSync(file, damaged), "damaged"],
+      [() => truncateSync(file, bytes.length - 1), "damaged"],
+      [() => appendFileSync(file, "x"), "damaged"],
+      [() => rmSync(file), "missing"],
+      [() => writeFileSync(manifest, text.slice(0, -9)), "cannot be read"],
+      [() => writeFileSync(manifest, '{"version":2}'), "can read"],
+      [() => rmSync(manifest), "no finished backup"],
+    ];
+    for (const [damage, words] of damages) {
+      damage();
+      const restoring = runRestore([path("backup")], { redisUrl: undefined, dir: path("nothing") });
+      await expect(restoring, words).rejects.toMatchObject({
+        code: "bad_input",
+        message: expect.stringContaining(words),
+      });
+      writeFileSync(file, bytes);
+      writeFileSync(manifest, text);
+    }
+    expect(() => statSync(path("nothing"))).toThrow();
+  });
+});
