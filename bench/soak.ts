@@ -227,7 +227,7 @@ class Shop {
 
   order(): void {
     if (this.#steps.length >= UNDER_WAY || this.#calls.size >= CALLS_AT_ONCE) return;
-    const { desk, clock } = this.#engine;
+    const { orderService, clock } = this.#engine;
     const random = this.#random;
     const nowMs = clock.now();
     const order: Order = {
@@ -244,7 +244,7 @@ class Shop {
     const kinds: Step["kinds"] =
       draw < 6 ? ["pay", "outbound"] : draw < 7 ? ["pay", "cancel"] : draw < 8 ? ["cancel"] : [];
     this.#call(async () => {
-      const { outcome } = await desk.place(order);
+      const { outcome } = await orderService.place(order);
       this.orders++;
       if (outcome !== "accepted") this.refused++;
       else if (kinds.length > 0) this.#steps.push({ atMs: nowMs + STEP_MS, order: order.id, kinds });
@@ -258,7 +258,7 @@ class Shop {
       const { order, kinds } = this.#steps.shift() as Step;
       const [kind, ...rest] = kinds;
       this.#call(async () => {
-        const { outcome } = await this.#engine.desk[kind as "pay"](order);
+        const { outcome } = await this.#engine.orderService[kind as "pay"](order);
         if (outcome !== "accepted" && outcome !== "admitted_anew" && outcome !== "cancelled_paid") this.refused++;
         else if (rest.length > 0) this.#steps.push({ atMs: this.#engine.clock.now() + STEP_MS, order, kinds: rest });
       });

@@ -36,7 +36,7 @@ export interface AlertLive {
   dailyAverage: number | undefined;
 }
 
-export interface GateLive {
+export interface BreakerLive {
   /** `shop`, `location:X` or `sku:X`. */
   scope: string;
   untilMs: number;
@@ -57,7 +57,7 @@ export interface EngineLive {
   lagMs: number;
   /** What the demo is doing now, for example `rush`; undefined in production. */
   scene: string | undefined;
-  gates: GateLive[];
+  breakers: BreakerLive[];
 }
 
 export interface LiveSource {

@@ -34,7 +34,7 @@ export const VIEW_LIMITS: Readonly<Record<ViewName, Readonly<ViewLimits>>> = {
 export const FrameKind = { snapshot: 1, delta: 2, heartbeat: 3 } as const;
 
 /** A gate of the breaker that refuses new orders. */
-export interface GateFrame {
+export interface BreakerFrame {
   scope: string;
   untilMs: number;
   actor: string;
@@ -50,7 +50,7 @@ export interface EngineFrame {
   lagEntries: number;
   lagMs: number;
   scene: string | null;
-  gates: readonly GateFrame[];
+  gates: readonly BreakerFrame[];
 }
 
 /** One SKU's figures in units; `dailyAverage` is null in cold start. The id stands for the SKU within one connection. */

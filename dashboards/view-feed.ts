@@ -67,7 +67,7 @@ const engineFrame = (engine: EngineLive): EngineFrame => ({
   lagEntries: engine.lagEntries,
   lagMs: Math.round(engine.lagMs),
   scene: engine.scene ?? null,
-  gates: engine.gates.map(({ scope, untilMs, actor, reason }) => ({ scope, untilMs, actor, reason })),
+  gates: engine.breakers.map(({ scope, untilMs, actor, reason }) => ({ scope, untilMs, actor, reason })),
 });
 
 const sameList = <T>(a: readonly T[], b: readonly T[], same: (x: T, y: T) => boolean): boolean =>
@@ -75,7 +75,7 @@ const sameList = <T>(a: readonly T[], b: readonly T[], same: (x: T, y: T) => boo
 const same = <T>(a: T, b: T): boolean => a === b;
 const sameAlert = (a: AlertFrame, b: AlertFrame): boolean =>
   a.id === b.id && a.state === b.state && a.clearedAtMs === b.clearedAtMs && a.firedAtMs === b.firedAtMs;
-const sameGate = (a: EngineFrame["gates"][number], b: EngineFrame["gates"][number]): boolean =>
+const sameBreaker = (a: EngineFrame["gates"][number], b: EngineFrame["gates"][number]): boolean =>
   a.scope === b.scope && a.untilMs === b.untilMs && a.actor === b.actor && a.reason === b.reason;
 
 /** What one view's clients know: the last state sent, its number, and the bytes of its snapshot. */
@@ -161,7 +161,7 @@ export class ViewFeed {
       lastMinute !== this.#lastMinute ||
       before.speed !== engine.speed ||
       before.scene !== engine.scene ||
-      !sameList(before.gates, engine.gates, sameGate);
+      !sameList(before.gates, engine.gates, sameBreaker);
     this.#engine = engine;
     this.#lastMinute = lastMinute;
 

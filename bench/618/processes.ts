@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { INCIDENT } from "../../connectors/wms/sandbox/parser.js";
-import { type WmsReport, WmsStandIn } from "../../connectors/wms/sandbox.js";
+import { type WmsReport, WmsSandbox } from "../../connectors/wms/sandbox.js";
 import { Buyers, type BuyersReport } from "./buyers.js";
 import { Edge, requestBytes } from "./edge.js";
 import { type HourOrder, INCIDENT_ORDERS, ordersOf } from "./orders.js";
@@ -137,7 +137,7 @@ interface Role {
 async function warehouse({ pace, orders, deadMs }: WarehouseOrder): Promise<Role> {
   const hour = new ShopHour(pace);
   const queueLimit = Math.ceil((INCIDENT.queueLimit * orders) / INCIDENT_ORDERS);
-  const wms = new WmsStandIn({ time: hour, parser: { queueLimit } });
+  const wms = new WmsSandbox({ time: hour, parser: { queueLimit } });
   await wms.start();
   return {
     port: Number(new URL(wms.url).port),

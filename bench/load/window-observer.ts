@@ -4,7 +4,7 @@
  * one order of commands a SKU: when the panes hold n units, the first n commands of the SKU are visible. It knows when each was due and
  * counts from that instant, by the clock that all processes of the machine share.
  */
-import { DEPLETION_JOB, type DepletionView } from "../../engine/jobs/depletion/job.js";
+import { DEPLETION_JOB, type DepletionFigures } from "../../engine/jobs/depletion/job.js";
 import { decodeOut } from "../../engine/stream/batch-processor.js";
 import { partitionKeys } from "../../engine/stream/keys.js";
 import { connect } from "../../engine/stream/redis.js";
@@ -56,7 +56,7 @@ serveLoad(async (load: WindowLoad, started: () => Promise<number>): Promise<Wind
   const visible = new Latencies();
   let left = arrivals;
   let counted = 0;
-  const take = (sku: string, panes: DepletionView["panes"], nowMs: number): void => {
+  const take = (sku: string, panes: DepletionFigures["panes"], nowMs: number): void => {
     const known = skus.get(sku);
     if (!known) return;
     for (let i = 0; i < panes.length; i += 2) known.panes.set(panes[i] as number, panes[i + 1] as number);
@@ -86,7 +86,7 @@ serveLoad(async (load: WindowLoad, started: () => Promise<number>): Promise<Wind
         after.set(key.toString(), id.toString());
         const at = fields.findIndex((name, i) => i % 2 === 0 && name.toString() === "r");
         for (const [job, sku, view] of decodeOut(fields[at + 1] as Buffer).views)
-          if (job === DEPLETION_JOB && view !== null) take(sku, (view as DepletionView).panes, nowMs);
+          if (job === DEPLETION_JOB && view !== null) take(sku, (view as DepletionFigures).panes, nowMs);
       }
     }
   }

@@ -14,7 +14,7 @@ import { Acknowledgement, AcknowledgementAnswer, AlertList, AlertParams, AlertQu
 const DEFAULT_LIMIT = 200;
 
 export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocation }) => {
-  const { board, ledger } = deps;
+  const { depletionView, ledger } = deps;
 
   server.get<{ Querystring: Static<typeof AlertQuery> }>(
     "/v1/alerts",
@@ -36,8 +36,8 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
     },
     (request, reply) => {
       const { state = "open", limit = DEFAULT_LIMIT } = request.query;
-      const open = state === "cleared" ? [] : board.openAlerts();
-      const cleared = state === "open" ? [] : board.clearedAlerts();
+      const open = state === "cleared" ? [] : depletionView.openAlerts();
+      const cleared = state === "open" ? [] : depletionView.clearedAlerts();
       reply.send({ alerts: [...open, ...cleared].slice(0, limit).map(answerOf) });
     },
   );
@@ -62,9 +62,9 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
       const { id } = request.params;
       const cause = causeOf(request, request.body);
       const sku = id.slice(0, id.lastIndexOf("#"));
-      const alert = board.openAlert(sku);
+      const alert = depletionView.openAlert(sku);
       if (alert?.id !== id) {
-        const cleared = board.clearedAlerts().some((each) => each.id === id);
+        const cleared = depletionView.clearedAlerts().some((each) => each.id === id);
         return cleared
           ? refuse(reply, "alert_cleared", "it needs nobody any more")
           : refuse(reply, "unknown_alert", "no open alert has this id");

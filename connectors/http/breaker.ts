@@ -5,7 +5,7 @@
 import type { Static } from "typebox";
 import { stopwatch } from "../../engine/kernel/clock.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
-import type { GateScope, OpenGate } from "../../engine/stock/model.js";
+import type { BreakerScope, OpenBreaker } from "../../engine/stock/model.js";
 import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
 import { isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
@@ -19,10 +19,10 @@ const LOOK_EVERY_MS = 1_000;
 /** When a gate is closed by hand only, nobody knows when: ask again in a minute. */
 const BY_HAND_SECONDS = 60;
 
-export class GateWatch {
+export class BreakerWatch {
   readonly #deps: Pick<HttpDeps, "ledger" | "clock" | "speed">;
   #age: (() => number) | undefined;
-  #gates: Promise<OpenGate[]> = Promise.resolve([]);
+  #breakers: Promise<OpenBreaker[]> = Promise.resolve([]);
 
   constructor(deps: Pick<HttpDeps, "ledger" | "clock" | "speed">) {
     this.#deps = deps;
@@ -40,16 +40,16 @@ export class GateWatch {
     return waitMs / speed() / 1_000;
   }
 
-  #look(): Promise<OpenGate[]> {
+  #look(): Promise<OpenBreaker[]> {
     if (this.#age === undefined || this.#age() > LOOK_EVERY_MS) {
       this.#age = stopwatch();
-      this.#gates = openGates(this.#deps).catch(() => []);
+      this.#breakers = openBreakers(this.#deps).catch(() => []);
     }
-    return this.#gates;
+    return this.#breakers;
   }
 }
 
-const isIn = (scope: GateScope, line: { sku: string; location: string }): boolean =>
+const isIn = (scope: BreakerScope, line: { sku: string; location: string }): boolean =>
   scope.kind === "shop" || (scope.kind === "location" ? scope.location === line.location : scope.sku === line.sku);
 
 const completeness = (missing: readonly number[] = []) => ({
@@ -58,18 +58,18 @@ const completeness = (missing: readonly number[] = []) => ({
 });
 
 /** Gates that are open; one whose time is over refuses nobody, even before the ledger has written so. */
-async function openGates({ ledger, clock }: { ledger: Ledger; clock: HttpDeps["clock"] }): Promise<OpenGate[]> {
-  const gates = await fromStore("breaker.look", ledger.openGates());
-  return gates.filter(({ untilMs }) => untilMs === 0 || untilMs > clock.now());
+async function openBreakers({ ledger, clock }: { ledger: Ledger; clock: HttpDeps["clock"] }): Promise<OpenBreaker[]> {
+  const breakers = await fromStore("breaker.look", ledger.openBreakers());
+  return breakers.filter(({ untilMs }) => untilMs === 0 || untilMs > clock.now());
 }
 
 export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
   const { ledger } = deps;
   const answer = async () => {
-    const gates = await openGates(deps);
+    const breakers = await openBreakers(deps);
     return {
-      open: gates.length > 0,
-      gates: gates.map(({ scope, sinceMs, untilMs, actor, onBehalfOf, reason, missing }) => ({
+      open: breakers.length > 0,
+      breakers: breakers.map(({ scope, sinceMs, untilMs, actor, onBehalfOf, reason, missing }) => ({
         scope,
         since: isoOf(sinceMs),
         ...(untilMs === 0 ? {} : { until: isoOf(untilMs) }),
@@ -126,7 +126,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
   );
 };
 
-function scopeOf({ kind, location, sku }: Static<typeof BreakerBody>["scope"]): GateScope {
+function scopeOf({ kind, location, sku }: Static<typeof BreakerBody>["scope"]): BreakerScope {
   const faults = [
     ...(kind !== "location" && location !== undefined
       ? [{ field: "scope.location", message: `does not go with kind ${kind}` }]

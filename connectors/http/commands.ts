@@ -125,13 +125,13 @@ const orderOf = ({ kind, id }: StockCommand): string | undefined =>
   ORDER_WORK.has(kind) && id.length > CHAIN_ID_LENGTH ? id.slice(0, CHAIN_ID_LENGTH) : undefined;
 
 /** Applies the commands that are not about lines of the order desk's orders, and refuses the others. */
-async function applyMany({ ledger, desk }: HttpDeps, commands: readonly StockCommand[]): Promise<Reply[]> {
+async function applyMany({ ledger, orderService }: HttpDeps, commands: readonly StockCommand[]): Promise<Reply[]> {
   const named = new Set<string>();
   for (const command of commands) {
     const order = orderOf(command);
     if (order !== undefined) named.add(order);
   }
-  const orders = await fromStore("commands.orders", desk.owned(named));
+  const orders = await fromStore("commands.orders", orderService.owned(named));
   if (orders.size === 0) return ledger.applyMany(commands);
   const others: StockCommand[] = [];
   const lines: StockCommand[] = [];

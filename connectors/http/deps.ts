@@ -1,14 +1,14 @@
 /**
  * What the HTTP connector needs from the engine and from the configuration.
  */
-import type { DepletionBoard } from "../../engine/jobs/depletion/view.js";
+import type { DepletionView } from "../../engine/jobs/depletion/view.js";
 import type { ExceptionList } from "../../engine/jobs/order-flow/exceptions.js";
 import type { OrderTracker } from "../../engine/jobs/order-flow/track.js";
-import type { StorefrontLevels } from "../../engine/jobs/storefront/view.js";
+import type { StorefrontView } from "../../engine/jobs/storefront/view.js";
 import type { Clock } from "../../engine/kernel/clock.js";
 import type { TemporaryRefusal } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
-import type { OrderDesk } from "../../engine/orders/order-service.js";
+import type { OrderService } from "../../engine/orders/order-service.js";
 import type { EraseOutcome } from "../../engine/orders/order-store.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
@@ -17,11 +17,11 @@ import type { Sessions } from "./sessions.js";
 
 export interface HttpDeps {
   ledger: Ledger;
-  desk: OrderDesk;
+  orderService: OrderService;
   tracker: OrderTracker;
   exceptions: ExceptionList;
-  levels: StorefrontLevels;
-  board: DepletionBoard;
+  storefrontView: StorefrontView;
+  depletionView: DepletionView;
   categories: Categories;
   /** Takes away what is known of an order's buyer. */
   eraseBuyer(id: string): Promise<EraseOutcome>;

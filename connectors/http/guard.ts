@@ -39,7 +39,7 @@ export function tokensOf({ tokens, tokenFile, open }: Pick<HttpDeps, "tokens" | 
       op: "http.start",
       code: "bad_option",
       retryable: false,
-      place: "tokens",
+      input: "tokens",
     });
   const table = readTokens(tokens);
   return tokenFile ? { get: (digest) => table.get(digest) ?? tokenFile.get(digest) } : table;

@@ -15,7 +15,7 @@ import { assert } from "../../engine/kernel/errors.js";
 import { Access } from "./access.js";
 import { Places } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
-import { breakerRoutes, GateWatch } from "./breaker.js";
+import { BreakerWatch, breakerRoutes } from "./breaker.js";
 import { sharerOf } from "./client.js";
 import { commandRoutes, MAX_BODIES } from "./commands.js";
 import { continueBody } from "./continue.js";
@@ -129,7 +129,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
 
     const methods = knownMethods(server);
     const groups = [
-      orderRoutes(new GateWatch(deps)),
+      orderRoutes(new BreakerWatch(deps)),
       stepRoutes,
       personalDataRoutes,
       commandRoutes,

@@ -9,7 +9,7 @@ import { CHAIN_ID_LENGTH, chainId } from "../../engine/kernel/chain-id.js";
 import type { LineReply, Order, OrderLine, OrderReply } from "../../engine/orders/model.js";
 import { isAccepted, type Outcome } from "../../engine/stock/model.js";
 import { assertTakesNew, Queue } from "./admission.js";
-import type { GateWatch } from "./breaker.js";
+import type { BreakerWatch } from "./breaker.js";
 import { MAX_FAULTS } from "./faults.js";
 import { identityOf } from "./identity.js";
 import { assertNoBody, assertOrderId, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
@@ -48,7 +48,7 @@ const REASONS: Partial<Record<Outcome, string>> = {
 const ABOUT_UNITS: ReadonlySet<Outcome> = new Set(["insufficient_sellable", "insufficient_presale"]);
 
 export const orderRoutes =
-  (gates: GateWatch): RouteGroup =>
+  (breakers: BreakerWatch): RouteGroup =>
   (server, kit) => {
     const { deps, authorize } = kit;
     const queue = new Queue(deps.maxWaitMs);
@@ -72,14 +72,14 @@ export const orderRoutes =
         const order = orderOf(request.body, kit);
         assertTakesNew(deps);
         const answer = await queue.pass(() =>
-          fromStore("orders.place", deps.desk.place(order, identityOf(request).name)),
+          fromStore("orders.place", deps.orderService.place(order, identityOf(request).name)),
         );
         if (answer.outcome === "accepted") {
           if (answer.repeated) return reply.code(200).send(answer);
           return reply.code(201).header("location", `/v1/orders/${order.id}`).send(answer);
         }
         if (answer.outcome === "breaker_open") {
-          const seconds = await gates.retryAfterSeconds(order.lines);
+          const seconds = await breakers.retryAfterSeconds(order.lines);
           return sendProblem(
             reply,
             problemOf("breaker_open", "the order was not taken; send it again with the same id", { id: order.id }),
@@ -113,7 +113,7 @@ export const orderRoutes =
         assertNoBody(request.body);
         const { id } = request.params;
         assertOrderId(id);
-        return sendAnswer(reply, await fromStore("orders.pay", deps.desk.pay(id, identityOf(request).name)));
+        return sendAnswer(reply, await fromStore("orders.pay", deps.orderService.pay(id, identityOf(request).name)));
       },
     );
 
@@ -142,7 +142,7 @@ export const orderRoutes =
           const { id } = request.params;
           assertOrderId(id);
           const actor = identityOf(request).name;
-          const answer = await fromStore(`orders.${step}`, deps.desk[step](id, actor, request.body.lines));
+          const answer = await fromStore(`orders.${step}`, deps.orderService[step](id, actor, request.body.lines));
           return sendAnswer(reply, answer);
         },
       );
@@ -169,7 +169,10 @@ export const orderRoutes =
         assertOrderId(id);
         const { result, source } = request.body;
         const evidence = { source, detail: { actor: identityOf(request).name } };
-        return sendAnswer(reply, await fromStore("orders.settle", deps.desk.settleCancellation(id, result, evidence)));
+        return sendAnswer(
+          reply,
+          await fromStore("orders.settle", deps.orderService.settleCancellation(id, result, evidence)),
+        );
       },
     );
 
@@ -190,7 +193,10 @@ export const orderRoutes =
       async (request, reply) => {
         const { id } = request.params;
         assertOrderId(id);
-        const [lines, flow] = await fromStore("orders.look", Promise.all([deps.desk.look(id), deps.tracker.track(id)]));
+        const [lines, flow] = await fromStore(
+          "orders.look",
+          Promise.all([deps.orderService.look(id), deps.tracker.track(id)]),
+        );
         if (lines) return { id, lines, steps: flow.taken.map(stepText), exceptions: flow.open.map(exceptionText) };
         return refused(reply, { id, outcome: "unknown_order", repeated: false, lines: [] });
       },

@@ -203,7 +203,7 @@ function engineFault(error: EngineError, report: Report): HttpFault {
       { headers },
     );
   }
-  if (error.code === "bad_input") return badInputFault([{ field: error.place ?? "", message: error.message }]);
+  if (error.code === "bad_input") return badInputFault([{ field: error.input ?? "", message: error.message }]);
   return unexpected(error, report);
 }
 

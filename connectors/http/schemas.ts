@@ -436,7 +436,7 @@ export const CategoryAnswer = Type.Object({
   skus: Type.Integer({ description: "SKUs of the category that have been told" }),
 });
 
-const Gate = Type.Object({
+const Breaker = Type.Object({
   scope: Type.Object({
     kind: Type.Enum(["shop", "location", "sku"]),
     location: Type.Optional(Type.String()),
@@ -452,7 +452,7 @@ const Gate = Type.Object({
     Type.Array(Type.Integer(), { description: "partitions where it is not open yet, or that cannot be asked" }),
   ),
 });
-export const BreakerAnswer = Type.Object({ open: Type.Boolean(), gates: Type.Array(Gate) });
+export const BreakerAnswer = Type.Object({ open: Type.Boolean(), breakers: Type.Array(Breaker) });
 export const BreakerChange = Type.Object({
   changed: Type.Boolean(),
   complete: Type.Boolean({ description: "the change is in force in every partition of the scope" }),
@@ -462,7 +462,7 @@ export const BreakerChange = Type.Object({
     }),
   ),
   open: Type.Boolean(),
-  gates: Type.Array(Gate),
+  breakers: Type.Array(Breaker),
 });
 const session = {
   name: Type.String({ description: "who paired it, and what: events bear it as their actor" }),

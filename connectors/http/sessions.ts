@@ -51,11 +51,11 @@ export class Sessions {
 
   /** Makes a code such as `7G3K-9QXA-0MTC-W2EB`. */
   async pair(pairing: Pairing): Promise<{ code: string; expiresMs: number }> {
-    const letters = [...secureBytes(CODE_LENGTH)].map((byte) => CODE_ALPHABET[byte & 31]).join("");
-    const key = pairingKey(this.#prefix, digestOf(letters));
+    const deadLetters = [...secureBytes(CODE_LENGTH)].map((byte) => CODE_ALPHABET[byte & 31]).join("");
+    const key = pairingKey(this.#prefix, digestOf(deadLetters));
     const { name, role, forMs } = pairing;
     await this.#redis.set(key, JSON.stringify({ name, role, forMs }), "PX", PAIRING_MS);
-    return { code: letters.replace(/(.{4})(?=.)/g, "$1-"), expiresMs: this.#clock.now() + PAIRING_MS };
+    return { code: deadLetters.replace(/(.{4})(?=.)/g, "$1-"), expiresMs: this.#clock.now() + PAIRING_MS };
   }
 
   /**
@@ -63,9 +63,9 @@ export class Sessions {
    * good then.
    */
   async redeem(code: string): Promise<Pairing | "full" | undefined> {
-    const letters = code.toUpperCase().replace(/[\s-]/g, "").replace(/[IL]/g, "1").replace(/O/g, "0");
-    if (letters.length !== CODE_LENGTH) return undefined;
-    const key = pairingKey(this.#prefix, digestOf(letters));
+    const deadLetters = code.toUpperCase().replace(/[\s-]/g, "").replace(/[IL]/g, "1").replace(/O/g, "0");
+    if (deadLetters.length !== CODE_LENGTH) return undefined;
+    const key = pairingKey(this.#prefix, digestOf(deadLetters));
     if ((await this.#redis.exists(key)) === 0) return undefined;
     if ((await this.list()).length >= MAX_SESSIONS) return "full";
     const text = await this.#redis.getdel(key);

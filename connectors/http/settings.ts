@@ -95,7 +95,7 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
       const { settings: categorySettings } = request.body;
       const cause = causeOf(request, request.body);
       await fromStore("categories.set", deps.categories.set(category, categorySettings));
-      const skus = deps.levels.skusOf(category);
+      const skus = deps.storefrontView.skusOf(category);
       for (let first = 0; first < skus.length; first += SKUS_AT_ONCE) {
         const part = skus.slice(first, first + SKUS_AT_ONCE);
         const change = { settings: {}, categorySettings };

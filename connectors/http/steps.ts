@@ -49,10 +49,10 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
         const { source, ...detail } = request.body;
         const actor = identityOf(request).name;
         const evidence = { source, detail: { ...(detail as Record<string, string>), actor } };
-        const outcome = await fromStore(`orders.${step}`, deps.desk.note(id, step, evidence));
+        const outcome = await fromStore(`orders.${step}`, deps.orderService.note(id, step, evidence));
         if (outcome === "unknown") return refuse(reply, "unknown_order", `order ${id}`, { id });
         // The number on the label is the waybill's evidence as well.
-        if (step === "labelled" && "waybill" in detail) await deps.desk.note(id, "waybill", evidence);
+        if (step === "labelled" && "waybill" in detail) await deps.orderService.note(id, "waybill", evidence);
         return reply.send({ id, step, repeated: outcome === "repeated" });
       },
     );

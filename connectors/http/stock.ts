@@ -158,7 +158,7 @@ const stale = (reply: FastifyReply): FastifyReply =>
 const shown = ({ display }: Levels) => ({ display, available: display > 0 });
 
 function shownOf(sku: string, byLocation: boolean, { deps }: Kit) {
-  const levels = deps.levels.get(sku);
+  const levels = deps.storefrontView.get(sku);
   // A SKU that was configured but never received has no place yet.
   if (!levels || levels.locations.size === 0) return undefined;
   const answer = { sku, ...shown(levels.total) };

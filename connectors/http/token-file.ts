@@ -32,7 +32,7 @@ const badFile = (path: string, fault: string): EngineError =>
     op: "tokens.read",
     code: "bad_option",
     retryable: false,
-    place: "tokensFile",
+    input: "tokensFile",
   });
 
 /** The tokens of a file. @throws EngineError `bad_option` */
@@ -128,7 +128,7 @@ export class TokenFile implements TokenLookup {
         op: "http.start",
         code: "bad_option",
         retryable: false,
-        place: "tokensFile",
+        input: "tokensFile",
       });
     this.#running = this.#run();
   }

@@ -18,7 +18,7 @@ const UNNAMED: Identity = { name: "default", role: "admin" };
 export const digestOf = (secret: string): string => hash("sha256", secret, "hex");
 
 const badTokens = (fault: string): EngineError =>
-  new EngineError(fault, { op: "http.start", code: "bad_option", retryable: false, place: "tokens" });
+  new EngineError(fault, { op: "http.start", code: "bad_option", retryable: false, input: "tokens" });
 
 /**
  * Reads tokens as `SHUIWEI_TOKENS` has them: `name:role:secret`, or a bare secret, whose name is `default` and whose role is `admin`. A name may stand

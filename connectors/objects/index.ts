@@ -61,4 +61,4 @@ function bucketOf(url: URL, { objectsKeyId: keyId, objectsSecret: secret }: Obje
 }
 
 const badOption = (place: string, message: string): EngineError =>
-  new EngineError(`${place}: ${message}`, { op: "objects", code: "bad_option", retryable: false, place });
+  new EngineError(`${place}: ${message}`, { op: "objects", code: "bad_option", retryable: false, input: place });

@@ -23,7 +23,7 @@ export interface StoredObject {
 /** Answers one request instead of the bucket; returns nothing to leave it hanging. */
 export type Trouble = (request: IncomingMessage, response: ServerResponse) => void;
 
-export class S3StandIn {
+export class S3Sandbox {
   readonly objects = new Map<string, StoredObject>();
   /** Taken from the front, one a request. */
   readonly troubles: Trouble[] = [];
@@ -36,8 +36,8 @@ export class S3StandIn {
     this.#server = createServer((request, response) => void this.#answer(request, response));
   }
 
-  static async start(): Promise<S3StandIn> {
-    const standIn = new S3StandIn();
+  static async start(): Promise<S3Sandbox> {
+    const standIn = new S3Sandbox();
     await new Promise<void>((resolve) => standIn.#server.listen(0, "127.0.0.1", resolve));
     standIn.endpoint = `http://127.0.0.1:${(standIn.#server.address() as AddressInfo).port}`;
     return standIn;

@@ -7,7 +7,7 @@
 import { type Dispatcher, Pool } from "undici";
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import { messageOf } from "../../engine/kernel/errors.js";
-import type { Verdict } from "../../engine/outbox/receiver.js";
+import type { DeliveryOutcome } from "../../engine/outbox/receiver.js";
 
 export interface WmsClientOptions {
   /** What comes before the paths that are posted to, without a slash at its end: `https://wms.example/api`. */
@@ -46,7 +46,7 @@ export interface WmsClient {
     key: string,
     signal: AbortSignal,
     done?: readonly KnownRefusal[],
-  ): Promise<Verdict>;
+  ): Promise<DeliveryOutcome>;
   /** Ends all connections; requests under way fail. */
   close(): Promise<void>;
 }
@@ -98,7 +98,7 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
     key: string,
     signal: AbortSignal,
     done: readonly KnownRefusal[] = [],
-  ): Promise<Verdict> => {
+  ): Promise<DeliveryOutcome> => {
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     const end = () => limit.abort(signal.reason);
@@ -145,7 +145,7 @@ export function verdictOf(
   text: string,
   nowMs: number,
   done: readonly KnownRefusal[] = [],
-): Verdict {
+): DeliveryOutcome {
   const isPage = /^\s*(text\/html|application\/xhtml)/i.test(oneOf(headers["content-type"]));
   // A page is nothing that a WMS answers: a login or a gateway that stands in its place has taken no order.
   if (status >= 200 && status < 300 && !isPage) return { outcome: "done", receipt: { status } satisfies WmsReceipt };

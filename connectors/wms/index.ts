@@ -13,8 +13,8 @@ import {
 } from "../../engine/jobs/order-flow/job.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { Evidence } from "../../engine/orders/model.js";
-import type { OrderBook, Standing } from "../../engine/orders/order-store.js";
-import type { Delivered, Delivery, Receiver, Verdict } from "../../engine/outbox/receiver.js";
+import type { OrderStore, Standing } from "../../engine/orders/order-store.js";
+import type { Delivered, Delivery, DeliveryOutcome, Receiver } from "../../engine/outbox/receiver.js";
 import { cursorField } from "../../engine/stream/commit.js";
 import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";
 import type { KnownRefusal, WmsClient, WmsReceipt } from "./client.js";
@@ -52,7 +52,7 @@ export interface WmsOptions {
   contract: Pick<Contract, "check">;
   /** Takes what the contract has no field for. */
   objects: { put(key: string, bytes: Uint8Array, contentType: string, signal: AbortSignal): Promise<void> };
-  book: Pick<OrderBook, "note" | "noneWaits" | "setAside" | "standing">;
+  orderStore: Pick<OrderStore, "note" | "noneWaits" | "setAside" | "standing">;
   /** Told once the WMS has answered whether it takes an order back; may be told again. */
   settle(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
   /** Told how long each order took from its payment to the warehouse, in ms by this machine's clock against the log's. */
@@ -62,11 +62,11 @@ export interface WmsOptions {
 /** `withdrawn`: the warehouse will not pick it. `refused`: it has picked it. */
 export type WithdrawalResult = "withdrawn" | "refused";
 
-export function wmsReceiver({ client, contract, objects, book, settle, onPicking }: WmsOptions): Receiver {
+export function wmsReceiver({ client, contract, objects, orderStore, settle, onPicking }: WmsOptions): Receiver {
   /** What the WMS said to orders whose object the storage does not take: it is not asked again. */
-  const lacking = new Map<string, Verdict>();
+  const lacking = new Map<string, DeliveryOutcome>();
 
-  async function pick(request: PickRequest, signal: AbortSignal): Promise<Verdict> {
+  async function pick(request: PickRequest, signal: AbortSignal): Promise<DeliveryOutcome> {
     const { body, detail } = preparePick(request);
     const findings = contract.check(body);
     if (findings.length > 0) {
@@ -87,12 +87,16 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
     return fault;
   }
 
-  async function post({ order, shipTo }: PickRequest, body: WmsInboundOrder, signal: AbortSignal): Promise<Verdict> {
+  async function post(
+    { order, shipTo }: PickRequest,
+    body: WmsInboundOrder,
+    signal: AbortSignal,
+  ): Promise<DeliveryOutcome> {
     const verdict = await client.post(PICKING_ORDERS, JSON.stringify(body), order, signal, PICK_ENDS);
     return verdict.outcome === "done" ? verdict : { ...verdict, reason: withoutBuyer(verdict.reason, shipTo, body) };
   }
 
-  async function withdraw({ order, again }: Withdrawal, signal: AbortSignal): Promise<Verdict> {
+  async function withdraw({ order, again }: Withdrawal, signal: AbortSignal): Promise<DeliveryOutcome> {
     const path = `${PICKING_ORDERS}/${order}/cancellation`;
     // A request of its own: under the first one's key a WMS gives the first answer, whatever it was sent since.
     const key = `${order}/${WITHDRAW_EMIT}${again ? "/again" : ""}`;
@@ -104,7 +108,7 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
   /** @returns undefined when the store cannot tell now, and the delivery has to wait */
   async function standingOf(order: string): Promise<{ standing: Standing | undefined } | undefined> {
     try {
-      return { standing: await book.standing(order) };
+      return { standing: await orderStore.standing(order) };
     } catch {
       // Whoever writes to the store tells of its trouble.
       return undefined;
@@ -133,7 +137,7 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
       const picked = asked.filter(
         ({ delivery, receipt }) => delivery.kind === PICK_EMIT && answerOf(receipt) !== WITHDRAWN_BEFORE,
       );
-      await book.note(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
+      await orderStore.note(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
       for (const each of picked) onPicking(tookMs(each));
       // A pick that meets its own withdrawal tells it, too: whoever was told before may have died with the answer.
       const withdrawn = asked.filter(
@@ -143,11 +147,11 @@ export function wmsReceiver({ client, contract, objects, book, settle, onPicking
     },
 
     async setAside(_partition, deliveries) {
-      await book.setAside(deliveries.filter(({ kind }) => kind === PICK_EMIT).map(({ key }) => key));
+      await orderStore.setAside(deliveries.filter(({ kind }) => kind === PICK_EMIT).map(({ key }) => key));
     },
 
     async idle(partition) {
-      await book.noneWaits(partition, WMS_SINK, CURSORS);
+      await orderStore.noneWaits(partition, WMS_SINK, CURSORS);
     },
   };
 }
@@ -186,7 +190,7 @@ function resultOf(receipt: unknown): [result: WithdrawalResult, evidence: Eviden
 const tookMs = ({ delivery, atMs }: Delivered): number => atMs - (delivery.payload as PickRequest).paidMs;
 
 /** What an object storage that does not take an object means for the order that it belongs to. */
-async function kept(put: Promise<void>): Promise<Verdict | undefined> {
+async function kept(put: Promise<void>): Promise<DeliveryOutcome | undefined> {
   try {
     await put;
     return undefined;

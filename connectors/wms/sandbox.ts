@@ -75,7 +75,7 @@ interface Making {
   callers: Set<ServerResponse>;
 }
 
-export class WmsStandIn {
+export class WmsSandbox {
   readonly #limitPerSecond: number;
   readonly #time: ParserTime;
   readonly #originMs: number;

@@ -91,7 +91,7 @@ export function App() {
         <Header state={state} onLanguage={switchLanguage} />
         <div class="banners">
           <ConnectionBanner state={state} />
-          {model !== undefined && <BreakerBanner gates={model.engine.gates} nowMs={model.engine.nowMs} />}
+          {model !== undefined && <BreakerBanner breakers={model.engine.gates} nowMs={model.engine.nowMs} />}
         </div>
         {model === undefined ? (
           <main class="main main-waiting">

@@ -2,12 +2,12 @@
  * What must not be overlooked, between the header and everything else: that the figures below are old, and that the breaker refuses
  * orders. The first says since when and when the page tries again; the second says what is stopped, until when, by whom and why.
  */
-import type { GateFrame } from "../protocol.js";
+import type { BreakerFrame } from "../protocol.js";
 import { useTicks } from "./environment.js";
 import type { LiveState } from "./live-connection.js";
 import { usePage } from "./page-context.js";
 
-const SHOWN_GATES = 3;
+const SHOWN_BREAKERS = 3;
 
 export function ConnectionBanner({ state }: { state: LiveState }) {
   const { text, format } = usePage();
@@ -29,42 +29,42 @@ export function ConnectionBanner({ state }: { state: LiveState }) {
   );
 }
 
-function GateLine({ gate, nowMs }: { gate: GateFrame; nowMs: number }) {
+function BreakerLine({ breaker, nowMs }: { breaker: BreakerFrame; nowMs: number }) {
   const { text, format } = usePage();
-  const [kind, name = ""] = gate.scope.split(/:(.*)/s, 2);
+  const [kind, name = ""] = breaker.scope.split(/:(.*)/s, 2);
   const scope =
     kind === "location"
       ? text("breakerLocation", { name })
       : kind === "sku"
         ? text("breakerSku", { name })
         : text("breakerShop");
-  const leftMs = gate.untilMs - nowMs;
+  const leftMs = breaker.untilMs - nowMs;
   return (
     <p class="gate">
       <b>{scope}</b>
       <span class="gate-until">
-        {text("breakerUntil", { time: format.second(gate.untilMs) })}
+        {text("breakerUntil", { time: format.second(breaker.untilMs) })}
         {" · "}
         {leftMs > 0 ? text("breakerLeft", { left: format.countdown(leftMs) }) : text("breakerRechecking")}
       </span>
-      <span>{text("breakerBy", { actor: gate.actor })}</span>
-      <span>{gate.reason}</span>
+      <span>{text("breakerBy", { actor: breaker.actor })}</span>
+      <span>{breaker.reason}</span>
     </p>
   );
 }
 
-export function BreakerBanner({ gates, nowMs }: { gates: readonly GateFrame[]; nowMs: number }) {
+export function BreakerBanner({ breakers, nowMs }: { breakers: readonly BreakerFrame[]; nowMs: number }) {
   const { text, format } = usePage();
-  if (gates.length === 0) return null;
+  if (breakers.length === 0) return null;
   return (
     <div class="banner breaker" data-mood="alarm" data-testid="breaker" role="alert">
       <strong>{text("breakerOpen")}</strong>
       <div class="gates">
-        {gates.slice(0, SHOWN_GATES).map((gate) => (
-          <GateLine key={gate.scope} gate={gate} nowMs={nowMs} />
+        {breakers.slice(0, SHOWN_BREAKERS).map((breaker) => (
+          <BreakerLine key={breaker.scope} breaker={breaker} nowMs={nowMs} />
         ))}
-        {gates.length > SHOWN_GATES && (
-          <p class="gate">{text("breakerMore", { number: format.units(gates.length - SHOWN_GATES) })}</p>
+        {breakers.length > SHOWN_BREAKERS && (
+          <p class="gate">{text("breakerMore", { number: format.units(breakers.length - SHOWN_BREAKERS) })}</p>
         )}
       </div>
     </div>

@@ -128,8 +128,8 @@ export class Demo {
     }
   }
 
-  async #place({ desk }: Engine, { order: { id, lines } }: OrderAction): Promise<void> {
-    const placing = insist(() => desk.place({ id, lines: [...lines] })).then(({ outcome }) => {
+  async #place({ orderService }: Engine, { order: { id, lines } }: OrderAction): Promise<void> {
+    const placing = insist(() => orderService.place({ id, lines: [...lines] })).then(({ outcome }) => {
       if (isAccepted(outcome as never)) this.#refused.delete(id);
       else this.#refuse(id);
     });
@@ -145,7 +145,7 @@ export class Demo {
     const { kind, order } = action;
     await this.#placing.get(order.id);
     if (this.#refused.has(order.id)) return;
-    if (order.placedAtMs >= this.shop.rushStartMs) await insist(() => engine.desk[kind](order.id));
+    if (order.placedAtMs >= this.shop.rushStartMs) await insist(() => engine.orderService[kind](order.id));
     // The history's orders went to the ledger line by line; the desk has never seen them.
     else
       await insist(() =>

@@ -8,7 +8,7 @@ import { holdsData, runningSocket, startRedis } from "../redis/embedded.js";
 import { checkFormat, readDeployment } from "../stream/format.js";
 import { checkRedis, connect, type RedisClient } from "../stream/redis.js";
 
-export interface Reached {
+export interface Deployment {
   readonly redis: RedisClient;
   /** Of the deployment, as it was created. */
   readonly partitions: number;
@@ -25,7 +25,7 @@ export interface Reached {
 export async function withDeployment(
   command: string,
   { redisUrl, dir, prefix }: { redisUrl: string | undefined; dir: string; prefix: string },
-  work: (reached: Reached) => Promise<void>,
+  work: (reached: Deployment) => Promise<void>,
 ): Promise<void> {
   const missing = () =>
     redisUrl === undefined

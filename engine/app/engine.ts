@@ -8,11 +8,11 @@ import { Histogram } from "prom-client";
 import type { ObjectStore } from "../../connectors/objects/index.js";
 import { loadContract, WMS_CONTRACT, WMS_SINK, wmsClient, wmsReceiver } from "../../connectors/wms/index.js";
 import { ShadowFold } from "../audit/shadow-fold.js";
-import { DepletionBoard } from "../jobs/depletion/view.js";
+import { DepletionView } from "../jobs/depletion/view.js";
 import { orderJobs as orderJobsOf, stockJobs } from "../jobs/index.js";
 import { ExceptionList } from "../jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../jobs/order-flow/track.js";
-import { StorefrontLevels } from "../jobs/storefront/view.js";
+import { StorefrontView } from "../jobs/storefront/view.js";
 import { type Clock, monotonicClock, systemClock } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -20,12 +20,12 @@ import { secureBytes } from "../kernel/random.js";
 import { zoneOf } from "../kernel/zone.js";
 import { type Deadlines, deadlinesWith } from "../orders/flow.js";
 import type { OrderEvent } from "../orders/model.js";
-import { OrderDesk } from "../orders/order-service.js";
+import { OrderService } from "../orders/order-service.js";
 import type { PersonalDataTimes } from "../orders/order-store.js";
-import { OrderBook } from "../orders/order-store.js";
+import { OrderStore } from "../orders/order-store.js";
 import { orderTopic } from "../orders/topic.js";
 import { Outbox } from "../outbox/outbox.js";
-import { loadPaceLibrary } from "../outbox/rate-limiter.js";
+import { loadRateLimiterLibrary } from "../outbox/rate-limiter.js";
 import { type RedisServer, startRedis } from "../redis/embedded.js";
 import { Categories } from "../stock/categories.js";
 import { Ledger } from "../stock/ledger.js";
@@ -38,7 +38,7 @@ import { FormatWatch } from "../stream/format.js";
 import { partitionKeys, sinkKeys } from "../stream/keys.js";
 import { claimDeployment } from "../stream/partition.js";
 import { checkRedis, connect, openReader, type RedisClient } from "../stream/redis.js";
-import { ReplicaGate } from "../stream/replication-barrier.js";
+import { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { claimSettings, type SharedSettings } from "../stream/settings.js";
 import { Worker } from "../stream/worker.js";
 import type { Warehouse } from "./intake.js";
@@ -115,15 +115,15 @@ export interface Engine {
   readonly settings: EngineSettings;
   readonly redis: RedisClient;
   readonly ledger: Ledger;
-  readonly desk: OrderDesk;
+  readonly orderService: OrderService;
   readonly worker: Worker<StockEvent> | undefined;
   readonly orderWorker: Worker<OrderEvent> | undefined;
   /** Where there are jobs, they are compared with the ledger all the time. */
   readonly shadow: ShadowFold | undefined;
   readonly follower: Follower<StockEvent>;
   readonly orderFollower: Follower<OrderEvent>;
-  readonly board: DepletionBoard;
-  readonly levels: StorefrontLevels;
+  readonly depletionView: DepletionView;
+  readonly storefrontView: StorefrontView;
   readonly exceptions: ExceptionList;
   readonly tracker: OrderTracker;
   /** Sends paid orders to the WMS, where this process works and there is one. */
@@ -202,7 +202,7 @@ async function assemble(
   } else await checkRedis(redis, address, onTrouble);
   const { waitReplicas: wanted = 0 } = settings;
   if (server && wanted > 0) throw badInput("serve", "--wait-replicas", "a private Redis has no replicas");
-  const replicas = wanted > 0 ? new ReplicaGate({ open: () => connect(address), replicas: wanted }) : undefined;
+  const replicas = wanted > 0 ? new ReplicationBarrier({ open: () => connect(address), replicas: wanted }) : undefined;
   undo.push(() => replicas?.close());
   const claimed = await claimDeployment(redis, prefix, partitions);
   const { sharedSettings = {}, acceptSettings = false } = settings;
@@ -212,7 +212,12 @@ async function assemble(
   undo.push(() => formats.stop());
   const format = formats.current;
   const owner = `${hostname()}/${process.pid}/${secureBytes(4).toString("hex")}`;
-  await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis), loadPaceLibrary(redis)]);
+  await Promise.all([
+    Ledger.load(redis),
+    OrderStore.load(redis),
+    loadStreamLibrary(redis),
+    loadRateLimiterLibrary(redis),
+  ]);
   const own = { name: owner, release: releaseVersion(), runsJobs: settings.worker };
   const presence = new Presence({ redis: viewRedis, prefix, ...own, clock: systemClock, onTrouble });
   presence.start();
@@ -231,7 +236,7 @@ async function assemble(
   });
   // An order may be placed under an id that is as old as the ledger takes, and paid that much later.
   const keepSeconds = 2 * settings.idRetentionDays * DAY_SECONDS;
-  const book = new OrderBook({
+  const orderStore = new OrderStore({
     redis,
     prefix,
     partitions,
@@ -241,12 +246,12 @@ async function assemble(
     ...(replicas ? { replicas } : {}),
     ...(shopTime ? { clock: shopTime.clock } : {}),
   });
-  const desk = new OrderDesk(ledger, book);
+  const orderService = new OrderService(ledger, orderStore);
   const topic = stockTopic(ledger);
   const jobs = stockJobs(zoneOf(zone));
   const { wms } = settings;
   const personalData = new PersonalData({
-    book,
+    orderStore,
     redis,
     prefix,
     onTrouble,
@@ -255,9 +260,9 @@ async function assemble(
   });
   personalData.start();
   undo.push(() => personalData.stop());
-  const orders = orderTopic(book, personalData.sweep);
+  const orders = orderTopic(orderStore, personalData.sweep);
   const { deadlines = {} } = settings;
-  const orderJobs = orderJobsOf(() => deadlinesWith(deadlines, book.isWarehouseKnown));
+  const orderJobs = orderJobsOf(() => deadlinesWith(deadlines, orderStore.isWarehouseKnown));
 
   const work = {
     prefix,
@@ -281,15 +286,15 @@ async function assemble(
   const orderWorker = settings.worker
     ? new Worker({ ...work, ...orderPace, topic: orders, jobs: orderJobs, withViews: ordersHaveViews })
     : undefined;
-  const board = new DepletionBoard();
-  const levels = new StorefrontLevels();
+  const depletionView = new DepletionView();
+  const storefrontView = new StorefrontView();
   const exceptions = new ExceptionList(viewRedis, prefix, partitions);
   const views = { prefix, partitions, redis: viewRedis, clock, onTrouble };
   const follower = new Follower({
     ...views,
     topic: topic.name,
     jobs,
-    views: [board, levels],
+    views: [depletionView, storefrontView],
     pollMs: settings.pollMs,
   });
   const orderFollower = new Follower({
@@ -303,8 +308,8 @@ async function assemble(
     ledger,
     worker,
     follower,
-    board,
-    levels,
+    depletionView,
+    storefrontView,
     clock,
     wall: systemClock,
     speed: () => shopTime?.speed() ?? 1,
@@ -320,7 +325,7 @@ async function assemble(
   let outbox: Outbox | undefined;
   if (wms && settings.worker) {
     const { limitPerSecond, inFlight, timeoutMs, objects } = wms;
-    await book.beginWaiting();
+    await orderStore.beginWaiting();
     const client = wmsClient({
       url: wms.url,
       timeoutMs,
@@ -332,8 +337,8 @@ async function assemble(
       client,
       contract: await loadContract(WMS_CONTRACT),
       objects,
-      book,
-      settle: (order, result, evidence) => desk.settleCancellation(order, result, evidence),
+      orderStore,
+      settle: (order, result, evidence) => orderService.settleCancellation(order, result, evidence),
       onPicking: (tookMs) => pickingSeconds.observe(Math.max(0, tookMs) / 1_000),
     });
     outbox = new Outbox({
@@ -349,7 +354,7 @@ async function assemble(
   }
 
   // Before the first event is looked at; a warehouse that comes later is seen by the ticks.
-  if (settings.worker) await book.hasWarehouseAt(0);
+  if (settings.worker) await orderStore.hasWarehouseAt(0);
   worker?.start();
   undo.push(() => worker?.stop());
   orderWorker?.start();
@@ -371,19 +376,19 @@ async function assemble(
     settings,
     redis,
     ledger,
-    desk,
+    orderService,
     worker,
     orderWorker,
     shadow,
     follower,
     orderFollower,
-    board,
-    levels,
+    depletionView,
+    storefrontView,
     exceptions,
     tracker: new OrderTracker(redis, prefix, partitions),
     outbox,
     pickingSeconds,
-    warehouse: wms && { ...wms, backlog: () => book.waiting() },
+    warehouse: wms && { ...wms, backlog: () => orderStore.waiting() },
     categories: new Categories(redis, prefix),
     personalData,
     formats,

@@ -13,19 +13,19 @@ const ECHO = "process.on('message', (n, handle) => process.send(n, handle)).on('
 /** A process that has not done it by then never will. */
 const PATIENCE_MS = 10_000;
 
-export interface FurtherListeners {
+export interface ExtraAcceptors {
   /** Takes no more connections in; resolves when those that came through these have ended. */
   close(): Promise<void>;
 }
 
-const NONE: FurtherListeners = { close: async () => {} };
+const NONE: ExtraAcceptors = { close: async () => {} };
 
 /**
  * Accepts from a server's socket through `count` more descriptors.
  * @param server listens, and gets the connections as if they were its own
  * @returns none where a system cannot pass descriptors on: connections are then taken in one a turn
  */
-export async function listenFurther(server: Server, count: number): Promise<FurtherListeners> {
+export async function addAcceptors(server: Server, count: number): Promise<ExtraAcceptors> {
   if (count === 0 || process.platform === "win32") return NONE;
   const handles = await copiesOf(handleOf(server), count);
   const further = handles.map((handle) => {

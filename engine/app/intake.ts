@@ -185,8 +185,8 @@ export class Intake {
     if (this.#isBehind) warnings.push(`${this.#behindText()}: new orders are refused`);
     if (this.#isBackedUp) warnings.push(`${this.#backlogText()}: new orders are refused`);
     if (!this.#isBehind) warnings.push(...this.#unownedTexts());
-    const letters = this.#sum(({ deadLetters }) => deadLetters);
-    if (letters > 0) warnings.push(`${letters} records could not be processed and are set aside`);
+    const deadLetters = this.#sum(({ deadLetters }) => deadLetters);
+    if (deadLetters > 0) warnings.push(`${deadLetters} records could not be processed and are set aside`);
     return warnings;
   }
 

@@ -5,16 +5,16 @@
  */
 import type {
   AlertLive,
+  BreakerLive,
   EngineLive,
-  GateLive,
   LiveSource,
   SkuLive,
   StockLevels,
 } from "../../dashboards/live-source.js";
-import type { DepletionBoard } from "../jobs/depletion/view.js";
-import type { StorefrontLevels } from "../jobs/storefront/view.js";
+import type { DepletionView } from "../jobs/depletion/view.js";
+import type { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
-import { gateKey } from "../stock/decide.js";
+import { breakerKey } from "../stock/decide.js";
 import type { Ledger } from "../stock/ledger.js";
 import type { StockEvent } from "../stock/model.js";
 import type { Follower } from "../stream/follower.js";
@@ -26,8 +26,8 @@ export interface LiveSourceParts {
   /** The jobs of this process, if it runs any. */
   worker: Worker<StockEvent> | undefined;
   follower: Follower<StockEvent>;
-  board: DepletionBoard;
-  levels: StorefrontLevels;
+  depletionView: DepletionView;
+  storefrontView: StorefrontView;
   /** The shop's time. */
   clock: Clock;
   /** Real time. */
@@ -50,7 +50,7 @@ const NO_STOCK: StockLevels = { sellable: 0, reserved: 0, committed: 0, safety: 
 export class EngineLiveSource implements LiveSource {
   readonly #parts: LiveSourceParts;
   readonly #samples: Sample[] = [];
-  #gates: GateLive[] = [];
+  #breakers: BreakerLive[] = [];
   #taken = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -82,42 +82,42 @@ export class EngineLiveSource implements LiveSource {
       lagEntries: follower.lagEntries(),
       lagMs: follower.oldestAgeMs(),
       scene: scene(),
-      gates: this.#gates,
+      breakers: this.#breakers,
     };
   }
 
   ranked(limit: number): readonly SkuLive[] {
     const minute = minuteOf(this.#parts.clock.now());
-    const hours = [...this.#parts.board.hours(minute)];
+    const hours = [...this.#parts.depletionView.hours(minute)];
     hours.sort((a, b) => b.hourUnits - a.hourUnits || (a.sku < b.sku ? -1 : 1));
     return hours.slice(0, limit).map(({ sku, hourUnits }) => this.#skuLive(sku, hourUnits));
   }
 
   sku(sku: string): SkuLive | undefined {
-    const { board, levels, clock } = this.#parts;
-    return levels.get(sku) && this.#skuLive(sku, board.hourUnits(sku, minuteOf(clock.now())));
+    const { depletionView, storefrontView, clock } = this.#parts;
+    return storefrontView.get(sku) && this.#skuLive(sku, depletionView.hourUnits(sku, minuteOf(clock.now())));
   }
 
   panes(sku: string, sinceMinute: number): [minute: number, units: number][] {
-    const flat = this.#parts.board.panes(sku, sinceMinute);
+    const flat = this.#parts.depletionView.panes(sku, sinceMinute);
     const panes: [number, number][] = [];
     for (let i = 0; i < flat.length; i += 2) panes.push([flat[i] as number, flat[i + 1] as number]);
     return panes;
   }
 
   alerts(limit: number): readonly AlertLive[] {
-    const { board } = this.#parts;
-    return [...board.openAlerts(), ...board.clearedAlerts()].slice(0, limit);
+    const { depletionView } = this.#parts;
+    return [...depletionView.openAlerts(), ...depletionView.clearedAlerts()].slice(0, limit);
   }
 
   #skuLive(sku: string, hourUnits: number): SkuLive {
-    const { board, levels } = this.#parts;
-    const known = levels.get(sku);
+    const { depletionView, storefrontView } = this.#parts;
+    const known = storefrontView.get(sku);
     return {
       sku,
-      revision: board.revision(sku) + (known?.revision ?? 0),
+      revision: depletionView.revision(sku) + (known?.revision ?? 0),
       hourUnits,
-      dailyAverage: board.dailyAverage(sku),
+      dailyAverage: depletionView.dailyAverage(sku),
       levels: known?.total ?? NO_STOCK,
     };
   }
@@ -127,14 +127,14 @@ export class EngineLiveSource implements LiveSource {
     const events = worker?.stats().reduce((sum, partition) => sum + partition.events, 0) ?? 0;
     this.#samples.push({ atMs: wall.now(), commands: ledger.commands, events });
     if (this.#samples.length > RATE_SAMPLES + 1) this.#samples.shift();
-    if (this.#taken++ % GATES_EVERY_SAMPLES === 0) void this.#readGates();
+    if (this.#taken++ % GATES_EVERY_SAMPLES === 0) void this.#readBreakers();
   }
 
-  async #readGates(): Promise<void> {
+  async #readBreakers(): Promise<void> {
     try {
-      const open = await this.#parts.ledger.openGates();
-      this.#gates = open.map(({ scope, untilMs, actor, reason }) => ({
-        scope: gateKey(scope),
+      const open = await this.#parts.ledger.openBreakers();
+      this.#breakers = open.map(({ scope, untilMs, actor, reason }) => ({
+        scope: breakerKey(scope),
         untilMs,
         actor,
         reason,

@@ -14,7 +14,7 @@ import {
   withoutSecrets,
 } from "../kernel/logger.js";
 import { defineOptions } from "../kernel/options.js";
-import { complainer } from "./throttled-logger.js";
+import { throttledLogger } from "./throttled-logger.js";
 
 export const loggingOptions = defineOptions({
   logLevel: {
@@ -65,7 +65,7 @@ export function createLog(options: LogOptions): Log {
     info: (message, fields) => tell(message, { ...fields, level: "info" }),
     warn: (message, fields) => tell(message, { ...fields, level: "warn" }),
     error: (message, fields) => tell(message, { ...fields, level: "error" }),
-    onTrouble: complainer(tell, clock),
+    onTrouble: throttledLogger(tell, clock),
   };
 }
 

@@ -233,8 +233,8 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
       for (const { step, kind, open } of counted?.counts ?? []) exceptions.set({ step, kind }, open);
     },
   });
-  one("alerts_open", "gauge", "Open depletion alerts", () => engine.board.openAlerts().length);
-  one("breakers_open", "gauge", "Open breakers", () => engine.live.engine().gates.length);
+  one("alerts_open", "gauge", "Open depletion alerts", () => engine.depletionView.openAlerts().length);
+  one("breakers_open", "gauge", "Open breakers", () => engine.live.engine().breakers.length);
   one("live_clients", "gauge", "Screens connected", () => gateway.clients);
   one("live_frames_sent_total", "counter", "Frames sent to screens", () => gateway.counters.framesSent);
   one(

@@ -10,14 +10,14 @@ import { PICK_EMIT } from "../jobs/order-flow/job.js";
 import { MINUTE_MS, type Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import type { EraseOutcome, OrderBook } from "../orders/order-store.js";
+import type { EraseOutcome, OrderStore } from "../orders/order-store.js";
 import { emitOf } from "../outbox/delivery-dead-letter.js";
-import { type KeptLetter, listLetters, readLetters, removeLetters } from "../stream/dead-letter.js";
+import { listDeadLetters, readDeadLetters, removeDeadLetters, type StoredDeadLetter } from "../stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 
 export interface PersonalDataOptions {
-  book: OrderBook;
+  orderStore: OrderStore;
   redis: RedisClient;
   prefix: string;
   /** Left out: this process reaches no object storage; one that does removes what is there. */
@@ -57,12 +57,12 @@ export class PersonalData {
    * @throws EngineError what the stores say: to be asked for again
    */
   async erase(id: string): Promise<EraseOutcome> {
-    const { book, prefix, objects } = this.#options;
-    const partition = book.partitionOf(id);
-    const [outcome] = await book.erase(partition, [id], false);
+    const { orderStore, prefix, objects } = this.#options;
+    const partition = orderStore.partitionOf(id);
+    const [outcome] = await orderStore.erase(partition, [id], false);
     if (outcome !== "erased") return outcome as EraseOutcome;
-    await this.#removeLetters(partitionKeys(prefix, "orders", partition), id);
-    await this.#removeLetters(sinkKeys(prefix, "orders", partition, WMS_SINK), id);
+    await this.#removeDeadLetters(partitionKeys(prefix, "orders", partition), id);
+    await this.#removeDeadLetters(sinkKeys(prefix, "orders", partition, WMS_SINK), id);
     if (objects) {
       try {
         await objects.delete(detailKey(id));
@@ -73,7 +73,7 @@ export class PersonalData {
           cause: thrown,
         });
       }
-      await book.erasedElsewhere(partition, [id]);
+      await orderStore.erasedElsewhere(partition, [id]);
     }
     return "erased";
   }
@@ -105,18 +105,18 @@ export class PersonalData {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await clock.sleep(LOOK_EVERY_MS, signal);
-      for (let partition = 0; partition < this.#options.book.partitions; partition++) await this.sweep(partition);
+      for (let partition = 0; partition < this.#options.orderStore.partitions; partition++) await this.sweep(partition);
     }
   }
 
   async #sweep(partition: number): Promise<void> {
-    const { book, objects } = this.#options;
+    const { orderStore, objects } = this.#options;
     // An order may have an object that is not reached from here: then what Redis holds goes, and the order stays in the list.
-    const isBlind = !objects && (await book.hasWarehouseAt(partition));
+    const isBlind = !objects && (await orderStore.hasWarehouseAt(partition));
     for (let slice = 0; slice < SLICES && !this.#stop.signal.aborted; slice++) {
-      const ids = await book.dueErasures(partition, SLICE, isBlind ? LEFT_TO_OTHERS_MS : 0);
+      const ids = await orderStore.dueErasures(partition, SLICE, isBlind ? LEFT_TO_OTHERS_MS : 0);
       if (ids.length === 0) return;
-      const outcomes = await book.erase(partition, ids, true);
+      const outcomes = await orderStore.erase(partition, ids, true);
       // An order that is not remembered any more may have left an object.
       const gone = ids.filter((_, i) => outcomes[i] === "erased" || outcomes[i] === "unknown");
       if (isBlind) {
@@ -128,7 +128,7 @@ export class PersonalData {
       for (let from = 0; from < gone.length; from += DELETES_AT_ONCE) {
         const part = gone.slice(from, from + DELETES_AT_ONCE);
         const isDeleted = await Promise.all(part.map((id) => this.#deleteObject(partition, id)));
-        await book.erasedElsewhere(
+        await orderStore.erasedElsewhere(
           partition,
           part.filter((_, i) => isDeleted[i]),
         );
@@ -153,15 +153,15 @@ export class PersonalData {
   }
 
   /** Letters about what the order's buyer is in. None of them is of use any more: the order is not on its way to the warehouse. */
-  async #removeLetters(keys: PartitionKeys, id: string): Promise<void> {
+  async #removeDeadLetters(keys: PartitionKeys, id: string): Promise<void> {
     const { redis } = this.#options;
     let after = "-";
     for (;;) {
-      const page = await listLetters(redis, keys, after, LETTERS_A_PAGE);
-      const own = page.filter(({ key }) => key === id).map((letter) => letter.id);
+      const page = await listDeadLetters(redis, keys, after, LETTERS_A_PAGE);
+      const own = page.filter(({ key }) => key === id).map((deadLetter) => deadLetter.id);
       if (own.length > 0) {
-        const found = (await readLetters(redis, keys, own)).filter(mayNameBuyer).map((letter) => letter.id);
-        if (found.length > 0) await removeLetters(redis, keys, found);
+        const found = (await readDeadLetters(redis, keys, own)).filter(mayNameBuyer).map((deadLetter) => deadLetter.id);
+        if (found.length > 0) await removeDeadLetters(redis, keys, found);
       }
       const last = page.at(-1);
       if (last === undefined || page.length < LETTERS_A_PAGE) return;
@@ -171,5 +171,5 @@ export class PersonalData {
 }
 
 /** A pick request's letter may also quote what the warehouse said to it. */
-const mayNameBuyer = (letter: KeptLetter): boolean =>
-  emitOf(letter)?.kind === PICK_EMIT || letter.fields.some((value) => value.includes(BUYER_FIELD));
+const mayNameBuyer = (deadLetter: StoredDeadLetter): boolean =>
+  emitOf(deadLetter)?.kind === PICK_EMIT || deadLetter.fields.some((value) => value.includes(BUYER_FIELD));

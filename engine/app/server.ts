@@ -32,7 +32,7 @@ import {
 import type { Gateway } from "../../dashboards/gateway.js";
 import { LIVE_PATH } from "../../dashboards/protocol.js";
 import { EngineError } from "../kernel/errors.js";
-import { listenFurther } from "./extra-acceptors.js";
+import { addAcceptors } from "./extra-acceptors.js";
 
 export interface ServerOptions extends HttpDeps {
   host: string;
@@ -206,7 +206,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
       op: "server.listen",
       code: "not_loopback",
       retryable: false,
-      place: "host",
+      input: "host",
     });
   }
   let closing: Promise<void> | undefined;
@@ -293,13 +293,13 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
         op: "server.listen",
         code: inUse ? "port_in_use" : "cannot_listen",
         retryable: false,
-        place: "port",
+        input: "port",
       },
       { cause },
     );
   }
   const address = server.server.address();
-  const further = await listenFurther(server.server, accepts - 1);
+  const further = await addAcceptors(server.server, accepts - 1);
 
   const shut = async (): Promise<void> => {
     clearInterval(recheck);

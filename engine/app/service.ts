@@ -178,7 +178,18 @@ export async function serve(
   surface: Surface,
   ends: (() => Promise<unknown>)[],
 ): Promise<RunningServer> {
-  const { ledger, desk, tracker, board, levels, exceptions, categories, follower, clock, settings } = engine;
+  const {
+    ledger,
+    orderService,
+    tracker,
+    depletionView,
+    storefrontView,
+    exceptions,
+    categories,
+    follower,
+    clock,
+    settings,
+  } = engine;
   const { redis, orderFollower, warehouse } = engine;
   const followers = [follower, orderFollower];
   const intake = new Intake({ ...surface, redis, followers, ...(warehouse ? { warehouse } : {}) });
@@ -200,10 +211,10 @@ export async function serve(
     ...surface,
     ...(tokenFile ? { tokenFile } : {}),
     ledger,
-    desk,
+    orderService,
     tracker,
-    board,
-    levels,
+    depletionView,
+    storefrontView,
     exceptions,
     categories,
     eraseBuyer: (id) => engine.personalData.erase(id),

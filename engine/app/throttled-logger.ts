@@ -17,7 +17,7 @@ interface Kind {
 }
 
 /** Makes a function that tells each kind of message at most once in ten seconds. */
-export function complainer(write: OnTrouble, clock: Clock = systemClock): OnTrouble {
+export function throttledLogger(write: OnTrouble, clock: Clock = systemClock): OnTrouble {
   const kinds = new Map<string, Kind>();
   return (message, fields = {}) => {
     const text = inPlainWords(message);

@@ -14,7 +14,7 @@ import { type Balances, CELL_SEPARATOR, cellOf, emptyBalances, onHandUnits, type
 import { balancesOf } from "../stock/records.js";
 import { decodeState } from "../stream/batch-processor.js";
 import { cursorField } from "../stream/commit.js";
-import { newestLetters } from "../stream/dead-letter.js";
+import { newestDeadLetters } from "../stream/dead-letter.js";
 import { type StockKeys, stockKeys } from "../stream/keys.js";
 import { type RedisClient, readTogether } from "../stream/redis.js";
 import { HeldLines } from "./held-lines.js";
@@ -22,8 +22,8 @@ import { firstOffset, LogWindow, type ReadEntry, readEntries } from "./log-windo
 import {
   type CellLook,
   cellsTouched,
+  type DeadLetter,
   differs,
-  type Letter,
   type Mismatch,
   mismatchOf,
   nameOf,
@@ -424,7 +424,7 @@ export class PartitionAudit {
       pasts.set(cell, { agreed: this.#agreed.get(sku)?.offset ?? 0, events: [], isCut: false });
     }
     if (this.#whole) this.#whole.explained += pasts.size;
-    const letters = await this.#readLetters();
+    const deadLetters = await this.#readDeadLetters();
     const broken: ReadEntry[] = [];
     const oldest = Math.min(...[...pasts.values()].map(({ agreed }) => agreed));
     const from = this.#whole ? oldest : Math.max(oldest, head - EXPLAINED_ENTRIES);
@@ -447,7 +447,7 @@ export class PartitionAudit {
     return news.map(([cell, at]) =>
       mismatchOf(this.#partition, cell, at, {
         past: pasts.get(cell),
-        letters,
+        deadLetters,
         broken,
         lostLines: this.#whole?.lines.lost ?? [],
         kept,
@@ -457,19 +457,19 @@ export class PartitionAudit {
   }
 
   /** What the job has set aside, the newest first. */
-  async #readLetters(): Promise<Letter[]> {
-    const letters: Letter[] = [];
-    for (const letter of await newestLetters(this.#redis, this.#keys, LETTERS_READ)) {
+  async #readDeadLetters(): Promise<DeadLetter[]> {
+    const deadLetters: DeadLetter[] = [];
+    for (const deadLetter of await newestDeadLetters(this.#redis, this.#keys, LETTERS_READ)) {
       try {
-        if (letter.job !== STOREFRONT_JOB) continue;
-        const { events } = eventsOf(letter);
-        const event = events.find(({ index }) => index === letter.index);
-        if (event) letters.push({ event, reason: letter.reason });
+        if (deadLetter.job !== STOREFRONT_JOB) continue;
+        const { events } = eventsOf(deadLetter);
+        const event = events.find(({ index }) => index === deadLetter.index);
+        if (event) deadLetters.push({ event, reason: deadLetter.reason });
       } catch {
         // Not of this job, or of an entry that nobody can read: the log itself tells that.
       }
     }
-    return letters;
+    return deadLetters;
   }
 
   // ---- faults beside the balances
@@ -519,7 +519,7 @@ export class PartitionAudit {
       op: "storefront.audit",
       code,
       retryable: true,
-      place: this.#keys.log,
+      input: this.#keys.log,
     });
   }
 }

@@ -120,7 +120,7 @@ export function cellsTouched({ sku, location, toLocation, from, to }: StockEvent
 
 // ---- words
 
-export interface Letter {
+export interface DeadLetter {
   event: StockEvent;
   reason: string;
 }
@@ -135,7 +135,7 @@ export interface Past {
 
 export interface Evidence {
   past: Past | undefined;
-  letters: readonly Letter[];
+  deadLetters: readonly DeadLetter[];
   /** Entries that are missing or cannot be read. */
   broken: readonly ReadEntry[];
   /** Ids of lines that hold units and have no record. */
@@ -194,14 +194,14 @@ interface Origin {
 
 /** With which event a difference began, as well as can be told. */
 function originOf(cell: string, at: CellLook, fault: Mismatch["fault"], evidence: Evidence): Origin {
-  const { past, letters, broken, lostLines, kept, head } = evidence;
+  const { past, deadLetters, broken, lostLines, kept, head } = evidence;
   if (!past) return { words: "Its past was not looked into: too many cells differ at once" };
-  const letter = letters
+  const deadLetter = deadLetters
     .filter(({ event }) => event.offset > past.agreed && cellsTouched(event).includes(cell))
     .sort((a, b) => a.event.offset - b.event.offset || a.event.index - b.event.index)[0];
-  if (letter && (fault === "job" || fault === undefined)) {
-    const words = `First differing event: ${tell(letter.event)}, which the job has set aside: ${letter.reason}`;
-    return { words, event: letter.event };
+  if (deadLetter && (fault === "job" || fault === undefined)) {
+    const words = `First differing event: ${tell(deadLetter.event)}, which the job has set aside: ${deadLetter.reason}`;
+    return { words, event: deadLetter.event };
   }
   const blamed = broken.find(
     ({ state, lastOffset }) =>

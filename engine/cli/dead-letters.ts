@@ -5,7 +5,7 @@
  */
 import { userInfo } from "node:os";
 import type { deadLettersOptions } from "../app/config.js";
-import { type Reached, withDeployment } from "../app/deployment.js";
+import { type Deployment, withDeployment } from "../app/deployment.js";
 import { sleep, systemClock } from "../kernel/clock.js";
 import { badInput, EngineError, messageOf } from "../kernel/errors.js";
 import type { OptionValues } from "../kernel/options.js";
@@ -14,16 +14,20 @@ import { emitOf } from "../outbox/delivery-dead-letter.js";
 import { eventsOf } from "../stock/batch.js";
 import { loadStreamLibrary } from "../stream/commit.js";
 import {
-  findLetters,
-  type KeptLetter,
-  letterTimeMs,
-  listLetters,
-  readLetters,
-  removeLetters,
+  deadLetterTimeMs,
+  findDeadLetters,
+  listDeadLetters,
+  readDeadLetters,
+  removeDeadLetters,
   requestReplay,
+  type StoredDeadLetter,
   stillRequested,
 } from "../stream/dead-letter.js";
-import { type LetterAction, newestLetterActions, noteLetterAction } from "../stream/dead-letter-actions.js";
+import {
+  type DeadLetterAction,
+  newestDeadLetterActions,
+  recordDeadLetterAction,
+} from "../stream/dead-letter-actions.js";
 import type { LogEvent } from "../stream/job.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
 import type { LogEntry } from "../stream/log.js";
@@ -82,23 +86,27 @@ export async function runDeadLetters(operands: string[], options: Options, signa
   });
 }
 
-async function list(reached: Reached, options: Options): Promise<void> {
-  let letters = 0;
+async function list(reached: Deployment, options: Options): Promise<void> {
+  let deadLetters = 0;
   for (const { partition, keys } of partitionsOf(reached, options)) {
-    for await (const letter of lettersOf(reached, keys, options)) {
-      if (letters++ === 0 && !options.json) say(row(["ID", "WHEN", "JOB", "WHAT", "KEY", "TRIES", "REASON"]));
-      say(options.json ? JSON.stringify(summaryOf(partition, letter)) : lineOf(partition, letter, options));
+    for await (const deadLetter of deadLettersOf(reached, keys, options)) {
+      if (deadLetters++ === 0 && !options.json) say(row(["ID", "WHEN", "JOB", "WHAT", "KEY", "TRIES", "REASON"]));
+      say(options.json ? JSON.stringify(summaryOf(partition, deadLetter)) : lineOf(partition, deadLetter, options));
     }
   }
-  if (!options.json) say(letters === 0 ? "no dead letters" : `${letters} dead letters`);
+  if (!options.json) say(deadLetters === 0 ? "no dead letters" : `${deadLetters} dead letters`);
 }
 
-async function history(reached: Reached, options: Options): Promise<void> {
+async function history(reached: Deployment, options: Options): Promise<void> {
   const lines: { atMs: number; line: string }[] = [];
   for (const { partition, keys } of partitionsOf(reached, options)) {
-    for (const { atMs, action, actor, letters } of await newestLetterActions(reached.redis, keys, HISTORY_SHOWN)) {
-      const ids = letters.map((id) => idOf(partition, id));
-      const told = { when: timeOf(atMs), actor, action, letters: ids };
+    for (const { atMs, action, actor, deadLetters } of await newestDeadLetterActions(
+      reached.redis,
+      keys,
+      HISTORY_SHOWN,
+    )) {
+      const ids = deadLetters.map((id) => idOf(partition, id));
+      const told = { when: timeOf(atMs), actor, action, deadLetters: ids };
       const shown = ids.length > IDS_SHOWN ? `${ids.length} letters from ${ids[0]} on` : ids.join(", ");
       lines.push({
         atMs,
@@ -112,14 +120,14 @@ async function history(reached: Reached, options: Options): Promise<void> {
 
 /** Notes who does something, before it is done. A full Redis takes no note, and removing is what makes room in it. */
 async function note(
-  { redis }: Reached,
+  { redis }: Deployment,
   keys: PartitionKeys,
-  action: LetterAction["action"],
-  letters: string[],
+  action: DeadLetterAction["action"],
+  deadLetters: string[],
   { actor }: Options,
 ): Promise<void> {
   try {
-    await noteLetterAction(redis, keys, { action, actor: `cli:${actor ?? systemUser()}`, letters });
+    await recordDeadLetterAction(redis, keys, { action, actor: `cli:${actor ?? systemUser()}`, deadLetters });
   } catch (thrown) {
     if (!/\bOOM\b/.test(messageOf(thrown))) throw thrown;
     process.stderr.write(`shuiwei ${OP}: who did this is not noted, because Redis has no memory left\n`);
@@ -135,20 +143,24 @@ function systemUser(): string {
   }
 }
 
-async function show({ redis }: Reached, groups: Group[], options: Options): Promise<void> {
+async function show({ redis }: Deployment, groups: Group[], options: Options): Promise<void> {
   const missing: string[] = [];
   for (const { partition, keys, ids } of groups) {
     for (const id of ids) {
-      const [letter] = await readLetters(redis, keys, [id]);
-      if (!letter) missing.push(idOf(partition, id));
+      const [deadLetter] = await readDeadLetters(redis, keys, [id]);
+      if (!deadLetter) missing.push(idOf(partition, id));
       else
-        say(options.json ? JSON.stringify(detailOf(partition, letter, options)) : pageOf(partition, letter, options));
+        say(
+          options.json
+            ? JSON.stringify(detailOf(partition, deadLetter, options))
+            : pageOf(partition, deadLetter, options),
+        );
     }
   }
   if (missing.length > 0) throw failure(`${missing.join(", ")}: there is no such letter`);
 }
 
-async function replay(reached: Reached, groups: Group[], options: Options, signal: AbortSignal): Promise<Outcome[]> {
+async function replay(reached: Deployment, groups: Group[], options: Options, signal: AbortSignal): Promise<Outcome[]> {
   const { wait } = options;
   // Nobody will do it as long as this command has the private Redis to itself.
   const waitMs = wait && !reached.isAlone ? WAIT_MS : 0;
@@ -157,7 +169,7 @@ async function replay(reached: Reached, groups: Group[], options: Options, signa
 }
 
 async function replayIn(
-  reached: Reached,
+  reached: Deployment,
   { partition, keys, ids }: Group,
   options: Options,
   waitMs: number,
@@ -168,13 +180,13 @@ async function replayIn(
   const [newest] = await redis.xrevrange(keys.deadLetters, "+", "-", "COUNT", 1);
   const there = new Set<string>();
   for (const page of pagesOf(ids)) {
-    const letters = await findLetters(redis, keys, page);
-    if (letters.length > 0) {
-      const found = letters.map(({ id }) => id);
+    const deadLetters = await findDeadLetters(redis, keys, page);
+    if (deadLetters.length > 0) {
+      const found = deadLetters.map(({ id }) => id);
       await note(reached, keys, "replay", found, options);
-      await requestReplay(redis, keys, letters);
+      await requestReplay(redis, keys, deadLetters);
     }
-    for (const { id } of letters) there.add(id);
+    for (const { id } of deadLetters) there.add(id);
   }
   const missing = ids
     .filter((id) => !there.has(id))
@@ -193,11 +205,12 @@ async function replayIn(
     if (still.length < waiting.length) untilMs = systemClock.now() + waitMs;
     waiting = still;
   }
-  const successors = new Map<string, KeptLetter[]>();
-  for (let after = newest?.[0] ?? "-", page: KeptLetter[] = []; ; after = page.at(-1)?.id ?? after) {
-    page = await listLetters(redis, keys, after, PAGE);
-    for (const letter of page)
-      if (letter.was !== undefined) successors.set(letter.was, [...(successors.get(letter.was) ?? []), letter]);
+  const successors = new Map<string, StoredDeadLetter[]>();
+  for (let after = newest?.[0] ?? "-", page: StoredDeadLetter[] = []; ; after = page.at(-1)?.id ?? after) {
+    page = await listDeadLetters(redis, keys, after, PAGE);
+    for (const deadLetter of page)
+      if (deadLetter.was !== undefined)
+        successors.set(deadLetter.was, [...(successors.get(deadLetter.was) ?? []), deadLetter]);
     if (page.length < PAGE) break;
   }
   const reason = waiting.length > 0 ? await whyWaiting(redis, keys, isAlone) : "";
@@ -209,26 +222,26 @@ async function replayIn(
       if (pending.has(id)) return { ...known, outcome: "waiting", reason };
       const failed = successors.get(id);
       if (!failed) return { ...known, outcome: "replayed" };
-      const now = failed.map((letter) => idOf(partition, letter.id));
+      const now = failed.map((deadLetter) => idOf(partition, deadLetter.id));
       return { ...known, outcome: "failed", reason: failed[0]?.reason ?? "", now };
     }),
   ];
 }
 
-async function whyWaiting(redis: Reached["redis"], keys: PartitionKeys, isAlone: boolean): Promise<string> {
+async function whyWaiting(redis: Deployment["redis"], keys: PartitionKeys, isAlone: boolean): Promise<string> {
   const [until, [seconds]] = await Promise.all([redis.hget(keys.task, "until"), redis.time()]);
   return isAlone || Number(until ?? 0) <= Number(seconds) * 1_000
     ? "no worker runs this partition: start one (serve); it will do it then"
     : "its worker has not come to it yet, and will";
 }
 
-async function remove(reached: Reached, groups: Group[], options: Options): Promise<Outcome[]> {
+async function remove(reached: Deployment, groups: Group[], options: Options): Promise<Outcome[]> {
   const { redis } = reached;
   await loadStreamLibrary(redis);
   const outcomes: Outcome[] = [];
   for (const { partition, keys, ids } of groups) {
     for (const page of pagesOf(ids)) {
-      const found = await findLetters(redis, keys, page);
+      const found = await findDeadLetters(redis, keys, page);
       if (found.length > 0)
         await note(
           reached,
@@ -237,7 +250,7 @@ async function remove(reached: Reached, groups: Group[], options: Options): Prom
           found.map(({ id }) => id),
           options,
         );
-      const removed = await removeLetters(redis, keys, page);
+      const removed = await removeDeadLetters(redis, keys, page);
       outcomes.push(
         ...page.map((id, i): Outcome => ({ id: idOf(partition, id), outcome: removed[i] ? "removed" : "missing" })),
       );
@@ -274,7 +287,7 @@ const sourceOf = ({ from }: Options): [topic: string, sink: string | undefined] 
   return [topic, sink];
 };
 
-function* partitionsOf({ partitions }: Reached, options: Options): Generator<Omit<Group, "ids">> {
+function* partitionsOf({ partitions }: Deployment, options: Options): Generator<Omit<Group, "ids">> {
   const { prefix, partition } = options;
   const [topic, sink] = sourceOf(options);
   if (partition !== undefined && partition >= partitions)
@@ -286,37 +299,41 @@ function* partitionsOf({ partitions }: Reached, options: Options): Generator<Omi
     };
 }
 
-async function* lettersOf({ redis }: Reached, keys: PartitionKeys, { job }: Options): AsyncGenerator<KeptLetter> {
+async function* deadLettersOf(
+  { redis }: Deployment,
+  keys: PartitionKeys,
+  { job }: Options,
+): AsyncGenerator<StoredDeadLetter> {
   for (let after = "-"; ; ) {
-    const page = await listLetters(redis, keys, after, PAGE);
-    for (const letter of page) if (job === undefined || letter.job === job) yield letter;
+    const page = await listDeadLetters(redis, keys, after, PAGE);
+    for (const deadLetter of page) if (job === undefined || deadLetter.job === job) yield deadLetter;
     if (page.length < PAGE) return;
     after = page.at(-1)?.id ?? after;
   }
 }
 
 /** The letters that ids name, by partition; `all` names every one of the given partition and job. */
-async function groupsOf(reached: Reached, ids: readonly string[], options: Options): Promise<Group[]> {
+async function groupsOf(reached: Deployment, ids: readonly string[], options: Options): Promise<Group[]> {
   const groups = [...partitionsOf(reached, { ...options, partition: undefined })].map((group) => ({
     ...group,
     ids: [] as string[],
   }));
   for (const id of new Set(ids)) {
     if (id === "all") continue;
-    const [, partition, letter] = /^(\d{1,3})\/(\d{1,15}-\d{1,15})$/.exec(id) ?? [];
+    const [, partition, deadLetter] = /^(\d{1,3})\/(\d{1,15}-\d{1,15})$/.exec(id) ?? [];
     const group = groups[Number(partition)];
-    if (!group || letter === undefined)
+    if (!group || deadLetter === undefined)
       throw badInput(
         OP,
         "ID",
         `${JSON.stringify(id)} is no letter's id of this deployment, such as 07/1718640000000-0`,
       );
-    group.ids.push(letter);
+    group.ids.push(deadLetter);
   }
   if (ids.includes("all")) {
     for (const { partition, keys } of partitionsOf(reached, options)) {
       const all = new Set(groups[partition]?.ids);
-      for await (const { id } of lettersOf(reached, keys, options)) all.add(id);
+      for await (const { id } of deadLettersOf(reached, keys, options)) all.add(id);
       (groups[partition] as Group).ids = [...all];
     }
   }
@@ -329,35 +346,37 @@ function* pagesOf(ids: readonly string[]): Generator<string[]> {
 
 const idOf = (partition: number, id: string): string => `${String(partition).padStart(2, "0")}/${id}`;
 
-function summaryOf(partition: number, letter: KeptLetter) {
-  const { id, fields: _, was: __, first, ...rest } = letter;
+function summaryOf(partition: number, deadLetter: StoredDeadLetter) {
+  const { id, fields: _, was: __, first, ...rest } = deadLetter;
   return { id: idOf(partition, id), when: whenOf(first ?? id), ...rest };
 }
 
 /** Bytes as base64, and as text where they are some; the events when they can be read. */
-function detailOf(partition: number, letter: KeptLetter, options: Options) {
+function detailOf(partition: number, deadLetter: StoredDeadLetter, options: Options) {
   const fields = [];
-  for (let i = 0; i < letter.fields.length; i += 2) {
-    const bytes = letter.fields[i + 1] ?? Buffer.alloc(0);
-    fields.push({ name: (letter.fields[i] as Buffer).toString("latin1"), base64: bytes.toString("base64") });
+  for (let i = 0; i < deadLetter.fields.length; i += 2) {
+    const bytes = deadLetter.fields[i + 1] ?? Buffer.alloc(0);
+    fields.push({ name: (deadLetter.fields[i] as Buffer).toString("latin1"), base64: bytes.toString("base64") });
   }
-  return { ...summaryOf(partition, letter), ...decodedOf(letter, options), fields };
+  return { ...summaryOf(partition, deadLetter), ...decodedOf(deadLetter, options), fields };
 }
 
-function decodedOf(letter: KeptLetter, options: Options): object {
-  if (letter.fields.length === 0) return {};
+function decodedOf(deadLetter: StoredDeadLetter, options: Options): object {
+  if (deadLetter.fields.length === 0) return {};
   const [topic, sink] = sourceOf(options);
-  if (sink !== undefined) return { emit: emitOf(letter) };
+  if (sink !== undefined) return { emit: emitOf(deadLetter) };
   try {
-    const { events } = DECODERS[topic]?.(letter) ?? { events: [] };
-    return letter.index === undefined ? { events } : { event: events.find(({ index }) => index === letter.index) };
+    const { events } = DECODERS[topic]?.(deadLetter) ?? { events: [] };
+    return deadLetter.index === undefined
+      ? { events }
+      : { event: events.find(({ index }) => index === deadLetter.index) };
   } catch (thrown) {
     return { undecodable: messageOf(thrown) };
   }
 }
 
-function pageOf(partition: number, letter: KeptLetter, options: Options): string {
-  const { fields, ...rest } = detailOf(partition, letter, options);
+function pageOf(partition: number, deadLetter: StoredDeadLetter, options: Options): string {
+  const { fields, ...rest } = detailOf(partition, deadLetter, options);
   const lines: [string, string][] = Object.entries(rest).map(([name, value]) => [
     name,
     typeof value === "object" ? JSON.stringify(value) : plain(String(value)),
@@ -369,8 +388,8 @@ function pageOf(partition: number, letter: KeptLetter, options: Options): string
   return `${lines.map(([name, value]) => `${name.padEnd(10)} ${value}`).join("\n")}\n`;
 }
 
-function lineOf(partition: number, letter: KeptLetter, options: Options): string {
-  const { id, first, job, index, offset, timerMs, key, tries, reason } = letter;
+function lineOf(partition: number, deadLetter: StoredDeadLetter, options: Options): string {
+  const { id, first, job, index, offset, timerMs, key, tries, reason } = deadLetter;
   const [, sink] = sourceOf(options);
   const part = sink === undefined ? "event" : "emit";
   const event = index === undefined ? `entry ${offset}` : `entry ${offset} ${part} ${index}`;
@@ -394,7 +413,7 @@ const row = (cells: string[]): string =>
     .join("  ")
     .trimEnd();
 
-const whenOf = (id: string): string => timeOf(letterTimeMs(id));
+const whenOf = (id: string): string => timeOf(deadLetterTimeMs(id));
 /** A bad record may name any time. */
 const timeOf = (ms: number): string => (Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`);
 

@@ -11,7 +11,7 @@ export interface EngineErrorDetail {
   /** Whether the same call may succeed later without a change. */
   retryable: boolean;
   /** Where in the input the fault lies, for example `orders.csv line 12` or `lines[2].units`. */
-  place?: string;
+  input?: string;
   /** When retryable: how long to wait before the next try, in milliseconds. */
   retryAfterMs?: number;
 }
@@ -21,7 +21,7 @@ export class EngineError extends Error {
   readonly op: string;
   readonly code: string;
   readonly retryable: boolean;
-  readonly place: string | undefined;
+  readonly input: string | undefined;
   readonly retryAfterMs: number | undefined;
 
   constructor(message: string, detail: EngineErrorDetail, options?: { cause?: unknown }) {
@@ -29,14 +29,14 @@ export class EngineError extends Error {
     this.op = detail.op;
     this.code = detail.code;
     this.retryable = detail.retryable;
-    this.place = detail.place;
+    this.input = detail.input;
     this.retryAfterMs = detail.retryAfterMs;
   }
 }
 
 /** Input at fault: says what is wrong and where; trying again does not help. */
 export function badInput(op: string, place: string, message: string, cause?: unknown): EngineError {
-  return new EngineError(`${place}: ${message}`, { op, code: "bad_input", retryable: false, place }, { cause });
+  return new EngineError(`${place}: ${message}`, { op, code: "bad_input", retryable: false, input: place }, { cause });
 }
 
 export class AssertionError extends Error {

@@ -33,7 +33,7 @@ export function pathFault(option: string, path: string, thrown: unknown): unknow
   const message = `${option} ${path}: ${meaning}`;
   return new EngineError(
     message,
-    { op: "folder", code: "bad_option", retryable: false, place: option },
+    { op: "folder", code: "bad_option", retryable: false, input: option },
     { cause: thrown },
   );
 }

@@ -138,7 +138,10 @@ export function joinOptions<const T extends readonly OptionTable[]>(...tables: T
 
 /** The flag of a key, without its dashes. */
 export const flagOf = (key: string, option: Option): string =>
-  (option.type === "duration" ? key.replace(/Ms$/, "") : key).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  (option.type === "duration" ? key.replace(/Ms$/, "") : key).replace(
+    /[A-Z]/g,
+    (deadLetter) => `-${deadLetter.toLowerCase()}`,
+  );
 
 /** The environment variable of a key. */
 export const variableOf = (key: string, option: Option): string =>

@@ -32,7 +32,7 @@ import {
   type OrderReply,
   shopEvidence,
 } from "./model.js";
-import type { FoundOrder, NoteOutcome, OrderBook } from "./order-store.js";
+import type { FoundOrder, NoteOutcome, OrderStore } from "./order-store.js";
 
 type LineStep = "cancel" | "outbound" | "suspend" | "resume";
 /** What warehouse, printer, carrier and stock-takers tell of; the rest the desk sees by itself. */
@@ -49,16 +49,16 @@ const CONTENDED_RETRY_MS = 200;
 /** What an accepted payment is evidence of: that it came, and that the ledger has locked the stock for it. */
 const PAID = ["paid", "locked"] as const;
 
-export class OrderDesk {
+export class OrderService {
   readonly #ledger: Ledger;
-  readonly #book: OrderBook;
+  readonly #orderStore: OrderStore;
   readonly #clock: Scheduler;
   readonly #underWay = new Map<string, Promise<OrderReply>>();
 
   /** @param clock by which tries at one order take turns */
-  constructor(ledger: Ledger, book: OrderBook, clock: Scheduler = monotonicClock) {
+  constructor(ledger: Ledger, orderStore: OrderStore, clock: Scheduler = monotonicClock) {
     this.#ledger = ledger;
-    this.#book = book;
+    this.#orderStore = orderStore;
     this.#clock = clock;
   }
 
@@ -82,7 +82,7 @@ export class OrderDesk {
   ): Promise<OrderReply> {
     let repeated = true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const attempt = await this.#book.open(order, fingerprint, actor);
+      const attempt = await this.#orderStore.open(order, fingerprint, actor);
       if (attempt === undefined) return { id: order.id, outcome: "id_reused", repeated: false, lines: [] };
       if (attempt > 1 && order.lines.length > 1) {
         // Refused before, with nothing left to undo: the same answer, without taking and giving back the other lines once more.
@@ -100,7 +100,7 @@ export class OrderDesk {
       const outcome = refusal ?? (!repeated && replies.some(isLost) ? "hold_expired" : "accepted");
       if (outcome !== "accepted") return answer(order, outcome, await this.#abort(order, replies, attempt), repeated);
       // A newer try may have met a closed breaker and be about to abort: it cannot once a try that is newer still has seen the lines.
-      const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(order.id);
+      const newest = order.lines.length === 1 ? attempt : await this.#orderStore.attempts(order.id);
       if (newest === attempt) {
         await this.#count(order, replies);
         return answer(order, outcome, replies, repeated);
@@ -122,7 +122,7 @@ export class OrderDesk {
     let repeated = true;
     let anew = false;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const begun = await this.#book.begin(id);
+      const begun = await this.#orderStore.begin(id);
       if (!begun) return unknown(id);
       // It is not known any more whom the goods go to: whoever still wants them places the order anew.
       if (begun.isErased && !begun.took("locked")) return { id, outcome: "hold_expired", repeated: false, lines: [] };
@@ -136,12 +136,12 @@ export class OrderDesk {
       repeated &&= replies.every((reply) => reply.repeated);
       if (!isAccepted(outcome)) return answer(order, outcome, await this.#unpay(order, replies, attempt), repeated);
       // An older payment may have been refused and be about to undo a line: it cannot once a newer one has seen it.
-      const newest = order.lines.length === 1 ? attempt : await this.#book.attempts(id);
+      const newest = order.lines.length === 1 ? attempt : await this.#orderStore.attempts(id);
       if (newest === attempt) {
         await this.#count(order, replies);
         // Before the caller hears yes: what is answered is on its way to the warehouse.
         if (!begun.took("locked")) {
-          const noted = await this.#book.note(PAID.map((step) => ({ id, step, ...shopEvidence(actor) })));
+          const noted = await this.#orderStore.note(PAID.map((step) => ({ id, step, ...shopEvidence(actor) })));
           if (noted.includes("unknown")) throw lost(id);
           if (noted.includes("late")) {
             // Its cancellation came first. Whoever began that may be gone: it is brought to its end here, too.
@@ -167,10 +167,10 @@ export class OrderDesk {
   }
 
   async #cancel(id: string, actor: string | undefined, named: readonly number[] | undefined): Promise<OrderReply> {
-    if (this.#book.format === 1) return this.#cancelInFormat1(id, actor);
+    if (this.#orderStore.format === 1) return this.#cancelInFormat1(id, actor);
     for (let round = 0; round < MAX_ROUNDS; round++) {
       // Numbered like a payment: what of an older try arrives late must not stop lines that have gone on, nor give their units back.
-      const standing = await this.#book.begin(id);
+      const standing = await this.#orderStore.begin(id);
       if (!standing && round > 0) throw lost(id);
       if (!standing) return unknown(id);
       const { attempt, lines } = standing;
@@ -191,7 +191,7 @@ export class OrderDesk {
       }
       const isPart = chosen.length < order.lines.length;
       const isSuspended = asked.some(({ state }) => state === "cancelling");
-      const mayKnow = isSuspended && (standing.took("picking") || (await this.#book.hasWarehouse(id)));
+      const mayKnow = isSuspended && (standing.took("picking") || (await this.#orderStore.hasWarehouse(id)));
       const refusal = worst(asked) ?? (isPart ? partRefusal(asked, mayKnow) : undefined);
       if (refusal !== undefined) {
         const resumed = await this.#resume(order, chosen);
@@ -202,9 +202,9 @@ export class OrderDesk {
       }
       // Noted as cancelled already: the ledger has lost it with its newest writes, and nobody would ask the warehouse again.
       if (mayKnow && !standing.took("cancelled")) {
-        await this.#book.note([{ id, step: "cancelling", ...cancelEvidence(actor, standing) }]);
+        await this.#orderStore.note([{ id, step: "cancelling", ...cancelEvidence(actor, standing) }]);
         // From now on no payment is noted; one that was noted before has sent the order to the warehouse.
-        const isLocked = standing.took("locked") || (await this.#book.find(id))?.took("locked");
+        const isLocked = standing.took("locked") || (await this.#orderStore.find(id))?.took("locked");
         if (isLocked)
           return answer(
             order,
@@ -231,7 +231,7 @@ export class OrderDesk {
   }
 
   async #settleCancellation(id: string, result: Settlement, evidence: Evidence): Promise<OrderReply> {
-    const found = await this.#book.find(id);
+    const found = await this.#orderStore.find(id);
     if (!found) return unknown(id);
     const { order } = found;
     // An order that is not locked never goes to a warehouse, and its cancellation has only to be brought to its end.
@@ -242,13 +242,13 @@ export class OrderDesk {
       const resumed = await this.#resume(order, chosen);
       if (resumed.some(({ outcome }) => outcome === "line_cancelled"))
         return answer(order, "line_cancelled", resumed, found.took("cancelled"));
-      const [noted] = await this.#book.note([{ id, step: "cancellation_refused", ...evidence }]);
+      const [noted] = await this.#orderStore.note([{ id, step: "cancellation_refused", ...evidence }]);
       // The warehouse has let go after all, between the two calls.
       if (noted === "late") return answer(order, "line_cancelled", await this.#recall(order), true);
       return answer(order, "accepted", resumed, noted === "repeated");
     }
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const begun = await this.#book.begin(id);
+      const begun = await this.#orderStore.begin(id);
       if (!begun) throw lost(id);
       await this.#apply(order, chosen, "suspend", begun.attempt);
       const ended = await this.#apply(order, chosen, "cancel", begun.attempt);
@@ -261,7 +261,7 @@ export class OrderDesk {
   /** Lets suspended lines go on, and closes them to what of older tries is still on its way. */
   async #resume(order: Order, chosen: readonly number[]): Promise<Reply[]> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const begun = await this.#book.begin(order.id);
+      const begun = await this.#orderStore.begin(order.id);
       if (!begun) throw lost(order.id);
       const resumed = await this.#apply(order, chosen, "resume", begun.attempt);
       if (!resumed.some(isSuperseded)) return resumed;
@@ -281,7 +281,7 @@ export class OrderDesk {
     const known = chosen.length < order.lines.length ? await this.#recall(order) : ended;
     const isOut = ended.every(({ state }) => state === "outbound");
     if (!isOut && (await this.#areEnded(id, known))) {
-      await this.#book.note([{ id, step: "cancelled", ...told(evidence, missingOf(known, "cancelled_paid")) }]);
+      await this.#orderStore.note([{ id, step: "cancelled", ...told(evidence, missingOf(known, "cancelled_paid")) }]);
     }
     const isPaid = ended.some(({ outcome }) => outcome === "cancelled_paid");
     const outcome = isOut ? "already_outbound" : isPaid ? "cancelled_paid" : "accepted";
@@ -295,13 +295,13 @@ export class OrderDesk {
 
   /** As the previous release does, which reads along: at once, and each line by itself. */
   async #cancelInFormat1(id: string, actor: string | undefined): Promise<OrderReply> {
-    const found = await this.#book.find(id);
+    const found = await this.#orderStore.find(id);
     if (!found) return unknown(id);
     const { order } = found;
     const replies = await this.#step(order, "cancel");
     const paid = replies.some((line) => line.outcome === "cancelled_paid");
     if (worst(replies) === undefined)
-      await this.#book.note([{ id, step: "cancelled", ...cancelEvidence(actor, found) }]);
+      await this.#orderStore.note([{ id, step: "cancelled", ...cancelEvidence(actor, found) }]);
     return reply(order, worst(replies) ?? (paid ? "cancelled_paid" : "accepted"), replies);
   }
 
@@ -314,7 +314,7 @@ export class OrderDesk {
   }
 
   async #outbound(id: string, actor: string | undefined, named: readonly number[] | undefined): Promise<OrderReply> {
-    const found = await this.#book.find(id);
+    const found = await this.#orderStore.find(id);
     if (!found) return unknown(id);
     const { order } = found;
     const chosen = positionsOf(order, named);
@@ -324,11 +324,11 @@ export class OrderDesk {
     const known = isPart ? await this.#recall(order) : replies;
     if (replies.some(({ outcome }) => isAccepted(outcome))) {
       // The previous release knows no part of an order, and may refuse one of its lines.
-      const isWhole = this.#book.format === 1 || (await this.#areEnded(id, known));
+      const isWhole = this.#orderStore.format === 1 || (await this.#areEnded(id, known));
       const lines = chosen.map((i) => i + 1).join(",");
       const step = isWhole ? "outbound" : "partly_outbound";
       const evidence = told(shopEvidence(actor), missingOf(known, "outbound"), isWhole ? {} : { lines });
-      if (!isPart || this.#book.format > 1) await this.#book.note([{ id, step, ...evidence }]);
+      if (!isPart || this.#orderStore.format > 1) await this.#orderStore.note([{ id, step, ...evidence }]);
     }
     return answer(
       order,
@@ -340,7 +340,7 @@ export class OrderDesk {
 
   /** Notes a step on somebody's evidence, each step once. The ledger is not asked: such a step moves no stock. */
   async note(id: string, step: OutsideStep, evidence: Evidence): Promise<NoteOutcome> {
-    const [outcome] = await this.#book.note([{ id, step, ...evidence }]);
+    const [outcome] = await this.#orderStore.note([{ id, step, ...evidence }]);
     return outcome as NoteOutcome;
   }
 
@@ -349,12 +349,12 @@ export class OrderDesk {
    * 1 none, for the previous release, which works beside this one, lets anybody.
    */
   async owned(ids: ReadonlySet<string>): Promise<ReadonlySet<string>> {
-    return this.#book.format === 1 || ids.size === 0 ? new Set() : this.#book.known(ids);
+    return this.#orderStore.format === 1 || ids.size === 0 ? new Set() : this.#orderStore.known(ids);
   }
 
   /** Where an order's lines stand, or undefined when it is not known. */
   async look(id: string): Promise<LineReply[] | undefined> {
-    const found = await this.#book.find(id);
+    const found = await this.#orderStore.find(id);
     return found && lineReplies(found.order, await this.#recall(found.order));
   }
 
@@ -388,7 +388,7 @@ export class OrderDesk {
 
   /** Whether an order was paid and has not come to its end: every line of it was known once. */
   async #isUnderWay(id: string): Promise<boolean> {
-    const standing = await this.#book.standing(id);
+    const standing = await this.#orderStore.standing(id);
     if (!standing?.took("locked")) return false;
     return !standing.took("outbound") && !standing.took("cancelled");
   }
@@ -442,7 +442,7 @@ export class OrderDesk {
   async #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
     const isFinal = order.lines.length > 1 && replies.some(isForGood);
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const newest = isFinal ? Math.max(attempt, await this.#book.attempts(order.id)) : attempt;
+      const newest = isFinal ? Math.max(attempt, await this.#orderStore.attempts(order.id)) : attempt;
       const { lines, undone } = await this.#undo(
         replies,
         ({ state, outcome }) =>
@@ -486,7 +486,7 @@ const lost = (id: string): EngineError =>
     code: "unavailable",
     retryable: true,
     retryAfterMs: CONTENDED_RETRY_MS,
-    place: id,
+    input: id,
   });
 
 const contended = (id: string): EngineError =>
@@ -495,7 +495,7 @@ const contended = (id: string): EngineError =>
     code: "contended",
     retryable: true,
     retryAfterMs: CONTENDED_RETRY_MS,
-    place: id,
+    input: id,
   });
 
 const FREE: Reply = { outcome: "accepted", repeated: true, state: "none" };

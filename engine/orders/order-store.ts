@@ -13,7 +13,7 @@ import { LATEST_FORMAT } from "../stream/format.js";
 import { type OrderKeys, orderKeys, sinkKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunctionBuffer, loadLibrary, type RedisClient, readFields } from "../stream/redis.js";
-import type { ReplicaGate } from "../stream/replication-barrier.js";
+import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { eventBeginning } from "./log-entry.js";
 import {
   type Evidence,
@@ -25,7 +25,7 @@ import {
   shopEvidence,
 } from "./model.js";
 
-export interface OrderBookOptions {
+export interface OrderStoreOptions {
   redis: RedisClient;
   prefix: string;
   partitions: number;
@@ -39,7 +39,7 @@ export interface OrderBookOptions {
    */
   keepSeconds: number;
   /** Given: an order counts as noted only when replicas have it. */
-  replicas?: ReplicaGate;
+  replicas?: ReplicationBarrier;
   /** Left out: the Redis server's. */
   clock?: Clock;
   /** Which the server's clock must agree with, within a bound; left out: this machine's, and 10 s. */
@@ -136,16 +136,16 @@ const QUEUE_LIMIT = 10_000;
 /** Records of one read: a few hundred KiB. */
 const KNOWN_AT_ONCE = 1_000;
 
-export class OrderBook {
+export class OrderStore {
   readonly partitions: number;
-  readonly #options: OrderBookOptions;
+  readonly #options: OrderStoreOptions;
   readonly #keys: OrderKeys[];
   readonly #openings: TurnBatcher<Opening, number>[];
   readonly #notes: TurnBatcher<Mark, NoteOutcome>[];
   readonly #standings: TurnBatcher<string, Standing | undefined>[];
   #isWarehouseKnown = false;
 
-  constructor(options: OrderBookOptions) {
+  constructor(options: OrderStoreOptions) {
     const { prefix, partitions } = options;
     this.partitions = partitions;
     this.#options = options;

@@ -3,7 +3,7 @@
  * key go one after the other; those of different keys in any order, so the cursor stands at the oldest that is not settled, and what was
  * settled above it would be sent again after a crash. Bounded: `hasRoom` says when to stop reading. Pure.
  */
-import type { KeptLetter } from "../stream/dead-letter.js";
+import type { StoredDeadLetter } from "../stream/dead-letter.js";
 import type { Emit } from "../stream/job.js";
 import type { Delivery } from "./receiver.js";
 import { Tries } from "./retry.js";
@@ -40,19 +40,26 @@ export class Pending {
   readonly job: string;
   /** Undefined for one that is not in the cursor's order: a letter that is tried again. */
   readonly place: Place | undefined;
-  readonly letter: KeptLetter | undefined;
+  readonly deadLetter: StoredDeadLetter | undefined;
   readonly tries = new Tries();
   /** Whether the receiver may have it from a try that brought no answer. */
   mayBeThere = false;
 
-  constructor(delivery: Delivery, job: string, commit: number, index: number, bytes: number, from: Place | KeptLetter) {
+  constructor(
+    delivery: Delivery,
+    job: string,
+    commit: number,
+    index: number,
+    bytes: number,
+    from: Place | StoredDeadLetter,
+  ) {
     this.delivery = delivery;
     this.job = job;
     this.commit = commit;
     this.index = index;
     this.bytes = bytes;
     this.place = "entry" in from ? from : undefined;
-    this.letter = "entry" in from ? undefined : from;
+    this.deadLetter = "entry" in from ? undefined : from;
   }
 }
 
@@ -76,7 +83,7 @@ export class Backlog {
   readonly #idOf: (commit: number, index: number) => string;
   readonly #keys = new Map<string, Pending[]>();
   readonly #entries: Entry[] = [];
-  readonly #letters = new Set<string>();
+  readonly #deadLetters = new Set<string>();
   #cursor: Cursor;
   #read: number;
   #deliveries = 0;
@@ -140,11 +147,11 @@ export class Backlog {
   }
 
   /** Takes a letter that is to be tried again, after what is there of its key. Returns it if it may go at once; once for each letter. */
-  addLetter(letter: KeptLetter, emit: Emit, bytes: number): Pending[] {
-    if (this.#letters.has(letter.id)) return [];
-    this.#letters.add(letter.id);
+  addDeadLetter(deadLetter: StoredDeadLetter, emit: Emit, bytes: number): Pending[] {
+    if (this.#deadLetters.has(deadLetter.id)) return [];
+    this.#deadLetters.add(deadLetter.id);
     const ready: Pending[] = [];
-    this.#enqueue(this.#pendingOf(emit, letter.offset, letter.index ?? 0, bytes, letter), ready);
+    this.#enqueue(this.#pendingOf(emit, deadLetter.offset, deadLetter.index ?? 0, bytes, deadLetter), ready);
     return ready;
   }
 
@@ -164,8 +171,8 @@ export class Backlog {
   }
 
   /** A letter's end has been written: the same one may come again. */
-  letterGone(id: string): void {
-    this.#letters.delete(id);
+  deadLetterGone(id: string): void {
+    this.#deadLetters.delete(id);
   }
 
   #enqueue(pending: Pending, ready: Pending[]): void {
@@ -180,7 +187,7 @@ export class Backlog {
     this.#bytes += pending.bytes;
   }
 
-  #pendingOf(emit: Emit, commit: number, index: number, bytes: number, from: Place | KeptLetter): Pending {
+  #pendingOf(emit: Emit, commit: number, index: number, bytes: number, from: Place | StoredDeadLetter): Pending {
     const { job, kind, key, atMs, payload } = emit;
     return new Pending({ id: this.#idOf(commit, index), kind, key, atMs, payload }, job, commit, index, bytes, from);
   }

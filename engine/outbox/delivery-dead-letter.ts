@@ -4,7 +4,7 @@
  */
 
 import { decodeOut, encodeState, type OutRecord } from "../stream/batch-processor.js";
-import type { KeptLetter } from "../stream/dead-letter.js";
+import type { StoredDeadLetter } from "../stream/dead-letter.js";
 import type { Emit } from "../stream/job.js";
 import { field, type LogEntry } from "../stream/log.js";
 
@@ -20,10 +20,10 @@ export function onlyEmit(entry: LogEntry, index: number): Buffer[] {
 }
 
 /** The emit that a letter is about; undefined when its bytes are gone or cannot be read. */
-export function emitOf(letter: KeptLetter): Emit | undefined {
-  const bytes = field(letter, "r");
+export function emitOf(deadLetter: StoredDeadLetter): Emit | undefined {
+  const bytes = field(deadLetter, "r");
   try {
-    return (bytes && decodeOut(bytes).emits[letter.index ?? -1]) ?? undefined;
+    return (bytes && decodeOut(bytes).emits[deadLetter.index ?? -1]) ?? undefined;
   } catch {
     return undefined;
   }

@@ -11,14 +11,14 @@ import { type Random, secureBytes, seededRandom } from "../kernel/random.js";
 import { acquireTask, isSameRun, readTask, releaseTask, type Task } from "../stream/commit.js";
 import { type PartitionKeys, paceKey, partitionKeys, sinkKeys, workersKey } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
-import type { ReplicaGate } from "../stream/replication-barrier.js";
+import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { Share } from "../stream/share.js";
 import { registerSink } from "../stream/sinks.js";
 import { Circuit, type CircuitState } from "./circuit.js";
-import { Pace } from "./rate-limiter.js";
+import { RateLimiter } from "./rate-limiter.js";
 import type { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
-import { type OutboxStats, Tenure, type TenureOptions } from "./sink-partition-task.js";
+import { type OutboxStats, SinkPartitionTask, type SinkPartitionTaskOptions } from "./sink-partition-task.js";
 
 export interface OutboxOptions {
   receiver: Receiver;
@@ -44,7 +44,7 @@ export interface OutboxOptions {
   /** Draws the pauses between tries; left out: from the system. */
   random?: Random;
   /** Left out: a delivery may go before any replica has the commit that it comes from. */
-  replicas?: ReplicaGate;
+  replicas?: ReplicationBarrier;
   /** Told of trouble that the loops survive, and of its end, in words. */
   onTrouble: OnTrouble;
 }
@@ -82,7 +82,7 @@ export class Outbox {
       clock,
       ...(options.wall ? { wall: options.wall } : {}),
       onTrouble,
-      pace: new Pace({ ...options, key: paceKey(prefix, receiver.name) }),
+      pace: new RateLimiter({ ...options, key: paceKey(prefix, receiver.name) }),
       circuit: new Circuit(CIRCUIT),
       random: options.random ?? seededRandom(secureBytes(4).readUInt32LE()),
     });
@@ -109,8 +109,9 @@ export class Outbox {
     if (this.#sender.circuit !== "closed") warnings.push(`${this.#name} takes no deliveries: they wait until it does`);
     if (this.#sender.lacking !== undefined) warnings.push(`deliveries to ${this.#name} wait: ${this.#sender.lacking}`);
     for (const fault of this.#sender.faults) warnings.push(`${this.#name} refuses ${fault}`);
-    const letters = this.#lines.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
-    if (letters > 0) warnings.push(`${letters} deliveries were refused by ${this.#name} for good and are set aside`);
+    const deadLetters = this.#lines.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
+    if (deadLetters > 0)
+      warnings.push(`${deadLetters} deliveries were refused by ${this.#name} for good and are set aside`);
     return warnings;
   }
 
@@ -120,7 +121,7 @@ export class Outbox {
   }
 }
 
-type LineOptions = OutboxOptions & TenureOptions & { share: Share };
+type LineOptions = OutboxOptions & SinkPartitionTaskOptions & { share: Share };
 
 interface Lease {
   readonly task: Task;
@@ -228,7 +229,15 @@ class Line {
     try {
       const { run } = await readTask(reader, this.#keys.sink);
       if (!isSameRun(task.run, run)) throw this.#otherServer();
-      const tenure = new Tenure(this.#options, this.#partition, this.#keys, task, reader, this.stats, askedMs);
+      const tenure = new SinkPartitionTask(
+        this.#options,
+        this.#partition,
+        this.#keys,
+        task,
+        reader,
+        this.stats,
+        askedMs,
+      );
       await tenure.run(this.#stop.signal);
     } finally {
       reader.disconnect();
@@ -249,7 +258,7 @@ class Line {
       op: "outbox.read",
       code: "stale_run",
       retryable: true,
-      place,
+      input: place,
     });
   }
 }

@@ -24,7 +24,7 @@ const SLOW_MS = 500;
 /** Weight of a new answer in the average: about the last 30 answers count. */
 const LATENCY_WEIGHT = 1 / 16;
 
-export const loadPaceLibrary = (redis: RedisClient): Promise<void> =>
+export const loadRateLimiterLibrary = (redis: RedisClient): Promise<void> =>
   loadLibrary(redis, new URL("./rate-limiter.lua", import.meta.url));
 
 /** F of the arithmetic above: of the requests that are wanted under way, as many as leave R its room. */
@@ -34,7 +34,7 @@ export function inFlightOf(limitPerSecond: number, wanted: number): number {
   return Math.max(1, Math.min(wanted, Math.floor(room)));
 }
 
-export interface PaceOptions {
+export interface RateLimiterOptions {
   redis: RedisClient;
   /** The hash that all workers share. */
   key: string;
@@ -50,7 +50,7 @@ export interface PaceOptions {
 }
 
 /** Slots of one call. */
-interface Booking {
+interface Reservation {
   /** When the first is to be spent at the earliest, and at the latest; by this machine's clock. */
   readonly fromMs: number;
   readonly untilMs: number;
@@ -59,11 +59,11 @@ interface Booking {
   spent: number;
 }
 
-export class Pace {
-  readonly #options: PaceOptions;
+export class RateLimiter {
+  readonly #options: RateLimiterOptions;
   /** Requests that may be under way, of all workers together. */
   readonly inFlight: number;
-  #bookings: Booking[] = [];
+  #reservations: Reservation[] = [];
   #ratePerSecond = 0;
   /** V, by how long the calls before took. */
   #slotMs = SLOT_MS;
@@ -74,7 +74,7 @@ export class Pace {
   /** What the others believe this worker to have under way. */
   #told = 0;
 
-  constructor(options: PaceOptions) {
+  constructor(options: RateLimiterOptions) {
     this.#options = options;
     this.inFlight = inFlightOf(options.limitPerSecond, options.inFlight);
   }
@@ -87,13 +87,13 @@ export class Pace {
   /** Slots that are booked and neither spent nor over. */
   held(nowMs: number): number {
     this.#drop(nowMs);
-    return this.#bookings.reduce((sum, { slots, spent }) => sum + slots - spent, 0);
+    return this.#reservations.reduce((sum, { slots, spent }) => sum + slots - spent, 0);
   }
 
   /** Spends a slot, if it is the time of one. */
   take(nowMs: number): boolean {
     this.#drop(nowMs);
-    const [booking] = this.#bookings;
+    const [booking] = this.#reservations;
     if (!booking || booking.fromMs + booking.spent * booking.stepMs > nowMs) return false;
     booking.spent++;
     return true;
@@ -102,7 +102,7 @@ export class Pace {
   /** How long until the time of the next slot; Infinity when none is held. */
   waitMs(nowMs: number): number {
     this.#drop(nowMs);
-    const [booking] = this.#bookings;
+    const [booking] = this.#reservations;
     return booking ? Math.max(0, booking.fromMs + booking.spent * booking.stepMs - nowMs) : Number.POSITIVE_INFINITY;
   }
 
@@ -116,7 +116,7 @@ export class Pace {
   throttled(retryAfterMs: number | undefined): void {
     this.#throttled++;
     this.#holdMs = Math.max(this.#holdMs, retryAfterMs ?? 0);
-    if (this.#holdMs > 0) this.#bookings = [];
+    if (this.#holdMs > 0) this.#reservations = [];
   }
 
   /** Whether the others have to be told of something: less is asked for, or nothing is under way here any more. */
@@ -129,7 +129,7 @@ export class Pace {
    * @param underWay requests of this worker that have no answer yet
    * @returns how long to wait, in ms, before asking for more makes sense
    */
-  async book(wanted: number, underWay: number): Promise<number> {
+  async reserve(wanted: number, underWay: number): Promise<number> {
     const { redis, key, owner, limitPerSecond, clock, serverClock } = this.#options;
     const askedMs = clock.now();
     const slotMs = this.#slotMs;
@@ -169,7 +169,7 @@ export class Pace {
       // slow answer makes it shorter and never moves it.
       const firstMs = firstUs / 1_000;
       const fromMs = clock.now() + firstMs;
-      this.#bookings.push({
+      this.#reservations.push({
         fromMs,
         untilMs: askedMs + firstMs + Math.ceil(slotMs),
         stepMs: Number(stepUs) / 1_000,
@@ -182,11 +182,11 @@ export class Pace {
 
   /** Forgets slots whose time is over. */
   #drop(nowMs: number): void {
-    for (const booking of this.#bookings) {
+    for (const booking of this.#reservations) {
       const gone = Math.ceil((nowMs - booking.untilMs) / booking.stepMs);
       booking.spent = Math.min(booking.slots, Math.max(booking.spent, gone));
     }
-    if (this.#bookings.some(({ slots, spent }) => spent === slots))
-      this.#bookings = this.#bookings.filter(({ slots, spent }) => spent < slots);
+    if (this.#reservations.some(({ slots, spent }) => spent === slots))
+      this.#reservations = this.#reservations.filter(({ slots, spent }) => spent < slots);
   }
 }

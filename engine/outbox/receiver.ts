@@ -17,7 +17,7 @@ export interface Delivery {
 }
 
 /** What became of one try. `again` is for trouble that may pass, `refused` for what no further try would change. */
-export type Verdict =
+export type DeliveryOutcome =
   | {
       readonly outcome: "done";
       readonly receipt?: unknown;
@@ -66,7 +66,7 @@ export interface Receiver {
    * @param signal aborts when nobody waits for the answer any more
    * @param mayBeThere whether a try before this one said so
    */
-  deliver(delivery: Delivery, signal: AbortSignal, mayBeThere: boolean): Promise<Verdict>;
+  deliver(delivery: Delivery, signal: AbortSignal, mayBeThere: boolean): Promise<DeliveryOutcome>;
   /** Told before the cursor moves past them, in order for each key; may be told of the same ones again. A throw holds the cursor. */
   delivered?(partition: number, done: readonly Delivered[]): Promise<void>;
   /** Told of deliveries that become dead letters, in the same way. */

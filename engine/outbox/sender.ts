@@ -9,10 +9,10 @@ import type { OnTrouble } from "../kernel/logger.js";
 import type { Random } from "../kernel/random.js";
 import type { Pending } from "./backlog.js";
 import type { Circuit, CircuitState } from "./circuit.js";
-import type { Pace } from "./rate-limiter.js";
-import type { Delivery, Receiver, Verdict } from "./receiver.js";
+import type { RateLimiter } from "./rate-limiter.js";
+import type { Delivery, DeliveryOutcome, Receiver } from "./receiver.js";
 import { pauseMs, type ReceiverRecord } from "./retry.js";
-import { Bell } from "./signal.js";
+import { Signal } from "./signal.js";
 
 /** Where deliveries come from: one partition, for as long as this process owns it. */
 export interface Source {
@@ -33,7 +33,7 @@ export interface Source {
 
 export interface SenderOptions {
   receiver: Receiver;
-  pace: Pace;
+  pace: RateLimiter;
   circuit: Circuit;
   clock: Scheduler;
   /** What time it is when a delivery has been taken; left out: the same. */
@@ -62,7 +62,7 @@ const TROUBLE_PAUSE_MS = 500;
 
 export class Sender {
   readonly #options: SenderOptions;
-  readonly #bell = new Bell();
+  readonly #signal = new Signal();
   readonly #stop = new AbortController();
   /** In the order in which they may go; those before `#first` have gone. */
   #ready: Item[] = [];
@@ -114,14 +114,14 @@ export class Sender {
   /** Sends nothing any more. What is under way lands by itself. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#bell.ring();
+    this.#signal.ring();
     await this.#running;
   }
 
   /** Takes deliveries that may go now. */
   offer(pendings: readonly Pending[], source: Source): void {
     for (const pending of pendings) this.#ready.push({ pending, source });
-    if (pendings.length > 0) this.#bell.ring();
+    if (pendings.length > 0) this.#signal.ring();
   }
 
   async #run(): Promise<void> {
@@ -138,10 +138,10 @@ export class Sender {
         this.#isInTrouble = true;
         await clock.sleep(TROUBLE_PAUSE_MS, this.#stop.signal);
       }
-      if (waitMs > 0) await this.#bell.wait(clock, waitMs);
+      if (waitMs > 0) await this.#signal.wait(clock, waitMs);
     }
     // So that the others need not count this worker until it is silent for long enough.
-    if (this.#underWay === 0 && pace.hasNews(0)) await pace.book(0, 0).catch(() => {});
+    if (this.#underWay === 0 && pace.hasNews(0)) await pace.reserve(0, 0).catch(() => {});
   }
 
   /** Sends what has a slot now. */
@@ -187,7 +187,7 @@ export class Sender {
     const wanted = pausedMs > 0 ? 0 : Math.max(0, Math.min(this.#waiting, room) - pace.held(nowMs));
     const isDue = nowMs >= this.#askAgainMs;
     if (isDue && (wanted > 0 || pace.hasNews(this.#underWay) || this.#hasToTell(nowMs))) {
-      const askAgainMs = await pace.book(wanted, this.#underWay);
+      const askAgainMs = await pace.reserve(wanted, this.#underWay);
       this.#toldMs = nowMs;
       this.#askAgainMs =
         nowMs + Math.max(TURN_MS, wanted > 0 && pace.held(clock.now()) === 0 ? Math.min(askAgainMs, TELL_MS) : 0);
@@ -211,7 +211,7 @@ export class Sender {
     this.#underWay++;
     source.sent();
     pending.tries.started(this.#record);
-    let verdict: Verdict;
+    let verdict: DeliveryOutcome;
     try {
       verdict = await receiver.deliver(pending.delivery, source.signal, pending.mayBeThere);
     } catch (thrown) {
@@ -224,10 +224,16 @@ export class Sender {
     if (source.signal.aborted) circuit.abandoned(isProbe);
     else this.#judge(item, verdict, isProbe, startedMs, nowMs);
     source.landed();
-    this.#bell.ring();
+    this.#signal.ring();
   }
 
-  #judge({ pending, source }: Item, verdict: Verdict, isProbe: boolean, startedMs: number, nowMs: number): void {
+  #judge(
+    { pending, source }: Item,
+    verdict: DeliveryOutcome,
+    isProbe: boolean,
+    startedMs: number,
+    nowMs: number,
+  ): void {
     const { pace, circuit, clock, random, wall = clock } = this.#options;
     const isOfKind = this.#befallsItsKind(pending.delivery, verdict);
     const isUnasked = verdict.outcome !== "refused" && verdict.unasked === true;
@@ -263,7 +269,7 @@ export class Sender {
   }
 
   /** Whether none of its kind has been taken since another was refused for a fault: then it is the kind's, whatever else is taken meanwhile. */
-  #befallsItsKind({ kind }: Delivery, verdict: Verdict): boolean {
+  #befallsItsKind({ kind }: Delivery, verdict: DeliveryOutcome): boolean {
     return verdict.outcome === "again" && verdict.fault !== undefined && this.#faults.has(kind);
   }
 
@@ -275,7 +281,7 @@ export class Sender {
     this.#lacking = { reason, atMs: nowMs };
   }
 
-  #answered(nowMs: number, startedMs: number, { kind }: Delivery, { outcome }: Verdict): void {
+  #answered(nowMs: number, startedMs: number, { kind }: Delivery, { outcome }: DeliveryOutcome): void {
     const { circuit, pace, receiver, onTrouble } = this.#options;
     const wasClosed = circuit.state(nowMs) === "closed";
     circuit.answered();
@@ -285,7 +291,12 @@ export class Sender {
     if (!wasClosed) onTrouble(`${receiver.name} takes deliveries again`, { level: "info", sink: receiver.name });
   }
 
-  #failed(nowMs: number, isProbe: boolean, { id, kind }: Delivery, verdict: Verdict & { outcome: "again" }): void {
+  #failed(
+    nowMs: number,
+    isProbe: boolean,
+    { id, kind }: Delivery,
+    verdict: DeliveryOutcome & { outcome: "again" },
+  ): void {
     const { circuit, receiver, onTrouble } = this.#options;
     const { reason, brief = reason, fault } = verdict;
     if (fault !== undefined) {

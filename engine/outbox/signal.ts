@@ -4,7 +4,7 @@
  */
 import type { Scheduler } from "../kernel/clock.js";
 
-export class Bell {
+export class Signal {
   #isRung = false;
   #waiting: AbortController | undefined;
 

@@ -11,26 +11,26 @@ import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { decodeOut } from "../stream/batch-processor.js";
 import { type CommitBody, commitPatiently, renewTask, type Task } from "../stream/commit.js";
 import {
-  countLetters,
+  countDeadLetters,
   type DeadLetter,
   isFull,
-  type KeptLetter,
-  requestedLetters,
-  trimLetters,
+  requestedReplays,
+  type StoredDeadLetter,
+  trimDeadLetters,
 } from "../stream/dead-letter.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import { field, type LogEntry, readLog } from "../stream/log.js";
 import type { RedisClient } from "../stream/redis.js";
-import type { ReplicaGate } from "../stream/replication-barrier.js";
+import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { Backlog, type Cursor, type Pending } from "./backlog.js";
 import { emitOf, onlyEmit } from "./delivery-dead-letter.js";
 import type { Delivered, Receiver } from "./receiver.js";
 import type { Sender, Source } from "./sender.js";
-import { Bell } from "./signal.js";
+import { Signal } from "./signal.js";
 
-export interface TenureOptions {
+export interface SinkPartitionTaskOptions {
   receiver: Receiver;
   sender: Sender;
   topic: string;
@@ -39,7 +39,7 @@ export interface TenureOptions {
   serverClock?: Clock;
   share?: Share;
   leaseMs: number;
-  replicas?: ReplicaGate;
+  replicas?: ReplicationBarrier;
   onTrouble: OnTrouble;
 }
 
@@ -85,8 +85,8 @@ interface GivenUp {
   readonly brief: string;
 }
 
-export class Tenure implements Source {
-  readonly #options: TenureOptions;
+export class SinkPartitionTask implements Source {
+  readonly #options: SinkPartitionTaskOptions;
   readonly #partition: number;
   readonly #keys: PartitionKeys;
   readonly #outKeys: PartitionKeys;
@@ -96,9 +96,9 @@ export class Tenure implements Source {
   readonly #backlog: Backlog;
   readonly #abort = new AbortController();
   /** Rung when there is room to read again, when there is something to write, when a request has landed. */
-  readonly #room = new Bell();
-  readonly #writing = new Bell();
-  readonly #landing = new Bell();
+  readonly #room = new Signal();
+  readonly #writing = new Signal();
+  readonly #landing = new Signal();
   #isEnding = false;
   #underWay = 0;
   #leaseUntilMs: number;
@@ -107,7 +107,7 @@ export class Tenure implements Source {
   #hasLapsed = false;
   #done: Delivered[] = [];
   #refused: GivenUp[] = [];
-  #lettersDone: string[] = [];
+  #deadLettersDone: string[] = [];
   #commit: number;
   #written: Cursor;
   #settled: number;
@@ -121,7 +121,7 @@ export class Tenure implements Source {
    * @param askedMs when the lease was asked for
    */
   constructor(
-    options: TenureOptions,
+    options: SinkPartitionTaskOptions,
     partition: number,
     keys: { sink: PartitionKeys; partition: PartitionKeys },
     task: Task,
@@ -213,7 +213,7 @@ export class Tenure implements Source {
   taken(pending: Pending, receipt: unknown, atMs: number): void {
     this.#done.push({ delivery: pending.delivery, receipt, atMs });
     this.#stats.delivered++;
-    if (pending.letter) this.#lettersDone.push(pending.letter.id);
+    if (pending.deadLetter) this.#deadLettersDone.push(pending.deadLetter.id);
     this.#settle(pending);
   }
 
@@ -334,7 +334,7 @@ export class Tenure implements Source {
     const cursor = this.#backlog.cursor;
     const done = this.#done.splice(0);
     const refused = this.#refused.splice(0);
-    const lettersDone = this.#lettersDone.splice(0);
+    const deadLettersDone = this.#deadLettersDone.splice(0);
     const settled = this.#settled;
     const hasMoved = cursor.entry !== this.#written.entry || cursor.emits !== this.#written.emits;
     if (!hasMoved && done.length + refused.length === 0) return;
@@ -353,13 +353,13 @@ export class Tenure implements Source {
         // Told again with what comes; meanwhile the cursor stays, and reading stops when that grows too much.
         this.#done.unshift(...done);
         this.#refused.unshift(...refused);
-        this.#lettersDone.unshift(...lettersDone);
+        this.#deadLettersDone.unshift(...deadLettersDone);
         this.#tell(`what was delivered cannot be noted: ${messageOf(thrown)}`);
         await this.#options.clock.sleep(TROUBLE_PAUSE_MS, this.#abort.signal);
         return;
       }
     }
-    const letters = await this.#lettersOf(refused);
+    const deadLetters = await this.#deadLettersOf(refused);
     await this.#commitOnce({
       watermarkMs: this.#task.watermarkMs,
       events: settled,
@@ -371,38 +371,41 @@ export class Tenure implements Source {
       timersSet: [],
       timersGone: [],
       out: undefined,
-      deadLetters: letters,
-      lettersGone: [...lettersDone, ...refused.flatMap(({ pending: { letter } }) => (letter ? [letter.id] : []))],
+      deadLetters: deadLetters,
+      resolvedDeadLetters: [
+        ...deadLettersDone,
+        ...refused.flatMap(({ pending: { deadLetter } }) => (deadLetter ? [deadLetter.id] : [])),
+      ],
     });
     this.#written = cursor;
-    for (const { pending } of refused) if (pending.letter) this.#backlog.letterGone(pending.letter.id);
-    for (const id of lettersDone) this.#backlog.letterGone(id);
-    if (letters.length === 0) return;
-    this.#stats.deadLetters += letters.length;
-    this.#isFull = isFull(await countLetters(redis, this.#keys));
+    for (const { pending } of refused) if (pending.deadLetter) this.#backlog.deadLetterGone(pending.deadLetter.id);
+    for (const id of deadLettersDone) this.#backlog.deadLetterGone(id);
+    if (deadLetters.length === 0) return;
+    this.#stats.deadLetters += deadLetters.length;
+    this.#isFull = isFull(await countDeadLetters(redis, this.#keys));
     const [{ pending, brief }] = refused as [GivenUp];
-    const more = letters.length > 1 ? ` (and ${letters.length - 1} more)` : "";
+    const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
     this.#tell(`set aside: ${brief.slice(0, REASON_TOLD)}${more}`, { order: pending.delivery.key });
   }
 
   /** Letters about deliveries that are given up. Their entries are read once more: it happens rarely, and costs no memory till then. */
-  async #lettersOf(refused: readonly GivenUp[]): Promise<DeadLetter[]> {
+  async #deadLettersOf(refused: readonly GivenUp[]): Promise<DeadLetter[]> {
     const entries = new Map<number, LogEntry | undefined>();
-    const letters: DeadLetter[] = [];
+    const deadLetters: DeadLetter[] = [];
     for (const { pending, reason } of refused) {
-      const { commit, index, job, delivery, letter } = pending;
-      if (!letter && !entries.has(commit)) {
+      const { commit, index, job, delivery, deadLetter } = pending;
+      if (!deadLetter && !entries.has(commit)) {
         const [entry] = await readLog(this.#options.redis, this.#keys.log, commit - 1, 1);
         entries.set(commit, entry?.offset === commit ? entry : undefined);
       }
-      const from = letter ?? entries.get(commit);
+      const from = deadLetter ?? entries.get(commit);
       const fields = from ? onlyEmit(from, index) : [];
-      const tries = letter
-        ? { tries: letter.tries + 1, was: letter.id, first: letter.first ?? letter.id }
+      const tries = deadLetter
+        ? { tries: deadLetter.tries + 1, was: deadLetter.id, first: deadLetter.first ?? deadLetter.id }
         : { tries: 1 };
-      letters.push({ offset: commit, job, index, key: delivery.key, reason, ...tries, fields, isOwn: true });
+      deadLetters.push({ offset: commit, job, index, key: delivery.key, reason, ...tries, fields, isOwn: true });
     }
-    return letters;
+    return deadLetters;
   }
 
   /** Repeats a commit whose result is unknown, until the lease must be taken for lost. */
@@ -432,20 +435,20 @@ export class Tenure implements Source {
       await this.#options.receiver.idle?.(this.#partition).catch((thrown) => this.#tell(messageOf(thrown)));
     }
     if (this.#isFull) {
-      const kept = await countLetters(redis, this.#keys);
+      const kept = await countDeadLetters(redis, this.#keys);
       this.#isFull = isFull(kept);
       if (this.#isFull) {
         this.#tell(
-          `too many dead letters (${kept.letters}): nothing more is delivered; look at them (dead-letters list), then replay or remove them`,
+          `too many dead letters (${kept.deadLetters}): nothing more is delivered; look at them (dead-letters list), then replay or remove them`,
           { level: "error" },
         );
       } else this.#room.ring();
     }
-    if (this.#backlog.hasRoom) this.#replay(await requestedLetters(redis, this.#keys, REPLAY_LETTERS));
+    if (this.#backlog.hasRoom) this.#replay(await requestedReplays(redis, this.#keys, REPLAY_LETTERS));
     if (clock.now() - this.#trimmedMs < TRIM_EVERY_MS) return;
     this.#trimmedMs = clock.now();
     await registerSink(redis, this.#outKeys, this.#options.receiver.name, this.#serverNowMs(time));
-    await trimLetters(redis, this.#keys);
+    await trimDeadLetters(redis, this.#keys);
   }
 
   /** What commits are dated by. */
@@ -455,13 +458,13 @@ export class Tenure implements Source {
   }
 
   /** Has letters delivered once more that somebody wants tried again. */
-  #replay(letters: readonly KeptLetter[]): void {
-    for (const letter of letters) {
-      const emit = emitOf(letter);
+  #replay(deadLetters: readonly StoredDeadLetter[]): void {
+    for (const deadLetter of deadLetters) {
+      const emit = emitOf(deadLetter);
       // Without its bytes it stays what it is, and its request with it: to be removed by whoever has made it.
       if (!emit) continue;
-      const bytes = letter.fields.reduce((sum, { length }) => sum + length, 0);
-      this.#options.sender.offer(this.#backlog.addLetter(letter, emit, bytes), this);
+      const bytes = deadLetter.fields.reduce((sum, { length }) => sum + length, 0);
+      this.#options.sender.offer(this.#backlog.addDeadLetter(deadLetter, emit, bytes), this);
     }
   }
 

@@ -8,18 +8,18 @@ import { sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { RedisClient } from "../stream/redis.js";
-import { gateKey } from "./decide.js";
-import type { GateScope, OpenGate } from "./model.js";
+import { breakerKey } from "./decide.js";
+import type { BreakerScope, OpenBreaker } from "./model.js";
 
 /** Who opens or closes a breaker, and why; recorded with it. */
-export interface GateCause {
+export interface BreakerCause {
   actor: string;
   onBehalfOf?: string;
   reason: string;
 }
 
 /** What a breaker is to be. */
-export interface WantedGate extends GateCause {
+export interface WantedBreaker extends BreakerCause {
   action: "open" | "close";
   version: number;
   sinceMs: number;
@@ -40,16 +40,16 @@ export interface BreakersOptions {
   key: string;
   partitions: number;
   partitionOf(sku: string): number;
-  keysOf(partition: number): { head: string; gates: string };
+  keysOf(partition: number): { head: string; breakers: string };
   /** Writes what a breaker is to be, and returns it with its version. */
-  want(scope: string, action: "open" | "close", cause: GateCause & { forMs: number }): Promise<WantedGate>;
+  want(scope: string, action: "open" | "close", cause: BreakerCause & { forMs: number }): Promise<WantedBreaker>;
   /** Applies it in a partition. Returns whether that has changed anything there. */
-  apply(partition: number, scope: string, wanted: WantedGate): Promise<boolean>;
+  apply(partition: number, scope: string, wanted: WantedBreaker): Promise<boolean>;
 }
 
 /** A partition as it is: which breakers are open in it, and up to which version each has been applied. */
-interface PartitionGates {
-  open: Map<string, Omit<OpenGate, "scope">>;
+interface PartitionBreakers {
+  open: Map<string, Omit<OpenBreaker, "scope">>;
   versions: Map<string, number>;
 }
 
@@ -78,25 +78,29 @@ export class Breakers {
   }
 
   /** Opens or closes a breaker everywhere in its scope. Once it is written what it is to be, it does not fail for a partition: that one is missing. */
-  async set(scope: GateScope, action: "open" | "close", cause: GateCause & { forMs: number }): Promise<BreakerChange> {
-    const key = gateKey(scope);
+  async set(
+    scope: BreakerScope,
+    action: "open" | "close",
+    cause: BreakerCause & { forMs: number },
+  ): Promise<BreakerChange> {
+    const key = breakerKey(scope);
     const wanted = await this.#options.want(key, action, cause);
     return this.#applyIn(this.#touched(key), key, wanted);
   }
 
   /** Breakers that are open somewhere or are to be, each once, with the partitions where they are not open. */
-  async open(): Promise<OpenGate[]> {
+  async open(): Promise<OpenBreaker[]> {
     const { wanted, partitions } = await this.#look();
-    const found = new Map<string, OpenGate>();
+    const found = new Map<string, OpenBreaker>();
     for (const partition of partitions)
-      for (const [key, gate] of partition?.open ?? [])
-        if (!found.has(key)) found.set(key, { ...gate, scope: scopeOf(key) });
-    for (const [key, { action, version, ...gate }] of wanted)
+      for (const [key, breaker] of partition?.open ?? [])
+        if (!found.has(key)) found.set(key, { ...breaker, scope: scopeOf(key) });
+    for (const [key, { action, version, ...breaker }] of wanted)
       if (action === "open" && !found.has(key) && this.#behind(key, version, partitions).length > 0)
-        found.set(key, { ...gate, scope: scopeOf(key) });
-    for (const [key, gate] of found) {
+        found.set(key, { ...breaker, scope: scopeOf(key) });
+    for (const [key, breaker] of found) {
       const missing = this.#touched(key).filter((partition) => !partitions[partition]?.open.has(key));
-      if (missing.length > 0) gate.missing = missing;
+      if (missing.length > 0) breaker.missing = missing;
     }
     return [...found.values()];
   }
@@ -105,14 +109,14 @@ export class Breakers {
   async repair(): Promise<string[]> {
     const { wanted, partitions } = await this.#look();
     const done: string[] = [];
-    for (const [key, gate] of wanted) {
-      const behind = this.#behind(key, gate.version, partitions).filter((partition) => partitions[partition]);
+    for (const [key, breaker] of wanted) {
+      const behind = this.#behind(key, breaker.version, partitions).filter((partition) => partitions[partition]);
       if (behind.length === 0) continue;
-      const { missing } = await this.#applyIn(behind, key, gate);
+      const { missing } = await this.#applyIn(behind, key, breaker);
       const repaired = behind.filter((partition) => !missing.includes(partition));
       if (repaired.length > 0)
         done.push(
-          `the breaker ${key} was not ${gate.action === "open" ? "open" : "closed"} in ${listOf(repaired)}: it is now`,
+          `the breaker ${key} was not ${breaker.action === "open" ? "open" : "closed"} in ${listOf(repaired)}: it is now`,
         );
     }
     return done;
@@ -134,7 +138,7 @@ export class Breakers {
     }
   }
 
-  async #applyIn(partitions: readonly number[], key: string, wanted: WantedGate): Promise<BreakerChange> {
+  async #applyIn(partitions: readonly number[], key: string, wanted: WantedBreaker): Promise<BreakerChange> {
     const settled = await Promise.allSettled(
       partitions.map((partition) => this.#options.apply(partition, key, wanted)),
     );
@@ -145,20 +149,20 @@ export class Breakers {
   }
 
   /** @throws when no partition can be reached, or not even what the breakers are to be */
-  async #look(): Promise<{ wanted: Map<string, WantedGate>; partitions: (PartitionGates | undefined)[] }> {
+  async #look(): Promise<{ wanted: Map<string, WantedBreaker>; partitions: (PartitionBreakers | undefined)[] }> {
     const { redis, key, partitions, keysOf } = this.#options;
     const texts = Object.entries(await redis.hgetall(key));
-    const wanted = new Map(texts.map(([scope, text]) => [scope, JSON.parse(text) as WantedGate]));
+    const wanted = new Map(texts.map(([scope, text]) => [scope, JSON.parse(text) as WantedBreaker]));
     const scopes = [...wanted.keys()];
     const settled = await Promise.allSettled(
-      Array.from({ length: partitions }, async (_, partition): Promise<PartitionGates> => {
-        const { head, gates } = keysOf(partition);
+      Array.from({ length: partitions }, async (_, partition): Promise<PartitionBreakers> => {
+        const { head, breakers } = keysOf(partition);
         const [hash, versions] = await Promise.all([
-          redis.hgetall(gates),
+          redis.hgetall(breakers),
           scopes.length === 0 ? [] : redis.hmget(head, ...scopes.map(versionField)),
         ]);
         return {
-          open: new Map(Object.entries(hash).map(([scope, text]) => [scope, gateOf(text)])),
+          open: new Map(Object.entries(hash).map(([scope, text]) => [scope, breakerOf(text)])),
           versions: new Map(scopes.map((scope, i) => [scope, Number(versions[i] ?? 0)])),
         };
       }),
@@ -171,7 +175,7 @@ export class Breakers {
   }
 
   /** Partitions of a scope that have not applied a version, or do not say. */
-  #behind(key: string, version: number, partitions: readonly (PartitionGates | undefined)[]): number[] {
+  #behind(key: string, version: number, partitions: readonly (PartitionBreakers | undefined)[]): number[] {
     return this.#touched(key).filter((partition) => (partitions[partition]?.versions.get(key) ?? 0) < version);
   }
 
@@ -184,15 +188,15 @@ export class Breakers {
   }
 }
 
-function gateOf(text: string): Omit<OpenGate, "scope"> {
-  const { version: _, ...gate } = JSON.parse(text) as Omit<OpenGate, "scope"> & { version?: number };
-  return gate;
+function breakerOf(text: string): Omit<OpenBreaker, "scope"> {
+  const { version: _, ...breaker } = JSON.parse(text) as Omit<OpenBreaker, "scope"> & { version?: number };
+  return breaker;
 }
 
 const listOf = (partitions: readonly number[]): string =>
   `partition${partitions.length === 1 ? "" : "s"} ${partitions.join(", ")}`;
 
-function scopeOf(key: string): GateScope {
+function scopeOf(key: string): BreakerScope {
   const at = key.indexOf(":");
   if (at < 0) return { kind: "shop" };
   const name = key.slice(at + 1);

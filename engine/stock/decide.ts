@@ -21,7 +21,7 @@ import {
   isAccepted,
   type LineState,
   MAX_UNITS,
-  type OpenGate,
+  type OpenBreaker,
   type Outcome,
   onHandUnits,
   type Reply,
@@ -57,7 +57,7 @@ export interface Book {
   cells: Map<string, Balances>;
   /** Remembered ids by UTC day of the id. */
   records: Map<number, Map<string, IdRecord>>;
-  gates: Map<string, OpenGate>;
+  breakers: Map<string, OpenBreaker>;
   retentionDays: number;
   /** Of days up to this one only lines are known that hold units, or have held them lately. */
   forgottenDay: number;
@@ -71,7 +71,7 @@ export const emptyBook = (retentionDays = DEFAULT_ID_RETENTION_DAYS, format = LA
   clockMs: 0,
   cells: new Map(),
   records: new Map(),
-  gates: new Map(),
+  breakers: new Map(),
   retentionDays,
   forgottenDay: -1,
   format,
@@ -104,13 +104,13 @@ function recordOf(book: Book, id: string): IdRecord | undefined {
   return book.records.get(chainIdDay(id))?.get(id);
 }
 
-export const gateKey = (scope: OpenGate["scope"]): string =>
+export const breakerKey = (scope: OpenBreaker["scope"]): string =>
   scope.kind === "shop" ? "shop" : scope.kind === "location" ? `location:${scope.location}` : `sku:${scope.sku}`;
 
 function isGated(book: Book, sku: string, location: string): boolean {
   for (const key of ["shop", `location:${location}`, `sku:${sku}`]) {
-    const gate = book.gates.get(key);
-    if (gate && (gate.untilMs === 0 || gate.untilMs > book.clockMs)) return true;
+    const breaker = book.breakers.get(key);
+    if (breaker && (breaker.untilMs === 0 || breaker.untilMs > book.clockMs)) return true;
   }
   return false;
 }

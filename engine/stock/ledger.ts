@@ -11,20 +11,20 @@ import { LATEST_FORMAT } from "../stream/format.js";
 import { breakersKey, type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { callFunction, callFunctionBuffer, isOutOfMemory, loadLibrary, type RedisClient } from "../stream/redis.js";
-import type { ReplicaGate } from "../stream/replication-barrier.js";
+import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
-import { Breakers, type GateCause, type WantedGate } from "./breakers.js";
-import { gateKey } from "./decide.js";
+import { type BreakerCause, Breakers, type WantedBreaker } from "./breakers.js";
+import { breakerKey } from "./decide.js";
 import {
   type Balances,
+  type BreakerScope,
   CELL_SEPARATOR,
   cellOf,
   DEFAULT_ID_RETENTION_DAYS,
   emptyBalances,
-  type GateScope,
   LINE_STATES,
   type LineState,
-  type OpenGate,
+  type OpenBreaker,
   OUTCOMES,
   type Outcome,
   type Reply,
@@ -37,7 +37,7 @@ export interface LedgerOptions {
   prefix: string;
   partitions: number;
   /** Commands and breakers are answered when enough replicas have them; left out: when the primary has. */
-  replicas?: ReplicaGate;
+  replicas?: ReplicationBarrier;
   /** Left out: the Redis server's clock, one for all processes. Given (replay, demo): this one, and commands' times move it on. */
   clock?: Clock;
   /** Which the server's clock must agree with, within a bound; left out: this machine's, and 10 s. */
@@ -97,7 +97,7 @@ export class Ledger {
   /** Breakers as people open and close them; `openGate` and `closeGate` act on partitions alone. */
   readonly breakers: Breakers;
   readonly #redis: RedisClient;
-  readonly #replicas: ReplicaGate | undefined;
+  readonly #replicas: ReplicationBarrier | undefined;
   readonly #clock: Clock | undefined;
   readonly #wall: Clock;
   readonly #clockBoundMs: number;
@@ -125,7 +125,7 @@ export class Ledger {
       partitionOf: (sku) => this.partitionOf(sku),
       keysOf: (partition) => this.#keysOf(partition),
       want: (scope, action, cause) => this.#want(breakersKey(prefix), scope, action, cause),
-      apply: (partition, scope, wanted) => this.#applyGate(this.#keysOf(partition), scope, wanted),
+      apply: (partition, scope, wanted) => this.#applyBreaker(this.#keysOf(partition), scope, wanted),
     });
     this.#batchers = this.#keys.map(
       (keys) =>
@@ -195,7 +195,7 @@ export class Ledger {
     const [expired, offset, clockMs] = (await callFunction(
       this.#redis,
       "stock_tick",
-      [keys.head, keys.cells, keys.holds, keys.gates, keys.log],
+      [keys.head, keys.cells, keys.holds, keys.breakers, keys.log],
       [this.#now(), this.#retentionDays, keys.linesBase, HEARTBEAT_MS, this.#format()],
     )) as [number, string, string];
     return { expired, offset: Number(offset), clockMs: Number(clockMs) };
@@ -205,17 +205,17 @@ export class Ledger {
    * Opens a breaker in every partition of its scope: new orders in it are refused (R14). `forMs` 0: until it is closed by hand. Safe to repeat; fails when
    * one partition does, and may then be open in others.
    */
-  async openGate(scope: GateScope, cause: GateCause & { forMs: number }): Promise<void> {
-    await this.#gate(scope, "open", cause);
+  async openBreaker(scope: BreakerScope, cause: BreakerCause & { forMs: number }): Promise<void> {
+    await this.#breaker(scope, "open", cause);
   }
 
   /** Closes a breaker. Returns false when it was not open. */
-  async closeGate(scope: GateScope, cause: GateCause): Promise<boolean> {
-    return (await this.#gate(scope, "close", { ...cause, forMs: 0 })).some((offset) => offset !== null);
+  async closeBreaker(scope: BreakerScope, cause: BreakerCause): Promise<boolean> {
+    return (await this.#breaker(scope, "close", { ...cause, forMs: 0 })).some((offset) => offset !== null);
   }
 
   /** Breakers that are open or are to be, each once. */
-  async openGates(): Promise<OpenGate[]> {
+  async openBreakers(): Promise<OpenBreaker[]> {
     return this.breakers.open();
   }
 
@@ -266,26 +266,35 @@ export class Ledger {
     } while (cursor !== "0");
   }
 
-  async #want(key: string, scope: string, action: string, cause: GateCause & { forMs: number }): Promise<WantedGate> {
+  async #want(
+    key: string,
+    scope: string,
+    action: string,
+    cause: BreakerCause & { forMs: number },
+  ): Promise<WantedBreaker> {
     const args = [this.#now(), scope, action, JSON.stringify(cause)];
-    return JSON.parse(String(await this.#write("stock_want", [key], args))) as WantedGate;
+    return JSON.parse(String(await this.#write("stock_want", [key], args))) as WantedBreaker;
   }
 
-  async #applyGate(keys: StockKeys, scope: string, wanted: WantedGate): Promise<boolean> {
+  async #applyBreaker(keys: StockKeys, scope: string, wanted: WantedBreaker): Promise<boolean> {
     const { action, version, sinceMs, untilMs, ...cause } = wanted;
     const args = [this.#now(), scope, action, JSON.stringify({ ...cause, forMs: 0 }), version, sinceMs, untilMs];
-    const all = [keys.head, keys.cells, keys.holds, keys.gates, keys.log];
+    const all = [keys.head, keys.cells, keys.holds, keys.breakers, keys.log];
     return (await this.#write("stock_gate", all, args)) !== null;
   }
 
-  async #gate(scope: GateScope, action: string, cause: GateCause & { forMs: number }): Promise<(Buffer | null)[]> {
+  async #breaker(
+    scope: BreakerScope,
+    action: string,
+    cause: BreakerCause & { forMs: number },
+  ): Promise<(Buffer | null)[]> {
     const touched = scope.kind === "sku" ? [this.#keysOf(this.partitionOf(scope.sku))] : this.#keys;
     return (await Promise.all(
       touched.map((keys) =>
         this.#write(
           "stock_gate",
-          [keys.head, keys.cells, keys.holds, keys.gates, keys.log],
-          [this.#now(), gateKey(scope), action, JSON.stringify(cause)],
+          [keys.head, keys.cells, keys.holds, keys.breakers, keys.log],
+          [this.#now(), breakerKey(scope), action, JSON.stringify(cause)],
         ),
       ),
     )) as (Buffer | null)[];
@@ -310,7 +319,7 @@ export class Ledger {
     const { bytes, fingerprints, days } = encodeBatch(commands, format);
     const [outcomes, states, , missing] = (await this.#write(
       name,
-      [keys.head, keys.cells, keys.holds, keys.gates, keys.log, ...days.map(keys.lines)],
+      [keys.head, keys.cells, keys.holds, keys.breakers, keys.log, ...days.map(keys.lines)],
       [this.#now(), this.#retentionDays, keys.linesBase, bytes, fingerprints, format],
     )) as [Buffer, Buffer, Buffer, Buffer[]];
     this.#commands += commands.length;

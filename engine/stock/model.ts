@@ -360,11 +360,11 @@ export interface StockEvent {
 }
 
 /** Where a gate stands: the whole shop, one location, or one SKU (R14). */
-export type GateScope = { kind: "shop" } | { kind: "location"; location: string } | { kind: "sku"; sku: string };
+export type BreakerScope = { kind: "shop" } | { kind: "location"; location: string } | { kind: "sku"; sku: string };
 
 /** An open breaker: new orders in its scope are refused. */
-export interface OpenGate {
-  scope: GateScope;
+export interface OpenBreaker {
+  scope: BreakerScope;
   /** When it closes by itself (milliseconds since the epoch); 0: only by hand. */
   untilMs: number;
   sinceMs: number;

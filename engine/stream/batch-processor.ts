@@ -8,7 +8,7 @@
 import { Unpackr } from "msgpackr";
 import { messageOf } from "../kernel/errors.js";
 import type { CommitBody } from "./commit.js";
-import type { DeadLetter, KeptLetter } from "./dead-letter.js";
+import type { DeadLetter, StoredDeadLetter } from "./dead-letter.js";
 import type { AnyJob, Emit, LogEvent } from "./job.js";
 import { KeyedState, type KeyState, type LoadStates, type StateBefore } from "./keyed-state.js";
 import type { LogEntry } from "./log.js";
@@ -55,7 +55,7 @@ export interface TimerPage {
   upToMs: number;
 }
 
-export interface StepOptions<Event extends LogEvent> {
+export interface BatchProcessorOptions<Event extends LogEvent> {
   topic: Topic<Event>;
   jobs: readonly AnyJob<Event>[];
   cursors: ReadonlyMap<string, number>;
@@ -76,14 +76,14 @@ interface Decoded<Event> {
   clockMs: number;
   events: Event[];
   total?: number;
-  letter?: DeadLetter;
+  deadLetter?: DeadLetter;
 }
 
 /** What a job was at when it threw: an entry of the log, or a letter that is tried again. */
 interface Source {
   readonly offset: number;
   readonly fields: readonly Buffer[];
-  readonly letter?: KeptLetter;
+  readonly deadLetter?: StoredDeadLetter;
 }
 
 /** What a call may change, as it was before it. */
@@ -118,12 +118,12 @@ const NO_KEY: KeyState = {
   indexing: [],
 };
 
-export class Step<Event extends LogEvent> {
+export class BatchProcessor<Event extends LogEvent> {
   readonly #topic: Topic<Event>;
   readonly #jobs: readonly AnyJob<Event>[];
   readonly #loadStates: LoadStates;
   readonly #withViews: () => boolean;
-  readonly #loadTimers: StepOptions<Event>["loadTimers"];
+  readonly #loadTimers: BatchProcessorOptions<Event>["loadTimers"];
   readonly #cursors: number[];
   /** By job. */
   readonly #states: readonly KeyedState<Event>[];
@@ -138,13 +138,13 @@ export class Step<Event extends LogEvent> {
   #watermarkMs: number;
   #reached: number;
   #dead: DeadLetter[] = [];
-  #lettersGone: string[] = [];
+  #resolvedDeadLetters: string[] = [];
   #isCareful = false;
   #events = 0;
   #total: number;
   readonly #out = new PackWriter();
 
-  constructor(options: StepOptions<Event>) {
+  constructor(options: BatchProcessorOptions<Event>) {
     const { topic, jobs, cursors, watermarkMs, timers, loadStates, withViews } = options;
     this.#topic = topic;
     this.#jobs = jobs;
@@ -197,7 +197,7 @@ export class Step<Event extends LogEvent> {
       timersGone: [],
       out: undefined,
       deadLetters: [],
-      lettersGone: [],
+      resolvedDeadLetters: [],
     };
   }
 
@@ -240,14 +240,14 @@ export class Step<Event extends LogEvent> {
    * Tries letters once more, each on the job that failed; an entry that could not be decoded, on all that have passed it. Cursors and watermark stay
    * where they are, so an event may be late now. The commit takes every letter away and brings a new one for each call that fails again.
    */
-  async replay(letters: readonly KeptLetter[], lastOut: number): Promise<CommitBody> {
+  async replay(deadLetters: readonly StoredDeadLetter[], lastOut: number): Promise<CommitBody> {
     this.#begin(true);
     // Many letters may be about one entry.
     const decoded = new Map<number, readonly Event[]>();
-    const calls = letters.flatMap((letter) => this.#callsOf(letter, decoded));
+    const calls = deadLetters.flatMap((deadLetter) => this.#callsOf(deadLetter, decoded));
     await this.#fetch();
     for (const { source, job, held, event, atMs } of calls) this.#call(job, held, event, atMs, source);
-    this.#lettersGone = letters.map(({ id }) => id);
+    this.#resolvedDeadLetters = deadLetters.map(({ id }) => id);
     return this.#body(lastOut);
   }
 
@@ -258,7 +258,7 @@ export class Step<Event extends LogEvent> {
     if (this.#loadTimers) this.#timers.shrink(TIMERS_MOST, TIMERS_KEPT);
     this.#scope.committed();
     this.#dead = [];
-    this.#lettersGone = [];
+    this.#resolvedDeadLetters = [];
   }
 
   #begin(isCareful: boolean): void {
@@ -271,9 +271,9 @@ export class Step<Event extends LogEvent> {
     let next = 0;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as LogEntry;
-      const { events, clockMs, total, letter } = decoded[i] as Decoded<Event>;
+      const { events, clockMs, total, deadLetter } = decoded[i] as Decoded<Event>;
       // A job that comes later passes the same bytes once more: their letter has been written.
-      if (letter && entry.offset > this.#reached) this.#dead.push(letter);
+      if (deadLetter && entry.offset > this.#reached) this.#dead.push(deadLetter);
       for (const event of events) {
         if (event.clockMs > this.#lowestWatermarkMs) this.#advance(event.clockMs, entry);
         for (let j = 0; j < this.#jobs.length; j++) {
@@ -296,8 +296,8 @@ export class Step<Event extends LogEvent> {
     try {
       return this.#topic.decode(entry);
     } catch (thrown) {
-      const letter = { offset: entry.offset, reason: messageOf(thrown), tries: 1, fields: entry.fields };
-      return { clockMs: 0, events: [], letter };
+      const deadLetter = { offset: entry.offset, reason: messageOf(thrown), tries: 1, fields: entry.fields };
+      return { clockMs: 0, events: [], deadLetter };
     }
   }
 
@@ -401,7 +401,7 @@ export class Step<Event extends LogEvent> {
       if (event) job.onEvent(held.state, event, scope);
       else job.onTimer?.(held.state, atMs, scope);
       if (scope.isForgetting) {
-        states.forget(held);
+        states.clear(held);
         scope.setTimer(undefined);
       }
       if (before) this.#check(states, held, before);
@@ -429,15 +429,15 @@ export class Step<Event extends LogEvent> {
       ...(event ? { index: event.index } : { timerMs: atMs }),
       ...(key === undefined ? {} : { key }),
       reason,
-      ...triesOf(source.letter),
+      ...triesOf(source.deadLetter),
       // A timer is no record of the log: the entry that let it fire has nothing to do with it.
       ...(event ? this.#bytesOf(event, source) : { fields: [] }),
     });
   }
 
   /** What a letter about an event keeps. */
-  #bytesOf({ index }: Event, { offset, fields, letter }: Source): Pick<DeadLetter, "fields" | "isOwn"> {
-    if (letter?.isOwn) return { fields, isOwn: true };
+  #bytesOf({ index }: Event, { offset, fields, deadLetter }: Source): Pick<DeadLetter, "fields" | "isOwn"> {
+    if (deadLetter?.isOwn) return { fields, isOwn: true };
     const { only } = this.#topic;
     return only ? { fields: only({ offset, fields }, index), isOwn: true } : { fields };
   }
@@ -467,29 +467,29 @@ export class Step<Event extends LogEvent> {
   }
 
   /** What a letter asks for; a call that cannot be made is a letter again. */
-  #callsOf(letter: KeptLetter, decoded: Map<number, readonly Event[]>): Call<Event>[] {
-    const source: Source = { offset: letter.offset, fields: letter.fields, letter };
+  #callsOf(deadLetter: StoredDeadLetter, decoded: Map<number, readonly Event[]>): Call<Event>[] {
+    const source: Source = { offset: deadLetter.offset, fields: deadLetter.fields, deadLetter };
     const again = (thrown: unknown): Call<Event>[] => {
-      const { id: _, was: __, first: ___, ...record } = letter;
-      this.#dead.push({ ...record, reason: messageOf(thrown), ...triesOf(letter) });
+      const { id: _, was: __, first: ___, ...record } = deadLetter;
+      this.#dead.push({ ...record, reason: messageOf(thrown), ...triesOf(deadLetter) });
       return [];
     };
     try {
-      if (letter.timerMs !== undefined && letter.key !== undefined) {
-        const job = this.#positionOf(letter);
-        return [{ source, job, held: this.#stateOf(job, letter.key), event: undefined, atMs: letter.timerMs }];
+      if (deadLetter.timerMs !== undefined && deadLetter.key !== undefined) {
+        const job = this.#positionOf(deadLetter);
+        return [{ source, job, held: this.#stateOf(job, deadLetter.key), event: undefined, atMs: deadLetter.timerMs }];
       }
-      const events = decoded.get(letter.offset) ?? this.#topic.decode(letter).events;
-      decoded.set(letter.offset, events);
-      if (letter.job !== undefined) {
-        const event = events.find(({ index }) => index === letter.index);
-        if (!event) throw new Error(`entry ${letter.offset} has no event ${letter.index}`);
-        return this.#callOf(this.#positionOf(letter), event, source);
+      const events = decoded.get(deadLetter.offset) ?? this.#topic.decode(deadLetter).events;
+      decoded.set(deadLetter.offset, events);
+      if (deadLetter.job !== undefined) {
+        const event = events.find(({ index }) => index === deadLetter.index);
+        if (!event) throw new Error(`entry ${deadLetter.offset} has no event ${deadLetter.index}`);
+        return this.#callOf(this.#positionOf(deadLetter), event, source);
       }
       // A job that has yet to come to the entry will read it in the log.
       return events.flatMap((event) =>
         this.#jobs.flatMap((_, j) =>
-          (this.#cursors[j] as number) < letter.offset ? [] : this.#callOf(j, event, source),
+          (this.#cursors[j] as number) < deadLetter.offset ? [] : this.#callOf(j, event, source),
         ),
       );
     } catch (thrown) {
@@ -544,7 +544,7 @@ export class Step<Event extends LogEvent> {
       timersGone,
       out,
       deadLetters: this.#dead,
-      lettersGone: this.#lettersGone,
+      resolvedDeadLetters: this.#resolvedDeadLetters,
     };
   }
 
@@ -572,5 +572,7 @@ export class Step<Event extends LogEvent> {
   }
 }
 
-const triesOf = (letter: KeptLetter | undefined): Pick<DeadLetter, "tries" | "was" | "first"> =>
-  letter ? { tries: letter.tries + 1, was: letter.id, first: letter.first ?? letter.id } : { tries: 1 };
+const triesOf = (deadLetter: StoredDeadLetter | undefined): Pick<DeadLetter, "tries" | "was" | "first"> =>
+  deadLetter
+    ? { tries: deadLetter.tries + 1, was: deadLetter.id, first: deadLetter.first ?? deadLetter.id }
+    : { tries: 1 };

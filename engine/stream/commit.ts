@@ -6,7 +6,7 @@
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
-import { type DeadLetter, encodeEntry, encodeLetter, entryName } from "./dead-letter.js";
+import { type DeadLetter, encodeDeadLetter, encodeEntry, entryName } from "./dead-letter.js";
 import { type IndexChange, indexedField, memberOf } from "./job-index.js";
 import type { PartitionKeys } from "./keys.js";
 import { PackWriter } from "./pack.js";
@@ -31,7 +31,7 @@ export interface CommitBody {
   states: {
     job: string;
     set: [key: string, state: Buffer][];
-    gone: string[];
+    tombstones: string[];
     /** Left out: nothing of it changes. */
     index?: IndexChange[];
     /** Everything that the job's states are found by goes first; what `index` says comes after that. */
@@ -45,7 +45,7 @@ export interface CommitBody {
   out: Buffer | undefined;
   deadLetters: DeadLetter[];
   /** Ids of letters that were tried again: they go with this commit, and so do the requests for it. */
-  lettersGone: string[];
+  resolvedDeadLetters: string[];
 }
 
 /** A task as Redis holds it. */
@@ -213,18 +213,18 @@ function packChanges(task: { epoch: number; number: number; lastOut: number }, b
   writer.value(body.timersGone);
   const entries = new Map<string, Buffer>();
   writer.list(2 * body.deadLetters.length);
-  for (const letter of body.deadLetters) {
-    const name = letter.fields.length > 0 ? entryName(letter) : "";
-    writer.bytes(encodeLetter(letter));
+  for (const deadLetter of body.deadLetters) {
+    const name = deadLetter.fields.length > 0 ? entryName(deadLetter) : "";
+    writer.bytes(encodeDeadLetter(deadLetter));
     writer.text(name);
-    if (name !== "" && !entries.has(name)) entries.set(name, encodeEntry(letter.fields));
+    if (name !== "" && !entries.has(name)) entries.set(name, encodeEntry(deadLetter.fields));
   }
   writer.list(2 * entries.size);
   for (const [name, bytes] of entries) {
     writer.text(name);
     writer.bytes(bytes);
   }
-  writer.value(body.lettersGone);
+  writer.value(body.resolvedDeadLetters);
   writer.list(body.states.length);
   for (const { set } of body.states) {
     writer.list(2 * set.length);
@@ -233,7 +233,7 @@ function packChanges(task: { epoch: number; number: number; lastOut: number }, b
       writer.bytes(state);
     }
   }
-  writer.value(body.states.map(({ gone }) => gone));
+  writer.value(body.states.map(({ tombstones }) => tombstones));
   writer.value(body.states.filter(changesIndex).map(indexChangesOf));
   return writer.take();
 }
@@ -298,7 +298,7 @@ async function fenced(op: string, keys: PartitionKeys, call: () => Promise<unkno
     const code = REFUSALS.find(([beginning]) => message.startsWith(beginning))?.[1] ?? "unavailable";
     throw new EngineError(
       `${keys.task}: ${message}`,
-      { op, code, retryable: code === "unavailable", place: keys.task },
+      { op, code, retryable: code === "unavailable", input: keys.task },
       { cause },
     );
   }

@@ -5,43 +5,43 @@
 import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
-export interface LetterAction {
+export interface DeadLetterAction {
   /** When it was asked for, by the server's clock. */
   atMs: number;
   action: "replay" | "remove";
   /** `cli:<name>` when it came past the API, with access to Redis. */
   actor: string;
   /** Letters' ids, without their partition. */
-  letters: string[];
+  deadLetters: string[];
 }
 
 /** Calls of up to some hundred letters each. */
 const ACTIONS_KEPT = 10_000;
 
 /** Notes what is about to be done with letters. */
-export async function noteLetterAction(
+export async function recordDeadLetterAction(
   redis: RedisClient,
   { deadActions }: PartitionKeys,
-  { action, actor, letters }: Omit<LetterAction, "atMs">,
+  { action, actor, deadLetters }: Omit<DeadLetterAction, "atMs">,
 ): Promise<void> {
-  const fields = ["action", action, "actor", actor, "letters", letters.join(" ")];
+  const fields = ["action", action, "actor", actor, "letters", deadLetters.join(" ")];
   await redis.xadd(deadActions, "MAXLEN", "~", ACTIONS_KEPT, "*", ...fields);
 }
 
 /** The newest actions, the oldest of them first. */
-export async function newestLetterActions(
+export async function newestDeadLetterActions(
   redis: RedisClient,
   { deadActions }: PartitionKeys,
   count: number,
-): Promise<LetterAction[]> {
+): Promise<DeadLetterAction[]> {
   const raw = (await redis.xrevrange(deadActions, "+", "-", "COUNT", count)) as [id: string, fields: string[]][];
   return raw.reverse().map(([id, fields]) => {
-    const [, action = "", , actor = "", , letters = ""] = fields;
+    const [, action = "", , actor = "", , deadLetters = ""] = fields;
     return {
       atMs: Number.parseInt(id, 10),
-      action: action as LetterAction["action"],
+      action: action as DeadLetterAction["action"],
       actor,
-      letters: letters.split(" ").filter(Boolean),
+      deadLetters: deadLetters.split(" ").filter(Boolean),
     };
   });
 }

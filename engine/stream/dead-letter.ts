@@ -34,14 +34,14 @@ export interface DeadLetter {
 }
 
 /** A letter as Redis keeps it. */
-export interface KeptLetter extends DeadLetter {
+export interface StoredDeadLetter extends DeadLetter {
   /** `<ms>-<number>`: when it was written, by the server's clock. */
   id: string;
 }
 
 /** What a partition keeps. */
-export interface LettersKept {
-  letters: number;
+export interface DeadLetterTotals {
+  deadLetters: number;
   /** Of their entries. */
   bytes: number;
 }
@@ -56,12 +56,12 @@ const LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
 const LETTER_AGE_MS = 30 * 86_400_000;
 const REASON_LIMIT = 1_000;
 
-export const isFull = ({ letters, bytes }: LettersKept): boolean =>
-  letters >= LETTERS_LIMIT || bytes >= LETTER_BYTES_LIMIT;
+export const isFull = ({ deadLetters, bytes }: DeadLetterTotals): boolean =>
+  deadLetters >= LETTERS_LIMIT || bytes >= LETTER_BYTES_LIMIT;
 
 /** A letter without its entry. */
-export function encodeLetter({ fields: _, ...letter }: DeadLetter): Buffer {
-  return packr.pack({ ...letter, reason: letter.reason.slice(0, REASON_LIMIT) });
+export function encodeDeadLetter({ fields: _, ...deadLetter }: DeadLetter): Buffer {
+  return packr.pack({ ...deadLetter, reason: deadLetter.reason.slice(0, REASON_LIMIT) });
 }
 
 /** Under which name a letter's bytes are kept; letters of one name share them. Functions and older releases take it as it is. */
@@ -71,93 +71,105 @@ export const entryName = ({ offset, index, isOwn }: DeadLetter): string =>
 export const encodeEntry = (fields: readonly Buffer[]): Buffer => packr.pack(fields);
 
 /** How much a partition keeps: two reads, whatever the number. */
-export async function countLetters(redis: RedisClient, keys: PartitionKeys): Promise<LettersKept> {
-  const [letters, bytes] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.deadEntries, "bytes")]);
-  return { letters, bytes: Number(bytes ?? 0) };
+export async function countDeadLetters(redis: RedisClient, keys: PartitionKeys): Promise<DeadLetterTotals> {
+  const [deadLetters, bytes] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.deadEntries, "bytes")]);
+  return { deadLetters, bytes: Number(bytes ?? 0) };
 }
 
-type RawLetter = [id: Buffer, fields: Buffer[]];
+type RawDeadLetter = [id: Buffer, fields: Buffer[]];
 
 /**
  * Reads letters in the order in which they were written, without their entries (`fields` is empty).
  * @param after the id after which to begin; `-` from the start
  */
-export async function listLetters(
+export async function listDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
   after: string,
   count: number,
-): Promise<KeptLetter[]> {
+): Promise<StoredDeadLetter[]> {
   const from = after === "-" ? "-" : `(${after}`;
-  const raw = (await redis.xrangeBuffer(keys.deadLetters, from, "+", "COUNT", count)) as RawLetter[];
-  return raw.map(letterOf);
+  const raw = (await redis.xrangeBuffer(keys.deadLetters, from, "+", "COUNT", count)) as RawDeadLetter[];
+  return raw.map(deadLetterOf);
 }
 
 /** The letters of these ids, without their entries; one that is not there is left out. */
-export async function findLetters(
+export async function findDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
   ids: readonly string[],
-): Promise<KeptLetter[]> {
-  return (await rawLetters(redis, keys, ids)).map(letterOf);
+): Promise<StoredDeadLetter[]> {
+  return (await rawDeadLetters(redis, keys, ids)).map(deadLetterOf);
 }
 
-async function rawLetters(redis: RedisClient, keys: PartitionKeys, ids: readonly string[]): Promise<RawLetter[]> {
-  const found = ids.map((id) => redis.xrangeBuffer(keys.deadLetters, id, id) as Promise<RawLetter[]>);
+async function rawDeadLetters(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  ids: readonly string[],
+): Promise<RawDeadLetter[]> {
+  const found = ids.map((id) => redis.xrangeBuffer(keys.deadLetters, id, id) as Promise<RawDeadLetter[]>);
   return (await Promise.all(found)).flat();
 }
 
 /** The same with their entries. */
-export async function readLetters(
+export async function readDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
   ids: readonly string[],
-): Promise<KeptLetter[]> {
-  return withEntries(redis, keys, await rawLetters(redis, keys, ids));
+): Promise<StoredDeadLetter[]> {
+  return withEntries(redis, keys, await rawDeadLetters(redis, keys, ids));
 }
 
 /** The newest letters with their entries, the newest first. */
-export async function newestLetters(redis: RedisClient, keys: PartitionKeys, count: number): Promise<KeptLetter[]> {
-  const raw = (await redis.xrevrangeBuffer(keys.deadLetters, "+", "-", "COUNT", count)) as RawLetter[];
+export async function newestDeadLetters(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  count: number,
+): Promise<StoredDeadLetter[]> {
+  const raw = (await redis.xrevrangeBuffer(keys.deadLetters, "+", "-", "COUNT", count)) as RawDeadLetter[];
   return withEntries(redis, keys, raw);
 }
 
-async function withEntries(redis: RedisClient, keys: PartitionKeys, raw: RawLetter[]): Promise<KeptLetter[]> {
+async function withEntries(redis: RedisClient, keys: PartitionKeys, raw: RawDeadLetter[]): Promise<StoredDeadLetter[]> {
   const names = [...new Set(raw.flatMap(([, [, , , name]]) => (name ? [name.toString("latin1")] : [])))];
   const packed =
     names.length === 0 ? [] : await redis.hmgetBuffer(keys.deadEntries, ...names.map((name) => `r:${name}`));
   const entries = new Map(names.map((name, i) => [name, packed[i] ? (unpackr.unpack(packed[i]) as Buffer[]) : []]));
   return raw.map((each) => {
     const name = each[1][3];
-    return { ...letterOf(each), fields: (name && entries.get(name.toString("latin1"))) || [] };
+    return { ...deadLetterOf(each), fields: (name && entries.get(name.toString("latin1"))) || [] };
   });
 }
 
-const letterOf = ([id, [, letter]]: RawLetter): KeptLetter => ({
-  ...(unpackr.unpack(letter as Buffer) as Omit<DeadLetter, "fields">),
+const deadLetterOf = ([id, [, deadLetter]]: RawDeadLetter): StoredDeadLetter => ({
+  ...(unpackr.unpack(deadLetter as Buffer) as Omit<DeadLetter, "fields">),
   fields: [],
   id: id.toString("latin1"),
 });
 
 /** Letters that somebody wants tried again, in the order of the log, `count` at most. Requests for letters that are gone are dropped. */
-export async function requestedLetters(redis: RedisClient, keys: PartitionKeys, count: number): Promise<KeptLetter[]> {
+export async function requestedReplays(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  count: number,
+): Promise<StoredDeadLetter[]> {
   const ids = await redis.zrange(keys.deadRequests, "0", String(count - 1));
   if (ids.length === 0) return [];
-  const letters = await readLetters(redis, keys, ids);
-  if (letters.length < ids.length) {
-    const there = new Set(letters.map(({ id }) => id));
+  const deadLetters = await readDeadLetters(redis, keys, ids);
+  if (deadLetters.length < ids.length) {
+    const there = new Set(deadLetters.map(({ id }) => id));
     await redis.zrem(keys.deadRequests, ...ids.filter((id) => !there.has(id)));
   }
-  return letters.sort((a, b) => a.offset - b.offset || (a.index ?? 0) - (b.index ?? 0));
+  return deadLetters.sort((a, b) => a.offset - b.offset || (a.index ?? 0) - (b.index ?? 0));
 }
 
 /** Asks the partition's owner to try letters again. */
 export async function requestReplay(
   redis: RedisClient,
   keys: PartitionKeys,
-  letters: readonly { id: string; offset: number }[],
+  deadLetters: readonly { id: string; offset: number }[],
 ): Promise<void> {
-  await redis.zadd(keys.deadRequests, ...letters.flatMap(({ id, offset }) => [offset, id]));
+  await redis.zadd(keys.deadRequests, ...deadLetters.flatMap(({ id, offset }) => [offset, id]));
 }
 
 /** Those of the letters whose replay has been asked for and not been done. */
@@ -171,21 +183,21 @@ export async function stillRequested(
 }
 
 /** Removes letters unread. Returns, for each id, whether it was there. */
-export async function removeLetters(
+export async function removeDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
   ids: readonly string[],
 ): Promise<boolean[]> {
-  const letterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
-  const removed = (await callFunction(redis, "letters_remove", letterKeys, [...ids])) as number[];
+  const deadLetterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
+  const removed = (await callFunction(redis, "letters_remove", deadLetterKeys, [...ids])) as number[];
   return removed.map((n) => n === 1);
 }
 
 /** Removes letters that are too old, some 2,000 at a time. Returns how many went. */
-export async function trimLetters(redis: RedisClient, keys: PartitionKeys, ageMs = LETTER_AGE_MS): Promise<number> {
-  const letterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
-  return (await callFunction(redis, "letters_trim", letterKeys, [ageMs])) as number;
+export async function trimDeadLetters(redis: RedisClient, keys: PartitionKeys, ageMs = LETTER_AGE_MS): Promise<number> {
+  const deadLetterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
+  return (await callFunction(redis, "letters_trim", deadLetterKeys, [ageMs])) as number;
 }
 
 /** When a letter's id was given, in milliseconds since the epoch. */
-export const letterTimeMs = (id: string): number => Number.parseInt(id, 10);
+export const deadLetterTimeMs = (id: string): number => Number.parseInt(id, 10);

@@ -237,8 +237,8 @@ export class Follower<Event extends LogEvent> {
     const isSlowLook = monotonicClock.now() - progress.slowLookMs >= SLOW_LOOK_MS;
     // A lease that seems to have ended may have been renewed, or taken over.
     if (isSlowLook || figures.leasedUntilMs <= this.serverNowMs()) {
-      const [letters, until] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.task, "until")]);
-      figures.deadLetters = letters;
+      const [deadLetters, until] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.task, "until")]);
+      figures.deadLetters = deadLetters;
       figures.leasedUntilMs = Number(until ?? 0);
       progress.slowLookMs = monotonicClock.now();
     }

@@ -57,7 +57,7 @@ export function checkFormat(format: number): void {
   if (format <= LATEST_FORMAT) return;
   throw new EngineError(
     `this deployment was made by a newer release: its format is ${format}, and this program reads up to ${LATEST_FORMAT}`,
-    { op: "deployment.claim", code: "format_too_new", retryable: false, place: "format" },
+    { op: "deployment.claim", code: "format_too_new", retryable: false, input: "format" },
   );
 }
 

@@ -32,7 +32,7 @@ export interface JobContext {
    * Gives the key up: after this call it has no state and no timer, whatever else the call does to them; its emits leave. What
    * comes for the key later, in the same commit or any other, begins with `initial`, and readers are told to forget what they know of it.
    */
-  forget(): void;
+  clear(): void;
 }
 
 /** What a state is found by: a name, of which there are few, and a number that its entries are ordered by. */

@@ -22,8 +22,8 @@ export interface KeyState {
   fault: string | undefined;
   /** The earliest event time that touched the key since the last commit; CLEAN when none did. */
   touchedMs: number;
-  /** `gone`: given up since the last commit, so that there is no state; `anew`: given up, and begun again after that. */
-  life: "kept" | "gone" | "anew";
+  /** `cleared`: deleted since the last commit, so that there is no state; `anew`: given up, and begun again after that. */
+  life: "kept" | "cleared" | "anew";
   /** What the state of the last commit is found by, and that of the commit under way. */
   indexed: readonly IndexEntry[];
   indexing: readonly IndexEntry[];
@@ -46,7 +46,7 @@ export type TellView = (key: string, view: unknown, packed: Buffer | undefined) 
 /** What a commit writes of one job's states, and of what they are found by. */
 export interface StateChanges {
   set: [key: string, state: Buffer][];
-  gone: string[];
+  tombstones: string[];
   index: IndexChange[];
 }
 
@@ -106,7 +106,7 @@ export class KeyedState<Event extends LogEvent> {
   /** Notes that a call changes a key, and makes sure that it has a state. @throws when it has none that can be read */
   touch(held: KeyState, atMs: number): void {
     if (held.fault !== undefined) throw new Error(held.fault);
-    if (held.life === "gone") {
+    if (held.life === "cleared") {
       held.state = this.#job.initial(held.key);
       held.life = "anew";
     }
@@ -114,9 +114,9 @@ export class KeyedState<Event extends LogEvent> {
     if (atMs < held.touchedMs) held.touchedMs = atMs;
   }
 
-  forget(held: KeyState): void {
+  clear(held: KeyState): void {
     held.state = undefined;
-    held.life = "gone";
+    held.life = "cleared";
   }
 
   /** Begins a step. */
@@ -126,14 +126,14 @@ export class KeyedState<Event extends LogEvent> {
 
   before(held: KeyState): StateBefore {
     const { state, fault, touchedMs, life } = held;
-    const hasState = fault === undefined && life !== "gone";
+    const hasState = fault === undefined && life !== "cleared";
     return { packed: hasState ? (this.#packed.get(held) ?? encodeState(state)) : undefined, touchedMs, life };
   }
 
   /** Makes sure that what a call left can be committed. @throws when state or view cannot be packed */
   check(held: KeyState, withViews: boolean): void {
     const { state, key, touchedMs, life } = held;
-    if (life === "gone") {
+    if (life === "cleared") {
       this.#packed.delete(held);
       return;
     }
@@ -167,7 +167,7 @@ export class KeyedState<Event extends LogEvent> {
       const { key, state, touchedMs, life } = held;
       // Before a state that has begun anew, too: its view alone would be added to what readers know of the old one.
       if (life !== "kept") tell?.(key, null, undefined);
-      if (life === "gone") {
+      if (life === "cleared") {
         gone.push(key);
         held.indexing = NONE;
         indexChanges(key, held.indexed, NONE, index);
@@ -188,7 +188,7 @@ export class KeyedState<Event extends LogEvent> {
         throw new Error(`${job.name} on key ${key}: ${messageOf(thrown)}`, { cause: thrown });
       }
     }
-    return { set, gone, index };
+    return { set, tombstones: gone, index };
   }
 
   /** To be called when the commit has been written: forgets what it carried. */
@@ -196,7 +196,7 @@ export class KeyedState<Event extends LogEvent> {
     for (const held of this.#dirty) {
       held.touchedMs = CLEAN;
       held.indexed = held.indexing;
-      if (held.life === "gone") this.#keys.delete(held.key);
+      if (held.life === "cleared") this.#keys.delete(held.key);
       else held.life = "kept";
     }
     this.#dirty.clear();

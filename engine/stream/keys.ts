@@ -39,7 +39,7 @@ export interface StockKeys extends PartitionKeys {
   /** Sorted set: held lines by the time they expire. */
   holds: string;
   /** Hash: open breakers by scope. */
-  gates: string;
+  breakers: string;
   /** Hash: remembered ids of one UTC day; the function appends the day's number for expiries. */
   linesBase: string;
   lines(day: number): string;
@@ -97,7 +97,7 @@ export function stockKeys(prefix: string, partition: number): StockKeys {
     ...partitionKeys(prefix, "stock", partition),
     cells: `${base}:cells`,
     holds: `${base}:holds`,
-    gates: `${base}:gates`,
+    breakers: `${base}:gates`,
     linesBase: `${base}:lines:`,
     lines: (day) => `${base}:lines:${day}`,
   };

@@ -49,7 +49,7 @@ export function assertContiguous(entries: readonly LogEntry[], after: number, ke
         op: "log.read",
         code: "log_gap",
         retryable: false,
-        place: key,
+        input: key,
       });
     }
     expected++;

@@ -38,7 +38,7 @@ export async function claimDeployment(client: RedisClient, prefix: string, parti
         op: "deployment.claim",
         code: "partitions_differ",
         retryable: false,
-        place: "partitions",
+        input: "partitions",
       },
     );
   }

@@ -213,7 +213,7 @@ export async function checkRedis(
     if (told.includes("maxmemory-policy") && setting("maxmemory-policy") !== "noeviction") {
       throw new EngineError(
         `the Redis at ${place} has maxmemory-policy ${setting("maxmemory-policy")}: it would throw away balances; set noeviction`,
-        { op: "redis.check", code: "redis_evicts", retryable: false, place },
+        { op: "redis.check", code: "redis_evicts", retryable: false, input: place },
       );
     }
     keepsAll &&= !told.includes("appendonly") || setting("appendonly") !== "no";

@@ -52,7 +52,7 @@ export class Reindex<Event extends LogEvent> {
       this.#cursor = undefined;
       indexed.push(job.name);
     }
-    return { ...idle, indexed, states: [{ job: job.name, set: [], gone: [], index, indexAnew: isFirst }] };
+    return { ...idle, indexed, states: [{ job: job.name, set: [], tombstones: [], index, indexAnew: isFirst }] };
   }
 
   async #page(job: AnyJob<Event>, from: string): Promise<{ cursor: string; index: IndexChange[] }> {

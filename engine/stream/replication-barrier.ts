@@ -10,7 +10,7 @@ import { sleep } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import { functionName, type RedisClient, withLibraries } from "./redis.js";
 
-export interface ReplicaGateOptions {
+export interface ReplicationBarrierOptions {
   /** Opens a connection of the gate's own: one a partition, when first needed, for waiting holds up whatever comes after on it. */
   open(): RedisClient;
   /** How many replicas have to acknowledge. */
@@ -34,11 +34,11 @@ interface Pipeline {
   exec(): Promise<[fault: Error | null, reply: unknown][]>;
 }
 
-export class ReplicaGate {
-  readonly #options: ReplicaGateOptions;
+export class ReplicationBarrier {
+  readonly #options: ReplicationBarrierOptions;
   readonly #lanes = new Map<string, RedisClient>();
 
-  constructor(options: ReplicaGateOptions) {
+  constructor(options: ReplicationBarrierOptions) {
     this.#options = options;
   }
 
@@ -94,5 +94,5 @@ const notReplicated = (place: string, acknowledged: number, wanted: number): Eng
     code: "not_replicated",
     retryable: true,
     retryAfterMs: RETRY_AFTER_MS,
-    place,
+    input: place,
   });

@@ -7,7 +7,7 @@
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
-import { PoisonError, Step, type TimerPage } from "./batch-processor.js";
+import { BatchProcessor, PoisonError, type TimerPage } from "./batch-processor.js";
 import {
   acquireTask,
   type CommitBody,
@@ -18,7 +18,7 @@ import {
   renewTask,
   type Task,
 } from "./commit.js";
-import { countLetters, type DeadLetter, isFull, requestedLetters, trimLetters } from "./dead-letter.js";
+import { countDeadLetters, type DeadLetter, isFull, requestedReplays, trimDeadLetters } from "./dead-letter.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { assertContiguous, readLog, trimLog } from "./log.js";
@@ -201,7 +201,7 @@ export class Runner<Event extends LogEvent> {
   async #own(task: Task, care: { entries: number }, onProgress: () => void): Promise<void> {
     const { topic, jobs, redis, clock, serverClock, share, leaseMs, paceMs = 0, tickMs, withViews } = this.#options;
     const { signal } = this.#stop;
-    const step = new Step<Event>({
+    const step = new BatchProcessor<Event>({
       topic,
       jobs,
       cursors: task.cursors,
@@ -214,7 +214,7 @@ export class Runner<Event extends LogEvent> {
     });
     const reindex = new Reindex(redis, this.#keys, jobs, task);
     let { commit, lastOut } = task;
-    let kept = await countLetters(redis, this.#keys);
+    let kept = await countDeadLetters(redis, this.#keys);
     let counted = step.counts;
     const reader = await this.#openReader(task);
     let renewedMs = clock.now();
@@ -245,9 +245,9 @@ export class Runner<Event extends LogEvent> {
       this.stats.events += counts.events - counted.events;
       this.stats.late += counts.late - counted.late;
       counted = counts;
-      if (body.deadLetters.length + body.lettersGone.length > 0) {
-        kept = await countLetters(redis, this.#keys);
-        this.#tellOfLetters(body.deadLetters);
+      if (body.deadLetters.length + body.resolvedDeadLetters.length > 0) {
+        kept = await countDeadLetters(redis, this.#keys);
+        this.#tellOfDeadLetters(body.deadLetters);
       }
       onProgress();
     };
@@ -256,10 +256,10 @@ export class Runner<Event extends LogEvent> {
       if (isFull(kept)) {
         if (clock.now() - fullLookMs >= FULL_LOOK_MS) {
           fullLookMs = clock.now();
-          kept = await countLetters(redis, this.#keys);
+          kept = await countDeadLetters(redis, this.#keys);
           if (!isFull(kept)) continue;
           this.#tell(
-            `too many dead letters (${kept.letters}): the jobs stop here; look at them (dead-letters list), then replay or remove them`,
+            `too many dead letters (${kept.deadLetters}): the jobs stop here; look at them (dead-letters list), then replay or remove them`,
             { level: "error" },
           );
         }
@@ -292,10 +292,10 @@ export class Runner<Event extends LogEvent> {
       }
       const isTickDue = clock.now() - tickedMs >= tickMs;
       if (isTickDue || hasRequests) {
-        const letters = await requestedLetters(redis, this.#keys, REPLAY_LETTERS);
-        if (letters.length > 0) await write(await step.replay(letters, lastOut));
+        const deadLetters = await requestedReplays(redis, this.#keys, REPLAY_LETTERS);
+        if (deadLetters.length > 0) await write(await step.replay(deadLetters, lastOut));
         // The rest comes between this entry and the next.
-        hasRequests = letters.length === REPLAY_LETTERS;
+        hasRequests = deadLetters.length === REPLAY_LETTERS;
       }
       if (isTickDue) {
         tickedMs = clock.now();
@@ -308,14 +308,14 @@ export class Runner<Event extends LogEvent> {
     }
   }
 
-  #tellOfLetters(letters: readonly DeadLetter[]): void {
-    const [first] = letters;
+  #tellOfDeadLetters(deadLetters: readonly DeadLetter[]): void {
+    const [first] = deadLetters;
     if (!first) return;
-    this.stats.deadLetters += letters.filter(({ was }) => was === undefined).length;
+    this.stats.deadLetters += deadLetters.filter(({ was }) => was === undefined).length;
     const { job, key, index, offset, timerMs, reason } = first;
     const what = job === undefined ? "" : `${job}, ${timerMs === undefined ? `event ${index} of ` : "timer at "}`;
     const about = key === undefined ? undefined : this.#options.topic.keyName;
-    const more = letters.length > 1 ? ` (and ${letters.length - 1} more)` : "";
+    const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
     const cut = reason.slice(0, REASON_TOLD);
     this.#tell(`set aside: ${what}entry ${offset}: ${cut}${more}`, {
       ...(job === undefined ? {} : { job }),
@@ -337,7 +337,7 @@ export class Runner<Event extends LogEvent> {
       op: "runner.read",
       code: "stale_run",
       retryable: true,
-      place: this.#keys.log,
+      input: this.#keys.log,
     });
   }
 
@@ -354,9 +354,9 @@ export class Runner<Event extends LogEvent> {
     return { timers, upToMs };
   }
 
-  async #trim(task: Task, step: Step<Event>, commit: number): Promise<void> {
+  async #trim(task: Task, step: BatchProcessor<Event>, commit: number): Promise<void> {
     const { redis, prefix, topic, jobs, retentionMs } = this.#options;
-    await trimLetters(redis, this.#keys);
+    await trimDeadLetters(redis, this.#keys);
     if (retentionMs === 0) return;
     const trim = (keepFrom: number, ageMs: number) =>
       trimLog(redis, this.#keys.log, keepFrom, step.watermarkMs - ageMs, topic.timeOf);

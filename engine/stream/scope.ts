@@ -55,7 +55,7 @@ export class Scope implements JobContext {
     this.lateEvents++;
   }
 
-  forget(): void {
+  clear(): void {
     this.isForgetting = true;
   }
 }

@@ -47,14 +47,14 @@ export async function claimSettings({ redis, prefix, settings, accept, onTrouble
     const told = differing.map(({ name, value, other }) => `--${name} ${other}, and this process was told ${value}`);
     throw new EngineError(
       `this deployment is run with ${told.join("; with ")}: give every process the same, or end them all and start the first with --accept-settings`,
-      { op: "deployment.settings", code: "settings_differ", retryable: false, place: differing[0]?.name ?? "" },
+      { op: "deployment.settings", code: "settings_differ", retryable: false, input: differing[0]?.name ?? "" },
     );
   }
   const alive = liveOnes(await readFleet(redis, prefix));
   if (alive.length > 0) {
     throw new EngineError(
       `${alive.join(", ")} still runs with --${differing.map(({ name, other }) => `${name} ${other}`).join(", --")}: end it first`,
-      { op: "deployment.settings", code: "settings_in_use", retryable: true, place: differing[0]?.name ?? "" },
+      { op: "deployment.settings", code: "settings_in_use", retryable: true, input: differing[0]?.name ?? "" },
     );
   }
   for (const { name, value } of differing) await redis.hset(key, FIELD + name, value);

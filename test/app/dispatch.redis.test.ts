@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FileStore } from "../../connectors/objects/file-store.js";
 import type { ObjectStore } from "../../connectors/objects/index.js";
-import { WmsStandIn } from "../../connectors/wms/sandbox.js";
+import { WmsSandbox } from "../../connectors/wms/sandbox.js";
 import { type Engine, startEngine } from "../../engine/app/engine.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
@@ -31,8 +31,8 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function standIn(limitPerSecond = 5_000): Promise<WmsStandIn> {
-  const wms = new WmsStandIn({ limitPerSecond });
+async function standIn(limitPerSecond = 5_000): Promise<WmsSandbox> {
+  const wms = new WmsSandbox({ limitPerSecond });
   await wms.start();
   ends.push(() => wms.die());
   return wms;
@@ -47,7 +47,7 @@ async function answering(): Promise<ReceivingServer> {
 }
 
 async function engineFor(
-  wms: Pick<WmsStandIn, "url">,
+  wms: Pick<WmsSandbox, "url">,
   prefix: string,
   objects: ObjectStore = new FileStore(join(dir, prefix)),
 ): Promise<Engine> {
@@ -74,7 +74,11 @@ async function place(engine: Engine): Promise<string> {
   const now = systemClock.now();
   await engine.ledger.apply({ kind: "receive", id: chainId("RC", now), sku, location: "SHA", units: 1 });
   const id = chainId("WB", now);
-  const { outcome } = await engine.desk.place({ id, lines: [{ sku, location: "SHA", units: 1 }], shipTo: SHIP_TO });
+  const { outcome } = await engine.orderService.place({
+    id,
+    lines: [{ sku, location: "SHA", units: 1 }],
+    shipTo: SHIP_TO,
+  });
   expect(outcome).toBe("accepted");
   return id;
 }
@@ -83,14 +87,14 @@ async function pay(engine: Engine, count: number): Promise<string[]> {
   return Promise.all(
     Array.from({ length: count }, async () => {
       const id = await place(engine);
-      expect((await engine.desk.pay(id)).outcome).toBe("accepted");
+      expect((await engine.orderService.pay(id)).outcome).toBe("accepted");
       return id;
     }),
   );
 }
 
 const patience = { timeout: 30_000, interval: 50 };
-const arrived = (wms: WmsStandIn) =>
+const arrived = (wms: WmsSandbox) =>
   wms
     .report()
     .orders.map(([order]) => order)
@@ -158,7 +162,7 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "cancelled");
     await wms.die();
     const ids = await pay(engine, 20);
-    for (const id of ids) expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    for (const id of ids) expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     await wms.start();
     await expect.poll(() => wms.report().cancellations, patience).toBeGreaterThanOrEqual(20);
     await expect.poll(() => ids.every((id) => wms.isWithdrawn(id)), patience).toBe(true);
@@ -170,7 +174,7 @@ describe("paid orders", () => {
     await wms.die();
     const engine = await engineFor(wms, "cancelled-meanwhile");
     const ids = await pay(engine, 5);
-    for (const id of ids) await engine.desk.cancel(id);
+    for (const id of ids) await engine.orderService.cancel(id);
     await wms.start();
     await expect.poll(() => wms.report().cancellations, patience).toBe(5);
     expect(wms.report()).toMatchObject({ orders: [], arrived: 5 });
@@ -182,9 +186,9 @@ describe("paid orders", () => {
     const [free, taken] = (await pay(engine, 2)) as [string, string];
     await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
     wms.takeFromShelf(taken);
-    for (const id of [free, taken]) expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    for (const id of [free, taken]) expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     const states = async () =>
-      Promise.all([free, taken].map(async (id) => (await engine.desk.look(id))?.map(({ state }) => state)));
+      Promise.all([free, taken].map(async (id) => (await engine.orderService.look(id))?.map(({ state }) => state)));
     await expect.poll(states, patience).toEqual([["cancelled_paid"], ["paid"]]);
     const steps = async () => (await engine.tracker.track(taken)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toContain("cancellation_refused");
@@ -196,13 +200,13 @@ describe("paid orders", () => {
     await wms.die();
     const engine = await engineFor(wms, "refused-by-hand");
     const [id] = (await pay(engine, 1)) as [string];
-    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     // The WMS asks for patience with withdrawals, so that the request to pick has been left out before anybody answers.
     wms.behind((path) => (path.endsWith("/cancellation") ? { status: 503 } : undefined));
     await wms.start();
     await expect.poll(() => wms.report().arrived, patience).toBeGreaterThan(0);
     expect(arrived(wms)).toEqual([]);
-    expect((await engine.desk.settleCancellation(id, "refused", { source: "test" })).outcome).toBe("accepted");
+    expect((await engine.orderService.settleCancellation(id, "refused", { source: "test" })).outcome).toBe("accepted");
     await expect.poll(() => arrived(wms), patience).toEqual([id]);
     await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
     const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
@@ -231,7 +235,7 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "under-way");
     const [id] = (await pay(engine, 1)) as [string];
     await expect.poll(() => wms.arrivals.length, patience).toBe(1);
-    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     isSilent = false;
     await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
     const keys = wms.arrivals.map(({ key }) => key);
@@ -301,9 +305,9 @@ describe("paid orders", () => {
     const { out } = await listed();
     expect(out).toMatch(new RegExp(`order-flow\\.1 +entry \\d+ emit 0 +${id} +1 +HTTP 422: `));
     expect(await engine.warehouse?.backlog()).toBe(0);
-    const [letter = ""] = /^\d+\/\d+-\d+/m.exec(out) ?? [];
-    expect((await deadLetters("refused", "show", letter)).out).toMatch(new RegExp(`^emit +.*"order":"${id}"`, "m"));
-    expect(await deadLetters("refused", "replay", letter)).toMatchObject({
+    const [deadLetter = ""] = /^\d+\/\d+-\d+/m.exec(out) ?? [];
+    expect((await deadLetters("refused", "show", deadLetter)).out).toMatch(new RegExp(`^emit +.*"order":"${id}"`, "m"));
+    expect(await deadLetters("refused", "replay", deadLetter)).toMatchObject({
       status: 1,
       out: expect.stringContaining(`failed again: HTTP 422: ${refusal}`),
     });
@@ -326,13 +330,13 @@ describe("paid orders", () => {
         : { status: 422, body: '{"code":"invalid_order"}' };
     const engine = await engineFor(wms, "replayed-late");
     const [id] = (await pay(engine, 1)) as [string];
-    const letters = async () => (await deadLetters("replayed-late", "list")).out;
-    await expect.poll(letters, patience).toContain("1 dead letters");
-    expect((await engine.desk.cancel(id)).outcome).toBe("cancelling");
+    const listed = async () => (await deadLetters("replayed-late", "list")).out;
+    await expect.poll(listed, patience).toContain("1 dead letters");
+    expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
     const arrivals = wms.arrivals.length;
     expect(await deadLetters("replayed-late", "replay", "all")).toMatchObject({ status: 0 });
-    expect(await letters()).toBe("no dead letters\n");
+    expect(await listed()).toBe("no dead letters\n");
     expect(wms.arrivals).toHaveLength(arrivals);
     expect(await engine.warehouse?.backlog()).toBe(0);
   }, 120_000);

@@ -5,20 +5,20 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { type FurtherListeners, listenFurther } from "../../engine/app/extra-acceptors.js";
+import { addAcceptors, type ExtraAcceptors } from "../../engine/app/extra-acceptors.js";
 
 const CLIENTS = 48;
 
 describe.runIf(process.platform !== "win32")("a socket with further listeners", () => {
   let server: Server;
-  let further: FurtherListeners;
+  let further: ExtraAcceptors;
   const sockets: Socket[] = [];
 
   async function listen(count: number): Promise<void> {
     server = createServer();
     server.listen(0, "127.0.0.1", CLIENTS);
     await once(server, "listening");
-    further = await listenFurther(server, count);
+    further = await addAcceptors(server, count);
   }
 
   /** How many connections each turn of the event loop took in, when all stood before the door at once. */

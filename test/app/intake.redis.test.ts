@@ -113,7 +113,7 @@ describe("a Redis that fills up", () => {
     // Real orders, as many as fit; a quarter of a second of them at a time, for the intake looks once a second.
     let orders = 0;
     while ((await memory()) < LIMIT_MIB * 0.87) {
-      await Promise.all(Array.from({ length: 1_000 }, () => engine.desk.place(orderOf(orders++))));
+      await Promise.all(Array.from({ length: 1_000 }, () => engine.orderService.place(orderOf(orders++))));
     }
     expect(orders).toBeGreaterThan(5_000);
     await expect.poll(async () => (await place(ask)).status, soon).toBe(503);
@@ -147,10 +147,10 @@ describe("a Redis that fills up", () => {
 
   it("past its own limit takes nothing new, while payments, cancellations and parcels are taken, jobs commit and holds end", async () => {
     const [paying, leaving, cancelled, mixed] = [orderOf(3), orderOf(5), orderOf(6), orderOf(8)];
-    for (const order of [paying, leaving, cancelled, mixed]) await engine.desk.place(order);
+    for (const order of [paying, leaving, cancelled, mixed]) await engine.orderService.place(order);
     expect((await ask("POST", `/v1/orders/${leaving.id}/payment`)).json.outcome).toBe("accepted");
     const brief = { ...orderOf(4, 5), holdMs: 3_000 };
-    await engine.desk.place(brief);
+    await engine.orderService.place(brief);
     const held = async () => (await engine.ledger.recall([{ id: lineId(brief.id, 0), sku: sku(4) }]))[0]?.state;
     expect(await held()).toBe("held");
     // The first value goes past the limit; the next write is refused.
@@ -166,7 +166,7 @@ describe("a Redis that fills up", () => {
       expect([answer.status, answer.json.outcome], step).toEqual([200, "accepted"]);
     }
     expect((await place(ask)).status).toBe(503);
-    await expect(engine.desk.place(orderOf(5))).rejects.toMatchObject({ retryable: true });
+    await expect(engine.orderService.place(orderOf(5))).rejects.toMatchObject({ retryable: true });
     // Commands of one call: those that begin something are refused by themselves.
     const line = { ...(mixed.lines[0] as { sku: string; location: string; units: number }), id: lineId(mixed.id, 0) };
     const [received, paid, reserved] = await Promise.allSettled([
@@ -220,7 +220,7 @@ async function expectOneTruth(engine: Engine): Promise<void> {
     expect(Number(await engine.redis.hget(head, "events"))).toBe(events);
     for await (const cell of engine.ledger.cells(partition)) {
       expect(cell.balances).toEqual(audit.cells.get(cellOf(cell.sku, cell.location)));
-      const { display: _, ...shown } = engine.levels.get(cell.sku)?.total ?? {};
+      const { display: _, ...shown } = engine.storefrontView.get(cell.sku)?.total ?? {};
       expect(shown).toEqual(cell.balances);
     }
   }

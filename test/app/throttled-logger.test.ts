@@ -2,7 +2,7 @@
  * What an operator reads when something is wrong: one line of a kind, in words, however often it happens.
  */
 import { describe, expect, it } from "vitest";
-import { complainer } from "../../engine/app/throttled-logger.js";
+import { throttledLogger } from "../../engine/app/throttled-logger.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
 
 const LOST =
@@ -11,7 +11,7 @@ const LOST =
 function operator() {
   const clock = new ManualClock(0);
   const read: string[] = [];
-  return { clock, read, complain: complainer((line) => read.push(line), clock) };
+  return { clock, read, complain: throttledLogger((line) => read.push(line), clock) };
 }
 
 describe("complaints", () => {

@@ -181,7 +181,7 @@ function shuiwei(...args: string[]): Promise<string> {
   });
 }
 
-const letters = (...args: string[]) => shuiwei("dead-letters", ...args, "--from", "orders/wms");
+const deadLetters = (...args: string[]) => shuiwei("dead-letters", ...args, "--from", "orders/wms");
 
 /** Each key of Redis with all that it holds. */
 async function stored(): Promise<Map<string, string>> {
@@ -303,19 +303,19 @@ describe.skipIf(onCluster)("what buyers have written, and what lets somebody in"
       return { status: 422, body: JSON.stringify({ code: "invalid_order", message: quoted(body) }) };
     };
     const id = await paid(REFUSED);
-    await expect.poll(() => letters("list"), patience).toContain("1 dead letters");
-    const listed = `${await letters("list")}\n${await letters("list", "--json")}`;
-    const [letter = ""] = /\d+\/\d+-\d+/.exec(listed) ?? [];
-    const shown = await letters("show", letter);
+    await expect.poll(() => deadLetters("list"), patience).toContain("1 dead letters");
+    const listed = `${await deadLetters("list")}\n${await deadLetters("list", "--json")}`;
+    const [deadLetter = ""] = /\d+\/\d+-\d+/.exec(listed) ?? [];
+    const shown = await deadLetters("show", deadLetter);
     expect(shown).toContain(id);
-    const replayed = await letters("replay", letter);
+    const replayed = await deadLetters("replay", deadLetter);
     expect(replayed).toContain("invalid_order");
     for (const text of [listed, shown, replayed]) expect(tracesIn(text)).toEqual([]);
     await expectNoTrace();
     expect(written).toContain("set aside: HTTP 422 invalid_order");
     await expectOnlyBeside(1);
     wmsSays = undefined;
-    await letters("replay", "all");
+    await deadLetters("replay", "all");
     await expect.poll(() => stepsOf(id), patience).toContain("picking");
     await expectOnlyBeside(0);
   });

@@ -45,9 +45,9 @@ beforeAll(async () => {
   for (let i = 0; i < 40; i++) {
     const lines = [0, 7].map((step) => ({ sku: `SKU-${(i + step) % 20}`, location: "SH", units: 1 + (i % 3) }));
     const order = { id: newId(), lines };
-    expect((await engine.desk.place(order)).outcome).toBe("accepted");
+    expect((await engine.orderService.place(order)).outcome).toBe("accepted");
     orders.push(order.id);
-    if (i % 2 === 0) expect((await engine.desk.pay(order.id)).outcome).toBe("accepted");
+    if (i % 2 === 0) expect((await engine.orderService.pay(order.id)).outcome).toBe("accepted");
   }
   const sessions = new Sessions(engine.redis, PREFIX);
   const session = await sessions.begin(PAIRING);
@@ -72,7 +72,7 @@ describe("a backup", () => {
   it("restored says the same units by the audit, and the engine goes on with its orders", async () => {
     const kept = await cellsOf(engine.redis);
     // What comes after the backup is not in it.
-    expect((await engine.desk.cancel(orders[1] as string)).outcome).toBe("accepted");
+    expect((await engine.orderService.cancel(orders[1] as string)).outcome).toBe("accepted");
     await runRestore([path("backup")], { redisUrl: undefined, dir: path("restored") });
     await runAudit({ ...where, dir: path("restored"), json: false }, new AbortController().signal);
 
@@ -82,9 +82,12 @@ describe("a backup", () => {
       // Who was signed off since, or has used a code, does not come back with it.
       const sessions = new Sessions(restored.redis, PREFIX);
       expect([await sessions.find(secret), await sessions.redeem(code)]).toEqual([undefined, undefined]);
-      expect((await restored.desk.pay(orders[1] as string)).outcome).toBe("accepted");
-      expect(await restored.desk.pay(orders[0] as string)).toMatchObject({ outcome: "accepted", repeated: true });
-      expect((await restored.desk.outbound(orders[0] as string)).outcome).toBe("accepted");
+      expect((await restored.orderService.pay(orders[1] as string)).outcome).toBe("accepted");
+      expect(await restored.orderService.pay(orders[0] as string)).toMatchObject({
+        outcome: "accepted",
+        repeated: true,
+      });
+      expect((await restored.orderService.outbound(orders[0] as string)).outcome).toBe("accepted");
       await expect.poll(() => restored.follower.lagEntries(), { timeout: 10_000 }).toBe(0);
     } finally {
       await restored.stop();

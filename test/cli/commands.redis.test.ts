@@ -362,7 +362,7 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     const bad = stockKeys(PREFIX, 7);
     const offset = await client.hincrby(bad.head, "offset", 1);
     await client.xadd(bad.log, `${offset}-0`, "t", "1", "z\u001b[31m", "?");
-    await until(async () => (await letters()).some(({ job }) => job === undefined), "the letter");
+    await until(async () => (await listed()).some(({ job }) => job === undefined), "the letter");
   }
 
   /** Damages the storefront's state of a SKU, and has an event for it. Returns the state's key. */
@@ -373,11 +373,11 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     const state = stockKeys(PREFIX, ledger.partitionOf("CUP")).state(STOREFRONT_JOB);
     await client.hset(state, "CUP", Buffer.from("81", "hex"));
     await ledger.apply({ kind: "receive", id: chainId("S1", systemClock.now()), sku: "CUP", location: "SH", units: 5 });
-    await until(async () => (await letters()).some(({ job }) => job === STOREFRONT_JOB), "the letter");
+    await until(async () => (await listed()).some(({ job }) => job === STOREFRONT_JOB), "the letter");
     return state;
   }
 
-  const letters = async (): Promise<{ id: string; job?: string; tries: number }[]> =>
+  const listed = async (): Promise<{ id: string; job?: string; tries: number }[]> =>
     (await deadLetters("list", "--json")).out
       .split("\n")
       .filter(Boolean)
@@ -388,7 +388,7 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     expect(await deadLetters("list")).toEqual({ status: 0, out: "no dead letters\n", err: "" });
     await spoilLog();
     const state = await spoilState();
-    const all = await letters();
+    const all = await listed();
     const unread = all.find(({ job }) => job === undefined)?.id ?? "";
     const storefront = all.find(({ job }) => job === STOREFRONT_JOB)?.id ?? "";
 
@@ -418,7 +418,7 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     const again = await deadLetters("replay", unread);
     expect(again.status).toBe(1);
     const [, renamed = ""] = /failed again: entry \d+ cannot be read.* \(now (07\/\d+-\d+)\)/.exec(again.out) ?? [];
-    expect((await letters()).map(({ id, tries }) => [id, tries])).toContainEqual([renamed, 2]);
+    expect((await listed()).map(({ id, tries }) => [id, tries])).toContainEqual([renamed, 2]);
     // Repaired: the job is given the event.
     await client.hdel(state, "CUP");
     expect(await deadLetters("replay", "all", "--job", STOREFRONT_JOB)).toEqual({
@@ -435,22 +435,22 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     expect((await deadLetters("replay", "all")).status).toBe(0);
     const done = (await deadLetters("history", "--json")).out.trim().split("\n");
     const actions = done.map((line) => JSON.parse(line));
-    expect(actions.at(-1)).toMatchObject({ actor: "cli:li.wei", action: "remove", letters: [renamed] });
-    expect(actions).toContainEqual(expect.objectContaining({ action: "replay", letters: [storefront] }));
+    expect(actions.at(-1)).toMatchObject({ actor: "cli:li.wei", action: "remove", deadLetters: [renamed] });
+    expect(actions).toContainEqual(expect.objectContaining({ action: "replay", deadLetters: [storefront] }));
     for (const { actor } of actions) expect(actor).toMatch(/^cli:./);
   });
 
   it("are reached when nothing runs, too, and a replay then says what is missing", async () => {
     await spoilLog();
     await stopShop();
-    const [unread = ""] = (await letters()).map(({ id }) => id);
+    const [unread = ""] = (await listed()).map(({ id }) => id);
     const asked = await deadLetters("replay", unread);
     expect(asked.status).toBe(1);
     expect(asked.out).toContain("no worker runs this partition");
     expect((await deadLetters("show", "07/5-5")).status).toBe(1);
     // The request is done when a worker comes.
     await startShop();
-    await until(async () => (await letters()).some(({ tries }) => tries === 2), "the replay");
+    await until(async () => (await listed()).some(({ tries }) => tries === 2), "the replay");
     expect((await deadLetters("replay", "all", "--no-wait")).status).toBe(0);
     await stopShop();
   });

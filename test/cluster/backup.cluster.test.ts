@@ -35,7 +35,7 @@ it("is restored to a Cluster of another size", async () => {
     await engine.ledger.applyMany(skus.map((sku) => ({ ...goods, id: newId(), sku })));
     for (let i = 0; i < 20; i++) {
       const order = { id: newId(), lines: [i, i + 11].map((n) => ({ sku: `SKU-${n}`, location: "SH", units: 2 })) };
-      expect((await engine.desk.place(order)).outcome).toBe("accepted");
+      expect((await engine.orderService.place(order)).outcome).toBe("accepted");
       ids.push(order.id);
     }
     await runBackup({ redisUrl: redis.url, dir: "", prefix: PREFIX, out });
@@ -50,7 +50,7 @@ it("is restored to a Cluster of another size", async () => {
   await audit();
   const moved = await startEngine(engineSettings({ redisUrl: other.url, prefix: PREFIX }));
   try {
-    for (const id of ids) expect((await moved.desk.pay(id)).outcome).toBe("accepted");
+    for (const id of ids) expect((await moved.orderService.pay(id)).outcome).toBe("accepted");
     await expect.poll(() => moved.follower.lagEntries(), { timeout: 10_000 }).toBe(0);
   } finally {
     await moved.stop();

@@ -173,7 +173,7 @@ export interface Verdict {
 
 /** Waits for jobs and views to catch up, then compares everything with the logs. */
 export async function judge(engine: Engine, load: Load): Promise<Verdict> {
-  const { redis, ledger, follower, levels, settings } = engine;
+  const { redis, ledger, follower, storefrontView, settings } = engine;
   const askedMs = systemClock.now();
   await until(() => follower.asOf() > askedMs && follower.lagEntries() === 0, "jobs and views to catch up");
   const topic = stockTopic(ledger);
@@ -192,7 +192,8 @@ export async function judge(engine: Engine, load: Load): Promise<Verdict> {
     const { audit, states } = await refold(redis, keys.log, topic, jobs, count, end);
     for await (const { sku, location, balances } of ledger.cells(partition)) {
       expect(balances, `${sku} by the log of partition ${partition}`).toEqual(audit.cells.get(cellOf(sku, location)));
-      for (const pool of POOLS) expect(levels.get(sku)?.total[pool], `${pool} of ${sku} as shown`).toBe(balances[pool]);
+      for (const pool of POOLS)
+        expect(storefrontView.get(sku)?.total[pool], `${pool} of ${sku} as shown`).toBe(balances[pool]);
     }
     for (const { name } of jobs) {
       const found = await redis.hgetallBuffer(keys.state(name));

@@ -10,7 +10,7 @@ import { Ledger } from "../../engine/stock/ledger.js";
 import type { StockCommand } from "../../engine/stock/model.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
-import { ReplicaGate } from "../../engine/stream/replication-barrier.js";
+import { ReplicationBarrier } from "../../engine/stream/replication-barrier.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import type { Server } from "../redis/server.js";
 import { withRedis } from "../redis/with-redis.js";
@@ -29,10 +29,10 @@ describe("on a Cluster", () => {
   it("the wait goes to the server that did the call", async () => {
     const partitions = 12;
     const client = connect({ url: redis.url });
-    const gate = new ReplicaGate({ open: () => connect({ url: redis.url }), replicas: 1 });
+    const breaker = new ReplicationBarrier({ open: () => connect({ url: redis.url }), replicas: 1 });
     try {
       await Ledger.load(client);
-      const ledger = new Ledger({ redis: client, replicas: gate, prefix: "where", partitions });
+      const ledger = new Ledger({ redis: client, replicas: breaker, prefix: "where", partitions });
       const calls = (command: string) =>
         redis.onEach(async (primary) => {
           const stats = await primary.info("commandstats");
@@ -47,7 +47,7 @@ describe("on a Cluster", () => {
       expect(functions.every((count) => count > 0)).toBe(true);
       expect(waits).toEqual(functions);
     } finally {
-      gate.close();
+      breaker.close();
       client.disconnect();
     }
   });
@@ -58,7 +58,7 @@ describe("with two replicas", () => {
   let primary: Server;
   let replicas: Server[];
   let client: RedisClient;
-  const gates: ReplicaGate[] = [];
+  const breakers: ReplicationBarrier[] = [];
 
   beforeAll(async () => {
     bed = await SentinelBed.start({ replicas: 2, sentinels: 0 });
@@ -67,15 +67,18 @@ describe("with two replicas", () => {
     await Ledger.load(client);
   });
   afterAll(async () => {
-    for (const gate of gates) gate.close();
+    for (const breaker of breakers) breaker.close();
     client?.disconnect();
     await bed?.stop();
   });
 
   const ledgerWith = (wanted: number): Ledger => {
-    const gate = new ReplicaGate({ open: () => connect({ url: `redis://${primary.address}` }), replicas: wanted });
-    gates.push(gate);
-    const more = wanted > 0 ? { replicas: gate } : {};
+    const breaker = new ReplicationBarrier({
+      open: () => connect({ url: `redis://${primary.address}` }),
+      replicas: wanted,
+    });
+    breakers.push(breaker);
+    const more = wanted > 0 ? { replicas: breaker } : {};
     return new Ledger({ redis: client, prefix: `with-${wanted}`, partitions: 4, ...more });
   };
 
@@ -104,7 +107,7 @@ describe("with two replicas", () => {
   it("a breaker is told as open when it outlives its primary", async () => {
     const ledger = ledgerWith(2);
     const [replica] = replicas as [Server];
-    const open = () => ledger.openGate({ kind: "sku", sku: "POT" }, { actor: "test", reason: "drill", forMs: 0 });
+    const open = () => ledger.openBreaker({ kind: "sku", sku: "POT" }, { actor: "test", reason: "drill", forMs: 0 });
     replica.freeze();
     try {
       await expect(open()).rejects.toMatchObject({ code: "not_replicated" });
@@ -112,7 +115,7 @@ describe("with two replicas", () => {
       replica.thaw();
     }
     await open();
-    expect(await ledger.openGates()).toHaveLength(1);
+    expect(await ledger.openBreakers()).toHaveLength(1);
   });
 
   it("a primary with min-replicas-to-write refuses writes itself soon after they are gone, and takes them when they are back", async () => {

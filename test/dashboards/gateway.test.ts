@@ -36,7 +36,7 @@ class FakeSource implements LiveSource {
     lagEntries: 0,
     lagMs: 0,
     scene: undefined,
-    gates: [],
+    breakers: [],
   };
   reads = 0;
 
@@ -287,10 +287,10 @@ describe("what a screen gets", () => {
   it("a delta as soon as a gate of the breaker opens", async () => {
     await start();
     const screen = await subscribed();
-    const gate = { scope: "shop", untilMs: 9, actor: "system", reason: "0.8%" };
-    source.state = { ...source.state, gates: [gate] };
+    const breaker = { scope: "shop", untilMs: 9, actor: "system", reason: "0.8%" };
+    source.state = { ...source.state, breakers: [breaker] };
     tickAfter(250);
-    expect(((await screen.got(2)) as DeltaFrame).engine.gates).toEqual([gate]);
+    expect(((await screen.got(2)) as DeltaFrame).engine.gates).toEqual([breaker]);
   });
 
   it("rows keep their places until it is time to rank again; then the order comes as ids", async () => {

@@ -9,13 +9,13 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { WmsStandIn } from "../../connectors/wms/sandbox.js";
+import { WmsSandbox } from "../../connectors/wms/sandbox.js";
 import { OrderTracker } from "../../engine/jobs/order-flow/track.js";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 import { ORDER_STEPS } from "../../engine/orders/model.js";
-import { OrderBook } from "../../engine/orders/order-store.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { partitionKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readSinkLag } from "../../engine/stream/sinks.js";
 import { Bed, Product, planSeed } from "./bed.js";
@@ -51,7 +51,7 @@ const FAULTS = {
 type Fault = keyof typeof FAULTS;
 
 const seed = planSeed();
-const wms = new WmsStandIn({ limitPerSecond: WMS_LIMIT, parser: { baseMs: 20 } });
+const wms = new WmsSandbox({ limitPerSecond: WMS_LIMIT, parser: { baseMs: 20 } });
 let bed: Bed;
 
 beforeAll(async () => {
@@ -198,7 +198,7 @@ async function entriesBehind(): Promise<number> {
   return (await Promise.all(lags)).reduce((sum, { entries }) => sum + entries, 0);
 }
 
-async function lettersKept(): Promise<number> {
+async function deadLettersKept(): Promise<number> {
   const keys = bed
     .partitions()
     .flatMap((p) => [sinkKeys(PREFIX, "orders", p, SINK).deadLetters, partitionKeys(PREFIX, "orders", p).deadLetters]);
@@ -238,9 +238,9 @@ it("every order whose payment was answered is at the warehouse once, whoever is 
   const loadMs = performance.now() - startedMs;
   await Promise.all(bed.products.map((product) => product.untilReady()));
 
-  const book = new OrderBook({ redis: bed.redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 0 });
+  const orderStore = new OrderStore({ redis: bed.redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 0 });
   const { paid } = books;
-  const backlog = async () => ({ picking: (await book.totals()).picking, behind: await entriesBehind() });
+  const backlog = async () => ({ picking: (await orderStore.totals()).picking, behind: await entriesBehind() });
   await expect.poll(backlog, { timeout: 60_000 }).toEqual({ picking: paid.length, behind: 0 });
 
   const report = wms.report();
@@ -248,7 +248,7 @@ it("every order whose payment was answered is at the warehouse once, whoever is 
   expect([...arrived.keys()].sort()).toEqual([...paid].sort());
   expect(report.duplicates).toBe(0);
   expect(report.arrivedPerSecondMost).toBeLessThanOrEqual(WMS_LIMIT);
-  expect(await lettersKept()).toBe(0);
+  expect(await deadLettersKept()).toBe(0);
   const tracker = new OrderTracker(bed.redis, PREFIX, PARTITIONS);
   const tookMs: number[] = [];
   for (const id of paid) {

@@ -4,7 +4,7 @@
  * was never trimmed, and says nothing about what clients were told.
  */
 import type { StockEvent } from "../../engine/stock/model.js";
-import { decodeOut, Step } from "../../engine/stream/batch-processor.js";
+import { BatchProcessor, decodeOut } from "../../engine/stream/batch-processor.js";
 import type { AnyJob, Emit } from "../../engine/stream/job.js";
 import { assertContiguous, readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
@@ -42,7 +42,7 @@ export async function refold(
   const states = new Map(jobs.map(({ name }) => [name, new Map<string, Buffer>()]));
   const timers = new Map<string, number>();
   const emits: Emit[] = [];
-  const step = new Step<StockEvent>({
+  const step = new BatchProcessor<StockEvent>({
     topic,
     jobs,
     cursors: new Map(),
@@ -62,9 +62,9 @@ export async function refold(
     }
     offset = entries.at(-1)?.offset ?? offset;
     const body = await step.process(entries, 0);
-    for (const { job, set, gone } of body.states) {
+    for (const { job, set, tombstones } of body.states) {
       for (const [name, state] of set) states.get(job)?.set(name, state);
-      for (const name of gone) states.get(job)?.delete(name);
+      for (const name of tombstones) states.get(job)?.delete(name);
     }
     for (const [atMs, member] of body.timersSet) timers.set(member, atMs);
     for (const member of body.timersGone) timers.delete(member);

@@ -4,7 +4,7 @@
  */
 
 import type { StockEvent } from "../../engine/stock/model.js";
-import { decodeOut, decodeState, Step } from "../../engine/stream/batch-processor.js";
+import { BatchProcessor, decodeOut, decodeState } from "../../engine/stream/batch-processor.js";
 import type { Emit, Job } from "../../engine/stream/job.js";
 
 export type Told = Partial<StockEvent> & { clockMs: number };
@@ -19,7 +19,7 @@ export class Shop<State> {
   readonly #told: Told[] = [];
   #cursors = new Map<string, number>();
   #watermarkMs = 0;
-  #step: Step<StockEvent>;
+  #step: BatchProcessor<StockEvent>;
 
   constructor(job: Job<StockEvent, State>) {
     this.#job = job;
@@ -59,9 +59,9 @@ export class Shop<State> {
 
   async #process(entry: { offset: number; fields: Buffer[] }): Promise<void> {
     const body = await this.#step.process([entry], 0);
-    for (const { set, gone } of body.states) {
+    for (const { set, tombstones } of body.states) {
       for (const [key, state] of set) this.#states.set(key, state);
-      for (const key of gone) this.#states.delete(key);
+      for (const key of tombstones) this.#states.delete(key);
     }
     for (const [atMs, member] of body.timersSet) this.#timers.set(member, atMs);
     for (const member of body.timersGone) this.#timers.delete(member);
@@ -75,8 +75,8 @@ export class Shop<State> {
     this.#step.committed();
   }
 
-  #newStep(): Step<StockEvent> {
-    return new Step<StockEvent>({
+  #newStep(): BatchProcessor<StockEvent> {
+    return new BatchProcessor<StockEvent>({
       topic: {
         name: "stock",
         partitions: 1,

@@ -11,8 +11,8 @@ import { seededRandom } from "../../engine/kernel/random.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
 import type { Order, OrderLine, OrderReply } from "../../engine/orders/model.js";
 import { lineId } from "../../engine/orders/model.js";
-import { OrderDesk } from "../../engine/orders/order-service.js";
-import { OrderBook } from "../../engine/orders/order-store.js";
+import { OrderService } from "../../engine/orders/order-service.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { isAccepted, type Reply, type StockCommand, type StockEvent } from "../../engine/stock/model.js";
@@ -32,8 +32,8 @@ const AT = "SH";
 let client: ReturnType<typeof redis.connect>;
 let clock: ManualClock;
 let ledger: Ledger;
-let book: OrderBook;
-let desk: OrderDesk;
+let orderStore: OrderStore;
+let orderService: OrderService;
 let prefix = "";
 let rounds = 0;
 let ids = 0;
@@ -42,7 +42,7 @@ let shop: Shop<DepletionState>;
 
 beforeAll(async () => {
   client = redis.connect();
-  await Promise.all([Ledger.load(client), OrderBook.load(client)]);
+  await Promise.all([Ledger.load(client), OrderStore.load(client)]);
 });
 beforeEach(() => begin());
 
@@ -51,8 +51,8 @@ function begin(format = 2): void {
   clock = new ManualClock(NOON);
   const options = { redis: client, prefix, partitions: PARTITIONS, clock };
   ledger = new Ledger({ ...options, format: () => format });
-  book = new OrderBook({ ...options, keepSeconds: 86_400 });
-  desk = new OrderDesk(ledger, book);
+  orderStore = new OrderStore({ ...options, keepSeconds: 86_400 });
+  orderService = new OrderService(ledger, orderStore);
   offsets = Array.from({ length: PARTITIONS }, () => 0);
   shop = new Shop<DepletionState>(depletionJob(zoneOf(ZONE)));
 }
@@ -91,7 +91,7 @@ async function pass(ms: number): Promise<void> {
 }
 
 /** A desk whose process dies after so many commands, those of one call one after the other. */
-function dying(commands: number): OrderDesk {
+function dying(commands: number): OrderService {
   let left = commands;
   const stub = {
     recall: (lines: { id: string; sku: string }[]) => ledger.recall(lines),
@@ -104,13 +104,13 @@ function dying(commands: number): OrderDesk {
       return replies;
     },
   };
-  return new OrderDesk(stub as unknown as Ledger, book);
+  return new OrderService(stub as unknown as Ledger, orderStore);
 }
 
 describe("the lines of an order", () => {
   it("count nowhere when one of them is refused, not even for a moment", async () => {
     await receive("cup", 500);
-    expect((await desk.place(order(line("cup", 100), line("no-such-sku")))).outcome).toBe("unknown_sku");
+    expect((await orderService.place(order(line("cup", 100), line("no-such-sku")))).outcome).toBe("unknown_sku");
     await readOn();
     expect(alerts()).toEqual([]);
     expect(shop.state("cup")).toBeUndefined();
@@ -118,7 +118,7 @@ describe("the lines of an order", () => {
 
   it("count when the order is accepted, before its caller hears so, in the minute of their deduction", async () => {
     await Promise.all([receive("cup", 500), receive("pot", 5)]);
-    expect(isGood(await desk.place(order(line("cup", 100), line("pot", 2))))).toBe(true);
+    expect(isGood(await orderService.place(order(line("cup", 100), line("pot", 2))))).toBe(true);
     await readOn();
     expect(alerts()).toEqual(["cup"]);
     expect(shop.state("cup")?.panes).toEqual([NOON / MINUTE, 100]);
@@ -128,8 +128,11 @@ describe("the lines of an order", () => {
   it("count once, however often the order is sent", async () => {
     await Promise.all([receive("cup", 500), receive("pot", 5)]);
     const placed = order(line("cup", 10), line("pot", 2));
-    for (let i = 0; i < 3; i++) await new OrderDesk(ledger, book).place(placed);
-    await Promise.all([new OrderDesk(ledger, book).place(placed), new OrderDesk(ledger, book).place(placed)]);
+    for (let i = 0; i < 3; i++) await new OrderService(ledger, orderStore).place(placed);
+    await Promise.all([
+      new OrderService(ledger, orderStore).place(placed),
+      new OrderService(ledger, orderStore).place(placed),
+    ]);
     const events = await readOn();
     expect(events.filter(({ type }) => type === "LineAccepted")).toHaveLength(2);
     expect(unitsIn("cup")).toBe(10);
@@ -145,7 +148,7 @@ describe("the lines of an order", () => {
     }
     expect(alerts()).toEqual(["cup"]);
     await pass(7 * MINUTE);
-    expect(isGood(await desk.place(placed))).toBe(true);
+    expect(isGood(await orderService.place(placed))).toBe(true);
     await readOn();
     expect(shop.state("pot")?.panes).toEqual([NOON / MINUTE, 2]);
     expect(unitsIn("cup")).toBe(100);
@@ -156,8 +159,8 @@ describe("the lines of an order", () => {
     const placed = { ...order(line("cup", 10), line("pot", 2)), holdMs: 3 * MINUTE };
     await expect(dying(2).place(placed)).rejects.toThrow("gone");
     await pass(2 * MINUTE);
-    expect(isGood(await desk.pay(placed.id))).toBe(true);
-    expect(isGood(await desk.pay(placed.id))).toBe(true);
+    expect(isGood(await orderService.pay(placed.id))).toBe(true);
+    expect(isGood(await orderService.pay(placed.id))).toBe(true);
     await readOn();
     expect(shop.state("cup")?.panes).toEqual([NOON / MINUTE, 10]);
     expect(shop.state("pot")?.panes).toEqual([NOON / MINUTE, 2]);
@@ -167,9 +170,9 @@ describe("the lines of an order", () => {
     await Promise.all([receive("cup", 500), receive("pot", 5)]);
     const single = order(line("cup", 10));
     const double = order(line("cup", 10), line("pot", 2));
-    for (const placed of [single, double]) await desk.place(placed);
+    for (const placed of [single, double]) await orderService.place(placed);
     await pass(31 * MINUTE);
-    for (const placed of [single, double]) expect((await desk.pay(placed.id)).outcome).toBe("admitted_anew");
+    for (const placed of [single, double]) expect((await orderService.pay(placed.id)).outcome).toBe("admitted_anew");
     await readOn();
     expect(unitsIn("cup")).toBe(20);
     expect(unitsIn("pot")).toBe(2);
@@ -178,11 +181,11 @@ describe("the lines of an order", () => {
   it("of a presale count when their goods go out", async () => {
     await Promise.all([receive("cup", 500), receive("cup", 50, "presale")]);
     const placed = order(line("cup", 10, { pool: "presale" }), line("cup", 1));
-    await desk.place(placed);
-    await desk.pay(placed.id);
+    await orderService.place(placed);
+    await orderService.pay(placed.id);
     await readOn();
     expect(unitsIn("cup")).toBe(1);
-    await desk.outbound(placed.id);
+    await orderService.outbound(placed.id);
     await readOn();
     expect(unitsIn("cup")).toBe(11);
   });
@@ -190,7 +193,7 @@ describe("the lines of an order", () => {
   it("count from their reservation on while older releases read the log", async () => {
     begin(1);
     await Promise.all([receive("cup", 500), receive("pot", 5)]);
-    await desk.place(order(line("cup", 10), line("pot", 2)));
+    await orderService.place(order(line("cup", 10), line("pot", 2)));
     const events = await readOn();
     expect(events.some(({ type, uncounted }) => type === "LineAccepted" || uncounted)).toBe(false);
     expect(unitsIn("cup")).toBe(10);
@@ -259,7 +262,7 @@ class RandomShop {
 
   async #place(placed: Order): Promise<void> {
     const dies = this.#random.below(4) === 0;
-    const by = dies ? dying(this.#random.below(2 * placed.lines.length)) : desk;
+    const by = dies ? dying(this.#random.below(2 * placed.lines.length)) : orderService;
     const reply = await by.place(placed).catch((thrown: Error) => {
       if (!dies) throw thrown;
       this.#note("died");
@@ -269,7 +272,7 @@ class RandomShop {
   }
 
   async #pay(placed: Order): Promise<void> {
-    const reply = await desk.pay(placed.id);
+    const reply = await orderService.pay(placed.id);
     if (reply.outcome === "admitted_anew") this.#note("anew");
     await this.#read(isGood(reply) ? [placed] : []);
   }

@@ -6,8 +6,8 @@ import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, ManualClock } from "../../engine/kernel/clock.js";
 import type { Order } from "../../engine/orders/model.js";
-import { OrderDesk } from "../../engine/orders/order-service.js";
-import { OrderBook } from "../../engine/orders/order-store.js";
+import { OrderService } from "../../engine/orders/order-service.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { orderKeys } from "../../engine/stream/keys.js";
 import { withRedis } from "../redis/with-redis.js";
@@ -23,8 +23,8 @@ const AT = { sku: "CUP", location: "SH" } as const;
 let client: ReturnType<typeof server.connect>;
 let clock: ManualClock;
 let ledger: Ledger;
-let book: OrderBook;
-let desk: OrderDesk;
+let orderStore: OrderStore;
+let orderService: OrderService;
 let format = 2;
 let prefix = "";
 let beds = 0;
@@ -32,7 +32,7 @@ let ids = 0;
 
 beforeAll(async () => {
   client = server.connect();
-  await Promise.all([Ledger.load(client), OrderBook.load(client)]);
+  await Promise.all([Ledger.load(client), OrderStore.load(client)]);
 });
 
 beforeEach(async () => {
@@ -41,8 +41,8 @@ beforeEach(async () => {
   clock = new ManualClock(NOW);
   const options = { redis: client, prefix, partitions: 1, clock, format: () => format };
   ledger = new Ledger(options);
-  book = new OrderBook({ ...options, keepSeconds: KEEP_SECONDS });
-  desk = new OrderDesk(ledger, book);
+  orderStore = new OrderStore({ ...options, keepSeconds: KEEP_SECONDS });
+  orderService = new OrderService(ledger, orderStore);
   for (const pool of ["sellable", "presale"] as const)
     await ledger.apply({ kind: "receive", id: newId(), ...AT, units: 1_000, pool });
 });
@@ -58,20 +58,20 @@ async function placed(pool: "sellable" | "presale" = "sellable", lines = 2): Pro
     lines: Array.from({ length: lines }, () => ({ ...AT, units: 1, ...(pool === "presale" && { pool }) })),
     shipTo: { name: "李伟" },
   };
-  expect((await desk.place(order)).outcome).toBe("accepted");
+  expect((await orderService.place(order)).outcome).toBe("accepted");
   return order.id;
 }
 
 async function paid(pool?: "sellable" | "presale"): Promise<string> {
   const id = await placed(pool);
-  expect((await desk.pay(id)).outcome).toBe("accepted");
+  expect((await orderService.pay(id)).outcome).toBe("accepted");
   return id;
 }
 
 async function pass(days: number): Promise<void> {
   for (let day = 0; day < days; day++) {
     clock.moveTo(clock.now() + DAY_MS);
-    for (let i = 0; i < 8; i++) await Promise.all([ledger.tick(0), book.tick(0)]);
+    for (let i = 0; i < 8; i++) await Promise.all([ledger.tick(0), orderStore.tick(0)]);
   }
 }
 
@@ -84,30 +84,33 @@ describe("an order that is paid", () => {
       await pass(days);
       expect(await cell()).toMatchObject({ sellable: 998, committed: 2, presale: 998 });
       for (const id of orders) {
-        expect((await desk.look(id))?.map(({ state }) => state)).toEqual(["paid", "paid"]);
-        expect(await desk.outbound(id)).toMatchObject({ outcome: "accepted", repeated: false });
+        expect((await orderService.look(id))?.map(({ state }) => state)).toEqual(["paid", "paid"]);
+        expect(await orderService.outbound(id)).toMatchObject({ outcome: "accepted", repeated: false });
       }
       expect(await cell()).toMatchObject({ sellable: 996, committed: 0, presale: 998 });
       await pass(40);
-      for (const id of orders) expect(await desk.outbound(id)).toMatchObject({ outcome: "accepted", repeated: true });
+      for (const id of orders)
+        expect(await orderService.outbound(id)).toMatchObject({ outcome: "accepted", repeated: true });
       expect(await cell()).toMatchObject({ sellable: 996, committed: 0 });
       await pass(60);
-      for (const id of orders) expect((await desk.outbound(id)).outcome).toBe("unknown_order");
+      for (const id of orders) expect((await orderService.outbound(id)).outcome).toBe("unknown_order");
       expect(await client.exists(keys().orders(TODAY), keys().buyers(TODAY), keys().lateEnds)).toBe(0);
     },
   );
 
   it("may be cancelled after 200 days, or go in parts, or wait for its warehouse", async () => {
     const [cancelled, parts, rest, asked] = [await paid(), await paid(), await paid(), await paid()];
-    await desk.note(asked, "picking", { source: "wms" });
-    expect((await desk.cancel(asked)).outcome).toBe("cancelling");
-    for (const id of [parts, rest]) expect((await desk.outbound(id, undefined, [1])).outcome).toBe("accepted");
+    await orderService.note(asked, "picking", { source: "wms" });
+    expect((await orderService.cancel(asked)).outcome).toBe("cancelling");
+    for (const id of [parts, rest]) expect((await orderService.outbound(id, undefined, [1])).outcome).toBe("accepted");
     await pass(200);
-    expect((await desk.cancel(cancelled)).outcome).toBe("cancelled_paid");
+    expect((await orderService.cancel(cancelled)).outcome).toBe("cancelled_paid");
     // Of the line that left then only the order knows.
-    expect((await desk.outbound(parts, undefined, [2])).outcome).toBe("accepted");
-    expect((await desk.cancel(rest)).outcome).toBe("cancelled_paid");
-    expect((await desk.settleCancellation(asked, "withdrawn", { source: "wms" })).outcome).toBe("cancelled_paid");
+    expect((await orderService.outbound(parts, undefined, [2])).outcome).toBe("accepted");
+    expect((await orderService.cancel(rest)).outcome).toBe("cancelled_paid");
+    expect((await orderService.settleCancellation(asked, "withdrawn", { source: "wms" })).outcome).toBe(
+      "cancelled_paid",
+    );
     expect(await cell()).toMatchObject({ sellable: 997, committed: 0, reserved: 0 });
     await pass(STRIPPED_AFTER);
     expect(await known()).toEqual([]);
@@ -118,16 +121,16 @@ describe("an order that is paid", () => {
 describe("orders that are over", () => {
   it("go when their day's time is over, in slices, and take their buyers along; the others stay", async () => {
     const late = await paid();
-    for (const end of ["outbound", "cancel"] as const) await desk[end](await paid());
-    await desk.cancel(await placed());
+    for (const end of ["outbound", "cancel"] as const) await orderService[end](await paid());
+    await orderService.cancel(await placed());
     const unpaid = Array.from({ length: 1_500 }, () => ({ id: newId(), lines: [{ ...AT, units: 1 }], shipTo: {} }));
-    await Promise.all(unpaid.map((order) => book.open(order, 1)));
+    await Promise.all(unpaid.map((order) => orderStore.open(order, 1)));
     await pass(STRIPPED_AFTER - 2);
     expect(await known()).toHaveLength(1_504);
     clock.moveTo(clock.now() + DAY_MS);
     const left = [1_504];
     while (left.length < 30 && left.at(-1) !== 1) {
-      await book.tick(0);
+      await orderStore.tick(0);
       const { length } = await known();
       expect((left.at(-1) as number) - length).toBeLessThan(750);
       left.push(length);
@@ -137,7 +140,7 @@ describe("orders that are over", () => {
     await pass(2);
     // A tick with nothing to do leaves what it remembers of its work as it is.
     const head = await client.hgetall(keys().head);
-    await book.tick(0);
+    await orderStore.tick(0);
     expect(await client.hgetall(keys().head)).toEqual(head);
     expect(await client.smembers(keys().orderDays)).toEqual([String(TODAY)]);
   });
@@ -145,13 +148,13 @@ describe("orders that are over", () => {
   it("go in smaller slices when they are large, so that no tick holds up Redis for long", async () => {
     const [count, bytes] = [300, 40_000];
     const lines = [{ ...AT, location: "x".repeat(bytes), units: 1 }];
-    await Promise.all(Array.from({ length: count }, () => book.open({ id: newId(), lines }, 1)));
+    await Promise.all(Array.from({ length: count }, () => orderStore.open({ id: newId(), lines }, 1)));
     await pass(STRIPPED_AFTER - 2);
     expect(await known()).toHaveLength(count);
     clock.moveTo(clock.now() + DAY_MS);
     let left = count;
     for (let ticks = 0; ticks < count && left > 0; ticks++) {
-      await book.tick(0);
+      await orderStore.tick(0);
       const { length } = await known();
       expect((left - length) * bytes).toBeLessThanOrEqual(2 * 1_048_576);
       left = length;
@@ -162,7 +165,7 @@ describe("orders that are over", () => {
   it("go day by day through a year of trade, which leaves no day behind", async () => {
     let most = 0;
     for (let day = 0; day < 250; day += 5) {
-      await desk.outbound(await paid());
+      await orderService.outbound(await paid());
       await placed();
       await pass(5);
       most = Math.max(most, await client.scard(keys().orderDays));
@@ -192,13 +195,13 @@ describe("a day's orders", () => {
     await pass(STRIPPED_AFTER);
     expect(await client.pttl(yesterday)).toBe(-1);
     expect(await known()).toEqual([id]);
-    expect(await desk.look(other)).toBeUndefined();
+    expect(await orderService.look(other)).toBeUndefined();
   });
 
   it.each([-400, 30])("that nobody can order on (%i days from today) expire by themselves", async (days) => {
     const at = TODAY + days;
     const id = chainIdFromNumber("LO", at * DAY_MS, ids++);
-    await book.open({ id, lines: [{ ...AT, units: 1 }], shipTo: { name: "x" } }, 1);
+    await orderStore.open({ id, lines: [{ ...AT, units: 1 }], shipTo: { name: "x" } }, 1);
     await pass(1);
     for (const key of [keys().orders(at), keys().buyers(at)]) expect(await client.pttl(key)).toBeGreaterThan(0);
     expect(await client.exists(keys().orderDays)).toBe(0);

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
 import { ORDER_STEPS, type Order, type OrderEvent, type OrderStep } from "../../engine/orders/model.js";
-import { OrderBook } from "../../engine/orders/order-store.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { orderTopic } from "../../engine/orders/topic.js";
 import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
@@ -16,20 +16,20 @@ const PARTITIONS = 3;
 const SHOP = { source: "shop" } as const;
 
 let redis: RedisClient;
-let book: OrderBook;
+let orderStore: OrderStore;
 let clock: ManualClock;
 let prefix = "";
 let beds = 0;
 
 beforeAll(async () => {
   redis = server.connect();
-  await OrderBook.load(redis);
+  await OrderStore.load(redis);
 });
 
-function newBook(): OrderBook {
+function newBook(): OrderStore {
   prefix = `book-${++beds}`;
   clock = new ManualClock(NOW);
-  return new OrderBook({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
+  return new OrderStore({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
 }
 
 const order = (): Order => ({
@@ -39,7 +39,7 @@ const order = (): Order => ({
 });
 
 async function events(): Promise<OrderEvent[]> {
-  const topic = orderTopic(book);
+  const topic = orderTopic(orderStore);
   const found: OrderEvent[] = [];
   for (let partition = 0; partition < PARTITIONS; partition++) {
     let total = 0;
@@ -57,19 +57,19 @@ async function events(): Promise<OrderEvent[]> {
 
 describe("a step of an order", () => {
   it("is in the log once, with its evidence, and the goods' list with the lock", async () => {
-    book = newBook();
+    orderStore = newBook();
     const placed = order();
-    expect(await book.open(placed, 7)).toBe(1);
-    expect(await book.open(placed, 7)).toBe(2);
-    expect(await book.open(placed, 8)).toBeUndefined();
+    expect(await orderStore.open(placed, 7)).toBe(1);
+    expect(await orderStore.open(placed, 7)).toBe(2);
+    expect(await orderStore.open(placed, 8)).toBeUndefined();
     clock.moveTo(NOW + 5_000);
     const { id } = placed;
     const paid = (["paid", "locked"] as const).map((step) => ({ id, step, ...SHOP }));
-    expect(await book.note(paid)).toEqual(["noted", "noted"]);
+    expect(await orderStore.note(paid)).toEqual(["noted", "noted"]);
     clock.moveTo(NOW + 6_000);
-    expect(await book.note(paid)).toEqual(["repeated", "repeated"]);
+    expect(await orderStore.note(paid)).toEqual(["repeated", "repeated"]);
     const detail = { waybill: "SF1", weight: 1.5 };
-    expect(await book.note([{ id, step: "labelled", source: "printer-3", detail }])).toEqual(["noted"]);
+    expect(await orderStore.note([{ id, step: "labelled", source: "printer-3", detail }])).toEqual(["noted"]);
     expect(await events()).toMatchObject([
       { id, step: "created", atMs: NOW, createdMs: NOW, source: "shop" },
       { id, step: "paid", atMs: NOW + 5_000, createdMs: NOW },
@@ -77,29 +77,29 @@ describe("a step of an order", () => {
       { id, step: "labelled", atMs: NOW + 6_000, source: "printer-3", detail },
     ]);
     expect((await events()).filter(({ body }) => body)).toHaveLength(1);
-    expect(await book.totals()).toEqual({ created: 1, paid: 1, locked: 1, labelled: 1 });
-    const begun = await book.begin(id);
+    expect(await orderStore.totals()).toEqual({ created: 1, paid: 1, locked: 1, labelled: 1 });
+    const begun = await orderStore.begin(id);
     expect(begun).toMatchObject({ attempt: 3, lines: placed.lines });
-    expect(await book.standing(id)).toMatchObject({ shipTo: placed.shipTo });
+    expect(await orderStore.standing(id)).toMatchObject({ shipTo: placed.shipTo });
     expect(ORDER_STEPS.filter((step) => begun?.took(step))).toEqual(["created", "paid", "locked", "labelled"]);
   });
 
   it("of nobody's is unknown, and leaves the log as it was", async () => {
-    book = newBook();
-    expect(await book.note([{ id: chainId("TE", NOW), step: "labelled", ...SHOP }])).toEqual(["unknown"]);
-    expect(await book.begin(chainId("TE", NOW))).toBeUndefined();
+    orderStore = newBook();
+    expect(await orderStore.note([{ id: chainId("TE", NOW), step: "labelled", ...SHOP }])).toEqual(["unknown"]);
+    expect(await orderStore.begin(chainId("TE", NOW))).toBeUndefined();
     expect(await events()).toEqual([]);
-    expect(await book.totals()).toEqual({});
+    expect(await orderStore.totals()).toEqual({});
   });
 
   it("is noted once by whoever comes first, and every answer goes to its own question", async () => {
-    book = newBook();
+    orderStore = newBook();
     const orders = Array.from({ length: 300 }, order);
-    await Promise.all(orders.map((each) => book.open(each, 1)));
-    const other = new OrderBook({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
+    await Promise.all(orders.map((each) => orderStore.open(each, 1)));
+    const other = new OrderStore({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
     const stranger = { id: chainId("TE", NOW), step: "paid", ...SHOP } as const;
     const told = await Promise.all(
-      [book, other, book].map((each) =>
+      [orderStore, other, orderStore].map((each) =>
         each.note([stranger, ...orders.map(({ id }) => ({ id, step: "paid" as const, ...SHOP }))]),
       ),
     );
@@ -111,39 +111,39 @@ describe("a step of an order", () => {
   });
 
   it("counts as waiting from when somebody takes orders to a warehouse", async () => {
-    book = newBook();
+    orderStore = newBook();
     const orders = Array.from({ length: 20 }, order);
-    await Promise.all(orders.map((each) => book.open(each, 1)));
+    await Promise.all(orders.map((each) => orderStore.open(each, 1)));
     const note = (step: "locked" | "picking", from: number, to: number) =>
-      book.note(orders.slice(from, to).map(({ id }) => ({ id, step, ...SHOP })));
+      orderStore.note(orders.slice(from, to).map(({ id }) => ({ id, step, ...SHOP })));
     await note("locked", 0, 5);
-    await book.beginWaiting();
-    expect(await book.waiting()).toBe(0);
+    await orderStore.beginWaiting();
+    expect(await orderStore.waiting()).toBe(0);
     await note("locked", 5, 20);
-    await book.beginWaiting();
-    expect(await book.waiting()).toBe(15);
+    await orderStore.beginWaiting();
+    expect(await orderStore.waiting()).toBe(15);
     await note("picking", 5, 12);
-    expect(await book.waiting()).toBe(8);
+    expect(await orderStore.waiting()).toBe(8);
   });
 
   it("never goes back in time, and lets time pass only where a deadline has come", async () => {
-    book = newBook();
+    orderStore = newBook();
     const placed = order();
-    await book.open(placed, 1);
-    const partition = book.partitionOf(placed.id);
+    await orderStore.open(placed, 1);
+    const partition = orderStore.partitionOf(placed.id);
     const { log, timers } = orderKeys(prefix, partition);
     clock.moveTo(NOW + 1_000);
-    await book.tick(partition);
+    await orderStore.tick(partition);
     expect(await redis.xlen(log)).toBe(1);
     await redis.zadd(timers, NOW + 2_000, "order-flow.1\0x");
-    await book.tick(partition);
+    await orderStore.tick(partition);
     expect(await redis.xlen(log)).toBe(1);
     clock.moveTo(NOW + 2_000);
-    await book.tick(partition);
-    await book.tick(partition);
+    await orderStore.tick(partition);
+    await orderStore.tick(partition);
     expect(await redis.xlen(log)).toBe(2);
     // Another machine's clock may be behind.
-    const late = new OrderBook({
+    const late = new OrderStore({
       redis,
       prefix,
       partitions: PARTITIONS,
@@ -158,20 +158,20 @@ describe("a step of an order", () => {
 describe("orders that wait for the warehouse", () => {
   const SINK = "wms";
   const CURSORS = { job: "cursor:order-flow.1", sink: "cursor:entry" };
-  const note = (id: string, ...steps: OrderStep[]) => book.note(steps.map((step) => ({ id, step, ...SHOP })));
+  const note = (id: string, ...steps: OrderStep[]) => orderStore.note(steps.map((step) => ({ id, step, ...SHOP })));
 
   async function placed(): Promise<string> {
     const one = order();
-    await book.open(one, 1);
+    await orderStore.open(one, 1);
     return one.id;
   }
 
   it("are those whose stock is locked, until they are there, cancelled, or set aside, each counted once", async () => {
-    book = newBook();
-    await book.beginWaiting();
+    orderStore = newBook();
+    await orderStore.beginWaiting();
     const ids = [];
     for (let i = 0; i < 8; i++) ids.push(await placed());
-    const [picked, cancelled, late, letter, both, removed, waits, unpaid] = ids as [
+    const [picked, cancelled, late, deadLetter, both, removed, waits, unpaid] = ids as [
       string,
       string,
       string,
@@ -183,60 +183,60 @@ describe("orders that wait for the warehouse", () => {
     ];
     await note(unpaid, "cancelled");
     for (const id of ids.slice(0, 7)) await note(id, "paid", "locked");
-    expect(await book.waiting()).toBe(7);
+    expect(await orderStore.waiting()).toBe(7);
     await note(picked, "picking");
     await note(cancelled, "cancelled");
     // The warehouse had it all the same, and gives it back.
     await note(late, "cancelled");
     await note(late, "picking");
-    await book.setAside([letter, both, removed]);
+    await orderStore.setAside([deadLetter, both, removed]);
     await note(both, "cancelled");
-    expect(await book.waiting()).toBe(1);
+    expect(await orderStore.waiting()).toBe(1);
     // Told again, after a crash, or a letter that fails again.
-    await book.setAside([letter, both, removed]);
+    await orderStore.setAside([deadLetter, both, removed]);
     await note(cancelled, "cancelled");
-    expect(await book.waiting()).toBe(1);
+    expect(await orderStore.waiting()).toBe(1);
     // The letter is replayed.
-    await note(letter, "picking");
+    await note(deadLetter, "picking");
     await note(waits, "picking");
-    expect(await book.waiting()).toBe(0);
+    expect(await orderStore.waiting()).toBe(0);
     expect((await events()).map(({ step }) => step)).not.toContain(undefined);
   });
 
   it("are none whose goods have left, whether the warehouse is heard to have had it afterwards or never", async () => {
-    book = newBook();
-    await book.beginWaiting();
+    orderStore = newBook();
+    await orderStore.beginWaiting();
     const ids = [await placed(), await placed(), await placed()] as const;
     for (const id of ids) await note(id, "paid", "locked");
     await note(ids[0], "outbound");
     await note(ids[1], "outbound", "picking");
-    expect(await book.waiting()).toBe(1);
+    expect(await orderStore.waiting()).toBe(1);
     await note(ids[0], "outbound");
-    await book.setAside([ids[0]]);
-    expect(await book.waiting()).toBe(1);
+    await orderStore.setAside([ids[0]]);
+    expect(await orderStore.waiting()).toBe(1);
   });
 
   it("are set right when none waits, after a release that counted otherwise, and only then", async () => {
-    book = newBook();
-    await book.beginWaiting();
+    orderStore = newBook();
+    await orderStore.beginWaiting();
     const id = await placed();
     await note(id, "paid", "locked");
-    const partition = book.partitionOf(id);
+    const partition = orderStore.partitionOf(id);
     const { head, task } = orderKeys(prefix, partition);
     const sink = sinkKeys(prefix, "orders", partition, SINK).task;
     // As a cancellation that an older release has noted: the count of steps tells nothing of it.
     const offset = Number(await redis.hget(head, "offset"));
     await redis.hset(task, CURSORS.job, offset - 1, "lastOut", 4);
     await redis.hset(sink, CURSORS.sink, 4);
-    expect(await book.noneWaits(partition, SINK, CURSORS)).toBe(false);
+    expect(await orderStore.noneWaits(partition, SINK, CURSORS)).toBe(false);
     await redis.hset(task, CURSORS.job, offset, "lastOut", 5);
-    expect(await book.noneWaits(partition, SINK, CURSORS)).toBe(false);
-    expect(await book.waiting()).toBe(1);
+    expect(await orderStore.noneWaits(partition, SINK, CURSORS)).toBe(false);
+    expect(await orderStore.waiting()).toBe(1);
     await redis.hset(sink, CURSORS.sink, 5);
-    expect(await book.noneWaits(partition, SINK, CURSORS)).toBe(true);
-    expect(await book.waiting()).toBe(0);
+    expect(await orderStore.noneWaits(partition, SINK, CURSORS)).toBe(true);
+    expect(await orderStore.waiting()).toBe(0);
     const next = await placed();
     await note(next, "paid", "locked");
-    expect(await book.waiting()).toBe(1);
+    expect(await orderStore.waiting()).toBe(1);
   });
 });

@@ -6,7 +6,7 @@ import { chainId } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, HOUR_MS, ManualClock } from "../../engine/kernel/clock.js";
 import { orderEventsOf } from "../../engine/orders/log-entry.js";
 import type { Order, OrderStep } from "../../engine/orders/model.js";
-import { OrderBook } from "../../engine/orders/order-store.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { encodeState } from "../../engine/stream/batch-processor.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
@@ -25,14 +25,14 @@ let beds = 0;
 
 beforeAll(async () => {
   redis = server.connect();
-  await Promise.all([OrderBook.load(redis), loadStreamLibrary(redis)]);
+  await Promise.all([OrderStore.load(redis), loadStreamLibrary(redis)]);
 });
 
 function bed(format = 2) {
   const prefix = `personal-${++beds}`;
   const clock = new ManualClock(NOW);
   let current = format;
-  const book = new OrderBook({
+  const orderStore = new OrderStore({
     redis,
     prefix,
     partitions: 1,
@@ -49,8 +49,14 @@ function bed(format = 2) {
       objects.delete(key);
     },
   };
-  const data = new PersonalData({ book, redis, prefix, objects: storage, onTrouble: (text) => troubles.push(text) });
-  const blind = new PersonalData({ book, redis, prefix, onTrouble: (text) => troubles.push(text) });
+  const data = new PersonalData({
+    orderStore,
+    redis,
+    prefix,
+    objects: storage,
+    onTrouble: (text) => troubles.push(text),
+  });
+  const blind = new PersonalData({ orderStore, redis, prefix, onTrouble: (text) => troubles.push(text) });
   const order: Order = {
     id: chainId("TE", NOW),
     lines: [{ sku: "tea", location: "SH", units: 2 }],
@@ -59,7 +65,7 @@ function bed(format = 2) {
   return {
     prefix,
     clock,
-    book,
+    orderStore,
     objects,
     troubles,
     data,
@@ -73,8 +79,8 @@ function bed(format = 2) {
     away: (isAway: boolean) => {
       isStorageAway = isAway;
     },
-    place: () => book.open(order, PRINT),
-    take: (...steps: OrderStep[]) => book.note(steps.map((step) => ({ id: order.id, step, source: "test" }))),
+    place: () => orderStore.open(order, PRINT),
+    take: (...steps: OrderStep[]) => orderStore.note(steps.map((step) => ({ id: order.id, step, source: "test" }))),
     /** What the log tells with the lock. */
     async lockedBody() {
       const entries = await readLog(redis, orderKeys(prefix, 0).log, 0, 100);
@@ -82,7 +88,7 @@ function bed(format = 2) {
     },
     /** As the partition's worker does when time passes. */
     async tick(): Promise<boolean> {
-      const isDue = await book.tick(0);
+      const isDue = await orderStore.tick(0);
       if (isDue) await data.sweep(0);
       return isDue;
     },
@@ -106,46 +112,46 @@ async function everything(prefix: string): Promise<string> {
 
 describe("a buyer's text", () => {
   it("is in no log, is there for whoever delivers, and leaves Redis once the warehouse has the order", async () => {
-    const { prefix, book, order, place, take, lockedBody } = bed();
+    const { prefix, orderStore, order, place, take, lockedBody } = bed();
     expect(await place()).toBe(1);
     await take("paid", "locked");
     expect(await lockedBody()).toEqual({ lines: order.lines });
-    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
     expect(await everything(prefix)).toContain(NAME);
     await take("picking");
-    expect((await book.standing(order.id))?.shipTo).toBeUndefined();
+    expect((await orderStore.standing(order.id))?.shipTo).toBeUndefined();
     expect(await everything(prefix)).not.toContain("planted");
-    expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
+    expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
   });
 
   it("is where the release before looks for it while the deployment is of its format, and leaves Redis all the same", async () => {
-    const { prefix, book, order, place, take, lockedBody, keys } = bed(1);
+    const { prefix, orderStore, order, place, take, lockedBody, keys } = bed(1);
     await place();
     expect(await redis.exists(keys.buyers(Math.floor(NOW / DAY_MS)))).toBe(0);
-    expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines, shipTo: SHIP_TO });
+    expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines, shipTo: SHIP_TO });
     await take("paid", "locked");
     expect(await lockedBody()).toEqual({ lines: order.lines, shipTo: SHIP_TO });
-    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
     await take("picking");
-    expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
+    expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
     await redis.del(keys.log);
     expect(await everything(prefix)).not.toContain("planted");
   });
 
   it("of an order that was placed in the older format is kept out of the log from the newer one on", async () => {
-    const { book, order, place, take, lockedBody, raise } = bed(1);
+    const { orderStore, order, place, take, lockedBody, raise } = bed(1);
     await place();
     raise();
     await take("paid", "locked");
     expect(await lockedBody()).toEqual({ lines: order.lines });
-    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
-    expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
+    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
   });
 
   it.each([1, 2])(
     "of an order never paid goes after a day (format %i), and a repeat does not bring it back",
     async (format) => {
-      const { prefix, clock, book, order, place, tick } = bed(format);
+      const { prefix, clock, orderStore, order, place, tick } = bed(format);
       await place();
       clock.moveTo(NOW + DAY_MS - 1);
       expect(await tick()).toBe(false);
@@ -155,9 +161,9 @@ describe("a buyer's text", () => {
       expect(await tick()).toBe(false);
       // The fingerprint is kept: the same body is known again, and another is refused.
       expect(await place()).toBe(2);
-      expect(await book.open({ ...order, shipTo: { name: "other" } }, PRINT + 1)).toBeUndefined();
+      expect(await orderStore.open({ ...order, shipTo: { name: "other" } }, PRINT + 1)).toBeUndefined();
       expect(await everything(prefix)).not.toMatch(/planted|other/);
-      expect(await book.begin(order.id)).toMatchObject({ lines: order.lines, isErased: true });
+      expect(await orderStore.begin(order.id)).toMatchObject({ lines: order.lines, isErased: true });
     },
   );
 
@@ -187,8 +193,8 @@ describe("a buyer's text", () => {
   });
 
   it("is left to a process that reaches the object storage, and its object is not forgotten when none comes in time", async () => {
-    const { prefix, clock, book, order, place, take, data, blind, objects, troubles, keys } = bed();
-    await book.beginWaiting();
+    const { prefix, clock, orderStore, order, place, take, data, blind, objects, troubles, keys } = bed();
+    await orderStore.beginWaiting();
     await place();
     await take("paid", "locked", "cancelled");
     objects.add(detailKey(order.id));
@@ -209,8 +215,8 @@ describe("a buyer's text", () => {
   });
 
   it("is looked after in all partitions by a process that reaches the object storage", async () => {
-    const { prefix, clock, book, order, place, take, blind, objects, keys } = bed();
-    await book.beginWaiting();
+    const { prefix, clock, orderStore, order, place, take, blind, objects, keys } = bed();
+    await orderStore.beginWaiting();
     await place();
     await take("paid", "locked", "cancelled");
     objects.add(detailKey(order.id));
@@ -223,7 +229,7 @@ describe("a buyer's text", () => {
     });
     let sleeps = 0;
     const data = new PersonalData({
-      book,
+      orderStore,
       redis,
       prefix,
       objects: { delete: async (key) => void objects.delete(key) },
@@ -254,13 +260,13 @@ describe("a buyer's text", () => {
   });
 
   it("of an order that was paid in time is not taken away as an unpaid one's", async () => {
-    const { clock, book, order, place, take, tick } = bed();
+    const { clock, orderStore, order, place, take, tick } = bed();
     await place();
     await take("paid", "locked");
     clock.moveTo(NOW + 10 * DAY_MS);
     expect(await tick()).toBe(false);
-    expect(await book.erase(0, [order.id], true)).toEqual(["not_due"]);
-    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.erase(0, [order.id], true)).toEqual(["not_due"]);
+    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
   });
 });
 
@@ -268,7 +274,7 @@ describe("on request", () => {
   it.each([1, 2])(
     "it goes at once (format %i); lines and steps stay, and asking again changes nothing",
     async (format) => {
-      const { prefix, book, order, place, take, data, objects, keys } = bed(format);
+      const { prefix, orderStore, order, place, take, data, objects, keys } = bed(format);
       await place();
       await take("paid", "locked", "cancelled");
       objects.add(detailKey(order.id));
@@ -277,18 +283,18 @@ describe("on request", () => {
       if (format === 1) await redis.del(keys.log);
       expect(await everything(prefix)).not.toContain("planted");
       expect(objects.size).toBe(0);
-      expect((await book.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
-      expect((await book.standing(order.id))?.took("locked")).toBe(true);
+      expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
+      expect((await orderStore.standing(order.id))?.took("locked")).toBe(true);
     },
   );
 
   it("it is refused while the order is on its way to the warehouse, and granted once it is there", async () => {
-    const { book, order, place, take, data } = bed();
-    await book.beginWaiting();
+    const { orderStore, order, place, take, data } = bed();
+    await orderStore.beginWaiting();
     await place();
     await take("paid", "locked");
     expect(await data.erase(order.id)).toBe("on_its_way");
-    expect(await book.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
     await take("picking");
     expect(await data.erase(order.id)).toBe("erased");
     expect(await data.erase(chainId("TE", NOW))).toBe("unknown");
@@ -309,8 +315,8 @@ describe("on request", () => {
         Buffer.from("r"),
         encodeState({ previous: 0, watermarkMs: 0, views: [], emits }),
       ];
-      const letter = { offset, index: 0, key: order.id, reason: kind, tries: 1 };
-      await redis.xadd(sink.deadLetters, "*", "d", encodeState(letter), "o", String(offset));
+      const deadLetter = { offset, index: 0, key: order.id, reason: kind, tries: 1 };
+      await redis.xadd(sink.deadLetters, "*", "d", encodeState(deadLetter), "o", String(offset));
       await redis.hset(sink.deadEntries, `r:${offset}`, encodeState(entry), `n:${offset}`, 1);
     }
     expect(await everything(`${prefix}:{orders:00}:sink`)).toContain(NAME);

@@ -4,12 +4,12 @@
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import { orderEventsOf } from "../../engine/orders/log-entry.js";
-import type { OrderBook } from "../../engine/orders/order-store.js";
+import type { OrderStore } from "../../engine/orders/order-store.js";
 import { orderTopic } from "../../engine/orders/topic.js";
 import type { LogEntry } from "../../engine/stream/log.js";
 
 const packr = new Packr({ useRecords: false });
-const topic = orderTopic({ partitions: 1 } as OrderBook);
+const topic = orderTopic({ partitions: 1 } as OrderStore);
 
 const lines = [{ sku: "tea", location: "SH", units: 1 }];
 const events = ["order-a", "order-b", "order-c"].map((id) => [

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { Backlog, type OutEntry, type Pending, WINDOW_BYTES, WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
-import type { KeptLetter } from "../../engine/stream/dead-letter.js";
+import type { StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Emit } from "../../engine/stream/job.js";
 
 const emit = (key: string, kind = "go", payload: unknown = undefined): Emit => ({
@@ -94,18 +94,18 @@ describe("a backlog", () => {
 
   it("takes a letter once, after what is there of its key, and leaves the cursor alone", () => {
     const it = backlog({ entry: 9, emits: 0 });
-    const letter = { id: "5-0", offset: 3, index: 1, reason: "", tries: 1, fields: [] } satisfies KeptLetter;
+    const deadLetter = { id: "5-0", offset: 3, index: 1, reason: "", tries: 1, fields: [] } satisfies StoredDeadLetter;
     const [first] = it.add(entry(10, [emit("a")]), wants) as [Pending];
-    expect(it.addLetter(letter, emit("a"), 10)).toEqual([]);
-    expect(it.addLetter(letter, emit("a"), 10)).toEqual([]);
+    expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toEqual([]);
+    expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toEqual([]);
     const next = it.settle(first) as Pending;
-    expect(next).toMatchObject({ delivery: { id: "t/00/3.1" }, letter });
+    expect(next).toMatchObject({ delivery: { id: "t/00/3.1" }, deadLetter });
     it.settle(next);
     expect(it.cursor).toEqual({ entry: 10, emits: 0 });
     expect(it.size).toBe(0);
-    expect(it.addLetter(letter, emit("a"), 10)).toEqual([]);
-    it.letterGone("5-0");
-    expect(it.addLetter(letter, emit("a"), 10)).toHaveLength(1);
+    expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toEqual([]);
+    it.deadLetterGone("5-0");
+    expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toHaveLength(1);
   });
 
   it("agrees with a plain account of it, whatever is settled when", () => {

@@ -6,12 +6,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import { SlidingSecond } from "../../connectors/wms/sandbox/sliding-second.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
-import { loadPaceLibrary } from "../../engine/outbox/rate-limiter.js";
+import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
 import type { Delivery } from "../../engine/outbox/receiver.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
-import { ReplicaGate } from "../../engine/stream/replication-barrier.js";
+import { ReplicationBarrier } from "../../engine/stream/replication-barrier.js";
 import { Runner } from "../../engine/stream/runner.js";
 import { readSinkLag } from "../../engine/stream/sinks.js";
 import { SentinelBed } from "../redis/sentinels.js";
@@ -38,7 +38,7 @@ async function reach(server: Server): Promise<Place> {
   const client = connect({ url });
   stops.push(() => client.disconnect());
   await loadStreamLibrary(client);
-  await loadPaceLibrary(client);
+  await loadRateLimiterLibrary(client);
   return { client, url };
 }
 
@@ -83,11 +83,11 @@ describe("with a gate for replicas", () => {
     stops.push(() => bed.stop());
     const [primary, replica] = bed.servers as [Server, Server];
     const place = await reach(primary);
-    const gate = new ReplicaGate({ open: () => connect({ url: place.url }), replicas: 1 });
-    stops.push(() => gate.close());
+    const breaker = new ReplicationBarrier({ open: () => connect({ url: place.url }), replicas: 1 });
+    stops.push(() => breaker.close());
     startRunner(place);
     const receiver = notingReceiver();
-    const { troubles } = start(place, receiver, { replicas: gate, leaseMs: 10_000 });
+    const { troubles } = start(place, receiver, { replicas: breaker, leaseMs: 10_000 });
     await emit(place, named("a", 20));
     await until(() => receiver.sent.length === 20, "the first deliveries");
     replica.freeze();

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { type WmsClient, wmsClient } from "../../connectors/wms/client.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { Outbox, type OutboxOptions } from "../../engine/outbox/outbox.js";
-import type { Delivery, Receiver, Verdict } from "../../engine/outbox/receiver.js";
+import type { Delivery, DeliveryOutcome, Receiver } from "../../engine/outbox/receiver.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 
 export const SINK = "wms";
@@ -98,7 +98,9 @@ export function httpReceiver(url: string, more: Partial<Receiver> = {}): Receive
 
 /** Notes what comes, and answers as the test says. */
 export function notingReceiver(
-  answer: (delivery: Delivery, tries: number) => Verdict | Promise<Verdict> = () => ({ outcome: "done" }),
+  answer: (delivery: Delivery, tries: number) => DeliveryOutcome | Promise<DeliveryOutcome> = () => ({
+    outcome: "done",
+  }),
 ): Receiver & { sent: Delivery[] } {
   const sent: Delivery[] = [];
   const tries = new Map<string, number>();

@@ -7,9 +7,9 @@ import { sleep, stopwatch } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { emitOf } from "../../engine/outbox/delivery-dead-letter.js";
 import type { Outbox } from "../../engine/outbox/outbox.js";
-import { loadPaceLibrary } from "../../engine/outbox/rate-limiter.js";
+import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
 import { acquireTask, loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
-import { listLetters, readLetters, requestReplay } from "../../engine/stream/dead-letter.js";
+import { listDeadLetters, readDeadLetters, requestReplay } from "../../engine/stream/dead-letter.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Runner } from "../../engine/stream/runner.js";
@@ -28,7 +28,7 @@ const stops: (() => Promise<unknown>)[] = [];
 beforeAll(async () => {
   client = redis.connect();
   await loadStreamLibrary(client);
-  await loadPaceLibrary(client);
+  await loadRateLimiterLibrary(client);
 });
 beforeEach(() => {
   prefix = `o${round++}`;
@@ -195,22 +195,25 @@ describe("what the receiver refuses", () => {
     const { outbox, troubles } = start(receiver);
     await emit(["a", "bad", "b", "bad"]);
     await settled();
-    const letters = await listLetters(client, sink(), "-", 10);
-    expect(letters).toMatchObject([
+    const deadLetters = await listDeadLetters(client, sink(), "-", 10);
+    expect(deadLetters).toMatchObject([
       { key: "bad", reason: "no such street", job: "toy.1", tries: 1, index: 1 },
       { key: "bad", reason: "no such street", job: "toy.1", tries: 1, index: 3 },
     ]);
     expect(troubles.join()).toContain("set aside: no such street");
     expect(outbox.stats().partitions[0]).toMatchObject({ delivered: 2, deadLetters: 2 });
 
-    await requestReplay(client, sink(), letters.slice(0, 1));
-    await until(async () => (await listLetters(client, sink(), "-", 10))[1]?.tries === 2, "the second refusal");
-    expect(await listLetters(client, sink(), "-", 10)).toMatchObject([{ index: 3 }, { index: 1, was: letters[0]?.id }]);
+    await requestReplay(client, sink(), deadLetters.slice(0, 1));
+    await until(async () => (await listDeadLetters(client, sink(), "-", 10))[1]?.tries === 2, "the second refusal");
+    expect(await listDeadLetters(client, sink(), "-", 10)).toMatchObject([
+      { index: 3 },
+      { index: 1, was: deadLetters[0]?.id },
+    ]);
     isBad = false;
-    const kept = await readLetters(
+    const kept = await readDeadLetters(
       client,
       sink(),
-      (await listLetters(client, sink(), "-", 10)).map(({ id }) => id),
+      (await listDeadLetters(client, sink(), "-", 10)).map(({ id }) => id),
     );
     await requestReplay(client, sink(), kept);
     await until(async () => (await client.xlen(sink().deadLetters)) === 0, "the replay");
@@ -228,15 +231,18 @@ describe("what the receiver refuses", () => {
     );
     await emit(["neighbour-1", "bad", "neighbour-2", "bad"]);
     await settled();
-    const letters = await listLetters(client, sink(), "-", 10);
-    expect(letters).toMatchObject([{ reason }, { reason }]);
+    const deadLetters = await listDeadLetters(client, sink(), "-", 10);
+    expect(deadLetters).toMatchObject([{ reason }, { reason }]);
     const kept = Object.values(await client.hgetallBuffer(sink().deadEntries)).map((bytes) => bytes.toString("latin1"));
     expect(kept.join()).toContain("bad");
     expect(kept.join()).not.toContain("neighbour");
     expect(troubles.join()).toContain("set aside: HTTP 422");
     expect(troubles.join()).not.toContain("Laneway");
-    const ids = letters.map(({ id }) => id);
-    expect((await readLetters(client, sink(), ids)).map((letter) => emitOf(letter)?.key)).toEqual(["bad", "bad"]);
+    const ids = deadLetters.map(({ id }) => id);
+    expect((await readDeadLetters(client, sink(), ids)).map((deadLetter) => emitOf(deadLetter)?.key)).toEqual([
+      "bad",
+      "bad",
+    ]);
   });
 
   it("is what fails 12 times while others are taken", async () => {
@@ -252,8 +258,8 @@ describe("what the receiver refuses", () => {
       await emit(numbered(5).map((key) => `${key}-${i}`));
       await sleep(10);
     }
-    const [letter] = await listLetters(client, sink(), "-", 10);
-    expect(letter).toMatchObject({ key: "bad", reason: expect.stringMatching(/^given up after \d+ tries: boom$/) });
+    const [deadLetter] = await listDeadLetters(client, sink(), "-", 10);
+    expect(deadLetter).toMatchObject({ key: "bad", reason: expect.stringMatching(/^given up after \d+ tries: boom$/) });
     await settled();
   });
 });

@@ -6,7 +6,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { inFlightOf, loadPaceLibrary, Pace } from "../../engine/outbox/rate-limiter.js";
+import { inFlightOf, loadRateLimiterLibrary, RateLimiter } from "../../engine/outbox/rate-limiter.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { withRedis } from "../redis/with-redis.js";
 
@@ -18,7 +18,7 @@ let round = 0;
 
 beforeAll(async () => {
   client = redis.connect();
-  await loadPaceLibrary(client);
+  await loadRateLimiterLibrary(client);
 });
 beforeEach(() => {
   key = `pace${round++}`;
@@ -69,7 +69,15 @@ async function simulate({
     const serverClock = { now: () => time.now() + state.serverAheadMs };
     return {
       state,
-      pace: new Pace({ redis: client, key, owner: `w${number}`, limitPerSecond: limit, inFlight, clock, serverClock }),
+      pace: new RateLimiter({
+        redis: client,
+        key,
+        owner: `w${number}`,
+        limitPerSecond: limit,
+        inFlight,
+        clock,
+        serverClock,
+      }),
     };
   });
   for (let ms = 0; ms < seconds * 1_000; ms++) {
@@ -92,7 +100,7 @@ async function simulate({
       const [there, back] = [callMs(), callMs()];
       state.serverAheadMs = there;
       const wanted = Math.max(0, pace.inFlight - state.underWay.length - pace.held(nowMs));
-      const booking = pace.book(wanted, state.underWay.length);
+      const booking = pace.reserve(wanted, state.underWay.length);
       state.aheadMs = there + back;
       const askAgainMs = await booking;
       state.aheadMs = 0;
@@ -167,37 +175,37 @@ describe("workers that share a pace", () => {
 describe("a receiver that asks for less", () => {
   const clock = new ManualClock(T0);
   const make = (owner: string) =>
-    new Pace({ redis: client, key, owner, limitPerSecond: 1_000, inFlight: 50, clock, serverClock: clock });
+    new RateLimiter({ redis: client, key, owner, limitPerSecond: 1_000, inFlight: 50, clock, serverClock: clock });
   const pass = (ms: number) => clock.moveTo(clock.now() + ms);
   /** Slots of a call, by all that may be had. */
-  const booked = async (pace: Pace) => {
-    await pace.book(1_000, 0);
+  const booked = async (pace: RateLimiter) => {
+    await pace.reserve(1_000, 0);
     return pace.held(clock.now());
   };
 
   it("is sent less at once, by all workers, little by little more after that, and never less for what is one trouble", async () => {
     const [one, two] = [make("one"), make("two")];
-    await one.book(0, 0);
+    await one.reserve(0, 0);
     expect(one.ratePerSecond).toBe(900);
     for (let i = 0; i < 5; i++) one.throttled(undefined);
-    await one.book(0, 0);
-    await two.book(0, 0);
+    await one.reserve(0, 0);
+    await two.reserve(0, 0);
     expect(two.ratePerSecond).toBeCloseTo(630, 0);
     pass(500);
     two.throttled(undefined);
-    await two.book(0, 0);
+    await two.reserve(0, 0);
     expect(two.ratePerSecond).toBeCloseTo(630, 0);
     pass(500);
     two.throttled(undefined);
-    await two.book(0, 0);
+    await two.reserve(0, 0);
     expect(two.ratePerSecond).toBeCloseTo(441, 0);
     for (let second = 0; second < 3; second++) {
       pass(1_000);
-      await one.book(0, 0);
+      await one.reserve(0, 0);
     }
     expect(one.ratePerSecond).toBeCloseTo(441 + 3 * 45, 0);
     pass(60_000);
-    await one.book(0, 0);
+    await one.reserve(0, 0);
     expect(one.ratePerSecond).toBe(900);
   });
 
@@ -205,7 +213,7 @@ describe("a receiver that asks for less", () => {
     const one = make("one");
     for (let i = 0; i < 50; i++) {
       one.throttled(undefined);
-      await one.book(0, 0);
+      await one.reserve(0, 0);
       pass(1_000);
     }
     expect(one.ratePerSecond).toBeCloseTo(9, 0);
@@ -213,11 +221,11 @@ describe("a receiver that asks for less", () => {
 
   it("is left alone by all workers for as long as it says", async () => {
     const [one, two] = [make("one"), make("two")];
-    await one.book(0, 0);
+    await one.reserve(0, 0);
     pass(200);
     one.throttled(2_000);
-    await one.book(0, 0);
-    expect(await two.book(100, 0)).toBeCloseTo(2_000 - 25, 0);
+    await one.reserve(0, 0);
+    expect(await two.reserve(100, 0)).toBeCloseTo(2_000 - 25, 0);
     expect(two.held(clock.now())).toBe(0);
     pass(1_974);
     expect(await booked(two)).toBe(0);
@@ -229,13 +237,13 @@ describe("a receiver that asks for less", () => {
     const one = make("one");
     for (let i = 0; i < 40; i++) {
       for (let answer = 0; answer < 50; answer++) one.answered(800);
-      await one.book(0, 0);
+      await one.reserve(0, 0);
       pass(1_000);
     }
     expect(one.ratePerSecond).toBeCloseTo(90, 0);
     for (let answer = 0; answer < 200; answer++) one.answered(5);
     pass(1_000);
-    await one.book(0, 0);
+    await one.reserve(0, 0);
     expect(one.ratePerSecond).toBeGreaterThan(130);
   });
 });
@@ -243,7 +251,7 @@ describe("a receiver that asks for less", () => {
 describe("slots", () => {
   it("are over when they are not used in their time", async () => {
     const clock = new ManualClock(T0);
-    const pace = new Pace({
+    const pace = new RateLimiter({
       redis: client,
       key,
       owner: "w",
@@ -252,9 +260,9 @@ describe("slots", () => {
       clock,
       serverClock: clock,
     });
-    await pace.book(0, 0);
+    await pace.reserve(0, 0);
     clock.moveTo(T0 + 500);
-    await pace.book(20, 0);
+    await pace.reserve(20, 0);
     expect(pace.held(clock.now())).toBe(20);
     expect(pace.take(clock.now())).toBe(true);
     expect(pace.take(clock.now())).toBe(false);
@@ -268,7 +276,7 @@ describe("slots", () => {
   it("are not given out for a moment by a server that may not know the last ones, nor held up by a clock that went back", async () => {
     const clock = new ManualClock(T0);
     const make = (serverMs: number) =>
-      new Pace({
+      new RateLimiter({
         redis: client,
         key,
         owner: "w",
@@ -277,13 +285,13 @@ describe("slots", () => {
         clock,
         serverClock: { now: () => serverMs },
       });
-    await make(T0).book(0, 0);
-    await make(T0 + 1_000).book(10, 0);
+    await make(T0).reserve(0, 0);
+    await make(T0 + 1_000).reserve(10, 0);
     await client.hset(key, "server", "0a:0b:1");
     const pace = make(T0 + 1_000);
-    await pace.book(10, 0);
+    await pace.reserve(10, 0);
     expect(pace.held(clock.now())).toBe(0);
-    expect(await make(T0 - 3_600_000).book(10, 0)).toBeLessThanOrEqual(1_100);
+    expect(await make(T0 - 3_600_000).reserve(10, 0)).toBeLessThanOrEqual(1_100);
   });
 });
 
@@ -292,7 +300,7 @@ describe("the arithmetic of the promise", () => {
     let serverMs = T0 + 2 * 3_600_000;
     const clock = { now: () => T0 };
     const paceOf = (owner: string) =>
-      new Pace({
+      new RateLimiter({
         redis: client,
         key,
         owner,
@@ -302,13 +310,13 @@ describe("the arithmetic of the promise", () => {
         serverClock: { now: () => serverMs },
       });
     const all = paceOf("dead").inFlight;
-    await paceOf("dead").book(1, all);
+    await paceOf("dead").reserve(1, all);
     serverMs = T0;
     const heir = paceOf("heir");
-    await heir.book(1, 0);
+    await heir.reserve(1, 0);
     expect(heir.held(T0)).toBe(0);
     serverMs = T0 + 2_001;
-    await heir.book(1, 0);
+    await heir.reserve(1, 0);
     expect(heir.held(T0)).toBe(1);
   });
 
@@ -318,8 +326,8 @@ describe("the arithmetic of the promise", () => {
         key = `${key}+`;
         const clock = new ManualClock(T0);
         const shared = { redis: client, key, limitPerSecond, inFlight: wanted, clock, serverClock: clock };
-        const pace = new Pace({ ...shared, owner: "w" });
-        await pace.book(0, 0);
+        const pace = new RateLimiter({ ...shared, owner: "w" });
+        await pace.reserve(0, 0);
         expect(pace.inFlight).toBe(inFlightOf(limitPerSecond, wanted));
         expect(pace.inFlight).toBeGreaterThanOrEqual(1);
         expect(pace.ratePerSecond * 1.04 + 1 + pace.inFlight).toBeLessThanOrEqual(limitPerSecond);

@@ -4,11 +4,11 @@ import type { Scheduler } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { Pending } from "../../engine/outbox/backlog.js";
 import { Circuit } from "../../engine/outbox/circuit.js";
-import type { Pace } from "../../engine/outbox/rate-limiter.js";
+import type { RateLimiter } from "../../engine/outbox/rate-limiter.js";
 import type { Receiver } from "../../engine/outbox/receiver.js";
 import { TRIES_LIMIT } from "../../engine/outbox/retry.js";
 import { Sender, type Source } from "../../engine/outbox/sender.js";
-import type { KeptLetter } from "../../engine/stream/dead-letter.js";
+import type { StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 
 /** Tries withdrawal `w` so often, beside `x`; three picks are taken meanwhile each time. Returns those that are given up. */
 async function withdrawalsTried(
@@ -35,7 +35,7 @@ async function withdrawalsTried(
       }),
   };
   const pending = (kind: string, key: string): Pending =>
-    new Pending({ id: `${ids++}`, kind, key, atMs: 0, payload: {} }, "job", 1, 0, 1, {} as KeptLetter);
+    new Pending({ id: `${ids++}`, kind, key, atMs: 0, payload: {} }, "job", 1, 0, 1, {} as StoredDeadLetter);
   const pace = {
     inFlight: 100,
     ratePerSecond: 1,
@@ -45,8 +45,8 @@ async function withdrawalsTried(
     answered: () => {},
     throttled: () => {},
     hasNews: () => false,
-    book: async () => 1,
-  } as unknown as Pace;
+    reserve: async () => 1,
+  } as unknown as RateLimiter;
   const receiver: Receiver = {
     name: "wms",
     wants: () => true,

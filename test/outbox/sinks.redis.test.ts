@@ -1,7 +1,7 @@
 /** What trimming owes a sink, and how far a sink is behind for whoever asks. */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { acceleratedClock, sleep, systemClock } from "../../engine/kernel/clock.js";
-import { loadPaceLibrary } from "../../engine/outbox/rate-limiter.js";
+import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
 import { cursorField, loadStreamLibrary } from "../../engine/stream/commit.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
@@ -20,7 +20,7 @@ const stops: (() => Promise<unknown>)[] = [];
 beforeAll(async () => {
   client = redis.connect();
   await loadStreamLibrary(client);
-  await loadPaceLibrary(client);
+  await loadRateLimiterLibrary(client);
 });
 afterEach(async () => {
   for (const stop of stops.splice(0).reverse()) await stop();

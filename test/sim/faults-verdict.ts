@@ -7,7 +7,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { chainIdDay } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
-import { OrderBook, type Standing } from "../../engine/orders/order-store.js";
+import { OrderStore, type Standing } from "../../engine/orders/order-store.js";
 import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
@@ -23,9 +23,9 @@ import {
 } from "../../engine/stock/model.js";
 import { POOL_MASK } from "../../engine/stock/records.js";
 import { stockTopic } from "../../engine/stock/topic.js";
-import { decodeOut, decodeState, Step } from "../../engine/stream/batch-processor.js";
+import { BatchProcessor, decodeOut, decodeState } from "../../engine/stream/batch-processor.js";
 import { readTask } from "../../engine/stream/commit.js";
-import { type DeadLetter, listLetters, readLetters } from "../../engine/stream/dead-letter.js";
+import { type DeadLetter, listDeadLetters, readDeadLetters } from "../../engine/stream/dead-letter.js";
 import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
 import { assertContiguous, field, type LogEntry } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
@@ -211,9 +211,11 @@ async function judgeTask(client: RedisClient, world: World, keys: StockKeys, log
   }
   same("the number of emits", emits.length, quiet.emits.length);
   for (const [i, emit] of emits.entries()) same(`emit ${i + 1}`, emit, quiet.emits[i]);
-  const letterIds = (await listLetters(client, keys, "-", 100_000)).map(({ id }) => id);
-  const letters = (await readLetters(client, keys, letterIds)).map(({ id: _, ...letter }) => plainLetter(letter));
-  same("dead letters", letters, quiet.letters);
+  const deadLetterIds = (await listDeadLetters(client, keys, "-", 100_000)).map(({ id }) => id);
+  const deadLetters = (await readDeadLetters(client, keys, deadLetterIds)).map(({ id: _, ...deadLetter }) =>
+    plainDeadLetter(deadLetter),
+  );
+  same("dead letters", deadLetters, quiet.deadLetters);
 }
 
 const byName = (a: unknown[], b: unknown[]): number => (String(a[0]) < String(b[0]) ? -1 : 1);
@@ -221,7 +223,7 @@ const byName = (a: unknown[], b: unknown[]): number => (String(a[0]) < String(b[
 /** The jobs over a whole log, in memory. */
 async function quietRun(plan: Plan, log: readonly LogEntry[]) {
   const topic = stockTopic(new Ledger({ redis: undefined as never, prefix: "", partitions: plan.partitions }));
-  const step = new Step<StockEvent>({
+  const step = new BatchProcessor<StockEvent>({
     topic,
     jobs: jobsOf(plan),
     cursors: new Map(),
@@ -237,13 +239,13 @@ async function quietRun(plan: Plan, log: readonly LogEntry[]) {
     states: new Map(body.states.map(({ job, set }) => [job, new Map(set)])),
     timers: body.timersSet.map(([atMs, member]): [string, number] => [member, atMs]),
     emits: body.out ? decodeOut(body.out).emits : [],
-    letters: body.deadLetters.map(plainLetter),
+    deadLetters: body.deadLetters.map(plainDeadLetter),
   };
 }
 
 /** Its bytes as text: a decoder leaves notes of its own on the buffers that it has read. */
-const plainLetter = ({ fields, ...letter }: DeadLetter) => ({
-  ...letter,
+const plainDeadLetter = ({ fields, ...deadLetter }: DeadLetter) => ({
+  ...deadLetter,
   fields: fields.map((bytes) => bytes.toString("hex")),
 });
 
@@ -287,7 +289,7 @@ function judgeSteps(what: string, states: readonly LineState[], { took }: Standi
 async function judgeOrders(client: RedisClient, world: World, events: readonly StockEvent[]): Promise<void> {
   const ledger = new Ledger({ redis: client, prefix: world.prefix, partitions: world.plan.partitions });
   const newestMs = new Map(events.map(({ id, clockMs }) => [id, clockMs]));
-  const book = new OrderBook({
+  const orderStore = new OrderStore({
     redis: client,
     prefix: world.prefix,
     partitions: world.plan.partitions,
@@ -297,7 +299,7 @@ async function judgeOrders(client: RedisClient, world: World, events: readonly S
     if (isVoid) continue;
     const ids = linesOf(order);
     const replies = await ledger.recall(order.lines.map(({ sku }, i) => ({ id: ids[i] as string, sku })));
-    const standing = await book.standing(order.id);
+    const standing = await orderStore.standing(order.id);
     const states = replies.map((reply) => reply?.state ?? "none");
     if (standing) judgeSteps(`${order.id}, told ${told.join(", ")}`, states, standing);
     for (const [i, reply] of replies.entries()) {
@@ -353,7 +355,7 @@ async function judgeFixed(client: RedisClient, world: World): Promise<void> {
     const head = async (key: string) =>
       (await hashOf(client, key)).filter(([field]) => !["clock", "seal", "offset"].includes(field));
     same("the head", await head(found.head), await head(wanted.head));
-    for (const name of ["cells", "gates"] as const)
+    for (const name of ["cells", "breakers"] as const)
       same(name, await hashOf(client, found[name]), await hashOf(client, wanted[name]));
     same(
       "holds",

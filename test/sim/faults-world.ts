@@ -12,8 +12,8 @@ import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
 import { lineId, type Order, type OrderReply } from "../../engine/orders/model.js";
-import { OrderDesk, type Settlement } from "../../engine/orders/order-service.js";
-import { OrderBook } from "../../engine/orders/order-store.js";
+import { OrderService, type Settlement } from "../../engine/orders/order-service.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
   isAccepted,
@@ -137,7 +137,7 @@ const chatterJob: Job<StockEvent, ChatterState> = {
     context.emit("rang", { fired: state.fired, atMs });
     if (state.again-- > 0) context.setTimer(atMs + 700);
     // After the last of them, now and then.
-    else if (state.events % 4 === 1) context.forget();
+    else if (state.events % 4 === 1) context.clear();
   },
 };
 
@@ -150,7 +150,7 @@ const frailJob: Job<StockEvent, { events: number }> = {
     state.events++;
     context.emit("took", { events: state.events });
     context.setTimer(event.clockMs + 2_000);
-    if (state.events % 11 === 10) context.forget();
+    if (state.events % 11 === 10) context.clear();
     if ((event.offset + event.index) % 7 === 3) throw new Error("too much");
   },
   onTimer(state, atMs, context) {
@@ -183,7 +183,7 @@ export interface OrderStory {
 interface Desk {
   process: SimulatedProcess;
   ledger: Ledger;
-  orders: OrderDesk;
+  orders: OrderService;
   gone: Promise<never>;
 }
 
@@ -257,7 +257,7 @@ export class World {
     const { plan } = this;
     if (plan.hasWarehouse) {
       const book = { redis: this.#client, prefix: this.prefix, partitions: plan.partitions, keepSeconds: 0 };
-      await new OrderBook(book).beginWaiting();
+      await new OrderStore(book).beginWaiting();
     }
     for (let i = 0; i < plan.workers; i++) this.#startWorker(`worker-${i + 1}`);
     for (let i = 0; i < plan.desks; i++) this.#startDesk(i);
@@ -345,7 +345,7 @@ export class World {
       idRetentionDays: RETENTION_DAYS,
       ...(plan.kind === "fixed" && { clock: this.#fixedClock }),
     });
-    const book = new OrderBook({ redis, prefix, partitions, keepSeconds: 0 });
+    const orderStore = new OrderStore({ redis, prefix, partitions, keepSeconds: 0 });
     const gone = new Promise<never>((_, reject) => {
       process.onEnd(() => {
         reject(new Error("the desk has died"));
@@ -355,7 +355,7 @@ export class World {
       });
     });
     gone.catch(() => {});
-    this.#desks[position] = { process, ledger, orders: new OrderDesk(ledger, book, process), gone };
+    this.#desks[position] = { process, ledger, orders: new OrderService(ledger, orderStore, process), gone };
   }
 
   #later(start: () => void): void {
@@ -439,7 +439,7 @@ export class World {
       else {
         const scope = { kind: "sku", sku: random.pick(SKUS) } as const;
         const cause = { actor: "client", reason: "drill", forMs: 1 + random.below(9_000) };
-        await this.#ask(random, ({ ledger }) => ledger.openGate(scope, cause));
+        await this.#ask(random, ({ ledger }) => ledger.openBreaker(scope, cause));
       }
     }
   }
@@ -464,7 +464,7 @@ export class World {
       settle: (of, result) => this.#settle(random, story(of), result),
       refuse: async (sku, forMs) => {
         const cause = { actor: "client", reason: "drill", forMs };
-        await this.#ask(random, ({ ledger }) => ledger.openGate({ kind: "sku", sku }, cause));
+        await this.#ask(random, ({ ledger }) => ledger.openBreaker({ kind: "sku", sku }, cause));
       },
       wait: (ms) => this.time.sleep(ms),
     };

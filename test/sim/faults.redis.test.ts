@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stopwatch } from "../../engine/kernel/clock.js";
 import { messageOf } from "../../engine/kernel/errors.js";
 import { secureBytes, seededRandom } from "../../engine/kernel/random.js";
-import { OrderBook } from "../../engine/orders/order-store.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
@@ -36,7 +36,7 @@ const sum = { runs: 0, calls: 0, differences: 0, grantedLate: 0, struck: new Map
 beforeAll(async () => {
   if (onCluster) return;
   client = redis.connect();
-  await Promise.all([Ledger.load(client), OrderBook.load(client), loadStreamLibrary(client)]);
+  await Promise.all([Ledger.load(client), OrderStore.load(client), loadStreamLibrary(client)]);
 });
 
 /** One line that tells what was tried. */

@@ -12,9 +12,9 @@ import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
   type Balances,
+  type BreakerScope,
   CELL_SEPARATOR,
   emptyBalances,
-  type GateScope,
   KINDS,
   LINE_STATES,
   OUTCOMES,
@@ -94,7 +94,7 @@ async function cutInto(size: number, seed: number, commands: readonly StockComma
   const prefix = `cut-${seed}-${size}`;
   const clock = new ManualClock(START_MS);
   const ledger = new Ledger({ redis: client, prefix, partitions: 1, clock, idRetentionDays: RETENTION_DAYS });
-  await ledger.openGate({ kind: "sku", sku: "CUP-BLUE" }, { actor: "sim", reason: "drill", forMs: 60_000 });
+  await ledger.openBreaker({ kind: "sku", sku: "CUP-BLUE" }, { actor: "sim", reason: "drill", forMs: 60_000 });
   const replies: Reply[] = [];
   for (let first = 0; first < commands.length; first += size)
     replies.push(...(await ledger.applyMany(commands.slice(first, first + size))));
@@ -179,8 +179,8 @@ class Simulation {
       if (this.commands >= ((rushes + 0.5) * wanted) / 4) await this.#rush(rushes++);
       const draw = random.below(100);
       if (draw < 3) await this.#tick();
-      else if (draw < 6) await this.#openGate();
-      else if (draw < 10) await this.#closeGate();
+      else if (draw < 6) await this.#openBreaker();
+      else if (draw < 10) await this.#closeBreaker();
       else await this.#apply(this.#stream.take(this.#size()));
       if (this.step % FULL_CHECK_STEPS === 0) await this.#checkAll();
     }
@@ -252,29 +252,29 @@ class Simulation {
     await this.#check(touched);
   }
 
-  #scope(): GateScope {
+  #scope(): BreakerScope {
     const random = this.#random;
-    return random.pick<GateScope>([
+    return random.pick<BreakerScope>([
       { kind: "shop" },
       { kind: "location", location: random.pick(LOCATIONS) },
       { kind: "sku", sku: random.pick(SKUS) },
     ]);
   }
 
-  async #openGate(): Promise<void> {
+  async #openBreaker(): Promise<void> {
     const scope = this.#scope();
     const forMs = this.#random.pick([0, 1_000, 60_000, 600_000]);
-    this.#reference.openGate(this.#clock.now(), scope, forMs);
-    await this.#ledger.openGate(scope, { actor: "sim", reason: "drill", forMs });
+    this.#reference.openBreaker(this.#clock.now(), scope, forMs);
+    await this.#ledger.openBreaker(scope, { actor: "sim", reason: "drill", forMs });
     this.#count(`gate ${scope.kind}`);
     await this.#check(new Set());
   }
 
-  async #closeGate(): Promise<void> {
-    const open = [...this.#reference.book.gates.values()];
+  async #closeBreaker(): Promise<void> {
+    const open = [...this.#reference.book.breakers.values()];
     const scope = open.length > 0 && this.#random.below(4) > 0 ? this.#random.pick(open).scope : this.#scope();
-    const expected = this.#reference.closeGate(this.#clock.now(), scope);
-    const found = await this.#ledger.closeGate(scope, { actor: "sim", reason: "over" });
+    const expected = this.#reference.closeBreaker(this.#clock.now(), scope);
+    const found = await this.#ledger.closeBreaker(scope, { actor: "sim", reason: "over" });
     if (found !== expected) throw fault(`closing ${JSON.stringify(scope)}`, expected, found);
     await this.#check(new Set());
   }
@@ -370,8 +370,9 @@ class Simulation {
         throw fault(`ids remembered in ${key}`, days.get(key), sizes.get(key));
     }
 
-    const gates = Object.keys(await this.#client.hgetall(this.#keys.gates)).sort();
-    if (!isDeepStrictEqual(gates, [...book.gates.keys()].sort())) throw fault("gates", [...book.gates.keys()], gates);
+    const breakers = Object.keys(await this.#client.hgetall(this.#keys.breakers)).sort();
+    if (!isDeepStrictEqual(breakers, [...book.breakers.keys()].sort()))
+      throw fault("gates", [...book.breakers.keys()], breakers);
   }
 
   #count(what: string): void {

@@ -4,12 +4,12 @@
  * because it asks `advance` only when a hold may be due or a day has passed.
  */
 import { DAY_MS } from "../../engine/kernel/clock.js";
-import { advance, type Book, type Decision, decide, emptyBook, evolve, gateKey } from "../../engine/stock/decide.js";
+import { advance, type Book, breakerKey, type Decision, decide, emptyBook, evolve } from "../../engine/stock/decide.js";
 import {
+  type BreakerScope,
   cellOf,
   EVENT_TYPES,
   type EventType,
-  type GateScope,
   isAccepted,
   type Reply,
   type StockCommand,
@@ -69,27 +69,27 @@ export class Reference {
   tick(nowMs: number, touched: Set<string>): number {
     const before = this.events.length;
     this.#passTime(Math.max(this.book.clockMs, nowMs), touched);
-    for (const [key, { untilMs }] of this.book.gates)
-      if (untilMs > 0 && untilMs <= this.book.clockMs) this.book.gates.delete(key);
+    for (const [key, { untilMs }] of this.book.breakers)
+      if (untilMs > 0 && untilMs <= this.book.clockMs) this.book.breakers.delete(key);
     return this.events.length - before;
   }
 
-  openGate(nowMs: number, scope: GateScope, forMs: number): void {
+  openBreaker(nowMs: number, scope: BreakerScope, forMs: number): void {
     const { book } = this;
     book.clockMs = Math.max(book.clockMs, nowMs);
     const untilMs = forMs > 0 ? book.clockMs + forMs : 0;
-    book.gates.set(gateKey(scope), { scope, untilMs, sinceMs: book.clockMs, actor: "sim", reason: "drill" });
+    book.breakers.set(breakerKey(scope), { scope, untilMs, sinceMs: book.clockMs, actor: "sim", reason: "drill" });
   }
 
-  closeGate(nowMs: number, scope: GateScope): boolean {
-    const open = this.book.gates.delete(gateKey(scope));
+  closeBreaker(nowMs: number, scope: BreakerScope): boolean {
+    const open = this.book.breakers.delete(breakerKey(scope));
     if (open) this.book.clockMs = Math.max(this.book.clockMs, nowMs);
     return open;
   }
 
   /** The very millisecond in which the next hold expires or breaker closes: where an "at or past" shows. */
   nextChangeMs(): number {
-    const times = [this.#nextDueMs, ...[...this.book.gates.values()].map(({ untilMs }) => untilMs)];
+    const times = [this.#nextDueMs, ...[...this.book.breakers.values()].map(({ untilMs }) => untilMs)];
     const next = Math.min(...times.filter((ms) => ms > this.book.clockMs));
     return Number.isFinite(next) ? next : this.book.clockMs;
   }

@@ -76,26 +76,26 @@ describe("a breaker", () => {
   it("is open in every partition when the answer says so", async () => {
     expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [] });
     expect(await answers()).toEqual([CLOSED, CLOSED, CLOSED]);
-    expect(await ledger.openGates()).toEqual([
+    expect(await ledger.openBreakers()).toEqual([
       { scope: SHOP, actor: "lin", reason: "they differ", sinceMs: NOW, untilMs: 0 },
     ]);
     expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: true, missing: [] });
     expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: false, missing: [] });
     expect(await answers()).toEqual([TAKEN, TAKEN, TAKEN]);
-    expect(await ledger.openGates()).toEqual([]);
+    expect(await ledger.openBreakers()).toEqual([]);
   });
 
   it("names the partitions where it is not open, and opens there when they can be reached again", async () => {
     cut = 1;
     expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [1] });
-    expect(await ledger.openGates()).toMatchObject([{ scope: SHOP, missing: [1] }]);
+    expect(await ledger.openBreakers()).toMatchObject([{ scope: SHOP, missing: [1] }]);
     expect(await ledger.breakers.repair()).toEqual([]);
     cut = undefined;
     expect(await answers()).toEqual([CLOSED, TAKEN, CLOSED]);
-    expect(await ledger.openGates()).toMatchObject([{ scope: SHOP, missing: [1] }]);
+    expect(await ledger.openBreakers()).toMatchObject([{ scope: SHOP, missing: [1] }]);
     expect(await ledger.breakers.repair()).toEqual(["the breaker shop was not open in partition 1: it is now"]);
     expect(await answers()).toEqual([CLOSED, CLOSED, CLOSED]);
-    expect((await ledger.openGates())[0]).not.toHaveProperty("missing");
+    expect((await ledger.openBreakers())[0]).not.toHaveProperty("missing");
     expect(await ledger.breakers.repair()).toEqual([]);
   });
 
@@ -107,22 +107,22 @@ describe("a breaker", () => {
       location: "SH",
       units: 1,
     });
-    const { head, gates, log } = stockKeys(prefix, 2);
+    const { head, breakers, log } = stockKeys(prefix, 2);
     const before = await Promise.all([head, log].map((key) => client.dumpBuffer(key)));
     await ledger.breakers.set(SHOP, "open", { ...cause, forMs: 10 * MINUTE_MS });
     clock.moveTo(NOW + MINUTE_MS);
-    await client.del(gates);
+    await client.del(breakers);
     for (const [i, key] of [head, log].entries()) await client.restore(key, 0, before[i] as Buffer, "REPLACE");
-    expect(await ledger.openGates()).toMatchObject([{ missing: [2] }]);
+    expect(await ledger.openBreakers()).toMatchObject([{ missing: [2] }]);
     expect(await ledger.breakers.repair()).toHaveLength(1);
     expect(await order(skus()[2] as string)).toBe(CLOSED);
     // It ends when it was to end.
-    const [gate] = await ledger.openGates();
-    expect(gate).toMatchObject({ sinceMs: NOW, untilMs: NOW + 10 * MINUTE_MS });
+    const [breaker] = await ledger.openBreakers();
+    expect(breaker).toMatchObject({ sinceMs: NOW, untilMs: NOW + 10 * MINUTE_MS });
     clock.moveTo(NOW + 10 * MINUTE_MS);
     for (let partition = 0; partition < PARTITIONS; partition++) await ledger.tick(partition);
     expect(await ledger.breakers.repair()).toEqual([]);
-    expect(await ledger.openGates()).toEqual([]);
+    expect(await ledger.openBreakers()).toEqual([]);
   });
 
   it("stays as the last one said, also where an older word arrives later", async () => {
@@ -156,7 +156,7 @@ describe("a breaker", () => {
     cut = undefined;
     expect(await order(first)).toBe(CLOSED);
     expect(await order(second)).toBe(TAKEN);
-    expect((await ledger.openGates())[0]).not.toHaveProperty("missing");
+    expect((await ledger.openBreakers())[0]).not.toHaveProperty("missing");
   });
 
   it("is repaired by a process that nobody asks", async () => {

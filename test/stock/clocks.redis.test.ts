@@ -12,7 +12,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Intake } from "../../engine/app/intake.js";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { type Clock, DAY_MS, HOUR_MS, systemClock } from "../../engine/kernel/clock.js";
-import { OrderBook, type OrderBookOptions } from "../../engine/orders/order-store.js";
+import { OrderStore, type OrderStoreOptions } from "../../engine/orders/order-store.js";
 import { orderTopic } from "../../engine/orders/topic.js";
 import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
@@ -32,7 +32,7 @@ let ids = 0;
 
 beforeAll(async () => {
   client = redis.connect();
-  await Promise.all([Ledger.load(client), OrderBook.load(client)]);
+  await Promise.all([Ledger.load(client), OrderStore.load(client)]);
 });
 beforeEach(() => {
   prefix = `clocks${rounds++}`;
@@ -81,10 +81,10 @@ describe("a server's clock that has jumped two hours ahead", () => {
   });
 
   it("moves the orders' log no further than the caller's clock", async () => {
-    const book = new OrderBook({ redis: client, prefix, partitions: 1, keepSeconds: 86_400, wall });
-    await book.open({ id: newId(), lines: [{ ...at, units: 1 }] }, 1);
+    const orderStore = new OrderStore({ redis: client, prefix, partitions: 1, keepSeconds: 86_400, wall });
+    await orderStore.open({ id: newId(), lines: [{ ...at, units: 1 }] }, 1);
     const [entry] = await readLog(client, orderKeys(prefix, 0).log, 0, 10);
-    expect(entry && orderTopic(book).decode(entry).clockMs).toBeLessThanOrEqual(wall.now());
+    expect(entry && orderTopic(orderStore).decode(entry).clockMs).toBeLessThanOrEqual(wall.now());
   });
 
   it("is told in words, both clocks", async () => {
@@ -138,7 +138,7 @@ describe("a ledger that an earlier release has led ahead of time", () => {
     await right.breakers.set({ kind: "shop" }, "open", { actor: "test", reason: "test", forMs: HOUR_MS });
     await right.tick(0);
     await wrong.tick(0);
-    expect(await right.openGates()).toHaveLength(1);
+    expect(await right.openBreakers()).toHaveLength(1);
     expect((await right.apply(reserve())).outcome).toBe("breaker_open");
   });
 
@@ -163,8 +163,8 @@ describe("a ledger that an earlier release has led ahead of time", () => {
 
 describe("an order book that has been led a hundred days ahead of time", () => {
   const keepSeconds = 90 * 86_400;
-  const bookOf = (more: Partial<OrderBookOptions> = {}) =>
-    new OrderBook({ redis: client, prefix, partitions: 1, keepSeconds, ...more });
+  const bookOf = (more: Partial<OrderStoreOptions> = {}) =>
+    new OrderStore({ redis: client, prefix, partitions: 1, keepSeconds, ...more });
   const order = (id: string) => ({ id, lines: [{ ...at, units: 1 }], shipTo: { name: "李伟" } });
   const ahead = 100 * DAY_MS;
 
@@ -172,18 +172,18 @@ describe("an order book that has been led a hundred days ahead of time", () => {
     const [before, between, after] = [newId(), newId(systemClock.now() + ahead), newId()];
     await bookOf().open(order(before), 1);
     await bookOf({ clock: off(ahead) }).open(order(between), 1);
-    const book = bookOf({ personalData: { endedMs: 1, unpaidMs: 1 } });
-    await book.tick(0);
-    expect(await book.dueErasures(0, 10)).toEqual([]);
-    expect(await book.erase(0, [before, between], true)).toEqual(["not_due", "not_due"]);
-    await book.open(order(after), 1);
-    await until(async () => (await book.dueErasures(0, 10)).includes(after), "the time of the new order's text");
-    expect(await book.dueErasures(0, 10)).toEqual([after]);
-    expect(await book.erase(0, [after], true)).toEqual(["erased"]);
+    const orderStore = bookOf({ personalData: { endedMs: 1, unpaidMs: 1 } });
+    await orderStore.tick(0);
+    expect(await orderStore.dueErasures(0, 10)).toEqual([]);
+    expect(await orderStore.erase(0, [before, between], true)).toEqual(["not_due", "not_due"]);
+    await orderStore.open(order(after), 1);
+    await until(async () => (await orderStore.dueErasures(0, 10)).includes(after), "the time of the new order's text");
+    expect(await orderStore.dueErasures(0, 10)).toEqual([after]);
+    expect(await orderStore.erase(0, [after], true)).toEqual(["erased"]);
     // Not before its time when clocks disagree, either.
     expect(await bookOf({ wall: off(JUMP_MS) }).erase(0, [before], true)).toEqual(["not_due"]);
     const log = await readLog(client, orderKeys(prefix, 0).log, 0, 10);
-    const told = log.map((entry) => orderTopic(book).decode(entry).clockMs);
+    const told = log.map((entry) => orderTopic(orderStore).decode(entry).clockMs);
     expect(told).toEqual([...told].sort((a, b) => a - b));
   });
 
@@ -193,13 +193,13 @@ describe("an order book that has been led a hundred days ahead of time", () => {
     const old = newId(systemClock.now() - 120 * DAY_MS);
     await bookOf({ clock: off(-120 * DAY_MS) }).open(order(old), 1);
     await wayAhead.open(order(newId(systemClock.now() + ahead)), 1);
-    const book = bookOf();
-    expect(await book.find(old)).toBeDefined();
-    for (let ticks = 0; ticks < 10; ticks++) await book.tick(0);
-    expect(await book.find(old)).toBeUndefined();
+    const orderStore = bookOf();
+    expect(await orderStore.find(old)).toBeDefined();
+    for (let ticks = 0; ticks < 10; ticks++) await orderStore.tick(0);
+    expect(await orderStore.find(old)).toBeUndefined();
     // What it remembers of its work stays as it is when there is nothing to do.
     const head = await client.hgetall(orderKeys(prefix, 0).head);
-    await book.tick(0);
+    await orderStore.tick(0);
     expect(await client.hgetall(orderKeys(prefix, 0).head)).toEqual(head);
   });
 });

@@ -5,15 +5,15 @@
 import { describe, expect, it } from "vitest";
 import { chainIdDay, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { DAY_MS } from "../../engine/kernel/clock.js";
-import { advance, type Book, decide, emptyBook, evolve, gateKey } from "../../engine/stock/decide.js";
+import { advance, type Book, breakerKey, decide, emptyBook, evolve } from "../../engine/stock/decide.js";
 import {
   type Balances,
+  type BreakerScope,
   cellOf,
   DEFAULT_HOLD_MS,
   DEFAULT_ID_RETENTION_DAYS,
   displayUnits,
   emptyBalances,
-  type GateScope,
   HOLD_MARGIN_DAYS,
   MAX_UNITS,
   onHandUnits,
@@ -75,9 +75,9 @@ class Scene {
     return this;
   }
 
-  gate(scope: GateScope, forMs = 0): this {
+  breaker(scope: BreakerScope, forMs = 0): this {
     const { clockMs } = this.book;
-    this.book.gates.set(gateKey(scope), {
+    this.book.breakers.set(breakerKey(scope), {
       scope,
       untilMs: forMs && clockMs + forMs,
       sinceMs: clockMs,
@@ -846,17 +846,17 @@ describe("an open breaker (R14)", () => {
     const other = { kind: "reserve", units: 1, location: "GZ" } as const;
     const scene = stocked()
       .given({ kind: "receive", units: 5, location: "GZ" })
-      .gate({ kind: "location", location: "SH" });
+      .breaker({ kind: "location", location: "SH" });
     expect(scene.when({ kind: "reserve", units: 1 }).outcome).toBe("breaker_open");
     expect(scene.when(other).outcome).toBe("accepted");
-    expect(scene.gate({ kind: "sku", sku: "SHOE" }).when(other).outcome).toBe("accepted");
-    expect(scene.gate({ kind: "sku", sku: "CUP" }).when(other).outcome).toBe("breaker_open");
-    expect(stocked().gate({ kind: "shop" }).when(other).outcome).toBe("breaker_open");
+    expect(scene.breaker({ kind: "sku", sku: "SHOE" }).when(other).outcome).toBe("accepted");
+    expect(scene.breaker({ kind: "sku", sku: "CUP" }).when(other).outcome).toBe("breaker_open");
+    expect(stocked().breaker({ kind: "shop" }).when(other).outcome).toBe("breaker_open");
   });
 
   it("lets payments, cancellations and outbound go on", () => {
     const [first, second] = [newId(), newId()];
-    const scene = stocked().line(first).line(second).gate({ kind: "shop" });
+    const scene = stocked().line(first).line(second).breaker({ kind: "shop" });
     scene.given(
       { kind: "pay", id: first, units: 4 },
       { kind: "outbound", id: first, units: 4 },
@@ -867,7 +867,7 @@ describe("an open breaker (R14)", () => {
 
   it("is forgotten by the order it refused: the same id may come again", () => {
     const id = newId();
-    const scene = stocked().gate({ kind: "shop" }, MINUTE_MS);
+    const scene = stocked().breaker({ kind: "shop" }, MINUTE_MS);
     expect(scene.when({ kind: "reserve", id, units: 1 })).toEqual({
       outcome: "breaker_open",
       repeated: false,
@@ -881,14 +881,14 @@ describe("an open breaker (R14)", () => {
   });
 
   it("closes when its time is over, to the millisecond", () => {
-    const scene = stocked().gate({ kind: "shop" }, MINUTE_MS);
+    const scene = stocked().breaker({ kind: "shop" }, MINUTE_MS);
     expect(scene.after(MINUTE_MS - 1).when({ kind: "reserve", units: 1 }).outcome).toBe("breaker_open");
     expect(scene.after(1).when({ kind: "reserve", units: 1 }).outcome).toBe("accepted");
   });
 
   it("does not hide a first answer", () => {
     const id = newId();
-    expect(stocked().line(id).gate({ kind: "shop" }).when({ kind: "reserve", id, units: 4 })).toMatchObject({
+    expect(stocked().line(id).breaker({ kind: "shop" }).when({ kind: "reserve", id, units: 4 })).toMatchObject({
       outcome: "accepted",
       repeated: true,
     });

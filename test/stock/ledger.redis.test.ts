@@ -252,24 +252,24 @@ describe("a breaker", () => {
     await ledger.apply(receive(10));
     const line = place();
     await ledger.apply({ kind: "reserve", ...line, units: 1 });
-    await ledger.openGate({ kind: "shop" }, { ...cause, forMs: 0 });
-    expect(await ledger.openGates()).toEqual([{ scope: { kind: "shop" }, untilMs: 0, sinceMs: START_MS, ...cause }]);
+    await ledger.openBreaker({ kind: "shop" }, { ...cause, forMs: 0 });
+    expect(await ledger.openBreakers()).toEqual([{ scope: { kind: "shop" }, untilMs: 0, sinceMs: START_MS, ...cause }]);
     const refused = reserve(1);
     expect((await ledger.apply(refused)).outcome).toBe("breaker_open");
     expect((await ledger.apply({ kind: "pay", ...line, units: 1 })).outcome).toBe("accepted");
-    expect(await ledger.closeGate({ kind: "shop" }, cause)).toBe(true);
-    expect(await ledger.closeGate({ kind: "shop" }, cause)).toBe(false);
+    expect(await ledger.closeBreaker({ kind: "shop" }, cause)).toBe(true);
+    expect(await ledger.closeBreaker({ kind: "shop" }, cause)).toBe(false);
     expect(await ledger.apply(refused)).toEqual({ outcome: "accepted", repeated: false, state: "held" });
-    expect(await ledger.openGates()).toEqual([]);
+    expect(await ledger.openBreakers()).toEqual([]);
   });
 
   it("that a library of before has opened is seen: its entry in the log breaks the seal of the head", async () => {
     await ledger.apply(receive(10));
     await ledger.apply(reserve(1));
-    const { head, gates, holds, log } = stockKeys(PREFIX, 0);
+    const { head, breakers, holds, log } = stockKeys(PREFIX, 0);
     const offset = await client.hincrby(head, "offset", 1);
     await client.xadd(log, `${offset}-0`, "t", START_MS, "c", "shop", "j", "{}");
-    await client.hset(gates, "shop", JSON.stringify({ untilMs: 0, sinceMs: START_MS, ...cause }));
+    await client.hset(breakers, "shop", JSON.stringify({ untilMs: 0, sinceMs: START_MS, ...cause }));
     await client.zadd(holds, START_MS + 5, newId());
     expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");
     clock.moveTo(START_MS + 5);
@@ -281,13 +281,13 @@ describe("a breaker", () => {
     ledger = ledgerOn(client, { partitions: 4 });
     const skus = ["A", "B", "C", "D", "E", "F"];
     for (const sku of skus) await ledger.applyMany([receive(5, place(sku)), receive(5, place(sku, "GZ"))]);
-    await ledger.openGate({ kind: "location", location: "GZ" }, { ...cause, forMs: 0 });
-    await ledger.openGate({ kind: "sku", sku: "A" }, { ...cause, forMs: 0 });
+    await ledger.openBreaker({ kind: "location", location: "GZ" }, { ...cause, forMs: 0 });
+    await ledger.openBreaker({ kind: "sku", sku: "A" }, { ...cause, forMs: 0 });
     for (const sku of skus) {
       expect((await ledger.apply(reserve(1, place(sku)))).outcome).toBe(sku === "A" ? "breaker_open" : "accepted");
       expect((await ledger.apply(reserve(1, place(sku, "GZ")))).outcome).toBe("breaker_open");
     }
-    const open = await ledger.openGates();
+    const open = await ledger.openBreakers();
     expect(open.map(({ scope }) => scope)).toEqual(
       expect.arrayContaining([
         { kind: "location", location: "GZ" },
@@ -299,13 +299,13 @@ describe("a breaker", () => {
 
   it("with a time closes by itself, and the log says so", async () => {
     await ledger.apply(receive(10));
-    await ledger.openGate({ kind: "sku", sku: "CUP" }, { ...cause, forMs: 600_000 });
+    await ledger.openBreaker({ kind: "sku", sku: "CUP" }, { ...cause, forMs: 600_000 });
     clock.moveTo(START_MS + 599_999);
     expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");
     clock.moveTo(START_MS + 600_000);
     expect((await ledger.apply(reserve(1))).outcome).toBe("accepted");
     await ledger.tick(0);
-    expect(await ledger.openGates()).toEqual([]);
+    expect(await ledger.openBreakers()).toEqual([]);
     const { entries } = await eventsIn(0);
     const texts = entries.map(({ fields }) => fields.map((each) => each.toString("utf8")).join(" "));
     expect(texts.filter((text) => text.includes("sku:CUP"))).toEqual([
@@ -389,7 +389,7 @@ describe("time", () => {
   it("ends windows also while commands come that leave no entry: all are refused, or repeated", async () => {
     const known = reserve(1);
     await ledger.applyMany([receive(5), known]);
-    await ledger.openGate({ kind: "shop" }, { actor: "lin", reason: "they differ", forMs: 0 });
+    await ledger.openBreaker({ kind: "shop" }, { actor: "lin", reason: "they differ", forMs: 0 });
     for (let minute = 1; minute <= 3; minute++) {
       const { offset } = await ledger.tick(0);
       clock.moveTo(START_MS + minute * HEARTBEAT_MS);

@@ -174,7 +174,7 @@ describe("within a step", () => {
       timersGone: [],
       out,
       deadLetters: [],
-      lettersGone: [],
+      resolvedDeadLetters: [],
     });
     expect(store.outs[0]?.previous).toBe(41);
   });
@@ -277,13 +277,13 @@ describe("a key that is given up", () => {
     expect([...store.timers.values()]).toEqual([T0 + 1_000]);
     // One that has been given up stays so.
     expect(store.state("b")).toBeUndefined();
-    expect(store.letters).toMatchObject([{ key: "a" }, { key: "b" }]);
+    expect(store.deadLetters).toMatchObject([{ key: "a" }, { key: "b" }]);
   });
 
   it("may be given up by its timer, whose emits leave", async () => {
     const brief = toyJob();
     brief.onTimer = (_, atMs, context) => {
-      context.forget();
+      context.clear();
       context.emit("over", { atMs });
       context.setTimer(atMs + 1_000);
     };
@@ -307,8 +307,8 @@ describe("what cannot be processed", () => {
     const entries = toyEntries([{ clockMs: T0, events: [...events] }]);
     const store = await new Store().run([job], entries);
     expect(store.state("a")).toMatchObject({ units: 11, events: 2 });
-    expect(store.letters).toMatchObject([{ offset: 1, index: 1, job: "toy.1", key: "a", reason: "bad toy" }]);
-    expect(store.letters[0]?.fields.map(String)).toEqual(entries[0]?.fields.map(String));
+    expect(store.deadLetters).toMatchObject([{ offset: 1, index: 1, job: "toy.1", key: "a", reason: "bad toy" }]);
+    expect(store.deadLetters[0]?.fields.map(String)).toEqual(entries[0]?.fields.map(String));
   });
 
   it("an event that poisons one job is still taken by the other", async () => {
@@ -322,7 +322,7 @@ describe("what cannot be processed", () => {
     );
     expect(store.state("a")).toBeUndefined();
     expect(store.state("a", "hard.1")?.units).toBe(1);
-    expect(store.letters).toHaveLength(1);
+    expect(store.deadLetters).toHaveLength(1);
   });
 
   it("a timer that throws is left out with a letter, and its key goes on without it", async () => {
@@ -337,7 +337,7 @@ describe("what cannot be processed", () => {
       { clockMs: T0 + 2_000, events: [{ key: "a" }] },
     ]);
     const store = await new Store().run([job], entries);
-    expect(store.letters).toMatchObject([
+    expect(store.deadLetters).toMatchObject([
       { job: "toy.1", key: "a", timerMs: T0 + 1_000, reason: "bad timer", fields: [] },
     ]);
     expect(store.state("a")).toMatchObject({ events: 3, fired: [] });
@@ -352,7 +352,7 @@ describe("what cannot be processed", () => {
     };
     const entries = toyEntries([{ clockMs: T0, events: [{ key: "a" }, { key: "a", word: "poison" }] }]);
     const store = await new Store().run([picky], entries);
-    expect(store.letters).toMatchObject([{ offset: 1, index: 1, job: "toy.1", reason: "no key" }]);
+    expect(store.deadLetters).toMatchObject([{ offset: 1, index: 1, job: "toy.1", reason: "no key" }]);
     expect(store.state("a")?.events).toBe(1);
   });
 
@@ -360,13 +360,13 @@ describe("what cannot be processed", () => {
     const [first, , third] = toyEntries([1, 2, 3].map(() => ({ clockMs: T0, events: [{ key: "a" }] })));
     const entries = [first, garbage(2), third].filter((entry) => entry !== undefined);
     const store = await new Store().run([job], entries, [1]);
-    expect(store.letters).toMatchObject([{ offset: 2 }]);
-    expect(store.letters[0]?.fields.map(String)).toEqual(["e", "["]);
+    expect(store.deadLetters).toMatchObject([{ offset: 2 }]);
+    expect(store.deadLetters[0]?.fields.map(String)).toEqual(["e", "["]);
     expect(store.state("a")?.events).toBe(2);
     // A job that comes later passes the same bytes and does not write them down again.
     await store.run([job, toyJob("later.1")], entries, [2]);
     expect(store.state("a", "later.1")?.events).toBe(2);
-    expect(store.letters).toHaveLength(1);
+    expect(store.deadLetters).toHaveLength(1);
   });
 });
 

@@ -14,7 +14,7 @@ import type { StockCommand, StockEvent } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
 import { decodeState } from "../../engine/stream/batch-processor.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
-import { type KeptLetter, listLetters, readLetters } from "../../engine/stream/dead-letter.js";
+import { listDeadLetters, readDeadLetters, type StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Job } from "../../engine/stream/job.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
@@ -101,12 +101,12 @@ function start(job: Job<StockEvent, StorefrontState>): string[] {
   return troubles;
 }
 
-const letters = async (): Promise<KeptLetter[]> => {
-  const all = await listLetters(client, keys, "-", 10_000);
-  return readLetters(
+const deadLetters = async (): Promise<StoredDeadLetter[]> => {
+  const all = await listDeadLetters(client, keys, "-", 10_000);
+  return readDeadLetters(
     client,
     keys,
-    all.map((letter) => letter.id),
+    all.map((deadLetter) => deadLetter.id),
   );
 };
 
@@ -158,7 +158,7 @@ describe("in the middle of a good load", () => {
       await sell();
     }
     await seen(client, keys, Number(await client.hget(keys.head, "offset")), [storefrontJob.name]);
-    const found = await letters();
+    const found = await deadLetters();
     expect(found.map(({ offset }) => wanted.get(offset)?.what)).toEqual(KINDS.map(([what]) => what));
     for (const { offset, reason, fields, job, tries } of found) {
       const smuggled = wanted.get(offset);
@@ -193,7 +193,7 @@ describe("in the middle of a good load", () => {
     await seen(client, keys, Number(await client.hget(keys.head, "offset")), [storefrontJob.name]);
     const { BAD: _, ...others } = await balances();
     expect(await storefront()).toEqual(others);
-    const found = await letters();
+    const found = await deadLetters();
     expect(accepted.length).toBeGreaterThan(20);
     expect(found).toHaveLength(accepted.length);
     expect(new Set(found.map(({ key, reason, job }) => `${job} ${key} ${reason}`))).toEqual(

@@ -9,15 +9,15 @@ import { seededRandom } from "../../engine/kernel/random.js";
 import { decodeState, encodeState } from "../../engine/stream/batch-processor.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import {
-  countLetters,
-  type KeptLetter,
+  countDeadLetters,
   LETTERS_LIMIT,
-  listLetters,
-  readLetters,
-  removeLetters,
-  requestedLetters,
+  listDeadLetters,
+  readDeadLetters,
+  removeDeadLetters,
+  requestedReplays,
   requestReplay,
-  trimLetters,
+  type StoredDeadLetter,
+  trimDeadLetters,
 } from "../../engine/stream/dead-letter.js";
 import type { Job } from "../../engine/stream/job.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
@@ -25,7 +25,7 @@ import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
 import { Wire } from "./proxy.js";
 import { Store, type ToyEntry, type ToyEvent, type ToyWords, toyEntries, toyTopic } from "./toy.js";
-import { append, emitsOf, lettersOf, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
+import { append, deadLettersOf, emitsOf, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
 
 const T0 = 1_700_000_000_000;
 const redis = withRedis();
@@ -93,7 +93,7 @@ function run(more: Partial<RunnerOptions<ToyEvent>>, on = client): { runner: Run
 }
 
 const keys = () => toyKeys(prefix);
-const listed = (): Promise<KeptLetter[]> => listLetters(client, keys(), "-", 100_000);
+const listed = (): Promise<StoredDeadLetter[]> => listDeadLetters(client, keys(), "-", 100_000);
 const ids = async (): Promise<string[]> => (await listed()).map(({ id }) => id);
 
 const request = (which: readonly string[]): Promise<void> =>
@@ -175,14 +175,14 @@ describe("a job that throws", () => {
       const hurt = run({ jobs: [adder(fault)] });
       await seen(client, keys(), 3, ["adder.1"]);
       await hurt.runner.stop();
-      const letters = await lettersOf(client, keys());
-      expect(letters.map(({ offset, index, job, tries }) => [offset, index, job, tries])).toEqual([
+      const deadLetters = await deadLettersOf(client, keys());
+      expect(deadLetters.map(({ offset, index, job, tries }) => [offset, index, job, tries])).toEqual([
         [2, 1, "adder.1", 1],
         [2, 3, "adder.1", 1],
       ]);
-      for (const letter of letters) {
-        expect(letter.reason).toContain(reason);
-        expect(letter.fields.map(String)).toEqual(toyEntries(entries)[1]?.fields.map(String));
+      for (const deadLetter of deadLetters) {
+        expect(deadLetter.reason).toContain(reason);
+        expect(deadLetter.fields.map(String)).toEqual(toyEntries(entries)[1]?.fields.map(String));
       }
       expect(await statesOf()).toEqual(
         new Map([
@@ -202,7 +202,7 @@ describe("a job that throws", () => {
         "adder.1\u001fb",
         String(T0 + 1 + 9_000),
       ]);
-      expect(await countLetters(client, keys())).toEqual({ letters: 0, bytes: 0 });
+      expect(await countDeadLetters(client, keys())).toEqual({ deadLetters: 0, bytes: 0 });
       expect(await client.exists(keys().deadEntries, keys().deadRequests)).toBe(0);
     },
   );
@@ -237,7 +237,7 @@ describe("a job that throws", () => {
     const hurt = run({ jobs: [adder("timer")] });
     await seen(client, keys(), 2, ["adder.1"]);
     await hurt.runner.stop();
-    expect(await lettersOf(client, keys())).toEqual([
+    expect(await deadLettersOf(client, keys())).toEqual([
       { offset: 2, job: "adder.1", key: "a", timerMs: T0 + 50, reason: "bad timer", tries: 1, fields: [] },
     ]);
     run({ jobs: [adder(undefined)] });
@@ -259,13 +259,13 @@ describe("a job that throws", () => {
     await append(client, keys(), entries.slice(1));
     const second = run({ jobs: [adder(undefined)] });
     await seen(client, keys(), 3, ["adder.1"]);
-    const letters = await lettersOf(client, keys());
-    expect(letters.map(({ index, key }) => [index, key])).toEqual([
+    const deadLetters = await deadLettersOf(client, keys());
+    expect(deadLetters.map(({ index, key }) => [index, key])).toEqual([
       [0, "a"],
       [1, "a"],
       [2, "a"],
     ]);
-    expect(letters[0]?.reason).toContain("its stored state cannot be read");
+    expect(deadLetters[0]?.reason).toContain("its stored state cannot be read");
     expect(await client.hgetBuffer(keys().state("adder.1"), "a")).toEqual(damaged);
     expect(decodeState((await client.hgetBuffer(keys().state("adder.1"), "b")) as Buffer)).toEqual({
       units: 12,
@@ -288,16 +288,16 @@ describe("a replay", () => {
     run({ jobs: [adder("onEvent")] });
     await seen(client, keys(), 1, ["adder.1"]);
     const [first] = await listed();
-    const bytes = (await countLetters(client, keys())).bytes;
+    const bytes = (await countDeadLetters(client, keys())).bytes;
     await replayed([first?.id ?? ""]);
     const [second] = await listed();
     expect(second).toMatchObject({ tries: 2, was: first?.id, first: first?.id, reason: "bad toy" });
     await replayed([second?.id ?? ""]);
-    const [third, ...more] = await readLetters(client, keys(), await ids());
+    const [third, ...more] = await readDeadLetters(client, keys(), await ids());
     expect(more).toEqual([]);
     expect(third).toMatchObject({ tries: 3, was: second?.id, first: first?.id });
     expect(third?.fields.map(String)).toEqual(["t", String(T0), "e", expect.stringContaining("poison")]);
-    expect((await countLetters(client, keys())).bytes).toBe(bytes);
+    expect((await countDeadLetters(client, keys())).bytes).toBe(bytes);
     expect(await statesOf()).toEqual(new Map());
   });
 
@@ -389,8 +389,8 @@ describe("a replay", () => {
       const hurt = run({ jobs: [adder("onEvent")] });
       await seen(client, keys(), 400, ["adder.1"]);
       await hurt.runner.stop();
-      const letters = await ids();
-      expect(letters.length).toBeGreaterThan(100);
+      const deadLetters = await ids();
+      expect(deadLetters.length).toBeGreaterThan(100);
 
       const wire = new Wire(() => redis.socketPath);
       let commits = 0;
@@ -399,7 +399,7 @@ describe("a replay", () => {
       const working = connect({ url: wire.path });
       const jobs = [adder(undefined)];
       const first = run({ jobs, owner: "first", leaseMs: 300 }, working);
-      await request(letters.slice(0, 60));
+      await request(deadLetters.slice(0, 60));
       await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the replay over a bad wire");
       expect(wire.lost).toBeGreaterThan(0);
       // The first freezes with a replay in its hands; the second takes over and does the same letters; then the first wakes.
@@ -414,7 +414,7 @@ describe("a replay", () => {
       );
       wire.loses = () => false;
       wire.fallSilent();
-      await request(letters.slice(60));
+      await request(deadLetters.slice(60));
       const second = run({ jobs, owner: "second", leaseMs: 300 });
       await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the second's replay");
       wire.speak();
@@ -429,7 +429,7 @@ describe("a replay", () => {
       expect(emitted.length).toBe(
         entries.flatMap(({ events }) => events).filter(({ word }) => word === "emit" || word === "poison").length,
       );
-      expect(await countLetters(client, keys())).toEqual({ letters: 0, bytes: 0 });
+      expect(await countDeadLetters(client, keys())).toEqual({ deadLetters: 0, bytes: 0 });
     },
   );
 });
@@ -450,8 +450,8 @@ describe("a job that throws on everything", () => {
     };
     run({ jobs: [job] });
     await seen(client, keys(), 1, ["adder.1"]);
-    const kept = await countLetters(client, keys());
-    expect(kept.letters).toBe(1_000);
+    const kept = await countDeadLetters(client, keys());
+    expect(kept.deadLetters).toBe(1_000);
     expect(kept.bytes).toBeLessThan(100_000);
     // Once until the first failure, and once with care.
     expect(calls).toBeLessThanOrEqual(1_001);
@@ -471,7 +471,7 @@ describe("a job that throws on everything", () => {
     };
     const { troubles, runner } = run({ jobs: [job] });
     await until(() => troubles.some((trouble) => trouble.includes("too many dead letters")), "the stop");
-    expect((await countLetters(client, keys())).letters).toBe(LETTERS_LIMIT);
+    expect((await countDeadLetters(client, keys())).deadLetters).toBe(LETTERS_LIMIT);
     expect((await readTask(client, keys())).cursors.get("adder.1")).toBe(10);
     await sleep(100);
     expect(runner.stats).toMatchObject({ owned: true, offset: 10 });
@@ -507,32 +507,32 @@ describe("letters", () => {
 
   it("are removed with their entry when no other needs it", async () => {
     const [a = "", b = "", c = ""] = await three();
-    const whole = (await countLetters(client, keys())).bytes;
-    expect(await removeLetters(client, keys(), [a, "7-7"])).toEqual([true, false]);
-    expect((await countLetters(client, keys())).bytes).toBe(whole);
-    expect((await readLetters(client, keys(), [b]))[0]?.fields).toHaveLength(4);
-    expect(await removeLetters(client, keys(), [b])).toEqual([true]);
-    const rest = await countLetters(client, keys());
-    expect(rest.letters).toBe(1);
+    const whole = (await countDeadLetters(client, keys())).bytes;
+    expect(await removeDeadLetters(client, keys(), [a, "7-7"])).toEqual([true, false]);
+    expect((await countDeadLetters(client, keys())).bytes).toBe(whole);
+    expect((await readDeadLetters(client, keys(), [b]))[0]?.fields).toHaveLength(4);
+    expect(await removeDeadLetters(client, keys(), [b])).toEqual([true]);
+    const rest = await countDeadLetters(client, keys());
+    expect(rest.deadLetters).toBe(1);
     expect(rest.bytes).toBeGreaterThan(0);
     expect(rest.bytes).toBeLessThan(whole);
     await request([c]);
-    expect(await removeLetters(client, keys(), [c])).toEqual([true]);
-    expect(await countLetters(client, keys())).toEqual({ letters: 0, bytes: 0 });
-    expect(await requestedLetters(client, keys(), 9)).toEqual([]);
+    expect(await removeDeadLetters(client, keys(), [c])).toEqual([true]);
+    expect(await countDeadLetters(client, keys())).toEqual({ deadLetters: 0, bytes: 0 });
+    expect(await requestedReplays(client, keys(), 9)).toEqual([]);
     expect(await client.exists(keys().deadEntries, keys().deadRequests)).toBe(0);
   });
 
   it("go with their age, and only with that", async () => {
     const before = await three();
-    expect(await trimLetters(client, keys())).toBe(0);
+    expect(await trimDeadLetters(client, keys())).toBe(0);
     await sleep(30);
     const [seconds, micros] = await client.time();
     const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
     const youngest = Number.parseInt(before[2] ?? "", 10);
     // As old as the youngest: it stays, and what was written in the same millisecond.
-    expect(await trimLetters(client, keys(), nowMs - youngest + 5_000)).toBe(0);
-    expect(await trimLetters(client, keys(), 0)).toBe(3);
-    expect(await countLetters(client, keys())).toEqual({ letters: 0, bytes: 0 });
+    expect(await trimDeadLetters(client, keys(), nowMs - youngest + 5_000)).toBe(0);
+    expect(await trimDeadLetters(client, keys(), 0)).toBe(3);
+    expect(await countDeadLetters(client, keys())).toEqual({ deadLetters: 0, bytes: 0 });
   });
 });

@@ -134,7 +134,7 @@ describe("an index", () => {
       client,
       keys(),
       { ...dead, number: 1, leaseMs: 1, lastOut: 0 },
-      { ...body, states: [{ job: JOB, set: [], gone: [], ...page }], deadLetters: [], lettersGone: [] },
+      { ...body, states: [{ job: JOB, set: [], tombstones: [], ...page }], deadLetters: [], resolvedDeadLetters: [] },
     );
     const before = (await readTask(client, keys())).commit;
     await run([indexed()]);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stopwatch } from "../../engine/kernel/clock.js";
-import { OrderBook } from "../../engine/orders/order-store.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { libraryOf, plainNameOf } from "../../engine/stream/library.js";
@@ -98,7 +98,7 @@ describe("a function library", () => {
   });
 
   it("all of the engine's live side by side", async () => {
-    await Promise.all([loadStreamLibrary(client), Ledger.load(client), OrderBook.load(client)]);
+    await Promise.all([loadStreamLibrary(client), Ledger.load(client), OrderStore.load(client)]);
     const names = ((await client.call("FUNCTION", "LIST")) as string[][]).map((fields) =>
       plainNameOf(String(fields[1])),
     );

@@ -22,7 +22,7 @@ import { Worker } from "../../engine/stream/worker.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
 import { Wire } from "./proxy.js";
 import { Store, type ToyEntry, type ToyEvent, type ToyWords, toyEntries, toyJob, toyTopic } from "./toy.js";
-import { append, emitsOf, lettersOf, pictureOf, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
+import { append, deadLettersOf, emitsOf, pictureOf, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
 
 const redis = withRedis();
 type Client = ReturnType<typeof redis.connect>;
@@ -78,12 +78,12 @@ const body = (more: Partial<CommitBody> = {}): CommitBody => ({
   watermarkMs: 5,
   events: 9,
   cursors: new Map([["toy.1", 1]]),
-  states: [{ job: "toy.1", set: [["a", Buffer.from("state")]], gone: [] }],
+  states: [{ job: "toy.1", set: [["a", Buffer.from("state")]], tombstones: [] }],
   timersSet: [[7, "toy.1\u001fa"]],
   timersGone: [],
   out: Buffer.from("out"),
   deadLetters: [{ offset: 1, reason: "bad", tries: 1, fields: [Buffer.from("e"), Buffer.from("[")] }],
-  lettersGone: [],
+  resolvedDeadLetters: [],
   ...more,
 });
 const owned = async (owner: string, leaseMs = 10_000): Promise<Task> => {
@@ -153,7 +153,7 @@ describe("a commit", () => {
       client,
       keys,
       at(task, 1),
-      body({ states: [{ job: "toy.1", set: [["a", Buffer.from("other")]], gone: [] }] }),
+      body({ states: [{ job: "toy.1", set: [["a", Buffer.from("other")]], tombstones: [] }] }),
     );
     expect(await dump()).toBe(after);
     expect(await readTask(client, keys)).toMatchObject({
@@ -226,7 +226,7 @@ describe("a commit", () => {
     const task = await owned("one");
     const names = Array.from({ length: 64_000 }, (_, i) => `k${i}`);
     const set = names.map((name): [string, Buffer] => [name, Buffer.from(name)]);
-    const states = ["toy.1", "other.1"].map((job) => ({ job, set, gone: [] as string[] }));
+    const states = ["toy.1", "other.1"].map((job) => ({ job, set, tombstones: [] as string[] }));
     const timersSet = names.map((name, i): [number, string] => [i, name]);
     await commitTask(
       client,
@@ -237,15 +237,15 @@ describe("a commit", () => {
     expect(await client.hlen(keys.state("other.1"))).toBe(64_000);
     expect(await client.zcard(keys.timers)).toBe(64_000);
     expect(await client.hget(keys.state("other.1"), "k63999")).toBe("k63999");
-    const gone = names.slice(1);
+    const tombstones = names.slice(1);
     await commitTask(
       client,
       keys,
       at(task, 2),
       body({
         states: [
-          { job: "toy.1", set: [], gone },
-          { job: "other.1", set: [], gone: ["k0"] },
+          { job: "toy.1", set: [], tombstones },
+          { job: "other.1", set: [], tombstones: ["k0"] },
         ],
       }),
     );
@@ -407,7 +407,11 @@ describe("what cannot be processed", () => {
     const runner = run(options);
     await seen(client, keys, 4);
     expect(
-      (await lettersOf(client, keys)).map(({ offset, index, timerMs, reason }) => [offset, index ?? timerMs, reason]),
+      (await deadLettersOf(client, keys)).map(({ offset, index, timerMs, reason }) => [
+        offset,
+        index ?? timerMs,
+        reason,
+      ]),
     ).toEqual([
       [1, 1, "bad toy"],
       [1, 2, "bad toy"],
@@ -418,7 +422,7 @@ describe("what cannot be processed", () => {
     expect(runner.stats).toMatchObject({ offset: 4, deadLetters: 4, owned: true });
     await append(client, keys, [{ clockMs: T0 + 20, events: [{ key: "a" }] }]);
     await seen(client, keys, 5);
-    expect(await lettersOf(client, keys)).toHaveLength(4);
+    expect(await deadLettersOf(client, keys)).toHaveLength(4);
   });
 });
 

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../engine/kernel/clock.js";
-import { loadPaceLibrary, Pace } from "../../engine/outbox/rate-limiter.js";
+import { loadRateLimiterLibrary, RateLimiter } from "../../engine/outbox/rate-limiter.js";
 import {
   acquireTask,
   isSameRun,
@@ -66,7 +66,7 @@ describe.skipIf(onCluster)("another run of a server", () => {
   it("is none that a backup has come to, and gone from for long: nothing starts again", async () => {
     const server = await serverOf({ "repl-backlog-ttl": "1" });
     const { client } = server;
-    await Promise.all([loadStreamLibrary(client), loadPaceLibrary(client)]);
+    await Promise.all([loadStreamLibrary(client), loadRateLimiterLibrary(client)]);
     const options = runnerOptions(client, `redis://${server.address}`, PREFIX);
     const runner = new Runner(0, options);
     runner.start();
@@ -89,8 +89,8 @@ describe.skipIf(onCluster)("another run of a server", () => {
     ending.push(() => follower.stop());
     const serverClock = { now: () => 1_700_000_000_000 };
     const limits = { limitPerSecond: 1_000, inFlight: 100, clock: serverClock, serverClock };
-    const pace = new Pace({ redis: client, key: "pace", owner: "w", ...limits });
-    await pace.book(0, 0);
+    const pace = new RateLimiter({ redis: client, key: "pace", owner: "w", ...limits });
+    await pace.reserve(0, 0);
     const nextSlot = await client.hget("pace", "next");
 
     let offset = await append(client, keys, [{ clockMs: 1, events: [{ key: "a", units: 1 }] }]);
@@ -106,7 +106,7 @@ describe.skipIf(onCluster)("another run of a server", () => {
       const now = await readTask(client, keys);
       expect(now.epoch).toBe(epoch);
       expect(isSameRun(run, now.run)).toBe(true);
-      await pace.book(0, 0);
+      await pace.reserve(0, 0);
       expect(await client.hget("pace", "next")).toBe(nextSlot);
       expect([fills, options.troubles]).toEqual([0, []]);
     };

@@ -2,7 +2,7 @@
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { decodeOut } from "../../engine/stream/batch-processor.js";
 import { readTask } from "../../engine/stream/commit.js";
-import { type DeadLetter, listLetters, readLetters } from "../../engine/stream/dead-letter.js";
+import { type DeadLetter, listDeadLetters, readDeadLetters } from "../../engine/stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import type { RunnerOptions } from "../../engine/stream/runner.js";
@@ -38,7 +38,7 @@ export async function pictureOf(client: RedisClient, keys: PartitionKeys, jobs: 
     states: sorted(states),
     timers: sorted(timers),
     emits: await emitsOf(client, keys),
-    letters: await lettersOf(client, keys),
+    deadLetters: await deadLettersOf(client, keys),
   };
 }
 
@@ -46,9 +46,9 @@ export const emitsOf = async (client: RedisClient, keys: PartitionKeys) =>
   (await client.xrangeBuffer(keys.out, "-", "+")).flatMap(([, fields]) => decodeOut(fields[3] as Buffer).emits);
 
 /** Letters with their entries, as the step made them. */
-export async function lettersOf(client: RedisClient, keys: PartitionKeys): Promise<DeadLetter[]> {
-  const ids = (await listLetters(client, keys, "-", 100_000)).map(({ id }) => id);
-  return (await readLetters(client, keys, ids)).map(({ id: _, ...letter }) => letter);
+export async function deadLettersOf(client: RedisClient, keys: PartitionKeys): Promise<DeadLetter[]> {
+  const ids = (await listDeadLetters(client, keys, "-", 100_000)).map(({ id }) => id);
+  return (await readDeadLetters(client, keys, ids)).map(({ id: _, ...deadLetter }) => deadLetter);
 }
 
 /** Waits until a task's jobs have seen the log up to `offset`. */

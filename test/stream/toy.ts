@@ -5,11 +5,11 @@
  */
 
 import {
+  BatchProcessor,
   decodeOut,
   decodeState,
   type OutRecord,
   PoisonError,
-  Step,
   type TimerPage,
 } from "../../engine/stream/batch-processor.js";
 import type { CommitBody } from "../../engine/stream/commit.js";
@@ -91,7 +91,7 @@ export const toyJob = (name = "toy.1"): Job<ToyEvent, ToyState> => ({
     state.events++;
     state.watermarks = [...state.watermarks, context.watermarkMs].slice(-3);
     // Asked for before anything else: what the call does after it to state and timer is given up, too.
-    if (event.word === "forget" || event.word === "snap") context.forget();
+    if (event.word === "forget" || event.word === "snap") context.clear();
     if (event.word === "snap") throw new Error("bad end");
     if (event.word === "poison") throw new Error("bad toy");
     if (event.word === "trap") state.trap = true;
@@ -125,14 +125,14 @@ export class Store {
   cursors = new Map<string, number>();
   watermarkMs = 0;
   readonly outs: OutRecord[] = [];
-  readonly letters: DeadLetter[] = [];
+  readonly deadLetters: DeadLetter[] = [];
   readonly loads: string[] = [];
 
   /** Timers of one read of a step; 0: all are given to it at its start. */
   pageTimers = 0;
 
-  step(jobs: readonly Job<ToyEvent, ToyState>[], topic = toyTopic()): Step<ToyEvent> {
-    return new Step<ToyEvent>({
+  step(jobs: readonly Job<ToyEvent, ToyState>[], topic = toyTopic()): BatchProcessor<ToyEvent> {
+    return new BatchProcessor<ToyEvent>({
       topic,
       jobs,
       cursors: this.cursors,
@@ -155,18 +155,18 @@ export class Store {
   }
 
   write(body: CommitBody): void {
-    for (const { job, set, gone } of body.states) {
+    for (const { job, set, tombstones } of body.states) {
       const states = this.states.get(job) ?? new Map<string, Buffer>();
       this.states.set(job, states);
       for (const [key, state] of set) states.set(key, state);
-      for (const key of gone) states.delete(key);
+      for (const key of tombstones) states.delete(key);
     }
     for (const [atMs, member] of body.timersSet) this.timers.set(member, atMs);
     for (const member of body.timersGone) this.timers.delete(member);
     for (const [job, offset] of body.cursors) this.cursors.set(job, offset);
     this.watermarkMs = body.watermarkMs;
     if (body.out) this.outs.push(decodeOut(body.out));
-    this.letters.push(...body.deadLetters);
+    this.deadLetters.push(...body.deadLetters);
   }
 
   /** Reads `entries` in pieces of the given lengths (again and again); `restart` starts the step anew before every piece. */
@@ -209,7 +209,7 @@ export class Store {
   picture(job?: string): unknown {
     const mine = (name: string) => job === undefined || name.startsWith(job);
     // Jobs at different places write their letters at different times.
-    const letters = this.letters.filter((letter) => letter.job === undefined || mine(letter.job));
+    const deadLetters = this.deadLetters.filter((deadLetter) => deadLetter.job === undefined || mine(deadLetter.job));
     const sorted = <V>(map: Iterable<[string, V]>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
     return {
       states: sorted(this.states)
@@ -217,7 +217,7 @@ export class Store {
         .map(([name, states]) => [name, sorted(states).map(([key, bytes]) => [key, bytes.toString("hex")])]),
       timers: sorted(this.timers).filter(([member]) => mine(member)),
       emits: this.emits(job),
-      letters: job === undefined ? letters : letters.map((letter) => JSON.stringify(letter)).sort(),
+      deadLetters: job === undefined ? deadLetters : deadLetters.map((deadLetter) => JSON.stringify(deadLetter)).sort(),
     };
   }
 }

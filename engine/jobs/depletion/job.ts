@@ -44,7 +44,7 @@ export interface DepletionState {
 }
 
 /** What screens are told of a SKU. */
-export interface DepletionView {
+export interface DepletionFigures {
   /** Minute of the figures; older panes than 59 minutes before it are not in the sum. */
   minute: number;
   dailyAverage: number | null;
@@ -171,7 +171,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
       evaluate(state, context.key, minuteOf(atMs) - 1, atMs, true, context);
     },
 
-    view: (state, _key, sinceMs): DepletionView => {
+    view: (state, _key, sinceMs): DepletionFigures => {
       const newest = state.panes.at(-2) ?? 0;
       return {
         minute: newest,

@@ -11,7 +11,7 @@ import {
   ALERT_EMIT,
   type AlertChange,
   DEPLETION_JOB,
-  type DepletionView,
+  type DepletionFigures,
   type OpenAlert,
   WINDOW_MINUTES,
 } from "./job.js";
@@ -36,7 +36,7 @@ interface SkuDepletion {
 
 const CLEARED_KEPT = 500;
 
-export class DepletionBoard implements View {
+export class DepletionView implements View {
   readonly job = DEPLETION_JOB;
   readonly #skus = new Map<string, SkuDepletion>();
   readonly #open = new Map<string, Alert>();
@@ -44,7 +44,7 @@ export class DepletionBoard implements View {
   #revision = 0;
 
   onView(sku: string, told: unknown): void {
-    const { panes, dailyAverage, alert } = told as DepletionView;
+    const { panes, dailyAverage, alert } = told as DepletionFigures;
     let known = this.#skus.get(sku);
     if (!known) {
       known = { panes: [], dailyAverage: undefined, revision: 0 };

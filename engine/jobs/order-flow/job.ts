@@ -87,7 +87,7 @@ export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderF
 
     onTimer(flow, atMs, context) {
       if (atMs >= endMs(flow)) {
-        context.forget();
+        context.clear();
         return;
       }
       tell(passTime(flow, atMs, deadlines()), context.key, context);

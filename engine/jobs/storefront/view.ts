@@ -18,7 +18,7 @@ export interface SkuLevels {
   revision: number;
 }
 
-export class StorefrontLevels implements View {
+export class StorefrontView implements View {
   readonly job = STOREFRONT_JOB;
   readonly #skus = new Map<string, SkuLevels>();
   #revision = 0;

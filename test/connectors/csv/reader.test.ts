@@ -207,10 +207,10 @@ describe("faults of a file", () => {
 
   it.each(faults)(
     "names the line of %s, after the rows before it, in pieces of any length",
-    async (_, content, place, message) => {
+    async (_, content, input, message) => {
       for (const everyBytes of content.length > 1_000 ? [4_093, 65_536, 1e9] : [1, 2, 3, 7, 1e9]) {
         const { rows, fault } = await read(content, everyBytes);
-        expect(fault).toMatchObject({ op: "csv.read", code: "bad_input", retryable: false, place });
+        expect(fault).toMatchObject({ op: "csv.read", code: "bad_input", retryable: false, input });
         expect(fault?.message).toMatch(message);
         expect(fieldsOf(rows)).toEqual([
           ["a", "b"],
@@ -235,7 +235,7 @@ describe("faults of a file", () => {
 
   it("names the line of an invalid byte that stands behind a quoted line end", async () => {
     const { fault } = await read(Buffer.from('a,b\n"1\n2",\xff\n', "latin1"));
-    expect(fault?.place).toBe("till.csv line 3");
+    expect(fault?.input).toBe("till.csv line 3");
   });
 });
 
@@ -288,7 +288,7 @@ describe("opening a file", () => {
   ])("refuses %s, naming it", async (_, name, message) => {
     await writeFile(join(folder, "till.csv"), "a\n");
     const path = join(folder, name());
-    await expect(openCsv(path)).rejects.toMatchObject({ name: "EngineError", code: "bad_input", place: path });
+    await expect(openCsv(path)).rejects.toMatchObject({ name: "EngineError", code: "bad_input", input: path });
     await expect(openCsv(path)).rejects.toThrow(message);
   });
 
@@ -303,7 +303,7 @@ describe("opening a file", () => {
     try {
       const path = join(folder, "forbidden.csv");
       const refused = (await import("../../../connectors/csv/reader.js")).openCsv(path);
-      await expect(refused).rejects.toMatchObject({ name: "EngineError", code: "bad_input", place: path });
+      await expect(refused).rejects.toMatchObject({ name: "EngineError", code: "bad_input", input: path });
       await expect(refused).rejects.toThrow(/there is no permission/);
     } finally {
       vi.doUnmock("node:fs/promises");
@@ -330,7 +330,7 @@ describe("opening a file", () => {
       const { rows, fault } = await readFile(packed.subarray(0, Math.floor(packed.length * share)));
       expect(fault?.message).toMatch(/the gzip data is cut off/);
       expect(rows.length).toBeGreaterThan(0);
-      expect(fault?.place).toBe(`${join(folder, "till.csv")} after line ${rows.length + 1}`);
+      expect(fault?.input).toBe(`${join(folder, "till.csv")} after line ${rows.length + 1}`);
     }
   });
 
@@ -344,7 +344,7 @@ describe("opening a file", () => {
     packed[packed.length - 6] = (packed[packed.length - 6] as number) ^ 0xff;
     const { rows, fault } = await readFile(packed);
     expect(fault?.message).toMatch(/the gzip data is damaged \(incorrect data check\)/);
-    expect(fault?.place).toBe(`${join(folder, "till.csv")} after line ${rows.length + 1}`);
+    expect(fault?.input).toBe(`${join(folder, "till.csv")} after line ${rows.length + 1}`);
     const middle = gzipSync(table);
     middle.fill(0xff, 40_000, 40_100);
     expect((await readFile(middle)).fault?.message).toMatch(/after line \d+: the gzip data is damaged/);

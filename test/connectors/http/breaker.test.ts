@@ -2,21 +2,21 @@
  * When a refused order may come back, from the gates that stand in its way.
  */
 import { describe, expect, it } from "vitest";
-import { GateWatch } from "../../../connectors/http/breaker.js";
+import { BreakerWatch } from "../../../connectors/http/breaker.js";
 import type { Ledger } from "../../../engine/stock/ledger.js";
-import type { GateScope, OpenGate } from "../../../engine/stock/model.js";
+import type { BreakerScope, OpenBreaker } from "../../../engine/stock/model.js";
 
 const NOW = 1_750_000_000_000;
-const gate = (scope: GateScope, forMs: number): OpenGate => ({
+const breaker = (scope: BreakerScope, forMs: number): OpenBreaker => ({
   scope,
   untilMs: forMs === 0 ? 0 : NOW + forMs,
   sinceMs: NOW,
   actor: "a",
   reason: "b",
 });
-const watching = (gates: () => Promise<OpenGate[]>, speed?: number) =>
-  new GateWatch({
-    ledger: { openGates: gates } as unknown as Ledger,
+const watching = (breakers: () => Promise<OpenBreaker[]>, speed?: number) =>
+  new BreakerWatch({
+    ledger: { openBreakers: breakers } as unknown as Ledger,
     clock: { now: () => NOW },
     ...(speed === undefined ? {} : { speed: () => speed }),
   });
@@ -25,23 +25,23 @@ const line = { sku: "A", location: "main" };
 describe("when a refused order may come back", () => {
   it("is when the last of the gates in its way closes", async () => {
     const watch = watching(async () => [
-      gate({ kind: "shop" }, 10_000),
-      gate({ kind: "sku", sku: "A" }, 20_000),
-      gate({ kind: "location", location: "east" }, 90_000),
+      breaker({ kind: "shop" }, 10_000),
+      breaker({ kind: "sku", sku: "A" }, 20_000),
+      breaker({ kind: "location", location: "east" }, 90_000),
     ]);
     expect(await watch.retryAfterSeconds([line])).toBe(20);
   });
 
   it("is sooner where the shop's clock runs faster", async () => {
-    expect(await watching(async () => [gate({ kind: "shop" }, 600_000)], 60).retryAfterSeconds([line])).toBe(10);
+    expect(await watching(async () => [breaker({ kind: "shop" }, 600_000)], 60).retryAfterSeconds([line])).toBe(10);
   });
 
   it("is in a minute when a gate is closed by hand only", async () => {
-    expect(await watching(async () => [gate({ kind: "shop" }, 0)]).retryAfterSeconds([line])).toBe(60);
+    expect(await watching(async () => [breaker({ kind: "shop" }, 0)]).retryAfterSeconds([line])).toBe(60);
   });
 
   it("is at once when the gate has closed meanwhile, or the store cannot say", async () => {
-    expect(await watching(async () => [gate({ kind: "shop" }, -1)]).retryAfterSeconds([line])).toBe(0);
+    expect(await watching(async () => [breaker({ kind: "shop" }, -1)]).retryAfterSeconds([line])).toBe(0);
     expect(await watching(() => Promise.reject(new Error("away"))).retryAfterSeconds([line])).toBe(0);
   });
 
@@ -49,7 +49,7 @@ describe("when a refused order may come back", () => {
     let asked = 0;
     const watch = watching(async () => {
       asked++;
-      return [gate({ kind: "shop" }, 1_000)];
+      return [breaker({ kind: "shop" }, 1_000)];
     });
     await Promise.all(Array.from({ length: 500 }, () => watch.retryAfterSeconds([line])));
     expect(asked).toBe(1);

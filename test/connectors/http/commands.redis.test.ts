@@ -4,8 +4,8 @@
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../../engine/kernel/clock.js";
-import { OrderDesk } from "../../../engine/orders/order-service.js";
-import { OrderBook } from "../../../engine/orders/order-store.js";
+import { OrderService } from "../../../engine/orders/order-service.js";
+import { OrderStore } from "../../../engine/orders/order-store.js";
 import { Ledger } from "../../../engine/stock/ledger.js";
 import { freshId, httpBed } from "./http-bed.js";
 
@@ -98,11 +98,11 @@ describe("bulk commands", () => {
       const sku = `O-${how}`;
       // Its lines bear no mark: it was placed while the previous release read along.
       const old = { redis: bed.redis, prefix: "t", partitions: 4, format: () => 1 };
-      const desk = new OrderDesk(new Ledger(old), new OrderBook({ ...old, keepSeconds: 86_400 }));
+      const orderService = new OrderService(new Ledger(old), new OrderStore({ ...old, keepSeconds: 86_400 }));
       const [order, shelf, free] = [freshId(), freshId(), freshId()];
       const at = { sku, location: "main", units: 1 };
       await bed.receive(sku, 9);
-      expect((await desk.place({ id: order, lines: [at, at, at] })).outcome).toBe("accepted");
+      expect((await orderService.place({ id: order, lines: [at, at, at] })).outcome).toBe("accepted");
       const commands = [
         { kind: "pay", id: `${order}-1`, ...at },
         { kind: "receive", id: `${shelf}-1`, ...at },

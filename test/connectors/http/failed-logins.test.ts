@@ -1,7 +1,7 @@
 /** How wrong tokens are slowed: by address, boundedly, and forgotten in time. */
 import { afterEach, expect, it, vi } from "vitest";
 import { FailedLogins, LoginReport } from "../../../connectors/http/failed-logins.js";
-import { complainer } from "../../../engine/app/throttled-logger.js";
+import { throttledLogger } from "../../../engine/app/throttled-logger.js";
 
 afterEach(() => {
   vi.useRealTimers();
@@ -58,7 +58,7 @@ it("tells each address at once, few of them one by one, and how many others ther
   vi.useFakeTimers();
   const told: string[] = [];
   // As the log tells it: messages that differ in numbers only are alike to it.
-  const report = new LoginReport(complainer((message, fields) => told.push(`${message} ${fields?.client ?? ""}`)));
+  const report = new LoginReport(throttledLogger((message, fields) => told.push(`${message} ${fields?.client ?? ""}`)));
   for (let i = 0; i < 3; i++) report.note("10.0.0.1", "token");
   report.note("10.0.0.2", "token");
   expect(told).toEqual(["a login with a wrong token failed 10.0.0.1", "a login with a wrong token failed 10.0.0.2"]);

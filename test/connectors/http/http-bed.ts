@@ -7,17 +7,17 @@ import { afterAll, beforeAll } from "vitest";
 import { type HttpDeps, Sessions } from "../../../connectors/http/index.js";
 import { PersonalData } from "../../../engine/app/personal-data.js";
 import { type RunningServer, type ServerOptions, startServer } from "../../../engine/app/server.js";
-import { DepletionBoard } from "../../../engine/jobs/depletion/view.js";
+import { DepletionView } from "../../../engine/jobs/depletion/view.js";
 import { orderJobs, stockJobs } from "../../../engine/jobs/index.js";
 import { ExceptionList } from "../../../engine/jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../../../engine/jobs/order-flow/track.js";
-import { StorefrontLevels } from "../../../engine/jobs/storefront/view.js";
+import { StorefrontView } from "../../../engine/jobs/storefront/view.js";
 import { chainId } from "../../../engine/kernel/chain-id.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
 import { zoneOf } from "../../../engine/kernel/zone.js";
 import type { OrderEvent } from "../../../engine/orders/model.js";
-import { OrderDesk } from "../../../engine/orders/order-service.js";
-import { OrderBook } from "../../../engine/orders/order-store.js";
+import { OrderService } from "../../../engine/orders/order-service.js";
+import { OrderStore } from "../../../engine/orders/order-store.js";
 import { orderTopic } from "../../../engine/orders/topic.js";
 import { Categories } from "../../../engine/stock/categories.js";
 import { Ledger } from "../../../engine/stock/ledger.js";
@@ -57,10 +57,10 @@ export interface HttpBed {
   readonly url: string;
   readonly port: number;
   readonly ledger: Ledger;
-  readonly desk: OrderDesk;
+  readonly orderService: OrderService;
   readonly redis: RedisClient;
-  readonly board: DepletionBoard;
-  readonly levels: StorefrontLevels;
+  readonly depletionView: DepletionView;
+  readonly storefrontView: StorefrontView;
   readonly running: RunningServer;
   /** The test's own Redis, to be ended by tests of an outage. */
   readonly redisPid: number;
@@ -128,23 +128,23 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
   const others: RunningServer[] = [];
   let redis: RedisClient;
   let ledger: Ledger;
-  let desk: OrderDesk;
-  let book: OrderBook;
+  let orderService: OrderService;
+  let orderStore: OrderStore;
   let worker: Worker<StockEvent>;
   let follower: Follower<StockEvent>;
   let running: RunningServer;
   let orderWorker: Worker<OrderEvent>;
   let orderFollower: Follower<OrderEvent>;
-  const levels = new StorefrontLevels();
-  const board = new DepletionBoard();
+  const storefrontView = new StorefrontView();
+  const depletionView = new DepletionView();
 
   const deps = (): HttpDeps => ({
     ledger,
-    desk,
-    levels,
+    orderService,
+    storefrontView,
     categories: new Categories(redis, PREFIX),
-    eraseBuyer: (id) => new PersonalData({ book, redis, prefix: PREFIX, onTrouble: () => {} }).erase(id),
-    board,
+    eraseBuyer: (id) => new PersonalData({ orderStore, redis, prefix: PREFIX, onTrouble: () => {} }).erase(id),
+    depletionView,
     tracker: new OrderTracker(redis, PREFIX, PARTITIONS),
     exceptions: new ExceptionList(redis, PREFIX, PARTITIONS),
     asOf: (sku) => follower.freshAsOf(ledger.partitionOf(sku)),
@@ -163,10 +163,10 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
   beforeAll(async () => {
     const address = { url: server.url };
     redis = connect(address);
-    await Promise.all([Ledger.load(redis), OrderBook.load(redis), loadStreamLibrary(redis)]);
+    await Promise.all([Ledger.load(redis), OrderStore.load(redis), loadStreamLibrary(redis)]);
     ledger = new Ledger({ redis, prefix: PREFIX, partitions: PARTITIONS });
-    book = new OrderBook({ redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 86_400 });
-    desk = new OrderDesk(ledger, book);
+    orderStore = new OrderStore({ redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 86_400 });
+    orderService = new OrderService(ledger, orderStore);
     const jobs = stockJobs(zoneOf("UTC"));
     const clock = systemClock;
     const onTrouble = (message: string) => void troubles.push(message);
@@ -184,9 +184,9 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     };
     worker = new Worker({ ...work, topic: stockTopic(ledger), jobs });
     const flows = orderJobs(() => DEADLINES);
-    orderWorker = new Worker({ ...work, topic: orderTopic(book), jobs: flows });
+    orderWorker = new Worker({ ...work, topic: orderTopic(orderStore), jobs: flows });
     const views = { partitions: PARTITIONS, prefix: PREFIX, redis, clock, pollMs: 20, onTrouble };
-    follower = new Follower({ ...views, topic: "stock", jobs, views: [levels, board] });
+    follower = new Follower({ ...views, topic: "stock", jobs, views: [storefrontView, depletionView] });
     orderFollower = new Follower({ ...views, topic: "orders", jobs: flows, views: [] });
     orderWorker.start();
     worker.start();
@@ -212,8 +212,8 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     get ledger() {
       return ledger;
     },
-    get desk() {
-      return desk;
+    get orderService() {
+      return orderService;
     },
     get redis() {
       return redis;
@@ -224,8 +224,8 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     get redisPid() {
       return server.pid;
     },
-    board,
-    levels,
+    depletionView,
+    storefrontView,
     troubles,
     deps,
     send: (method, path, sending) => send(running.port, method, path, { agent, ...sending }),

@@ -152,7 +152,7 @@ describe("the authenticated name", () => {
     const scope = { kind: "sku", sku: "GT" };
     const change = { scope, actor: "the boss", reason: "count" };
     const opened = await ask("li.wei", "POST", "/v1/breaker", { action: "open", ...change });
-    expect(opened.json.gates).toMatchObject([{ scope, actor: "li.wei", onBehalfOf: "the boss", reason: "count" }]);
+    expect(opened.json.breakers).toMatchObject([{ scope, actor: "li.wei", onBehalfOf: "the boss", reason: "count" }]);
     await ask("li.wei", "POST", "/v1/breaker", { action: "close", ...change });
     const id = freshId();
     const settings = { id, settings: { displayCoefficient: 1 }, actor: "the boss" };

@@ -253,7 +253,7 @@ describe("while a breaker is open", () => {
     });
     expect(opened.json).toMatchObject({
       open: true,
-      gates: [{ scope, onBehalfOf: "li.wei", reason: "count differs" }],
+      breakers: [{ scope, onBehalfOf: "li.wei", reason: "count differs" }],
     });
     const body = { id: freshId(), lines: [{ sku: "G", units: 1 }] };
     const refused = await place(body);
@@ -264,8 +264,8 @@ describe("while a breaker is open", () => {
     const closed = await bed.send("POST", "/v1/breaker", {
       body: { action: "close", scope, actor: "li.wei", reason: "counted again" },
     });
-    expect(closed.json).toEqual({ changed: true, open: false, complete: true, gates: [] });
-    expect((await bed.send("GET", "/v1/breaker")).json).toEqual({ open: false, gates: [] });
+    expect(closed.json).toEqual({ changed: true, open: false, complete: true, breakers: [] });
+    expect((await bed.send("GET", "/v1/breaker")).json).toEqual({ open: false, breakers: [] });
     expect((await place(body)).status).toBe(201);
   });
 });

@@ -9,7 +9,7 @@ const bed = httpBed();
 
 it("without its store every write and read of it is 503 with Retry-After, soon, and the view is given only while it is young", async () => {
   await bed.receive("A", 5);
-  await expect.poll(() => bed.levels.get("A")?.total.display, { timeout: 30_000 }).toBe(5);
+  await expect.poll(() => bed.storefrontView.get("A")?.total.display, { timeout: 30_000 }).toBe(5);
   process.kill(bed.redisPid, "SIGKILL");
   const elapsed = stopwatch();
   const id = freshId();

@@ -17,14 +17,14 @@ it("tells new orders to come back while the oldest has waited too long, and take
   const held = new Promise<void>((resolve) => {
     release = resolve;
   });
-  const desk = Object.create(bed.desk) as typeof bed.desk;
-  desk.place = async (each, actor) => {
+  const orderService = Object.create(bed.orderService) as typeof bed.orderService;
+  orderService.place = async (each, actor) => {
     isWaiting = true;
     await held;
-    return bed.desk.place(each, actor);
+    return bed.orderService.place(each, actor);
   };
-  desk.pay = (id, actor) => bed.desk.pay(id, actor);
-  const { port } = await bed.another({ desk, maxWaitMs: 50 });
+  orderService.pay = (id, actor) => bed.orderService.pay(id, actor);
+  const { port } = await bed.another({ orderService, maxWaitMs: 50 });
   const first = send(port, "POST", "/v1/orders", { body: order() });
   await until(() => isWaiting, "the first order at the desk");
   await sleep(100);

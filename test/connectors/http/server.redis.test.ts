@@ -77,7 +77,7 @@ describe("tokens", () => {
 
   it("must be set, long and sendable, or the server does not start", async () => {
     for (const tokens of [[], ["short"], ["a token with blanks in it"]]) {
-      await expect(bed.another({ tokens })).rejects.toMatchObject({ code: "bad_option", place: "tokens" });
+      await expect(bed.another({ tokens })).rejects.toMatchObject({ code: "bad_option", input: "tokens" });
     }
     expect(httpConnector({ ...bed.deps(), open: true, tokens: [] })).toBeTypeOf("function");
   });

@@ -27,7 +27,7 @@ const source: LiveSource = {
     lagEntries: 0,
     lagMs: 0,
     scene: undefined,
-    gates: [],
+    breakers: [],
   }),
   ranked: () => [],
   sku: () => undefined,

@@ -11,7 +11,7 @@ const bed = httpBed();
 const show = (path: string, headers: Record<string, string> = {}) =>
   bed.send("GET", `/v1/stock${path}`, { anonymous: true, headers });
 const visible = (sku: string, display: number) =>
-  expect.poll(() => bed.levels.get(sku)?.total.display, { timeout: 30_000 }).toBe(display);
+  expect.poll(() => bed.storefrontView.get(sku)?.total.display, { timeout: 30_000 }).toBe(display);
 
 describe("what customers are shown", () => {
   it("is sellable and 0.3 of reserved, with a time that is at most 15 s old, for a CDN to keep", async () => {
@@ -74,7 +74,7 @@ describe("what customers are shown", () => {
     expect(answer.json).toMatchObject({ status: 404, code: "unknown_sku" });
     expect(answer.headers).toMatchObject(CACHE_HEADERS);
     await bed.send("PUT", "/v1/skus/only-set/settings", { body: { settings: { displayCoefficient: 1 } } });
-    await expect.poll(() => bed.levels.get("only-set")).toBeDefined();
+    await expect.poll(() => bed.storefrontView.get("only-set")).toBeDefined();
     expect((await show("/only-set")).status).toBe(404);
   });
 
@@ -156,7 +156,7 @@ describe("a category", () => {
     }
     await put("/v1/skus/C1/settings", { category: "umbrellas" });
     await put("/v1/skus/C2/settings", { category: "umbrellas", settings: { displayCoefficient: 0 } });
-    await expect.poll(() => bed.levels.skusOf("umbrellas").sort()).toEqual(["C1", "C2"]);
+    await expect.poll(() => bed.storefrontView.skusOf("umbrellas").sort()).toEqual(["C1", "C2"]);
 
     const answer = await put("/v1/categories/umbrellas/settings", { settings: { displayCoefficient: 1 } });
     expect(answer.json).toEqual({ category: "umbrellas", settings: { displayCoefficient: 1 }, skus: 2 });
@@ -191,7 +191,7 @@ describe("alerts", () => {
     const noted = await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: { actor: "li.wei" } });
     expect(noted.status).toBe(202);
     expect(noted.json).toEqual({ id: "AL#1", sku: "AL", acknowledgedBy: "default", repeated: false });
-    await expect.poll(() => bed.board.openAlert("AL")?.acknowledgedBy, { timeout: 30_000 }).toBe("default");
+    await expect.poll(() => bed.depletionView.openAlert("AL")?.acknowledgedBy, { timeout: 30_000 }).toBe("default");
     const again = await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: { actor: "zhang" } });
     expect([again.status, again.json.acknowledgedBy, again.json.repeated]).toEqual([200, "default", true]);
     expect((await bed.send("GET", "/v1/alerts?state=cleared")).json.alerts).toEqual([]);
@@ -231,7 +231,7 @@ describe("the breaker", () => {
       changed: false,
       complete: true,
       open: false,
-      gates: [],
+      breakers: [],
     });
   });
 
@@ -239,7 +239,7 @@ describe("the breaker", () => {
     const scope = { kind: "location", location: "east" };
     const cause = { actor: "li.wei", reason: "flood" };
     const opened = await bed.send("POST", "/v1/breaker", { body: { action: "open", scope, ...cause, forMs: 0 } });
-    expect(opened.json.gates).toEqual([
+    expect(opened.json.breakers).toEqual([
       { scope, since: expect.any(String), actor: "default", onBehalfOf: "li.wei", reason: "flood", complete: true },
     ]);
     const refused = await bed.send("POST", "/v1/orders", {

@@ -30,7 +30,7 @@ it.each([
     readTokens(texts);
   } catch (thrown) {
     told = (thrown as Error).message;
-    expect(thrown).toMatchObject({ code: "bad_option", place: "tokens" });
+    expect(thrown).toMatchObject({ code: "bad_option", input: "tokens" });
   }
   expect(told).toContain(message);
   expect(told).not.toContain(SECRET);

@@ -565,7 +565,7 @@ describe("a mapping file", () => {
   ])("is refused with its JSON path: %j", (change, path, message) => {
     const json = Array.isArray(change) ? change : JSON.parse(JSON.stringify({ ...base, ...(change as Json) }));
     expect(() => checkMapping(json, "m.json")).toThrow(
-      expect.objectContaining({ name: "EngineError", place: `m.json ${path}` }),
+      expect.objectContaining({ name: "EngineError", input: `m.json ${path}` }),
     );
     expect(() => checkMapping(json, "m.json")).toThrow(message);
   });

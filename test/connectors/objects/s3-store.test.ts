@@ -5,15 +5,15 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MAX_OBJECT_BYTES } from "../../../connectors/objects/object-store.js";
 import { type Bucket, S3Store } from "../../../connectors/objects/s3-store.js";
-import { BUCKET, KEY_ID, REGION, S3StandIn, SECRET, xml } from "../../../connectors/objects/sandbox.js";
+import { BUCKET, KEY_ID, REGION, S3Sandbox, SECRET, xml } from "../../../connectors/objects/sandbox.js";
 import { ManualClock, systemClock } from "../../../engine/kernel/clock.js";
 
 const KEY = "orders/2026-06-17/WB0123456789.json";
 const TIMEOUT_MS = 5_000;
 
-let standIn: S3StandIn;
+let standIn: S3Sandbox;
 beforeEach(async () => {
-  standIn = await S3StandIn.start();
+  standIn = await S3Sandbox.start();
 });
 afterEach(() => standIn.stop());
 
@@ -123,7 +123,7 @@ describe("a request that fails", () => {
       retryable: true,
       message: expect.stringContaining("reached"),
     });
-    standIn = await S3StandIn.start();
+    standIn = await S3Sandbox.start();
   });
 
   it("ends in time, before an answer and within one", async () => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ObjectsSettings, openObjectStore } from "../../../connectors/objects/index.js";
-import { BUCKET, KEY_ID, REGION, S3StandIn, SECRET } from "../../../connectors/objects/sandbox.js";
+import { BUCKET, KEY_ID, REGION, S3Sandbox, SECRET } from "../../../connectors/objects/sandbox.js";
 
 let dir: string;
 beforeAll(async () => {
@@ -37,7 +37,7 @@ describe("objects go", () => {
   });
 
   it("into a bucket", async () => {
-    const standIn = await S3StandIn.start();
+    const standIn = await S3Sandbox.start();
     try {
       const store = open({ objectsUrl: `s3+${standIn.endpoint}/${BUCKET}/shop?region=${REGION}` });
       await store.put("a/b", Buffer.from("x"), "text/plain");

@@ -5,7 +5,7 @@ import { wmsReceiver } from "../../../connectors/wms/index.js";
 import { PICK_EMIT, WITHDRAW_EMIT } from "../../../engine/jobs/order-flow/job.js";
 import type { OrderStep } from "../../../engine/orders/model.js";
 import type { Note } from "../../../engine/orders/order-store.js";
-import type { Delivery, Verdict } from "../../../engine/outbox/receiver.js";
+import type { Delivery, DeliveryOutcome } from "../../../engine/outbox/receiver.js";
 
 const ID = "WB-1";
 const never = new AbortController().signal;
@@ -18,12 +18,12 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
     client: {
       async post(path: string, _body: unknown, key: string, _signal: unknown, _done?: readonly KnownRefusal[]) {
         posted.push({ path, key });
-        return { outcome: "done", receipt: { status: 201 } } satisfies Verdict;
+        return { outcome: "done", receipt: { status: 201 } } satisfies DeliveryOutcome;
       },
     },
     contract: { check: () => [] },
     objects: { put: async () => {} },
-    book: {
+    orderStore: {
       async note(told) {
         notes.push(...told);
         return told.map(() => "noted" as const);

@@ -4,13 +4,13 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { type WmsSettings, WmsStandIn } from "../../../connectors/wms/sandbox.js";
+import { WmsSandbox, type WmsSettings } from "../../../connectors/wms/sandbox.js";
 
-let wms: WmsStandIn | undefined;
+let wms: WmsSandbox | undefined;
 afterEach(() => wms?.die());
 
-async function started(settings: WmsSettings = {}): Promise<WmsStandIn> {
-  wms = new WmsStandIn(settings);
+async function started(settings: WmsSettings = {}): Promise<WmsSandbox> {
+  wms = new WmsSandbox(settings);
   await wms.start();
   return wms;
 }

@@ -5,8 +5,8 @@
 import { describe, expect, it } from "vitest";
 import {
   type AlertChange,
+  type DepletionFigures,
   type DepletionState,
-  type DepletionView,
   depletionJob,
 } from "../../../engine/jobs/depletion/job.js";
 import { seededRandom } from "../../../engine/kernel/random.js";
@@ -329,7 +329,7 @@ describe("the view", () => {
       },
     ]);
     await shop.tell({ clockMs: NOON + MINUTE, atMs: NOON, units: 1 });
-    expect((shop.views.at(-1) as [string, DepletionView])[1].panes).toEqual([minute, 6, minute + 1, 70]);
+    expect((shop.views.at(-1) as [string, DepletionFigures])[1].panes).toEqual([minute, 6, minute + 1, 70]);
   });
 });
 

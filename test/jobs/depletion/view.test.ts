@@ -1,7 +1,7 @@
 /** The board that screens read: absolute values, so that a repeated or a missed commit does no harm once the next has come. */
 import { describe, expect, it } from "vitest";
-import { type DepletionState, type DepletionView, depletionJob } from "../../../engine/jobs/depletion/job.js";
-import { DepletionBoard } from "../../../engine/jobs/depletion/view.js";
+import { type DepletionFigures, type DepletionState, depletionJob } from "../../../engine/jobs/depletion/job.js";
+import { DepletionView } from "../../../engine/jobs/depletion/view.js";
 import { seededRandom } from "../../../engine/kernel/random.js";
 import { zoneOf } from "../../../engine/kernel/zone.js";
 import { Shop } from "../shop.js";
@@ -9,7 +9,7 @@ import { Shop } from "../shop.js";
 const MINUTE = 60_000;
 const NOON = Date.UTC(2026, 5, 18, 4);
 const M = NOON / MINUTE;
-const view = (more: Partial<DepletionView>): DepletionView => ({
+const view = (more: Partial<DepletionFigures>): DepletionFigures => ({
   minute: M,
   dailyAverage: null,
   panes: [],
@@ -26,57 +26,60 @@ const alert = (number: number, firedAtMs = NOON, acknowledgedBy: string | null =
 
 describe("the board", () => {
   it("sums the hour that ends with a minute, and leaves out what has none", () => {
-    const board = new DepletionBoard();
-    board.onView("cup", view({ panes: [M - 59, 1, M, 10] }));
-    board.onView("pot", view({ panes: [M - 59, 5] }));
-    expect([...board.hours(M)]).toEqual([
+    const depletionView = new DepletionView();
+    depletionView.onView("cup", view({ panes: [M - 59, 1, M, 10] }));
+    depletionView.onView("pot", view({ panes: [M - 59, 5] }));
+    expect([...depletionView.hours(M)]).toEqual([
       { sku: "cup", hourUnits: 11 },
       { sku: "pot", hourUnits: 5 },
     ]);
-    expect([...board.hours(M + 1)]).toEqual([{ sku: "cup", hourUnits: 10 }]);
-    expect([...board.hours(M + 60)]).toEqual([]);
-    expect(board.hourUnits("none", M)).toBe(0);
+    expect([...depletionView.hours(M + 1)]).toEqual([{ sku: "cup", hourUnits: 10 }]);
+    expect([...depletionView.hours(M + 60)]).toEqual([]);
+    expect(depletionView.hourUnits("none", M)).toBe(0);
   });
 
   it("takes panes as they are told: again, smaller, or for the past", () => {
-    const board = new DepletionBoard();
-    board.onView("cup", view({ panes: [M - 1, 4, M, 10] }));
-    board.onView("cup", view({ panes: [M, 10] }));
-    board.onView("cup", view({ panes: [M - 1, 3] }));
-    board.onView("cup", view({ panes: [M - 2, 1] }));
-    expect(board.panes("cup", 0)).toEqual([M - 2, 1, M - 1, 3, M, 10]);
-    expect(board.panes("cup", M)).toEqual([M, 10]);
-    expect(board.revision("cup")).toBe(4);
-    expect(board.revision("none")).toBe(0);
+    const depletionView = new DepletionView();
+    depletionView.onView("cup", view({ panes: [M - 1, 4, M, 10] }));
+    depletionView.onView("cup", view({ panes: [M, 10] }));
+    depletionView.onView("cup", view({ panes: [M - 1, 3] }));
+    depletionView.onView("cup", view({ panes: [M - 2, 1] }));
+    expect(depletionView.panes("cup", 0)).toEqual([M - 2, 1, M - 1, 3, M, 10]);
+    expect(depletionView.panes("cup", M)).toEqual([M, 10]);
+    expect(depletionView.revision("cup")).toBe(4);
+    expect(depletionView.revision("none")).toBe(0);
   });
 
   it("keeps an hour of panes, not more", () => {
-    const board = new DepletionBoard();
-    for (let minute = M; minute < M + 200; minute++) board.onView("cup", view({ minute, panes: [minute, 1] }));
-    expect(board.panes("cup", 0)).toHaveLength(2 * 60);
-    expect(board.hourUnits("cup", M + 199)).toBe(60);
+    const depletionView = new DepletionView();
+    for (let minute = M; minute < M + 200; minute++) depletionView.onView("cup", view({ minute, panes: [minute, 1] }));
+    expect(depletionView.panes("cup", 0)).toHaveLength(2 * 60);
+    expect(depletionView.hourUnits("cup", M + 199)).toBe(60);
   });
 
   it("lists open alerts, newest first, and knows who has seen them", () => {
-    const board = new DepletionBoard();
-    board.onView("cup", view({ alert: alert(1) }));
-    board.onView("pot", view({ alert: { ...alert(1, NOON + 5, "lin"), id: "pot#1" } }));
-    expect(board.openAlerts().map(({ id, state }) => `${id} ${state}`)).toEqual(["pot#1 acknowledged", "cup#1 fired"]);
-    expect(board.openAlert("cup")).toMatchObject({
+    const depletionView = new DepletionView();
+    depletionView.onView("cup", view({ alert: alert(1) }));
+    depletionView.onView("pot", view({ alert: { ...alert(1, NOON + 5, "lin"), id: "pot#1" } }));
+    expect(depletionView.openAlerts().map(({ id, state }) => `${id} ${state}`)).toEqual([
+      "pot#1 acknowledged",
+      "cup#1 fired",
+    ]);
+    expect(depletionView.openAlert("cup")).toMatchObject({
       hourUnits: 70,
       dailyAverage: 20,
       acknowledgedBy: undefined,
       clearedAtMs: undefined,
     });
-    board.onView("cup", view({}));
-    expect(board.openAlert("cup")).toBeUndefined();
-    expect(board.openAlerts()).toHaveLength(1);
+    depletionView.onView("cup", view({}));
+    expect(depletionView.openAlert("cup")).toBeUndefined();
+    expect(depletionView.openAlerts()).toHaveLength(1);
   });
 
   it("keeps the latest cleared alerts, the last first, and no more than it can use", () => {
-    const board = new DepletionBoard();
+    const depletionView = new DepletionView();
     const clear = (number: number) =>
-      board.onEmit({
+      depletionView.onEmit({
         job: "depletion.1",
         kind: "alert",
         key: "cup",
@@ -91,9 +94,9 @@ describe("the board", () => {
         },
       });
     for (let number = 1; number <= 600; number++) clear(number);
-    board.onEmit({ job: "depletion.1", kind: "other", key: "cup", atMs: NOON, payload: {} });
-    expect(board.clearedAlerts()).toHaveLength(500);
-    expect(board.clearedAlerts()[0]).toMatchObject({
+    depletionView.onEmit({ job: "depletion.1", kind: "other", key: "cup", atMs: NOON, payload: {} });
+    expect(depletionView.clearedAlerts()).toHaveLength(500);
+    expect(depletionView.clearedAlerts()[0]).toMatchObject({
       id: "cup#600",
       state: "cleared",
       clearedAtMs: NOON + 600,
@@ -105,7 +108,7 @@ describe("the board", () => {
     const random = seededRandom(4);
     const job = depletionJob(zoneOf("Asia/Shanghai"));
     const shop = new Shop<DepletionState>(job);
-    const board = new DepletionBoard();
+    const depletionView = new DepletionView();
     let clockMs = NOON;
     for (let i = 0; i < 300; i++) {
       clockMs += random.below(3 * MINUTE);
@@ -116,12 +119,13 @@ describe("the board", () => {
       });
       const told = shop.views.splice(0);
       // Some are missed; then the states are read again, as the follower does.
-      if (random.below(10) === 0) board.onView("cup", job.view?.(shop.state("cup") as DepletionState, "cup", 0));
-      else for (const [sku, view] of told) board.onView(sku, view);
+      if (random.below(10) === 0)
+        depletionView.onView("cup", job.view?.(shop.state("cup") as DepletionState, "cup", 0));
+      else for (const [sku, view] of told) depletionView.onView(sku, view);
       const { panes } = shop.state("cup") as DepletionState;
       const minute = Math.floor(clockMs / MINUTE);
       const inHour = panes.filter((_, at) => at % 2 === 1 && (panes[at - 1] as number) > minute - 60);
-      expect(board.hourUnits("cup", minute)).toBe(inHour.reduce((sum, units) => sum + units, 0));
+      expect(depletionView.hourUnits("cup", minute)).toBe(inHour.reduce((sum, units) => sum + units, 0));
     }
   });
 });

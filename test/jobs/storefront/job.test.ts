@@ -1,7 +1,7 @@
 /** The storefront job and its levels: balances folded from the log, and what customers are shown (R5). */
 import { describe, expect, it } from "vitest";
 import { type StorefrontState, storefrontJob } from "../../../engine/jobs/storefront/job.js";
-import { StorefrontLevels } from "../../../engine/jobs/storefront/view.js";
+import { StorefrontView } from "../../../engine/jobs/storefront/view.js";
 import { Shop, type Told } from "../shop.js";
 
 const AT = Date.UTC(2026, 5, 18);
@@ -29,9 +29,9 @@ async function levelsAfter(...events: Told[]) {
     await shop.tell(event);
     shop.restart();
   }
-  const levels = new StorefrontLevels();
-  for (const [sku, view] of shop.views) levels.onView(sku, view);
-  return { levels, cup: levels.get("cup"), shop };
+  const storefrontView = new StorefrontView();
+  for (const [sku, view] of shop.views) storefrontView.onView(sku, view);
+  return { storefrontView, cup: storefrontView.get("cup"), shop };
 }
 
 describe("what customers are shown", () => {
@@ -76,9 +76,9 @@ describe("what customers are shown", () => {
   });
 
   it("has a revision that grows with every change", async () => {
-    const { levels, cup } = await levelsAfter(received(1), received(1), received(1));
+    const { storefrontView, cup } = await levelsAfter(received(1), received(1), received(1));
     expect(cup?.revision).toBe(3);
-    expect(levels.get("pot")).toBeUndefined();
+    expect(storefrontView.get("pot")).toBeUndefined();
   });
 });
 

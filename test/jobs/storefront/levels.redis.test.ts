@@ -1,7 +1,7 @@
 /** The whole way: random commands through the real ledger, the runner and the follower; the levels that a shop reads are the ledger's balances. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { stockJobs } from "../../../engine/jobs/index.js";
-import { StorefrontLevels } from "../../../engine/jobs/storefront/view.js";
+import { StorefrontView } from "../../../engine/jobs/storefront/view.js";
 import { sleep, systemClock } from "../../../engine/kernel/clock.js";
 import { seededRandom } from "../../../engine/kernel/random.js";
 import { zoneOf } from "../../../engine/kernel/zone.js";
@@ -55,13 +55,13 @@ it("levels equal the ledger's balances after random commands", async () => {
     retentionMs: 0,
     withViews: true,
   });
-  const levels = new StorefrontLevels();
+  const storefrontView = new StorefrontView();
   const follower = new Follower({
     ...common,
     topic: "stock",
     partitions: PARTITIONS,
     jobs,
-    views: [levels],
+    views: [storefrontView],
     pollMs: 10,
   });
   worker.start();
@@ -88,7 +88,7 @@ it("levels equal the ledger's balances after random commands", async () => {
   let compared = 0;
   for (const sku of SKUS) {
     const held = await ledger.balances(sku);
-    const shown = levels.get(sku);
+    const shown = storefrontView.get(sku);
     for (const [location, balances] of held ?? []) {
       const display = displayUnits(balances.sellable, balances.reserved, coefficients.get(sku));
       expect(shown?.locations.get(location), `${sku} at ${location}, seed ${SEED}`).toEqual({ ...balances, display });
