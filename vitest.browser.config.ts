@@ -1,6 +1,6 @@
 /**
- * The browser tests, `npm run test:browser`: one at a time, against the built product in a headless Chromium. Kept out of
- * `npm test` because they need a browser and a build. Passes when there is no such file.
+ * The browser tests, `npm run test:browser`: one at a time, against the built product in a headless Chromium. Kept
+ * out of `npm test` because they need a browser and a build. Passes when there is no such file.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";

@@ -1,6 +1,7 @@
 /**
- * The tests that need a Redis on a Redis Cluster instead: three masters and three replicas, one Cluster for all files, one file at a time. Beside
- * them those that kill masters, move slots and ask Sentinels, on servers of their own.
+ * The tests that need a Redis on a Redis Cluster instead: three masters and three replicas, one Cluster for all
+ * files, one file at a time. Beside them those that kill masters, move slots and ask Sentinels, on servers of their
+ * own.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";

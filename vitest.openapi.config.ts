@@ -1,6 +1,7 @@
 /**
- * The linters that strangers run on the OpenAPI document, `npm run test:openapi`: each comes from the registry at an exact version. Kept out of
- * `npm test` and of the development dependencies because one of them alone brings 240 packages.
+ * The linters that strangers run on the OpenAPI document, `npm run test:openapi`: each comes from the registry at an
+ * exact version. Kept out of `npm test` and of the development dependencies because one of them alone brings 240
+ * packages.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";

@@ -1,7 +1,8 @@
 /**
- * `shuiwei bench 618`: the first hour of 18 June, replayed three times with the same buyers and the same warehouse: as it was, as it is with this
- * product, and as it is with the warehouse dead from minute 5 to minute 20. The first half minute, the rush, is always real time; `--speed` says how
- * fast the rest of the hour goes. It tells a table or JSON, and with `--out` it writes the figures, the series and a picture of them.
+ * `shuiwei bench 618`: the first hour of 18 June, replayed three times with the same buyers and the same warehouse:
+ * as it was, as it is with this product, and as it is with the warehouse dead from minute 5 to minute 20. The first
+ * half minute, the rush, is always real time; `--speed` says how fast the rest of the hour goes. It tells a table or
+ * JSON, and with `--out` it writes the figures, the series and a picture of them.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

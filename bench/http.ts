@@ -1,9 +1,10 @@
 /**
- * The order path under a load that does not wait, from a process of its own on the same machine, AOF everysec. ① Orders over HTTP at `shuiwei serve`
- * with everything on, and, in the same run, at a bare Fastify that makes one script call an order (load/peer-server.ts says what it
- * lacks). ② Commands through the typed client, the jobs in another process: how soon each is answered, and how soon its units show in
- * its SKU's window. Latency counts from the instant at which an arrival was due (load/open-loop.ts). Each side has a Redis of its own
- * that begins empty, and a warm-up that is in no figure. It judges nothing: on a busy machine the figures are that machine's.
+ * The order path under a load that does not wait, from a process of its own on the same machine, AOF everysec. ①
+ * Orders over HTTP at `shuiwei serve` with everything on, and, in the same run, at a bare Fastify that makes one
+ * script call an order (load/peer-server.ts says what it lacks). ② Commands through the typed client, the jobs in
+ * another process: how soon each is answered, and how soon its units show in its SKU's window. Latency counts from
+ * the instant at which an arrival was due (load/open-loop.ts). Each side has a Redis of its own that begins empty,
+ * and a warm-up that is in no figure. It judges nothing: on a busy machine the figures are that machine's.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -34,7 +35,10 @@ import type { WindowLoad, WindowReport } from "./load/window-observer.js";
 /** How many seconds each side is measured, and how many orders, then commands, a second it is asked for. */
 export type HttpBenchSettings = Pick<BenchSettings, "seconds" | "rate" | "signal" | "onProgress">;
 
-/** Before each measurement, at half the rate, so that what compiles at run time has compiled; no longer than the measurement. */
+/**
+ * Before each measurement, at half the rate, so that what compiles at run time has compiled; no longer than the
+ * measurement.
+ */
 const WARM_UP_SECONDS = 10;
 const HOST = "127.0.0.1";
 const PREFIX = streamOptions.prefix.default;

@@ -1,9 +1,11 @@
 /**
- * The ledger beside the usual ways. First beside one script call per request on the same Redis with AOF everysec: 512 callers, each waiting for its
- * answer before it sends the next reservation. Ours is `Ledger.apply` with everything on (ids, holds that expire, breaker check, event in the log);
- * the peer remembers the id, checks, deducts, appends an entry to a stream, as a shop would write it. The bulk case sends in bulk, beside the same
- * peer. Then in bulk beside PostgreSQL's best batched reservation, when this machine has one, at like durability: a power cut may cost the last
- * moment on both sides, or nothing on both. The two sides take turns in one run, each on an empty database; the first round warms up.
+ * The ledger beside the usual ways. First beside one script call per request on the same Redis with AOF everysec: 512
+ * callers, each waiting for its answer before it sends the next reservation. Ours is `Ledger.apply` with everything
+ * on (ids, holds that expire, breaker check, event in the log); the peer remembers the id, checks, deducts, appends
+ * an entry to a stream, as a shop would write it. The bulk case sends in bulk, beside the same peer. Then in bulk
+ * beside PostgreSQL's best batched reservation, when this machine has one, at like durability: a power cut may cost
+ * the last moment on both sides, or nothing on both. The two sides take turns in one run, each on an empty database;
+ * the first round warms up.
  */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -22,7 +24,10 @@ import { PostgresPeer, type PostgresShape, type SynchronousCommit } from "./post
 import { findPostgres, startPostgres } from "./postgres/server.js";
 
 const CALLERS = 512;
-/** Some seconds of each side, so that what Redis does in between (it rewrites its log as it grows) is a part of every figure. */
+/**
+ * Some seconds of each side, so that what Redis does in between (it rewrites its log as it grows) is a part of every
+ * figure.
+ */
 const COMMANDS = 300_000;
 const BULK = 5_000;
 const BULKS_UNDER_WAY = 3;

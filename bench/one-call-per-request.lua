@@ -1,4 +1,5 @@
--- The peer of the ledger's benchmark: one reservation a call, as a shop would write it. Remembers the id, checks, deducts, appends an entry.
+-- The peer of the ledger's benchmark: one reservation a call, as a shop would write it. Remembers the id, checks,
+-- deducts, appends an entry.
 -- KEYS: balances of the SKU, log, ids   ARGV: id, units
 -- Returns: 1 reserved, 0 not enough, 2 known already
 if redis.call('HSETNX', KEYS[3], ARGV[1], ARGV[2]) == 0 then return 2 end

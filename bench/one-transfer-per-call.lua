@@ -1,5 +1,5 @@
--- The peer of the pipeline's benchmark: one transfer a call, as a shop would write it. Remembers the id and the step, checks, moves, appends an
--- entry with a field for each value.
+-- The peer of the pipeline's benchmark: one transfer a call, as a shop would write it. Remembers the id and the step,
+-- checks, moves, appends an entry with a field for each value.
 -- KEYS: balances of the SKU, log, ids   ARGV: id and step, from, to, units, SKU, time
 -- Returns: 1 moved, 0 not enough, 2 known already
 if redis.call('HSETNX', KEYS[3], ARGV[1], ARGV[4]) == 0 then return 2 end

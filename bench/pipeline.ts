@@ -1,7 +1,8 @@
 /**
- * Events a second through ledger, log and all jobs, committed, on one Redis with AOF everysec: `live` counts from the first command to the commit of
- * the last event, with commands coming in bulk while the worker follows; `replay` has a day's log there already, and every job starts at its
- * first entry. Both ours and the peer's (pipeline/peer.ts) run in this one process beside Redis, in turn. Nothing reads the views meanwhile.
+ * Events a second through ledger, log and all jobs, committed, on one Redis with AOF everysec: `live` counts from the
+ * first command to the commit of the last event, with commands coming in bulk while the worker follows; `replay` has
+ * a day's log there already, and every job starts at its first entry. Both ours and the peer's (pipeline/peer.ts) run
+ * in this one process beside Redis, in turn. Nothing reads the views meanwhile.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

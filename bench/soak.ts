@@ -1,8 +1,9 @@
 /**
- * Whether memory stays flat: a shop at a steady rate through the real order desk, ledger, jobs and views, on a Redis with AOF everysec. The
- * shop's days pass in seconds, so that ids and orders are forgotten over and over, and the runtime's own clock runs some ten times as fast,
- * so that logs are trimmed as often as in hours. First all that is ever kept fills up (the warm-up), then one look a second for as long as asked;
- * a slope is that of the straight line through all looks. It tells figures and judges none: a noisy machine is no fault.
+ * Whether memory stays flat: a shop at a steady rate through the real order desk, ledger, jobs and views, on a Redis
+ * with AOF everysec. The shop's days pass in seconds, so that ids and orders are forgotten over and over, and the
+ * runtime's own clock runs some ten times as fast, so that logs are trimmed as often as in hours. First all that is
+ * ever kept fills up (the warm-up), then one look a second for as long as asked; a slope is that of the straight line
+ * through all looks. It tells figures and judges none: a noisy machine is no fault.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
@@ -61,7 +62,10 @@ export interface SoakResult {
 const LOCATION = "main";
 /** The shortest memory that the options allow: a day is forgotten every day of the shop all the same. */
 const RETENTION_DAYS = 7;
-/** As the composition root: an order is remembered twice as long as its id may be used; and the order book's own margin. */
+/**
+ * As the composition root: an order is remembered twice as long as its id may be used; and the order book's own
+ * margin.
+ */
 const ORDER_DAYS = 2 * RETENTION_DAYS + 2 + HOLD_MARGIN_DAYS;
 /** What commits gave out is kept 15 minutes of the runtime's clock. */
 const OUT_MS = 900_000;
@@ -197,7 +201,10 @@ async function runShop(
   return { warmUpMs, samples, counts, troubles };
 }
 
-/** Customers, the till and the warehouse: what is ordered is paid, cancelled, sent or left to expire, and comes in anew. */
+/**
+ * Customers, the till and the warehouse: what is ordered is paid, cancelled, sent or left to expire, and comes in
+ * anew.
+ */
 class Shop {
   readonly #engine: Engine;
   readonly #skus: number;
@@ -240,7 +247,8 @@ class Shop {
       })),
     };
     const draw = random.below(10);
-    // Of ten orders six are paid and sent, one is paid and cancelled, one cancelled at once, two are forgotten and expire.
+    // Of ten orders six are paid and sent, one is paid and cancelled, one cancelled at once, two are forgotten and
+    // expire.
     const kinds: Step["kinds"] =
       draw < 6 ? ["pay", "outbound"] : draw < 7 ? ["pay", "cancel"] : draw < 8 ? ["cancel"] : [];
     this.#call(async () => {
@@ -279,7 +287,10 @@ class Shop {
   }
 }
 
-/** Redis ends the order book's days by real seconds; the shop's seconds are shorter, and so is each day's time to live. */
+/**
+ * Redis ends the order book's days by real seconds; the shop's seconds are shorter, and so is each day's time to
+ * live.
+ */
 async function hurryOrders({ redis, settings, clock }: Engine, speed: number): Promise<void> {
   const today = Math.floor(clock.now() / DAY_MS);
   const longestMs = (ORDER_DAYS * DAY_MS) / speed;

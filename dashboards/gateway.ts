@@ -1,10 +1,11 @@
 /**
- * Pushes the live view to screens over WebSocket: the sockets, what each client still owes, and the limits. On every tick each
- * watched view is asked once what has changed (view-feed.ts), and the same bytes go to all its clients; a view that nobody
- * watches costs nothing. A client that leaves a few frames unacknowledged is skipped and gets one fresh snapshot when it has
- * caught up, so a slow phone holds neither memory nor the others back. Bad frames, dead peers and strangers' web pages are
- * turned away and never raise. It does not promise every intermediate value, only that what a screen shows is one state the
- * engine had; and it does not authenticate: whoever hands it an upgrade has.
+ * Pushes the live view to screens over WebSocket: the sockets, what each client still owes, and the limits. On every
+ * tick each watched view is asked once what has changed (view-feed.ts), and the same bytes go to all its clients; a
+ * view that nobody watches costs nothing. A client that leaves a few frames unacknowledged is skipped and gets one
+ * fresh snapshot when it has caught up, so a slow phone holds neither memory nor the others back. Bad frames, dead
+ * peers and strangers' web pages are turned away and never raise. It does not promise every intermediate value, only
+ * that what a screen shows is one state the engine had; and it does not authenticate: whoever hands it an upgrade
+ * has.
  */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
@@ -83,8 +84,9 @@ export interface GatewayCounters {
 
 export interface Gateway {
   /**
-   * For `server.on("upgrade", …)`; answers by itself whatever is not a good request for LIVE_PATH. Never throws. `seat`: what several
-   * connections of one client have in common, so that none takes every place; left out, they have nothing.
+   * For `server.on("upgrade", …)`; answers by itself whatever is not a good request for LIVE_PATH. Never throws.
+   * `seat`: what several connections of one client have in common, so that none takes every place; left out, they
+   * have nothing.
    */
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, seat?: string): void;
   /** Compares, encodes and sends now; the gateway's own interval calls it. */

@@ -52,7 +52,10 @@ export interface EngineLive {
   /** Commands the ledger decided, and events the jobs have committed, per real second (mean of the last 5 s). */
   commandsPerSecond: number;
   eventsPerSecond: number;
-  /** Log entries that the jobs have not committed yet, over all partitions, and the age of the oldest (ms of real time). */
+  /**
+   * Log entries that the jobs have not committed yet, over all partitions, and the age of the oldest (ms of real
+   * time).
+   */
   lagEntries: number;
   lagMs: number;
   /** What the demo is doing now, for example `rush`; undefined in production. */
@@ -65,7 +68,10 @@ export interface LiveSource {
   /** The `limit` SKUs with the most units in the trailing hour, most first; ties by SKU. */
   ranked(limit: number): readonly SkuLive[];
   sku(sku: string): SkuLive | undefined;
-  /** Depletion of a SKU by minute: `[minute since the epoch, units]`, from `sinceMinute` on, in ascending order; zeroes left out. */
+  /**
+   * Depletion of a SKU by minute: `[minute since the epoch, units]`, from `sinceMinute` on, in ascending order;
+   * zeroes left out.
+   */
   panes(sku: string, sinceMinute: number): ReadonlyArray<readonly [minute: number, units: number]>;
   /** Open alerts, newest first, then the latest cleared ones; `limit` in all. */
   alerts(limit: number): readonly AlertLive[];

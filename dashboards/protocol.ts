@@ -53,7 +53,9 @@ export interface EngineFrame {
   gates: readonly BreakerFrame[];
 }
 
-/** One SKU's figures in units; `dailyAverage` is null in cold start. The id stands for the SKU within one connection. */
+/**
+ * One SKU's figures in units; `dailyAverage` is null in cold start. The id stands for the SKU within one connection.
+ */
 export type RowFrame = readonly [
   id: number,
   sku: string,

@@ -1,9 +1,9 @@
 /**
- * What the clients of one view know: the last state they were sent, its number, and the bytes of its snapshot. When asked, it
- * compares the engine's present state with that and gives one frame of what has changed, the same for all clients, or a heartbeat
- * when nothing has for a while. Shown are the SKUs of the ranking, which is made anew only every few seconds, and those of alerts
- * that are not cleared; a SKU keeps its row's number while it is shown. It knows no socket and no client, and does nothing
- * until it is asked: states between two calls are not told.
+ * What the clients of one view know: the last state they were sent, its number, and the bytes of its snapshot. When
+ * asked, it compares the engine's present state with that and gives one frame of what has changed, the same for all
+ * clients, or a heartbeat when nothing has for a while. Shown are the SKUs of the ranking, which is made anew only
+ * every few seconds, and those of alerts that are not cleared; a SKU keeps its row's number while it is shown. It
+ * knows no socket and no client, and does nothing until it is asked: states between two calls are not told.
  */
 import { MINUTE_MS } from "../engine/kernel/clock.js";
 import type { AlertLive, EngineLive, LiveSource, SkuLive } from "./live-source.js";
@@ -105,7 +105,9 @@ export class ViewFeed {
     this.#options = options;
   }
 
-  /** Takes in the engine's present state; the frame that says what changed, or undefined when there is nothing to say. */
+  /**
+   * Takes in the engine's present state; the frame that says what changed, or undefined when there is nothing to say.
+   */
   advance(nowMs: number): ServerFrame | undefined {
     const changes = this.#refresh(nowMs);
     const engine = this.#engine as EngineFrame;

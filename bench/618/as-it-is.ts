@@ -1,6 +1,7 @@
 /**
- * The same hour with this product: the same buyers, the same warehouse, and `shuiwei serve` between them. Optionally the warehouse is dead for a
- * while. It is over when every order whose payment was answered is at the warehouse, or when nothing more gets there for a minute.
+ * The same hour with this product: the same buyers, the same warehouse, and `shuiwei serve` between them. Optionally
+ * the warehouse is dead for a while. It is over when every order whose payment was answered is at the warehouse, or
+ * when nothing more gets there for a minute.
  */
 import { sleep } from "../../engine/kernel/clock.js";
 import { clockOf, type HourSettings, untilOver } from "./as-it-was.js";

@@ -1,8 +1,9 @@
 /**
- * The buyers of the hour, and what they do when the shop keeps them waiting: whoever has no answer within half a second sends the same request with
- * the same id once more, and again; whoever is told to come back later (429, 503) does so after the time named; a broken connection is tried anew;
- * after ten minutes a buyer gives up. Requests go out by schedule and wait for no other's answer. Times are kept from when a request was due, so a
- * slow shop or a slow generator cannot hide a wait.
+ * The buyers of the hour, and what they do when the shop keeps them waiting: whoever has no answer within half a
+ * second sends the same request with the same id once more, and again; whoever is told to come back later (429, 503)
+ * does so after the time named; a broken connection is tried anew; after ten minutes a buyer gives up. Requests go
+ * out by schedule and wait for no other's answer. Times are kept from when a request was due, so a slow shop or a
+ * slow generator cannot hide a wait.
  */
 
 import { SlidingSecond } from "../../connectors/wms/sandbox/sliding-second.js";
@@ -11,7 +12,10 @@ import type { Answer, Edge, Lane } from "./edge.js";
 import type { HourOrder } from "./orders.js";
 import type { ShopHour } from "./shop-hour.js";
 
-/** A request, and how long its buyer waits before it: from 00:00 before the first, from the answer to the one before; in shop milliseconds. */
+/**
+ * A request, and how long its buyer waits before it: from 00:00 before the first, from the answer to the one before;
+ * in shop milliseconds.
+ */
 export interface Step {
   waitMs: number;
   request: Buffer;

@@ -1,8 +1,9 @@
 /**
- * The shop's edge towards its servers: keep-alive connections over which requests go out the moment they are due, however many are unanswered (open loop).
- * It is a lean HTTP/1.1 client over raw sockets, because the generator shares two cores with what it measures: requests are written as prepared bytes, of
- * an answer only the status, Retry-After and length are read. It expects answers with a Content-Length, and knows no chunks and no
- * redirects. Each lane is used by one buyer at a time, who may send again on it before he is answered.
+ * The shop's edge towards its servers: keep-alive connections over which requests go out the moment they are due,
+ * however many are unanswered (open loop). It is a lean HTTP/1.1 client over raw sockets, because the generator
+ * shares two cores with what it measures: requests are written as prepared bytes, of an answer only the status,
+ * Retry-After and length are read. It expects answers with a Content-Length, and knows no chunks and no redirects.
+ * Each lane is used by one buyer at a time, who may send again on it before he is answered.
  */
 import { once } from "node:events";
 import { createConnection, type Socket } from "node:net";
@@ -118,7 +119,9 @@ export class Edge {
     this.#port = port;
   }
 
-  /** Opens so many connections before the rush, as an edge keeps them; not more at once than a server's backlog holds. */
+  /**
+   * Opens so many connections before the rush, as an edge keeps them; not more at once than a server's backlog holds.
+   */
   async warm(lanes: number): Promise<void> {
     for (let left = lanes; left > 0; left -= WARM_AT_ONCE) {
       const opened = Array.from({ length: Math.min(left, WARM_AT_ONCE) }, () => this.#open());

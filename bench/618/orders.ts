@@ -1,8 +1,9 @@
 /**
- * The orders of 18 June, 00:00 to 01:00, made from a seed: when each is placed, when its buyer pays, what is in it and where it goes. The arrival
- * follows from the incident's figures: 12,843 orders are 3.6 a second, so the peak of 8,200 requests a second cannot be orders; it is the first
- * second's rush of buyers who, unanswered, send again every half second (about 4,100 × 2). Then the rush decays to an even stream for the rest of
- * the hour. Only 3,211 of the orders got through after 00:17, 1.25 a second, while more than that came all the time.
+ * The orders of 18 June, 00:00 to 01:00, made from a seed: when each is placed, when its buyer pays, what is in it
+ * and where it goes. The arrival follows from the incident's figures: 12,843 orders are 3.6 a second, so the peak of
+ * 8,200 requests a second cannot be orders; it is the first second's rush of buyers who, unanswered, send again every
+ * half second (about 4,100 × 2). Then the rush decays to an even stream for the rest of the hour. Only 3,211 of the
+ * orders got through after 00:17, 1.25 a second, while more than that came all the time.
  */
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
@@ -26,7 +27,10 @@ export const ADDRESS_CHARACTERS = 562;
 export const SKUS = 618;
 export const SEED = 618;
 
-/** Of all orders: those of the first second, of the decaying rush after it, and the even stream of the hour, 2 a second. */
+/**
+ * Of all orders: those of the first second, of the decaying rush after it, and the even stream of the hour, 2 a
+ * second.
+ */
 const BURST_SHARE = 3_850 / INCIDENT_ORDERS;
 const DECAY_SHARE = 1_793 / INCIDENT_ORDERS;
 const BURST_MS = 1_000;

@@ -1,6 +1,7 @@
 /**
- * What came of an hour: the warehouse's books and the buyers' side by side, as counts, as series for the picture, and as the time from payment to picking.
- * That time begins when the request that pays was due, whenever it went out, and ends when the warehouse first had a picking order.
+ * What came of an hour: the warehouse's books and the buyers' side by side, as counts, as series for the picture, and
+ * as the time from payment to picking. That time begins when the request that pays was due, whenever it went out, and
+ * ends when the warehouse first had a picking order.
  */
 import type { WmsReport } from "../../connectors/wms/sandbox.js";
 import type { BuyersReport } from "./buyers.js";
@@ -46,7 +47,10 @@ export interface HourSeries {
   /** Requests that arrived at the WMS: what was dispatched. */
   dispatchedBySecond: number[];
   acceptedBySecond: number[];
-  /** Of the orders that were paid in a span and got there: each second of the rush, then each minute; spans without any are left out. */
+  /**
+   * Of the orders that were paid in a span and got there: each second of the rush, then each minute; spans without
+   * any are left out.
+   */
   paidToPicking: PickingSpan[];
 }
 
@@ -61,7 +65,8 @@ export interface PickingSpan {
 export const RUSH_SECONDS = 30;
 
 /**
- * @param inTime whose milliseconds the way from payment to picking is told in: the shop's, where all of it is played, or real ones, where a
+ * @param inTime whose milliseconds the way from payment to picking is told in: the shop's, where all of it is played,
+ *   or real ones, where a
  *   real engine is at work
  */
 export function outcomeOf(hour: ShopHour, buyers: BuyersReport, wms: WmsReport, inTime: "shop" | "real"): HourOutcome {
@@ -130,7 +135,10 @@ export function spanOf(second: number): { fromSecond: number; toSecond: number }
 
 const filled = (sparse: number[]): number[] => Array.from(sparse, (n) => n ?? 0);
 
-/** The smallest value that at least this share of all is not above (nearest rank), in whole milliseconds; null of none. */
+/**
+ * The smallest value that at least this share of all is not above (nearest rank), in whole milliseconds; null of
+ * none.
+ */
 export function percentile(values: readonly number[], share: number): number | null {
   const sorted = values.toSorted((a, b) => a - b);
   const value = sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];

@@ -1,6 +1,7 @@
 /**
- * The processes of a replay: buyers, warehouse and the shop as it was each run by themselves, so that no stall of one is a stall of another's clock. This
- * file is both ends: `startProcess` starts one and asks it, and run as a program it is one. A process ends with its parent.
+ * The processes of a replay: buyers, warehouse and the shop as it was each run by themselves, so that no stall of one
+ * is a stall of another's clock. This file is both ends: `startProcess` starts one and asks it, and run as a program
+ * it is one. A process ends with its parent.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";

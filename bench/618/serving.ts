@@ -1,7 +1,7 @@
 /**
- * `shuiwei serve` as an operator runs it, for the time of a replay: one process that takes orders and one that runs the jobs and sends to the warehouse, so
- * that a rush at the door does not hold up what is inside; a private Redis (AOF everysec) in a temporary directory; filled with stock over its own HTTP
- * interface. Nothing is left behind.
+ * `shuiwei serve` as an operator runs it, for the time of a replay: one process that takes orders and one that runs
+ * the jobs and sends to the warehouse, so that a rush at the door does not hold up what is inside; a private Redis
+ * (AOF everysec) in a temporary directory; filled with stock over its own HTTP interface. Nothing is left behind.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -28,7 +28,10 @@ export interface Serving {
   readonly token: string;
   /** What it has said on stderr, the newest lines. */
   readonly complaints: readonly string[];
-  /** Trade of the evening before, so that nothing runs for the first time when midnight comes. Returns how many orders the warehouse gets. */
+  /**
+   * Trade of the evening before, so that nothing runs for the first time when midnight comes. Returns how many orders
+   * the warehouse gets.
+   */
   warmUp(orders: number): Promise<number>;
   /** Rejects when the process ends by itself. */
   readonly ended: Promise<never>;

@@ -1,7 +1,8 @@
 /**
- * The hour's time, known to every process of a replay from one start instant. Its first seconds run as fast as real ones, so that the rush is
- * a real rush; from then on the shop's clock runs `factor` times as fast. What belongs to the shop (orders, timeouts, patience, a parser's work, an outage)
- * is said in shop milliseconds and converted here, across the change of pace; what is promised in real time (requests a second) is not.
+ * The hour's time, known to every process of a replay from one start instant. Its first seconds run as fast as real
+ * ones, so that the rush is a real rush; from then on the shop's clock runs `factor` times as fast. What belongs to
+ * the shop (orders, timeouts, patience, a parser's work, an outage) is said in shop milliseconds and converted here,
+ * across the change of pace; what is promised in real time (requests a second) is not.
  */
 export interface HourPace {
   /** How long the shop's clock is a real one, in milliseconds from 00:00. */

@@ -1,12 +1,13 @@
 /**
- * The shop as it was: a storefront that takes an order, its payment and the way to the warehouse in one request, as many shops do. It is no straw man. It knows
- * an order's id and never forwards a buyer's repeats twice; it keeps connections alive; it gives the warehouse ten seconds, and tries
- * three times, half a second and a second apart, before it gives up. What it lacks is what this product is for: it forwards the whole
- * order, free text and all; it forwards at once, however many come; its tries live in memory and have no idempotency key.
+ * The shop as it was: a storefront that takes an order, its payment and the way to the warehouse in one request, as
+ * many shops do. It is no straw man. It knows an order's id and never forwards a buyer's repeats twice; it keeps
+ * connections alive; it gives the warehouse ten seconds, and tries three times, half a second and a second apart,
+ * before it gives up. What it lacks is what this product is for: it forwards the whole order, free text and all; it
+ * forwards at once, however many come; its tries live in memory and have no idempotency key.
  *
- * Ten seconds and three tries are common settings. With them the incident's figures come out: whoever the slow start lets in waits 4.8 s on average
- * and 6.4 s at most (one order before his own on a parser), so nobody who is let in gives up. An order that was not forwarded stays in the
- * shop's books, paid (202), and never reaches the warehouse.
+ * Ten seconds and three tries are common settings. With them the incident's figures come out: whoever the slow start
+ * lets in waits 4.8 s on average and 6.4 s at most (one order before his own on a parser), so nobody who is let in
+ * gives up. An order that was not forwarded stays in the shop's books, paid (202), and never reaches the warehouse.
  */
 import { Agent, request } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -30,7 +31,10 @@ interface StorefrontOrder {
 }
 
 const WMS_TIMEOUT_MS = 10_000;
-/** What timers and two busy cores may add in real milliseconds: much in an hour that is hurried through, nothing in a real one. */
+/**
+ * What timers and two busy cores may add in real milliseconds: much in an hour that is hurried through, nothing in a
+ * real one.
+ */
 const TIMER_SLACK_MS = 25;
 const PAUSES_MS = [500, 1_000];
 const BACKLOG = 4_096;

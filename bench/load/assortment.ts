@@ -1,6 +1,6 @@
 /**
- * What every load buys: a thousand million units of each of 10,000 SKUs, so that no order is refused, one unit an order, the SKUs in an order
- * that looks random and is the same in every process.
+ * What every load buys: a thousand million units of each of 10,000 SKUs, so that no order is refused, one unit an
+ * order, the SKUs in an order that looks random and is the same in every process.
  */
 export const SKUS = 10_000;
 export const UNITS = 1_000_000_000;

@@ -1,6 +1,6 @@
 /**
- * A process that reserves through the typed client at a fixed rate, whether or not it is answered: the ledger's client as a service of the shop would
- * hold it, on a Redis that others use, too.
+ * A process that reserves through the typed client at a fixed rate, whether or not it is answered: the ledger's
+ * client as a service of the shop would hold it, on a Redis that others use, too.
  */
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";

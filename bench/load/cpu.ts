@@ -1,6 +1,6 @@
 /**
- * CPU time of a process as the kernel counts it: what a rate really cost, whatever else ran on the machine meanwhile. Linux only; elsewhere
- * there is no figure.
+ * CPU time of a process as the kernel counts it: what a rate really cost, whatever else ran on the machine meanwhile.
+ * Linux only; elsewhere there is no figure.
  */
 import { readFileSync } from "node:fs";
 

@@ -1,6 +1,7 @@
 /**
- * A process that asks for orders over HTTP at a fixed rate, whether or not they are answered. Every order has an id of its own and is made ready as
- * bytes before the first is due, so that the generator takes as little as it can of the machine that it shares with the server.
+ * A process that asks for orders over HTTP at a fixed rate, whether or not they are answered. Every order has an id
+ * of its own and is made ready as bytes before the first is due, so that the generator takes as little as it can of
+ * the machine that it shares with the server.
  */
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";

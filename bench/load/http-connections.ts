@@ -1,9 +1,10 @@
 /**
- * The lean side of HTTP/1.1 that a load generator needs: requests that were made ready before go out on keep-alive connections, one under way
- * on each; of an answer only status and length are read. A full client (fetch, node:http) costs several times as much as the server under
- * test may, and on a shared machine that is taken from the server. When every connection is busy a request waits here, and its
- * latency goes on counting. Connections speak in turn: a server closes one that stays silent, and what it does to a silent connection is no
- * figure of its answers. One that it closes is replaced.
+ * The lean side of HTTP/1.1 that a load generator needs: requests that were made ready before go out on keep-alive
+ * connections, one under way on each; of an answer only status and length are read. A full client (fetch, node:http)
+ * costs several times as much as the server under test may, and on a shared machine that is taken from the server.
+ * When every connection is busy a request waits here, and its latency goes on counting. Connections speak in turn: a
+ * server closes one that stays silent, and what it does to a silent connection is no figure of its answers. One that
+ * it closes is replaced.
  */
 import { createConnection, type Socket } from "node:net";
 

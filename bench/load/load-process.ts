@@ -1,6 +1,7 @@
 /**
- * One load in a process of its own, and how its parent talks with it: the parent says what to do, the process makes it ready and says so, the parent
- * gives the instant of the first arrival, the process reports. A load in the process that it measures would measure itself.
+ * One load in a process of its own, and how its parent talks with it: the parent says what to do, the process makes
+ * it ready and says so, the parent gives the instant of the first arrival, the process reports. A load in the process
+ * that it measures would measure itself.
  */
 import { fork } from "node:child_process";
 import { monotonicMs } from "./open-loop.js";
@@ -61,7 +62,10 @@ export async function runLoad<Load, Report>(module: URL, load: Load, signal?: Ab
   }
 }
 
-/** The process's side: runs the one load that it is given. `started` resolves to the instant of the first arrival, once the load is ready. */
+/**
+ * The process's side: runs the one load that it is given. `started` resolves to the instant of the first arrival,
+ * once the load is ready.
+ */
 export function serveLoad<Load, Report>(run: (load: Load, started: () => Promise<number>) => Promise<Report>): void {
   const tell = (message: FromLoad) => process.send?.(message);
   let go: (startMs: number) => void = () => {};

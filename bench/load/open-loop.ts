@@ -1,8 +1,9 @@
 /**
- * Work that comes when it comes: arrival i is due i ÷ rate seconds after the start, whatever became of the earlier ones. A load that waits for
- * answers before it sends on (closed loop: autocannon, wrk, ab) falls silent exactly while the server stalls, and so leaves the worst out of its
- * figures (coordinated omission). Here every latency counts from the instant at which the arrival was due, so a stall costs all who
- * would have come meanwhile. How late the loop itself was is a figure of its own: a late generator shows as such and not as a slow server.
+ * Work that comes when it comes: arrival i is due i ÷ rate seconds after the start, whatever became of the earlier
+ * ones. A load that waits for answers before it sends on (closed loop: autocannon, wrk, ab) falls silent exactly
+ * while the server stalls, and so leaves the worst out of its figures (coordinated omission). Here every latency
+ * counts from the instant at which the arrival was due, so a stall costs all who would have come meanwhile. How late
+ * the loop itself was is a figure of its own: a late generator shows as such and not as a slow server.
  */
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -50,7 +51,10 @@ export interface Arrivals {
 }
 
 export interface LoopReport {
-  /** From the instant at which each was due to its whole answer, or to the break of its connection; unanswered ones are not in it. */
+  /**
+   * From the instant at which each was due to its whole answer, or to the break of its connection; unanswered ones
+   * are not in it.
+   */
   reply: LatencySummary;
   /** How late arrivals were begun although they were due. */
   behind: LatencySummary;

@@ -1,7 +1,7 @@
 /**
- * The peer of the HTTP benchmark: the least that a shop can write and still not sell what it has not. A bare Fastify checks the same body by a
- * schema and the same token, and makes one script call: remember the id, check, deduct. It keeps no log and no event, no hold that expires, no
- * breaker, no window; orders of one Redis only.
+ * The peer of the HTTP benchmark: the least that a shop can write and still not sell what it has not. A bare Fastify
+ * checks the same body by a schema and the same token, and makes one script call: remember the id, check, deduct. It
+ * keeps no log and no event, no hold that expires, no breaker, no window; orders of one Redis only.
  */
 import { readFileSync } from "node:fs";
 import Fastify from "fastify";

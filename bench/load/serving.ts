@@ -1,6 +1,6 @@
 /**
- * `shuiwei serve` as a process of its own, started as an operator starts it, on a Redis that is there already. It tells where it serves, and ends as
- * on SIGTERM: what is under way is drained.
+ * `shuiwei serve` as a process of its own, started as an operator starts it, on a Redis that is there already. It
+ * tells where it serves, and ends as on SIGTERM: what is under way is drained.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

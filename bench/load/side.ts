@@ -12,7 +12,10 @@ export interface Side extends Omit<LoopReport, "cpuSeconds"> {
   unseen?: number;
 }
 
-/** Answers a second for which `isYes` holds, until the last of them: of a server that falls behind, fewer than it was asked for. */
+/**
+ * Answers a second for which `isYes` holds, until the last of them: of a server that falls behind, fewer than it was
+ * asked for.
+ */
 export const yesPerSecond = (
   { answers, seconds }: Pick<Side, "answers" | "seconds">,
   isYes: (answer: string) => boolean,

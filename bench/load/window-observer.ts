@@ -1,8 +1,9 @@
 /**
- * A process that tells when each command's units show in their SKU's window. It waits on what the jobs' commits give out, as a view does that need not
- * save calls (the engine's own views look every `--poll-ms`); a commit tells a SKU's panes as absolute sums. One unit a command and
- * one order of commands a SKU: when the panes hold n units, the first n commands of the SKU are visible. It knows when each was due and
- * counts from that instant, by the clock that all processes of the machine share.
+ * A process that tells when each command's units show in their SKU's window. It waits on what the jobs' commits give
+ * out, as a view does that need not save calls (the engine's own views look every `--poll-ms`); a commit tells a
+ * SKU's panes as absolute sums. One unit a command and one order of commands a SKU: when the panes hold n units, the
+ * first n commands of the SKU are visible. It knows when each was due and counts from that instant, by the clock that
+ * all processes of the machine share.
  */
 import { DEPLETION_JOB, type DepletionFigures } from "../../engine/jobs/depletion/job.js";
 import { decodeOut } from "../../engine/stream/batch-processor.js";

@@ -1,8 +1,10 @@
 /**
- * The peer of the pipeline's benchmark: what a shop builds that has a Redis and no engine. One script call a command, pipelined, with the entry's
- * values in fields of a stream; one reader of a consumer group, XREADGROUP and XACK a batch, that folds the same figures (balances by SKU, units
- * leaving sellable by SKU and minute) and adds each batch's sums to hashes in one pipeline; it reads the next batch while that is under way. What it
- * lacks: a crash between adding and acknowledging counts a batch twice, a second reader may overtake the first; no averages, no alerts, no timers.
+ * The peer of the pipeline's benchmark: what a shop builds that has a Redis and no engine. One script call a command,
+ * pipelined, with the entry's values in fields of a stream; one reader of a consumer group, XREADGROUP and XACK a
+ * batch, that folds the same figures (balances by SKU, units leaving sellable by SKU and minute) and adds each
+ * batch's sums to hashes in one pipeline; it reads the next batch while that is under way. What it lacks: a crash
+ * between adding and acknowledging counts a batch twice, a second reader may overtake the first; no averages, no
+ * alerts, no timers.
  */
 import { readFileSync } from "node:fs";
 import { stopwatch } from "../../engine/kernel/clock.js";

@@ -1,7 +1,8 @@
 /**
- * What a shop's ledger is asked on a busy day, as commands: lines are reserved, most are paid and go out, some are cancelled, some are never paid
- * and expire; now and then goods come in or a count is put right. Seedless and the same each time: SKUs by a prime step over the catalogue, fates by
- * turns. Nothing is refused, because every SKU has stock enough, so what is measured is the work and not its absence.
+ * What a shop's ledger is asked on a busy day, as commands: lines are reserved, most are paid and go out, some are
+ * cancelled, some are never paid and expire; now and then goods come in or a count is put right. Seedless and the
+ * same each time: SKUs by a prime step over the catalogue, fates by turns. Nothing is refused, because every SKU has
+ * stock enough, so what is measured is the work and not its absence.
  */
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import type { Account, ReceiveStock, StockCommand } from "../../engine/stock/model.js";

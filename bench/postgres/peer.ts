@@ -1,8 +1,9 @@
 /**
- * Reservations the way PostgreSQL does them best: one prepared, set-based statement a batch, over several connections. Lines of one SKU go over
- * one connection as long as there are enough SKUs, so no two transactions want the same row and none can wait for another in a circle; a
- * single SKU's go over all connections in turn. What it leaves out of our ledger's work, it leaves out in PostgreSQL's favour: no
- * breaker, no repeated answers, no index by which holds are found when they end, no log with an order of its own.
+ * Reservations the way PostgreSQL does them best: one prepared, set-based statement a batch, over several
+ * connections. Lines of one SKU go over one connection as long as there are enough SKUs, so no two transactions want
+ * the same row and none can wait for another in a circle; a single SKU's go over all connections in turn. What it
+ * leaves out of our ledger's work, it leaves out in PostgreSQL's favour: no breaker, no repeated answers, no index by
+ * which holds are found when they end, no log with an order of its own.
  */
 import { readFileSync } from "node:fs";
 import type { Client } from "pg";

@@ -1,6 +1,6 @@
--- Reserves a batch of lines in one statement and one transaction. A line that is known is left alone; the units of the new ones are summed
--- up by SKU, so that each stock row changes once; the check on `sellable` refuses the batch when one of them has too little.
--- $1 ids, $2 SKUs, $3 units: comma-separated. Returns how many lines are new.
+-- Reserves a batch of lines in one statement and one transaction. A line that is known is left alone; the units of
+-- the new ones are summed up by SKU, so that each stock row changes once; the check on `sellable` refuses the batch
+-- when one of them has too little. $1 ids, $2 SKUs, $3 units: comma-separated. Returns how many lines are new.
 WITH asked AS (
   SELECT * FROM unnest(string_to_array($1, ','), string_to_array($2, ','), string_to_array($3, ',')::bigint[]) AS line (id, sku, units)
 ), fresh AS (

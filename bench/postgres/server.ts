@@ -1,8 +1,8 @@
 /**
- * A private PostgreSQL for the benchmarks: made in a directory of its own, reached over a unix socket only, ended by its own pid and with its
- * parent. Its settings are those of a database that is to be quick and loses nothing it should not: room for what is read, few checkpoints,
- * no log for replicas that are not there; fsync and full pages stay on. It installs nothing: without a PostgreSQL on this machine
- * there is none.
+ * A private PostgreSQL for the benchmarks: made in a directory of its own, reached over a unix socket only, ended by
+ * its own pid and with its parent. Its settings are those of a database that is to be quick and loses nothing it
+ * should not: room for what is read, few checkpoints, no log for replicas that are not there; fsync and full pages
+ * stay on. It installs nothing: without a PostgreSQL on this machine there is none.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { constants } from "node:fs";
@@ -52,7 +52,8 @@ export async function findPostgres(path: string): Promise<string | undefined> {
 /**
  * Starts a server and waits until it takes connections.
  * @param programs directory of `postgres` and `initdb`
- * @param directory is its own from now on: when root asks, it is given to `nobody`, for PostgreSQL refuses to run as root
+ * @param directory is its own from now on: when root asks, it is given to `nobody`, for PostgreSQL refuses to run as
+ *   root
  * @throws EngineError `postgres_failed` with the end of its log
  */
 export async function startPostgres(programs: string, directory: string): Promise<PostgresServer> {

@@ -1,7 +1,7 @@
 /**
- * What can happen in the demo shop: an order is placed or asked for again, an open one is paid, cancelled or goes out, a warehouse
- * gives a stock command. An action is plain data and carries its own time and all that a runner needs to carry it out.
- * Nothing here says in what order actions come or how often: that is the traffic's.
+ * What can happen in the demo shop: an order is placed or asked for again, an open one is paid, cancelled or goes
+ * out, a warehouse gives a stock command. An action is plain data and carries its own time and all that a runner
+ * needs to carry it out. Nothing here says in what order actions come or how often: that is the traffic's.
  */
 import type { StockCommand } from "../../engine/stock/model.js";
 

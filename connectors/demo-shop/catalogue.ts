@@ -1,8 +1,9 @@
 /**
- * The goods of the demo shop: 2,000 SKUs in three warehouses, with bilingual names, a heavy-tailed popularity, opening
- * stock, safety stock and the promotions of 18 June. The same seed gives the same catalogue; nothing here reads a clock or
- * does I/O. Stock is sized in days of expected sales, so that ordinary days do not run dry, while some promoted SKUs are
- * bought too short on purpose and sell out in the rush. Names and figures are plausible, not anybody's.
+ * The goods of the demo shop: 2,000 SKUs in three warehouses, with bilingual names, a heavy-tailed popularity,
+ * opening stock, safety stock and the promotions of 18 June. The same seed gives the same catalogue; nothing here
+ * reads a clock or does I/O. Stock is sized in days of expected sales, so that ordinary days do not run dry, while
+ * some promoted SKUs are bought too short on purpose and sell out in the rush. Names and figures are plausible, not
+ * anybody's.
  */
 import { assert } from "../../engine/kernel/errors.js";
 import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
@@ -118,7 +119,9 @@ const COUPON_DEALS = [
 ] as const;
 const COUPON_UNITS_PER_MINUTE = 12;
 const COUPON_DECAY_MINUTES = 12;
-/** Daily units of SKUs taken for promotions: so slow on ordinary days that the rush is far above three daily averages. */
+/**
+ * Daily units of SKUs taken for promotions: so slow on ordinary days that the rush is far above three daily averages.
+ */
 const FLASH_DAILY_UNITS = [14, 34] as const;
 const COUPON_DAILY_UNITS = [5, 12] as const;
 

@@ -1,16 +1,16 @@
 /**
- * What the demo shop's traffic believes is sellable: one number per SKU and warehouse, changed by the orders it draws and by
- * its own receipts, returns and corrections. With it the traffic knows what to deliver, what is sold out and what a livestream
- * can sell, without asking the ledger. It assumes that the ledger admits what it has, and refuses nothing itself: a cell may
- * go below zero. Safety and presale stock are not in it.
+ * What the demo shop's traffic believes is sellable: one number per SKU and warehouse, changed by the orders it draws
+ * and by its own receipts, returns and corrections. With it the traffic knows what to deliver, what is sold out and
+ * what a livestream can sell, without asking the ledger. It assumes that the ledger admits what it has, and refuses
+ * nothing itself: a cell may go below zero. Safety and presale stock are not in it.
  */
 import type { StockCommand } from "../../engine/stock/model.js";
 import type { Order } from "./actions.js";
 import { type Catalogue, WAREHOUSES } from "./catalogue.js";
 
 /**
- * The generator's book of sellable units by cell. Hand one book to the phases that follow one another, so that the second
- * starts from what the first left.
+ * The generator's book of sellable units by cell. Hand one book to the phases that follow one another, so that the
+ * second starts from what the first left.
  */
 export class Shelf {
   readonly #units: Int32Array;

@@ -1,10 +1,10 @@
 /**
- * What happens in the demo shop, as actions in the order of time: opening stock, ordinary days, and the rush of 18 June.
- * Every generator is pure and lazy: the same arguments give the same actions, and only what is still to happen to open
- * orders is kept (some 10,000 entries at the end of the rush). Deliveries, surprises and sold-out pages follow a book of
- * the generator's own, the Shelf, which assumes a ledger that admits what it has; a ledger that differs (a breaker, an
- * operator) makes the traffic less apt, never invalid. What is to happen to an order is emitted whether or not the ledger
- * took it: the runner drops the steps of orders that were refused.
+ * What happens in the demo shop, as actions in the order of time: opening stock, ordinary days, and the rush of 18
+ * June. Every generator is pure and lazy: the same arguments give the same actions, and only what is still to happen
+ * to open orders is kept (some 10,000 entries at the end of the rush). Deliveries, surprises and sold-out pages
+ * follow a book of the generator's own, the Shelf, which assumes a ledger that admits what it has; a ledger that
+ * differs (a breaker, an operator) makes the traffic less apt, never invalid. What is to happen to an order is
+ * emitted whether or not the ledger took it: the runner drops the steps of orders that were refused.
  */
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, MINUTE_MS } from "../../engine/kernel/clock.js";
@@ -278,7 +278,9 @@ class Trade {
     });
   }
 
-  /** A SKU of which a livestream can sell 400 and that does not sell so many by itself; undefined when there is none. */
+  /**
+   * A SKU of which a livestream can sell 400 and that does not sell so many by itself; undefined when there is none.
+   */
   surprise(): number | undefined {
     const promoted = new Set(this.catalogue.promotions.map((promotion) => promotion.sku));
     const candidates = this.catalogue.skus.flatMap((sku, place) =>
@@ -376,8 +378,8 @@ export function openingCommands(catalogue: Catalogue, atMs: number): StockComman
 }
 
 /**
- * Ordinary days before the rush: every order is paid and goes out, every morning brings deliveries, every other day from
- * the third on has a surprise. Some of the last evening's parcels go out in the four hours after the end.
+ * Ordinary days before the rush: every order is paid and goes out, every morning brings deliveries, every other day
+ * from the third on has a surprise. Some of the last evening's parcels go out in the four hours after the end.
  * @param fromMs a midnight of the shop
  * @param shelf what is sellable at the start; left out, the opening stock
  */
@@ -403,7 +405,9 @@ function rushWeight(second: number): number {
   return weight;
 }
 
-/** New orders in each second of the rush hour, as drawn (they sum to RUSH_ORDERS) and as the curve has them (never 0). */
+/**
+ * New orders in each second of the rush hour, as drawn (they sum to RUSH_ORDERS) and as the curve has them (never 0).
+ */
 function rushPlan(): { orders: number; expected: number }[] {
   const weights = Array.from({ length: RUSH_SECONDS }, (_, second) => rushWeight(second));
   const total = weights.reduce((sum, weight) => sum + weight, 0);

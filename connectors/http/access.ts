@@ -1,7 +1,8 @@
 /**
- * Who a request comes from: a bearer token, or the cookie of a session. The one place that answers this, for routes, pages and WebSocket upgrades alike, so
- * that no way in is without its checks: a wrong token is counted, told and made to wait; a right one is found without waiting and without asking
- * Redis. A cookie goes along with whatever a browser sends, so what it may cause (writes, sockets) must come from a page of this server.
+ * Who a request comes from: a bearer token, or the cookie of a session. The one place that answers this, for routes,
+ * pages and WebSocket upgrades alike, so that no way in is without its checks: a wrong token is counted, told and
+ * made to wait; a right one is found without waiting and without asking Redis. A cookie goes along with whatever a
+ * browser sends, so what it may cause (writes, sockets) must come from a page of this server.
  */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";

@@ -1,6 +1,6 @@
 /**
- * How much is let in: requests under way at once, new work while the engine and its store have room, and new orders while those before them move on.
- * Whoever is not let in is told so at once, with the time to come back.
+ * How much is let in: requests under way at once, new work while the engine and its store have room, and new orders
+ * while those before them move on. Whoever is not let in is told so at once, with the time to come back.
  */
 import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";
@@ -26,9 +26,9 @@ export function assertTakesNew({ refuseNew }: Pick<HttpDeps, "refuseNew">): void
 }
 
 /**
- * Lets new work in only while what came before moves on: when the oldest has waited too long, whoever comes now is told to come back, the later the
- * more are told so. So a rush meets a quick no instead of a slow yes, nobody sends again for want of an answer, and payments do not stand in line
- * behind it.
+ * Lets new work in only while what came before moves on: when the oldest has waited too long, whoever comes now is
+ * told to come back, the later the more are told so. So a rush meets a quick no instead of a slow yes, nobody sends
+ * again for want of an answer, and payments do not stand in line behind it.
  */
 export class Queue {
   readonly #maxWaitMs: number;
@@ -94,7 +94,10 @@ export interface PlacesShare {
   clientOf(request: IncomingMessage): string | undefined;
 }
 
-/** Lets at most so many requests be under way at once. Further ones are told to come back, and no body of theirs is read. */
+/**
+ * Lets at most so many requests be under way at once. Further ones are told to come back, and no body of theirs is
+ * read.
+ */
 export class Places {
   readonly #limit: number;
   readonly #what: string;

@@ -1,7 +1,7 @@
 /**
- * Alerts over HTTP (R10): the list as this process' view holds it, and noting that somebody has seen one. An acknowledgement goes through the
- * ledger, so it is in the log for every process; the list shows it as soon as the job has read it there. Cleared alerts from before this
- * process started are not listed.
+ * Alerts over HTTP (R10): the list as this process' view holds it, and noting that somebody has seen one. An
+ * acknowledgement goes through the ledger, so it is in the log for every process; the list shows it as soon as the
+ * job has read it there. Cleared alerts from before this process started are not listed.
  */
 import type { Static } from "typebox";
 import type { Alert } from "../../engine/jobs/depletion/view.js";

@@ -1,6 +1,7 @@
 /**
- * The breaker over HTTP (R14): which gates are open, and opening or closing one by hand. Both are events with an actor. `GateWatch` knows when
- * a refused order may come back, and asks the store once a second at most, however many orders are refused meanwhile.
+ * The breaker over HTTP (R14): which gates are open, and opening or closing one by hand. Both are events with an
+ * actor. `GateWatch` knows when a refused order may come back, and asks the store once a second at most, however many
+ * orders are refused meanwhile.
  */
 import type { Static } from "typebox";
 import { stopwatch } from "../../engine/kernel/clock.js";

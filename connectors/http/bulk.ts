@@ -1,7 +1,8 @@
 /**
- * Reads a body of many commands, as NDJSON or msgpack, and checks it to its end before anything is applied: either every command is sound or
- * none is handed on. Faults name their line (`line 17: units must be a whole number`), 20 of them at most. Long bodies are checked in
- * slices, bounded by commands, lines and bytes, with a turn of the event loop between them, so that other requests do not wait for the whole.
+ * Reads a body of many commands, as NDJSON or msgpack, and checks it to its end before anything is applied: either
+ * every command is sound or none is handed on. Faults name their line (`line 17: units must be a whole number`), 20
+ * of them at most. Long bodies are checked in slices, bounded by commands, lines and bytes, with a turn of the event
+ * loop between them, so that other requests do not wait for the whole.
  */
 import { isUtf8 } from "node:buffer";
 import { setImmediate as nextTurn } from "node:timers/promises";

@@ -1,7 +1,8 @@
 /**
- * Who is at the other end of a connection, as far as its address tells, and which server the client believes to talk to. An address stands for one
- * client: an IPv6 network of 64 bits is one, because whoever has one address of it has them all. A Host that is not ours is how a web page that points a
- * name of its own at this machine (DNS rebinding) gives itself away; it needs a name, so addresses are always taken.
+ * Who is at the other end of a connection, as far as its address tells, and which server the client believes to talk
+ * to. An address stands for one client: an IPv6 network of 64 bits is one, because whoever has one address of it has
+ * them all. A Host that is not ours is how a web page that points a name of its own at this machine (DNS rebinding)
+ * gives itself away; it needs a name, so addresses are always taken.
  */
 import type { IncomingMessage } from "node:http";
 import { isIP, isIPv6 } from "node:net";
@@ -54,8 +55,8 @@ function hostNameOf(host: string): string | undefined {
 }
 
 /**
- * Makes the check whether a Host header is ours: an address, localhost, the name that is listened on, or one that the operator has named. A request
- * without one comes from no browser.
+ * Makes the check whether a Host header is ours: an address, localhost, the name that is listened on, or one that the
+ * operator has named. A request without one comes from no browser.
  */
 export function ourHosts(listenHost: string, allowed: readonly string[] = []): (host: string | undefined) => boolean {
   const names = new Set(["localhost", listenHost, ...allowed].map((name) => name.toLowerCase()));

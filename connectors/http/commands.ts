@@ -1,7 +1,8 @@
 /**
- * Many stock commands in one request. Everything is checked before the first is applied; then each command stands for itself, as it
- * would alone, and the outcomes come back in the order and the format of the commands. A refusal of one does not undo the others.
- * When the request fails on its way through the store (503), the same body sent again applies what is missing, once.
+ * Many stock commands in one request. Everything is checked before the first is applied; then each command stands for
+ * itself, as it would alone, and the outcomes come back in the order and the format of the commands. A refusal of one
+ * does not undo the others. When the request fails on its way through the store (503), the same body sent again
+ * applies what is missing, once.
  */
 import type { FastifyRequest } from "fastify";
 import { Packr } from "msgpackr";

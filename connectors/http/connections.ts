@@ -1,8 +1,9 @@
 /**
- * What one connection may do. Requests that a client pipelines are served one after the other, each when the answer before it has left (RFC 9112,
- * 9.3.2, asks for that as soon as one of them is not safe), so a connection has one request under way and the bytes of one answer. One that
- * has too many requests waiting, or does not read its answers, is closed. A request that asks for an upgrade which is not ours is served as if it had
- * not asked (RFC 9110, 7.8). It does not bound how many connections there are: connection-places.ts does.
+ * What one connection may do. Requests that a client pipelines are served one after the other, each when the answer
+ * before it has left (RFC 9112, 9.3.2, asks for that as soon as one of them is not safe), so a connection has one
+ * request under way and the bytes of one answer. One that has too many requests waiting, or does not read its
+ * answers, is closed. A request that asks for an upgrade which is not ours is served as if it had not asked (RFC
+ * 9110, 7.8). It does not bound how many connections there are: connection-places.ts does.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -11,8 +12,8 @@ import { Counter, type Registry } from "prom-client";
 import { stopwatch } from "../../engine/kernel/clock.js";
 
 /**
- * Requests of one connection that may be unanswered. A request is about 3 KB of objects: 100 KB, and 1 GB for 10,000 connections. No browser and no
- * proxy pipelines; one read of 64 KiB may hold 2,600 requests.
+ * Requests of one connection that may be unanswered. A request is about 3 KB of objects: 100 KB, and 1 GB for 10,000
+ * connections. No browser and no proxy pipelines; one read of 64 KiB may hold 2,600 requests.
  */
 const MAX_UNANSWERED = 32;
 /** Without a byte taken by the system, however large what is written. */
@@ -92,7 +93,10 @@ export class Connections {
     server.once("close", () => clearInterval(sweep));
   }
 
-  /** Runs `take` when every request that came before on this connection has been answered; the connection is its own then. */
+  /**
+   * Runs `take` when every request that came before on this connection has been answered; the connection is its own
+   * then.
+   */
   handOver(socket: Duplex, take: () => void): void {
     this.#inTurn(socket as Socket, (end) => {
       end();
@@ -181,8 +185,9 @@ export class Connections {
 }
 
 /**
- * What the system has not taken yet of the write under way. A socket's own figures count a write when all of it is taken; Node looks here, too, before
- * it calls a socket idle. It is left out of Node's types; where it is missing, a write counts as a whole.
+ * What the system has not taken yet of the write under way. A socket's own figures count a write when all of it is
+ * taken; Node looks here, too, before it calls a socket idle. It is left out of Node's types; where it is missing, a
+ * write counts as a whole.
  */
 function queuedBytesOf(socket: Socket): number {
   const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null };
@@ -190,8 +195,9 @@ function queuedBytesOf(socket: Socket): number {
 }
 
 /**
- * Ends the parsing of what has been read already: a destroyed connection's 64 KiB would be made into objects all the same, 20 ms of work. The
- * parser is left out of Node's types; it stops at a request that is taken over (2). Where it has no such place, the rest is parsed in vain.
+ * Ends the parsing of what has been read already: a destroyed connection's 64 KiB would be made into objects all the
+ * same, 20 ms of work. The parser is left out of Node's types; it stops at a request that is taken over (2). Where it
+ * has no such place, the rest is parsed in vain.
  */
 function skipRest(socket: Socket): void {
   const { parser } = socket as { parser?: { onIncoming?: unknown } | null };
@@ -199,8 +205,9 @@ function skipRest(socket: Socket): void {
 }
 
 /**
- * Serves a request again as if it had not asked for an upgrade: its head goes back to the connection without the upgrade, before what followed it,
- * and the server reads on. For what Node gives to `upgrade`, where the connection has no reader any more.
+ * Serves a request again as if it had not asked for an upgrade: its head goes back to the connection without the
+ * upgrade, before what followed it, and the server reads on. For what Node gives to `upgrade`, where the connection
+ * has no reader any more.
  * @returns false when the head cannot be said again; the connection is the caller's to end
  */
 export function serveWithoutUpgrade(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): boolean {

@@ -1,6 +1,7 @@
 /**
- * `Expect: 100-continue`: the client is told to go on only when its body is wanted. Who is refused (no token, too large, too busy, nothing here)
- * gets the refusal instead, and Node closes the connection after it, because the body that was announced may or may not follow.
+ * `Expect: 100-continue`: the client is told to go on only when its body is wanted. Who is refused (no token, too
+ * large, too busy, nothing here) gets the refusal instead, and Node closes the connection after it, because the body
+ * that was announced may or may not follow.
  */
 import type { preParsingHookHandler } from "fastify";
 

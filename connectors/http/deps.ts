@@ -37,7 +37,10 @@ export interface HttpDeps {
   channel: string;
   /** Location of a request that names none; `main` when left out. */
   defaultLocation?: string;
-  /** Bearer tokens: `name:role:secret`, or a bare secret (name `default`, role `admin`). Empty: only allowed when `open`. */
+  /**
+   * Bearer tokens: `name:role:secret`, or a bare secret (name `default`, role `admin`). Empty: only allowed when
+   * `open`.
+   */
   tokens: readonly string[];
   /** Further tokens, which may change at any time. */
   tokenFile?: TokenLookup;
@@ -56,7 +59,10 @@ export interface HttpDeps {
   readiness(): string[];
   /** What an operator should know of although the process is ready; nothing when left out. */
   warnings?(): string[];
-  /** Refuses new work while the engine is behind or its store nearly full, and counts that; undefined: it is taken, as when left out. */
+  /**
+   * Refuses new work while the engine is behind or its store nearly full, and counts that; undefined: it is taken, as
+   * when left out.
+   */
   refuseNew?(): TemporaryRefusal | undefined;
   /** Requests under way at most; 4,096 when left out. */
   maxUnderWay?: number;

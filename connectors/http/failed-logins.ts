@@ -1,7 +1,8 @@
 /**
- * Logins that failed: counted, told with their address, and slowed. Each failure of an address makes its next one wait longer, up to some seconds; a
- * right token never waits. How many wait at once is bounded, of one address and in all, and further ones are refused at once; so is how many addresses
- * are remembered. Against secrets of 128 bits and more it would not be needed; it makes a guessing client visible and cheap.
+ * Logins that failed: counted, told with their address, and slowed. Each failure of an address makes its next one
+ * wait longer, up to some seconds; a right token never waits. How many wait at once is bounded, of one address and in
+ * all, and further ones are refused at once; so is how many addresses are remembered. Against secrets of 128 bits and
+ * more it would not be needed; it makes a guessing client visible and cheap.
  */
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
@@ -43,8 +44,8 @@ export class FailedLogins {
   }
 
   /**
-   * Notes a failure. Returns how long its answer has to wait, in ms; undefined: it must not wait, because too many do, and is refused. Whoever waits calls
-   * `waited` afterwards.
+   * Notes a failure. Returns how long its answer has to wait, in ms; undefined: it must not wait, because too many
+   * do, and is refused. Whoever waits calls `waited` afterwards.
    */
   failed(address: string, what: string): number | undefined {
     const nowMs = this.#clock.now();

@@ -1,6 +1,6 @@
 /**
- * Says in words what a validator found, and where: `lines[2].units must be a whole number`. One fault a field, in the order found.
- * Texts that come from the client are cut short and never echoed but for the names of unknown fields.
+ * Says in words what a validator found, and where: `lines[2].units must be a whole number`. One fault a field, in the
+ * order found. Texts that come from the client are cut short and never echoed but for the names of unknown fields.
  */
 
 /** Faults told of one request at most. */

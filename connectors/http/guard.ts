@@ -1,7 +1,8 @@
 /**
- * What every request passes first, before anybody asks who sends it: it must be meant for this server, so that no web page that a user happens to visit can
- * reach it by pointing a name of its own at this machine; a demo without tokens answers loopback host names only, and no other site's pages. Once the
- * server is stopping, everything but its health is refused.
+ * What every request passes first, before anybody asks who sends it: it must be meant for this server, so that no web
+ * page that a user happens to visit can reach it by pointing a name of its own at this machine; a demo without tokens
+ * answers loopback host names only, and no other site's pages. Once the server is stopping, everything but its health
+ * is refused.
  */
 import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";

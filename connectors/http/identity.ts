@@ -1,7 +1,7 @@
 /**
- * Who asks. Every request that is let past the public routes has an identity: a name, which events bear as their actor, and a role. Roles are ordered:
- * whoever may operate may also take orders and read. Which route needs which role is said at the route. Names and roles come from tokens
- * (tokens.ts); nothing here looks at a secret.
+ * Who asks. Every request that is let past the public routes has an identity: a name, which events bear as their
+ * actor, and a role. Roles are ordered: whoever may operate may also take orders and read. Which route needs which
+ * role is said at the route. Names and roles come from tokens (tokens.ts); nothing here looks at a secret.
  */
 import type { FastifyRequest } from "fastify";
 import { assert } from "../../engine/kernel/errors.js";

@@ -1,7 +1,7 @@
 /**
- * The HTTP surface as one Fastify plugin: routes, checks, problems and counts. It stands on the ledger, the order desk and the views that it is
- * given, keeps no state of its own, and may run in any number of processes. It does not listen, serves no pages and speaks no TLS:
- * engine/app/server.ts and a proxy do.
+ * The HTTP surface as one Fastify plugin: routes, checks, problems and counts. It stands on the ledger, the order
+ * desk and the views that it is given, keeps no state of its own, and may run in any number of processes. It does not
+ * listen, serves no pages and speaks no TLS: engine/app/server.ts and a proxy do.
  */
 import type {
   FastifyInstance,
@@ -55,7 +55,10 @@ declare module "fastify" {
   }
 }
 
-/** What Fastify has to be created with for this plugin: nothing is converted, filled in or left out, and all faults are told. */
+/**
+ * What Fastify has to be created with for this plugin: nothing is converted, filled in or left out, and all faults
+ * are told.
+ */
 export const serverOptions = {
   bodyLimit: BODY_LIMIT,
   ajv: {
@@ -68,7 +71,10 @@ export const serverOptions = {
 /** 8,200 orders a second that take 100 ms each are 820; as many bodies of 128 KiB are 512 MiB. */
 const MAX_UNDER_WAY = 4_096;
 
-/** 100 SKUs, how to show them, and some room. Each that is not known is a fault found in the same turn of the event loop. */
+/**
+ * 100 SKUs, how to show them, and some room. Each that is not known is a fault found in the same turn of the event
+ * loop.
+ */
 const MAX_PARAMETERS = 128;
 
 const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];

@@ -1,8 +1,9 @@
 /**
- * JSON read without losing anything: a body that is not valid UTF-8, that breaks off, or that holds a whole number which
- * JavaScript would round (9007199254740993, or 1.00000000000000000001 for 1) is refused with its place, where JSON.parse would bend it.
- * So is a name that an object gives twice, of which JSON.parse keeps the last value and another reader the first (RFC 8259, 4). Costs one
- * regular expression and one count of the names more than JSON.parse; only a text that may be at fault is looked at twice.
+ * JSON read without losing anything: a body that is not valid UTF-8, that breaks off, or that holds a whole number
+ * which JavaScript would round (9007199254740993, or 1.00000000000000000001 for 1) is refused with its place, where
+ * JSON.parse would bend it. So is a name that an object gives twice, of which JSON.parse keeps the last value and
+ * another reader the first (RFC 8259, 4). Costs one regular expression and one count of the names more than
+ * JSON.parse; only a text that may be at fault is looked at twice.
  */
 import { isUtf8 } from "node:buffer";
 import { pathText } from "./faults.js";
@@ -24,7 +25,10 @@ const BLANK = /[ \t\n\r]*/y;
 /** A whole number of more digits than this is far above 2^53 and left to the range check. */
 const LONGEST_DIGITS = 20;
 
-/** An order of 100 lines has about 520. All are checked against the schema in one turn of the event loop, and each may be a fault that is told. */
+/**
+ * An order of 100 lines has about 520. All are checked against the schema in one turn of the event loop, and each may
+ * be a fault that is told.
+ */
 const MAX_VALUES = 1_024;
 
 /** Reads bytes as one JSON document. */
@@ -55,8 +59,8 @@ const OPEN_ARRAY = 0x5b;
 const OPEN_OBJECT = 0x7b;
 
 /**
- * How many names a text gives (each has one colon, outside of texts) and how many values it may have (each but the first comes after a comma or an
- * opening), when it is JSON.
+ * How many names a text gives (each has one colon, outside of texts) and how many values it may have (each but the
+ * first comes after a comma or an opening), when it is JSON.
  */
 function tally(text: string): { names: number; values: number } {
   let names = 0;
@@ -101,7 +105,10 @@ function placeIn(frames: readonly Frame[]): string {
   return text.length <= LONGEST_PLACE ? text : `…${text.slice(-LONGEST_PLACE)}`;
 }
 
-/** Walks the text and gives the first place where it is no JSON, gives a name twice, or holds a whole number that would be rounded. */
+/**
+ * Walks the text and gives the first place where it is no JSON, gives a name twice, or holds a whole number that
+ * would be rounded.
+ */
 function scan(text: string): JsonFault | undefined {
   const frames: Frame[] = [];
   let at = 0;

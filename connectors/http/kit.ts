@@ -1,6 +1,6 @@
 /**
- * What the route groups share: the engine's parts, who may do what, limits, and small checks of requests. A route group is a function
- * of the server and this kit, one a file.
+ * What the route groups share: the engine's parts, who may do what, limits, and small checks of requests. A route
+ * group is a function of the server and this kit, one a file.
  */
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from "fastify";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
@@ -16,7 +16,8 @@ export interface Kit {
   readonly access: Access;
   readonly defaultLocation: string;
   /**
-   * Lets only those with this role pass and notes who it is on the request; for a route's `onRequest`. Lets everybody pass in an open demo.
+   * Lets only those with this role pass and notes who it is on the request; for a route's `onRequest`. Lets everybody
+   * pass in an open demo.
    */
   readonly authorize: (role: Role) => onRequestHookHandler;
   /** Of all requests, of bulk requests among them, and of those that begin a session, which are not among them. */
@@ -48,7 +49,10 @@ export function assertQuery(request: FastifyRequest): Record<string, unknown> {
   return request.query as Record<string, unknown>;
 }
 
-/** Query texts are texts: this turns a field that looks like a whole number into one, and leaves everything else for the schema to refuse. */
+/**
+ * Query texts are texts: this turns a field that looks like a whole number into one, and leaves everything else for
+ * the schema to refuse.
+ */
 export function readInteger(query: Record<string, unknown>, name: string): void {
   const given = query[name];
   if (typeof given === "string" && /^-?\d{1,15}$/.test(given)) query[name] = Number(given);

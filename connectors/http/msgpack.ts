@@ -1,8 +1,8 @@
 /**
- * A strict reader of msgpack from strangers: it takes what JSON could say (nil, booleans, numbers, UTF-8 texts, lists, maps with
- * text names) and refuses the rest with its place. Nothing is allocated for what is only announced, depth and map size are
- * bounded, 64-bit numbers beyond 2^53 - 1 are refused and never rounded, and a name given twice is a fault. The reader of
- * the engine's own records is another, made for speed, that trusts its input.
+ * A strict reader of msgpack from strangers: it takes what JSON could say (nil, booleans, numbers, UTF-8 texts,
+ * lists, maps with text names) and refuses the rest with its place. Nothing is allocated for what is only announced,
+ * depth and map size are bounded, 64-bit numbers beyond 2^53 - 1 are refused and never rounded, and a name given
+ * twice is a fault. The reader of the engine's own records is another, made for speed, that trusts its input.
  */
 import { badInput, type EngineError } from "../../engine/kernel/errors.js";
 

@@ -1,6 +1,7 @@
 /**
- * What the OpenAPI document says of the API as a whole: its title, where it is served, its groups of operations and the ways to be let in. What
- * it says of an operation stands beside the operation's route. A name that a route uses (a tag, a security scheme) is declared here.
+ * What the OpenAPI document says of the API as a whole: its title, where it is served, its groups of operations and
+ * the ways to be let in. What it says of an operation stands beside the operation's route. A name that a route uses
+ * (a tag, a security scheme) is declared here.
  */
 import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { COOKIE } from "./sessions.js";

@@ -1,7 +1,8 @@
 /**
- * What operators and their machines ask: is the process alive, may it get traffic, and its figures in Prometheus' text format. Requests are
- * counted by the route's pattern, never by what a client put into the URL, so the number of series is bounded. Whether
- * the process is alive and ready everybody may ask; why it is not, and its figures, are for those who may read.
+ * What operators and their machines ask: is the process alive, may it get traffic, and its figures in Prometheus'
+ * text format. Requests are counted by the route's pattern, never by what a client put into the URL, so the number of
+ * series is bounded. Whether the process is alive and ready everybody may ask; why it is not, and its figures, are
+ * for those who may read.
  */
 import type { FastifyInstance, onResponseHookHandler } from "fastify";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";

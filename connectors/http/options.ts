@@ -1,6 +1,7 @@
 /**
- * Options of the HTTP surface: where it listens, who may write, and what a request that leaves something out means. Tokens are
- * secrets: they are never printed, and are better given as a variable than as a flag, which other users of the machine can see.
+ * Options of the HTTP surface: where it listens, who may write, and what a request that leaves something out means.
+ * Tokens are secrets: they are never printed, and are better given as a variable than as a flag, which other users of
+ * the machine can see.
  */
 import { defineOptions } from "../../engine/kernel/options.js";
 

@@ -1,7 +1,7 @@
 /**
- * Orders over HTTP (R3): placed, paid, cancelled and sent out as a whole. An order placed again with the same id and body gets its first
- * answer again, so a client that lost an answer sends the same request once more. An order without an id gets one here: convenient,
- * but a repeat of such a request is a second order.
+ * Orders over HTTP (R3): placed, paid, cancelled and sent out as a whole. An order placed again with the same id and
+ * body gets its first answer again, so a client that lost an answer sends the same request once more. An order
+ * without an id gets one here: convenient, but a repeat of such a request is a second order.
  */
 import type { FastifyReply } from "fastify";
 import type { Static } from "typebox";

@@ -1,7 +1,8 @@
 /**
- * The page that a browser without a session gets: it says why, takes a pairing code or a token, and asks for a session with a POST. The code of a link
- * stands after the #, so it is neither sent with the page's request nor kept in a log; the page takes it out of the address before it uses it. Chinese or
- * English, as the browser asks. It loads nothing else, and its policy lets nothing else run.
+ * The page that a browser without a session gets: it says why, takes a pairing code or a token, and asks for a
+ * session with a POST. The code of a link stands after the #, so it is neither sent with the page's request nor kept
+ * in a log; the page takes it out of the address before it uses it. Chinese or English, as the browser asks. It loads
+ * nothing else, and its policy lets nothing else run.
  */
 import { createHash } from "node:crypto";
 

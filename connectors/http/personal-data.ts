@@ -1,5 +1,6 @@
 /**
- * A buyer's text on request: whoever operates the shop may have it taken away before its time. Stock, lines and steps stay as they are.
+ * A buyer's text on request: whoever operates the shop may have it taken away before its time. Stock, lines and steps
+ * stay as they are.
  */
 import type { Static } from "typebox";
 import { assertOrderId, type RouteGroup, TOKEN_NEEDED } from "./kit.js";

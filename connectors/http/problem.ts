@@ -1,7 +1,8 @@
 /**
- * Every error a client sees, as problem details (RFC 9457): one table of codes with their status and title. A business refusal has the
- * ledger's outcome for its code. A fault in the input names its place. Whatever was not foreseen becomes a 500 that carries an
- * instance id and nothing else; the cause goes to the operator under the same id. No stack trace leaves the process.
+ * Every error a client sees, as problem details (RFC 9457): one table of codes with their status and title. A
+ * business refusal has the ledger's outcome for its code. A fault in the input names its place. Whatever was not
+ * foreseen becomes a 500 that carries an instance id and nothing else; the cause goes to the operator under the same
+ * id. No stack trace leaves the process.
  */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -215,7 +216,10 @@ function unexpected(thrown: unknown, report: Report): HttpFault {
   return fault;
 }
 
-/** What is read and thrown away of a body that is too large, so that its sender lives to see the answer: 4 bodies of 8 MiB. */
+/**
+ * What is read and thrown away of a body that is too large, so that its sender lives to see the answer: 4 bodies of 8
+ * MiB.
+ */
 const DRAIN_BYTES = 32 * 1024 * 1024;
 const DRAIN_MS = 5_000;
 

@@ -1,8 +1,8 @@
 /**
- * What may be sent and what comes back, as JSON Schema: the same objects check requests, write answers and make the OpenAPI pages. A
- * schema's description completes the sentence "must be …" when a value does not fit. Unknown fields are refused everywhere; nothing
- * is converted from one type to another and nothing is filled in. What one schema cannot say (an id's check character, a move
- * between a pool and itself) is checked in commands.ts and orders.ts.
+ * What may be sent and what comes back, as JSON Schema: the same objects check requests, write answers and make the
+ * OpenAPI pages. A schema's description completes the sentence "must be …" when a value does not fit. Unknown fields
+ * are refused everywhere; nothing is converted from one type to another and nothing is filled in. What one schema
+ * cannot say (an id's check character, a move between a pool and itself) is checked in commands.ts and orders.ts.
  */
 import { Type } from "typebox";
 import { CHAIN_ID_PATTERN, COMMAND_ID_PATTERN, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
@@ -14,8 +14,9 @@ import { LOCATION_PATTERN } from "./options.js";
 
 const closed = { additionalProperties: false } as const;
 /**
- * One character that is neither excluded nor a lone surrogate, the same with and without the `u` flag: clients' validators and linters compile
- * a document's patterns without it, where `\p{Cc}` is a class of letters. A pair of surrogates is one character with the flag, two without.
+ * One character that is neither excluded nor a lone surrogate, the same with and without the `u` flag: clients'
+ * validators and linters compile a document's patterns without it, where `\p{Cc}` is a class of letters. A pair of
+ * surrogates is one character with the flag, two without.
  */
 const character = (excluded: string): string => `(?:[^${excluded}\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])`;
 /** Any but control characters (`\p{Cc}`). */

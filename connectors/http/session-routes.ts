@@ -1,6 +1,7 @@
 /**
- * Sessions over HTTP: an operator makes a pairing code, a browser brings it and gets a cookie, an administrator lists and ends sessions. A code is
- * redeemed by a POST only, because chat programs open links to show a preview; and it stands after the # of its link, which a browser keeps to itself.
+ * Sessions over HTTP: an operator makes a pairing code, a browser brings it and gets a cookie, an administrator lists
+ * and ends sessions. A code is redeemed by a POST only, because chat programs open links to show a preview; and it
+ * stands after the # of its link, which a browser keeps to itself.
  */
 import type { Static } from "typebox";
 import { DAY_MS } from "../../engine/kernel/clock.js";
@@ -26,8 +27,8 @@ import { fromStore } from "./store-errors.js";
 
 const DEFAULT_DAYS = 90;
 /**
- * Everybody may ask for a session, and the body is read before it is known who does: these requests have places of their own, and little time, so that
- * they never take those of orders.
+ * Everybody may ask for a session, and the body is read before it is known who does: these requests have places of
+ * their own, and little time, so that they never take those of orders.
  */
 export const MAX_BEGINNINGS = 64;
 /** Of one address, so that a single slow sender does not hold up everybody's pairing. */

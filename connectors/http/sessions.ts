@@ -1,7 +1,8 @@
 /**
- * Sessions of browsers: the wall, a phone, the desk. A pairing code is given out once and can be used once within some minutes; whoever brings it gets a
- * session, whose secret lives in a cookie that no script can read. Redis keeps the SHA-256 of both, never the secrets, so every process that serves knows
- * a session and can end it. A session that was ended is refused everywhere within a few seconds. Codes have 80 random bits and are slowed when guessed.
+ * Sessions of browsers: the wall, a phone, the desk. A pairing code is given out once and can be used once within
+ * some minutes; whoever brings it gets a session, whose secret lives in a cookie that no script can read. Redis keeps
+ * the SHA-256 of both, never the secrets, so every process that serves knows a session and can end it. A session that
+ * was ended is refused everywhere within a few seconds. Codes have 80 random bits and are slowed when guessed.
  */
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import { secureBytes } from "../../engine/kernel/random.js";
@@ -59,8 +60,8 @@ export class Sessions {
   }
 
   /**
-   * Uses a code up. Returns what it stands for; undefined when it is not known, over, or used; `full` when no session can begin now: the code stays
-   * good then.
+   * Uses a code up. Returns what it stands for; undefined when it is not known, over, or used; `full` when no session
+   * can begin now: the code stays good then.
    */
   async redeem(code: string): Promise<Pairing | "full" | undefined> {
     const deadLetters = code.toUpperCase().replace(/[\s-]/g, "").replace(/[IL]/g, "1").replace(/O/g, "0");

@@ -1,7 +1,7 @@
 /**
- * Settings of SKUs and of categories (R5, R10), and fresh ids. Settings go through the ledger as commands, so they hold from one point of the
- * log on, in every process. A category's settings are kept in a table and told to each of its SKUs; when that was cut short, setting
- * them again completes it.
+ * Settings of SKUs and of categories (R5, R10), and fresh ids. Settings go through the ledger as commands, so they
+ * hold from one point of the log on, in every process. A category's settings are kept in a table and told to each of
+ * its SKUs; when that was cut short, setting them again completes it.
  */
 import type { Static } from "typebox";
 import { chainId, chainIdFault } from "../../engine/kernel/chain-id.js";

@@ -1,6 +1,7 @@
 /**
- * An order's way over HTTP (R16): warehouse, printer and carrier tell of the steps that the shop does not take itself, and exceptions are listed.
- * A step is noted once; told again it is answered as repeated, and the first evidence stays.
+ * An order's way over HTTP (R16): warehouse, printer and carrier tell of the steps that the shop does not take
+ * itself, and exceptions are listed. A step is noted once; told again it is answered as repeated, and the first
+ * evidence stays.
  */
 import type { Static } from "typebox";
 import type { FlowException, TakenStep } from "../../engine/orders/flow.js";

@@ -1,7 +1,8 @@
 /**
- * Stock over HTTP: what customers are shown (R5, R6), public and made for a CDN, and every balance as the ledger holds it now, for people with a
- * token. The storefront answer comes from the view in memory, says as of when it is true, and is refused rather than given when it
- * could grow older than 15 seconds on its way. It is no promise that an order will be accepted.
+ * Stock over HTTP: what customers are shown (R5, R6), public and made for a CDN, and every balance as the ledger
+ * holds it now, for people with a token. The storefront answer comes from the view in memory, says as of when it is
+ * true, and is refused rather than given when it could grow older than 15 seconds on its way. It is no promise that
+ * an order will be accepted.
  */
 import { createHash } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -31,13 +32,19 @@ const REVALIDATE_SECONDS = 5;
 const BROWSER_SECONDS = 0;
 /** What is left for the engine: 15 - 6 - 5 - 0 = 4 s. A view older than that is not given out. */
 export const OLDEST_VIEW_MS = OLDEST_ANSWER_MS - (EDGE_SECONDS + REVALIDATE_SECONDS + BROWSER_SECONDS) * 1_000;
-/** `stale-while-revalidate` has no form for shared caches alone: a browser would show a stale answer, too, so it is not here. */
+/**
+ * `stale-while-revalidate` has no form for shared caches alone: a browser would show a stale answer, too, so it is
+ * not here.
+ */
 const CACHE_CONTROL = `public, max-age=${BROWSER_SECONDS}, must-revalidate, s-maxage=${EDGE_SECONDS}`;
 /** For CDNs alone (RFC 9213), instead of the above. */
 const CDN_CACHE_CONTROL = `max-age=${EDGE_SECONDS}, stale-while-revalidate=${REVALIDATE_SECONDS}`;
 export const CACHE_HEADERS = { "cache-control": CACHE_CONTROL, "cdn-cache-control": CDN_CACHE_CONTROL };
 
-/** `asOf` in whole seconds, rounded down: it says no later time than is true, and answers of one second are one for a cache. */
+/**
+ * `asOf` in whole seconds, rounded down: it says no later time than is true, and answers of one second are one for a
+ * cache.
+ */
 const AS_OF_STEP_MS = 1_000;
 
 export const stockRoutes: RouteGroup = (server, kit) => {

@@ -1,7 +1,8 @@
 /**
- * Tokens in a file of hashes, which `shuiwei tokens` writes and `serve` reads again when it changes, so that a token is given or taken away without a restart.
- * A file that cannot be read or understood changes nothing: the tokens before it stay, and the fault is told until the file is sound. One that holds no
- * token is sound, and lets nobody in. No secret is in it; a reader learns names, roles and hashes.
+ * Tokens in a file of hashes, which `shuiwei tokens` writes and `serve` reads again when it changes, so that a token
+ * is given or taken away without a restart. A file that cannot be read or understood changes nothing: the tokens
+ * before it stay, and the fault is told until the file is sound. One that holds no token is sound, and lets nobody
+ * in. No secret is in it; a reader learns names, roles and hashes.
  */
 import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
@@ -64,7 +65,8 @@ function tokenOf(each: unknown, fault: (text: string) => EngineError): KeptToken
 }
 
 /**
- * Changes a file under a lock beside it, and writes it in one piece, readable by its owner only. A file that is not there is one without tokens.
+ * Changes a file under a lock beside it, and writes it in one piece, readable by its owner only. A file that is not
+ * there is one without tokens.
  * @throws EngineError `bad_option`, `locked`, and whatever `change` throws
  */
 export async function changeTokenFile(path: string, change: (tokens: KeptToken[]) => KeptToken[]): Promise<void> {

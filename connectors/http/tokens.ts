@@ -1,7 +1,8 @@
 /**
- * Bearer tokens and whose they are. Only the SHA-256 of a secret is kept, and a given secret is looked up by its own: a lookup takes the same time
- * whatever is guessed, because nobody can choose a digest's beginning. A slow hash would protect short secrets; these are generated with 256 bits,
- * which nobody tries out, and a slow hash at every request would let anybody occupy the server.
+ * Bearer tokens and whose they are. Only the SHA-256 of a secret is kept, and a given secret is looked up by its own:
+ * a lookup takes the same time whatever is guessed, because nobody can choose a digest's beginning. A slow hash would
+ * protect short secrets; these are generated with 256 bits, which nobody tries out, and a slow hash at every request
+ * would let anybody occupy the server.
  */
 import { hash } from "node:crypto";
 import { EngineError } from "../../engine/kernel/errors.js";
@@ -21,8 +22,8 @@ const badTokens = (fault: string): EngineError =>
   new EngineError(fault, { op: "http.start", code: "bad_option", retryable: false, input: "tokens" });
 
 /**
- * Reads tokens as `SHUIWEI_TOKENS` has them: `name:role:secret`, or a bare secret, whose name is `default` and whose role is `admin`. A name may stand
- * there twice with one role, while a secret is being replaced.
+ * Reads tokens as `SHUIWEI_TOKENS` has them: `name:role:secret`, or a bare secret, whose name is `default` and whose
+ * role is `admin`. A name may stand there twice with one role, while a secret is being replaced.
  * @throws EngineError `bad_option`, which names no secret
  */
 export function readTokens(texts: readonly string[]): TokenTable {

@@ -1,7 +1,7 @@
 /**
- * What a mapping file may say, and the check that it says nothing else. A mapping is data: it names columns and
- * rules and holds no code, so one from a stranger can be loaded safely. Every fault is reported with the file and
- * the JSON path, all of them at once; unknown fields are refused, with the allowed ones named. Whether the columns exist is
+ * What a mapping file may say, and the check that it says nothing else. A mapping is data: it names columns and rules
+ * and holds no code, so one from a stranger can be loaded safely. Every fault is reported with the file and the JSON
+ * path, all of them at once; unknown fields are refused, with the allowed ones named. Whether the columns exist is
  * checked later, against each CSV file. A field written twice in the JSON goes unnoticed: the last one counts.
  */
 import { badInput } from "../../engine/kernel/errors.js";
@@ -18,7 +18,10 @@ export interface ColumnCondition {
   notStartsWith?: string | string[];
   equals?: string;
   oneOf?: string[];
-  /** A whole-field pattern: `?` is one character, `#` one digit, `*` any run of characters, `\` takes the next one as it is. */
+  /**
+   * A whole-field pattern: `?` is one character, `#` one digit, `*` any run of characters, `\` takes the next one as
+   * it is.
+   */
   matches?: string;
   ">"?: number;
   "<"?: number;

@@ -1,10 +1,10 @@
 /**
- * Turns rows of a shop's history into what they mean for the ledger, as a mapping says (R29). A mapping is compiled once
- * per file, to closures over column positions; a row then becomes an intent with a deterministic id, or is rejected
- * with a reason and never stops the run. The same mapping over the same files in the same order gives the same ids,
- * whatever the files are called; two rows that are exact repeats are two lines. A `pay`, `cancel` or `outbound` row takes
- * the id of the `reserve` row that its reference names, so it must come after it. Whether the ledger accepts the
- * commands is not known here.
+ * Turns rows of a shop's history into what they mean for the ledger, as a mapping says (R29). A mapping is compiled
+ * once per file, to closures over column positions; a row then becomes an intent with a deterministic id, or is
+ * rejected with a reason and never stops the run. The same mapping over the same files in the same order gives the
+ * same ids, whatever the files are called; two rows that are exact repeats are two lines. A `pay`, `cancel` or
+ * `outbound` row takes the id of the `reserve` row that its reference names, so it must come after it. Whether the
+ * ledger accepts the commands is not known here.
  */
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
@@ -25,7 +25,9 @@ export const MAX_FILES = CHAIN_ID_SALTS / MAX_LINES;
 /** Reserved lines remembered for the rows that follow them; about 200 bytes each. The oldest is forgotten first. */
 export const MAX_OPEN_LINES = 500_000;
 
-/** One row of a source: its fields, in the order of the columns, and the line of the file on which it starts, from 1. */
+/**
+ * One row of a source: its fields, in the order of the columns, and the line of the file on which it starts, from 1.
+ */
 export interface SourceRow {
   line: number;
   fields: string[];

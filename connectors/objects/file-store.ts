@@ -1,8 +1,9 @@
 /**
- * Objects as files in a folder. A file appears under its name only when all of it is written: it is written beside it and renamed. Nothing is
- * synced: thousands of orders a second come through here, so a machine that dies takes along the files of its last seconds, while what was
- * ordered stays in the order book; a bucket is the storage that loses none. Files of one prefix are spread over 256 folders by the hash
- * of their key. Only the owner may read them: they hold what buyers wrote.
+ * Objects as files in a folder. A file appears under its name only when all of it is written: it is written beside it
+ * and renamed. Nothing is synced: thousands of orders a second come through here, so a machine that dies takes along
+ * the files of its last seconds, while what was ordered stays in the order book; a bucket is the storage that loses
+ * none. Files of one prefix are spread over 256 folders by the hash of their key. Only the owner may read them: they
+ * hold what buyers wrote.
  */
 import { createHash } from "node:crypto";
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -83,7 +84,9 @@ export class FileStore implements ObjectStore {
 
 const codeOf = (thrown: unknown): string | undefined => (thrown as NodeJS.ErrnoException | undefined)?.code;
 
-/** A full disk or a lost mount may come back; a right that is missing, or a file in a folder's place, needs somebody. */
+/**
+ * A full disk or a lost mount may come back; a right that is missing, or a file in a folder's place, needs somebody.
+ */
 function failure(what: string, key: string, thrown: unknown): Error {
   const code = codeOf(thrown);
   if (code === undefined || code.startsWith("objects_")) return thrown as Error;

@@ -1,5 +1,6 @@
 /**
- * Object storage by configuration: a folder of this machine by default, or a bucket. Faults in the settings are told before anything is sent.
+ * Object storage by configuration: a folder of this machine by default, or a bucket. Faults in the settings are told
+ * before anything is sent.
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,7 +13,9 @@ import { type Bucket, S3Store } from "./s3-store.js";
 export type { ObjectStore } from "./object-store.js";
 
 export interface ObjectsSettings {
-  /** `file:///folder`, `s3+https://endpoint/bucket[/prefix]?region=…` or `s3+http://…`; undefined: `objects` in `dir`. */
+  /**
+   * `file:///folder`, `s3+https://endpoint/bucket[/prefix]?region=…` or `s3+http://…`; undefined: `objects` in `dir`.
+   */
   objectsUrl: string | undefined;
   objectsKeyId: string | undefined;
   objectsSecret: string | undefined;

@@ -1,6 +1,6 @@
 /**
- * The contract of object storage: bytes under a key, whole or not at all. Putting the same key again replaces the object, so a caller that does not
- * know whether its put arrived puts again. Nothing is listed: whoever put an object
+ * The contract of object storage: bytes under a key, whole or not at all. Putting the same key again replaces the
+ * object, so a caller that does not know whether its put arrived puts again. Nothing is listed: whoever put an object
  * takes it away by its key. Keys are checked here for every kind of storage.
  */
 import { badInput, EngineError } from "../../engine/kernel/errors.js";
@@ -18,7 +18,8 @@ export interface ObjectStore {
    */
   get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;
   /**
-   * Takes the object away; resolves as well when there is none. A storage that keeps versions may still have older ones.
+   * Takes the object away; resolves as well when there is none. A storage that keeps versions may still have older
+   * ones.
    * @throws as put
    */
   delete(key: string, signal?: AbortSignal): Promise<void>;

@@ -1,6 +1,6 @@
 /**
- * Options of the object storage. The key's secret is better given as a variable (SHUIWEI_OBJECTS_SECRET) than as a flag, which other users of the
- * machine can see.
+ * Options of the object storage. The key's secret is better given as a variable (SHUIWEI_OBJECTS_SECRET) than as a
+ * flag, which other users of the machine can see.
  */
 import { defineOptions } from "../../engine/kernel/options.js";
 

@@ -1,7 +1,8 @@
 /**
- * Objects in a bucket that speaks S3 (AWS, Aliyun OSS, Tencent COS, MinIO, Ceph, …), addressed by path, every request signed (SigV4) with the hash of its body.
- * One call is one request: it is not repeated here, because the caller knows how long trying makes sense; the error says whether it may. Redirects
- * are not followed, so a wrong region is told and not paid for with every request.
+ * Objects in a bucket that speaks S3 (AWS, Aliyun OSS, Tencent COS, MinIO, Ceph, …), addressed by path, every request
+ * signed (SigV4) with the hash of its body. One call is one request: it is not repeated here, because the caller
+ * knows how long trying makes sense; the error says whether it may. Redirects are not followed, so a wrong region is
+ * told and not paid for with every request.
  */
 import { createHash } from "node:crypto";
 import { AwsV4Signer } from "aws4fetch";

@@ -1,7 +1,8 @@
 /**
- * A bucket over real HTTP that believes nothing: it works out every request's SigV4 signature by itself, from the published algorithm and
- * node:crypto, and compares it, the body's hash, the time and the region with what the request says. It knows PUT, GET and DELETE of objects by path, and
- * can be told to answer the next requests in another way.
+ * A bucket over real HTTP that believes nothing: it works out every request's SigV4 signature by itself, from the
+ * published algorithm and node:crypto, and compares it, the body's hash, the time and the region with what the
+ * request says. It knows PUT, GET and DELETE of objects by path, and can be told to answer the next requests in
+ * another way.
  */
 import { createHash, createHmac } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";

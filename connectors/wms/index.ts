@@ -1,8 +1,9 @@
 /**
- * The WMS as a receiver of the order-flow job's emits (R22, R23): a pick request becomes a body with the contract's fields and nothing else, what the
- * buyer wrote beyond them goes into object storage, and what the WMS has taken is noted as the order's `picking` step. An order goes
- * under its chain id, so that a WMS which honours the idempotency key has it once, however often it is sent. Before anything leaves, it is looked up
- * where the order stands now: what was asked for long ago, or is tried again by hand, may not be wanted any more.
+ * The WMS as a receiver of the order-flow job's emits (R22, R23): a pick request becomes a body with the contract's
+ * fields and nothing else, what the buyer wrote beyond them goes into object storage, and what the WMS has taken is
+ * noted as the order's `picking` step. An order goes under its chain id, so that a WMS which honours the idempotency
+ * key has it once, however often it is sent. Before anything leaves, it is looked up where the order stands now: what
+ * was asked for long ago, or is tried again by hand, may not be wanted any more.
  */
 import {
   ORDER_FLOW_JOB,
@@ -38,7 +39,10 @@ const TAKEN_BEFORE: KnownRefusal = "409 already_exists";
 const WITHDRAWN_BEFORE: KnownRefusal = "409 already_withdrawn";
 const PICK_ENDS: readonly KnownRefusal[] = [TAKEN_BEFORE, WITHDRAWN_BEFORE];
 const TOO_LATE: KnownRefusal = "409 already_picked";
-/** What ends the question whether an order can be taken back: it is too late; it had been; the WMS has never heard of it. */
+/**
+ * What ends the question whether an order can be taken back: it is too late; it had been; the WMS has never heard of
+ * it.
+ */
 const WITHDRAWAL_ENDS: readonly KnownRefusal[] = [TOO_LATE, WITHDRAWN_BEFORE, "404 unknown_order"];
 /** Nothing was sent, for the order has gone on. */
 const NOT_SENT = { outcome: "done", unasked: true } as const;
@@ -55,7 +59,9 @@ export interface WmsOptions {
   orderStore: Pick<OrderStore, "note" | "noneWaits" | "setAside" | "standing">;
   /** Told once the WMS has answered whether it takes an order back; may be told again. */
   settle(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
-  /** Told how long each order took from its payment to the warehouse, in ms by this machine's clock against the log's. */
+  /**
+   * Told how long each order took from its payment to the warehouse, in ms by this machine's clock against the log's.
+   */
   onPicking(tookMs: number): void;
 }
 
@@ -166,8 +172,9 @@ function withBuyer(request: PickRequest, standing: Standing | undefined): PickRe
 const CURSORS = { job: cursorField(ORDER_FLOW_JOB), sink: cursorField(ENTRY_CURSOR) };
 
 /**
- * Whether the warehouse is still to be asked for an order: not when it has it, nor when the goods have left or nobody wants them any more. One that may
- * be there is asked for until the WMS says that it has it: a withdrawal that overtook the order on its way would come to nothing.
+ * Whether the warehouse is still to be asked for an order: not when it has it, nor when the goods have left or nobody
+ * wants them any more. One that may be there is asked for until the WMS says that it has it: a withdrawal that
+ * overtook the order on its way would come to nothing.
  */
 const isWanted = (standing: Standing, mayBeThere: boolean): boolean =>
   !standing.took("picking") && !standing.took("outbound") && (mayBeThere || !isWithdrawn(standing));
@@ -196,7 +203,8 @@ async function kept(put: Promise<void>): Promise<DeliveryOutcome | undefined> {
     return undefined;
   } catch (thrown) {
     const reason = `object storage: ${messageOf(thrown)}`;
-    // A storage that refuses needs a hand, and the order must not be lost over it: it is tried again until somebody has helped.
+    // A storage that refuses needs a hand, and the order must not be lost over it: it is tried again until somebody
+    // has helped.
     const retryAfterMs = thrown instanceof EngineError ? thrown.retryAfterMs : undefined;
     return { outcome: "again", reason, elsewhere: true, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
   }

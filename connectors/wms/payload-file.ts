@@ -1,7 +1,8 @@
 /**
- * Reads payloads from a file that somebody has collected: one a line (NDJSON), a JSON array of them, or objects one after the other, over several
- * lines each; which of them it is shows at its beginning. It is read as a stream, so memory is bounded by the largest payload allowed and not
- * by the file. What cannot be read is handed out with its line and the reason, and the reading goes on behind it.
+ * Reads payloads from a file that somebody has collected: one a line (NDJSON), a JSON array of them, or objects one
+ * after the other, over several lines each; which of them it is shows at its beginning. It is read as a stream, so
+ * memory is bounded by the largest payload allowed and not by the file. What cannot be read is handed out with its
+ * line and the reason, and the reading goes on behind it.
  */
 import { createReadStream } from "node:fs";
 import { badInput, messageOf } from "../../engine/kernel/errors.js";
@@ -142,7 +143,10 @@ async function* linesIn(chunks: AsyncIterable<Buffer>): AsyncGenerator<Piece> {
   if (!isEmpty(last)) yield last;
 }
 
-/** The values of an array, or those that stand one after the other; it follows brackets and strings, and leaves the rest to the parser. */
+/**
+ * The values of an array, or those that stand one after the other; it follows brackets and strings, and leaves the
+ * rest to the parser.
+ */
 async function* valuesIn(chunks: AsyncIterable<Buffer>): AsyncGenerator<Piece> {
   const collector = new Collector();
   let line = 1;

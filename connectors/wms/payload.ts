@@ -1,8 +1,9 @@
 /**
- * What of an order goes down to the WMS (R23): a body with the fields of the contract `wms-inbound` and nothing else, and, when the buyer wrote more
- * than those fields take, one object with the rest for the object storage. Pure, and the same order always gives the same body and the same object
- * under the same key, so both may be sent again. An order is never held up for its address: one that has no codes goes down without them, flagged,
- * and the object has it as it was written.
+ * What of an order goes down to the WMS (R23): a body with the fields of the contract `wms-inbound` and nothing else,
+ * and, when the buyer wrote more than those fields take, one object with the rest for the object storage. Pure, and
+ * the same order always gives the same body and the same object under the same key, so both may be sent again. An
+ * order is never held up for its address: one that has no codes goes down without them, flagged, and the object has
+ * it as it was written.
  */
 import type { PickRequest } from "../../engine/jobs/order-flow/job.js";
 import { chainIdTimeMs } from "../../engine/kernel/chain-id.js";
@@ -33,7 +34,10 @@ const PHONE = /^[0-9+*(][0-9+*() -]{4,19}$/;
 
 const DAY_CHARACTERS = "2026-06-18".length;
 
-/** Key of an order's object; the day it was placed (UTC) is its folder, so that a storage can let go of old ones by prefix. */
+/**
+ * Key of an order's object; the day it was placed (UTC) is its folder, so that a storage can let go of old ones by
+ * prefix.
+ */
 export const detailKey = (order: string): string =>
   `orders/${new Date(chainIdTimeMs(order)).toISOString().slice(0, DAY_CHARACTERS)}/${order}.json`;
 

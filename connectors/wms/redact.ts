@@ -1,6 +1,7 @@
 /**
- * What the WMS says to an order may quote it. Its words are kept with the dead letter, so the buyer's are taken out of them first: every value of
- * the order that says something about the buyer, whole or cut short at its end. Words that the WMS has changed are not found.
+ * What the WMS says to an order may quote it. Its words are kept with the dead letter, so the buyer's are taken out
+ * of them first: every value of the order that says something about the buyer, whole or cut short at its end. Words
+ * that the WMS has changed are not found.
  */
 import type { ShipTo } from "../../engine/orders/model.js";
 import type { WmsInboundOrder } from "./payload.js";

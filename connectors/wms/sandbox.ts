@@ -1,13 +1,16 @@
 /**
- * A warehouse system to send orders to: a real HTTP server with the incident's behaviour. It takes at most so many requests in any sliding second (429 with
- * Retry-After over it), parses free text slowly (see parser.ts), answers 503 while its gate is closed, makes one picking order per idempotency
- * key, and can be dead for a time: connections are then refused and what was under way is gone. It keeps exact books, so that a test
- * can say what arrived, when, and what was made twice.
+ * A warehouse system to send orders to: a real HTTP server with the incident's behaviour. It takes at most so many
+ * requests in any sliding second (429 with Retry-After over it), parses free text slowly (see parser.ts), answers 503
+ * while its gate is closed, makes one picking order per idempotency key, and can be dead for a time: connections are
+ * then refused and what was under way is gone. It keeps exact books, so that a test can say what arrived, when, and
+ * what was made twice.
  *
  *   POST /v1/picking-orders                     201 made, 200 had it already (same Idempotency-Key), 400, 409 already_withdrawn, 429, 503
- *   POST /v1/picking-orders/{order}/cancellation 200, 404 unknown_order, 409 already_picked or already_withdrawn, 429, 503
+ * POST /v1/picking-orders/{order}/cancellation 200, 404 unknown_order, 409 already_picked or already_withdrawn, 429,
+ * 503
  *
- * Refusals of its own are JSON with a `code`, as connectors/wms/README.md asks for. A gateway that a test puts before it answers with a page.
+ * Refusals of its own are JSON with a `code`, as connectors/wms/README.md asks for. A gateway that a test puts before
+ * it answers with a page.
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -35,7 +38,10 @@ export interface Gateway {
   body?: string;
 }
 
-/** What came in and what became of it. Instants are real milliseconds since the epoch, seconds those of the given time. */
+/**
+ * What came in and what became of it. Instants are real milliseconds since the epoch, seconds those of the given
+ * time.
+ */
 export interface WmsReport {
   /** Requests that arrived, whatever they were answered. */
   arrived: number;
@@ -117,7 +123,10 @@ export class WmsSandbox {
     this.#server = server;
   }
 
-  /** Refuses connections and drops what is under way; what was made stays made. `start` brings it back under the same address. */
+  /**
+   * Refuses connections and drops what is under way; what was made stays made. `start` brings it back under the same
+   * address.
+   */
   async die(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;

@@ -1,7 +1,7 @@
 /**
- * The depletion alerts (R10): open ones first and large, with how many times the daily average the trailing hour is now; cleared
- * ones dimmed below. A wall shows what fits and says so, a phone unfolds the rest on demand, a desk shows all. A new alert is
- * announced once to screen readers, not the whole list.
+ * The depletion alerts (R10): open ones first and large, with how many times the daily average the trailing hour is
+ * now; cleared ones dimmed below. A wall shows what fits and says so, a phone unfolds the rest on demand, a desk
+ * shows all. A new alert is announced once to screen readers, not the whole list.
  */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { AlertFrame } from "../protocol.js";

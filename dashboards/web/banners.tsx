@@ -1,6 +1,7 @@
 /**
- * What must not be overlooked, between the header and everything else: that the figures below are old, and that the breaker refuses
- * orders. The first says since when and when the page tries again; the second says what is stopped, until when, by whom and why.
+ * What must not be overlooked, between the header and everything else: that the figures below are old, and that the
+ * breaker refuses orders. The first says since when and when the page tries again; the second says what is stopped,
+ * until when, by whom and why.
  */
 import type { BreakerFrame } from "../protocol.js";
 import { useTicks } from "./environment.js";

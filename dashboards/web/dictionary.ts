@@ -1,7 +1,8 @@
 /**
- * Every word on the page, in Chinese and English side by side. A key that lacks a language, a key that does not exist and a
- * placeholder that is not filled all fail the build. Placeholders are written `{name}` and must be the same in both languages;
- * the types follow the Chinese text. Names of SKUs, people and reasons come from the shop and are shown as they are.
+ * Every word on the page, in Chinese and English side by side. A key that lacks a language, a key that does not exist
+ * and a placeholder that is not filled all fail the build. Placeholders are written `{name}` and must be the same in
+ * both languages; the types follow the Chinese text. Names of SKUs, people and reasons come from the shop and are
+ * shown as they are.
  */
 export type Language = "zh" | "en";
 

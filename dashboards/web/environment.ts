@@ -1,6 +1,6 @@
 /**
- * What the components read from the browser: which of the three layouts the window takes, the colour theme, and the time of day
- * in ticks. The conditions are the ones `style.css` uses; they must be changed together.
+ * What the components read from the browser: which of the three layouts the window takes, the colour theme, and the
+ * time of day in ticks. The conditions are the ones `style.css` uses; they must be changed together.
  */
 import { useEffect, useState } from "preact/hooks";
 import type { Theme } from "./heat-scale.js";

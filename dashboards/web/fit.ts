@@ -1,6 +1,6 @@
 /**
- * Nobody scrolls a wall: a list there shows as many whole entries as fit and says how many are left. The hook measures the list's
- * room, in entries of a known height; elsewhere everything is shown and the page scrolls.
+ * Nobody scrolls a wall: a list there shows as many whole entries as fit and says how many are left. The hook
+ * measures the list's room, in entries of a known height; elsewhere everything is shown and the page scrolls.
  */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { rootFontSize } from "./environment.js";

@@ -1,6 +1,7 @@
 /**
- * Numbers, times and names as people read them, in the page's language and the shop's time zone. Formatters are costly to make
- * and kept. Nothing here rounds a count of units: only multiples of the average and durations are shortened.
+ * Numbers, times and names as people read them, in the page's language and the shop's time zone. Formatters are
+ * costly to make and kept. Nothing here rounds a count of units: only multiples of the average and durations are
+ * shortened.
  */
 import type { Language, Translate } from "./dictionary.js";
 

@@ -1,6 +1,7 @@
 /**
- * The top of every layout: whose page it is, what time the shop has, how the engine does, and whether what is seen is live. The
- * clock is written straight into the page several times a second, without rendering; it stops when the data is not live.
+ * The top of every layout: whose page it is, what time the shop has, how the engine does, and whether what is seen is
+ * live. The clock is written straight into the page several times a second, without rendering; it stops when the data
+ * is not live.
  */
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { EngineFrame } from "../protocol.js";

@@ -1,8 +1,9 @@
 /**
- * Draws SKU × minute on a canvas: a column a minute, the newest at the right, rows from hot to less hot. When not all rows can be
- * tall enough for a name, the hottest get one and the rest follow below as thin strips, so that one look takes in both the
- * leaders and the whole field. An alert is marked by a triangle and a frame around the row, never by colour alone. Sizes are CSS
- * pixels; the backing store follows the device's pixel ratio. It keeps no data: everything comes with each `draw`.
+ * Draws SKU × minute on a canvas: a column a minute, the newest at the right, rows from hot to less hot. When not all
+ * rows can be tall enough for a name, the hottest get one and the rest follow below as thin strips, so that one look
+ * takes in both the leaders and the whole field. An alert is marked by a triangle and a frame around the row, never
+ * by colour alone. Sizes are CSS pixels; the backing store follows the device's pixel ratio. It keeps no data:
+ * everything comes with each `draw`.
  */
 import { heatColour, type Theme } from "./heat-scale.js";
 

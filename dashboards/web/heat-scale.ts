@@ -1,8 +1,8 @@
 /**
- * From units to colour. Lightness rises (dark theme) or falls (light theme) evenly from the first stop to the last, so the order
- * of any two cells can be read without telling hues apart; the hues only help. Stops are mixed in OKLab, where equal steps look
- * equal. Orange and red are left out: they belong to alerts. The scale is a square root, because minutes of a rush
- * hold hundreds of times the units of a calm one and both must be seen.
+ * From units to colour. Lightness rises (dark theme) or falls (light theme) evenly from the first stop to the last,
+ * so the order of any two cells can be read without telling hues apart; the hues only help. Stops are mixed in OKLab,
+ * where equal steps look equal. Orange and red are left out: they belong to alerts. The scale is a square root,
+ * because minutes of a rush hold hundreds of times the units of a calm one and both must be seen.
  */
 
 /** Chosen so that lightness is monotone: about 0.33 to 0.96 in the dark, 0.92 to 0.27 in the light. */

@@ -1,7 +1,7 @@
 /**
- * The heatmap panel: the canvas, its legend, and the cell that a pointer, a finger or the arrow keys point at. It draws again only
- * when the model's revision, the size, the theme, the language or the cursor changed. The table of hot SKUs says the
- * same figures in text; the canvas itself is one image with a summary.
+ * The heatmap panel: the canvas, its legend, and the cell that a pointer, a finger or the arrow keys point at. It
+ * draws again only when the model's revision, the size, the theme, the language or the cursor changed. The table of
+ * hot SKUs says the same figures in text; the canvas itself is one image with a summary.
  */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { rootFontSize } from "./environment.js";

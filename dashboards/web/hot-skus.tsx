@@ -1,6 +1,7 @@
 /**
- * The hot SKUs and what is left of them: what can be sold, what customers are shown (R5), and where the rest is (R1). A table on wide
- * screens, cards on a phone; the same order as the heatmap. Nothing sellable is said in words, not by a zero alone.
+ * The hot SKUs and what is left of them: what can be sold, what customers are shown (R5), and where the rest is (R1).
+ * A table on wide screens, cards on a phone; the same order as the heatmap. Nothing sellable is said in words, not by
+ * a zero alone.
  */
 import { useState } from "preact/hooks";
 import { useFit } from "./fit.js";

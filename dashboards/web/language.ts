@@ -1,6 +1,6 @@
 /**
- * Which language the page speaks: `?lang=` wins, then what was chosen before, then the browser's own. A choice is remembered in
- * localStorage where the browser allows it; where it does not, it holds until the page is left.
+ * Which language the page speaks: `?lang=` wins, then what was chosen before, then the browser's own. A choice is
+ * remembered in localStorage where the browser allows it; where it does not, it holds until the page is left.
  */
 import type { Language } from "./dictionary.js";
 

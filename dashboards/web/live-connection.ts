@@ -1,8 +1,9 @@
 /**
- * Keeps one WebSocket to the gateway and turns its frames into a model. It acknowledges every frame, asks for a snapshot when
- * frames are missing, calls the data stale after three seconds of silence, and reconnects with growing, jittered pauses after
- * the socket closed; the last model stays, so that the page can show it as old. A page that meets another protocol version
- * reloads itself, at most once a minute. It promises no delivery: what matters is always the newest state.
+ * Keeps one WebSocket to the gateway and turns its frames into a model. It acknowledges every frame, asks for a
+ * snapshot when frames are missing, calls the data stale after three seconds of silence, and reconnects with growing,
+ * jittered pauses after the socket closed; the last model stays, so that the page can show it as old. A page that
+ * meets another protocol version reloads itself, at most once a minute. It promises no delivery: what matters is
+ * always the newest state.
  */
 import {
   decodeServerFrame,
@@ -47,7 +48,9 @@ function pauseMs(attempts: number): number {
   return bound / 2 + ((random / 2 ** 32) * bound) / 2;
 }
 
-/** A browser whose session is over gets no socket, and is not told why: the page itself then shows how to pair again. */
+/**
+ * A browser whose session is over gets no socket, and is not told why: the page itself then shows how to pair again.
+ */
 function reloadWhenShutOut(): void {
   fetch("/", { method: "HEAD", cache: "no-store" }).then(
     ({ status }) => {
@@ -69,7 +72,9 @@ function reloadOnce(): void {
   }
 }
 
-/** Connects at once. `onChange` is called after every frame and every change of phase. @returns what ends it for good */
+/**
+ * Connects at once. `onChange` is called after every frame and every change of phase. @returns what ends it for good
+ */
 export function openLive(view: ViewName, onChange: (state: LiveState) => void): () => void {
   let state: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
   let socket: WebSocket | undefined;

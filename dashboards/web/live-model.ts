@@ -1,7 +1,8 @@
 /**
- * The view as the page knows it, kept up to date by frames. A snapshot starts it anew; deltas and heartbeats overwrite what they
- * name, and a hole in their numbers is reported so that the caller asks for a snapshot. Pure: no socket, no clock, no DOM. The
- * model is changed in place, and `revision` grows whenever a heatmap cell, row or column changed.
+ * The view as the page knows it, kept up to date by frames. A snapshot starts it anew; deltas and heartbeats
+ * overwrite what they name, and a hole in their numbers is reported so that the caller asks for a snapshot. Pure: no
+ * socket, no clock, no DOM. The model is changed in place, and `revision` grows whenever a heatmap cell, row or
+ * column changed.
  */
 import {
   type AlertFrame,
@@ -71,7 +72,8 @@ function forgetOldMinutes(model: LiveModel): void {
 
 /**
  * Takes in a frame.
- * @returns the model to show (the same object unless the frame is a snapshot), and whether frames are missing before this one
+ * @returns the model to show (the same object unless the frame is a snapshot), and whether frames are missing before
+ *   this one
  */
 export function applyFrame(
   model: LiveModel | undefined,

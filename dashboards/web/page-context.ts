@@ -1,5 +1,6 @@
 /**
- * What nearly every component needs: the words, the formats and the layout. Provided once by the app and read by `usePage`.
+ * What nearly every component needs: the words, the formats and the layout. Provided once by the app and read by
+ * `usePage`.
  */
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";

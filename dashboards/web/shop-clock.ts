@@ -1,7 +1,7 @@
 /**
- * The shop's time between frames: it runs on at the shop's speed from the last frame and is drawn gently towards each new one,
- * so that the seconds flow although frames arrive unevenly. It never runs backwards by less than a jump; a real jump (a restart,
- * a replay) is taken over at once. Pure: the caller passes its own monotonic time.
+ * The shop's time between frames: it runs on at the shop's speed from the last frame and is drawn gently towards each
+ * new one, so that the seconds flow although frames arrive unevenly. It never runs backwards by less than a jump; a
+ * real jump (a restart, a replay) is taken over at once. Pure: the caller passes its own monotonic time.
  */
 
 /** A difference of more real time than this is a jump. */

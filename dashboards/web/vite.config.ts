@@ -1,6 +1,6 @@
 /**
- * Builds the page into dist/web: hashed files beside one index.html, all from this server. Nothing is inlined, neither scripts
- * nor images, so that the page runs under `default-src 'self'`. It takes `vite build dashboards/web`.
+ * Builds the page into dist/web: hashed files beside one index.html, all from this server. Nothing is inlined,
+ * neither scripts nor images, so that the page runs under `default-src 'self'`. It takes `vite build dashboards/web`.
  */
 import { defineConfig } from "vite";
 

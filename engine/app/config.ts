@@ -1,6 +1,6 @@
 /**
- * What each command takes: the rooms' option tables joined, and the only reader of the environment. Every fault is found before anything
- * starts, and all of them are listed at once.
+ * What each command takes: the rooms' option tables joined, and the only reader of the environment. Every fault is
+ * found before anything starts, and all of them are listed at once.
  */
 import { ROLES } from "../../connectors/http/identity.js";
 import { httpOptions } from "../../connectors/http/options.js";

@@ -1,8 +1,8 @@
 /**
- * The demo's shop at work: feeds the demo shop's actions to the engine. A week of history goes in as fast as the ledger takes it, so that daily
- * averages exist; then the shop's clock starts at midnight of 18 June and runs 60 times as fast as the wall's, and every order, payment and
- * parcel comes at its time, through the same desk and ledger as a real shop's. What the ledger refuses stays refused; what is overloaded is
- * sent again under the same id.
+ * The demo's shop at work: feeds the demo shop's actions to the engine. A week of history goes in as fast as the
+ * ledger takes it, so that daily averages exist; then the shop's clock starts at midnight of 18 June and runs 60
+ * times as fast as the wall's, and every order, payment and parcel comes at its time, through the same desk and
+ * ledger as a real shop's. What the ledger refuses stays refused; what is overloaded is sent again under the same id.
  */
 import { type DemoAction, type DemoShop, demoShop, type Phase } from "../../connectors/demo-shop/index.js";
 import { acceleratedClock, type Clock, sleep } from "../kernel/clock.js";

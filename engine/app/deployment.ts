@@ -1,7 +1,8 @@
 /**
- * How an operator's command reaches the Redis of a deployment that may be running: by its address, or in the private one of a folder, through the
- * socket of the `serve` that holds it, or started for as long as the command takes when nobody does. It takes no lease and starts no job, and it
- * makes nothing: a folder or a prefix without a deployment is the caller's mistake.
+ * How an operator's command reaches the Redis of a deployment that may be running: by its address, or in the private
+ * one of a folder, through the socket of the `serve` that holds it, or started for as long as the command takes when
+ * nobody does. It takes no lease and starts no job, and it makes nothing: a folder or a prefix without a deployment
+ * is the caller's mistake.
  */
 import { badInput } from "../kernel/errors.js";
 import { holdsData, runningSocket, startRedis } from "../redis/embedded.js";
@@ -20,7 +21,8 @@ export interface Deployment {
 /**
  * Runs `work` with the Redis of a deployment, and closes what it has opened.
  * @param command for messages
- * @throws EngineError `bad_input` when there is no such deployment, `format_too_new` when a newer release has made it; as startRedis and checkRedis; and whatever `work` throws
+ * @throws EngineError `bad_input` when there is no such deployment, `format_too_new` when a newer release has made
+ *   it; as startRedis and checkRedis; and whatever `work` throws
  */
 export async function withDeployment(
   command: string,

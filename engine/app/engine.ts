@@ -1,7 +1,8 @@
 /**
- * The composition root: from settings to a running engine, and back. Redis, ledger, order desk, jobs, views, live source are put together here
- * and nowhere else, in the order in which they need each other, and are taken apart in the opposite order: first nobody new is let in, then
- * what is under way ends, then Redis goes. A private Redis is the engine's own and ends with it.
+ * The composition root: from settings to a running engine, and back. Redis, ledger, order desk, jobs, views, live
+ * source are put together here and nowhere else, in the order in which they need each other, and are taken apart in
+ * the opposite order: first nobody new is let in, then what is under way ends, then Redis goes. A private Redis is
+ * the engine's own and ends with it.
  */
 import { hostname } from "node:os";
 import { Histogram } from "prom-client";

@@ -1,8 +1,9 @@
 /**
- * One listening socket, taken in from at several places. The event loop accepts a single connection a turn and socket it watches (libuv 1.45 and later,
- * pull request 3696), and in a rush a turn takes tens of milliseconds: a thousand buyers who come in one second would stand before the door for
- * half a minute, unanswered and unrefused. Further descriptors of the same socket are accepted from as well. Only another process can hand
- * one back, so one is started for a moment.
+ * One listening socket, taken in from at several places. The event loop accepts a single connection a turn and socket
+ * it watches (libuv 1.45 and later, pull request 3696), and in a rush a turn takes tens of milliseconds: a thousand
+ * buyers who come in one second would stand before the door for half a minute, unanswered and unrefused. Further
+ * descriptors of the same socket are accepted from as well. Only another process can hand one back, so one is started
+ * for a moment.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,9 +1,10 @@
 /**
- * Whether new work may come in. Once a second it looks how far the jobs are behind the log, how full Redis is and how many orders wait for the
- * warehouse (R22); past a bound new orders are refused with the reason in words, while payments, cancellations and parcels go on, so that what
- * has begun can end and memory is still there for it. It opens again only well below the bound, so that it does not flap. It says nothing
- * about right or wrong stock: that is the breaker's business. A Redis that cannot be reached refuses by itself; one that keeps its figures to
- * itself is taken for roomy.
+ * Whether new work may come in. Once a second it looks how far the jobs are behind the log, how full Redis is and how
+ * many orders wait for the warehouse (R22); past a bound new orders are refused with the reason in words, while
+ * payments, cancellations and parcels go on, so that what has begun can end and memory is still there for it. It
+ * opens again only well below the bound, so that it does not flap. It says nothing about right or wrong stock: that
+ * is the breaker's business. A Redis that cannot be reached refuses by itself; one that keeps its figures to itself
+ * is taken for roomy.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, DEFAULT_CLOCK_BOUND_MS, monotonicClock, sleep, stopwatch, systemClock } from "../kernel/clock.js";
@@ -47,7 +48,10 @@ export const intakeOptions = defineOptions({
 
 export interface IntakeSettings {
   redis: RedisClient;
-  /** What Redis' clock must agree with, within a bound; left out: this machine's, and 10 s. A clock of a demo is nobody's. */
+  /**
+   * What Redis' clock must agree with, within a bound; left out: this machine's, and 10 s. A clock of a demo is
+   * nobody's.
+   */
   wall?: Clock | undefined;
   clockBoundMs?: number;
   /** Of every topic: what is behind in one of them is behind. */
@@ -75,9 +79,15 @@ export interface RedisMemory {
 }
 
 const LOOK_EVERY_MS = 1_000;
-/** A ping that has no answer for so long: Redis stands still, or the way to it does. The client itself gives up after 8 s. */
+/**
+ * A ping that has no answer for so long: Redis stands still, or the way to it does. The client itself gives up after
+ * 8 s.
+ */
 const SILENT_MS = 1_000;
-/** In so many parts, each with a turn of the event loop after it. A busy process is late itself, and reads the answer in such a turn. */
+/**
+ * In so many parts, each with a turn of the event loop after it. A busy process is late itself, and reads the answer
+ * in such a turn.
+ */
 const SILENT_TURNS = 4;
 /** Open again at half the lag: what is left takes as long again at most. */
 const REOPEN_LAG_SHARE = 0.5;
@@ -146,7 +156,10 @@ export class Intake {
     return this.#memory;
   }
 
-  /** By how much the clock of the server that is furthest off is ahead of this machine's, in ms, within the time that asking takes. */
+  /**
+   * By how much the clock of the server that is furthest off is ahead of this machine's, in ms, within the time that
+   * asking takes.
+   */
   get serverAheadMs(): number {
     return this.#clocks ? this.#clocks.serverMs - this.#clocks.wallMs : 0;
   }
@@ -220,7 +233,8 @@ export class Intake {
       this.#unreachable = inPlainWords(messageOf(thrown));
       return;
     }
-    // One that has told before and does not now keeps its last figure: a full intake does not open for want of an answer.
+    // One that has told before and does not now keeps its last figure: a full intake does not open for want of an
+    // answer.
     this.#memory = (await this.#answerOf(readMemory(redis))) ?? this.#memory;
     const share = this.#memory === undefined ? 0 : shareOf(this.#memory);
     this.#isFull = share >= this.#memoryBound(this.#isFull);

@@ -1,7 +1,7 @@
 /**
- * What the screens read, put together from the jobs' views: implements the dashboards' LiveSource, so that they need not know jobs or ledger.
- * Rates are means over the last five seconds of real time. Everything is read from memory; only the open breakers are asked of Redis,
- * once a second.
+ * What the screens read, put together from the jobs' views: implements the dashboards' LiveSource, so that they need
+ * not know jobs or ledger. Rates are means over the last five seconds of real time. Everything is read from memory;
+ * only the open breakers are asked of Redis, once a second.
  */
 import type {
   AlertLive,

@@ -1,7 +1,8 @@
 /**
- * The operator's log on stderr: one JSON object a line (`time`, `level`, `message`, and the fields of kernel/logger.ts), or a line for the eye where
- * stderr is a terminal. Every text passes one filter that hides credentials: those in the settings wherever they stand, and
- * whatever looks like one. It cannot know a buyer's name; that none gets here is each part's duty.
+ * The operator's log on stderr: one JSON object a line (`time`, `level`, `message`, and the fields of
+ * kernel/logger.ts), or a line for the eye where stderr is a terminal. Every text passes one filter that hides
+ * credentials: those in the settings wherever they stand, and whatever looks like one. It cannot know a buyer's name;
+ * that none gets here is each part's duty.
  */
 import { pino } from "pino";
 import { type Clock, systemClock } from "../kernel/clock.js";

@@ -1,6 +1,6 @@
 /**
- * The engine's own figures for Prometheus, read from the running parts when they are asked for: nothing is counted twice and the hot path counts
- * nothing for them. Labels are topics and partitions, never SKUs or orders.
+ * The engine's own figures for Prometheus, read from the running parts when they are asked for: nothing is counted
+ * twice and the hot path counts nothing for them. Labels are topics and partitions, never SKUs or orders.
  */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Gateway } from "../../dashboards/gateway.js";
@@ -55,7 +55,10 @@ const OUTBOX_FIGURES: readonly [
   ],
 ];
 
-/** Of every partition, whoever runs its jobs: each process that serves tells the same, so take the largest, not the sum. */
+/**
+ * Of every partition, whoever runs its jobs: each process that serves tells the same, so take the largest, not the
+ * sum.
+ */
 const ALL_FIGURES: readonly [
   name: string,
   shape: Shape,

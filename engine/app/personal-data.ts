@@ -1,8 +1,9 @@
 /**
- * What is known of buyers goes: by itself some time after an order's end (or soon, for an order that is never paid), and at once when somebody asks
- * for it. It is in the order book, in the object storage, and perhaps in dead letters of a deployment of format 1; stock, lines and steps name
- * no buyer and stay. Everything here may be repeated: an order stays in the book's list until nothing is left anywhere. Not reached: what the
- * WMS has, older versions that a bucket keeps, and Redis' append-only file until it is rewritten.
+ * What is known of buyers goes: by itself some time after an order's end (or soon, for an order that is never paid),
+ * and at once when somebody asks for it. It is in the order book, in the object storage, and perhaps in dead letters
+ * of a deployment of format 1; stock, lines and steps name no buyer and stay. Everything here may be repeated: an
+ * order stays in the book's list until nothing is left anywhere. Not reached: what the WMS has, older versions that a
+ * bucket keeps, and Redis' append-only file until it is rewritten.
  */
 import type { ObjectStore } from "../../connectors/objects/index.js";
 import { detailKey, WMS_SINK } from "../../connectors/wms/index.js";
@@ -22,7 +23,10 @@ export interface PersonalDataOptions {
   prefix: string;
   /** Left out: this process reaches no object storage; one that does removes what is there. */
   objects?: Pick<ObjectStore, "delete">;
-  /** By which a process that reaches the object storage looks after all partitions, whoever works on them; left out: it does not. */
+  /**
+   * By which a process that reaches the object storage looks after all partitions, whoever works on them; left out:
+   * it does not.
+   */
   clock?: Scheduler;
   onTrouble: OnTrouble;
 }
@@ -35,7 +39,10 @@ const DELETES_AT_ONCE = 8;
 const LETTERS_A_PAGE = 1_000;
 /** How often a process that reaches the object storage looks. */
 const LOOK_EVERY_MS = MINUTE_MS;
-/** For so long a process that does not leaves to others what is due, where there is a warehouse; it is due again an hour after that. */
+/**
+ * For so long a process that does not leaves to others what is due, where there is a warehouse; it is due again an
+ * hour after that.
+ */
 const LEFT_TO_OTHERS_MS = 10 * MINUTE_MS;
 /** How a kept record names the buyer. */
 const BUYER_FIELD = "shipTo";
@@ -53,7 +60,8 @@ export class PersonalData {
   }
 
   /**
-   * Takes away what is known of an order's buyer. An object that this process does not reach goes with the next sweep of one that does.
+   * Takes away what is known of an order's buyer. An object that this process does not reach goes with the next sweep
+   * of one that does.
    * @throws EngineError what the stores say: to be asked for again
    */
   async erase(id: string): Promise<EraseOutcome> {
@@ -67,7 +75,8 @@ export class PersonalData {
       try {
         await objects.delete(detailKey(id));
       } catch (thrown) {
-        // It is written down, so the next sweep goes on with it; the caller may ask again, whatever has to be mended first.
+        // It is written down, so the next sweep goes on with it; the caller may ask again, whatever has to be mended
+        // first.
         const detail = { op: "orders.erase", code: "unavailable", retryable: true, place: id };
         throw new EngineError(`the object storage has not taken it away: ${messageOf(thrown)}`, detail, {
           cause: thrown,
@@ -84,7 +93,10 @@ export class PersonalData {
     if (objects && clock) this.#looking ??= this.#look(clock);
   }
 
-  /** Begins to take away what is due in a partition, or goes on with that. Resolves when that has ended; never rejects. */
+  /**
+   * Begins to take away what is due in a partition, or goes on with that. Resolves when that has ended; never
+   * rejects.
+   */
   readonly sweep = (partition: number): Promise<void> => {
     const underWay = this.#sweeps.get(partition);
     if (this.#stop.signal.aborted || underWay) return underWay ?? Promise.resolve();
@@ -111,7 +123,8 @@ export class PersonalData {
 
   async #sweep(partition: number): Promise<void> {
     const { orderStore, objects } = this.#options;
-    // An order may have an object that is not reached from here: then what Redis holds goes, and the order stays in the list.
+    // An order may have an object that is not reached from here: then what Redis holds goes, and the order stays in
+    // the list.
     const isBlind = !objects && (await orderStore.hasWarehouseAt(partition));
     for (let slice = 0; slice < SLICES && !this.#stop.signal.aborted; slice++) {
       const ids = await orderStore.dueErasures(partition, SLICE, isBlind ? LEFT_TO_OTHERS_MS : 0);
@@ -152,7 +165,10 @@ export class PersonalData {
     this.#options.onTrouble(`what is known of a buyer could not be taken away: ${reason}`, place);
   }
 
-  /** Letters about what the order's buyer is in. None of them is of use any more: the order is not on its way to the warehouse. */
+  /**
+   * Letters about what the order's buyer is in. None of them is of use any more: the order is not on its way to the
+   * warehouse.
+   */
   async #removeDeadLetters(keys: PartitionKeys, id: string): Promise<void> {
     const { redis } = this.#options;
     let after = "-";

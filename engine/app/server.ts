@@ -1,7 +1,7 @@
 /**
- * The one HTTP server: the HTTP surface, its documentation at /docs, the built web pages at /, and the live view's WebSocket, which is
- * handed to the gateway. It bounds what a client may send and how long it may take, and closes without cutting off a request that has
- * begun. TLS, compression and rate limits are a proxy's work.
+ * The one HTTP server: the HTTP surface, its documentation at /docs, the built web pages at /, and the live view's
+ * WebSocket, which is handed to the gateway. It bounds what a client may send and how long it may take, and closes
+ * without cutting off a request that has begun. TLS, compression and rate limits are a proxy's work.
  */
 import { existsSync } from "node:fs";
 import { type IncomingMessage, STATUS_CODES } from "node:http";
@@ -44,7 +44,10 @@ export interface ServerOptions extends HttpDeps {
   webRoot?: string;
   /** Takes WebSocket upgrades; without it they are refused. */
   gateway?: Pick<Gateway, "handleUpgrade" | "close">;
-  /** Connections taken in a turn of the event loop at most; 1 when left out. More cost a short-lived process at the start. */
+  /**
+   * Connections taken in a turn of the event loop at most; 1 when left out. More cost a short-lived process at the
+   * start.
+   */
   accepts?: number;
   connectionLimits?: ConnectionLimits;
   /** Connections at most; 10,000 when left out. */
@@ -58,7 +61,9 @@ export interface RunningServer {
   /** For example `http://127.0.0.1:8618`. */
   readonly url: string;
   readonly port: number;
-  /** Lets `/readyz` say that this process stops, and connections end with their next answer; everything is served on. */
+  /**
+   * Lets `/readyz` say that this process stops, and connections end with their next answer; everything is served on.
+   */
   drain(): void;
   /** Takes no new request, lets those under way end, then closes every connection. May be repeated. */
   close(): Promise<void>;
@@ -79,14 +84,17 @@ const CLOSE_GRACE_MS = 10_000;
  * as much again for the socket, these take 320 MiB.
  */
 const MAX_CONNECTIONS = 10_000;
-/** Connections that wait to be taken in. In a rush thousands come at once; one that finds no room tries again after 1, 3, 7 and more seconds. */
+/**
+ * Connections that wait to be taken in. In a rush thousands come at once; one that finds no room tries again after 1,
+ * 3, 7 and more seconds.
+ */
 const BACKLOG = 4_096;
 const IDLE_SWEEP_MS = 50;
 /** How long the answer to what was no request may take to leave: less than 1 KiB, which the system takes at once. */
 const BROKEN_ANSWER_MS = 2_000;
 /**
- * Pages and documentation are large, and a client may ask for them and not read: they never take the places that orders need. Anybody may ask for the
- * documentation, so it does not take those of the pages.
+ * Pages and documentation are large, and a client may ask for them and not read: they never take the places that
+ * orders need. Anybody may ask for the documentation, so it does not take those of the pages.
  */
 const MAX_PAGES = 256;
 const MAX_DOCS = 64;

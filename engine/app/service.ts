@@ -1,7 +1,7 @@
 /**
- * `shuiwei serve` and `shuiwei demo`: an engine with its server and its screens, from start to a clean end. Being told to stop, it first refuses
- * new requests, then lets those under way and the jobs' commits end, then lets Redis go. A private Redis that ends by itself ends the
- * process, too: an engine without a ledger has nothing to say.
+ * `shuiwei serve` and `shuiwei demo`: an engine with its server and its screens, from start to a clean end. Being
+ * told to stop, it first refuses new requests, then lets those under way and the jobs' commits end, then lets Redis
+ * go. A private Redis that ends by itself ends the process, too: an engine without a ledger has nothing to say.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";

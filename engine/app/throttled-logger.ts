@@ -1,7 +1,7 @@
 /**
- * How often the operator is told. Trouble with Redis meets sixteen partitions many times a second; at three in the morning one line
- * says more than a thousand. The first of a kind is told at once, those like it are counted and summed up; messages are alike when they
- * differ in numbers, partitions and orders only. Nothing is kept beyond that.
+ * How often the operator is told. Trouble with Redis meets sixteen partitions many times a second; at three in the
+ * morning one line says more than a thousand. The first of a kind is told at once, those like it are counted and
+ * summed up; messages are alike when they differ in numbers, partitions and orders only. Nothing is kept beyond that.
  */
 import { type Clock, systemClock } from "../kernel/clock.js";
 import type { OnTrouble } from "../kernel/logger.js";

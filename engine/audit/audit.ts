@@ -1,9 +1,10 @@
 /**
- * The proof that ledger, log and storefront job tell the same units (R1, R2). The job has folded the log alone; its state, and what the log holds
- * beyond it, must give the ledger's balances, pool by pool. Balances, state, cursor and head are read at one moment, so the comparison is
- * exact under any load and a difference is never a matter of timing. A `slice` is small enough to run for ever beside the work; a `whole` audit also
- * folds the log from its first entry, if it is still there, and sums up what lines hold. It changes nothing. Which event a difference
- * began with is known as well as the past is: it is looked for from the last agreement on.
+ * The proof that ledger, log and storefront job tell the same units (R1, R2). The job has folded the log alone; its
+ * state, and what the log holds beyond it, must give the ledger's balances, pool by pool. Balances, state, cursor and
+ * head are read at one moment, so the comparison is exact under any load and a difference is never a matter of
+ * timing. A `slice` is small enough to run for ever beside the work; a `whole` audit also folds the log from its
+ * first entry, if it is still there, and sums up what lines hold. It changes nothing. Which event a difference began
+ * with is known as well as the past is: it is looked for from the last agreement on.
  */
 
 import { STOREFRONT_JOB, type StorefrontState } from "../jobs/storefront/job.js";
@@ -55,9 +56,15 @@ export interface PartitionReport {
   mismatches: Mismatch[];
 }
 
-/** Fields of one page, and SKUs of one look: measured, 128 fields to find and 42 SKUs with three cells each to read take 0.25 ms of Redis. */
+/**
+ * Fields of one page, and SKUs of one look: measured, 128 fields to find and 42 SKUs with three cells each to read
+ * take 0.25 ms of Redis.
+ */
 const SLICE_SKUS = 128;
-/** A job that is further behind is about its own work, and its lag has a figure; reading after it would cost more than the comparison. */
+/**
+ * A job that is further behind is about its own work, and its lag has a figure; reading after it would cost more than
+ * the comparison.
+ */
 const SLICE_LAG_ENTRIES = 256;
 /** Kept in memory for a whole audit: 1,000 entries of 64 commands, some 10 MB. */
 const WHOLE_LAG_ENTRIES = 1_000;
@@ -71,7 +78,10 @@ const LOOK_LINES = 2_000;
 /** New cells come, and trimming passes by; three times in a row is somebody's hand. */
 const LOOK_TRIES = 5;
 const WHOLE_TRIES = 3;
-/** Cells whose past is looked into at once, and events of each that are kept for it: 20 × 10,000 × 200 bytes are 40 MB. */
+/**
+ * Cells whose past is looked into at once, and events of each that are kept for it: 20 × 10,000 × 200 bytes are 40
+ * MB.
+ */
 const EXPLAINED_CELLS = 20;
 const EXPLAINED_EVENTS = 10_000;
 /** How far back a slice looks: 2,000 entries are 32 reads. A whole audit looks at the whole log. */
@@ -363,7 +373,10 @@ export class PartitionAudit {
     return job;
   }
 
-  /** Waits for the job, while there is more that it has not folded than can be kept. Returns false when trimming was faster. */
+  /**
+   * Waits for the job, while there is more that it has not folded than can be kept. Returns false when trimming was
+   * faster.
+   */
   async #waitForJob(whole: Whole, cursor: number): Promise<boolean> {
     const elapsed = stopwatch();
     if (!(await this.#window.moveTo(cursor, Math.max(cursor, this.#window.position)))) return false;

@@ -1,7 +1,8 @@
 /**
- * What the unpaid lines of a partition hold, cell by cell: every reserved unit belongs to a line, and every line to a record (R1, R2). Lines are
- * listed once at the start, those that come later are taken from the log; so the sum over a cell is exact at the very moment of a read,
- * while orders go on. Lines taken from presale hold none of the goods that are there and are left out.
+ * What the unpaid lines of a partition hold, cell by cell: every reserved unit belongs to a line, and every line to a
+ * record (R1, R2). Lines are listed once at the start, those that come later are taken from the log; so the sum over
+ * a cell is exact at the very moment of a read, while orders go on. Lines taken from presale hold none of the goods
+ * that are there and are left out.
  */
 import { chainIdDay } from "../kernel/chain-id.js";
 import { cellOf, type StockEvent } from "../stock/model.js";
@@ -40,7 +41,10 @@ export class HeldLines {
     return this.#lines;
   }
 
-  /** Lists the lines that are held. Events of the log from before the call must not be told to `fold`, all later ones must. */
+  /**
+   * Lists the lines that are held. Events of the log from before the call must not be told to `fold`, all later ones
+   * must.
+   */
   async list(): Promise<void> {
     const suspects = new Set<string>();
     let cursor = "0";
@@ -59,7 +63,8 @@ export class HeldLines {
       }
     } while (cursor !== "0");
     for (const listed of this.#listed.values()) this.#lines += listed.size;
-    // A line may have been ended between the two reads; one that is still in the list at the same moment has lost its record.
+    // A line may have been ended between the two reads; one that is still in the list at the same moment has lost its
+    // record.
     for (const id of suspects) {
       const [score, record] = await readTogether(this.#redis, [
         ["zscore", this.#keys.holds, id],
@@ -85,14 +90,20 @@ export class HeldLines {
     return size;
   }
 
-  /** The reads that `units` needs, one for each day of ids; ids are a list of their own, for one SKU may have more than a call has room for. */
+  /**
+   * The reads that `units` needs, one for each day of ids; ids are a list of their own, for one SKU may have more
+   * than a call has room for.
+   */
   commands(cells: Iterable<string>): LineRead[] {
     const days = new Map<number, string[]>();
     for (const cell of cells) for (const id of this.#listed.get(cell) ?? []) addTo(days, id);
     return [...days].map(([day, ids]) => ["hmgetBuffer", this.#keys.lines(day), ids]);
   }
 
-  /** Units that the lines of each cell hold, given what the commands have read and the log folded up to the same moment. */
+  /**
+   * Units that the lines of each cell hold, given what the commands have read and the log folded up to the same
+   * moment.
+   */
   units(commands: readonly LineRead[], replies: readonly unknown[]): Map<string, number> {
     const units = new Map<string, number>();
     commands.forEach(([, , ids], i) => {

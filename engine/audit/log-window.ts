@@ -1,7 +1,8 @@
 /**
- * The log as an audit reads it: entries are decoded one by one, and what is wrong with the log itself (an entry missing, or not to be read) is told
- * as an entry, too, instead of ending the reading. A window keeps what the storefront job has not folded yet. Entries never change, so they may
- * be read after the moment that they belong to; only trimming can get ahead of the reader, and is told apart from a loss.
+ * The log as an audit reads it: entries are decoded one by one, and what is wrong with the log itself (an entry
+ * missing, or not to be read) is told as an entry, too, instead of ending the reading. A window keeps what the
+ * storefront job has not folded yet. Entries never change, so they may be read after the moment that they belong to;
+ * only trimming can get ahead of the reader, and is told apart from a loss.
  */
 import { eventsOf } from "../stock/batch.js";
 import type { StockEvent } from "../stock/model.js";
@@ -82,8 +83,8 @@ export class LogWindow {
   }
 
   /**
-   * Brings the window to where the job stands and where the log ends. Returns false when trimming has been faster, or when the log has become
-   * shorter (a Redis that lost something): the caller has to look again.
+   * Brings the window to where the job stands and where the log ends. Returns false when trimming has been faster, or
+   * when the log has become shorter (a Redis that lost something): the caller has to look again.
    */
   async moveTo(cursor: number, head: number): Promise<boolean> {
     const oldest = this.entries[0]?.offset ?? this.position + 1;

@@ -1,7 +1,8 @@
 /**
- * The shadow fold: for the partitions that this process owns, a few SKUs a second are compared with what the log says, round and round for as long as
- * it runs. A mismatch is an alarm: one line that names cell, numbers and the first differing event, told once until the difference changes. It
- * stops nothing: whether to close the shop is for people to decide. A whole partition is through in one cycle, so that long may a fault go unseen.
+ * The shadow fold: for the partitions that this process owns, a few SKUs a second are compared with what the log
+ * says, round and round for as long as it runs. A mismatch is an alarm: one line that names cell, numbers and the
+ * first differing event, told once until the difference changes. It stops nothing: whether to close the shop is for
+ * people to decide. A whole partition is through in one cycle, so that long may a fault go unseen.
  */
 import { sleep, stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -21,7 +22,10 @@ export interface ShadowFoldOptions {
 }
 
 const EVERY_MS = 1_000;
-/** A slice costs Redis about 0.25 ms: 16 of them in a second are 0.4 % of its time. Who owns more partitions takes them in turn. */
+/**
+ * A slice costs Redis about 0.25 ms: 16 of them in a second are 0.4 % of its time. Who owns more partitions takes
+ * them in turn.
+ */
 const SLICES_EACH = 16;
 /** Alarms that come in quick succession are told together. */
 const TELL_EVERY_MS = 15_000;

@@ -1,7 +1,8 @@
 /**
- * The verdict over one cell: whether its sides agree, who of them is alone, and with which event the difference began. Pure; the audit reads, this
- * judges. Direct evidence goes first (an event set aside, an entry missing, a line without its record), then the moment of the log that the wrong
- * balances still show, then the first event since the last agreement. Without a known agreement the last is a bound and no proof, and says so.
+ * The verdict over one cell: whether its sides agree, who of them is alone, and with which event the difference
+ * began. Pure; the audit reads, this judges. Direct evidence goes first (an event set aside, an entry missing, a line
+ * without its record), then the moment of the log that the wrong balances still show, then the first event since the
+ * last agreement. Without a known agreement the last is a bound and no proof, and says so.
  */
 import { type Balances, cellOf, emptyBalances, POOLS, type Pool, type StockEvent } from "../stock/model.js";
 import type { ReadEntry } from "./log-window.js";
@@ -236,7 +237,10 @@ function originOf(cell: string, at: CellLook, fault: Mismatch["fault"], evidence
   return { words, event: first };
 }
 
-/** The event before which the balances at fault were right, if there was such a time: everything from it on is missing in them. */
+/**
+ * The event before which the balances at fault were right, if there was such a time: everything from it on is missing
+ * in them.
+ */
 function leftAt(
   cell: string,
   at: CellLook,

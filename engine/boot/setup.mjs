@@ -1,9 +1,9 @@
 /**
- * Makes a fresh clone ready to run: packages, Redis, build; each step announced in one line on stderr, and silent when
- * there is nothing to do. Plain JavaScript without dependencies, because it runs before there are any. Several processes
- * may start at once: one works, the others wait for it; a build appears whole or not at all. Something that is
- * wrong with the machine (no network, no npm, no right to install) is a SetupFault: one line for a person, no stack
- * trace. A shipped build without sources is left as it is.
+ * Makes a fresh clone ready to run: packages, Redis, build; each step announced in one line on stderr, and silent
+ * when there is nothing to do. Plain JavaScript without dependencies, because it runs before there are any. Several
+ * processes may start at once: one works, the others wait for it; a build appears whole or not at all. Something that
+ * is wrong with the machine (no network, no npm, no right to install) is a SetupFault: one line for a person, no
+ * stack trace. A shipped build without sources is left as it is.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -45,7 +45,8 @@ export function fail(thrown) {
 
 /**
  * Does what is missing.
- * @param needs `dev`: the packages of developers too; `redis`: a redis-server on this machine; `build`: an up-to-date dist
+ * @param needs `dev`: the packages of developers too; `redis`: a redis-server on this machine; `build`: an up-to-date
+ *   dist
  */
 export async function setUp(needs) {
   refuseOldNode();
@@ -60,8 +61,8 @@ export async function setUp(needs) {
 }
 
 /**
- * Runs a program with its output on stderr. Resolves with its status; a missing program has 127. A signal that would end
- * this process ends the program too.
+ * Runs a program with its output on stderr. Resolves with its status; a missing program has 127. A signal that would
+ * end this process ends the program too.
  */
 export function run(program, args, options = {}) {
   return new Promise((resolve) => {

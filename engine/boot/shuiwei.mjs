@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * The `shuiwei` command: sets up what is missing, then becomes the built engine/cli/main.ts in this same process, so that
- * arguments, signals, the working directory and the exit status are the command's own. Help needs no Redis, and neither
- * does a command that is given one by address.
+ * The `shuiwei` command: sets up what is missing, then becomes the built engine/cli/main.ts in this same process, so
+ * that arguments, signals, the working directory and the exit status are the command's own. Help needs no Redis, and
+ * neither does a command that is given one by address.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";

@@ -1,7 +1,8 @@
 /**
- * `shuiwei audit`: the proof on demand that balances, log and storefront job tell the same units, partition by partition, beside a running engine or
- * without one. It changes nothing. A private Redis that a running engine holds is asked through its socket; one that nobody runs is started for the
- * time of the audit. It ends well only if everything was compared and agrees.
+ * `shuiwei audit`: the proof on demand that balances, log and storefront job tell the same units, partition by
+ * partition, beside a running engine or without one. It changes nothing. A private Redis that a running engine holds
+ * is asked through its socket; one that nobody runs is started for the time of the audit. It ends well only if
+ * everything was compared and agrees.
  */
 import type { auditOptions } from "../app/config.js";
 import { withDeployment } from "../app/deployment.js";
@@ -27,7 +28,8 @@ export interface AuditReport extends Omit<PartitionReport, "fromFirst" | "mismat
 
 /**
  * Audits a deployment and tells the result.
- * @throws EngineError `audit_mismatch` when something differs, `audit_incomplete` when something could not be compared, `bad_input` when there is
+ * @throws EngineError `audit_mismatch` when something differs, `audit_incomplete` when something could not be
+ *   compared, `bad_input` when there is
  *   no deployment
  */
 export async function runAudit(options: AuditOptions, signal: AbortSignal): Promise<void> {

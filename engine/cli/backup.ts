@@ -1,9 +1,11 @@
 /**
- * `shuiwei backup` and `shuiwei restore`. A backup is a folder with one file of each primary, streamed over a replica's connection, and a manifest. A
- * file is one moment of its primary, and a partition lies on one primary: balances, log, lines and job states of a partition agree. Partitions of
- * different primaries are a few seconds apart, as after a failover: a client that was not answered sends again. A restore verifies every byte, loads the
- * files into a private Redis of its own and copies the deployment's keys from there, so one Redis and a Cluster of any size can be restored to each
- * other; it never touches a deployment that is there. `shuiwei audit` is the proof of what came of it.
+ * `shuiwei backup` and `shuiwei restore`. A backup is a folder with one file of each primary, streamed over a
+ * replica's connection, and a manifest. A file is one moment of its primary, and a partition lies on one primary:
+ * balances, log, lines and job states of a partition agree. Partitions of different primaries are a few seconds
+ * apart, as after a failover: a client that was not answered sends again. A restore verifies every byte, loads the
+ * files into a private Redis of its own and copies the deployment's keys from there, so one Redis and a Cluster of
+ * any size can be restored to each other; it never touches a deployment that is there. `shuiwei audit` is the proof
+ * of what came of it.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -49,7 +51,8 @@ const run = promisify(execFile);
 
 /**
  * Writes a backup of a deployment's whole Redis.
- * @throws EngineError `bad_input` when the folder is not empty or there is no deployment, `backup_failed` when a primary does not give its data
+ * @throws EngineError `bad_input` when the folder is not empty or there is no deployment, `backup_failed` when a
+ *   primary does not give its data
  */
 export async function runBackup(options: OptionValues<typeof backupOptions>): Promise<void> {
   const { prefix, out } = options;
@@ -108,7 +111,8 @@ async function describeFile(path: string): Promise<BackedUpFile> {
 
 /**
  * Copies a backed-up deployment to where there is none.
- * @throws EngineError `bad_input` when the folder is no sound backup or a deployment is there, `format_too_new` when a newer release has made it
+ * @throws EngineError `bad_input` when the folder is no sound backup or a deployment is there, `format_too_new` when
+ *   a newer release has made it
  */
 export async function runRestore([folder]: string[], options: OptionValues<typeof restoreOptions>): Promise<void> {
   if (folder === undefined) throw badInput("restore", "FOLDER", "name the folder of the backup");

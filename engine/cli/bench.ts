@@ -1,5 +1,6 @@
 /**
- * `shuiwei bench NAME`: runs one of the scenarios in `bench/` and tells what it measured, as a table or as one line of JSON.
+ * `shuiwei bench NAME`: runs one of the scenarios in `bench/` and tells what it measured, as a table or as one line
+ * of JSON.
  */
 import { readdirSync } from "node:fs";
 import { cpus, totalmem } from "node:os";

@@ -1,7 +1,7 @@
 /**
- * `shuiwei contract check FILE`: holds payloads that were collected from an interface against its contract (R23) and tells which fields are
- * redundant, missing, mistyped or oversized, how often, and the bytes that they cost. It needs no Redis and sends nothing. It ends well only if
- * every payload could be read and fits.
+ * `shuiwei contract check FILE`: holds payloads that were collected from an interface against its contract (R23) and
+ * tells which fields are redundant, missing, mistyped or oversized, how often, and the bytes that they cost. It needs
+ * no Redis and sends nothing. It ends well only if every payload could be read and fits.
  */
 import { type Contract, loadContract } from "../../connectors/wms/contract.js";
 import { type ContractReport, ContractTally } from "../../connectors/wms/contract-report.js";
@@ -14,7 +14,8 @@ const OP = "contract";
 const RULE_SHOWN = 60;
 
 /**
- * @throws EngineError `contract_findings` when something does not fit or cannot be read, `bad_input` when the file or the contract is not there
+ * @throws EngineError `contract_findings` when something does not fit or cannot be read, `bad_input` when the file or
+ *   the contract is not there
  */
 export async function runContract(
   operands: string[],

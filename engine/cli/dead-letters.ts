@@ -1,7 +1,8 @@
 /**
- * `shuiwei dead-letters` for an operator: tells what could not be processed or delivered and why, and has it tried again or removes it. A letter's
- * id is `PARTITION/TIME-NUMBER`. Replaying is the work of the partition's owner, in a commit of its own; this command asks, waits and tells what became of
- * it. It changes no state, and a request that it gives up waiting for is still done later.
+ * `shuiwei dead-letters` for an operator: tells what could not be processed or delivered and why, and has it tried
+ * again or removes it. A letter's id is `PARTITION/TIME-NUMBER`. Replaying is the work of the partition's owner, in a
+ * commit of its own; this command asks, waits and tells what became of it. It changes no state, and a request that it
+ * gives up waiting for is still done later.
  */
 import { userInfo } from "node:os";
 import type { deadLettersOptions } from "../app/config.js";

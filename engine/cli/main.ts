@@ -1,6 +1,7 @@
 /**
- * The `shuiwei` command: thin. It reads a command's options, runs it, and turns what goes wrong into one clear line and an exit status:
- * 2 when the input or the options are at fault, 1 for anything else, 130 when the user stopped it.
+ * The `shuiwei` command: thin. It reads a command's options, runs it, and turns what goes wrong into one clear line
+ * and an exit status: 2 when the input or the options are at fault, 1 for anything else, 130 when the user stopped
+ * it.
  */
 import { type COMMAND_OPTIONS, describeOptions, OPERANDS, readCommandOptions } from "../app/config.js";
 import { createLog, secretsOf } from "../app/logging.js";

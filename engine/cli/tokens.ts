@@ -1,6 +1,7 @@
 /**
- * `shuiwei tokens` for an administrator: gives and takes away tokens in a file of hashes, which a running `serve` reads again by itself, and pairs browsers and
- * ends their sessions by asking a running `serve` over HTTP. A new secret is printed once and kept nowhere.
+ * `shuiwei tokens` for an administrator: gives and takes away tokens in a file of hashes, which a running `serve`
+ * reads again by itself, and pairs browsers and ends their sessions by asking a running `serve` over HTTP. A new
+ * secret is printed once and kept nowhere.
  */
 import { renderUnicodeCompact } from "uqr";
 import { isRole, NAME_PATTERN, type Role } from "../../connectors/http/identity.js";
@@ -72,7 +73,10 @@ async function pair(_: string[], options: Options, signal: AbortSignal): Promise
     process.stderr.write("this link works on this machine only: give --server the address that the screen will use\n");
 }
 
-/** Its blocks are the light squares: white on black, whatever the terminal's colours are, because not every phone reads the opposite. */
+/**
+ * Its blocks are the light squares: white on black, whatever the terminal's colours are, because not every phone
+ * reads the opposite.
+ */
 function qrCode(link: string): string {
   const lines = renderUnicodeCompact(link, { border: 2 }).split("\n");
   return process.stdout.isTTY ? lines.map((line) => `\u001b[97;40m${line}\u001b[0m`).join("\n") : lines.join("\n");

@@ -1,7 +1,8 @@
 /**
- * What no code has foreseen: an exception that was not caught, a rejected promise that was not handled. The process may be in a state that no test
- * has seen, so it must not go on, but it need not fall over either: the fault is logged with its stack, the ordinary shutdown begins, and a process
- * that has not ended after a while is ended as it stands. What was answered is in Redis, and other processes take the partitions over.
+ * What no code has foreseen: an exception that was not caught, a rejected promise that was not handled. The process
+ * may be in a state that no test has seen, so it must not go on, but it need not fall over either: the fault is
+ * logged with its stack, the ordinary shutdown begins, and a process that has not ended after a while is ended as it
+ * stands. What was answered is in Redis, and other processes take the partitions over.
  */
 import type { EventEmitter } from "node:events";
 import type { OnTrouble } from "../kernel/logger.js";

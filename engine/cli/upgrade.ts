@@ -1,7 +1,8 @@
 /**
- * `shuiwei upgrade`: the end of a rollout. Without `--finish` it tells the deployment's format and which processes of which release are there. With it, it
- * raises the format to this release's, after which releases that cannot read it are refused at their start; it refuses while one of them lives. It
- * takes no lease and stops nothing; done twice it changes nothing more.
+ * `shuiwei upgrade`: the end of a rollout. Without `--finish` it tells the deployment's format and which processes of
+ * which release are there. With it, it raises the format to this release's, after which releases that cannot read it
+ * are refused at their start; it refuses while one of them lives. It takes no lease and stops nothing; done twice it
+ * changes nothing more.
  */
 import type { upgradeOptions } from "../app/config.js";
 import { withDeployment } from "../app/deployment.js";
@@ -12,7 +13,8 @@ import { LATEST_FORMAT, raiseFormat } from "../stream/format.js";
 import type { RedisClient } from "../stream/redis.js";
 
 /**
- * @throws EngineError `upgrade_too_early` when a process that cannot read the latest format lives, `bad_input` when there is no deployment
+ * @throws EngineError `upgrade_too_early` when a process that cannot read the latest format lives, `bad_input` when
+ *   there is no deployment
  */
 export async function runUpgrade(options: OptionValues<typeof upgradeOptions>): Promise<void> {
   const { prefix, finish, force, json } = options;

@@ -1,5 +1,6 @@
 /**
- * The jobs that feed on each log, in the order in which they see an event. A new job is a folder here and its line in a list.
+ * The jobs that feed on each log, in the order in which they see an event. A new job is a folder here and its line in
+ * a list.
  */
 import type { Zone } from "../kernel/zone.js";
 import type { Deadlines } from "../orders/flow.js";

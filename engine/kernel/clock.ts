@@ -16,12 +16,15 @@ export const MINUTE_MS = 60_000;
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 86_400_000;
 
-/** The machine's wall clock: what time it is, for people and logs. It may be set, so it does not measure how long something took. */
+/**
+ * The machine's wall clock: what time it is, for people and logs. It may be set, so it does not measure how long
+ * something took.
+ */
 export const systemClock: Scheduler = { now: () => Date.now(), sleep };
 
 /**
- * A clock that nobody can set: for ages, deadlines and leases. It begins with the wall clock at the process's start and means nothing outside the
- * process.
+ * A clock that nobody can set: for ages, deadlines and leases. It begins with the wall clock at the process's start
+ * and means nothing outside the process.
  */
 export const monotonicClock: Scheduler = { now: () => Math.floor(performance.timeOrigin + performance.now()), sleep };
 

@@ -1,6 +1,7 @@
 /**
- * Folders that an option names: made with all that is missing above them, and, when they cannot be, refused in words that name the option and the
- * path. Node's own recursive mkdir never ends where a file system says of a folder in an existing one that it is not there (/proc).
+ * Folders that an option names: made with all that is missing above them, and, when they cannot be, refused in words
+ * that name the option and the path. Node's own recursive mkdir never ends where a file system says of a folder in an
+ * existing one that it is not there (/proc).
  */
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";

@@ -1,7 +1,7 @@
 /**
- * What any part may tell the operator: a sentence, and fields that a log can be searched by. Fields are references (a chain id, a partition), never
- * contents: no buyer's text and no secret belongs into either. The one logger that writes is made by the composition (engine/app/logging.ts); parts
- * know only the function that they are handed.
+ * What any part may tell the operator: a sentence, and fields that a log can be searched by. Fields are references (a
+ * chain id, a partition), never contents: no buyer's text and no secret belongs into either. The one logger that
+ * writes is made by the composition (engine/app/logging.ts); parts know only the function that they are handed.
  */
 
 export const LOG_LEVELS = ["info", "warn", "error"] as const;

@@ -4,7 +4,9 @@
  */
 import { randomBytes } from "node:crypto";
 
-/** Asking the system costs 14 µs however few bytes are wanted, so they are drawn from a pool; no byte is given twice. */
+/**
+ * Asking the system costs 14 µs however few bytes are wanted, so they are drawn from a pool; no byte is given twice.
+ */
 const POOL_BYTES = 4_096;
 let pool = Buffer.alloc(0);
 let used = 0;

@@ -1,8 +1,10 @@
 /**
- * Joins what many callers ask into few calls, without a linger timer: a lone caller waits for nobody. What is asked in one turn of the event
- * loop goes out together, and while calls are under way the next ones gather, so calls grow with the load; many items go out as several
- * calls, so that both ends have something to do. Items go out in the order they came and every caller gets its own results; a failed call fails
- * only the callers whose items were in it, and one that did a part of them fails those of the rest. The queue has a bound; past it `overloaded` tells the caller to come back.
+ * Joins what many callers ask into few calls, without a linger timer: a lone caller waits for nobody. What is asked
+ * in one turn of the event loop goes out together, and while calls are under way the next ones gather, so calls grow
+ * with the load; many items go out as several calls, so that both ends have something to do. Items go out in the
+ * order they came and every caller gets its own results; a failed call fails only the callers whose items were in it,
+ * and one that did a part of them fails those of the rest. The queue has a bound; past it `overloaded` tells the
+ * caller to come back.
  */
 import { EngineError, messageOf } from "./errors.js";
 
@@ -38,12 +40,18 @@ interface Group<Result> {
 const OVERLOADED_RETRY_MS = 1_000;
 /** Calls of one batcher under way at once, when there are items enough: one is worked on while others travel. */
 const CALLS_AT_ONCE = 4;
-/** Items that are worth a call beside those under way: at 5 µs each they make up for what a call costs by itself, some 50 µs. */
+/**
+ * Items that are worth a call beside those under way: at 5 µs each they make up for what a call costs by itself, some
+ * 50 µs.
+ */
 const WORTH_A_CALL = 200;
 
 let waiting: (() => void)[] = [];
 
-/** All batchers flush one after the other at the end of a turn, so that a connection may send their calls as one write. */
+/**
+ * All batchers flush one after the other at the end of a turn, so that a connection may send their calls as one
+ * write.
+ */
 function atTurnsEnd(flush: () => void): void {
   if (waiting.push(flush) > 1) return;
   setImmediate(() => {

@@ -1,9 +1,9 @@
 /**
- * A shop's time zone, daylight saving included: the day of an instant (R8), and the instant of a time on the zone's clocks. What
- * the platform is asked is kept, because asking costs microseconds while every event wants to know its day, and every row of a
- * history its instant: the offset of a quarter of an hour for days, of a whole day for instants. Instants are exact to the
- * millisecond; days may begin up to a quarter of an hour late where clocks were changed at an odd minute, which none
- * has done since 2011. Years before 100 are not understood.
+ * A shop's time zone, daylight saving included: the day of an instant (R8), and the instant of a time on the zone's
+ * clocks. What the platform is asked is kept, because asking costs microseconds while every event wants to know its
+ * day, and every row of a history its instant: the offset of a quarter of an hour for days, of a whole day for
+ * instants. Instants are exact to the millisecond; days may begin up to a quarter of an hour late where clocks were
+ * changed at an odd minute, which none has done since 2011. Years before 100 are not understood.
  */
 import { DAY_MS } from "./clock.js";
 import { badInput } from "./errors.js";
@@ -15,14 +15,17 @@ export interface Zone {
   /** The instant at which the day after `ms`' day begins. */
   nextDayMs(ms: number): number;
   /**
-   * The instant at which the zone's clocks show a date and time; the earlier one when they show it twice, undefined when
-   * they skip it.
+   * The instant at which the zone's clocks show a date and time; the earlier one when they show it twice, undefined
+   * when they skip it.
    * @param localMs the date and time as milliseconds since the epoch, as if the zone were UTC
    */
   instantOf(localMs: number): number | undefined;
 }
 
-/** Zones change their offset at quarters of an hour; until 2011 one, St John's, did so a minute later and is taken a quarter late. */
+/**
+ * Zones change their offset at quarters of an hour; until 2011 one, St John's, did so a minute later and is taken a
+ * quarter late.
+ */
 const SLOT_MS = 900_000;
 /** 104 days. */
 const CACHED_SLOTS = 10_000;
@@ -80,8 +83,8 @@ export function zoneOf(name: string): Zone {
     return offset;
   };
 
-  // Slots would not do here: clocks that were changed at an odd minute would make times of that quarter wrong. Nearly every day
-  // has one offset from the day before to the day after; the few others are looked at time by time.
+  // Slots would not do here: clocks that were changed at an odd minute would make times of that quarter wrong. Nearly
+  // every day has one offset from the day before to the day after; the few others are looked at time by time.
   const steadyOffsets = new Map<number, number | undefined>();
   const steadyOffset = (localDay: number): number | undefined => {
     if (steadyOffsets.has(localDay)) return steadyOffsets.get(localDay);

@@ -1,8 +1,8 @@
 /**
- * An order's way through the shop as a pure state machine (R16): created → paid → stock locked → with the warehouse → label printed → outbound →
- * logistics reported. A step is taken only on evidence. One that is overtaken by a later step has been skipped, one that has not come when
- * its time is over is late: both are exceptions, open until the evidence comes after all. Reads no clock; the same events and deadlines give the
- * same answers.
+ * An order's way through the shop as a pure state machine (R16): created → paid → stock locked → with the warehouse →
+ * label printed → outbound → logistics reported. A step is taken only on evidence. One that is overtaken by a later
+ * step has been skipped, one that has not come when its time is over is late: both are exceptions, open until the
+ * evidence comes after all. Reads no clock; the same events and deadlines give the same answers.
  */
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../kernel/clock.js";
 import { type Evidence, ORDER_STEPS, type OrderStep } from "./model.js";
@@ -23,8 +23,9 @@ export interface FlowException {
 }
 
 /**
- * `cancellation_refused`: the warehouse keeps an order that its buyer does not want any more. `unexplained_outbound`: goods left that the books
- * could not explain. `missing_units`: less came back from a cancelled order than had been committed. A stock count settles the last two.
+ * `cancellation_refused`: the warehouse keeps an order that its buyer does not want any more. `unexplained_outbound`:
+ * goods left that the books could not explain. `missing_units`: less came back from a cancelled order than had been
+ * committed. A stock count settles the last two.
  */
 export const EXCEPTION_KINDS = [
   "late",
@@ -48,7 +49,10 @@ export type FlowEffect =
   | { kind: "opened"; exception: FlowException }
   | { kind: "resolved"; exception: FlowException };
 
-/** How long after the step before it a step may take, in ms. From `picking` on, one without a deadline need not come at all. */
+/**
+ * How long after the step before it a step may take, in ms. From `picking` on, one without a deadline need not come
+ * at all.
+ */
 export type Deadlines = Readonly<Partial<Record<OrderStep, number>>>;
 
 /** @param hasWarehouse whether somebody tells that the warehouse has an order; otherwise that step is not waited for */
@@ -58,7 +62,9 @@ export function deadlinesWith(deadlines: Deadlines, hasWarehouse: boolean): Dead
   return others;
 }
 
-/** A finished order is shown for a day; one that has stopped on its way for as long as anybody may still look for it. */
+/**
+ * A finished order is shown for a day; one that has stopped on its way for as long as anybody may still look for it.
+ */
 const FINISHED_KEPT_MS = DAY_MS;
 const UNFINISHED_KEPT_MS = 45 * DAY_MS;
 /** How long a warehouse may take to say whether it lets go of an order. */
@@ -94,7 +100,8 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
     effects.push(open(flow, { step: "outbound", kind: "unexplained_outbound", sinceMs: atMs, units }));
   if (step === "cancelled") {
     if (units > 0) effects.push(open(flow, { step, kind: "missing_units", sinceMs: atMs, units }));
-    // A warehouse that was asked has let go already; one that had refused may have been asked for the order once more since.
+    // A warehouse that was asked has let go already; one that had refused may have been asked for the order once more
+    // since.
     const isRefused = stepOf(flow, "cancellation_refused") !== undefined;
     const isAsked = stepOf(flow, "cancelling") !== undefined && !isRefused;
     if (!isAsked && wasLocked(flow) && !stepOf(flow, "outbound"))
@@ -109,8 +116,8 @@ export function takeStep(flow: OrderFlow, taken: TakenStep, deadlines: Deadlines
   if (step === "cancellation_refused") {
     if (stepOf(flow, "outbound")) return effects;
     effects.push(open(flow, { step: "cancelling", kind: step, sinceMs: atMs }));
-    // Its request may have been left out while the cancellation was open: a paid order that goes on has to reach the warehouse.
-    // Only of an order that was locked is it told, whether that was seen here or not.
+    // Its request may have been left out while the cancellation was open: a paid order that goes on has to reach the
+    // warehouse. Only of an order that was locked is it told, whether that was seen here or not.
     if (!stepOf(flow, "picking")) effects.push({ kind: "pick" });
     return effects;
   }
@@ -128,7 +135,10 @@ const isDeparture = ({ step }: TakenStep): boolean => step === "outbound" || ste
 
 const missingOf = ({ detail }: TakenStep): number => Number(detail?.["missing"] ?? 0);
 
-/** What is late or skipped waits for its step; a refused cancellation for the goods to leave; what only a count can tell for the count. */
+/**
+ * What is late or skipped waits for its step; a refused cancellation for the goods to leave; what only a count can
+ * tell for the count.
+ */
 function isSettledBy({ step: about, kind }: FlowException, step: OrderStep): boolean {
   if (kind === "unexplained_outbound" || kind === "missing_units") return step === "counted";
   if (step === "cancelled") return true;
@@ -165,7 +175,10 @@ const isSettling = (flow: OrderFlow): boolean =>
   stepOf(flow, "cancelling") !== undefined &&
   !(["cancelled", "cancellation_refused", "outbound"] as const).some((step) => stepOf(flow, step));
 
-/** An order is kept for longer than its way is: which steps came before the way was given up is not known here any more. */
+/**
+ * An order is kept for longer than its way is: which steps came before the way was given up is not known here any
+ * more.
+ */
 const isResumed = ({ taken: [first, second] }: OrderFlow): boolean =>
   first?.step === "created" &&
   second !== undefined &&

@@ -1,6 +1,6 @@
 /**
- * The form of an entry of the orders' log: how events are written and read. An entry holds `n`: how many events the log has held with it,
- * `t`: its time, `b`: its events, msgpack lists one after the other.
+ * The form of an entry of the orders' log: how events are written and read. An entry holds `n`: how many events the
+ * log has held with it, `t`: its time, `b`: its events, msgpack lists one after the other.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { field, type LogEntry } from "../stream/log.js";

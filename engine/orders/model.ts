@@ -1,6 +1,7 @@
 /**
- * The words of orders: an order is a chain id (R4), its lines and where it goes; it is placed, paid, cancelled and sent out as a whole (R3). Where
- * its lines stand is the ledger's knowledge; the order book remembers what was ordered and on what evidence it took each of its steps.
+ * The words of orders: an order is a chain id (R4), its lines and where it goes; it is placed, paid, cancelled and
+ * sent out as a whole (R3). Where its lines stand is the ledger's knowledge; the order book remembers what was
+ * ordered and on what evidence it took each of its steps.
  */
 import type { LineState, OrderPool, Outcome } from "../stock/model.js";
 import type { LogEvent } from "../stream/job.js";
@@ -43,10 +44,10 @@ export interface Order extends OrderBody {
 export const MAX_ORDER_LINES = 100;
 
 /**
- * What may be noted of an order, in the order of its way (R16), and its end before it. `picking`: the warehouse has the order. `waybill`: the
- * carrier's number is back (R17). `cancelling`: the warehouse is asked to let go of it. `partly_outbound`: some of its lines have left.
- * `counted`: somebody has counted the stock that the books could not explain. The last two may come more than once. The log and the order book
- * tell them by position: append only.
+ * What may be noted of an order, in the order of its way (R16), and its end before it. `picking`: the warehouse has
+ * the order. `waybill`: the carrier's number is back (R17). `cancelling`: the warehouse is asked to let go of it.
+ * `partly_outbound`: some of its lines have left. `counted`: somebody has counted the stock that the books could not
+ * explain. The last two may come more than once. The log and the order book tell them by position: append only.
  */
 export const ORDER_STEPS = [
   "created",
@@ -84,15 +85,16 @@ export interface OrderEvent extends LogEvent, Evidence {
   /** When the order was first placed, by the log's clock. */
   createdMs: number;
   /**
-   * With `locked`: from here on the order goes to the warehouse; with `cancellation_refused`: it goes on. Names the buyer only in a deployment of
-   * format 1, which knows no refused cancellation.
+   * With `locked`: from here on the order goes to the warehouse; with `cancellation_refused`: it goes on. Names the
+   * buyer only in a deployment of format 1, which knows no refused cancellation.
    */
   body?: OrderBody;
 }
 
 /**
- * Of an order as a whole. `cancelling`: the warehouse has been asked for it, and its answer settles the cancellation; `cancellation_refused`: it has
- * refused; `not_cancelling`: nobody has asked; `whole_order_only`: a warehouse takes no part of an order back.
+ * Of an order as a whole. `cancelling`: the warehouse has been asked for it, and its answer settles the cancellation;
+ * `cancellation_refused`: it has refused; `not_cancelling`: nobody has asked; `whole_order_only`: a warehouse takes
+ * no part of an order back.
  */
 export type OrderOutcome =
   | Outcome

@@ -1,10 +1,11 @@
 /**
- * Orders with several lines, all or nothing (R3). The lines of an order may lie in several partitions, which no Redis transaction spans: so each
- * line is reserved by itself, and when one is refused the others are aborted before the caller hears of it; so it is with a payment. Every try
- * at an order has a number: the ledger refuses to let an older try undo what a newer one has seen, or do again what a newer one has undone, and a
- * try that is no longer the newest goes over the lines once more before it says yes. Before a caller hears no, every line is closed to this
- * try and older ones: what of them is still on its way comes to nothing. A desk that dies half-way leaks nothing: the holds expire, and the same
- * order or payment sent again goes on where it stopped.
+ * Orders with several lines, all or nothing (R3). The lines of an order may lie in several partitions, which no Redis
+ * transaction spans: so each line is reserved by itself, and when one is refused the others are aborted before the
+ * caller hears of it; so it is with a payment. Every try at an order has a number: the ledger refuses to let an older
+ * try undo what a newer one has seen, or do again what a newer one has undone, and a try that is no longer the newest
+ * goes over the lines once more before it says yes. Before a caller hears no, every line is closed to this try and
+ * older ones: what of them is still on its way comes to nothing. A desk that dies half-way leaks nothing: the holds
+ * expire, and the same order or payment sent again goes on where it stopped.
  */
 import { monotonicClock, type Scheduler } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
@@ -40,7 +41,10 @@ export type OutsideStep = "picking" | "labelled" | "waybill" | "reported" | "cou
 /** What the warehouse answers when it is asked to let go of an order. */
 export type Settlement = "withdrawn" | "refused";
 
-/** Each further round needs another try of the same order that began meanwhile; the waits before them add up to a second and more. */
+/**
+ * Each further round needs another try of the same order that began meanwhile; the waits before them add up to a
+ * second and more.
+ */
 const MAX_ROUNDS = 20;
 /** A try waits so long for each newer one, so that those of one order end one after the other. */
 const TURN_MS = 5;
@@ -63,8 +67,8 @@ export class OrderService {
   }
 
   /**
-   * Reserves every line of an order, or none. Safe to repeat with the same id and body. The order's steps bear who asked for them; its lines'
-   * events name the order by their ids.
+   * Reserves every line of an order, or none. Safe to repeat with the same id and body. The order's steps bear who
+   * asked for them; its lines' events name the order by their ids.
    * @param actor who was authenticated
    * @throws EngineError `contended` (retryable) when the same order is placed over and over at the same time
    */
@@ -85,7 +89,8 @@ export class OrderService {
       const attempt = await this.#orderStore.open(order, fingerprint, actor);
       if (attempt === undefined) return { id: order.id, outcome: "id_reused", repeated: false, lines: [] };
       if (attempt > 1 && order.lines.length > 1) {
-        // Refused before, with nothing left to undo: the same answer, without taking and giving back the other lines once more.
+        // Refused before, with nothing left to undo: the same answer, without taking and giving back the other lines
+        // once more.
         const known = await this.#recall(order);
         const before = worst(known);
         if (before && known.every(({ state }) => state === "none"))
@@ -99,7 +104,8 @@ export class OrderService {
       // A line that is repeated but no longer held beside a fresh one: an earlier try died and its hold has run out.
       const outcome = refusal ?? (!repeated && replies.some(isLost) ? "hold_expired" : "accepted");
       if (outcome !== "accepted") return answer(order, outcome, await this.#abort(order, replies, attempt), repeated);
-      // A newer try may have met a closed breaker and be about to abort: it cannot once a try that is newer still has seen the lines.
+      // A newer try may have met a closed breaker and be about to abort: it cannot once a try that is newer still has
+      // seen the lines.
       const newest = order.lines.length === 1 ? attempt : await this.#orderStore.attempts(order.id);
       if (newest === attempt) {
         await this.#count(order, replies);
@@ -157,10 +163,11 @@ export class OrderService {
   }
 
   /**
-   * Cancels an order, or the lines that are named by number from 1: all of them or none. `cancelled_paid`: money has to go back. Once the warehouse
-   * may know of a paid order it is asked first (`cancelling`), and the units stay committed until it has answered: `settleCancellation`. Safe to
-   * repeat.
-   * @throws EngineError `contended` (retryable) when the order is paid, sent out or cancelled over and over at the same time
+   * Cancels an order, or the lines that are named by number from 1: all of them or none. `cancelled_paid`: money has
+   * to go back. Once the warehouse may know of a paid order it is asked first (`cancelling`), and the units stay
+   * committed until it has answered: `settleCancellation`. Safe to repeat.
+   * @throws EngineError `contended` (retryable) when the order is paid, sent out or cancelled over and over at the
+   *   same time
    */
   cancel(id: string, actor?: string, named?: readonly number[]): Promise<OrderReply> {
     return this.#join(`cancel ${id} ${namesOf(named)}`, () => this.#cancel(id, actor, named));
@@ -169,7 +176,8 @@ export class OrderService {
   async #cancel(id: string, actor: string | undefined, named: readonly number[] | undefined): Promise<OrderReply> {
     if (this.#orderStore.format === 1) return this.#cancelInFormat1(id, actor);
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      // Numbered like a payment: what of an older try arrives late must not stop lines that have gone on, nor give their units back.
+      // Numbered like a payment: what of an older try arrives late must not stop lines that have gone on, nor give
+      // their units back.
       const standing = await this.#orderStore.begin(id);
       if (!standing && round > 0) throw lost(id);
       if (!standing) return unknown(id);
@@ -200,7 +208,8 @@ export class OrderService {
           known[i] = { ...(asked[k] as Reply), state: (resumed[k] as Reply).state };
         return answer(order, refusal, known, false);
       }
-      // Noted as cancelled already: the ledger has lost it with its newest writes, and nobody would ask the warehouse again.
+      // Noted as cancelled already: the ledger has lost it with its newest writes, and nobody would ask the warehouse
+      // again.
       if (mayKnow && !standing.took("cancelled")) {
         await this.#orderStore.note([{ id, step: "cancelling", ...cancelEvidence(actor, standing) }]);
         // From now on no payment is noted; one that was noted before has sent the order to the warehouse.
@@ -222,9 +231,10 @@ export class OrderService {
   }
 
   /**
-   * What the warehouse has answered to a cancellation. `withdrawn`: the units return and the order is cancelled (`cancelled_paid`). `refused`: its
-   * lines are paid as before, the order goes on (`accepted`), and an exception tells it. A warehouse that has refused may still let go later;
-   * one that has let go cannot refuse any more. Lines that have left stay outbound, whatever is answered. Safe to repeat.
+   * What the warehouse has answered to a cancellation. `withdrawn`: the units return and the order is cancelled
+   * (`cancelled_paid`). `refused`: its lines are paid as before, the order goes on (`accepted`), and an exception
+   * tells it. A warehouse that has refused may still let go later; one that has let go cannot refuse any more. Lines
+   * that have left stay outbound, whatever is answered. Safe to repeat.
    */
   settleCancellation(id: string, result: Settlement, evidence: Evidence): Promise<OrderReply> {
     return this.#join(`settle ${id} ${result}`, () => this.#settleCancellation(id, result, evidence));
@@ -306,8 +316,9 @@ export class OrderService {
   }
 
   /**
-   * Notes that the goods of an order left the warehouse, all of them or the lines that are named by number from 1. A fact about the world: whatever
-   * state a line is in, it is gone (R3). The order is `outbound` when no line is left that could still go. Safe to repeat.
+   * Notes that the goods of an order left the warehouse, all of them or the lines that are named by number from 1. A
+   * fact about the world: whatever state a line is in, it is gone (R3). The order is `outbound` when no line is left
+   * that could still go. Safe to repeat.
    */
   outbound(id: string, actor?: string, named?: readonly number[]): Promise<OrderReply> {
     return this.#join(`outbound ${id} ${namesOf(named)}`, () => this.#outbound(id, actor, named));
@@ -345,8 +356,9 @@ export class OrderService {
   }
 
   /**
-   * Which of these are orders, so that nobody else moves their lines: the ledger cannot tell of a line that was reserved in format 1, or never. In format
-   * 1 none, for the previous release, which works beside this one, lets anybody.
+   * Which of these are orders, so that nobody else moves their lines: the ledger cannot tell of a line that was
+   * reserved in format 1, or never. In format 1 none, for the previous release, which works beside this one, lets
+   * anybody.
    */
   async owned(ids: ReadonlySet<string>): Promise<ReadonlySet<string>> {
     return this.#orderStore.format === 1 || ids.size === 0 ? new Set() : this.#orderStore.known(ids);
@@ -358,7 +370,10 @@ export class OrderService {
     return found && lineReplies(found.order, await this.#recall(found.order));
   }
 
-  /** Does what is asked, or waits for the same that is under way here already: a client that is impatient makes no second try of its own. */
+  /**
+   * Does what is asked, or waits for the same that is under way here already: a client that is impatient makes no
+   * second try of its own.
+   */
   async #join(name: string, work: () => Promise<OrderReply>): Promise<OrderReply> {
     const first = this.#underWay.get(name);
     if (first) return { ...(await first), repeated: true };
@@ -379,7 +394,10 @@ export class OrderService {
     return known.every(({ state }) => isEnded(state)) || (await this.#isUnderWay(id));
   }
 
-  /** Of an order under way some lines may have ended so long ago that the ledger has forgotten them: what is asked has been done to them. */
+  /**
+   * Of an order under way some lines may have ended so long ago that the ledger has forgotten them: what is asked has
+   * been done to them.
+   */
   async #withForgotten(id: string, replies: readonly Reply[]): Promise<readonly Reply[]> {
     const isForgotten = ({ outcome }: Reply) => outcome === "unknown_line";
     if (!replies.some(isForgotten) || replies.every(isForgotten) || !(await this.#isUnderWay(id))) return replies;
@@ -404,8 +422,9 @@ export class OrderService {
   }
 
   /**
-   * Takes back what a refused payment has paid. A line that has lost its hold, or never was, has never been paid, so nor has the order: what is
-   * paid of it, by this payment or by one that died half-way, goes back. Beside a line that was cancelled by hand the others stay paid.
+   * Takes back what a refused payment has paid. A line that has lost its hold, or never was, has never been paid, so
+   * nor has the order: what is paid of it, by this payment or by one that died half-way, goes back. Beside a line
+   * that was cancelled by hand the others stay paid.
    * @throws EngineError `contended` when a newer payment has overtaken this one: its answer counts
    */
   async #unpay(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
@@ -420,9 +439,10 @@ export class OrderService {
   }
 
   /**
-   * The order is accepted as a whole: its lines count as demand, each once, before the caller hears yes (R9). A desk that died before leaves it to the
-   * next try, or to the payment.
-   * @throws EngineError `contended` when a line has gone meanwhile, with the store's newest writes: the same order sent again takes it anew
+   * The order is accepted as a whole: its lines count as demand, each once, before the caller hears yes (R9). A desk
+   * that died before leaves it to the next try, or to the payment.
+   * @throws EngineError `contended` when a line has gone meanwhile, with the store's newest writes: the same order
+   *   sent again takes it anew
    */
   async #count(order: Order, replies: readonly Reply[]): Promise<void> {
     const { holdMs } = order;
@@ -435,8 +455,9 @@ export class OrderService {
   }
 
   /**
-   * Gives up what a refused try holds, and closes to it what it could still take: every line whose refusal is not remembered. Where every later try
-   * gets the same refusal, what a newer one holds or is about to take goes with it: its caller may have given up, and nobody else would end its holds.
+   * Gives up what a refused try holds, and closes to it what it could still take: every line whose refusal is not
+   * remembered. Where every later try gets the same refusal, what a newer one holds or is about to take goes with it:
+   * its caller may have given up, and nobody else would end its holds.
    * @throws EngineError `contended` when newer tries have overtaken this one: their answers count
    */
   async #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
@@ -513,7 +534,10 @@ function positionsOf({ lines }: Order, named: readonly number[] | undefined): nu
 const namesOf = (named: readonly number[] | undefined): string =>
   named ? [...new Set(named)].sort((a, b) => a - b).join(",") : "all";
 
-/** Why a part of an order is not cancelled: a warehouse gives no part back, and what is left of an unpaid order could not be paid. */
+/**
+ * Why a part of an order is not cancelled: a warehouse gives no part back, and what is left of an unpaid order could
+ * not be paid.
+ */
 function partRefusal(asked: readonly Reply[], mayKnow: boolean): OrderOutcome | undefined {
   if (asked.some(({ state }) => state !== "cancelling" && !isCancelled(state))) return "not_paid";
   return mayKnow ? "whole_order_only" : undefined;
@@ -533,7 +557,10 @@ function told({ source, detail }: Evidence, missing: number, more: Record<string
   return Object.keys(particulars).length > 0 ? { source, detail: particulars } : { source };
 }
 
-/** Tells whether the warehouse may have the order, for whoever reads the log from here on, and that nobody has asked it yet. */
+/**
+ * Tells whether the warehouse may have the order, for whoever reads the log from here on, and that nobody has asked
+ * it yet.
+ */
 const cancelEvidence = (actor: string | undefined, { took }: Pick<FoundOrder, "took">): Evidence =>
   told(shopEvidence(actor), 0, took("locked") && !took("cancelling") ? { after: "locked" } : {});
 
@@ -561,7 +588,10 @@ const isForGood = ({ outcome }: Reply): boolean => outcome === "unknown_sku" || 
 
 const isSuperseded = ({ outcome }: Reply): boolean => outcome === "superseded";
 
-/** Whether a line that could not be undone is a newer try's, or may become so. One whose hold has ended since is nobody's. */
+/**
+ * Whether a line that could not be undone is a newer try's, or may become so. One whose hold has ended since is
+ * nobody's.
+ */
 const isNewers = (reply: Reply): boolean => isSuperseded(reply) && (reply.state === "held" || reply.state === "none");
 
 const isLost = (reply: Reply): boolean => reply.repeated && reply.state !== "held" && reply.state !== "paid";

@@ -1,7 +1,8 @@
 /**
- * What was ordered, by the order's id, and which steps it has taken. An order is written here before its first line is reserved, so a payment finds
- * the lines whichever process took the order, and a second placing is known as one. A step is noted once, and with it the log is told in the same
- * atomic call. Remembers an order for longer than the ledger remembers ids, and for as long as it is not over; knows no stock.
+ * What was ordered, by the order's id, and which steps it has taken. An order is written here before its first line
+ * is reserved, so a payment finds the lines whichever process took the order, and a second placing is known as one. A
+ * step is noted once, and with it the log is told in the same atomic call. Remembers an order for longer than the
+ * ledger remembers ids, and for as long as it is not over; knows no stock.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { chainIdDay } from "../kernel/chain-id.js";
@@ -34,8 +35,9 @@ export interface OrderStoreOptions {
   /** How long a buyer's text is kept; left out: the defaults. */
   personalData?: PersonalDataTimes;
   /**
-   * For how long ids may be used, in seconds; 0: for good. An order that is over is remembered for so long after its day, and half as long after its
-   * end; one that is paid and has not left, for good. In format 1 the previous release, which reads along, lets all orders of a day expire.
+   * For how long ids may be used, in seconds; 0: for good. An order that is over is remembered for so long after its
+   * day, and half as long after its end; one that is paid and has not left, for good. In format 1 the previous
+   * release, which reads along, lets all orders of a day expire.
    */
   keepSeconds: number;
   /** Given: an order counts as noted only when replicas have it. */
@@ -84,7 +86,10 @@ export interface Note extends Evidence {
   step: OrderStep;
 }
 
-/** `unknown`: no such order. `late`: the step must not be taken any more; of a payment, because the order's cancellation was asked for before. */
+/**
+ * `unknown`: no such order. `late`: the step must not be taken any more; of a payment, because the order's
+ * cancellation was asked for before.
+ */
 export type NoteOutcome = "noted" | "repeated" | "unknown" | "late";
 
 interface Opening {
@@ -98,7 +103,10 @@ const LOCKED = `s${ORDER_STEPS.indexOf("locked")}`;
 const PICKING = `s${ORDER_STEPS.indexOf("picking")}`;
 const WAITING_BASE = "waiting-base";
 const LEFT = "left";
-/** In a record, beside the steps: the order's request to the warehouse is a dead letter. As orders.lua knows it; no step may have this number. */
+/**
+ * In a record, beside the steps: the order's request to the warehouse is a dead letter. As orders.lua knows it; no
+ * step may have this number.
+ */
 const SET_ASIDE = 14;
 
 /** A step, or the mark beside the steps. */
@@ -119,7 +127,10 @@ const DAYS_STRIPPED = 2;
 const DEFAULT_TIMES: PersonalDataTimes = { endedMs: 30 * DAY_MS, unpaidMs: DAY_MS };
 /** An erasure that was begun and not ended, because a storage is away or a process died, is gone on with after this. */
 const ERASE_AGAIN_MS = HOUR_MS;
-/** Steps with which the event takes the order's body along: the order goes to the warehouse from here on, or goes on its way there. */
+/**
+ * Steps with which the event takes the order's body along: the order goes to the warehouse from here on, or goes on
+ * its way there.
+ */
 const BODY_GOES_WITH: ReadonlySet<OrderStep> = new Set(["locked", "cancellation_refused"]);
 /** Steps that are noted as often as they are told. */
 const REPEATABLE: ReadonlySet<OrderStep> = new Set(["partly_outbound", "counted"]);
@@ -129,7 +140,10 @@ const NOTE_OUTCOMES: ReadonlyMap<number, NoteOutcome> = new Map([
   [-1, "unknown"],
   [-2, "late"],
 ]);
-/** A bucket is begun up to a day before its day, and the last day counts whole; the ledger keeps lines for longer, too. */
+/**
+ * A bucket is begun up to a day before its day, and the last day counts whole; the ledger keeps lines for longer,
+ * too.
+ */
 const MARGIN_SECONDS = (2 + HOLD_MARGIN_DAYS) * 86_400;
 const BATCH_LIMIT = 200;
 const QUEUE_LIMIT = 10_000;
@@ -166,7 +180,10 @@ export class OrderStore {
     return loadLibrary(redis, new URL("./orders.lua", import.meta.url));
   }
 
-  /** Remembers an order. Returns which attempt at placing it this is, or undefined when its id came with another body before. */
+  /**
+   * Remembers an order. Returns which attempt at placing it this is, or undefined when its id came with another body
+   * before.
+   */
   async open(order: Order, fingerprint: number, actor?: string): Promise<number | undefined> {
     const batcher = this.#openings[this.partitionOf(order.id)] as TurnBatcher<Opening, number>;
     const attempt = await batcher.addOne({ order, fingerprint, actor });
@@ -217,8 +234,8 @@ export class OrderStore {
   }
 
   /**
-   * Where an order stands now, or undefined when it is not known. What one turn of the event loop asks for are two reads a partition and day, in one
-   * round trip.
+   * Where an order stands now, or undefined when it is not known. What one turn of the event loop asks for are two
+   * reads a partition and day, in one round trip.
    */
   standing(id: string): Promise<Standing | undefined> {
     return (this.#standings[this.partitionOf(id)] as TurnBatcher<string, Standing | undefined>).addOne(id);
@@ -289,7 +306,10 @@ export class OrderStore {
     return this.#isWarehouseKnown;
   }
 
-  /** From now on `waiting` counts: what was paid before anybody took orders to a warehouse never goes there. Done once in a deployment's life. */
+  /**
+   * From now on `waiting` counts: what was paid before anybody took orders to a warehouse never goes there. Done once
+   * in a deployment's life.
+   */
   async beginWaiting(): Promise<void> {
     const { redis } = this.#options;
     for (const { head } of this.#keys) {
@@ -299,8 +319,9 @@ export class OrderStore {
   }
 
   /**
-   * How many orders wait for the warehouse: their stock is locked, and they are neither there nor cancelled, nor have their goods left, nor are
-   * they set aside as dead letters. Each order is counted by its own record, so neither a repeat nor the removal of a letter counts twice.
+   * How many orders wait for the warehouse: their stock is locked, and they are neither there nor cancelled, nor have
+   * their goods left, nor are they set aside as dead letters. Each order is counted by its own record, so neither a
+   * repeat nor the removal of a letter counts twice.
    */
   async waiting(): Promise<number> {
     const fields = [LOCKED, PICKING, WAITING_BASE, LEFT];
@@ -326,7 +347,10 @@ export class OrderStore {
     return (await this.#write("order_none_waits", keys, [cursors.job, cursors.sink])) === 1;
   }
 
-  /** Lets time pass in a partition where a deadline has come, and forgets what need not be known. Returns whether a buyer's text is to go now. */
+  /**
+   * Lets time pass in a partition where a deadline has come, and forgets what need not be known. Returns whether a
+   * buyer's text is to go now.
+   */
   async tick(partition: number): Promise<boolean> {
     const { head, log, timers, erasures, orderDays, lateEnds, ordersBase, buyersBase } = this.#keysOf(partition);
     const keys = [head, log, timers, erasures, orderDays, lateEnds];
@@ -345,8 +369,8 @@ export class OrderStore {
   }
 
   /**
-   * Takes away what the book holds of buyers; stock, lines and steps stay. May be repeated. An order comes up again among the due ones until
-   * `erasedElsewhere` is told.
+   * Takes away what the book holds of buyers; stock, lines and steps stay. May be repeated. An order comes up again
+   * among the due ones until `erasedElsewhere` is told.
    * @param ids of one partition
    * @param onlyDue false: somebody asks for it
    */
@@ -391,7 +415,8 @@ export class OrderStore {
   async #note({ orders, buyers, ...of }: OrderKeys, notes: Mark[]): Promise<NoteOutcome[]> {
     const keys = keysBeforeDays(of);
     const { unpaidMs, endedMs } = this.#times;
-    // For as long as an order is remembered that is over: one that is not by then has been with the warehouse for long, or never will be.
+    // For as long as an order is remembered that is over: one that is not by then has been with the warehouse for
+    // long, or never will be.
     const longestMs = this.#options.keepSeconds * 1_000;
     const args: Argument[] = [this.#now(), unpaidMs, endedMs, longestMs, this.#stripAfterMs];
     const body = this.#areBuyersApart() ? WITHOUT_BUYER : AS_IT_IS;
@@ -418,7 +443,8 @@ export class OrderStore {
     await Promise.all(
       [...days].map(async ([day, positions]) => {
         const fields = positions.map((i) => ids[i] as string);
-        // The buyers first: whoever is not there any more is with the warehouse, and the record, read after it, says so.
+        // The buyers first: whoever is not there any more is with the warehouse, and the record, read after it, says
+        // so.
         const [texts, records] = await Promise.all([
           readFields(this.#options.redis, buyers(day), fields),
           readFields(this.#options.redis, orders(day), fields),

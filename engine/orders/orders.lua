@@ -1,15 +1,18 @@
 #!lua name=shuiwei_orders
--- The order book's writes: remembers an order under its id, numbers the tries at placing it and at paying for it, and notes on what evidence it
--- took each of its steps (R16). A step is noted once, and the same call appends it to the partition's log: the log is what the jobs feed on.
--- Whom the goods go to is kept beside the orders, goes with the step that makes it needless here, and is never in the log. A deployment of
--- format 1 keeps it in the order's body and tells it with the lock, because that is where the release before this one looks for it.
--- In format 2 a day's orders do not expire as a whole: those that are not over stay (R3), the others are taken away little by little.
+-- The order book's writes: remembers an order under its id, numbers the tries at placing it and at paying for it, and
+-- notes on what evidence it took each of its steps (R16). A step is noted once, and the same call appends it to the
+-- partition's log: the log is what the jobs feed on. Whom the goods go to is kept beside the orders, goes with the
+-- step that makes it needless here, and is never in the log. A deployment of format 1 keeps it in the order's body
+-- and tells it with the lock, because that is where the release before this one looks for it. In format 2 a day's
+-- orders do not expire as a whole: those that are not over stay (R3), the others are taken away little by little.
 
--- attempt, fingerprint, steps that have been noted (a bit each), when it was created; the order's body follows as it came.
+-- attempt, fingerprint, steps that have been noted (a bit each), when it was created; the order's body follows as it
+-- came.
 local ORDER = '<I4dI2d'
 -- Steps by their place in the list of model.ts.
 local CREATED, PAID, LOCKED, PICKING, OUTBOUND, REPORTED, CANCELLED, CANCELLING, CANCELLATION_REFUSED = 0, 1, 2, 3, 6, 7, 8, 9, 10
--- Among the steps: the order's request to the warehouse is a dead letter; and, the highest, the buyer's text was taken away before the warehouse had it.
+-- Among the steps: the order's request to the warehouse is a dead letter; and, the highest, the buyer's text was
+-- taken away before the warehouse had it.
 local SET_ASIDE, ERASED = 14, 2 ^ 15
 local PARTLY_OUTBOUND = 11
 -- How a step is noted that may come again.
@@ -29,8 +32,8 @@ local function has_step(steps, step)
   return math.floor(steps / 2 ^ step) % 2 == 1
 end
 
--- Whether a step comes too late: once the cancellation was asked for the order must not be paid any more, and once it is cancelled its cancellation is
--- not refused any more.
+-- Whether a step comes too late: once the cancellation was asked for the order must not be paid any more, and once it
+-- is cancelled its cancellation is not refused any more.
 local function is_late(steps, step)
   if step == PAID or step == LOCKED then return has_step(steps, CANCELLING) and not has_step(steps, LOCKED) end
   return step == CANCELLATION_REFUSED and has_step(steps, CANCELLED)
@@ -59,8 +62,8 @@ local function open_log(head_key, given)
   }
 end
 
--- Appends an entry: how many events the log has held with it, its time, the events one after the other. The head counts how often each step has
--- been taken: 's<step>'.
+-- Appends an entry: how many events the log has held with it, its time, the events one after the other. The head
+-- counts how often each step has been taken: 's<step>'.
 local function append(head_key, log_key, log, events, taken)
   for step, times in pairs(taken) do redis.call('HINCRBY', head_key, 's' .. step, times) end
   log.offset = log.offset + 1
@@ -69,7 +72,8 @@ local function append(head_key, log_key, log, events, taken)
   redis.call('HSET', head_key, 'offset', digits(log.offset), 'clock', digits(log.clock), 'events', digits(log.events))
 end
 
--- An event is a msgpack list that lacks its last two elements: when the order was created, and its body where a step asks for it.
+-- An event is a msgpack list that lacks its last two elements: when the order was created, and its body where a step
+-- asks for it.
 local function event(beginning, created, body)
   return beginning .. DOUBLE .. struct.pack('>d', created) .. body
 end
@@ -85,8 +89,8 @@ local function has(steps, step)
   return math.floor(steps / 2 ^ step) % 2 == 1
 end
 
--- 1 for an order that the warehouse has been asked for and will not get; the head's 'left' is the sum. With it, orders that wait are those that took
--- 'locked', without those that took 'picking'.
+-- 1 for an order that the warehouse has been asked for and will not get; the head's 'left' is the sum. With it,
+-- orders that wait are those that took 'locked', without those that took 'picking'.
 local function out_of_the_way(steps)
   local is_ended = has(steps, OUTBOUND) or has(steps, CANCELLED) or has(steps, SET_ASIDE)
   return has(steps, LOCKED) and not has(steps, PICKING) and is_ended and 1 or 0
@@ -107,8 +111,8 @@ local function part(body)
   return cmsgpack.pack(whole), cmsgpack.pack(buyer)
 end
 
--- Sets when the buyer's text goes, after a step: some time after the order's end, or long after its payment if no end comes. An order without such a
--- text is not in the set.
+-- Sets when the buyer's text goes, after a step: some time after the order's end, or long after its payment if no end
+-- comes. An order without such a text is not in the set.
 local function schedule(erasures_key, id, step, steps, from, keep, names)
   local after
   if step == PAID then after = keep.longest
@@ -135,8 +139,8 @@ local function is_over(steps)
   return not (has_step(steps, PAID) or has_step(steps, LOCKED) or has_step(steps, CANCELLING) or has_step(steps, PARTLY_OUTBOUND))
 end
 
--- Whether a day is listed for stripping, now or before. One that no order can be taken of, because its id is too old or too new, is not: nothing would
--- ever ask for it.
+-- Whether a day is listed for stripping, now or before. One that no order can be taken of, because its id is too old
+-- or too new, is not: nothing would ever ask for it.
 local function list_day(days_key, orders_key, buyers_key, now, keep)
   local day = day_of_key(orders_key)
   if day <= last_day(now, keep) or day > math.floor(now / DAY_MS) + DAYS_AHEAD then
@@ -158,7 +162,8 @@ end
 
 -- order_open: for each order, remembers it or finds it again.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each UTC day that the ids carry
--- ARGV: 1 ms to keep a day (0: for good), 2 clock (see time_of), 3 ms after which the buyer's text of an order that is never paid
+-- ARGV: 1 ms to keep a day (0: for good), 2 clock (see time_of), 3 ms after which the buyer's text of an order that
+-- is never paid
 --       goes, 4 1: a day is stripped when its time is over; 0: it expires, then for each order: number of its day, id, fingerprint, body, its
 --       event, 1 when it names a buyer, the buyer ('' when in the body)
 -- Returns: for each order, which attempt this is (from 1), or -1 when the id came with another body before
@@ -209,10 +214,12 @@ end
 
 -- order_note: notes steps of orders, each on its evidence and once.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
--- ARGV: 1 clock (see time_of), 2 to 4 ms for which the buyer's text is kept: of an order never paid, after its end, without an end (0: for
+-- ARGV: 1 clock (see time_of), 2 to 4 ms for which the buyer's text is kept: of an order never paid, after its end,
+-- without an end (0: for
 --       good), 5 ms after which a day is stripped (0: never), then for each step: number of the order's day, id, the step (or SET_ASIDE, of which the log is not told), what the event takes
 --       along (0 nothing, 1 the body as it is, 2 the body without the buyer, 3 nothing, and the step may come again), the event
--- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known, -2 when it must not be taken
+-- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known, -2
+-- when it must not be taken
 --          any more: a payment that comes after the order's cancellation was asked for
 local function note(keys, args)
   local noted, events, taken, left = {}, {}, {}, 0
@@ -266,8 +273,9 @@ local function note(keys, args)
   return noted
 end
 
--- order_none_waits: no order of the partition waits for the warehouse: what the counts of steps say otherwise is what was counted wrong once, by
--- releases that did not count all ends. Done only when it is so: the jobs have seen the whole log, and the sink has delivered all they gave out.
+-- order_none_waits: no order of the partition waits for the warehouse: what the counts of steps say otherwise is what
+-- was counted wrong once, by releases that did not count all ends. Done only when it is so: the jobs have seen the
+-- whole log, and the sink has delivered all they gave out.
 -- KEYS: head, task of the jobs, task of the sink   ARGV: 1 the job's cursor, 2 the sink's cursor, each a field of its task
 -- Returns: 1 when it is so
 local function none_waits(keys, args)
@@ -281,8 +289,9 @@ local function none_waits(keys, args)
   return 1
 end
 
--- Once a day, DAYS_AT_ONCE a call: lists the days that have a bucket and takes off the expiry that format 1 has set, or a process that had not heard of
--- format 2 yet. Such a day may be older than its time, if its first order came late.
+-- Once a day, DAYS_AT_ONCE a call: lists the days that have a bucket and takes off the expiry that format 1 has set,
+-- or a process that had not heard of format 2 yet. Such a day may be older than its time, if its first order came
+-- late.
 local function find_days(keys, bases, now, keep, seen, next_day)
   local today = math.floor(now / DAY_MS)
   if seen and seen >= today then return end
@@ -363,10 +372,11 @@ local function begin_again(head_key, now, keep)
   if head[2] and tonumber(head[2]) > last_day(now, keep) then redis.call('HDEL', head_key, 'strip-done', 'strip-day', 'strip-cursor') end
 end
 
--- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log may have nothing to tell. Takes away
--- orders that need not be known any more.
+-- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log
+-- may have nothing to tell. Takes away orders that need not be known any more.
 -- KEYS: head, log, timers, erasures, days, late ends
--- ARGV: 1 clock (see time_of), 2 ms after which a day is stripped (0: never), 3 and 4 base names of the days' orders and buyers
+-- ARGV: 1 clock (see time_of), 2 ms after which a day is stripped (0: never), 3 and 4 base names of the days' orders
+-- and buyers
 -- Returns: 1 when a buyer's text is to go now, plus 2 when the deployment has a warehouse
 local function is_due(key, at)
   return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(at), 'LIMIT', 0, 1) > 0
@@ -394,12 +404,14 @@ local function due(keys, args)
   return redis.call('ZRANGEBYSCORE', keys[2], '-inf', digits(log.over - tonumber(args[3])), 'LIMIT', 0, tonumber(args[2]))
 end
 
--- order_erase: takes the buyer's text of orders away. What is kept elsewhere is the caller's to remove: until it says so (ZREM), the order stays in the
--- set and comes up again after a while.
+-- order_erase: takes the buyer's text of orders away. What is kept elsewhere is the caller's to remove: until it says
+-- so (ZREM), the order stays in the set and comes up again after a while.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
--- ARGV: 1 clock (see time_of), 2 1: only when it is due; 0: somebody asks for it, 3 ms until it comes up again, then for each order: number
+-- ARGV: 1 clock (see time_of), 2 1: only when it is due; 0: somebody asks for it, 3 ms until it comes up again, then
+-- for each order: number
 --       of its day, id
--- Returns: for each order, 1 when nothing is kept of its buyer any more, 0 when it is not due, -1 when the order is not known, -2 when
+-- Returns: for each order, 1 when nothing is kept of its buyer any more, 0 when it is not due, -1 when the order is
+-- not known, -2 when
 --          it is on its way to the warehouse
 local function erase(keys, args)
   local log = open_log(keys[1], args[1])

@@ -1,7 +1,8 @@
 /**
- * What one partition has read and not yet delivered, in memory: which delivery of each key is next, and how far the cursor may move. Deliveries of one
- * key go one after the other; those of different keys in any order, so the cursor stands at the oldest that is not settled, and what was
- * settled above it would be sent again after a crash. Bounded: `hasRoom` says when to stop reading. Pure.
+ * What one partition has read and not yet delivered, in memory: which delivery of each key is next, and how far the
+ * cursor may move. Deliveries of one key go one after the other; those of different keys in any order, so the cursor
+ * stands at the oldest that is not settled, and what was settled above it would be sent again after a crash. Bounded:
+ * `hasRoom` says when to stop reading. Pure.
  */
 import type { StoredDeadLetter } from "../stream/dead-letter.js";
 import type { Emit } from "../stream/job.js";
@@ -11,7 +12,10 @@ import { Tries } from "./retry.js";
 /** Deliveries in memory: a second of the rush for one partition of sixteen, several times over. */
 export const WINDOW_DELIVERIES = 4_000;
 export const WINDOW_BYTES = 16 * 1024 * 1024;
-/** Entries and deliveries above the cursor, settled ones included: what a crash sends again at most, beside the last entry read. */
+/**
+ * Entries and deliveries above the cursor, settled ones included: what a crash sends again at most, beside the last
+ * entry read.
+ */
 const SPAN_LIMIT = 20_000;
 
 /** How far a sink is: done with this entry and all before it, and with the first `emits` emits of the one after it. */
@@ -146,7 +150,10 @@ export class Backlog {
     return ready;
   }
 
-  /** Takes a letter that is to be tried again, after what is there of its key. Returns it if it may go at once; once for each letter. */
+  /**
+   * Takes a letter that is to be tried again, after what is there of its key. Returns it if it may go at once; once
+   * for each letter.
+   */
   addDeadLetter(deadLetter: StoredDeadLetter, emit: Emit, bytes: number): Pending[] {
     if (this.#deadLetters.has(deadLetter.id)) return [];
     this.#deadLetters.add(deadLetter.id);

@@ -1,7 +1,7 @@
 /**
- * A circuit breaker for a receiver that is dead: after so many failures in a row nothing is sent for a while, then one delivery goes as a probe, and
- * its answer closes the circuit or opens it for twice as long. Only silence and faults count as failures; an answer that refuses or asks
- * for less is a sign of life. Pure: the time is an argument.
+ * A circuit breaker for a receiver that is dead: after so many failures in a row nothing is sent for a while, then
+ * one delivery goes as a probe, and its answer closes the circuit or opens it for twice as long. Only silence and
+ * faults count as failures; an answer that refuses or asks for less is a sign of life. Pure: the time is an argument.
  */
 export interface CircuitOptions {
   /** Failures in a row that open it. */

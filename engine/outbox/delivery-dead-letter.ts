@@ -1,6 +1,6 @@
 /**
- * Dead letters of a sink: which emit each is about, and what is kept of the entry behind it. The letters themselves are as those of a job
- * (stream/dead-letter.ts), under the sink's own keys.
+ * Dead letters of a sink: which emit each is about, and what is kept of the entry behind it. The letters themselves
+ * are as those of a job (stream/dead-letter.ts), under the sink's own keys.
  */
 
 import { decodeOut, encodeState, type OutRecord } from "../stream/batch-processor.js";
@@ -9,8 +9,8 @@ import type { Emit } from "../stream/job.js";
 import { field, type LogEntry } from "../stream/log.js";
 
 /**
- * An entry of `out` with one emit at its place and nothing else: views are large and nothing that a sink sends, and other emits may be about other
- * buyers. Older releases find the emit at the same place.
+ * An entry of `out` with one emit at its place and nothing else: views are large and nothing that a sink sends, and
+ * other emits may be about other buyers. Older releases find the emit at the same place.
  */
 export function onlyEmit(entry: LogEntry, index: number): Buffer[] {
   const record = decodeOut(field(entry, "r") as Buffer);

@@ -1,8 +1,9 @@
 /**
- * Delivers what a topic's jobs emit to one receiver: effectively once, in order for each key, as fast as the receiver takes it. Several processes may do so
- * at once; each partition has one that owns it, by a lease of the sink's own, and all go by one pace. Nothing is lost when the receiver or a
- * process is away: the cursor is in Redis, and `out` is not trimmed past it. A delivery is sent again when its answer was lost or its owner died:
- * a receiver that knows its key again takes it once.
+ * Delivers what a topic's jobs emit to one receiver: effectively once, in order for each key, as fast as the receiver
+ * takes it. Several processes may do so at once; each partition has one that owns it, by a lease of the sink's own,
+ * and all go by one pace. Nothing is lost when the receiver or a process is away: the cursor is in Redis, and `out`
+ * is not trimmed past it. A delivery is sent again when its answer was lost or its owner died: a receiver that knows
+ * its key again takes it once.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { assert, EngineError, messageOf } from "../kernel/errors.js";
@@ -26,7 +27,10 @@ export interface OutboxOptions {
   partitions: number;
   prefix: string;
   redis: RedisClient;
-  /** Opens the connection that waits for new entries of a log; it ends with the server that it reads from. The outbox closes it. */
+  /**
+   * Opens the connection that waits for new entries of a log; it ends with the server that it reads from. The outbox
+   * closes it.
+   */
   openReader(log: string): RedisClient | Promise<RedisClient>;
   /** Names this process in leases and in the pace. */
   owner: string;
@@ -39,7 +43,10 @@ export interface OutboxOptions {
   leaseMs: number;
   /** What the receiver takes; all workers together stay below it. */
   limitPerSecond: number;
-  /** Requests under way at most, of all workers together; fewer when the limit is so low that it could not be kept otherwise. */
+  /**
+   * Requests under way at most, of all workers together; fewer when the limit is so low that it could not be kept
+   * otherwise.
+   */
   inFlight: number;
   /** Draws the pauses between tries; left out: from the system. */
   random?: Random;

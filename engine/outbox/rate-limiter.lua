@@ -1,8 +1,10 @@
 #!lua name=shuiwei_outbox
--- How fast all workers together may send to one receiver. Time is cut into slots, one request each, spaced by the present rate; a worker books the next
--- free ones, a little ahead only (HORIZON, or half as long as it may spend a slot after its time), so slots of different workers do not overlap and there is no burst. The rate stands
--- at its ceiling until the receiver asks for less or grows slow; then it falls at once and comes back little by little. A function call a turn does all
--- of it. What has been booked and not used is lost, never made up for. Times within are microseconds.
+-- How fast all workers together may send to one receiver. Time is cut into slots, one request each, spaced by the
+-- present rate; a worker books the next free ones, a little ahead only (HORIZON, or half as long as it may spend a
+-- slot after its time), so slots of different workers do not overlap and there is no burst. The rate stands at its
+-- ceiling until the receiver asks for less or grows slow; then it falls at once and comes back little by little. A
+-- function call a turn does all of it. What has been booked and not used is lost, never made up for. Times within are
+-- microseconds.
 
 local HORIZON = 25000
 -- After a start or a take-over: what was booked last may be unknown to this server, and lay less than this ahead.
@@ -11,7 +13,8 @@ local NEW_RUN = 400000
 local HIGHEST_SHARE = 0.9
 -- What a clock of whole milliseconds may add to the time for which a slot is good.
 local CLOCK_STEP = 1000
--- For so long the rate goes by the longest time for which a slot was good: until the last of those slots is over, and the second after it.
+-- For so long the rate goes by the longest time for which a slot was good: until the last of those slots is over, and
+-- the second after it.
 local VALIDITY_KEPT = 2000000
 -- A worker that has told nothing for so long has nothing under way any more, or is dead.
 local SILENT = 2000000
@@ -41,7 +44,8 @@ end
 
 -- pace_take: tells how it has gone since the last call, and books slots.
 -- KEYS: pace
--- ARGV: 1 worker, 2 clock in ms ('' for this server's), 3 limit in requests/s, 4 how many requests all workers may have under way,
+-- ARGV: 1 worker, 2 clock in ms ('' for this server's), 3 limit in requests/s, 4 how many requests all workers may
+-- have under way,
 --       5 how many this one has, slots that it holds included, 6 slots wanted, 7 how many answers asked for less, 8 for how many ms the receiver wants to be
 --       left alone, 9 whether its answers are slow (1 or 0), 10 for how many ms after its time it may spend a slot
 -- Returns: {slots, µs from now to the first, µs between two (text), µs after which to ask again, rate (text)}

@@ -1,16 +1,23 @@
 /**
- * One worker's part in the pace that all workers share: it books slots of the common time line (pace.lua), spends each in its time, and tells how
- * the receiver answers. A receiver that takes L requests a second is promised that no second, wherever it begins, brings more. Slots are 1/R apart and
- * each is good for V after its time, so at most R × (1 s + V) + 1 requests go out in a second; what arrives in a second went out in it
- * or was under way at its beginning, and no more than F are. So R × (1 + V) + 1 + F ≤ L holds whatever network and receiver do: however
- * long they hold requests back and let them go at once. A worker that stalls finds its slots gone by and books new ones.
+ * One worker's part in the pace that all workers share: it books slots of the common time line (pace.lua), spends
+ * each in its time, and tells how the receiver answers. A receiver that takes L requests a second is promised that no
+ * second, wherever it begins, brings more. Slots are 1/R apart and each is good for V after its time, so at most R ×
+ * (1 s + V) + 1 requests go out in a second; what arrives in a second went out in it or was under way at its
+ * beginning, and no more than F are. So R × (1 + V) + 1 + F ≤ L holds whatever network and receiver do: however long
+ * they hold requests back and let them go at once. A worker that stalls finds its slots gone by and books new ones.
  */
 import type { Clock } from "../kernel/clock.js";
 import { callFunction, loadLibrary, type RedisClient } from "../stream/redis.js";
 
-/** V: a slot's time is over after this. Longer than a common pause of a process, and a twenty-fifth of a second's promise. */
+/**
+ * V: a slot's time is over after this. Longer than a common pause of a process, and a twenty-fifth of a second's
+ * promise.
+ */
 const SLOT_MS = 40;
-/** A process that is so busy that calls to Redis take long needs longer, or all its slots would be over before it comes to them. R pays for it. */
+/**
+ * A process that is so busy that calls to Redis take long needs longer, or all its slots would be over before it
+ * comes to them. R pays for it.
+ */
 const LONGEST_SLOT_MS = 600;
 const CALLS_OF_A_SLOT = 4;
 /** How fast V comes back when calls are quick again, from one to the next. */
@@ -112,7 +119,10 @@ export class RateLimiter {
     this.#latencyMs += (latencyMs - this.#latencyMs) * LATENCY_WEIGHT;
   }
 
-  /** Notes that the receiver has asked for less. If it wants to be left alone, slots that are held are given up at once. */
+  /**
+   * Notes that the receiver has asked for less. If it wants to be left alone, slots that are held are given up at
+   * once.
+   */
   throttled(retryAfterMs: number | undefined): void {
     this.#throttled++;
     this.#holdMs = Math.max(this.#holdMs, retryAfterMs ?? 0);
@@ -165,8 +175,8 @@ export class RateLimiter {
     this.#ratePerSecond = Number(rate);
     // Not when the receiver has asked to be left alone meanwhile: the next call tells so.
     if (slots > 0 && this.#holdMs === 0) {
-      // The server's "now" lay somewhere between question and answer: a slot begins by the later of the two and ends by the earlier, so that a
-      // slow answer makes it shorter and never moves it.
+      // The server's "now" lay somewhere between question and answer: a slot begins by the later of the two and ends
+      // by the earlier, so that a slow answer makes it shorter and never moves it.
       const firstMs = firstUs / 1_000;
       const fromMs = clock.now() + firstMs;
       this.#reservations.push({

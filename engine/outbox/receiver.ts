@@ -1,12 +1,16 @@
 /**
- * The contract of a receiver: an outside system that takes deliveries one by one. It says what became of each, and nothing about when or how
- * often to try: that is the outbox's. A delivery may come more than once (after a crash, after an answer that was lost), so whoever receives it must
- * know it again by its key and kind. Its id alone will not do: a Redis that comes back without its newest writes gives numbers out again.
+ * The contract of a receiver: an outside system that takes deliveries one by one. It says what became of each, and
+ * nothing about when or how often to try: that is the outbox's. A delivery may come more than once (after a crash,
+ * after an answer that was lost), so whoever receives it must know it again by its key and kind. Its id alone will
+ * not do: a Redis that comes back without its newest writes gives numbers out again.
  */
 
 /** One emit of a commit, on its way out. */
 export interface Delivery {
-  /** `topic/partition/commit.index`: where it comes from. The same emit has the same id however often it is sent, as long as Redis loses nothing. */
+  /**
+   * `topic/partition/commit.index`: where it comes from. The same emit has the same id however often it is sent, as
+   * long as Redis loses nothing.
+   */
   readonly id: string;
   readonly kind: string;
   /** What its order is kept by: an order's id. */
@@ -31,8 +35,9 @@ export type DeliveryOutcome =
       /** The same without a word of the receiver's; left out: the reason is that. */
       readonly brief?: string;
       /**
-       * An answer came that refuses, and not for now: what is amiss, in words for an operator. When it befalls all deliveries alike it is a fault of
-       * configuration; a delivery that is refused so while others are taken is given up in the end.
+       * An answer came that refuses, and not for now: what is amiss, in words for an operator. When it befalls all
+       * deliveries alike it is a fault of configuration; a delivery that is refused so while others are taken is
+       * given up in the end.
        */
       readonly fault?: string;
       /** The receiver has not been asked: this says nothing about it. */
@@ -41,7 +46,10 @@ export type DeliveryOutcome =
       readonly mayBeThere?: boolean;
       /** The receiver is there, and has asked for less. */
       readonly throttled?: boolean;
-      /** The receiver has taken its part; something else that belongs to the delivery is missing, and no failure of the receiver's. */
+      /**
+       * The receiver has taken its part; something else that belongs to the delivery is missing, and no failure of
+       * the receiver's.
+       */
       readonly elsewhere?: boolean;
       /** How long it wants to be left alone; by everybody when throttled. */
       readonly retryAfterMs?: number;
@@ -67,10 +75,16 @@ export interface Receiver {
    * @param mayBeThere whether a try before this one said so
    */
   deliver(delivery: Delivery, signal: AbortSignal, mayBeThere: boolean): Promise<DeliveryOutcome>;
-  /** Told before the cursor moves past them, in order for each key; may be told of the same ones again. A throw holds the cursor. */
+  /**
+   * Told before the cursor moves past them, in order for each key; may be told of the same ones again. A throw holds
+   * the cursor.
+   */
   delivered?(partition: number, done: readonly Delivered[]): Promise<void>;
   /** Told of deliveries that become dead letters, in the same way. */
   setAside?(partition: number, deliveries: readonly Delivery[]): Promise<void>;
-  /** Told about once a second while a partition has nothing that waits; what has been delivered is written down. A throw is told and does no harm. */
+  /**
+   * Told about once a second while a partition has nothing that waits; what has been delivered is written down. A
+   * throw is told and does no harm.
+   */
   idle?(partition: number): Promise<void>;
 }

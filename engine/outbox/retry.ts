@@ -1,7 +1,8 @@
 /**
- * When a delivery is tried again, and when it is given up. The pause doubles with every try and is drawn from its whole length ("full jitter"), so that
- * deliveries which failed together do not come back together. A failure is held against a delivery only if the receiver has taken
- * more than it failed meanwhile: one that is dead, overloaded, or fails at random uses up nobody's tries. Pure: time and luck are arguments.
+ * When a delivery is tried again, and when it is given up. The pause doubles with every try and is drawn from its
+ * whole length ("full jitter"), so that deliveries which failed together do not come back together. A failure is held
+ * against a delivery only if the receiver has taken more than it failed meanwhile: one that is dead, overloaded, or
+ * fails at random uses up nobody's tries. Pure: time and luck are arguments.
  */
 import type { Random } from "../kernel/random.js";
 

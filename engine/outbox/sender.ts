@@ -1,7 +1,7 @@
 /**
- * Sends what all partitions of this process have ready to one receiver: as fast as the pace allows, as many at once as may be under way, and nothing
- * while the circuit is open. It decides when a delivery is tried again and when it is given up; what became of it is its source's to note.
- * It holds no more than the sources' backlogs do.
+ * Sends what all partitions of this process have ready to one receiver: as fast as the pace allows, as many at once
+ * as may be under way, and nothing while the circuit is open. It decides when a delivery is tried again and when it
+ * is given up; what became of it is its source's to note. It holds no more than the sources' backlogs do.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -161,7 +161,10 @@ export class Sender {
     this.#first = 0;
   }
 
-  /** The probe says whether the receiver lives: so it is not one that has failed often, and may be what the receiver cannot bear. */
+  /**
+   * The probe says whether the receiver lives: so it is not one that has failed often, and may be what the receiver
+   * cannot bear.
+   */
   #putFreshestFirst(): void {
     const ready = this.#ready;
     const failures = (at: number): number => (ready[at] as Item).pending.tries.failures;
@@ -268,7 +271,10 @@ export class Sender {
       .then(() => (source.signal.aborted ? undefined : this.offer([pending], source)));
   }
 
-  /** Whether none of its kind has been taken since another was refused for a fault: then it is the kind's, whatever else is taken meanwhile. */
+  /**
+   * Whether none of its kind has been taken since another was refused for a fault: then it is the kind's, whatever
+   * else is taken meanwhile.
+   */
   #befallsItsKind({ kind }: Delivery, verdict: DeliveryOutcome): boolean {
     return verdict.outcome === "again" && verdict.fault !== undefined && this.#faults.has(kind);
   }

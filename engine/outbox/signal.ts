@@ -1,6 +1,6 @@
 /**
- * How one loop tells another that there is something to do: whoever waits is woken by a ring, and a ring that comes while nobody waits is
- * kept for the next one who does.
+ * How one loop tells another that there is something to do: whoever waits is woken by a ring, and a ring that comes
+ * while nobody waits is kept for the next one who does.
  */
 import type { Scheduler } from "../kernel/clock.js";
 

@@ -1,8 +1,9 @@
 /**
- * One partition's emits on their way out, for as long as this process owns them: reads what commits gave out, hands the deliveries to the sender, and
- * writes down how far they are. The cursor, the dead letters and the replays that are done go in one commit, fenced by the lease's epoch and
- * the server's run, so that whoever has lost the lease, or has read from a server that lost it, changes nothing. What was delivered after the last
- * such commit is delivered again by the next owner, under the same ids.
+ * One partition's emits on their way out, for as long as this process owns them: reads what commits gave out, hands
+ * the deliveries to the sender, and writes down how far they are. The cursor, the dead letters and the replays that
+ * are done go in one commit, fenced by the lease's epoch and the server's run, so that whoever has lost the lease, or
+ * has read from a server that lost it, changes nothing. What was delivered after the last such commit is delivered
+ * again by the next owner, under the same ids.
  */
 import { setMaxListeners } from "node:events";
 import type { Clock, Scheduler } from "../kernel/clock.js";
@@ -150,7 +151,8 @@ export class SinkPartitionTask implements Source {
   }
 
   /**
-   * Delivers until `signal` aborts or the partition is to be given back; then waits for what is under way and writes it down.
+   * Delivers until `signal` aborts or the partition is to be given back; then waits for what is under way and writes
+   * it down.
    * @throws EngineError `stale_epoch`, `stale_run`, or what Redis says: the partition has to be taken anew
    */
   async run(signal: AbortSignal): Promise<void> {
@@ -188,7 +190,10 @@ export class SinkPartitionTask implements Source {
     return this.#abort.signal;
   }
 
-  /** Once the lease may have ended it never does again, even if nobody else has taken it: the sender forgets what may not go. */
+  /**
+   * Once the lease may have ended it never does again, even if nobody else has taken it: the sender forgets what may
+   * not go.
+   */
   maySend(nowMs: number): boolean {
     if (nowMs >= this.#leaseUntilMs && !this.#hasLapsed) {
       this.#hasLapsed = true;
@@ -268,7 +273,10 @@ export class SinkPartitionTask implements Source {
     }
   }
 
-  /** With a gate: waits until the replicas have what has been read. A write after the reading tells, for it comes after it in replication too. */
+  /**
+   * With a gate: waits until the replicas have what has been read. A write after the reading tells, for it comes
+   * after it in replication too.
+   */
   async #areReplicated(): Promise<boolean> {
     const { replicas, clock, serverClock, leaseMs } = this.#options;
     if (!replicas) return true;
@@ -327,7 +335,9 @@ export class SinkPartitionTask implements Source {
     return new EngineError(`${this.#keys.task}: the lease has not been renewed in time`, detail);
   }
 
-  /** Tells the receiver's own bookkeeping what it has, then writes cursor and letters. Nothing to write: does nothing. */
+  /**
+   * Tells the receiver's own bookkeeping what it has, then writes cursor and letters. Nothing to write: does nothing.
+   */
   async #write(): Promise<void> {
     const { receiver, redis } = this.#options;
     // All as of now: what is settled meanwhile is the next write's.
@@ -388,7 +398,10 @@ export class SinkPartitionTask implements Source {
     this.#tell(`set aside: ${brief.slice(0, REASON_TOLD)}${more}`, { order: pending.delivery.key });
   }
 
-  /** Letters about deliveries that are given up. Their entries are read once more: it happens rarely, and costs no memory till then. */
+  /**
+   * Letters about deliveries that are given up. Their entries are read once more: it happens rarely, and costs no
+   * memory till then.
+   */
   async #deadLettersOf(refused: readonly GivenUp[]): Promise<DeadLetter[]> {
     const entries = new Map<number, LogEntry | undefined>();
     const deadLetters: DeadLetter[] = [];

@@ -55,7 +55,10 @@ const LOG_TAIL_BYTES = 4_096;
 /** As Redis calls it. */
 const APPEND_ONLY_DIR = "appendonlydir";
 const [LOCK_FILE, LOG_FILE, PID_FILE] = ["redis.lock", "redis.log", "redis.pid"];
-/** Everything that the engine itself may have put into the directory: what it keeps beside Redis, and what an installation leaves. */
+/**
+ * Everything that the engine itself may have put into the directory: what it keeps beside Redis, and what an
+ * installation leaves.
+ */
 const OWN_NAMES = new Set([
   LOCK_FILE,
   LOG_FILE,
@@ -297,8 +300,8 @@ async function untilReady(
 }
 
 async function end(child: ChildProcess, exit: Promise<Exit>): Promise<void> {
-  // On SIGTERM redis-server writes and syncs its append-only file and removes its socket and pid file, before it lets go
-  // of the directory. We remove nothing: by now a successor's socket may stand there.
+  // On SIGTERM redis-server writes and syncs its append-only file and removes its socket and pid file, before it lets
+  // go of the directory. We remove nothing: by now a successor's socket may stand there.
   for (const [signal, limitMs] of [
     ["SIGTERM", STOP_LIMIT_MS],
     ["SIGKILL", KILL_LIMIT_MS],
@@ -324,7 +327,10 @@ async function explain(thrown: unknown, dir: string, pidPath: string, logPath: s
   return new EngineError(message, { op: OP, code: "redis_failed", retryable: false }, { cause: thrown });
 }
 
-/** Why nothing can be written there, when it cannot: on a full disk the server's own words are lost, for its log is there, too. */
+/**
+ * Why nothing can be written there, when it cannot: on a full disk the server's own words are lost, for its log is
+ * there, too.
+ */
 async function writingFault(dir: string): Promise<EngineError | undefined> {
   const probe = join(dir, `${LOG_FILE}.probe`);
   try {

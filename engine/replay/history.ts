@@ -1,6 +1,6 @@
 /**
- * What a source of history hands to the replay: rows in chunks, each row with its meaning for the ledger, or with the reason why it has none.
- * Sources are connectors; the replay does not know which one it reads.
+ * What a source of history hands to the replay: rows in chunks, each row with its meaning for the ledger, or with the
+ * reason why it has none. Sources are connectors; the replay does not know which one it reads.
  */
 import type { StockCommand } from "../stock/model.js";
 

@@ -1,7 +1,8 @@
 /**
- * `shuiwei replay`: a shop's history through the real ledger and the real jobs, in virtual time, as fast as it goes. Time is what the rows say:
- * nothing here asks what time it is, so the same files give the same state however they are cut into batches, and `stateHash` proves it.
- * The Redis is a private one that is thrown away at the end; the three files appear in the output folder together, or not at all.
+ * `shuiwei replay`: a shop's history through the real ledger and the real jobs, in virtual time, as fast as it goes.
+ * Time is what the rows say: nothing here asks what time it is, so the same files give the same state however they
+ * are cut into batches, and `stateHash` proves it. The Redis is a private one that is thrown away at the end; the
+ * three files appear in the output folder together, or not at all.
  */
 import { createHash } from "node:crypto";
 import { copyFile, type FileHandle, mkdtemp, open, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -260,7 +261,10 @@ async function assemble(
   };
 }
 
-/** Sends all rows to the ledger, some chunks at once, and writes what was rejected or refused in the order of the rows. */
+/**
+ * Sends all rows to the ledger, some chunks at once, and writes what was rejected or refused in the order of the
+ * rows.
+ */
 async function feed(
   { ledger, check }: Parts,
   history: History,
@@ -295,7 +299,10 @@ async function feed(
   }
 }
 
-/** Lets every partition's clock end at the same instant, so that its windows have ended, and waits until the jobs have seen it. */
+/**
+ * Lets every partition's clock end at the same instant, so that its windows have ended, and waits until the jobs have
+ * seen it.
+ */
 async function settle(
   { redis, follower, check }: Parts,
   lastMs: number,
@@ -350,8 +357,9 @@ async function apply(
 }
 
 /**
- * Hashes all balances and all keyed state, in the order of their names: the same however the work was cut into batches. It is also the
- * same on any number of partitions when rows come in the order of time; each partition has a clock of its own, and an old row turns none back.
+ * Hashes all balances and all keyed state, in the order of their names: the same however the work was cut into
+ * batches. It is also the same on any number of partitions when rows come in the order of time; each partition has a
+ * clock of its own, and an old row turns none back.
  */
 async function stateHash(redis: RedisClient, ledger: Ledger, jobs: readonly { name: string }[]): Promise<string> {
   const entries: [name: string, value: string][] = [];

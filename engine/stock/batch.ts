@@ -1,10 +1,11 @@
 /**
- * The wire form of a batch of commands, columnar so that Lua reads it with one unpack and never writes it again: the ledger puts
- * the very bytes into its log beside the outcomes, and `eventsOf` joins the two into events. Version 2; version 1, which had fingerprints
- * among its columns, is still read from logs. An entry of another version, or with anything else in it than its version writes, is refused as a
- * whole, not guessed: events are right in every field or there are none. A later release may add what an older one can do without: details and
- * settings under new names, which are kept, and fields of the entry whose names begin with `+`, which are passed over. What it cannot see is damage
- * that makes another sound value, such as another letter in a SKU.
+ * The wire form of a batch of commands, columnar so that Lua reads it with one unpack and never writes it again: the
+ * ledger puts the very bytes into its log beside the outcomes, and `eventsOf` joins the two into events. Version 2;
+ * version 1, which had fingerprints among its columns, is still read from logs. An entry of another version, or with
+ * anything else in it than its version writes, is refused as a whole, not guessed: events are right in every field or
+ * there are none. A later release may add what an older one can do without: details and settings under new names,
+ * which are kept, and fields of the entry whose names begin with `+`, which are passed over. What it cannot see is
+ * damage that makes another sound value, such as another letter in a SKU.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { CHAIN_ID_TIMES, chainIdDay } from "../kernel/chain-id.js";
@@ -52,7 +53,10 @@ export const IS_UNCOUNTED = 128;
 
 /** Added to an outcome that was given before. */
 export const REPEATED = 128;
-/** The last outcome that changes something; a repeated one is above, and so is what was appended later, refusals all of them. */
+/**
+ * The last outcome that changes something; a repeated one is above, and so is what was appended later, refusals all
+ * of them.
+ */
 const LAST_ACCEPTED = OUTCOMES.indexOf("cancelled_paid");
 
 type Column<T> = T[] | 0;
@@ -186,7 +190,8 @@ const bringsOwnId = (command: StockCommand): boolean =>
 function poolByte(command: StockCommand, format: number): number {
   if (command.kind === "move") return accountCode[command.from] * 8 + accountCode[command.to];
   const pool: Pool = ("pool" in command ? command.pool : undefined) ?? "sellable";
-  // Format 1 knows no marks: a line of an order counts as demand from its reservation on, and is anybody's, as it was before.
+  // Format 1 knows no marks: a line of an order counts as demand from its reservation on, and is anybody's, as it was
+  // before.
   if (format < MARKS_FORMAT) return accountCode[pool];
   const isUncounted = command.kind === "reserve" && command.uncounted;
   const isOfOrder = "ofOrder" in command && command.ofOrder;
@@ -219,8 +224,9 @@ export interface DecodedEntry {
 }
 
 /**
- * 8 MiB. The ledger writes at most 1,000 commands an entry, and the largest that HTTP takes is about 2.3 KB: 2 cells of 225 bytes (64 characters and a
- * location), an id of 27, 80 for the columns, and actor, whom it acts for, reason, category, alert and settings of 1,500. So 2.3 MB is the most there is.
+ * 8 MiB. The ledger writes at most 1,000 commands an entry, and the largest that HTTP takes is about 2.3 KB: 2 cells
+ * of 225 bytes (64 characters and a location), an id of 27, 80 for the columns, and actor, whom it acts for, reason,
+ * category, alert and settings of 1,500. So 2.3 MB is the most there is.
  */
 export const ENTRY_BYTES_LIMIT = 8 * 1024 * 1024;
 /** The most commands that a call of the ledger takes. */
@@ -231,8 +237,8 @@ const CLOCK_LIMIT = CHAIN_ID_TIMES;
 /** Fields of an entry: `t` the clock before it, `n` events up to it; then one of the forms. */
 const COMMON_FIELDS = ["t", "n"];
 /**
- * `b` the batch, `o` outcomes, `s` where they begin in it, `g` that the caller's clock was given, `d` when the lines that count from now on had been
- * deducted, 8 bytes each, `m` what moved otherwise than its command says.
+ * `b` the batch, `o` outcomes, `s` where they begin in it, `g` that the caller's clock was given, `d` when the lines
+ * that count from now on had been deducted, 8 bytes each, `m` what moved otherwise than its command says.
  */
 const BATCH_FIELDS = ["b", "o", "s", "g", "d", "m"];
 /** `x` holds that have expired. */
@@ -293,7 +299,10 @@ function fieldsOf({ fields }: LogEntry): Fields {
 /** No more of a field's name is looked at: ours have one letter. */
 const NAME_SHOWN = 20;
 
-/** How the name of a field begins that may be passed over: an entry of which it is left out still tells all of its events. */
+/**
+ * How the name of a field begins that may be passed over: an entry of which it is left out still tells all of its
+ * events.
+ */
 const MAY_BE_UNKNOWN = "+";
 
 function assertOnly(fields: Fields, known: readonly string[]): void {
@@ -366,7 +375,10 @@ function expiriesOf(offset: number, clockMs: number, bytes: Buffer): StockEvent[
   });
 }
 
-/** Reads a batch, and asserts that it is what `encodeBatch` writes, in all of its columns: also those that only the ledger reads. */
+/**
+ * Reads a batch, and asserts that it is what `encodeBatch` writes, in all of its columns: also those that only the
+ * ledger reads.
+ */
 function batchOf(bytes: Buffer): Batch {
   const batch = unpackr.unpack(bytes) as Batch;
   assert(Array.isArray(batch), "its batch is no list");
@@ -454,7 +466,9 @@ const LINE_KINDS: ReadonlySet<number> = new Set(
   ),
 );
 
-/** What must be true of the details that this version knows. A number that is none would spread through a job's state. */
+/**
+ * What must be true of the details that this version knows. A number that is none would spread through a job's state.
+ */
 const DETAILS: Readonly<Record<string, (value: unknown) => boolean>> = {
   actor: (value) => typeof value === "string",
   onBehalfOf: (value) => typeof value === "string",
@@ -570,7 +584,10 @@ function movesOf(bytes: Buffer | undefined, start: number, length: number): Map<
   return moves;
 }
 
-/** The events of such a command; the second is numbered past the batch's commands, so that each has a place of its own. */
+/**
+ * The events of such a command; the second is numbered past the batch's commands, so that each has a place of its
+ * own.
+ */
 function asMoved(event: StockEvent, { missingUnits, transfers }: Moved, size: number): StockEvent[] {
   const detail = {
     ...event.detail,

@@ -1,8 +1,9 @@
 /**
- * Breakers of the whole deployment (R14). What each is to be, open or closed, is written in one place first, with a version; then it is applied in
- * every partition of its scope, where an older version never replaces a newer one. A partition that cannot be reached, or that has lost the
- * write in a failover, is behind its version: it is told by number, and `repair` brings it up to date, in any process, once a second.
- * Closing by time is each partition's own affair: `until` is an instant.
+ * Breakers of the whole deployment (R14). What each is to be, open or closed, is written in one place first, with a
+ * version; then it is applied in every partition of its scope, where an older version never replaces a newer one. A
+ * partition that cannot be reached, or that has lost the write in a failover, is behind its version: it is told by
+ * number, and `repair` brings it up to date, in any process, once a second. Closing by time is each partition's own
+ * affair: `until` is an instant.
  */
 import { sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -77,7 +78,10 @@ export class Breakers {
     await this.#running;
   }
 
-  /** Opens or closes a breaker everywhere in its scope. Once it is written what it is to be, it does not fail for a partition: that one is missing. */
+  /**
+   * Opens or closes a breaker everywhere in its scope. Once it is written what it is to be, it does not fail for a
+   * partition: that one is missing.
+   */
   async set(
     scope: BreakerScope,
     action: "open" | "close",

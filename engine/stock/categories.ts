@@ -1,6 +1,7 @@
 /**
- * What is set for each category, so that a SKU that joins one later gets its settings, too. Only a table: what holds for a SKU is what the
- * log has told it (settings.ts), and telling all SKUs of a category is the work of whoever changes it.
+ * What is set for each category, so that a SKU that joins one later gets its settings, too. Only a table: what holds
+ * for a SKU is what the log has told it (settings.ts), and telling all SKUs of a category is the work of whoever
+ * changes it.
  */
 import { categoriesKey } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";

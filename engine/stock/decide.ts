@@ -1,8 +1,8 @@
 /**
- * The ledger's rules as pure functions (R1–R3, R14): the reference that ledger.lua is compared with at every step of the
- * simulation. `decide` says what a command does to a book, `evolve` does it; neither reads a clock or fails half-way.
- * Refusals that a caller may outlive (`breaker_open`, `superseded`, `id_outside_window`, `clocks_disagree`) are not remembered; every other first
- * answer is, and is given again to the same id with the same body.
+ * The ledger's rules as pure functions (R1–R3, R14): the reference that ledger.lua is compared with at every step of
+ * the simulation. `decide` says what a command does to a book, `evolve` does it; neither reads a clock or fails
+ * half-way. Refusals that a caller may outlive (`breaker_open`, `superseded`, `id_outside_window`, `clocks_disagree`)
+ * are not remembered; every other first answer is, and is given again to the same id with the same body.
  */
 import { chainIdDay } from "../kernel/chain-id.js";
 import { DAY_MS } from "../kernel/clock.js";
@@ -61,9 +61,15 @@ export interface Book {
   retentionDays: number;
   /** Of days up to this one only lines are known that hold units, or have held them lately. */
   forgottenDay: number;
-  /** The deployment's. In format 1 the previous release reads along: lines have no owner, and what has left is refused as it was there. */
+  /**
+   * The deployment's. In format 1 the previous release reads along: lines have no owner, and what has left is refused
+   * as it was there.
+   */
   format: number;
-  /** Two clocks differ by more than they may: nothing ends by time (`advance` is not called), and nothing new is reserved. */
+  /**
+   * Two clocks differ by more than they may: nothing ends by time (`advance` is not called), and nothing new is
+   * reserved.
+   */
   clocksDisagree?: true;
 }
 
@@ -299,7 +305,8 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
       deductedMs: Math.max(0, Math.min(book.clockMs, deductedMs)),
     };
   }
-  // A later try of the order takes the line over, so that an earlier try can no longer undo it, nor do again what has been undone.
+  // A later try of the order takes the line over, so that an earlier try can no longer undo it, nor do again what has
+  // been undone.
   const tried = ("attempt" in command && command.attempt) || 1;
   const attempt =
     command.kind === "cancel" || command.kind === "outbound" ? record.attempt : Math.max(record.attempt, tried);
@@ -355,7 +362,8 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
         return refuse("superseded", record.state);
       if (record.state === "paid" || record.state === "cancelling") {
         if (presale) return to("cancelled_paid", giveBack(record), "cancelled_paid");
-        // A correction may have found committed goods lost: what is there goes back. The presale counter always takes its units back.
+        // A correction may have found committed goods lost: what is there goes back. The presale counter always takes
+        // its units back.
         const back = Math.min(record.units, book.cells.get(cell)?.committed ?? 0);
         if (back < record.units && book.format === 1) return refuse("insufficient_units", record.state);
         const transfers = back > 0 ? [{ ...move("committed", "sellable"), units: back }] : [];
@@ -427,7 +435,10 @@ function decideLine(book: Book, command: LineCommand, record: IdRecord | undefin
   }
 }
 
-/** There is nothing to undo; but a reservation of this try or an older one that is still on its way must not be taken any more. */
+/**
+ * There is nothing to undo; but a reservation of this try or an older one that is still on its way must not be taken
+ * any more.
+ */
 function abortNothing(book: Book, command: AbortLine, record: IdRecord | undefined): Decision {
   const nothing = repeat("accepted", "none");
   if (record) {
@@ -511,9 +522,9 @@ function cellIn(book: Book, cell: string): Balances {
 }
 
 /**
- * Moves the clock to `nowMs` (never back), gives back the holds that are due, the oldest first, SWEEP_LIMIT at most, and forgets days
- * past the retention once none is due any more: a line is never forgotten while it holds units (R3). A hold has expired when this
- * has said so, not when its time has come.
+ * Moves the clock to `nowMs` (never back), gives back the holds that are due, the oldest first, SWEEP_LIMIT at most,
+ * and forgets days past the retention once none is due any more: a line is never forgotten while it holds units (R3).
+ * A hold has expired when this has said so, not when its time has come.
  */
 export function advance(book: Book, nowMs: number): Expiry[] {
   if (nowMs > book.clockMs) book.clockMs = nowMs;
@@ -546,8 +557,8 @@ export function advance(book: Book, nowMs: number): Expiry[] {
 const holdsUnits = ({ state }: IdRecord): boolean => state === "held" || state === "paid" || state === "cancelling";
 
 /**
- * Whether a record of a forgotten day is still known: that of a line is for as long as it holds units, or lacks some, and afterwards until as many
- * days have passed as any id is known.
+ * Whether a record of a forgotten day is still known: that of a line is for as long as it holds units, or lacks some,
+ * and afterwards until as many days have passed as any id is known.
  */
 const isKnown = (book: Book, record: IdRecord): boolean =>
   record.kind === "reserve" &&

@@ -1,7 +1,8 @@
 /**
- * A 53-bit fingerprint of a command's body, by which a resent command is known as the same one (R3): everything but the id,
- * the attempt and who sends it counts, so that the same request under another token is a repeat. It is compared under one id only, so two different bodies pass as one with a chance of 1 in 9 × 10^15.
- * It keeps honest clients honest; it is no defence against somebody who looks for collisions.
+ * A 53-bit fingerprint of a command's body, by which a resent command is known as the same one (R3): everything but
+ * the id, the attempt and who sends it counts, so that the same request under another token is a repeat. It is
+ * compared under one id only, so two different bodies pass as one with a chance of 1 in 9 × 10^15. It keeps honest
+ * clients honest; it is no defence against somebody who looks for collisions.
  */
 import { CELL_SEPARATOR, type SkuSettings, type StockCommand } from "./model.js";
 
@@ -58,8 +59,8 @@ const settingsText = (settings: SkuSettings | undefined): string =>
 const measured = (text: string): string => `${text.length} ${text}`;
 
 /**
- * The hash under way: two 32-bit multiplicative lanes, mixed at the end (cyrb53, public domain), joined to 53 bits. It takes a text in parts as
- * it takes the whole, and nobody has to join them first.
+ * The hash under way: two 32-bit multiplicative lanes, mixed at the end (cyrb53, public domain), joined to 53 bits.
+ * It takes a text in parts as it takes the whole, and nobody has to join them first.
  */
 let high = 0;
 let low = 0;

@@ -1,9 +1,9 @@
 #!lua name=shuiwei_stock
--- The ledger: the same rules as decide.ts, atomic (R1-R3, R14). One call decides a batch of commands for one partition, moves the
--- balances, remembers the ids and appends the event to the partition's log; the deduction is the log entry. Nothing is written
--- before the whole batch has been decided, but for a sweep of expired holds between two commands and the forgetting of old days, each
--- complete in itself.
--- Held back on purpose: no knowledge of orders with several SKUs (the caller aborts the other lines), no clock but the one given.
+-- The ledger: the same rules as decide.ts, atomic (R1-R3, R14). One call decides a batch of commands for one
+-- partition, moves the balances, remembers the ids and appends the event to the partition's log; the deduction is the
+-- log entry. Nothing is written before the whole batch has been decided, but for a sweep of expired holds between two
+-- commands and the forgetting of old days, each complete in itself. Held back on purpose: no knowledge of orders with
+-- several SKUs (the caller aborts the other lines), no clock but the one given.
 
 -- Codes shared with model.ts; append only.
 local RECEIVE, CORRECT, MOVE, RESERVE, PAY, CANCEL, OUTBOUND, RETURN, ABORT, UNPAY, ACCEPT, SUSPEND, RESUME =
@@ -28,8 +28,9 @@ local STRIP_COUNT = 500 -- records: about a millisecond
 local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
 local CELLS_AT_ONCE = 1000 -- five balances each, for the same reason
 
--- kind, outcome, state, pool and marks, attempt, expiresAtMs, units; the fingerprint's 8 bytes and the cell's name follow. A line that holds
--- nothing any more has, where its hold's end was, how many of its units the books had nowhere, below zero.
+-- kind, outcome, state, pool and marks, attempt, expiresAtMs, units; the fingerprint's 8 bytes and the cell's name
+-- follow. A line that holds nothing any more has, where its hold's end was, how many of its units the books had
+-- nowhere, below zero.
 local RECORD = '<BBBBI4dd'
 local PRINT_AT, NAME_AT = 25, 33 -- where the fingerprint and the name begin, from 1
 local NO_PRINT = '\0\0\0\0\0\0\0\0'
@@ -101,7 +102,8 @@ local function set_clock(book, given)
     book.behind = led_ahead(book.clock, now, bound)
     local yesterday = math.floor((book.clock - book.behind) / DAY_MS) - 1
     if book.behind > 0 and book.forgotten and book.forgotten > yesterday then
-      -- What it has forgotten ahead of time is lost; ids of today may be new all the same, or there would be no order until then.
+      -- What it has forgotten ahead of time is lost; ids of today may be new all the same, or there would be no order
+      -- until then.
       book.forgotten = yesterday
       redis.call('HSET', book.head_key, 'forgotten', yesterday)
     end
@@ -299,7 +301,8 @@ local function flush(book)
   book.dirty, book.written, book.ended, book.due_n = {}, {}, {}, 0
 end
 
--- Appends an entry that brings so many events. Each carries the count of all so far, so that a reader knows how many it has missed.
+-- Appends an entry that brings so many events. Each carries the count of all so far, so that a reader knows how many
+-- it has missed.
 local function append(book, events, ...)
   book.offset, book.events = book.offset + 1, book.events + events
   redis.call('XADD', book.log_key, digits(book.offset) .. '-0', 'n', digits(book.events), ...)
@@ -333,8 +336,9 @@ local function find_next_due(book)
   return next_due
 end
 
--- Gives back holds that are due at present, the oldest first, SWEEP_LIMIT at most, as one log entry. A hold whose line's record has
--- been lost ends without giving anything back, for nobody knows what: an audit finds its units. Returns how many holds ended.
+-- Gives back holds that are due at present, the oldest first, SWEEP_LIMIT at most, as one log entry. A hold whose
+-- line's record has been lost ends without giving anything back, for nobody knows what: an audit finds its units.
+-- Returns how many holds ended.
 local function sweep(book)
   flush(book)
   local due = redis.call('ZRANGEBYSCORE', book.holds_key, '-inf', digits(present(book)), 'LIMIT', 0, SWEEP_LIMIT)
@@ -367,16 +371,16 @@ local function holds_units(state)
   return state == HELD or state == PAID or state == CANCELLING
 end
 
--- Whether a record of a forgotten day is still known: that of a line is for as long as it holds units, or lacks some, and afterwards until as many
--- days have passed as any id is known.
+-- Whether a record of a forgotten day is still known: that of a line is for as long as it holds units, or lacks some,
+-- and afterwards until as many days have passed as any id is known.
 local function is_known(book, record)
   local kind, outcome, state, _, _, expires = struct.unpack(RECORD, record)
   if kind ~= RESERVE or outcome ~= ACCEPTED or state == NONE then return false end
   return holds_units(state) or expires < 0 or math.floor(expires / DAY_MS) > book.forgotten
 end
 
--- Takes what is not known any more out of the forgotten days, STRIP_COUNT records a call. What was done is in the head: the day under work, how far
--- it has come, up to which forgotten day all is done.
+-- Takes what is not known any more out of the forgotten days, STRIP_COUNT records a call. What was done is in the
+-- head: the day under work, how far it has come, up to which forgotten day all is done.
 local function strip(book)
   local head = redis.call('HMGET', book.head_key, 'strip-done', 'strip-day', 'strip-cursor')
   if not book.forgotten or (tonumber(head[1]) or -1) >= book.forgotten then return end
@@ -407,7 +411,8 @@ local function strip(book)
   end
 end
 
--- Forgets the days that no new id may name; not while holds are due. What their lines hold stays: see is_known and strip.
+-- Forgets the days that no new id may name; not while holds are due. What their lines hold stays: see is_known and
+-- strip.
 local function forget(book)
   local last = math.floor(present(book) / DAY_MS) - book.retention_days - HOLD_MARGIN_DAYS - 1
   book.forgotten = book.forgotten or last - 1
@@ -442,8 +447,8 @@ local function is_closed(scopes, clock, name)
   return false
 end
 
--- A command that brings its own id, which is known. Returns the outcome, the line's state with its mark, whether the command may be decided
--- anew, and how many units of the line are nowhere.
+-- A command that brings its own id, which is known. Returns the outcome, the line's state with its mark, whether the
+-- command may be decided anew, and how many units of the line are nowhere.
 local function decide_again(book, kind, id, day, new_byte, attempt, print, record)
   local was_kind, was_outcome, state, byte, was_attempt, expires, held = struct.unpack(RECORD, record)
   local was_print = print_of(record)
@@ -491,8 +496,8 @@ local function decide_goods(book, kind, c, pool, amount, target)
   return ACCEPTED
 end
 
--- An ABORT of what is not held. There is nothing to undo; but a reservation of this try or an older one that is still on its way must not be
--- taken any more.
+-- An ABORT of what is not held. There is nothing to undo; but a reservation of this try or an older one that is still
+-- on its way must not be taken any more.
 local function abort_nothing(book, id, day, byte, amount, tried, record, name, is_in_window)
   if not record then
     if is_in_window then remember(book, id, day, RESERVE, ACCEPTED, NONE, byte, tried, 0, amount, NO_PRINT, name) end
@@ -504,8 +509,8 @@ local function abort_nothing(book, id, day, byte, amount, tried, record, name, i
   end
 end
 
--- Goods that have left are a fact: the units are taken from where they are, then from what nobody has been promised. Returns how many are
--- nowhere.
+-- Goods that have left are a fact: the units are taken from where they are, then from what nobody has been promised.
+-- Returns how many are nowhere.
 local function take_out(book, i, c, pool, held, state)
   local all, base = book.balances, 5 * c - 5
   local is_paid = state == PAID or state == CANCELLING
@@ -536,8 +541,8 @@ local function give_back(book, i, c, held)
 end
 
 -- What command i does to a line that stands in a state. Moves its units.
--- Returns the outcome, the line's state after it, the try that has the line then, and of a line that has ended now how many of its units are
--- nowhere.
+-- Returns the outcome, the line's state after it, the try that has the line then, and of a line that has ended now
+-- how many of its units are nowhere.
 local function step_line(book, i, kind, c, pool, held, state, attempt, tried, is_desk)
   local all, base = book.balances, 5 * c - 5
   if kind == ABORT then
@@ -545,7 +550,8 @@ local function step_line(book, i, kind, c, pool, held, state, attempt, tried, is
     if pool == PRESALE then shift(book, c, 0, PRESALE, held) else shift(book, c, RESERVED, SELLABLE, held) end
     return ACCEPTED, NONE, tried
   elseif kind == PAY then
-    -- A later payment takes the line over, so that an earlier one can no longer undo it, nor do again what has been undone.
+    -- A later payment takes the line over, so that an earlier one can no longer undo it, nor do again what has been
+    -- undone.
     local newest = math.max(attempt, tried)
     if state == HELD then
       if pool == SELLABLE then shift(book, c, RESERVED, COMMITTED, held) end
@@ -584,7 +590,8 @@ local function step_line(book, i, kind, c, pool, held, state, attempt, tried, is
     elseif state == REFUNDED then
       return CANCELLED_PAID + REPEATED, state, attempt
     end
-    -- Cancelled before, or its hold is lost: the units are back already, but a late payment must no longer take them anew.
+    -- Cancelled before, or its hold is lost: the units are back already, but a late payment must no longer take them
+    -- anew.
     return ACCEPTED + REPEATED, CANCELLED, attempt
   elseif kind == UNPAY then
     if state ~= PAID or attempt > tried then return SUPERSEDED, state, attempt end
@@ -620,8 +627,9 @@ local function step_line(book, i, kind, c, pool, held, state, attempt, tried, is
   return ACCEPTED, OUT, attempt
 end
 
--- An order that the line belongs to has been accepted as a whole: from now on the line counts as demand, at the instant of its deduction, which is
--- as long before the hold's end as the hold was. Where the line stands meanwhile makes no difference. Returns the outcome.
+-- An order that the line belongs to has been accepted as a whole: from now on the line counts as demand, at the
+-- instant of its deduction, which is as long before the hold's end as the hold was. Where the line stands meanwhile
+-- makes no difference. Returns the outcome.
 local function accept_line(book, byte, expires, hold_ms)
   if not has_mark(byte, UNCOUNTED) then return ACCEPTED + REPEATED end
   local deducted = book.deducted
@@ -631,8 +639,8 @@ local function accept_line(book, byte, expires, hold_ms)
   return ACCEPTED
 end
 
--- Command i, about a line reserved before. Returns the outcome, the line's state after it with its mark, whether the command has changed
--- anything, and how many units of the line are nowhere.
+-- Command i, about a line reserved before. Returns the outcome, the line's state after it with its mark, whether the
+-- command has changed anything, and how many units of the line are nowhere.
 local function decide_line(book, i, kind, id, day, c, new_byte, amount, tried, hold_ms, record, name, is_in_window)
   local was_kind, was_outcome, was_state, byte, attempt, expires, held
   if record then was_kind, was_outcome, was_state, byte, attempt, expires, held = struct.unpack(RECORD, record) end
@@ -676,7 +684,8 @@ end
 --         details 0 for "none", holds may be one number for all
 --       5 fingerprints, 8 bytes a command; not logged, for nobody but the ledger asks for them
 --       6 the deployment's format
--- Returns: outcomes (one byte a command, +128 when repeated), states (one byte a command, +128 when the line has not been counted as demand), last
+-- Returns: outcomes (one byte a command, +128 when repeated), states (one byte a command, +128 when the line has not
+-- been counted as demand), last
 --          offset of the log, and for each command whose line lacks units its position and how many
 local function apply(keys, args)
   local batch, prints = cmsgpack.unpack(args[4]), args[5]
@@ -830,7 +839,8 @@ local function apply(keys, args)
   return { table.concat(outcomes), table.concat(states), digits(book.offset), book.missing }
 end
 
--- The time that the log's last entry tells. The clock may be further: what is repeated or refused moves it and leaves no entry.
+-- The time that the log's last entry tells. The clock may be further: what is repeated or refused moves it and leaves
+-- no entry.
 local function last_told(book)
   local entry = redis.call('XREVRANGE', book.log_key, '+', '-', 'COUNT', 1)[1]
   local fields = entry and entry[2] or {}
@@ -840,10 +850,12 @@ local function last_told(book)
   return 0
 end
 
--- stock_tick: lets time pass in a partition that may have no commands: gives back due holds, closes breakers whose time is over, and marks
--- in the log that the clock has crossed a multiple of the heartbeat since the last entry, so that windows end.
+-- stock_tick: lets time pass in a partition that may have no commands: gives back due holds, closes breakers whose
+-- time is over, and marks in the log that the clock has crossed a multiple of the heartbeat since the last entry, so
+-- that windows end.
 -- KEYS: head, cells, holds, gates, log
--- ARGV: 1 clock (see time_of), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms, 5 the deployment's format
+-- ARGV: 1 clock (see time_of), 2 retention in days, 3 base name of the day buckets, 4 heartbeat in ms, 5 the
+-- deployment's format
 -- Returns: holds given back, last offset, clock
 local function tick(keys, args)
   local book = open_book(keys, args[3], tonumber(args[2]), SWEEP_LIMIT, tonumber(args[5]))
@@ -874,9 +886,11 @@ end
 
 -- stock_gate: opens or closes a breaker in one partition.
 -- KEYS: head, cells, holds, gates, log
--- ARGV: 1 clock (see time_of), 2 scope key, 3 'open' or 'close', 4 JSON {actor, reason, forMs} (forMs 0: until closed by hand); and, of a breaker
+-- ARGV: 1 clock (see time_of), 2 scope key, 3 'open' or 'close', 4 JSON {actor, reason, forMs} (forMs 0: until closed
+-- by hand); and, of a breaker
 --       that is kept for the whole deployment (stock_want): 5 its version, 6 since when, 7 until when
--- Returns: the last offset, or nil when there was nothing to do: nothing to close, the version or a newer one applied, or its time over
+-- Returns: the last offset, or nil when there was nothing to do: nothing to close, the version or a newer one
+-- applied, or its time over
 local function gate(keys, args)
   local book = open_book(keys, '', 0, 0, 1)
   set_clock(book, args[1])
@@ -907,8 +921,8 @@ local function gate(keys, args)
   return digits(book.offset)
 end
 
--- stock_want: notes what a breaker is to be, before any partition is told. A version is the time, or one more than the last: it also grows when this
--- server has lost the last ones.
+-- stock_want: notes what a breaker is to be, before any partition is told. A version is the time, or one more than
+-- the last: it also grows when this server has lost the last ones.
 -- KEYS: what each breaker is to be
 -- ARGV: as stock_gate's 1 to 4
 -- Returns: JSON {action, version, sinceMs, untilMs, actor, onBehalfOf, reason}
@@ -930,8 +944,9 @@ local function want(keys, args)
   return text
 end
 
--- When Redis is full nothing new is begun, and time goes on all the same: holds end, windows end, breakers open and close. What these
--- write is little, and trimming needs it. stock_go_on is stock_apply for commands that go on with what has begun: payments, cancellations, parcels.
+-- When Redis is full nothing new is begun, and time goes on all the same: holds end, windows end, breakers open and
+-- close. What these write is little, and trimming needs it. stock_go_on is stock_apply for commands that go on with
+-- what has begun: payments, cancellations, parcels.
 redis.register_function('stock_apply', apply)
 redis.register_function { function_name = 'stock_go_on', callback = apply, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'stock_tick', callback = tick, flags = { 'allow-oom' } }

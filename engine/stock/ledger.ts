@@ -1,7 +1,8 @@
 /**
- * The ledger's client: commands in, replies out. Commands of one turn of the event loop are joined into one function call a
- * partition and stay in the order they came. A call that failed may or may not have been applied; it is safe to send again, because
- * every command carries its id (R3). Guarantees nothing across partitions: that is the order desk's work.
+ * The ledger's client: commands in, replies out. Commands of one turn of the event loop are joined into one function
+ * call a partition and stay in the order they came. A call that failed may or may not have been applied; it is safe
+ * to send again, because every command carries its id (R3). Guarantees nothing across partitions: that is the order
+ * desk's work.
  */
 import { chainIdDay } from "../kernel/chain-id.js";
 import { type Clock, DEFAULT_CLOCK_BOUND_MS, systemClock } from "../kernel/clock.js";
@@ -38,7 +39,10 @@ export interface LedgerOptions {
   partitions: number;
   /** Commands and breakers are answered when enough replicas have them; left out: when the primary has. */
   replicas?: ReplicationBarrier;
-  /** Left out: the Redis server's clock, one for all processes. Given (replay, demo): this one, and commands' times move it on. */
+  /**
+   * Left out: the Redis server's clock, one for all processes. Given (replay, demo): this one, and commands' times
+   * move it on.
+   */
   clock?: Clock;
   /** Which the server's clock must agree with, within a bound; left out: this machine's, and 10 s. */
   wall?: Clock;
@@ -53,7 +57,10 @@ export interface LedgerOptions {
 }
 
 export const DEFAULT_BATCH_LIMIT = 500;
-/** Lua's unpack and the record of 4-byte positions allow more; the reply time does not, and an entry of more would not be read. */
+/**
+ * Lua's unpack and the record of 4-byte positions allow more; the reply time does not, and an entry of more would not
+ * be read.
+ */
 export const MAX_BATCH_LIMIT = ENTRY_COMMANDS_LIMIT;
 const DEFAULT_QUEUE_LIMIT = 20_000;
 /** The first format whose logs tell of clocks that disagree. */
@@ -61,7 +68,10 @@ const DISAGREE_FORMAT = 2;
 /** Windows end at least this often in a partition without commands. */
 export const HEARTBEAT_MS = 60_000;
 
-/** Kinds that are refused when Redis is full: they begin something, and can be sent again. All others go on with what has begun. */
+/**
+ * Kinds that are refused when Redis is full: they begin something, and can be sent again. All others go on with what
+ * has begun.
+ */
 const WAITS_FOR_MEMORY: ReadonlySet<StockCommand["kind"]> = new Set([
   "reserve",
   "receive",
@@ -189,7 +199,10 @@ export class Ledger {
     return all;
   }
 
-  /** Lets time pass in a partition: gives back due holds, closes breakers whose time is over, ends windows. Safe to repeat. */
+  /**
+   * Lets time pass in a partition: gives back due holds, closes breakers whose time is over, ends windows. Safe to
+   * repeat.
+   */
   async tick(partition: number): Promise<TickResult> {
     const keys = this.#keysOf(partition);
     const [expired, offset, clockMs] = (await callFunction(
@@ -202,8 +215,8 @@ export class Ledger {
   }
 
   /**
-   * Opens a breaker in every partition of its scope: new orders in it are refused (R14). `forMs` 0: until it is closed by hand. Safe to repeat; fails when
-   * one partition does, and may then be open in others.
+   * Opens a breaker in every partition of its scope: new orders in it are refused (R14). `forMs` 0: until it is
+   * closed by hand. Safe to repeat; fails when one partition does, and may then be open in others.
    */
   async openBreaker(scope: BreakerScope, cause: BreakerCause & { forMs: number }): Promise<void> {
     await this.#breaker(scope, "open", cause);
@@ -237,7 +250,9 @@ export class Ledger {
     );
   }
 
-  /** The first answers to order lines, and where the lines stand now; undefined for one that is not known (any more). */
+  /**
+   * The first answers to order lines, and where the lines stand now; undefined for one that is not known (any more).
+   */
   async recall(lines: readonly { id: string; sku: string }[]): Promise<(Reply | undefined)[]> {
     const records = await Promise.all(
       lines.map(({ id, sku }) => this.#redis.hgetBuffer(this.#keysOf(this.partitionOf(sku)).lines(chainIdDay(id)), id)),
@@ -335,7 +350,10 @@ export class Ledger {
     return this.#replicas?.call(name, keys, args) ?? callFunctionBuffer(this.#redis, name, keys, args);
   }
 
-  /** What a call goes by: the given clock; or the server's, as far as this machine's agrees with it, and by what new reservations are else refused. */
+  /**
+   * What a call goes by: the given clock; or the server's, as far as this machine's agrees with it, and by what new
+   * reservations are else refused.
+   */
   #now(): string {
     if (this.#clock) return String(this.#clock.now());
     // Older releases would not know the outcome in the log.

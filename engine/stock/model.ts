@@ -50,7 +50,10 @@ export const DEFAULT_DISPLAY_COEFFICIENT = 0.3;
 export const displayUnits = (sellable: number, reserved: number, coefficient = DEFAULT_DISPLAY_COEFFICIENT): number =>
   sellable + Math.floor(Math.round(coefficient * reserved * 1e9) / 1e9);
 
-/** Who wants a change, and why; recorded with the event. Only what the request itself says is a part of its body's identity: not the actor. */
+/**
+ * Who wants a change, and why; recorded with the event. Only what the request itself says is a part of its body's
+ * identity: not the actor.
+ */
 export interface Cause {
   /** Who was authenticated. */
   actor?: string;
@@ -114,7 +117,10 @@ export interface PayLine extends LineBase {
   /** Which try at its order this is, from 1; fences an older try's `unpay`. */
   attempt?: number;
 }
-/** reserved or committed → sellable: the line is cancelled before it went out. A paid line of an order has to be suspended first. */
+/**
+ * reserved or committed → sellable: the line is cancelled before it went out. A paid line of an order has to be
+ * suspended first.
+ */
 export interface CancelLine extends LineBase {
   kind: "cancel";
   units: number;
@@ -123,8 +129,9 @@ export interface CancelLine extends LineBase {
   attempt?: number;
 }
 /**
- * committed → outside: the goods left. A presale line takes its goods from sellable now. Goods that have left are a fact (R3): whatever state
- * the line is in, the units are taken from where they are, and what is not there is told as missing.
+ * committed → outside: the goods left. A presale line takes its goods from sellable now. Goods that have left are a
+ * fact (R3): whatever state the line is in, the units are taken from where they are, and what is not there is told as
+ * missing.
  */
 export interface OutboundLine extends LineBase {
   kind: "outbound";
@@ -151,7 +158,10 @@ export interface UnpayLine extends LineBase {
   pool?: OrderPool;
   attempt: number;
 }
-/** Moves nothing: the order has been accepted as a whole, so its line counts as demand, once, at the instant of its deduction (R9). */
+/**
+ * Moves nothing: the order has been accepted as a whole, so its line counts as demand, once, at the instant of its
+ * deduction (R9).
+ */
 export interface AcceptLine extends LineBase {
   kind: "accept";
   units: number;
@@ -159,7 +169,10 @@ export interface AcceptLine extends LineBase {
   /** As reserved with: the deduction was that long before the hold's end. */
   holdMs?: number;
 }
-/** paid → cancelling: whoever has the goods is asked for them; the units stay committed. Changes nothing on a line that is not paid. */
+/**
+ * paid → cancelling: whoever has the goods is asked for them; the units stay committed. Changes nothing on a line
+ * that is not paid.
+ */
 export interface SuspendLine extends LineBase {
   kind: "suspend";
   units: number;
@@ -241,9 +254,10 @@ export const KINDS = [
 export const ACCOUNTS = ["outside", ...POOLS] as const satisfies readonly Account[];
 
 /**
- * Answers, in order of precedence: the first that applies is given. Position is the code on the wire and in ledger.lua;
- * append only; `order_line`, a line that is the order desk's, goes before every other refusal of a known line. The first three change something: `admitted_anew` is a payment after expiry that found units again, `cancelled_paid` a
- * cancellation of a line that had been paid, so money has to go back.
+ * Answers, in order of precedence: the first that applies is given. Position is the code on the wire and in
+ * ledger.lua; append only; `order_line`, a line that is the order desk's, goes before every other refusal of a known
+ * line. The first three change something: `admitted_anew` is a payment after expiry that found units again,
+ * `cancelled_paid` a cancellation of a line that had been paid, so money has to go back.
  */
 export const OUTCOMES = [
   "accepted",
@@ -270,8 +284,9 @@ export const OUTCOMES = [
 export type Outcome = (typeof OUTCOMES)[number];
 
 /**
- * Where an order line stands. Position is the code on the wire and in ledger.lua; append only. `unpaid`: its payment was taken back with
- * its order's; as `expired`, and only a later try may pay it. `cancelling`: paid, and the warehouse is asked to let go of it.
+ * Where an order line stands. Position is the code on the wire and in ledger.lua; append only. `unpaid`: its payment
+ * was taken back with its order's; as `expired`, and only a later try may pay it. `cancelling`: paid, and the
+ * warehouse is asked to let go of it.
  */
 export const LINE_STATES = [
   "none",
@@ -295,7 +310,10 @@ export interface Reply {
   state: LineState;
   /** The line has not been counted as demand: nobody has told the ledger that its order was accepted as a whole. */
   uncounted?: true;
-  /** Units of the line that left or were given back, and that the books have nowhere: only a stock count can tell (R3). Left out when none are. */
+  /**
+   * Units of the line that left or were given back, and that the books have nowhere: only a stock count can tell
+   * (R3). Left out when none are.
+   */
   missingUnits?: number;
 }
 
@@ -351,7 +369,10 @@ export interface StockEvent {
   atMs: number;
   /** The ledger's clock when it was written: never goes back within a partition. */
   clockMs: number;
-  /** Actor, reason, settings and the like; `missingUnits`, and `unexplained` when goods left a pool that they ought not to have been in. */
+  /**
+   * Actor, reason, settings and the like; `missingUnits`, and `unexplained` when goods left a pool that they ought
+   * not to have been in.
+   */
   detail?: Record<string, unknown>;
   /** Of `StockReserved`: it is no demand yet; `LineAccepted` will say so (R9). */
   uncounted?: true;

@@ -1,7 +1,8 @@
 /**
- * The bytes that ledger.lua keeps beside its log: a cell's balances, and the record of a remembered id. Where things stand in them is the ledger's
- * affair (BALANCES and RECORD there), and this is the one place beside it that knows. It reads and never writes. What is not such bytes is
- * not guessed: balances are then no numbers, and there is no record.
+ * The bytes that ledger.lua keeps beside its log: a cell's balances, and the record of a remembered id. Where things
+ * stand in them is the ledger's affair (BALANCES and RECORD there), and this is the one place beside it that knows.
+ * It reads and never writes. What is not such bytes is not guessed: balances are then no numbers, and there is no
+ * record.
  */
 import {
   ACCOUNTS,

@@ -1,6 +1,7 @@
 /**
- * What is set for a SKU: by itself, by its category, or by default, in this order (R5, R10). Settings come with the log as `SkuConfigured`, so a
- * replay sees them from the same point on. A job keeps a SettingsState in its own state and asks it; nothing here is stored or read.
+ * What is set for a SKU: by itself, by its category, or by default, in this order (R5, R10). Settings come with the
+ * log as `SkuConfigured`, so a replay sees them from the same point on. A job keeps a SettingsState in its own state
+ * and asks it; nothing here is stored or read.
  */
 import { DEFAULT_DISPLAY_COEFFICIENT, type SkuSettings, type StockEvent } from "./model.js";
 

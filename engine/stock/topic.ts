@@ -1,5 +1,6 @@
 /**
- * The stock log as a topic of the runtime: how its entries are read, and how time passes in a partition without commands.
+ * The stock log as a topic of the runtime: how its entries are read, and how time passes in a partition without
+ * commands.
  */
 import type { Topic } from "../stream/topic.js";
 import { entryTimeMs, eventsOf } from "./batch.js";

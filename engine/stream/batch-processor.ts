@@ -1,9 +1,10 @@
 /**
- * One partition's jobs at work, in memory: entries in, a commit's body out. Events go to every job in log order; before an event the
- * watermark moves to the log's clock and due timers fire, so the result depends on the log alone and not on how it was cut into reads.
- * Each job has its own cursor and watermark: a job added later starts at the oldest entry and catches up, with the same result as if it
- * had always been there, while the others pass over what they have seen. A call of a job that throws ends the step with PoisonError; the caller
- * starts again from the last commit and asks for care: then every call can be undone, and one that throws leaves a dead letter and nothing else.
+ * One partition's jobs at work, in memory: entries in, a commit's body out. Events go to every job in log order;
+ * before an event the watermark moves to the log's clock and due timers fire, so the result depends on the log alone
+ * and not on how it was cut into reads. Each job has its own cursor and watermark: a job added later starts at the
+ * oldest entry and catches up, with the same result as if it had always been there, while the others pass over what
+ * they have seen. A call of a job that throws ends the step with PoisonError; the caller starts again from the last
+ * commit and asks for care: then every call can be undone, and one that throws leaves a dead letter and nothing else.
  */
 import { Unpackr } from "msgpackr";
 import { messageOf } from "../kernel/errors.js";
@@ -21,10 +22,16 @@ export { decodeState, encodeState } from "./pack.js";
 
 const unpackr = new Unpackr({ useRecords: false });
 
-/** Events decoded at a time, about: few enough to be garbage before the collector has to move them, which costs a quarter of a step otherwise. */
+/**
+ * Events decoded at a time, about: few enough to be garbage before the collector has to move them, which costs a
+ * quarter of a step otherwise.
+ */
 const CHUNK_EVENTS = 1_000;
 const TIMER_SEPARATOR = "\u001f";
-/** Timers in memory, those of the commit under way not counted: past the first number as many as the second stay, the rest is read when its time comes. */
+/**
+ * Timers in memory, those of the commit under way not counted: past the first number as many as the second stay, the
+ * rest is read when its time comes.
+ */
 const TIMERS_MOST = 40_000;
 const TIMERS_KEPT = 20_000;
 
@@ -107,7 +114,10 @@ interface Call<Event> {
 /** A view on its way into the out record; packed already when it is the state itself. */
 type Told = [job: string, key: string, view: unknown, packed: Buffer | undefined];
 
-/** Stands for the key of an event whose job throws when it is asked for it: that is told of when the event's turn comes. */
+/**
+ * Stands for the key of an event whose job throws when it is asked for it: that is told of when the event's turn
+ * comes.
+ */
 const NO_KEY: KeyState = {
   key: "",
   state: undefined,
@@ -237,8 +247,9 @@ export class BatchProcessor<Event extends LogEvent> {
   }
 
   /**
-   * Tries letters once more, each on the job that failed; an entry that could not be decoded, on all that have passed it. Cursors and watermark stay
-   * where they are, so an event may be late now. The commit takes every letter away and brings a new one for each call that fails again.
+   * Tries letters once more, each on the job that failed; an entry that could not be decoded, on all that have passed
+   * it. Cursors and watermark stay where they are, so an event may be late now. The commit takes every letter away
+   * and brings a new one for each call that fails again.
    */
   async replay(deadLetters: readonly StoredDeadLetter[], lastOut: number): Promise<CommitBody> {
     this.#begin(true);
@@ -303,7 +314,8 @@ export class BatchProcessor<Event extends LogEvent> {
 
   /**
    * Brings the states that these entries and the timers due by their end may touch into memory.
-   * @returns for each event the key of each job that has yet to see it, in this order; undefined for one that does not care
+   * @returns for each event the key of each job that has yet to see it, in this order; undefined for one that does
+   *   not care
    */
   async #load(
     entries: readonly LogEntry[],
@@ -533,7 +545,8 @@ export class BatchProcessor<Event extends LogEvent> {
       }
       if (told.length > 0 || this.#scope.emits.length > 0) out = this.#packOut(lastOut, told);
     } catch (thrown) {
-      // With care every call has been checked already; then it is a job that gives another answer each time, and nothing is committed.
+      // With care every call has been checked already; then it is a job that gives another answer each time, and
+      // nothing is committed.
       const message = `this cannot be committed: ${messageOf(thrown)}`;
       throw this.#isCareful ? new Error(message, { cause: thrown }) : new PoisonError(message, { cause: thrown });
     }

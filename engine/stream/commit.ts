@@ -1,8 +1,9 @@
 /**
- * The only write path of a job, and the lease that guards it. A commit carries everything that a step changed (state, timers, cursors,
- * watermark, what goes out, dead letters) in one atomic call; it is refused under an old epoch, refused by a server that has started anew
- * since the task was taken (it may have lost what the step has read), and recognised when it is sent again. Nothing here decides; the
- * runner does. Times are the Redis server's unless a clock is given.
+ * The only write path of a job, and the lease that guards it. A commit carries everything that a step changed (state,
+ * timers, cursors, watermark, what goes out, dead letters) in one atomic call; it is refused under an old epoch,
+ * refused by a server that has started anew since the task was taken (it may have lost what the step has read), and
+ * recognised when it is sent again. Nothing here decides; the runner does. Times are the Redis server's unless a
+ * clock is given.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
@@ -186,10 +187,11 @@ export async function commitPatiently(
 }
 
 /**
- * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a list or a text, because Lua's
- * numbers and bytes are not ours: fields of the task, timers to set (time, member, …), timers to remove, letters (bytes, name of the entry or '', …), their
- * entries (name, bytes, …), letters that go, for each job its states (key, bytes, …), for each job the keys that have none any more, and for each
- * job whose index changes what changes of it.
+ * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a
+ * list or a text, because Lua's numbers and bytes are not ours: fields of the task, timers to set (time, member, …),
+ * timers to remove, letters (bytes, name of the entry or '', …), their entries (name, bytes, …), letters that go, for
+ * each job its states (key, bytes, …), for each job the keys that have none any more, and for each job whose index
+ * changes what changes of it.
  */
 function packChanges(task: { epoch: number; number: number; lastOut: number }, body: CommitBody): Buffer {
   writer.begin();
@@ -242,7 +244,10 @@ type StatesOfJob = CommitBody["states"][number];
 
 const changesIndex = ({ index = [], indexAnew }: StatesOfJob): boolean => index.length > 0 || indexAnew === true;
 
-/** '1' when everything goes first, then for each name: the name, its entries that come (score, member, …), those that go. */
+/**
+ * '1' when everything goes first, then for each name: the name, its entries that come (score, member, …), those that
+ * go.
+ */
 function indexChangesOf({ index = [], indexAnew }: StatesOfJob): [anew: string, names: [string, string[], string[]][]] {
   const names = new Map<string, [string, string[], string[]]>();
   for (const { name, key, score } of index) {

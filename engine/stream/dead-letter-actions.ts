@@ -1,6 +1,7 @@
 /**
- * Who had dead letters tried again or removed them: a short history beside the letters of a partition. A record is written before the action, so no letter goes
- * without one; an action that fails afterwards leaves a record of what was asked for. The oldest records go when there are many.
+ * Who had dead letters tried again or removed them: a short history beside the letters of a partition. A record is
+ * written before the action, so no letter goes without one; an action that fails afterwards leaves a record of what
+ * was asked for. The oldest records go when there are many.
  */
 import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";

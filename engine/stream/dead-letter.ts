@@ -1,9 +1,9 @@
 /**
- * Dead letters: what became of a record that could not be processed. A letter says where and why, and keeps what failed, so that it can be
- * looked into and tried again long after the log has let it go: the record alone where its topic can take it out of its entry, otherwise the
- * entry byte by byte, once for all its letters. Letters are written by commits
- * and by nothing else; they go when they were replayed, when an operator removes them, or with their age, never because there are many.
- * Asking for a replay only leaves a request: the partition's owner does the work.
+ * Dead letters: what became of a record that could not be processed. A letter says where and why, and keeps what
+ * failed, so that it can be looked into and tried again long after the log has let it go: the record alone where its
+ * topic can take it out of its entry, otherwise the entry byte by byte, once for all its letters. Letters are written
+ * by commits and by nothing else; they go when they were replayed, when an operator removes them, or with their age,
+ * never because there are many. Asking for a replay only leaves a request: the partition's owner does the work.
  */
 import { Packr, Unpackr } from "msgpackr";
 import type { PartitionKeys } from "./keys.js";
@@ -47,8 +47,9 @@ export interface DeadLetterTotals {
 }
 
 /**
- * Past either a partition reads no further: with so many failures the fault is a job's or a sender's, and the log keeps what follows. A letter is some
- * 300 bytes, so both together are 70 MB of Redis a partition, and what the last entry before the stop adds.
+ * Past either a partition reads no further: with so many failures the fault is a job's or a sender's, and the log
+ * keeps what follows. A letter is some 300 bytes, so both together are 70 MB of Redis a partition, and what the last
+ * entry before the stop adds.
  */
 export const LETTERS_LIMIT = 10_000;
 const LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
@@ -64,7 +65,10 @@ export function encodeDeadLetter({ fields: _, ...deadLetter }: DeadLetter): Buff
   return packr.pack({ ...deadLetter, reason: deadLetter.reason.slice(0, REASON_LIMIT) });
 }
 
-/** Under which name a letter's bytes are kept; letters of one name share them. Functions and older releases take it as it is. */
+/**
+ * Under which name a letter's bytes are kept; letters of one name share them. Functions and older releases take it as
+ * it is.
+ */
 export const entryName = ({ offset, index, isOwn }: DeadLetter): string =>
   isOwn && index !== undefined ? `${offset}.${index}` : String(offset);
 
@@ -147,7 +151,10 @@ const deadLetterOf = ([id, [, deadLetter]]: RawDeadLetter): StoredDeadLetter => 
   id: id.toString("latin1"),
 });
 
-/** Letters that somebody wants tried again, in the order of the log, `count` at most. Requests for letters that are gone are dropped. */
+/**
+ * Letters that somebody wants tried again, in the order of the log, `count` at most. Requests for letters that are
+ * gone are dropped.
+ */
 export async function requestedReplays(
   redis: RedisClient,
   keys: PartitionKeys,

@@ -1,8 +1,9 @@
 /**
- * The processes of a deployment and the function libraries that they use. Each process says every few seconds who it is, of which release, and which
- * format it reads; so an operator sees when the last old one has gone. Releases before formats say nothing: their workers are found among the
- * topics' workers, and any of their processes by the library that it calls, which is loaded again within moments after somebody deleted it.
- * Libraries of releases that nobody has run for a month are deleted; a process that still wanted one would load it again.
+ * The processes of a deployment and the function libraries that they use. Each process says every few seconds who it
+ * is, of which release, and which format it reads; so an operator sees when the last old one has gone. Releases
+ * before formats say nothing: their workers are found among the topics' workers, and any of their processes by the
+ * library that it calls, which is loaded again within moments after somebody deleted it. Libraries of releases that
+ * nobody has run for a month are deleted; a process that still wanted one would load it again.
  */
 import { DAY_MS, type Scheduler, sleep, stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -133,8 +134,8 @@ export const liveOnes = ({ members, unknownWorkers }: Fleet): string[] => [
 ];
 
 /**
- * Whether a process of the release before formats lives on this Redis, of whichever deployment: its library is deleted, which costs it one refused call, and
- * comes back if it does. A process that is frozen is not found.
+ * Whether a process of the release before formats lives on this Redis, of whichever deployment: its library is
+ * deleted, which costs it one refused call, and comes back if it does. A process that is frozen is not found.
  */
 export async function callsOldLibrary(redis: RedisClient): Promise<boolean> {
   const isThere = async (): Promise<boolean> => {
@@ -157,8 +158,8 @@ export const deleteOldLibraries = (redis: RedisClient): Promise<number> =>
 const OURS: ReadonlySet<string> = new Set(["shuiwei_stream", "shuiwei_stock", "shuiwei_orders", "shuiwei_outbox"]);
 
 /**
- * Notes the libraries of this process as used now, and deletes those of ours that nobody has noted for long. One that was never noted counts
- * from when it was found.
+ * Notes the libraries of this process as used now, and deletes those of ours that nobody has noted for long. One that
+ * was never noted counts from when it was found.
  * @returns how many were deleted
  */
 export async function keepLibraries(redis: RedisClient, unusedLimitMs = UNUSED_LIMIT_MS): Promise<number> {

@@ -1,8 +1,9 @@
 /**
- * Keeps views in memory up to date with what a topic's commits give out, in any process, owner or not. It starts from the jobs' states in
- * Redis and goes on with the commits after them; values are absolute, so the overlap does no harm. `freshAsOf` is proof, not hope: a time at
- * which the log held nothing that these views have not seen. A reader that fell behind the trimming, or whose Redis has started anew and may have
- * lost what it told last, starts from the states again. On the way it notes how far every partition's jobs are, whoever runs them.
+ * Keeps views in memory up to date with what a topic's commits give out, in any process, owner or not. It starts from
+ * the jobs' states in Redis and goes on with the commits after them; values are absolute, so the overlap does no
+ * harm. `freshAsOf` is proof, not hope: a time at which the log held nothing that these views have not seen. A reader
+ * that fell behind the trimming, or whose Redis has started anew and may have lost what it told last, starts from the
+ * states again. On the way it notes how far every partition's jobs are, whoever runs them.
  */
 import { setMaxListeners } from "node:events";
 import { type Clock, monotonicClock, sleep } from "../kernel/clock.js";
@@ -173,7 +174,10 @@ export class Follower<Event extends LogEvent> {
     );
   }
 
-  /** When the given clock has been set back, what it showed at the look is in the future: the look is as long ago as a clock says that nobody sets. */
+  /**
+   * When the given clock has been set back, what it showed at the look is in the future: the look is as long ago as a
+   * clock says that nobody sets.
+   */
   #asOf({ asOfMs, provenMs }: PartitionProgress): number {
     const nowMs = this.#options.clock.now();
     return asOfMs <= nowMs ? asOfMs : Math.max(0, nowMs - (monotonicClock.now() - provenMs));
@@ -243,8 +247,8 @@ export class Follower<Event extends LogEvent> {
       progress.slowLookMs = monotonicClock.now();
     }
     if (progress.commit === undefined) await this.#fill(progress);
-    // Asked in this order: what the log held, then what has been committed, then the commits themselves. When the commits cover that log,
-    // everything written before `atMs` is in the views.
+    // Asked in this order: what the log held, then what has been committed, then the commits themselves. When the
+    // commits cover that log, everything written before `atMs` is in the views.
     const atMs = clock.now();
     const ownMs = monotonicClock.now();
     const [head, task, entries] = await Promise.all([
@@ -272,7 +276,10 @@ export class Follower<Event extends LogEvent> {
     return entries.length === READ_COMMITS;
   }
 
-  /** Under load the log is always a little ahead; what counts is that the views have reached what it held at some look. */
+  /**
+   * Under load the log is always a little ahead; what counts is that the views have reached what it held at some
+   * look.
+   */
   #passMarks(progress: PartitionProgress, cursor: number, lastOut: number): void {
     const { marks } = progress;
     let passed = 0;
@@ -287,7 +294,9 @@ export class Follower<Event extends LogEvent> {
     marks.splice(0, passed);
   }
 
-  /** Gives a commit to the views. Returns false when commits are missing before it: the states have to be read again. */
+  /**
+   * Gives a commit to the views. Returns false when commits are missing before it: the states have to be read again.
+   */
   #take(progress: PartitionProgress, entry: LogEntry): boolean {
     const record = decodeOut(field(entry, "r") as Buffer);
     if (record.previous > (progress.commit ?? 0)) {
@@ -337,7 +346,8 @@ export class Follower<Event extends LogEvent> {
         }
       } while (cursor !== "0");
     }
-    // All at once, so that nobody who reads the views finds them empty. Keys may have been given up by commits that are not there any more.
+    // All at once, so that nobody who reads the views finds them empty. Keys may have been given up by commits that
+    // are not there any more.
     if (progress.run !== undefined) {
       for (const view of views) view.onReset?.((key) => partitionOf(key, partitions) === progress.partition);
     }

@@ -1,8 +1,9 @@
 /**
- * The format of what a deployment writes: logs, records of lines and orders, emits, states. It is a number in the deployment's hash, so that old and
- * new processes may run at once: as long as it is that of the previous release, nothing is written that the previous release cannot read or would
- * misread, and `shuiwei upgrade --finish` raises it when every process is new. It never goes back. Programs read every format up to their own; they
- * refuse a deployment of a later one. Format 1 has no such field: it is what releases before this number wrote.
+ * The format of what a deployment writes: logs, records of lines and orders, emits, states. It is a number in the
+ * deployment's hash, so that old and new processes may run at once: as long as it is that of the previous release,
+ * nothing is written that the previous release cannot read or would misread, and `shuiwei upgrade --finish` raises it
+ * when every process is new. It never goes back. Programs read every format up to their own; they refuse a deployment
+ * of a later one. Format 1 has no such field: it is what releases before this number wrote.
  */
 import { type Scheduler, stopwatch } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
@@ -14,8 +15,9 @@ export const LATEST_FORMAT = 2;
 /** Of a deployment whose field has the number of partitions alone. */
 const FIRST_FORMAT = 1;
 /**
- * The number of partitions, and the format where it is not the first: `4`, `4 (format 2)`. One field, so that both are written at once; and releases from
- * before formats, which take the field for a number, refuse to start when it has one.
+ * The number of partitions, and the format where it is not the first: `4`, `4 (format 2)`. One field, so that both
+ * are written at once; and releases from before formats, which take the field for a number, refuse to start when it
+ * has one.
  */
 const FIELD = "partitions";
 const FIELD_TEXT = /^(\d+)(?: \(format (\d+)\))?$/;

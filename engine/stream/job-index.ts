@@ -1,8 +1,9 @@
 /**
- * What keyed states are found by: a sorted set a job and partition, written by the commit that writes the states, so that it never says anything else than
- * they do. How many entries each name has is counted by the same writes. Whoever wants to know what is open, late or stuck reads a page of
- * it, the lowest scores first, and holds nothing. A partition whose last owner did not keep it (an older release) is indexed anew, page by
- * page, by the next who does; until then readers are told that it is not complete.
+ * What keyed states are found by: a sorted set a job and partition, written by the commit that writes the states, so
+ * that it never says anything else than they do. How many entries each name has is counted by the same writes.
+ * Whoever wants to know what is open, late or stuck reads a page of it, the lowest scores first, and holds nothing. A
+ * partition whose last owner did not keep it (an older release) is indexed anew, page by page, by the next who does;
+ * until then readers are told that it is not complete.
  */
 import type { IndexEntry } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
@@ -127,7 +128,8 @@ export class JobIndex {
   }
 
   /**
-   * So many entries, the lowest scores first. Entries that come or go between two pages are in them or not; no other is left out or told twice.
+   * So many entries, the lowest scores first. Entries that come or go between two pages are in them or not; no other
+   * is left out or told twice.
    * @param after where the page before ended
    */
   async page(limit: number, after?: string): Promise<IndexPage> {

@@ -1,7 +1,7 @@
 /**
- * The contract of a job: a pure step from a key's state and one event (or timer) to that state changed, with emits and a timer. A job
- * reads no clock, no randomness and no other key, so the same log gives the same state on any number of workers. A job whose state
- * changes its shape takes a new name and is filled from the log anew.
+ * The contract of a job: a pure step from a key's state and one event (or timer) to that state changed, with emits
+ * and a timer. A job reads no clock, no randomness and no other key, so the same log gives the same state on any
+ * number of workers. A job whose state changes its shape takes a new name and is filled from the log anew.
  */
 
 /** What the runtime knows of any topic's event. */
@@ -22,15 +22,16 @@ export interface JobContext {
   /** Gives an event to the outside, once and for all: it leaves with the commit or not at all. */
   emit(kind: string, payload: unknown): void;
   /**
-   * Sets the key's only timer: it fires when the watermark reaches `atMs`; when it has been reached already, as soon as the
-   * watermark moves. Undefined removes it.
+   * Sets the key's only timer: it fires when the watermark reaches `atMs`; when it has been reached already, as soon
+   * as the watermark moves. Undefined removes it.
    */
   setTimer(atMs: number | undefined): void;
   /** Counts an event that came after its window had been given up. */
   late(): void;
   /**
-   * Gives the key up: after this call it has no state and no timer, whatever else the call does to them; its emits leave. What
-   * comes for the key later, in the same commit or any other, begins with `initial`, and readers are told to forget what they know of it.
+   * Gives the key up: after this call it has no state and no timer, whatever else the call does to them; its emits
+   * leave. What comes for the key later, in the same commit or any other, begins with `initial`, and readers are told
+   * to forget what they know of it.
    */
   clear(): void;
 }
@@ -53,14 +54,14 @@ export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
   onEvent(state: State, event: Event, context: JobContext): void;
   onTimer?(state: State, atMs: number, context: JobContext): void;
   /**
-   * What screens and readers are told when a key has changed: absolute values, so that a missed one does no harm after the next.
-   * Never null: that tells readers that the key has been given up, and is the runtime's to say.
+   * What screens and readers are told when a key has changed: absolute values, so that a missed one does no harm
+   * after the next. Never null: that tells readers that the key has been given up, and is the runtime's to say.
    * @param sinceMs the earliest event time that touched the key since the last view; 0: tell everything
    */
   view?(state: State, key: string, sinceMs: number): unknown;
   /**
-   * What a state is to be found by, each name once: kept beside the states, in the same commit, so that readers need not hold or read them all.
-   * Goes by the state alone. A change of what it says needs a new name of the job.
+   * What a state is to be found by, each name once: kept beside the states, in the same commit, so that readers need
+   * not hold or read them all. Goes by the state alone. A change of what it says needs a new name of the job.
    */
   index?(state: State, key: string): readonly IndexEntry[];
 }

@@ -1,7 +1,8 @@
 /**
- * One job's keyed state in memory, between the commit that it was read after and the one that will write it. Keys are asked for as events name them
- * and read together; what a call changes is known here until it has been committed, and a call that fails can be undone. Keys that were not
- * changed are kept for the next step, as long as there are not too many. It knows nothing of events, timers and Redis.
+ * One job's keyed state in memory, between the commit that it was read after and the one that will write it. Keys are
+ * asked for as events name them and read together; what a call changes is known here until it has been committed, and
+ * a call that fails can be undone. Keys that were not changed are kept for the next step, as long as there are not
+ * too many. It knows nothing of events, timers and Redis.
  */
 import { messageOf } from "../kernel/errors.js";
 import type { AnyJob, IndexEntry, LogEvent } from "./job.js";
@@ -18,11 +19,17 @@ export interface KeyState {
   readonly key: string;
   /** Undefined until it has been read, and while the key is given up. */
   state: unknown;
-  /** Why the state that is stored cannot be read: it stays as it is, and the key's events become letters, until somebody has repaired it. */
+  /**
+   * Why the state that is stored cannot be read: it stays as it is, and the key's events become letters, until
+   * somebody has repaired it.
+   */
   fault: string | undefined;
   /** The earliest event time that touched the key since the last commit; CLEAN when none did. */
   touchedMs: number;
-  /** `cleared`: deleted since the last commit, so that there is no state; `anew`: given up, and begun again after that. */
+  /**
+   * `cleared`: deleted since the last commit, so that there is no state; `anew`: given up, and begun again after
+   * that.
+   */
   life: "kept" | "cleared" | "anew";
   /** What the state of the last commit is found by, and that of the commit under way. */
   indexed: readonly IndexEntry[];

@@ -1,7 +1,7 @@
 /**
- * Every Redis key of the engine, and the only place that makes one. All keys of a partition share one hash tag, so they live
- * in one slot of a Redis Cluster and one function call may touch them all. A deployment's prefix keeps two of them apart on one
- * Redis. Names say what they hold; the few keys that belong to no partition stand at the end.
+ * Every Redis key of the engine, and the only place that makes one. All keys of a partition share one hash tag, so
+ * they live in one slot of a Redis Cluster and one function call may touch them all. A deployment's prefix keeps two
+ * of them apart on one Redis. Names say what they hold; the few keys that belong to no partition stand at the end.
  */
 
 export interface PartitionKeys {
@@ -129,7 +129,10 @@ export const workersKey = (prefix: string, topic: string): string => `${prefix}:
 /** Sorted set: processes of the deployment, each with its release, by how long it is listed. */
 export const processesKey = (prefix: string): string => `${prefix}:processes`;
 
-/** Sorted set: function libraries, which all deployments of a Redis share, by when a process last said that it uses them. */
+/**
+ * Sorted set: function libraries, which all deployments of a Redis share, by when a process last said that it uses
+ * them.
+ */
 export const LIBRARIES_KEY = "shuiwei-function-libraries";
 
 /** Hash: how fast all workers together may send to a receiver now. */

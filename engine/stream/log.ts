@@ -1,7 +1,7 @@
 /**
- * A partition's log as its readers see it. An entry is one record batch: a few binary fields under an offset; offsets start at 1 and
- * have no gaps, so a reader can tell that it has missed nothing. Entries are appended by the function libraries only, in the same
- * atomic step as the change they tell of; there is no append here.
+ * A partition's log as its readers see it. An entry is one record batch: a few binary fields under an offset; offsets
+ * start at 1 and have no gaps, so a reader can tell that it has missed nothing. Entries are appended by the function
+ * libraries only, in the same atomic step as the change they tell of; there is no append here.
  */
 import { EngineError } from "../kernel/errors.js";
 import type { RedisClient } from "./redis.js";
@@ -57,8 +57,9 @@ export function assertContiguous(entries: readonly LogEntry[], after: number, ke
 }
 
 /**
- * Removes entries below `keepFrom` that were written before `beforeMs`, by MINID. Times never go back within a log, so the boundary is
- * found by halving: about log2(entries) reads of one entry. An entry whose time cannot be read goes by the one after it.
+ * Removes entries below `keepFrom` that were written before `beforeMs`, by MINID. Times never go back within a log,
+ * so the boundary is found by halving: about log2(entries) reads of one entry. An entry whose time cannot be read
+ * goes by the one after it.
  * @param timeOf when an entry was written; may throw
  * @returns how many entries went
  */

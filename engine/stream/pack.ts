@@ -1,7 +1,8 @@
 /**
- * Writes MessagePack, many values one after the other into one buffer, byte for byte as msgpackr does with `useRecords: false`. A commit packs
- * thousands of small states; a call of msgpackr and a buffer of its own for each cost more than the bytes. What a job's state is made of (plain
- * objects, lists, texts, numbers, booleans, null) is written here; anything else is handed to msgpackr, which may refuse it.
+ * Writes MessagePack, many values one after the other into one buffer, byte for byte as msgpackr does with
+ * `useRecords: false`. A commit packs thousands of small states; a call of msgpackr and a buffer of its own for each
+ * cost more than the bytes. What a job's state is made of (plain objects, lists, texts, numbers, booleans, null) is
+ * written here; anything else is handed to msgpackr, which may refuse it.
  */
 import { Packr, Unpackr } from "msgpackr";
 
@@ -23,8 +24,8 @@ export const decodeState = (bytes: Buffer): unknown => unpackr.unpack(bytes);
 export const encodeState = (state: unknown): Buffer => writer.pack(state);
 
 /**
- * Packs values one after the other into shared pieces of memory. What has been taken is never written to again, so its owner may keep it; each
- * keeps its piece alive.
+ * Packs values one after the other into shared pieces of memory. What has been taken is never written to again, so
+ * its owner may keep it; each keeps its piece alive.
  */
 export class PackWriter {
   #bytes = Buffer.allocUnsafeSlow(CHUNK_BYTES);

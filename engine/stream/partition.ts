@@ -1,12 +1,15 @@
 /**
- * Which partition a key belongs to. The number of partitions is fixed when a deployment is created and kept in Redis; a process that
- * is told another number refuses to start, because the same key would then live in two places.
+ * Which partition a key belongs to. The number of partitions is fixed when a deployment is created and kept in Redis;
+ * a process that is told another number refuses to start, because the same key would then live in two places.
  */
 import { EngineError } from "../kernel/errors.js";
 import { checkFormat, createDeployment, type Deployment, LATEST_FORMAT, readDeployment } from "./format.js";
 import type { RedisClient } from "./redis.js";
 
-/** One Redis is one thread: more cost a call each, and let more workers share a topic (`engine/README.md`, 2026-11-23). */
+/**
+ * One Redis is one thread: more cost a call each, and let more workers share a topic (`engine/README.md`,
+ * 2026-11-23).
+ */
 export const DEFAULT_PARTITIONS = 4;
 export const MAX_PARTITIONS = 256;
 

@@ -1,6 +1,7 @@
 #!lua flags=no-writes
--- Reads that see one moment: a script that only reads is run when Redis is full, where a transaction is refused whatever is in it; an audit has
--- to work just then. It is no function, for a Redis that is full loads no library either.
+-- Reads that see one moment: a script that only reads is run when Redis is full, where a transaction is refused
+-- whatever is in it; an audit has to work just then. It is no function, for a Redis that is full loads no library
+-- either.
 -- KEYS: the keys, each once
 -- ARGV: for each command: its name (hget, hmget, zscore), the number of its key, how many fields, the fields
 -- Returns: the reply to each command

@@ -1,9 +1,9 @@
 /**
- * Connections to one Redis, to a primary that Sentinels name, or to a Redis Cluster, and the loading of function libraries. A connection that
- * writes never resends by itself after a break (a resend could append twice): the caller sees the error and repeats with the same ids. It
- * follows what a server refuses without having done it (a slot that has moved, a library that is missing). One that has fallen silent is
- * given up after a while, and the next command has a new one. A blocking read has a connection of its own. Says nothing about how a
- * Redis is installed or started.
+ * Connections to one Redis, to a primary that Sentinels name, or to a Redis Cluster, and the loading of function
+ * libraries. A connection that writes never resends by itself after a break (a resend could append twice): the caller
+ * sees the error and repeats with the same ids. It follows what a server refuses without having done it (a slot that
+ * has moved, a library that is missing). One that has fallen silent is given up after a while, and the next command
+ * has a new one. A blocking read has a connection of its own. Says nothing about how a Redis is installed or started.
  */
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
@@ -31,7 +31,10 @@ const RECONNECT_MAX_MS = 1_000;
 const READER_TIMEOUT_MS = 4_000;
 /** A node that does not tell the Cluster's slots in this time is passed over. */
 const SLOTS_TIMEOUT_MS = 1_000;
-/** A node that dies or refuses brings the change at once; one that froze says nothing, and is left when the others have told of its successor. */
+/**
+ * A node that dies or refuses brings the change at once; one that froze says nothing, and is left when the others
+ * have told of its successor.
+ */
 const SLOTS_REFRESH_MS = 2_000;
 const SENTINEL_PORT = 26_379;
 /** Oldest Redis with functions and everything used here. */
@@ -48,13 +51,15 @@ const common = {
   retryStrategy: retryDelayMs,
   // A server that reads its data from the disk is asked again soon, and not when it guesses that it will be ready.
   maxLoadingRetryTime: 100,
-  // A server that has become a replica stays one: the next command has a connection to whoever is primary then. The refused one is its caller's.
+  // A server that has become a replica stays one: the next command has a connection to whoever is primary then. The
+  // refused one is its caller's.
   reconnectOnError: (error) => error.message.startsWith("READONLY"),
 } satisfies RedisOptions;
 
 /**
  * Opens a connection.
- * @param blocking for reads that wait, less than the timeout each: the connection is nobody else's, and its owner drops it on any error
+ * @param blocking for reads that wait, less than the timeout each: the connection is nobody else's, and its owner
+ *   drops it on any error
  * @throws EngineError `bad_input` when a Sentinel address cannot be read
  */
 export function connect(address: RedisAddress, blocking = false): RedisClient {
@@ -63,8 +68,9 @@ export function connect(address: RedisAddress, blocking = false): RedisClient {
     ...common,
     connectTimeout: timeoutMs,
     commandTimeout: timeoutMs,
-    // A network that loses everything closes nothing: without this, every later command would wait on the same dead connection.
-    // A reader that has lost its server must not go on at another's without its owner knowing: what it has read may be gone there.
+    // A network that loses everything closes nothing: without this, every later command would wait on the same dead
+    // connection. A reader that has lost its server must not go on at another's without its owner knowing: what it
+    // has read may be gone there.
     ...(blocking ? { retryStrategy: () => null } : { socketTimeout: timeoutMs }),
   } satisfies RedisOptions;
   const urls = url.split(",").map((each) => each.trim());
@@ -109,8 +115,8 @@ function joinWrites(client: Redis): void {
 }
 
 /**
- * Opens a connection for reads that wait, to the one server that has a key now: when it breaks, or the key moves away, its reads fail and its
- * owner opens another.
+ * Opens a connection for reads that wait, to the one server that has a key now: when it breaks, or the key moves
+ * away, its reads fail and its owner opens another.
  * @param client of the same address, which knows where a Cluster's keys are
  * @throws EngineError `unavailable` when a Cluster has no primary for the key
  */
@@ -139,16 +145,16 @@ function openCluster(urls: string[], redisOptions: Options): Cluster {
     // Nodes that the Cluster names itself are spoken to as the first one given.
     redisOptions: { ...redisOptions, ...accessOf(urls[0] as string) },
     clusterRetryStrategy: retryDelayMs,
-    // Otherwise a command whose connection broke would be sent again, done or not. What a node refuses undone still is: MOVED, ASK, TRYAGAIN
-    // and CLUSTERDOWN.
+    // Otherwise a command whose connection broke would be sent again, done or not. What a node refuses undone still
+    // is: MOVED, ASK, TRYAGAIN and CLUSTERDOWN.
     retryDelayOnFailover: 0,
     slotsRefreshTimeout: SLOTS_TIMEOUT_MS,
     slotsRefreshInterval: SLOTS_REFRESH_MS,
   });
   cluster.on("+node", (node: Redis) => {
     joinWrites(node);
-    // Sent before a command whose slot is on its way to this node, and nobody waits for the answer: a node that is let go at that moment would
-    // end the process.
+    // Sent before a command whose slot is on its way to this node, and nobody waits for the answer: a node that is
+    // let go at that moment would end the process.
     const asking = node.asking.bind(node) as () => Promise<"OK">;
     node.asking = (() => asking().catch(() => {})) as typeof node.asking;
   });
@@ -251,8 +257,8 @@ export const primaries = (client: RedisClient): Redis[] =>
   client instanceof Cluster ? client.nodes("master") : [client];
 
 /**
- * The same of a client that may be new or have lost its server: before a Cluster has told who is who, every address given counts as a primary,
- * and after its last node has gone, none does.
+ * The same of a client that may be new or have lost its server: before a Cluster has told who is who, every address
+ * given counts as a primary, and after its last node has gone, none does.
  * @throws whatever the client says when nobody can be reached
  */
 export async function knownPrimaries(client: RedisClient): Promise<Redis[]> {
@@ -260,7 +266,10 @@ export async function knownPrimaries(client: RedisClient): Promise<Redis[]> {
   return primaries(client);
 }
 
-/** Libraries that this process has loaded, by name without version: a primary that comes later, or has lost everything, is given them. */
+/**
+ * Libraries that this process has loaded, by name without version: a primary that comes later, or has lost
+ * everything, is given them.
+ */
 const libraries = new Map<string, Library>();
 /** Functions of these libraries: the names that Redis knows by those in the code. */
 const functions = new Map<string, string>();
@@ -320,7 +329,10 @@ function restoreLibraries(client: RedisClient): Promise<void> {
 
 type Argument = string | number | Buffer;
 
-/** The calls as they are: lists are flattened by the client, and never spread here, for a stack holds some 100,000 arguments only. */
+/**
+ * The calls as they are: lists are flattened by the client, and never spread here, for a stack holds some 100,000
+ * arguments only.
+ */
 interface FunctionCalls {
   fcall(name: string, keyCount: number, keys: string[], args: Argument[]): Promise<unknown>;
   fcallBuffer(name: string, keyCount: number, keys: string[], args: Argument[]): Promise<unknown>;
@@ -372,8 +384,8 @@ interface ScriptCalls {
 const READ_TOGETHER = readFileSync(new URL("./read-together.lua", import.meta.url), "utf8");
 
 /**
- * Reads that see one and the same moment, however much is written meanwhile, also when Redis is full. All keys are of one partition; a command of
- * several fields gives a list.
+ * Reads that see one and the same moment, however much is written meanwhile, also when Redis is full. All keys are of
+ * one partition; a command of several fields gives a list.
  */
 export async function readTogether(client: RedisClient, commands: readonly ReadCommand[]): Promise<unknown[]> {
   const keys = [...new Set(commands.map(([, key]) => key))];

@@ -1,8 +1,9 @@
 /**
- * Indexes a partition's states anew after an owner that did not keep their index, an older release's for example: everything goes, then all states are
- * read page by page and what they are found by is written, each page with a commit. Only the partition's owner may do it, between its steps: whatever
- * a step changes meanwhile is in the commit of that step, and a page adds what is there already once more, which changes nothing. An owner that
- * dies half-way leaves an index that is known to be incomplete.
+ * Indexes a partition's states anew after an owner that did not keep their index, an older release's for example:
+ * everything goes, then all states are read page by page and what they are found by is written, each page with a
+ * commit. Only the partition's owner may do it, between its steps: whatever a step changes meanwhile is in the commit
+ * of that step, and a page adds what is there already once more, which changes nothing. An owner that dies half-way
+ * leaves an index that is known to be incomplete.
  */
 
 import { decodeState } from "./batch-processor.js";

@@ -1,17 +1,21 @@
 /**
- * Answers that outlive their primary. Replication lags a little behind what a primary has answered, and a primary that dies takes along what no
- * replica has; behind this gate a function's reply is given only when so many replicas have acknowledged everything that it wrote. The call
- * and the wait for replicas go out together on one connection: so they reach the same server, and a successor that never saw the write
- * cannot vouch for it. It does not take back what too few replicas have: the same command sent again finds it done, and waits anew.
- * Nothing answered is lost with its primary when all of that primary's replicas are asked for. With fewer it is less likely, no more: Cluster and
- * Sentinel choose the successor by what they last heard of each, and that need not be one which has acknowledged.
+ * Answers that outlive their primary. Replication lags a little behind what a primary has answered, and a primary
+ * that dies takes along what no replica has; behind this gate a function's reply is given only when so many replicas
+ * have acknowledged everything that it wrote. The call and the wait for replicas go out together on one connection:
+ * so they reach the same server, and a successor that never saw the write cannot vouch for it. It does not take back
+ * what too few replicas have: the same command sent again finds it done, and waits anew. Nothing answered is lost
+ * with its primary when all of that primary's replicas are asked for. With fewer it is less likely, no more: Cluster
+ * and Sentinel choose the successor by what they last heard of each, and that need not be one which has acknowledged.
  */
 import { sleep } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import { functionName, type RedisClient, withLibraries } from "./redis.js";
 
 export interface ReplicationBarrierOptions {
-  /** Opens a connection of the gate's own: one a partition, when first needed, for waiting holds up whatever comes after on it. */
+  /**
+   * Opens a connection of the gate's own: one a partition, when first needed, for waiting holds up whatever comes
+   * after on it.
+   */
   open(): RedisClient;
   /** How many replicas have to acknowledge. */
   replicas: number;
@@ -20,7 +24,10 @@ export interface ReplicationBarrierOptions {
 /** A replica in step acknowledges within a round trip; one that does not in this time is taken for lost. */
 const WAIT_MS = 1_000;
 const RETRY_AFTER_MS = 1_000;
-/** Refused because the slot is elsewhere or on its way; 40 tries of 50 ms: what a slot of a few thousand keys takes to move. */
+/**
+ * Refused because the slot is elsewhere or on its way; 40 tries of 50 ms: what a slot of a few thousand keys takes to
+ * move.
+ */
 const REDIRECTION = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /;
 const REDIRECTED_TRIES = 40;
 const REDIRECTED_PAUSE_MS = 50;
@@ -71,7 +78,8 @@ export class ReplicationBarrier {
         throw notReplicated(keys[0] as string, acknowledged, replicas);
       }
       if (!REDIRECTION.test(fault.message) || tries === REDIRECTED_TRIES) throw fault;
-      // A pipeline of two does not follow by itself. A single read does, and with it the client learns where the slot is now.
+      // A pipeline of two does not follow by itself. A single read does, and with it the client learns where the slot
+      // is now.
       await lane.exists(keys[0] as string);
       if (!fault.message.startsWith("MOVED")) await sleep(REDIRECTED_PAUSE_MS);
     }

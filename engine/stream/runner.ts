@@ -1,8 +1,9 @@
 /**
- * The only loop of the runtime, one for each partition: take the lease, read from the jobs' own cursor, let them work, commit, again. It is
- * also the only place that tries again: a commit whose result is unknown is repeated under its number, a lost lease means start over,
- * an event that a job cannot take becomes a dead letter, which an operator may have tried once more. State is exactly-once; what leaves does so
- * with the commit or not at all. With too many dead letters the partition stops reading, and loses nothing: what comes stays in the log.
+ * The only loop of the runtime, one for each partition: take the lease, read from the jobs' own cursor, let them
+ * work, commit, again. It is also the only place that tries again: a commit whose result is unknown is repeated under
+ * its number, a lost lease means start over, an event that a job cannot take becomes a dead letter, which an operator
+ * may have tried once more. State is exactly-once; what leaves does so with the commit or not at all. With too many
+ * dead letters the partition stops reading, and loses nothing: what comes stays in the log.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
@@ -33,7 +34,10 @@ export interface RunnerOptions<Event extends LogEvent> {
   jobs: readonly AnyJob<Event>[];
   prefix: string;
   redis: RedisClient;
-  /** Opens the connection that waits for new entries of a log; it ends with the server that it reads from. The runner closes it. */
+  /**
+   * Opens the connection that waits for new entries of a log; it ends with the server that it reads from. The runner
+   * closes it.
+   */
   openReader(log: string): RedisClient | Promise<RedisClient>;
   /** Names this process in the lease. */
   owner: string;
@@ -44,7 +48,10 @@ export interface RunnerOptions<Event extends LogEvent> {
   /** How many partitions this process may own; left out: all that are free. */
   share?: Share;
   leaseMs: number;
-  /** So long it pauses after a step that found little, so that the next finds more: a commit costs about the same for one event and for a hundred. */
+  /**
+   * So long it pauses after a step that found little, so that the next finds more: a commit costs about the same for
+   * one event and for a hundred.
+   */
   paceMs?: number;
   /** How often time passes in a partition without commands. */
   tickMs: number;
@@ -69,8 +76,9 @@ export interface RunnerStats {
 }
 
 /**
- * Events that one commit aims at, going by the entries read before: 0.1 s of work and 6 MB of log. The larger a commit, the less often a state is
- * written that changes again and again; with every SKU of a partition in it, it grows no more.
+ * Events that one commit aims at, going by the entries read before: 0.1 s of work and 6 MB of log. The larger a
+ * commit, the less often a state is written that changes again and again; with every SKU of a partition in it, it
+ * grows no more.
  */
 const READ_EVENTS = 64_000;
 /** Entries of the first read, and of any read; of at most 1,000 commands each. */
@@ -80,7 +88,10 @@ const READ_ENTRIES_MAX = 1_024;
 const FEW_EVENTS = 100;
 /** After an event that a job failed on: its letters are at most those of one entry, about 1,000 for each job. */
 const CAREFUL_ENTRIES = 1;
-/** Entries to be read so until reading is quick again: with a job that fails now and then, most of the time is not spent on starting over. */
+/**
+ * Entries to be read so until reading is quick again: with a job that fails now and then, most of the time is not
+ * spent on starting over.
+ */
 const CAREFUL_FOR = 64;
 /** Letters tried again by one commit; their entries are in memory meanwhile, LETTER_BYTES_LIMIT at most. */
 const REPLAY_LETTERS = 256;
@@ -96,7 +107,10 @@ const TRIM_EVERY_MS = 30_000;
 const ABSENT_JOB_RETENTIONS = 3;
 /** What commits gave out is kept this long for views and sinks that come late (by Redis' clock). */
 const OUT_RETENTION_MS = 900_000;
-/** How often a worker with room looks whether a partition that another is to give back is free: the pause when one moves. */
+/**
+ * How often a worker with room looks whether a partition that another is to give back is free: the pause when one
+ * moves.
+ */
 const TAKE_EVERY_MS = 200;
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 2_000;
@@ -156,7 +170,8 @@ export class Runner<Event extends LogEvent> {
           });
           givesBack = true;
         } finally {
-          // Stopping ends the waiting read with an error; the lease is given back all the same. After other trouble it is taken anew.
+          // Stopping ends the waiting read with an error; the lease is given back all the same. After other trouble
+          // it is taken anew.
           if (givesBack || signal.aborted) await releaseTask(this.#options.redis, this.#keys, task.epoch);
         }
       } catch (thrown) {
@@ -275,7 +290,8 @@ export class Runner<Event extends LogEvent> {
           const eventsBefore = step.counts.events;
           const body = await step.process(entries, lastOut, isCareful);
           const worth = Math.floor((READ_EVENTS * entries.length) / (step.counts.events - eventsBefore + 1));
-          // Letters are held in memory with their entries. Otherwise twice as many at most: those to come may be larger.
+          // Letters are held in memory with their entries. Otherwise twice as many at most: those to come may be
+          // larger.
           readEntries =
             body.deadLetters.length > 0
               ? READ_ENTRIES
@@ -360,7 +376,8 @@ export class Runner<Event extends LogEvent> {
     if (retentionMs === 0) return;
     const trim = (keepFrom: number, ageMs: number) =>
       trimLog(redis, this.#keys.log, keepFrom, step.watermarkMs - ageMs, topic.timeOf);
-    // A job that this process does not know may be another's, newer or older: what it has yet to read is kept for it, but not for ever.
+    // A job that this process does not know may be another's, newer or older: what it has yet to read is kept for it,
+    // but not for ever.
     const own = new Set(jobs.map(({ name }) => name));
     const others = [...task.cursors].flatMap(([job, cursor]) => (own.has(job) ? [] : [cursor]));
     await trim(Math.min(step.readAfter, ...others), retentionMs);

@@ -1,6 +1,6 @@
 /**
- * The one JobContext of a step, pointed at each call's key in turn: millions of events make no objects. It gathers what jobs ask for; the step decides
- * what becomes of it when a call throws.
+ * The one JobContext of a step, pointed at each call's key in turn: millions of events make no objects. It gathers
+ * what jobs ask for; the step decides what becomes of it when a call throws.
  */
 import type { Emit, JobContext } from "./job.js";
 import type { Timers } from "./timers.js";
@@ -45,7 +45,8 @@ export class Scope implements JobContext {
   }
 
   setTimer(atMs: number | undefined): void {
-    // Never at or before the watermark: so a job that is behind cannot be mistaken for one that is due, and no timer loops for good.
+    // Never at or before the watermark: so a job that is behind cannot be mistaken for one that is due, and no timer
+    // loops for good.
     const soonestMs = this.watermarkMs + 1;
     const timeMs = atMs !== undefined && atMs < soonestMs ? soonestMs : atMs;
     if (this.#timers.set(this.#position, this.key, timeMs)) this.timersTouched[this.#position]?.add(this.key);

@@ -1,7 +1,8 @@
 /**
- * Settings that must be the same in every process of a deployment, because results depend on them: the day that an average is made of, the time after
- * which a step is late. The first process that starts with one writes it into the deployment's hash; a later one that was told otherwise refuses to
- * start, for what two processes work out by two settings is nobody's. An operator changes one by ending every process and starting the first anew with
+ * Settings that must be the same in every process of a deployment, because results depend on them: the day that an
+ * average is made of, the time after which a step is late. The first process that starts with one writes it into the
+ * deployment's hash; a later one that was told otherwise refuses to start, for what two processes work out by two
+ * settings is nobody's. An operator changes one by ending every process and starting the first anew with
  * `--accept-settings`. Releases before this do not look; what they were told nobody knows.
  */
 import { EngineError, messageOf } from "../kernel/errors.js";

@@ -1,8 +1,9 @@
 /**
- * How many partitions this worker may own, so that all workers of a topic have the same number or one more. Each worker tells that it lives in one
- * sorted set; whoever reads it knows all names, and its own share by its place among them. Shares add up to all partitions: no partition stays
- * without an owner, and none moves that need not. It decides nothing about who owns what: the leases do, and two workers that see
- * different names for a moment do no harm.
+ * How many partitions this worker may own, so that all workers of a topic have the same number or one more. Each
+ * worker tells that it lives in one sorted set; whoever reads it knows all names, and its own share by its place
+ * among them. Shares add up to all partitions: no partition stays without an owner, and none moves that need not. It
+ * decides nothing about who owns what: the leases do, and two workers that see different names for a moment do no
+ * harm.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -24,7 +25,10 @@ export interface ShareOptions {
   onTrouble: OnTrouble;
 }
 
-/** A new worker is noticed, and its share made free, within a second; a silent one has missed four of these before it is counted out. */
+/**
+ * A new worker is noticed, and its share made free, within a second; a silent one has missed four of these before it
+ * is counted out.
+ */
 const TELL_EVERY_MS = 1_000;
 
 export class Share {

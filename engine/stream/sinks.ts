@@ -1,7 +1,8 @@
 /**
- * Sinks, as those see them who do not run them. A sink delivers to the outside what a partition's commits gave out; it is a task of its own
- * (`sinkKeys`) with a lease and a cursor, and its log is the partition's `out`. What it has yet to deliver is kept for it, however long its receiver is
- * away. A sink that nobody has run for a week is taken for retired, so that a name which is not used any more does not fill Redis.
+ * Sinks, as those see them who do not run them. A sink delivers to the outside what a partition's commits gave out;
+ * it is a task of its own (`sinkKeys`) with a lease and a cursor, and its log is the partition's `out`. What it has
+ * yet to deliver is kept for it, however long its receiver is away. A sink that nobody has run for a week is taken
+ * for retired, so that a name which is not used any more does not fill Redis.
  */
 import { cursorField } from "./commit.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "./keys.js";
@@ -15,7 +16,8 @@ export const EMIT_CURSOR = "emit";
 const RETIRED_AFTER_MS = 7 * 86_400_000;
 
 /**
- * Makes a sink known, before it reads for the first time and every now and then: so long nothing is trimmed that it has yet to deliver.
+ * Makes a sink known, before it reads for the first time and every now and then: so long nothing is trimmed that it
+ * has yet to deliver.
  * @param keys of the partition
  * @param nowMs the time, by the clock that commits are dated with
  */

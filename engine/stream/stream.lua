@@ -1,9 +1,10 @@
 #!lua name=shuiwei_stream
--- The runtime's own writes: who owns a partition, and the one fenced commit of what its jobs worked out. A lease is held by an owner until
--- its time is over; whoever takes it over raises the epoch, and from then on every write under an older epoch is refused (STALE_EPOCH), so a
--- stopped and woken owner can do no harm. A commit is applied as a whole or not at all; sent again it is recognised by its number. A server that
--- has started anew, or that took over from another, may have lost the newest writes: whoever has read from its predecessor is refused, too
--- (STALE_RUN), and reads again what is there now. A clock argument of '' is this server's.
+-- The runtime's own writes: who owns a partition, and the one fenced commit of what its jobs worked out. A lease is
+-- held by an owner until its time is over; whoever takes it over raises the epoch, and from then on every write under
+-- an older epoch is refused (STALE_EPOCH), so a stopped and woken owner can do no harm. A commit is applied as a
+-- whole or not at all; sent again it is recognised by its number. A server that has started anew, or that took over
+-- from another, may have lost the newest writes: whoever has read from its predecessor is refused, too (STALE_RUN),
+-- and reads again what is there now. A clock argument of '' is this server's.
 
 local CHUNK = 2000
 
@@ -38,7 +39,8 @@ local function acquire(keys, args)
   local lease = tonumber(args[2])
   local left = (tonumber(held[2]) or 0) - now
   if left > lease then
-    -- No lease is longer: this server's clock has gone back. The owner, if it lives, renews it; that of a dead one ends in time.
+    -- No lease is longer: this server's clock has gone back. The owner, if it lives, renews it; that of a dead one
+    -- ends in time.
     redis.call('HSET', keys[1], 'until', digits(now + lease))
     left = lease
   end
@@ -85,8 +87,9 @@ local function join(keys, args)
   return redis.call('ZRANGE', keys[1], 0, -1)
 end
 
--- Dead letters: a stream of letters (fields d: the letter; o: its log entry's offset, when it has one) and a hash of those entries, each held
--- once: 'r:<offset>' its bytes, 'n:<offset>' how many letters need it, 'bytes' the sum of all.
+-- Dead letters: a stream of letters (fields d: the letter; o: its log entry's offset, when it has one) and a hash of
+-- those entries, each held once: 'r:<offset>' its bytes, 'n:<offset>' how many letters need it, 'bytes' the sum of
+-- all.
 local function add_letter(letters_key, entries_key, letter, offset)
   if offset == '' then
     redis.call('XADD', letters_key, '*', 'd', letter)
@@ -137,7 +140,8 @@ local function trim_letters(keys, args)
   return #old
 end
 
--- Changes what the states of a job are found by. The counts follow what the sorted set says that it has done, so they cannot tell anything else.
+-- Changes what the states of a job are found by. The counts follow what the sorted set says that it has done, so they
+-- cannot tell anything else.
 local function change_index(index_key, counts_key, anew, names)
   if anew == '1' then redis.call('UNLINK', index_key, counts_key) end
   for i = 1, #names do
@@ -148,9 +152,11 @@ local function change_index(index_key, counts_key, anew, names)
 end
 
 -- task_commit: writes what a step of the jobs changed.
--- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash a job, then for each job whose index changes the index
+-- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash a job, then for each job
+-- whose index changes the index
 --       and the counts of its names
--- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes: msgpack, a list of lists of texts:
+-- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes:
+-- msgpack, a list of lists of texts:
 --       fields of the task (watermark, cursors, …), timers to set (score, member, …), timers that go, dead letters (letter, offset or '', …), their
 --       entries (offset, bytes, …), letters that go, with their requests; for each job the arguments of HSET; for each job the keys that
 --       have no state any more; for each index that changes: '1' when everything goes first, and its names: name, what comes (score, member, …),

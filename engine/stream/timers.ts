@@ -1,8 +1,9 @@
 /**
- * The timers of one partition's task: a binary heap by time, then job, then key, so that two replays fire them in the same order. Each
- * (job, key) has one timer at most; setting it again replaces it. The heap is cleared of replaced timers before they outnumber the valid
- * ones by far. What is set here becomes durable with the next commit. Timers that are far away may be left where they are durable: up to the
- * horizon all are here, past it those of the commit under way only.
+ * The timers of one partition's task: a binary heap by time, then job, then key, so that two replays fire them in the
+ * same order. Each (job, key) has one timer at most; setting it again replaces it. The heap is cleared of replaced
+ * timers before they outnumber the valid ones by far. What is set here becomes durable with the next commit. Timers
+ * that are far away may be left where they are durable: up to the horizon all are here, past it those of the commit
+ * under way only.
  */
 export interface Timer {
   atMs: number;

@@ -1,6 +1,7 @@
 /**
- * Panes: a sliding window cut into minutes, each with its sum. Only panes with something in them are kept, oldest first, as
- * `[minute, units, minute, units, …]`; with a window of 60 the trailing hour at minute m is panes m−59 … m (R9):
+ * Panes: a sliding window cut into minutes, each with its sum. Only panes with something in them are kept, oldest
+ * first, as `[minute, units, minute, units, …]`; with a window of 60 the trailing hour at minute m is panes m−59 … m
+ * (R9):
  *
  *      m−60 | m−59 ……………… m |  m+1
  *      given|<---- 60 panes --->| not yet

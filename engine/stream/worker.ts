@@ -1,7 +1,8 @@
 /**
- * Runs the jobs of a topic in this process: one runner for each partition, of which as many work as this worker's share allows. Several processes may
- * do so at once; the leases see to it that each partition has one owner, workers that come get theirs from the others after a commit, and
- * what a dead one owned is taken over when its lease has ended.
+ * Runs the jobs of a topic in this process: one runner for each partition, of which as many work as this worker's
+ * share allows. Several processes may do so at once; the leases see to it that each partition has one owner, workers
+ * that come get theirs from the others after a commit, and what a dead one owned is taken over when its lease has
+ * ended.
  */
 
 import type { LogEvent } from "./job.js";

@@ -1,6 +1,7 @@
 /**
- * From a payment to the warehouse (R16, R22, R23), the whole engine on a real Redis and a WMS over real HTTP: every paid order is there once, whatever the
- * WMS is at meanwhile, with the contract's fields only, and the order knows it.
+ * From a payment to the warehouse (R16, R22, R23), the whole engine on a real Redis and a WMS over real HTTP: every
+ * paid order is there once, whatever the WMS is at meanwhile, with the contract's fields only, and the order knows
+ * it.
  */
 import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";

@@ -1,5 +1,6 @@
 /**
- * What a test's engine is started with: on a Redis that is there, with jobs, four partitions, and times short enough for a test.
+ * What a test's engine is started with: on a Redis that is there, with jobs, four partitions, and times short enough
+ * for a test.
  */
 import type { ObjectStore } from "../../connectors/objects/index.js";
 import type { EngineSettings } from "../../engine/app/engine.js";

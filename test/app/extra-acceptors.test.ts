@@ -1,5 +1,6 @@
 /**
- * Connections taken in through several descriptors of one listening socket: real sockets on loopback, real descriptors handed back by a process.
+ * Connections taken in through several descriptors of one listening socket: real sockets on loopback, real
+ * descriptors handed back by a process.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";

@@ -1,6 +1,7 @@
 /**
- * A Redis that stands still: it has accepted the connection and answers nothing. The process is not ready a second later, long before the client
- * gives up, and ready again with the first answer; a process that is itself late does not take its own lateness for Redis'.
+ * A Redis that stands still: it has accepted the connection and answers nothing. The process is not ready a second
+ * later, long before the client gives up, and ready again with the first answer; a process that is itself late does
+ * not take its own lateness for Redis'.
  */
 import { afterEach, expect, it } from "vitest";
 import { Intake } from "../../engine/app/intake.js";

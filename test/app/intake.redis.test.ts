@@ -1,7 +1,7 @@
 /**
- * What a shop meets when the engine cannot keep up: a Redis that fills up, first to the intake's bound and then to its own, and jobs that nobody
- * runs. New orders are refused in words and in time, what has begun goes on while there is memory, nothing is applied by half, and
- * everything comes back by itself when the cause is gone.
+ * What a shop meets when the engine cannot keep up: a Redis that fills up, first to the intake's bound and then to
+ * its own, and jobs that nobody runs. New orders are refused in words and in time, what has begun goes on while there
+ * is memory, nothing is applied by half, and everything comes back by itself when the cause is gone.
  */
 import { type AddressInfo, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

@@ -1,5 +1,6 @@
 /**
- * What the operator's log is made of: JSON lines that a machine can search, lines for the eye on a terminal, and no credential in either.
+ * What the operator's log is made of: JSON lines that a machine can search, lines for the eye on a terminal, and no
+ * credential in either.
  */
 import { describe, expect, it } from "vitest";
 import { createLog, secretsOf } from "../../engine/app/logging.js";

@@ -1,8 +1,9 @@
 /**
- * What every attack script stands on: a `serve` to attack, an honest client beside it, and the verdict. A script works from outside, over HTTP
- * alone, and needs nothing but Node: with `--url URL --token T` it attacks a running server, without them it starts the built product with a
- * private Redis in a temporary directory and ends it by its process id. Exit status: 0 when everything that was checked holds, 1 when
- * something does not or the script did not end in time, 77 when it was skipped. It prints what it saw.
+ * What every attack script stands on: a `serve` to attack, an honest client beside it, and the verdict. A script
+ * works from outside, over HTTP alone, and needs nothing but Node: with `--url URL --token T` it attacks a running
+ * server, without them it starts the built product with a private Redis in a temporary directory and ends it by its
+ * process id. Exit status: 0 when everything that was checked holds, 1 when something does not or the script did not
+ * end in time, 77 when it was skipped. It prints what it saw.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -36,7 +37,10 @@ export async function until(holds, limitMs = 10_000, everyMs = 50) {
   }
 }
 
-/** A chain id as the README describes it: channel, milliseconds in base 32, random salt, check character (ISO 7064 MOD 37,36). */
+/**
+ * A chain id as the README describes it: channel, milliseconds in base 32, random salt, check character (ISO 7064 MOD
+ * 37,36).
+ */
 export function chainId(channel = "AT", timeMs = Date.now()) {
   let time = "";
   for (let rest = timeMs, i = 0; i < 9; i++, rest = Math.floor(rest / 32)) time = BASE32[rest % 32] + time;
@@ -57,7 +61,10 @@ export class Client {
     this.token = token;
   }
 
-  /** Sends a request; `body` as JSON, or a text as it is. Gives status, headers and the answer (JSON where it is some). */
+  /**
+   * Sends a request; `body` as JSON, or a text as it is. Gives status, headers and the answer (JSON where it is
+   * some).
+   */
   async send(method, path, body, headers = {}) {
     const isText = typeof body === "string";
     const answer = await fetch(this.url + path, {
@@ -120,7 +127,8 @@ export class Client {
  * Runs one attack and ends the process with the verdict.
  * @param about one sentence: what must hold
  * @param work gets `{ client, url, token, say, check }`; `check(holds, text)` notes a finding, a throw is a failure
- * @param options `serve`: more arguments for a server of its own, or a function that gives them and is handed `onEnd(action)`;
+ * @param options `serve`: more arguments for a server of its own, or a function that gives them and is handed
+ *   `onEnd(action)`;
  *   a script that needs them cannot attack a running server and is skipped there
  */
 export async function attack(about, work, { serve } = {}) {

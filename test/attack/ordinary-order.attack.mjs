@@ -1,6 +1,6 @@
 /**
- * No attack: what an honest client does between the attacks must work, or their verdicts would say nothing. Stock is received, an order
- * placed, sent again, paid and sent out, and the units are where they belong.
+ * No attack: what an honest client does between the attacks must work, or their verdicts would say nothing. Stock is
+ * received, an order placed, sent again, paid and sent out, and the units are where they belong.
  */
 import { attack, chainId } from "./harness.mjs";
 

@@ -1,6 +1,7 @@
 /**
- * Carts with one line that cannot be had: every order is refused as a whole, so no line of it is demand (R9). An alert for what the
- * other lines asked for would send purchasing after goods that nobody has bought. That alerts work is shown by the order that follows.
+ * Carts with one line that cannot be had: every order is refused as a whole, so no line of it is demand (R9). An
+ * alert for what the other lines asked for would send purchasing after goods that nobody has bought. That alerts work
+ * is shown by the order that follows.
  */
 import { attack, chainId, sleep, until } from "./harness.mjs";
 

@@ -1,7 +1,7 @@
 /**
- * Takes places for good: 200 connections, each pipelines 8 requests for a large file and 1,000 (or 20) small ones, reads nothing and is reset after a while,
- * for 30 seconds. Mended when an honest client's orders go on at the same time with at most 2 in a hundred refused, and nothing is under way
- * one second after the attack.
+ * Takes places for good: 200 connections, each pipelines 8 requests for a large file and 1,000 (or 20) small ones,
+ * reads nothing and is reset after a while, for 30 seconds. Mended when an honest client's orders go on at the same
+ * time with at most 2 in a hundred refused, and nothing is under way one second after the attack.
  */
 import { connect } from "node:net";
 import { attack, sleep } from "./harness.mjs";

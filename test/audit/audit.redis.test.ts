@@ -1,6 +1,7 @@
 /**
- * The audit against a real ledger and real jobs: silent as long as nothing is wrong, under load too; and when somebody's hand has been at a
- * balance, a state, the log or a line, it names the cell, the numbers and the first differing event.
+ * The audit against a real ledger and real jobs: silent as long as nothing is wrong, under load too; and when
+ * somebody's hand has been at a balance, a state, the log or a line, it names the cell, the numbers and the first
+ * differing event.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { PartitionAudit } from "../../engine/audit/audit.js";

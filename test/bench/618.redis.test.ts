@@ -1,7 +1,8 @@
 /**
- * The replay in small, with its real processes: 300 orders in a few seconds, as it was and as it is. As it was, the rush overflows a queue that is as small as the replay,
- * and orders are lost; as it is, every order is at the warehouse once, though it is dead for a while. Judged by counts, never
- * by times. `npm test` builds before it runs this.
+ * The replay in small, with its real processes: 300 orders in a few seconds, as it was and as it is. As it was, the
+ * rush overflows a queue that is as small as the replay, and orders are lost; as it is, every order is at the
+ * warehouse once, though it is dead for a while. Judged by counts, never by times. `npm test` builds before it runs
+ * this.
  */
 import { expect, it } from "vitest";
 import { asItIs } from "../../bench/618/as-it-is.js";

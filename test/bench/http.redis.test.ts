@@ -1,6 +1,6 @@
 /**
- * `shuiwei bench http` as a whole, small and short: every process starts, is asked, reports and ends. What is judged are counts; how fast it is
- * depends on the machine.
+ * `shuiwei bench http` as a whole, small and short: every process starts, is asked, reports and ends. What is judged
+ * are counts; how fast it is depends on the machine.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";

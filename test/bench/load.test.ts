@@ -1,6 +1,6 @@
 /**
- * The load's own parts: that latency counts from the instant at which an arrival was due whatever held it up, and that answers are read whole however
- * the network cuts them.
+ * The load's own parts: that latency counts from the instant at which an arrival was due whatever held it up, and
+ * that answers are read whole however the network cuts them.
  */
 import { once } from "node:events";
 import { createServer as createHttpServer } from "node:http";

@@ -1,6 +1,6 @@
 /**
- * The ledger's benchmark measures PostgreSQL at reservations that are right: a line that is known is no new one, and nothing is sold that is
- * not there. Against a real server, where this machine has one.
+ * The ledger's benchmark measures PostgreSQL at reservations that are right: a line that is known is no new one, and
+ * nothing is sold that is not there. Against a real server, where this machine has one.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

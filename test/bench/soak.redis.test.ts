@@ -1,6 +1,7 @@
 /**
- * The soak in short: fifty days of a shop in half a minute, with everything that is kept for a time filled and forgotten over and over. Logs are
- * trimmed while they are written, ids and orders are forgotten while new ones come, and nothing is larger at the end than it was.
+ * The soak in short: fifty days of a shop in half a minute, with everything that is kept for a time filled and
+ * forgotten over and over. Logs are trimmed while they are written, ids and orders are forgotten while new ones come,
+ * and nothing is larger at the end than it was.
  */
 import { expect, it } from "vitest";
 import { type SoakSample, soak, trendOf } from "../../bench/soak.js";

@@ -1,7 +1,8 @@
 /**
- * The whole product as its first user meets it: the demo is started as a process of its own, the page is opened in a real Chromium, and what
- * a person would look for is looked for: cells that change, an alert that arrives, both languages, a phone. At the end the demo is told to
- * stop and must leave no process and no socket. Needs a build and a browser; `npm run test:browser` sees to the former.
+ * The whole product as its first user meets it: the demo is started as a process of its own, the page is opened in a
+ * real Chromium, and what a person would look for is looked for: cells that change, an alert that arrives, both
+ * languages, a phone. At the end the demo is told to stop and must leave no process and no socket. Needs a build and
+ * a browser; `npm run test:browser` sees to the former.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,6 +1,6 @@
 /**
- * `shuiwei audit` as a process of its own, beside a running engine on its private Redis and without one: what it prints, the status it ends with,
- * and that it leaves things as they were. `npm test` builds before it runs this.
+ * `shuiwei audit` as a process of its own, beside a running engine on its private Redis and without one: what it
+ * prints, the status it ends with, and that it leaves things as they were. `npm test` builds before it runs this.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * A backup made beside a running engine, restored to where nothing is: the same units, orders and log, proved by the audit, and the engine goes on from
- * there. A damaged one is refused before anything is written.
+ * A backup made beside a running engine, restored to where nothing is: the same units, orders and log, proved by the
+ * audit, and the engine goes on from there. A damaged one is refused before anything is written.
  */
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

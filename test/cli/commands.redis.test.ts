@@ -1,6 +1,7 @@
 /**
- * The built command as a process of its own: what it prints, the status it ends with, and what it leaves behind. Input at fault ends with status 2
- * and one clear line that names the place; no stack trace reaches a user. `npm test` builds before it runs this.
+ * The built command as a process of its own: what it prints, the status it ends with, and what it leaves behind.
+ * Input at fault ends with status 2 and one clear line that names the place; no stack trace reaches a user. `npm
+ * test` builds before it runs this.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,4 +1,7 @@
-/** Faults that no code has foreseen, with a source of them in place of the process; test/cli/commands.redis.test.ts has a process. */
+/**
+ * Faults that no code has foreseen, with a source of them in place of the process; test/cli/commands.redis.test.ts
+ * has a process.
+ */
 import { EventEmitter } from "node:events";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { watchUnexpected } from "../../engine/cli/unexpected-faults.js";

@@ -1,4 +1,7 @@
-/** A backup of a Cluster, every primary's part of it, restored to a Cluster of another size: the audit agrees, and the engine goes on. */
+/**
+ * A backup of a Cluster, every primary's part of it, restored to a Cluster of another size: the audit agrees, and the
+ * engine goes on.
+ */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

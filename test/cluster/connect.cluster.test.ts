@@ -1,6 +1,7 @@
 /**
- * What the client promises about a single Redis, held to on a Cluster: nothing is sent again when a connection breaks, silence is given up in
- * time, an address where nobody answers is named, waiting reads have connections of their own, and libraries come to every primary.
+ * What the client promises about a single Redis, held to on a Cluster: nothing is sent again when a connection
+ * breaks, silence is given up in time, an address where nobody answers is named, waiting reads have connections of
+ * their own, and libraries come to every primary.
  */
 import type { Cluster } from "ioredis";
 import { afterEach, describe, expect, it } from "vitest";

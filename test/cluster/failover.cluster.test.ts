@@ -1,7 +1,8 @@
 /**
- * A master of the Cluster dies under load and its replica takes over. Replication lags behind the answers, so without the gate the
- * newest answers of that master may be gone; what is left must fit together, and with the gate nothing is gone. Each time the dead master comes
- * back as a replica before the next test. The figures of every test are printed.
+ * A master of the Cluster dies under load and its replica takes over. Replication lags behind the answers, so without
+ * the gate the newest answers of that master may be gone; what is left must fit together, and with the gate nothing
+ * is gone. Each time the dead master comes back as a replica before the next test. The figures of every test are
+ * printed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../engine/app/engine.js";

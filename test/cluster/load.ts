@@ -1,8 +1,9 @@
 /**
- * A steady load on a running engine while servers die, move and return: a few callers for each partition, each sending one command after the
- * other and the same one again until it is answered, and keeping its own books of the answers. Afterwards the judge believes the logs alone: every
- * balance and every job's state must be what they give, the views must show it, and what was answered is looked for in them. Several
- * callers a partition, because one that waits for a dead primary must not keep the others' partitions waiting.
+ * A steady load on a running engine while servers die, move and return: a few callers for each partition, each
+ * sending one command after the other and the same one again until it is answered, and keeping its own books of the
+ * answers. Afterwards the judge believes the logs alone: every balance and every job's state must be what they give,
+ * the views must show it, and what was answered is looked for in them. Several callers a partition, because one that
+ * waits for a dead primary must not keep the others' partitions waiting.
  */
 import { expect } from "vitest";
 import { type Engine, type EngineSettings, startEngine } from "../../engine/app/engine.js";

@@ -1,7 +1,7 @@
 /**
- * The gate that holds an answer back until replicas have it: that it asks the server which did the call, what it says when replicas are away, and
- * that the same command sent again is answered once they are back. Beside it what Redis itself refuses with `min-replicas-to-write`, and
- * what either costs. The figures are printed.
+ * The gate that holds an answer back until replicas have it: that it asks the server which did the call, what it says
+ * when replicas are away, and that the same command sent again is answered once they are back. Beside it what Redis
+ * itself refuses with `min-replicas-to-write`, and what either costs. The figures are printed.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { chainId } from "../../engine/kernel/chain-id.js";

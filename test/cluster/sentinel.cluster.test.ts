@@ -1,6 +1,7 @@
 /**
- * A primary that Sentinels watch dies under load: they name a replica, and the engine goes on there by itself. Once the primary is killed, once
- * it is frozen and wakes as the replica of its successor. What is left must fit together. The figures are printed.
+ * A primary that Sentinels watch dies under load: they name a replica, and the engine goes on there by itself. Once
+ * the primary is killed, once it is frozen and wakes as the replica of its successor. What is left must fit together.
+ * The figures are printed.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import type { Engine } from "../../engine/app/engine.js";
@@ -62,7 +63,8 @@ describe("a primary watched by Sentinels", () => {
 
   it("loses nothing behind the gate when it is frozen, and is left when it wakes as a replica", async () => {
     bed = await SentinelBed.start();
-    // Both replicas: Sentinels choose the successor by what they last heard, and it need not be the one that has acknowledged most.
+    // Both replicas: Sentinels choose the successor by what they last heard, and it need not be the one that has
+    // acknowledged most.
     const { lost, summary } = await underLoad(2, async (primary) => {
       primary.freeze();
       void bed.successorOf(primary).then(() => primary.thaw());

@@ -1,7 +1,7 @@
 /**
- * Slots of the Cluster move to other masters while a load runs: from one master to another, with a halt in the middle when some keys of a
- * partition are here and some there, and to a master that was added by hand and knows no function. Nothing may be lost or done twice, and
- * every command gets its answer. The figures are printed.
+ * Slots of the Cluster move to other masters while a load runs: from one master to another, with a halt in the middle
+ * when some keys of a partition are here and some there, and to a master that was added by hand and knows no
+ * function. Nothing may be lost or done twice, and every command gets its answer. The figures are printed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../engine/app/engine.js";

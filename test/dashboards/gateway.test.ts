@@ -1,6 +1,6 @@
 /**
- * The gateway against real WebSocket clients on loopback and a source of the test's making. Time is a manual clock and the
- * tests tick by hand, so nothing here waits for a timer except where a socket must answer.
+ * The gateway against real WebSocket clients on loopback and a source of the test's making. Time is a manual clock
+ * and the tests tick by hand, so nothing here waits for a timer except where a socket must answer.
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";

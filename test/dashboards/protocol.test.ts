@@ -1,6 +1,7 @@
 /**
- * The frames' contract, and what the page makes of them: everything survives the wire, nonsense from a client is named and
- * refused, and a model fed with deltas equals a model fed with a snapshot, with or without a hole in between.
+ * The frames' contract, and what the page makes of them: everything survives the wire, nonsense from a client is
+ * named and refused, and a model fed with deltas equals a model fed with a snapshot, with or without a hole in
+ * between.
  */
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";

@@ -1,8 +1,9 @@
 /**
- * What the fault tests run on: one redis-server with its append-only file in a temporary directory, and product processes (`serve`) beside it,
- * each of which can be killed, frozen, woken, stopped and started again while the others go on. A process that ends is started anew, as a
- * supervisor would do; one that ends without having been told is a crash, and is kept for the test to see. Whatever happens, everything ends
- * with the test's own process: each child is bound to its parent where the system can do that, and is ended by its own number.
+ * What the fault tests run on: one redis-server with its append-only file in a temporary directory, and product
+ * processes (`serve`) beside it, each of which can be killed, frozen, woken, stopped and started again while the
+ * others go on. A process that ends is started anew, as a supervisor would do; one that ends without having been told
+ * is a crash, and is kept for the test to see. Whatever happens, everything ends with the test's own process: each
+ * child is bound to its parent where the system can do that, and is ended by its own number.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";

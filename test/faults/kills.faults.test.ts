@@ -1,7 +1,8 @@
 /**
- * 300,000 commands over HTTP while processes are killed and frozen under them: workers, servers with their screens, and redis-server itself. At
- * the end every command has one answer, the log holds exactly what was answered, and all that is derived from the log is what the log
- * says. The plan of faults and the clients' choices come from a seed, which is printed; SHUIWEI_SEED runs it again.
+ * 300,000 commands over HTTP while processes are killed and frozen under them: workers, servers with their screens,
+ * and redis-server itself. At the end every command has one answer, the log holds exactly what was answered, and all
+ * that is derived from the log is what the log says. The plan of faults and the clients' choices come from a seed,
+ * which is printed; SHUIWEI_SEED runs it again.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";

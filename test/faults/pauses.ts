@@ -1,6 +1,7 @@
 /**
- * How long a partition stood still when it went from one owner to the next, read off the commits themselves: the time between the last commit of
- * one epoch and the first of a later one, by Redis' clock. It says something only under a load that touches every partition all the time.
+ * How long a partition stood still when it went from one owner to the next, read off the commits themselves: the time
+ * between the last commit of one epoch and the first of a later one, by Redis' clock. It says something only under a
+ * load that touches every partition all the time.
  */
 import type { CommitSeen } from "./verdict.js";
 

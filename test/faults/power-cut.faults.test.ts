@@ -1,8 +1,9 @@
 /**
- * What is lost when the machine under Redis dies, not only the process. The kernel's page cache goes with the machine, so a small library
- * inside redis-server notes how much of the append-only file had reached the disk; the cut is a SIGKILL and then the file shortened to that.
- * `everysec` may lose the last answers, and the test says how many; `always` must lose none. Either way everything that is left fits
- * together, and the processes that outlived the machine show and write nothing of what no longer exists. Needs a C compiler.
+ * What is lost when the machine under Redis dies, not only the process. The kernel's page cache goes with the
+ * machine, so a small library inside redis-server notes how much of the append-only file had reached the disk; the
+ * cut is a SIGKILL and then the file shortened to that. `everysec` may lose the last answers, and the test says how
+ * many; `always` must lose none. Either way everything that is left fits together, and the processes that outlived
+ * the machine show and write nothing of what no longer exists. Needs a C compiler.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
@@ -152,7 +153,10 @@ async function cutOften(
   return { answers, cuts, commandsPerSecond: (answeredBefore / busyMs) * 1_000, findings: await judge(bed) };
 }
 
-/** Accepted commands that the log does not hold, per cut: how many, and how long before the cut the first was answered. */
+/**
+ * Accepted commands that the log does not hold, per cut: how many, and how long before the cut the first was
+ * answered.
+ */
 function lossesOf({ answers, cuts, findings }: Outcome): { lost: number; backMs: number }[] {
   const losses = cuts.map(() => ({ lost: 0, backMs: 0 }));
   for (const answer of answers.values()) {
@@ -182,7 +186,8 @@ describe.skipIf(compiler === undefined)(`a machine that dies${compiler ? "" : " 
   it("with everysec loses the last second or two, and what is left fits together", async () => {
     const outcome = await cutOften("everysec", {}, cutPower, seededRandom(seed));
     const losses = tell("everysec", outcome);
-    // Redis puts off a write for up to two seconds while a sync is under way, and the next sync begins a second later at most.
+    // Redis puts off a write for up to two seconds while a sync is under way, and the next sync begins a second later
+    // at most.
     for (const { backMs } of losses) expect(backMs).toBeLessThan(4_000);
   }, 180_000);
 

@@ -1,6 +1,7 @@
 /**
- * The release before this one, built from the repository's history into a folder of its own. It uses the packages that are installed here where they are those
- * that it was locked to, else its own. Where the history is not there, as in a shallow clone, there is none.
+ * The release before this one, built from the repository's history into a folder of its own. It uses the packages
+ * that are installed here where they are those that it was locked to, else its own. Where the history is not there,
+ * as in a shallow clone, there is none.
  */
 import { execFile } from "node:child_process";
 import { cp, mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises";

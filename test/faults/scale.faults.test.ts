@@ -1,7 +1,8 @@
 /**
- * Workers come and go under load: one, two, four, then one is stopped cleanly, one is killed for good, and one more is stopped. After every change
- * the partitions are spread evenly within seconds, nothing is missed and nothing repeated. How long a partition stands still while it
- * moves is read off its commits, apart for clean hand-overs and for the killed worker's partitions, which wait for the lease to end.
+ * Workers come and go under load: one, two, four, then one is stopped cleanly, one is killed for good, and one more
+ * is stopped. After every change the partitions are spread evenly within seconds, nothing is missed and nothing
+ * repeated. How long a partition stands still while it moves is read off its commits, apart for clean hand-overs and
+ * for the killed worker's partitions, which wait for the lease to end.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";

@@ -1,8 +1,9 @@
 /**
- * Customers of the fault tests: clients that send stock commands and orders over the real HTTP interface and keep their own books of what they
- * were answered. A request whose answer is lost, late or "not now" is sent again with the same body until it is answered, to whichever server
- * answers; some are sent once more on purpose. Every command has one final answer, or the load fails. What a client does next depends on
- * what it was told; its choices come from a seed.
+ * Customers of the fault tests: clients that send stock commands and orders over the real HTTP interface and keep
+ * their own books of what they were answered. A request whose answer is lost, late or "not now" is sent again with
+ * the same body until it is answered, to whichever server answers; some are sent once more on purpose. Every command
+ * has one final answer, or the load fails. What a client does next depends on what it was told; its choices come from
+ * a seed.
  */
 import { Agent, request } from "node:http";
 import { Packr } from "msgpackr";

@@ -1,6 +1,7 @@
 /**
- * A fleet is rolled from the previous release to this one under load, process by process, while old ones start again in the middle and one goes back: nothing
- * is lost, doubled or refused, before the format is raised, while it is and afterwards. Skipped where the history does not hold the previous release.
+ * A fleet is rolled from the previous release to this one under load, process by process, while old ones start again
+ * in the middle and one goes back: nothing is lost, doubled or refused, before the format is raised, while it is and
+ * afterwards. Skipped where the history does not hold the previous release.
  */
 import { execFile } from "node:child_process";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -116,7 +117,8 @@ it.skipIf(commit === undefined)(
     rollout.catch(() => shop.stop());
     await Promise.all([load, rollout]);
 
-    // A server that is told to stop says so to connections that are still open; a load balancer has taken it out by then.
+    // A server that is told to stop says so to connections that are still open; a load balancer has taken it out by
+    // then.
     expect(shop.refusals.filter((text) => !text.includes("urn:shuiwei:stopping"))).toEqual([]);
     expect(shop.accounted).toBe(COMMANDS);
     await expect.poll(() => heldShortly(shop.shortHolds), { timeout: 30_000 }).toBe(0);

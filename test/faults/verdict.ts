@@ -1,8 +1,9 @@
 /**
- * The judge of a fault test: reads everything that Redis holds at the end and believes the log alone. The log is folded into balances by an
- * auditor who knows no rules, and worked through once more by the jobs in this process, without a fault and in one go; ledger, jobs' states,
- * timers, cursors and emits must be what comes out, and the log must hold exactly what the clients were answered. It expects logs that were
- * never trimmed and processes that have ended.
+ * The judge of a fault test: reads everything that Redis holds at the end and believes the log alone. The log is
+ * folded into balances by an auditor who knows no rules, and worked through once more by the jobs in this process,
+ * without a fault and in one go; ledger, jobs' states, timers, cursors and emits must be what comes out, and the log
+ * must hold exactly what the clients were answered. It expects logs that were never trimmed and processes that have
+ * ended.
  */
 import { expect } from "vitest";
 import { stockJobs } from "../../engine/jobs/index.js";
@@ -155,7 +156,8 @@ export function matchAnswers(answers: ReadonlyMap<string, Answered>, findings: F
         : kind === "pay"
           ? count("LineUnpaid", id)
           : 0;
-    // Of an order with several lines, each counts as demand once it is accepted (R9); where its caller gave up, it may be or not.
+    // Of an order with several lines, each counts as demand once it is accepted (R9); where its caller gave up, it
+    // may be or not.
     if (kind === "reserve" && ofOrder && count("LineAccepted", id) > 1) faults.push(`${id}: counted twice`);
     // A paid line is suspended before it is cancelled, and goes on where the cancellation comes to nothing.
     const suspended = ofOrder && kind === "cancel" ? count("LineSuspended", id) - count("LineResumed", id) : 0;

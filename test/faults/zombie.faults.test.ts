@@ -1,7 +1,8 @@
 /**
- * Zombies: a worker is stopped (SIGSTOP) past its lease under load, another one takes its partitions over and commits, and then the stopped one
- * wakes and goes on as if nothing had been. Whatever it had in hand is refused by its epoch; no two owners ever commit for one partition, and
- * what the jobs say at the end is what the log says. The pause of a partition is measured from the commits' own times, by Redis' clock.
+ * Zombies: a worker is stopped (SIGSTOP) past its lease under load, another one takes its partitions over and
+ * commits, and then the stopped one wakes and goes on as if nothing had been. Whatever it had in hand is refused by
+ * its epoch; no two owners ever commit for one partition, and what the jobs say at the end is what the log says. The
+ * pause of a partition is measured from the commits' own times, by Redis' clock.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
@@ -83,7 +84,8 @@ it("a worker that slept past its lease is refused, and two owners never both com
       const before = await bed.tasks();
       const lost = await partitionsOf(zombie);
       expect(lost.length).toBe(EACH);
-      // Somebody else owns every one of them, and has committed something that is given out: a new owner's first commits may give out nothing.
+      // Somebody else owns every one of them, and has committed something that is given out: a new owner's first
+      // commits may give out nothing.
       const takenOver = async (): Promise<number> => {
         const tasks = await bed.tasks();
         const owners = await bed.owners();
@@ -128,7 +130,8 @@ it("a worker that slept past its lease is refused, and two owners never both com
   const within = ({ partition, toMs }: OwnerChange, span: Span): boolean =>
     span.lost.includes(partition) && toMs >= span.fromMs && toMs <= span.toMs;
   const takeOvers = changes.filter((change) => spans.some((span) => within(change, span)));
-  // Each that a sleeper had was taken over while it slept; on a busy machine an owner that is awake may lose its lease as well.
+  // Each that a sleeper had was taken over while it slept; on a busy machine an owner that is awake may lose its
+  // lease as well.
   const taken = spans.map((span) => new Set(changes.filter((c) => within(c, span)).map(({ partition }) => partition)));
   expect(taken.reduce((sum, { size }) => sum + size, 0)).toBe(frozenPartitions);
   process.stdout.write(

@@ -1,7 +1,8 @@
 /**
- * What a log comes to when it is read once more from its first entry, in this process, without a fault and in one go: balances by an auditor who
- * knows no rules, and states, timers and emits by the jobs. The judges of the long tests hold what Redis has against it. It expects a log that
- * was never trimmed, and says nothing about what clients were told.
+ * What a log comes to when it is read once more from its first entry, in this process, without a fault and in one go:
+ * balances by an auditor who knows no rules, and states, timers and emits by the jobs. The judges of the long tests
+ * hold what Redis has against it. It expects a log that was never trimmed, and says nothing about what clients were
+ * told.
  */
 import type { StockEvent } from "../../engine/stock/model.js";
 import { BatchProcessor, decodeOut } from "../../engine/stream/batch-processor.js";

@@ -1,6 +1,7 @@
 /**
- * A shop's log without a ledger: stock events, told one by one, go through one job as the runtime would run it, with a
- * commit after each and, when asked for, a restart from what was committed. What came out is kept for the test to look at.
+ * A shop's log without a ledger: stock events, told one by one, go through one job as the runtime would run it, with
+ * a commit after each and, when asked for, a restart from what was committed. What came out is kept for the test to
+ * look at.
  */
 
 import type { StockEvent } from "../../engine/stock/model.js";

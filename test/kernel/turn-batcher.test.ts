@@ -1,6 +1,6 @@
 /**
- * What many callers ask in one turn goes out as few calls, and everyone gets back what is theirs: results, errors, or the word
- * that there is too much to do already.
+ * What many callers ask in one turn goes out as few calls, and everyone gets back what is theirs: results, errors, or
+ * the word that there is too much to do already.
  */
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../engine/kernel/errors.js";

@@ -1,6 +1,6 @@
 /**
- * Days of a shop's zone: those of 23, 24 and 25 hours, and those that do not begin at midnight. Instants of times on its clocks:
- * those that come twice, and those that do not come. And zones that there are not.
+ * Days of a shop's zone: those of 23, 24 and 25 hours, and those that do not begin at midnight. Instants of times on
+ * its clocks: those that come twice, and those that do not come. And zones that there are not.
  */
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../engine/kernel/errors.js";

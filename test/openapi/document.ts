@@ -1,5 +1,6 @@
 /**
- * The OpenAPI document of the HTTP surface, made without a store: the routes are registered, nothing is asked and nothing listens.
+ * The OpenAPI document of the HTTP surface, made without a store: the routes are registered, nothing is asked and
+ * nothing listens.
  */
 import { createServer, type ServerOptions } from "../../engine/app/server.js";
 

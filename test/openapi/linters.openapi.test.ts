@@ -1,6 +1,7 @@
 /**
- * The OpenAPI document before the tools of those who use it: two linters with their recommended rules, neither an error nor a warning, and the
- * types that a client's generator makes of it, under this repository's own compiler settings.
+ * The OpenAPI document before the tools of those who use it: two linters with their recommended rules, neither an
+ * error nor a warning, and the types that a client's generator makes of it, under this repository's own compiler
+ * settings.
  */
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

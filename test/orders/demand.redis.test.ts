@@ -1,7 +1,7 @@
 /**
- * What counts as demand (R9): orders go through a real desk and ledger, the depletion job reads the very log, and an oracle counts the orders that were
- * accepted as a whole and nothing else. The two are compared after every step, so that not even a moment's alert for a refused order passes. Desks
- * die half-way, holds end, payments come late.
+ * What counts as demand (R9): orders go through a real desk and ledger, the depletion job reads the very log, and an
+ * oracle counts the orders that were accepted as a whole and nothing else. The two are compared after every step, so
+ * that not even a moment's alert for a refused order passes. Desks die half-way, holds end, payments come late.
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type AlertChange, type DepletionState, depletionJob } from "../../engine/jobs/depletion/job.js";
@@ -69,7 +69,10 @@ const receive = (sku: string, units: number, pool: "sellable" | "presale" = "sel
   ledger.apply({ kind: "receive", id: newId(), sku, location: AT, units, pool });
 const isGood = ({ outcome }: OrderReply): boolean => outcome !== "unknown_order" && isAccepted(outcome);
 
-/** Gives the job what is new in the log; returns the events. Partitions are read one after the other, which a job of SKUs does not notice. */
+/**
+ * Gives the job what is new in the log; returns the events. Partitions are read one after the other, which a job of
+ * SKUs does not notice.
+ */
 async function readOn(): Promise<StockEvent[]> {
   const read: StockEvent[] = [];
   for (let partition = 0; partition < PARTITIONS; partition++) {
@@ -281,7 +284,10 @@ class RandomShop {
     this.seen[what] = (this.seen[what] as number) + 1;
   }
 
-  /** Reads the log, and counts what has been accepted by it: a line alone with its reservation, others with their order. */
+  /**
+   * Reads the log, and counts what has been accepted by it: a line alone with its reservation, others with their
+   * order.
+   */
   async #read(accepted: readonly Order[], halfDone?: Order): Promise<void> {
     const events = await readOn();
     for (const { type, id, clockMs } of events) if (type === "StockReserved") this.#takenMs.set(id, clockMs);

@@ -1,6 +1,6 @@
 /**
- * Orders that leave long after they were paid (R3), over a real ledger and a clock of the test's own that passes most of two years: they are known until
- * they have left, and for some time after; whatever is over goes, in slices.
+ * Orders that leave long after they were paid (R3), over a real ledger and a clock of the test's own that passes most
+ * of two years: they are known until they have left, and for some time after; whatever is over goes, in slices.
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";

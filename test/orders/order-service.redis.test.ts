@@ -1,6 +1,6 @@
 /**
- * Orders with several lines over a real ledger: all of an order or nothing of it, whatever dies, races or closes in between. The desk's
- * ledger can be held up or cut off between two lines; the units are counted at the end.
+ * Orders with several lines over a real ledger: all of an order or nothing of it, whatever dies, races or closes in
+ * between. The desk's ledger can be held up or cut off between two lines; the units are counted at the end.
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chainId, chainIdFromNumber } from "../../engine/kernel/chain-id.js";

@@ -1,4 +1,7 @@
-/** What is known of buyers, in a real Redis: where it is, how long it stays, and that it goes without a trace in orders, steps and stock. */
+/**
+ * What is known of buyers, in a real Redis: where it is, how long it stays, and that it goes without a trace in
+ * orders, steps and stock.
+ */
 import { beforeAll, describe, expect, it } from "vitest";
 import { detailKey } from "../../connectors/wms/index.js";
 import { PersonalData } from "../../engine/app/personal-data.js";

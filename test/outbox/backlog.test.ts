@@ -1,4 +1,7 @@
-/** Which delivery is next, how far the cursor may move, and how much is held: against a slow and plain account of the same. */
+/**
+ * Which delivery is next, how far the cursor may move, and how much is held: against a slow and plain account of the
+ * same.
+ */
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { Backlog, type OutEntry, type Pending, WINDOW_BYTES, WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";

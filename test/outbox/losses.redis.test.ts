@@ -1,6 +1,7 @@
 /**
- * What an outbox does when Redis itself is in trouble: a replica that is away, a server that comes back without its newest writes. Each on a server of its
- * own. And what a long absence of the receiver costs: memory that does not grow with the backlog, and no rush at the end.
+ * What an outbox does when Redis itself is in trouble: a replica that is away, a server that comes back without its
+ * newest writes. Each on a server of its own. And what a long absence of the receiver costs: memory that does not
+ * grow with the backlog, and no rush at the end.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { SlidingSecond } from "../../connectors/wms/sandbox/sliding-second.js";

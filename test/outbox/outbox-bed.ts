@@ -1,6 +1,7 @@
 /**
- * What tests of the outbox stand on: the toy topic's real runner, whose job gives out an emit for each event; a receiver that a test steers, or one
- * that speaks HTTP to a server which notes when each request came; and outboxes with settings fit for tests.
+ * What tests of the outbox stand on: the toy topic's real runner, whose job gives out an emit for each event; a
+ * receiver that a test steers, or one that speaks HTTP to a server which notes when each request came; and outboxes
+ * with settings fit for tests.
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -1,6 +1,7 @@
 /**
- * The outbox against a real Redis, with a real runner before it and a receiver that a test steers behind it: everything committed is delivered, in order
- * for each key, whatever the receiver says and whoever dies; what nobody can deliver becomes a dead letter and holds up nothing.
+ * The outbox against a real Redis, with a real runner before it and a receiver that a test steers behind it:
+ * everything committed is delivered, in order for each key, whatever the receiver says and whoever dies; what nobody
+ * can deliver becomes a dead letter and holds up nothing.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
@@ -120,7 +121,8 @@ describe("an outbox", () => {
     expect(receiver.sent.slice(others).length).toBeGreaterThan(5);
   });
 
-  // A Cluster's client that was ended by its owner answers nothing any more, so the one that "died" could not be stopped.
+  // A Cluster's client that was ended by its owner answers nothing any more, so the one that "died" could not be
+  // stopped.
   it.skipIf(onCluster)(
     "sends again, with the same id, what was answered but not written down when its process died",
     async () => {

@@ -10,7 +10,10 @@ import { TRIES_LIMIT } from "../../engine/outbox/retry.js";
 import { Sender, type Source } from "../../engine/outbox/sender.js";
 import type { StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 
-/** Tries withdrawal `w` so often, beside `x`; three picks are taken meanwhile each time. Returns those that are given up. */
+/**
+ * Tries withdrawal `w` so often, beside `x`; three picks are taken meanwhile each time. Returns those that are given
+ * up.
+ */
 async function withdrawalsTried(
   times: number,
   answer: (key: string) => "done" | "again",

@@ -1,6 +1,7 @@
 /**
- * A Redis Cluster of redis-servers on loopback: masters with their replicas, put together by redis-cli as an operator would. Says who is
- * primary of a key, moves a slot key by key, and adds a bare master that knows no function. Ends every server by its own process id.
+ * A Redis Cluster of redis-servers on loopback: masters with their replicas, put together by redis-cli as an operator
+ * would. Says who is primary of a key, moves a slot key by key, and adds a bare master that knows no function. Ends
+ * every server by its own process id.
  */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";

@@ -235,7 +235,8 @@ describe("the embedded Redis", () => {
       clients.push(client);
       await client.set("balance", "42");
       parent.kill("SIGKILL");
-      // At once, as a supervisor would: the successor waits for the directory, and where the machine is slow a supervisor tries again.
+      // At once, as a supervisor would: the successor waits for the directory, and where the machine is slow a
+      // supervisor tries again.
       let successor: RedisServer | undefined;
       await until(async () => {
         successor = await start().catch((thrown) => {

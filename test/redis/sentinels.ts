@@ -1,6 +1,6 @@
 /**
- * A primary with replicas, and Sentinels that watch them, on loopback. Three Sentinels agree by two; the primary is taken for dead after a second.
- * Ends every server by its own process id.
+ * A primary with replicas, and Sentinels that watch them, on loopback. Three Sentinels agree by two; the primary is
+ * taken for dead after a second. Ends every server by its own process id.
  */
 import { Server, until } from "./server.js";
 

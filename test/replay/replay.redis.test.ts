@@ -1,6 +1,6 @@
 /**
- * Replays of small histories written here, and of a real one where its file is at hand: three files that add up, the same state however
- * the work was cut and shared, and nothing left behind by a replay that failed.
+ * Replays of small histories written here, and of a real one where its file is at hand: three files that add up, the
+ * same state however the work was cut and shared, and nothing left behind by a replay that failed.
  */
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";

@@ -1,8 +1,9 @@
 /**
- * An endless, seeded stream of stock commands for the simulation: the ordinary life of orders, mixed with everything that may go
- * wrong on the way to the ledger (sent twice, sent again with another body, too old, from the future, out of order, for more
- * than there is). It knows what it has asked for and never what was answered, so the same seed gives the same list
- * whatever the ledger does. Commands are well formed; malformed ones are the connectors' business.
+ * An endless, seeded stream of stock commands for the simulation: the ordinary life of orders, mixed with everything
+ * that may go wrong on the way to the ledger (sent twice, sent again with another body, too old, from the future, out
+ * of order, for more than there is). It knows what it has asked for and never what was answered, so the same seed
+ * gives the same list whatever the ledger does. Commands are well formed; malformed ones are the connectors'
+ * business.
  */
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { DAY_MS } from "../../engine/kernel/clock.js";

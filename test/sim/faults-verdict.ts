@@ -1,8 +1,9 @@
 /**
- * What must be true of a shop after all faults: everybody was told the truth, the log has no gap and explains every balance, commits were
- * applied one after the other by the owner of their time, and what the jobs have left (states, timers, cursors, emits, dead letters) is to the
- * byte what one quiet run over the same log leaves. In a `fixed` shop the ledger, too, is to the byte what the same commands leave without
- * faults. The quiet run is the jobs' step in memory, all entries at once: no Redis, no lease, no restart.
+ * What must be true of a shop after all faults: everybody was told the truth, the log has no gap and explains every
+ * balance, commits were applied one after the other by the owner of their time, and what the jobs have left (states,
+ * timers, cursors, emits, dead letters) is to the byte what one quiet run over the same log leaves. In a `fixed` shop
+ * the ledger, too, is to the byte what the same commands leave without faults. The quiet run is the jobs' step in
+ * memory, all entries at once: no Redis, no lease, no restart.
  */
 import { isDeepStrictEqual } from "node:util";
 import { chainIdDay } from "../../engine/kernel/chain-id.js";
@@ -113,7 +114,10 @@ const NEXT_STATE: Readonly<Partial<Record<StockEvent["type"], readonly [from: Li
   LineResumed: [["cancelling"], "paid"],
 };
 
-/** Each line's events make sense one after the other and end where its record stands; reserved units are those of held lines. */
+/**
+ * Each line's events make sense one after the other and end where its record stands; reserved units are those of held
+ * lines.
+ */
 async function judgeLines(
   client: RedisClient,
   world: World,
@@ -150,7 +154,8 @@ async function judgeLines(
       if (record[RECORD_KIND] !== RESERVE || record[RECORD_OUTCOME] !== 0) continue;
       const state = LINE_STATES[record[RECORD_STATE] as number] as LineState;
       const told = states.get(id) ?? "none";
-      // A line whose hold had run out moves nothing when it is cancelled, or its payment refused, so the log does not tell.
+      // A line whose hold had run out moves nothing when it is cancelled, or its payment refused, so the log does not
+      // tell.
       const isSilent = (state === "cancelled" || state === "unpaid") && (told === "expired" || told === "unpaid");
       if (state !== told && !isSilent) throw new Error(`${id}: is ${state}, the log says ${told}`);
       const isSellable = ((record[RECORD_POOL] as number) & POOL_MASK) === SELLABLE;
@@ -308,7 +313,8 @@ async function judgeOrders(client: RedisClient, world: World, events: readonly S
       const state = reply?.state ?? "none";
       // Its hold was over before it could be undone, which comes to the same; but nothing is held after a no.
       const isFree = may.includes("none") && state === "expired" && (newestMs.get(id) ?? 0) <= toldMs;
-      // A request that its client had given up may take its number after the no that the client was told: then it is the newest, and was told yes.
+      // A request that its client had given up may take its number after the no that the client was told: then it is
+      // the newest, and was told yes.
       const isGrantedLate =
         (state === "paid" && may.includes("unpaid") && saidYes.includes("pay")) ||
         (state === "held" && may.includes("none") && saidYes.includes("place"));
@@ -334,7 +340,8 @@ async function judgeFixed(client: RedisClient, world: World): Promise<void> {
     if (command) {
       const { outcome, state } = await ledger.apply(command);
       const answer = world.fixedAnswers[i] as Reply;
-      // What is asked for again is answered by where the line stands: paid is paid, and what was taken back cannot be taken back once more.
+      // What is asked for again is answered by where the line stands: paid is paid, and what was taken back cannot be
+      // taken back once more.
       const isAgain =
         (command.kind === "unpay" && answer.outcome === "superseded") ||
         (command.kind === "pay" && outcome === "admitted_anew" && answer.outcome === "accepted" && answer.repeated);
@@ -350,8 +357,8 @@ async function judgeFixed(client: RedisClient, world: World): Promise<void> {
     const events = (log: readonly LogEntry[]) =>
       log.flatMap((entry) => eventsOf(entry).events.map(({ index: _, offset: __, ...event }) => event));
     same("the log", events(await wholeStream(client, world, found.log)), events(await entriesOf(client, wanted.log)));
-    // How far the clock has come is written with the next change; a repeated command that comes late may bring it, too. The seal tells when a
-    // hold may be due, which is early enough in both and not always the same.
+    // How far the clock has come is written with the next change; a repeated command that comes late may bring it,
+    // too. The seal tells when a hold may be due, which is early enough in both and not always the same.
     const head = async (key: string) =>
       (await hashOf(client, key)).filter(([field]) => !["clock", "seal", "offset"].includes(field));
     same("the head", await head(found.head), await head(wanted.head));

@@ -1,9 +1,10 @@
 /**
- * A small shop under faults: workers that run the real jobs, desks that take orders, and clients that ask a desk, and ask again, until they are
- * answered. Processes die and are started anew under another name; clients do not, and keep what they were told. Two kinds of shop: in a
- * `free` one several clients trade at once and the server's clock is the simulation's; in a `fixed` one a single client gives a list of commands at
- * given times, so that the ledger must end exactly as if nothing had happened. `run` ends when everybody has been answered, every late call
- * has arrived and every job has seen the whole log.
+ * A small shop under faults: workers that run the real jobs, desks that take orders, and clients that ask a desk, and
+ * ask again, until they are answered. Processes die and are started anew under another name; clients do not, and keep
+ * what they were told. Two kinds of shop: in a `free` one several clients trade at once and the server's clock is the
+ * simulation's; in a `fixed` one a single client gives a list of commands at given times, so that the ledger must end
+ * exactly as if nothing had happened. `run` ends when everybody has been answered, every late call has arrived and
+ * every job has seen the whole log.
  */
 import { stockJobs } from "../../engine/jobs/index.js";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";

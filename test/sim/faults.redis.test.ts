@@ -1,8 +1,9 @@
 /**
- * Crash at every step: seeded shops in which processes die, connections break, replies are lost and calls come twice or late, at any call there is;
- * and short stories in which each fault strikes each call in turn. Whatever happens, the shop ends as if nothing had. A failure begins
- * with the command that replays it and prints what happened; SEEDS=… makes longer runs, and from EVERY_CALL_SEEDS on the stories leave no call out.
- * What Redis itself loses is not tried here.
+ * Crash at every step: seeded shops in which processes die, connections break, replies are lost and calls come twice
+ * or late, at any call there is; and short stories in which each fault strikes each call in turn. Whatever happens,
+ * the shop ends as if nothing had. A failure begins with the command that replays it and prints what happened;
+ * SEEDS=… makes longer runs, and from EVERY_CALL_SEEDS on the stories leave no call out. What Redis itself loses is
+ * not tried here.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stopwatch } from "../../engine/kernel/clock.js";
@@ -321,7 +322,10 @@ const strikes =
     number === call ? fault : undefined;
 const never: FaultSource = () => undefined;
 
-/** Plays each case; prints every failure and throws the first when all have been tried, so that one run tells how often it fails. */
+/**
+ * Plays each case; prints every failure and throws the first when all have been tried, so that one run tells how
+ * often it fails.
+ */
 async function playAll(cases: Iterable<readonly [string, number, Plan, FaultSource]>): Promise<void> {
   const failures: Error[] = [];
   let played = 0;

@@ -1,9 +1,10 @@
 /**
- * Simulated processes and their connections to a real Redis. A call of a process goes nowhere by itself: it waits until the driver, by a seeded
- * draw, lets Redis do it, hands over its reply or moves the time on, so every order of events comes from the seed and comes again with it. At any
- * call a fault may strike: the process dies before or after it, the connection breaks before or after it, the reply is lost, the call is done
- * twice, or long after its process has given it up. Connections keep the order of their calls as real ones do; what is late is late
- * because its connection is gone. Functions that would ask the server for the time are given the simulation's.
+ * Simulated processes and their connections to a real Redis. A call of a process goes nowhere by itself: it waits
+ * until the driver, by a seeded draw, lets Redis do it, hands over its reply or moves the time on, so every order of
+ * events comes from the seed and comes again with it. At any call a fault may strike: the process dies before or
+ * after it, the connection breaks before or after it, the reply is lost, the call is done twice, or long after its
+ * process has given it up. Connections keep the order of their calls as real ones do; what is late is late because
+ * its connection is gone. Functions that would ask the server for the time are given the simulation's.
  */
 import type { Scheduler } from "../../engine/kernel/clock.js";
 import type { Random } from "../../engine/kernel/random.js";
@@ -396,7 +397,10 @@ export class FaultyRedis {
     for (const operation of connection.queue.splice(0)) operation.settle({ error: new Error(CLOSED) });
   }
 
-  /** A connection has fallen silent: its calls are given up after the timeout. Those behind the one it fell silent at may have been sent, too. */
+  /**
+   * A connection has fallen silent: its calls are given up after the timeout. Those behind the one it fell silent at
+   * may have been sent, too.
+   */
   #giveUp(connection: Connection, at: Operation): void {
     const { time, timeoutMs, random } = this.#options;
     const calls = connection.queue.splice(0);

@@ -1,8 +1,9 @@
 /**
- * The ledger's proof: random commands through the pure rules and through the function in Redis, side by side. After every batch
- * answers, balances, events and clock must agree, and an auditor who knows no rules must find every unit in the log. A run passes
- * only when every outcome, command and line state has occurred. A failure names its seed, and SHUIWEI_SEED=… replays it
- * exactly; COMMANDS and LEDGER_SEEDS make longer runs. What two clients do to each other in time is not tried here.
+ * The ledger's proof: random commands through the pure rules and through the function in Redis, side by side. After
+ * every batch answers, balances, events and clock must agree, and an auditor who knows no rules must find every unit
+ * in the log. A run passes only when every outcome, command and line state has occurred. A failure names its seed,
+ * and SHUIWEI_SEED=… replays it exactly; COMMANDS and LEDGER_SEEDS make longer runs. What two clients do to each
+ * other in time is not tried here.
  */
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -207,7 +208,10 @@ class Simulation {
     this.#stream.timeMs = Math.max(this.#stream.timeMs, this.#clock.now());
   }
 
-  /** More holds than one sweep gives back fall due together; in every second rush long after their days could be forgotten. */
+  /**
+   * More holds than one sweep gives back fall due together; in every second rush long after their days could be
+   * forgotten.
+   */
   async #rush(number: number): Promise<void> {
     const orders = this.#stream.rush(2_600, 600_000);
     for (let first = 0; first < orders.length; first += BATCH_LIMIT)
@@ -381,7 +385,8 @@ class Simulation {
 
   #checkCoverage(): void {
     const wanted = [
-      // Only in format 1 are goods that have left refused; a clock that is given cannot disagree (test/stock/clocks.redis.test.ts).
+      // Only in format 1 are goods that have left refused; a clock that is given cannot disagree
+      // (test/stock/clocks.redis.test.ts).
       ...OUTCOMES.filter((outcome) => outcome !== "not_paid" && outcome !== "clocks_disagree"),
       ...KINDS.map((kind) => `kind ${kind}`),
       ...LINE_STATES.map((state) => `state ${state}`),

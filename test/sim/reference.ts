@@ -1,7 +1,7 @@
 /**
- * The reference side of the simulation: one partition's book, driven by decide, evolve and advance alone. It says what the
- * ledger must answer to a batch and which events its log must then hold. It is quick enough for a hundred thousand commands
- * because it asks `advance` only when a hold may be due or a day has passed.
+ * The reference side of the simulation: one partition's book, driven by decide, evolve and advance alone. It says
+ * what the ledger must answer to a batch and which events its log must then hold. It is quick enough for a hundred
+ * thousand commands because it asks `advance` only when a hold may be due or a day has passed.
  */
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import { advance, type Book, breakerKey, type Decision, decide, emptyBook, evolve } from "../../engine/stock/decide.js";

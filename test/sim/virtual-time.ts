@@ -1,7 +1,8 @@
 /**
- * Time of a simulation: it stands still until the simulation's driver moves it to the next alarm. Sleeping is an alarm, so is everything else
- * that is to happen later. Alarms of the same millisecond ring in the order they were set. A sleeper that is dead is never woken, a frozen one
- * not before it thaws. Nothing here looks at the machine's clock.
+ * Time of a simulation: it stands still until the simulation's driver moves it to the next alarm. Sleeping is an
+ * alarm, so is everything else that is to happen later. Alarms of the same millisecond ring in the order they were
+ * set. A sleeper that is dead is never woken, a frozen one not before it thaws. Nothing here looks at the machine's
+ * clock.
  */
 import type { Clock } from "../../engine/kernel/clock.js";
 

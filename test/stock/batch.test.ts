@@ -1,7 +1,8 @@
 /**
- * What goes over the wire and into the log comes back as events: for every kind of command the right accounts, times and details.
- * The entries are made by hand as ledger.lua writes them, so that a change of the form on one side only is noticed here.
- * Bytes that are not understood are refused: whatever is done to an entry, its events are right in every field or there are none.
+ * What goes over the wire and into the log comes back as events: for every kind of command the right accounts, times
+ * and details. The entries are made by hand as ledger.lua writes them, so that a change of the form on one side only
+ * is noticed here. Bytes that are not understood are refused: whatever is done to an entry, its events are right in
+ * every field or there are none.
  */
 import fc from "fast-check";
 import { Packr } from "msgpackr";

@@ -1,6 +1,7 @@
 /**
- * A breaker of the whole deployment over partitions that cannot be reached for a while, or that lose a write: it is open everywhere, or the answer
- * says where it is not; and it becomes what it was to be by itself. The last word counts, in whatever order partitions hear of it.
+ * A breaker of the whole deployment over partitions that cannot be reached for a while, or that lose a write: it is
+ * open everywhere, or the answer says where it is not; and it becomes what it was to be by itself. The last word
+ * counts, in whatever order partitions hear of it.
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";

@@ -1,7 +1,8 @@
 /**
- * The ledger's time when a clock is wrong: a server's or a caller's that has been set hours off. That a caller's right clock stands two hours behind the
- * server's is the same as a server that has jumped, so the clocks of these tests are the caller's; a real server whose clock is set comes
- * last, where there is a C compiler. What the log tells never goes back.
+ * The ledger's time when a clock is wrong: a server's or a caller's that has been set hours off. That a caller's
+ * right clock stands two hours behind the server's is the same as a server that has jumped, so the clocks of these
+ * tests are the caller's; a real server whose clock is set comes last, where there is a C compiler. What the log
+ * tells never goes back.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";

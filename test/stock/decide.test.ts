@@ -1,6 +1,6 @@
 /**
- * The rules of stock as sentences (R1–R3, R5, R14): given what has happened, when a command comes, then this is answered and the
- * balances stand so. The simulation holds ledger.lua to these same rules.
+ * The rules of stock as sentences (R1–R3, R5, R14): given what has happened, when a command comes, then this is
+ * answered and the balances stand so. The simulation holds ledger.lua to these same rules.
  */
 import { describe, expect, it } from "vitest";
 import { chainIdDay, chainIdFromNumber } from "../../engine/kernel/chain-id.js";

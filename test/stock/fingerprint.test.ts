@@ -1,6 +1,6 @@
 /**
- * By its fingerprint a command that comes again is known as the same one (R3): whatever differs in the body must show, and nothing
- * else may. Free text is tried with everything that could pose as a separator.
+ * By its fingerprint a command that comes again is known as the same one (R3): whatever differs in the body must
+ * show, and nothing else may. Free text is tried with everything that could pose as a separator.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * The ledger's client against a real Redis: what callers see in one turn, over partitions, after a lost reply and in a crowd. The
- * rules themselves are tried in decide.test.ts and, command by command, in the simulation.
+ * The ledger's client against a real Redis: what callers see in one turn, over partitions, after a lost reply and in
+ * a crowd. The rules themselves are tried in decide.test.ts and, command by command, in the simulation.
  */
 import { once } from "node:events";
 import { createConnection, createServer, type Socket } from "node:net";
@@ -110,7 +110,10 @@ describe("commands of one turn", () => {
 });
 
 describe.skipIf(onCluster)("a lost reply", () => {
-  /** Stands between client and server; when told so, it lets a request through and breaks the connection instead of the reply. */
+  /**
+   * Stands between client and server; when told so, it lets a request through and breaks the connection instead of
+   * the reply.
+   */
   async function proxied(): Promise<{ path: string; loseReplies(times: number): void }> {
     let lose = 0;
     const sockets = new Set<Socket>();

@@ -1,6 +1,7 @@
 /**
- * Bad records of every kind in the middle of a good load, with the real ledger, the real runner and the storefront job: each leaves one letter with its
- * bytes and its reason, and nothing else is lost or changed. What the job has added up in the end equals the ledger's own balances.
+ * Bad records of every kind in the middle of a good load, with the real ledger, the real runner and the storefront
+ * job: each leaves one letter with its bytes and its reason, and nothing else is lost or changed. What the job has
+ * added up in the end equals the ledger's own balances.
  */
 import { Packr } from "msgpackr";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";

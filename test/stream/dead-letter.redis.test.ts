@@ -1,7 +1,8 @@
 /**
- * Dead letters in a real Redis: what a task sets aside, how it goes on, and what becomes of it when it is tried again. The job here adds numbers up, so
- * that an event which is taken late leaves the same state as one taken in its turn: after the fault is gone and everything has been replayed,
- * a task must stand where one would that never failed, to the byte, and must have emitted everything once.
+ * Dead letters in a real Redis: what a task sets aside, how it goes on, and what becomes of it when it is tried
+ * again. The job here adds numbers up, so that an event which is taken late leaves the same state as one taken in its
+ * turn: after the fault is gone and everything has been replayed, a task must stand where one would that never
+ * failed, to the byte, and must have emitted everything once.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
@@ -402,7 +403,8 @@ describe("a replay", () => {
       await request(deadLetters.slice(0, 60));
       await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the replay over a bad wire");
       expect(wire.lost).toBeGreaterThan(0);
-      // The first freezes with a replay in its hands; the second takes over and does the same letters; then the first wakes.
+      // The first freezes with a replay in its hands; the second takes over and does the same letters; then the first
+      // wakes.
       await until(() => first.runner.stats.owned, "the first to own the partition");
       await until(
         () =>

@@ -1,6 +1,7 @@
 /**
- * The follower where it is hard: a log that is never quiet, so that there is always something that no commit has covered yet, and a server that has
- * lost its newest seconds, so that commits it has told of come again under their numbers with something else in them.
+ * The follower where it is hard: a log that is never quiet, so that there is always something that no commit has
+ * covered yet, and a server that has lost its newest seconds, so that commits it has told of come again under their
+ * numbers with something else in them.
  */
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

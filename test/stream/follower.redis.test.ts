@@ -1,6 +1,6 @@
 /**
- * The follower beside a runner at work: views are filled from the states, follow the commits, start again when they have missed some,
- * and `asOf` is held to its word against a clock that never shows the same time twice.
+ * The follower beside a runner at work: views are filled from the states, follow the commits, start again when they
+ * have missed some, and `asOf` is held to its word against a clock that never shows the same time twice.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Clock, HOUR_MS, sleep, systemClock } from "../../engine/kernel/clock.js";

@@ -1,4 +1,6 @@
-/** The deployment's format: given to a new one, kept by an old one until it is raised, and never lowered by a reader. */
+/**
+ * The deployment's format: given to a new one, kept by an old one until it is raised, and never lowered by a reader.
+ */
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { FormatWatch, LATEST_FORMAT, raiseFormat, readDeployment } from "../../engine/stream/format.js";

@@ -1,6 +1,6 @@
 /**
- * What keyed states are found by, on a real Redis: it says what the states say after every commit, is read in pages and counted without being read, and
- * is made anew when an owner has not kept it.
+ * What keyed states are found by, on a real Redis: it says what the states say after every commit, is read in pages
+ * and counted without being read, and is made anew when an owner has not kept it.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";

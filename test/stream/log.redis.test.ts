@@ -1,4 +1,7 @@
-/** Reading and trimming one partition's log in a real Redis: nothing is skipped in silence, and nothing that is still needed goes. */
+/**
+ * Reading and trimming one partition's log in a real Redis: nothing is skipped in silence, and nothing that is still
+ * needed goes.
+ */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { assertContiguous, field, type LogEntry, readLog, trimLog } from "../../engine/stream/log.js";

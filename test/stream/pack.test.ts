@@ -1,5 +1,6 @@
 /**
- * The writer against msgpackr: whatever a state is made of, the same bytes; what has been taken stays as it is while more is written.
+ * The writer against msgpackr: whatever a state is made of, the same bytes; what has been taken stays as it is while
+ * more is written.
  */
 import fc from "fast-check";
 import { Packr, unpack } from "msgpackr";

@@ -1,4 +1,7 @@
-/** Where a key lives: the same place for good, spread evenly. The expected places are constants, because stored data depends on them. */
+/**
+ * Where a key lives: the same place for good, spread evenly. The expected places are constants, because stored data
+ * depends on them.
+ */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { orderKeys, partitionKeys, stockKeys } from "../../engine/stream/keys.js";

@@ -1,6 +1,6 @@
 /**
- * A wire that can be cut: a unix socket in front of Redis that passes bytes on until a test tells it to lose the answer to a
- * command, or to fall silent as a broken network does, without closing anything.
+ * A wire that can be cut: a unix socket in front of Redis that passes bytes on until a test tells it to lose the
+ * answer to a command, or to fall silent as a broken network does, without closing anything.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { createConnection, createServer, type Server, type Socket } from "node:net";

@@ -1,4 +1,7 @@
-/** Function libraries: loaded when they are not there or not the same, left alone otherwise. And connections that give up in time. */
+/**
+ * Function libraries: loaded when they are not there or not the same, left alone otherwise. And connections that give
+ * up in time.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

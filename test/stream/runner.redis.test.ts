@@ -1,7 +1,7 @@
 /**
- * The runner against a real Redis and a bad world: connections killed while it works, answers to commits lost, owners that
- * freeze and wake, poison, restarts. Whatever happens, what a task leaves must be, to the byte, what one quiet run over the same log
- * would have left, computed here without Redis by `Store`.
+ * The runner against a real Redis and a bad world: connections killed while it works, answers to commits lost, owners
+ * that freeze and wake, poison, restarts. Whatever happens, what a task leaves must be, to the byte, what one quiet
+ * run over the same log would have left, computed here without Redis by `Store`.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { acceleratedClock, HOUR_MS, sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";

@@ -1,4 +1,7 @@
-/** Settings that results depend on: fixed by the first process, checked by every later one, and changed when nobody runs. */
+/**
+ * Settings that results depend on: fixed by the first process, checked by every later one, and changed when nobody
+ * runs.
+ */
 import { beforeAll, describe, expect, it } from "vitest";
 import { COMMAND_OPTIONS } from "../../engine/app/config.js";
 import { runService } from "../../engine/app/service.js";

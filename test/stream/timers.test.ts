@@ -1,6 +1,6 @@
 /**
- * Timers beside the simplest thing that could be right: a list that is sorted anew every time. Random settings, removals and takings
- * must give the same timers in the same order.
+ * Timers beside the simplest thing that could be right: a list that is sorted anew every time. Random settings,
+ * removals and takings must give the same timers in the same order.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -1,4 +1,7 @@
-/** The toy topic in a real Redis: a log that a test appends to, what a task has left there, and a runner with settings fit for tests. */
+/**
+ * The toy topic in a real Redis: a log that a test appends to, what a task has left there, and a runner with settings
+ * fit for tests.
+ */
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { decodeOut } from "../../engine/stream/batch-processor.js";
 import { readTask } from "../../engine/stream/commit.js";

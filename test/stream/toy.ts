@@ -1,7 +1,7 @@
 /**
- * A topic and a job as small as they can be, for tests of the runtime: an entry is a clock and a list of JSON events, and the job
- * does what an event's word says (arms its timer, emits, throws, …) and notes everything it saw. `Store` is what a
- * task leaves in Redis, in memory: bodies of commits go in, a step that starts again comes out.
+ * A topic and a job as small as they can be, for tests of the runtime: an entry is a clock and a list of JSON events,
+ * and the job does what an event's word says (arms its timer, emits, throws, …) and notes everything it saw. `Store`
+ * is what a task leaves in Redis, in memory: bodies of commits go in, a step that starts again comes out.
  */
 
 import {
@@ -169,7 +169,10 @@ export class Store {
     this.deadLetters.push(...body.deadLetters);
   }
 
-  /** Reads `entries` in pieces of the given lengths (again and again); `restart` starts the step anew before every piece. */
+  /**
+   * Reads `entries` in pieces of the given lengths (again and again); `restart` starts the step anew before every
+   * piece.
+   */
   async run(
     jobs: readonly Job<ToyEvent, ToyState>[],
     entries: readonly LogEntry[],

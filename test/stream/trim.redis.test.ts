@@ -1,6 +1,7 @@
 /**
- * Trimming while a partition is at work, watched from outside all the time: the log shrinks under load, and its first entry is never past what any
- * job has yet to read, a job that was added later and lags behind included. A new owner trims as its predecessor did.
+ * Trimming while a partition is at work, watched from outside all the time: the log shrinks under load, and its first
+ * entry is never past what any job has yet to read, a job that was added later and lags behind included. A new owner
+ * trims as its predecessor did.
  */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { acceleratedClock, sleep, systemClock } from "../../engine/kernel/clock.js";
@@ -90,7 +91,10 @@ describe("an owner that has taken a partition over", () => {
   /** 25 s of the log's clock: more than the retention, less than what a job is waited for that nobody runs. */
   const STEP_MS = 25;
 
-  /** Runs one owner to the end of a log, then another that trims; how the log's first entry moves is the caller's to see. */
+  /**
+   * Runs one owner to the end of a log, then another that trims; how the log's first entry moves is the caller's to
+   * see.
+   */
   async function takeOver(prefix: string, meanwhile: (keys: PartitionKeys) => Promise<unknown>) {
     const keys = toyKeys(prefix);
     const entries = Array.from({ length: ENTRIES }, (_, i) => ({

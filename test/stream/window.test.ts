@@ -1,5 +1,6 @@
 /**
- * Panes and the windows over them. Every case is one line of minutes; the drawing shows which panes the trailing hour takes.
+ * Panes and the windows over them. Every case is one line of minutes; the drawing shows which panes the trailing hour
+ * takes.
  *
  *      minute    39   40  41 …………………… 99   100
  *      pane       ·   |■   ■            ■|    ·        sum of 40 … 99: 60 panes

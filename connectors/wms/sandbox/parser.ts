@@ -1,9 +1,10 @@
 /**
- * The warehouse system's parser and the gate before it, without a network: the incident's machine. Fields of the contract are indexed and cost next to
- * nothing; free text is read character by character, by a few parsers, each order after the other. What waits is bounded. An order whose
- * caller has given up is parsed all the same and then rolled back. When more wants to wait than may, the gate takes the system out
- * of service until what waits is worked off, and afterwards lets only a few orders in at a time until nobody has been turned away for a while: a slow start,
- * which under pressure never ends.
+ * The warehouse system's parser and the gate before it, without a network: the incident's machine. Fields of the
+ * contract are indexed and cost next to nothing; free text is read character by character, by a few parsers, each
+ * order after the other. What waits is bounded. An order whose caller has given up is parsed all the same and then
+ * rolled back. When more wants to wait than may, the gate takes the system out of service until what waits is worked
+ * off, and afterwards lets only a few orders in at a time until nobody has been turned away for a while: a slow
+ * start, which under pressure never ends.
  *
  *   562 characters take 3.2 s; 4 parsers do 1.25 such orders a second.
  *   Out of service: 1,275 waiting × 3.2 s ÷ 4 = 17 min. After it: 6 under way ÷ 1.25/s = 4.8 s each (Little's law).
@@ -56,7 +57,10 @@ export interface Parsing {
   freeText: number;
   /** Called once, when the order has been parsed. */
   parsed(): void;
-  /** Called instead of nothing when the system is taken out of service: whoever waits for an answer gets none from here. */
+  /**
+   * Called instead of nothing when the system is taken out of service: whoever waits for an answer gets none from
+   * here.
+   */
   cutOff(): void;
 }
 
@@ -123,7 +127,10 @@ export class Parser {
     return false;
   }
 
-  /** Gives free parsers work. They begin at `fromMs`, when they should have been free: timers that come late do not add up. */
+  /**
+   * Gives free parsers work. They begin at `fromMs`, when they should have been free: timers that come late do not
+   * add up.
+   */
   #next(fromMs: number): void {
     while (this.#parsing < this.#settings.parsers && this.waiting > 0) {
       const order = this.#waiting[this.#head++] as Parsing;

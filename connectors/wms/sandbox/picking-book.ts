@@ -1,6 +1,7 @@
 /**
- * What the warehouse will pick: every picking order that was made, when its order got its first, and how many it got beyond that. One picking order
- * per idempotency key; without keys each parsed request makes another. Bounded: past so many orders it takes no new one.
+ * What the warehouse will pick: every picking order that was made, when its order got its first, and how many it got
+ * beyond that. One picking order per idempotency key; without keys each parsed request makes another. Bounded: past
+ * so many orders it takes no new one.
  */
 const MAX_ORDERS = 1_000_000;
 

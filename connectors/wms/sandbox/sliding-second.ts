@@ -1,6 +1,7 @@
 /**
- * How many events lie in the last second, for any instant and not only for whole seconds of a clock, and the most there ever were. Instants are real
- * milliseconds that never go back. Memory: one number for each event of the last second.
+ * How many events lie in the last second, for any instant and not only for whole seconds of a clock, and the most
+ * there ever were. Instants are real milliseconds that never go back. Memory: one number for each event of the last
+ * second.
  */
 const SECOND_MS = 1_000;
 const FIRST_ROOM = 1_024;

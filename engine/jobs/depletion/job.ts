@@ -1,7 +1,8 @@
 /**
- * The depletion job (R8–R10, R12's data): per SKU, units leaving sellable for orders in one-minute panes, their sum over the trailing hour, the
- * daily average in the shop's zone, and the one alert that may be open. Fires on a deduction that counts or at a minute's end, clears at a minute's
- * end. The panes are the heatmap's cells: one state serves both, because they are the same numbers.
+ * The depletion job (R8–R10, R12's data): per SKU, units leaving sellable for orders in one-minute panes, their sum
+ * over the trailing hour, the daily average in the shop's zone, and the one alert that may be open. Fires on a
+ * deduction that counts or at a minute's end, clears at a minute's end. The panes are the heatmap's cells: one state
+ * serves both, because they are the same numbers.
  */
 import type { Zone } from "../../kernel/zone.js";
 import type { StockEvent } from "../../stock/model.js";
@@ -52,7 +53,10 @@ export interface DepletionFigures {
   alert: OpenAlert | null;
 }
 
-/** Emitted when an alert fires, is acknowledged or clears; `atMs` is the log's clock at the deduction, or the minute's end. */
+/**
+ * Emitted when an alert fires, is acknowledged or clears; `atMs` is the log's clock at the deduction, or the minute's
+ * end.
+ */
 export interface AlertChange {
   type: "fired" | "acknowledged" | "cleared";
   sku: string;
@@ -67,9 +71,10 @@ export interface AlertChange {
 export const ALERT_EMIT = "alert";
 
 /**
- * Whether an event is demand (R9): each line is, once, when its order is accepted as a whole. A line by itself and that of an order with one line are
- * with their reservation; one of several with `LineAccepted`, which comes when all are reserved; a presale line when its goods leave sellable
- * at last. A line paid anew after its hold ended has been counted before.
+ * Whether an event is demand (R9): each line is, once, when its order is accepted as a whole. A line by itself and
+ * that of an order with one line are with their reservation; one of several with `LineAccepted`, which comes when all
+ * are reserved; a presale line when its goods leave sellable at last. A line paid anew after its hold ended has been
+ * counted before.
  */
 const isDemand = (event: StockEvent): boolean => {
   if (event.type === "LineAccepted") return true;
@@ -114,8 +119,9 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
   }
 
   /**
-   * When the SKU has to be looked at without a deduction. An open alert: at every minute's end. Otherwise the trailing hour can only fall, so
-   * only new settings, or a new day with its new average, can make it fire: that at the end of its first minute, if a pane is left by then.
+   * When the SKU has to be looked at without a deduction. An open alert: at every minute's end. Otherwise the
+   * trailing hour can only fall, so only new settings, or a new day with its new average, can make it fire: that at
+   * the end of its first minute, if a pane is left by then.
    */
   function nextLookMs(state: DepletionState, minute: number, atMinuteEnd: boolean): number | undefined {
     if (state.alert) return minuteEndMs(atMinuteEnd ? minute + 1 : minute);
@@ -125,7 +131,10 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
     return minuteOf(lookMs) - 1 < newest + WINDOW_MINUTES ? lookMs : undefined;
   }
 
-  /** The end of the first minute of the day after a minute's; asked for at every deduction, and mostly for the same minute as before. */
+  /**
+   * The end of the first minute of the day after a minute's; asked for at every deduction, and mostly for the same
+   * minute as before.
+   */
   function dayLookMs(minute: number): number {
     if (minute !== lookMinute) {
       lookMinute = minute;

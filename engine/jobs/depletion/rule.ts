@@ -1,7 +1,7 @@
 /**
- * When a SKU's depletion is an alert (R8–R10), as pure functions of two figures: units in the trailing hour and the daily average. Firing
- * and clearing have a gap between them, so that an alert does not flutter at the border. A SKU without one complete day since its first
- * deduction has no average (cold start) and goes by absolute floors.
+ * When a SKU's depletion is an alert (R8–R10), as pure functions of two figures: units in the trailing hour and the
+ * daily average. Firing and clearing have a gap between them, so that an alert does not flutter at the border. A SKU
+ * without one complete day since its first deduction has no average (cold start) and goes by absolute floors.
  */
 import { DEFAULT_SETTINGS } from "../../stock/settings.js";
 
@@ -42,7 +42,8 @@ export function stays(hourUnits: number, dailyAverage: number | undefined, rule:
 }
 
 /**
- * The daily average (R8): units deducted in the last 7 complete days ÷ 7, or ÷ D for a SKU first deducted D < 7 days ago.
+ * The daily average (R8): units deducted in the last 7 complete days ÷ 7, or ÷ D for a SKU first deducted D < 7 days
+ * ago.
  * @param days `[day, units, …]`, oldest first
  * @returns undefined in cold start
  */

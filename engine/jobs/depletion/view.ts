@@ -1,7 +1,7 @@
 /**
- * The heatmap's and the alerts' data as any process sees it: per SKU the panes of the trailing hour, the daily average and the open
- * alert, and the latest alerts that have cleared. Filled by the follower; reads nothing itself. Cleared alerts from before this process
- * started are not known here.
+ * The heatmap's and the alerts' data as any process sees it: per SKU the panes of the trailing hour, the daily
+ * average and the open alert, and the latest alerts that have cleared. Filled by the follower; reads nothing itself.
+ * Cleared alerts from before this process started are not known here.
  */
 
 import type { View } from "../../stream/follower.js";

@@ -1,6 +1,7 @@
 /**
- * The exceptions that are open on orders' ways (R16), as any process reads them: a page at a time and the counts, out of what the order-flow job's states
- * are indexed by. It holds nothing but the counts of the last second: a warehouse that stands still makes an exception of every order.
+ * The exceptions that are open on orders' ways (R16), as any process reads them: a page at a time and the counts, out
+ * of what the order-flow job's states are indexed by. It holds nothing but the counts of the last second: a warehouse
+ * that stands still makes an exception of every order.
  */
 import { stopwatch } from "../../kernel/clock.js";
 import type { FlowException } from "../../orders/flow.js";

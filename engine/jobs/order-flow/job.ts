@@ -1,8 +1,9 @@
 /**
- * The order-flow job (R16, R17, R22): follows each paid order on its way, asks the warehouse for its goods as soon as the ledger has locked them,
- * and raises an exception where a step is skipped or late. What it emits leaves with the commit or not at all, so an order is asked for
- * once, however often a worker dies, and once more when its cancellation is refused before the warehouse is known to have it. An order that is not paid has no state here, or, when it is cancelled, for an
- * hour: a payment that was under way meanwhile must not ask for its goods.
+ * The order-flow job (R16, R17, R22): follows each paid order on its way, asks the warehouse for its goods as soon as
+ * the ledger has locked them, and raises an exception where a step is skipped or late. What it emits leaves with the
+ * commit or not at all, so an order is asked for once, however often a worker dies, and once more when its
+ * cancellation is refused before the warehouse is known to have it. An order that is not paid has no state here, or,
+ * when it is cancelled, for an hour: a payment that was under way meanwhile must not ask for its goods.
  */
 
 import type { FlowEffect, FlowException } from "../../orders/flow.js";
@@ -45,10 +46,15 @@ export interface ExceptionChange {
   sinceMs: number;
 }
 
-/** What processes of the first format are told of an order: what is amiss; mostly nothing. Later ones read the index. */
+/**
+ * What processes of the first format are told of an order: what is amiss; mostly nothing. Later ones read the index.
+ */
 export type OrderFlowView = readonly FlowException[];
 
-/** @param deadlines as they are now: asked for at each event and timer, for the deployment may be given a warehouse meanwhile */
+/**
+ * @param deadlines as they are now: asked for at each event and timer, for the deployment may be given a warehouse
+ * meanwhile
+ */
 export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderFlow> {
   const tell = (effects: readonly FlowEffect[], order: string, context: JobContext): void => {
     for (const effect of effects) {

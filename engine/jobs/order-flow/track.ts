@@ -1,5 +1,6 @@
 /**
- * Where one order is on its way, read from the order-flow job's state in Redis: as far as the jobs have come, some milliseconds behind the evidence.
+ * Where one order is on its way, read from the order-flow job's state in Redis: as far as the jobs have come, some
+ * milliseconds behind the evidence.
  */
 import { newFlow, type OrderFlow } from "../../orders/flow.js";
 import { decodeState } from "../../stream/batch-processor.js";

@@ -1,6 +1,6 @@
 /**
- * Stock levels for the storefront and the screens (R5, R6), in memory of any process that serves them. Filled by the follower, which
- * also proves how fresh a partition is; this holds the numbers only.
+ * Stock levels for the storefront and the screens (R5, R6), in memory of any process that serves them. Filled by the
+ * follower, which also proves how fresh a partition is; this holds the numbers only.
  */
 import { type Balances, displayUnits, emptyBalances, POOLS } from "../../stock/model.js";
 import { settingOf } from "../../stock/settings.js";
@@ -33,7 +33,8 @@ export class StorefrontView implements View {
       levels.set(location, withDisplay(balances, displayCoefficient));
     }
     this.#skus.set(sku, {
-      // Over all locations the display is worked out once: flooring each location's share would lose a unit here and there.
+      // Over all locations the display is worked out once: flooring each location's share would lose a unit here and
+      // there.
       total: withDisplay(total, displayCoefficient),
       locations: levels,
       category: settings?.category ?? undefined,

@@ -1,5 +1,6 @@
 /**
- * Everything a client can get wrong, one by one, against a real server: each is refused with a status and a problem that names the place.
+ * Everything a client can get wrong, one by one, against a real server: each is refused with a status and a problem
+ * that names the place.
  */
 import { connect as connectSocket } from "node:net";
 import { gzipSync } from "node:zlib";

@@ -1,5 +1,6 @@
 /**
- * How much of a bulk body is read in one turn of the event loop, and how much at all. Turns are counted, not their time.
+ * How much of a bulk body is read in one turn of the event loop, and how much at all. Turns are counted, not their
+ * time.
  */
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";

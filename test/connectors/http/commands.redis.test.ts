@@ -1,5 +1,6 @@
 /**
- * Bulk commands in both formats: outcomes in order, every fault named with its line, and nothing applied when there is one.
+ * Bulk commands in both formats: outcomes in order, every fault named with its line, and nothing applied when there
+ * is one.
  */
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";

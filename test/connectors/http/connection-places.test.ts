@@ -1,4 +1,7 @@
-/** Who gets a connection when all places are taken: nobody keeps the others out, and nobody who is busy or alone gives way. */
+/**
+ * Who gets a connection when all places are taken: nobody keeps the others out, and nobody who is busy or alone gives
+ * way.
+ */
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { expect, it } from "vitest";

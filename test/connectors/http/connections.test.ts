@@ -1,6 +1,7 @@
 /**
- * What one connection may do, over real sockets: pipelined requests are served one after the other, a client that sends too many at once or does not
- * read is closed, and a request that asks for an upgrade nobody offers is served as if it had not asked.
+ * What one connection may do, over real sockets: pipelined requests are served one after the other, a client that
+ * sends too many at once or does not read is closed, and a request that asks for an upgrade nobody offers is served
+ * as if it had not asked.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";

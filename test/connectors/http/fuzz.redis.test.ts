@@ -1,7 +1,7 @@
 /**
- * Fuzz of the whole surface against a real server and a real Redis: valid bodies and every kind of mutation of them, wrong paths, queries and
- * raw bytes. Whatever is sent, the answer is one that is documented, is a problem when it is an error, and is never a 5xx but a 503
- * with Retry-After; the ledger's balances stay what the accepted answers say.
+ * Fuzz of the whole surface against a real server and a real Redis: valid bodies and every kind of mutation of them,
+ * wrong paths, queries and raw bytes. Whatever is sent, the answer is one that is documented, is a problem when it is
+ * an error, and is never a 5xx but a 503 with Retry-After; the ledger's balances stay what the accepted answers say.
  */
 import { Agent } from "node:http";
 import fc from "fast-check";

@@ -1,6 +1,6 @@
 /**
- * The HTTP surface on a real Redis, whole: ledger, order desk, jobs and views, listening on a free loopback port. One bed a test file;
- * every server, worker and connection it starts ends with the file.
+ * The HTTP surface on a real Redis, whole: ledger, order desk, jobs and views, listening on a free loopback port. One
+ * bed a test file; every server, worker and connection it starts ends with the file.
  */
 import { Agent, request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { afterAll, beforeAll } from "vitest";

@@ -1,5 +1,6 @@
 /**
- * Who may do what, and who did it: each route's role, and the authenticated name on whatever was done, whoever the body says it was.
+ * Who may do what, and who did it: each route's role, and the authenticated name on whatever was done, whoever the
+ * body says it was.
  */
 import { describe, expect, it } from "vitest";
 import { ROLES, type Role } from "../../../connectors/http/identity.js";

@@ -1,5 +1,6 @@
 /**
- * Reading JSON without bending a number or a character or choosing between two values, and saying where a text stops being JSON.
+ * Reading JSON without bending a number or a character or choosing between two values, and saying where a text stops
+ * being JSON.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

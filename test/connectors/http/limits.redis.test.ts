@@ -1,6 +1,6 @@
 /**
- * How much may be under way at once: bodies of bulk commands are large, so only some are read at a time, and the others are told to come back
- * before a byte of theirs is. A place is free again however its request ended.
+ * How much may be under way at once: bodies of bulk commands are large, so only some are read at a time, and the
+ * others are told to come back before a byte of theirs is. A place is free again however its request ended.
  */
 import { EventEmitter, once } from "node:events";
 import { type ClientRequest, request } from "node:http";

@@ -1,5 +1,6 @@
 /**
- * Reading msgpack from strangers: what JSON could say is taken, the rest is refused, and nothing is allocated on a promise.
+ * Reading msgpack from strangers: what JSON could say is taken, the rest is refused, and nothing is allocated on a
+ * promise.
  */
 import fc from "fast-check";
 import { Packr } from "msgpackr";

@@ -33,7 +33,8 @@ it("tells new orders to come back while the oldest has waited too long, and take
   expect(refused.json).toMatchObject({ status: 429, code: "overloaded" });
   expect(Number(refused.headers["retry-after"])).toBe(1);
   expect((await send(port, "POST", `/v1/orders/${placed.id}/payment`)).status).toBe(200);
-  // While many are told to come back and none gets in, the next are to come later. What counts is the second before, however long sending takes.
+  // While many are told to come back and none gets in, the next are to come later. What counts is the second before,
+  // however long sending takes.
   await until(async () => {
     const later = await send(port, "POST", "/v1/orders", { body: late });
     expect(Number(later.headers["retry-after"])).toBeLessThanOrEqual(10);

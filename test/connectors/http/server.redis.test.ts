@@ -214,7 +214,9 @@ describe("a connection that was taken from the HTTP parser", () => {
 });
 
 describe("a client that asks before it sends its body", () => {
-  /** What comes back for a head that announces a body, before any of it is sent; then the body, when it is asked for. */
+  /**
+   * What comes back for a head that announces a body, before any of it is sent; then the body, when it is asked for.
+   */
   const ask = (method: string, path: string, headers: string, body = ""): Promise<string> =>
     new Promise((resolve, reject) => {
       let received = "";

@@ -1,6 +1,6 @@
 /**
- * Sessions of browsers, from the pairing code to the end: a code works once, the cookie opens what its role may see and nothing else, other sites cannot
- * use it, and a session that was revoked is refused, its open screens included.
+ * Sessions of browsers, from the pairing code to the end: a code works once, the cookie opens what its role may see
+ * and nothing else, other sites cannot use it, and a session that was revoked is refused, its open screens included.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";

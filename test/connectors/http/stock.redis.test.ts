@@ -1,5 +1,6 @@
 /**
- * What customers are shown and what operators look at and set: freshness, caching, balances, settings, alerts, breaker, ids.
+ * What customers are shown and what operators look at and set: freshness, caching, balances, settings, alerts,
+ * breaker, ids.
  */
 import { describe, expect, it } from "vitest";
 import { CACHE_HEADERS, OLDEST_VIEW_MS } from "../../../connectors/http/stock.js";

@@ -1,6 +1,6 @@
 /**
- * Tokens in a file: given and taken away while the server runs, kept when the file is faulty, and never with their secrets. The built command's side is
- * test/cli/commands.redis.test.ts.
+ * Tokens in a file: given and taken away while the server runs, kept when the file is faulty, and never with their
+ * secrets. The built command's side is test/cli/commands.redis.test.ts.
  */
 import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,5 +1,6 @@
 /**
- * Mappings: what a mapping file may say, what each row means by it, and how faults of either are told. Pure: rows are written in the tests.
+ * Mappings: what a mapping file may say, what each row means by it, and how faults of either are told. Pure: rows are
+ * written in the tests.
  */
 // biome-ignore-all lint/suspicious/noThenProperty: `then` is a field of a mapping's rules, and never a function
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

@@ -1,6 +1,6 @@
 /**
- * The bucket behind object storage, against a stand-in that works out signatures by itself: what arrives, what is refused for good, and what may be
- * tried again.
+ * The bucket behind object storage, against a stand-in that works out signatures by itself: what arrives, what is
+ * refused for good, and what may be tried again.
  */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MAX_OBJECT_BYTES } from "../../../connectors/objects/object-store.js";

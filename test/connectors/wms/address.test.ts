@@ -1,6 +1,7 @@
 /**
- * Addresses as buyers write them: the table says which codes each one has, or that it has none. Every district of the standard comes back by its
- * own name, full and short. What cannot be told for certain must come out as unresolved: a wrong code sends a parcel to the wrong town.
+ * Addresses as buyers write them: the table says which codes each one has, or that it has none. Every district of the
+ * standard comes back by its own name, full and short. What cannot be told for certain must come out as unresolved: a
+ * wrong code sends a parcel to the wrong town.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -1,4 +1,7 @@
-/** What the WMS client sends, and what it makes of every kind of answer and of none, against a real HTTP server on loopback. */
+/**
+ * What the WMS client sends, and what it makes of every kind of answer and of none, against a real HTTP server on
+ * loopback.
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * The check of payloads against a contract: what each kind of finding is, where it is said to be and what it costs; and that the contract
- * `wms-inbound` itself bounds everything that it lets through.
+ * The check of payloads against a contract: what each kind of finding is, where it is said to be and what it costs;
+ * and that the contract `wms-inbound` itself bounds everything that it lets through.
  */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

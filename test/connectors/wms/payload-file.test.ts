@@ -1,6 +1,6 @@
 /**
- * Files of collected payloads, in the forms they come in and cut into chunks of any size: every payload with its line, every unreadable one with
- * its line and reason, and none of a buyer's text in a reason.
+ * Files of collected payloads, in the forms they come in and cut into chunks of any size: every payload with its
+ * line, every unreadable one with its line and reason, and none of a buyer's text in a reason.
  */
 import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";

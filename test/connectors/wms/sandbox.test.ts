@@ -1,6 +1,6 @@
 /**
- * The warehouse stand-in over real HTTP: its limit, its keys, callers who give up, and its death. Judged by what its books say and by
- * the answers, not by the clock.
+ * The warehouse stand-in over real HTTP: its limit, its keys, callers who give up, and its death. Judged by what its
+ * books say and by the answers, not by the clock.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * The depletion job on a log told by hand, and beside an oracle that counts R8 to R10 minute by minute. Times are of a shop in
- * Shanghai unless a test says otherwise; nothing here is ever later than the log's clock.
+ * The depletion job on a log told by hand, and beside an oracle that counts R8 to R10 minute by minute. Times are of
+ * a shop in Shanghai unless a test says otherwise; nothing here is ever later than the log's clock.
  */
 import { describe, expect, it } from "vitest";
 import {
@@ -129,7 +129,8 @@ describe("an alert", () => {
   it("fires at the end of a day's first minute, when the new average makes it", async () => {
     const shop = shopIn();
     const midnight = NOON + 12 * HOUR;
-    // Of the 7 days before today only the first had trade: 140 units, an average of 20. Tomorrow it is no longer one of the 7.
+    // Of the 7 days before today only the first had trade: 140 units, an average of 20. Tomorrow it is no longer one
+    // of the 7.
     await shop.tell({ clockMs: midnight - 10 * DAY, units: 1 });
     for (const [hour, units] of [
       [1, 49],

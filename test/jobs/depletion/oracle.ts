@@ -1,7 +1,8 @@
 /**
- * R8 to R10 counted by hand: written from the rules' text, minute by minute, and from nothing else. It keeps every deduction it was ever
- * told, has no panes, no timers and no windows that slide, and at each deduction and at the end of each minute sums up from the
- * beginning. Slow on purpose. Days are taken from the platform's calendar, not from the engine's.
+ * R8 to R10 counted by hand: written from the rules' text, minute by minute, and from nothing else. It keeps every
+ * deduction it was ever told, has no panes, no timers and no windows that slide, and at each deduction and at the end
+ * of each minute sums up from the beginning. Slow on purpose. Days are taken from the platform's calendar, not from
+ * the engine's.
  */
 export interface OracleSettings {
   factor: number;

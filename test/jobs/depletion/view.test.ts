@@ -1,4 +1,7 @@
-/** The board that screens read: absolute values, so that a repeated or a missed commit does no harm once the next has come. */
+/**
+ * The board that screens read: absolute values, so that a repeated or a missed commit does no harm once the next has
+ * come.
+ */
 import { describe, expect, it } from "vitest";
 import { type DepletionFigures, type DepletionState, depletionJob } from "../../../engine/jobs/depletion/job.js";
 import { DepletionView } from "../../../engine/jobs/depletion/view.js";

@@ -1,4 +1,7 @@
-/** The whole way: random commands through the real ledger, the runner and the follower; the levels that a shop reads are the ledger's balances. */
+/**
+ * The whole way: random commands through the real ledger, the runner and the follower; the levels that a shop reads
+ * are the ledger's balances.
+ */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { stockJobs } from "../../../engine/jobs/index.js";
 import { StorefrontView } from "../../../engine/jobs/storefront/view.js";

@@ -1,5 +1,6 @@
 /**
- * The incident's machine in virtual time: what an order costs, who is turned away, and that the incident's figures come out of it by themselves.
+ * The incident's machine in virtual time: what an order costs, who is turned away, and that the incident's figures
+ * come out of it by themselves.
  */
 import { describe, expect, it } from "vitest";
 import {
