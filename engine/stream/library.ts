@@ -2,7 +2,8 @@
  * Versions of function libraries. Libraries and functions are global in a Redis and are replaced by name; so that
  * processes of two releases can run at once, each calling its own code, the name of a library and those of its
  * functions end in a hash of the code. A release that changes nothing in a library goes on using the one that is there.
- * What several libraries need stands in files of this folder, which they include by name.
+ * A line `-- include x.lua` puts in a file of this folder, which several libraries share; `-- include ./x.lua` puts in
+ * a part of one library, a file beside it. The hash covers what is included.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -23,7 +24,8 @@ const HASH_CHARACTERS = 12;
 const SUFFIX = new RegExp(`_[0-9a-f]{${HASH_CHARACTERS}}$`);
 const HEADER = /^#!lua name=(\w+)([^\n]*\n?)/;
 /** A line of its own. */
-const INCLUDE = /^-- include (\S+\.lua)$/gm;
+const INCLUDE_SHARED = /^-- include ([\w-]+\.lua)$/gm;
+const INCLUDE_PART = /^-- include (\.\/\S+\.lua)$/gm;
 /** A file of this folder on one line, so that line numbers of whatever it is put into stay. */
 const onOneLine = (name: string): string =>
   readFileSync(new URL(name, import.meta.url), "utf8")
@@ -35,10 +37,13 @@ const REGISTER = onOneLine("register.lua");
  * The library of a file's text.
  * @param written with lines that include others
  * @param place for messages
+ * @param file where its parts are found; left out: it has none
  * @throws EngineError `bad_library` when it does not begin with its name
  */
-export function libraryOf(written: string, place: string): Library {
-  const text = written.replace(INCLUDE, (_, name: string) => onOneLine(name));
+export function libraryOf(written: string, place: string, file?: URL): Library {
+  const text = written
+    .replace(INCLUDE_PART, (_, name: string) => readFileSync(new URL(name, file), "utf8"))
+    .replace(INCLUDE_SHARED, (_, name: string) => onOneLine(name));
   const plainName = HEADER.exec(text)?.[1];
   if (plainName === undefined)
     throw new EngineError(`${place}: has no "#!lua name=" line`, {

@@ -82,6 +82,19 @@ describe("a function library", () => {
     await expect(callFunction(client, "answer", [], [])).rejects.toThrow(/:3: here/);
   });
 
+  it("includes parts that stand beside it, and has another version when a part changes", async () => {
+    const whole = (answer: number) => {
+      writeFileSync(join(directory, "part.lua"), `-- A part.\nlocal answer = ${answer}\n`);
+      return library(
+        "#!lua name=answering\n-- include ./part.lua\nredis.register_function('answer', function() return answer end)\n",
+      );
+    };
+    await loadLibrary(client, whole(8));
+    expect(await callFunction(client, "answer", [], [])).toBe(8);
+    await loadLibrary(client, whole(9));
+    expect(await callFunction(client, "answer", [], [])).toBe(9);
+  });
+
   it("that a server has lost is loaded again by the next call", async () => {
     await loadLibrary(client, library(code(7)));
     await redis.onEach((primary) => primary.call("FUNCTION", "FLUSH", "SYNC"));
