@@ -6,7 +6,7 @@
 import type { Static } from "typebox";
 import type { FlowException, TakenStep } from "../../engine/orders/flow.js";
 import type { OutsideStep } from "../../engine/orders/order-service.js";
-import { readPlace } from "../../engine/stream/job-index.js";
+import { parsePosition } from "../../engine/stream/job-index.js";
 import { identityOf } from "./identity.js";
 import { assertOrderId, assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, refuse } from "./problem.js";
@@ -82,7 +82,7 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
     },
     async (request, reply) => {
       const { limit = DEFAULT_LIMIT, cursor } = request.query;
-      if (cursor !== undefined && !readPlace(cursor)) {
+      if (cursor !== undefined && !parsePosition(cursor)) {
         throw badInputFault([{ field: "cursor", message: "must be the next of the page before" }]);
       }
       const [page, counted] = await fromStore(

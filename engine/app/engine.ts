@@ -33,7 +33,7 @@ import { Ledger } from "../stock/ledger.js";
 import type { StockEvent } from "../stock/model.js";
 import { stockTopic } from "../stock/topic.js";
 import { freeTask, loadStreamLibrary } from "../stream/commit.js";
-import { Presence } from "../stream/fleet.js";
+import { Heartbeat } from "../stream/fleet.js";
 import { Follower } from "../stream/follower.js";
 import { FormatWatch } from "../stream/format.js";
 import { partitionKeys, sinkKeys } from "../stream/keys.js";
@@ -220,9 +220,9 @@ async function assemble(
     loadRateLimiterLibrary(redis),
   ]);
   const own = { name: owner, release: releaseVersion(), runsJobs: settings.worker };
-  const presence = new Presence({ redis: viewRedis, prefix, ...own, clock: systemClock, onTrouble });
-  presence.start();
-  undo.push(() => presence.stop());
+  const heartbeat = new Heartbeat({ redis: viewRedis, prefix, ...own, clock: systemClock, onTrouble });
+  heartbeat.start();
+  undo.push(() => heartbeat.stop());
 
   const clock = shopTime?.clock ?? systemClock;
   const ledger = new Ledger({

@@ -10,9 +10,9 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, DEFAULT_CLOCK_BOUND_MS, monotonicClock, sleep, stopwatch, systemClock } from "../kernel/clock.js";
 import { messageOf, type TemporaryRefusal } from "../kernel/errors.js";
 import { defineOptions } from "../kernel/options.js";
-import type { Follower, PartitionFigures } from "../stream/follower.js";
+import type { Follower, PartitionStats } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
-import { inPlainWords, knownPrimaries, primaries, type RedisClient } from "../stream/redis.js";
+import { explainRedisErrors, knownPrimaries, primaries, type RedisClient } from "../stream/redis.js";
 
 export const intakeOptions = defineOptions({
   maxLagMs: {
@@ -55,7 +55,7 @@ export interface IntakeSettings {
   wall?: Clock | undefined;
   clockBoundMs?: number;
   /** Of every topic: what is behind in one of them is behind. */
-  followers: readonly Pick<Follower<LogEvent>, "topic" | "oldestAgeMs" | "unowned" | "figures">[];
+  followers: readonly Pick<Follower<LogEvent>, "topic" | "oldestAgeMs" | "unowned" | "stats">[];
   maxLagMs: number;
   maxMemoryShare: number;
   /** Left out: nobody takes orders from here. */
@@ -230,7 +230,7 @@ export class Intake {
       this.#clocks = clocks.sort((a, b) => differenceMs(b) - differenceMs(a))[0];
       this.#unreachable = undefined;
     } catch (thrown) {
-      this.#unreachable = inPlainWords(messageOf(thrown));
+      this.#unreachable = explainRedisErrors(messageOf(thrown));
       return;
     }
     // One that has told before and does not now keeps its last figure: a full intake does not open for want of an
@@ -304,9 +304,9 @@ export class Intake {
     return Math.max(...this.#settings.followers.map((follower) => follower.oldestAgeMs()));
   }
 
-  #sum(of: (figures: PartitionFigures) => number): number {
+  #sum(of: (stats: PartitionStats) => number): number {
     let sum = 0;
-    for (const follower of this.#settings.followers) for (const figures of follower.figures()) sum += of(figures);
+    for (const follower of this.#settings.followers) for (const stats of follower.stats()) sum += of(stats);
     return sum;
   }
 

@@ -6,7 +6,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import type { Gateway } from "../../dashboards/gateway.js";
 import { monotonicClock } from "../kernel/clock.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
-import type { Follower, PartitionFigures } from "../stream/follower.js";
+import type { Follower, PartitionStats } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
 import type { RunnerStats } from "../stream/runner.js";
 import type { Engine } from "./engine.js";
@@ -63,7 +63,7 @@ const ALL_FIGURES: readonly [
   name: string,
   shape: Shape,
   help: string,
-  of: (figures: PartitionFigures, partition: number, follower: Follower<LogEvent>) => number | undefined,
+  of: (stats: PartitionStats, partition: number, follower: Follower<LogEvent>) => number | undefined,
 ][] = [
   ["offset", "gauge", "Last offset of the log that every job has committed", ({ offset }) => offset],
   [
@@ -137,7 +137,7 @@ export function registerEngineMetrics(registry: Registry, engine: Engine, gatewa
   }
   for (const [name, shape, help, of] of ALL_FIGURES) {
     ofPartitions(name, shape, help, ([, , follows]) =>
-      follows.figures().map((figures, partition) => of(figures, partition, follows)),
+      follows.stats().map((stats, partition) => of(stats, partition, follows)),
     );
   }
   const one = (name: string, shape: Shape, help: string, read: () => number | undefined): void => {

@@ -5,7 +5,7 @@
  */
 import { type Clock, systemClock } from "../kernel/clock.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import { inPlainWords } from "../stream/redis.js";
+import { explainRedisErrors } from "../stream/redis.js";
 
 const QUIET_MS = 10_000;
 /** More kinds than anybody reads; the oldest are forgotten, and told again when they come back. */
@@ -20,7 +20,7 @@ interface Kind {
 export function throttledLogger(write: OnTrouble, clock: Clock = systemClock): OnTrouble {
   const kinds = new Map<string, Kind>();
   return (message, fields = {}) => {
-    const text = inPlainWords(message);
+    const text = explainRedisErrors(message);
     // An instance is asked for by whoever was told it: each has its line.
     const { level = "warn", topic = "", job = "", sink = "", client = "", instance = "" } = fields;
     const name = [level, topic, job, sink, client, instance, text.replace(/\d+/g, "#")].join(" ");

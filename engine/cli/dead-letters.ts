@@ -18,11 +18,11 @@ import {
   deadLetterTimeMs,
   findDeadLetters,
   listDeadLetters,
+  pendingReplays,
   readDeadLetters,
   removeDeadLetters,
   requestReplay,
   type StoredDeadLetter,
-  stillRequested,
 } from "../stream/dead-letter.js";
 import {
   type DeadLetterAction,
@@ -201,7 +201,7 @@ async function replayIn(
   ) {
     await sleep(POLL_MS, signal);
     const still: string[] = [];
-    for (const page of pagesOf(waiting)) still.push(...(await stillRequested(redis, keys, page)));
+    for (const page of pagesOf(waiting)) still.push(...(await pendingReplays(redis, keys, page)));
     // As long as it goes on there is no hurry.
     if (still.length < waiting.length) untilMs = systemClock.now() + waitMs;
     waiting = still;

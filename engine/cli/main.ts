@@ -7,7 +7,7 @@ import { type COMMAND_OPTIONS, describeOptions, OPERANDS, readCommandOptions } f
 import { createLog, secretsOf } from "../app/logging.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import { type OnTrouble, withoutSecrets } from "../kernel/logger.js";
-import { inPlainWords } from "../stream/redis.js";
+import { explainRedisErrors } from "../stream/redis.js";
 import { UNEXPECTED_STATUS, watchUnexpected } from "./unexpected-faults.js";
 
 type CommandName = keyof typeof COMMAND_OPTIONS;
@@ -191,7 +191,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     return hasFailed() ? UNEXPECTED_STATUS : 0;
   } catch (thrown) {
     if (stop.signal.aborted && !hasFailed()) return STOPPED_STATUS;
-    process.stderr.write(`shuiwei ${name}: ${withoutSecrets(inPlainWords(messageOf(thrown)))}\n`);
+    process.stderr.write(`shuiwei ${name}: ${withoutSecrets(explainRedisErrors(messageOf(thrown)))}\n`);
     return thrown instanceof EngineError && INPUT_CODES.has(thrown.code) ? BAD_INPUT_STATUS : 1;
   }
 }

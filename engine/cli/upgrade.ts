@@ -8,7 +8,7 @@ import type { upgradeOptions } from "../app/config.js";
 import { withDeployment } from "../app/deployment.js";
 import { EngineError } from "../kernel/errors.js";
 import type { OptionValues } from "../kernel/options.js";
-import { callsOldLibrary, deleteOldLibraries, type Fleet, oldOnes, readFleet } from "../stream/fleet.js";
+import { callsOldLibrary, deleteOldLibraries, type Fleet, outdatedProcesses, readFleet } from "../stream/fleet.js";
 import { LATEST_FORMAT, raiseFormat } from "../stream/format.js";
 import type { RedisClient } from "../stream/redis.js";
 
@@ -36,7 +36,7 @@ export async function runUpgrade(options: OptionValues<typeof upgradeOptions>): 
 }
 
 async function refuseWhileOld(redis: RedisClient, fleet: Fleet): Promise<void> {
-  const old = oldOnes(fleet);
+  const old = outdatedProcesses(fleet);
   if (old.length === 0 && !(await callsOldLibrary(redis))) return;
   const who =
     old.length > 0 ? `${old.join(", ")} cannot read format ${LATEST_FORMAT}` : "a process of the first release lives";

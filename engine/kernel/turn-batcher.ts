@@ -15,11 +15,11 @@ export interface TurnBatcherOptions<Item, Result> {
   /** Items waiting or under way at most. */
   queueLimit: number;
   /** Does one call; resolves to one result an item, in order, or to why that item was not done. */
-  send(items: Item[]): Promise<(Result | NotDone)[]>;
+  send(items: Item[]): Promise<(Result | ItemFailure)[]>;
 }
 
 /** In place of a result. */
-export class NotDone {
+export class ItemFailure {
   readonly cause: unknown;
 
   constructor(cause: unknown) {
@@ -159,7 +159,7 @@ export class TurnBatcher<Item, Result> {
   }
 
   async #call(items: Item[], groups: Group<Result>[], indexes: number[]): Promise<void> {
-    let results: (Result | NotDone)[] = [];
+    let results: (Result | ItemFailure)[] = [];
     let error: EngineError | undefined;
     this.#calls++;
     try {
@@ -173,7 +173,7 @@ export class TurnBatcher<Item, Result> {
     for (let i = 0; i < items.length; i++) {
       const group = groups[i] as Group<Result>;
       const result = results[i];
-      if (result instanceof NotDone) group.error ??= this.#errorOf(result.cause);
+      if (result instanceof ItemFailure) group.error ??= this.#errorOf(result.cause);
       else if (group.results) group.results[indexes[i] as number] = result as Result;
       group.error ??= error;
       if (--group.missing > 0) continue;

@@ -10,7 +10,7 @@ import { assert, EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { type Random, secureBytes, seededRandom } from "../kernel/random.js";
 import { acquireTask, isSameRun, readTask, releaseTask, type Task } from "../stream/commit.js";
-import { type PartitionKeys, paceKey, partitionKeys, sinkKeys, workersKey } from "../stream/keys.js";
+import { type PartitionKeys, partitionKeys, rateLimiterKey, sinkKeys, workersKey } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { Share } from "../stream/share.js";
@@ -89,7 +89,7 @@ export class Outbox {
       clock,
       ...(options.wall ? { wall: options.wall } : {}),
       onTrouble,
-      pace: new RateLimiter({ ...options, key: paceKey(prefix, receiver.name) }),
+      pace: new RateLimiter({ ...options, key: rateLimiterKey(prefix, receiver.name) }),
       circuit: new Circuit(CIRCUIT),
       random: options.random ?? seededRandom(secureBytes(4).readUInt32LE()),
     });
@@ -204,7 +204,7 @@ class Line {
         await clock.sleep(backoffMs, signal);
         backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
       } finally {
-        share.lost(this.#partition);
+        share.release(this.#partition);
         this.stats.owned = false;
       }
     }
@@ -214,7 +214,7 @@ class Line {
   async #take(): Promise<Lease | undefined> {
     const { redis, owner, leaseMs, clock, serverClock, share } = this.#options;
     const { signal } = this.#stop;
-    if (!(await share.ask(this.#partition))) {
+    if (!(await share.reserve(this.#partition))) {
       await clock.sleep(TAKE_EVERY_MS, signal);
       return undefined;
     }
@@ -224,7 +224,7 @@ class Line {
       const now = serverClock ? String(serverClock.now()) : "";
       task = await acquireTask(redis, this.#keys.sink, owner, leaseMs, now);
     } finally {
-      share.answered(this.#partition, task !== undefined && !("heldForMs" in task));
+      share.settle(this.#partition, task !== undefined && !("heldForMs" in task));
     }
     if (!("heldForMs" in task)) return { task, askedMs };
     await clock.sleep(Math.min(task.heldForMs, TAKE_EVERY_MS), signal);

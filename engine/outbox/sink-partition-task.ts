@@ -10,11 +10,11 @@ import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { decodeOut } from "../stream/batch-processor.js";
-import { type CommitBody, commitPatiently, renewTask, type Task } from "../stream/commit.js";
+import { type CommitBody, commitWithRetries, renewTask, type Task } from "../stream/commit.js";
 import {
   countDeadLetters,
   type DeadLetter,
-  isFull,
+  isDeadLetterLimitReached,
   requestedReplays,
   type StoredDeadLetter,
   trimDeadLetters,
@@ -379,7 +379,7 @@ export class SinkPartitionTask implements Source {
       ]),
       states: [],
       timersSet: [],
-      timersGone: [],
+      timersRemoved: [],
       out: undefined,
       deadLetters: deadLetters,
       resolvedDeadLetters: [
@@ -392,7 +392,7 @@ export class SinkPartitionTask implements Source {
     for (const id of deadLettersDone) this.#backlog.deadLetterGone(id);
     if (deadLetters.length === 0) return;
     this.#stats.deadLetters += deadLetters.length;
-    this.#isFull = isFull(await countDeadLetters(redis, this.#keys));
+    this.#isFull = isDeadLetterLimitReached(await countDeadLetters(redis, this.#keys));
     const [{ pending, brief }] = refused as [GivenUp];
     const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
     this.#tell(`set aside: ${brief.slice(0, REASON_TOLD)}${more}`, { order: pending.delivery.key });
@@ -425,7 +425,7 @@ export class SinkPartitionTask implements Source {
   async #commitOnce(body: CommitBody): Promise<void> {
     const { redis, clock, serverClock, leaseMs } = this.#options;
     const task = { ...this.#task, number: this.#commit + 1, leaseMs };
-    const askedMs = await commitPatiently(redis, this.#keys, task, body, {
+    const askedMs = await commitWithRetries(redis, this.#keys, task, body, {
       clock,
       serverClock,
       untilMs: this.#leaseUntilMs,
@@ -449,7 +449,7 @@ export class SinkPartitionTask implements Source {
     }
     if (this.#isFull) {
       const kept = await countDeadLetters(redis, this.#keys);
-      this.#isFull = isFull(kept);
+      this.#isFull = isDeadLetterLimitReached(kept);
       if (this.#isFull) {
         this.#tell(
           `too many dead letters (${kept.deadLetters}): nothing more is delivered; look at them (dead-letters list), then replay or remove them`,

@@ -7,7 +7,7 @@
 import { chainIdDay } from "../kernel/chain-id.js";
 import { type Clock, DEFAULT_CLOCK_BOUND_MS, systemClock } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
-import { NotDone, TurnBatcher } from "../kernel/turn-batcher.js";
+import { ItemFailure, TurnBatcher } from "../kernel/turn-batcher.js";
 import { LATEST_FORMAT } from "../stream/format.js";
 import { breakersKey, type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
@@ -316,7 +316,7 @@ export class Ledger {
   }
 
   /** Redis refuses a call as a whole when it is full; then what has begun goes on without what asks for new room. */
-  async #send(keys: StockKeys, commands: StockCommand[]): Promise<(Reply | NotDone)[]> {
+  async #send(keys: StockKeys, commands: StockCommand[]): Promise<(Reply | ItemFailure)[]> {
     try {
       return await this.#apply("stock_apply", keys, commands);
     } catch (thrown) {
@@ -324,7 +324,7 @@ export class Ledger {
       if (begun.length === 0) throw thrown;
       const replies = (await this.#apply("stock_go_on", keys, begun)).values();
       return commands.map(({ kind }) =>
-        WAITS_FOR_MEMORY.has(kind) ? new NotDone(thrown) : (replies.next().value as Reply),
+        WAITS_FOR_MEMORY.has(kind) ? new ItemFailure(thrown) : (replies.next().value as Reply),
       );
     }
   }

@@ -8,13 +8,13 @@
  */
 import { Unpackr } from "msgpackr";
 import { messageOf } from "../kernel/errors.js";
+import { CallContext } from "./call-context.js";
 import type { CommitBody } from "./commit.js";
 import type { DeadLetter, StoredDeadLetter } from "./dead-letter.js";
 import type { AnyJob, Emit, LogEvent } from "./job.js";
 import { KeyedState, type KeyState, type LoadStates, type StateBefore } from "./keyed-state.js";
 import type { LogEntry } from "./log.js";
 import { encodeState, PackWriter } from "./pack.js";
-import { Scope } from "./scope.js";
 import { Timers } from "./timers.js";
 import type { Topic } from "./topic.js";
 
@@ -140,7 +140,7 @@ export class BatchProcessor<Event extends LogEvent> {
   readonly #timers: Timers;
   /** Of each job in the list. */
   readonly #positions: ReadonlyMap<string, number>;
-  readonly #scope: Scope;
+  readonly #context: CallContext;
   /** Of each job: everything up to here has been seen. All timers of a job are later than that. */
   readonly #watermarks: number[];
   #lowestWatermarkMs: number;
@@ -165,7 +165,7 @@ export class BatchProcessor<Event extends LogEvent> {
     this.#loadTimers = options.loadTimers?.bind(options);
     this.#timers = new Timers(jobs.length, this.#loadTimers ? Number.NEGATIVE_INFINITY : undefined);
     this.#positions = new Map(jobs.map((job, position) => [job.name, position]));
-    this.#scope = new Scope(this.#timers, jobs.length);
+    this.#context = new CallContext(this.#timers, jobs.length);
     this.#watermarkMs = watermarkMs;
     this.#total = options.totalEvents ?? 0;
     this.#reached = Math.max(0, ...cursors.values());
@@ -183,7 +183,7 @@ export class BatchProcessor<Event extends LogEvent> {
       if (position === undefined) continue;
       const key = member.slice(at + 1);
       // What this step has done to a timer is not in Redis yet.
-      if (!this.#scope.timersTouched[position]?.has(key)) this.#timers.set(position, key, atMs);
+      if (!this.#context.timersTouched[position]?.has(key)) this.#timers.set(position, key, atMs);
     }
   }
 
@@ -204,7 +204,7 @@ export class BatchProcessor<Event extends LogEvent> {
       cursors: new Map(this.#jobs.map((job, j) => [job.name, this.#cursors[j] as number])),
       states: [],
       timersSet: [],
-      timersGone: [],
+      timersRemoved: [],
       out: undefined,
       deadLetters: [],
       resolvedDeadLetters: [],
@@ -222,7 +222,7 @@ export class BatchProcessor<Event extends LogEvent> {
 
   /** Late events and events processed since the start. */
   get counts(): { late: number; events: number } {
-    return { late: this.#scope.lateEvents, events: this.#events };
+    return { late: this.#context.lateEvents, events: this.#events };
   }
 
   /**
@@ -265,9 +265,9 @@ export class BatchProcessor<Event extends LogEvent> {
   /** To be called when the commit has been written: forgets what it carried. */
   committed(): void {
     for (const states of this.#states) states.committed();
-    for (const [j, keys] of this.#scope.timersTouched.entries()) this.#timers.letGo(j, keys);
+    for (const [j, keys] of this.#context.timersTouched.entries()) this.#timers.letGo(j, keys);
     if (this.#loadTimers) this.#timers.shrink(TIMERS_MOST, TIMERS_KEPT);
-    this.#scope.committed();
+    this.#context.committed();
     this.#dead = [];
     this.#resolvedDeadLetters = [];
   }
@@ -362,7 +362,7 @@ export class BatchProcessor<Event extends LogEvent> {
       const { job: j, key, atMs } = timer;
       // A job sees a timer's own time as the watermark, however far the log's clock has jumped.
       this.#watermarks[j] = atMs;
-      this.#scope.timersTouched[j]?.add(key);
+      this.#context.timersTouched[j]?.add(key);
       if (this.#jobs[j]?.onTimer) this.#call(j, this.#stateOf(j, key), undefined, atMs, entry);
     }
     let lowestMs = Number.POSITIVE_INFINITY;
@@ -405,16 +405,16 @@ export class BatchProcessor<Event extends LogEvent> {
   #call(j: number, held: KeyState, event: Event | undefined, atMs: number, source: Source): void {
     const job = this.#jobs[j] as AnyJob<Event>;
     const states = this.#states[j] as KeyedState<Event>;
-    const scope = this.#scope;
+    const context = this.#context;
     const before = this.#isCareful ? this.#before(j, held) : undefined;
     try {
       states.touch(held, atMs);
-      scope.enter(j, job.name, held.key, atMs, this.#watermarks[j] as number);
-      if (event) job.onEvent(held.state, event, scope);
-      else job.onTimer?.(held.state, atMs, scope);
-      if (scope.isForgetting) {
+      context.enter(j, job.name, held.key, atMs, this.#watermarks[j] as number);
+      if (event) job.onEvent(held.state, event, context);
+      else job.onTimer?.(held.state, atMs, context);
+      if (context.isCleared) {
         states.clear(held);
-        scope.setTimer(undefined);
+        context.setTimer(undefined);
       }
       if (before) this.#check(states, held, before);
     } catch (thrown) {
@@ -458,23 +458,23 @@ export class BatchProcessor<Event extends LogEvent> {
     return {
       ...(this.#states[j] as KeyedState<Event>).before(held),
       timerMs: this.#timers.at(j, held.key),
-      isTimerTouched: this.#scope.timersTouched[j]?.has(held.key) ?? false,
-      emits: this.#scope.emits.length,
-      late: this.#scope.lateEvents,
+      isTimerTouched: this.#context.timersTouched[j]?.has(held.key) ?? false,
+      emits: this.#context.emits.length,
+      late: this.#context.lateEvents,
     };
   }
 
   /** Makes sure that what a call left can be committed: what cannot be packed or shown is that call's fault. */
   #check(states: KeyedState<Event>, held: KeyState, { emits }: Before): void {
-    if (this.#scope.emits.length > emits) encodeState(this.#scope.emits.slice(emits));
+    if (this.#context.emits.length > emits) encodeState(this.#context.emits.slice(emits));
     states.check(held, this.#withViews());
   }
 
   #undo(j: number, held: KeyState, before: Before): void {
-    this.#scope.emits.length = before.emits;
-    this.#scope.lateEvents = before.late;
+    this.#context.emits.length = before.emits;
+    this.#context.lateEvents = before.late;
     this.#timers.set(j, held.key, before.timerMs);
-    if (!before.isTimerTouched) this.#scope.timersTouched[j]?.delete(held.key);
+    if (!before.isTimerTouched) this.#context.timersTouched[j]?.delete(held.key);
     this.#states[j]?.undo(held, before);
   }
 
@@ -525,7 +525,7 @@ export class BatchProcessor<Event extends LogEvent> {
     const told: Told[] = [];
     const states: CommitBody["states"] = [];
     const timersSet: CommitBody["timersSet"] = [];
-    const timersGone: string[] = [];
+    const timersRemoved: string[] = [];
     const withViews = this.#withViews();
     let out: Buffer | undefined;
     try {
@@ -536,14 +536,14 @@ export class BatchProcessor<Event extends LogEvent> {
         };
         const changes = (this.#states[j] as KeyedState<Event>).changes(withViews && view ? tell : undefined);
         states.push({ job: name, ...changes });
-        for (const key of this.#scope.timersTouched[j] as Set<string>) {
+        for (const key of this.#context.timersTouched[j] as Set<string>) {
           const atMs = this.#timers.at(j, key);
           const member = name + TIMER_SEPARATOR + key;
-          if (atMs === undefined) timersGone.push(member);
+          if (atMs === undefined) timersRemoved.push(member);
           else timersSet.push([atMs, member]);
         }
       }
-      if (told.length > 0 || this.#scope.emits.length > 0) out = this.#packOut(lastOut, told);
+      if (told.length > 0 || this.#context.emits.length > 0) out = this.#packOut(lastOut, told);
     } catch (thrown) {
       // With care every call has been checked already; then it is a job that gives another answer each time, and
       // nothing is committed.
@@ -554,7 +554,7 @@ export class BatchProcessor<Event extends LogEvent> {
       ...this.idle(),
       states,
       timersSet,
-      timersGone,
+      timersRemoved,
       out,
       deadLetters: this.#dead,
       resolvedDeadLetters: this.#resolvedDeadLetters,
@@ -580,7 +580,7 @@ export class BatchProcessor<Event extends LogEvent> {
       else writer.value(view);
     }
     writer.text("emits");
-    writer.value(this.#scope.emits);
+    writer.value(this.#context.emits);
     return writer.take();
   }
 }

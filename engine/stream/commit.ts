@@ -36,12 +36,12 @@ export interface CommitBody {
     /** Left out: nothing of it changes. */
     index?: IndexChange[];
     /** Everything that the job's states are found by goes first; what `index` says comes after that. */
-    indexAnew?: boolean;
+    clearsIndex?: boolean;
   }[];
   /** Jobs whose index is complete with this commit, and kept by this owner from now on. */
   indexed?: readonly string[];
   timersSet: [atMs: number, member: string][];
-  timersGone: string[];
+  timersRemoved: string[];
   /** What views and sinks read; undefined when there is nothing. */
   out: Buffer | undefined;
   deadLetters: DeadLetter[];
@@ -150,7 +150,7 @@ export async function commitTask(
 }
 
 /** How long a commit is tried again whose result is not known. */
-export interface CommitTries {
+export interface CommitRetries {
   clock: Scheduler;
   /** What the commit is dated by; undefined: the Redis server's own. */
   serverClock: Clock | undefined;
@@ -166,12 +166,12 @@ export interface CommitTries {
  * @returns when the try that has been answered began, by the clock given
  * @throws as commitTask, the last trouble when the time is over
  */
-export async function commitPatiently(
+export async function commitWithRetries(
   redis: RedisClient,
   keys: PartitionKeys,
   task: Parameters<typeof commitTask>[2],
   body: CommitBody,
-  { clock, serverClock, untilMs, mayRepeat, signal }: CommitTries,
+  { clock, serverClock, untilMs, mayRepeat, signal }: CommitRetries,
 ): Promise<number> {
   for (let waitMs = BACKOFF_FIRST_MS; ; waitMs = Math.min(waitMs * 2, BACKOFF_MAX_MS)) {
     const askedMs = clock.now();
@@ -212,7 +212,7 @@ function packChanges(task: { epoch: number; number: number; lastOut: number }, b
     writer.text(String(atMs));
     writer.text(member);
   }
-  writer.value(body.timersGone);
+  writer.value(body.timersRemoved);
   const entries = new Map<string, Buffer>();
   writer.list(2 * body.deadLetters.length);
   for (const deadLetter of body.deadLetters) {
@@ -242,13 +242,16 @@ function packChanges(task: { epoch: number; number: number; lastOut: number }, b
 
 type StatesOfJob = CommitBody["states"][number];
 
-const changesIndex = ({ index = [], indexAnew }: StatesOfJob): boolean => index.length > 0 || indexAnew === true;
+const changesIndex = ({ index = [], clearsIndex }: StatesOfJob): boolean => index.length > 0 || clearsIndex === true;
 
 /**
  * '1' when everything goes first, then for each name: the name, its entries that come (score, member, …), those that
  * go.
  */
-function indexChangesOf({ index = [], indexAnew }: StatesOfJob): [anew: string, names: [string, string[], string[]][]] {
+function indexChangesOf({
+  index = [],
+  clearsIndex,
+}: StatesOfJob): [anew: string, names: [string, string[], string[]][]] {
   const names = new Map<string, [string, string[], string[]]>();
   for (const { name, key, score } of index) {
     const change = names.get(name) ?? [name, [], []];
@@ -256,7 +259,7 @@ function indexChangesOf({ index = [], indexAnew }: StatesOfJob): [anew: string, 
     if (score === undefined) change[2].push(memberOf(name, key));
     else change[1].push(String(score), memberOf(name, key));
   }
-  return [indexAnew ? "1" : "", [...names.values()]];
+  return [clearsIndex ? "1" : "", [...names.values()]];
 }
 
 function taskOf(flat: string[], run: string): Task {

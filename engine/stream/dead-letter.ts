@@ -51,14 +51,14 @@ export interface DeadLetterTotals {
  * keeps what follows. A letter is some 300 bytes, so both together are 70 MB of Redis a partition, and what the last
  * entry before the stop adds.
  */
-export const LETTERS_LIMIT = 10_000;
+export const DEAD_LETTERS_LIMIT = 10_000;
 const LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
 /** 30 days: long enough for somebody to come back from holiday. */
 const LETTER_AGE_MS = 30 * 86_400_000;
 const REASON_LIMIT = 1_000;
 
-export const isFull = ({ deadLetters, bytes }: DeadLetterTotals): boolean =>
-  deadLetters >= LETTERS_LIMIT || bytes >= LETTER_BYTES_LIMIT;
+export const isDeadLetterLimitReached = ({ deadLetters, bytes }: DeadLetterTotals): boolean =>
+  deadLetters >= DEAD_LETTERS_LIMIT || bytes >= LETTER_BYTES_LIMIT;
 
 /** A letter without its entry. */
 export function encodeDeadLetter({ fields: _, ...deadLetter }: DeadLetter): Buffer {
@@ -180,7 +180,7 @@ export async function requestReplay(
 }
 
 /** Those of the letters whose replay has been asked for and not been done. */
-export async function stillRequested(
+export async function pendingReplays(
   redis: RedisClient,
   keys: PartitionKeys,
   ids: readonly string[],
@@ -196,14 +196,14 @@ export async function removeDeadLetters(
   ids: readonly string[],
 ): Promise<boolean[]> {
   const deadLetterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
-  const removed = (await callFunction(redis, "letters_remove", deadLetterKeys, [...ids])) as number[];
+  const removed = (await callFunction(redis, "dead_letters_remove", deadLetterKeys, [...ids])) as number[];
   return removed.map((n) => n === 1);
 }
 
 /** Removes letters that are too old, some 2,000 at a time. Returns how many went. */
 export async function trimDeadLetters(redis: RedisClient, keys: PartitionKeys, ageMs = LETTER_AGE_MS): Promise<number> {
   const deadLetterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
-  return (await callFunction(redis, "letters_trim", deadLetterKeys, [ageMs])) as number;
+  return (await callFunction(redis, "dead_letters_trim", deadLetterKeys, [ageMs])) as number;
 }
 
 /** When a letter's id was given, in milliseconds since the epoch. */

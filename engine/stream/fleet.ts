@@ -41,7 +41,7 @@ const PROBE_MS = 100;
 const UNUSED_LIMIT_MS = 30 * DAY_MS;
 const LIBRARIES_EVERY_MS = DAY_MS / 4;
 
-export interface PresenceOptions {
+export interface HeartbeatOptions {
   redis: RedisClient;
   prefix: string;
   name: string;
@@ -52,12 +52,12 @@ export interface PresenceOptions {
 }
 
 /** Says that this process is there, and what it uses, until it is stopped. */
-export class Presence {
-  readonly #options: PresenceOptions;
+export class Heartbeat {
+  readonly #options: HeartbeatOptions;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(options: PresenceOptions) {
+  constructor(options: HeartbeatOptions) {
     this.#options = options;
   }
 
@@ -122,13 +122,13 @@ export async function readFleet(redis: RedisClient, prefix: string): Promise<Fle
 }
 
 /** The processes that live and cannot read the latest format, as far as they can be told by their names. */
-export const oldOnes = ({ members, unknownWorkers }: Fleet): string[] => [
+export const outdatedProcesses = ({ members, unknownWorkers }: Fleet): string[] => [
   ...members.filter(({ format, seenMsAgo }) => format < LATEST_FORMAT && seenMsAgo < ALIVE_MS).map(({ name }) => name),
   ...unknownWorkers,
 ];
 
 /** The processes that live, as far as they can be told by their names. */
-export const liveOnes = ({ members, unknownWorkers }: Fleet): string[] => [
+export const liveProcesses = ({ members, unknownWorkers }: Fleet): string[] => [
   ...members.filter(({ seenMsAgo }) => seenMsAgo < ALIVE_MS).map(({ name }) => name),
   ...unknownWorkers,
 ];

@@ -24,7 +24,7 @@ export interface View {
   /** A key's newest values, as the job's `view` made them. */
   onView?(key: string, view: unknown): void;
   /** The job has given a key up: forgets it. */
-  onForget?(key: string): void;
+  onClear?(key: string): void;
   /** What was told of some keys may not be so any more: forgets them. What there is of them is told right after. */
   onReset?(isOf: (key: string) => boolean): void;
   /** An emit; each once while this process lives, and not those from before its start. */
@@ -44,7 +44,7 @@ export interface FollowerOptions<Event extends LogEvent> {
 }
 
 /** How far a partition's jobs are, at the last look. */
-export interface PartitionFigures {
+export interface PartitionStats {
   /** Log entries, and events in them, that no commit has covered yet. */
   readonly lagEntries: number;
   readonly lagEvents: number;
@@ -85,7 +85,7 @@ interface PartitionProgress {
   marks: Mark[];
   /** When what changes slowly was asked for. */
   slowLookMs: number;
-  figures: { -readonly [Name in keyof PartitionFigures]: PartitionFigures[Name] };
+  figures: { -readonly [Name in keyof PartitionStats]: PartitionStats[Name] };
 }
 
 /** At 20 looks a second; a commit's record may be large, and this many of each partition are in memory at once. */
@@ -189,7 +189,7 @@ export class Follower<Event extends LogEvent> {
   }
 
   /** Every partition's figures, in order. */
-  figures(): readonly PartitionFigures[] {
+  stats(): readonly PartitionStats[] {
     return this.#partitions.map(({ figures }) => figures);
   }
 
@@ -307,7 +307,7 @@ export class Follower<Event extends LogEvent> {
     for (const [job, key, view] of record.views) {
       for (const to of this.#options.views) {
         if (to.job !== job) continue;
-        if (view === null) to.onForget?.(key);
+        if (view === null) to.onClear?.(key);
         else to.onView?.(key, view);
       }
     }

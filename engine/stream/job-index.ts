@@ -180,7 +180,7 @@ const textOf = ({ score, member }: Place): string =>
   Buffer.from(`${score}${SEPARATOR}${member}`, "utf8").toString("base64url");
 
 /** The place that a text names; undefined for one that `page` has not made. */
-export function readPlace(text: string): Place | undefined {
+export function parsePosition(text: string): Place | undefined {
   const whole = Buffer.from(text, "base64url").toString("utf8");
   const at = whole.indexOf(SEPARATOR);
   const score = Number(whole.slice(0, at));
@@ -188,7 +188,7 @@ export function readPlace(text: string): Place | undefined {
 }
 
 function placeOf(text: string): Place {
-  const place = readPlace(text);
+  const place = parsePosition(text);
   if (place) return place;
   throw new RangeError("this is no place in an index");
 }

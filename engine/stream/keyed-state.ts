@@ -48,7 +48,7 @@ export interface StateBefore {
 export type LoadStates = (job: string, keys: string[]) => Promise<(Buffer | null)[]>;
 
 /** What readers are told of a key, its state's bytes when the view is the state itself. */
-export type TellView = (key: string, view: unknown, packed: Buffer | undefined) => void;
+export type PublishView = (key: string, view: unknown, packed: Buffer | undefined) => void;
 
 /** What a commit writes of one job's states, and of what they are found by. */
 export interface StateChanges {
@@ -165,7 +165,7 @@ export class KeyedState<Event extends LogEvent> {
    * @param tell told of every change; left out: nobody asks. A view of null: the key has been given up
    * @throws what packing a state or making a view throws, its key in the message
    */
-  changes(tell: TellView | undefined): StateChanges {
+  changes(tell: PublishView | undefined): StateChanges {
     const job = this.#job;
     const set: [string, Buffer][] = [];
     const gone: string[] = [];

@@ -136,7 +136,7 @@ export const processesKey = (prefix: string): string => `${prefix}:processes`;
 export const LIBRARIES_KEY = "shuiwei-function-libraries";
 
 /** Hash: how fast all workers together may send to a receiver now. */
-export const paceKey = (prefix: string, receiver: string): string => `${prefix}:pace:${receiver}`;
+export const rateLimiterKey = (prefix: string, receiver: string): string => `${prefix}:pace:${receiver}`;
 
 /** Hash: what each breaker is to be, by its scope. */
 export const breakersKey = (prefix: string): string => `${prefix}:breakers`;

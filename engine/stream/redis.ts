@@ -432,5 +432,5 @@ const PLAIN_WORDS: readonly [pattern: RegExp, meaning: string][] = [
 ];
 
 /** A message with the client library's words replaced by ones that an operator understands. */
-export const inPlainWords = (message: string): string =>
+export const explainRedisErrors = (message: string): string =>
   PLAIN_WORDS.reduce((text, [pattern, meaning]) => text.replace(pattern, meaning), message);

@@ -53,7 +53,7 @@ export class Reindex<Event extends LogEvent> {
       this.#cursor = undefined;
       indexed.push(job.name);
     }
-    return { ...idle, indexed, states: [{ job: job.name, set: [], tombstones: [], index, indexAnew: isFirst }] };
+    return { ...idle, indexed, states: [{ job: job.name, set: [], tombstones: [], index, clearsIndex: isFirst }] };
   }
 
   async #page(job: AnyJob<Event>, from: string): Promise<{ cursor: string; index: IndexChange[] }> {

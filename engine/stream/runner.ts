@@ -12,14 +12,20 @@ import { BatchProcessor, PoisonError, type TimerPage } from "./batch-processor.j
 import {
   acquireTask,
   type CommitBody,
-  commitPatiently,
+  commitWithRetries,
   isSameRun,
   readTask,
   releaseTask,
   renewTask,
   type Task,
 } from "./commit.js";
-import { countDeadLetters, type DeadLetter, isFull, requestedReplays, trimDeadLetters } from "./dead-letter.js";
+import {
+  countDeadLetters,
+  type DeadLetter,
+  isDeadLetterLimitReached,
+  requestedReplays,
+  trimDeadLetters,
+} from "./dead-letter.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { assertContiguous, readLog, trimLog } from "./log.js";
@@ -185,7 +191,7 @@ export class Runner<Event extends LogEvent> {
         await this.#options.clock.sleep(backoffMs, signal);
         backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
       } finally {
-        this.#options.share?.lost(this.partition);
+        this.#options.share?.release(this.partition);
         this.stats.owned = false;
         this.#reader?.disconnect();
         this.#reader = undefined;
@@ -197,7 +203,7 @@ export class Runner<Event extends LogEvent> {
   async #take(): Promise<Task | undefined> {
     const { redis, owner, leaseMs, clock, serverClock, share } = this.#options;
     const { signal } = this.#stop;
-    if (share && !(await share.ask(this.partition))) {
+    if (share && !(await share.reserve(this.partition))) {
       await clock.sleep(TAKE_EVERY_MS, signal);
       return undefined;
     }
@@ -205,7 +211,7 @@ export class Runner<Event extends LogEvent> {
     try {
       task = await acquireTask(redis, this.#keys, owner, leaseMs, textOf(serverClock));
     } finally {
-      share?.answered(this.partition, task !== undefined && !("heldForMs" in task));
+      share?.settle(this.partition, task !== undefined && !("heldForMs" in task));
     }
     if (!("heldForMs" in task)) return task;
     await clock.sleep(Math.min(task.heldForMs, share ? TAKE_EVERY_MS : leaseMs / 2), signal);
@@ -247,7 +253,7 @@ export class Runner<Event extends LogEvent> {
         mayRepeat: () => !signal.aborted,
         signal,
       };
-      await commitPatiently(redis, this.#keys, { ...task, number: commit + 1, leaseMs, lastOut }, body, tries);
+      await commitWithRetries(redis, this.#keys, { ...task, number: commit + 1, leaseMs, lastOut }, body, tries);
       step.committed();
       commit++;
       if (body.out) lastOut = commit;
@@ -268,11 +274,11 @@ export class Runner<Event extends LogEvent> {
     };
     while (!signal.aborted && !share?.isSurplus(this.partition)) {
       const after = step.readAfter;
-      if (isFull(kept)) {
+      if (isDeadLetterLimitReached(kept)) {
         if (clock.now() - fullLookMs >= FULL_LOOK_MS) {
           fullLookMs = clock.now();
           kept = await countDeadLetters(redis, this.#keys);
-          if (!isFull(kept)) continue;
+          if (!isDeadLetterLimitReached(kept)) continue;
           this.#tell(
             `too many dead letters (${kept.deadLetters}): the jobs stop here; look at them (dead-letters list), then replay or remove them`,
             { level: "error" },

@@ -6,7 +6,7 @@
  * `--accept-settings`. Releases before this do not look; what they were told nobody knows.
  */
 import { EngineError, messageOf } from "../kernel/errors.js";
-import { liveOnes, readFleet } from "./fleet.js";
+import { liveProcesses, readFleet } from "./fleet.js";
 import { deploymentKey } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
@@ -51,7 +51,7 @@ export async function claimSettings({ redis, prefix, settings, accept, onTrouble
       { op: "deployment.settings", code: "settings_differ", retryable: false, input: differing[0]?.name ?? "" },
     );
   }
-  const alive = liveOnes(await readFleet(redis, prefix));
+  const alive = liveProcesses(await readFleet(redis, prefix));
   if (alive.length > 0) {
     throw new EngineError(
       `${alive.join(", ")} still runs with --${differing.map(({ name, other }) => `${name} ${other}`).join(", --")}: end it first`,

@@ -64,8 +64,8 @@ export class Share {
     await redis.zrem(key, owner).catch((thrown) => onTrouble(`${key}: ${messageOf(thrown)}`));
   }
 
-  /** Whether there is room for one more, as soon as that is known; if so, the partition is counted until `answered`. */
-  async ask(partition: number): Promise<boolean> {
+  /** Whether there is room for one more, as soon as that is known; if so, the partition is counted until `settle`. */
+  async reserve(partition: number): Promise<boolean> {
     while (this.#owned.size < this.quota) {
       if (this.#owned.size + this.#asked.size < this.quota) {
         this.#asked.add(partition);
@@ -77,13 +77,13 @@ export class Share {
   }
 
   /** What became of asking. */
-  answered(partition: number, isOwned: boolean): void {
+  settle(partition: number, isOwned: boolean): void {
     this.#asked.delete(partition);
     if (isOwned) this.#owned.add(partition);
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  lost(partition: number): void {
+  release(partition: number): void {
     this.#owned.delete(partition);
   }
 

@@ -117,7 +117,7 @@ local function remove_letter(letters_key, entries_key, id)
   return 1
 end
 
--- letters_remove: takes letters away for good, and requests for them.
+-- dead_letters_remove: takes letters away for good, and requests for them.
 -- KEYS: dead letters, dead entries, dead requests   ARGV: their ids   Returns: 1 or 0 for each: whether it was there
 local function remove_letters(keys, args)
   local removed = {}
@@ -128,7 +128,7 @@ local function remove_letters(keys, args)
   return removed
 end
 
--- letters_trim: takes away letters that were written before a time, the oldest first, CHUNK at most.
+-- dead_letters_trim: takes away letters that were written before a time, the oldest first, CHUNK at most.
 -- KEYS: dead letters, dead entries, dead requests   ARGV: 1 how old a letter may be in ms, by this server's clock   Returns: how many went
 local function trim_letters(keys, args)
   local before = digits(clock_of('') - tonumber(args[1]))
@@ -206,5 +206,5 @@ register('task_renew', renew, 'allow-oom')
 register('task_release', release, 'allow-oom')
 register('task_commit', commit, 'allow-oom')
 register('workers_join', join, 'allow-oom')
-register('letters_remove', remove_letters, 'allow-oom')
-register('letters_trim', trim_letters, 'allow-oom')
+register('dead_letters_remove', remove_letters, 'allow-oom')
+register('dead_letters_trim', trim_letters, 'allow-oom')

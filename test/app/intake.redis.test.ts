@@ -245,7 +245,7 @@ describe("jobs that nobody runs", () => {
     );
     expect(refused.headers["retry-after"]).toBe("5");
     expect((await ask("POST", `/v1/orders/${order.id}/payment`)).json.outcome).toBe("accepted");
-    const events = engine.follower.figures().reduce((sum, { lagEvents }) => sum + lagEvents, 0);
+    const events = engine.follower.stats().reduce((sum, { lagEvents }) => sum + lagEvents, 0);
     expect(events).toBeGreaterThanOrEqual(42);
     const text = (await ask("GET", "/metrics")).text;
     expect(text).toMatch(/^shuiwei_partition_lag_events\{topic="stock",partition="2"\} [1-9]/m);
@@ -319,7 +319,7 @@ describe("a Redis that is gone", () => {
 
   it("is named also when it is a Cluster of which no node is left", async () => {
     const cluster = connect({ url: "redis://127.0.0.1:1,redis://127.0.0.1:2" });
-    const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], figures: () => [] };
+    const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], stats: () => [] };
     const intake = new Intake({ redis: cluster, followers: [follower], maxLagMs: 20_000, maxMemoryShare: 0.85 });
     intake.start();
     try {

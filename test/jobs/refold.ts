@@ -68,7 +68,7 @@ export async function refold(
       for (const name of tombstones) states.get(job)?.delete(name);
     }
     for (const [atMs, member] of body.timersSet) timers.set(member, atMs);
-    for (const member of body.timersGone) timers.delete(member);
+    for (const member of body.timersRemoved) timers.delete(member);
     if (body.out) emits.push(...decodeOut(body.out).emits);
     step.committed();
   }

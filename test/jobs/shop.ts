@@ -65,7 +65,7 @@ export class Shop<State> {
       for (const key of tombstones) this.#states.delete(key);
     }
     for (const [atMs, member] of body.timersSet) this.#timers.set(member, atMs);
-    for (const member of body.timersGone) this.#timers.delete(member);
+    for (const member of body.timersRemoved) this.#timers.delete(member);
     this.#cursors = new Map(body.cursors);
     this.#watermarkMs = body.watermarkMs;
     if (body.out) {

@@ -89,7 +89,7 @@ describe("a server's clock that has jumped two hours ahead", () => {
   });
 
   it("is told in words, both clocks", async () => {
-    const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], figures: () => [] };
+    const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], stats: () => [] };
     const intake = new Intake({ redis: client, followers: [follower], maxLagMs: 20_000, maxMemoryShare: 0.85, wall });
     intake.start();
     try {

@@ -172,7 +172,7 @@ describe("within a step", () => {
       cursors: new Map(),
       states: [],
       timersSet: [],
-      timersGone: [],
+      timersRemoved: [],
       out,
       deadLetters: [],
       resolvedDeadLetters: [],

@@ -11,7 +11,7 @@ import { decodeState, encodeState } from "../../engine/stream/batch-processor.js
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import {
   countDeadLetters,
-  LETTERS_LIMIT,
+  DEAD_LETTERS_LIMIT,
   listDeadLetters,
   readDeadLetters,
   removeDeadLetters,
@@ -473,7 +473,7 @@ describe("a job that throws on everything", () => {
     };
     const { troubles, runner } = run({ jobs: [job] });
     await until(() => troubles.some((trouble) => trouble.includes("too many dead letters")), "the stop");
-    expect((await countDeadLetters(client, keys())).deadLetters).toBe(LETTERS_LIMIT);
+    expect((await countDeadLetters(client, keys())).deadLetters).toBe(DEAD_LETTERS_LIMIT);
     expect((await readTask(client, keys())).cursors.get("adder.1")).toBe(10);
     await sleep(100);
     expect(runner.stats).toMatchObject({ owned: true, offset: 10 });

@@ -6,9 +6,9 @@ import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import {
   callsOldLibrary,
   deleteOldLibraries,
+  Heartbeat,
   keepLibraries,
-  oldOnes,
-  Presence,
+  outdatedProcesses,
   readFleet,
 } from "../../engine/stream/fleet.js";
 import { LATEST_FORMAT } from "../../engine/stream/format.js";
@@ -35,7 +35,7 @@ const names = async (): Promise<string[]> => {
 
 describe("the processes of a deployment", () => {
   it("are listed with what they read, also those that do not tell, and not once they have ended", async () => {
-    const presence = new Presence({
+    const heartbeat = new Heartbeat({
       redis: client,
       prefix: "fleet",
       name: "host/1/ab",
@@ -47,15 +47,15 @@ describe("the processes of a deployment", () => {
     const far = 2 ** 43;
     await client.zadd(processesKey("fleet"), far, `host/2/cd 1.3.0 ${LATEST_FORMAT - 1} serving`);
     await client.zadd(workersKey("fleet", "stock"), far, "host/1/ab", far, "host/3/ef", 1, "host/4/gone");
-    presence.start();
+    heartbeat.start();
     await expect.poll(async () => (await readFleet(client, "fleet")).members.length).toBe(2);
     const fleet = await readFleet(client, "fleet");
     expect(fleet.members).toContainEqual(
       expect.objectContaining({ name: "host/1/ab", release: "1.2.3", format: LATEST_FORMAT, runsJobs: true }),
     );
     expect(fleet.unknownWorkers).toEqual(["host/3/ef"]);
-    expect(oldOnes(fleet)).toEqual(["host/2/cd", "host/3/ef"]);
-    await presence.stop();
+    expect(outdatedProcesses(fleet)).toEqual(["host/2/cd", "host/3/ef"]);
+    await heartbeat.stop();
     expect((await readFleet(client, "fleet")).members.map(({ name }) => name)).toEqual(["host/2/cd"]);
   });
 });

@@ -45,7 +45,7 @@ class Board {
     this.told.push([key, sinceMs]);
   }
 
-  onForget(key: string): void {
+  onClear(key: string): void {
     this.units.delete(key);
   }
 

@@ -128,8 +128,8 @@ describe("an index", () => {
     }
     // An owner that got as far as its first page: with an entry of a state that is gone by now.
     const dead = (await acquireTask(client, keys(), "dead", 1)) as Task;
-    const page = { index: [{ name: "odd", key: "gone", score: 1 }], indexAnew: true };
-    const body = { watermarkMs: 0, events: 0, cursors: new Map(), timersSet: [], timersGone: [], out: undefined };
+    const page = { index: [{ name: "odd", key: "gone", score: 1 }], clearsIndex: true };
+    const body = { watermarkMs: 0, events: 0, cursors: new Map(), timersSet: [], timersRemoved: [], out: undefined };
     await commitTask(
       client,
       keys(),

@@ -18,7 +18,7 @@ import {
   callFunctionBuffer,
   checkRedis,
   connect,
-  inPlainWords,
+  explainRedisErrors,
   loadLibrary,
   readFields,
 } from "../../engine/stream/redis.js";
@@ -240,5 +240,5 @@ describe("the words that an operator reads", () => {
     ],
   ];
 
-  it.each(told)("for %s", (message, words) => expect(inPlainWords(message)).toBe(words));
+  it.each(told)("for %s", (message, words) => expect(explainRedisErrors(message)).toBe(words));
 });

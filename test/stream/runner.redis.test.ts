@@ -80,7 +80,7 @@ const body = (more: Partial<CommitBody> = {}): CommitBody => ({
   cursors: new Map([["toy.1", 1]]),
   states: [{ job: "toy.1", set: [["a", Buffer.from("state")]], tombstones: [] }],
   timersSet: [[7, "toy.1\u001fa"]],
-  timersGone: [],
+  timersRemoved: [],
   out: Buffer.from("out"),
   deadLetters: [{ offset: 1, reason: "bad", tries: 1, fields: [Buffer.from("e"), Buffer.from("[")] }],
   resolvedDeadLetters: [],
@@ -232,7 +232,7 @@ describe("a commit", () => {
       client,
       keys,
       at(task, 1),
-      body({ states, timersSet, timersGone: names.slice(0, 9_000).map((name) => `x${name}`) }),
+      body({ states, timersSet, timersRemoved: names.slice(0, 9_000).map((name) => `x${name}`) }),
     );
     expect(await client.hlen(keys.state("other.1"))).toBe(64_000);
     expect(await client.zcard(keys.timers)).toBe(64_000);

@@ -102,7 +102,7 @@ describe.skipIf(onCluster)("another run of a server", () => {
       ids.push(await idOf(server));
       offset = await append(client, keys, [{ clockMs: 1 + offset, events: [{ key: "a", units: 1 }] }]);
       await seen(client, keys, offset);
-      await until(() => follower.lagEntries() === 0 && follower.figures()[0]?.offset === offset, "the follower");
+      await until(() => follower.lagEntries() === 0 && follower.stats()[0]?.offset === offset, "the follower");
       const now = await readTask(client, keys);
       expect(now.epoch).toBe(epoch);
       expect(isSameRun(run, now.run)).toBe(true);

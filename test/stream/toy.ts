@@ -162,7 +162,7 @@ export class Store {
       for (const key of tombstones) states.delete(key);
     }
     for (const [atMs, member] of body.timersSet) this.timers.set(member, atMs);
-    for (const member of body.timersGone) this.timers.delete(member);
+    for (const member of body.timersRemoved) this.timers.delete(member);
     for (const [job, offset] of body.cursors) this.cursors.set(job, offset);
     this.watermarkMs = body.watermarkMs;
     if (body.out) this.outs.push(decodeOut(body.out));

@@ -5,13 +5,13 @@
 import type { Emit, JobContext } from "./job.js";
 import type { Timers } from "./timers.js";
 
-export class Scope implements JobContext {
+export class CallContext implements JobContext {
   key = "";
   watermarkMs = 0;
   emits: Emit[] = [];
   lateEvents = 0;
   /** Whether the call under way gives its key up. */
-  isForgetting = false;
+  isCleared = false;
   /** Keys whose timers the next commit has to write, by job. */
   readonly timersTouched: readonly Set<string>[];
   readonly #timers: Timers;
@@ -31,7 +31,7 @@ export class Scope implements JobContext {
     this.key = key;
     this.#atMs = atMs;
     this.watermarkMs = watermarkMs;
-    this.isForgetting = false;
+    this.isCleared = false;
   }
 
   /** Forgets what has left with a commit. */
@@ -57,6 +57,6 @@ export class Scope implements JobContext {
   }
 
   clear(): void {
-    this.isForgetting = true;
+    this.isCleared = true;
   }
 }
