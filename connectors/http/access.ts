@@ -28,12 +28,12 @@ export interface Refusal {
   headers: Record<string, string>;
 }
 
-/** Somebody who is let in; `seat` is what several screens of one client have in common. */
-export interface Admitted {
+/** Somebody who is let in; `quotaKey` is what several screens of one client have in common. */
+export interface Authenticated {
   identity: Identity;
   /** Known by the cookie of a session, not by a token. */
   isSession: boolean;
-  seat: string;
+  quotaKey: string;
 }
 
 type Parts = Pick<HttpDeps, "open" | "openParts" | "sessions" | "trustProxy" | "onTrouble">;
@@ -73,13 +73,15 @@ export class Access {
   }
 
   /** Who asks, or why that may not be: for what is no route. */
-  async admit(raw: IncomingMessage, { needsOrigin = false } = {}): Promise<Admitted | Refusal> {
+  async authenticate(raw: IncomingMessage, { needsOrigin = false } = {}): Promise<Authenticated | Refusal> {
     const known = this.#atOnce(raw);
-    return known ? { identity: known, isSession: false, seat: this.seatOf(raw) } : this.#slowly(raw, needsOrigin);
+    return known
+      ? { identity: known, isSession: false, quotaKey: this.quotaKeyOf(raw) }
+      : this.#slowly(raw, needsOrigin);
   }
 
   /** Whether a request brings anything to be known by. */
-  isNamed({ headers }: IncomingMessage): boolean {
+  hasCredentials({ headers }: IncomingMessage): boolean {
     return headers.authorization !== undefined || cookieOf(headers.cookie) !== undefined;
   }
 
@@ -89,12 +91,12 @@ export class Access {
   }
 
   /** Of a client without a session: its address. */
-  seatOf(raw: IncomingMessage): string {
+  quotaKeyOf(raw: IncomingMessage): string {
     return `address ${addressOf(raw, this.#parts.trustProxy === true)}`;
   }
 
   /** Notes a failed login, lets its answer wait, and says how it is refused. */
-  async refusalOf(raw: IncomingMessage, what: "token" | "pairing code"): Promise<Refusal> {
+  async rejectLogin(raw: IncomingMessage, what: "token" | "pairing code"): Promise<Refusal> {
     const address = addressOf(raw, this.#parts.trustProxy === true);
     const waitMs = this.#failed.failed(address, what);
     if (waitMs === undefined)
@@ -123,9 +125,9 @@ export class Access {
     return secret === undefined ? undefined : this.#tokens.get(digestOf(secret));
   }
 
-  async #slowly(raw: IncomingMessage, needsOrigin: boolean): Promise<Admitted | Refusal> {
+  async #slowly(raw: IncomingMessage, needsOrigin: boolean): Promise<Authenticated | Refusal> {
     const { authorization, cookie } = raw.headers;
-    if (authorization !== undefined && BEARER.test(authorization)) return this.refusalOf(raw, "token");
+    if (authorization !== undefined && BEARER.test(authorization)) return this.rejectLogin(raw, "token");
     const secret = authorization === undefined ? cookieOf(cookie) : undefined;
     const { sessions } = this.#parts;
     if (secret === undefined || !sessions) return unnamed("send Authorization: Bearer <token>");
@@ -137,7 +139,7 @@ export class Access {
         detail: "with a session only this server's own pages may do that",
         headers: {},
       };
-    return { identity: session, isSession: true, seat: `session ${session.id}` };
+    return { identity: session, isSession: true, quotaKey: `session ${session.id}` };
   }
 
   #pass(identity: Identity, role: Role, request: FastifyRequest, reply: FastifyReply, done: () => void): void {

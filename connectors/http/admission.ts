@@ -1,6 +1,6 @@
 /**
- * How much is let in: requests under way at once, new work while the engine and its store have room, and new orders
- * while those before them move on. Whoever is not let in is told so at once, with the time to come back.
+ * Admission control: a limit of concurrent requests, new work only while the engine and its store have capacity, and
+ * new orders only while earlier ones are answered in time. A refused request is answered at once, with Retry-After.
  */
 import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";
@@ -10,117 +10,116 @@ import { HttpFault, problemOf, retryAfter, sendProblem } from "./problem.js";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Not counted with the other requests: the route has a guard of its own. */
-    ownPlaces?: boolean;
+    /** Not counted in the limit of all requests: the route has its own limit. */
+    ownLimit?: boolean;
   }
 }
 
-/** A client waits this long at most before it asks again. */
-const LONGEST_RETURN_S = 10;
+/** The largest Retry-After. */
+const MAX_RETRY_SECONDS = 10;
 
-/** Throws when new work is not taken at the moment. */
-export function assertTakesNew({ refuseNew }: Pick<HttpDeps, "refuseNew">): void {
+/** Throws when new work is not accepted at the moment. */
+export function assertAcceptsNewWork({ refuseNew }: Pick<HttpDeps, "refuseNew">): void {
   const refusal = refuseNew?.();
   if (!refusal) return;
   throw new HttpFault(refusal.code, refusal.reason, { headers: retryAfter(refusal.retryAfterMs / 1_000) });
 }
 
 /**
- * Lets new work in only while what came before moves on: when the oldest has waited too long, whoever comes now is
- * told to come back, the later the more are told so. So a rush meets a quick no instead of a slow yes, nobody sends
- * again for want of an answer, and payments do not stand in line behind it.
+ * Refuses new work while the oldest request under way has waited too long. Retry-After grows with the number of
+ * refusals. In a rush, clients get a fast refusal instead of a slow answer, so they do not time out and resend, and
+ * payments do not wait behind new orders.
  */
-export class Queue {
+export class WaitingTimeLimit {
   readonly #maxWaitMs: number;
-  readonly #since = new Set<{ atMs: number }>();
+  readonly #started = new Set<{ atMs: number }>();
   #second = 0;
-  /** In this second and in the one before. */
-  #passed: [now: number, before: number] = [0, 0];
+  /** Counts of this second and of the one before. */
+  #accepted: [now: number, before: number] = [0, 0];
   #refused: [now: number, before: number] = [0, 0];
 
   constructor(maxWaitMs = Number.POSITIVE_INFINITY) {
     this.#maxWaitMs = maxWaitMs;
   }
 
-  /** For `onRequest`: a refusal costs no reading of the body. */
+  /** For `onRequest`: the body of a refused request is not read. */
   readonly guard: onRequestHookHandler = (_request, reply, done) => {
     const nowMs = systemClock.now();
-    const [oldest] = this.#since;
+    const [oldest] = this.#started;
     if (!oldest || nowMs - oldest.atMs <= this.#maxWaitMs) {
       done();
       return;
     }
-    this.#turn(nowMs);
+    this.#startSecond(nowMs);
     this.#refused[0]++;
-    const seconds = Math.min(LONGEST_RETURN_S, Math.ceil((1 + this.#refused[1]) / (1 + this.#passed[1])));
+    const seconds = Math.min(MAX_RETRY_SECONDS, Math.ceil((1 + this.#refused[1]) / (1 + this.#accepted[1])));
     sendProblem(
       reply,
-      problemOf("overloaded", "those who came before wait too long already; send it again with the same id"),
+      problemOf("overloaded", "earlier orders have waited too long; send the order again with the same id"),
       retryAfter(seconds),
     );
   };
 
-  /** Does the work that was let in. */
-  async pass<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs accepted work and measures how long it waits. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
     const own = { atMs: systemClock.now() };
-    this.#turn(own.atMs);
-    this.#passed[0]++;
-    this.#since.add(own);
+    this.#startSecond(own.atMs);
+    this.#accepted[0]++;
+    this.#started.add(own);
     try {
       return await work();
     } finally {
-      this.#since.delete(own);
+      this.#started.delete(own);
     }
   }
 
-  #turn(nowMs: number): void {
+  #startSecond(nowMs: number): void {
     const second = Math.floor(nowMs / 1_000);
     if (second === this.#second) return;
     const isNext = second === this.#second + 1;
     this.#second = second;
-    this.#passed = [0, isNext ? this.#passed[0] : 0];
+    this.#accepted = [0, isNext ? this.#accepted[0] : 0];
     this.#refused = [0, isNext ? this.#refused[0] : 0];
   }
 }
 
-/** Full is told when it has lasted: a rush that moves on is the load balancer's to see by its 429. */
-const LONG_FULL_MS = 5_000;
-/** Not full any more when a tenth of the places is free: where each free one is taken at once, nothing has changed. */
+/** Being full is reported only after this time: the load balancer sees a short rush by its 429. */
+const REPORT_FULL_AFTER_MS = 5_000;
+/** Full until a tenth is free: a single free slot is used at once and changes nothing. */
 const FREE_SHARE = 0.1;
 
-/** How many of the places one client may have; a client that is not named has no bound of its own. */
-export interface PlacesShare {
-  places: number;
+/** How many requests one client may have; a client for which `clientOf` returns undefined has no limit of its own. */
+export interface ClientShare {
+  requests: number;
   clientOf(request: IncomingMessage): string | undefined;
 }
 
-/**
- * Lets at most so many requests be under way at once. Further ones are told to come back, and no body of theirs is
- * read.
- */
-export class Places {
+/** Limits concurrent requests. Further ones get 429, and their body is not read. */
+export class ConcurrencyLimit {
   readonly #limit: number;
   readonly #what: string;
-  readonly #share: PlacesShare | undefined;
+  readonly #share: ClientShare | undefined;
   readonly #byClient = new Map<string, number>();
-  #underWay = 0;
+  #inFlight = 0;
   #full: (() => number) | undefined;
 
-  constructor(limit: number, what: string, share?: PlacesShare) {
+  constructor(limit: number, what: string, share?: ClientShare) {
     this.#limit = limit;
     this.#what = what;
     this.#share = share;
   }
 
-  get underWay(): number {
-    return this.#underWay;
+  get inFlight(): number {
+    return this.#inFlight;
   }
 
-  /** Why there is no getting in, when that has been so for long. */
-  wrong(): string[] {
+  /** What is wrong: the limit has been reached for a long time. Empty otherwise. */
+  problems(): string[] {
     const fullMs = this.#full?.() ?? 0;
-    if (fullMs < LONG_FULL_MS) return [];
-    return [`all ${this.#limit} places for ${this.#what} have been taken for ${Math.round(fullMs / 1_000)} s`];
+    if (fullMs < REPORT_FULL_AFTER_MS) return [];
+    return [
+      `the limit of ${this.#limit} concurrent ${this.#what} has been reached for ${Math.round(fullMs / 1_000)} s`,
+    ];
   }
 
   /** For `onRequest`. */
@@ -129,10 +128,13 @@ export class Places {
       done();
       return;
     }
-    if (this.#underWay >= this.#limit) {
+    if (this.#inFlight >= this.#limit) {
       sendProblem(
         reply,
-        problemOf("overloaded", `${this.#limit} ${this.#what} are under way already; this one was not read`),
+        problemOf(
+          "overloaded",
+          `the limit of ${this.#limit} concurrent ${this.#what} is reached; this request was not read`,
+        ),
         retryAfter(1),
       );
       return;
@@ -140,46 +142,46 @@ export class Places {
     const client = this.#share?.clientOf(request.raw);
     if (client !== undefined && this.#share) {
       const own = this.#byClient.get(client) ?? 0;
-      if (own >= this.#share.places) {
-        const detail = `${own} ${this.#what} of ${client} are under way already; this one was not read`;
+      if (own >= this.#share.requests) {
+        const detail = `${client} has ${own} ${this.#what} in progress, which is its limit; this request was not read`;
         sendProblem(reply, problemOf("overloaded", detail), retryAfter(1));
         return;
       }
       this.#byClient.set(client, own + 1);
     }
-    this.#underWay++;
-    if (this.#underWay >= this.#limit) this.#full ??= stopwatch();
-    // However it ends: answered, left by its client, or with its connection while the answer still stood in line there.
+    this.#inFlight++;
+    if (this.#inFlight >= this.#limit) this.#full ??= stopwatch();
+    // The request ends with its answer, or with the connection while the answer was still queued there.
     const { socket } = request.raw;
-    let isIn = true;
-    const leave = (): void => {
-      // The end of the connection is the end of its answer, too: both are told in one turn.
-      if (!isIn) return;
-      isIn = false;
-      reply.raw.off("close", leave);
-      socket.off("close", leave);
-      this.#underWay--;
-      if (client !== undefined) this.#giveBack(client);
-      if (this.#underWay <= this.#limit * (1 - FREE_SHARE)) this.#full = undefined;
+    let isCounted = true;
+    const release = (): void => {
+      // When the connection closes, both events occur.
+      if (!isCounted) return;
+      isCounted = false;
+      reply.raw.off("close", release);
+      socket.off("close", release);
+      this.#inFlight--;
+      if (client !== undefined) this.#releaseClient(client);
+      if (this.#inFlight <= this.#limit * (1 - FREE_SHARE)) this.#full = undefined;
     };
-    reply.raw.once("close", leave);
-    socket.once("close", leave);
+    reply.raw.once("close", release);
+    socket.once("close", release);
     done();
   };
 
-  #giveBack(client: string): void {
+  #releaseClient(client: string): void {
     const left = (this.#byClient.get(client) ?? 0) - 1;
     if (left > 0) this.#byClient.set(client, left);
     else this.#byClient.delete(client);
   }
 }
 
-/** For `onRequest`: a body that has not come whole by then is answered 408, and its connection is closed. */
+/** For `onRequest`: a body that is not complete in time is answered 408, and the connection is closed. */
 export function bodyWithin(limitMs: number): onRequestHookHandler {
   return (request, reply, done) => {
     const timer = setTimeout(() => {
       if (request.raw.complete || reply.sent) return;
-      const problem = problemOf("request_timeout", `the body did not come within ${limitMs / 1_000} s`);
+      const problem = problemOf("request_timeout", `the body was not complete within ${limitMs / 1_000} s`);
       sendProblem(reply, problem, { connection: "close" });
     }, limitMs);
     timer.unref();

@@ -7,8 +7,8 @@ import type { Static } from "typebox";
 import type { Alert } from "../../engine/jobs/depletion/view.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { causeOf } from "./identity.js";
-import { assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { refuse } from "./problem.js";
+import { assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
 import { Acknowledgement, AcknowledgementAnswer, AlertList, AlertParams, AlertQuery, problems } from "./schemas.js";
 
 const DEFAULT_LIMIT = 200;

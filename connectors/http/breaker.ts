@@ -9,14 +9,14 @@ import type { Ledger } from "../../engine/stock/ledger.js";
 import type { BreakerScope, OpenBreaker } from "../../engine/stock/model.js";
 import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
-import { isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault } from "./problem.js";
+import { isoOf, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { BreakerAnswer, BreakerBody, BreakerChange, problems } from "./schemas.js";
 import { fromStore } from "./store-errors.js";
 
 /** R14: a breaker opened without a time stays open for 10 minutes of the shop's time. */
 const DEFAULT_OPEN_MS = 600_000;
-const LOOK_EVERY_MS = 1_000;
+const REFRESH_MS = 1_000;
 /** When a gate is closed by hand only, nobody knows when: ask again in a minute. */
 const BY_HAND_SECONDS = 60;
 
@@ -33,7 +33,7 @@ export class BreakerWatch {
   async retryAfterSeconds(lines: readonly { sku: string; location: string }[]): Promise<number> {
     const { clock, speed = () => 1 } = this.#deps;
     let waitMs = 0;
-    for (const { scope, untilMs } of await this.#look()) {
+    for (const { scope, untilMs } of await this.#read()) {
       if (!lines.some((line) => isIn(scope, line))) continue;
       if (untilMs === 0) return BY_HAND_SECONDS;
       waitMs = Math.max(waitMs, untilMs - clock.now());
@@ -41,8 +41,8 @@ export class BreakerWatch {
     return waitMs / speed() / 1_000;
   }
 
-  #look(): Promise<OpenBreaker[]> {
-    if (this.#age === undefined || this.#age() > LOOK_EVERY_MS) {
+  #read(): Promise<OpenBreaker[]> {
+    if (this.#age === undefined || this.#age() > REFRESH_MS) {
       this.#age = stopwatch();
       this.#breakers = openBreakers(this.#deps).catch(() => []);
     }
@@ -88,7 +88,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
       onRequest: authorize("read"),
       schema: {
         tags: ["breaker"],
-        operationId: "lookAtBreaker",
+        operationId: "getBreaker",
         summary: "Breakers that are open",
         description: "Each with its scope, who opened it, why, since when and until when.",
         security: TOKEN_NEEDED,

@@ -21,7 +21,7 @@ export function addressOf({ headers, socket }: IncomingMessage, trustProxy: bool
  * The same, for who gets a share of something; undefined for programs of this machine: one of them may be a proxy that
  * brings everybody and says of nobody who it is.
  */
-export function sharerOf(request: IncomingMessage, trustProxy: boolean): string | undefined {
+export function quotaClientOf(request: IncomingMessage, trustProxy: boolean): string | undefined {
   return unlessLocal(addressOf(request, trustProxy));
 }
 
@@ -58,7 +58,10 @@ function hostNameOf(host: string): string | undefined {
  * Makes the check whether a Host header is ours: an address, localhost, the name that is listened on, or one that the
  * operator has named. A request without one comes from no browser.
  */
-export function ourHosts(listenHost: string, allowed: readonly string[] = []): (host: string | undefined) => boolean {
+export function allowedHostCheck(
+  listenHost: string,
+  allowed: readonly string[] = [],
+): (host: string | undefined) => boolean {
   const names = new Set(["localhost", listenHost, ...allowed].map((name) => name.toLowerCase()));
   return (host) => {
     if (host === undefined) return true;

@@ -8,13 +8,13 @@ import type { FastifyRequest } from "fastify";
 import { Packr } from "msgpackr";
 import { CHAIN_ID_LENGTH, chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { Reply, StockCommand } from "../../engine/stock/model.js";
-import { assertTakesNew } from "./admission.js";
+import { assertAcceptsNewWork } from "./admission.js";
 import { BULK_LIMIT, type CommandCheck, MAX_COMMANDS, readCommands } from "./bulk.js";
 import type { HttpDeps } from "./deps.js";
 import { faultsOf, type InputFault } from "./faults.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
-import { type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { HttpFault } from "./problem.js";
+import { type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
 import { fromStore } from "./store-errors.js";
 
@@ -25,7 +25,7 @@ const CLOCK_SKEW_MS = 60_000;
 
 /** Each is 8 MiB, and about four times that as commands and answers: 320 MiB. */
 export const MAX_BODIES = 8;
-/** What ends something that was begun is taken also while nothing new is. */
+/** What ends something that was created is taken also while nothing new is. */
 const ENDING: ReadonlySet<StockCommand["kind"]> = new Set(["pay", "cancel", "outbound"]);
 
 /** What the role `order` may do; the other kinds need `operate`. */
@@ -44,7 +44,7 @@ class BulkBody {
   }
 }
 
-export const commandRoutes: RouteGroup = (root, kit) => {
+export const commandRoutes: RouteGroup = (root, context) => {
   // A scope of its own: nothing else takes these content types.
   root.register(async (server) => {
     server.addContentTypeParser(
@@ -59,7 +59,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
     server.post(
       "/v1/commands",
       {
-        onRequest: [kit.authorize("order"), kit.places.bulk.guard],
+        onRequest: [context.authorize("order"), context.limits.bulk.guard],
         bodyLimit: BULK_LIMIT,
         // The body is checked command by command; the schema is for the reader of the documentation.
         validatorCompiler: () => () => true,
@@ -94,7 +94,7 @@ export const commandRoutes: RouteGroup = (root, kit) => {
         const { body } = request;
         if (!(body instanceof BulkBody))
           throw new HttpFault("unsupported_media_type", `send ${[NDJSON, ...MSGPACK].join(" or ")}`);
-        check ??= commandCheck(request, kit);
+        check ??= commandCheck(request, context);
         const type = (request.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase() ?? "";
         const binary = MSGPACK.includes(type);
         const commands = await readCommands(body.bytes, binary ? "msgpack" : "ndjson", check);
@@ -102,8 +102,8 @@ export const commandRoutes: RouteGroup = (root, kit) => {
         const first = mayDo(identity, "operate") ? undefined : commands.find(({ kind }) => !ORDER_WORK.has(kind));
         if (first) throw new HttpFault("forbidden", roleFault(identity, "operate", `the command ${first.kind}`));
         for (const command of commands) Object.assign(command, causeOf(request, command));
-        if (commands.some(({ kind }) => !ENDING.has(kind))) assertTakesNew(kit.deps);
-        const replies = await applyMany(kit.deps, commands);
+        if (commands.some(({ kind }) => !ENDING.has(kind))) assertAcceptsNewWork(context.deps);
+        const replies = await applyMany(context.deps, commands);
         const answers = replies.map(({ outcome, repeated, state, missingUnits }, i) => ({
           id: (commands[i] as StockCommand).id,
           outcome,
@@ -151,7 +151,7 @@ async function applyMany({ ledger, orderService }: HttpDeps, commands: readonly 
 }
 
 /** The check of one command: its kind's schema, and what a schema cannot say. */
-function commandCheck(request: FastifyRequest, { deps, defaultLocation }: Kit): CommandCheck {
+function commandCheck(request: FastifyRequest, { deps, defaultLocation }: RouteContext): CommandCheck {
   const compile = request.server.validatorCompiler;
   if (compile === undefined) throw new Error("the server has no validator");
   const validators = new Map<unknown, Validate>(

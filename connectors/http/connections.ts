@@ -3,7 +3,7 @@
  * before it has left (RFC 9112, 9.3.2, asks for that as soon as one of them is not safe), so a connection has one
  * request under way and the bytes of one answer. One that has too many requests waiting, or does not read its
  * answers, is closed. A request that asks for an upgrade which is not ours is served as if it had not asked (RFC
- * 9110, 7.8). It does not bound how many connections there are: connection-places.ts does.
+ * 9110, 7.8). It does not bound how many connections there are: connection-limit.ts does.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -29,7 +29,7 @@ const BREAKS_LINE = /[\r\n\u0000]/;
 const MAX_HEADERS = 1_000;
 
 /** Whether a request may have had headers that are not in it: nothing can be told of it, and it is refused. */
-export const isCutHead = ({ rawHeaders }: IncomingMessage): boolean => rawHeaders.length >= 2 * MAX_HEADERS;
+export const hasTruncatedHeaders = ({ rawHeaders }: IncomingMessage): boolean => rawHeaders.length >= 2 * MAX_HEADERS;
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 type CutReason = "pipelined" | "unread";
@@ -49,14 +49,14 @@ interface Connection {
   owedSinceMs: number | undefined;
 }
 
-export interface ConnectionLimits {
+export interface PerConnectionLimits {
   maxUnanswered?: number;
   unreadMs?: number;
   answerMs?: number;
 }
 
 export class Connections {
-  readonly #limits: Required<ConnectionLimits>;
+  readonly #limits: Required<PerConnectionLimits>;
   readonly #connections = new WeakMap<Duplex, Connection>();
   readonly #busy = new Set<Connection>();
   readonly #cut: Counter<"reason">;
@@ -64,7 +64,7 @@ export class Connections {
 
   constructor(
     registry: Registry,
-    { maxUnanswered = MAX_UNANSWERED, unreadMs = UNREAD_MS, answerMs = ANSWER_MS }: ConnectionLimits = {},
+    { maxUnanswered = MAX_UNANSWERED, unreadMs = UNREAD_MS, answerMs = ANSWER_MS }: PerConnectionLimits = {},
   ) {
     this.#limits = { maxUnanswered, unreadMs, answerMs };
     this.#cut = new Counter({
@@ -213,7 +213,7 @@ function skipRest(socket: Socket): void {
 export function serveWithoutUpgrade(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
   const { method, url, httpVersion, rawHeaders } = request;
   // Said again without its length, its body would be read as further requests.
-  if (isCutHead(request)) return false;
+  if (hasTruncatedHeaders(request)) return false;
   let text = `${method} ${url} HTTP/${httpVersion}\r\n`;
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string;

@@ -51,7 +51,7 @@ export interface HttpDeps {
   /** Sessions of browsers; left out: there are none. */
   sessions?: Sessions;
   /** Whether a Host header names this server; left out: any does. */
-  isOurHost?(host: string | undefined): boolean;
+  isAllowedHost?(host: string | undefined): boolean;
   /** Whether the proxy in front says whose request it is (X-Forwarded-For). */
   trustProxy?: boolean;
   stopping(): boolean;

@@ -8,7 +8,7 @@ import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";
 import { EngineError } from "../../engine/kernel/errors.js";
 import { originOf } from "./client.js";
-import { isCutHead } from "./connections.js";
+import { hasTruncatedHeaders } from "./connections.js";
 import type { HttpDeps } from "./deps.js";
 import type { TokenLookup } from "./identity.js";
 import { problemOf, retryAfter, sendProblem } from "./problem.js";
@@ -46,20 +46,20 @@ export function tokensOf({ tokens, tokenFile, open }: Pick<HttpDeps, "tokens" | 
   return tokenFile ? { get: (digest) => table.get(digest) ?? tokenFile.get(digest) } : table;
 }
 
-type StrangerFault = "misdirected_request" | "forbidden_origin";
+type HostOrOriginFault = "misdirected_request" | "forbidden_origin";
 
 /** Why a request is not meant for this server, or undefined. Also for upgrades, which no hook sees. */
-export function strangerFault(
+export function hostOrOriginFault(
   request: IncomingMessage,
-  { open, isOurHost }: Pick<HttpDeps, "open" | "isOurHost">,
-): StrangerFault | undefined {
+  { open, isAllowedHost }: Pick<HttpDeps, "open" | "isAllowedHost">,
+): HostOrOriginFault | undefined {
   const { host } = request.headers;
-  if (!open) return isOurHost?.(host) === false ? "misdirected_request" : undefined;
+  if (!open) return isAllowedHost?.(host) === false ? "misdirected_request" : undefined;
   if (host === undefined || !LOOPBACK_HOST.test(host)) return "misdirected_request";
   return originOf(request) === "other" ? "forbidden_origin" : undefined;
 }
 
-const strangerDetail = (fault: StrangerFault, open: boolean): string => {
+const faultDetail = (fault: HostOrOriginFault, open: boolean): string => {
   if (!open) return "this server does not go by that name; its operator can add it to --allowed-hosts";
   return fault === "forbidden_origin"
     ? "a demo answers its own pages only"
@@ -67,16 +67,16 @@ const strangerDetail = (fault: StrangerFault, open: boolean): string => {
 };
 
 /** The hook that every request passes first. */
-export function entryGuard(deps: Pick<HttpDeps, "open" | "isOurHost" | "stopping">): onRequestHookHandler {
+export function entryGuard(deps: Pick<HttpDeps, "open" | "isAllowedHost" | "stopping">): onRequestHookHandler {
   return (request, reply, done) => {
     reply.headers(API_HEADERS);
-    if (isCutHead(request.raw)) {
+    if (hasTruncatedHeaders(request.raw)) {
       sendProblem(reply, problemOf("headers_too_large", "there are 1,000 headers or more"), { connection: "close" });
       return;
     }
-    const fault = request.routeOptions.config.anyHost && !deps.open ? undefined : strangerFault(request.raw, deps);
+    const fault = request.routeOptions.config.anyHost && !deps.open ? undefined : hostOrOriginFault(request.raw, deps);
     if (fault) {
-      sendProblem(reply, problemOf(fault, strangerDetail(fault, deps.open)));
+      sendProblem(reply, problemOf(fault, faultDetail(fault, deps.open)));
       return;
     }
     if (deps.stopping() && request.routeOptions.config.whenStopping !== true) {

@@ -13,34 +13,33 @@ import type {
 } from "fastify";
 import { assert } from "../../engine/kernel/errors.js";
 import { Access } from "./access.js";
-import { Places } from "./admission.js";
+import { ConcurrencyLimit } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { BreakerWatch, breakerRoutes } from "./breaker.js";
-import { sharerOf } from "./client.js";
+import { quotaClientOf } from "./client.js";
 import { commandRoutes, MAX_BODIES } from "./commands.js";
 import { continueBody } from "./continue.js";
 import type { HttpDeps } from "./deps.js";
 import { entryGuard, tokensOf } from "./guard.js";
 import type { Role } from "./identity.js";
 import { readJson } from "./json.js";
-import { BODY_LIMIT, type Kit } from "./kit.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
 import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
+import { BODY_LIMIT, type RouteContext } from "./route-context.js";
 import { ProblemSchema } from "./schemas.js";
-import { MAX_BEGINNINGS, MAX_BEGINNINGS_EACH, sessionRoutes } from "./session-routes.js";
+import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
 
-export type { Refusal } from "./access.js";
-export { Places } from "./admission.js";
-export { ourHosts } from "./client.js";
-export { ConnectionPlaces } from "./connection-places.js";
-export { type ConnectionLimits, Connections, isCutHead, serveWithoutUpgrade } from "./connections.js";
+export { ConcurrencyLimit } from "./admission.js";
+export { allowedHostCheck } from "./client.js";
+export { ConnectionLimit } from "./connection-limit.js";
+export { Connections, hasTruncatedHeaders, type PerConnectionLimits, serveWithoutUpgrade } from "./connections.js";
 export type { HttpDeps } from "./deps.js";
-export { strangerFault } from "./guard.js";
+export { hostOrOriginFault } from "./guard.js";
 export { apiDocument } from "./openapi.js";
 export { httpOptions } from "./options.js";
 export { pairingPage } from "./pairing-page.js";
@@ -93,27 +92,27 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const access = new Access(deps, tokens, (what) => metrics.failedLogins.inc({ with: what }));
     server.decorate("access", access);
     const authorize = (role: Role) => access.authorize(role);
-    const places = {
-      requests: new Places(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
-      bulk: new Places(MAX_BODIES, "bulk requests"),
-      sessions: new Places(MAX_BEGINNINGS, "requests for a session", {
-        places: MAX_BEGINNINGS_EACH,
-        clientOf: (request) => sharerOf(request, deps.trustProxy === true),
+    const limits = {
+      requests: new ConcurrencyLimit(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
+      bulk: new ConcurrencyLimit(MAX_BODIES, "bulk requests"),
+      sessions: new ConcurrencyLimit(MAX_SESSION_REQUESTS, "requests for a session", {
+        requests: MAX_SESSION_REQUESTS_EACH,
+        clientOf: (request) => quotaClientOf(request, deps.trustProxy === true),
       }),
     };
-    const kit: Kit = { deps, access, defaultLocation: deps.defaultLocation ?? "main", authorize, places };
+    const context: RouteContext = { deps, access, defaultLocation: deps.defaultLocation ?? "main", authorize, limits };
     metrics.gauge(
       "shuiwei_http_requests_under_way",
       "Requests being answered; not those for health and figures",
-      () => places.requests.underWay,
+      () => limits.requests.inFlight,
     );
-    metrics.gauge("shuiwei_http_bulk_requests_under_way", "Bulk requests among them", () => places.bulk.underWay);
+    metrics.gauge("shuiwei_http_bulk_requests_under_way", "Bulk requests among them", () => limits.bulk.inFlight);
 
     server.setErrorHandler(errorHandler(deps.onTrouble));
     server.addHook("onRequest", entryGuard(deps));
     server.addHook("onRequest", (request, reply, done) => {
-      if (request.routeOptions.config.ownPlaces === true) done();
-      else places.requests.guard.call(server, request, reply, done);
+      if (request.routeOptions.config.ownLimit === true) done();
+      else limits.requests.guard.call(server, request, reply, done);
     });
     server.addHook("preParsing", continueBody);
     readJsonBodies(server);
@@ -146,7 +145,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       sessionRoutes,
       operationsRoutes(metrics),
     ];
-    for (const group of groups) group(server, kit);
+    for (const group of groups) group(server, context);
     // After every route is known, those that register in scopes of their own included.
     server.register(async (scope) => refuseOtherMethods(scope, methods));
   };

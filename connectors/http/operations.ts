@@ -7,8 +7,8 @@
 import type { FastifyInstance, onResponseHookHandler } from "fastify";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { refuse as refuseAsker } from "./access.js";
-import { NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { refuse, retryAfter } from "./problem.js";
+import { NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { problems, Readiness, requestFaults, Status } from "./schemas.js";
 
 /** From half a millisecond (an order on an idle engine) to 2.5 s, in seconds. */
@@ -78,7 +78,7 @@ export function countRoutes(server: FastifyInstance, metrics: HttpMetrics): void
 
 export const operationsRoutes =
   (metrics: HttpMetrics): RouteGroup =>
-  (server, { deps, access, authorize, places }) => {
+  (server, { deps, access, authorize, limits }) => {
     const config = { whenStopping: true, anyHost: true };
 
     server.get(
@@ -87,7 +87,7 @@ export const operationsRoutes =
         config,
         schema: {
           tags: ["operations"],
-          operationId: "health",
+          operationId: "getHealth",
           summary: "The process is alive",
           description: "Does not ask the store: 200 also while that cannot be reached.",
           security: NO_TOKEN_NEEDED,
@@ -105,7 +105,7 @@ export const operationsRoutes =
         config,
         schema: {
           tags: ["operations"],
-          operationId: "readiness",
+          operationId: "getReadiness",
           summary: "The process may get traffic; 503 says in words why not",
           description:
             "`warnings` says what an operator should look into although the process works. Without a token neither is told.",
@@ -115,10 +115,10 @@ export const operationsRoutes =
       },
       async (request, reply) => {
         // A wrong token must not be told from none any faster here than elsewhere.
-        const asker = access.isNamed(request.raw) ? await access.admit(request.raw) : undefined;
+        const asker = access.hasCredentials(request.raw) ? await access.authenticate(request.raw) : undefined;
         if (asker && "code" in asker) return refuseAsker(reply, asker);
         const showsDetails = asker !== undefined || access.isOpen("metrics");
-        const wrong = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness(), ...places.requests.wrong()];
+        const wrong = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness(), ...limits.requests.problems()];
         if (wrong.length > 0) {
           const why = showsDetails ? wrong.join("; ") : "whoever may read is told why";
           return refuse(reply, "not_ready", why, { headers: retryAfter(1) });
@@ -135,7 +135,7 @@ export const operationsRoutes =
         ...(access.isOpen("metrics") ? {} : { onRequest: authorize("read") }),
         schema: {
           tags: ["operations"],
-          operationId: "metrics",
+          operationId: "getMetrics",
           summary: "Figures in Prometheus' text format",
           description: "Of this process and of what it reads; to be scraped, with a bearer token unless they are open.",
           security: TOKEN_NEEDED,

@@ -8,12 +8,12 @@ import type { Static } from "typebox";
 import { CHAIN_ID_LENGTH, chainId } from "../../engine/kernel/chain-id.js";
 import type { LineReply, Order, OrderLine, OrderReply } from "../../engine/orders/model.js";
 import { isAccepted, type Outcome } from "../../engine/stock/model.js";
-import { assertTakesNew, Queue } from "./admission.js";
+import { assertAcceptsNewWork, WaitingTimeLimit } from "./admission.js";
 import type { BreakerWatch } from "./breaker.js";
 import { MAX_FAULTS } from "./faults.js";
 import { identityOf } from "./identity.js";
-import { assertNoBody, assertOrderId, type Kit, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendProblem } from "./problem.js";
+import { assertNoBody, assertOrderId, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { NamedLines, OrderAnswer, OrderParams, OrderView, PlaceOrder, problems, WithdrawalBody } from "./schemas.js";
 import { exceptionText, stepText } from "./steps.js";
 import { fromStore } from "./store-errors.js";
@@ -28,12 +28,14 @@ const STEPS = [
   [
     "cancellation",
     "cancel",
+    "cancelOrder",
     "Cancels the order",
     "All lines or none, or the lines that are named. `cancelled_paid` when money has to go back. Once the warehouse may know of a paid order (a WMS is connected, or `picking` was noted) it is asked first: 202 with `cancelling`, and the same answer until it has answered. Then the order is cancelled, or goes on and an exception tells it; from then on the answer is `cancellation_refused` (409). Lines can be named when the order is paid (`not_paid`) and no warehouse knows of it (`whole_order_only`). Safe to repeat.",
   ],
   [
     "outbound",
     "outbound",
+    "recordOutbound",
     "Notes that the goods left",
     "All lines, or those that are named when an order leaves in parts. Goods that have left are a fact: whatever state a line is in, its units are taken from where they are; `missingUnits` were nowhere, and become an exception that a stock count settles (`POST …/count`). Safe to repeat.",
   ],
@@ -49,14 +51,14 @@ const ABOUT_UNITS: ReadonlySet<Outcome> = new Set(["insufficient_sellable", "ins
 
 export const orderRoutes =
   (breakers: BreakerWatch): RouteGroup =>
-  (server, kit) => {
-    const { deps, authorize } = kit;
-    const queue = new Queue(deps.maxWaitMs);
+  (server, context) => {
+    const { deps, authorize } = context;
+    const waitingTime = new WaitingTimeLimit(deps.maxWaitMs);
 
     server.post<{ Body: Static<typeof PlaceOrder> }>(
       "/v1/orders",
       {
-        onRequest: [authorize("order"), queue.guard],
+        onRequest: [authorize("order"), waitingTime.guard],
         schema: {
           tags: ["orders"],
           operationId: "placeOrder",
@@ -69,9 +71,9 @@ export const orderRoutes =
         },
       },
       async (request, reply) => {
-        const order = orderOf(request.body, kit);
-        assertTakesNew(deps);
-        const answer = await queue.pass(() =>
+        const order = orderOf(request.body, context);
+        assertAcceptsNewWork(deps);
+        const answer = await waitingTime.run(() =>
           fromStore("orders.place", deps.orderService.place(order, identityOf(request).name)),
         );
         if (answer.outcome === "accepted") {
@@ -117,7 +119,7 @@ export const orderRoutes =
       },
     );
 
-    for (const [path, step, about, description] of STEPS) {
+    for (const [path, step, operationId, about, description] of STEPS) {
       server.post<{ Params: Static<typeof OrderParams>; Body: Static<typeof NamedLines> }>(
         `/v1/orders/:id/${path}`,
         {
@@ -129,7 +131,7 @@ export const orderRoutes =
           },
           schema: {
             tags: ["orders"],
-            operationId: `${step}Order`,
+            operationId,
             summary: about,
             description,
             security: TOKEN_NEEDED,
@@ -182,7 +184,7 @@ export const orderRoutes =
         onRequest: authorize("read"),
         schema: {
           tags: ["orders"],
-          operationId: "lookAtOrder",
+          operationId: "getOrder",
           summary: "An order's lines and where they stand, and its way so far",
           description: "A line in state `none` was refused or undone, or is older than the ledger's memory.",
           security: TOKEN_NEEDED,
@@ -204,7 +206,7 @@ export const orderRoutes =
   };
 
 /** The order that a body asks for; throws on what its schema could not see. */
-function orderOf(body: Static<typeof PlaceOrder>, { deps, defaultLocation }: Kit): Order {
+function orderOf(body: Static<typeof PlaceOrder>, { deps, defaultLocation }: RouteContext): Order {
   const { id, channel, shipTo, holdMs } = body;
   if (id !== undefined) {
     assertOrderId(id);

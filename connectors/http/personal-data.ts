@@ -3,8 +3,8 @@
  * stay as they are.
  */
 import type { Static } from "typebox";
-import { assertOrderId, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { refuse } from "./problem.js";
+import { assertOrderId, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { ErasedAnswer, OrderParams, problems } from "./schemas.js";
 import { fromStore } from "./store-errors.js";
 
@@ -15,7 +15,7 @@ export const personalDataRoutes: RouteGroup = (server, { deps, authorize }) => {
       onRequest: authorize("operate"),
       schema: {
         tags: ["orders"],
-        operationId: "erasePersonalData",
+        operationId: "deletePersonalData",
         summary: "Takes away what is known of an order's buyer; lines, steps and stock stay",
         description:
           "From the order store, its dead letters and the object storage (there within seconds when another process has to do it). Safe to repeat. A paid order that the warehouse does not have is refused as `order_on_its_way` (409): cancel it first, or wait. An unpaid order cannot be paid any more after that (`hold_expired`).",

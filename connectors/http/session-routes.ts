@@ -9,9 +9,9 @@ import { refuse as refuseClient } from "./access.js";
 import { bodyWithin } from "./admission.js";
 import { isSecure, originOf } from "./client.js";
 import { type Identity, identityOf, mayDo, roleFault } from "./identity.js";
-import { assertNoBody, isoOf, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { pairingPage } from "./pairing-page.js";
 import { refuse } from "./problem.js";
+import { assertNoBody, isoOf, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import {
   PairingAnswer,
   PairingBody,
@@ -30,14 +30,14 @@ const DEFAULT_DAYS = 90;
  * Everybody may ask for a session, and the body is read before it is known who does: these requests have places of
  * their own, and little time, so that they never take those of orders.
  */
-export const MAX_BEGINNINGS = 64;
+export const MAX_SESSION_REQUESTS = 64;
 /** Of one address, so that a single slow sender does not hold up everybody's pairing. */
-export const MAX_BEGINNINGS_EACH = MAX_BEGINNINGS / 4;
-const BEGINNING_BYTES = 1_024;
-const BEGINNING_MS = 3_000;
+export const MAX_SESSION_REQUESTS_EACH = MAX_SESSION_REQUESTS / 4;
+const SESSION_BODY_LIMIT = 1_024;
+const SESSION_BODY_TIMEOUT_MS = 3_000;
 const TOO_MANY = "an administrator has to end some first";
 
-export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, places }) => {
+export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, limits }) => {
   const { sessions } = deps;
   if (!sessions) return;
 
@@ -51,7 +51,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
       onRequest: authorize("operate"),
       schema: {
         tags: ["access"],
-        operationId: "makePairing",
+        operationId: "createPairing",
         summary: "Makes a link that pairs one browser, once, within 10 minutes",
         description: `The browser's session has the role read when none is given, and lasts ${DEFAULT_DAYS} days when none are. No role above one's own.`,
         security: [{ bearer: [] }],
@@ -66,7 +66,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
       if (access.isSession(request.raw)) return refuse(reply, "forbidden", "a session pairs nobody; bring a token");
       if (!mayDo(operator, role)) return refuse(reply, "forbidden", roleFault(operator, role, `pairing for ${role}`));
       const pairing = { name: sessionName(operator, label), role, forMs: days * DAY_MS };
-      const { code, expiresMs } = await fromStore("sessions.pair", sessions.pair(pairing));
+      const { code, expiresMs } = await fromStore("sessions.createPairing", sessions.createPairing(pairing));
       const base = `${isSecure(request.raw) ? "https" : "http"}://${request.headers.host ?? "localhost"}`;
       const { name } = pairing;
       return reply.code(201).send({ code, link: `${base}/pair#${code}`, validUntil: isoOf(expiresMs), name, role });
@@ -76,12 +76,12 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
   server.post<{ Body: Static<typeof SessionBody> }>(
     "/v1/sessions",
     {
-      config: { ownPlaces: true },
-      onRequest: [places.sessions.guard, bodyWithin(BEGINNING_MS)],
-      bodyLimit: BEGINNING_BYTES,
+      config: { ownLimit: true },
+      onRequest: [limits.sessions.guard, bodyWithin(SESSION_BODY_TIMEOUT_MS)],
+      bodyLimit: SESSION_BODY_LIMIT,
       schema: {
         tags: ["access"],
-        operationId: "beginSession",
+        operationId: "createSession",
         summary: "Begins a browser's session: with a pairing code, or to read with a token",
         description: "The session is in the cookie that comes with the answer.",
         security: [{ bearer: [] }, {}],
@@ -97,22 +97,22 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
       let pairing: Pairing | "full" | undefined;
       if (code !== undefined) {
         pairing = await fromStore("sessions.redeem", sessions.redeem(code));
-        if (!pairing) return refuseClient(reply, await access.refusalOf(request.raw, "pairing code"));
+        if (!pairing) return refuseClient(reply, await access.rejectLogin(request.raw, "pairing code"));
       } else {
-        const asker = await access.admit(request.raw, { needsOrigin: true });
+        const asker = await access.authenticate(request.raw, { needsOrigin: true });
         if ("code" in asker) return refuseClient(reply, asker);
         // Its end and its revocation would mean nothing.
         if (asker.isSession) return refuse(reply, "forbidden", "a session begins no other; bring a token or a code");
         pairing = { name: sessionName(asker.identity, "browser"), role: "read", forMs: DEFAULT_DAYS * DAY_MS };
-        if (await fromStore("sessions.list", sessions.hasMany(pairing.name))) pairing = "full";
+        if (await fromStore("sessions.list", sessions.isAtLimit(pairing.name))) pairing = "full";
       }
       if (pairing === "full") return refuse(reply, "too_many_sessions", TOO_MANY);
-      const begun = await fromStore("sessions.begin", sessions.begin(pairing));
-      if (!begun) return refuse(reply, "too_many_sessions", TOO_MANY);
-      const { secret, session } = begun;
+      const created = await fromStore("sessions.create", sessions.create(pairing));
+      if (!created) return refuse(reply, "too_many_sessions", TOO_MANY);
+      const { secret, session } = created;
       const seconds = Math.floor(pairing.forMs / 1_000);
       reply.header("set-cookie", cookieFor(secret, seconds, isSecure(request.raw)));
-      return reply.code(201).send(told(session));
+      return reply.code(201).send(answerOf(session));
     },
   );
 
@@ -122,7 +122,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
       onRequest: authorize("read"),
       schema: {
         tags: ["access"],
-        operationId: "showIdentity",
+        operationId: "getSession",
         summary: "Who one is here, by token or session",
         description: "The name that events bear, and the role.",
         security: TOKEN_NEEDED,
@@ -141,7 +141,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
       onRequest: authorize("read"),
       schema: {
         tags: ["access"],
-        operationId: "endSession",
+        operationId: "deleteSession",
         summary: "Ends this browser's session",
         description: "And takes the cookie back. With a token there is nothing to end.",
         security: TOKEN_NEEDED,
@@ -175,7 +175,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
     },
     async () => {
       const list = await fromStore("sessions.list", sessions.list());
-      return { sessions: list.map((each) => ({ id: each.id, ...told(each), since: isoOf(each.createdMs) })) };
+      return { sessions: list.map((each) => ({ id: each.id, ...answerOf(each), since: isoOf(each.createdMs) })) };
     },
   );
 
@@ -205,4 +205,4 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, pla
 /** Who paired it comes first, so nobody can give a session somebody else's name. */
 const sessionName = ({ name }: Identity, label: string): string => `${name.split("/", 1)[0]}/${label}`;
 
-const told = ({ name, role, expiresMs }: Session) => ({ name, role, expiresAt: isoOf(expiresMs) });
+const answerOf = ({ name, role, expiresMs }: Session) => ({ name, role, expiresAt: isoOf(expiresMs) });

@@ -32,7 +32,7 @@ const SECRET_PATTERN = /^[A-Za-z0-9_-]{43}$/;
 const ID_LENGTH = 16;
 /** More than a shop has screens and people; whoever pairs more has lost track, and revokes some first. */
 const MAX_SESSIONS = 2_000;
-/** Of one name that were begun with a token: whoever begins more has lost track, or wants to take every place. */
+/** Of one name that were created with a token: whoever begins more has lost track, or wants to take every place. */
 const MAX_OF_A_NAME = 50;
 /** A session that was ended is known for so long yet to a process that has just seen it. */
 const KNOWN_MS = 5_000;
@@ -51,12 +51,12 @@ export class Sessions {
   }
 
   /** Makes a code such as `7G3K-9QXA-0MTC-W2EB`. */
-  async pair(pairing: Pairing): Promise<{ code: string; expiresMs: number }> {
-    const deadLetters = [...secureBytes(CODE_LENGTH)].map((byte) => CODE_ALPHABET[byte & 31]).join("");
-    const key = pairingKey(this.#prefix, digestOf(deadLetters));
+  async createPairing(pairing: Pairing): Promise<{ code: string; expiresMs: number }> {
+    const characters = [...secureBytes(CODE_LENGTH)].map((byte) => CODE_ALPHABET[byte & 31]).join("");
+    const key = pairingKey(this.#prefix, digestOf(characters));
     const { name, role, forMs } = pairing;
     await this.#redis.set(key, JSON.stringify({ name, role, forMs }), "PX", PAIRING_MS);
-    return { code: deadLetters.replace(/(.{4})(?=.)/g, "$1-"), expiresMs: this.#clock.now() + PAIRING_MS };
+    return { code: characters.replace(/(.{4})(?=.)/g, "$1-"), expiresMs: this.#clock.now() + PAIRING_MS };
   }
 
   /**
@@ -64,9 +64,9 @@ export class Sessions {
    * can begin now: the code stays good then.
    */
   async redeem(code: string): Promise<Pairing | "full" | undefined> {
-    const deadLetters = code.toUpperCase().replace(/[\s-]/g, "").replace(/[IL]/g, "1").replace(/O/g, "0");
-    if (deadLetters.length !== CODE_LENGTH) return undefined;
-    const key = pairingKey(this.#prefix, digestOf(deadLetters));
+    const characters = code.toUpperCase().replace(/[\s-]/g, "").replace(/[IL]/g, "1").replace(/O/g, "0");
+    if (characters.length !== CODE_LENGTH) return undefined;
+    const key = pairingKey(this.#prefix, digestOf(characters));
     if ((await this.#redis.exists(key)) === 0) return undefined;
     if ((await this.list()).length >= MAX_SESSIONS) return "full";
     const text = await this.#redis.getdel(key);
@@ -76,14 +76,14 @@ export class Sessions {
   }
 
   /** Whether one name has as many sessions as it may begin with its token. */
-  async hasMany(name: string): Promise<boolean> {
+  async isAtLimit(name: string): Promise<boolean> {
     return (await this.list()).filter((session) => session.name === name).length >= MAX_OF_A_NAME;
   }
 
   /**
    * Begins a session. Returns its secret, which is kept nowhere here; undefined when there are MAX_SESSIONS already.
    */
-  async begin({ name, role, forMs }: Pairing): Promise<{ secret: string; session: Session } | undefined> {
+  async create({ name, role, forMs }: Pairing): Promise<{ secret: string; session: Session } | undefined> {
     if ((await this.list()).length >= MAX_SESSIONS) return undefined;
     const secret = secureBytes(32).toString("base64url");
     const createdMs = this.#clock.now();

@@ -7,8 +7,8 @@ import type { Static } from "typebox";
 import { chainId, chainIdFault } from "../../engine/kernel/chain-id.js";
 import { type Cause, type ConfigureSku, isAccepted } from "../../engine/stock/model.js";
 import { causeOf } from "./identity.js";
-import { assertNoBody, assertQuery, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, type ProblemCode, refuse } from "./problem.js";
+import { assertNoBody, assertQuery, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
 import {
   CategoryAnswer,
   CategoryParams,
@@ -47,7 +47,7 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
       onRequest: authorize("operate"),
       schema: {
         tags: ["skus"],
-        operationId: "configureSku",
+        operationId: "updateSkuSettings",
         summary: "Sets options of a SKU from now on",
         description:
           "What is left out stays as it is. Alert options are for an hour's units (R10), the coefficient for display stock (R5). A category brings its settings; the SKU's own go before them.",
@@ -81,7 +81,7 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
       onRequest: authorize("operate"),
       schema: {
         tags: ["skus"],
-        operationId: "configureCategory",
+        operationId: "updateCategorySettings",
         summary: "Sets the options of a category, as a whole, from now on",
         description: "They hold for each of its SKUs where nothing is set for the SKU itself.",
         security: TOKEN_NEEDED,
@@ -115,7 +115,7 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
       },
       schema: {
         tags: ["orders"],
-        operationId: "makeIds",
+        operationId: "createIds",
         summary: "Fresh chain ids (R4)",
         description:
           "Takes no body. `count` is 1 when left out, `channel` the server's own. Nothing is reserved: an id counts once it is used.",

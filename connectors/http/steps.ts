@@ -8,34 +8,45 @@ import type { FlowException, TakenStep } from "../../engine/orders/flow.js";
 import type { OutsideStep } from "../../engine/orders/order-service.js";
 import { parsePosition } from "../../engine/stream/job-index.js";
 import { identityOf } from "./identity.js";
-import { assertOrderId, assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./kit.js";
 import { badInputFault, refuse } from "./problem.js";
+import { assertOrderId, assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
 import { EvidenceBodies, ExceptionList, ExceptionQuery, OrderParams, problems, StepAnswer } from "./schemas.js";
 import { fromStore } from "./store-errors.js";
 
 const STEPS = [
-  ["picking", "picking", "Notes that the warehouse has the order, where it tells that itself"],
-  ["label", "labelled", "Notes that the label was printed. With a waybill number that is noted, too"],
+  ["picking", "picking", "recordPicking", "Notes that the warehouse has the order, where it tells that itself"],
+  ["label", "labelled", "recordLabel", "Notes that the label was printed. With a waybill number that is noted, too"],
   [
     "waybill",
     "waybill",
+    "recordWaybill",
     "Notes the carrier's waybill number: within 15 minutes of the label, or it is an exception (R17)",
   ],
-  ["logistics", "reported", "Notes the carrier's first report"],
-  ["count", "counted", "Notes that stock was counted: units that the books could not explain are settled"],
-] as const satisfies readonly (readonly [path: keyof typeof EvidenceBodies, step: OutsideStep, about: string])[];
+  ["logistics", "reported", "recordLogistics", "Notes the carrier's first report"],
+  [
+    "count",
+    "counted",
+    "recordCount",
+    "Notes that stock was counted: units that the books could not explain are settled",
+  ],
+] as const satisfies readonly (readonly [
+  path: keyof typeof EvidenceBodies,
+  step: OutsideStep,
+  operationId: string,
+  about: string,
+])[];
 
 const DEFAULT_LIMIT = 200;
 
 export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
-  for (const [path, step, about] of STEPS) {
+  for (const [path, step, operationId, about] of STEPS) {
     server.post<{ Params: Static<typeof OrderParams>; Body: Static<(typeof EvidenceBodies)[typeof path]> }>(
       `/v1/orders/:id/${path}`,
       {
         onRequest: authorize("order"),
         schema: {
           tags: ["orders"],
-          operationId: `${step}Order`,
+          operationId,
           summary: about,
           description: "Safe to repeat: the first evidence stays.",
           security: TOKEN_NEEDED,

@@ -9,8 +9,15 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import type { Levels } from "../../engine/jobs/storefront/view.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
-import { assertQuery, isoOf, type Kit, NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./kit.js";
 import { refuse, retryAfter } from "./problem.js";
+import {
+  assertQuery,
+  isoOf,
+  NO_TOKEN_NEEDED,
+  type RouteContext,
+  type RouteGroup,
+  TOKEN_NEEDED,
+} from "./route-context.js";
 import {
   LedgerAnswer,
   problems,
@@ -47,8 +54,8 @@ export const CACHE_HEADERS = { "cache-control": CACHE_CONTROL, "cdn-cache-contro
  */
 const AS_OF_STEP_MS = 1_000;
 
-export const stockRoutes: RouteGroup = (server, kit) => {
-  const { deps, authorize } = kit;
+export const stockRoutes: RouteGroup = (server, context) => {
+  const { deps, authorize } = context;
 
   server.get<{ Params: Static<typeof SkuParams>; Querystring: Static<typeof SkuStockQuery> }>(
     "/v1/stock/:sku",
@@ -60,7 +67,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
       },
       schema: {
         tags: ["stock"],
-        operationId: "showStock",
+        operationId: "getStock",
         summary: "What customers are shown of one SKU",
         description:
           "Kept by a CDN for some seconds; never more than 15 s behind the ledger, as of `asOf`. No promise that an order will be accepted.",
@@ -72,9 +79,9 @@ export const stockRoutes: RouteGroup = (server, kit) => {
     },
     (request, reply) => {
       const { sku } = request.params;
-      const asOf = freshAsOf([sku], kit);
+      const asOf = freshAsOf([sku], context);
       if (asOf === undefined) return stale(reply);
-      const found = shownOf(sku, request.query.by === "location", kit);
+      const found = shownOf(sku, request.query.by === "location", context);
       // Kept by a cache like any answer: a SKU that is new is shown as soon as one that came back.
       if (!found)
         return refuse(reply, "unknown_sku", "nothing was ever received under this SKU", {
@@ -95,7 +102,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
       },
       schema: {
         tags: ["stock"],
-        operationId: "showStockOfMany",
+        operationId: "listStock",
         summary: "What customers are shown of up to 100 SKUs",
         description: "`?sku=a&sku=b`. SKUs that are not known are listed as `unknown`.",
         security: NO_TOKEN_NEEDED,
@@ -105,12 +112,12 @@ export const stockRoutes: RouteGroup = (server, kit) => {
     },
     (request, reply) => {
       const wanted = [...new Set(request.query.sku)];
-      const asOf = freshAsOf(wanted, kit);
+      const asOf = freshAsOf(wanted, context);
       if (asOf === undefined) return stale(reply);
       const skus: NonNullable<ReturnType<typeof shownOf>>[] = [];
       const unknown: string[] = [];
       for (const sku of wanted) {
-        const found = shownOf(sku, request.query.by === "location", kit);
+        const found = shownOf(sku, request.query.by === "location", context);
         if (found) skus.push(found);
         else unknown.push(sku);
       }
@@ -124,7 +131,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
       onRequest: authorize("read"),
       schema: {
         tags: ["stock"],
-        operationId: "lookAtLedger",
+        operationId: "getLedger",
         summary: "All balances of a SKU, as the ledger holds them now",
         description: "Read from the ledger itself, not from a view: the sum over locations, and each location.",
         security: TOKEN_NEEDED,
@@ -147,7 +154,7 @@ export const stockRoutes: RouteGroup = (server, kit) => {
 };
 
 /** The time up to which the views of all these SKUs are complete, or undefined when that is too long ago. */
-function freshAsOf(skus: readonly string[], { deps }: Kit): string | undefined {
+function freshAsOf(skus: readonly string[], { deps }: RouteContext): string | undefined {
   let asOfMs = Number.POSITIVE_INFINITY;
   for (const sku of skus) {
     // Written so that an age that is no number does not pass.
@@ -164,7 +171,7 @@ const stale = (reply: FastifyReply): FastifyReply =>
 
 const shown = ({ display }: Levels) => ({ display, available: display > 0 });
 
-function shownOf(sku: string, byLocation: boolean, { deps }: Kit) {
+function shownOf(sku: string, byLocation: boolean, { deps }: RouteContext) {
   const levels = deps.storefrontView.get(sku);
   // A SKU that was configured but never received has no place yet.
   if (!levels || levels.locations.size === 0) return undefined;

@@ -19,7 +19,7 @@ export interface KeptToken extends Identity {
   created: string;
 }
 
-const LOOK_EVERY_MS = 1_000;
+const REFRESH_MS = 1_000;
 /** 200 bytes a token: some thousands of them. */
 const BYTES_LIMIT = 1024 * 1024;
 const SHA256 = /^[0-9a-f]{64}$/;
@@ -124,7 +124,7 @@ export class TokenFile implements TokenLookup {
 
   /** Reads the file and goes on looking at it. @throws EngineError `bad_option` when it cannot be read now */
   async start(): Promise<void> {
-    await this.look();
+    await this.reload();
     if (this.#fault !== undefined)
       throw new EngineError(this.#fault, {
         op: "http.start",
@@ -151,7 +151,7 @@ export class TokenFile implements TokenLookup {
   }
 
   /** Reads the file when it has changed. Never fails. */
-  async look(): Promise<void> {
+  async reload(): Promise<void> {
     try {
       const { mtimeMs, size, ino } = await stat(this.#path);
       const seen = `${mtimeMs} ${size} ${ino}`;
@@ -172,8 +172,8 @@ export class TokenFile implements TokenLookup {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await sleep(LOOK_EVERY_MS, signal);
-      if (!signal.aborted) await this.look();
+      await sleep(REFRESH_MS, signal);
+      if (!signal.aborted) await this.reload();
     }
   }
 }

@@ -12,22 +12,22 @@ import fastifySwaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyInstance, type onRequestHookHandler } from "fastify";
 import { Registry } from "prom-client";
 import {
+  allowedHostCheck,
   apiDocument,
-  type ConnectionLimits,
-  ConnectionPlaces,
+  ConcurrencyLimit,
+  ConnectionLimit,
   Connections,
   faultOf,
   type HttpDeps,
+  hasTruncatedHeaders,
+  hostOrOriginFault,
   httpConnector,
-  isCutHead,
-  ourHosts,
-  Places,
+  type PerConnectionLimits,
   pairingPage,
   problemOf,
   sendProblem,
   serverOptions,
   serveWithoutUpgrade,
-  strangerFault,
 } from "../../connectors/http/index.js";
 import type { Gateway } from "../../dashboards/gateway.js";
 import { LIVE_PATH } from "../../dashboards/protocol.js";
@@ -49,7 +49,7 @@ export interface ServerOptions extends HttpDeps {
    * start.
    */
   accepts?: number;
-  connectionLimits?: ConnectionLimits;
+  connectionLimits?: PerConnectionLimits;
   /** Connections at most; 10,000 when left out. */
   maxConnections?: number;
   /** How long requests under way may take when the server closes; 10 s when left out. */
@@ -165,7 +165,7 @@ async function buildServer(
 
 async function registerPages(scope: FastifyInstance, webRoot: string | undefined): Promise<void> {
   await scope.register(async (docs) => {
-    docs.addHook("onRequest", new Places(MAX_DOCS, "pages of the documentation").guard);
+    docs.addHook("onRequest", new ConcurrencyLimit(MAX_DOCS, "pages of the documentation").guard);
     await docs.register(fastifySwaggerUi, {
       routePrefix: "/docs",
       staticCSP: DOCS_POLICY,
@@ -176,7 +176,7 @@ async function registerPages(scope: FastifyInstance, webRoot: string | undefined
   await scope.register(async (pages) => {
     if (!scope.access.isOpen("screens")) pages.addHook("onRequest", pageGuard(scope));
     // After it: whoever is not let in, or is shown how to pair, takes none.
-    pages.addHook("onRequest", new Places(MAX_PAGES, "pages").guard);
+    pages.addHook("onRequest", new ConcurrencyLimit(MAX_PAGES, "pages").guard);
     await pages.register(fastifyStatic, {
       root: webRoot,
       dotfiles: "ignore",
@@ -194,7 +194,7 @@ async function registerPages(scope: FastifyInstance, webRoot: string | undefined
 /** Lets those see the pages who may read; a browser that comes for the page itself is shown how to pair. */
 function pageGuard({ access }: FastifyInstance): onRequestHookHandler {
   return (request, reply, done) => {
-    access.admit(request.raw).then((asker) => {
+    access.authenticate(request.raw).then((asker) => {
       if (!("code" in asker)) done();
       else if (asker.code === "unauthorized" && PAGE_PATH.test(request.url))
         reply.code(401).headers(pairingPage.headers).send(pairingPage.html);
@@ -220,7 +220,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   let closing: Promise<void> | undefined;
   let draining = false;
   const options: ServerOptions = {
-    isOurHost: ourHosts(host, given.allowedHosts),
+    isAllowedHost: allowedHostCheck(host, given.allowedHosts),
     ...given,
     stopping: () => closing !== undefined || given.stopping(),
     readiness: () => [...(draining ? ["this process is about to stop"] : []), ...given.readiness()],
@@ -231,7 +231,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   const watched = new Map<Duplex, IncomingMessage>();
   const screens = new WeakSet<Duplex>();
   /** All connections that are open, those that were upgraded included: Node's own list does not hold them. */
-  const places = new ConnectionPlaces({
+  const connectionLimit = new ConnectionLimit({
     limit: given.maxConnections ?? MAX_CONNECTIONS,
     isIdle: (socket) => connections.isIdle(socket) && !screens.has(socket),
     trustProxy: given.trustProxy,
@@ -239,12 +239,12 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   // Told again when a request that asked for an upgrade is served without it.
   server.server.on("connection", (socket) => {
     // An error of one that no reader listens to any more would end the process; it closes by itself.
-    if (!places.all.has(socket)) socket.on("error", () => {});
-    places.add(socket);
+    if (!connectionLimit.all.has(socket)) socket.on("error", () => {});
+    connectionLimit.add(socket);
   });
   server.server.on("upgrade", (request, socket, head) => {
     connections.handOver(socket, () => {
-      if (isCutHead(request)) {
+      if (hasTruncatedHeaders(request)) {
         answerBroken(socket, "headers_too_large");
         return;
       }
@@ -252,17 +252,17 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
         if (!serveWithoutUpgrade(server.server, request, socket, head)) answerBroken(socket, "bad_request");
         return;
       }
-      const refusal = options.stopping() ? "stopping" : strangerFault(request, options);
+      const refusal = options.stopping() ? "stopping" : hostOrOriginFault(request, options);
       if (refusal) answerBroken(socket, refusal);
       else if (access.isOpen("screens")) {
         screens.add(socket);
-        gateway.handleUpgrade(request, socket, head, access.seatOf(request));
+        gateway.handleUpgrade(request, socket, head, access.quotaKeyOf(request));
       } else showScreen(gateway, request, socket, head);
     });
   });
   const showScreen = (to: Pick<Gateway, "handleUpgrade">, request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on("error", () => socket.destroy());
-    access.admit(request, { needsOrigin: true }).then(
+    access.authenticate(request, { needsOrigin: true }).then(
       (asker) => {
         // Its `close` has been told already, so it would be watched for ever.
         if (socket.destroyed) return;
@@ -271,7 +271,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
           return;
         }
         screens.add(socket);
-        to.handleUpgrade(request, socket, head, asker.seat);
+        to.handleUpgrade(request, socket, head, asker.quotaKey);
         watched.set(socket, request);
         socket.once("close", () => watched.delete(socket));
       },
@@ -281,7 +281,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
   // Whose session or token has ended sees no further frame.
   const recheck = setInterval(() => {
     for (const [socket, request] of watched)
-      access.admit(request, { needsOrigin: true }).then(
+      access.authenticate(request, { needsOrigin: true }).then(
         (asker) => {
           if ("code" in asker) socket.destroy();
         },
@@ -314,7 +314,7 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     // Connections fall idle as their requests end; each is closed then, and those that do not end are cut.
     const sweep = setInterval(() => server.server.closeIdleConnections(), IDLE_SWEEP_MS);
     const cut = setTimeout(() => {
-      for (const socket of places.all) socket.destroy();
+      for (const socket of connectionLimit.all) socket.destroy();
     }, closeGraceMs);
     try {
       await Promise.all([gateway?.close(), server.close(), further.close()]);

@@ -50,9 +50,9 @@ beforeAll(async () => {
     if (i % 2 === 0) expect((await engine.orderService.pay(order.id)).outcome).toBe("accepted");
   }
   const sessions = new Sessions(engine.redis, PREFIX);
-  const session = await sessions.begin(PAIRING);
+  const session = await sessions.create(PAIRING);
   secret = session?.secret as string;
-  code = (await sessions.pair(PAIRING)).code;
+  code = (await sessions.createPairing(PAIRING)).code;
   await runBackup({ redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
 });
 afterAll(async () => {

@@ -1,7 +1,7 @@
 /** Clients by their addresses, and the names under which a server is asked. */
 import type { IncomingMessage } from "node:http";
 import { expect, it } from "vitest";
-import { addressOf, networkOf, originOf, ourHosts } from "../../../connectors/http/client.js";
+import { addressOf, allowedHostCheck, networkOf, originOf } from "../../../connectors/http/client.js";
 
 const asked = (headers: Record<string, string>, remoteAddress = "10.0.0.9") =>
   ({ headers, socket: { remoteAddress } }) as unknown as IncomingMessage;
@@ -25,7 +25,7 @@ it("believes a proxy about the client only when told so, and only its own word",
 });
 
 it("goes by addresses, localhost, the name listened on and those allowed; a rebound name is none of them", () => {
-  const isOurs = ourHosts("0.0.0.0", ["Shop.Example"]);
+  const isOurs = allowedHostCheck("0.0.0.0", ["Shop.Example"]);
   for (const host of [
     "10.0.0.5:8618",
     "[2001:db8::1]:8618",

@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Registry } from "prom-client";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type ConnectionLimits, Connections, serveWithoutUpgrade } from "../../../connectors/http/connections.js";
+import { Connections, type PerConnectionLimits, serveWithoutUpgrade } from "../../../connectors/http/connections.js";
 
 const soon = { timeout: 30_000, interval: 10 };
 const opened: (Server | Socket)[] = [];
@@ -20,7 +20,7 @@ afterEach(async () => {
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-async function serve(handler: Handler, limits: ConnectionLimits = {}) {
+async function serve(handler: Handler, limits: PerConnectionLimits = {}) {
   const registry = new Registry();
   const connections = new Connections(registry, limits);
   const server = createServer();

@@ -6,7 +6,7 @@ import { EventEmitter, once } from "node:events";
 import { type ClientRequest, request } from "node:http";
 import { connect } from "node:net";
 import { expect, it, vi } from "vitest";
-import { Places } from "../../../connectors/http/admission.js";
+import { ConcurrencyLimit } from "../../../connectors/http/admission.js";
 import { freshId, httpBed, send, TOKEN } from "./http-bed.js";
 
 const bed = httpBed();
@@ -96,28 +96,28 @@ it("A place is free again when its connection is reset while its answers stand i
 });
 
 it("A server whose places have all been taken for long is not ready, and is again when a tenth is free", async () => {
-  const places = new Places(10, "requests");
+  const limit = new ConcurrencyLimit(10, "requests");
   const ends: (() => void)[] = [];
   let passed = 0;
   const enter = (): void => {
     const raw = new EventEmitter();
     const request = { routeOptions: { config: {} }, raw: { socket: new EventEmitter() } };
-    places.guard.call(bed.running.server, request as never, { raw } as never, () => passed++);
+    limit.guard.call(bed.running.server, request as never, { raw } as never, () => passed++);
     ends.push(() => raw.emit("close"));
   };
   vi.useFakeTimers({ toFake: ["performance"] });
   try {
     for (let i = 0; i < 10; i++) enter();
-    expect([passed, places.underWay, places.wrong()]).toEqual([10, 10, []]);
+    expect([passed, limit.inFlight, limit.problems()]).toEqual([10, 10, []]);
     vi.advanceTimersByTime(6_000);
-    expect(places.wrong()).toEqual(["all 10 places for requests have been taken for 6 s"]);
+    expect(limit.problems()).toEqual(["the limit of 10 concurrent requests has been reached for 6 s"]);
     ends.shift()?.();
-    expect(places.wrong()).toEqual([]);
+    expect(limit.problems()).toEqual([]);
     for (const end of ends) {
       end();
       end();
     }
-    expect(places.underWay).toBe(0);
+    expect(limit.inFlight).toBe(0);
   } finally {
     vi.useRealTimers();
   }

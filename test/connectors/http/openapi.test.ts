@@ -46,6 +46,13 @@ it("describes every operation, under a tag that is declared, with its faults", (
   expect(without(({ responses }) => Object.keys(responses).some((status) => status.startsWith("4")))).toEqual([]);
 });
 
+it("names every operation by a verb and what it acts on, once", () => {
+  const names = operations.map(([, { operationId }]) => operationId);
+  expect(new Set(names).size).toBe(names.length);
+  const verbs = /^(acknowledge|apply|cancel|create|delete|get|list|pay|place|record|revoke|set|settle|update)[A-Z]/;
+  expect(names.filter((name) => !verbs.test(name))).toEqual([]);
+});
+
 it("has patterns that mean the same with and without the u flag", () => {
   const samples = [
     ..."aZ09 .-_#\u0000\t\n\u001f\u007f\u009f\u00a0李伟p{C}s😀\ud83d\ude00",

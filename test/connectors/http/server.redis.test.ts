@@ -191,12 +191,12 @@ describe("a connection that was taken from the HTTP parser", () => {
     let taken = 0;
     const { port, server } = await bed.another({ gateway: gatewayWith(() => taken++) });
     const { access } = server;
-    const admit = access.admit.bind(access);
-    access.admit = async (...given) => {
+    const authenticate = access.authenticate.bind(access);
+    access.authenticate = async (...given) => {
       await new Promise<void>((resolve) => {
         asked = resolve;
       });
-      return admit(...given);
+      return authenticate(...given);
     };
     const closed = new Promise((resolve) => server.server.once("connection", (socket) => socket.on("close", resolve)));
     let came = false;

@@ -176,8 +176,8 @@ describe("a session", () => {
   it("that finds no room leaves the code good", async () => {
     const sessions = new Sessions(bed.redis, "full");
     const forMs = 60_000;
-    const { code } = await sessions.pair({ name: "boss/wall", role: "read", forMs });
-    const session = await sessions.begin({ name: "a", role: "read", forMs });
+    const { code } = await sessions.createPairing({ name: "boss/wall", role: "read", forMs });
+    const session = await sessions.create({ name: "a", role: "read", forMs });
     const text = Object.values(await bed.redis.hgetall("full:sessions"))[0] as string;
     const copies = Array.from({ length: 1_999 }, (_, i) => [`copy-${i}`, text]);
     await bed.redis.hset("full:sessions", Object.fromEntries(copies));
@@ -196,7 +196,7 @@ describe("a session", () => {
   it("ends when it is over, ended or revoked", async () => {
     const time = { nowMs: systemClock.now() };
     const sessions = new Sessions(bed.redis, "over", { now: () => time.nowMs });
-    const begun = await sessions.begin({ name: "a", role: "read", forMs: 60_000 });
+    const begun = await sessions.create({ name: "a", role: "read", forMs: 60_000 });
     expect(await sessions.find(begun?.secret ?? "")).toMatchObject({ name: "a" });
     time.nowMs += 60_001;
     expect(await sessions.find(begun?.secret ?? "")).toBeUndefined();

@@ -72,7 +72,7 @@ describe("a running server", () => {
     const first = await add("first");
     const told: string[] = [];
     const file = new TokenFile(path, (message) => told.push(message));
-    await file.look();
+    await file.reload();
     const { port } = await bed.another({ tokens: [], tokenFile: file, warnings: () => file.warnings() });
     const status = async (secret: string) => {
       const headers = { authorization: `Bearer ${secret}` };
@@ -80,12 +80,12 @@ describe("a running server", () => {
     };
     expect([await status(first), await status("sw_nobody-has-this-one-0123456789")]).toEqual([200, 401]);
     const second = await add("second");
-    await file.look();
+    await file.reload();
     expect(await status(second)).toBe(200);
 
     await writeFile(path, '{"tokens":[{"name":"fir');
-    await file.look();
-    await file.look();
+    await file.reload();
+    await file.reload();
     expect([await status(first), await status(second)]).toEqual([200, 200]);
     expect(told).toHaveLength(1);
     const ready = await send(port, "GET", "/readyz", {
@@ -95,13 +95,13 @@ describe("a running server", () => {
     expect(ready.json.warnings).toEqual([`${path}: is not JSON; the tokens read before it stay valid`]);
 
     await rm(path);
-    await file.look();
+    await file.reload();
     expect(await status(first)).toBe(200);
     await add("third");
-    await file.look();
+    await file.reload();
     expect([await status(first), await status(second)]).toEqual([401, 401]);
     await changeTokenFile(path, () => []);
-    await file.look();
+    await file.reload();
     expect(file.warnings()).toEqual([`${path} holds no token`]);
   });
 

@@ -1,11 +1,11 @@
 /**
- * Who gets a connection when all places are taken: nobody keeps the others out, and nobody who is busy or alone gives
+ * Who gets a connection when all limit are taken: nobody keeps the others out, and nobody who is busy or alone gives
  * way.
  */
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { expect, it } from "vitest";
-import { ConnectionPlaces } from "../../../connectors/http/connection-places.js";
+import { ConnectionLimit } from "../../../connectors/http/connection-limit.js";
 
 class Connection extends EventEmitter {
   isBusy = false;
@@ -25,20 +25,20 @@ class Connection extends EventEmitter {
 }
 
 const busy = (socket: Socket): boolean => (socket as unknown as Connection).isBusy;
-function door(limit = 8, trustProxy = false) {
-  const places = new ConnectionPlaces({ limit, trustProxy, isIdle: (socket) => !busy(socket) });
+function connectionLimit(max = 8, trustProxy = false) {
+  const limit = new ConnectionLimit({ limit: max, trustProxy, isIdle: (socket) => !busy(socket) });
   const come = (address: string, isBusy = false): Connection => {
     const connection = new Connection(address);
     connection.isBusy = isBusy;
-    places.add(connection as unknown as Socket);
+    limit.add(connection as unknown as Socket);
     return connection;
   };
-  return { places, come, many: (count: number, address: string) => Array.from({ length: count }, () => come(address)) };
+  return { limit, come, many: (count: number, address: string) => Array.from({ length: count }, () => come(address)) };
 }
 const open = (connections: readonly Connection[]): number => connections.filter(({ destroyed }) => !destroyed).length;
 
-it("One address may have all places, and gives them to others down to a quarter, the longest idle first", () => {
-  const { places, come, many } = door();
+it("One address may have all limit, and gives them to others down to a quarter, the longest idle first", () => {
+  const { limit, come, many } = connectionLimit();
   const first = many(8, "192.0.2.1");
   expect(come("192.0.2.1").destroyed).toBe(true);
   expect(open(first)).toBe(8);
@@ -48,11 +48,11 @@ it("One address may have all places, and gives them to others down to a quarter,
   expect(open(many(7, "2001:db8::1"))).toBe(5);
   expect(open(first)).toBe(2);
   expect(first[0]?.destroyed).toBe(false);
-  expect(places.all.size).toBe(8);
+  expect(limit.all.size).toBe(8);
 });
 
 it("Whoever is busy or has no more than a share gives no place up", () => {
-  const { come, many } = door();
+  const { come, many } = connectionLimit();
   const busyOnes = Array.from({ length: 6 }, () => come("192.0.2.1", true));
   const few = many(2, "192.0.2.2");
   expect(come("192.0.2.3").destroyed).toBe(true);
@@ -62,14 +62,14 @@ it("Whoever is busy or has no more than a share gives no place up", () => {
   expect(open(busyOnes)).toBe(5);
 });
 
-it("An address whose connections end is forgotten, and its places are free", () => {
-  const { places, many } = door();
+it("An address whose connections end is forgotten, and its limit are free", () => {
+  const { limit, many } = connectionLimit();
   for (const each of many(8, "192.0.2.1")) each.end();
-  expect(places.all.size).toBe(0);
+  expect(limit.all.size).toBe(0);
   const others = many(8, "192.0.2.2");
   expect(open(others)).toBe(8);
   // One that is told of again is in already.
-  places.add(others[0] as unknown as Socket);
+  limit.add(others[0] as unknown as Socket);
   expect(open(others)).toBe(8);
 });
 
@@ -79,7 +79,7 @@ it.each([
   ["::1", false],
   ["192.0.2.9", true],
 ] as const)("What may be a proxy that brings everybody keeps its connections: %s, trusted: %s", (proxy, trustProxy) => {
-  const { come, many } = door(8, trustProxy);
+  const { come, many } = connectionLimit(8, trustProxy);
   const all = many(8, proxy);
   expect(come("192.0.2.2").destroyed).toBe(true);
   expect(open(all)).toBe(8);

@@ -1,32 +1,32 @@
 /**
- * How many connections there are at most, and who gives way when there is no place left: an address that has more than
- * its share, a quarter, loses one that has no request under way to whoever comes from another. So one client cannot
- * keep everybody out, and a gateway that brings all requests from one address may still have every place that nobody
- * else needs. It does not hold up who comes from many addresses.
+ * Limits how many connections are open. When the limit is reached, a new connection from another address replaces an
+ * idle one of an address that has more than its share, a quarter. So one client cannot block all others, and a gateway
+ * that sends all requests from one address may still use the whole limit. It does not stop an attacker who has many
+ * addresses.
  */
 import type { Socket } from "node:net";
 import { clientOf } from "./client.js";
 
 const SHARE = 1 / 4;
 
-export interface ConnectionPlacesOptions {
+export interface ConnectionLimitOptions {
   limit: number;
-  /** Whether a connection can be closed without cutting a request or a screen off. */
+  /** Whether a connection can be closed without cutting off a request or a screen. */
   isIdle(socket: Socket): boolean;
-  /** Behind a proxy that is trusted all connections are its own: nobody gives way. */
+  /** Behind a trusted proxy all connections are the proxy's: none is replaced. */
   trustProxy?: boolean | undefined;
 }
 
-export class ConnectionPlaces {
-  readonly #options: ConnectionPlacesOptions;
+export class ConnectionLimit {
+  readonly #options: ConnectionLimitOptions;
   readonly #share: number;
   readonly #all = new Set<Socket>();
-  /** By address, the longest known first. */
+  /** By address, the oldest connection first. */
   readonly #byClient = new Map<string, Set<Socket>>();
   /** Addresses that have more than their share: three at most. */
   readonly #large = new Set<string>();
 
-  constructor(options: ConnectionPlacesOptions) {
+  constructor(options: ConnectionLimitOptions) {
     this.#options = options;
     this.#share = Math.ceil(options.limit * SHARE);
   }
@@ -35,7 +35,7 @@ export class ConnectionPlaces {
     return this.#all;
   }
 
-  /** Takes a connection in until it ends, or closes it: it has no place. One that is in is passed over. */
+  /** Counts a connection until it closes, or closes it when the limit is reached. A counted one is ignored. */
   add(socket: Socket): void {
     if (this.#all.has(socket)) return;
     const client = this.#options.trustProxy ? undefined : clientOf(socket.remoteAddress);
@@ -44,18 +44,18 @@ export class ConnectionPlaces {
       return;
     }
     this.#all.add(socket);
-    if (client !== undefined) this.#enter(client, socket);
-    socket.once("close", () => this.#leave(client, socket));
+    if (client !== undefined) this.#count(client, socket);
+    socket.once("close", () => this.#release(client, socket));
   }
 
-  #enter(client: string, socket: Socket): void {
+  #count(client: string, socket: Socket): void {
     const own = this.#byClient.get(client) ?? new Set();
     own.add(socket);
     this.#byClient.set(client, own);
     if (own.size > this.#share) this.#large.add(client);
   }
 
-  #leave(client: string | undefined, socket: Socket): void {
+  #release(client: string | undefined, socket: Socket): void {
     this.#all.delete(socket);
     const own = client === undefined ? undefined : this.#byClient.get(client);
     if (client === undefined || !own?.delete(socket)) return;
@@ -63,22 +63,22 @@ export class ConnectionPlaces {
     if (own.size === 0) this.#byClient.delete(client);
   }
 
-  /** Closes a connection of an address that has more than its share, if another asks. */
-  #makeRoom(asker: string | undefined): boolean {
+  /** Closes an idle connection of an address that has more than its share, if another address asks. */
+  #makeRoom(requester: string | undefined): boolean {
     for (const client of this.#large) {
-      // Nobody gives way to himself.
-      if (client === asker) continue;
+      // An address does not replace its own connections.
+      if (client === requester) continue;
       const own = this.#byClient.get(client) as Set<Socket>;
-      // No longer than at the beginning: those that are busy go to the end.
-      let looks = own.size;
+      // One pass: busy connections move to the end.
+      let left = own.size;
       for (const socket of own) {
         if (this.#options.isIdle(socket)) {
-          // At once: its own event comes later.
-          this.#leave(client, socket);
+          // Now: the close event comes later.
+          this.#release(client, socket);
           socket.destroy();
           return true;
         }
-        if (--looks <= 0) break;
+        if (--left <= 0) break;
         own.delete(socket);
         own.add(socket);
       }

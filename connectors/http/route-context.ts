@@ -1,17 +1,17 @@
 /**
  * What the route groups share: the engine's parts, who may do what, limits, and small checks of requests. A route
- * group is a function of the server and this kit, one a file.
+ * group is a function of the server and this context, one a file.
  */
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from "fastify";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { Access } from "./access.js";
-import type { Places } from "./admission.js";
+import type { ConcurrencyLimit } from "./admission.js";
 import type { HttpDeps } from "./deps.js";
 import { MAX_FAULTS, pathText } from "./faults.js";
 import type { Role } from "./identity.js";
 import { badInputFault, HttpFault } from "./problem.js";
 
-export interface Kit {
+export interface RouteContext {
   readonly deps: HttpDeps;
   readonly access: Access;
   readonly defaultLocation: string;
@@ -21,10 +21,10 @@ export interface Kit {
    */
   readonly authorize: (role: Role) => onRequestHookHandler;
   /** Of all requests, of bulk requests among them, and of those that begin a session, which are not among them. */
-  readonly places: Readonly<Record<"requests" | "bulk" | "sessions", Places>>;
+  readonly limits: Readonly<Record<"requests" | "bulk" | "sessions", ConcurrencyLimit>>;
 }
 
-export type RouteGroup = (server: FastifyInstance, kit: Kit) => void;
+export type RouteGroup = (server: FastifyInstance, context: RouteContext) => void;
 
 /** In a route's schema: a token, or a session's cookie, is needed. */
 export const TOKEN_NEEDED: Record<string, string[]>[] = [{ bearer: [] }, { session: [] }];
