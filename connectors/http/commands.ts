@@ -132,7 +132,7 @@ async function applyMany({ ledger, orderService }: HttpDeps, commands: readonly 
     const order = orderOf(command);
     if (order !== undefined) named.add(order);
   }
-  const orders = await fromStore("commands.orders", orderService.owned(named));
+  const orders = await fromStore("commands.orders", orderService.knownOrders(named));
   if (orders.size === 0) return ledger.applyMany(commands);
   const others: StockCommand[] = [];
   const lines: StockCommand[] = [];

@@ -197,7 +197,7 @@ export const orderRoutes =
         assertOrderId(id);
         const [lines, flow] = await fromStore(
           "orders.look",
-          Promise.all([deps.orderService.look(id), deps.tracker.track(id)]),
+          Promise.all([deps.orderService.read(id), deps.tracker.track(id)]),
         );
         if (lines) return { id, lines, steps: flow.taken.map(stepText), exceptions: flow.open.map(exceptionText) };
         return refused(reply, { id, outcome: "unknown_order", repeated: false, lines: [] });

@@ -5,7 +5,7 @@
  */
 import type { Static } from "typebox";
 import type { FlowException, TakenStep } from "../../engine/orders/flow.js";
-import type { OutsideStep } from "../../engine/orders/order-service.js";
+import type { ReportedStep } from "../../engine/orders/order-service.js";
 import { parsePosition } from "../../engine/stream/job-index.js";
 import { identityOf } from "./identity.js";
 import { badInputFault, refuse } from "./problem.js";
@@ -31,7 +31,7 @@ const STEPS = [
   ],
 ] as const satisfies readonly (readonly [
   path: keyof typeof EvidenceBodies,
-  step: OutsideStep,
+  step: ReportedStep,
   operationId: string,
   about: string,
 ])[];
@@ -61,10 +61,10 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
         const { source, ...detail } = request.body;
         const actor = identityOf(request).name;
         const evidence = { source, detail: { ...(detail as Record<string, string>), actor } };
-        const outcome = await fromStore(`orders.${step}`, deps.orderService.note(id, step, evidence));
+        const outcome = await fromStore(`orders.${step}`, deps.orderService.record(id, step, evidence));
         if (outcome === "unknown") return refuse(reply, "unknown_order", `order ${id}`, { id });
         // The number on the label is the waybill's evidence as well.
-        if (step === "labelled" && "waybill" in detail) await deps.orderService.note(id, "waybill", evidence);
+        if (step === "labelled" && "waybill" in detail) await deps.orderService.record(id, "waybill", evidence);
         return reply.send({ id, step, repeated: outcome === "repeated" });
       },
     );

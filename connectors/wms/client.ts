@@ -118,7 +118,7 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
       });
       return verdictOf(answer.statusCode, answer.headers, await textOf(answer.body), clock.now(), done);
     } catch (thrown) {
-      return { outcome: "again", reason: silenceOf(thrown), mayBeThere: !isUnsent(thrown) };
+      return { outcome: "retry", reason: silenceOf(thrown), mayHaveArrived: !isUnsent(thrown) };
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", end);
@@ -161,10 +161,10 @@ export function verdictOf(
   const brief = code === undefined ? `HTTP ${status}` : `HTTP ${status} ${code}`;
   const reason = said === "" ? brief : `HTTP ${status}: ${said}`;
   const retryAfterMs = waitOf(headers["retry-after"], nowMs);
-  const again = { outcome: "again", reason, brief, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) } as const;
+  const again = { outcome: "retry", reason, brief, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) } as const;
   if (status >= 500 || THROTTLED.includes(status)) {
     // Whoever stands before the WMS gives such answers, too, and may have let the request through.
-    return { ...again, throttled: THROTTLED.includes(status), ...(status === 429 ? {} : { mayBeThere: true }) };
+    return { ...again, throttled: THROTTLED.includes(status), ...(status === 429 ? {} : { mayHaveArrived: true }) };
   }
   // A request with this key is still being worked on, and may come to nothing.
   const isUnderWay = status === 409 && retryAfterMs !== undefined;

@@ -14,7 +14,7 @@ import {
 } from "../../engine/jobs/order-flow/job.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { Evidence } from "../../engine/orders/model.js";
-import type { OrderStore, Standing } from "../../engine/orders/order-store.js";
+import type { OrderStatus, OrderStore } from "../../engine/orders/order-store.js";
 import type { Delivered, Delivery, DeliveryOutcome, Receiver } from "../../engine/outbox/receiver.js";
 import { cursorField } from "../../engine/stream/commit.js";
 import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";
@@ -45,7 +45,7 @@ const TOO_LATE: KnownRefusal = "409 already_picked";
  */
 const WITHDRAWAL_ENDS: readonly KnownRefusal[] = [TOO_LATE, WITHDRAWN_BEFORE, "404 unknown_order"];
 /** Nothing was sent, for the order has gone on. */
-const NOT_SENT = { outcome: "done", unasked: true } as const;
+const NOT_SENT = { outcome: "done", isUnsent: true } as const;
 /** Beyond these the WMS is asked again, and knows them by their key. */
 const MAX_LACKING = 10_000;
 /** Findings told in a refusal. */
@@ -56,7 +56,7 @@ export interface WmsOptions {
   contract: Pick<Contract, "check">;
   /** Takes what the contract has no field for. */
   objects: { put(key: string, bytes: Uint8Array, contentType: string, signal: AbortSignal): Promise<void> };
-  orderStore: Pick<OrderStore, "note" | "noneWaits" | "setAside" | "standing">;
+  orderStore: Pick<OrderStore, "record" | "correctWaiting" | "markDeadLetters" | "status">;
   /** Told once the WMS has answered whether it takes an order back; may be told again. */
   settle(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
   /**
@@ -112,9 +112,9 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
   }
 
   /** @returns undefined when the store cannot tell now, and the delivery has to wait */
-  async function standingOf(order: string): Promise<{ standing: Standing | undefined } | undefined> {
+  async function standingOf(order: string): Promise<{ standing: OrderStatus | undefined } | undefined> {
     try {
-      return { standing: await orderStore.standing(order) };
+      return { standing: await orderStore.status(order) };
     } catch {
       // Whoever writes to the store tells of its trouble.
       return undefined;
@@ -126,13 +126,13 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
 
     wants: (kind) => kind === PICK_EMIT || kind === WITHDRAW_EMIT,
 
-    async deliver({ kind, key, payload }: Delivery, signal, mayBeThere) {
+    async deliver({ kind, key, payload }: Delivery, signal, mayHaveArrived) {
       const found = await standingOf(key);
-      if (!found) return { outcome: "again", reason: "the order store cannot be read", unasked: true };
+      if (!found) return { outcome: "retry", reason: "the order store cannot be read", isUnsent: true };
       const { standing } = found;
       // An order that the store has lost with its newest writes goes as it was asked for: rather twice than never.
       if (kind === PICK_EMIT) {
-        if (standing && !isWanted(standing, mayBeThere)) return NOT_SENT;
+        if (standing && !isWanted(standing, mayHaveArrived)) return NOT_SENT;
         return pick(withBuyer(payload as PickRequest, standing), signal);
       }
       return standing && !isWithdrawn(standing) ? NOT_SENT : withdraw(payload as Withdrawal, signal);
@@ -143,7 +143,7 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
       const picked = asked.filter(
         ({ delivery, receipt }) => delivery.kind === PICK_EMIT && answerOf(receipt) !== WITHDRAWN_BEFORE,
       );
-      await orderStore.note(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
+      await orderStore.record(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
       for (const each of picked) onPicking(tookMs(each));
       // A pick that meets its own withdrawal tells it, too: whoever was told before may have died with the answer.
       const withdrawn = asked.filter(
@@ -152,18 +152,18 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
       await Promise.all(withdrawn.map(({ delivery, receipt }) => settle(delivery.key, ...resultOf(receipt))));
     },
 
-    async setAside(_partition, deliveries) {
-      await orderStore.setAside(deliveries.filter(({ kind }) => kind === PICK_EMIT).map(({ key }) => key));
+    async deadLettered(_partition, deliveries) {
+      await orderStore.markDeadLetters(deliveries.filter(({ kind }) => kind === PICK_EMIT).map(({ key }) => key));
     },
 
     async idle(partition) {
-      await orderStore.noneWaits(partition, WMS_SINK, CURSORS);
+      await orderStore.correctWaiting(partition, WMS_SINK, CURSORS);
     },
   };
 }
 
 /** Emits name the buyer only in a deployment of format 1; otherwise the order store does. */
-function withBuyer(request: PickRequest, standing: Standing | undefined): PickRequest {
+function withBuyer(request: PickRequest, standing: OrderStatus | undefined): PickRequest {
   const shipTo = request.shipTo ?? standing?.shipTo;
   return shipTo === undefined ? request : { ...request, shipTo };
 }
@@ -176,12 +176,12 @@ const CURSORS = { job: cursorField(ORDER_FLOW_JOB), sink: cursorField(ENTRY_CURS
  * wants them any more. One that may be there is asked for until the WMS says that it has it: a withdrawal that
  * overtook the order on its way would come to nothing.
  */
-const isWanted = (standing: Standing, mayBeThere: boolean): boolean =>
-  !standing.took("picking") && !standing.took("outbound") && (mayBeThere || !isWithdrawn(standing));
+const isWanted = (standing: OrderStatus, mayHaveArrived: boolean): boolean =>
+  !standing.hasStep("picking") && !standing.hasStep("outbound") && (mayHaveArrived || !isWithdrawn(standing));
 
 /** Cancelled, or about to be unless the warehouse refuses, which it has not. */
-const isWithdrawn = ({ took }: Standing): boolean =>
-  took("cancelled") || (took("cancelling") && !took("cancellation_refused"));
+const isWithdrawn = ({ hasStep }: OrderStatus): boolean =>
+  hasStep("cancelled") || (hasStep("cancelling") && !hasStep("cancellation_refused"));
 
 const answerOf = (receipt: unknown): string => {
   const { status, code = "" } = receipt as WmsReceipt;
@@ -206,6 +206,11 @@ async function kept(put: Promise<void>): Promise<DeliveryOutcome | undefined> {
     // A storage that refuses needs a hand, and the order must not be lost over it: it is tried again until somebody
     // has helped.
     const retryAfterMs = thrown instanceof EngineError ? thrown.retryAfterMs : undefined;
-    return { outcome: "again", reason, elsewhere: true, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+    return {
+      outcome: "retry",
+      reason,
+      dependencyFailed: true,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    };
   }
 }

@@ -82,7 +82,7 @@ export class PersonalData {
           cause: thrown,
         });
       }
-      await orderStore.erasedElsewhere(partition, [id]);
+      await orderStore.confirmErased(partition, [id]);
     }
     return "erased";
   }
@@ -141,7 +141,7 @@ export class PersonalData {
       for (let from = 0; from < gone.length; from += DELETES_AT_ONCE) {
         const part = gone.slice(from, from + DELETES_AT_ONCE);
         const isDeleted = await Promise.all(part.map((id) => this.#deleteObject(partition, id)));
-        await orderStore.erasedElsewhere(
+        await orderStore.confirmErased(
           partition,
           part.filter((_, i) => isDeleted[i]),
         );

@@ -155,7 +155,7 @@ export function passTime(flow: OrderFlow, nowMs: number, deadlines: Deadlines): 
 }
 
 /** When the flow has to be looked at next. */
-export function nextLookMs(flow: OrderFlow, deadlines: Deadlines): number {
+export function nextDeadlineMs(flow: OrderFlow, deadlines: Deadlines): number {
   return Math.min(endMs(flow), ...due(flow, deadlines).map(({ sinceMs }) => sinceMs));
 }
 

@@ -33,11 +33,11 @@ import {
   type OrderReply,
   shopEvidence,
 } from "./model.js";
-import type { FoundOrder, NoteOutcome, OrderStore } from "./order-store.js";
+import type { FoundOrder, OrderStore, RecordOutcome } from "./order-store.js";
 
 type LineStep = "cancel" | "outbound" | "suspend" | "resume";
 /** What warehouse, printer, carrier and stock-takers tell of; the rest the desk sees by itself. */
-export type OutsideStep = "picking" | "labelled" | "waybill" | "reported" | "counted";
+export type ReportedStep = "picking" | "labelled" | "waybill" | "reported" | "counted";
 /** What the warehouse answers when it is asked to let go of an order. */
 export type Settlement = "withdrawn" | "refused";
 
@@ -106,7 +106,7 @@ export class OrderService {
       if (outcome !== "accepted") return answer(order, outcome, await this.#abort(order, replies, attempt), repeated);
       // A newer try may have met a closed breaker and be about to abort: it cannot once a try that is newer still has
       // seen the lines.
-      const newest = order.lines.length === 1 ? attempt : await this.#orderStore.attempts(order.id);
+      const newest = order.lines.length === 1 ? attempt : await this.#orderStore.newestAttempt(order.id);
       if (newest === attempt) {
         await this.#count(order, replies);
         return answer(order, outcome, replies, repeated);
@@ -128,10 +128,11 @@ export class OrderService {
     let repeated = true;
     let anew = false;
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const begun = await this.#orderStore.begin(id);
+      const begun = await this.#orderStore.beginAttempt(id);
       if (!begun) return unknown(id);
       // It is not known any more whom the goods go to: whoever still wants them places the order anew.
-      if (begun.isErased && !begun.took("locked")) return { id, outcome: "hold_expired", repeated: false, lines: [] };
+      if (begun.isErased && !begun.hasStep("locked"))
+        return { id, outcome: "hold_expired", repeated: false, lines: [] };
       const { attempt, lines, holdMs } = begun;
       const order: Order = { id, lines, ...(holdMs !== undefined && { holdMs }) };
       const replies = await this.#ledger.applyMany(
@@ -142,12 +143,12 @@ export class OrderService {
       repeated &&= replies.every((reply) => reply.repeated);
       if (!isAccepted(outcome)) return answer(order, outcome, await this.#unpay(order, replies, attempt), repeated);
       // An older payment may have been refused and be about to undo a line: it cannot once a newer one has seen it.
-      const newest = order.lines.length === 1 ? attempt : await this.#orderStore.attempts(id);
+      const newest = order.lines.length === 1 ? attempt : await this.#orderStore.newestAttempt(id);
       if (newest === attempt) {
         await this.#count(order, replies);
         // Before the caller hears yes: what is answered is on its way to the warehouse.
-        if (!begun.took("locked")) {
-          const noted = await this.#orderStore.note(PAID.map((step) => ({ id, step, ...shopEvidence(actor) })));
+        if (!begun.hasStep("locked")) {
+          const noted = await this.#orderStore.record(PAID.map((step) => ({ id, step, ...shopEvidence(actor) })));
           if (noted.includes("unknown")) throw lost(id);
           if (noted.includes("late")) {
             // Its cancellation came first. Whoever began that may be gone: it is brought to its end here, too.
@@ -178,17 +179,17 @@ export class OrderService {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       // Numbered like a payment: what of an older try arrives late must not stop lines that have gone on, nor give
       // their units back.
-      const standing = await this.#orderStore.begin(id);
+      const standing = await this.#orderStore.beginAttempt(id);
       if (!standing && round > 0) throw lost(id);
       if (!standing) return unknown(id);
       const { attempt, lines } = standing;
       const order: Order = { id, lines };
       const chosen = positionsOf(order, named);
       if (!chosen) return { ...unknown(id), outcome: "unknown_line" };
-      if (standing.took("cancelling") && !standing.took("cancelled")) {
+      if (standing.hasStep("cancelling") && !standing.hasStep("cancelled")) {
         const known = await this.#recall(order);
-        if (standing.took("cancellation_refused")) return answer(order, "cancellation_refused", known, true);
-        const isAsked = standing.took("locked") && known.some(({ state }) => state === "cancelling");
+        if (standing.hasStep("cancellation_refused")) return answer(order, "cancellation_refused", known, true);
+        const isAsked = standing.hasStep("locked") && known.some(({ state }) => state === "cancelling");
         if (isAsked) return answer(order, "cancelling", known, true);
       }
       // All lines can be cancelled, or those that could go on.
@@ -199,7 +200,7 @@ export class OrderService {
       }
       const isPart = chosen.length < order.lines.length;
       const isSuspended = asked.some(({ state }) => state === "cancelling");
-      const mayKnow = isSuspended && (standing.took("picking") || (await this.#orderStore.hasWarehouse(id)));
+      const mayKnow = isSuspended && (standing.hasStep("picking") || (await this.#orderStore.hasWarehouse(id)));
       const refusal = worst(asked) ?? (isPart ? partRefusal(asked, mayKnow) : undefined);
       if (refusal !== undefined) {
         const resumed = await this.#resume(order, chosen);
@@ -210,10 +211,10 @@ export class OrderService {
       }
       // Noted as cancelled already: the ledger has lost it with its newest writes, and nobody would ask the warehouse
       // again.
-      if (mayKnow && !standing.took("cancelled")) {
-        await this.#orderStore.note([{ id, step: "cancelling", ...cancelEvidence(actor, standing) }]);
+      if (mayKnow && !standing.hasStep("cancelled")) {
+        await this.#orderStore.record([{ id, step: "cancelling", ...cancelEvidence(actor, standing) }]);
         // From now on no payment is noted; one that was noted before has sent the order to the warehouse.
-        const isLocked = standing.took("locked") || (await this.#orderStore.find(id))?.took("locked");
+        const isLocked = standing.hasStep("locked") || (await this.#orderStore.find(id))?.hasStep("locked");
         if (isLocked)
           return answer(
             order,
@@ -245,20 +246,20 @@ export class OrderService {
     if (!found) return unknown(id);
     const { order } = found;
     // An order that is not locked never goes to a warehouse, and its cancellation has only to be brought to its end.
-    if (!found.took("cancelling") || !found.took("locked"))
+    if (!found.hasStep("cancelling") || !found.hasStep("locked"))
       return answer(order, "not_cancelling", await this.#recall(order), false);
     const chosen = order.lines.map((_, i) => i);
     if (result === "refused") {
       const resumed = await this.#resume(order, chosen);
       if (resumed.some(({ outcome }) => outcome === "line_cancelled"))
-        return answer(order, "line_cancelled", resumed, found.took("cancelled"));
-      const [noted] = await this.#orderStore.note([{ id, step: "cancellation_refused", ...evidence }]);
+        return answer(order, "line_cancelled", resumed, found.hasStep("cancelled"));
+      const [noted] = await this.#orderStore.record([{ id, step: "cancellation_refused", ...evidence }]);
       // The warehouse has let go after all, between the two calls.
       if (noted === "late") return answer(order, "line_cancelled", await this.#recall(order), true);
       return answer(order, "accepted", resumed, noted === "repeated");
     }
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const begun = await this.#orderStore.begin(id);
+      const begun = await this.#orderStore.beginAttempt(id);
       if (!begun) throw lost(id);
       await this.#apply(order, chosen, "suspend", begun.attempt);
       const ended = await this.#apply(order, chosen, "cancel", begun.attempt);
@@ -271,7 +272,7 @@ export class OrderService {
   /** Lets suspended lines go on, and closes them to what of older tries is still on its way. */
   async #resume(order: Order, chosen: readonly number[]): Promise<Reply[]> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const begun = await this.#orderStore.begin(order.id);
+      const begun = await this.#orderStore.beginAttempt(order.id);
       if (!begun) throw lost(order.id);
       const resumed = await this.#apply(order, chosen, "resume", begun.attempt);
       if (!resumed.some(isSuperseded)) return resumed;
@@ -291,7 +292,7 @@ export class OrderService {
     const known = chosen.length < order.lines.length ? await this.#recall(order) : ended;
     const isOut = ended.every(({ state }) => state === "outbound");
     if (!isOut && (await this.#areEnded(id, known))) {
-      await this.#orderStore.note([{ id, step: "cancelled", ...told(evidence, missingOf(known, "cancelled_paid")) }]);
+      await this.#orderStore.record([{ id, step: "cancelled", ...told(evidence, missingOf(known, "cancelled_paid")) }]);
     }
     const isPaid = ended.some(({ outcome }) => outcome === "cancelled_paid");
     const outcome = isOut ? "already_outbound" : isPaid ? "cancelled_paid" : "accepted";
@@ -311,7 +312,7 @@ export class OrderService {
     const replies = await this.#step(order, "cancel");
     const paid = replies.some((line) => line.outcome === "cancelled_paid");
     if (worst(replies) === undefined)
-      await this.#orderStore.note([{ id, step: "cancelled", ...cancelEvidence(actor, found) }]);
+      await this.#orderStore.record([{ id, step: "cancelled", ...cancelEvidence(actor, found) }]);
     return reply(order, worst(replies) ?? (paid ? "cancelled_paid" : "accepted"), replies);
   }
 
@@ -339,7 +340,7 @@ export class OrderService {
       const lines = chosen.map((i) => i + 1).join(",");
       const step = isWhole ? "outbound" : "partly_outbound";
       const evidence = told(shopEvidence(actor), missingOf(known, "outbound"), isWhole ? {} : { lines });
-      if (!isPart || this.#orderStore.format > 1) await this.#orderStore.note([{ id, step, ...evidence }]);
+      if (!isPart || this.#orderStore.format > 1) await this.#orderStore.record([{ id, step, ...evidence }]);
     }
     return answer(
       order,
@@ -350,9 +351,9 @@ export class OrderService {
   }
 
   /** Notes a step on somebody's evidence, each step once. The ledger is not asked: such a step moves no stock. */
-  async note(id: string, step: OutsideStep, evidence: Evidence): Promise<NoteOutcome> {
-    const [outcome] = await this.#orderStore.note([{ id, step, ...evidence }]);
-    return outcome as NoteOutcome;
+  async record(id: string, step: ReportedStep, evidence: Evidence): Promise<RecordOutcome> {
+    const [outcome] = await this.#orderStore.record([{ id, step, ...evidence }]);
+    return outcome as RecordOutcome;
   }
 
   /**
@@ -360,12 +361,12 @@ export class OrderService {
    * reserved in format 1, or never. In format 1 none, for the previous release, which works beside this one, lets
    * anybody.
    */
-  async owned(ids: ReadonlySet<string>): Promise<ReadonlySet<string>> {
+  async knownOrders(ids: ReadonlySet<string>): Promise<ReadonlySet<string>> {
     return this.#orderStore.format === 1 || ids.size === 0 ? new Set() : this.#orderStore.known(ids);
   }
 
   /** Where an order's lines stand, or undefined when it is not known. */
-  async look(id: string): Promise<LineReply[] | undefined> {
+  async read(id: string): Promise<LineReply[] | undefined> {
     const found = await this.#orderStore.find(id);
     return found && lineReplies(found.order, await this.#recall(found.order));
   }
@@ -406,9 +407,9 @@ export class OrderService {
 
   /** Whether an order was paid and has not come to its end: every line of it was known once. */
   async #isUnderWay(id: string): Promise<boolean> {
-    const standing = await this.#orderStore.standing(id);
-    if (!standing?.took("locked")) return false;
-    return !standing.took("outbound") && !standing.took("cancelled");
+    const standing = await this.#orderStore.status(id);
+    if (!standing?.hasStep("locked")) return false;
+    return !standing.hasStep("outbound") && !standing.hasStep("cancelled");
   }
 
   #step(order: Order, step: LineStep): Promise<Reply[]> {
@@ -463,7 +464,7 @@ export class OrderService {
   async #abort(order: Order, replies: readonly Reply[], attempt: number): Promise<Reply[]> {
     const isFinal = order.lines.length > 1 && replies.some(isForGood);
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const newest = isFinal ? Math.max(attempt, await this.#orderStore.attempts(order.id)) : attempt;
+      const newest = isFinal ? Math.max(attempt, await this.#orderStore.newestAttempt(order.id)) : attempt;
       const { lines, undone } = await this.#undo(
         replies,
         ({ state, outcome }) =>
@@ -561,8 +562,8 @@ function told({ source, detail }: Evidence, missing: number, more: Record<string
  * Tells whether the warehouse may have the order, for whoever reads the log from here on, and that nobody has asked
  * it yet.
  */
-const cancelEvidence = (actor: string | undefined, { took }: Pick<FoundOrder, "took">): Evidence =>
-  told(shopEvidence(actor), 0, took("locked") && !took("cancelling") ? { after: "locked" } : {});
+const cancelEvidence = (actor: string | undefined, { hasStep }: Pick<FoundOrder, "hasStep">): Evidence =>
+  told(shopEvidence(actor), 0, hasStep("locked") && !hasStep("cancelling") ? { after: "locked" } : {});
 
 const answer = (order: Order, outcome: OrderOutcome, replies: readonly Reply[], repeated: boolean): OrderReply => ({
   id: order.id,

@@ -50,9 +50,9 @@ export interface OrderStoreOptions {
 }
 
 /** A try at an order: its number, what was ordered, and the steps taken before it. */
-export interface OrderTry extends OrderBody {
+export interface OrderAttempt extends OrderBody {
   attempt: number;
-  took(step: OrderStep): boolean;
+  hasStep(step: OrderStep): boolean;
   /** Whom the goods go to was taken away before the warehouse had it. */
   readonly isErased: boolean;
 }
@@ -60,12 +60,12 @@ export interface OrderTry extends OrderBody {
 /** What was ordered, and the steps taken. */
 export interface FoundOrder {
   order: Order;
-  took(step: OrderStep): boolean;
+  hasStep(step: OrderStep): boolean;
 }
 
 /** Where an order stands: what its record tells, whatever the jobs have seen of it. */
-export interface Standing {
-  took(step: OrderStep): boolean;
+export interface OrderStatus {
+  hasStep(step: OrderStep): boolean;
   /** Whom the goods go to, as long as the warehouse has yet to be told. */
   shipTo?: ShipTo;
 }
@@ -81,7 +81,7 @@ export interface PersonalDataTimes {
 /** `not_due`: it is to be kept for now. `on_its_way`: the warehouse has yet to be told. */
 export type EraseOutcome = "erased" | "not_due" | "unknown" | "on_its_way";
 
-export interface Note extends Evidence {
+export interface StepRecord extends Evidence {
   id: string;
   step: OrderStep;
 }
@@ -90,7 +90,7 @@ export interface Note extends Evidence {
  * `unknown`: no such order. `late`: the step must not be taken any more; of a payment, because the order's
  * cancellation was asked for before.
  */
-export type NoteOutcome = "noted" | "repeated" | "unknown" | "late";
+export type RecordOutcome = "noted" | "repeated" | "unknown" | "late";
 
 interface Opening {
   order: Order;
@@ -110,7 +110,7 @@ const LEFT = "left";
 const SET_ASIDE = 14;
 
 /** A step, or the mark beside the steps. */
-type Mark = Omit<Note, "step"> & { step: OrderStep | typeof SET_ASIDE };
+type Mark = Omit<StepRecord, "step"> & { step: OrderStep | typeof SET_ASIDE };
 type Argument = string | number | Buffer;
 
 const packr = new Packr({ useRecords: false });
@@ -134,7 +134,7 @@ const ERASE_AGAIN_MS = HOUR_MS;
 const BODY_GOES_WITH: ReadonlySet<OrderStep> = new Set(["locked", "cancellation_refused"]);
 /** Steps that are noted as often as they are told. */
 const REPEATABLE: ReadonlySet<OrderStep> = new Set(["partly_outbound", "counted"]);
-const NOTE_OUTCOMES: ReadonlyMap<number, NoteOutcome> = new Map([
+const NOTE_OUTCOMES: ReadonlyMap<number, RecordOutcome> = new Map([
   [1, "noted"],
   [0, "repeated"],
   [-1, "unknown"],
@@ -155,8 +155,8 @@ export class OrderStore {
   readonly #options: OrderStoreOptions;
   readonly #keys: OrderKeys[];
   readonly #openings: TurnBatcher<Opening, number>[];
-  readonly #notes: TurnBatcher<Mark, NoteOutcome>[];
-  readonly #standings: TurnBatcher<string, Standing | undefined>[];
+  readonly #notes: TurnBatcher<Mark, RecordOutcome>[];
+  readonly #standings: TurnBatcher<string, OrderStatus | undefined>[];
   #isWarehouseKnown = false;
 
   constructor(options: OrderStoreOptions) {
@@ -195,7 +195,7 @@ export class OrderStore {
     const record = await this.#record(id);
     if (!record) return undefined;
     const body = unpackr.unpack(record.subarray(HEADER_BYTES)) as OrderBody;
-    return { order: { id, ...body }, took: tookOf(record.readUInt16LE(STEPS_AT)) };
+    return { order: { id, ...body }, hasStep: stepTest(record.readUInt16LE(STEPS_AT)) };
   }
 
   /** Which of these orders are known. A read for each partition and day, of KNOWN_AT_ONCE at most. */
@@ -221,14 +221,14 @@ export class OrderStore {
   }
 
   /** Numbers another try at an order; undefined when it is not known. */
-  async begin(id: string): Promise<OrderTry | undefined> {
+  async beginAttempt(id: string): Promise<OrderAttempt | undefined> {
     const begun = (await this.#write("order_try", [this.#bucket(id)], [id])) as [number, Buffer, number] | null;
     if (!begun) return undefined;
     const [attempt, body, steps] = begun;
     return {
       ...(unpackr.unpack(body) as OrderBody),
       attempt,
-      took: tookOf(steps),
+      hasStep: stepTest(steps),
       isErased: (steps & ERASED_BIT) !== 0,
     };
   }
@@ -237,17 +237,17 @@ export class OrderStore {
    * Where an order stands now, or undefined when it is not known. What one turn of the event loop asks for are two
    * reads a partition and day, in one round trip.
    */
-  standing(id: string): Promise<Standing | undefined> {
-    return (this.#standings[this.partitionOf(id)] as TurnBatcher<string, Standing | undefined>).addOne(id);
+  status(id: string): Promise<OrderStatus | undefined> {
+    return (this.#standings[this.partitionOf(id)] as TurnBatcher<string, OrderStatus | undefined>).addOne(id);
   }
 
   /** Notes steps, each once. May be sent again after an unknown result. */
-  note(notes: readonly Note[]): Promise<NoteOutcome[]> {
+  record(notes: readonly StepRecord[]): Promise<RecordOutcome[]> {
     return this.#noteAll(notes);
   }
 
-  async #noteAll(notes: readonly Mark[]): Promise<NoteOutcome[]> {
-    const outcomes = new Array<NoteOutcome>(notes.length);
+  async #noteAll(notes: readonly Mark[]): Promise<RecordOutcome[]> {
+    const outcomes = new Array<RecordOutcome>(notes.length);
     const parts = new Map<number, number[]>();
     for (let i = 0; i < notes.length; i++) {
       const partition = this.partitionOf((notes[i] as Mark).id);
@@ -257,16 +257,16 @@ export class OrderStore {
     }
     await Promise.all(
       [...parts].map(async ([partition, positions]) => {
-        const batcher = this.#notes[partition] as TurnBatcher<Mark, NoteOutcome>;
+        const batcher = this.#notes[partition] as TurnBatcher<Mark, RecordOutcome>;
         const told = await batcher.add(positions.map((i) => notes[i] as Mark));
-        for (let i = 0; i < told.length; i++) outcomes[positions[i] as number] = told[i] as NoteOutcome;
+        for (let i = 0; i < told.length; i++) outcomes[positions[i] as number] = told[i] as RecordOutcome;
       }),
     );
     return outcomes;
   }
 
   /** The number of the newest try at an order; 0 when it is not known. */
-  async attempts(id: string): Promise<number> {
+  async newestAttempt(id: string): Promise<number> {
     return (await this.#record(id))?.readUInt32LE(0) ?? 0;
   }
 
@@ -333,7 +333,7 @@ export class OrderStore {
   }
 
   /** Notes that requests of orders to the warehouse have become dead letters, each once. */
-  async setAside(ids: readonly string[]): Promise<void> {
+  async markDeadLetters(ids: readonly string[]): Promise<void> {
     await this.#noteAll(ids.map((id) => ({ id, step: SET_ASIDE, source: "" })));
   }
 
@@ -341,7 +341,7 @@ export class OrderStore {
    * Sets right what older releases have counted wrong, if no order of a partition waits for the warehouse now.
    * @param cursors fields of the tasks of the jobs and of the sink that tell how far they are
    */
-  async noneWaits(partition: number, sink: string, cursors: { job: string; sink: string }): Promise<boolean> {
+  async correctWaiting(partition: number, sink: string, cursors: { job: string; sink: string }): Promise<boolean> {
     const { head, task } = this.#keysOf(partition);
     const keys = [head, task, sinkKeys(this.#options.prefix, "orders", partition, sink).task];
     return (await this.#write("order_none_waits", keys, [cursors.job, cursors.sink])) === 1;
@@ -385,7 +385,7 @@ export class OrderStore {
   }
 
   /** Nothing is kept of these orders' buyers anywhere: they do not come up again. */
-  async erasedElsewhere(partition: number, ids: readonly string[]): Promise<void> {
+  async confirmErased(partition: number, ids: readonly string[]): Promise<void> {
     if (ids.length > 0) await this.#options.redis.zrem(this.#keysOf(partition).erasures, ...ids);
   }
 
@@ -412,7 +412,7 @@ export class OrderStore {
     return (await this.#write("order_open", keys, args)) as number[];
   }
 
-  async #note({ orders, buyers, ...of }: OrderKeys, notes: Mark[]): Promise<NoteOutcome[]> {
+  async #note({ orders, buyers, ...of }: OrderKeys, notes: Mark[]): Promise<RecordOutcome[]> {
     const keys = keysBeforeDays(of);
     const { unpaidMs, endedMs } = this.#times;
     // For as long as an order is remembered that is over: one that is not by then has been with the warehouse for
@@ -431,8 +431,8 @@ export class OrderStore {
     return told.map((result) => NOTE_OUTCOMES.get(result) ?? "unknown");
   }
 
-  async #readStandings({ orders, buyers }: OrderKeys, ids: readonly string[]): Promise<(Standing | undefined)[]> {
-    const standings = new Array<Standing | undefined>(ids.length);
+  async #readStandings({ orders, buyers }: OrderKeys, ids: readonly string[]): Promise<(OrderStatus | undefined)[]> {
+    const standings = new Array<OrderStatus | undefined>(ids.length);
     const days = new Map<number, number[]>();
     for (const [i, id] of ids.entries()) {
       const day = chainIdDay(id);
@@ -501,7 +501,7 @@ export class OrderStore {
   }
 }
 
-const tookOf =
+const stepTest =
   (steps: number) =>
   (step: OrderStep): boolean =>
     (steps & (1 << ORDER_STEPS.indexOf(step))) !== 0;
@@ -521,14 +521,14 @@ const ERASE_OUTCOMES = new Map<number, EraseOutcome>([
   [-2, "on_its_way"],
 ]);
 
-function standingOf(record: Buffer, buyer: Buffer | null | undefined): Standing {
-  const took = tookOf(record.readUInt16LE(STEPS_AT));
-  if (buyer) return { took, shipTo: unpackr.unpack(buyer) as ShipTo };
+function standingOf(record: Buffer, buyer: Buffer | null | undefined): OrderStatus {
+  const hasStep = stepTest(record.readUInt16LE(STEPS_AT));
+  if (buyer) return { hasStep, shipTo: unpackr.unpack(buyer) as ShipTo };
   const body = record.subarray(HEADER_BYTES);
   // Only a record of format 1 has it inside.
-  if (!body.includes("shipTo")) return { took };
+  if (!body.includes("shipTo")) return { hasStep };
   const { shipTo } = unpackr.unpack(body) as OrderBody;
-  return shipTo === undefined ? { took } : { took, shipTo };
+  return shipTo === undefined ? { hasStep } : { hasStep, shipTo };
 }
 
 /** Keys of a call that stand before those of its days, and how many each day has. */

@@ -43,11 +43,11 @@ export class Pending {
   readonly bytes: number;
   readonly job: string;
   /** Undefined for one that is not in the cursor's order: a letter that is tried again. */
-  readonly place: Place | undefined;
+  readonly position: EntryPosition | undefined;
   readonly deadLetter: StoredDeadLetter | undefined;
   readonly tries = new Tries();
   /** Whether the receiver may have it from a try that brought no answer. */
-  mayBeThere = false;
+  mayHaveArrived = false;
 
   constructor(
     delivery: Delivery,
@@ -55,20 +55,20 @@ export class Pending {
     commit: number,
     index: number,
     bytes: number,
-    from: Place | StoredDeadLetter,
+    from: EntryPosition | StoredDeadLetter,
   ) {
     this.delivery = delivery;
     this.job = job;
     this.commit = commit;
     this.index = index;
     this.bytes = bytes;
-    this.place = "entry" in from ? from : undefined;
+    this.position = "entry" in from ? from : undefined;
     this.deadLetter = "entry" in from ? undefined : from;
   }
 }
 
 /** Where a delivery stands among the wanted ones of its entry. */
-interface Place {
+interface EntryPosition {
   readonly entry: Entry;
   readonly at: number;
 }
@@ -120,7 +120,7 @@ export class Backlog {
   }
 
   /** Whether nothing more is read until the oldest delivery is settled. */
-  get isHeldUp(): boolean {
+  get isBlocked(): boolean {
     return this.#span >= SPAN_LIMIT;
   }
 
@@ -164,7 +164,7 @@ export class Backlog {
 
   /** Notes that a delivery needs no further try. Returns the next one of its key, if there is one. */
   settle(pending: Pending): Pending | undefined {
-    const { delivery, bytes, place } = pending;
+    const { delivery, bytes, position: place } = pending;
     const queue = this.#keys.get(delivery.key) as Pending[];
     queue.shift();
     if (queue.length === 0) this.#keys.delete(delivery.key);
@@ -178,7 +178,7 @@ export class Backlog {
   }
 
   /** A letter's end has been written: the same one may come again. */
-  deadLetterGone(id: string): void {
+  deadLetterRemoved(id: string): void {
     this.#deadLetters.delete(id);
   }
 
@@ -194,7 +194,13 @@ export class Backlog {
     this.#bytes += pending.bytes;
   }
 
-  #pendingOf(emit: Emit, commit: number, index: number, bytes: number, from: Place | StoredDeadLetter): Pending {
+  #pendingOf(
+    emit: Emit,
+    commit: number,
+    index: number,
+    bytes: number,
+    from: EntryPosition | StoredDeadLetter,
+  ): Pending {
     const { job, kind, key, atMs, payload } = emit;
     return new Pending({ id: this.#idOf(commit, index), kind, key, atMs, payload }, job, commit, index, bytes, from);
   }

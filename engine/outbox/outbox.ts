@@ -89,7 +89,7 @@ export class Outbox {
       clock,
       ...(options.wall ? { wall: options.wall } : {}),
       onTrouble,
-      pace: new RateLimiter({ ...options, key: rateLimiterKey(prefix, receiver.name) }),
+      rateLimiter: new RateLimiter({ ...options, key: rateLimiterKey(prefix, receiver.name) }),
       circuit: new Circuit(CIRCUIT),
       random: options.random ?? seededRandom(secureBytes(4).readUInt32LE()),
     });
@@ -114,7 +114,8 @@ export class Outbox {
   warnings(): string[] {
     const warnings: string[] = [];
     if (this.#sender.circuit !== "closed") warnings.push(`${this.#name} takes no deliveries: they wait until it does`);
-    if (this.#sender.lacking !== undefined) warnings.push(`deliveries to ${this.#name} wait: ${this.#sender.lacking}`);
+    if (this.#sender.unmetDependency !== undefined)
+      warnings.push(`deliveries to ${this.#name} wait: ${this.#sender.unmetDependency}`);
     for (const fault of this.#sender.faults) warnings.push(`${this.#name} refuses ${fault}`);
     const deadLetters = this.#lines.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
     if (deadLetters > 0)

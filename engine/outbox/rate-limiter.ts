@@ -92,7 +92,7 @@ export class RateLimiter {
   }
 
   /** Slots that are booked and neither spent nor over. */
-  held(nowMs: number): number {
+  reserved(nowMs: number): number {
     this.#drop(nowMs);
     return this.#reservations.reduce((sum, { slots, spent }) => sum + slots - spent, 0);
   }
@@ -146,7 +146,7 @@ export class RateLimiter {
     // What this process itself keeps answers waiting, calls to Redis wait as well.
     const isSlow = this.#answers > 0 && this.#latencyMs > SLOW_MS + slotMs - SLOT_MS;
     const [answers, throttled, holdMs] = [this.#answers, this.#throttled, this.#holdMs];
-    const mine = underWay + this.held(askedMs);
+    const mine = underWay + this.reserved(askedMs);
     const reply = await callFunction(
       redis,
       "pace_take",

@@ -26,10 +26,10 @@ export type DeliveryOutcome =
       readonly outcome: "done";
       readonly receipt?: unknown;
       /** The receiver has not been asked, for nothing was to be sent: this says nothing about it. */
-      readonly unasked?: boolean;
+      readonly isUnsent?: boolean;
     }
   | {
-      readonly outcome: "again";
+      readonly outcome: "retry";
       /** May quote what the receiver said, so it goes into the dead letter and nowhere else; logs have `brief`. */
       readonly reason: string;
       /** The same without a word of the receiver's; left out: the reason is that. */
@@ -41,16 +41,16 @@ export type DeliveryOutcome =
        */
       readonly fault?: string;
       /** The receiver has not been asked: this says nothing about it. */
-      readonly unasked?: boolean;
+      readonly isUnsent?: boolean;
       /** No answer has come, or none of the receiver's own: it may have the delivery all the same. */
-      readonly mayBeThere?: boolean;
+      readonly mayHaveArrived?: boolean;
       /** The receiver is there, and has asked for less. */
       readonly throttled?: boolean;
       /**
        * The receiver has taken its part; something else that belongs to the delivery is missing, and no failure of
        * the receiver's.
        */
-      readonly elsewhere?: boolean;
+      readonly dependencyFailed?: boolean;
       /** How long it wants to be left alone; by everybody when throttled. */
       readonly retryAfterMs?: number;
     }
@@ -72,16 +72,16 @@ export interface Receiver {
   /**
    * Sends one request at most. Settles within finite time; a throw counts as `again`.
    * @param signal aborts when nobody waits for the answer any more
-   * @param mayBeThere whether a try before this one said so
+   * @param mayHaveArrived whether a try before this one said so
    */
-  deliver(delivery: Delivery, signal: AbortSignal, mayBeThere: boolean): Promise<DeliveryOutcome>;
+  deliver(delivery: Delivery, signal: AbortSignal, mayHaveArrived: boolean): Promise<DeliveryOutcome>;
   /**
    * Told before the cursor moves past them, in order for each key; may be told of the same ones again. A throw holds
    * the cursor.
    */
   delivered?(partition: number, done: readonly Delivered[]): Promise<void>;
   /** Told of deliveries that become dead letters, in the same way. */
-  setAside?(partition: number, deliveries: readonly Delivery[]): Promise<void>;
+  deadLettered?(partition: number, deliveries: readonly Delivery[]): Promise<void>;
   /**
    * Told about once a second while a partition has nothing that waits; what has been delivered is written down. A
    * throw is told and does no harm.

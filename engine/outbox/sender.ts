@@ -21,19 +21,19 @@ export interface Source {
   /** Whether it may send now: not when its lease may have ended. */
   maySend(nowMs: number): boolean;
   /** Whether others wait for its oldest delivery to be settled, however that ends. */
-  readonly isHeldUp: boolean;
+  readonly isBlocked: boolean;
   /** Told of every request that goes out, and of its end. */
-  sent(): void;
-  landed(): void;
-  taken(pending: Pending, receipt: unknown, atMs: number): void;
+  onSent(): void;
+  onEnded(): void;
+  onDelivered(pending: Pending, receipt: unknown, atMs: number): void;
   /** @param brief the reason without a word of the receiver's */
-  givenUp(pending: Pending, reason: string, brief: string): void;
-  putOff(throttled: boolean): void;
+  onGivenUp(pending: Pending, reason: string, brief: string): void;
+  onRetry(throttled: boolean): void;
 }
 
 export interface SenderOptions {
   receiver: Receiver;
-  pace: RateLimiter;
+  rateLimiter: RateLimiter;
   circuit: Circuit;
   clock: Scheduler;
   /** What time it is when a delivery has been taken; left out: the same. */
@@ -89,7 +89,7 @@ export class Sender {
   }
 
   get ratePerSecond(): number {
-    return this.#options.pace.ratePerSecond;
+    return this.#options.rateLimiter.ratePerSecond;
   }
 
   get underWay(): number {
@@ -102,7 +102,7 @@ export class Sender {
   }
 
   /** What deliveries wait for that is not the receiver's. */
-  get lacking(): string | undefined {
+  get unmetDependency(): string | undefined {
     const { reason, atMs } = this.#lacking ?? { atMs: Number.NEGATIVE_INFINITY };
     return this.#options.clock.now() - atMs < LACKING_TOLD_MS ? reason : undefined;
   }
@@ -114,18 +114,18 @@ export class Sender {
   /** Sends nothing any more. What is under way lands by itself. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    this.#signal.ring();
+    this.#signal.notify();
     await this.#running;
   }
 
   /** Takes deliveries that may go now. */
   offer(pendings: readonly Pending[], source: Source): void {
     for (const pending of pendings) this.#ready.push({ pending, source });
-    if (pendings.length > 0) this.#signal.ring();
+    if (pendings.length > 0) this.#signal.notify();
   }
 
   async #run(): Promise<void> {
-    const { clock, onTrouble, pace } = this.#options;
+    const { clock, onTrouble, rateLimiter: pace } = this.#options;
     while (!this.#stop.signal.aborted) {
       let waitMs = TROUBLE_PAUSE_MS;
       try {
@@ -146,7 +146,7 @@ export class Sender {
 
   /** Sends what has a slot now. */
   #sendDue(): void {
-    const { clock, circuit, pace } = this.#options;
+    const { clock, circuit, rateLimiter: pace } = this.#options;
     if (circuit.state(clock.now()) === "half_open") this.#putFreshestFirst();
     for (; this.#first < this.#ready.length; this.#first++) {
       const nowMs = clock.now();
@@ -183,17 +183,17 @@ export class Sender {
 
   /** Books slots when some are wanted. Returns how long there is nothing to do. */
   async #turn(): Promise<number> {
-    const { clock, circuit, pace } = this.#options;
+    const { clock, circuit, rateLimiter: pace } = this.#options;
     const nowMs = clock.now();
     const pausedMs = circuit.waitMs(nowMs);
     const room = circuit.state(nowMs) === "closed" ? pace.inFlight - this.#underWay : 1;
-    const wanted = pausedMs > 0 ? 0 : Math.max(0, Math.min(this.#waiting, room) - pace.held(nowMs));
+    const wanted = pausedMs > 0 ? 0 : Math.max(0, Math.min(this.#waiting, room) - pace.reserved(nowMs));
     const isDue = nowMs >= this.#askAgainMs;
     if (isDue && (wanted > 0 || pace.hasNews(this.#underWay) || this.#hasToTell(nowMs))) {
       const askAgainMs = await pace.reserve(wanted, this.#underWay);
       this.#toldMs = nowMs;
       this.#askAgainMs =
-        nowMs + Math.max(TURN_MS, wanted > 0 && pace.held(clock.now()) === 0 ? Math.min(askAgainMs, TELL_MS) : 0);
+        nowMs + Math.max(TURN_MS, wanted > 0 && pace.reserved(clock.now()) === 0 ? Math.min(askAgainMs, TELL_MS) : 0);
     }
     const thenMs = clock.now();
     const tellMs = this.#underWay > 0 ? Math.max(1, this.#toldMs + TELL_MS - thenMs) : IDLE_MS;
@@ -212,22 +212,22 @@ export class Sender {
     const { pending, source } = item;
     const isProbe = circuit.sent();
     this.#underWay++;
-    source.sent();
+    source.onSent();
     pending.tries.started(this.#record);
     let verdict: DeliveryOutcome;
     try {
-      verdict = await receiver.deliver(pending.delivery, source.signal, pending.mayBeThere);
+      verdict = await receiver.deliver(pending.delivery, source.signal, pending.mayHaveArrived);
     } catch (thrown) {
-      verdict = { outcome: "again", reason: messageOf(thrown), mayBeThere: true };
+      verdict = { outcome: "retry", reason: messageOf(thrown), mayHaveArrived: true };
     }
-    if (verdict.outcome === "again" && verdict.mayBeThere) pending.mayBeThere = true;
+    if (verdict.outcome === "retry" && verdict.mayHaveArrived) pending.mayHaveArrived = true;
     this.#underWay--;
     const nowMs = clock.now();
     // When its source has gone, the next owner sends it again: an answer to nobody tells nothing.
     if (source.signal.aborted) circuit.abandoned(isProbe);
     else this.#judge(item, verdict, isProbe, startedMs, nowMs);
-    source.landed();
-    this.#signal.ring();
+    source.onEnded();
+    this.#signal.notify();
   }
 
   #judge(
@@ -237,21 +237,21 @@ export class Sender {
     startedMs: number,
     nowMs: number,
   ): void {
-    const { pace, circuit, clock, random, wall = clock } = this.#options;
+    const { rateLimiter: pace, circuit, clock, random, wall = clock } = this.#options;
     const isOfKind = this.#befallsItsKind(pending.delivery, verdict);
-    const isUnasked = verdict.outcome !== "refused" && verdict.unasked === true;
-    const isSilence = verdict.outcome === "again" && !verdict.throttled && !verdict.elsewhere && !isUnasked;
+    const isUnasked = verdict.outcome !== "refused" && verdict.isUnsent === true;
+    const isSilence = verdict.outcome === "retry" && !verdict.throttled && !verdict.dependencyFailed && !isUnasked;
     if (isUnasked) circuit.abandoned(isProbe);
     else if (isSilence) this.#failed(nowMs, isProbe, pending.delivery, verdict);
     else this.#answered(nowMs, startedMs, pending.delivery, verdict);
-    if (verdict.outcome === "again" && verdict.elsewhere) this.#lacks(nowMs, briefOf(verdict));
-    if (verdict.outcome !== "again" && !isUnasked) this.#record = { ...this.#record, taken: this.#record.taken + 1 };
+    if (verdict.outcome === "retry" && verdict.dependencyFailed) this.#lacks(nowMs, briefOf(verdict));
+    if (verdict.outcome !== "retry" && !isUnasked) this.#record = { ...this.#record, taken: this.#record.taken + 1 };
     if (verdict.outcome === "done") {
-      source.taken(pending, verdict.receipt, wall.now());
+      source.onDelivered(pending, verdict.receipt, wall.now());
       return;
     }
     if (verdict.outcome === "refused") {
-      source.givenUp(pending, verdict.reason, briefOf(verdict));
+      source.onGivenUp(pending, verdict.reason, briefOf(verdict));
       return;
     }
     const throttled = verdict.throttled ?? false;
@@ -259,13 +259,13 @@ export class Sender {
     const { tries } = pending;
     const record = this.#record;
     if (isSilence) this.#record = { ...record, failed: record.failed + 1 };
-    if (verdict.elsewhere || isUnasked || (isOfKind && !source.isHeldUp)) tries.passed();
+    if (verdict.dependencyFailed || isUnasked || (isOfKind && !source.isBlocked)) tries.passed();
     else if (tries.failed(record, throttled)) {
       const tried = `given up after ${tries.failures} tries: `;
-      source.givenUp(pending, tried + verdict.reason, tried + briefOf(verdict));
+      source.onGivenUp(pending, tried + verdict.reason, tried + briefOf(verdict));
       return;
     }
-    source.putOff(throttled);
+    source.onRetry(throttled);
     void clock
       .sleep(pauseMs(tries.failures, verdict.retryAfterMs, random), source.signal)
       .then(() => (source.signal.aborted ? undefined : this.offer([pending], source)));
@@ -276,24 +276,24 @@ export class Sender {
    * else is taken meanwhile.
    */
   #befallsItsKind({ kind }: Delivery, verdict: DeliveryOutcome): boolean {
-    return verdict.outcome === "again" && verdict.fault !== undefined && this.#faults.has(kind);
+    return verdict.outcome === "retry" && verdict.fault !== undefined && this.#faults.has(kind);
   }
 
   /** A delivery lacks something that is not the receiver's. */
   #lacks(nowMs: number, reason: string): void {
     const { receiver, onTrouble } = this.#options;
-    if (this.lacking === undefined)
+    if (this.unmetDependency === undefined)
       onTrouble(`deliveries to ${receiver.name} wait: ${reason}`, { sink: receiver.name });
     this.#lacking = { reason, atMs: nowMs };
   }
 
   #answered(nowMs: number, startedMs: number, { kind }: Delivery, { outcome }: DeliveryOutcome): void {
-    const { circuit, pace, receiver, onTrouble } = this.#options;
+    const { circuit, rateLimiter: pace, receiver, onTrouble } = this.#options;
     const wasClosed = circuit.state(nowMs) === "closed";
     circuit.answered();
     pace.answered(nowMs - startedMs);
     this.#faulty.clear();
-    if (outcome !== "again") this.#faults.delete(kind);
+    if (outcome !== "retry") this.#faults.delete(kind);
     if (!wasClosed) onTrouble(`${receiver.name} takes deliveries again`, { level: "info", sink: receiver.name });
   }
 
@@ -301,7 +301,7 @@ export class Sender {
     nowMs: number,
     isProbe: boolean,
     { id, kind }: Delivery,
-    verdict: DeliveryOutcome & { outcome: "again" },
+    verdict: DeliveryOutcome & { outcome: "retry" },
   ): void {
     const { circuit, receiver, onTrouble } = this.#options;
     const { reason, brief = reason, fault } = verdict;

@@ -8,7 +8,7 @@ export class Signal {
   #isRung = false;
   #waiting: AbortController | undefined;
 
-  ring(): void {
+  notify(): void {
     this.#isRung = true;
     this.#waiting?.abort();
   }

@@ -197,37 +197,37 @@ export class SinkPartitionTask implements Source {
   maySend(nowMs: number): boolean {
     if (nowMs >= this.#leaseUntilMs && !this.#hasLapsed) {
       this.#hasLapsed = true;
-      this.#writing.ring();
+      this.#writing.notify();
     }
     return !this.#isEnding && !this.#hasLapsed;
   }
 
-  get isHeldUp(): boolean {
-    return this.#backlog.isHeldUp;
+  get isBlocked(): boolean {
+    return this.#backlog.isBlocked;
   }
 
-  sent(): void {
+  onSent(): void {
     this.#underWay++;
   }
 
-  landed(): void {
+  onEnded(): void {
     this.#underWay--;
-    if (this.#isEnding) this.#landing.ring();
+    if (this.#isEnding) this.#landing.notify();
   }
 
-  taken(pending: Pending, receipt: unknown, atMs: number): void {
+  onDelivered(pending: Pending, receipt: unknown, atMs: number): void {
     this.#done.push({ delivery: pending.delivery, receipt, atMs });
     this.#stats.delivered++;
     if (pending.deadLetter) this.#deadLettersDone.push(pending.deadLetter.id);
     this.#settle(pending);
   }
 
-  givenUp(pending: Pending, reason: string, brief: string): void {
+  onGivenUp(pending: Pending, reason: string, brief: string): void {
     this.#refused.push({ pending, reason, brief });
     this.#settle(pending);
   }
 
-  putOff(throttled: boolean): void {
+  onRetry(throttled: boolean): void {
     this.#stats.retries++;
     if (throttled) this.#stats.throttled++;
   }
@@ -237,8 +237,8 @@ export class SinkPartitionTask implements Source {
     this.#settled++;
     this.#stats.waiting = this.#backlog.size;
     if (next) this.#options.sender.offer([next], this);
-    this.#room.ring();
-    this.#writing.ring();
+    this.#room.notify();
+    this.#writing.notify();
   }
 
   // ---- reading
@@ -269,7 +269,7 @@ export class SinkPartitionTask implements Source {
         );
       }
       this.#stats.waiting = this.#backlog.size;
-      this.#writing.ring();
+      this.#writing.notify();
     }
   }
 
@@ -348,13 +348,13 @@ export class SinkPartitionTask implements Source {
     const settled = this.#settled;
     const hasMoved = cursor.entry !== this.#written.entry || cursor.emits !== this.#written.emits;
     if (!hasMoved && done.length + refused.length === 0) return;
-    if (receiver.delivered || receiver.setAside) {
+    if (receiver.delivered || receiver.deadLettered) {
       try {
         for (let from = 0; from < done.length; from += DELIVERED_AT_ONCE) {
           await receiver.delivered?.(this.#partition, done.slice(from, from + DELIVERED_AT_ONCE));
         }
         if (refused.length > 0) {
-          await receiver.setAside?.(
+          await receiver.deadLettered?.(
             this.#partition,
             refused.map(({ pending }) => pending.delivery),
           );
@@ -388,8 +388,8 @@ export class SinkPartitionTask implements Source {
       ],
     });
     this.#written = cursor;
-    for (const { pending } of refused) if (pending.deadLetter) this.#backlog.deadLetterGone(pending.deadLetter.id);
-    for (const id of deadLettersDone) this.#backlog.deadLetterGone(id);
+    for (const { pending } of refused) if (pending.deadLetter) this.#backlog.deadLetterRemoved(pending.deadLetter.id);
+    for (const id of deadLettersDone) this.#backlog.deadLetterRemoved(id);
     if (deadLetters.length === 0) return;
     this.#stats.deadLetters += deadLetters.length;
     this.#isFull = isDeadLetterLimitReached(await countDeadLetters(redis, this.#keys));
@@ -455,7 +455,7 @@ export class SinkPartitionTask implements Source {
           `too many dead letters (${kept.deadLetters}): nothing more is delivered; look at them (dead-letters list), then replay or remove them`,
           { level: "error" },
         );
-      } else this.#room.ring();
+      } else this.#room.notify();
     }
     if (this.#backlog.hasRoom) this.#replay(await requestedReplays(redis, this.#keys, REPLAY_LETTERS));
     if (clock.now() - this.#trimmedMs < TRIM_EVERY_MS) return;
@@ -493,8 +493,8 @@ export class SinkPartitionTask implements Source {
     this.#isEnding = true;
     // Ends the waiting read; a read never changes anything.
     this.#reader.disconnect();
-    this.#room.ring();
-    this.#writing.ring();
+    this.#room.notify();
+    this.#writing.notify();
   }
 
   async #land(): Promise<void> {

@@ -189,7 +189,7 @@ describe("paid orders", () => {
     wms.takeFromShelf(taken);
     for (const id of [free, taken]) expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     const states = async () =>
-      Promise.all([free, taken].map(async (id) => (await engine.orderService.look(id))?.map(({ state }) => state)));
+      Promise.all([free, taken].map(async (id) => (await engine.orderService.read(id))?.map(({ state }) => state)));
     await expect.poll(states, patience).toEqual([["cancelled_paid"], ["paid"]]);
     const steps = async () => (await engine.tracker.track(taken)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toContain("cancellation_refused");

@@ -7,7 +7,7 @@ import {
   endMs,
   type FlowEffect,
   newFlow,
-  nextLookMs,
+  nextDeadlineMs,
   type OrderFlow,
   passTime,
   takeStep,
@@ -43,25 +43,25 @@ describe("an order on its way", () => {
     ] as const)
       expect(take(flow, step, atMs), step).toEqual([]);
     expect(flow.open).toEqual([]);
-    expect(nextLookMs(flow, DEADLINES)).toBe(1_040 + DAY_MS);
+    expect(nextDeadlineMs(flow, DEADLINES)).toBe(1_040 + DAY_MS);
     expect(endMs(flow)).toBe(1_040 + DAY_MS);
   });
 
   it("is late at the deadline of the step after the last one, once, until the step comes", () => {
     const flow = lockedFlow();
-    expect(nextLookMs(flow, DEADLINES)).toBe(1_050);
+    expect(nextDeadlineMs(flow, DEADLINES)).toBe(1_050);
     expect(passTime(flow, 1_049, DEADLINES)).toEqual([]);
     expect(passTime(flow, 1_050, DEADLINES).map(textOf)).toEqual(["opened late picking"]);
     expect(passTime(flow, 1_060, DEADLINES)).toEqual([]);
     expect(take(flow, "picking", 1_070)).toEqual(["resolved late picking"]);
-    expect(nextLookMs(flow, DEADLINES)).toBe(1_170);
+    expect(nextDeadlineMs(flow, DEADLINES)).toBe(1_170);
   });
 
   it("waits 15 minutes for the waybill beside the goods' way (R17)", () => {
     const flow = lockedFlow();
     take(flow, "picking", 1_010);
     take(flow, "labelled", 1_020);
-    expect(nextLookMs(flow, DEADLINES)).toBe(1_035);
+    expect(nextDeadlineMs(flow, DEADLINES)).toBe(1_035);
     expect(passTime(flow, 1_035, DEADLINES).map(textOf)).toEqual(["opened late waybill"]);
     take(flow, "outbound", 1_100);
     take(flow, "reported", 1_200);
@@ -83,7 +83,7 @@ describe("an order on its way", () => {
     const { picking: _, ...deadlines } = DEADLINES;
     const flow = newFlow();
     for (const step of ["created", "paid", "locked"] as const) take(flow, step, 1_000, deadlines);
-    expect(nextLookMs(flow, deadlines)).toBe(1_100);
+    expect(nextDeadlineMs(flow, deadlines)).toBe(1_100);
     expect(take(flow, "labelled", 1_010, deadlines)).toEqual([]);
   });
 
@@ -92,7 +92,7 @@ describe("an order on its way", () => {
     passTime(flow, 1_050, DEADLINES);
     expect(take(flow, "cancelled", 1_060)).toEqual(["resolved late picking", "withdraw"]);
     expect(passTime(flow, 1_000_000, DEADLINES)).toEqual([]);
-    expect(nextLookMs(flow, DEADLINES)).toBe(1_060 + DAY_MS);
+    expect(nextDeadlineMs(flow, DEADLINES)).toBe(1_060 + DAY_MS);
     const gone = lockedFlow();
     take(gone, "outbound", 1_010);
     expect(take(gone, "cancelled", 1_020)).not.toContain("withdraw");
@@ -107,7 +107,7 @@ describe("an order on its way", () => {
     take(flow, "created", 900);
     take(flow, "cancelled", 1_000);
     expect(endMs(flow)).toBe(1_000 + HOUR_MS);
-    expect(nextLookMs(flow, DEADLINES)).toBe(1_000 + HOUR_MS);
+    expect(nextDeadlineMs(flow, DEADLINES)).toBe(1_000 + HOUR_MS);
     expect(take(flow, "paid", 1_010)).toEqual([]);
     expect(take(flow, "locked", 1_010)).toEqual([]);
     expect(endMs(flow)).toBe(1_010 + DAY_MS);
@@ -252,14 +252,14 @@ describe("an order on its way", () => {
         count(effects);
         const open = [...balance].filter(([, each]) => each === 1).map(([name]) => name);
         expect(flow.open.map(({ step, kind }) => `${step} ${kind}`).sort()).toEqual(open.sort());
-        expect(nextLookMs(flow, DEADLINES)).toBeGreaterThan(0);
+        expect(nextDeadlineMs(flow, DEADLINES)).toBeGreaterThan(0);
       }
       // Once more when a cancellation was refused.
       expect(picks).toBeLessThanOrEqual(2);
       // Timers alone bring it to its end.
       for (let looks = 0; nowMs < endMs(flow); looks++) {
         expect(looks).toBeLessThan(20);
-        nowMs = nextLookMs(flow, DEADLINES);
+        nowMs = nextDeadlineMs(flow, DEADLINES);
         count(passTime(flow, nowMs, DEADLINES));
       }
     }

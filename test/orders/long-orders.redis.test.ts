@@ -84,7 +84,7 @@ describe("an order that is paid", () => {
       await pass(days);
       expect(await cell()).toMatchObject({ sellable: 998, committed: 2, presale: 998 });
       for (const id of orders) {
-        expect((await orderService.look(id))?.map(({ state }) => state)).toEqual(["paid", "paid"]);
+        expect((await orderService.read(id))?.map(({ state }) => state)).toEqual(["paid", "paid"]);
         expect(await orderService.outbound(id)).toMatchObject({ outcome: "accepted", repeated: false });
       }
       expect(await cell()).toMatchObject({ sellable: 996, committed: 0, presale: 998 });
@@ -100,7 +100,7 @@ describe("an order that is paid", () => {
 
   it("may be cancelled after 200 days, or go in parts, or wait for its warehouse", async () => {
     const [cancelled, parts, rest, asked] = [await paid(), await paid(), await paid(), await paid()];
-    await orderService.note(asked, "picking", { source: "wms" });
+    await orderService.record(asked, "picking", { source: "wms" });
     expect((await orderService.cancel(asked)).outcome).toBe("cancelling");
     for (const id of [parts, rest]) expect((await orderService.outbound(id, undefined, [1])).outcome).toBe("accepted");
     await pass(200);
@@ -195,7 +195,7 @@ describe("a day's orders", () => {
     await pass(STRIPPED_AFTER);
     expect(await client.pttl(yesterday)).toBe(-1);
     expect(await known()).toEqual([id]);
-    expect(await orderService.look(other)).toBeUndefined();
+    expect(await orderService.read(other)).toBeUndefined();
   });
 
   it.each([-400, 30])("that nobody can order on (%i days from today) expire by themselves", async (days) => {

@@ -56,7 +56,7 @@ const order = (...lines: OrderLine[]): Order => ({ id: newId(), lines });
 const receive = (sku: string, units: number, location = AT, pool: "sellable" | "presale" = "sellable") =>
   ledger.apply({ kind: "receive", id: newId(), sku, location, units, pool });
 const held = async (sku: string, location = AT) => (await ledger.balances(sku))?.get(location);
-const statesOf = async (id: string) => (await orderService.look(id))?.map(({ state }) => state);
+const statesOf = async (id: string) => (await orderService.read(id))?.map(({ state }) => state);
 async function pass(ms: number): Promise<void> {
   clock.moveTo(clock.now() + ms);
   for (let partition = 0; partition < PARTITIONS; partition++) await ledger.tick(partition);
@@ -216,7 +216,7 @@ describe("an order", () => {
   it("of nobody's is unknown in every step", async () => {
     for (const step of ["pay", "cancel", "outbound"] as const)
       expect(await orderService[step](newId())).toMatchObject({ outcome: "unknown_order", lines: [] });
-    expect(await orderService.look(newId())).toBeUndefined();
+    expect(await orderService.read(newId())).toBeUndefined();
   });
 
   it("is remembered in a bucket that lives as long as the ledger remembers its lines", async () => {
@@ -517,7 +517,7 @@ describe("the cancellation of a paid order", () => {
   };
   const atWarehouse = async (...lines: OrderLine[]): Promise<Order> => {
     const placed = await paid(...lines);
-    await orderService.note(placed.id, "picking", { source: "wms" });
+    await orderService.record(placed.id, "picking", { source: "wms" });
     return placed;
   };
   const evidence = { source: "wms" };
@@ -691,7 +691,7 @@ describe("the cancellation of a paid order", () => {
     await receive("cup", 1);
     await oldDesk.place(placed);
     await oldDesk.pay(placed.id);
-    await oldDesk.note(placed.id, "picking", evidence);
+    await oldDesk.record(placed.id, "picking", evidence);
     expect((await oldDesk.cancel(placed.id)).outcome).toBe("cancelled_paid");
   });
 
@@ -712,7 +712,7 @@ describe("the cancellation of a paid order", () => {
     for (let i = 0; i < 30; i++) {
       const placed = order(line("cup"), line("pot"));
       await orderService.place(placed);
-      if (random.below(2) === 0) await orderService.note(placed.id, "picking", evidence);
+      if (random.below(2) === 0) await orderService.record(placed.id, "picking", evidence);
       const at = () => random.pick([orderService, other]);
       const work = [
         () => at().pay(placed.id),
@@ -931,7 +931,7 @@ describe("under contention", () => {
     }
     const inState = { held: 0, paid: 0, outbound: 0 };
     for (const { id } of placed) {
-      for (const { state, units, missingUnits = 0 } of (await orderService.look(id)) ?? [])
+      for (const { state, units, missingUnits = 0 } of (await orderService.read(id)) ?? [])
         if (state === "held" || state === "paid" || state === "outbound") inState[state] += units - missingUnits;
     }
     const sums = { sellable: 0, reserved: 0, committed: 0 };

@@ -65,11 +65,11 @@ describe("a step of an order", () => {
     clock.moveTo(NOW + 5_000);
     const { id } = placed;
     const paid = (["paid", "locked"] as const).map((step) => ({ id, step, ...SHOP }));
-    expect(await orderStore.note(paid)).toEqual(["noted", "noted"]);
+    expect(await orderStore.record(paid)).toEqual(["noted", "noted"]);
     clock.moveTo(NOW + 6_000);
-    expect(await orderStore.note(paid)).toEqual(["repeated", "repeated"]);
+    expect(await orderStore.record(paid)).toEqual(["repeated", "repeated"]);
     const detail = { waybill: "SF1", weight: 1.5 };
-    expect(await orderStore.note([{ id, step: "labelled", source: "printer-3", detail }])).toEqual(["noted"]);
+    expect(await orderStore.record([{ id, step: "labelled", source: "printer-3", detail }])).toEqual(["noted"]);
     expect(await events()).toMatchObject([
       { id, step: "created", atMs: NOW, createdMs: NOW, source: "shop" },
       { id, step: "paid", atMs: NOW + 5_000, createdMs: NOW },
@@ -78,16 +78,16 @@ describe("a step of an order", () => {
     ]);
     expect((await events()).filter(({ body }) => body)).toHaveLength(1);
     expect(await orderStore.totals()).toEqual({ created: 1, paid: 1, locked: 1, labelled: 1 });
-    const begun = await orderStore.begin(id);
+    const begun = await orderStore.beginAttempt(id);
     expect(begun).toMatchObject({ attempt: 3, lines: placed.lines });
-    expect(await orderStore.standing(id)).toMatchObject({ shipTo: placed.shipTo });
-    expect(ORDER_STEPS.filter((step) => begun?.took(step))).toEqual(["created", "paid", "locked", "labelled"]);
+    expect(await orderStore.status(id)).toMatchObject({ shipTo: placed.shipTo });
+    expect(ORDER_STEPS.filter((step) => begun?.hasStep(step))).toEqual(["created", "paid", "locked", "labelled"]);
   });
 
   it("of nobody's is unknown, and leaves the log as it was", async () => {
     orderStore = newBook();
-    expect(await orderStore.note([{ id: chainId("TE", NOW), step: "labelled", ...SHOP }])).toEqual(["unknown"]);
-    expect(await orderStore.begin(chainId("TE", NOW))).toBeUndefined();
+    expect(await orderStore.record([{ id: chainId("TE", NOW), step: "labelled", ...SHOP }])).toEqual(["unknown"]);
+    expect(await orderStore.beginAttempt(chainId("TE", NOW))).toBeUndefined();
     expect(await events()).toEqual([]);
     expect(await orderStore.totals()).toEqual({});
   });
@@ -100,7 +100,7 @@ describe("a step of an order", () => {
     const stranger = { id: chainId("TE", NOW), step: "paid", ...SHOP } as const;
     const told = await Promise.all(
       [orderStore, other, orderStore].map((each) =>
-        each.note([stranger, ...orders.map(({ id }) => ({ id, step: "paid" as const, ...SHOP }))]),
+        each.record([stranger, ...orders.map(({ id }) => ({ id, step: "paid" as const, ...SHOP }))]),
       ),
     );
     for (const outcomes of told) expect(outcomes[0]).toBe("unknown");
@@ -115,7 +115,7 @@ describe("a step of an order", () => {
     const orders = Array.from({ length: 20 }, order);
     await Promise.all(orders.map((each) => orderStore.open(each, 1)));
     const note = (step: "locked" | "picking", from: number, to: number) =>
-      orderStore.note(orders.slice(from, to).map(({ id }) => ({ id, step, ...SHOP })));
+      orderStore.record(orders.slice(from, to).map(({ id }) => ({ id, step, ...SHOP })));
     await note("locked", 0, 5);
     await orderStore.beginWaiting();
     expect(await orderStore.waiting()).toBe(0);
@@ -150,7 +150,7 @@ describe("a step of an order", () => {
       keepSeconds: 0,
       clock: new ManualClock(NOW - 60_000),
     });
-    await late.note([{ id: placed.id, step: "paid", ...SHOP }]);
+    await late.record([{ id: placed.id, step: "paid", ...SHOP }]);
     expect((await events()).map(({ atMs }) => atMs)).toEqual([NOW, NOW + 2_000]);
   });
 });
@@ -158,7 +158,7 @@ describe("a step of an order", () => {
 describe("orders that wait for the warehouse", () => {
   const SINK = "wms";
   const CURSORS = { job: "cursor:order-flow.1", sink: "cursor:entry" };
-  const note = (id: string, ...steps: OrderStep[]) => orderStore.note(steps.map((step) => ({ id, step, ...SHOP })));
+  const note = (id: string, ...steps: OrderStep[]) => orderStore.record(steps.map((step) => ({ id, step, ...SHOP })));
 
   async function placed(): Promise<string> {
     const one = order();
@@ -189,11 +189,11 @@ describe("orders that wait for the warehouse", () => {
     // The warehouse had it all the same, and gives it back.
     await note(late, "cancelled");
     await note(late, "picking");
-    await orderStore.setAside([deadLetter, both, removed]);
+    await orderStore.markDeadLetters([deadLetter, both, removed]);
     await note(both, "cancelled");
     expect(await orderStore.waiting()).toBe(1);
     // Told again, after a crash, or a letter that fails again.
-    await orderStore.setAside([deadLetter, both, removed]);
+    await orderStore.markDeadLetters([deadLetter, both, removed]);
     await note(cancelled, "cancelled");
     expect(await orderStore.waiting()).toBe(1);
     // The letter is replayed.
@@ -212,7 +212,7 @@ describe("orders that wait for the warehouse", () => {
     await note(ids[1], "outbound", "picking");
     expect(await orderStore.waiting()).toBe(1);
     await note(ids[0], "outbound");
-    await orderStore.setAside([ids[0]]);
+    await orderStore.markDeadLetters([ids[0]]);
     expect(await orderStore.waiting()).toBe(1);
   });
 
@@ -228,12 +228,12 @@ describe("orders that wait for the warehouse", () => {
     const offset = Number(await redis.hget(head, "offset"));
     await redis.hset(task, CURSORS.job, offset - 1, "lastOut", 4);
     await redis.hset(sink, CURSORS.sink, 4);
-    expect(await orderStore.noneWaits(partition, SINK, CURSORS)).toBe(false);
+    expect(await orderStore.correctWaiting(partition, SINK, CURSORS)).toBe(false);
     await redis.hset(task, CURSORS.job, offset, "lastOut", 5);
-    expect(await orderStore.noneWaits(partition, SINK, CURSORS)).toBe(false);
+    expect(await orderStore.correctWaiting(partition, SINK, CURSORS)).toBe(false);
     expect(await orderStore.waiting()).toBe(1);
     await redis.hset(sink, CURSORS.sink, 5);
-    expect(await orderStore.noneWaits(partition, SINK, CURSORS)).toBe(true);
+    expect(await orderStore.correctWaiting(partition, SINK, CURSORS)).toBe(true);
     expect(await orderStore.waiting()).toBe(0);
     const next = await placed();
     await note(next, "paid", "locked");

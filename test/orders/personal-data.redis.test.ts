@@ -83,7 +83,7 @@ function bed(format = 2) {
       isStorageAway = isAway;
     },
     place: () => orderStore.open(order, PRINT),
-    take: (...steps: OrderStep[]) => orderStore.note(steps.map((step) => ({ id: order.id, step, source: "test" }))),
+    take: (...steps: OrderStep[]) => orderStore.record(steps.map((step) => ({ id: order.id, step, source: "test" }))),
     /** What the log tells with the lock. */
     async lockedBody() {
       const entries = await readLog(redis, orderKeys(prefix, 0).log, 0, 100);
@@ -119,10 +119,10 @@ describe("a buyer's text", () => {
     expect(await place()).toBe(1);
     await take("paid", "locked");
     expect(await lockedBody()).toEqual({ lines: order.lines });
-    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.status(order.id)).toMatchObject({ shipTo: SHIP_TO });
     expect(await everything(prefix)).toContain(NAME);
     await take("picking");
-    expect((await orderStore.standing(order.id))?.shipTo).toBeUndefined();
+    expect((await orderStore.status(order.id))?.shipTo).toBeUndefined();
     expect(await everything(prefix)).not.toContain("planted");
     expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
   });
@@ -134,7 +134,7 @@ describe("a buyer's text", () => {
     expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines, shipTo: SHIP_TO });
     await take("paid", "locked");
     expect(await lockedBody()).toEqual({ lines: order.lines, shipTo: SHIP_TO });
-    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.status(order.id)).toMatchObject({ shipTo: SHIP_TO });
     await take("picking");
     expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
     await redis.del(keys.log);
@@ -147,7 +147,7 @@ describe("a buyer's text", () => {
     raise();
     await take("paid", "locked");
     expect(await lockedBody()).toEqual({ lines: order.lines });
-    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.status(order.id)).toMatchObject({ shipTo: SHIP_TO });
     expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
   });
 
@@ -166,7 +166,7 @@ describe("a buyer's text", () => {
       expect(await place()).toBe(2);
       expect(await orderStore.open({ ...order, shipTo: { name: "other" } }, PRINT + 1)).toBeUndefined();
       expect(await everything(prefix)).not.toMatch(/planted|other/);
-      expect(await orderStore.begin(order.id)).toMatchObject({ lines: order.lines, isErased: true });
+      expect(await orderStore.beginAttempt(order.id)).toMatchObject({ lines: order.lines, isErased: true });
     },
   );
 
@@ -269,7 +269,7 @@ describe("a buyer's text", () => {
     clock.moveTo(NOW + 10 * DAY_MS);
     expect(await tick()).toBe(false);
     expect(await orderStore.erase(0, [order.id], true)).toEqual(["not_due"]);
-    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.status(order.id)).toMatchObject({ shipTo: SHIP_TO });
   });
 });
 
@@ -287,7 +287,7 @@ describe("on request", () => {
       expect(await everything(prefix)).not.toContain("planted");
       expect(objects.size).toBe(0);
       expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
-      expect((await orderStore.standing(order.id))?.took("locked")).toBe(true);
+      expect((await orderStore.status(order.id))?.hasStep("locked")).toBe(true);
     },
   );
 
@@ -297,7 +297,7 @@ describe("on request", () => {
     await place();
     await take("paid", "locked");
     expect(await data.erase(order.id)).toBe("on_its_way");
-    expect(await orderStore.standing(order.id)).toMatchObject({ shipTo: SHIP_TO });
+    expect(await orderStore.status(order.id)).toMatchObject({ shipTo: SHIP_TO });
     await take("picking");
     expect(await data.erase(order.id)).toBe("erased");
     expect(await data.erase(chainId("TE", NOW))).toBe("unknown");

@@ -107,7 +107,7 @@ describe("a backlog", () => {
     expect(it.cursor).toEqual({ entry: 10, emits: 0 });
     expect(it.size).toBe(0);
     expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toEqual([]);
-    it.deadLetterGone("5-0");
+    it.deadLetterRemoved("5-0");
     expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toHaveLength(1);
   });
 

@@ -144,7 +144,7 @@ describe("a receiver that was away for long", () => {
     let isAway = true;
     const second = new SlidingSecond();
     const receiver = notingReceiver(async () => {
-      if (isAway) return { outcome: "again", reason: "away" };
+      if (isAway) return { outcome: "retry", reason: "away" };
       second.add(performance.now());
       await sleep(1);
       return { outcome: "done" };

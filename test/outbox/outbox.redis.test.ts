@@ -107,7 +107,7 @@ describe("an outbox", () => {
     const receiver = notingReceiver(async ({ key, payload }, tries) => {
       await sleep(1);
       const isBad = key === "k1" && (payload as { units: number }).units % 3 === 0 && tries < 3;
-      return isBad ? { outcome: "again", reason: "not now" } : { outcome: "done" };
+      return isBad ? { outcome: "retry", reason: "not now" } : { outcome: "done" };
     });
     const { outbox } = start(receiver);
     await emit(numbered(60, 6));
@@ -250,7 +250,7 @@ describe("what the receiver refuses", () => {
   it("is what fails 12 times while others are taken", async () => {
     startRunner();
     const receiver = notingReceiver(({ key }) =>
-      key === "bad" ? { outcome: "again", reason: "boom" } : { outcome: "done" },
+      key === "bad" ? { outcome: "retry", reason: "boom" } : { outcome: "done" },
     );
     const quick = { next: () => 0.001, below: () => 0, pick: <T>(items: readonly T[]) => items[0] as T };
     start(receiver, { random: quick });
@@ -272,7 +272,7 @@ describe("a receiver that fails with some deliveries only", () => {
   it("is probed with one that has not failed yet: those that it cannot bear hold up no other", async () => {
     startRunner();
     const receiver = notingReceiver(({ key }) =>
-      key.startsWith("bad") ? { outcome: "again", reason: "boom" } : { outcome: "done" },
+      key.startsWith("bad") ? { outcome: "retry", reason: "boom" } : { outcome: "done" },
     );
     const { outbox } = start(receiver, { random: quick });
     // Few enough that each has had its turn when the circuit opens.
@@ -293,7 +293,7 @@ describe("a receiver that fails with some deliveries only", () => {
     const receiver = notingReceiver(async () => {
       await sleep(1);
       inARow = inARow < 8 && luck.below(10) < 7 ? inARow + 1 : 0;
-      return inARow > 0 ? { outcome: "again", reason: "boom" } : { outcome: "done" };
+      return inARow > 0 ? { outcome: "retry", reason: "boom" } : { outcome: "done" };
     });
     const { outbox } = start(receiver, { random: quick });
     await emit(numbered(1_000));

@@ -99,13 +99,13 @@ async function simulate({
       if (nowMs < state.askAgainMs) continue;
       const [there, back] = [callMs(), callMs()];
       state.serverAheadMs = there;
-      const wanted = Math.max(0, pace.inFlight - state.underWay.length - pace.held(nowMs));
+      const wanted = Math.max(0, pace.inFlight - state.underWay.length - pace.reserved(nowMs));
       const booking = pace.reserve(wanted, state.underWay.length);
       state.aheadMs = there + back;
       const askAgainMs = await booking;
       state.aheadMs = 0;
       state.asleepUntilMs = nowMs + there + back;
-      state.askAgainMs = state.asleepUntilMs + Math.max(10, pace.held(state.asleepUntilMs) === 0 ? askAgainMs : 0);
+      state.askAgainMs = state.asleepUntilMs + Math.max(10, pace.reserved(state.asleepUntilMs) === 0 ? askAgainMs : 0);
     }
   }
   return arrivals;
@@ -180,7 +180,7 @@ describe("a receiver that asks for less", () => {
   /** Slots of a call, by all that may be had. */
   const booked = async (pace: RateLimiter) => {
     await pace.reserve(1_000, 0);
-    return pace.held(clock.now());
+    return pace.reserved(clock.now());
   };
 
   it("is sent less at once, by all workers, little by little more after that, and never less for what is one trouble", async () => {
@@ -226,7 +226,7 @@ describe("a receiver that asks for less", () => {
     one.throttled(2_000);
     await one.reserve(0, 0);
     expect(await two.reserve(100, 0)).toBeCloseTo(2_000 - 25, 0);
-    expect(two.held(clock.now())).toBe(0);
+    expect(two.reserved(clock.now())).toBe(0);
     pass(1_974);
     expect(await booked(two)).toBe(0);
     pass(26);
@@ -263,11 +263,11 @@ describe("slots", () => {
     await pace.reserve(0, 0);
     clock.moveTo(T0 + 500);
     await pace.reserve(20, 0);
-    expect(pace.held(clock.now())).toBe(20);
+    expect(pace.reserved(clock.now())).toBe(20);
     expect(pace.take(clock.now())).toBe(true);
     expect(pace.take(clock.now())).toBe(false);
     clock.moveTo(T0 + 500 + 50);
-    expect(pace.held(clock.now())).toBe(11);
+    expect(pace.reserved(clock.now())).toBe(11);
     clock.moveTo(T0 + 500 + 100);
     expect(pace.take(clock.now())).toBe(false);
     expect(pace.waitMs(clock.now())).toBe(Number.POSITIVE_INFINITY);
@@ -290,7 +290,7 @@ describe("slots", () => {
     await client.hset(key, "server", "0a:0b:1");
     const pace = make(T0 + 1_000);
     await pace.reserve(10, 0);
-    expect(pace.held(clock.now())).toBe(0);
+    expect(pace.reserved(clock.now())).toBe(0);
     expect(await make(T0 - 3_600_000).reserve(10, 0)).toBeLessThanOrEqual(1_100);
   });
 });
@@ -314,10 +314,10 @@ describe("the arithmetic of the promise", () => {
     serverMs = T0;
     const heir = paceOf("heir");
     await heir.reserve(1, 0);
-    expect(heir.held(T0)).toBe(0);
+    expect(heir.reserved(T0)).toBe(0);
     serverMs = T0 + 2_001;
     await heir.reserve(1, 0);
-    expect(heir.held(T0)).toBe(1);
+    expect(heir.reserved(T0)).toBe(1);
   });
 
   it("leaves room for what is under way, at every limit", async () => {

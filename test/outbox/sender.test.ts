@@ -16,7 +16,7 @@ import type { StoredDeadLetter } from "../../engine/stream/dead-letter.js";
  */
 async function withdrawalsTried(
   times: number,
-  answer: (key: string) => "done" | "again",
+  answer: (key: string) => "done" | "retry",
   isHeldUp = false,
 ): Promise<string[]> {
   const given: string[] = [];
@@ -58,26 +58,33 @@ async function withdrawalsTried(
       if (kind === "pick") return { outcome: "done" };
       sender.offer([pending("pick", "a"), pending("pick", "b"), pending("pick", "c")], source);
       if (key === "w" && ++tries >= times) end();
-      return answer(key) === "done" ? { outcome: "done" } : { outcome: "again", reason: "HTTP 404", fault: "HTTP 404" };
+      return answer(key) === "done" ? { outcome: "done" } : { outcome: "retry", reason: "HTTP 404", fault: "HTTP 404" };
     },
   };
   const source: Source = {
     signal: new AbortController().signal,
     maySend: () => true,
-    isHeldUp,
-    sent: () => {},
-    landed: () => {},
-    taken: ({ delivery }) => {
+    isBlocked: isHeldUp,
+    onSent: () => {},
+    onEnded: () => {},
+    onDelivered: ({ delivery }) => {
       if (delivery.kind !== "pick" && tries < times) sender.offer([pending("withdraw", delivery.key)], source);
     },
-    givenUp: ({ delivery }) => {
+    onGivenUp: ({ delivery }) => {
       given.push(delivery.key);
       end();
     },
-    putOff: () => {},
+    onRetry: () => {},
   };
   const circuit = new Circuit({ failures: 1_000, firstPauseMs: 1_000, longestPauseMs: 1_000 });
-  const sender = new Sender({ receiver, pace, circuit, clock, random: seededRandom(618), onTrouble: () => {} });
+  const sender = new Sender({
+    receiver,
+    rateLimiter: pace,
+    circuit,
+    clock,
+    random: seededRandom(618),
+    onTrouble: () => {},
+  });
   sender.offer([pending("withdraw", "w"), pending("withdraw", "x")], source);
   sender.start();
   await ended;
@@ -87,14 +94,14 @@ async function withdrawalsTried(
 
 describe("a delivery that fails", () => {
   it("is not given up while nothing of its kind is taken, though the receiver takes all others", async () => {
-    expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "again")).toEqual([]);
+    expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "retry")).toEqual([]);
   });
 
   it("is given up all the same when the rest of its partition waits for it", async () => {
-    expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "again", true)).not.toEqual([]);
+    expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "retry", true)).not.toEqual([]);
   });
 
   it("is given up when others of its kind are taken", async () => {
-    expect(await withdrawalsTried(20 * TRIES_LIMIT, (key) => (key === "w" ? "again" : "done"))).toEqual(["w"]);
+    expect(await withdrawalsTried(20 * TRIES_LIMIT, (key) => (key === "w" ? "retry" : "done"))).toEqual(["w"]);
   });
 });

@@ -8,7 +8,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { chainIdDay } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
-import { OrderStore, type Standing } from "../../engine/orders/order-store.js";
+import { type OrderStatus, OrderStore } from "../../engine/orders/order-store.js";
 import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
@@ -276,17 +276,17 @@ function judgeDemand(world: World, events: readonly StockEvent[]): void {
 }
 
 /** An order's steps say what its lines do. */
-function judgeSteps(what: string, states: readonly LineState[], { took }: Standing): void {
+function judgeSteps(what: string, states: readonly LineState[], { hasStep }: OrderStatus): void {
   const isGone = (state: LineState) => state === "cancelled" || state === "cancelled_paid";
   const every = (is: (state: LineState) => boolean) => states.every(is);
   const fail = (why: string) => {
     throw new Error(`${what}: ${why}, and its lines are ${states.join(", ")}`);
   };
-  if (took("cancelled") && !every((state) => isGone(state) || state === "outbound")) fail("it is cancelled");
-  if (!took("cancelled") && every(isGone)) fail("it is not cancelled");
-  if (!took("outbound") && every((state) => state === "outbound")) fail("it is not outbound");
-  if (!took("locked") && every((state) => state === "paid")) fail("it is not on its way to the warehouse");
-  const isAsked = took("cancelling") && took("locked") && !took("cancellation_refused");
+  if (hasStep("cancelled") && !every((state) => isGone(state) || state === "outbound")) fail("it is cancelled");
+  if (!hasStep("cancelled") && every(isGone)) fail("it is not cancelled");
+  if (!hasStep("outbound") && every((state) => state === "outbound")) fail("it is not outbound");
+  if (!hasStep("locked") && every((state) => state === "paid")) fail("it is not on its way to the warehouse");
+  const isAsked = hasStep("cancelling") && hasStep("locked") && !hasStep("cancellation_refused");
   if (!isAsked && states.includes("cancelling")) fail("the warehouse is not asked");
 }
 
@@ -304,7 +304,7 @@ async function judgeOrders(client: RedisClient, world: World, events: readonly S
     if (isVoid) continue;
     const ids = linesOf(order);
     const replies = await ledger.recall(order.lines.map(({ sku }, i) => ({ id: ids[i] as string, sku })));
-    const standing = await orderStore.standing(order.id);
+    const standing = await orderStore.status(order.id);
     const states = replies.map((reply) => reply?.state ?? "none");
     if (standing) judgeSteps(`${order.id}, told ${told.join(", ")}`, states, standing);
     for (const [i, reply] of replies.entries()) {

@@ -7,7 +7,15 @@
  */
 
 import type { FlowEffect, FlowException } from "../../orders/flow.js";
-import { type Deadlines, endMs, newFlow, nextLookMs, type OrderFlow, passTime, takeStep } from "../../orders/flow.js";
+import {
+  type Deadlines,
+  endMs,
+  newFlow,
+  nextDeadlineMs,
+  type OrderFlow,
+  passTime,
+  takeStep,
+} from "../../orders/flow.js";
 import type { OrderEvent, OrderLine, OrderStep, ShipTo } from "../../orders/model.js";
 import type { Job, JobContext } from "../../stream/job.js";
 
@@ -88,7 +96,7 @@ export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderF
         }
       }
       tell(effects, id, context);
-      context.setTimer(nextLookMs(flow, deadlines()));
+      context.setTimer(nextDeadlineMs(flow, deadlines()));
     },
 
     onTimer(flow, atMs, context) {
@@ -97,7 +105,7 @@ export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderF
         return;
       }
       tell(passTime(flow, atMs, deadlines()), context.key, context);
-      context.setTimer(nextLookMs(flow, deadlines()));
+      context.setTimer(nextDeadlineMs(flow, deadlines()));
     },
 
     view: ({ open }): OrderFlowView => open,

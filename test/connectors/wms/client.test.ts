@@ -82,24 +82,24 @@ describe("an answer", () => {
 
   it.each([
     [429, {}],
-    [503, { mayBeThere: true }],
+    [503, { mayHaveArrived: true }],
   ])("of %i asks for less", (status, more) => {
-    const verdict = { outcome: "again", reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: true, ...more };
+    const verdict = { outcome: "retry", reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: true, ...more };
     expect(of(status)).toEqual(verdict);
   });
 
   it("of 409 that asks to come again means that it is still at it, and may yet fail", () => {
     const told = { reason: "HTTP 409", brief: "HTTP 409", throttled: false, retryAfterMs: 1_000 };
-    expect(of(409, { "retry-after": "1" })).toEqual({ outcome: "again", ...told });
+    expect(of(409, { "retry-after": "1" })).toEqual({ outcome: "retry", ...told });
   });
 
   it.each([408, 425])("of %i is tried again", (status) => {
     const told = { reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: false };
-    expect(of(status)).toEqual({ outcome: "again", ...told });
+    expect(of(status)).toEqual({ outcome: "retry", ...told });
   });
 
   it.each([500, 502, 504])("of %i is tried again, and the order may have got through", (status) => {
-    expect(of(status, HTML)).toMatchObject({ outcome: "again", throttled: false, mayBeThere: true });
+    expect(of(status, HTML)).toMatchObject({ outcome: "retry", throttled: false, mayHaveArrived: true });
   });
 
   it.each([
@@ -111,20 +111,20 @@ describe("an answer", () => {
     [405, "leads elsewhere (HTTP 405)"],
   ])("of %i, page or not, is no verdict on an order: it says what is to be looked at", (status, fault) => {
     for (const headers of [HTML, {}]) {
-      expect(of(status, headers, "<html>")).toMatchObject({ outcome: "again", fault: expect.stringContaining(fault) });
+      expect(of(status, headers, "<html>")).toMatchObject({ outcome: "retry", fault: expect.stringContaining(fault) });
     }
   });
 
   it("of 200 with a web page is not the WMS's", () => {
     const fault = "a web page answers in its place (HTTP 200): check its URL";
-    expect(of(200, HTML, "<html>please log in")).toMatchObject({ outcome: "again", fault });
+    expect(of(200, HTML, "<html>please log in")).toMatchObject({ outcome: "retry", fault });
   });
 
   it.each([400, 409, 413, 422])("of %i without the WMS's own code may be about anything", (status) => {
     const reasons = { reason: `HTTP ${status}: {"error":"no"}`, brief: `HTTP ${status}` };
     const fault = `it refuses what it is sent (HTTP ${status})`;
-    expect(of(status, {}, '{"error":"no"}')).toEqual({ outcome: "again", ...reasons, throttled: false, fault });
-    expect(of(status, HTML, '{"code":"invalid_order"}')).toMatchObject({ outcome: "again" });
+    expect(of(status, {}, '{"error":"no"}')).toEqual({ outcome: "retry", ...reasons, throttled: false, fault });
+    expect(of(status, HTML, '{"code":"invalid_order"}')).toMatchObject({ outcome: "retry" });
   });
 
   it.each([400, 409, 413, 422])("of %i with invalid_order is a refusal, with what was said of it", (status) => {
@@ -147,7 +147,7 @@ describe("an answer", () => {
       of(409, {}, said, ends),
       of(404, {}, "", ends),
     ])
-      expect(verdict).toMatchObject({ outcome: "again" });
+      expect(verdict).toMatchObject({ outcome: "retry" });
   });
 
   it.each([
@@ -174,7 +174,7 @@ describe("an answer", () => {
       more();
     });
     const verdict = await clientOf(url).post("/", "{}", "k", never);
-    expect(verdict).toMatchObject({ outcome: "again", reason: `HTTP 400: ${"x".repeat(500)}` });
+    expect(verdict).toMatchObject({ outcome: "retry", reason: `HTTP 400: ${"x".repeat(500)}` });
   });
 });
 
@@ -186,9 +186,9 @@ describe("no answer", () => {
     const client = clientOf(url, { timeoutMs: 150 });
     for (const path of ["/none", "/half"]) {
       expect(await client.post(path, "{}", "k", never)).toEqual({
-        outcome: "again",
+        outcome: "retry",
         reason: "no answer within 150 ms",
-        mayBeThere: true,
+        mayHaveArrived: true,
       });
     }
   });
@@ -196,11 +196,11 @@ describe("no answer", () => {
   it("for want of a server, or because the connection broke, is tried again", async () => {
     const url = await serve((request) => request.socket.destroy());
     expect(await clientOf(url).post("/", "{}", "k", never)).toMatchObject({
-      outcome: "again",
+      outcome: "retry",
       reason: "other side closed",
     });
     const nobody = await clientOf("http://127.0.0.1:9").post("/", "{}", "k", never);
-    expect(nobody).toEqual({ outcome: "again", reason: "cannot be reached (ECONNREFUSED)", mayBeThere: false });
+    expect(nobody).toEqual({ outcome: "retry", reason: "cannot be reached (ECONNREFUSED)", mayHaveArrived: false });
   });
 
   it("is waited for no longer when the caller gives up, and leaves the connection to others in order", async () => {
@@ -211,8 +211,8 @@ describe("no answer", () => {
     const caller = new AbortController();
     const posted = client.post("/never", "{}", "k", caller.signal);
     setTimeout(() => caller.abort(), 20);
-    expect(await posted).toMatchObject({ outcome: "again" });
-    expect(await client.post("/never", "{}", "k", caller.signal)).toMatchObject({ outcome: "again" });
+    expect(await posted).toMatchObject({ outcome: "retry" });
+    expect(await client.post("/never", "{}", "k", caller.signal)).toMatchObject({ outcome: "retry" });
     expect(await client.post("/ok", "{}", "k", never)).toMatchObject({ outcome: "done" });
   });
 });

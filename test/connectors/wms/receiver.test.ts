@@ -4,7 +4,7 @@ import type { KnownRefusal } from "../../../connectors/wms/client.js";
 import { wmsReceiver } from "../../../connectors/wms/index.js";
 import { PICK_EMIT, WITHDRAW_EMIT } from "../../../engine/jobs/order-flow/job.js";
 import type { OrderStep } from "../../../engine/orders/model.js";
-import type { Note } from "../../../engine/orders/order-store.js";
+import type { StepRecord } from "../../../engine/orders/order-store.js";
 import type { Delivery, DeliveryOutcome } from "../../../engine/outbox/receiver.js";
 
 const ID = "WB-1";
@@ -12,7 +12,7 @@ const never = new AbortController().signal;
 
 function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
   const posted: { path: string; key: string }[] = [];
-  const notes: Note[] = [];
+  const notes: StepRecord[] = [];
   const settled: unknown[][] = [];
   const receiver = wmsReceiver({
     client: {
@@ -24,15 +24,15 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
     contract: { check: () => [] },
     objects: { put: async () => {} },
     orderStore: {
-      async note(told) {
+      async record(told) {
         notes.push(...told);
         return told.map(() => "noted" as const);
       },
-      setAside: async () => {},
-      noneWaits: async () => false,
-      async standing() {
+      markDeadLetters: async () => {},
+      correctWaiting: async () => false,
+      async status() {
         if (steps === "unreadable") throw new Error("Redis is away");
-        return steps === "unknown" ? undefined : { took: (step) => steps.includes(step) };
+        return steps === "unknown" ? undefined : { hasStep: (step) => steps.includes(step) };
       },
     },
     settle: async (...told) => settled.push(told),
@@ -42,8 +42,8 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
     const request = { order: ID, placedMs: 1, paidMs: 1, lines: [{ sku: "A", location: "SHA", units: 1 }], ...more };
     return { id: `orders/00/1.${kind}`, kind, key: ID, atMs: 1, payload: request };
   };
-  const deliver = (kind: string, mayBeThere = false, more: object = {}) =>
-    receiver.deliver(of(kind, more), never, mayBeThere);
+  const deliver = (kind: string, mayHaveArrived = false, more: object = {}) =>
+    receiver.deliver(of(kind, more), never, mayHaveArrived);
   const delivered = (kind: string, receipt: unknown) =>
     receiver.delivered?.(0, [{ delivery: of(kind), receipt, atMs: 2 }]);
   return { deliver, delivered, posted, notes, settled };
@@ -65,7 +65,7 @@ describe("a pick", () => {
     async (step) => {
       const { deliver, delivered, posted, notes } = bed([...LOCKED, step]);
       const verdict = await deliver(PICK_EMIT);
-      expect(verdict).toEqual({ outcome: "done", unasked: true });
+      expect(verdict).toEqual({ outcome: "done", isUnsent: true });
       await delivered(PICK_EMIT, undefined);
       expect({ posted, notes }).toEqual({ posted: [], notes: [] });
     },
@@ -73,7 +73,7 @@ describe("a pick", () => {
 
   it("is not sent for goods that have left, though it may be there already", async () => {
     const { deliver, posted } = bed([...LOCKED, "outbound"]);
-    expect(await deliver(PICK_EMIT, true)).toEqual({ outcome: "done", unasked: true });
+    expect(await deliver(PICK_EMIT, true)).toEqual({ outcome: "done", isUnsent: true });
     expect(posted).toEqual([]);
   });
 
@@ -85,7 +85,7 @@ describe("a pick", () => {
 
   it("waits while nobody can tell where its order stands", async () => {
     const { deliver, posted } = bed("unreadable");
-    expect(await deliver(PICK_EMIT)).toMatchObject({ outcome: "again", unasked: true });
+    expect(await deliver(PICK_EMIT)).toMatchObject({ outcome: "retry", isUnsent: true });
     expect(posted).toEqual([]);
   });
 
@@ -106,7 +106,7 @@ describe("a withdrawal", () => {
     expect(off.posted).toEqual([{ path: `/v1/picking-orders/${ID}/cancellation`, key: `${ID}/withdraw` }]);
     for (const goesOn of [["picking"], ["picking", "cancelling", "cancellation_refused"]] as const) {
       const on = bed([...LOCKED, ...goesOn]);
-      expect(await on.deliver(WITHDRAW_EMIT)).toEqual({ outcome: "done", unasked: true });
+      expect(await on.deliver(WITHDRAW_EMIT)).toEqual({ outcome: "done", isUnsent: true });
       await on.delivered(WITHDRAW_EMIT, undefined);
       expect([on.posted, on.settled]).toEqual([[], []]);
     }
