@@ -80,13 +80,13 @@ const usage = (): string =>
 const commands: Record<CommandName, (args: string[], signal: AbortSignal) => Promise<void>> = {
   async demo(args, signal) {
     const { values } = readCommandOptions("demo", args);
-    const { runDemo } = await import("../app/service.js");
+    const { runDemo } = await import("../app/demo.js");
     await runDemo(values, signal);
   },
   async serve(args, signal) {
     const { values } = readCommandOptions("serve", args);
-    const { runService } = await import("../app/service.js");
-    await runService(values, signal);
+    const { runServe } = await import("../app/serve.js");
+    await runServe(values, signal);
   },
   async replay(args, signal) {
     const { values, operands } = readCommandOptions("replay", args);

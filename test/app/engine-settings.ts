@@ -3,7 +3,7 @@
  * for a test.
  */
 import type { ObjectStore } from "../../connectors/objects/index.js";
-import type { EngineSettings } from "../../engine/app/engine.js";
+import type { EngineSettings } from "../../engine/app/engine-settings.js";
 
 /** What every test decides for itself, and what it wants otherwise. */
 export type OwnSettings = Partial<EngineSettings> & Pick<EngineSettings, "redisUrl" | "prefix">;

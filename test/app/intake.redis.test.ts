@@ -5,10 +5,12 @@
  */
 import { type AddressInfo, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Engine, type EngineSettings, startEngine } from "../../engine/app/engine.js";
+import { type Engine, startEngine } from "../../engine/app/engine.js";
+import type { EngineSettings } from "../../engine/app/engine-settings.js";
 import { Intake } from "../../engine/app/intake.js";
+import { Lifecycle } from "../../engine/app/lifecycle.js";
+import { serveEngine } from "../../engine/app/serve.js";
 import type { RunningServer } from "../../engine/app/server.js";
-import { serve } from "../../engine/app/service.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { lineId } from "../../engine/orders/model.js";
 import { eventsOf } from "../../engine/stock/batch.js";
@@ -38,7 +40,7 @@ async function engineOn(url: string, prefix: string, more: Partial<EngineSetting
 }
 
 async function serverOf(engine: Engine, more: { maxLagMs?: number } = {}): Promise<RunningServer> {
-  const closing: (() => Promise<unknown>)[] = [];
+  const lifecycle = new Lifecycle();
   const surface = {
     host: "127.0.0.1",
     port: 0,
@@ -50,10 +52,8 @@ async function serverOf(engine: Engine, more: { maxLagMs?: number } = {}): Promi
     maxMemoryShare: 0.85,
     ...more,
   };
-  const server = await serve(engine, surface, closing);
-  ends.push(async () => {
-    for (const close of closing) await close();
-  });
+  const server = await serveEngine(engine, surface, lifecycle);
+  ends.push(() => lifecycle.stop());
   return server;
 }
 

@@ -6,7 +6,8 @@
  * waits for a dead primary must not keep the others' partitions waiting.
  */
 import { expect } from "vitest";
-import { type Engine, type EngineSettings, startEngine } from "../../engine/app/engine.js";
+import { type Engine, startEngine } from "../../engine/app/engine.js";
+import type { EngineSettings } from "../../engine/app/engine-settings.js";
 import { stockJobs } from "../../engine/jobs/index.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";

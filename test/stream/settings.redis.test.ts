@@ -4,7 +4,7 @@
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { COMMAND_OPTIONS } from "../../engine/app/config.js";
-import { runService } from "../../engine/app/service.js";
+import { runServe } from "../../engine/app/serve.js";
 import { readOptions } from "../../engine/kernel/options.js";
 import { deploymentKey, processesKey } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
@@ -50,7 +50,7 @@ describe("a process", () => {
     await claim("blind", { "picking-deadline": "5m" });
     const args = ["--roles", "worker", "--redis-url", server.url, "--prefix", "blind", "--picking-deadline", "6m"];
     const { values } = readOptions(COMMAND_OPTIONS.serve, { env: {}, args });
-    await expect(runService(values, AbortSignal.abort())).rejects.toMatchObject({ code: "settings_differ" });
+    await expect(runServe(values, AbortSignal.abort())).rejects.toMatchObject({ code: "settings_differ" });
   });
 
   it("changes them when it may, and not while another lives that goes by the old ones", async () => {

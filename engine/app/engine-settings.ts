@@ -1,0 +1,74 @@
+/**
+ * The settings that an engine is started with: what the commands read from options, and what tests and benchmarks
+ * choose. Checked when they are read, not here.
+ */
+import type { ObjectStore } from "../../connectors/objects/index.js";
+import type { Clock } from "../kernel/clock.js";
+import type { OnTrouble } from "../kernel/logger.js";
+import type { Deadlines } from "../orders/flow.js";
+import type { PersonalDataTimes } from "../orders/order-store.js";
+import type { SharedSettings } from "../stream/settings.js";
+
+/** Time in a demo: the shop's own clock, and how fast it runs. */
+export interface ShopTime {
+  clock: Clock;
+  speed(): number;
+  scene(): string | undefined;
+}
+
+export interface WmsSettings {
+  url: string;
+  token: string | undefined;
+  /** Requests that it takes; all workers together stay below it in every second (R22). */
+  limitPerSecond: number;
+  inFlight: number;
+  timeoutMs: number;
+  /** Paid orders that may wait for it before new ones are refused. */
+  maxBacklog: number;
+  /** Where texts go that the WMS contract has no field for. */
+  objects: ObjectStore;
+}
+
+export interface EngineSettings {
+  /** Undefined: a private Redis in `dir`. */
+  redisUrl: string | undefined;
+  /** Replicas that must have a command before it is answered; left out or 0: none. */
+  waitReplicas?: number;
+  dir: string;
+  appendfsync: "everysec" | "always" | "no";
+  /** Share of the memory that a private Redis takes at most; left out: half. */
+  redisMemoryShare?: number;
+  partitions: number;
+  prefix: string;
+  leaseMs: number;
+  tickMs: number;
+  /** Pause of the jobs after a small batch; left out: none. */
+  paceMs?: number;
+  retentionMs: number;
+  pollMs: number;
+  zone: string;
+  idRetentionDays: number;
+  batchLimit: number;
+  /** The warehouse that paid orders are sent to; left out: this process sends none. */
+  wms?: WmsSettings;
+  /**
+   * How long an order may take from step to step; the same in every process of a deployment. The deadline of
+   * `picking` applies once the deployment has a warehouse. Left out: no deadlines.
+   */
+  deadlines?: Deadlines;
+  /** How long a buyer's text is kept; the same in every process. Left out: the defaults. */
+  personalData?: PersonalDataTimes;
+  /** Settings that must be the same in every process of the deployment; left out: not checked. */
+  sharedSettings?: SharedSettings;
+  /** Whether they replace the deployment's earlier ones. */
+  acceptSettings?: boolean;
+  /** Whether this process runs jobs, beside serving. */
+  worker: boolean;
+  /** Whether to empty the private Redis first, as a demo does. */
+  empty: boolean;
+  /** Aborts a start that takes long. */
+  signal?: AbortSignal;
+  /** Undefined: real time, and the ledger uses the Redis server's clock. */
+  shopTime: ShopTime | undefined;
+  onTrouble: OnTrouble;
+}
