@@ -1,9 +1,9 @@
 /**
- * Breakers of the whole deployment (R14). What each is to be, open or closed, is written in one place first, with a
- * version; then it is applied in every partition of its scope, where an older version never replaces a newer one. A
- * partition that cannot be reached, or that has lost the write in a failover, is behind its version: it is told by
- * number, and `repair` brings it up to date, in any process, once a second. Closing by time is each partition's own
- * affair: `until` is an instant.
+ * Breakers of the whole deployment (R14). The desired state of each, open or closed, is written in one place first,
+ * with a version; then it is applied in every partition of its scope, where an older version never replaces a newer
+ * one. A partition that cannot be reached, or that lost the write in a failover, has an older version: it is reported
+ * as missing, and `repair` brings it up to date, in any process, once a second. Each partition closes a breaker itself
+ * when its time is over: `untilMs` is a point in time.
  */
 import { sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -19,8 +19,8 @@ export interface BreakerCause {
   reason: string;
 }
 
-/** What a breaker is to be. */
-export interface WantedBreaker extends BreakerCause {
+/** The desired state of a breaker. */
+export interface DesiredBreaker extends BreakerCause {
   action: "open" | "close";
   version: number;
   sinceMs: number;
@@ -29,35 +29,35 @@ export interface WantedBreaker extends BreakerCause {
 }
 
 export interface BreakerChange {
-  /** Whether it has changed anything in a partition. */
+  /** Whether any partition has changed. */
   changed: boolean;
-  /** Partitions of its scope where it is not in force yet; empty: it is complete. */
+  /** Partitions of its scope that have not applied it yet; empty: all have. */
   missing: number[];
 }
 
 export interface BreakersOptions {
   redis: RedisClient;
-  /** Hash: what each breaker is to be, by scope. */
+  /** Hash: desired states of breakers, by scope. */
   key: string;
   partitions: number;
   partitionOf(sku: string): number;
   keysOf(partition: number): { head: string; breakers: string };
-  /** Writes what a breaker is to be, and returns it with its version. */
-  want(scope: string, action: "open" | "close", cause: BreakerCause & { forMs: number }): Promise<WantedBreaker>;
-  /** Applies it in a partition. Returns whether that has changed anything there. */
-  apply(partition: number, scope: string, wanted: WantedBreaker): Promise<boolean>;
+  /** Writes the desired state of a breaker, and returns it with its version. */
+  setDesired(scope: string, action: "open" | "close", cause: BreakerCause & { forMs: number }): Promise<DesiredBreaker>;
+  /** Applies the desired state in a partition. Returns whether that has changed anything there. */
+  apply(partition: number, scope: string, desired: DesiredBreaker): Promise<boolean>;
 }
 
-/** A partition as it is: which breakers are open in it, and up to which version each has been applied. */
+/** The actual state of a partition: breakers that are open in it, and the last applied version of each. */
 interface PartitionBreakers {
   open: Map<string, Omit<OpenBreaker, "scope">>;
   versions: Map<string, number>;
 }
 
-/** The head's field that holds the version of a breaker that was applied last; as in ledger.lua. */
+/** Stored name: the head's field with the last applied version of a breaker, as in ledger-breakers.lua. */
 const versionField = (scope: string): string => `gate:${scope}`;
 
-const LOOK_EVERY_MS = 1_000;
+const REPAIR_EVERY_MS = 1_000;
 
 export class Breakers {
   readonly #options: BreakersOptions;
@@ -79,8 +79,8 @@ export class Breakers {
   }
 
   /**
-   * Opens or closes a breaker everywhere in its scope. Once it is written what it is to be, it does not fail for a
-   * partition: that one is missing.
+   * Opens or closes a breaker everywhere in its scope. Fails only when the desired state cannot be written; partitions
+   * that fail to apply it are returned as missing. `forMs` 0: until it is closed by hand.
    */
   async set(
     scope: BreakerScope,
@@ -88,32 +88,32 @@ export class Breakers {
     cause: BreakerCause & { forMs: number },
   ): Promise<BreakerChange> {
     const key = breakerKey(scope);
-    const wanted = await this.#options.want(key, action, cause);
-    return this.#applyIn(this.#touched(key), key, wanted);
+    const desired = await this.#options.setDesired(key, action, cause);
+    return this.#applyIn(this.#partitionsOf(key), key, desired);
   }
 
-  /** Breakers that are open somewhere or are to be, each once, with the partitions where they are not open. */
+  /** Breakers that are open somewhere or shall be open, each once, with the partitions where they are not open. */
   async open(): Promise<OpenBreaker[]> {
-    const { wanted, partitions } = await this.#look();
+    const { desired, partitions } = await this.#read();
     const found = new Map<string, OpenBreaker>();
     for (const partition of partitions)
       for (const [key, breaker] of partition?.open ?? [])
         if (!found.has(key)) found.set(key, { ...breaker, scope: scopeOf(key) });
-    for (const [key, { action, version, ...breaker }] of wanted)
+    for (const [key, { action, version, ...breaker }] of desired)
       if (action === "open" && !found.has(key) && this.#behind(key, version, partitions).length > 0)
         found.set(key, { ...breaker, scope: scopeOf(key) });
     for (const [key, breaker] of found) {
-      const missing = this.#touched(key).filter((partition) => !partitions[partition]?.open.has(key));
+      const missing = this.#partitionsOf(key).filter((partition) => !partitions[partition]?.open.has(key));
       if (missing.length > 0) breaker.missing = missing;
     }
     return [...found.values()];
   }
 
-  /** Brings partitions up to date that are behind what a breaker is to be. Returns what it did, in words. */
+  /** Applies desired states in partitions that have an older version. Returns a sentence for each repaired breaker. */
   async repair(): Promise<string[]> {
-    const { wanted, partitions } = await this.#look();
+    const { desired, partitions } = await this.#read();
     const done: string[] = [];
-    for (const [key, breaker] of wanted) {
+    for (const [key, breaker] of desired) {
       const behind = this.#behind(key, breaker.version, partitions).filter((partition) => partitions[partition]);
       if (behind.length === 0) continue;
       const { missing } = await this.#applyIn(behind, key, breaker);
@@ -131,20 +131,20 @@ export class Breakers {
     let lastTrouble = "";
     while (!signal.aborted) {
       try {
-        for (const words of await this.repair()) onTrouble(words);
+        for (const repaired of await this.repair()) onTrouble(repaired);
         lastTrouble = "";
       } catch (thrown) {
-        const words = `breakers: ${messageOf(thrown)}`;
-        if (!signal.aborted && words !== lastTrouble) onTrouble(words);
-        lastTrouble = words;
+        const trouble = `breakers: ${messageOf(thrown)}`;
+        if (!signal.aborted && trouble !== lastTrouble) onTrouble(trouble);
+        lastTrouble = trouble;
       }
-      await sleep(LOOK_EVERY_MS, signal);
+      await sleep(REPAIR_EVERY_MS, signal);
     }
   }
 
-  async #applyIn(partitions: readonly number[], key: string, wanted: WantedBreaker): Promise<BreakerChange> {
+  async #applyIn(partitions: readonly number[], key: string, desired: DesiredBreaker): Promise<BreakerChange> {
     const settled = await Promise.allSettled(
-      partitions.map((partition) => this.#options.apply(partition, key, wanted)),
+      partitions.map((partition) => this.#options.apply(partition, key, desired)),
     );
     return {
       changed: settled.some((result) => result.status === "fulfilled" && result.value),
@@ -152,12 +152,12 @@ export class Breakers {
     };
   }
 
-  /** @throws when no partition can be reached, or not even what the breakers are to be */
-  async #look(): Promise<{ wanted: Map<string, WantedBreaker>; partitions: (PartitionBreakers | undefined)[] }> {
+  /** @throws when no partition can be read, or the desired states cannot */
+  async #read(): Promise<{ desired: Map<string, DesiredBreaker>; partitions: (PartitionBreakers | undefined)[] }> {
     const { redis, key, partitions, keysOf } = this.#options;
     const texts = Object.entries(await redis.hgetall(key));
-    const wanted = new Map(texts.map(([scope, text]) => [scope, JSON.parse(text) as WantedBreaker]));
-    const scopes = [...wanted.keys()];
+    const desired = new Map(texts.map(([scope, text]) => [scope, JSON.parse(text) as DesiredBreaker]));
+    const scopes = [...desired.keys()];
     const settled = await Promise.allSettled(
       Array.from({ length: partitions }, async (_, partition): Promise<PartitionBreakers> => {
         const { head, breakers } = keysOf(partition);
@@ -173,17 +173,17 @@ export class Breakers {
     );
     if (settled.every(({ status }) => status === "rejected")) throw (settled[0] as PromiseRejectedResult).reason;
     return {
-      wanted,
+      desired,
       partitions: settled.map((result) => (result.status === "fulfilled" ? result.value : undefined)),
     };
   }
 
-  /** Partitions of a scope that have not applied a version, or do not say. */
+  /** Partitions of a scope that have not applied a version, or that could not be read. */
   #behind(key: string, version: number, partitions: readonly (PartitionBreakers | undefined)[]): number[] {
-    return this.#touched(key).filter((partition) => (partitions[partition]?.versions.get(key) ?? 0) < version);
+    return this.#partitionsOf(key).filter((partition) => (partitions[partition]?.versions.get(key) ?? 0) < version);
   }
 
-  #touched(key: string): number[] {
+  #partitionsOf(key: string): number[] {
     const { partitions, partitionOf } = this.#options;
     const scope = scopeOf(key);
     return scope.kind === "sku"

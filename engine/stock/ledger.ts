@@ -1,8 +1,8 @@
 /**
  * The ledger's client: commands in, replies out. Commands of one turn of the event loop are joined into one function
  * call a partition and stay in the order they came. A call that failed may or may not have been applied; it is safe
- * to send again, because every command carries its id (R3). Guarantees nothing across partitions: that is the order
- * desk's work.
+ * to send again, because every command carries its id (R3). Guarantees nothing across partitions: that is the work of
+ * the order service.
  */
 import { chainIdDay } from "../kernel/chain-id.js";
 import { type Clock, DEFAULT_CLOCK_BOUND_MS, systemClock } from "../kernel/clock.js";
@@ -14,11 +14,9 @@ import { partitionOf } from "../stream/partition.js";
 import { callFunction, callFunctionBuffer, isOutOfMemory, loadLibrary, type RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
-import { type BreakerCause, Breakers, type WantedBreaker } from "./breakers.js";
-import { breakerKey } from "./decide.js";
+import { type BreakerCause, Breakers, type DesiredBreaker } from "./breakers.js";
 import {
   type Balances,
-  type BreakerScope,
   CELL_SEPARATOR,
   cellOf,
   DEFAULT_ID_RETENTION_DAYS,
@@ -37,40 +35,37 @@ export interface LedgerOptions {
   redis: RedisClient;
   prefix: string;
   partitions: number;
-  /** Commands and breakers are answered when enough replicas have them; left out: when the primary has. */
+  /** Commands and breakers are answered when enough replicas have them; left out: when the primary has them. */
   replicas?: ReplicationBarrier;
   /**
    * Left out: the Redis server's clock, one for all processes. Given (replay, demo): this one, and commands' times
    * move it on.
    */
   clock?: Clock;
-  /** Which the server's clock must agree with, within a bound; left out: this machine's, and 10 s. */
+  /** The server's clock must agree with this one within the bound; left out: this machine's clock, and 10 s. */
   wall?: Clock;
   clockBoundMs?: number;
-  /** The deployment's format, asked for at each write; left out: the latest. */
+  /** The deployment's format, read at each write; left out: the latest. */
   format?: () => number;
   idRetentionDays?: number;
-  /** Commands of one call at most: at 5 µs each, 500 keep Redis busy for 2.5 ms. */
+  /** Most commands in one call: at 5 µs each, 500 keep Redis busy for 2.5 ms. */
   batchLimit?: number;
-  /** Commands waiting or under way in one partition at most. */
+  /** Most commands waiting or under way in one partition. */
   queueLimit?: number;
 }
 
 export const DEFAULT_BATCH_LIMIT = 500;
-/**
- * Lua's unpack and the record of 4-byte positions allow more; the reply time does not, and an entry of more would not
- * be read.
- */
+/** Lua's `unpack` allows more; the reply time does not, and readers refuse a log entry with more commands. */
 export const MAX_BATCH_LIMIT = ENTRY_COMMANDS_LIMIT;
 const DEFAULT_QUEUE_LIMIT = 20_000;
-/** The first format whose logs tell of clocks that disagree. */
+/** The first format whose logs may hold the outcome `clocks_disagree`. */
 const DISAGREE_FORMAT = 2;
 /** Windows end at least this often in a partition without commands. */
 export const HEARTBEAT_MS = 60_000;
 
 /**
- * Kinds that are refused when Redis is full: they begin something, and can be sent again. All others go on with what
- * has begun.
+ * Kinds that are refused when Redis is full: they begin something, and can be sent again. All others continue what has
+ * begun.
  */
 const WAITS_FOR_MEMORY: ReadonlySet<StockCommand["kind"]> = new Set([
   "reserve",
@@ -80,23 +75,23 @@ const WAITS_FOR_MEMORY: ReadonlySet<StockCommand["kind"]> = new Set([
   "move",
 ]);
 
-/** One reply object an outcome: replies are values and there are few of them. */
+/** Replies are immutable and few: one shared object for each pair of outcome and state. */
 const replies = new Map<number, Reply>();
 function replyOf(outcomeByte: number, state: number): Reply {
   const code = outcomeByte * 256 + state;
   let reply = replies.get(code);
   if (!reply) {
     const outcome = OUTCOMES[outcomeByte & ~REPEATED] as Outcome;
-    const where = LINE_STATES[state & ~IS_UNCOUNTED] as LineState;
+    const lineState = LINE_STATES[state & ~IS_UNCOUNTED] as LineState;
     const mark = state >= IS_UNCOUNTED ? ({ uncounted: true } as const) : undefined;
-    reply = Object.freeze({ outcome, repeated: outcomeByte >= REPEATED, state: where, ...mark });
+    reply = Object.freeze({ outcome, repeated: outcomeByte >= REPEATED, state: lineState, ...mark });
     replies.set(code, reply);
   }
   return reply;
 }
 
 export interface TickResult {
-  /** Holds given back; SWEEP_LIMIT means that more may be due. */
+  /** Number of holds that expired; SWEEP_LIMIT means that more may be due. */
   expired: number;
   offset: number;
   clockMs: number;
@@ -104,7 +99,6 @@ export interface TickResult {
 
 export class Ledger {
   readonly partitions: number;
-  /** Breakers as people open and close them; `openGate` and `closeGate` act on partitions alone. */
   readonly breakers: Breakers;
   readonly #redis: RedisClient;
   readonly #replicas: ReplicationBarrier | undefined;
@@ -134,8 +128,8 @@ export class Ledger {
       partitions,
       partitionOf: (sku) => this.partitionOf(sku),
       keysOf: (partition) => this.#keysOf(partition),
-      want: (scope, action, cause) => this.#want(breakersKey(prefix), scope, action, cause),
-      apply: (partition, scope, wanted) => this.#applyBreaker(this.#keysOf(partition), scope, wanted),
+      setDesired: (scope, action, cause) => this.#setBreaker(breakersKey(prefix), scope, action, cause),
+      apply: (partition, scope, desired) => this.#applyBreaker(this.#keysOf(partition), scope, desired),
     });
     this.#batchers = this.#keys.map(
       (keys) =>
@@ -148,7 +142,7 @@ export class Ledger {
     );
   }
 
-  /** Loads the function library; call once before the first command. */
+  /** Loads the function library into Redis; call once before the first command. */
   static load(redis: RedisClient): Promise<void> {
     return loadLibrary(redis, new URL("./ledger.lua", import.meta.url));
   }
@@ -188,7 +182,7 @@ export class Ledger {
       group.positions.push(i);
     }
     const all = new Array<Reply>(commands.length);
-    // Every group is waited for, also after one has failed: nothing of this call is still under way when it returns.
+    // Waits for every group, also after one has failed: nothing of this call is still under way when it returns.
     const settled = await Promise.allSettled(
       [...groups].map(async ([partition, group]) => {
         const part = await (this.#batchers[partition] as TurnBatcher<StockCommand, Reply>).add(group.commands);
@@ -200,7 +194,7 @@ export class Ledger {
   }
 
   /**
-   * Lets time pass in a partition: gives back due holds, closes breakers whose time is over, ends windows. Safe to
+   * Does what is due by time in a partition: ends due holds, closes breakers whose time is over, ends windows. Safe to
    * repeat.
    */
   async tick(partition: number): Promise<TickResult> {
@@ -214,25 +208,12 @@ export class Ledger {
     return { expired, offset: Number(offset), clockMs: Number(clockMs) };
   }
 
-  /**
-   * Opens a breaker in every partition of its scope: new orders in it are refused (R14). `forMs` 0: until it is
-   * closed by hand. Safe to repeat; fails when one partition does, and may then be open in others.
-   */
-  async openBreaker(scope: BreakerScope, cause: BreakerCause & { forMs: number }): Promise<void> {
-    await this.#breaker(scope, "open", cause);
-  }
-
-  /** Closes a breaker. Returns false when it was not open. */
-  async closeBreaker(scope: BreakerScope, cause: BreakerCause): Promise<boolean> {
-    return (await this.#breaker(scope, "close", { ...cause, forMs: 0 })).some((offset) => offset !== null);
-  }
-
-  /** Breakers that are open or are to be, each once. */
+  /** Breakers that are open somewhere or shall be open, each once. */
   async openBreakers(): Promise<OpenBreaker[]> {
     return this.breakers.open();
   }
 
-  /** All balances of a SKU by location, as the ledger holds them now; undefined when it does not know the SKU. */
+  /** All balances of a SKU by location, as the ledger holds them now; undefined for an unknown SKU. */
   async balances(sku: string): Promise<Map<string, Balances> | undefined> {
     const { cells } = this.#keysOf(this.partitionOf(sku));
     const listed = await this.#redis.hget(cells, sku + CELL_SEPARATOR);
@@ -251,7 +232,8 @@ export class Ledger {
   }
 
   /**
-   * The first answers to order lines, and where the lines stand now; undefined for one that is not known (any more).
+   * The first answers to order lines, with the lines' present states; undefined for a line that is unknown, or no
+   * longer kept.
    */
   async recall(lines: readonly { id: string; sku: string }[]): Promise<(Reply | undefined)[]> {
     const records = await Promise.all(
@@ -281,41 +263,27 @@ export class Ledger {
     } while (cursor !== "0");
   }
 
-  async #want(
+  async #setBreaker(
     key: string,
     scope: string,
     action: string,
     cause: BreakerCause & { forMs: number },
-  ): Promise<WantedBreaker> {
+  ): Promise<DesiredBreaker> {
     const args = [this.#now(), scope, action, JSON.stringify(cause)];
-    return JSON.parse(String(await this.#write("stock_want", [key], args))) as WantedBreaker;
+    return JSON.parse(String(await this.#write("stock_set_breaker", [key], args))) as DesiredBreaker;
   }
 
-  async #applyBreaker(keys: StockKeys, scope: string, wanted: WantedBreaker): Promise<boolean> {
-    const { action, version, sinceMs, untilMs, ...cause } = wanted;
-    const args = [this.#now(), scope, action, JSON.stringify({ ...cause, forMs: 0 }), version, sinceMs, untilMs];
+  async #applyBreaker(keys: StockKeys, scope: string, desired: DesiredBreaker): Promise<boolean> {
+    const { action, version, sinceMs, untilMs, ...cause } = desired;
+    const args = [this.#now(), scope, action, JSON.stringify(cause), version, sinceMs, untilMs];
     const all = [keys.head, keys.cells, keys.holds, keys.breakers, keys.log];
-    return (await this.#write("stock_gate", all, args)) !== null;
+    return (await this.#write("stock_apply_breaker", all, args)) !== null;
   }
 
-  async #breaker(
-    scope: BreakerScope,
-    action: string,
-    cause: BreakerCause & { forMs: number },
-  ): Promise<(Buffer | null)[]> {
-    const touched = scope.kind === "sku" ? [this.#keysOf(this.partitionOf(scope.sku))] : this.#keys;
-    return (await Promise.all(
-      touched.map((keys) =>
-        this.#write(
-          "stock_gate",
-          [keys.head, keys.cells, keys.holds, keys.breakers, keys.log],
-          [this.#now(), breakerKey(scope), action, JSON.stringify(cause)],
-        ),
-      ),
-    )) as (Buffer | null)[];
-  }
-
-  /** Redis refuses a call as a whole when it is full; then what has begun goes on without what asks for new room. */
+  /**
+   * A full Redis refuses a call as a whole. Then the commands that continue what has begun are sent again alone, through
+   * a function that is allowed to write.
+   */
   async #send(keys: StockKeys, commands: StockCommand[]): Promise<(Reply | ItemFailure)[]> {
     try {
       return await this.#apply("stock_apply", keys, commands);
@@ -351,12 +319,12 @@ export class Ledger {
   }
 
   /**
-   * What a call goes by: the given clock; or the server's, as far as this machine's agrees with it, and by what new
-   * reservations are else refused.
+   * The first argument of each function (`time_of` in server-time.lua): the given clock; or this machine's clock, the
+   * bound within which the server's must agree, and the outcome of new reservations when it does not.
    */
   #now(): string {
     if (this.#clock) return String(this.#clock.now());
-    // Older releases would not know the outcome in the log.
+    // Older releases cannot read the outcome `clocks_disagree` in the log.
     const outcome = this.#format() >= DISAGREE_FORMAT ? "clocks_disagree" : "breaker_open";
     return `~${this.#wall.now()},${this.#clockBoundMs},${OUTCOMES.indexOf(outcome)}`;
   }

@@ -107,7 +107,8 @@ describe("with two replicas", () => {
   it("a breaker is told as open when it outlives its primary", async () => {
     const ledger = ledgerWith(2);
     const [replica] = replicas as [Server];
-    const open = () => ledger.openBreaker({ kind: "sku", sku: "POT" }, { actor: "test", reason: "drill", forMs: 0 });
+    const cause = { actor: "test", reason: "drill", forMs: 0 };
+    const open = () => ledger.breakers.set({ kind: "sku", sku: "POT" }, "open", cause);
     replica.freeze();
     try {
       await expect(open()).rejects.toMatchObject({ code: "not_replicated" });

@@ -164,7 +164,7 @@ describe("an order", () => {
 
   it("names the refusal that comes first, whichever line it is on", async () => {
     await Promise.all([receive("cup", 1), receive("pot", 1)]);
-    await ledger.openBreaker({ kind: "sku", sku: "pot" }, { actor: "lin", reason: "count", forMs: 0 });
+    await ledger.breakers.set({ kind: "sku", sku: "pot" }, "open", { actor: "lin", reason: "count", forMs: 0 });
     expect((await orderService.place(order(line("cup", 9), line("unknown"), line("pot")))).outcome).toBe(
       "breaker_open",
     );
@@ -343,14 +343,14 @@ describe("a breaker", () => {
     const placed = order(line("cup", 2), line("pot", 2));
     const slow = new OrderService(
       stepwise(async ({ kind }, position) => {
-        if (kind === "reserve" && position === 1) await ledger.openBreaker(breaker, cause);
+        if (kind === "reserve" && position === 1) await ledger.breakers.set(breaker, "open", cause);
       }),
       orderStore,
     );
     expect(await slow.place(placed)).toMatchObject({ outcome: "breaker_open", repeated: false });
     expect(await held("cup")).toMatchObject({ sellable: 5, reserved: 0 });
     expect(await orderService.place(placed)).toMatchObject({ outcome: "breaker_open", repeated: false });
-    await ledger.closeBreaker(breaker, cause);
+    await ledger.breakers.set(breaker, "close", cause);
     expect(await orderService.place(placed)).toMatchObject({ outcome: "accepted", repeated: false });
     expect(await statesOf(placed.id)).toEqual(["held", "held"]);
   });
@@ -360,7 +360,7 @@ describe("a breaker", () => {
     const [one, two] = [order(line("cup"), line("pot")), order(line("cup"), line("pot"))];
     await orderService.place(one);
     await orderService.place(two);
-    await ledger.openBreaker({ kind: "shop" }, cause);
+    await ledger.breakers.set({ kind: "shop" }, "open", cause);
     expect((await orderService.pay(one.id)).outcome).toBe("accepted");
     expect((await orderService.outbound(one.id)).outcome).toBe("accepted");
     expect((await orderService.cancel(two.id)).outcome).toBe("accepted");
@@ -391,10 +391,10 @@ describe("a breaker", () => {
     );
     const slowReply = slow.place(placed);
     await expect.poll(() => orderStore.find(placed.id)).toBeDefined();
-    await ledger.openBreaker(breaker, cause);
+    await ledger.breakers.set(breaker, "open", cause);
     const refusedReply = refused.place(placed);
     await expect.poll(async () => (await held("cup"))?.reserved).toBe(2);
-    await ledger.closeBreaker(breaker, cause);
+    await ledger.breakers.set(breaker, "close", cause);
     first.open();
     expect(await slowReply).toMatchObject({ outcome: "accepted" });
     second.open();
@@ -873,14 +873,14 @@ describe("under contention", () => {
     let refused = 0;
     let isOver = false;
     const shut: BreakerScope[] = [];
-    const cause = { actor: "lin", reason: "drill" };
+    const cause = { actor: "lin", reason: "drill", forMs: 0 };
     const flapping = (async () => {
       for (;;) {
         // Some are always shut, and never the same ones.
-        while (shut.length > (isOver ? 0 : 2)) await ledger.closeBreaker(shut.shift() as BreakerScope, cause);
+        while (shut.length > (isOver ? 0 : 2)) await ledger.breakers.set(shut.shift() as BreakerScope, "close", cause);
         if (isOver) return;
         const scope = { kind: "sku", sku: random.pick(SKUS) } as const;
-        await ledger.openBreaker(scope, { ...cause, forMs: 0 });
+        await ledger.breakers.set(scope, "open", cause);
         shut.push(scope);
       }
     })();

@@ -438,9 +438,7 @@ export class World {
       else if (draw < 94)
         await give({ kind: "configure", id: id(), ...at(), settings: { alertFloorUnits: 1 + random.below(4) } });
       else {
-        const scope = { kind: "sku", sku: random.pick(SKUS) } as const;
-        const cause = { actor: "client", reason: "drill", forMs: 1 + random.below(9_000) };
-        await this.#ask(random, ({ ledger }) => ledger.openBreaker(scope, cause));
+        await this.#openBreaker(random, random.pick(SKUS), 1 + random.below(9_000));
       }
     }
   }
@@ -463,12 +461,17 @@ export class World {
       cancel: (of, lines) => this.#cancel(random, story(of), lines),
       outbound: (of, lines) => this.#outbound(random, story(of), lines),
       settle: (of, result) => this.#settle(random, story(of), result),
-      refuse: async (sku, forMs) => {
-        const cause = { actor: "client", reason: "drill", forMs };
-        await this.#ask(random, ({ ledger }) => ledger.openBreaker({ kind: "sku", sku }, cause));
-      },
+      refuse: (sku, forMs) => this.#openBreaker(random, sku, forMs),
       wait: (ms) => this.time.sleep(ms),
     };
+  }
+
+  async #openBreaker(random: Random, sku: string, forMs: number): Promise<void> {
+    const cause = { actor: "client", reason: "drill", forMs };
+    await this.#ask(random, async ({ ledger }) => {
+      const { missing } = await ledger.breakers.set({ kind: "sku", sku }, "open", cause);
+      if (missing.length > 0) throw new Error("no answer");
+    });
   }
 
   async #give(random: Random, command: StockCommand): Promise<void> {

@@ -76,7 +76,8 @@ const CLOCK_ARGUMENT: Readonly<Record<string, number>> = {
   workers_join: 2,
   stock_apply: 0,
   stock_tick: 0,
-  stock_gate: 0,
+  stock_apply_breaker: 0,
+  stock_set_breaker: 0,
 };
 /** How often the time moves on although something could be done at once: one step in so many. */
 const HASTE = 10;
@@ -379,9 +380,11 @@ export class FaultyRedis {
 
   /** Wakes the reads that wait for what a call has appended. */
   #learn({ name, args }: Operation, reply: unknown): void {
-    if (!name.startsWith("stock_") || reply === null) return;
+    if (!name.startsWith("stock_") || name === "stock_set_breaker" || reply === null) return;
     const log = (args[2] as string[])[4] as string;
-    const offset = Number(name === "stock_gate" ? reply : (reply as unknown[])[name === "stock_apply" ? 2 : 1]);
+    const offset = Number(
+      name === "stock_apply_breaker" ? reply : (reply as unknown[])[name === "stock_apply" ? 2 : 1],
+    );
     this.#offsets.set(log, offset);
     for (const { queue } of this.#connections) {
       for (const operation of queue) {

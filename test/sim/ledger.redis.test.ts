@@ -95,7 +95,7 @@ async function cutInto(size: number, seed: number, commands: readonly StockComma
   const prefix = `cut-${seed}-${size}`;
   const clock = new ManualClock(START_MS);
   const ledger = new Ledger({ redis: client, prefix, partitions: 1, clock, idRetentionDays: RETENTION_DAYS });
-  await ledger.openBreaker({ kind: "sku", sku: "CUP-BLUE" }, { actor: "sim", reason: "drill", forMs: 60_000 });
+  await ledger.breakers.set({ kind: "sku", sku: "CUP-BLUE" }, "open", { actor: "sim", reason: "drill", forMs: 60_000 });
   const replies: Reply[] = [];
   for (let first = 0; first < commands.length; first += size)
     replies.push(...(await ledger.applyMany(commands.slice(first, first + size))));
@@ -269,7 +269,7 @@ class Simulation {
     const scope = this.#scope();
     const forMs = this.#random.pick([0, 1_000, 60_000, 600_000]);
     this.#reference.openBreaker(this.#clock.now(), scope, forMs);
-    await this.#ledger.openBreaker(scope, { actor: "sim", reason: "drill", forMs });
+    await this.#ledger.breakers.set(scope, "open", { actor: "sim", reason: "drill", forMs });
     this.#count(`gate ${scope.kind}`);
     await this.#check(new Set());
   }
@@ -278,7 +278,11 @@ class Simulation {
     const open = [...this.#reference.book.breakers.values()];
     const scope = open.length > 0 && this.#random.below(4) > 0 ? this.#random.pick(open).scope : this.#scope();
     const expected = this.#reference.closeBreaker(this.#clock.now(), scope);
-    const found = await this.#ledger.closeBreaker(scope, { actor: "sim", reason: "over" });
+    const { changed: found } = await this.#ledger.breakers.set(scope, "close", {
+      actor: "sim",
+      reason: "over",
+      forMs: 0,
+    });
     if (found !== expected) throw fault(`closing ${JSON.stringify(scope)}`, expected, found);
     await this.#check(new Set());
   }

@@ -74,10 +74,16 @@ export class Reference {
     return this.events.length - before;
   }
 
+  /** `forMs` counts from the caller's clock; the partition's may be past that: then the breaker is closed. */
   openBreaker(nowMs: number, scope: BreakerScope, forMs: number): void {
     const { book } = this;
-    book.clockMs = Math.max(book.clockMs, nowMs);
-    const untilMs = forMs > 0 ? book.clockMs + forMs : 0;
+    const clockMs = Math.max(book.clockMs, nowMs);
+    const untilMs = forMs > 0 ? nowMs + forMs : 0;
+    if (untilMs > 0 && untilMs <= clockMs) {
+      this.closeBreaker(nowMs, scope);
+      return;
+    }
+    book.clockMs = clockMs;
     book.breakers.set(breakerKey(scope), { scope, untilMs, sinceMs: book.clockMs, actor: "sim", reason: "drill" });
   }
 

@@ -249,19 +249,20 @@ describe("a crowd", () => {
 });
 
 describe("a breaker", () => {
-  const cause = { actor: "ops", reason: "counts differ" };
+  const by = { actor: "ops", reason: "counts differ" };
+  const cause = { ...by, forMs: 0 };
 
   it("refuses new orders until it is closed, and says who opened it", async () => {
     await ledger.apply(receive(10));
     const line = place();
     await ledger.apply({ kind: "reserve", ...line, units: 1 });
-    await ledger.openBreaker({ kind: "shop" }, { ...cause, forMs: 0 });
-    expect(await ledger.openBreakers()).toEqual([{ scope: { kind: "shop" }, untilMs: 0, sinceMs: START_MS, ...cause }]);
+    await ledger.breakers.set({ kind: "shop" }, "open", cause);
+    expect(await ledger.openBreakers()).toEqual([{ scope: { kind: "shop" }, untilMs: 0, sinceMs: START_MS, ...by }]);
     const refused = reserve(1);
     expect((await ledger.apply(refused)).outcome).toBe("breaker_open");
     expect((await ledger.apply({ kind: "pay", ...line, units: 1 })).outcome).toBe("accepted");
-    expect(await ledger.closeBreaker({ kind: "shop" }, cause)).toBe(true);
-    expect(await ledger.closeBreaker({ kind: "shop" }, cause)).toBe(false);
+    expect((await ledger.breakers.set({ kind: "shop" }, "close", cause)).changed).toBe(true);
+    expect((await ledger.breakers.set({ kind: "shop" }, "close", cause)).changed).toBe(false);
     expect(await ledger.apply(refused)).toEqual({ outcome: "accepted", repeated: false, state: "held" });
     expect(await ledger.openBreakers()).toEqual([]);
   });
@@ -272,7 +273,7 @@ describe("a breaker", () => {
     const { head, breakers, holds, log } = stockKeys(PREFIX, 0);
     const offset = await client.hincrby(head, "offset", 1);
     await client.xadd(log, `${offset}-0`, "t", START_MS, "c", "shop", "j", "{}");
-    await client.hset(breakers, "shop", JSON.stringify({ untilMs: 0, sinceMs: START_MS, ...cause }));
+    await client.hset(breakers, "shop", JSON.stringify({ untilMs: 0, sinceMs: START_MS, ...by }));
     await client.zadd(holds, START_MS + 5, newId());
     expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");
     clock.moveTo(START_MS + 5);
@@ -284,8 +285,8 @@ describe("a breaker", () => {
     ledger = ledgerOn(client, { partitions: 4 });
     const skus = ["A", "B", "C", "D", "E", "F"];
     for (const sku of skus) await ledger.applyMany([receive(5, place(sku)), receive(5, place(sku, "GZ"))]);
-    await ledger.openBreaker({ kind: "location", location: "GZ" }, { ...cause, forMs: 0 });
-    await ledger.openBreaker({ kind: "sku", sku: "A" }, { ...cause, forMs: 0 });
+    await ledger.breakers.set({ kind: "location", location: "GZ" }, "open", cause);
+    await ledger.breakers.set({ kind: "sku", sku: "A" }, "open", cause);
     for (const sku of skus) {
       expect((await ledger.apply(reserve(1, place(sku)))).outcome).toBe(sku === "A" ? "breaker_open" : "accepted");
       expect((await ledger.apply(reserve(1, place(sku, "GZ")))).outcome).toBe("breaker_open");
@@ -302,7 +303,7 @@ describe("a breaker", () => {
 
   it("with a time closes by itself, and the log says so", async () => {
     await ledger.apply(receive(10));
-    await ledger.openBreaker({ kind: "sku", sku: "CUP" }, { ...cause, forMs: 600_000 });
+    await ledger.breakers.set({ kind: "sku", sku: "CUP" }, "open", { ...cause, forMs: 600_000 });
     clock.moveTo(START_MS + 599_999);
     expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");
     clock.moveTo(START_MS + 600_000);
@@ -392,7 +393,7 @@ describe("time", () => {
   it("ends windows also while commands come that leave no entry: all are refused, or repeated", async () => {
     const known = reserve(1);
     await ledger.applyMany([receive(5), known]);
-    await ledger.openBreaker({ kind: "shop" }, { actor: "lin", reason: "they differ", forMs: 0 });
+    await ledger.breakers.set({ kind: "shop" }, "open", { actor: "lin", reason: "they differ", forMs: 0 });
     for (let minute = 1; minute <= 3; minute++) {
       const { offset } = await ledger.tick(0);
       clock.moveTo(START_MS + minute * HEARTBEAT_MS);
