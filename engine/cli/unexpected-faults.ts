@@ -1,8 +1,8 @@
 /**
- * What no code has foreseen: an exception that was not caught, a rejected promise that was not handled. The process
- * may be in a state that no test has seen, so it must not go on, but it need not fall over either: the fault is
- * logged with its stack, the ordinary shutdown begins, and a process that has not ended after a while is ended as it
- * stands. What was answered is in Redis, and other processes take the partitions over.
+ * Unexpected faults: an exception that was not caught, a rejected promise that was not handled. The process may be in
+ * a state that no test covers, so it must not go on: the fault is logged with its stack and the ordinary shutdown
+ * begins. A process that has not ended after a limit is ended at once. What was answered is in Redis, and other
+ * processes take over the partitions.
  */
 import type { EventEmitter } from "node:events";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -14,8 +14,8 @@ const SHUTDOWN_LIMIT_MS = 30_000;
 export interface UnexpectedOptions {
   /** Begins the ordinary shutdown. */
   stop(): void;
-  tell: OnTrouble;
-  /** Ends the process as it stands. */
+  report: OnTrouble;
+  /** Ends the process at once. */
   exit(status: number): void;
   /** How long the shutdown may take. */
   limitMs?: number;
@@ -25,26 +25,26 @@ export interface UnexpectedOptions {
 
 /**
  * Watches for faults from now on.
- * @returns tells whether there has been one: the exit status is then UNEXPECTED_STATUS
+ * @returns a function: whether there has been one; the exit status is then UNEXPECTED_STATUS
  */
 export function watchUnexpected(options: UnexpectedOptions): () => boolean {
-  const { stop, tell, exit, limitMs = SHUTDOWN_LIMIT_MS, source = process } = options;
-  let hasBeen = false;
-  // Node makes an exception of a rejection that was not handled.
+  const { stop, report, exit, limitMs = SHUTDOWN_LIMIT_MS, source = process } = options;
+  let hasFailed = false;
+  // Node turns an unhandled rejection into an exception.
   source.on("uncaughtException", (thrown: unknown, origin: string) => {
     const what = origin === "unhandledRejection" ? "a rejected promise was not handled" : "an exception was not caught";
-    const words = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-    tell(`${what}: ${words}`, { level: "error" });
-    // Further ones, of the shutdown itself perhaps, change nothing.
-    if (hasBeen) return;
-    hasBeen = true;
+    const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    report(`${what}: ${text}`, { level: "error" });
+    // Later faults, perhaps of the shutdown itself, change nothing.
+    if (hasFailed) return;
+    hasFailed = true;
     const overdue = setTimeout(() => {
-      tell(`the shutdown has not ended in ${limitMs} ms: the process is ended as it stands`, { level: "error" });
+      report(`the shutdown has not ended in ${limitMs} ms: the process ends at once`, { level: "error" });
       exit(UNEXPECTED_STATUS);
     }, limitMs);
-    // It keeps no process alive that has ended otherwise.
+    // Must not keep a process alive that would end.
     overdue.unref();
     stop();
   });
-  return () => hasBeen;
+  return () => hasFailed;
 }

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { AuditReport } from "../../engine/cli/audit.js";
+import type { AuditReport } from "../../engine/audit/deployment-audit.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import { Ledger } from "../../engine/stock/ledger.js";

@@ -8,14 +8,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Sessions } from "../../connectors/http/index.js";
 import { type Engine, startEngine } from "../../engine/app/engine.js";
-import { runAudit } from "../../engine/cli/audit.js";
-import { runBackup, runRestore } from "../../engine/cli/backup.js";
+import { command as auditCommand } from "../../engine/cli/audit.js";
+import { command as backupCommand } from "../../engine/cli/backup.js";
+import { command as restoreCommand } from "../../engine/cli/restore.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { engineSettings } from "../app/engine-settings.js";
 import { withRedis } from "../redis/with-redis.js";
+import { runCommand } from "./run-command.js";
 
 const PREFIX = "kept";
 const redis = withRedis({ persistence: true });
@@ -53,7 +55,7 @@ beforeAll(async () => {
   const session = await sessions.create(PAIRING);
   secret = session?.secret as string;
   code = (await sessions.createPairing(PAIRING)).code;
-  await runBackup({ redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
+  await runCommand(backupCommand, { redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
 });
 afterAll(async () => {
   await engine.stop();
@@ -65,7 +67,7 @@ describe("a backup", () => {
     expect(statSync(path("backup")).mode & 0o077).toBe(0);
     expect(statSync(path("backup/manifest.json")).mode & 0o077).toBe(0);
     expect(statSync(path("backup/primary-1.rdb")).mode & 0o077).toBe(0);
-    const again = runBackup({ redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
+    const again = runCommand(backupCommand, { redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
     await expect(again).rejects.toMatchObject({ code: "bad_input", message: expect.stringContaining("not empty") });
   });
 
@@ -73,8 +75,8 @@ describe("a backup", () => {
     const kept = await cellsOf(engine.redis);
     // What comes after the backup is not in it.
     expect((await engine.orderService.cancel(orders[1] as string)).outcome).toBe("accepted");
-    await runRestore([path("backup")], { redisUrl: undefined, dir: path("restored") });
-    await runAudit({ ...where, dir: path("restored"), json: false }, new AbortController().signal);
+    await runCommand(restoreCommand, { redisUrl: undefined, dir: path("restored") }, [path("backup")]);
+    await runCommand(auditCommand, { ...where, dir: path("restored"), json: false });
 
     const restored = await startEngine(engineSettings({ ...where, dir: path("restored") }));
     try {
@@ -92,14 +94,18 @@ describe("a backup", () => {
     } finally {
       await restored.stop();
     }
-    await runAudit({ ...where, dir: path("restored"), json: false }, new AbortController().signal);
+    await runCommand(auditCommand, { ...where, dir: path("restored"), json: false });
   });
 
   it("is not restored over anything", async () => {
     const refused = { code: "bad_input" };
-    await expect(runRestore([path("backup")], { redisUrl: redis.url, dir: "" })).rejects.toMatchObject(refused);
+    await expect(runCommand(restoreCommand, { redisUrl: redis.url, dir: "" }, [path("backup")])).rejects.toMatchObject(
+      refused,
+    );
     const dir = path("restored");
-    await expect(runRestore([path("backup")], { redisUrl: undefined, dir })).rejects.toMatchObject(refused);
+    await expect(runCommand(restoreCommand, { redisUrl: undefined, dir }, [path("backup")])).rejects.toMatchObject(
+      refused,
+    );
   });
 
   it("that is damaged, cut off, unfinished or of another kind is refused, and nothing is made", async () => {
@@ -119,7 +125,7 @@ describe("a backup", () => {
     ];
     for (const [damage, words] of damages) {
       damage();
-      const restoring = runRestore([path("backup")], { redisUrl: undefined, dir: path("nothing") });
+      const restoring = runCommand(restoreCommand, { redisUrl: undefined, dir: path("nothing") }, [path("backup")]);
       await expect(restoring, words).rejects.toMatchObject({
         code: "bad_input",
         message: expect.stringContaining(words),

@@ -1,7 +1,6 @@
 /**
- * The built command as a process of its own: what it prints, the status it ends with, and what it leaves behind.
- * Input at fault ends with status 2 and one clear line that names the place; no stack trace reaches a user. `npm
- * test` builds before it runs this.
+ * The built commands, each run as a process: output, exit status, and what is left behind. Bad input ends with status
+ * 2 and one clear line that names the place; no stack trace reaches a user. `npm test` builds before it runs this.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { COMMANDS } from "../../engine/cli/commands.js";
 import { STOREFRONT_JOB } from "../../engine/jobs/storefront/job.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
@@ -76,49 +76,30 @@ describe("help", () => {
   it("names the commands", async () => {
     const { status, out } = await shuiwei("--help");
     expect(status).toBe(0);
-    for (const command of [
-      "demo",
-      "serve",
-      "replay",
-      "audit",
-      "backup",
-      "restore",
-      "upgrade",
-      "tokens",
-      "dead-letters",
-      "contract",
-      "bench",
-    ])
-      expect(out).toContain(`shuiwei ${command}`);
+    for (const { name } of COMMANDS) expect(out).toContain(`  shuiwei ${name} `);
   });
 
-  it.each([
-    "demo",
-    "serve",
-    "replay",
-    "audit",
-    "backup",
-    "restore",
-    "upgrade",
-    "tokens",
-    "dead-letters",
-    "contract",
-    "bench",
-  ])("lists every option of %s", async (command) => {
+  it("prints the version of the package", async () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+    for (const asked of ["version", "--version"])
+      expect(await shuiwei(asked)).toEqual({ status: 0, out: `${version}\n`, err: "" });
+  });
+
+  it.each(COMMANDS.map(({ name }) => name))("lists every option of %s", async (command) => {
     const { status, out } = await shuiwei(command, "--help");
     expect(status).toBe(0);
     expect(out).toMatchSnapshot();
   });
 });
 
-describe("a command line at fault", () => {
-  it("is told about an unknown command", async () => {
+describe("a wrong command line", () => {
+  it("is rejected for an unknown command", async () => {
     const { status, err } = await shuiwei("reply");
     expect(status).toBe(2);
     expect(err).toContain('no command "reply"');
   });
 
-  it("is told about every bad option at once, with what was meant", async () => {
+  it("is rejected with every bad option at once, and the option that was meant", async () => {
     const { status, err } = await shuiwei("serve", "--prot", "1", "--partitions", "0", "--lease", "soon");
     expect(status).toBe(2);
     expect(err).toContain("--port");
@@ -127,13 +108,13 @@ describe("a command line at fault", () => {
     expect(err).not.toMatch(/\n\s+at /);
   });
 
-  it("is told that a process that only works needs a Redis", async () => {
+  it("is rejected for a process with only the worker role and no Redis", async () => {
     const { status, err } = await shuiwei("serve", "--roles", "worker");
     expect(status).toBe(2);
     expect(err).toContain("--redis-url");
   });
 
-  it("is told which benchmarks there are", async () => {
+  it("is rejected with the list of benchmarks for an unknown one", async () => {
     const { status, err } = await shuiwei("bench", "lodger");
     expect(status).toBe(2);
     expect(err).toContain("ledger");
@@ -160,7 +141,7 @@ describe("replay", () => {
 
   const whole = gzipSync(`${[HEADER, ...Array(5_000).fill(ROWS[0])].join("\n")}\n`);
   it.each([
-    ["a file that is not there", () => "nowhere.csv", "nowhere.csv"],
+    ["a file that does not exist", () => "nowhere.csv", "nowhere.csv"],
     ["a missing column", () => write("column.csv", `${HEADER.replace("quantity,", "")}\n`), "quantity"],
     ["a truncated gzip", () => write("cut.csv.gz", whole.subarray(0, whole.length / 2)), "cut.csv.gz"],
     [
@@ -182,7 +163,7 @@ describe("replay", () => {
     expect(existsSync(path("out/summary.json"))).toBe(false);
   });
 
-  it("refuses a mapping that is not there", async () => {
+  it("refuses a mapping that does not exist", async () => {
     const { status, err } = await shuiwei("replay", "x.csv", "--mapping", "nothing", "--out", "out");
     expect(status).toBe(2);
     expect(err).toContain("online-retail");
@@ -205,7 +186,7 @@ describe("replay", () => {
 });
 
 describe("serve", () => {
-  /** Leaves a rejected promise unhandled when the process is told to. */
+  /** Leaves a rejected promise unhandled when the process gets SIGUSR2. */
   const PLANT =
     "data:text/javascript,process.on('SIGUSR2',()=>void Promise.reject(new Error('planted a-token-of-this-test')))";
 
@@ -239,20 +220,20 @@ describe("serve", () => {
     expect(await runningSocket(path("planted"))).toBeUndefined();
   });
 
-  /** Starts one; gives what it says and how it ends. */
+  /** Starts a server. Returns the process, its output and its end. */
   async function started(...more: string[]) {
     const args = ["serve", "--dir", "draining", "--port", "0", "--tokens", "a-token-of-this-test", ...more];
     const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
     const ended = once(child, "exit");
-    let said = "";
+    let output = "";
     child.stdout.on("data", (bytes: Buffer) => {
-      said += bytes.toString();
+      output += bytes.toString();
     });
-    await until(() => said.includes("serving at"), "the server");
-    return { child, ended, said: () => said, url: /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0] as string };
+    await until(() => output.includes("serving at"), "the server");
+    return { child, ended, output: () => output, url: /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0] as string };
   }
 
-  it("told to stop, serves on while it is not ready, and ends at once when it is told again", async () => {
+  it("goes on serving while it is not ready after SIGTERM, and ends at once after a second one", async () => {
     const { child, ended, url } = await started("--drain-delay", "5m");
     await until(async () => (await fetch(`${url}/readyz`)).status === 200, "it to be ready");
     child.kill("SIGTERM");
@@ -263,20 +244,20 @@ describe("serve", () => {
     expect(await ended).toEqual([130, null]);
   });
 
-  it("told to stop, ends cleanly after its delay, and on Ctrl-C without one", async () => {
+  it("ends cleanly after its delay on SIGTERM, and without one on Ctrl-C", async () => {
     const drained = await started("--drain-delay", "1s");
     drained.child.kill("SIGTERM");
     expect(await drained.ended).toEqual([0, null]);
-    expect(drained.said()).toContain("stopping in 1 s");
+    expect(drained.output()).toContain("stopping in 1 s");
     const interrupted = await started();
     interrupted.child.kill("SIGINT");
     expect(await interrupted.ended).toEqual([0, null]);
-    expect(interrupted.said()).not.toContain("stopping in");
+    expect(interrupted.output()).not.toContain("stopping in");
   });
 });
 
 describe("tokens", { timeout: 90_000 }, () => {
-  it("gives a token, pairs a browser with it, lists and ends its session, and takes the token away from a running serve", async () => {
+  it("adds a token, pairs a browser with it, lists and ends the session, and removes the token from a running serve", async () => {
     const file = ["--tokens-file", "tokens.json"];
     const added = await shuiwei("tokens", "add", "li.wei", "--role", "admin", ...file);
     expect(added).toMatchObject({ status: 0, err: expect.stringContaining("li.wei may admin") });
@@ -289,13 +270,13 @@ describe("tokens", { timeout: 90_000 }, () => {
     const args = ["serve", "--dir", "paired", "--port", "0", "--drain-delay", "0", ...file];
     const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
     const ended = once(child, "exit");
-    let said = "";
+    let output = "";
     child.stdout.on("data", (bytes: Buffer) => {
-      said += bytes.toString();
+      output += bytes.toString();
     });
     try {
-      await until(() => /serving at/.test(said), "the server");
-      const url = /http:\/\/127\.0\.0\.1:\d+/.exec(said)?.[0] as string;
+      await until(() => /serving at/.test(output), "the server");
+      const url = /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0] as string;
       const asked = ["--server", url, "--token", secret];
       const pair = await shuiwei("tokens", "pair", "--label", "wall-2", ...asked);
       expect(pair).toMatchObject({ status: 0, err: expect.stringContaining("this machine only") });
@@ -338,11 +319,11 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     const args = ["serve", "--dir", "shop", "--port", "0", "--drain-delay", "0", ...settings];
     const child = spawn(process.execPath, [CLI, ...args], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
     serving = child;
-    let said = "";
+    let output = "";
     child.stdout.on("data", (bytes: Buffer) => {
-      said += bytes.toString();
+      output += bytes.toString();
     });
-    await until(() => said.includes("serving at"), "the shop to open");
+    await until(() => output.includes("serving at"), "the shop to open");
     client = new Redis((await runningSocket(path("shop"))) as string);
   }
 
@@ -358,23 +339,23 @@ describe("dead-letters", { timeout: 300_000 }, () => {
 
   afterAll(stopShop);
 
-  /** Puts an entry into a log that cannot be read. */
+  /** Appends an entry that cannot be read to a log. */
   async function spoilLog(): Promise<void> {
     const bad = stockKeys(PREFIX, 7);
     const offset = await client.hincrby(bad.head, "offset", 1);
     await client.xadd(bad.log, `${offset}-0`, "t", "1", "z\u001b[31m", "?");
-    await until(async () => (await listed()).some(({ job }) => job === undefined), "the letter");
+    await until(async () => (await listed()).some(({ job }) => job === undefined), "the dead letter");
   }
 
-  /** Damages the storefront's state of a SKU, and has an event for it. Returns the state's key. */
+  /** Damages the storefront's state of a SKU, and appends an event for it. Returns the state's key. */
   async function spoilState(): Promise<string> {
-    // The names of functions are those of this process only once it has read the code.
+    // The function names are known only after the library was read.
     await Ledger.load(client);
     const ledger = new Ledger({ redis: client, prefix: PREFIX, partitions: PARTITIONS });
     const state = stockKeys(PREFIX, ledger.partitionOf("CUP")).state(STOREFRONT_JOB);
     await client.hset(state, "CUP", Buffer.from("81", "hex"));
     await ledger.apply({ kind: "receive", id: chainId("S1", systemClock.now()), sku: "CUP", location: "SH", units: 5 });
-    await until(async () => (await listed()).some(({ job }) => job === STOREFRONT_JOB), "the letter");
+    await until(async () => (await listed()).some(({ job }) => job === STOREFRONT_JOB), "the dead letter");
     return state;
   }
 
@@ -400,7 +381,7 @@ describe("dead-letters", { timeout: 300_000 }, () => {
       new RegExp(`${storefront} .* ${STOREFRONT_JOB} +entry \\d+ event 0 +CUP +1 +its stored state`),
     );
     expect(table.out).toContain("2 dead letters");
-    // Nothing that a record says reaches the terminal as it is.
+    // Control characters of a record do not reach the terminal.
     expect(table.out).not.toContain("\u001b");
     expect((await deadLetters("list", "--job", STOREFRONT_JOB)).out).toContain("1 dead letters");
     expect((await deadLetters("list", "--partition", "3", "--json")).out).toBe("");
@@ -415,12 +396,12 @@ describe("dead-letters", { timeout: 300_000 }, () => {
       fields: [{ name: "t" }, { base64: Buffer.from("?").toString("base64") }],
     });
 
-    // Still as bad: it fails again, and says under which id it is now.
+    // Not repaired: it fails again; the output names its new id.
     const again = await deadLetters("replay", unread);
     expect(again.status).toBe(1);
     const [, renamed = ""] = /failed again: entry \d+ cannot be read.* \(now (07\/\d+-\d+)\)/.exec(again.out) ?? [];
     expect((await listed()).map(({ id, tries }) => [id, tries])).toContainEqual([renamed, 2]);
-    // Repaired: the job is given the event.
+    // Repaired: the job processes the event.
     await client.hdel(state, "CUP");
     expect(await deadLetters("replay", "all", "--job", STOREFRONT_JOB)).toEqual({
       status: 0,
@@ -429,9 +410,9 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     });
     expect(await client.hexists(state, "CUP")).toBe(1);
 
-    const gone = await deadLetters("remove", renamed, "07/5-5", "--actor", "li.wei");
-    expect(gone.status).toBe(1);
-    expect(gone.out).toBe(`${renamed}  removed\n07/5-5  is not there\n`);
+    const removed = await deadLetters("remove", renamed, "07/5-5", "--actor", "li.wei");
+    expect(removed.status).toBe(1);
+    expect(removed.out).toBe(`${renamed}  removed\n07/5-5  does not exist\n`);
     expect((await deadLetters("list")).out).toBe("no dead letters\n");
     expect((await deadLetters("replay", "all")).status).toBe(0);
     const done = (await deadLetters("history", "--json")).out.trim().split("\n");
@@ -441,7 +422,7 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     for (const { actor } of actions) expect(actor).toMatch(/^cli:./);
   });
 
-  it("are reached when nothing runs, too, and a replay then says what is missing", async () => {
+  it("can be listed when no engine runs, and a replay then reports that no worker runs", async () => {
     await spoilLog();
     await stopShop();
     const [unread = ""] = (await listed()).map(({ id }) => id);
@@ -449,7 +430,7 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     expect(asked.status).toBe(1);
     expect(asked.out).toContain("no worker runs this partition");
     expect((await deadLetters("show", "07/5-5")).status).toBe(1);
-    // The request is done when a worker comes.
+    // The request is processed once a worker runs.
     await startShop();
     await until(async () => (await listed()).some(({ tries }) => tries === 2), "the replay");
     expect((await deadLetters("replay", "all", "--no-wait")).status).toBe(0);
@@ -460,18 +441,18 @@ describe("dead-letters", { timeout: 300_000 }, () => {
     ["no action", [], "ACTION"],
     ["an unknown action", ["delete"], "list, show, replay, remove"],
     ["no id", ["replay"], "ID"],
-    ["an id that is none", ["show", "seven"], "07/1718640000000-0"],
-    ["an id of a partition that is not there", ["show", "99/5-5"], "99/5-5"],
-    ["a partition that is not there", ["list", "--partition", "99"], "16 partitions"],
-    ["a deployment that is not there", ["list", "--prefix", "another"], "another"],
-  ])("are not looked for with %s", async (_, args, place) => {
+    ["a malformed id", ["show", "seven"], "07/1718640000000-0"],
+    ["an id of a partition that does not exist", ["show", "99/5-5"], "99/5-5"],
+    ["a partition that does not exist", ["list", "--partition", "99"], "16 partitions"],
+    ["a deployment that does not exist", ["list", "--prefix", "another"], "another"],
+  ])("are rejected with %s", async (_, args, place) => {
     const { status, err } = await deadLetters(...args);
     expect(err).toContain(place);
     expect(status).toBe(2);
     expect(err).not.toMatch(/\n\s+at /);
   });
 
-  it("are not looked for in a folder without a shop, and none is made there", async () => {
+  it("are not read in a folder without a shop, and none is created there", async () => {
     const { status, err } = await shuiwei("dead-letters", "list", "--dir", "nowhere");
     expect(status).toBe(2);
     expect(err).toContain("nowhere");

@@ -18,7 +18,7 @@ beforeEach(() => {
   calls = [];
   hasBeen = watchUnexpected({
     stop: () => void calls.push("stop"),
-    tell: (message, fields) => void told.push(`${fields?.level} ${message}`),
+    report: (message, fields) => void told.push(`${fields?.level} ${message}`),
     exit: (status) => void calls.push(`exit ${status}`),
     limitMs: 5_000,
     source,

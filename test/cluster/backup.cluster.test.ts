@@ -7,11 +7,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startEngine } from "../../engine/app/engine.js";
-import { runAudit } from "../../engine/cli/audit.js";
-import { runBackup, runRestore } from "../../engine/cli/backup.js";
+import { command as auditCommand } from "../../engine/cli/audit.js";
+import { command as backupCommand } from "../../engine/cli/backup.js";
+import { command as restoreCommand } from "../../engine/cli/restore.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { engineSettings } from "../app/engine-settings.js";
+import { runCommand } from "../cli/run-command.js";
 import { ClusterBed } from "../redis/cluster.js";
 import { withRedis } from "../redis/with-redis.js";
 
@@ -41,15 +43,15 @@ it("is restored to a Cluster of another size", async () => {
       expect((await engine.orderService.place(order)).outcome).toBe("accepted");
       ids.push(order.id);
     }
-    await runBackup({ redisUrl: redis.url, dir: "", prefix: PREFIX, out });
+    await runCommand(backupCommand, { redisUrl: redis.url, dir: "", prefix: PREFIX, out });
   } finally {
     await engine.stop();
   }
   expect(readdirSync(out).sort()).toEqual(["manifest.json", "primary-1.rdb", "primary-2.rdb", "primary-3.rdb"]);
 
   const target = { redisUrl: other.url, dir: "" };
-  await runRestore([out], target);
-  const audit = () => runAudit({ ...target, prefix: PREFIX, json: false }, new AbortController().signal);
+  await runCommand(restoreCommand, target, [out]);
+  const audit = () => runCommand(auditCommand, { ...target, prefix: PREFIX, json: false });
   await audit();
   const moved = await startEngine(engineSettings({ redisUrl: other.url, prefix: PREFIX }));
   try {

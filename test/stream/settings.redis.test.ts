@@ -3,7 +3,7 @@
  * runs.
  */
 import { beforeAll, describe, expect, it } from "vitest";
-import { COMMAND_OPTIONS } from "../../engine/app/config.js";
+import { serveOptions } from "../../engine/app/config.js";
 import { runServe } from "../../engine/app/serve.js";
 import { readOptions } from "../../engine/kernel/options.js";
 import { deploymentKey, processesKey } from "../../engine/stream/keys.js";
@@ -49,7 +49,7 @@ describe("a process", () => {
   it("includes the time for the warehouse for every worker, also one that sends it nothing", async () => {
     await claim("blind", { "picking-deadline": "5m" });
     const args = ["--roles", "worker", "--redis-url", server.url, "--prefix", "blind", "--picking-deadline", "6m"];
-    const { values } = readOptions(COMMAND_OPTIONS.serve, { env: {}, args });
+    const { values } = readOptions(serveOptions, { env: {}, args });
     await expect(runServe(values, AbortSignal.abort())).rejects.toMatchObject({ code: "settings_differ" });
   });
 

@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { ContractTally, MAX_ROWS } from "../../../connectors/wms/contract-report.js";
-import { runContract } from "../../../engine/cli/contract.js";
+import { command } from "../../../engine/cli/contract.js";
 import { chainIdFromNumber } from "../../../engine/kernel/chain-id.js";
+import { runCommand } from "../../cli/run-command.js";
 
 let folder: string;
 beforeAll(async () => {
@@ -28,7 +29,7 @@ async function check(
     return true;
   });
   const settings = { json: options.json ?? false, contract: options.contract ?? "wms-inbound" };
-  const ended = await runContract(options.operands ?? ["check", file], settings, new AbortController().signal).then(
+  const ended = await runCommand(command, settings, options.operands ?? ["check", file]).then(
     () => "well",
     (thrown) => `${thrown.code}: ${thrown.message}`,
   );

@@ -1,0 +1,94 @@
+/**
+ * Dead letters as text and as JSON. Text of a record is printed with its control characters escaped; bytes as base64,
+ * and as text where they are printable. Events are decoded where that is possible.
+ */
+import { messageOf } from "../kernel/errors.js";
+import { orderEventsOf } from "../orders/log-entry.js";
+import { emitOf } from "../outbox/delivery-dead-letter.js";
+import { eventsOf } from "../stock/batch.js";
+import { deadLetterTimeMs, type StoredDeadLetter } from "../stream/dead-letter.js";
+import type { LogEvent } from "../stream/job.js";
+import type { LogEntry } from "../stream/log.js";
+import { idOf, sourceOf } from "./dead-letter-selection.js";
+import type { DeadLetterOptions } from "./dead-letters.js";
+import { escapeControls } from "./text.js";
+
+const REASON_SHOWN = 60;
+
+/** How the entries of each topic are read. */
+const DECODERS: Record<string, (entry: LogEntry) => { events: readonly LogEvent[] }> = {
+  stock: eventsOf,
+  orders: orderEventsOf,
+};
+
+export function summaryOf(partition: number, deadLetter: StoredDeadLetter) {
+  const { id, fields: _, was: __, first, ...rest } = deadLetter;
+  return { id: idOf(partition, id), when: whenOf(first ?? id), ...rest };
+}
+
+export function detailOf(partition: number, deadLetter: StoredDeadLetter, options: DeadLetterOptions) {
+  const fields = [];
+  for (let i = 0; i < deadLetter.fields.length; i += 2) {
+    const bytes = deadLetter.fields[i + 1] ?? Buffer.alloc(0);
+    fields.push({ name: (deadLetter.fields[i] as Buffer).toString("latin1"), base64: bytes.toString("base64") });
+  }
+  return { ...summaryOf(partition, deadLetter), ...decodedOf(deadLetter, options), fields };
+}
+
+function decodedOf(deadLetter: StoredDeadLetter, options: DeadLetterOptions): object {
+  if (deadLetter.fields.length === 0) return {};
+  const [topic, sink] = sourceOf(options);
+  if (sink !== undefined) return { emit: emitOf(deadLetter) };
+  try {
+    const { events } = DECODERS[topic]?.(deadLetter) ?? { events: [] };
+    return deadLetter.index === undefined
+      ? { events }
+      : { event: events.find(({ index }) => index === deadLetter.index) };
+  } catch (thrown) {
+    return { undecodable: messageOf(thrown) };
+  }
+}
+
+export function pageOf(partition: number, deadLetter: StoredDeadLetter, options: DeadLetterOptions): string {
+  const { fields, ...rest } = detailOf(partition, deadLetter, options);
+  const lines: [string, string][] = Object.entries(rest).map(([name, value]) => [
+    name,
+    typeof value === "object" ? JSON.stringify(value) : escapeControls(String(value)),
+  ]);
+  for (const { name, base64 } of fields) {
+    const text = Buffer.from(base64, "base64").toString("latin1");
+    lines.push([`field ${escapeControls(name)}`, /^[ -~]{0,40}$/.test(text) ? text : `base64 ${base64}`]);
+  }
+  return `${lines.map(([name, value]) => `${name.padEnd(10)} ${value}`).join("\n")}\n`;
+}
+
+export function rowOf(partition: number, deadLetter: StoredDeadLetter, options: DeadLetterOptions): string {
+  const { id, first, job, index, offset, timerMs, key, tries, reason } = deadLetter;
+  const [, sink] = sourceOf(options);
+  const part = sink === undefined ? "event" : "emit";
+  const event = index === undefined ? `entry ${offset}` : `entry ${offset} ${part} ${index}`;
+  const what = timerMs === undefined ? event : `timer ${timeOf(timerMs)}`;
+  const cut = reason.length > REASON_SHOWN ? `${reason.slice(0, REASON_SHOWN)}…` : reason;
+  return padded([
+    idOf(partition, id),
+    whenOf(first ?? id),
+    job ?? "-",
+    what,
+    escapeControls(key ?? "-"),
+    String(tries),
+    escapeControls(cut),
+  ]);
+}
+
+const WIDTHS = [21, 24, 13, 30, 20, 5, 0];
+const padded = (cells: string[]): string =>
+  cells
+    .map((cell, i) => cell.padEnd(WIDTHS[i] ?? 0))
+    .join("  ")
+    .trimEnd();
+
+const whenOf = (id: string): string => timeOf(deadLetterTimeMs(id));
+/** A bad record may have any time. */
+export const timeOf = (ms: number): string => (Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`);
+
+export const HEADING = padded(["ID", "WHEN", "JOB", "WHAT", "KEY", "TRIES", "REASON"]);
