@@ -1,6 +1,6 @@
 /**
- * `shuiwei audit` as a process of its own, beside a running engine on its private Redis and without one: what it
- * prints, the status it ends with, and that it leaves things as they were. `npm test` builds before it runs this.
+ * `shuiwei audit` as a process, beside a running engine on its private Redis and without one: output, exit status, and
+ * that it changes nothing. `npm test` builds before it runs this.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -26,8 +26,8 @@ const ALARM_MS = 20_000;
 
 let folder: string;
 let engine: ChildProcess | undefined;
-/** What `serve` has said on stderr. */
-let complaints = "";
+/** What `serve` has written to stderr. */
+let errorOutput = "";
 let client: RedisClient | undefined;
 
 beforeAll(() => {
@@ -59,7 +59,7 @@ async function serve(): Promise<void> {
     },
   );
   child.stderr?.on("data", (bytes) => {
-    complaints += String(bytes);
+    errorOutput += String(bytes);
   });
   engine = child;
   await new Promise<void>((resolve, reject) => {
@@ -86,14 +86,14 @@ const receive = (sku: string, units: number): StockCommand => ({
 });
 
 describe.skipIf(onCluster)("shuiwei audit", () => {
-  it("has nothing to say where no deployment is, and makes none", async () => {
+  it("is rejected where no deployment is, and creates none", async () => {
     const { status, err } = await audit("--dir", "nowhere");
     expect(status).toBe(2);
     expect(err).toContain('there is no deployment "shuiwei" in nowhere');
     expect(existsSync(join(folder, "nowhere"))).toBe(false);
   });
 
-  it("tells bad options", async () => {
+  it("rejects bad options", async () => {
     const { status, err } = await audit("--prefux", "x");
     expect(status).toBe(2);
     expect(err).toContain("--prefux");
@@ -140,15 +140,15 @@ describe.skipIf(onCluster)("shuiwei audit", () => {
       expect(wrong.err).toMatch(/^shuiwei audit: 1 mismatch in 501 cells\n$/);
 
       // The engine's own shadow fold finds the same by itself.
-      for (const elapsed = stopwatch(); !complaints.includes("ALARM"); await sleep(50))
+      for (const elapsed = stopwatch(); !errorOutput.includes("ALARM"); await sleep(50))
         if (elapsed() > ALARM_MS) throw new Error("no alarm");
-      expect(complaints).toContain("cup at SH (partition ");
+      expect(errorOutput).toContain("cup at SH (partition ");
 
       redis.disconnect();
       await stopServing();
-      const told = await audit("--json");
-      expect(told.status).toBe(1);
-      const report = JSON.parse(told.out) as AuditReport;
+      const asJson = await audit("--json");
+      expect(asJson.status).toBe(1);
+      const report = JSON.parse(asJson.out) as AuditReport;
       expect(report).toMatchObject({ partitions: PARTITIONS, skus: 501, foldedFromFirst: PARTITIONS, notCompared: [] });
       expect(report.mismatches).toMatchObject([{ sku: "cup", fault: "ledger", first: { type: "StockReceived" } }]);
       expect(existsSync(join(folder, ".shuiwei", "redis.sock")), "the Redis of the audit has ended").toBe(false);
@@ -160,7 +160,7 @@ describe.skipIf(onCluster)("shuiwei audit", () => {
     LIMIT_MS,
   );
 
-  it("says that a Redis cannot be reached", async () => {
+  it("reports that a Redis cannot be reached", async () => {
     const { status, err } = await audit("--redis-url", "redis://127.0.0.1:9");
     expect(status).toBe(1);
     expect(err).toContain("cannot be reached");

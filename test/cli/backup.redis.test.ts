@@ -63,7 +63,7 @@ afterAll(async () => {
 });
 
 describe("a backup", () => {
-  it("can be read by its owner only, and is not put into a folder that has something in it", async () => {
+  it("can be read by its owner only, and is not written to a folder that is not empty", async () => {
     expect(statSync(path("backup")).mode & 0o077).toBe(0);
     expect(statSync(path("backup/manifest.json")).mode & 0o077).toBe(0);
     expect(statSync(path("backup/primary-1.rdb")).mode & 0o077).toBe(0);
@@ -108,7 +108,7 @@ describe("a backup", () => {
     );
   });
 
-  it("that is damaged, cut off, unfinished or of another kind is refused, and nothing is made", async () => {
+  it("that is damaged, truncated, unfinished or of another version is refused, and nothing is created", async () => {
     const file = path("backup/primary-1.rdb");
     const manifest = path("backup/manifest.json");
     const [bytes, text] = [readFileSync(file), readFileSync(manifest, "utf8")];
@@ -121,7 +121,7 @@ describe("a backup", () => {
       [() => rmSync(file), "missing"],
       [() => writeFileSync(manifest, text.slice(0, -9)), "cannot be read"],
       [() => writeFileSync(manifest, '{"version":2}'), "can read"],
-      [() => rmSync(manifest), "no finished backup"],
+      [() => rmSync(manifest), "not a finished backup"],
     ];
     for (const [damage, words] of damages) {
       damage();

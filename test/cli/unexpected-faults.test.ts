@@ -1,24 +1,23 @@
 /**
- * Faults that no code has foreseen, with a source of them in place of the process; test/cli/commands.redis.test.ts
- * has a process.
+ * Unexpected faults from an event source instead of a process; test/cli/commands.redis.test.ts tests a process.
  */
 import { EventEmitter } from "node:events";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { watchUnexpected } from "../../engine/cli/unexpected-faults.js";
 
 let source: EventEmitter;
-let told: string[];
+let reported: string[];
 let calls: string[];
-let hasBeen: () => boolean;
+let hasFailed: () => boolean;
 
 beforeEach(() => {
   vi.useFakeTimers();
   source = new EventEmitter();
-  told = [];
+  reported = [];
   calls = [];
-  hasBeen = watchUnexpected({
+  hasFailed = watchUnexpected({
     stop: () => void calls.push("stop"),
-    report: (message, fields) => void told.push(`${fields?.level} ${message}`),
+    report: (message, fields) => void reported.push(`${fields?.level} ${message}`),
     exit: (status) => void calls.push(`exit ${status}`),
     limitMs: 5_000,
     source,
@@ -26,30 +25,30 @@ beforeEach(() => {
 });
 afterEach(() => vi.useRealTimers());
 
-it("an unhandled rejection is told with its stack and begins the ordinary shutdown", () => {
-  expect(hasBeen()).toBe(false);
+it("an unhandled rejection is reported with its stack and begins the ordinary shutdown", () => {
+  expect(hasFailed()).toBe(false);
   source.emit("uncaughtException", new Error("planted"), "unhandledRejection");
-  expect(hasBeen()).toBe(true);
-  expect(told).toEqual([expect.stringMatching(/^error a rejected promise was not handled: Error: planted\n +at /)]);
+  expect(hasFailed()).toBe(true);
+  expect(reported).toEqual([expect.stringMatching(/^error a rejected promise was not handled: Error: planted\n +at /)]);
   expect(calls).toEqual(["stop"]);
 });
 
-it("what is thrown need not be an error", () => {
+it("a thrown value that is no error is reported, too", () => {
   source.emit("uncaughtException", "planted", "uncaughtException");
-  expect(told).toEqual(["error an exception was not caught: planted"]);
+  expect(reported).toEqual(["error an exception was not caught: planted"]);
 });
 
-it("further ones are told, and the shutdown begins once", () => {
+it("later faults are reported, and the shutdown begins once", () => {
   for (let i = 0; i < 3; i++) source.emit("uncaughtException", new Error(`fault ${i}`), "uncaughtException");
-  expect(told).toHaveLength(3);
+  expect(reported).toHaveLength(3);
   expect(calls).toEqual(["stop"]);
 });
 
-it("a shutdown that does not end is cut off at its limit", () => {
+it("a shutdown that does not end is ended at its limit", () => {
   source.emit("uncaughtException", new Error("planted"), "uncaughtException");
   vi.advanceTimersByTime(4_999);
   expect(calls).toEqual(["stop"]);
   vi.advanceTimersByTime(1);
   expect(calls).toEqual(["stop", "exit 1"]);
-  expect(told[1]).toContain("5000 ms");
+  expect(reported[1]).toContain("5000 ms");
 });

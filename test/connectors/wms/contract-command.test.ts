@@ -48,13 +48,13 @@ const order = (i: number, more: object = {}) => ({
 const ndjson = (...payloads: unknown[]) => payloads.map((each) => `${JSON.stringify(each)}\n`).join("");
 
 describe("a file of payloads", () => {
-  it("that fit ends well", async () => {
+  it("that fit end with status 0", async () => {
     const { out, ended } = await check(ndjson(order(1), order(2)));
     expect(ended).toBe("well");
     expect(out).toMatch(/^wms-inbound: 2 payloads in [\d,]+ bytes, all fit\n$/);
   });
 
-  it("that do not fit is told by field, the dearest first, with what it costs", async () => {
+  it("that do not fit is reported by field, the most costly first, with its cost", async () => {
     const detail = "详".repeat(562);
     const line = { lineNo: 1, sku: "A", warehouse: "main", units: 1, remark: "x" };
     const content =
@@ -69,12 +69,12 @@ describe("a file of payloads", () => {
     expect(rows[4]?.slice(0, 7)).toEqual(["lines[].remark", "redundant", "1", "2", "26", "1", "4"]);
     expect(rows.map(([field, kind]) => `${kind} ${field}`)).toContain("oversized buyer_full_address_detail");
     expect(rows.map(([field, kind]) => `${kind} ${field}`)).toContain("mistyped lines[].units");
-    expect(out).toMatch(/\n3,460 bytes need not have gone: \d+ % of all, 1,153 a payload\n/);
+    expect(out).toMatch(/\n3,460 bytes need not be sent: \d+ % of all, 1,153 a payload\n/);
     expect(out).toContain("line 3: is not JSON");
     expect(out).not.toContain("详");
   });
 
-  it("is told as one line of JSON, too", async () => {
+  it("is reported as one line of JSON, too", async () => {
     const { out } = await check(JSON.stringify([order(1, { extra: 1 })]), { json: true });
     expect(JSON.parse(out)).toMatchObject({
       contract: "wms-inbound",
@@ -87,7 +87,7 @@ describe("a file of payloads", () => {
     });
   });
 
-  it("is held against a contract from a file", async () => {
+  it("is checked against a contract from a file", async () => {
     const own = join(folder, "own.json");
     await writeFile(own, '{"type":"object","required":["a"]}');
     expect((await check('{"b":1}', { contract: own })).ended).toBe("contract_findings: 1 of 1 payload do not fit");
@@ -102,21 +102,21 @@ describe("a file of payloads", () => {
   });
 });
 
-describe("a command line at fault", () => {
+describe("a wrong command line", () => {
   it.each([
-    ["no action", { operands: [] }, "bad_input: ACTION: say check"],
-    ["another action", { operands: ["mend", "x"] }, "bad_input: ACTION: say check"],
+    ["no action", { operands: [] }, "bad_input: ACTION: must be check"],
+    ["another action", { operands: ["mend", "x"] }, "bad_input: ACTION: must be check"],
     ["no file", { operands: ["check"] }, "bad_input: FILE"],
     ["two files", { operands: ["check", "a", "b"] }, "bad_input: FILE"],
     ["a file that is not there", { operands: ["check", "nowhere.ndjson"] }, "bad_input: nowhere.ndjson"],
     ["an unknown contract", { contract: "wms-outbound" }, "(wms-inbound)"],
-  ])("is told: %s", async (_, options, message) => {
+  ])("is rejected: %s", async (_, options, message) => {
     const { out, ended } = await check("{}", options);
     expect(ended).toContain(message);
     expect(out).toBe("");
   });
 
-  it("is told when there is nothing to check", async () => {
+  it("is rejected when there is nothing to check", async () => {
     expect((await check("[]")).ended).toMatch(/bad_input: .*has no payload/);
   });
 });
