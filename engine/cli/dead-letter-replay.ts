@@ -11,10 +11,10 @@ import { loadStreamLibrary } from "../stream/commit.js";
 import {
   findDeadLetters,
   listDeadLetters,
+  pendingReplays,
   removeDeadLetters,
   requestReplay,
   type StoredDeadLetter,
-  pendingReplays,
 } from "../stream/dead-letter.js";
 import { type DeadLetterAction, recordDeadLetterAction } from "../stream/dead-letter-actions.js";
 import type { PartitionKeys } from "../stream/keys.js";
