@@ -13,7 +13,7 @@ import {
   type Withdrawal,
 } from "../../engine/jobs/order-flow/job.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
-import type { Evidence } from "../../engine/orders/model.js";
+import type { Evidence, WithdrawalResult } from "../../engine/orders/model.js";
 import type { OrderStatus, OrderStore } from "../../engine/orders/order-store.js";
 import type { Delivered, Delivery, DeliveryOutcome, Receiver } from "../../engine/outbox/receiver.js";
 import { cursorField } from "../../engine/stream/commit.js";
@@ -64,9 +64,6 @@ export interface WmsOptions {
    */
   onPicking(tookMs: number): void;
 }
-
-/** `withdrawn`: the warehouse will not pick it. `refused`: it has picked it. */
-export type WithdrawalResult = "withdrawn" | "refused";
 
 export function wmsReceiver({ client, contract, objects, orderStore, settle, onPicking }: WmsOptions): Receiver {
   /** What the WMS said to orders whose object the storage does not take: it is not asked again. */

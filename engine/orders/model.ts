@@ -104,6 +104,9 @@ export type OrderOutcome =
   | "not_cancelling"
   | "whole_order_only";
 
+/** The warehouse's answer to a cancellation. `withdrawn`: it will not pick the order. `refused`: it has picked it. */
+export type WithdrawalResult = "withdrawn" | "refused";
+
 export interface LineReply extends OrderLine {
   id: string;
   outcome: Outcome;

@@ -12,8 +12,8 @@ import { ManualClock } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
-import { lineId, type Order, type OrderReply } from "../../engine/orders/model.js";
-import { OrderService, type Settlement } from "../../engine/orders/order-service.js";
+import { lineId, type Order, type OrderReply, type WithdrawalResult } from "../../engine/orders/model.js";
+import { OrderService } from "../../engine/orders/order-service.js";
 import { OrderStore } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import {
@@ -91,7 +91,7 @@ export interface ScriptedClient {
   cancel(id: string, lines?: readonly number[]): Promise<boolean>;
   outbound(id: string, lines?: readonly number[]): Promise<boolean>;
   /** What the warehouse says to a cancellation. */
-  settle(id: string, result: Settlement): Promise<boolean>;
+  settle(id: string, result: WithdrawalResult): Promise<boolean>;
   /** Lets a breaker refuse new orders of a SKU for a while. */
   refuse(sku: string, forMs: number): Promise<void>;
   wait(ms: number): Promise<void>;
@@ -544,7 +544,7 @@ export class World {
     return this.#told(story, "outbound", reply, ["outbound"], story.may, lines);
   }
 
-  async #settle(random: Random, story: OrderStory, result: Settlement): Promise<boolean> {
+  async #settle(random: Random, story: OrderStory, result: WithdrawalResult): Promise<boolean> {
     const evidence = { source: "wms" };
     const reply = await this.#ask(random, ({ orders }) => orders.settleCancellation(story.order.id, result, evidence));
     const after: LineState = result === "refused" ? "paid" : "cancelled_paid";
