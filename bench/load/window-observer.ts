@@ -6,8 +6,8 @@
  * all processes of the machine share.
  */
 import { DEPLETION_JOB, type DepletionFigures } from "../../engine/jobs/depletion/job.js";
-import { decodeOut } from "../../engine/stream/batch-processor.js";
 import { partitionKeys } from "../../engine/stream/keys.js";
+import { decodeOut } from "../../engine/stream/out-record.js";
 import { connect } from "../../engine/stream/redis.js";
 import { skuOfArrival } from "./assortment.js";
 import { serveLoad } from "./load-process.js";

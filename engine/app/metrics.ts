@@ -10,7 +10,7 @@ import type { Outbox } from "../outbox/outbox.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
 import type { Follower, PartitionStats } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
-import type { RunnerStats } from "../stream/runner.js";
+import type { RunnerStats } from "../stream/partition-task.js";
 import type { Engine } from "./engine.js";
 import type { Intake } from "./intake.js";
 

@@ -3,10 +3,11 @@
  * are as those of a job (stream/dead-letter.ts), under the sink's own keys.
  */
 
-import { decodeOut, encodeState, type OutRecord } from "../stream/batch-processor.js";
 import type { StoredDeadLetter } from "../stream/dead-letter.js";
 import type { Emit } from "../stream/job.js";
 import { field, type LogEntry } from "../stream/log.js";
+import { decodeOut, type OutRecord } from "../stream/out-record.js";
+import { encodeState } from "../stream/pack.js";
 
 /**
  * An entry of `out` with one emit at its place and nothing else: views are large and nothing that a sink sends, and

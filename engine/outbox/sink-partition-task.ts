@@ -9,7 +9,6 @@ import { setMaxListeners } from "node:events";
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
-import { decodeOut } from "../stream/batch-processor.js";
 import { type CommitBody, commitWithRetries, renewTask, type Task } from "../stream/commit.js";
 import {
   countDeadLetters,
@@ -21,6 +20,7 @@ import {
 } from "../stream/dead-letter.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import { field, type LogEntry, readLog } from "../stream/log.js";
+import { decodeOut } from "../stream/out-record.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import type { Share } from "../stream/share.js";

@@ -1,65 +1,34 @@
 /**
- * One partition's jobs at work, in memory: entries in, a commit's body out. Events go to every job in log order;
- * before an event the watermark moves to the log's clock and due timers fire, so the result depends on the log alone
- * and not on how it was cut into reads. Each job has its own cursor and watermark: a job added later starts at the
- * oldest entry and catches up, with the same result as if it had always been there, while the others pass over what
- * they have seen. A call of a job that throws ends the step with PoisonError; the caller starts again from the last
- * commit and asks for care: then every call can be undone, and one that throws leaves a dead letter and nothing else.
+ * Runs one partition's jobs in memory: log entries in, the body of a commit out. Every job gets the events in log
+ * order. Before an event the watermark moves to the log's clock and due timers fire, so the result depends on the log
+ * alone, not on how it was cut into batches. Each job has its own cursor and watermark: a job that is added later
+ * starts at the oldest entry and catches up, while the others skip what they have processed. A call that throws ends
+ * the batch with PoisonError; the caller starts again from the last commit in isolated mode, where every call can be
+ * undone and one that throws leaves a dead letter and nothing else.
  */
-import { Unpackr } from "msgpackr";
 import { messageOf } from "../kernel/errors.js";
 import { CallContext } from "./call-context.js";
 import type { CommitBody } from "./commit.js";
 import type { DeadLetter, StoredDeadLetter } from "./dead-letter.js";
-import type { AnyJob, Emit, LogEvent } from "./job.js";
+import { type CallSource, DeadLetterRecorder, type FailedCall } from "./dead-letter-recorder.js";
+import { type DurableTimer, DurableTimers, type LoadTimers, type TimerBefore } from "./durable-timers.js";
+import type { AnyJob, LogEvent } from "./job.js";
 import { KeyedState, type KeyState, type LoadStates, type StateBefore } from "./keyed-state.js";
 import type { LogEntry } from "./log.js";
-import { encodeState, PackWriter } from "./pack.js";
-import { Timers } from "./timers.js";
+import { OutRecordWriter, type ViewUpdate } from "./out-record.js";
+import { encodeState } from "./pack.js";
+import { ReplayPlan } from "./replay-plan.js";
 import type { Topic } from "./topic.js";
 
-export { decodeState, encodeState } from "./pack.js";
-
-const unpackr = new Unpackr({ useRecords: false });
-
 /**
- * Events decoded at a time, about: few enough to be garbage before the collector has to move them, which costs a
- * quarter of a step otherwise.
+ * Events decoded at a time, about: few enough to be garbage before the collector has to move them, which would cost a
+ * quarter of the batch's time.
  */
 const CHUNK_EVENTS = 1_000;
-const TIMER_SEPARATOR = "\u001f";
-/**
- * Timers in memory, those of the commit under way not counted: past the first number as many as the second stay, the
- * rest is read when its time comes.
- */
-const TIMERS_MOST = 40_000;
-const TIMERS_KEPT = 20_000;
 
-/** What leaves with a commit, as views and sinks read it. */
-export interface OutRecord {
-  /** The commit before this one that gave something out: lets a reader see that it missed none. */
-  previous: number;
-  watermarkMs: number;
-  /** In the order in which they are to be taken; a view of null: the key has been given up. */
-  views: [job: string, key: string, view: unknown][];
-  emits: Emit[];
-}
-
-/** Fields of an OutRecord. */
-const OUT_FIELDS = 4;
-
-export const decodeOut = (bytes: Buffer): OutRecord => unpackr.unpack(bytes) as OutRecord;
-
-/** A job threw, and what it did cannot be undone: the step is to be made again from the last commit, with care. */
+/** A job threw, and what it did cannot be undone: the batch must be processed again in isolated mode. */
 export class PoisonError extends Error {
   override readonly name = "PoisonError";
-}
-
-/** All durable timers after a time, up to another. */
-export interface TimerPage {
-  timers: readonly [member: string, atMs: number][];
-  /** Infinity: there are no more. */
-  upToMs: number;
 }
 
 export interface BatchProcessorOptions<Event extends LogEvent> {
@@ -69,16 +38,16 @@ export interface BatchProcessorOptions<Event extends LogEvent> {
   watermarkMs: number;
   /** Events that the log held up to the furthest cursor. */
   totalEvents?: number;
-  /** Member and time of every durable timer; with `loadTimers`, of none. */
-  timers: readonly [member: string, atMs: number][];
-  /** Reads durable timers in the order of their times. Left out: all are in `timers`. */
-  loadTimers?(afterMs: number): Promise<TimerPage>;
+  /** Every durable timer; with `loadTimers`, none. */
+  timers: readonly DurableTimer[];
+  /** Left out: all timers are in `timers`. */
+  loadTimers?: LoadTimers;
   loadStates: LoadStates;
-  /** Whether commits tell views what changed. */
+  /** Whether commits publish changed views. */
   withViews: boolean | (() => boolean);
 }
 
-/** An entry as read; one that could not be decoded has no events, no time and a letter. */
+/** An entry as read; one that could not be decoded has no events, no time and a dead letter. */
 interface Decoded<Event> {
   clockMs: number;
   events: Event[];
@@ -86,38 +55,13 @@ interface Decoded<Event> {
   deadLetter?: DeadLetter;
 }
 
-/** What a job was at when it threw: an entry of the log, or a letter that is tried again. */
-interface Source {
-  readonly offset: number;
-  readonly fields: readonly Buffer[];
-  readonly deadLetter?: StoredDeadLetter;
-}
-
-/** What a call may change, as it was before it. */
-interface Before extends StateBefore {
-  timerMs: number | undefined;
-  isTimerTouched: boolean;
+/** What a call may change, as it was before the call. */
+interface Before extends StateBefore, TimerBefore {
   emits: number;
   late: number;
 }
 
-/** One call that a letter asks for. */
-interface Call<Event> {
-  source: Source;
-  job: number;
-  held: KeyState;
-  /** Undefined for a timer. */
-  event: Event | undefined;
-  atMs: number;
-}
-
-/** A view on its way into the out record; packed already when it is the state itself. */
-type Told = [job: string, key: string, view: unknown, packed: Buffer | undefined];
-
-/**
- * Stands for the key of an event whose job throws when it is asked for it: that is told of when the event's turn
- * comes.
- */
+/** Stands for the key of an event when the job throws on naming it: reported when the event's turn comes. */
 const NO_KEY: KeyState = {
   key: "",
   state: undefined,
@@ -133,26 +77,22 @@ export class BatchProcessor<Event extends LogEvent> {
   readonly #jobs: readonly AnyJob<Event>[];
   readonly #loadStates: LoadStates;
   readonly #withViews: () => boolean;
-  readonly #loadTimers: BatchProcessorOptions<Event>["loadTimers"];
+  /** Last offset that each job has processed; by job, as the lists below. */
   readonly #cursors: number[];
-  /** By job. */
   readonly #states: readonly KeyedState<Event>[];
-  readonly #timers: Timers;
-  /** Of each job in the list. */
-  readonly #positions: ReadonlyMap<string, number>;
-  readonly #context: CallContext;
-  /** Of each job: everything up to here has been seen. All timers of a job are later than that. */
+  /** Each job's event time: everything up to here has been processed. All timers of a job are later than that. */
   readonly #watermarks: number[];
+  readonly #timers: DurableTimers;
+  readonly #context: CallContext;
+  readonly #deadLetters: DeadLetterRecorder<Event>;
+  readonly #out = new OutRecordWriter();
   #lowestWatermarkMs: number;
-  /** The log's clock at the highest offset that any job has seen, and that offset. */
+  /** The log's clock at the highest offset that any job has processed, and that offset. */
   #watermarkMs: number;
   #reached: number;
-  #dead: DeadLetter[] = [];
-  #resolvedDeadLetters: string[] = [];
-  #isCareful = false;
+  #isIsolated = false;
   #events = 0;
   #total: number;
-  readonly #out = new PackWriter();
 
   constructor(options: BatchProcessorOptions<Event>) {
     const { topic, jobs, cursors, watermarkMs, timers, loadStates, withViews } = options;
@@ -162,41 +102,19 @@ export class BatchProcessor<Event extends LogEvent> {
     this.#withViews = typeof withViews === "boolean" ? () => withViews : withViews;
     this.#cursors = jobs.map((job) => cursors.get(job.name) ?? 0);
     this.#states = jobs.map((job) => new KeyedState(job));
-    this.#loadTimers = options.loadTimers?.bind(options);
-    this.#timers = new Timers(jobs.length, this.#loadTimers ? Number.NEGATIVE_INFINITY : undefined);
-    this.#positions = new Map(jobs.map((job, position) => [job.name, position]));
-    this.#context = new CallContext(this.#timers, jobs.length);
+    const names = jobs.map(({ name }) => name);
+    this.#timers = new DurableTimers(names, timers, options.loadTimers?.bind(options));
+    this.#context = new CallContext(this.#timers);
+    this.#deadLetters = new DeadLetterRecorder(topic);
     this.#watermarkMs = watermarkMs;
     this.#total = options.totalEvents ?? 0;
     this.#reached = Math.max(0, ...cursors.values());
     // A job that is behind has no timer due before its next event, and that event brings the time.
     this.#watermarks = this.#cursors.map((cursor) => (cursor === this.#reached ? watermarkMs : 0));
     this.#lowestWatermarkMs = Math.min(...this.#watermarks);
-    this.#takeTimers(timers);
   }
 
-  #takeTimers(timers: readonly [member: string, atMs: number][]): void {
-    for (const [member, atMs] of timers) {
-      const at = member.indexOf(TIMER_SEPARATOR);
-      const position = this.#positions.get(member.slice(0, at));
-      // A timer of a job that this process does not run stays in Redis for whoever does.
-      if (position === undefined) continue;
-      const key = member.slice(at + 1);
-      // What this step has done to a timer is not in Redis yet.
-      if (!this.#context.timersTouched[position]?.has(key)) this.#timers.set(position, key, atMs);
-    }
-  }
-
-  /** Brings every timer up to a time into memory. */
-  async #loadTimersTo(endMs: number): Promise<void> {
-    while (this.#loadTimers && this.#timers.horizonMs < endMs) {
-      const { timers, upToMs } = await this.#loadTimers(this.#timers.horizonMs);
-      this.#takeTimers(timers);
-      this.#timers.loadedTo(upToMs);
-    }
-  }
-
-  /** A commit of this step that changes nothing. */
+  /** A commit body that changes nothing. */
   idle(): CommitBody {
     return {
       watermarkMs: this.#watermarkMs,
@@ -227,11 +145,11 @@ export class BatchProcessor<Event extends LogEvent> {
 
   /**
    * Processes entries and returns what has to be committed.
-   * @param isCareful whether each call can be undone; slower by the packing of a state a call
-   * @throws PoisonError without care, when a job throws: this step is of no more use
+   * @param isIsolated whether each call can be undone; slower, because each call packs a state
+   * @throws PoisonError when a job throws and the mode is not isolated: this processor must not be used any more
    */
-  async process(entries: readonly LogEntry[], lastOut: number, isCareful = false): Promise<CommitBody> {
-    this.#begin(isCareful);
+  async process(entries: readonly LogEntry[], lastOut: number, isIsolated = false): Promise<CommitBody> {
+    this.#begin(isIsolated);
     for (let first = 0; first < entries.length; ) {
       const decoded: Decoded<Event>[] = [];
       let events = 0;
@@ -247,33 +165,33 @@ export class BatchProcessor<Event extends LogEvent> {
   }
 
   /**
-   * Tries letters once more, each on the job that failed; an entry that could not be decoded, on all that have passed
-   * it. Cursors and watermark stay where they are, so an event may be late now. The commit takes every letter away
-   * and brings a new one for each call that fails again.
+   * Processes dead letters again, each by the job that failed; an entry that could not be decoded, by all jobs that
+   * have passed it. Cursors and watermark do not move, so an event may be late now. The commit removes every dead
+   * letter and adds a new one for each call that fails again.
    */
   async replay(deadLetters: readonly StoredDeadLetter[], lastOut: number): Promise<CommitBody> {
     this.#begin(true);
-    // Many letters may be about one entry.
-    const decoded = new Map<number, readonly Event[]>();
-    const calls = deadLetters.flatMap((deadLetter) => this.#callsOf(deadLetter, decoded));
+    const [topic, jobs, cursors] = [this.#topic, this.#jobs, this.#cursors];
+    const plan = new ReplayPlan<Event>({ topic, jobs, cursors, deadLetters: this.#deadLetters });
+    const calls = deadLetters
+      .flatMap((deadLetter) => plan.callsOf(deadLetter))
+      .map((call) => ({ ...call, held: this.#stateOf(call.job, call.key) }));
     await this.#fetch();
     for (const { source, job, held, event, atMs } of calls) this.#call(job, held, event, atMs, source);
-    this.#resolvedDeadLetters = deadLetters.map(({ id }) => id);
+    this.#deadLetters.resolve(deadLetters);
     return this.#body(lastOut);
   }
 
-  /** To be called when the commit has been written: forgets what it carried. */
+  /** Call this when the commit has been written: clears what it carried. */
   committed(): void {
     for (const states of this.#states) states.committed();
-    for (const [j, keys] of this.#context.timersTouched.entries()) this.#timers.letGo(j, keys);
-    if (this.#loadTimers) this.#timers.shrink(TIMERS_MOST, TIMERS_KEPT);
+    this.#timers.committed();
     this.#context.committed();
-    this.#dead = [];
-    this.#resolvedDeadLetters = [];
+    this.#deadLetters.committed();
   }
 
-  #begin(isCareful: boolean): void {
-    this.#isCareful = isCareful;
+  #begin(isIsolated: boolean): void {
+    this.#isIsolated = isIsolated;
     for (const states of this.#states) states.begin();
   }
 
@@ -283,8 +201,8 @@ export class BatchProcessor<Event extends LogEvent> {
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as LogEntry;
       const { events, clockMs, total, deadLetter } = decoded[i] as Decoded<Event>;
-      // A job that comes later passes the same bytes once more: their letter has been written.
-      if (deadLetter && entry.offset > this.#reached) this.#dead.push(deadLetter);
+      // A job that is behind reads the same bytes again: their dead letter has been written already.
+      if (deadLetter && entry.offset > this.#reached) this.#deadLetters.add(deadLetter);
       for (const event of events) {
         if (event.clockMs > this.#lowestWatermarkMs) this.#advance(event.clockMs, entry);
         for (let j = 0; j < this.#jobs.length; j++) {
@@ -313,9 +231,9 @@ export class BatchProcessor<Event extends LogEvent> {
   }
 
   /**
-   * Brings the states that these entries and the timers due by their end may touch into memory.
-   * @returns for each event the key of each job that has yet to see it, in this order; undefined for one that does
-   *   not care
+   * Reads the states that these entries, and the timers due by their end, may change into memory.
+   * @returns for each event the key of each job that has not processed it yet, in this order; undefined for a job
+   *   that ignores it
    */
   async #load(
     entries: readonly LogEntry[],
@@ -332,7 +250,7 @@ export class BatchProcessor<Event extends LogEvent> {
           if (offset > (this.#cursors[j] as number)) called.push(this.#wantKeyOf(j, event));
       }
     }
-    await this.#loadTimersTo(endMs);
+    await this.#timers.loadTo(endMs);
     for (const { job, key } of this.#timers.due(endMs)) this.#stateOf(job, key);
     await this.#fetch();
     return called;
@@ -356,13 +274,12 @@ export class BatchProcessor<Event extends LogEvent> {
     return (this.#states[j] as KeyedState<Event>).want(key);
   }
 
-  /** Moves the watermark; the timers on the way fire. */
+  /** Moves the watermark and fires the timers that become due. */
   #advance(clockMs: number, entry: LogEntry): void {
-    for (let timer = this.#timers.take(clockMs); timer; timer = this.#timers.take(clockMs)) {
+    for (let timer = this.#timers.takeDue(clockMs); timer; timer = this.#timers.takeDue(clockMs)) {
       const { job: j, key, atMs } = timer;
       // A job sees a timer's own time as the watermark, however far the log's clock has jumped.
       this.#watermarks[j] = atMs;
-      this.#context.timersTouched[j]?.add(key);
       if (this.#jobs[j]?.onTimer) this.#call(j, this.#stateOf(j, key), undefined, atMs, entry);
     }
     let lowestMs = Number.POSITIVE_INFINITY;
@@ -375,38 +292,12 @@ export class BatchProcessor<Event extends LogEvent> {
     this.#watermarkMs = Math.max(this.#watermarkMs, clockMs);
   }
 
-  /** The key of an event, or undefined when it has none or there is a letter about it. */
-  #keyOf(j: number, event: Event, source: Source): string | undefined {
-    const job = this.#jobs[j] as AnyJob<Event>;
-    try {
-      return job.key(event);
-    } catch (thrown) {
-      this.#failed(thrown, job.name, undefined, event, event.atMs, source);
-      return undefined;
-    }
-  }
-
-  /** Tells of a key that its job could not name; one that it can name after all would pass over the event otherwise. */
-  #failedKey(j: number, event: Event, entry: LogEntry): void {
-    const key = this.#keyOf(j, event, entry);
-    if (key === undefined) return;
-    const { name } = this.#jobs[j] as AnyJob<Event>;
-    this.#failed(
-      new Error(`${name} names the key of an event only the second time`),
-      name,
-      key,
-      event,
-      event.atMs,
-      entry,
-    );
-  }
-
-  /** Has a job handle an event, or its timer when there is none. When it throws, nothing of it stays but a letter. */
-  #call(j: number, held: KeyState, event: Event | undefined, atMs: number, source: Source): void {
+  /** Lets a job handle an event, or its timer when there is none. When it throws, only a dead letter remains. */
+  #call(j: number, held: KeyState, event: Event | undefined, atMs: number, source: CallSource): void {
     const job = this.#jobs[j] as AnyJob<Event>;
     const states = this.#states[j] as KeyedState<Event>;
     const context = this.#context;
-    const before = this.#isCareful ? this.#before(j, held) : undefined;
+    const before = this.#isIsolated ? this.#before(j, held) : undefined;
     try {
       states.touch(held, atMs);
       context.enter(j, job.name, held.key, atMs, this.#watermarks[j] as number);
@@ -419,52 +310,44 @@ export class BatchProcessor<Event extends LogEvent> {
       if (before) this.#check(states, held, before);
     } catch (thrown) {
       if (before) this.#undo(j, held, before);
-      this.#failed(thrown, job.name, held.key, event, atMs, source);
+      this.#failed({ job: job.name, key: held.key, event, atMs, source }, thrown);
     }
   }
 
-  /** Writes a letter, or without care ends the step. */
-  #failed(
-    thrown: unknown,
-    job: string,
-    key: string | undefined,
-    event: Event | undefined,
-    atMs: number,
-    source: Source,
-  ): void {
-    const reason = messageOf(thrown);
-    if (!this.#isCareful)
-      throw new PoisonError(`${job} failed on entry ${source.offset}: ${reason}`, { cause: thrown });
-    this.#dead.push({
-      offset: source.offset,
-      job,
-      ...(event ? { index: event.index } : { timerMs: atMs }),
-      ...(key === undefined ? {} : { key }),
-      reason,
-      ...triesOf(source.deadLetter),
-      // A timer is no record of the log: the entry that let it fire has nothing to do with it.
-      ...(event ? this.#bytesOf(event, source) : { fields: [] }),
-    });
+  /** Records a dead letter; ends the batch when it is not isolated. */
+  #failed(call: FailedCall<Event>, thrown: unknown): void {
+    if (!this.#isIsolated) {
+      const { job, source } = call;
+      throw new PoisonError(`${job} failed on entry ${source.offset}: ${messageOf(thrown)}`, { cause: thrown });
+    }
+    this.#deadLetters.addCall(call, thrown);
   }
 
-  /** What a letter about an event keeps. */
-  #bytesOf({ index }: Event, { offset, fields, deadLetter }: Source): Pick<DeadLetter, "fields" | "isOwn"> {
-    if (deadLetter?.isOwn) return { fields, isOwn: true };
-    const { only } = this.#topic;
-    return only ? { fields: only({ offset, fields }, index), isOwn: true } : { fields };
+  /** Asks again for a key that the job could not name, to record why; a key on the second try is a failure, too. */
+  #failedKey(j: number, event: Event, source: LogEntry): void {
+    const job = this.#jobs[j] as AnyJob<Event>;
+    const call = { job: job.name, event, atMs: event.atMs, source };
+    let key: string | undefined;
+    try {
+      key = job.key(event);
+    } catch (thrown) {
+      this.#failed({ ...call, key: undefined }, thrown);
+      return;
+    }
+    if (key === undefined) return;
+    this.#failed({ ...call, key }, new Error(`${job.name} returns the key of an event only on the second call`));
   }
 
   #before(j: number, held: KeyState): Before {
     return {
       ...(this.#states[j] as KeyedState<Event>).before(held),
-      timerMs: this.#timers.at(j, held.key),
-      isTimerTouched: this.#context.timersTouched[j]?.has(held.key) ?? false,
+      ...this.#timers.before(j, held.key),
       emits: this.#context.emits.length,
       late: this.#context.lateEvents,
     };
   }
 
-  /** Makes sure that what a call left can be committed: what cannot be packed or shown is that call's fault. */
+  /** Checks that the result of a call can be committed. @throws when state, view or emits cannot be packed */
   #check(states: KeyedState<Event>, held: KeyState, { emits }: Before): void {
     if (this.#context.emits.length > emits) encodeState(this.#context.emits.slice(emits));
     states.check(held, this.#withViews());
@@ -473,82 +356,34 @@ export class BatchProcessor<Event extends LogEvent> {
   #undo(j: number, held: KeyState, before: Before): void {
     this.#context.emits.length = before.emits;
     this.#context.lateEvents = before.late;
-    this.#timers.set(j, held.key, before.timerMs);
-    if (!before.isTimerTouched) this.#context.timersTouched[j]?.delete(held.key);
+    this.#timers.undo(j, held.key, before);
     this.#states[j]?.undo(held, before);
   }
 
-  /** What a letter asks for; a call that cannot be made is a letter again. */
-  #callsOf(deadLetter: StoredDeadLetter, decoded: Map<number, readonly Event[]>): Call<Event>[] {
-    const source: Source = { offset: deadLetter.offset, fields: deadLetter.fields, deadLetter };
-    const again = (thrown: unknown): Call<Event>[] => {
-      const { id: _, was: __, first: ___, ...record } = deadLetter;
-      this.#dead.push({ ...record, reason: messageOf(thrown), ...triesOf(deadLetter) });
-      return [];
-    };
-    try {
-      if (deadLetter.timerMs !== undefined && deadLetter.key !== undefined) {
-        const job = this.#positionOf(deadLetter);
-        return [{ source, job, held: this.#stateOf(job, deadLetter.key), event: undefined, atMs: deadLetter.timerMs }];
-      }
-      const events = decoded.get(deadLetter.offset) ?? this.#topic.decode(deadLetter).events;
-      decoded.set(deadLetter.offset, events);
-      if (deadLetter.job !== undefined) {
-        const event = events.find(({ index }) => index === deadLetter.index);
-        if (!event) throw new Error(`entry ${deadLetter.offset} has no event ${deadLetter.index}`);
-        return this.#callOf(this.#positionOf(deadLetter), event, source);
-      }
-      // A job that has yet to come to the entry will read it in the log.
-      return events.flatMap((event) =>
-        this.#jobs.flatMap((_, j) =>
-          (this.#cursors[j] as number) < deadLetter.offset ? [] : this.#callOf(j, event, source),
-        ),
-      );
-    } catch (thrown) {
-      return again(thrown);
-    }
-  }
-
-  #callOf(job: number, event: Event, source: Source): Call<Event>[] {
-    const key = this.#keyOf(job, event, source);
-    return key === undefined ? [] : [{ source, job, held: this.#stateOf(job, key), event, atMs: event.atMs }];
-  }
-
-  #positionOf({ job, offset }: DeadLetter): number {
-    const position = this.#jobs.findIndex(({ name }) => name === job);
-    if (position < 0) throw new Error(`there is no job ${job} in this version`);
-    if ((this.#cursors[position] as number) < offset) throw new Error(`${job} has yet to come to entry ${offset}`);
-    return position;
-  }
-
   #body(lastOut: number): CommitBody {
-    const told: Told[] = [];
+    const views: ViewUpdate[] = [];
     const states: CommitBody["states"] = [];
     const timersSet: CommitBody["timersSet"] = [];
     const timersRemoved: string[] = [];
     const withViews = this.#withViews();
+    const { emits } = this.#context;
     let out: Buffer | undefined;
     try {
       for (let j = 0; j < this.#jobs.length; j++) {
         const { name, view } = this.#jobs[j] as AnyJob<Event>;
-        const tell = (key: string, shown: unknown, packed: Buffer | undefined): void => {
-          told.push([name, key, shown, packed]);
+        const publish = (key: string, shown: unknown, packed: Buffer | undefined): void => {
+          views.push([name, key, shown, packed]);
         };
-        const changes = (this.#states[j] as KeyedState<Event>).changes(withViews && view ? tell : undefined);
+        const changes = (this.#states[j] as KeyedState<Event>).changes(withViews && view ? publish : undefined);
         states.push({ job: name, ...changes });
-        for (const key of this.#context.timersTouched[j] as Set<string>) {
-          const atMs = this.#timers.at(j, key);
-          const member = name + TIMER_SEPARATOR + key;
-          if (atMs === undefined) timersRemoved.push(member);
-          else timersSet.push([atMs, member]);
-        }
+        this.#timers.changes(j, name, timersSet, timersRemoved);
       }
-      if (told.length > 0 || this.#context.emits.length > 0) out = this.#packOut(lastOut, told);
+      if (views.length > 0 || emits.length > 0) out = this.#out.encode(lastOut, this.#watermarkMs, views, emits);
     } catch (thrown) {
-      // With care every call has been checked already; then it is a job that gives another answer each time, and
+      // In isolated mode every call has been checked already: then a job returns another result each time, and
       // nothing is committed.
-      const message = `this cannot be committed: ${messageOf(thrown)}`;
-      throw this.#isCareful ? new Error(message, { cause: thrown }) : new PoisonError(message, { cause: thrown });
+      const message = `the batch cannot be committed: ${messageOf(thrown)}`;
+      throw this.#isIsolated ? new Error(message, { cause: thrown }) : new PoisonError(message, { cause: thrown });
     }
     return {
       ...this.idle(),
@@ -556,36 +391,8 @@ export class BatchProcessor<Event extends LogEvent> {
       timersSet,
       timersRemoved,
       out,
-      deadLetters: this.#dead,
-      resolvedDeadLetters: this.#resolvedDeadLetters,
+      deadLetters: this.#deadLetters.written,
+      resolvedDeadLetters: this.#deadLetters.resolved,
     };
   }
-
-  /** Packs an OutRecord; a view that is the state itself is not packed twice. */
-  #packOut(previous: number, told: readonly Told[]): Buffer {
-    const writer = this.#out;
-    writer.begin();
-    writer.map(OUT_FIELDS);
-    writer.text("previous");
-    writer.number(previous);
-    writer.text("watermarkMs");
-    writer.number(this.#watermarkMs);
-    writer.text("views");
-    writer.list(told.length);
-    for (const [job, key, view, packed] of told) {
-      writer.list(3);
-      writer.text(job);
-      writer.text(key);
-      if (packed) writer.packed(packed);
-      else writer.value(view);
-    }
-    writer.text("emits");
-    writer.value(this.#context.emits);
-    return writer.take();
-  }
 }
-
-const triesOf = (deadLetter: StoredDeadLetter | undefined): Pick<DeadLetter, "tries" | "was" | "first"> =>
-  deadLetter
-    ? { tries: deadLetter.tries + 1, was: deadLetter.id, first: deadLetter.first ?? deadLetter.id }
-    : { tries: 1 };

@@ -1,32 +1,29 @@
 /**
- * The one JobContext of a step, pointed at each call's key in turn: millions of events make no objects. It gathers
- * what jobs ask for; the step decides what becomes of it when a call throws.
+ * The JobContext of a batch. One object serves all calls and is set to each call's key in turn, because a batch has
+ * thousands of calls. It collects emits and late events; the batch processor undoes them when a call throws.
  */
+import type { DurableTimers } from "./durable-timers.js";
 import type { Emit, JobContext } from "./job.js";
-import type { Timers } from "./timers.js";
 
 export class CallContext implements JobContext {
   key = "";
   watermarkMs = 0;
   emits: Emit[] = [];
   lateEvents = 0;
-  /** Whether the call under way gives its key up. */
+  /** Whether the current call clears its key. */
   isCleared = false;
-  /** Keys whose timers the next commit has to write, by job. */
-  readonly timersTouched: readonly Set<string>[];
-  readonly #timers: Timers;
-  #position = 0;
+  readonly #timers: DurableTimers;
+  #index = 0;
   #job = "";
   #atMs = 0;
 
-  constructor(timers: Timers, jobs: number) {
+  constructor(timers: DurableTimers) {
     this.#timers = timers;
-    this.timersTouched = Array.from({ length: jobs }, () => new Set());
   }
 
-  /** Points it at a call: the job's place in the list and name, the key, and the time of the event or timer. */
-  enter(position: number, job: string, key: string, atMs: number, watermarkMs: number): void {
-    this.#position = position;
+  /** Sets it to a call: the job's index in the list and its name, the key, and the time of the event or timer. */
+  enter(index: number, job: string, key: string, atMs: number, watermarkMs: number): void {
+    this.#index = index;
     this.#job = job;
     this.key = key;
     this.#atMs = atMs;
@@ -34,10 +31,9 @@ export class CallContext implements JobContext {
     this.isCleared = false;
   }
 
-  /** Forgets what has left with a commit. */
+  /** Call this when the commit with the emits has been written. */
   committed(): void {
     this.emits = [];
-    for (const touched of this.timersTouched) touched.clear();
   }
 
   emit(kind: string, payload: unknown): void {
@@ -45,11 +41,10 @@ export class CallContext implements JobContext {
   }
 
   setTimer(atMs: number | undefined): void {
-    // Never at or before the watermark: so a job that is behind cannot be mistaken for one that is due, and no timer
-    // loops for good.
+    // Always after the watermark: otherwise a timer could set itself again without end, and a timer of a job that is
+    // behind could be taken for one that is due.
     const soonestMs = this.watermarkMs + 1;
-    const timeMs = atMs !== undefined && atMs < soonestMs ? soonestMs : atMs;
-    if (this.#timers.set(this.#position, this.key, timeMs)) this.timersTouched[this.#position]?.add(this.key);
+    this.#timers.set(this.#index, this.key, atMs !== undefined && atMs < soonestMs ? soonestMs : atMs);
   }
 
   late(): void {

@@ -52,13 +52,13 @@ export interface DeadLetterTotals {
  * entry before the stop adds.
  */
 export const DEAD_LETTERS_LIMIT = 10_000;
-const LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
+const DEAD_LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
 /** 30 days: long enough for somebody to come back from holiday. */
-const LETTER_AGE_MS = 30 * 86_400_000;
+const DEAD_LETTER_AGE_MS = 30 * 86_400_000;
 const REASON_LIMIT = 1_000;
 
 export const isDeadLetterLimitReached = ({ deadLetters, bytes }: DeadLetterTotals): boolean =>
-  deadLetters >= DEAD_LETTERS_LIMIT || bytes >= LETTER_BYTES_LIMIT;
+  deadLetters >= DEAD_LETTERS_LIMIT || bytes >= DEAD_LETTER_BYTES_LIMIT;
 
 /** A letter without its entry. */
 export function encodeDeadLetter({ fields: _, ...deadLetter }: DeadLetter): Buffer {
@@ -201,7 +201,11 @@ export async function removeDeadLetters(
 }
 
 /** Removes letters that are too old, some 2,000 at a time. Returns how many went. */
-export async function trimDeadLetters(redis: RedisClient, keys: PartitionKeys, ageMs = LETTER_AGE_MS): Promise<number> {
+export async function trimDeadLetters(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  ageMs = DEAD_LETTER_AGE_MS,
+): Promise<number> {
   const deadLetterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
   return (await callFunction(redis, "dead_letters_trim", deadLetterKeys, [ageMs])) as number;
 }

@@ -9,11 +9,12 @@ import { setMaxListeners } from "node:events";
 import { type Clock, monotonicClock, sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import { decodeOut, decodeState } from "./batch-processor.js";
 import { isSameRun, readTask } from "./commit.js";
 import type { AnyJob, Emit, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { field, type LogEntry, readLog } from "./log.js";
+import { decodeOut } from "./out-record.js";
+import { decodeState } from "./pack.js";
 import { partitionOf } from "./partition.js";
 import type { RedisClient } from "./redis.js";
 

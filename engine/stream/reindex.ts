@@ -6,11 +6,11 @@
  * leaves an index that is known to be incomplete.
  */
 
-import { decodeState } from "./batch-processor.js";
 import type { CommitBody, Task } from "./commit.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import { type IndexChange, indexChanges } from "./job-index.js";
 import type { PartitionKeys } from "./keys.js";
+import { decodeState } from "./pack.js";
 import type { RedisClient } from "./redis.js";
 
 /** States of a page: some 10 ms of work, during which the partition waits. */

@@ -37,7 +37,7 @@ export class Timers {
   }
 
   /** Places taken, replaced timers included: at most about twice the size. */
-  get room(): number {
+  get heapSize(): number {
     return this.#heap.length;
   }
 
@@ -55,7 +55,7 @@ export class Timers {
   }
 
   /** Lets timers go that are past the horizon, now that they are durable. */
-  letGo(job: number, keys: Iterable<string>): void {
+  evict(job: number, keys: Iterable<string>): void {
     if (this.#horizonMs === Number.POSITIVE_INFINITY) return;
     const timers = this.#valid[job] as Map<string, Timer>;
     for (const key of keys) if ((timers.get(key)?.atMs ?? 0) > this.#horizonMs) timers.delete(key);
@@ -67,7 +67,7 @@ export class Timers {
     if (this.size <= Math.max(most, 2 * this.#shrunkTo)) return;
     const times = this.#valid.flatMap((timers) => [...timers.values()].map(({ atMs }) => atMs)).sort((a, b) => a - b);
     this.#horizonMs = times[kept - 1] as number;
-    for (const [job, timers] of this.#valid.entries()) this.letGo(job, [...timers.keys()]);
+    for (const [job, timers] of this.#valid.entries()) this.evict(job, [...timers.keys()]);
     this.#shrunkTo = this.size;
     this.#clear();
   }

@@ -7,7 +7,8 @@
 
 import type { LogEvent } from "./job.js";
 import { workersKey } from "./keys.js";
-import { Runner, type RunnerOptions, type RunnerStats } from "./runner.js";
+import type { RunnerStats } from "./partition-task.js";
+import { Runner, type RunnerOptions } from "./runner.js";
 import { Share } from "./share.js";
 
 export class Worker<Event extends LogEvent> {

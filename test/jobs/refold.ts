@@ -5,9 +5,10 @@
  * told.
  */
 import type { StockEvent } from "../../engine/stock/model.js";
-import { BatchProcessor, decodeOut } from "../../engine/stream/batch-processor.js";
+import { BatchProcessor } from "../../engine/stream/batch-processor.js";
 import type { AnyJob, Emit } from "../../engine/stream/job.js";
 import { assertContiguous, readLog } from "../../engine/stream/log.js";
+import { decodeOut } from "../../engine/stream/out-record.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import type { Topic } from "../../engine/stream/topic.js";
 import { Audit } from "../sim/audit.js";

@@ -5,8 +5,10 @@
  */
 
 import type { StockEvent } from "../../engine/stock/model.js";
-import { BatchProcessor, decodeOut, decodeState } from "../../engine/stream/batch-processor.js";
+import { BatchProcessor } from "../../engine/stream/batch-processor.js";
 import type { Emit, Job } from "../../engine/stream/job.js";
+import { decodeOut } from "../../engine/stream/out-record.js";
+import { decodeState } from "../../engine/stream/pack.js";
 
 export type Told = Partial<StockEvent> & { clockMs: number };
 

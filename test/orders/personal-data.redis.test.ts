@@ -10,10 +10,10 @@ import { DAY_MS, HOUR_MS, ManualClock } from "../../engine/kernel/clock.js";
 import { orderEventsOf } from "../../engine/orders/log-entry.js";
 import type { Order, OrderStep } from "../../engine/orders/model.js";
 import { OrderStore } from "../../engine/orders/order-store.js";
-import { encodeState } from "../../engine/stream/batch-processor.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
+import { encodeState } from "../../engine/stream/pack.js";
 import { knownPrimaries, type RedisClient } from "../../engine/stream/redis.js";
 import { withRedis } from "../redis/with-redis.js";
 

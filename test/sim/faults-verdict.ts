@@ -24,11 +24,13 @@ import {
 } from "../../engine/stock/model.js";
 import { POOL_MASK } from "../../engine/stock/records.js";
 import { stockTopic } from "../../engine/stock/topic.js";
-import { BatchProcessor, decodeOut, decodeState } from "../../engine/stream/batch-processor.js";
+import { BatchProcessor } from "../../engine/stream/batch-processor.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { type DeadLetter, listDeadLetters, readDeadLetters } from "../../engine/stream/dead-letter.js";
 import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
 import { assertContiguous, field, type LogEntry } from "../../engine/stream/log.js";
+import { decodeOut } from "../../engine/stream/out-record.js";
+import { decodeState } from "../../engine/stream/pack.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Audit } from "./audit.js";
 import {

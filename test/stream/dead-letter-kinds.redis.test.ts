@@ -13,11 +13,11 @@ import { ENTRY_BYTES_LIMIT, ENTRY_COMMANDS_LIMIT, encodeBatch } from "../../engi
 import { Ledger } from "../../engine/stock/ledger.js";
 import type { StockCommand, StockEvent } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
-import { decodeState } from "../../engine/stream/batch-processor.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { listDeadLetters, readDeadLetters, type StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Job } from "../../engine/stream/job.js";
 import { stockKeys } from "../../engine/stream/keys.js";
+import { decodeState } from "../../engine/stream/pack.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import { Runner } from "../../engine/stream/runner.js";
 import { withRedis } from "../redis/with-redis.js";

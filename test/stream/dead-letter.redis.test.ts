@@ -7,7 +7,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { decodeState, encodeState } from "../../engine/stream/batch-processor.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import {
   countDeadLetters,
@@ -21,6 +20,7 @@ import {
   trimDeadLetters,
 } from "../../engine/stream/dead-letter.js";
 import type { Job } from "../../engine/stream/job.js";
+import { decodeState, encodeState } from "../../engine/stream/pack.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
@@ -352,9 +352,7 @@ describe("a replay", () => {
     run({ jobs: [adder(undefined)] });
     await seen(client, keys(), 1, ["adder.1"]);
     await replayed([...(await ids()), "5-5"]);
-    expect(await listed()).toMatchObject([
-      { job: "adder.0", tries: 2, reason: "there is no job adder.0 in this version" },
-    ]);
+    expect(await listed()).toMatchObject([{ job: "adder.0", tries: 2, reason: "this version has no job adder.0" }]);
   });
 
   it("moves neither cursors nor the watermark, and is done in a quiet partition as in a busy one", async () => {

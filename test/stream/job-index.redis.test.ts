@@ -4,10 +4,10 @@
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { decodeState, encodeState } from "../../engine/stream/batch-processor.js";
 import { acquireTask, commitTask, loadStreamLibrary, readTask, type Task } from "../../engine/stream/commit.js";
 import type { Job } from "../../engine/stream/job.js";
 import { type FoundEntry, JobIndex, memberOf } from "../../engine/stream/job-index.js";
+import { decodeState, encodeState } from "../../engine/stream/pack.js";
 import { knownPrimaries, type RedisClient } from "../../engine/stream/redis.js";
 import { Runner } from "../../engine/stream/runner.js";
 import { withRedis } from "../redis/with-redis.js";

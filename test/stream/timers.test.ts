@@ -96,7 +96,7 @@ describe("timers", () => {
     const timers = new Timers(1);
     for (let atMs = 1; atMs <= 50_000; atMs++) timers.set(0, "session", 1_000_000 + atMs);
     expect(timers.size).toBe(1);
-    expect(timers.room).toBeLessThan(200);
+    expect(timers.heapSize).toBeLessThan(200);
     expect(timers.take(2_000_000)).toMatchObject({ atMs: 1_050_000 });
   });
 });
@@ -107,7 +107,7 @@ describe("timers past the horizon", () => {
     timers.set(0, "soon", 50);
     timers.set(0, "late", 500);
     expect(timers.size).toBe(2);
-    timers.letGo(0, ["soon", "late"]);
+    timers.evict(0, ["soon", "late"]);
     expect([timers.at(0, "soon"), timers.at(0, "late")]).toEqual([50, undefined]);
     // It may be durable, and has to be removed there.
     expect(timers.set(0, "late", undefined)).toBe(true);
@@ -120,12 +120,12 @@ describe("timers past the horizon", () => {
     for (let i = 0; i < 50_000; i++) {
       const key = `k${i}`;
       timers.set(0, key, 1_000 + i);
-      timers.letGo(0, [key]);
+      timers.evict(0, [key]);
       timers.shrink(1_000, 500);
       most = Math.max(most, timers.size);
     }
     expect(most).toBeLessThanOrEqual(1_001);
-    expect(timers.room).toBeLessThanOrEqual(2_100);
+    expect(timers.heapSize).toBeLessThanOrEqual(2_100);
     const taken: number[] = [];
     for (let timer = timers.take(Number.POSITIVE_INFINITY); timer; timer = timers.take(Number.POSITIVE_INFINITY)) {
       taken.push(timer.atMs);

@@ -3,10 +3,10 @@
  * fit for tests.
  */
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
-import { decodeOut } from "../../engine/stream/batch-processor.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { type DeadLetter, listDeadLetters, readDeadLetters } from "../../engine/stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys } from "../../engine/stream/keys.js";
+import { decodeOut } from "../../engine/stream/out-record.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import type { RunnerOptions } from "../../engine/stream/runner.js";
 import { type ToyEntry, type ToyEvent, toyFields, toyJob, toyTopic } from "./toy.js";

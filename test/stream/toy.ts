@@ -4,18 +4,14 @@
  * is what a task leaves in Redis, in memory: bodies of commits go in, a step that starts again comes out.
  */
 
-import {
-  BatchProcessor,
-  decodeOut,
-  decodeState,
-  type OutRecord,
-  PoisonError,
-  type TimerPage,
-} from "../../engine/stream/batch-processor.js";
+import { BatchProcessor, PoisonError } from "../../engine/stream/batch-processor.js";
 import type { CommitBody } from "../../engine/stream/commit.js";
 import type { DeadLetter } from "../../engine/stream/dead-letter.js";
+import type { TimerPage } from "../../engine/stream/durable-timers.js";
 import type { Emit, Job, LogEvent } from "../../engine/stream/job.js";
 import { field, type LogEntry } from "../../engine/stream/log.js";
+import { decodeOut, type OutRecord } from "../../engine/stream/out-record.js";
+import { decodeState } from "../../engine/stream/pack.js";
 import type { Topic } from "../../engine/stream/topic.js";
 
 export interface ToyWords {

@@ -3,8 +3,8 @@
  * milliseconds behind the evidence.
  */
 import { newFlow, type OrderFlow } from "../../orders/flow.js";
-import { decodeState } from "../../stream/batch-processor.js";
 import { partitionKeys } from "../../stream/keys.js";
+import { decodeState } from "../../stream/pack.js";
 import { partitionOf } from "../../stream/partition.js";
 import { type RedisClient, readFields } from "../../stream/redis.js";
 import { ORDER_FLOW_JOB } from "./job.js";
