@@ -1,7 +1,6 @@
 /**
- * What the screens need to know of the engine, and nothing else: the gateway reads it on every tick and works out what
- * changed. The composition root implements it from the jobs' views. Everything here is a value of this moment; nothing
- * blocks and nothing throws.
+ * What the screens show of the engine, and nothing else: the gateway reads it on every tick and compares. The
+ * composition root implements it from the jobs' views. Every call returns the present values; none blocks or throws.
  */
 
 /** Five balances and what customers are shown, in units, over all locations. */
@@ -45,7 +44,7 @@ export interface BreakerLive {
 }
 
 export interface EngineLive {
-  /** The shop's time; a demo's runs faster than the wall's. */
+  /** The shop's time; in the demo it runs faster than real time. */
   nowMs: number;
   /** How many seconds of the shop's time pass in one second. */
   speed: number;

@@ -1,10 +1,10 @@
 /**
  * The frames between the gateway and a screen: msgpack in binary WebSocket messages, one version number in each.
  * Every value in a frame is absolute, so applying the same frame twice, or a later one without an earlier one, never
- * makes a figure drift. Frames of one view are numbered without holes; a screen that sees a hole acknowledges the frame
- * and asks for a `resync`, and it acknowledges every frame it receives, because its acks are the only back-pressure.
- * Shared by the server and the browser: nothing here may import from Node. What a client sends is checked field by
- * field; what the gateway sends is trusted once its version fits.
+ * makes a figure drift. Frames of one view are numbered without gaps. A screen acknowledges every frame that it
+ * receives, because its acks are the only back-pressure; after a gap it asks for a `resync`. Shared by the server and
+ * the browser: nothing here may import from Node. What a client sends is checked field by field; of what the gateway
+ * sends only the version, the number and the kind are checked.
  */
 import { Packr } from "msgpackr";
 
@@ -33,8 +33,9 @@ export const VIEW_LIMITS: Readonly<Record<ViewName, Readonly<ViewLimits>>> = {
 
 export const FrameKind = { snapshot: 1, delta: 2, heartbeat: 3 } as const;
 
-/** A gate of the breaker that refuses new orders. */
+/** An open breaker: new orders in its scope are refused. */
 export interface BreakerFrame {
+  /** `shop`, `location:X` or `sku:X`. */
   scope: string;
   untilMs: number;
   actor: string;
@@ -50,12 +51,11 @@ export interface EngineFrame {
   lagEntries: number;
   lagMs: number;
   scene: string | null;
+  /** The open breakers. The name `gates` is part of protocol version 1. */
   gates: readonly BreakerFrame[];
 }
 
-/**
- * One SKU's figures in units; `dailyAverage` is null in cold start. The id stands for the SKU within one connection.
- */
+/** One SKU's figures in units; `dailyAverage` is null in cold start. The id is the SKU's row in this view. */
 export type RowFrame = readonly [
   id: number,
   sku: string,
@@ -83,7 +83,7 @@ export interface AlertFrame {
   dailyAverage: number | null;
 }
 
-/** Everything a view shows; whoever receives it forgets what was before. */
+/** Everything a view shows; replaces all that was received before. */
 export interface SnapshotFrame {
   v: number;
   t: typeof FrameKind.snapshot;
@@ -114,11 +114,11 @@ export interface DeltaFrame {
   cells?: readonly CellsFrame[];
   order?: readonly number[];
   alerts?: readonly AlertFrame[];
-  /** Ids that no longer stand for a SKU. */
+  /** Ids of removed rows. The name `gone` is part of protocol version 1. */
   gone?: readonly number[];
 }
 
-/** Nothing but the engine's figures moved; says that the connection lives. */
+/** Only the engine's figures have changed; shows that the connection works. */
 export interface HeartbeatFrame {
   v: number;
   t: typeof FrameKind.heartbeat;
@@ -131,7 +131,7 @@ export type ServerFrame = SnapshotFrame | DeltaFrame | HeartbeatFrame;
 /** `ack` confirms every frame up to `seq`; one connection subscribes once. */
 export type ClientFrame = { t: "subscribe"; view: ViewName } | { t: "ack"; seq: number } | { t: "resync" };
 
-/** The frame cannot be read; `code` tells a wrong version from nonsense. */
+/** The frame cannot be read: it has another version or is malformed. */
 export class FrameError extends Error {
   override readonly name = "FrameError";
   readonly code: "malformed" | "other_version";

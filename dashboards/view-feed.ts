@@ -1,9 +1,8 @@
 /**
- * What the clients of one view know: the last state they were sent, its number, and the bytes of its snapshot. When
- * asked, it compares the engine's present state with that and gives one frame of what has changed, the same for all
- * clients, or a heartbeat when nothing has for a while. Shown are the SKUs of the ranking, which is made anew only
- * every few seconds, and those of alerts that are not cleared; a SKU keeps its row's number while it is shown. It
- * knows no socket and no client, and does nothing until it is asked: states between two calls are not told.
+ * The state of one view as its clients were last sent it. Each call of `advance` compares the engine's present state
+ * with that state and returns one frame with the changes, the same for all clients, or a heartbeat after a quiet time.
+ * A view shows the SKUs of the ranking, which is renewed every few seconds, and those with an open alert; a SKU keeps
+ * its row id while it is shown. States between two calls are not sent. It has no socket, no client and no timer.
  */
 import { MINUTE_MS } from "../engine/kernel/clock.js";
 import type { AlertLive, EngineLive, LiveSource, SkuLive } from "./live-source.js";
@@ -30,7 +29,8 @@ interface Row {
 interface Changes {
   rows: RowFrame[];
   cells: CellsFrame[];
-  gone: number[];
+  /** Ids of rows that are no longer shown. */
+  removed: number[];
   order: boolean;
   alerts: boolean;
   engine: boolean;
@@ -78,13 +78,20 @@ const sameAlert = (a: AlertFrame, b: AlertFrame): boolean =>
 const sameBreaker = (a: EngineFrame["gates"][number], b: EngineFrame["gates"][number]): boolean =>
   a.scope === b.scope && a.untilMs === b.untilMs && a.actor === b.actor && a.reason === b.reason;
 
-/** What one view's clients know: the last state sent, its number, and the bytes of its snapshot. */
+interface FeedOptions {
+  source: LiveSource;
+  /** IANA name of the shop's time zone. */
+  zone: string;
+  rerankMs: number;
+  heartbeatMs: number;
+}
+
 export class ViewFeed {
-  /** Of the last frame; 0 before the first. */
+  /** Number of the last frame; 0 before the first. */
   seq = 0;
   readonly #view: ViewName;
   readonly #limits: ViewLimits;
-  readonly #options: { source: LiveSource; zone: string; rerankMs: number; heartbeatMs: number };
+  readonly #options: FeedOptions;
   readonly #rows = new Map<string, Row>();
   #nextId = 1;
   #order: string[] = [];
@@ -95,29 +102,23 @@ export class ViewFeed {
   #sentAtMs = Number.NEGATIVE_INFINITY;
   #snapshot: Uint8Array | undefined;
 
-  constructor(
-    view: ViewName,
-    limits: ViewLimits,
-    options: { source: LiveSource; zone: string; rerankMs: number; heartbeatMs: number },
-  ) {
+  constructor(view: ViewName, limits: ViewLimits, options: FeedOptions) {
     this.#view = view;
     this.#limits = limits;
     this.#options = options;
   }
 
-  /**
-   * Takes in the engine's present state; the frame that says what changed, or undefined when there is nothing to say.
-   */
+  /** Reads the engine's present state. @returns the frame with what changed, or undefined when nothing is to be sent */
   advance(nowMs: number): ServerFrame | undefined {
     const changes = this.#refresh(nowMs);
     const engine = this.#engine as EngineFrame;
     const moved = changes.order || changes.alerts || changes.engine;
-    const quiet = !moved && changes.rows.length + changes.cells.length + changes.gone.length === 0;
-    if (quiet && nowMs - this.#sentAtMs < this.#options.heartbeatMs) return undefined;
+    const isQuiet = !moved && changes.rows.length + changes.cells.length + changes.removed.length === 0;
+    if (isQuiet && nowMs - this.#sentAtMs < this.#options.heartbeatMs) return undefined;
     this.#sentAtMs = nowMs;
     this.seq++;
     this.#snapshot = undefined;
-    if (quiet) return { v: PROTOCOL_VERSION, t: FrameKind.heartbeat, seq: this.seq, engine };
+    if (isQuiet) return { v: PROTOCOL_VERSION, t: FrameKind.heartbeat, seq: this.seq, engine };
     return {
       v: PROTOCOL_VERSION,
       t: FrameKind.delta,
@@ -128,11 +129,11 @@ export class ViewFeed {
       ...(changes.cells.length > 0 && { cells: changes.cells }),
       ...(changes.order && { order: this.#orderIds() }),
       ...(changes.alerts && { alerts: this.#alerts }),
-      ...(changes.gone.length > 0 && { gone: changes.gone }),
+      ...(changes.removed.length > 0 && { gone: changes.removed }),
     };
   }
 
-  /** The whole state as of frame `seq`; encoded when first asked for. */
+  /** The whole state as of frame `seq`; encoded once for each `seq`. */
   snapshot(encode: (frame: ServerFrame) => Uint8Array): Uint8Array {
     this.#snapshot ??= encode({
       v: PROTOCOL_VERSION,
@@ -153,7 +154,7 @@ export class ViewFeed {
 
   #refresh(nowMs: number): Changes {
     const { source, rerankMs } = this.#options;
-    const changes: Changes = { rows: [], cells: [], gone: [], order: false, alerts: false, engine: false };
+    const changes: Changes = { rows: [], cells: [], removed: [], order: false, alerts: false, engine: false };
 
     const engine = engineFrame(source.engine());
     const lastMinute = Math.floor(engine.nowMs / MINUTE_MS);
@@ -183,7 +184,7 @@ export class ViewFeed {
     for (const [sku, row] of this.#rows) {
       if (shown.has(sku)) continue;
       this.#rows.delete(sku);
-      changes.gone.push(row.id);
+      changes.removed.push(row.id);
     }
     for (const sku of shown) this.#refreshRow(sku, changes);
     return changes;

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
 import { Sessions, TokenFile } from "../../connectors/http/index.js";
 import { openObjectStore } from "../../connectors/objects/index.js";
-import { createGateway } from "../../dashboards/gateway.js";
+import { Gateway } from "../../dashboards/gateway.js";
 import { sleep, systemClock } from "../kernel/clock.js";
 import { badInput, EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -135,7 +135,7 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
   const { tokensFile } = surface;
   const tokenFile = tokensFile === undefined ? undefined : new TokenFile(tokensFile, settings.onTrouble);
   await lifecycle.start(tokenFile);
-  const gateway = createGateway({
+  const gateway = new Gateway({
     source: engine.live,
     clock: systemClock,
     tickMs: SCREEN_TICK_MS,

@@ -6,7 +6,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { createGateway, type Gateway, type GatewayOptions } from "../../dashboards/gateway.js";
+import { Gateway, type GatewayOptions } from "../../dashboards/gateway.js";
 import type { AlertLive, EngineLive, LiveSource, SkuLive } from "../../dashboards/live-source.js";
 import {
   type ClientFrame,
@@ -160,7 +160,7 @@ let screens: Screen[];
 const address = () => `127.0.0.1:${(server.address() as AddressInfo).port}`;
 
 async function start(options: Partial<GatewayOptions> = {}): Promise<void> {
-  gateway = createGateway({ source, clock, tickMs: 3_600_000, ...options });
+  gateway = new Gateway({ source, clock, tickMs: 3_600_000, ...options });
   server = createServer((_, response) => response.end());
   server.on("upgrade", gateway.handleUpgrade);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { Sessions } from "../../../connectors/http/index.js";
-import { createGateway } from "../../../dashboards/gateway.js";
+import { Gateway } from "../../../dashboards/gateway.js";
 import type { LiveSource } from "../../../dashboards/live-source.js";
 import type { RunningServer } from "../../../engine/app/server.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
@@ -41,7 +41,7 @@ beforeAll(async () => {
   webRoot = await mkdtemp(join(tmpdir(), "shuiwei-web-"));
   await writeFile(join(webRoot, "index.html"), "<!doctype html><title>wall</title>");
   await writeFile(join(webRoot, "secret.js"), "1;");
-  const gateway = createGateway({ source, clock: systemClock, tickMs: 50, maxClients: 10 });
+  const gateway = new Gateway({ source, clock: systemClock, tickMs: 50, maxClients: 10 });
   const tokens = [`li.wei:operate:${secretOf("li.wei")}`, `boss:admin:${secretOf("boss")}`];
   server = await bed.another({ tokens, webRoot, gateway, allowedHosts: ["wall.shop.example"] });
 });
