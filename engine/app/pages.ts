@@ -1,0 +1,72 @@
+/**
+ * The web pages at / and the API's documentation at /docs, with their security headers. Without a session the page
+ * itself is answered by the page for pairing. Both have limits of their own, so that clients who request them and do
+ * not read the answers never use the capacity that orders need.
+ */
+import { existsSync } from "node:fs";
+import fastifyStatic from "@fastify/static";
+import fastifySwaggerUi from "@fastify/swagger-ui";
+import type { FastifyInstance, onRequestHookHandler } from "fastify";
+import { ConcurrencyLimit, pairingPage, problemOf, sendProblem } from "../../connectors/http/index.js";
+
+const MAX_PAGES = 256;
+/** Everybody may read the documentation, so it has a limit beside that of the pages. */
+const MAX_DOCS = 64;
+
+/** A page may load and connect only here, and no other page may frame it. */
+const PAGE_POLICY =
+  "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/** The documentation's own script sets styles inline. */
+const DOCS_POLICY =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGE_HEADERS = {
+  "content-security-policy": PAGE_POLICY,
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-resource-policy": "same-origin",
+  "permissions-policy": "camera=(), geolocation=(), microphone=()",
+  "x-frame-options": "DENY",
+};
+const PAGE_PATH = /^\/(index\.html)?(\?|$)/;
+/** Built files carry a hash of their content in their name. */
+const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
+
+/** @param webRoot folder of the built pages; without it, or when it does not exist, only the documentation is served */
+export async function registerPages(scope: FastifyInstance, webRoot: string | undefined): Promise<void> {
+  await scope.register(async (docs) => {
+    docs.addHook("onRequest", new ConcurrencyLimit(MAX_DOCS, "pages of the documentation").guard);
+    await docs.register(fastifySwaggerUi, {
+      routePrefix: "/docs",
+      staticCSP: DOCS_POLICY,
+      uiConfig: { validatorUrl: null },
+    });
+  });
+  if (webRoot === undefined || !existsSync(webRoot)) return;
+  await scope.register(async (pages) => {
+    if (!scope.access.isOpen("screens")) pages.addHook("onRequest", sessionGuard(scope));
+    // After the guard: a refused request does not count.
+    pages.addHook("onRequest", new ConcurrencyLimit(MAX_PAGES, "pages").guard);
+    await pages.register(fastifyStatic, {
+      root: webRoot,
+      dotfiles: "ignore",
+      cacheControl: false,
+      setHeaders: (reply, path) => {
+        reply.headers({
+          ...PAGE_HEADERS,
+          "cache-control": HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
+        });
+      },
+    });
+  });
+}
+
+/** Serves pages to callers with the role read; a browser without a session gets the page for pairing. */
+function sessionGuard({ access }: FastifyInstance): onRequestHookHandler {
+  return (request, reply, done) => {
+    access.authenticate(request.raw).then((caller) => {
+      if (!("code" in caller)) done();
+      else if (caller.code === "unauthorized" && PAGE_PATH.test(request.url))
+        reply.code(401).headers(pairingPage.headers).send(pairingPage.html);
+      else sendProblem(reply, problemOf(caller.code, caller.detail), caller.headers);
+    }, done);
+  };
+}
