@@ -12,7 +12,8 @@ import { messageOf, type TemporaryRefusal } from "../kernel/errors.js";
 import { defineOptions } from "../kernel/options.js";
 import type { Follower, PartitionStats } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
-import { explainRedisErrors, knownPrimaries, primaries, type RedisClient } from "../stream/redis.js";
+import { knownPrimaries, primaries, type RedisClient } from "../stream/redis.js";
+import { explainRedisErrors } from "../stream/redis-errors.js";
 
 export const intakeOptions = defineOptions({
   maxLagMs: {

@@ -5,7 +5,7 @@
  */
 import { type Clock, systemClock } from "../kernel/clock.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import { explainRedisErrors } from "../stream/redis.js";
+import { explainRedisErrors } from "../stream/redis-errors.js";
 
 const QUIET_MS = 10_000;
 /** More kinds than anybody reads; the oldest are forgotten, and told again when they come back. */

@@ -17,7 +17,8 @@ import { cursorField } from "../stream/commit.js";
 import { newestDeadLetters } from "../stream/dead-letter.js";
 import { type StockKeys, stockKeys } from "../stream/keys.js";
 import { decodeState } from "../stream/pack.js";
-import { type RedisClient, readTogether } from "../stream/redis.js";
+import { readTogether } from "../stream/reads.js";
+import type { RedisClient } from "../stream/redis.js";
 import { HeldLines } from "./held-lines.js";
 import { firstOffset, LogWindow, type ReadEntry, readEntries } from "./log-window.js";
 import {

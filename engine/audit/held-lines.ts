@@ -8,7 +8,8 @@ import { chainIdDay } from "../kernel/chain-id.js";
 import { cellOf, type StockEvent } from "../stock/model.js";
 import { storedRecordOf } from "../stock/records.js";
 import type { StockKeys } from "../stream/keys.js";
-import { type RedisClient, readFields, readTogether } from "../stream/redis.js";
+import { readFields, readTogether } from "../stream/reads.js";
+import type { RedisClient } from "../stream/redis.js";
 
 /** 1,000 records of some 60 bytes: about 1 ms of Redis. */
 const PAGE_LINES = 1_000;

@@ -8,7 +8,7 @@ import { releaseVersion } from "../app/release.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import { type OnTrouble, withoutSecrets } from "../kernel/logger.js";
 import { type OptionTable, renderOptions } from "../kernel/options.js";
-import { explainRedisErrors } from "../stream/redis.js";
+import { explainRedisErrors } from "../stream/redis-errors.js";
 import type { Command } from "./command.js";
 import { COMMANDS } from "./commands.js";
 import { UNEXPECTED_STATUS, watchUnexpected } from "./unexpected-faults.js";

@@ -11,9 +11,11 @@ import { EngineError } from "../kernel/errors.js";
 import { TurnBatcher } from "../kernel/turn-batcher.js";
 import { HOLD_MARGIN_DAYS } from "../stock/model.js";
 import { LATEST_FORMAT } from "../stream/format.js";
+import { callFunctionBuffer, loadLibrary } from "../stream/functions.js";
 import { type OrderKeys, orderKeys, sinkKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
-import { callFunctionBuffer, loadLibrary, type RedisClient, readFields } from "../stream/redis.js";
+import { readFields } from "../stream/reads.js";
+import type { RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { eventBeginning } from "./log-entry.js";
 import {

@@ -7,7 +7,8 @@
  * they hold requests back and let them go at once. A worker that stalls finds its slots gone by and books new ones.
  */
 import type { Clock } from "../kernel/clock.js";
-import { callFunction, loadLibrary, type RedisClient } from "../stream/redis.js";
+import { callFunction, loadLibrary } from "../stream/functions.js";
+import type { RedisClient } from "../stream/redis.js";
 
 /**
  * V: a slot's time is over after this. Longer than a common pause of a process, and a twenty-fifth of a second's

@@ -9,9 +9,11 @@ import { type Clock, DEFAULT_CLOCK_BOUND_MS, systemClock } from "../kernel/clock
 import { EngineError } from "../kernel/errors.js";
 import { ItemFailure, TurnBatcher } from "../kernel/turn-batcher.js";
 import { LATEST_FORMAT } from "../stream/format.js";
+import { callFunction, callFunctionBuffer, loadLibrary } from "../stream/functions.js";
 import { breakersKey, type StockKeys, stockKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
-import { callFunction, callFunctionBuffer, isOutOfMemory, loadLibrary, type RedisClient } from "../stream/redis.js";
+import type { RedisClient } from "../stream/redis.js";
+import { isOutOfMemory } from "../stream/redis-errors.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
 import { type BreakerCause, Breakers, type DesiredBreaker } from "./breakers.js";

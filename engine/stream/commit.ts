@@ -8,10 +8,11 @@
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import { type DeadLetter, encodeDeadLetter, encodeEntry, entryName } from "./dead-letter.js";
+import { callFunction, loadLibrary } from "./functions.js";
 import { type IndexChange, indexedField, memberOf } from "./job-index.js";
 import type { PartitionKeys } from "./keys.js";
 import { PackWriter } from "./pack.js";
-import { callFunction, loadLibrary, type RedisClient } from "./redis.js";
+import type { RedisClient } from "./redis.js";
 
 /** Between tries of a commit whose result is not known. */
 const BACKOFF_FIRST_MS = 50;

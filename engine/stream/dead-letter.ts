@@ -6,8 +6,9 @@
  * never because there are many. Asking for a replay only leaves a request: the partition's owner does the work.
  */
 import { Packr, Unpackr } from "msgpackr";
+import { callFunction } from "./functions.js";
 import type { PartitionKeys } from "./keys.js";
-import { callFunction, type RedisClient } from "./redis.js";
+import type { RedisClient } from "./redis.js";
 
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false });

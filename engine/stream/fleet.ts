@@ -8,9 +8,10 @@
 import { DAY_MS, type Scheduler, sleep, stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import { LATEST_FORMAT } from "./format.js";
+import { callFunction, librariesInUse } from "./functions.js";
 import { LIBRARIES_KEY, processesKey, workersKey } from "./keys.js";
 import { isVersioned, plainNameOf } from "./library.js";
-import { callFunction, knownPrimaries, librariesInUse, type RedisClient } from "./redis.js";
+import { knownPrimaries, type RedisClient } from "./redis.js";
 
 export interface FleetMember {
   /** Host, process number and a random part. */

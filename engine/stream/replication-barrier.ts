@@ -9,7 +9,8 @@
  */
 import { sleep } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
-import { functionName, type RedisClient, withLibraries } from "./redis.js";
+import { functionName, withLibraries } from "./functions.js";
+import type { RedisClient } from "./redis.js";
 
 export interface ReplicationBarrierOptions {
   /**

@@ -8,7 +8,8 @@
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import { callFunction, type RedisClient } from "./redis.js";
+import { callFunction } from "./functions.js";
+import type { RedisClient } from "./redis.js";
 
 export interface ShareOptions {
   redis: RedisClient;

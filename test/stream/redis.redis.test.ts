@@ -11,17 +11,12 @@ import { stopwatch } from "../../engine/kernel/clock.js";
 import { OrderStore } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";
+import { callFunction, callFunctionBuffer, loadLibrary } from "../../engine/stream/functions.js";
 import { libraryOf, plainNameOf } from "../../engine/stream/library.js";
 import { claimDeployment } from "../../engine/stream/partition.js";
-import {
-  callFunction,
-  callFunctionBuffer,
-  checkRedis,
-  connect,
-  explainRedisErrors,
-  loadLibrary,
-  readFields,
-} from "../../engine/stream/redis.js";
+import { readFields } from "../../engine/stream/reads.js";
+import { checkRedis, connect } from "../../engine/stream/redis.js";
+import { explainRedisErrors } from "../../engine/stream/redis-errors.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
 import { Wire } from "./proxy.js";
 

@@ -16,7 +16,8 @@ import {
   renewTask,
   type Task,
 } from "../../engine/stream/commit.js";
-import { callFunction, connect } from "../../engine/stream/redis.js";
+import { callFunction } from "../../engine/stream/functions.js";
+import { connect } from "../../engine/stream/redis.js";
 import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
 import { Worker } from "../../engine/stream/worker.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";

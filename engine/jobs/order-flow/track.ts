@@ -6,7 +6,8 @@ import { newFlow, type OrderFlow } from "../../orders/flow.js";
 import { partitionKeys } from "../../stream/keys.js";
 import { decodeState } from "../../stream/pack.js";
 import { partitionOf } from "../../stream/partition.js";
-import { type RedisClient, readFields } from "../../stream/redis.js";
+import { readFields } from "../../stream/reads.js";
+import type { RedisClient } from "../../stream/redis.js";
 import { ORDER_FLOW_JOB } from "./job.js";
 
 export class OrderTracker {
