@@ -21,7 +21,7 @@ export const librariesInUse = (): string[] => [...libraries.values()].map(({ nam
 
 /** Loads a function library on every primary that lacks it. Other versions of the library stay. */
 export async function loadLibrary(client: RedisClient, file: URL): Promise<void> {
-  const library = libraryOf(readFileSync(file, "utf8"), file.pathname);
+  const library = libraryOf(readFileSync(file, "utf8"), file.pathname, file);
   for (const node of await knownPrimaries(client)) {
     const version = Number(/redis_version:(\d+)/.exec(await node.info("server"))?.[1] ?? 0);
     if (version < OLDEST_MAJOR) {
