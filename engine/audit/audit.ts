@@ -10,7 +10,7 @@
 import { STOREFRONT_JOB, type StorefrontState } from "../jobs/storefront/job.js";
 import { sleep, stopwatch } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
-import { eventsOf } from "../stock/batch.js";
+import { eventsOf } from "../stock/log-entry.js";
 import { type Balances, CELL_SEPARATOR, cellOf, emptyBalances, onHandUnits, type StockEvent } from "../stock/model.js";
 import { balancesOf } from "../stock/records.js";
 import { cursorField } from "../stream/commit.js";

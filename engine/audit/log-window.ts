@@ -4,7 +4,7 @@
  * storefront job has not folded yet. Entries never change, so they may be read after the moment that they belong to;
  * only trimming can get ahead of the reader, and is told apart from a loss.
  */
-import { eventsOf } from "../stock/batch.js";
+import { eventsOf } from "../stock/log-entry.js";
 import type { StockEvent } from "../stock/model.js";
 import { type LogEntry, readLog } from "../stream/log.js";
 import type { RedisClient } from "../stream/redis.js";

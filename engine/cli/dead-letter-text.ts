@@ -5,7 +5,7 @@
 import { messageOf } from "../kernel/errors.js";
 import { orderEventsOf } from "../orders/log-entry.js";
 import { emitOf } from "../outbox/delivery-dead-letter.js";
-import { eventsOf } from "../stock/batch.js";
+import { eventsOf } from "../stock/log-entry.js";
 import { deadLetterTimeMs, type StoredDeadLetter } from "../stream/dead-letter.js";
 import type { LogEvent } from "../stream/job.js";
 import type { LogEntry } from "../stream/log.js";

@@ -3,8 +3,8 @@
  * commands.
  */
 import type { Topic } from "../stream/topic.js";
-import { entryTimeMs, eventsOf } from "./batch.js";
 import type { Ledger } from "./ledger.js";
+import { entryTimeMs, eventsOf } from "./log-entry.js";
 import { type StockEvent, SWEEP_LIMIT } from "./model.js";
 
 /** Sweeps of one tick at most; a larger backlog of expired holds goes on at the next. */

@@ -13,7 +13,7 @@ import { serveEngine } from "../../engine/app/serve.js";
 import type { RunningServer } from "../../engine/app/server.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { lineId } from "../../engine/orders/model.js";
-import { eventsOf } from "../../engine/stock/batch.js";
+import { eventsOf } from "../../engine/stock/log-entry.js";
 import { cellOf } from "../../engine/stock/model.js";
 import { partitionKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";

@@ -13,8 +13,8 @@ import type { Order, OrderLine, OrderReply } from "../../engine/orders/model.js"
 import { lineId } from "../../engine/orders/model.js";
 import { OrderService } from "../../engine/orders/order-service.js";
 import { OrderStore } from "../../engine/orders/order-store.js";
-import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
+import { eventsOf } from "../../engine/stock/log-entry.js";
 import { isAccepted, type Reply, type StockCommand, type StockEvent } from "../../engine/stock/model.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";

@@ -9,8 +9,8 @@ import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../../engine/kernel/clock.js";
 import { type Random, secureBytes, seededRandom } from "../../engine/kernel/random.js";
-import { eventsOf } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
+import { eventsOf } from "../../engine/stock/log-entry.js";
 import {
   type Balances,
   type BreakerScope,

@@ -8,8 +8,8 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { chainId, chainIdDay } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, ManualClock, systemClock } from "../../engine/kernel/clock.js";
-import { eventsOf } from "../../engine/stock/batch.js";
 import { HEARTBEAT_MS, Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
+import { eventsOf } from "../../engine/stock/log-entry.js";
 import {
   type Balances,
   cellOf,

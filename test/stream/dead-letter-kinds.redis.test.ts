@@ -9,8 +9,9 @@ import { type StorefrontState, storefrontJob } from "../../engine/jobs/storefron
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { ENTRY_BYTES_LIMIT, ENTRY_COMMANDS_LIMIT, encodeBatch } from "../../engine/stock/batch.js";
+import { ENTRY_COMMANDS_LIMIT, encodeBatch } from "../../engine/stock/batch.js";
 import { Ledger } from "../../engine/stock/ledger.js";
+import { ENTRY_BYTES_LIMIT } from "../../engine/stock/log-entry.js";
 import type { StockCommand, StockEvent } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
 import { loadStreamLibrary } from "../../engine/stream/commit.js";

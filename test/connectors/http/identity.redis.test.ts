@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { ROLES, type Role } from "../../../connectors/http/identity.js";
 import { orderEventsOf } from "../../../engine/orders/log-entry.js";
-import { eventsOf } from "../../../engine/stock/batch.js";
+import { eventsOf } from "../../../engine/stock/log-entry.js";
 import type { StockEvent } from "../../../engine/stock/model.js";
 import { orderKeys, stockKeys } from "../../../engine/stream/keys.js";
 import { readLog } from "../../../engine/stream/log.js";
