@@ -1,9 +1,9 @@
 /**
  * Chain ids (R4): one id for the life of an order. 2 characters of channel code, 9 of time, 8 of random salt and
  * a check character, all from [0-9A-Z]; ids of one channel sort by time as text. The time is milliseconds since the
- * epoch in base 32 (enough until the year 3084). The check character is ISO/IEC 7064 MOD 37,36: it finds every
- * single wrong character, and a swap of two neighbours except some of 0 with Z or of two signs that follow one another
- * in the alphabet (1 swap in 630). An order's lines are `<id>-<line number>`.
+ * epoch in base 32 (enough until the year 3084). The check character is ISO/IEC 7064 MOD 37,36: it detects every
+ * single wrong character, and 629 of 630 swaps of two neighbours (not some of 0 with Z, or of two characters that are
+ * neighbours in the alphabet). An order's lines are `<id>-<line number>`.
  */
 import { createHash } from "node:crypto";
 import { DAY_MS } from "./clock.js";
@@ -57,8 +57,8 @@ function checkCharacter(body: string): string {
  * Makes a chain id.
  * @param channel 2 characters from [0-9A-Z]
  * @param timeMs when the order was placed
- * @param reference a name the order already has at its source; the same channel, time and reference always give the
- *   same id, so that a source's repeats are recognised. Without it the salt is random.
+ * @param reference the order's id at its source; the same channel, time and reference always make the same id, so
+ *   that repeats are recognised. Without it the salt is random.
  */
 export function chainId(channel: string, timeMs: number, reference?: string): string {
   if (!channelCode.test(channel)) throw new RangeError(`channel code "${channel}" is not 2 characters of 0-9 A-Z`);
@@ -76,7 +76,7 @@ export const CHAIN_ID_TIMES = 2 ** (5 * TIME_LENGTH);
 
 /**
  * Makes a chain id whose salt is a number instead of a hash, for sources that number their rows: several times as fast.
- * Two numbers never give the same id; the salt is not random, so it must not be used where an id has to be unguessable.
+ * Two numbers never make the same id. The salt is not random, so do not use it where an id must be unguessable.
  * @param channel 2 characters from [0-9A-Z]
  * @param timeMs when the order was placed; a whole number from 0 to CHAIN_ID_TIMES - 1
  * @param salt a whole number from 0 to CHAIN_ID_SALTS - 1
@@ -106,5 +106,5 @@ export function chainIdTimeMs(id: string): number {
   return timeMs;
 }
 
-/** The UTC day of the id, in whole days since the epoch: names the bucket that remembers it. */
+/** The UTC day of the id, in whole days since the epoch: names the bucket in which the id is stored. */
 export const chainIdDay = (id: string): number => Math.floor(chainIdTimeMs(id) / DAY_MS);

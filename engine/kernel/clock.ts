@@ -1,12 +1,12 @@
 /**
- * The only source of time. Everything that asks "what time is it" takes a Clock, so a test or a replay can
- * hand in a clock of its own and get the same result every time. Times are milliseconds since the Unix epoch.
+ * The only source of time. Code that needs the time takes a Clock, so a test or a replay can pass a clock of its own
+ * and get the same result every time. Times are milliseconds since the Unix epoch.
  */
 export interface Clock {
   now(): number;
 }
 
-/** A clock by which one can wait, too. */
+/** A clock that can also wait. */
 export interface Scheduler extends Clock {
   /** Waits `ms`, or less when `signal` aborts; never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
@@ -17,18 +17,17 @@ export const HOUR_MS = 3_600_000;
 export const DAY_MS = 86_400_000;
 
 /**
- * The machine's wall clock: what time it is, for people and logs. It may be set, so it does not measure how long
- * something took.
+ * The machine's wall clock, for people and logs. It may be set back or forward, so it does not measure durations.
  */
 export const systemClock: Scheduler = { now: () => Date.now(), sleep };
 
 /**
- * A clock that nobody can set: for ages, deadlines and leases. It begins with the wall clock at the process's start
+ * A clock that cannot be set: for ages, deadlines and leases. It starts at the wall clock's time at the process's start
  * and means nothing outside the process.
  */
 export const monotonicClock: Scheduler = { now: () => Math.floor(performance.timeOrigin + performance.now()), sleep };
 
-/** By how much a server's clock and this machine's may differ; past it one of them is wrong, and nobody knows which. */
+/** By how much a server's clock and this machine's may differ; more means that one of them is wrong. */
 export const DEFAULT_CLOCK_BOUND_MS = 10_000;
 
 /** A clock that stands still until it is moved; it refuses to go backwards. */
@@ -54,7 +53,7 @@ export function acceleratedClock(originMs: number, speed: number, base: Clock = 
   return { now: () => originMs + Math.floor((base.now() - startedMs) * speed) };
 }
 
-/** A monotonic reading in milliseconds, for measuring how long something took. */
+/** Returns a function that returns the milliseconds since this call, by the monotonic clock. */
 export function stopwatch(): () => number {
   const startedMs = performance.now();
   return () => performance.now() - startedMs;

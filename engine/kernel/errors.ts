@@ -1,16 +1,16 @@
 /**
- * The three kinds of failure, and no more. A business refusal is an *outcome* and is returned, never thrown.
- * An EngineError is trouble with the world or with input; only the runner and the connectors' loops catch it.
- * An AssertionError is the programmer's mistake: the process ends, the lease expires, another resumes.
+ * The three kinds of failure. A business refusal is an *outcome* and is returned, never thrown. An EngineError is a
+ * problem of an outside system or of input; only the runner and the connectors' loops catch it. An AssertionError is a
+ * programming mistake: the process ends, the lease expires, and another process continues.
  */
 export interface EngineErrorDetail {
-  /** What was being done, for example `ledger.apply` or `csv.read`. */
+  /** The operation, for example `ledger.apply` or `csv.read`. */
   op: string;
-  /** A stable snake_case name of the fault. */
+  /** A stable snake_case name of the error. */
   code: string;
-  /** Whether the same call may succeed later without a change. */
+  /** Whether the same call may succeed later. */
   retryable: boolean;
-  /** Where in the input the fault lies, for example `orders.csv line 12` or `lines[2].units`. */
+  /** Where in the input the error is, for example `orders.csv line 12` or `lines[2].units`. */
   input?: string;
   /** When retryable: how long to wait before the next try, in milliseconds. */
   retryAfterMs?: number;
@@ -34,7 +34,7 @@ export class EngineError extends Error {
   }
 }
 
-/** Input at fault: says what is wrong and where; trying again does not help. */
+/** An error of input: states what is wrong and where. Not retryable. */
 export function badInput(op: string, place: string, message: string, cause?: unknown): EngineError {
   return new EngineError(`${place}: ${message}`, { op, code: "bad_input", retryable: false, input: place }, { cause });
 }
@@ -50,10 +50,10 @@ export function assert(condition: unknown, message: string): asserts condition {
 /** The message of anything thrown. */
 export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
-/** Why new work is not taken at the moment. */
+/** Why new work is rejected at the moment. */
 export interface TemporaryRefusal {
   code: "overloaded" | "store_full";
-  /** In words, for the client. */
+  /** A sentence for the client. */
   reason: string;
   retryAfterMs: number;
 }

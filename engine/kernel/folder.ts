@@ -1,7 +1,6 @@
 /**
- * Folders that an option names: made with all that is missing above them, and, when they cannot be, refused in words
- * that name the option and the path. Node's own recursive mkdir never ends where a file system says of a folder in an
- * existing one that it is not there (/proc).
+ * Makes the folders that options name, with all missing parents. An error names the option and the path. Node's own
+ * recursive mkdir is not used: it never returns on a file system that reports ENOENT inside an existing folder (/proc).
  */
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
@@ -9,7 +8,7 @@ import { EngineError } from "./errors.js";
 
 const codeOf = (thrown: unknown): string => (thrown as NodeJS.ErrnoException | undefined)?.code ?? "";
 
-/** What errno codes mean to somebody who named a path. */
+/** What errno codes mean for a path that an option names. */
 const MEANINGS: Readonly<Record<string, string>> = {
   EACCES: "this user has no right to write there",
   EPERM: "this user has no right to write there",
@@ -20,14 +19,14 @@ const MEANINGS: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of the path is a file, not a folder",
   EEXIST: "it is a file, not a folder",
   EISDIR: "it is a folder, not a file",
-  ENOENT: "nothing can be made there",
+  ENOENT: "no folder can be made there",
   ENAMETOOLONG: "the path is too long",
   ELOOP: "its links lead in a circle",
   EMFILE: "too many files are open",
-  EIO: "the disk fails",
+  EIO: "the disk reports an error",
 };
 
-/** A failure of the file system as a fault of the option that named the path; anything else as it is. */
+/** An error of the file system as an error of the option that named the path; any other error unchanged. */
 export function pathFault(option: string, path: string, thrown: unknown): unknown {
   const meaning = MEANINGS[codeOf(thrown)];
   if (meaning === undefined) return thrown;
@@ -41,7 +40,7 @@ export function pathFault(option: string, path: string, thrown: unknown): unknow
 
 /**
  * Makes a folder unless it is there; folders above it that are missing get the same mode.
- * @throws EngineError `bad_option` that names the option, or what the system says otherwise
+ * @throws EngineError `bad_option` that names the option, or the system's error when its code is not in the table
  */
 export async function makeFolder(path: string, option: string, mode?: number): Promise<void> {
   try {
@@ -57,17 +56,17 @@ export const makePath = (path: string, mode?: number): Promise<void> => make(res
 async function make(path: string, mode: number | undefined): Promise<void> {
   if (await isMade(path, mode)) return;
   await make(dirname(path), mode);
-  // Once more, and no oftener: in an existing folder it is said again that something is not there.
+  // Only once more: an error that remains although the parent exists would repeat without end.
   if (!(await isMade(path, mode))) throw Object.assign(new Error(`${path} cannot be made`), { code: "ENOENT" });
 }
 
-/** False: something above it is missing. */
+/** False: a parent is missing. */
 async function isMade(path: string, mode: number | undefined): Promise<boolean> {
   try {
     await mkdir(path, mode);
     return true;
   } catch (thrown) {
-    // Made by another at the same time, or there before.
+    // Another process has made it at the same time, or it existed before.
     const isThere = await stat(path).then(
       (found) => found.isDirectory(),
       () => false,

@@ -1,13 +1,13 @@
 /**
- * What any part may tell the operator: a sentence, and fields that a log can be searched by. Fields are references (a
- * chain id, a partition), never contents: no buyer's text and no secret belongs into either. The one logger that
- * writes is made by the composition (engine/app/logging.ts); parts know only the function that they are handed.
+ * The interface for log messages: a sentence, and fields that a log can be searched by. Fields are references (a
+ * chain id, a partition), never contents: neither may hold a buyer's text or a secret. The logger that writes is made
+ * in engine/app/logging.ts; other parts get a function.
  */
 
 export const LOG_LEVELS = ["info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** What a line is about, where that is known. */
+/** What a message is about, where that is known. */
 export interface LogFields {
   /** Left out: `warn`. */
   level?: LogLevel;
@@ -18,15 +18,15 @@ export interface LogFields {
   partition?: number;
   job?: string;
   sink?: string;
-  /** Address of whoever asked; each has lines of its own, so whoever tells bounds how many. */
+  /** Address of an HTTP client. Messages are counted by address, so the caller must limit how many addresses it logs. */
   client?: string;
-  /** Of an HTTP answer: the client was told the same. */
+  /** Of an HTTP problem: the client got the same id. */
   instance?: string;
-  /** Of an EngineError, or what a receiver answered with. */
+  /** Of an EngineError, or of a receiver's answer. */
   code?: string;
 }
 
-/** How parts of the engine tell of what they survive. */
+/** How parts of the engine report problems after which they continue. */
 export type OnTrouble = (message: string, fields?: LogFields) => void;
 
 export interface Logger {
@@ -39,7 +39,7 @@ const HIDDEN = "***";
 /** User and password of a URL, a header that carries a credential, a credential given as `name=value`. */
 const SECRET_PLACES: readonly [pattern: RegExp, shown: string][] = [
   [/([a-z][a-z0-9+.-]*:\/\/)[^/\s@"']*@/gi, `$1${HIDDEN}@`],
-  // No word of a sentence ("no bearer token is set") is so long, and no secret of ours is shorter.
+  // No word of a sentence ("no bearer token is set") is so long, and no secret of the engine is shorter.
   [/\b(Bearer|Basic)\s+[A-Za-z0-9\-._~+/]{16,}=*/gi, `$1 ${HIDDEN}`],
   [/\b(authorization\W{1,8}(?:Bearer|Basic))\s+[A-Za-z0-9\-._~+/]+=*/gi, `$1 ${HIDDEN}`],
   [/\b((?:set-)?cookie|authorization|x-api-key)(["']?\s*[:=]\s*)[^\r\n]+/gi, `$1$2${HIDDEN}`],
@@ -49,7 +49,7 @@ const SECRET_PLACES: readonly [pattern: RegExp, shown: string][] = [
   ],
 ];
 
-/** A text without what looks like a credential, and without the secrets that are known. */
+/** A text without known secrets, and without what looks like a credential. */
 export function withoutSecrets(text: string, known: Iterable<string> = []): string {
   let shown = text;
   for (const secret of known) if (secret !== "") shown = shown.replaceAll(secret, HIDDEN);

@@ -1,9 +1,9 @@
 /**
  * Options: each room declares a table beside its code, and one reader turns tables, flags and variables into typed
- * values. A key names its flag and its variable: `readBatch` is `--read-batch` and SHUIWEI_READ_BATCH; a duration's key
- * ends in Ms, which only the key carries: `leaseMs` is `--lease 10s` and SHUIWEI_LEASE. A flag beats a variable, a
- * variable beats the default, and an empty variable counts as unset. All faults are found before one error lists
- * them; nothing is read half. It does not read files, and it touches no environment but the one it is handed.
+ * values. The key `readBatch` is the flag `--read-batch` and the variable SHUIWEI_READ_BATCH; a duration's key ends in
+ * Ms, its flag does not: `leaseMs` is `--lease 10s` and SHUIWEI_LEASE. A flag overrides a variable, a variable
+ * overrides the default, and an empty variable counts as unset. One error lists all faults. It reads no files and no
+ * environment except the one that is passed.
  */
 import { assert, EngineError } from "./errors.js";
 
@@ -12,14 +12,14 @@ interface Described {
   readonly about: string;
   /** Must be set: no default, and a fault when it is absent. */
   readonly required?: boolean;
-  /** Its value is not repeated in a fault. */
+  /** Its value is not shown in a fault. */
   readonly secret?: boolean;
 }
 
 export interface StringOption extends Described {
   readonly type: "string";
   readonly default?: string;
-  /** What the whole value must match, and how to say so: `expects: "a time such as 09:30"`. */
+  /** What the whole value must match, and its description: `expects: "a time such as 09:30"`. */
   readonly pattern?: RegExp;
   readonly expects?: string;
 }
@@ -29,7 +29,7 @@ export interface NumberOption extends Described {
   readonly default?: number;
   readonly min?: number;
   readonly max?: number;
-  /** What is counted, for example `units`. */
+  /** For example `units`. */
   readonly unit?: string;
 }
 
@@ -77,7 +77,7 @@ type ValueOf<O extends Option> = O extends { type: "integer" | "number" | "durat
 
 type AlwaysSet = { type: "boolean" | "list" } | { required: true } | { default: unknown };
 
-/** What a table reads as: an option with neither a default nor `required` may be undefined. */
+/** The values of a table: an option with neither a default nor `required` may be undefined. */
 export type OptionValues<T extends OptionTable> = {
   readonly [K in keyof T]: T[K] extends AlwaysSet ? ValueOf<T[K]> : ValueOf<T[K]> | undefined;
 };
@@ -93,9 +93,9 @@ export interface OptionSources {
   env: Readonly<Record<string, string | undefined>>;
   /** Without node, the script and the command's name. */
   args: readonly string[];
-  /** What the operands are, for example `FILE`; without it an operand is a fault. */
+  /** What the operands are, for example `FILE`; left out: an operand is a fault. */
   operands?: string;
-  /** Options of other commands: their variables may be set too, their flags not. */
+  /** Options of other commands: their variables may be set, their flags not. */
   elsewhere?: OptionTable;
 }
 
@@ -115,7 +115,7 @@ const DURATION_UNITS = [
 const YES = new Set(["true", "yes", "on", "1"]);
 const NO = new Set(["false", "no", "off", "0"]);
 
-/** Declares a table. A default outside its own bounds, or two keys with one flag, is the programmer's mistake. */
+/** Declares a table. A default outside its own bounds, or two keys with one flag, is a programming mistake. */
 export function defineOptions<const T extends OptionTable>(table: T): T {
   for (const [key, option] of Object.entries(table)) {
     assert(/^[a-z][a-z0-9]*([A-Z][a-z0-9]*)*$/.test(key), `option ${key} is not camelCase`);
@@ -128,7 +128,7 @@ export function defineOptions<const T extends OptionTable>(table: T): T {
   return table;
 }
 
-/** One table of several rooms' tables; two rooms that declare the same flag are the programmers' mistake. */
+/** Joins the tables of several rooms; two rooms that declare the same flag are a programming mistake. */
 export function joinOptions<const T extends readonly OptionTable[]>(...tables: T): Joined<T> & OptionTable {
   const flags = tables.flatMap((table) => [...flagsOf(table).keys()]);
   const twice = flags.find((flag, i) => flags.indexOf(flag) !== i);
@@ -137,14 +137,11 @@ export function joinOptions<const T extends readonly OptionTable[]>(...tables: T
 }
 
 /** The flag of a key, without its dashes. */
-export const flagOf = (key: string, option: Option): string =>
-  (option.type === "duration" ? key.replace(/Ms$/, "") : key).replace(
-    /[A-Z]/g,
-    (deadLetter) => `-${deadLetter.toLowerCase()}`,
-  );
+const flagOf = (key: string, option: Option): string =>
+  (option.type === "duration" ? key.replace(/Ms$/, "") : key).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** The environment variable of a key. */
-export const variableOf = (key: string, option: Option): string =>
+const variableOf = (key: string, option: Option): string =>
   PREFIX + flagOf(key, option).replaceAll("-", "_").toUpperCase();
 
 /**
@@ -175,7 +172,7 @@ export function readOptions<T extends OptionTable>(table: T, sources: OptionSour
   return { values: Object.freeze(values) as OptionValues<T>, operands };
 }
 
-/** The help table: flag, default, what is allowed, what it means; the last line tells the variables' rule. */
+/** The help table: flag, default, allowed values, meaning; the last line explains variables. */
 export function renderOptions(table: OptionTable): string {
   const rows = Object.entries(table).map(([key, option]) => [
     `--${flagOf(key, option)}`,
@@ -191,7 +188,7 @@ export function renderOptions(table: OptionTable): string {
       .join("  ")
       .trimEnd(),
   );
-  return `${body.join("\n")}\n\nEach is also a variable: --foo-bar is ${PREFIX}FOO_BAR. A flag goes before a variable.\n`;
+  return `${body.join("\n")}\n\nEach is also a variable: --foo-bar is ${PREFIX}FOO_BAR. A flag overrides a variable.\n`;
 }
 
 function badOptions(faults: readonly string[]): EngineError {
@@ -223,7 +220,7 @@ function readArguments(table: OptionTable, sources: OptionSources, faults: strin
     const key = flags.get(negated ? name.slice(3) : name);
     if (key === undefined || !argument.startsWith("--")) {
       faults.push(`unknown option ${argument.split("=")[0]}${didYouMean(name, [...flags.keys()], "--")}`);
-      // Its value, if one follows, is taken for a value and not for a stray operand: one fault, not two.
+      // An argument that follows is read as its value, not as an operand: one fault, not two.
       const next = sources.args[i + 1];
       if (inline === undefined && sources.operands === undefined && next !== undefined && !next.startsWith("-")) i++;
       continue;
@@ -291,7 +288,7 @@ function boundFault(option: Option, value: NonNullable<Option["default"]>): stri
   if (twice !== undefined) return `names ${twice} twice`;
   const stray = items.find((item) => option.choices?.includes(item) === false);
   if (stray === undefined || option.choices === undefined) return undefined;
-  const subject = option.type === "list" ? `has ${JSON.stringify(stray)}, which is none` : "is none";
+  const subject = option.type === "list" ? `has ${JSON.stringify(stray)}, which is not one` : "is not one";
   return `${subject} of ${option.choices.join(", ")}${didYouMean(stray, option.choices, "")}`;
 }
 

@@ -5,13 +5,13 @@
 import { randomBytes } from "node:crypto";
 
 /**
- * Asking the system costs 14 µs however few bytes are wanted, so they are drawn from a pool; no byte is given twice.
+ * A system call costs 14 µs for any number of bytes, so bytes are taken from a pool; no byte is returned twice.
  */
 const POOL_BYTES = 4_096;
 let pool = Buffer.alloc(0);
 let used = 0;
 
-/** Bytes that nobody can foresee; at most POOL_BYTES. */
+/** Unpredictable bytes; at most POOL_BYTES. */
 export function secureBytes(size: number): Buffer {
   if (used + size > pool.length) {
     pool = randomBytes(POOL_BYTES);

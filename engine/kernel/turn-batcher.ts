@@ -1,24 +1,23 @@
 /**
- * Joins what many callers ask into few calls, without a linger timer: a lone caller waits for nobody. What is asked
- * in one turn of the event loop goes out together, and while calls are under way the next ones gather, so calls grow
- * with the load; many items go out as several calls, so that both ends have something to do. Items go out in the
- * order they came and every caller gets its own results; a failed call fails only the callers whose items were in it,
- * and one that did a part of them fails those of the rest. The queue has a bound; past it `overloaded` tells the
- * caller to come back.
+ * Joins the items of many callers into few calls, without a linger timer. Items that are added in one turn of the
+ * event loop are sent together; while calls are in flight, further items queue, so calls grow with the load. A long
+ * queue is sent as several calls, so that client and server work at the same time. Items are sent in the order in
+ * which they were added, and every caller gets its own results. A failed call fails only the callers whose items were
+ * in it; a failed item fails only its caller. The queue is bounded: past the limit callers get `overloaded`.
  */
 import { EngineError, messageOf } from "./errors.js";
 
 export interface TurnBatcherOptions<Item, Result> {
   op: string;
-  /** Items of one call at most. */
+  /** Most items of one call. */
   batchLimit: number;
-  /** Items waiting or under way at most. */
+  /** Most items queued or in flight. */
   queueLimit: number;
-  /** Does one call; resolves to one result an item, in order, or to why that item was not done. */
+  /** Makes one call; resolves to one result or failure an item, in order. */
   send(items: Item[]): Promise<(Result | ItemFailure)[]>;
 }
 
-/** In place of a result. */
+/** In place of a result: the item was not done. */
 export class ItemFailure {
   readonly cause: unknown;
 
@@ -27,32 +26,29 @@ export class ItemFailure {
   }
 }
 
-/** What one caller has asked: several items, or a single one. */
+/** The items of one caller: several, or a single one. */
 interface Group<Result> {
   results: Result[] | undefined;
   missing: number;
-  /** The first failure; told when nothing of the group is under way any more. */
+  /** The first failure; reported when no item of the group is in flight any more. */
   error: EngineError | undefined;
   resolve(results: Result[] | Result): void;
   reject(error: unknown): void;
 }
 
 const OVERLOADED_RETRY_MS = 1_000;
-/** Calls of one batcher under way at once, when there are items enough: one is worked on while others travel. */
-const CALLS_AT_ONCE = 4;
+/** Most calls of one batcher in flight, when there are enough items: the server works on one while others travel. */
+const CALLS_IN_FLIGHT = 4;
 /**
- * Items that are worth a call beside those under way: at 5 µs each they make up for what a call costs by itself, some
- * 50 µs.
+ * Fewest items for a further call while others are in flight: at 5 µs each, 1 ms of work for the fixed price of a
+ * call, some 50 µs.
  */
-const WORTH_A_CALL = 200;
+const MIN_ITEMS = 200;
 
 let waiting: (() => void)[] = [];
 
-/**
- * All batchers flush one after the other at the end of a turn, so that a connection may send their calls as one
- * write.
- */
-function atTurnsEnd(flush: () => void): void {
+/** All batchers flush one after the other at the end of a turn, so that a connection can send their calls in one write. */
+function atEndOfTurn(flush: () => void): void {
   if (waiting.push(flush) > 1) return;
   setImmediate(() => {
     const flushes = waiting;
@@ -74,7 +70,7 @@ export class TurnBatcher<Item, Result> {
     this.#options = options;
   }
 
-  /** Items waiting or under way. */
+  /** Items queued or in flight. */
   get depth(): number {
     return this.#held;
   }
@@ -106,10 +102,10 @@ export class TurnBatcher<Item, Result> {
     queue: (resolve: (answer: Answer) => void, reject: (error: unknown) => void) => void,
   ): Promise<Answer> {
     const { op, queueLimit } = this.#options;
-    // A group larger than the whole bound is let into an empty queue, or it could never pass.
+    // An empty queue accepts a group larger than the limit: otherwise it could never be sent.
     if (this.#held > 0 && this.#held + items > queueLimit) {
       return Promise.reject(
-        new EngineError(`${op}: ${this.#held} items are waiting already`, {
+        new EngineError(`${op}: the queue is full with ${this.#held} items`, {
           op,
           code: "overloaded",
           retryable: true,
@@ -123,39 +119,39 @@ export class TurnBatcher<Item, Result> {
     return answer;
   }
 
-  /** At the end of this turn, so that whoever is answered in it can join in. */
+  /** Flushes at the end of this turn, so that callers that are answered in it can add items. */
   #schedule(): void {
     if (this.#scheduled || !this.#isDue()) return;
     this.#scheduled = true;
-    atTurnsEnd(() => {
+    atEndOfTurn(() => {
       this.#scheduled = false;
       this.#flush();
     });
   }
 
-  /** Few items wait for the call under way, because they will be more by then; many do not. */
+  /** Whether to send now. Few items wait for the call in flight, because more will join them; many do not wait. */
   #isDue(): boolean {
     const waiting = this.#items.length;
-    return this.#calls === 0 ? waiting > 0 : waiting >= this.#worthACall() && this.#calls < CALLS_AT_ONCE;
+    return this.#calls === 0 ? waiting > 0 : waiting >= this.#minItems() && this.#calls < CALLS_IN_FLIGHT;
   }
 
   #flush(): void {
     while (this.#isDue()) {
       const size = this.#callSize();
-      // Cheap also for a long queue: the rest is moved once for every call.
+      // Cheap even for a long queue: the rest is moved once for each call.
       void this.#call(this.#items.splice(0, size), this.#groups.splice(0, size), this.#indexes.splice(0, size));
     }
   }
 
-  /** In equal parts, as many as are worth a call each and may be under way. */
+  /** Items of the next call: the queue in equal parts, each of at least the fewest items, as far as calls are free. */
   #callSize(): number {
     const waiting = this.#items.length;
-    const parts = Math.min(Math.floor(waiting / this.#worthACall()), CALLS_AT_ONCE - this.#calls);
+    const parts = Math.min(Math.floor(waiting / this.#minItems()), CALLS_IN_FLIGHT - this.#calls);
     return Math.min(this.#options.batchLimit, Math.ceil(waiting / Math.max(1, parts)));
   }
 
-  #worthACall(): number {
-    return Math.min(this.#options.batchLimit, WORTH_A_CALL);
+  #minItems(): number {
+    return Math.min(this.#options.batchLimit, MIN_ITEMS);
   }
 
   async #call(items: Item[], groups: Group<Result>[], indexes: number[]): Promise<void> {

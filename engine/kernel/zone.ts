@@ -1,9 +1,9 @@
 /**
- * A shop's time zone, daylight saving included: the day of an instant (R8), and the instant of a time on the zone's
- * clocks. What the platform is asked is kept, because asking costs microseconds while every event wants to know its
- * day, and every row of a history its instant: the offset of a quarter of an hour for days, of a whole day for
- * instants. Instants are exact to the millisecond; days may begin up to a quarter of an hour late where clocks were
- * changed at an odd minute, which none has done since 2011. Years before 100 are not understood.
+ * A shop's time zone, daylight saving included: the day of an instant (R8), and the instant of a local date and time.
+ * The platform's answers are cached, because each costs microseconds and every event needs its day: the offset of a
+ * quarter of an hour for days, of a whole day for instants. Instants are exact to the millisecond. A day may begin up
+ * to a quarter of an hour late where a zone changed its clocks at an odd minute, which none has done since 2011. Years
+ * before 100 are not supported.
  */
 import { DAY_MS } from "./clock.js";
 import { badInput } from "./errors.js";
@@ -12,19 +12,18 @@ export interface Zone {
   readonly name: string;
   /** Whole days since 1970-01-01 in the zone. */
   dayOf(ms: number): number;
-  /** The instant at which the day after `ms`' day begins. */
+  /** The instant at which the day after that of `ms` begins. */
   nextDayMs(ms: number): number;
   /**
-   * The instant at which the zone's clocks show a date and time; the earlier one when they show it twice, undefined
-   * when they skip it.
+   * The instant of a local date and time: the earlier one when it occurs twice, undefined when the clocks skip it.
    * @param localMs the date and time as milliseconds since the epoch, as if the zone were UTC
    */
   instantOf(localMs: number): number | undefined;
 }
 
 /**
- * Zones change their offset at quarters of an hour; until 2011 one, St John's, did so a minute later and is taken a
- * quarter late.
+ * Zones change their offset at quarters of an hour. Until 2011 one, St John's, changed a minute later: there the
+ * change is applied a quarter late.
  */
 const SLOT_MS = 900_000;
 /** 104 days. */
@@ -34,7 +33,7 @@ const CACHED_DAYS = 10_000;
 
 /**
  * @param name IANA name such as `Asia/Shanghai` or `UTC`
- * @throws EngineError when the platform does not know it
+ * @throws EngineError when the platform has no such zone
  */
 export function zoneOf(name: string): Zone {
   let format: Intl.DateTimeFormat;
@@ -50,7 +49,7 @@ export function zoneOf(name: string): Zone {
       second: "2-digit",
     });
   } catch (cause) {
-    throw badInput("zone", "zone", `"${name}" is no time zone; give an IANA name such as Asia/Shanghai`, cause);
+    throw badInput("zone", "zone", `"${name}" is not a time zone; give an IANA name such as Asia/Shanghai`, cause);
   }
   const askOffset = (ms: number): number => {
     const parts = Object.fromEntries(format.formatToParts(ms).map(({ type, value }) => [type, Number(value)]));
@@ -83,8 +82,8 @@ export function zoneOf(name: string): Zone {
     return offset;
   };
 
-  // Slots would not do here: clocks that were changed at an odd minute would make times of that quarter wrong. Nearly
-  // every day has one offset from the day before to the day after; the few others are looked at time by time.
+  // Quarters of an hour are not exact enough here: a change at an odd minute would make times of that quarter wrong.
+  // Nearly every day has one offset from the day before to the day after; on other days each time is computed.
   const steadyOffsets = new Map<number, number | undefined>();
   const steadyOffset = (localDay: number): number | undefined => {
     if (steadyOffsets.has(localDay)) return steadyOffsets.get(localDay);
@@ -94,7 +93,7 @@ export function zoneOf(name: string): Zone {
     steadyOffsets.set(localDay, offset);
     return offset;
   };
-  /** Of the offsets around a local time, the greatest that its own instant has. */
+  /** Of the offsets around a local time, the greatest one that is valid at the resulting instant. */
   const fittingOffset = (localMs: number): number | undefined => {
     const around = [-DAY_MS, 0, DAY_MS].map((shift) => askOffset(localMs + shift));
     const fitting = around.filter((offset) => askOffset(localMs - offset) === offset);

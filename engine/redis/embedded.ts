@@ -1,9 +1,9 @@
 /**
- * A private redis-server: started for one directory, reached over a unix socket only, ended with its parent. Two
- * servers never share a directory: a kernel lock held by the server itself refuses the second, and nothing stale stays
- * behind after a crash. Where flock and setpriv (util-linux, so any Linux) are missing, the lock is only a look at
- * the socket, and a parent that is killed leaves its server running until somebody ends it. It starts no replica, no
- * Sentinel and no Cluster, and it does not install Redis: engine/boot/setup.mjs does.
+ * A private redis-server: started for one directory, reachable over a unix socket only, ended with its parent. Two
+ * servers never share a directory: the server holds a kernel lock, which leaves nothing stale after a crash. Where
+ * flock and setpriv (util-linux, so any Linux) are missing, only the socket is checked, and a parent that is killed
+ * leaves its server running. It starts no replica, no Sentinel and no Cluster, and it does not install Redis:
+ * engine/boot/setup.mjs does.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -19,15 +19,15 @@ import { makeFolder, pathFault } from "../kernel/folder.js";
 export interface RedisSettings {
   /** Holds the log, the lock and the append-only files; made when missing. One server a directory. */
   dir: string;
-  /** Keeps what is written (append-only file) and finds it again at the next start. Default true. */
+  /** Keeps data in an append-only file, and loads it at the next start. Default true. */
   persistence?: boolean;
   /** When the append-only file reaches the disk. Default `everysec`: a power cut may cost the last second. */
   appendfsync?: "always" | "everysec" | "no";
-  /** Of this machine's memory, or of the container's: Redis takes no more, and refuses writes past it. Default 0.5. */
+  /** Share of the machine's memory, or of the container's, past which Redis rejects writes. Default 0.5. */
   redisMemoryShare?: number;
-  /** Ends the start; a server that has started is ended by `stop`. */
+  /** Aborts the start; a server that has started is ended by `stop`. */
   signal?: AbortSignal;
-  /** More arguments for redis-server; they win over ours. */
+  /** More arguments for redis-server; they override the engine's. */
   extraArgs?: readonly string[];
 }
 
@@ -36,13 +36,13 @@ export interface RedisServer {
   readonly pid: number;
   /** Resolves when the server has ended, by `stop` or by itself, with the last line of its log; never rejects. */
   readonly ended: Promise<string>;
-  /** Ends the server; what was written is on disk when this resolves. May be called again. */
+  /** Ends the server; all writes are on disk when this resolves. May be called again. */
   stop(): Promise<void>;
 }
 
 /** sun_path is 104 bytes on macOS and 108 on Linux, its closing zero included. */
 const SOCKET_PATH_LIMIT = 103;
-/** An answer to the first PING takes 10–50 ms; a loading server answers too, and may take its time. */
+/** The first PING is answered in 10–50 ms, also by a server that is loading its data, which may take minutes. */
 const ANSWER_LIMIT_MS = 15_000;
 const LOADING_LIMIT_MS = 600_000;
 const POLL_MS = 15;
@@ -52,13 +52,10 @@ const STOP_LIMIT_MS = 5_000;
 const KILL_LIMIT_MS = 5_000;
 const LOCKED_STATUS = 75;
 const LOG_TAIL_BYTES = 4_096;
-/** As Redis calls it. */
+/** Redis' own name for it. */
 const APPEND_ONLY_DIR = "appendonlydir";
 const [LOCK_FILE, LOG_FILE, PID_FILE] = ["redis.lock", "redis.log", "redis.pid"];
-/**
- * Everything that the engine itself may have put into the directory: what it keeps beside Redis, and what an
- * installation leaves.
- */
+/** Everything that the engine, Redis or an installation may have put into the directory. */
 const OWN_NAMES = new Set([
   LOCK_FILE,
   LOG_FILE,
@@ -70,12 +67,12 @@ const OWN_NAMES = new Set([
   "demo",
 ]);
 const OWN_NAME_PATTERN = /^(redis\.log\.probe|setup\.lock.*|temp-.*\.(aof|rdb))$/;
-/** They hold orders, and what is known of buyers: no other user of the machine reads them. */
+/** The files hold orders and personal data of buyers: no other user of the machine may read them. */
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
-/** Runs a program whose files are for its owner; the shell becomes it, so the pid stays. */
-const FOR_ITS_OWNER = ["sh", "-c", 'umask 077; exec "$@"', "sh"];
-/** The engine needs the rest: views and states in memory, and a copy of what changes while Redis rewrites its file. */
+/** Runs a program whose files only its owner can read; the shell is replaced by the program, so the pid stays. */
+const WITH_PRIVATE_FILES = ["sh", "-c", 'umask 077; exec "$@"', "sh"];
+/** The rest is for the engine's views and states, and for pages that Redis copies while it rewrites its file. */
 const MEMORY_SHARE = 0.5;
 
 /** A block of any usual file system. */
@@ -88,7 +85,7 @@ const INSTALL = "install Redis 7.0 or newer (apt-get install redis-server, dnf i
  * Starts a redis-server and waits until it answers. Call it on the main thread: the server ends with the thread that
  * started it.
  * @throws EngineError `redis_missing` when there is no such program, `redis_dir_in_use` when a live server owns the
- *   directory, `redis_failed` with the server's own words otherwise
+ *   directory, `redis_failed` with the server's own message otherwise
  */
 export async function startRedis(settings: RedisSettings): Promise<RedisServer> {
   await makeFolder(settings.dir, "--dir", FOLDER_MODE);
@@ -102,13 +99,13 @@ export async function startRedis(settings: RedisSettings): Promise<RedisServer> 
   if (!guard.includes("flock") && (await answerOf(socketPath)) !== "") throw inUse(dir, pidPath);
 
   const [program, ...args] = [
-    ...FOR_ITS_OWNER,
+    ...WITH_PRIVATE_FILES,
     ...guard,
     "redis-server",
     ...argumentsOf(settings, dir, socketPath, pidPath),
   ];
   const logFile = openForAppending(logPath, settings.dir);
-  // Its own session: Ctrl-C reaches the engine only, which drains and then stops this server.
+  // A session of its own: Ctrl-C reaches the engine only, which drains and then stops this server.
   const child = spawn(program as string, args, { detached: true, stdio: ["ignore", logFile, logFile] });
   closeSync(logFile);
   const exit = exitOf(child);
@@ -118,7 +115,7 @@ export async function startRedis(settings: RedisSettings): Promise<RedisServer> 
     await untilReady(child, socketPath, pidPath, exit, settings.signal);
   } catch (thrown) {
     await end(child, exit);
-    // The server's log may have a line by then: it is not why the start ended.
+    // The log's last line is not the reason then.
     if (settings.signal?.aborted) throw settings.signal.reason;
     throw await explain(thrown, dir, pidPath, logPath);
   }
@@ -142,7 +139,7 @@ function openForAppending(logPath: string, dir: string): number {
   }
 }
 
-/** The socket of the server that works in a directory now; undefined when none does. */
+/** The socket of the server that runs in a directory; undefined when there is none. */
 export async function runningSocket(dir: string): Promise<string | undefined> {
   const real = await realpath(dir).catch(() => undefined);
   if (real === undefined) return undefined;
@@ -150,10 +147,10 @@ export async function runningSocket(dir: string): Promise<string | undefined> {
   return (await answerOf(socketPath)) === "" ? undefined : socketPath;
 }
 
-/** Whether a directory holds what a server has written there. */
+/** Whether a directory holds a server's data. */
 export const holdsData = (dir: string): Promise<boolean> => exists(join(dir, APPEND_ONLY_DIR));
 
-/** Sends PING without a client and gives the answer's first line, or "" when nobody answers. */
+/** Sends PING without a client and returns the answer's first line, or "" when there is none. */
 function answerOf(socketPath: string): Promise<string> {
   return new Promise((resolve) => {
     let answer = "";
@@ -187,17 +184,17 @@ function argumentsOf(settings: RedisSettings, dir: string, socketPath: string, p
   return [...Object.entries(table).flatMap(([name, value]) => [`--${name}`, value]), ...(settings.extraArgs ?? [])];
 }
 
-/** A share of the memory that this process may take: the machine's, or less where a container has a limit. */
+/** A share of the memory that this process may use: the machine's, or the container's limit. */
 function memoryFor(share: number): number {
   const limit = process.constrainedMemory();
   const machine = totalmem();
-  // Without a limit it is 0, or more than there is.
+  // Without a limit it is 0, or more than the machine has.
   return Math.floor(share * (limit > 0 ? Math.min(limit, machine) : machine));
 }
 
-/** What a server of this directory has written is for its owner only, also what an older release has left readable. */
+/** Removes other users' access to a server's files, also to those of an older release that left them readable. */
 async function closeToOthers(dir: string): Promise<void> {
-  // A directory that is somebody's for other things, too, stays as it is; what is written there is closed all the same.
+  // A directory that also holds other files keeps its mode; the server's own files in it are still closed.
   if (!(await holdsData(dir)) && !(await exists(join(dir, LOCK_FILE)))) return;
   const names = await readdir(dir);
   if (names.every((name) => OWN_NAMES.has(name) || OWN_NAME_PATTERN.test(name))) await chmod(dir, FOLDER_MODE);
@@ -217,8 +214,8 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /**
- * The programs that run before redis-server and become it (each execs the next, so the pid stays): setpriv has it
- * ended with its parent, flock holds the directory as long as it lives.
+ * The programs that run before redis-server (each execs the next, so the pid stays): setpriv ends the server with its
+ * parent, flock locks the directory as long as the server runs.
  */
 async function guardWith(lockPath: string): Promise<string[]> {
   if (process.platform !== "linux") return [];
@@ -242,17 +239,17 @@ function runs([program, ...args]: string[]): Promise<boolean> {
   );
 }
 
-/** In the directory itself when its path is short enough, otherwise in a private one named after it, which stays. */
+/** In the directory itself when its path is short enough, otherwise in a private temporary one, which is kept. */
 async function socketPathFor(dir: string): Promise<string> {
   const beside = join(dir, "redis.sock");
   if (Buffer.byteLength(beside) <= SOCKET_PATH_LIMIT) return beside;
   const owner = process.getuid?.() ?? 0;
   const short = join(tmpdir(), `shuiwei-${owner}-${createHash("sha256").update(dir).digest("hex").slice(0, 12)}`);
   await mkdir(short, { recursive: true, mode: FOLDER_MODE });
-  // Anybody may write to the temporary directory: what waits there under our name must really be ours.
+  // Any user may write to the temporary directory: check that the folder belongs to this user.
   const found = await lstat(short);
   if (!found.isDirectory() || found.uid !== owner) {
-    throw new EngineError(`${short} belongs to somebody else`, { op: OP, code: "redis_failed", retryable: false });
+    throw new EngineError(`${short} belongs to another user`, { op: OP, code: "redis_failed", retryable: false });
   }
   await chmod(short, FOLDER_MODE);
   const socketPath = join(short, "redis.sock");
@@ -286,10 +283,10 @@ async function untilReady(
   });
   let limitMs = ANSWER_LIMIT_MS;
   while (elapsedMs() < limitMs) {
-    // Reading a large file takes minutes: nobody has to wait for it who wants to stop.
+    // Loading a large file takes minutes; a stop must not wait for it.
     signal?.throwIfAborted();
     if (exited !== undefined) throw exited;
-    // Until the pid file is ours, the one who answers may be the server that ours waits for.
+    // Until the pid file names our server, the socket may be that of an old server for whose lock ours waits.
     const ours = (await readFile(pidPath, "utf8").catch(() => "")).trim() === String(child.pid);
     const answer = ours ? await answerOf(socketPath) : "";
     if (answer === "+PONG") return;
@@ -300,17 +297,17 @@ async function untilReady(
 }
 
 async function end(child: ChildProcess, exit: Promise<Exit>): Promise<void> {
-  // On SIGTERM redis-server writes and syncs its append-only file and removes its socket and pid file, before it lets
-  // go of the directory. We remove nothing: by now a successor's socket may stand there.
+  // On SIGTERM redis-server writes and syncs its append-only file and removes its socket and pid file before it
+  // releases the lock. Nothing is removed here: the socket may already be that of the next server.
   for (const [signal, limitMs] of [
     ["SIGTERM", STOP_LIMIT_MS],
     ["SIGKILL", KILL_LIMIT_MS],
   ] as const) {
     child.kill(signal);
     const timer = new AbortController();
-    const gone = await Promise.race([exit.then(() => true), sleep(limitMs, timer.signal).then(() => false)]);
+    const hasExited = await Promise.race([exit.then(() => true), sleep(limitMs, timer.signal).then(() => false)]);
     timer.abort();
-    if (gone) return;
+    if (hasExited) return;
   }
 }
 
@@ -328,8 +325,8 @@ async function explain(thrown: unknown, dir: string, pidPath: string, logPath: s
 }
 
 /**
- * Why nothing can be written there, when it cannot: on a full disk the server's own words are lost, for its log is
- * there, too.
+ * The error when the directory cannot be written to. On a full disk the server's own message is lost, because its log
+ * is in the same directory.
  */
 async function writingFault(dir: string): Promise<EngineError | undefined> {
   const probe = join(dir, `${LOG_FILE}.probe`);
@@ -349,13 +346,13 @@ function inUse(dir: string, pidPath: string): EngineError {
   try {
     owner = ` (process ${readFileSync(pidPath, "utf8").trim()})`;
   } catch {
-    // A server that is just starting has not written it yet.
+    // A server that is starting has not written it yet.
   }
   const message = `another Redis${owner} uses ${dir}: stop it, or choose another directory`;
   return new EngineError(message, { op: OP, code: "redis_dir_in_use", retryable: false });
 }
 
-/** The last line of the log, without its stamp; a faulty directive stands on the line before its fault. */
+/** The log's last line, without its time; a faulty directive is on the line before. */
 async function lastLine(logPath: string): Promise<string> {
   const text = (await readFile(logPath, "utf8").catch(() => "")).slice(-LOG_TAIL_BYTES);
   const lines = text.split("\n").map((line) => line.replace(/^\d+:[A-Z] .{10,40}? [#*.-] /, "").trim());

@@ -1,5 +1,5 @@
 /**
- * Options of the Redis that the engine uses: one given by address, or a private one of its own.
+ * Options of the Redis that the engine uses: one that is given by its address, or a private one that the engine starts.
  */
 import { defineOptions } from "../kernel/options.js";
 
@@ -16,7 +16,7 @@ export const redisOptions = defineOptions({
     max: 8,
     unit: "replicas",
     about:
-      "a command is answered when so many replicas have it: with all of a primary's replicas, no answer is lost with the primary; needs --redis-url",
+      "a command is answered when this many replicas have it; with all of a primary's replicas, nothing that was answered is lost with the primary; needs --redis-url",
   },
   dir: { type: "string", default: ".shuiwei", about: "where the private Redis keeps its data" },
   redisMemoryShare: {
@@ -30,6 +30,6 @@ export const redisOptions = defineOptions({
     type: "choice",
     choices: ["everysec", "always", "no"],
     default: "everysec",
-    about: "when the private Redis puts what it wrote on the disk; everysec may lose a second if the machine dies",
+    about: "when the private Redis syncs its file to the disk; everysec may lose a second if the machine fails",
   },
 });

@@ -23,7 +23,7 @@ describe("a folder", () => {
     for (const path of ["/proc/nothing", "/proc/nothing/below"])
       await expect(makeFolder(path, "--out")).rejects.toMatchObject({
         code: "bad_option",
-        message: `--out ${path}: nothing can be made there`,
+        message: `--out ${path}: no folder can be made there`,
       });
   });
 

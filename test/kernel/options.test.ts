@@ -121,8 +121,8 @@ describe("reading options", () => {
         '  --port: "70000" is above 65535',
         '  SHUIWEI_OPENING_STOCK: "-1" is below 0',
         '  --lease: "soon" is not a duration such as 500ms, 10s, 30m, 2h or 1d',
-        '  --fsync: "evrysec" is none of always, everysec; did you mean everysec?',
-        '  SHUIWEI_ROLES: "api,wroker" has "wroker", which is none of api, worker; did you mean worker?',
+        '  --fsync: "evrysec" is not one of always, everysec; did you mean everysec?',
+        '  SHUIWEI_ROLES: "api,wroker" has "wroker", which is not one of api, worker; did you mean worker?',
         "  unknown variable SHUIWEI_PROT; did you mean SHUIWEI_PORT?",
       ].join("\n"),
     );
@@ -186,7 +186,7 @@ describe("declaring options", () => {
     expect(() => defineOptions({ port: { type: "integer", default: 0, min: 1, about: "x" } })).toThrow("is below 1");
     expect(() => defineOptions({ lease: { type: "duration", default: 1, about: "x" } })).toThrow("does not end in Ms");
     expect(() => defineOptions({ mode: { type: "choice", choices: ["a"], default: "b", about: "x" } })).toThrow(
-      "is none of a",
+      "is not one of a",
     );
   });
 
@@ -202,7 +202,7 @@ Option           Default     Allowed                Meaning
 --tags                       a,b,…                  Free words.
 --token                      at least 4 hex digits  Who may write.
 
-Each is also a variable: --foo-bar is SHUIWEI_FOO_BAR. A flag goes before a variable.
+Each is also a variable: --foo-bar is SHUIWEI_FOO_BAR. A flag overrides a variable.
 `);
   });
 });

@@ -146,7 +146,7 @@ describe("a zone", () => {
   it("that the platform does not know is refused by name", () => {
     for (const name of ["Asia/Peking", "", "Mars/Olympus"]) {
       expect(() => zoneOf(name)).toThrow(EngineError);
-      expect(() => zoneOf(name)).toThrow(`"${name}" is no time zone`);
+      expect(() => zoneOf(name)).toThrow(`"${name}" is not a time zone`);
     }
   });
 

@@ -120,7 +120,7 @@ describe("the embedded Redis", () => {
   it.each([
     ["a file", "file", "it is a file, not a folder"],
     ["a place below a file", "file/shop", "a part of the path is a file, not a folder"],
-    ["a place where nothing can be made", "/proc/shuiwei-test", "nothing can be made there"],
+    ["a place where nothing can be made", "/proc/shuiwei-test", "no folder can be made there"],
   ])("refuses %s for its directory, naming the option", async (_, path, words) => {
     await writeFile(join(dir, "file"), "");
     const refused = resolve(dir, path);
