@@ -1,8 +1,8 @@
 /**
- * Who a request comes from: a bearer token, or the cookie of a session. The one place that answers this, for routes,
- * pages and WebSocket upgrades alike, so that no way in is without its checks: a wrong token is counted, told and
- * made to wait; a right one is found without waiting and without asking Redis. A cookie goes along with whatever a
- * browser sends, so what it may cause (writes, sockets) must come from a page of this server.
+ * Authentication: by a bearer token or by the cookie of a session. Routes, pages and WebSocket upgrades all use it, so
+ * that no entry lacks its checks. A wrong token is counted, reported and delayed; a right one is found without delay
+ * and without a call to Redis. A browser sends a cookie with every request, so writes and sockets with a cookie must
+ * come from a page of this server.
  */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
@@ -18,7 +18,7 @@ import { digestOf } from "./tokens.js";
 
 const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
 const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(["GET", "HEAD"]);
-/** How soon whoever was refused at once may try again. */
+/** Retry-After of a login that was refused without delay. */
 const RETRY_SECONDS = 5;
 const CHALLENGE = 'Bearer realm="shuiwei"';
 
@@ -28,10 +28,10 @@ export interface Refusal {
   headers: Record<string, string>;
 }
 
-/** Somebody who is let in; `quotaKey` is what several screens of one client have in common. */
+/** An authenticated client; `quotaKey` is the same for several screens of one client. */
 export interface Authenticated {
   identity: Identity;
-  /** Known by the cookie of a session, not by a token. */
+  /** By the cookie of a session, not by a token. */
   isSession: boolean;
   quotaKey: string;
 }
@@ -50,11 +50,11 @@ export class Access {
     const report = new LoginReport(parts.onTrouble);
     this.#failed = new FailedLogins((address, what) => {
       count(what);
-      report.note(address, what);
+      report.add(address, what);
     });
   }
 
-  /** Whether everybody may see this. */
+  /** Whether this is public. */
   isOpen(part: "screens" | "metrics"): boolean {
     return this.#parts.open || this.#parts.openParts?.includes(part) === true;
   }
@@ -62,53 +62,53 @@ export class Access {
   /** The hook of routes that need a role. */
   authorize(role: Role): onRequestHookHandler {
     return (request, reply, done) => {
-      const known = this.#atOnce(request.raw);
-      if (known) this.#pass(known, role, request, reply, done);
+      const known = this.#tokenIdentity(request.raw);
+      if (known) this.#checkRole(known, role, request, reply, done);
       else
-        this.#slowly(request.raw, !SAFE_METHODS.has(request.method)).then((verdict) => {
-          if ("code" in verdict) refuse(reply, verdict);
-          else this.#pass(verdict.identity, role, request, reply, done);
+        this.#sessionOrRefusal(request.raw, !SAFE_METHODS.has(request.method)).then((result) => {
+          if ("code" in result) refuse(reply, result);
+          else this.#checkRole(result.identity, role, request, reply, done);
         }, done);
     };
   }
 
-  /** Who asks, or why that may not be: for what is no route. */
+  /** The client, or why it is refused: for requests that are not routes. */
   async authenticate(raw: IncomingMessage, { needsOrigin = false } = {}): Promise<Authenticated | Refusal> {
-    const known = this.#atOnce(raw);
+    const known = this.#tokenIdentity(raw);
     return known
       ? { identity: known, isSession: false, quotaKey: this.quotaKeyOf(raw) }
-      : this.#slowly(raw, needsOrigin);
+      : this.#sessionOrRefusal(raw, needsOrigin);
   }
 
-  /** Whether a request brings anything to be known by. */
+  /** Whether a request has a token or a session cookie, right or wrong. */
   hasCredentials({ headers }: IncomingMessage): boolean {
     return headers.authorization !== undefined || cookieOf(headers.cookie) !== undefined;
   }
 
-  /** Whether a request that was let in is known by the cookie of a session, not by a token. */
+  /** Whether an authenticated request has a session, not a token. */
   isSession(raw: IncomingMessage): boolean {
-    return this.#atOnce(raw) === undefined;
+    return this.#tokenIdentity(raw) === undefined;
   }
 
-  /** Of a client without a session: its address. */
+  /** The quota key of a client without a session: its address. */
   quotaKeyOf(raw: IncomingMessage): string {
     return `address ${addressOf(raw, this.#parts.trustProxy === true)}`;
   }
 
-  /** Notes a failed login, lets its answer wait, and says how it is refused. */
+  /** Records a failed login, delays its answer, and returns the refusal. */
   async rejectLogin(raw: IncomingMessage, what: "token" | "pairing code"): Promise<Refusal> {
     const address = addressOf(raw, this.#parts.trustProxy === true);
-    const waitMs = this.#failed.failed(address, what);
+    const waitMs = this.#failed.record(address, what);
     if (waitMs === undefined)
       return {
         code: "overloaded",
-        detail: "too many logins from there have failed; try again later",
+        detail: "too many logins from this address have failed; try again later",
         headers: retryAfter(RETRY_SECONDS),
       };
     try {
       await sleep(waitMs);
     } finally {
-      this.#failed.waited(address);
+      this.#failed.endDelay(address);
     }
     return {
       code: "unauthorized",
@@ -117,32 +117,32 @@ export class Access {
     };
   }
 
-  /** Without waiting for anything; undefined when that does not tell. */
-  #atOnce({ headers }: IncomingMessage): Identity | undefined {
+  /** The identity of a right token, found without waiting; undefined without one. */
+  #tokenIdentity({ headers }: IncomingMessage): Identity | undefined {
     if (this.#parts.open) return DEMO_IDENTITY;
     if (headers.authorization === undefined) return undefined;
     const secret = BEARER.exec(headers.authorization)?.[1];
     return secret === undefined ? undefined : this.#tokens.get(digestOf(secret));
   }
 
-  async #slowly(raw: IncomingMessage, needsOrigin: boolean): Promise<Authenticated | Refusal> {
+  async #sessionOrRefusal(raw: IncomingMessage, needsOrigin: boolean): Promise<Authenticated | Refusal> {
     const { authorization, cookie } = raw.headers;
     if (authorization !== undefined && BEARER.test(authorization)) return this.rejectLogin(raw, "token");
     const secret = authorization === undefined ? cookieOf(cookie) : undefined;
     const { sessions } = this.#parts;
-    if (secret === undefined || !sessions) return unnamed("send Authorization: Bearer <token>");
+    if (secret === undefined || !sessions) return unauthorized("send Authorization: Bearer <token>");
     const session = await fromStore("sessions.find", sessions.find(secret));
-    if (!session) return unnamed("the session is over: pair again");
+    if (!session) return unauthorized("the session has ended: pair again");
     if (needsOrigin && originOf(raw) !== "own")
       return {
         code: "forbidden_origin",
-        detail: "with a session only this server's own pages may do that",
+        detail: "with a session, only pages of this server may do this",
         headers: {},
       };
     return { identity: session, isSession: true, quotaKey: `session ${session.id}` };
   }
 
-  #pass(identity: Identity, role: Role, request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  #checkRole(identity: Identity, role: Role, request: FastifyRequest, reply: FastifyReply, done: () => void): void {
     if (!mayDo(identity, role)) {
       refuse(reply, { code: "forbidden", detail: roleFault(identity, role), headers: {} });
       return;
@@ -152,7 +152,7 @@ export class Access {
   }
 }
 
-const unnamed = (detail: string): Refusal => ({
+const unauthorized = (detail: string): Refusal => ({
   code: "unauthorized",
   detail,
   headers: { "www-authenticate": CHALLENGE },

@@ -1,8 +1,8 @@
 /**
- * Reads a body of many commands, as NDJSON or msgpack, and checks it to its end before anything is applied: either
- * every command is sound or none is handed on. Faults name their line (`line 17: units must be a whole number`), 20
- * of them at most. Long bodies are checked in slices, bounded by commands, lines and bytes, with a turn of the event
- * loop between them, so that other requests do not wait for the whole.
+ * Reads a body of many commands, as NDJSON or msgpack, and checks all of it before anything is applied: it returns all
+ * commands, or throws when one is invalid. Faults name their text line (`line 17: units must be a whole number`), at
+ * most 20 of them. Long bodies are checked in slices, limited by commands, text lines and bytes, with a turn of the
+ * event loop between them, so that other requests are not blocked.
  */
 import { isUtf8 } from "node:buffer";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -15,19 +15,19 @@ import { badInputFault, HttpFault } from "./problem.js";
 
 export const BULK_LIMIT = 8 * 1024 * 1024;
 export const MAX_COMMANDS = 10_000;
-/** Empty ones included: one after each command. */
+/** Text lines; room for one empty line after each command. */
 const MAX_LINES = 2 * MAX_COMMANDS;
-/** The longest sound command, all escaped, is about 5 KB. */
+/** The longest valid command, fully escaped, is about 5 KB. */
 const MAX_COMMAND_BYTES = 16 * 1024;
-/** Commands or lines, and bytes: about 2 ms of checking each. */
+/** Commands or text lines, and bytes: about 2 ms of checking each. */
 const SLICE = 500;
 const SLICE_BYTES = 128 * 1024;
 const NEWLINE = 0x0a;
 
-/** Checks one command; gives the command as the ledger takes it, or its faults. */
+/** Checks one command; returns the ledger's command, or its faults. */
 export type CommandCheck = (candidate: unknown) => { command: StockCommand } | { faults: InputFault[] };
 
-/** Something of the body: a command, a fault, or nothing (an empty line). */
+/** A part of the body: a command, a fault, or nothing (an empty text line). */
 type Piece = { bytes: number } & ({ place: string; value: unknown } | { place: string; fault: InputFault } | object);
 
 /**
@@ -41,7 +41,7 @@ export async function readCommands(
 ): Promise<StockCommand[]> {
   const commands: StockCommand[] = [];
   const faults: InputFault[] = [];
-  const note = (place: string, { field, message }: InputFault): void => {
+  const addFault = (place: string, { field, message }: InputFault): void => {
     faults.push({ field: field === "" ? place : `${place}: ${field}`, message });
   };
   let read = 0;
@@ -57,23 +57,23 @@ export async function readCommands(
     }
     if (!("place" in piece)) continue;
     if (++read > MAX_COMMANDS) throw tooMany();
-    if ("fault" in piece) note(piece.place, piece.fault);
+    if ("fault" in piece) addFault(piece.place, piece.fault);
     else {
       const checked = check(piece.value);
       if ("command" in checked) commands.push(checked.command);
-      else for (const fault of checked.faults) note(piece.place, fault);
+      else for (const fault of checked.faults) addFault(piece.place, fault);
     }
     if (faults.length >= MAX_FAULTS) break;
   }
   if (faults.length > 0) throw badInputFault(faults.slice(0, MAX_FAULTS));
-  if (read === 0) throw badInputFault([{ field: "", message: "the body holds no command" }]);
+  if (read === 0) throw badInputFault([{ field: "", message: "the body has no command" }]);
   return commands;
 }
 
 const tooMany = (): HttpFault =>
-  new HttpFault("too_many_commands", `send at most ${MAX_COMMANDS} commands, on at most ${MAX_LINES} lines, at once`);
+  new HttpFault("too_many_commands", `send at most ${MAX_COMMANDS} commands and ${MAX_LINES} text lines in one body`);
 
-/** One JSON document a line; empty lines are passed over but counted. */
+/** One JSON document in each text line; empty lines are skipped but counted. */
 function* linesOf(body: Buffer): Generator<Piece> {
   let number = 0;
   for (let from = 0; from < body.length; ) {
@@ -97,7 +97,7 @@ function* linesOf(body: Buffer): Generator<Piece> {
   }
 }
 
-/** One list of commands. A fault of the format ends the reading: what follows cannot be told apart any more. */
+/** One list of commands. A fault of the format ends the reading: the parts after it cannot be recognised. */
 function* entriesOf(body: Buffer): Generator<Piece> {
   const reader = new MsgpackReader(body);
   let place = "the body";
@@ -111,9 +111,9 @@ function* entriesOf(body: Buffer): Generator<Piece> {
       yield { place, value, bytes: reader.at - from };
     }
     place = "the body";
-    if (!reader.atEnd) yield { place, bytes: 0, fault: { field: "", message: "goes on after its list" } };
+    if (!reader.atEnd) yield { place, bytes: 0, fault: { field: "", message: "has bytes after its list" } };
   } catch (thrown) {
     if (!(thrown instanceof EngineError)) throw thrown;
-    yield { place, bytes: 0, fault: { field: "", message: `is not msgpack as taken here: ${thrown.message}` } };
+    yield { place, bytes: 0, fault: { field: "", message: `is not accepted as msgpack: ${thrown.message}` } };
   }
 }

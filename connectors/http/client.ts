@@ -1,8 +1,8 @@
 /**
- * Who is at the other end of a connection, as far as its address tells, and which server the client believes to talk
- * to. An address stands for one client: an IPv6 network of 64 bits is one, because whoever has one address of it has
- * them all. A Host that is not ours is how a web page that points a name of its own at this machine (DNS rebinding)
- * gives itself away; it needs a name, so addresses are always taken.
+ * The client's address, and which server the client believes it talks to. One address counts as one client; so does an
+ * IPv6 network of 64 bits, because its owner has all of its addresses. A Host header with an unknown name shows DNS
+ * rebinding: a web page that points a name of its own at this machine. That needs a name, so addresses are always
+ * accepted.
  */
 import type { IncomingMessage } from "node:http";
 import { isIP, isIPv6 } from "node:net";
@@ -10,7 +10,7 @@ import { isIP, isIPv6 } from "node:net";
 /** As `networkOf` names them. */
 const LOCAL: ReadonlySet<string> = new Set(["127.0.0.1", "0:0:0:0::/64"]);
 
-/** What a proxy that is trusted says of its client: it appends the address that it has seen. */
+/** The client's address; with a trusted proxy the last one of X-Forwarded-For, which the proxy has appended. */
 export function addressOf({ headers, socket }: IncomingMessage, trustProxy: boolean): string {
   const forwarded = trustProxy ? headers["x-forwarded-for"] : undefined;
   const last = [forwarded ?? []].flat().at(-1)?.split(",").at(-1)?.trim() ?? "";
@@ -18,14 +18,14 @@ export function addressOf({ headers, socket }: IncomingMessage, trustProxy: bool
 }
 
 /**
- * The same, for who gets a share of something; undefined for programs of this machine: one of them may be a proxy that
- * brings everybody and says of nobody who it is.
+ * The client for which a quota counts; undefined for programs of this machine: one of them may be a proxy that does
+ * not forward addresses.
  */
 export function quotaClientOf(request: IncomingMessage, trustProxy: boolean): string | undefined {
   return unlessLocal(addressOf(request, trustProxy));
 }
 
-/** Whose share a connection counts in, by its own address. */
+/** The client for which a connection counts, by its own address; undefined for this machine. */
 export const clientOf = (address: string | undefined): string | undefined =>
   unlessLocal(networkOf(address ?? "unknown"));
 
@@ -48,15 +48,15 @@ export function networkOf(address: string): string {
     .join(":")}::/64`;
 }
 
-/** The name or address in a Host header, without its port and in small letters; undefined when it is none. */
+/** The name or address in a Host header, without its port and in lower case; undefined when it is invalid. */
 function hostNameOf(host: string): string | undefined {
   const [, bracketed, name] = /^(?:\[([0-9a-f:.%]+)\]|([^:/?#@\s[\]]+))(?::\d{1,5})?$/i.exec(host) ?? [];
   return (bracketed ?? name)?.toLowerCase().replace(/\.$/, "");
 }
 
 /**
- * Makes the check whether a Host header is ours: an address, localhost, the name that is listened on, or one that the
- * operator has named. A request without one comes from no browser.
+ * Makes the check whether a Host header is allowed: an address, localhost, the name that the server listens on, or one
+ * of the operator's. A request without a Host header is allowed, because browsers always send one.
  */
 export function allowedHostCheck(
   listenHost: string,
@@ -70,7 +70,7 @@ export function allowedHostCheck(
   };
 }
 
-/** Whether a browser says that the request comes from a page of this very server; `absent` when it says nothing. */
+/** Whether the Origin header names this server; `absent` without the header. */
 export function originOf({ headers }: IncomingMessage): "own" | "other" | "absent" {
   const { origin, host } = headers;
   if (origin === undefined) return "absent";
@@ -81,6 +81,6 @@ export function originOf({ headers }: IncomingMessage): "own" | "other" | "absen
   }
 }
 
-/** Whether the client reached us, or the proxy before us, over TLS. */
+/** Whether the client connected to this server, or to the proxy in front of it, over TLS. */
 export const isSecure = ({ headers, socket }: IncomingMessage): boolean =>
   "encrypted" in socket || [headers["x-forwarded-proto"] ?? ""].flat()[0]?.split(",")[0]?.trim() === "https";

@@ -1,9 +1,9 @@
 /**
- * What one connection may do. Requests that a client pipelines are served one after the other, each when the answer
- * before it has left (RFC 9112, 9.3.2, asks for that as soon as one of them is not safe), so a connection has one
- * request under way and the bytes of one answer. One that has too many requests waiting, or does not read its
- * answers, is closed. A request that asks for an upgrade which is not ours is served as if it had not asked (RFC
- * 9110, 7.8). It does not bound how many connections there are: connection-limit.ts does.
+ * Limits of one connection. Pipelined requests are served one after the other, each when the answer before it has been
+ * sent (RFC 9112, 9.3.2, requires this as soon as one of them is not safe). So a connection has one request in
+ * progress and the bytes of one answer. A connection with too many waiting requests, or whose client does not read
+ * answers, is closed. An upgrade that is not supported is ignored and the request served (RFC 9110, 7.8). The number
+ * of connections is limited in connection-limit.ts.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -16,37 +16,37 @@ import { stopwatch } from "../../engine/kernel/clock.js";
  * connections. No browser and no proxy pipelines; one read of 64 KiB may hold 2,600 requests.
  */
 const MAX_UNANSWERED = 32;
-/** Without a byte taken by the system, however large what is written. */
+/** The longest time without a byte accepted by the system, however large the write is. */
 const UNREAD_MS = 10_000;
-/** The largest page, 1.5 MB, at 200 kbit/s: a client that takes a few bytes now and then is closed, too. */
+/** The largest page, 1.5 MB, at 200 kbit/s: a client that reads a few bytes now and then is closed, too. */
 const ANSWER_MS = 60_000;
 const SWEEP_MS = 1_000;
-/** Ends a head, or would begin a new one. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not pass
+/** Would end the header line. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it must find
 const BREAKS_LINE = /[\r\n\u0000]/;
 
-/** Node keeps the first 1,000 and drops the rest without a word, those that say how long the body is included. */
+/** Node keeps the first 1,000 headers and drops the rest without an error, also those with the body's length. */
 const MAX_HEADERS = 1_000;
 
-/** Whether a request may have had headers that are not in it: nothing can be told of it, and it is refused. */
+/** Whether Node may have dropped headers of a request; such a request cannot be interpreted and is refused. */
 export const hasTruncatedHeaders = ({ rawHeaders }: IncomingMessage): boolean => rawHeaders.length >= 2 * MAX_HEADERS;
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
-type CutReason = "pipelined" | "unread";
+type CloseReason = "pipelined" | "unread";
 
 interface Connection {
   socket: Socket;
-  /** What has come and waits for its turn. */
+  /** Requests that wait for the one in progress. */
   waiting: (() => void)[];
-  /** One at a time. */
+  /** Whether a request is in progress. */
   isBusy: boolean;
-  /** Bytes that the system had taken when it took some last, and when that was. */
-  takenBytes: number;
-  /** Of what is being written, the bytes that it had not taken then. */
+  /** Bytes that the system had accepted at its last progress, and the time of that. */
+  acceptedBytes: number;
+  /** Bytes of the write in progress that it had not accepted then. */
   queuedBytes: number;
-  takenAtMs: number;
-  /** Since when the answer under way has been waiting for its client; undefined: it has not. */
-  owedSinceMs: number | undefined;
+  acceptedAtMs: number;
+  /** Since when the answer has been waiting for the client to read; undefined: it has not. */
+  unreadSinceMs: number | undefined;
 }
 
 export interface PerConnectionLimits {
@@ -59,7 +59,7 @@ export class Connections {
   readonly #limits: Required<PerConnectionLimits>;
   readonly #connections = new WeakMap<Duplex, Connection>();
   readonly #busy = new Set<Connection>();
-  readonly #cut: Counter<"reason">;
+  readonly #closed: Counter<"reason">;
   readonly #nowMs = stopwatch();
 
   constructor(
@@ -67,7 +67,7 @@ export class Connections {
     { maxUnanswered = MAX_UNANSWERED, unreadMs = UNREAD_MS, answerMs = ANSWER_MS }: PerConnectionLimits = {},
   ) {
     this.#limits = { maxUnanswered, unreadMs, answerMs };
-    this.#cut = new Counter({
+    this.#closed = new Counter({
       name: "shuiwei_http_connections_cut_total",
       help: "Connections closed because too many requests were pipelined, or because answers were not read",
       labelNames: ["reason"],
@@ -75,7 +75,7 @@ export class Connections {
     });
   }
 
-  /** Puts the limits between a server and the handler of its requests; they hold until the server is closed. */
+  /** Applies the limits to a server, in front of its request handler, until the server is closed. */
   guard(server: Server, handler: Handler): void {
     const serve: Handler = (request, response) => {
       this.#inTurn(request.socket, (end) => {
@@ -85,7 +85,7 @@ export class Connections {
     };
     server.removeAllListeners("request");
     server.on("request", serve);
-    // The 100 is written when the body is wanted: see `continueBody`.
+    // The 100 is written when the body is needed: see `continueBody`.
     server.on("checkContinue", serve);
     const { unreadMs, answerMs } = this.#limits;
     const sweep = setInterval(() => this.sweep(), Math.min(SWEEP_MS, unreadMs / 4, answerMs / 4));
@@ -93,14 +93,11 @@ export class Connections {
     server.once("close", () => clearInterval(sweep));
   }
 
-  /**
-   * Runs `take` when every request that came before on this connection has been answered; the connection is its own
-   * then.
-   */
-  handOver(socket: Duplex, take: () => void): void {
+  /** Calls `takeOver` when every earlier request of this connection has been answered; the connection is idle then. */
+  handOver(socket: Duplex, takeOver: () => void): void {
     this.#inTurn(socket as Socket, (end) => {
       end();
-      take();
+      takeOver();
     });
   }
 
@@ -109,24 +106,24 @@ export class Connections {
     return this.#connections.get(socket)?.isBusy !== true;
   }
 
-  /** Closes those that have not read for too long; the guard calls it. */
+  /** Closes connections that have not read for too long; the guard calls it. */
   sweep(): void {
     const nowMs = this.#nowMs();
     for (const connection of this.#busy) {
       const { socket } = connection;
-      const owedBytes = socket.writableLength;
-      const takenBytes = socket.bytesWritten - owedBytes;
+      const unreadBytes = socket.writableLength;
+      const acceptedBytes = socket.bytesWritten - unreadBytes;
       const queuedBytes = queuedBytesOf(socket);
-      if (owedBytes === 0 || takenBytes !== connection.takenBytes || queuedBytes !== connection.queuedBytes) {
-        connection.takenBytes = takenBytes;
+      if (unreadBytes === 0 || acceptedBytes !== connection.acceptedBytes || queuedBytes !== connection.queuedBytes) {
+        connection.acceptedBytes = acceptedBytes;
         connection.queuedBytes = queuedBytes;
-        connection.takenAtMs = nowMs;
+        connection.acceptedAtMs = nowMs;
       }
-      if (owedBytes > 0) connection.owedSinceMs ??= nowMs;
-      const { takenAtMs, owedSinceMs = nowMs } = connection;
-      // How long the answer took to make is not the client's fault.
-      const unreadMs = nowMs - Math.max(takenAtMs, owedSinceMs);
-      if (unreadMs > this.#limits.unreadMs || nowMs - owedSinceMs > this.#limits.answerMs)
+      if (unreadBytes > 0) connection.unreadSinceMs ??= nowMs;
+      const { acceptedAtMs, unreadSinceMs = nowMs } = connection;
+      // The time to make the answer does not count.
+      const unreadMs = nowMs - Math.max(acceptedAtMs, unreadSinceMs);
+      if (unreadMs > this.#limits.unreadMs || nowMs - unreadSinceMs > this.#limits.answerMs)
         this.#close(connection, "unread");
     }
   }
@@ -138,10 +135,10 @@ export class Connections {
         socket,
         waiting: [],
         isBusy: false,
-        takenBytes: 0,
+        acceptedBytes: 0,
         queuedBytes: 0,
-        takenAtMs: 0,
-        owedSinceMs: undefined,
+        acceptedAtMs: 0,
+        unreadSinceMs: undefined,
       };
       this.#connections.set(socket, connection);
       const ended = connection;
@@ -155,7 +152,7 @@ export class Connections {
 
   #inTurn(socket: Socket, work: (end: () => void) => void): void {
     const connection = this.#of(socket);
-    // The rest of what was read before it was closed.
+    // Requests that were read before the connection was closed.
     if (socket.destroyed) return;
     if (!connection.isBusy) this.#begin(connection, work);
     else if (connection.waiting.length + 1 < this.#limits.maxUnanswered)
@@ -165,8 +162,8 @@ export class Connections {
 
   #begin(connection: Connection, work: (end: () => void) => void): void {
     connection.isBusy = true;
-    connection.takenAtMs = this.#nowMs();
-    connection.owedSinceMs = undefined;
+    connection.acceptedAtMs = this.#nowMs();
+    connection.unreadSinceMs = undefined;
     this.#busy.add(connection);
     work(() => {
       connection.isBusy = false;
@@ -175,19 +172,19 @@ export class Connections {
     });
   }
 
-  #close(connection: Connection, reason: CutReason): void {
-    this.#cut.inc({ reason });
+  #close(connection: Connection, reason: CloseReason): void {
+    this.#closed.inc({ reason });
     connection.waiting = [];
     this.#busy.delete(connection);
-    skipRest(connection.socket);
+    stopParsing(connection.socket);
     connection.socket.destroy();
   }
 }
 
 /**
- * What the system has not taken yet of the write under way. A socket's own figures count a write when all of it is
- * taken; Node looks here, too, before it calls a socket idle. It is left out of Node's types; where it is missing, a
- * write counts as a whole.
+ * Bytes of the write in progress that the system has not accepted yet. A socket's own counters count a write only when
+ * it is complete; Node reads this field, too, before it reports a socket as idle. It is not in Node's types; where it
+ * is missing, a write counts as a whole.
  */
 function queuedBytesOf(socket: Socket): number {
   const { _handle: handle } = socket as { _handle?: { writeQueueSize?: number } | null };
@@ -195,24 +192,24 @@ function queuedBytesOf(socket: Socket): number {
 }
 
 /**
- * Ends the parsing of what has been read already: a destroyed connection's 64 KiB would be made into objects all the
- * same, 20 ms of work. The parser is left out of Node's types; it stops at a request that is taken over (2). Where it
- * has no such place, the rest is parsed in vain.
+ * Stops the parsing of bytes that have been read already: Node would parse up to 64 KiB of a destroyed connection, 20
+ * ms of work. The parser is not in Node's types; it stops at a request whose handler returns 2. Where the field is
+ * missing, the rest is parsed for nothing.
  */
-function skipRest(socket: Socket): void {
+function stopParsing(socket: Socket): void {
   const { parser } = socket as { parser?: { onIncoming?: unknown } | null };
   if (parser?.onIncoming) parser.onIncoming = () => 2;
 }
 
 /**
- * Serves a request again as if it had not asked for an upgrade: its head goes back to the connection without the
- * upgrade, before what followed it, and the server reads on. For what Node gives to `upgrade`, where the connection
- * has no reader any more.
- * @returns false when the head cannot be said again; the connection is the caller's to end
+ * Serves a request as if it had not asked for an upgrade: its head is put back into the connection without the upgrade
+ * headers, before the bytes that followed it, and the server reads it again. For requests of Node's `upgrade` event,
+ * where nothing reads the connection any more.
+ * @returns false when the head cannot be written again; the caller then closes the connection
  */
 export function serveWithoutUpgrade(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
   const { method, url, httpVersion, rawHeaders } = request;
-  // Said again without its length, its body would be read as further requests.
+  // Without its length header, its body would be read as further requests.
   if (hasTruncatedHeaders(request)) return false;
   let text = `${method} ${url} HTTP/${httpVersion}\r\n`;
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -227,7 +224,7 @@ export function serveWithoutUpgrade(server: Server, request: IncomingMessage, so
   return true;
 }
 
-/** A header's value without what is about an upgrade; undefined: nothing is left of it. */
+/** A header's value without its upgrade parts; undefined when nothing is left. */
 function withoutUpgrade(name: string, value: string): string | undefined {
   if (name === "upgrade" || name === "http2-settings") return undefined;
   if (name !== "connection") return value;

@@ -23,11 +23,11 @@ export interface HttpDeps {
   storefrontView: StorefrontView;
   depletionView: DepletionView;
   categories: Categories;
-  /** Takes away what is known of an order's buyer. */
+  /** Deletes the personal data of an order's buyer. */
   eraseBuyer(id: string): Promise<EraseOutcome>;
-  /** The shop's time (ms) up to which the storefront view of this SKU's partition is known to be complete. */
+  /** The shop's time (ms) up to which the storefront view of this SKU's partition is complete. */
   asOf(sku: string): number;
-  /** How long ago that was, in milliseconds of real time. */
+  /** The age of that time, in milliseconds of real time. */
   ageMs(sku: string): number;
   /** The shop's clock: ids are made and times are judged by it. */
   clock: Clock;
@@ -46,30 +46,30 @@ export interface HttpDeps {
   tokenFile?: TokenLookup;
   /** A demo on loopback: no token is needed, and only loopback host names are served. */
   open: boolean;
-  /** What needs neither token nor session; left out: nothing beside what is public anyway. */
+  /** Parts that need neither token nor session; none when left out. */
   openParts?: readonly ("screens" | "metrics")[];
   /** Sessions of browsers; left out: there are none. */
   sessions?: Sessions;
-  /** Whether a Host header names this server; left out: any does. */
+  /** Whether a Host header names this server; when left out, every one does. */
   isAllowedHost?(host: string | undefined): boolean;
-  /** Whether the proxy in front says whose request it is (X-Forwarded-For). */
+  /** Whether a proxy in front sets the client's address (X-Forwarded-For). */
   trustProxy?: boolean;
   stopping(): boolean;
-  /** What is wrong, in words; empty: ready. */
+  /** Why the process is not ready; empty when it is. */
   readiness(): string[];
-  /** What an operator should know of although the process is ready; nothing when left out. */
+  /** What an operator should look into although the process is ready. */
   warnings?(): string[];
   /**
-   * Refuses new work while the engine is behind or its store nearly full, and counts that; undefined: it is taken, as
-   * when left out.
+   * Refuses new work while the engine is behind or its store nearly full, and counts refusals; undefined when new work
+   * is accepted. When left out, new work is always accepted.
    */
   refuseNew?(): TemporaryRefusal | undefined;
-  /** Requests under way at most; 4,096 when left out. */
+  /** Concurrent requests at most; 4,096 when left out. */
   maxUnderWay?: number;
-  /** New orders are refused while one that came before has waited so long already, in real ms; left out: never. */
+  /** New orders are refused while an earlier one has waited this long, in real ms; never when left out. */
   maxWaitMs?: number;
   /** Further metrics in Prometheus' text format. */
   metrics(): Promise<string>;
-  /** Told of every unexpected error, with its instance id, and of trouble with the store. */
+  /** Called for every unexpected error, with its instance id, and for trouble with the store. */
   onTrouble: OnTrouble;
 }

@@ -1,102 +1,102 @@
 /**
- * Logins that failed: counted, told with their address, and slowed. Each failure of an address makes its next one
- * wait longer, up to some seconds; a right token never waits. How many wait at once is bounded, of one address and in
- * all, and further ones are refused at once; so is how many addresses are remembered. Against secrets of 128 bits and
- * more it would not be needed; it makes a guessing client visible and cheap.
+ * Failed logins: counted, reported with their address, and delayed. Each failure of an address makes the delay of the
+ * next one longer, up to some seconds; a right token is never delayed. The number of delayed answers is limited, for
+ * one address and in all, and further ones are refused without delay. The number of remembered addresses is limited
+ * too. Secrets of 128 bits do not need this protection; it makes a guessing client visible and cheap.
  */
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
 
-/** So much longer with each failure, up to the longest. */
-const STEP_MS = 50;
-const LONGEST_MS = 5_000;
-/** Without a failure for so long an address begins anew. */
-const FORGET_MS = 600_000;
-const ADDRESSES_KEPT = 10_000;
-const WAITING_AT_ONCE = 100;
-const WAITING_PER_ADDRESS = 4;
+/** The delay grows by this much with each failure, up to the maximum. */
+const DELAY_STEP_MS = 50;
+const MAX_DELAY_MS = 5_000;
+/** After this time without a failure the count of an address starts again from 0. */
+const RESET_AFTER_MS = 600_000;
+const MAX_ADDRESSES = 10_000;
+const MAX_DELAYED = 100;
+const MAX_DELAYED_PER_ADDRESS = 4;
 
-/** In so long a time so many addresses have a line each, and all others one together. */
-const REPORT_MS = 10_000;
+/** In each interval this many addresses are reported by name, all others in one message. */
+const REPORT_INTERVAL_MS = 10_000;
 const REPORTED_ADDRESSES = 10;
 
 interface Failures {
-  times: number;
-  waiting: number;
+  count: number;
+  delayed: number;
   lastMs: number;
 }
 
 export class FailedLogins {
   readonly #clock: Clock;
-  readonly #tell: (address: string, what: string) => void;
+  readonly #report: (address: string, what: string) => void;
   readonly #addresses = new Map<string, Failures>();
-  #waiting = 0;
+  #delayed = 0;
 
-  /** @param tell told of every failure; it is the teller's to say it less often */
-  constructor(tell: (address: string, what: string) => void, clock: Clock = systemClock) {
-    this.#tell = tell;
+  /** @param report called for every failure */
+  constructor(report: (address: string, what: string) => void, clock: Clock = systemClock) {
+    this.#report = report;
     this.#clock = clock;
   }
 
-  /** Addresses that are remembered. */
+  /** The number of remembered addresses. */
   get addresses(): number {
     return this.#addresses.size;
   }
 
   /**
-   * Notes a failure. Returns how long its answer has to wait, in ms; undefined: it must not wait, because too many
-   * do, and is refused. Whoever waits calls `waited` afterwards.
+   * Records a failure. Returns how long its answer must be delayed, in ms, after which the caller calls `endDelay`;
+   * undefined when too many answers are delayed already and this one must be refused at once.
    */
-  failed(address: string, what: string): number | undefined {
+  record(address: string, what: string): number | undefined {
     const nowMs = this.#clock.now();
     let known = this.#addresses.get(address);
-    if (!known || (known.waiting === 0 && nowMs - known.lastMs > FORGET_MS))
-      known = { times: 0, waiting: 0, lastMs: nowMs };
-    known.times++;
+    if (!known || (known.delayed === 0 && nowMs - known.lastMs > RESET_AFTER_MS))
+      known = { count: 0, delayed: 0, lastMs: nowMs };
+    known.count++;
     known.lastMs = nowMs;
-    // The address that has failed longest ago stands first.
+    // The address whose last failure is the oldest stays first.
     this.#addresses.delete(address);
     this.#addresses.set(address, known);
-    if (this.#addresses.size > ADDRESSES_KEPT) this.#addresses.delete(this.#addresses.keys().next().value as string);
-    this.#tell(address, what);
-    if (this.#waiting >= WAITING_AT_ONCE || known.waiting >= WAITING_PER_ADDRESS) return undefined;
-    known.waiting++;
-    this.#waiting++;
-    return Math.min(LONGEST_MS, STEP_MS * known.times);
+    if (this.#addresses.size > MAX_ADDRESSES) this.#addresses.delete(this.#addresses.keys().next().value as string);
+    this.#report(address, what);
+    if (this.#delayed >= MAX_DELAYED || known.delayed >= MAX_DELAYED_PER_ADDRESS) return undefined;
+    known.delayed++;
+    this.#delayed++;
+    return Math.min(MAX_DELAY_MS, DELAY_STEP_MS * known.count);
   }
 
-  waited(address: string): void {
-    this.#waiting--;
+  endDelay(address: string): void {
+    this.#delayed--;
     const known = this.#addresses.get(address);
-    if (known && known.waiting > 0) known.waiting--;
+    if (known && known.delayed > 0) known.delayed--;
   }
 }
 
-/** Tells the operator where logins fail from: an address at once, and however many they are, a few lines in all. */
+/** Reports to the operator from which addresses logins fail, in a few messages however many there are. */
 export class LoginReport {
-  readonly #tell: OnTrouble;
-  readonly #told = new Set<string>();
+  readonly #onTrouble: OnTrouble;
+  readonly #reported = new Set<string>();
   readonly #others = new Set<string>();
 
-  constructor(tell: OnTrouble) {
-    this.#tell = tell;
+  constructor(onTrouble: OnTrouble) {
+    this.#onTrouble = onTrouble;
   }
 
-  note(address: string, what: string): void {
-    if (this.#told.has(address)) return;
-    if (this.#told.size === 0) setTimeout(() => this.#sumUp(), REPORT_MS).unref();
-    if (this.#told.size < REPORTED_ADDRESSES) {
-      this.#told.add(address);
-      this.#tell(`a login with a wrong ${what} failed`, { client: address });
-    } else if (this.#others.size < ADDRESSES_KEPT) this.#others.add(address);
+  add(address: string, what: string): void {
+    if (this.#reported.has(address)) return;
+    if (this.#reported.size === 0) setTimeout(() => this.#reportOthers(), REPORT_INTERVAL_MS).unref();
+    if (this.#reported.size < REPORTED_ADDRESSES) {
+      this.#reported.add(address);
+      this.#onTrouble(`a login with a wrong ${what} failed`, { client: address });
+    } else if (this.#others.size < MAX_ADDRESSES) this.#others.add(address);
   }
 
-  #sumUp(): void {
+  #reportOthers(): void {
     const more = this.#others.size;
-    this.#told.clear();
+    this.#reported.clear();
     this.#others.clear();
     if (more === 0) return;
-    const many = more < ADDRESSES_KEPT ? "" : " or more";
-    this.#tell(`logins failed from ${more}${many} other address${more === 1 ? "" : "es"}, too`);
+    const many = more < MAX_ADDRESSES ? "" : " or more";
+    this.#onTrouble(`logins also failed from ${more}${many} other address${more === 1 ? "" : "es"}`);
   }
 }

@@ -1,19 +1,19 @@
 /**
- * Says in words what a validator found, and where: `lines[2].units must be a whole number`. One fault a field, in the
- * order found. Texts that come from the client are cut short and never echoed but for the names of unknown fields.
+ * Turns a validator's errors into sentences with their place: `lines[2].units must be a whole number`. One fault for
+ * each field, in the order found. No text of the client is repeated, except the names of unknown fields, shortened.
  */
 
-/** Faults told of one request at most. */
+/** Faults reported for one request at most. */
 export const MAX_FAULTS = 20;
 const NAME_LIMIT = 64;
 
 export interface InputFault {
-  /** The place, for example `lines[2].units` or `line 17: units`; empty for the body as a whole. */
+  /** The place, for example `lines[2].units` or `line 17: units`; empty for the whole body. */
   field: string;
   message: string;
 }
 
-/** As Ajv (with `verbose`) and Fastify hand it over. */
+/** The error format of Ajv (with `verbose`) and Fastify. */
 interface ValidatorError {
   keyword: string;
   instancePath: string;
@@ -31,7 +31,7 @@ const TYPES: Record<string, string> = {
   boolean: "true or false",
 };
 
-/** The faults of a validator's errors, each field once. */
+/** The faults of a validator's errors, one for each field. */
 export function faultsOf(errors: readonly unknown[]): InputFault[] {
   const faults = new Map<string, InputFault>();
   for (const each of errors) {
@@ -45,12 +45,12 @@ export function faultsOf(errors: readonly unknown[]): InputFault[] {
 /** A text without lone surrogates. */
 export const wellFormed = (text: string): string => text.replace(/\p{Cs}/gu, "\ufffd");
 
-/** A path of names and positions as a reader writes it. */
+/** A path of names and indexes as text. */
 export function pathText(path: readonly (string | number)[]): string {
   let text = "";
-  for (const step of path) {
-    if (typeof step === "number") text += `[${step}]`;
-    else text += (text === "" ? "" : ".") + (step.length > NAME_LIMIT ? `${step.slice(0, NAME_LIMIT)}…` : step);
+  for (const part of path) {
+    if (typeof part === "number") text += `[${part}]`;
+    else text += (text === "" ? "" : ".") + (part.length > NAME_LIMIT ? `${part.slice(0, NAME_LIMIT)}…` : part);
   }
   // A cut may have split a surrogate pair.
   return wellFormed(text);
@@ -60,7 +60,7 @@ function fieldOf({ instancePath, keyword, params }: ValidatorError): string {
   const path = instancePath
     .split("/")
     .slice(1)
-    .map((step) => (/^\d+$/.test(step) ? Number(step) : step.replaceAll("~1", "/").replaceAll("~0", "~")));
+    .map((part) => (/^\d+$/.test(part) ? Number(part) : part.replaceAll("~1", "/").replaceAll("~0", "~")));
   if (keyword === "required") path.push(String(params["missingProperty"]));
   if (keyword === "additionalProperties") path.push(String(params["additionalProperty"]));
   return pathText(path);
@@ -90,7 +90,7 @@ function messageOf({ keyword, params, message, parentSchema }: ValidatorError): 
     case "minLength":
     case "maxLength":
     case "pattern":
-      return `must be ${parentSchema?.description ?? "a text of another form"}`;
+      return `must be ${parentSchema?.description ?? "a text of another format"}`;
     case "enum":
       return `must be one of ${(params["allowedValues"] as unknown[]).join(", ")}`;
     case "const":
@@ -98,6 +98,6 @@ function messageOf({ keyword, params, message, parentSchema }: ValidatorError): 
     case "not":
       return "must not be 0";
     default:
-      return message ?? "is at fault";
+      return message ?? "is invalid";
   }
 }

@@ -1,8 +1,7 @@
 /**
- * What every request passes first, before anybody asks who sends it: it must be meant for this server, so that no web
- * page that a user happens to visit can reach it by pointing a name of its own at this machine; a demo without tokens
- * answers loopback host names only, and no other site's pages. Once the server is stopping, everything but its health
- * is refused.
+ * The first checks of every request, before authentication. The Host header must name this server, so that no web page
+ * that a user visits can reach it by DNS rebinding. A demo without tokens answers loopback host names only, and no
+ * pages of other sites. Once the server is stopping, everything but its health is refused.
  */
 import type { IncomingMessage } from "node:http";
 import type { onRequestHookHandler } from "fastify";
@@ -16,16 +15,16 @@ import { readTokens } from "./tokens.js";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Answered while the server is stopping, too. */
+    /** Also answered while the server is stopping. */
     whenStopping?: boolean;
-    /** Answered under any host name: it shows what everybody may see, for example to a CDN. */
+    /** Answered under any host name: its content is public, for example for a CDN. */
     anyHost?: boolean;
   }
 }
 
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i;
 
-/** What the API's answers say to browsers and caches; routes that may be stored say so themselves. */
+/** Headers of every answer for browsers and caches; routes whose answers may be cached set their own. */
 const API_HEADERS = {
   "cache-control": "no-store",
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -33,10 +32,10 @@ const API_HEADERS = {
   "x-content-type-options": "nosniff",
 };
 
-/** The tokens that are set. Throws EngineError `bad_option` when they cannot protect anything. */
+/** The configured tokens. Throws EngineError `bad_option` when there are none. */
 export function tokensOf({ tokens, tokenFile, open }: Pick<HttpDeps, "tokens" | "tokenFile" | "open">): TokenLookup {
   if (tokens.length === 0 && !tokenFile && !open)
-    throw new EngineError("no bearer token is set: nobody could write; set SHUIWEI_TOKENS or --tokens-file", {
+    throw new EngineError("no bearer token is set, so nobody could write: set SHUIWEI_TOKENS or --tokens-file", {
       op: "http.start",
       code: "bad_option",
       retryable: false,
@@ -48,7 +47,7 @@ export function tokensOf({ tokens, tokenFile, open }: Pick<HttpDeps, "tokens" | 
 
 type HostOrOriginFault = "misdirected_request" | "forbidden_origin";
 
-/** Why a request is not meant for this server, or undefined. Also for upgrades, which no hook sees. */
+/** Why a request is not for this server, or undefined. Also for upgrades, for which no hook runs. */
 export function hostOrOriginFault(
   request: IncomingMessage,
   { open, isAllowedHost }: Pick<HttpDeps, "open" | "isAllowedHost">,
@@ -60,18 +59,20 @@ export function hostOrOriginFault(
 }
 
 const faultDetail = (fault: HostOrOriginFault, open: boolean): string => {
-  if (!open) return "this server does not go by that name; its operator can add it to --allowed-hosts";
+  if (!open) return "this server does not accept this host name; its operator can add it to --allowed-hosts";
   return fault === "forbidden_origin"
-    ? "a demo answers its own pages only"
-    : "a demo answers to localhost, 127.0.0.1 and [::1] only";
+    ? "a demo answers requests of its own pages only"
+    : "a demo accepts the host names localhost, 127.0.0.1 and [::1] only";
 };
 
-/** The hook that every request passes first. */
+/** The first hook of every request. */
 export function entryGuard(deps: Pick<HttpDeps, "open" | "isAllowedHost" | "stopping">): onRequestHookHandler {
   return (request, reply, done) => {
     reply.headers(API_HEADERS);
     if (hasTruncatedHeaders(request.raw)) {
-      sendProblem(reply, problemOf("headers_too_large", "there are 1,000 headers or more"), { connection: "close" });
+      sendProblem(reply, problemOf("headers_too_large", "the request has 1,000 headers or more"), {
+        connection: "close",
+      });
       return;
     }
     const fault = request.routeOptions.config.anyHost && !deps.open ? undefined : hostOrOriginFault(request.raw, deps);
@@ -80,7 +81,7 @@ export function entryGuard(deps: Pick<HttpDeps, "open" | "isAllowedHost" | "stop
       return;
     }
     if (deps.stopping() && request.routeOptions.config.whenStopping !== true) {
-      sendProblem(reply, problemOf("stopping", "send the request again, to another server or a little later"), {
+      sendProblem(reply, problemOf("stopping", "send the request again, to another server or later"), {
         ...retryAfter(1),
         connection: "close",
       });
@@ -88,7 +89,7 @@ export function entryGuard(deps: Pick<HttpDeps, "open" | "isAllowedHost" | "stop
     }
     const encoding = request.headers["content-encoding"];
     if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
-      sendProblem(reply, problemOf("unsupported_encoding", "send the body as it is"), {
+      sendProblem(reply, problemOf("unsupported_encoding", "send the body without compression"), {
         "accept-encoding": "identity",
       });
       return;

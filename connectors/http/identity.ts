@@ -1,31 +1,31 @@
 /**
- * Who asks. Every request that is let past the public routes has an identity: a name, which events bear as their
- * actor, and a role. Roles are ordered: whoever may operate may also take orders and read. Which route needs which
- * role is said at the route. Names and roles come from tokens (tokens.ts); nothing here looks at a secret.
+ * Identities. Every accepted request of a route that is not public has an identity: a name, which events record as
+ * their actor, and a role. Roles are ordered: `operate` includes `order` and `read`. Each route names the role that it
+ * needs. Names and roles come from tokens (tokens.ts); this file reads no secret.
  */
 import type { FastifyRequest } from "fastify";
 import { assert } from "../../engine/kernel/errors.js";
 
-/** From the least to the most; each may do what those before it may. */
+/** In ascending order; each includes those before it. */
 export const ROLES = ["read", "order", "operate", "admin"] as const;
 export type Role = (typeof ROLES)[number];
 
 export interface Identity {
-  /** 1 to 64 letters, digits and `._@-`; it contains no colon, which other kinds of actor do (`cli:lin`). */
+  /** 1 to 64 letters, digits and `._@-`; no colon, which other kinds of actor contain (`cli:lin`). */
   readonly name: string;
   readonly role: Role;
 }
 
 export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 
-/** Of whoever reaches an open demo. */
+/** The identity of every client of an open demo. */
 export const DEMO_IDENTITY: Identity = { name: "demo", role: "admin" };
 
 export const isRole = (text: string): text is Role => (ROLES as readonly string[]).includes(text);
 
 export const mayDo = (identity: Identity, role: Role): boolean => ROLES.indexOf(identity.role) >= ROLES.indexOf(role);
 
-/** Why somebody who is known may not do something, in words. */
+/** Why an identity may not do something. */
 export const roleFault = ({ name, role }: Identity, needed: Role, what = "this"): string =>
   `${what} needs the role ${needed}; ${name} has ${role}`;
 
@@ -36,13 +36,13 @@ declare module "fastify" {
   }
 }
 
-/** The identity of a request that `authorize` has let pass. */
+/** The identity of a request that `authorize` has accepted. */
 export function identityOf(request: FastifyRequest): Identity {
-  assert(request.identity, "the route lets everybody in");
+  assert(request.identity, "the route does not authorize its clients");
   return request.identity;
 }
 
-/** What a command says about who asks: the authenticated name, and whom the body names instead, if anybody. */
+/** A command's actor: the authenticated name, and the actor that the body names, if any, as `onBehalfOf`. */
 export const causeOf = (
   request: FastifyRequest,
   { actor, reason }: { actor?: string | undefined; reason?: string | undefined },
@@ -52,7 +52,7 @@ export const causeOf = (
   ...(reason === undefined ? {} : { reason }),
 });
 
-/** Finds whose secret has this digest. */
+/** Finds the owner of the secret with a digest. */
 export interface TokenLookup {
   get(digest: string): Identity | undefined;
 }

@@ -1,33 +1,33 @@
 /**
- * JSON read without losing anything: a body that is not valid UTF-8, that breaks off, or that holds a whole number
- * which JavaScript would round (9007199254740993, or 1.00000000000000000001 for 1) is refused with its place, where
- * JSON.parse would bend it. So is a name that an object gives twice, of which JSON.parse keeps the last value and
- * another reader the first (RFC 8259, 4). Costs one regular expression and one count of the names more than
- * JSON.parse; only a text that may be at fault is looked at twice.
+ * JSON read without loss. It refuses, with the position, what JSON.parse would change silently: a body that is not
+ * valid UTF-8, a whole number that JavaScript would round (9007199254740993, or 1.00000000000000000001 for 1), and a
+ * duplicate name in an object, of which JSON.parse keeps the last value and another reader the first (RFC 8259, 4).
+ * It costs one regular expression and one count of the names more than JSON.parse; only a text that may be at fault is
+ * scanned a second time.
  */
 import { isUtf8 } from "node:buffer";
 import { pathText } from "./faults.js";
 
 export interface JsonFault {
-  /** Where in the document, for example `lines[2].units`; empty when the text is no JSON. */
+  /** Where in the document, for example `lines[2].units`; empty when the text is not JSON. */
   field: string;
   message: string;
 }
 
 export type JsonReading = { value: unknown } | { fault: JsonFault };
 
-/** 16 digits (or dots) in a row: fewer significant digits than that always survive the way through a double. */
+/** 16 digits (or dots) in a row: a double holds fewer significant digits exactly. */
 const MAYBE_INEXACT = /\d[\d.]{15}/;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them in a text
 const STRING = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\u0000-\u001f]*)*"/y;
 const BLANK = /[ \t\n\r]*/y;
-/** A whole number of more digits than this is far above 2^53 and left to the range check. */
-const LONGEST_DIGITS = 20;
+/** A whole number of more digits than this is far above 2^53; the range check refuses it. */
+const MAX_DIGITS = 20;
 
 /**
  * An order of 100 lines has about 520. All are checked against the schema in one turn of the event loop, and each may
- * be a fault that is told.
+ * be a reported fault.
  */
 const MAX_VALUES = 1_024;
 
@@ -39,7 +39,7 @@ export function readJson(bytes: Buffer): JsonReading {
 
 /** Reads a text as one JSON document. */
 export function parseJson(text: string): JsonReading {
-  const { names, values } = tally(text);
+  const { names, values } = countNamesAndValues(text);
   if (values > MAX_VALUES) return { fault: { field: "", message: `holds more than ${MAX_VALUES} values` } };
   let value: unknown;
   try {
@@ -59,10 +59,10 @@ const OPEN_ARRAY = 0x5b;
 const OPEN_OBJECT = 0x7b;
 
 /**
- * How many names a text gives (each has one colon, outside of texts) and how many values it may have (each but the
- * first comes after a comma or an opening), when it is JSON.
+ * The number of names in a JSON text (each has one colon outside of strings) and the greatest possible number of values
+ * (each but the first follows a comma or an opening bracket).
  */
-function tally(text: string): { names: number; values: number } {
+function countNamesAndValues(text: string): { names: number; values: number } {
   let names = 0;
   let values = 1;
   for (let at = 0; at < text.length && values <= MAX_VALUES; at++) {
@@ -76,7 +76,7 @@ function tally(text: string): { names: number; values: number } {
   return { names, values };
 }
 
-/** How many names a value has, at any depth. */
+/** The number of names in a value, at any depth. */
 function namesOf(value: unknown): number {
   if (typeof value !== "object" || value === null) return 0;
   let names = 0;
@@ -91,18 +91,18 @@ function namesOf(value: unknown): number {
 
 interface Frame {
   array: boolean;
-  /** Of an object: those that it has given. */
+  /** Of an object: the names read so far. */
   names: Set<string>;
-  /** Where the document stands inside it. */
-  step: string | number;
+  /** The name or index of the entry being read. */
+  key: string | number;
 }
 
-/** A place deep inside is told by its end: no answer is as long as its request. */
-const LONGEST_PLACE = 256;
+/** Of a deep path only the end is reported, so that no answer is as long as its request. */
+const MAX_PATH_LENGTH = 256;
 
-function placeIn(frames: readonly Frame[]): string {
-  const text = pathText(frames.slice(-LONGEST_PLACE).map(({ step }) => step));
-  return text.length <= LONGEST_PLACE ? text : `…${text.slice(-LONGEST_PLACE)}`;
+function pathOf(frames: readonly Frame[]): string {
+  const text = pathText(frames.slice(-MAX_PATH_LENGTH).map(({ key }) => key));
+  return text.length <= MAX_PATH_LENGTH ? text : `…${text.slice(-MAX_PATH_LENGTH)}`;
 }
 
 /**
@@ -123,7 +123,7 @@ function scan(text: string): JsonFault | undefined {
     field: "",
     message:
       at >= text.length
-        ? `breaks off at position ${at}: expected ${expected}`
+        ? `ends too early, at position ${at}: expected ${expected}`
         : `is not JSON at position ${at}: expected ${expected}`,
   });
   /** Reads `"name":` into the innermost frame. */
@@ -132,9 +132,9 @@ function scan(text: string): JsonFault | undefined {
     const quoted = match(STRING);
     if (quoted === undefined) return broken("a name in double quotes");
     const given = JSON.parse(quoted) as string;
-    frame.step = given;
+    frame.key = given;
     if (frame.names.has(given)) {
-      return { field: placeIn(frames), message: `is given twice (at position ${at - quoted.length})` };
+      return { field: pathOf(frames), message: `is a duplicate name (at position ${at - quoted.length})` };
     }
     frame.names.add(given);
     match(BLANK);
@@ -153,21 +153,22 @@ function scan(text: string): JsonFault | undefined {
       const array = sign === "[";
       if (text.charAt(at) === (array ? "]" : "}")) at++;
       else {
-        const frame: Frame = { array, names: new Set(), step: 0 };
+        const frame: Frame = { array, names: new Set(), key: 0 };
         frames.push(frame);
         const fault = array ? undefined : name(frame);
         if (fault) return fault;
         opened = true;
       }
     } else if (sign === '"') {
-      if (match(STRING) === undefined) return broken("a text that ends, without control characters or wrong escapes");
+      if (match(STRING) === undefined)
+        return broken("a string with an end, without control characters or invalid escapes");
     } else {
       const number = match(NUMBER);
       if (number !== undefined) {
         if (!isExact(number)) {
           return {
-            field: placeIn(frames),
-            message: `cannot be held exactly (at position ${at - number.length})`,
+            field: pathOf(frames),
+            message: `cannot be represented exactly (at position ${at - number.length})`,
           };
         }
       } else {
@@ -185,7 +186,7 @@ function scan(text: string): JsonFault | undefined {
       const next = text.charAt(at);
       if (next === ",") {
         at++;
-        if (frame.array) frame.step = (frame.step as number) + 1;
+        if (frame.array) frame.key = (frame.key as number) + 1;
         else {
           const fault = name(frame);
           if (fault) return fault;
@@ -209,6 +210,6 @@ function isExact(token: string): boolean {
   if (significant === "") return true;
   const exponent = Number(power) - fraction.length + digits.length - significant.length;
   if (exponent < 0) return false;
-  if (significant.length + exponent > LONGEST_DIGITS) return true;
+  if (significant.length + exponent > MAX_DIGITS) return true;
   return BigInt(significant) * 10n ** BigInt(exponent) === BigInt(Math.abs(value));
 }

@@ -1,8 +1,8 @@
 /**
- * A strict reader of msgpack from strangers: it takes what JSON could say (nil, booleans, numbers, UTF-8 texts,
- * lists, maps with text names) and refuses the rest with its place. Nothing is allocated for what is only announced,
- * depth and map size are bounded, 64-bit numbers beyond 2^53 - 1 are refused and never rounded, and a name given
- * twice is a fault. The reader of the engine's own records is another, made for speed, that trusts its input.
+ * A strict reader of msgpack from untrusted clients. It accepts the types of JSON (nil, booleans, numbers, UTF-8 texts,
+ * lists, maps with text names) and refuses the rest with its position. Announced lengths allocate nothing; depth and
+ * map size are limited. 64-bit numbers beyond 2^53 - 1 are refused, not rounded; a duplicate name is a fault. The
+ * engine's own records have another reader, made for speed, that trusts its input.
  */
 import { badInput, type EngineError } from "../../engine/kernel/errors.js";
 
@@ -17,9 +17,9 @@ export class MsgpackReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
-  /** Where what is read must have ended, and why. */
+  /** Where the value must end, and the limit of its length. */
   #end: number;
-  #longest = 0;
+  #maxBytes = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
@@ -36,16 +36,16 @@ export class MsgpackReader {
     return this.#at;
   }
 
-  /** The next value, of at most so many bytes. Throws EngineError `bad_input`. */
-  boundedValue(longest: number): unknown {
-    this.#longest = longest;
-    this.#end = Math.min(this.#bytes.length, this.#at + longest);
+  /** The next value, of at most `maxBytes`. Throws EngineError `bad_input`. */
+  boundedValue(maxBytes: number): unknown {
+    this.#maxBytes = maxBytes;
+    this.#end = Math.min(this.#bytes.length, this.#at + maxBytes);
     const value = this.value();
     this.#end = this.#bytes.length;
     return value;
   }
 
-  /** The entries that a list announces; the caller reads them one by one. Throws EngineError `bad_input`. */
+  /** The announced length of a list; the caller reads the entries one by one. Throws EngineError `bad_input`. */
   listLength(): number {
     const type = this.#byte();
     if (type >= 0x90 && type <= 0x9f) return type & 0x0f;
@@ -105,7 +105,10 @@ export class MsgpackReader {
       case 0xdf:
         return this.#map(this.#unsigned(4), depth);
       default:
-        throw this.#fault(`has type 0x${type.toString(16)}, which is not taken (binary and extensions are not)`, 1);
+        throw this.#fault(
+          `has type 0x${type.toString(16)}, which is not accepted (nor are binary and extension types)`,
+          1,
+        );
     }
   }
 
@@ -118,13 +121,13 @@ export class MsgpackReader {
 
   #map(length: number, depth: number): Record<string, unknown> {
     if (length > MAX_MAP_ENTRIES) throw this.#fault(`announces a map of ${length}`);
-    // Without a prototype, so that a name such as __proto__ is a name and nothing more.
+    // Without a prototype, so that a name such as __proto__ has no special meaning.
     const map: Record<string, unknown> = Object.create(null);
     for (let i = 0; i < length; i++) {
       const at = this.#at;
       const name = this.value(depth + 1);
-      if (typeof name !== "string") throw this.#faultAt(at, "has a name that is no text");
-      if (name in map) throw this.#faultAt(at, "gives a name twice");
+      if (typeof name !== "string") throw this.#faultAt(at, "has a name that is not a text");
+      if (name in map) throw this.#faultAt(at, "has a duplicate name");
       map[name] = this.value(depth + 1);
     }
     return map;
@@ -154,11 +157,11 @@ export class MsgpackReader {
     return number;
   }
 
-  /** Moves over bytes that must be there; returns where they begin. */
+  /** Advances over bytes that must exist; returns their position. */
   #take(size: number): number {
     const at = this.#at;
-    if (at + size > this.#bytes.length) throw this.#faultAt(this.#bytes.length, "breaks off");
-    if (at + size > this.#end) throw this.#faultAt(this.#end, `is longer than ${this.#longest} bytes`);
+    if (at + size > this.#bytes.length) throw this.#faultAt(this.#bytes.length, "ends too early");
+    if (at + size > this.#end) throw this.#faultAt(this.#end, `is longer than ${this.#maxBytes} bytes`);
     this.#at = at + size;
     return at;
   }

@@ -1,6 +1,6 @@
 /**
- * A buyer's text on request: whoever operates the shop may have it taken away before its time. Stock, lines and steps
- * stay as they are.
+ * Deletion of a buyer's personal data before its retention ends, by an operator. Stock, lines and steps of the order
+ * do not change.
  */
 import type { Static } from "typebox";
 import { refuse } from "./problem.js";
@@ -16,9 +16,9 @@ export const personalDataRoutes: RouteGroup = (server, { deps, authorize }) => {
       schema: {
         tags: ["orders"],
         operationId: "deletePersonalData",
-        summary: "Takes away what is known of an order's buyer; lines, steps and stock stay",
+        summary: "Deletes the personal data of an order's buyer; lines, steps and stock stay",
         description:
-          "From the order store, its dead letters and the object storage (there within seconds when another process has to do it). Safe to repeat. A paid order that the warehouse does not have is refused as `order_on_its_way` (409): cancel it first, or wait. An unpaid order cannot be paid any more after that (`hold_expired`).",
+          "Deletes from the order store, its dead letters and the object storage (there within seconds, when another process does it). Safe to repeat. A paid order that the warehouse does not have yet is refused as `order_on_its_way` (409): cancel it first, or wait. Afterwards an unpaid order can no longer be paid (`hold_expired`).",
         security: TOKEN_NEEDED,
         params: OrderParams,
         response: { 200: ErasedAnswer, ...problems },

@@ -1,6 +1,6 @@
 /**
- * What the route groups share: the engine's parts, who may do what, limits, and small checks of requests. A route
- * group is a function of the server and this context, one a file.
+ * What the route groups share: the engine's parts, authentication, limits, and small checks of requests. A route group
+ * is a function of the server and this context; each has its own file.
  */
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from "fastify";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
@@ -16,26 +16,26 @@ export interface RouteContext {
   readonly access: Access;
   readonly defaultLocation: string;
   /**
-   * Lets only those with this role pass and notes who it is on the request; for a route's `onRequest`. Lets everybody
-   * pass in an open demo.
+   * For a route's `onRequest`: accepts only clients with this role and sets the request's identity. Accepts every
+   * client in an open demo.
    */
   readonly authorize: (role: Role) => onRequestHookHandler;
-  /** Of all requests, of bulk requests among them, and of those that begin a session, which are not among them. */
+  /** For all requests, for bulk requests among them, and for requests that create a session, counted apart. */
   readonly limits: Readonly<Record<"requests" | "bulk" | "sessions", ConcurrencyLimit>>;
 }
 
 export type RouteGroup = (server: FastifyInstance, context: RouteContext) => void;
 
-/** In a route's schema: a token, or a session's cookie, is needed. */
+/** In a route's schema: a token or a session cookie is needed. */
 export const TOKEN_NEEDED: Record<string, string[]>[] = [{ bearer: [] }, { session: [] }];
 
-/** In a route's schema: everybody is let in. */
+/** In a route's schema: the route is public. */
 export const NO_TOKEN_NEEDED: typeof TOKEN_NEEDED = [];
 
 /** ids, SKUs and small texts: 100 lines × (64 characters × 12 bytes escaped + 32 + 100 for the rest) is 90 KB. */
 export const BODY_LIMIT = 128 * 1024;
 
-/** The query as sent, or a fault when its percent escapes are broken (a parser would let them stand). */
+/** The query as sent. Throws when its percent escapes are broken; the parser would keep them as text. */
 export function assertQuery(request: FastifyRequest): Record<string, unknown> {
   const { url } = request.raw;
   const at = url?.indexOf("?") ?? -1;
@@ -50,15 +50,15 @@ export function assertQuery(request: FastifyRequest): Record<string, unknown> {
 }
 
 /**
- * Query texts are texts: this turns a field that looks like a whole number into one, and leaves everything else for
- * the schema to refuse.
+ * Turns a query field that looks like a whole number into one, because query values are texts. The schema refuses
+ * everything else.
  */
 export function readInteger(query: Record<string, unknown>, name: string): void {
   const given = query[name];
   if (typeof given === "string" && /^-?\d{1,15}$/.test(given)) query[name] = Number(given);
 }
 
-/** Throws on an order id that its schema could not see through: the check character may be wrong. */
+/** Throws when an order id's check character is wrong, which its schema cannot check. */
 export function assertOrderId(id: string): void {
   const fault = chainIdFault(id);
   if (fault !== undefined) throw badInputFault([{ field: "id", message: fault }]);

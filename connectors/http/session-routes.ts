@@ -1,7 +1,7 @@
 /**
- * Sessions over HTTP: an operator makes a pairing code, a browser brings it and gets a cookie, an administrator lists
- * and ends sessions. A code is redeemed by a POST only, because chat programs open links to show a preview; and it
- * stands after the # of its link, which a browser keeps to itself.
+ * Sessions over HTTP: an operator makes a pairing code, a browser sends it and gets a cookie, an administrator lists
+ * and ends sessions. A code is redeemed only by a POST, because chat programs open links to show a preview. In a link
+ * the code follows the #, which a browser does not send.
  */
 import type { Static } from "typebox";
 import { DAY_MS } from "../../engine/kernel/clock.js";
@@ -27,15 +27,15 @@ import { fromStore } from "./store-errors.js";
 
 const DEFAULT_DAYS = 90;
 /**
- * Everybody may ask for a session, and the body is read before it is known who does: these requests have places of
- * their own, and little time, so that they never take those of orders.
+ * Requests for a session are read before authentication. They have a limit and a short timeout of their own, so that
+ * they never use the capacity for orders.
  */
 export const MAX_SESSION_REQUESTS = 64;
-/** Of one address, so that a single slow sender does not hold up everybody's pairing. */
+/** For one address, so that one slow sender does not block all pairing. */
 export const MAX_SESSION_REQUESTS_EACH = MAX_SESSION_REQUESTS / 4;
 const SESSION_BODY_LIMIT = 1_024;
 const SESSION_BODY_TIMEOUT_MS = 3_000;
-const TOO_MANY = "an administrator has to end some first";
+const TOO_MANY = "an administrator must end some sessions first";
 
 export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, limits }) => {
   const { sessions } = deps;
@@ -52,8 +52,8 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       schema: {
         tags: ["access"],
         operationId: "createPairing",
-        summary: "Makes a link that pairs one browser, once, within 10 minutes",
-        description: `The browser's session has the role read when none is given, and lasts ${DEFAULT_DAYS} days when none are. No role above one's own.`,
+        summary: "Creates a link that pairs one browser, once, within 10 minutes",
+        description: `Defaults for the browser's session: the role read, ${DEFAULT_DAYS} days. The role may not be above the caller's own.`,
         security: [{ bearer: [] }],
         body: PairingBody,
         response: { 201: PairingAnswer, ...problems },
@@ -62,8 +62,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
     async (request, reply) => {
       const { label = "browser", role = "read", days = DEFAULT_DAYS } = request.body;
       const operator = identityOf(request);
-      // It would outlive the session that made it, however that one ends.
-      if (access.isSession(request.raw)) return refuse(reply, "forbidden", "a session pairs nobody; bring a token");
+      // The new session would outlive the one that paired it.
+      if (access.isSession(request.raw))
+        return refuse(reply, "forbidden", "a session cannot pair a browser; send a token");
       if (!mayDo(operator, role)) return refuse(reply, "forbidden", roleFault(operator, role, `pairing for ${role}`));
       const pairing = { name: sessionName(operator, label), role, forMs: days * DAY_MS };
       const { code, expiresMs } = await fromStore("sessions.createPairing", sessions.createPairing(pairing));
@@ -82,8 +83,8 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       schema: {
         tags: ["access"],
         operationId: "createSession",
-        summary: "Begins a browser's session: with a pairing code, or to read with a token",
-        description: "The session is in the cookie that comes with the answer.",
+        summary: "Creates a browser's session: with a pairing code, or with a token (role read)",
+        description: "The answer sets the session's cookie.",
         security: [{ bearer: [] }, {}],
         body: SessionBody,
         response: { 201: SessionAnswer, ...problems },
@@ -92,7 +93,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
     async (request, reply) => {
       // Another site must not put its own session into a visitor's browser.
       if (originOf(request.raw) === "other")
-        return refuse(reply, "forbidden_origin", "pair from this server's own page");
+        return refuse(reply, "forbidden_origin", "pair from a page of this server");
       const { code } = request.body;
       let pairing: Pairing | "full" | undefined;
       if (code !== undefined) {
@@ -101,8 +102,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       } else {
         const asker = await access.authenticate(request.raw, { needsOrigin: true });
         if ("code" in asker) return refuseClient(reply, asker);
-        // Its end and its revocation would mean nothing.
-        if (asker.isSession) return refuse(reply, "forbidden", "a session begins no other; bring a token or a code");
+        // Otherwise revoking a session would have no effect.
+        if (asker.isSession)
+          return refuse(reply, "forbidden", "a session cannot create another one; send a token or a pairing code");
         pairing = { name: sessionName(asker.identity, "browser"), role: "read", forMs: DEFAULT_DAYS * DAY_MS };
         if (await fromStore("sessions.list", sessions.isAtLimit(pairing.name))) pairing = "full";
       }
@@ -123,8 +125,8 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       schema: {
         tags: ["access"],
         operationId: "getSession",
-        summary: "Who one is here, by token or session",
-        description: "The name that events bear, and the role.",
+        summary: "The caller's identity, by token or session",
+        description: "The name that events record as their actor, and the role.",
         security: TOKEN_NEEDED,
         response: { 200: WhoAnswer, ...problems },
       },
@@ -143,9 +145,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
         tags: ["access"],
         operationId: "deleteSession",
         summary: "Ends this browser's session",
-        description: "And takes the cookie back. With a token there is nothing to end.",
+        description: "Also deletes the cookie. With a token there is nothing to end.",
         security: TOKEN_NEEDED,
-        response: { 204: { description: "It is over", type: "null" }, ...problems },
+        response: { 204: { description: "The session has ended", type: "null" }, ...problems },
       },
     },
     async (request, reply) => {
@@ -168,7 +170,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
         tags: ["access"],
         operationId: "listSessions",
         summary: "Sessions of browsers, the oldest first",
-        description: "Those that are not over yet.",
+        description: "Only sessions that have not expired.",
         security: TOKEN_NEEDED,
         response: { 200: SessionList, ...problems },
       },
@@ -187,10 +189,10 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
         tags: ["access"],
         operationId: "revokeSession",
         summary: "Ends a session",
-        description: "Within seconds every process refuses it, and its screens close.",
+        description: "Every process refuses it within seconds, and its screens close.",
         security: TOKEN_NEEDED,
         params: SessionParams,
-        response: { 204: { description: "It is over", type: "null" }, ...problems },
+        response: { 204: { description: "The session has ended", type: "null" }, ...problems },
       },
     },
     async (request, reply) => {
@@ -202,7 +204,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
   );
 };
 
-/** Who paired it comes first, so nobody can give a session somebody else's name. */
+/** Begins with the name of the operator who paired it, so that a session cannot have another person's name. */
 const sessionName = ({ name }: Identity, label: string): string => `${name.split("/", 1)[0]}/${label}`;
 
 const answerOf = ({ name, role, expiresMs }: Session) => ({ name, role, expiresAt: isoOf(expiresMs) });

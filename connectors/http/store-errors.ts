@@ -1,12 +1,12 @@
 /**
- * Errors of Redis calls, as clients get them.
+ * Turns errors of Redis calls into retryable errors, which clients get as 503.
  */
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 
-/** A Redis read that failed is trouble with the world that may pass, whatever the client library calls it. */
-export async function fromStore<T>(op: string, asked: Promise<T>): Promise<T> {
+/** Waits for a Redis call; any error of the client library becomes EngineError `unavailable`, retryable. */
+export async function fromStore<T>(op: string, call: Promise<T>): Promise<T> {
   try {
-    return await asked;
+    return await call;
   } catch (cause) {
     if (cause instanceof EngineError) throw cause;
     throw new EngineError(

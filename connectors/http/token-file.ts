@@ -1,8 +1,8 @@
 /**
- * Tokens in a file of hashes, which `shuiwei tokens` writes and `serve` reads again when it changes, so that a token
- * is given or taken away without a restart. A file that cannot be read or understood changes nothing: the tokens
- * before it stay, and the fault is told until the file is sound. One that holds no token is sound, and lets nobody
- * in. No secret is in it; a reader learns names, roles and hashes.
+ * Tokens in a file of hashes, which `shuiwei tokens` writes and `serve` reads again when it changes, so that tokens are
+ * added and removed without a restart. A file that cannot be read or parsed changes nothing: the tokens read before
+ * stay valid, and the fault is reported until the file is valid. A file without tokens is valid and admits no client.
+ * It contains names, roles and hashes, no secret.
  */
 import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
@@ -12,7 +12,7 @@ import type { TokenLookup } from "./identity.js";
 import { type Identity, isRole, NAME_PATTERN, ROLES } from "./identity.js";
 import { digestOf } from "./tokens.js";
 
-/** A token as the file has it. */
+/** A token as stored in the file. */
 export interface KeptToken extends Identity {
   sha256: string;
   /** ISO 8601. */
@@ -23,7 +23,7 @@ const REFRESH_MS = 1_000;
 /** 200 bytes a token: some thousands of them. */
 const BYTES_LIMIT = 1024 * 1024;
 const SHA256 = /^[0-9a-f]{64}$/;
-/** Marks a secret of ours for programs that look for secrets in places where none belongs. */
+/** Lets secret scanners recognise our secrets. */
 const SECRET_PREFIX = "sw_";
 const SECRET_BYTES = 32;
 const OWNER_ONLY = 0o600;
@@ -41,7 +41,7 @@ export async function readTokenFile(path: string): Promise<KeptToken[]> {
   let text: string;
   try {
     const { size } = await stat(path);
-    if (size > BYTES_LIMIT) throw new Error(`it has ${size} bytes, and ${BYTES_LIMIT} is the limit`);
+    if (size > BYTES_LIMIT) throw new Error(`it has ${size} bytes; the limit is ${BYTES_LIMIT}`);
     text = await readFile(path, "utf8");
   } catch (cause) {
     throw badFile(path, `cannot be read: ${messageOf(cause)}`);
@@ -52,21 +52,21 @@ export async function readTokenFile(path: string): Promise<KeptToken[]> {
   } catch {
     throw badFile(path, "is not JSON");
   }
-  if (!Array.isArray(tokens)) throw badFile(path, 'is not as "shuiwei tokens add" writes it: it has no list of tokens');
+  if (!Array.isArray(tokens)) throw badFile(path, 'has no list "tokens", as "shuiwei tokens add" writes it');
   return tokens.map((each: unknown, i) => tokenOf(each, (fault) => badFile(path, `tokens[${i}] ${fault}`)));
 }
 
 function tokenOf(each: unknown, fault: (text: string) => EngineError): KeptToken {
   const { name, role, sha256, created } = (each ?? {}) as Record<string, unknown>;
-  if (typeof name !== "string" || !NAME_PATTERN.test(name)) throw fault("has no sound name");
+  if (typeof name !== "string" || !NAME_PATTERN.test(name)) throw fault("has no valid name");
   if (typeof role !== "string" || !isRole(role)) throw fault(`has a role that is none of ${ROLES.join(", ")}`);
   if (typeof sha256 !== "string" || !SHA256.test(sha256)) throw fault("has no SHA-256 of 64 hexadecimal digits");
   return { name, role, sha256, created: typeof created === "string" ? created : "" };
 }
 
 /**
- * Changes a file under a lock beside it, and writes it in one piece, readable by its owner only. A file that is not
- * there is one without tokens.
+ * Changes a file under a lock file beside it, and replaces it atomically, readable by its owner only. A missing file
+ * has no tokens.
  * @throws EngineError `bad_option`, `locked`, and whatever `change` throws
  */
 export async function changeTokenFile(path: string, change: (tokens: KeptToken[]) => KeptToken[]): Promise<void> {
@@ -100,20 +100,20 @@ export async function changeTokenFile(path: string, change: (tokens: KeptToken[]
   }
 }
 
-/** A secret of 256 random bits, and the token as it is kept. */
+/** A secret of 256 random bits, and the token as it is stored. */
 export function makeToken(identity: Identity): { secret: string; token: KeptToken } {
   const secret = SECRET_PREFIX + secureBytes(SECRET_BYTES).toString("base64url");
   const created = new Date(systemClock.now()).toISOString();
   return { secret, token: { ...identity, sha256: digestOf(secret), created } };
 }
 
-/** A file's tokens as `serve` goes by them. */
+/** The current tokens of a file, for `serve`. */
 export class TokenFile implements TokenLookup {
   readonly #path: string;
   readonly #onTrouble: (message: string) => void;
   readonly #stop = new AbortController();
   #tokens: ReadonlyMap<string, Identity> = new Map();
-  #seen = "";
+  #version = "";
   #fault: string | undefined;
   #running: Promise<void> | undefined;
 
@@ -122,7 +122,7 @@ export class TokenFile implements TokenLookup {
     this.#onTrouble = onTrouble;
   }
 
-  /** Reads the file and goes on looking at it. @throws EngineError `bad_option` when it cannot be read now */
+  /** Reads the file and starts to watch it. @throws EngineError `bad_option` when it cannot be read now */
   async start(): Promise<void> {
     await this.reload();
     if (this.#fault !== undefined)
@@ -144,7 +144,7 @@ export class TokenFile implements TokenLookup {
     return this.#tokens.get(digest);
   }
 
-  /** What an operator should know of. */
+  /** Problems for the operator. */
   warnings(): string[] {
     if (this.#fault !== undefined) return [`${this.#fault}; the tokens read before it stay valid`];
     return this.#tokens.size === 0 ? [`${this.#path} holds no token`] : [];
@@ -154,16 +154,16 @@ export class TokenFile implements TokenLookup {
   async reload(): Promise<void> {
     try {
       const { mtimeMs, size, ino } = await stat(this.#path);
-      const seen = `${mtimeMs} ${size} ${ino}`;
-      if (seen === this.#seen) return;
+      const version = `${mtimeMs} ${size} ${ino}`;
+      if (version === this.#version) return;
       const tokens = await readTokenFile(this.#path);
       this.#tokens = new Map(tokens.map(({ name, role, sha256 }) => [sha256, { name, role }]));
-      this.#seen = seen;
+      this.#version = version;
       this.#fault = undefined;
     } catch (thrown) {
       const fault = thrown instanceof EngineError ? thrown.message : `${this.#path}: ${messageOf(thrown)}`;
-      // What is read next is read anew, also when the file before the fault comes back.
-      this.#seen = "";
+      // The next valid file is read in any case, also when it is the one from before the fault.
+      this.#version = "";
       if (fault !== this.#fault) this.#onTrouble(fault);
       this.#fault = fault;
     }

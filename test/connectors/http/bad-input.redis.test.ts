@@ -124,7 +124,7 @@ describe("a body that cannot be read", () => {
     });
     expect((await raw('{"lines":')).json).toMatchObject({
       status: 400,
-      detail: expect.stringContaining("breaks off at position 9"),
+      detail: expect.stringContaining("ends too early, at position 9"),
     });
   });
 

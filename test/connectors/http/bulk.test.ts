@@ -39,7 +39,7 @@ describe("a long bulk body", () => {
   it("of newlines alone is given up after as many lines as may be", async () => {
     const body = Buffer.alloc(BULK_LIMIT, "\n");
     const { fault, turns } = await readAll(body);
-    expect(fault).toMatchObject({ code: "too_many_commands", detail: expect.stringContaining("20000 lines") });
+    expect(fault).toMatchObject({ code: "too_many_commands", detail: expect.stringContaining("20000 text lines") });
     expect(turns).toBeGreaterThan(30);
     expect(turns).toBeLessThan(50);
   });
@@ -48,7 +48,7 @@ describe("a long bulk body", () => {
     const line = `${" ".repeat(16 * KIB - 1)}\n`;
     const body = Buffer.from(line.repeat(BULK_LIMIT / line.length));
     const { fault, turns } = await readAll(body);
-    expect(fault).toMatchObject({ detail: "the body holds no command" });
+    expect(fault).toMatchObject({ detail: "the body has no command" });
     expect(turns).toBeGreaterThanOrEqual(50);
   });
 

@@ -242,13 +242,13 @@ describe("bulk commands", () => {
   it("refuse lines that are no JSON, no UTF-8, no object, inexact, too long, or missing altogether", async () => {
     const good = JSON.stringify(receive("Z"));
     const cases: [Buffer | string, string][] = [
-      [`${good}\n{"kind":`, "line 2 breaks off at position 8"],
+      [`${good}\n{"kind":`, "line 2 ends too early, at position 8"],
       [Buffer.concat([Buffer.from(`${good}\n"`), Buffer.from([0xff, 0x22])]), "line 2 is not valid UTF-8"],
       [`${good}\n[]`, "line 2 must be an object"],
-      [`${good}\n{"kind":"receive","units":9007199254740993}`, "line 2: units cannot be held exactly"],
+      [`${good}\n{"kind":"receive","units":9007199254740993}`, "line 2: units cannot be represented exactly"],
       [`${good}\n"${"x".repeat(17_000)}"`, "line 2 is longer than 16384 bytes"],
-      ["\n\n", "the body holds no command"],
-      ["", "the body holds no command"],
+      ["\n\n", "the body has no command"],
+      ["", "the body has no command"],
     ];
     for (const [body, detail] of cases) {
       const answer = await bed.send("POST", "/v1/commands", {

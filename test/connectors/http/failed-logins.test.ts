@@ -17,13 +17,13 @@ function logins() {
 it("lets an address wait longer with each failure, up to five seconds, and tells of each", () => {
   const { failed, told } = logins();
   const waits = Array.from({ length: 200 }, () => {
-    const waitMs = failed.failed("a", "token");
-    failed.waited("a");
+    const waitMs = failed.record("a", "token");
+    failed.endDelay("a");
     return waitMs as number;
   });
   expect(waits.slice(0, 3)).toEqual([50, 100, 150]);
   expect(waits.at(-1)).toBe(5_000);
-  expect(failed.failed("b", "pairing code")).toBe(50);
+  expect(failed.record("b", "pairing code")).toBe(50);
   expect(told).toHaveLength(201);
   expect(told.at(-1)).toBe("b pairing code");
 });
@@ -31,26 +31,26 @@ it("lets an address wait longer with each failure, up to five seconds, and tells
 it("begins anew after ten quiet minutes", () => {
   const { failed, time } = logins();
   for (let i = 0; i < 3; i++) {
-    failed.failed("a", "token");
-    failed.waited("a");
+    failed.record("a", "token");
+    failed.endDelay("a");
   }
   time.nowMs += 600_001;
-  expect(failed.failed("a", "token")).toBe(50);
+  expect(failed.record("a", "token")).toBe(50);
 });
 
 it("lets few wait at once, of one address and in all, and refuses the others at once", () => {
   const { failed } = logins();
-  const ofOne = Array.from({ length: 10 }, () => failed.failed("a", "token"));
+  const ofOne = Array.from({ length: 10 }, () => failed.record("a", "token"));
   expect(ofOne.filter((waitMs) => waitMs !== undefined)).toHaveLength(4);
-  const ofMany = Array.from({ length: 300 }, (_, i) => failed.failed(`b${i}`, "token"));
+  const ofMany = Array.from({ length: 300 }, (_, i) => failed.record(`b${i}`, "token"));
   expect(ofMany.filter((waitMs) => waitMs !== undefined)).toHaveLength(96);
-  failed.waited("a");
-  expect(failed.failed("c", "token")).toBe(50);
+  failed.endDelay("a");
+  expect(failed.record("c", "token")).toBe(50);
 });
 
 it("remembers so many addresses and no more", () => {
   const { failed } = logins();
-  for (let i = 0; i < 12_000; i++) failed.failed(`a${i}`, "token");
+  for (let i = 0; i < 12_000; i++) failed.record(`a${i}`, "token");
   expect(failed.addresses).toBe(10_000);
 });
 
@@ -59,13 +59,13 @@ it("tells each address at once, few of them one by one, and how many others ther
   const told: string[] = [];
   // As the log tells it: messages that differ in numbers only are alike to it.
   const report = new LoginReport(throttledLogger((message, fields) => told.push(`${message} ${fields?.client ?? ""}`)));
-  for (let i = 0; i < 3; i++) report.note("10.0.0.1", "token");
-  report.note("10.0.0.2", "token");
+  for (let i = 0; i < 3; i++) report.add("10.0.0.1", "token");
+  report.add("10.0.0.2", "token");
   expect(told).toEqual(["a login with a wrong token failed 10.0.0.1", "a login with a wrong token failed 10.0.0.2"]);
-  for (let i = 0; i < 500; i++) report.note(`2001:db8:${i.toString(16)}:0::/64`, "pairing code");
+  for (let i = 0; i < 500; i++) report.add(`2001:db8:${i.toString(16)}:0::/64`, "pairing code");
   expect(told).toHaveLength(10);
   vi.advanceTimersByTime(10_000);
-  expect(told.slice(10)).toEqual(["logins failed from 492 other addresses, too "]);
-  report.note("10.0.0.3", "token");
+  expect(told.slice(10)).toEqual(["logins also failed from 492 other addresses "]);
+  report.add("10.0.0.3", "token");
   expect(told.at(-1)).toBe("a login with a wrong token failed 10.0.0.3");
 });

@@ -21,7 +21,7 @@ describe("JSON read exactly", () => {
   ])("refuses a whole number that would be rounded, and names it: %s", (text) => {
     expect(faultOf(text)).toMatchObject({
       field: "lines[1].units",
-      message: expect.stringContaining("cannot be held exactly"),
+      message: expect.stringContaining("cannot be represented exactly"),
     });
   });
 
@@ -50,7 +50,7 @@ describe("JSON read exactly", () => {
     ['{"__proto__":1,"__proto__":1}', "__proto__", 15],
     ['{"a":{"x:y\\"":1,"x:y\\"":2}}', 'a.x:y"', 16],
   ])("refuses a name that an object gives twice, and names it: %s", (text, field, position) => {
-    expect(faultOf(text)).toEqual({ field, message: `is given twice (at position ${position})` });
+    expect(faultOf(text)).toEqual({ field, message: `is a duplicate name (at position ${position})` });
   });
 
   it("lets a name through that several objects give once each", () => {
@@ -61,7 +61,7 @@ describe("JSON read exactly", () => {
   it("tells a place deep inside in few words", () => {
     const depth = 500;
     const fault = faultOf(`${'{"a":'.repeat(depth)}{"b":1,"b":2}${"}".repeat(depth)}`);
-    expect(fault?.message).toContain("given twice");
+    expect(fault?.message).toContain("duplicate name");
     expect(fault?.field).toMatch(/^….*a\.b$/);
     expect(fault?.field.length).toBeLessThan(300);
   });
@@ -69,8 +69,8 @@ describe("JSON read exactly", () => {
   it.each([
     ['{"id":"a",}', "position 10"],
     ['{"id" "a"}', "position 6"],
-    ['{"lines":[1,2', "breaks off at position 13"],
-    ["", "breaks off at position 0"],
+    ['{"lines":[1,2', "ends too early, at position 13"],
+    ["", "ends too early, at position 0"],
     ["abc", "position 0"],
     ['{"a":1}x', "position 7"],
     ['{"a":"\u0001"}', "position 5"],
@@ -103,7 +103,7 @@ describe("JSON read exactly", () => {
   });
 
   it("walks many levels without a stack", () => {
-    expect(faultOf("[".repeat(1_000))?.message).toContain("breaks off");
+    expect(faultOf("[".repeat(1_000))?.message).toContain("ends too early");
   });
 
   it.each([
@@ -118,6 +118,6 @@ describe("JSON read exactly", () => {
   it("takes a long text, whatever it holds", () => {
     const value = { reason: '{"[,:'.repeat(20_000) };
     expect(parseJson(JSON.stringify(value))).toEqual({ value });
-    expect(faultOf(JSON.stringify(value).slice(0, -2))?.message).toContain("a text that ends");
+    expect(faultOf(JSON.stringify(value).slice(0, -2))?.message).toContain("a string with an end");
   });
 });

@@ -131,7 +131,7 @@ describe("a session", () => {
     expect((await ask("POST", "/v1/breaker", { cookie, origin: own() }, change)).status).toBe(403);
   });
 
-  it("writes from this server's own pages only", async () => {
+  it("may write from pages of this server only", async () => {
     const cookie = await paired("li.wei", { role: "operate", label: "desk" });
     const change = { action: "close", scope: { kind: "sku", sku: "X" }, actor: "x", reason: "y" };
     expect((await ask("POST", "/v1/breaker", { cookie, origin: own() }, change)).status).toBe(200);
@@ -154,7 +154,7 @@ describe("a session", () => {
     expect((await ask("POST", "/v1/sessions", {}, {})).status).toBe(401);
   });
 
-  it("begins no other session and pairs nobody, so that its end is the end", async () => {
+  it("cannot create another session or a pairing code, so that revoking it is enough", async () => {
     const cookie = await paired("boss", { role: "operate" });
     for (const path of ["/v1/sessions", "/v1/sessions/pairings"])
       expect((await ask("POST", path, { cookie, origin: own() }, {})).json, path).toMatchObject({
@@ -241,7 +241,7 @@ describe("bodies that bring a pairing code", () => {
     await expect.poll(begin, soon).toBe(429);
     expect((await send(port, "GET", "/v1/breaker", { anonymous: true, headers: as("boss") })).status).toBe(200);
     await expect
-      .poll(() => slow.filter(({ received }) => received().includes("did not come within 3 s")).length, soon)
+      .poll(() => slow.filter(({ received }) => received().includes("was not complete within 3 s")).length, soon)
       .toBe(64);
     expect(slow[0]?.received()).toMatch(/^HTTP\/1.1 408 /);
     await expect.poll(begin, soon).toBe(201);

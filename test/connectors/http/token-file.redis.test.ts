@@ -58,7 +58,7 @@ describe("the file", () => {
     ["no list", "[]", "no list of tokens"],
     ["an unknown role", '{"tokens":[{"name":"a","role":"boss","sha256":""}]}', "tokens[0] has a role"],
     ["a secret in place of a hash", '{"tokens":[{"name":"a","role":"read","sha256":"hunter2"}]}', "SHA-256"],
-    ["an unfit name", '{"tokens":[{"name":"a b","role":"read","sha256":""}]}', "tokens[0] has no sound name"],
+    ["an invalid name", '{"tokens":[{"name":"a b","role":"read","sha256":""}]}', "tokens[0] has no valid name"],
   ])("is refused with its place when it holds %s", async (_, text, message) => {
     await writeFile(path, text);
     await expect(readTokenFile(path)).rejects.toThrow(message);
