@@ -1,7 +1,7 @@
 /**
- * Alerts over HTTP (R10): the list as this process' view holds it, and noting that somebody has seen one. An
- * acknowledgement goes through the ledger, so it is in the log for every process; the list shows it as soon as the
- * job has read it there. Cleared alerts from before this process started are not listed.
+ * Alerts over HTTP (R10): the list in this process' view, and acknowledging an alert. An acknowledgement is a ledger
+ * command, so it is in the log for every process; the list shows it as soon as the job has read it there. Alerts that
+ * were cleared before this process started are not listed.
  */
 import type { Static } from "typebox";
 import type { Alert } from "../../engine/jobs/depletion/view.js";
@@ -28,7 +28,7 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
         tags: ["alerts"],
         operationId: "listAlerts",
         summary: "Open alerts, newest first, and the latest cleared ones",
-        description: `\`state\` is open when left out, \`limit\` ${DEFAULT_LIMIT}.`,
+        description: `Default \`state\`: open. Default \`limit\`: ${DEFAULT_LIMIT}.`,
         security: TOKEN_NEEDED,
         querystring: AlertQuery,
         response: { 200: AlertList, ...problems },
@@ -49,9 +49,9 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
       schema: {
         tags: ["alerts"],
         operationId: "acknowledgeAlert",
-        summary: "Notes that somebody has seen an open alert",
+        summary: "Acknowledges an open alert",
         description:
-          "The `#` of the id is `%23` in the path. 202: it is in the log; the list shows it a moment later. Safe to repeat.",
+          "Write the `#` of the id as `%23` in the path. 202: the acknowledgement is in the log; the list shows it soon after. Safe to repeat.",
         security: TOKEN_NEEDED,
         params: AlertParams,
         body: Acknowledgement,
@@ -66,7 +66,7 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
       if (alert?.id !== id) {
         const cleared = depletionView.clearedAlerts().some((each) => each.id === id);
         return cleared
-          ? refuse(reply, "alert_cleared", "it needs nobody any more")
+          ? refuse(reply, "alert_cleared", "the alert was cleared and needs no acknowledgement")
           : refuse(reply, "unknown_alert", "no open alert has this id");
       }
       if (alert.acknowledgedBy !== undefined)

@@ -1,7 +1,7 @@
 /**
- * The breaker over HTTP (R14): which gates are open, and opening or closing one by hand. Both are events with an
- * actor. `GateWatch` knows when a refused order may come back, and asks the store once a second at most, however many
- * orders are refused meanwhile.
+ * The breaker over HTTP (R14): lists open breakers, and opens or closes one by hand. Both changes are events with an
+ * actor. `BreakerWatch` computes when a refused order may be sent again; it reads the store at most once a second,
+ * however many orders are refused.
  */
 import type { Static } from "typebox";
 import { stopwatch } from "../../engine/kernel/clock.js";
@@ -17,8 +17,8 @@ import { fromStore } from "./store-errors.js";
 /** R14: a breaker opened without a time stays open for 10 minutes of the shop's time. */
 const DEFAULT_OPEN_MS = 600_000;
 const REFRESH_MS = 1_000;
-/** When a gate is closed by hand only, nobody knows when: ask again in a minute. */
-const BY_HAND_SECONDS = 60;
+/** Retry-After for a breaker without an end, which is closed by hand only. */
+const NO_END_SECONDS = 60;
 
 export class BreakerWatch {
   readonly #deps: Pick<HttpDeps, "ledger" | "clock" | "speed">;
@@ -29,13 +29,13 @@ export class BreakerWatch {
     this.#deps = deps;
   }
 
-  /** Seconds (of real time) after which an order with these lines may be taken; never fails. */
+  /** Seconds (of real time) after which an order with these lines may be accepted; never fails. */
   async retryAfterSeconds(lines: readonly { sku: string; location: string }[]): Promise<number> {
     const { clock, speed = () => 1 } = this.#deps;
     let waitMs = 0;
     for (const { scope, untilMs } of await this.#read()) {
       if (!lines.some((line) => isIn(scope, line))) continue;
-      if (untilMs === 0) return BY_HAND_SECONDS;
+      if (untilMs === 0) return NO_END_SECONDS;
       waitMs = Math.max(waitMs, untilMs - clock.now());
     }
     return waitMs / speed() / 1_000;
@@ -58,7 +58,7 @@ const completeness = (missing: readonly number[] = []) => ({
   ...(missing.length === 0 ? {} : { missing }),
 });
 
-/** Gates that are open; one whose time is over refuses nobody, even before the ledger has written so. */
+/** Open breakers, without those whose time has ended: they refuse nothing, even before the ledger has closed them. */
 async function openBreakers({ ledger, clock }: { ledger: Ledger; clock: HttpDeps["clock"] }): Promise<OpenBreaker[]> {
   const breakers = await fromStore("breaker.look", ledger.openBreakers());
   return breakers.filter(({ untilMs }) => untilMs === 0 || untilMs > clock.now());
@@ -90,7 +90,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
         tags: ["breaker"],
         operationId: "getBreaker",
         summary: "Breakers that are open",
-        description: "Each with its scope, who opened it, why, since when and until when.",
+        description: "Each with its scope, actor, reason, start and end.",
         security: TOKEN_NEEDED,
         response: { 200: BreakerAnswer, ...problems },
       },
@@ -107,7 +107,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
         operationId: "setBreaker",
         summary: "Opens or closes a breaker by hand",
         description:
-          "While it is open, new orders in its scope are refused (503); payments, cancellations and outbound go on. `forMs` is the shop's time: 10 minutes when left out, 0 until it is closed by hand. Once `complete`, no partition of the scope takes a new order; a partition that cannot be reached is in `missing` and follows by itself. Safe to repeat.",
+          "While it is open, new orders in its scope are refused (503); payments, cancellations and outbound continue. `forMs` is in the shop's time: 10 minutes by default, 0 until it is closed by hand. When `complete`, every partition of the scope refuses new orders; partitions that cannot be reached are in `missing` and are updated automatically later. Safe to repeat.",
         security: TOKEN_NEEDED,
         body: BreakerBody,
         response: { 200: BreakerChange, ...problems },
@@ -118,7 +118,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
       const cause = { ...causeOf(request, request.body), reason };
       const scope = scopeOf(request.body.scope);
       if (action === "close") {
-        if (forMs !== undefined) throw badInputFault([{ field: "forMs", message: "goes with open only" }]);
+        if (forMs !== undefined) throw badInputFault([{ field: "forMs", message: "is allowed only with open" }]);
       }
       const whole = { ...cause, forMs: action === "close" ? 0 : (forMs ?? DEFAULT_OPEN_MS) };
       const { changed, missing } = await fromStore(`breaker.${action}`, ledger.breakers.set(scope, action, whole));
@@ -130,9 +130,9 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
 function scopeOf({ kind, location, sku }: Static<typeof BreakerBody>["scope"]): BreakerScope {
   const faults = [
     ...(kind !== "location" && location !== undefined
-      ? [{ field: "scope.location", message: `does not go with kind ${kind}` }]
+      ? [{ field: "scope.location", message: `is not allowed with kind ${kind}` }]
       : []),
-    ...(kind !== "sku" && sku !== undefined ? [{ field: "scope.sku", message: `does not go with kind ${kind}` }] : []),
+    ...(kind !== "sku" && sku !== undefined ? [{ field: "scope.sku", message: `is not allowed with kind ${kind}` }] : []),
     ...(kind === "location" && location === undefined ? [{ field: "scope.location", message: "is missing" }] : []),
     ...(kind === "sku" && sku === undefined ? [{ field: "scope.sku", message: "is missing" }] : []),
   ];

@@ -1,8 +1,7 @@
 /**
- * Many stock commands in one request. Everything is checked before the first is applied; then each command stands for
- * itself, as it would alone, and the outcomes come back in the order and the format of the commands. A refusal of one
- * does not undo the others. When the request fails on its way through the store (503), the same body sent again
- * applies what is missing, once.
+ * Many stock commands in one request. All are checked before the first is applied. Then each command is applied
+ * independently, and the outcomes are returned in the order and the format of the commands. A refusal of one does not
+ * undo the others. When the store fails (503), the same body sent again applies the missing commands, once.
  */
 import type { FastifyRequest } from "fastify";
 import { Packr } from "msgpackr";
@@ -24,18 +23,18 @@ const MSGPACK = ["application/msgpack", "application/x-msgpack"];
 const CLOCK_SKEW_MS = 60_000;
 
 /** Each is 8 MiB, and about four times that as commands and answers: 320 MiB. */
-export const MAX_BODIES = 8;
-/** What ends something that was created is taken also while nothing new is. */
-const ENDING: ReadonlySet<StockCommand["kind"]> = new Set(["pay", "cancel", "outbound"]);
+export const MAX_BULK_REQUESTS = 8;
+/** Commands that continue earlier work; accepted also while new work is refused. */
+const CONTINUING_KINDS: ReadonlySet<StockCommand["kind"]> = new Set(["pay", "cancel", "outbound"]);
 
-/** What the role `order` may do; the other kinds need `operate`. */
-const ORDER_WORK: ReadonlySet<StockCommand["kind"]> = new Set(["reserve", "pay", "cancel", "outbound"]);
+/** Commands that the role `order` may send; the others need `operate`. */
+const ORDER_KINDS: ReadonlySet<StockCommand["kind"]> = new Set(["reserve", "pay", "cancel", "outbound"]);
 
 const packr = new Packr({ useRecords: false });
 
 type Validate = ((value: unknown) => boolean) & { errors?: readonly unknown[] | null };
 
-/** A body of bulk commands as it came. */
+/** A body of bulk commands, not parsed yet. */
 class BulkBody {
   readonly bytes: Buffer;
 
@@ -45,7 +44,7 @@ class BulkBody {
 }
 
 export const commandRoutes: RouteGroup = (root, context) => {
-  // A scope of its own: nothing else takes these content types.
+  // A scope of its own: no other route accepts these content types.
   root.register(async (server) => {
     server.addContentTypeParser(
       [NDJSON, ...MSGPACK],
@@ -61,13 +60,13 @@ export const commandRoutes: RouteGroup = (root, context) => {
       {
         onRequest: [context.authorize("order"), context.limits.bulk.guard],
         bodyLimit: BULK_LIMIT,
-        // The body is checked command by command; the schema is for the reader of the documentation.
+        // The body is checked command by command; the schema is only for the documentation.
         validatorCompiler: () => () => true,
         schema: {
           tags: ["stock"],
           operationId: "applyCommands",
           summary: "Applies many stock commands",
-          description: `One command a line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. Any fault in any command: nothing is applied (400, naming the lines). Outcomes come in order, in the format of the commands. Commands of one SKU are applied in the order given. Lines of an order that was placed under /v1/orders are refused (order_line). Reserve, pay, cancel and outbound need the role order, the others operate. A body's actor is kept as onBehalfOf: the actor is whoever the token belongs to. While the engine is behind or its store nearly full, only bodies of pay, cancel and outbound alone are taken.`,
+          description: `One command in each text line (${NDJSON}) or a list of commands (${MSGPACK[0]}); at most ${MAX_COMMANDS} commands and 8 MiB. When any command is invalid, nothing is applied (400, naming the text lines). Outcomes are returned in order, in the format of the commands. Commands of one SKU are applied in the order given. Lines of an order that was placed under /v1/orders are refused (order_line). Reserve, pay, cancel and outbound need the role order, the others operate. The actor is the token's owner; a command's actor is kept as onBehalfOf. While the engine is behind or its store nearly full, only bodies with nothing but pay, cancel and outbound are accepted.`,
           security: TOKEN_NEEDED,
           body: {
             content: {
@@ -99,10 +98,10 @@ export const commandRoutes: RouteGroup = (root, context) => {
         const binary = MSGPACK.includes(type);
         const commands = await readCommands(body.bytes, binary ? "msgpack" : "ndjson", check);
         const identity = identityOf(request);
-        const first = mayDo(identity, "operate") ? undefined : commands.find(({ kind }) => !ORDER_WORK.has(kind));
+        const first = mayDo(identity, "operate") ? undefined : commands.find(({ kind }) => !ORDER_KINDS.has(kind));
         if (first) throw new HttpFault("forbidden", roleFault(identity, "operate", `the command ${first.kind}`));
         for (const command of commands) Object.assign(command, causeOf(request, command));
-        if (commands.some(({ kind }) => !ENDING.has(kind))) assertAcceptsNewWork(context.deps);
+        if (commands.some(({ kind }) => !CONTINUING_KINDS.has(kind))) assertAcceptsNewWork(context.deps);
         const replies = await applyMany(context.deps, commands);
         const answers = replies.map(({ outcome, repeated, state, missingUnits }, i) => ({
           id: (commands[i] as StockCommand).id,
@@ -123,9 +122,9 @@ export const commandRoutes: RouteGroup = (root, context) => {
 
 /** The order that a command's id may be a line of. */
 const orderOf = ({ kind, id }: StockCommand): string | undefined =>
-  ORDER_WORK.has(kind) && id.length > CHAIN_ID_LENGTH ? id.slice(0, CHAIN_ID_LENGTH) : undefined;
+  ORDER_KINDS.has(kind) && id.length > CHAIN_ID_LENGTH ? id.slice(0, CHAIN_ID_LENGTH) : undefined;
 
-/** Applies the commands that are not about lines of the order desk's orders, and refuses the others. */
+/** Applies the commands, but refuses those about lines of orders that the order service has. */
 async function applyMany({ ledger, orderService }: HttpDeps, commands: readonly StockCommand[]): Promise<Reply[]> {
   const named = new Set<string>();
   for (const command of commands) {
@@ -150,7 +149,7 @@ async function applyMany({ ledger, orderService }: HttpDeps, commands: readonly 
   );
 }
 
-/** The check of one command: its kind's schema, and what a schema cannot say. */
+/** The check of one command: its kind's schema, then what a schema cannot check. */
 function commandCheck(request: FastifyRequest, { deps, defaultLocation }: RouteContext): CommandCheck {
   const compile = request.server.validatorCompiler;
   if (compile === undefined) throw new Error("the server has no validator");
@@ -173,25 +172,25 @@ function commandCheck(request: FastifyRequest, { deps, defaultLocation }: RouteC
     if (!validate(candidate)) return { faults: faultsOf(validate.errors ?? []) };
     const given = candidate as StockCommand & { kind: OpenKind };
     const command = (given.location === undefined ? { ...given, location: defaultLocation } : given) as StockCommand;
-    const faults = faultsOfMeaning(command, deps.clock.now());
+    const faults = semanticFaults(command, deps.clock.now());
     return faults.length > 0 ? { faults } : { command };
   };
 }
 
-function faultsOfMeaning(command: StockCommand, nowMs: number): InputFault[] {
+function semanticFaults(command: StockCommand, nowMs: number): InputFault[] {
   const faults: InputFault[] = [];
   const idFault = chainIdFault(command.id);
   if (idFault !== undefined) faults.push({ field: "id", message: idFault });
   if (command.atMs !== undefined && command.atMs > nowMs + CLOCK_SKEW_MS)
-    faults.push({ field: "atMs", message: "lies in the future" });
+    faults.push({ field: "atMs", message: "is in the future" });
   if (command.kind === "move") {
     const { from, to, location, toLocation } = command;
     if (toLocation === undefined) {
-      if (from === to) faults.push({ field: "to", message: "is the pool that the units come from" });
+      if (from === to) faults.push({ field: "to", message: "must differ from 'from'" });
     } else {
-      if (toLocation === location) faults.push({ field: "toLocation", message: "is where the units are" });
+      if (toLocation === location) faults.push({ field: "toLocation", message: "must differ from location" });
       if (from !== "sellable" || to !== "sellable")
-        faults.push({ field: "toLocation", message: "goes with from and to sellable only" });
+        faults.push({ field: "toLocation", message: "is allowed only with from and to sellable" });
     }
   }
   return faults;

@@ -1,7 +1,7 @@
 /**
- * The HTTP surface as one Fastify plugin: routes, checks, problems and counts. It stands on the ledger, the order
- * desk and the views that it is given, keeps no state of its own, and may run in any number of processes. It does not
- * listen, serves no pages and speaks no TLS: engine/app/server.ts and a proxy do.
+ * The HTTP API as one Fastify plugin: routes, checks, problems and metrics. It uses the ledger, the order service and
+ * the views that it gets, keeps no state of its own, and may run in any number of processes. It does not listen, serve
+ * pages or speak TLS: engine/app/server.ts and a proxy do.
  */
 import type {
   FastifyInstance,
@@ -17,7 +17,7 @@ import { ConcurrencyLimit } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { BreakerWatch, breakerRoutes } from "./breaker.js";
 import { quotaClientOf } from "./client.js";
-import { commandRoutes, MAX_BODIES } from "./commands.js";
+import { commandRoutes, MAX_BULK_REQUESTS } from "./commands.js";
 import { continueBody } from "./continue.js";
 import type { HttpDeps } from "./deps.js";
 import { entryGuard, tokensOf } from "./guard.js";
@@ -49,14 +49,14 @@ export { TokenFile } from "./token-file.js";
 
 declare module "fastify" {
   interface FastifyInstance {
-    /** Who requests come from; for pages and upgrades, which are no routes of the connector. */
+    /** Authentication for pages and upgrades, which are not routes of the connector. */
     access: Access;
   }
 }
 
 /**
- * What Fastify has to be created with for this plugin: nothing is converted, filled in or left out, and all faults
- * are told.
+ * The options that Fastify must be created with for this plugin: values are not converted, completed or removed, and
+ * all faults are reported.
  */
 export const serverOptions = {
   bodyLimit: BODY_LIMIT,
@@ -71,7 +71,7 @@ export const serverOptions = {
 const MAX_UNDER_WAY = 4_096;
 
 /**
- * 100 SKUs, how to show them, and some room. Each that is not known is a fault found in the same turn of the event
+ * 100 SKUs, their options, and some more. Each unknown parameter is a fault that is found in the same turn of the event
  * loop.
  */
 const MAX_PARAMETERS = 128;
@@ -80,13 +80,13 @@ const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", 
 const CHARSET = /;\s*charset\s*=\s*"?([^";]*)/i;
 
 /**
- * The plugin. Register it before anything else: its checks then hold for all that follows.
+ * The plugin. Register it before anything else, so that its checks apply to everything after it.
  * @throws EngineError `bad_option` (on registration) when no token protects writing and the server is not open
  */
 export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
   const plugin: FastifyPluginAsync = async (server) => {
     const tokens = tokensOf(deps);
-    assert(server.initialConfig.bodyLimit === BODY_LIMIT, "the server was created without the connector's options");
+    assert(server.initialConfig.bodyLimit === BODY_LIMIT, "the server was created without serverOptions");
     server.decorateRequest("identity", undefined);
     const metrics = httpMetrics();
     const access = new Access(deps, tokens, (what) => metrics.failedLogins.inc({ with: what }));
@@ -94,7 +94,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const authorize = (role: Role) => access.authorize(role);
     const limits = {
       requests: new ConcurrencyLimit(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
-      bulk: new ConcurrencyLimit(MAX_BODIES, "bulk requests"),
+      bulk: new ConcurrencyLimit(MAX_BULK_REQUESTS, "bulk requests"),
       sessions: new ConcurrencyLimit(MAX_SESSION_REQUESTS, "requests for a session", {
         requests: MAX_SESSION_REQUESTS_EACH,
         clientOf: (request) => quotaClientOf(request, deps.trustProxy === true),
@@ -117,19 +117,19 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     server.addHook("preParsing", continueBody);
     readJsonBodies(server);
     countRoutes(server, metrics);
-    const nowhere = metrics.observer("any", "none");
-    const answerNowhere = (request: FastifyRequest, reply: FastifyReply): void => {
-      reply.raw.once("finish", () => nowhere.call(server, request, reply, () => {}));
-      sendProblem(reply, problemOf("not_found", "nothing is served under this path"));
+    const observeUnknownPath = metrics.observer("any", "none");
+    const answerUnknownPath = (request: FastifyRequest, reply: FastifyReply): void => {
+      reply.raw.once("finish", () => observeUnknownPath.call(server, request, reply, () => {}));
+      sendProblem(reply, problemOf("not_found", "no route has this path"));
     };
-    // Before the body is read; files that are not there come to the handler.
+    // Before the body is read. Missing files reach the handler below.
     server.addHook("onRequest", (request, reply, done) => {
-      if (request.is404) answerNowhere(request, reply);
+      if (request.is404) answerUnknownPath(request, reply);
       else if (hasManyParameters(request.raw.url))
         sendProblem(reply, problemOf("bad_request", `the query has more than ${MAX_PARAMETERS} parameters`));
       else done();
     });
-    server.setNotFoundHandler(answerNowhere);
+    server.setNotFoundHandler(answerUnknownPath);
     server.addSchema(ProblemSchema);
 
     const methods = knownMethods(server);
@@ -146,21 +146,21 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       operationsRoutes(metrics),
     ];
     for (const group of groups) group(server, context);
-    // After every route is known, those that register in scopes of their own included.
+    // After all routes are registered, also those in scopes of their own.
     server.register(async (scope) => refuseOtherMethods(scope, methods));
   };
-  // Hooks and handlers are for the whole server, not for a scope of this plugin.
+  // Hooks and handlers apply to the whole server, not only to a scope of this plugin.
   return Object.assign(plugin, { [Symbol.for("skip-override")]: true });
 }
 
-/** JSON is taken as UTF-8 and read exactly; every other content type is refused. */
+/** JSON must be UTF-8 and is read exactly; every other content type is refused. */
 function readJsonBodies(server: FastifyInstance): void {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
     const type = request.headers["content-type"] as string;
     const charset = type.length > "application/json".length ? CHARSET.exec(type)?.[1]?.trim().toLowerCase() : undefined;
     if (charset !== undefined && charset !== "utf-8" && charset !== "utf8") {
-      done(new HttpFault("unsupported_media_type", "JSON is taken as UTF-8 only"), undefined);
+      done(new HttpFault("unsupported_media_type", "JSON must be UTF-8"), undefined);
       return;
     }
     if (bytes.length === 0) {
@@ -198,7 +198,7 @@ function knownMethods(server: FastifyInstance): Map<string, Set<HTTPMethods>> {
   return known;
 }
 
-/** Answers 405 with `Allow` where a path is known but not for this method; before the body is read. */
+/** Answers 405 with `Allow` when a path has no route for the method; before the body is read. */
 function refuseOtherMethods(server: FastifyInstance, known: ReadonlyMap<string, ReadonlySet<HTTPMethods>>): void {
   for (const [url, methods] of [...known]) {
     const allow = [...methods].join(", ");
@@ -207,7 +207,7 @@ function refuseOtherMethods(server: FastifyInstance, known: ReadonlyMap<string, 
       method: METHODS.filter((method) => !methods.has(method)),
       schema: { hide: true },
       onRequest: (_request, reply) => {
-        sendProblem(reply, problemOf("method_not_allowed", `this path takes ${allow}`), { allow });
+        sendProblem(reply, problemOf("method_not_allowed", `this path allows ${allow}`), { allow });
       },
       handler: (_request, reply) => reply,
     });

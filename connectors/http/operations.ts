@@ -1,12 +1,11 @@
 /**
- * What operators and their machines ask: is the process alive, may it get traffic, and its figures in Prometheus'
- * text format. Requests are counted by the route's pattern, never by what a client put into the URL, so the number of
- * series is bounded. Whether the process is alive and ready everybody may ask; why it is not, and its figures, are
- * for those who may read.
+ * Health, readiness, and metrics in Prometheus' text format. Requests are counted by the route's pattern, never by the
+ * URL, so the number of series is limited. Health and readiness are public; the reasons for not being ready, and the
+ * metrics, need the role read.
  */
 import type { FastifyInstance, onResponseHookHandler } from "fastify";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { refuse as refuseAsker } from "./access.js";
+import { refuse as refuseClient } from "./access.js";
 import { refuse, retryAfter } from "./problem.js";
 import { NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { problems, Readiness, requestFaults, Status } from "./schemas.js";
@@ -20,7 +19,7 @@ export interface HttpMetrics {
   readonly failedLogins: Counter<"with">;
   /** Counts an answer of a route. */
   observer(method: string, route: string): onResponseHookHandler;
-  /** A figure that is read when it is asked for. */
+  /** A gauge whose value is read when the metrics are read. */
   gauge(name: string, help: string, read: () => number): void;
 }
 
@@ -70,7 +69,7 @@ export function countRoutes(server: FastifyInstance, metrics: HttpMetrics): void
     const method = Array.isArray(route.method) ? "other" : route.method;
     const observer = metrics.observer(method, route.url);
     ours.add(observer);
-    // A HEAD route is made from its GET route and brings that one's observer.
+    // Fastify makes a HEAD route from its GET route, with that one's observer.
     const before = [route.onResponse ?? []].flat().filter((hook) => !ours.has(hook as onResponseHookHandler));
     route.onResponse = [...before, observer] as onResponseHookHandler[];
   });
@@ -88,8 +87,8 @@ export const operationsRoutes =
         schema: {
           tags: ["operations"],
           operationId: "getHealth",
-          summary: "The process is alive",
-          description: "Does not ask the store: 200 also while that cannot be reached.",
+          summary: "Whether the process is alive",
+          description: "Does not call the store: 200 also while the store cannot be reached.",
           security: NO_TOKEN_NEEDED,
           response: { 200: Status, ...requestFaults },
         },
@@ -106,21 +105,21 @@ export const operationsRoutes =
         schema: {
           tags: ["operations"],
           operationId: "getReadiness",
-          summary: "The process may get traffic; 503 says in words why not",
+          summary: "Whether the process may get traffic; 503 gives the reason",
           description:
-            "`warnings` says what an operator should look into although the process works. Without a token neither is told.",
+            "`warnings` lists problems for an operator although the process works. Without a token neither reason nor warnings are sent.",
           security: NO_TOKEN_NEEDED,
           response: { 200: Readiness, ...problems },
         },
       },
       async (request, reply) => {
-        // A wrong token must not be told from none any faster here than elsewhere.
-        const asker = access.hasCredentials(request.raw) ? await access.authenticate(request.raw) : undefined;
-        if (asker && "code" in asker) return refuseAsker(reply, asker);
-        const showsDetails = asker !== undefined || access.isOpen("metrics");
-        const wrong = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness(), ...limits.requests.problems()];
-        if (wrong.length > 0) {
-          const why = showsDetails ? wrong.join("; ") : "whoever may read is told why";
+        // A wrong token must not be answered faster here than elsewhere.
+        const client = access.hasCredentials(request.raw) ? await access.authenticate(request.raw) : undefined;
+        if (client && "code" in client) return refuseClient(reply, client);
+        const showsDetails = client !== undefined || access.isOpen("metrics");
+        const problemTexts = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness(), ...limits.requests.problems()];
+        if (problemTexts.length > 0) {
+          const why = showsDetails ? problemTexts.join("; ") : "the reason is shown to clients with the role read";
           return refuse(reply, "not_ready", why, { headers: retryAfter(1) });
         }
         const warnings = showsDetails ? (deps.warnings?.() ?? []) : [];
@@ -136,11 +135,11 @@ export const operationsRoutes =
         schema: {
           tags: ["operations"],
           operationId: "getMetrics",
-          summary: "Figures in Prometheus' text format",
-          description: "Of this process and of what it reads; to be scraped, with a bearer token unless they are open.",
+          summary: "Metrics in Prometheus' text format",
+          description: "Of this process and of the logs that it reads. Scraping needs a bearer token unless metrics are public.",
           security: TOKEN_NEEDED,
           response: {
-            200: { description: "The figures", content: { "text/plain": { schema: { type: "string" } } } },
+            200: { description: "The metrics", content: { "text/plain": { schema: { type: "string" } } } },
             ...problems,
           },
         },

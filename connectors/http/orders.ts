@@ -1,7 +1,7 @@
 /**
  * Orders over HTTP (R3): placed, paid, cancelled and sent out as a whole. An order placed again with the same id and
- * body gets its first answer again, so a client that lost an answer sends the same request once more. An order
- * without an id gets one here: convenient, but a repeat of such a request is a second order.
+ * body gets its first answer again, so a client that lost an answer repeats the request. An order without an id gets
+ * one here; a repeat of such a request is a second order.
  */
 import type { FastifyReply } from "fastify";
 import type { Static } from "typebox";
@@ -18,34 +18,34 @@ import { NamedLines, OrderAnswer, OrderParams, OrderView, PlaceOrder, problems, 
 import { exceptionText, stepText } from "./steps.js";
 import { fromStore } from "./store-errors.js";
 
-/** Somebody has to set a clock right. */
-const CLOCKS_SECONDS = 30;
+/** An operator must correct a clock first. */
+const CLOCKS_RETRY_SECONDS = 30;
 
-const PAYMENT_ABOUT =
-  "Notes the payment. After its hold has expired an order is admitted anew (`admitted_anew`) or refused (`hold_expired`)";
-/** Steps that take the whole order, or the lines that are named. */
+const PAYMENT_SUMMARY =
+  "Records the payment. After its hold has expired, an order is accepted again (`admitted_anew`) or refused (`hold_expired`)";
+/** Steps of the whole order, or of the lines that the body names. */
 const STEPS = [
   [
     "cancellation",
     "cancel",
     "cancelOrder",
     "Cancels the order",
-    "All lines or none, or the lines that are named. `cancelled_paid` when money has to go back. Once the warehouse may know of a paid order (a WMS is connected, or `picking` was noted) it is asked first: 202 with `cancelling`, and the same answer until it has answered. Then the order is cancelled, or goes on and an exception tells it; from then on the answer is `cancellation_refused` (409). Lines can be named when the order is paid (`not_paid`) and no warehouse knows of it (`whole_order_only`). Safe to repeat.",
+    "All lines or none, or the lines that the body names. `cancelled_paid`: the payment must be refunded. When the warehouse may have a paid order (a WMS is connected, or `picking` was recorded), it is asked first: 202 with `cancelling` until it answers. Then the order is cancelled, or it continues with an exception; from then on the answer is `cancellation_refused` (409). Lines can be named only when the order is paid (else `not_paid`) and the warehouse does not have it (else `whole_order_only`). Safe to repeat.",
   ],
   [
     "outbound",
     "outbound",
     "recordOutbound",
-    "Notes that the goods left",
-    "All lines, or those that are named when an order leaves in parts. Goods that have left are a fact: whatever state a line is in, its units are taken from where they are; `missingUnits` were nowhere, and become an exception that a stock count settles (`POST …/count`). Safe to repeat.",
+    "Records that the goods have left",
+    "All lines, or the lines that the body names when an order leaves in parts. Goods that have left are never refused: in any state of a line its units are taken from where they are. `missingUnits` are units that were in no balance; they become an exception, which a stock count closes (`POST …/count`). Safe to repeat.",
   ],
 ] as const;
 
-/** Why lines were refused, in the words of a client. */
+/** Why lines were refused, for the client. */
 const REASONS: Partial<Record<Outcome, string>> = {
   unknown_sku: "is not known at this location",
-  insufficient_sellable: "are more than is sellable",
-  insufficient_presale: "are more than the presale has left",
+  insufficient_sellable: "are more than the sellable units",
+  insufficient_presale: "are more than the presale units left",
 };
 const ABOUT_UNITS: ReadonlySet<Outcome> = new Set(["insufficient_sellable", "insufficient_presale"]);
 
@@ -62,9 +62,9 @@ export const orderRoutes =
         schema: {
           tags: ["orders"],
           operationId: "placeOrder",
-          summary: "Reserves every line of an order, or none",
+          summary: "Places an order: reserves every line, or none",
           description:
-            "Send an `id` of your own (a chain id) to be able to repeat the request: the same id with the same body gets the first answer again (200), with another body `id_reused` (409). While the jobs are behind, too many orders wait for the warehouse, or those who came before wait too long (429), or the store is nearly full (503), no new order is taken: `Retry-After` says when to come again.",
+            "Send your own `id` (a chain id) to be able to repeat the request: the same id with the same body gets the first answer again (200), with another body `id_reused` (409). New orders are refused while the jobs are behind, too many orders wait for the warehouse, or earlier orders wait too long (429), or the store is nearly full (503). Send the order again after `Retry-After`.",
           security: TOKEN_NEEDED,
           body: PlaceOrder,
           response: { 200: OrderAnswer, 201: OrderAnswer, ...problems },
@@ -84,14 +84,14 @@ export const orderRoutes =
           const seconds = await breakers.retryAfterSeconds(order.lines);
           return sendProblem(
             reply,
-            problemOf("breaker_open", "the order was not taken; send it again with the same id", { id: order.id }),
+            problemOf("breaker_open", "the order was not accepted; send it again with the same id", { id: order.id }),
             retryAfter(seconds),
           );
         }
         if (answer.outcome === "clocks_disagree") {
           const detail =
-            "the order was not taken; send it again with the same id, until somebody has set the clocks right";
-          return sendProblem(reply, problemOf("clocks_disagree", detail, { id: order.id }), retryAfter(CLOCKS_SECONDS));
+            "the order was not accepted; send it again with the same id when the clocks have been corrected";
+          return sendProblem(reply, problemOf("clocks_disagree", detail, { id: order.id }), retryAfter(CLOCKS_RETRY_SECONDS));
         }
         return refused(reply, answer);
       },
@@ -104,7 +104,7 @@ export const orderRoutes =
         schema: {
           tags: ["orders"],
           operationId: "payOrder",
-          summary: PAYMENT_ABOUT,
+          summary: PAYMENT_SUMMARY,
           description: "Takes no body. Safe to repeat.",
           security: TOKEN_NEEDED,
           params: OrderParams,
@@ -125,7 +125,7 @@ export const orderRoutes =
         {
           onRequest: authorize("order"),
           preValidation: (request, _reply, done) => {
-            // The body may be left out.
+            // The body is optional.
             request.body ??= {};
             done();
           },
@@ -157,9 +157,9 @@ export const orderRoutes =
         schema: {
           tags: ["orders"],
           operationId: "settleCancellation",
-          summary: "Notes whether the warehouse lets go of an order whose cancellation was asked for",
+          summary: "Records whether the warehouse releases an order whose cancellation was requested",
           description:
-            "For a warehouse that answers by itself; the answer of a connected WMS is noted by the engine. `withdrawn`: the units return and the order is cancelled (`cancelled_paid`). `refused`: the order goes on (`accepted`), and an exception tells it. A warehouse that has refused may still let go later. Safe to repeat.",
+            "For a warehouse without a connected WMS; the engine records a connected WMS's answer itself. `withdrawn`: the units return and the order is cancelled (`cancelled_paid`). `refused`: the order continues (`accepted`), with an exception. A warehouse that has refused may still release the order later. Safe to repeat.",
           security: TOKEN_NEEDED,
           params: OrderParams,
           body: WithdrawalBody,
@@ -185,8 +185,8 @@ export const orderRoutes =
         schema: {
           tags: ["orders"],
           operationId: "getOrder",
-          summary: "An order's lines and where they stand, and its way so far",
-          description: "A line in state `none` was refused or undone, or is older than the ledger's memory.",
+          summary: "An order: the states of its lines, its steps and its exceptions",
+          description: "A line in state `none` was refused or undone, or is older than the ledger remembers.",
           security: TOKEN_NEEDED,
           params: OrderParams,
           response: { 200: OrderView, ...problems },
@@ -205,13 +205,13 @@ export const orderRoutes =
     );
   };
 
-/** The order that a body asks for; throws on what its schema could not see. */
+/** The order of a request body; throws on faults that its schema cannot find. */
 function orderOf(body: Static<typeof PlaceOrder>, { deps, defaultLocation }: RouteContext): Order {
   const { id, channel, shipTo, holdMs } = body;
   if (id !== undefined) {
     assertOrderId(id);
     if (channel !== undefined && !id.startsWith(channel))
-      throw badInputFault([{ field: "channel", message: "is not the channel of the id" }]);
+      throw badInputFault([{ field: "channel", message: "differs from the channel of the id" }]);
   }
   const lines = body.lines.map(
     (line): OrderLine => (line.location === undefined ? { ...line, location: defaultLocation } : (line as OrderLine)),
@@ -242,11 +242,11 @@ function refused(reply: FastifyReply, { id, outcome, lines }: OrderReply): Fasti
   return refuse(reply, code, detail, errors.length > 0 ? { id, errors } : { id });
 }
 
-function lineFault({ outcome }: LineReply, position: number, id: string): { field: string; message: string } {
-  const place = `lines[${position}]`;
+function lineFault({ outcome }: LineReply, index: number, id: string): { field: string; message: string } {
+  const field = `lines[${index}]`;
   const part = ABOUT_UNITS.has(outcome) ? ".units" : outcome === "unknown_sku" ? ".sku" : "";
   return {
-    field: place + part,
-    message: REASONS[outcome] ?? `(${id.slice(0, CHAIN_ID_LENGTH)}-${position + 1}): ${outcome}`,
+    field: field + part,
+    message: REASONS[outcome] ?? `(${id.slice(0, CHAIN_ID_LENGTH)}-${index + 1}): ${outcome}`,
   };
 }

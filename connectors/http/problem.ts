@@ -1,8 +1,7 @@
 /**
- * Every error a client sees, as problem details (RFC 9457): one table of codes with their status and title. A
- * business refusal has the ledger's outcome for its code. A fault in the input names its place. Whatever was not
- * foreseen becomes a 500 that carries an instance id and nothing else; the cause goes to the operator under the same
- * id. No stack trace leaves the process.
+ * Errors as problem details (RFC 9457): one table of codes with their status and title. The code of a business refusal
+ * is the ledger's outcome. A fault in the input names its place. An unexpected error becomes a 500 with an instance id
+ * only; its cause is reported to the operator under the same id. No stack trace is sent.
  */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -14,39 +13,39 @@ import { faultsOf, type InputFault, MAX_FAULTS } from "./faults.js";
 
 type Refusal = Exclude<OrderOutcome, "accepted" | "admitted_anew" | "cancelled_paid" | "cancelling">;
 
-/** Refusals of the ledger and the order desk: status and what it means. */
+/** Refusals of the ledger and the order service: status and title. */
 const REFUSALS = {
-  id_reused: [409, "The id came with another body before"],
+  id_reused: [409, "The id was used with another body before"],
   id_outside_window: [422, "The id's time is outside the window that the ledger remembers"],
-  superseded: [409, "A newer try has taken this over"],
+  superseded: [409, "A newer attempt for this order has replaced this one"],
   breaker_open: [503, "New orders are refused while the breaker is open"],
   unknown_sku: [404, "The SKU is not known here"],
-  unknown_line: [409, "The order was never accepted, or a line of it is not known any more"],
+  unknown_line: [409, "The order was never accepted, or the ledger no longer remembers one of its lines"],
   line_mismatch: [409, "The line was reserved with another SKU, location, pool or units"],
   line_cancelled: [409, "The line has been cancelled"],
   not_paid: [409, "The line is not paid"],
-  already_outbound: [409, "The line has gone out"],
-  hold_expired: [409, "The hold has expired and its units are gone"],
+  already_outbound: [409, "The line has been shipped"],
+  hold_expired: [409, "The hold has expired and its units are no longer available"],
   insufficient_sellable: [409, "There are not enough sellable units"],
   insufficient_presale: [409, "There are not enough presale units"],
   insufficient_units: [409, "There are not enough units in the pool"],
-  order_line: [409, "The line belongs to an order, which is paid, cancelled and sent out as a whole under /v1/orders"],
+  order_line: [409, "The line belongs to an order, which is changed as a whole under /v1/orders"],
   limit_exceeded: [409, "The pool would hold more than 9007199254740991 units"],
   clocks_disagree: [503, "New orders are refused: the clocks of the store and of this server disagree"],
   unknown_order: [404, "The order is not known"],
-  cancellation_refused: [409, "The warehouse does not let go of the order any more"],
-  not_cancelling: [409, "Nobody has asked for the order's cancellation"],
-  whole_order_only: [409, "The warehouse has the order, and gives back whole orders only"],
+  cancellation_refused: [409, "The warehouse refuses to release the order"],
+  not_cancelling: [409, "No cancellation of the order was requested"],
+  whole_order_only: [409, "The warehouse has the order and releases only whole orders"],
 } as const satisfies Record<Refusal, readonly [number, string]>;
 
 const FAULTS = {
-  bad_input: [400, "The input is at fault"],
+  bad_input: [400, "The input is invalid"],
   malformed_body: [400, "The body cannot be read"],
-  bad_request: [400, "The request is at fault"],
+  bad_request: [400, "The request is invalid"],
   unauthorized: [401, "A bearer token is needed"],
-  forbidden: [403, "The role is not enough"],
-  forbidden_origin: [403, "Requests from other sites are not served"],
-  not_found: [404, "There is nothing here"],
+  forbidden: [403, "The role does not allow this"],
+  forbidden_origin: [403, "Requests from other sites are refused"],
+  not_found: [404, "Nothing exists under this path"],
   unknown_session: [404, "The session is not known"],
   unknown_alert: [404, "The alert is not known"],
   method_not_allowed: [405, "The method is not allowed here"],
@@ -61,10 +60,10 @@ const FAULTS = {
   unsupported_encoding: [415, "The content encoding is not supported"],
   misdirected_request: [421, "This host name is not served"],
   headers_too_large: [431, "The headers or the URL are too long"],
-  overloaded: [429, "Too much is waiting already"],
-  internal_error: [500, "Something went wrong here"],
+  overloaded: [429, "The server is overloaded"],
+  internal_error: [500, "An unexpected error occurred"],
   unavailable: [503, "The store cannot be reached"],
-  store_full: [503, "The store has too little memory left"],
+  store_full: [503, "The store is almost full"],
   stale_view: [503, "The stock view is older than allowed"],
   not_ready: [503, "Not ready"],
   stopping: [503, "The server is stopping"],
@@ -79,9 +78,9 @@ export interface Problem {
   status: number;
   detail: string;
   code: ProblemCode;
-  /** Of an unexpected error: what the operator finds it by. */
+  /** Of an unexpected error: the id under which the operator finds its cause. */
   instance?: string;
-  /** The order's or command's id, when one was made here. */
+  /** The order's or command's id. */
   id?: string;
   errors?: InputFault[];
 }
@@ -94,7 +93,7 @@ export interface ProblemExtras {
 
 export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
 
-/** A problem on its way to the client; thrown only where Fastify takes nothing else than an error. */
+/** A problem as an error, where it has to be thrown. */
 export class HttpFault extends Error {
   override readonly name = "HttpFault";
   readonly problem: Problem;
@@ -115,14 +114,14 @@ export function problemOf(code: ProblemCode, detail: string, { errors, id }: Pro
   return problem;
 }
 
-/** Bad input: the faults, and a sentence that names them. */
+/** Bad input: the faults, and a detail that names the first ones. */
 export function badInputFault(faults: InputFault[], more = 0): HttpFault {
   const named = faults.slice(0, 3).map(({ field, message }) => (field === "" ? message : `${field} ${message}`));
   const rest = faults.length - named.length + more;
   return new HttpFault("bad_input", named.join("; ") + (rest > 0 ? `; and ${rest} more` : ""), { errors: faults });
 }
 
-/** Answers with a problem. Problems are never stored by a cache unless the route has said so. */
+/** Answers with a problem. Caches do not store it unless the route has set headers that allow it. */
 export function sendProblem(
   reply: FastifyReply,
   problem: Problem,
@@ -143,10 +142,10 @@ export const retryAfter = (seconds: number): Record<string, string> => ({
   "retry-after": String(Math.max(1, Math.ceil(seconds))),
 });
 
-/** Told of what a client is not: the instance id and the cause. */
+/** Receives what the client does not get: the instance id and the cause. */
 export type Report = OnTrouble;
 
-/** Turns anything thrown on the way into an answer. */
+/** Turns anything thrown into a problem. */
 export function faultOf(thrown: unknown, report: Report): HttpFault {
   if (thrown instanceof HttpFault) return thrown;
   if (thrown instanceof EngineError) return engineFault(thrown, report);
@@ -157,27 +156,27 @@ export function faultOf(thrown: unknown, report: Report): HttpFault {
   }
   switch (code) {
     case "FST_ERR_CTP_BODY_TOO_LARGE":
-      return new HttpFault("body_too_large", "send less at once");
+      return new HttpFault("body_too_large", "send a smaller body");
     case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
     case "FST_ERR_CTP_EMPTY_TYPE":
       return new HttpFault(
         "unsupported_media_type",
-        "send application/json; bulk takes application/x-ndjson and application/msgpack",
+        "send application/json; bulk commands as application/x-ndjson or application/msgpack",
       );
     case "FST_ERR_BAD_URL":
       return new HttpFault("bad_request", "the URL has a broken percent escape");
     case "FST_ERR_MAX_PARAM_LENGTH":
-      return new HttpFault("path_too_long", "no id and no SKU is that long");
+      return new HttpFault("path_too_long", "no id or SKU is that long");
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":
-      return new HttpFault("malformed_body", "the body is not as long as Content-Length says");
+      return new HttpFault("malformed_body", "the body's length differs from Content-Length");
   }
-  if (statusCode === 404) return new HttpFault("not_found", "nothing is served under this path");
+  if (statusCode === 404) return new HttpFault("not_found", "no route has this path");
   if (typeof statusCode === "number" && statusCode >= 400 && statusCode < 500)
-    return new HttpFault("bad_request", "the request cannot be understood");
+    return new HttpFault("bad_request", "the request cannot be parsed");
   return unexpected(thrown, report);
 }
 
-/** How Redis begins its refusal of a write, or of a function that writes, past `maxmemory`. */
+/** The start of Redis' error for a write, or a function that writes, above `maxmemory`. */
 const OUT_OF_MEMORY = /^OOM /;
 
 function engineFault(error: EngineError, report: Report): HttpFault {
@@ -185,14 +184,14 @@ function engineFault(error: EngineError, report: Report): HttpFault {
   if (error.code === "overloaded")
     return new HttpFault(
       "overloaded",
-      "more waits for the ledger than may; sent again with the same ids the request is applied once",
+      "the ledger's queue is full; send the request again with the same ids, it is applied once",
       { headers },
     );
   if (OUT_OF_MEMORY.test(messageOf(error.cause ?? error))) {
     report(`${error.op}: Redis has no memory left (maxmemory)`, { code: "store_full" });
     return new HttpFault(
       "store_full",
-      "the store has no memory left and takes nothing new; sent again later with the same ids the request is applied once",
+      "the store has no memory left; send the request again later with the same ids, it is applied once",
       { headers },
     );
   }
@@ -200,7 +199,7 @@ function engineFault(error: EngineError, report: Report): HttpFault {
     report(`${error.op}: ${error.code}: ${messageOf(error.cause ?? error)}`, { code: error.code });
     return new HttpFault(
       "unavailable",
-      "whether the request was applied is not known; sent again with the same ids it is applied once",
+      "it is unknown whether the request was applied; send it again with the same ids, it is applied once",
       { headers },
     );
   }
@@ -211,36 +210,36 @@ function engineFault(error: EngineError, report: Report): HttpFault {
 function unexpected(thrown: unknown, report: Report): HttpFault {
   const instance = `urn:shuiwei:instance:${secureBytes(8).toString("hex")}`;
   report(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown), { level: "error", instance });
-  const fault = new HttpFault("internal_error", "the operator finds the cause under the instance");
+  const fault = new HttpFault("internal_error", "the operator finds the cause under this instance");
   fault.problem.instance = instance;
   return fault;
 }
 
 /**
- * What is read and thrown away of a body that is too large, so that its sender lives to see the answer: 4 bodies of 8
- * MiB.
+ * The part of a body that is too large which is read and dropped, so that its sender can receive the answer: 4 bodies
+ * of 8 MiB.
  */
 const DRAIN_BYTES = 32 * 1024 * 1024;
 const DRAIN_MS = 5_000;
 
-/** Reads the rest of a body and drops it; calls back when it is over, too long or too slow. */
+/** Reads the rest of a body and drops it; calls back when it has ended, is too long or too slow. */
 function drain(raw: IncomingMessage, done: () => void): void {
   let left = DRAIN_BYTES;
   const finish = (): void => {
     clearTimeout(timer);
-    raw.off("data", take).off("end", finish).off("close", finish);
+    raw.off("data", drop).off("end", finish).off("close", finish);
     done();
   };
-  const take = (chunk: Buffer): void => {
+  const drop = (chunk: Buffer): void => {
     left -= chunk.length;
     if (left < 0) finish();
   };
   const timer = setTimeout(finish, DRAIN_MS);
   if (raw.readableEnded || raw.destroyed || Number(raw.headers["content-length"] ?? 0) > DRAIN_BYTES) finish();
-  else raw.on("data", take).on("end", finish).on("close", finish).resume();
+  else raw.on("data", drop).on("end", finish).on("close", finish).resume();
 }
 
-/** Fastify's error handler: sends the problem that anything thrown amounts to. */
+/** Fastify's error handler: sends anything thrown as a problem. */
 export const errorHandler =
   (report: Report) =>
   (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void => {

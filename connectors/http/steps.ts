@@ -1,7 +1,7 @@
 /**
- * An order's way over HTTP (R16): warehouse, printer and carrier tell of the steps that the shop does not take
- * itself, and exceptions are listed. A step is noted once; told again it is answered as repeated, and the first
- * evidence stays.
+ * Steps of an order over HTTP (R16): warehouse, printer and carrier report the steps that the shop does not do itself,
+ * and exceptions are listed. A step is recorded once; a repeated report is answered as repeated, and the first evidence
+ * stays.
  */
 import type { Static } from "typebox";
 import type { FlowException, TakenStep } from "../../engine/orders/flow.js";
@@ -14,20 +14,20 @@ import { EvidenceBodies, ExceptionList, ExceptionQuery, OrderParams, problems, S
 import { fromStore } from "./store-errors.js";
 
 const STEPS = [
-  ["picking", "picking", "recordPicking", "Notes that the warehouse has the order, where it tells that itself"],
-  ["label", "labelled", "recordLabel", "Notes that the label was printed. With a waybill number that is noted, too"],
+  ["picking", "picking", "recordPicking", "Records that the warehouse has the order, for a warehouse without a connected WMS"],
+  ["label", "labelled", "recordLabel", "Records that the label was printed; with a waybill number, records that, too"],
   [
     "waybill",
     "waybill",
     "recordWaybill",
-    "Notes the carrier's waybill number: within 15 minutes of the label, or it is an exception (R17)",
+    "Records the carrier's waybill number; later than 15 minutes after the label is an exception (R17)",
   ],
-  ["logistics", "reported", "recordLogistics", "Notes the carrier's first report"],
+  ["logistics", "reported", "recordLogistics", "Records the carrier's first report"],
   [
     "count",
     "counted",
     "recordCount",
-    "Notes that stock was counted: units that the books could not explain are settled",
+    "Records that stock was counted, which closes the exceptions of missing units",
   ],
 ] as const satisfies readonly (readonly [
   path: keyof typeof EvidenceBodies,
@@ -63,7 +63,7 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
         const evidence = { source, detail: { ...(detail as Record<string, string>), actor } };
         const outcome = await fromStore(`orders.${step}`, deps.orderService.record(id, step, evidence));
         if (outcome === "unknown") return refuse(reply, "unknown_order", `order ${id}`, { id });
-        // The number on the label is the waybill's evidence as well.
+        // The number on the label is also the evidence of the waybill.
         if (step === "labelled" && "waybill" in detail) await deps.orderService.record(id, "waybill", evidence);
         return reply.send({ id, step, repeated: outcome === "repeated" });
       },
@@ -82,10 +82,10 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
         tags: ["orders"],
         operationId: "listExceptions",
         summary:
-          "Steps of orders that are late or were skipped (R16), the oldest first, and how many there are of each kind",
+          "Late or skipped steps of orders (R16), the oldest first, and the number of each kind",
         description:
-          `\`limit\` is ${DEFAULT_LIMIT} when left out. \`next\` is there while there are more: give it as \`cursor\`. \`complete\` is false ` +
-          "for a while after an older release has run the jobs: some are missing then.",
+          `Default \`limit\`: ${DEFAULT_LIMIT}. When there are more, \`next\` is set: send it as \`cursor\`. \`complete\` is false ` +
+          "for a while after an older release has run the jobs; some exceptions are missing then.",
         security: TOKEN_NEEDED,
         querystring: ExceptionQuery,
         response: { 200: ExceptionList, ...problems },

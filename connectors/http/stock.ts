@@ -1,8 +1,8 @@
 /**
- * Stock over HTTP: what customers are shown (R5, R6), public and made for a CDN, and every balance as the ledger
- * holds it now, for people with a token. The storefront answer comes from the view in memory, says as of when it is
- * true, and is refused rather than given when it could grow older than 15 seconds on its way. It is no promise that
- * an order will be accepted.
+ * Stock over HTTP: the levels shown to customers (R5, R6), public and cacheable by a CDN, and the ledger's current
+ * balances, for clients with a token. Levels come from the view in memory and carry the time as of which they are
+ * true. They are refused when they could become older than 15 seconds in caches. They do not promise that an order
+ * will be accepted.
  */
 import { createHash } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
@@ -29,27 +29,27 @@ import {
 } from "./schemas.js";
 import { fromStore } from "./store-errors.js";
 
-/** R6: no answer is older than this, wherever it was kept on its way. */
+/** R6: no answer is older than this, in whatever cache it was. */
 const OLDEST_ANSWER_MS = 15_000;
 /** A shared cache keeps an answer this long, */
 const EDGE_SECONDS = 6;
-/** a CDN that is told apart from browsers may give it out this much longer while it fetches the next one, */
+/** a CDN may serve it this much longer while it fetches the next one, */
 const REVALIDATE_SECONDS = 5;
-/** and a browser keeps none. */
+/** and a browser does not keep it. */
 const BROWSER_SECONDS = 0;
-/** What is left for the engine: 15 - 6 - 5 - 0 = 4 s. A view older than that is not given out. */
+/** What is left for the engine: 15 - 6 - 5 - 0 = 4 s. An older view is refused. */
 export const OLDEST_VIEW_MS = OLDEST_ANSWER_MS - (EDGE_SECONDS + REVALIDATE_SECONDS + BROWSER_SECONDS) * 1_000;
 /**
- * `stale-while-revalidate` has no form for shared caches alone: a browser would show a stale answer, too, so it is
- * not here.
+ * Without `stale-while-revalidate`, which has no form for shared caches only: a browser would show a stale answer,
+ * too.
  */
 const CACHE_CONTROL = `public, max-age=${BROWSER_SECONDS}, must-revalidate, s-maxage=${EDGE_SECONDS}`;
-/** For CDNs alone (RFC 9213), instead of the above. */
+/** For CDNs only (RFC 9213), instead of the above. */
 const CDN_CACHE_CONTROL = `max-age=${EDGE_SECONDS}, stale-while-revalidate=${REVALIDATE_SECONDS}`;
 export const CACHE_HEADERS = { "cache-control": CACHE_CONTROL, "cdn-cache-control": CDN_CACHE_CONTROL };
 
 /**
- * `asOf` in whole seconds, rounded down: it says no later time than is true, and answers of one second are one for a
+ * `asOf` in whole seconds, rounded down: never later than true, and all answers of one second are the same for a
  * cache.
  */
 const AS_OF_STEP_MS = 1_000;
@@ -68,9 +68,9 @@ export const stockRoutes: RouteGroup = (server, context) => {
       schema: {
         tags: ["stock"],
         operationId: "getStock",
-        summary: "What customers are shown of one SKU",
+        summary: "The stock level of one SKU, as shown to customers",
         description:
-          "Kept by a CDN for some seconds; never more than 15 s behind the ledger, as of `asOf`. No promise that an order will be accepted.",
+          "A CDN caches it for some seconds; it is never more than 15 s behind the ledger, as of `asOf`. It does not promise that an order will be accepted.",
         security: NO_TOKEN_NEEDED,
         params: SkuParams,
         querystring: SkuStockQuery,
@@ -82,9 +82,9 @@ export const stockRoutes: RouteGroup = (server, context) => {
       const asOf = freshAsOf([sku], context);
       if (asOf === undefined) return stale(reply);
       const found = shownOf(sku, request.query.by === "location", context);
-      // Kept by a cache like any answer: a SKU that is new is shown as soon as one that came back.
+      // Cacheable like any answer, so a new SKU appears as soon as one that was restocked.
       if (!found)
-        return refuse(reply, "unknown_sku", "nothing was ever received under this SKU", {
+        return refuse(reply, "unknown_sku", "no units of this SKU were ever received", {
           headers: CACHE_HEADERS,
         });
       return cacheable(request, reply, { ...found, asOf });
@@ -103,8 +103,8 @@ export const stockRoutes: RouteGroup = (server, context) => {
       schema: {
         tags: ["stock"],
         operationId: "listStock",
-        summary: "What customers are shown of up to 100 SKUs",
-        description: "`?sku=a&sku=b`. SKUs that are not known are listed as `unknown`.",
+        summary: "The stock levels of up to 100 SKUs, as shown to customers",
+        description: "`?sku=a&sku=b`. Unknown SKUs are listed in `unknown`.",
         security: NO_TOKEN_NEEDED,
         querystring: StockQuery,
         response: { 200: StockListAnswer, ...problems },
@@ -132,8 +132,8 @@ export const stockRoutes: RouteGroup = (server, context) => {
       schema: {
         tags: ["stock"],
         operationId: "getLedger",
-        summary: "All balances of a SKU, as the ledger holds them now",
-        description: "Read from the ledger itself, not from a view: the sum over locations, and each location.",
+        summary: "All balances of a SKU, as they are in the ledger now",
+        description: "Read from the ledger, not from a view: the total and each location.",
         security: TOKEN_NEEDED,
         params: SkuParams,
         response: { 200: LedgerAnswer, ...problems },
@@ -142,7 +142,7 @@ export const stockRoutes: RouteGroup = (server, context) => {
     async (request, reply) => {
       const { sku } = request.params;
       const cells = await fromStore("ledger.balances", deps.ledger.balances(sku));
-      if (!cells) return refuse(reply, "unknown_sku", "nothing was ever received under this SKU");
+      if (!cells) return refuse(reply, "unknown_sku", "no units of this SKU were ever received");
       const total = emptyBalances();
       const locations = [...cells].map(([location, cell]) => {
         for (const pool of POOLS) total[pool] += cell[pool];
@@ -157,7 +157,7 @@ export const stockRoutes: RouteGroup = (server, context) => {
 function freshAsOf(skus: readonly string[], { deps }: RouteContext): string | undefined {
   let asOfMs = Number.POSITIVE_INFINITY;
   for (const sku of skus) {
-    // Written so that an age that is no number does not pass.
+    // Written so that NaN is refused.
     if (!(deps.ageMs(sku) <= OLDEST_VIEW_MS)) return undefined;
     asOfMs = Math.min(asOfMs, deps.asOf(sku));
   }
@@ -173,17 +173,17 @@ const shown = ({ display }: Levels) => ({ display, available: display > 0 });
 
 function shownOf(sku: string, byLocation: boolean, { deps }: RouteContext) {
   const levels = deps.storefrontView.get(sku);
-  // A SKU that was configured but never received has no place yet.
+  // A SKU that was configured but never received has no location yet.
   if (!levels || levels.locations.size === 0) return undefined;
   const answer = { sku, ...shown(levels.total) };
   if (!byLocation) return answer;
   return { ...answer, locations: [...levels.locations].map(([location, each]) => ({ location, ...shown(each) })) };
 }
 
-/** Sends an answer that caches may keep, or says that the one they have is still it. */
+/** Sends an answer that caches may keep, or 304 when theirs is still the same. */
 function cacheable(request: FastifyRequest, reply: FastifyReply, answer: unknown): FastifyReply {
   const text = JSON.stringify(answer);
-  // Over the whole answer with its asOf: an answer that is kept on must not keep an old time.
+  // Over the whole answer with its asOf, so that a 304 never prolongs an old asOf.
   const tag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 22)}"`;
   reply.headers({ ...CACHE_HEADERS, etag: tag });
   if (isKnown(request.headers["if-none-match"], tag)) return reply.code(304).send();

@@ -65,7 +65,7 @@ describe("a body that does not fit is refused with its place", () => {
       "another channel than the id's",
       { id: freshId("T1"), channel: "T2", lines: [line] },
       "channel",
-      "is not the channel of the id",
+      "differs from the channel of the id",
     ],
     ["a list for the body", [line], "", "must be an object"],
     ["null for the body", null, "", "must be an object"],

@@ -213,7 +213,7 @@ describe("bulk commands", () => {
       "a time in the future",
       { kind: "receive", units: 1, atMs: systemClock.now() + 3_600_000 },
       "atMs",
-      "lies in the future",
+      "is in the future",
     ],
     ["a time in seconds", { kind: "receive", units: 1, atMs: 1_750_000_000 }, "atMs", "must be at least"],
     ["a reason with a line break", { kind: "receive", units: 1, reason: "a\nby b" }, "reason", "must be a reason"],

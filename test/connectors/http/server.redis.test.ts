@@ -275,7 +275,7 @@ describe("operating", () => {
       (await send(port, "GET", "/readyz", { anonymous: true, headers })).json;
     expect(await readiness()).toEqual({ status: "ready" });
     wrong = ["Redis is away"];
-    expect(await readiness()).toMatchObject({ status: 503, detail: "whoever may read is told why" });
+    expect(await readiness()).toMatchObject({ status: 503, detail: "the reason is shown to clients with the role read" });
     expect(await readiness({ authorization: `Bearer ${TOKEN}` })).toMatchObject({ detail: "Redis is away" });
     expect(await readiness({ authorization: `Bearer ${TOKEN}x` })).toMatchObject({ status: 401 });
   });
@@ -354,9 +354,9 @@ describe("trouble", () => {
     const answer = await send(port, "GET", "/readyz");
     expect(answer.json).toEqual({
       type: "urn:shuiwei:internal_error",
-      title: "Something went wrong here",
+      title: "An unexpected error occurred",
       status: 500,
-      detail: "the operator finds the cause under the instance",
+      detail: "the operator finds the cause under this instance",
       code: "internal_error",
       instance: expect.stringMatching(/^urn:shuiwei:instance:[0-9a-f]{16}$/),
     });
