@@ -9,7 +9,8 @@ import { chainId } from "../../engine/kernel/chain-id.js";
 import { causeOf } from "./identity.js";
 import { refuse } from "./problem.js";
 import { assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
-import { Acknowledgement, AcknowledgementAnswer, AlertList, AlertParams, AlertQuery, problems } from "./schemas.js";
+import { Acknowledgement, AcknowledgementAnswer, AlertList, AlertParams, AlertQuery } from "./schemas/alerts.js";
+import { problems } from "./schemas/problem.js";
 
 const DEFAULT_LIMIT = 200;
 

@@ -11,7 +11,8 @@ import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
 import { badInputFault } from "./problem.js";
 import { isoOf, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
-import { BreakerAnswer, BreakerBody, BreakerChange, problems } from "./schemas.js";
+import { BreakerAnswer, BreakerBody, BreakerChange } from "./schemas/breaker.js";
+import { problems } from "./schemas/problem.js";
 import { fromStore } from "./store-errors.js";
 
 /** R14: a breaker opened without a time stays open for 10 minutes of the shop's time. */
@@ -132,7 +133,9 @@ function scopeOf({ kind, location, sku }: Static<typeof BreakerBody>["scope"]): 
     ...(kind !== "location" && location !== undefined
       ? [{ field: "scope.location", message: `is not allowed with kind ${kind}` }]
       : []),
-    ...(kind !== "sku" && sku !== undefined ? [{ field: "scope.sku", message: `is not allowed with kind ${kind}` }] : []),
+    ...(kind !== "sku" && sku !== undefined
+      ? [{ field: "scope.sku", message: `is not allowed with kind ${kind}` }]
+      : []),
     ...(kind === "location" && location === undefined ? [{ field: "scope.location", message: "is missing" }] : []),
     ...(kind === "sku" && sku === undefined ? [{ field: "scope.sku", message: "is missing" }] : []),
   ];

@@ -14,7 +14,8 @@ import { faultsOf, type InputFault } from "./faults.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
 import { HttpFault } from "./problem.js";
 import { type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
-import { AnyCommand, CommandReply, CommandSchemas, type OpenKind, problems } from "./schemas.js";
+import { AnyCommand, CommandReply, CommandSchemas, type OpenKind } from "./schemas/commands.js";
+import { problems } from "./schemas/problem.js";
 import { fromStore } from "./store-errors.js";
 
 const NDJSON = "application/x-ndjson";

@@ -28,7 +28,7 @@ import { orderRoutes } from "./orders.js";
 import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
 import { BODY_LIMIT, type RouteContext } from "./route-context.js";
-import { ProblemSchema } from "./schemas.js";
+import { ProblemSchema } from "./schemas/problem.js";
 import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
 import { stepRoutes } from "./steps.js";

@@ -8,7 +8,8 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { refuse as refuseClient } from "./access.js";
 import { refuse, retryAfter } from "./problem.js";
 import { NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
-import { problems, Readiness, requestFaults, Status } from "./schemas.js";
+import { Readiness, Status } from "./schemas/operations.js";
+import { problems, requestFaults } from "./schemas/problem.js";
 
 /** From half a millisecond (an order on an idle engine) to 2.5 s, in seconds. */
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
@@ -117,7 +118,11 @@ export const operationsRoutes =
         const client = access.hasCredentials(request.raw) ? await access.authenticate(request.raw) : undefined;
         if (client && "code" in client) return refuseClient(reply, client);
         const showsDetails = client !== undefined || access.isOpen("metrics");
-        const problemTexts = [...(deps.stopping() ? ["stopping"] : []), ...deps.readiness(), ...limits.requests.problems()];
+        const problemTexts = [
+          ...(deps.stopping() ? ["stopping"] : []),
+          ...deps.readiness(),
+          ...limits.requests.problems(),
+        ];
         if (problemTexts.length > 0) {
           const why = showsDetails ? problemTexts.join("; ") : "the reason is shown to clients with the role read";
           return refuse(reply, "not_ready", why, { headers: retryAfter(1) });
@@ -136,7 +141,8 @@ export const operationsRoutes =
           tags: ["operations"],
           operationId: "getMetrics",
           summary: "Metrics in Prometheus' text format",
-          description: "Of this process and of the logs that it reads. Scraping needs a bearer token unless metrics are public.",
+          description:
+            "Of this process and of the logs that it reads. Scraping needs a bearer token unless metrics are public.",
           security: TOKEN_NEEDED,
           response: {
             200: { description: "The metrics", content: { "text/plain": { schema: { type: "string" } } } },

@@ -14,7 +14,9 @@ import { MAX_FAULTS } from "./faults.js";
 import { identityOf } from "./identity.js";
 import { badInputFault, type ProblemCode, problemOf, refuse, retryAfter, sendProblem } from "./problem.js";
 import { assertNoBody, assertOrderId, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
-import { NamedLines, OrderAnswer, OrderParams, OrderView, PlaceOrder, problems, WithdrawalBody } from "./schemas.js";
+import { OrderParams } from "./schemas/common.js";
+import { NamedLines, OrderAnswer, OrderView, PlaceOrder, WithdrawalBody } from "./schemas/orders.js";
+import { problems } from "./schemas/problem.js";
 import { exceptionText, stepText } from "./steps.js";
 import { fromStore } from "./store-errors.js";
 
@@ -91,7 +93,11 @@ export const orderRoutes =
         if (answer.outcome === "clocks_disagree") {
           const detail =
             "the order was not accepted; send it again with the same id when the clocks have been corrected";
-          return sendProblem(reply, problemOf("clocks_disagree", detail, { id: order.id }), retryAfter(CLOCKS_RETRY_SECONDS));
+          return sendProblem(
+            reply,
+            problemOf("clocks_disagree", detail, { id: order.id }),
+            retryAfter(CLOCKS_RETRY_SECONDS),
+          );
         }
         return refused(reply, answer);
       },

@@ -5,7 +5,9 @@
 import type { Static } from "typebox";
 import { refuse } from "./problem.js";
 import { assertOrderId, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
-import { ErasedAnswer, OrderParams, problems } from "./schemas.js";
+import { OrderParams } from "./schemas/common.js";
+import { ErasedAnswer } from "./schemas/orders.js";
+import { problems } from "./schemas/problem.js";
 import { fromStore } from "./store-errors.js";
 
 export const personalDataRoutes: RouteGroup = (server, { deps, authorize }) => {

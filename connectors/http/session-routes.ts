@@ -12,16 +12,16 @@ import { type Identity, identityOf, mayDo, roleFault } from "./identity.js";
 import { pairingPage } from "./pairing-page.js";
 import { refuse } from "./problem.js";
 import { assertNoBody, isoOf, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
+import { problems } from "./schemas/problem.js";
 import {
   PairingAnswer,
   PairingBody,
-  problems,
   SessionAnswer,
   SessionBody,
   SessionList,
   SessionParams,
   WhoAnswer,
-} from "./schemas.js";
+} from "./schemas/sessions.js";
 import { cookieFor, cookieOf, type Pairing, type Session } from "./sessions.js";
 import { fromStore } from "./store-errors.js";
 

@@ -9,17 +9,16 @@ import { type Cause, type ConfigureSku, isAccepted } from "../../engine/stock/mo
 import { causeOf } from "./identity.js";
 import { badInputFault, type ProblemCode, refuse } from "./problem.js";
 import { assertNoBody, assertQuery, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import { SkuParams } from "./schemas/common.js";
+import { IdList, IdQuery } from "./schemas/orders.js";
+import { problems } from "./schemas/problem.js";
 import {
   CategoryAnswer,
   CategoryParams,
   CategorySettingsBody,
-  IdList,
-  IdQuery,
-  problems,
   SettingsAnswer,
-  SkuParams,
   SkuSettingsBody,
-} from "./schemas.js";
+} from "./schemas/settings.js";
 import { fromStore } from "./store-errors.js";
 
 /** Of a large category, so that orders get their turn in between. */

@@ -10,11 +10,18 @@ import { parsePosition } from "../../engine/stream/job-index.js";
 import { identityOf } from "./identity.js";
 import { badInputFault, refuse } from "./problem.js";
 import { assertOrderId, assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
-import { EvidenceBodies, ExceptionList, ExceptionQuery, OrderParams, problems, StepAnswer } from "./schemas.js";
+import { OrderParams } from "./schemas/common.js";
+import { EvidenceBodies, ExceptionList, ExceptionQuery, StepAnswer } from "./schemas/orders.js";
+import { problems } from "./schemas/problem.js";
 import { fromStore } from "./store-errors.js";
 
 const STEPS = [
-  ["picking", "picking", "recordPicking", "Records that the warehouse has the order, for a warehouse without a connected WMS"],
+  [
+    "picking",
+    "picking",
+    "recordPicking",
+    "Records that the warehouse has the order, for a warehouse without a connected WMS",
+  ],
   ["label", "labelled", "recordLabel", "Records that the label was printed; with a waybill number, records that, too"],
   [
     "waybill",
@@ -23,12 +30,7 @@ const STEPS = [
     "Records the carrier's waybill number; later than 15 minutes after the label is an exception (R17)",
   ],
   ["logistics", "reported", "recordLogistics", "Records the carrier's first report"],
-  [
-    "count",
-    "counted",
-    "recordCount",
-    "Records that stock was counted, which closes the exceptions of missing units",
-  ],
+  ["count", "counted", "recordCount", "Records that stock was counted, which closes the exceptions of missing units"],
 ] as const satisfies readonly (readonly [
   path: keyof typeof EvidenceBodies,
   step: ReportedStep,
@@ -81,8 +83,7 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
       schema: {
         tags: ["orders"],
         operationId: "listExceptions",
-        summary:
-          "Late or skipped steps of orders (R16), the oldest first, and the number of each kind",
+        summary: "Late or skipped steps of orders (R16), the oldest first, and the number of each kind",
         description:
           `Default \`limit\`: ${DEFAULT_LIMIT}. When there are more, \`next\` is set: send it as \`cursor\`. \`complete\` is false ` +
           "for a while after an older release has run the jobs; some exceptions are missing then.",

@@ -18,15 +18,9 @@ import {
   type RouteGroup,
   TOKEN_NEEDED,
 } from "./route-context.js";
-import {
-  LedgerAnswer,
-  problems,
-  SkuParams,
-  SkuStockQuery,
-  StockAnswer,
-  StockListAnswer,
-  StockQuery,
-} from "./schemas.js";
+import { SkuParams } from "./schemas/common.js";
+import { problems } from "./schemas/problem.js";
+import { LedgerAnswer, SkuStockQuery, StockAnswer, StockListAnswer, StockQuery } from "./schemas/stock.js";
 import { fromStore } from "./store-errors.js";
 
 /** R6: no answer is older than this, in whatever cache it was. */

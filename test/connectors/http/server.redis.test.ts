@@ -275,7 +275,10 @@ describe("operating", () => {
       (await send(port, "GET", "/readyz", { anonymous: true, headers })).json;
     expect(await readiness()).toEqual({ status: "ready" });
     wrong = ["Redis is away"];
-    expect(await readiness()).toMatchObject({ status: 503, detail: "the reason is shown to clients with the role read" });
+    expect(await readiness()).toMatchObject({
+      status: 503,
+      detail: "the reason is shown to clients with the role read",
+    });
     expect(await readiness({ authorization: `Bearer ${TOKEN}` })).toMatchObject({ detail: "Redis is away" });
     expect(await readiness({ authorization: `Bearer ${TOKEN}x` })).toMatchObject({ status: 401 });
   });

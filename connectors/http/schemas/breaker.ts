@@ -1,0 +1,58 @@
+/**
+ * Schemas of open breakers, and of opening or closing one.
+ */
+import { Type } from "typebox";
+import { Actor, closed, Instant, Location, Reason, Sku } from "./common.js";
+
+/** 30 days: longer than any breaker should stay open with an end. */
+const MAX_BREAKER_MS = 30 * 86_400_000;
+
+export const BreakerBody = Type.Object(
+  {
+    action: Type.Enum(["open", "close"]),
+    scope: Type.Object(
+      { kind: Type.Enum(["shop", "location", "sku"]), location: Type.Optional(Location), sku: Type.Optional(Sku) },
+      closed,
+    ),
+    actor: Actor,
+    reason: Reason,
+    forMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_BREAKER_MS })),
+  },
+  {
+    ...closed,
+    examples: [
+      { action: "open", scope: { kind: "shop" }, actor: "li.wei@ops", reason: "count differs", forMs: 600_000 },
+    ],
+  },
+);
+
+const Breaker = Type.Object({
+  scope: Type.Object({
+    kind: Type.Enum(["shop", "location", "sku"]),
+    location: Type.Optional(Type.String()),
+    sku: Type.Optional(Type.String()),
+  }),
+  since: Instant,
+  until: Type.Optional(Type.String({ format: "date-time", description: "absent when it is closed by hand only" })),
+  actor: Type.String({ description: "the authenticated client" }),
+  onBehalfOf: Type.Optional(Type.String({ description: "the actor that the request named" })),
+  reason: Type.String(),
+  complete: Type.Boolean({ description: "whether it is open in every partition of its scope" }),
+  missing: Type.Optional(
+    Type.Array(Type.Integer(), { description: "partitions where it is not open yet, or that cannot be reached" }),
+  ),
+});
+
+export const BreakerAnswer = Type.Object({ open: Type.Boolean(), breakers: Type.Array(Breaker) });
+
+export const BreakerChange = Type.Object({
+  changed: Type.Boolean(),
+  complete: Type.Boolean({ description: "whether the change is in force in every partition of the scope" }),
+  missing: Type.Optional(
+    Type.Array(Type.Integer(), {
+      description: "partitions where it is not in force yet; they are updated when they can be reached",
+    }),
+  ),
+  open: Type.Boolean(),
+  breakers: Type.Array(Breaker),
+});

@@ -1,0 +1,43 @@
+/**
+ * Schemas of stock levels, as shown to customers, and of the ledger's balances.
+ */
+import { Type } from "typebox";
+import { POOLS } from "../../../engine/stock/model.js";
+import { Count, closed, Instant, Sku } from "./common.js";
+
+/** `?sku=a&sku=b`: a single one is made a list before validation. */
+export const StockQuery = Type.Object(
+  { sku: Type.Array(Sku, { minItems: 1, maxItems: 100 }), by: Type.Optional(Type.Enum(["location"])) },
+  closed,
+);
+
+export const SkuStockQuery = Type.Object({ by: Type.Optional(Type.Enum(["location"])) }, closed);
+
+const shown = {
+  display: Type.Integer({
+    description: "sellable + floor(coefficient × reserved) (R5); orders are not accepted by this number",
+  }),
+  available: Type.Boolean(),
+};
+
+const ByLocation = Type.Array(Type.Object({ location: Type.String(), ...shown }), {
+  description: "with ?by=location; each location is rounded down by itself, so the sum may be less than the total",
+});
+
+const SkuStock = { sku: Type.String(), ...shown, locations: Type.Optional(ByLocation) };
+
+export const StockAnswer = Type.Object({ ...SkuStock, asOf: Instant });
+
+export const StockListAnswer = Type.Object({
+  asOf: Type.String({ format: "date-time", description: "of the least fresh SKU" }),
+  skus: Type.Array(Type.Object(SkuStock)),
+  unknown: Type.Array(Type.String()),
+});
+
+const balances = { ...Object.fromEntries(POOLS.map((pool) => [pool, Count])), onHand: Count };
+
+export const LedgerAnswer = Type.Object({
+  sku: Type.String(),
+  total: Type.Object(balances),
+  locations: Type.Array(Type.Object({ location: Type.String(), ...balances })),
+});
