@@ -145,11 +145,11 @@ async function warehouse({ pace, orders, deadMs }: WarehouseOrder): Promise<Role
     hour,
     begin() {
       if (deadMs === undefined) return;
-      hour.at(deadMs[0], () => void wms.die());
+      hour.at(deadMs[0], () => void wms.stop());
       hour.at(deadMs[1], () => void wms.start());
     },
     report: () => wms.report(),
-    progress: () => ({ picked: wms.picked }),
+    progress: () => ({ picked: wms.accepted }),
   };
 }
 

@@ -5,6 +5,7 @@
  * A refused order is not sent again; an overloaded engine gets the same request, with the same id, a little later.
  */
 import { type DemoAction, type DemoShop, demoShop, type Phase } from "../../connectors/demo-shop/index.js";
+import { recipientOf } from "../../connectors/demo-shop/recipients.js";
 import { acceleratedClock, type Clock, sleep } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -130,7 +131,8 @@ export class DemoFeed {
   }
 
   async #place({ orderService }: Engine, { order: { id, lines } }: OrderAction): Promise<void> {
-    const placing = withRetries(() => orderService.place({ id, lines: [...lines] })).then(({ outcome }) => {
+    const placed = { id, lines: [...lines], shipTo: recipientOf(id) };
+    const placing = withRetries(() => orderService.place(placed)).then(({ outcome }) => {
       if (isAccepted(outcome as never)) this.#refused.delete(id);
       else this.#refuse(id);
     });

@@ -1,9 +1,14 @@
 /**
- * `shuiwei demo`: an engine on a private Redis with a made-up shop, its screens on loopback and nothing to configure.
- * Everything is in one folder, which a clean stop deletes; after a crash it is kept, so that it can be examined.
+ * `shuiwei demo`: an engine on a private Redis with a made-up shop and a sandbox of the warehouse, its screens on
+ * loopback and nothing to configure. Everything is in one folder, which a clean stop deletes; after a crash it is
+ * kept, so that it can be examined.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { openObjectStore } from "../../connectors/objects/index.js";
+import { objectsOptions } from "../../connectors/objects/options.js";
+import { wmsOptions } from "../../connectors/wms/options.js";
+import { WmsSandbox } from "../../connectors/wms/sandbox.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { OptionValues } from "../kernel/options.js";
 import { stockOptions } from "../stock/options.js";
@@ -11,7 +16,7 @@ import { streamOptions } from "../stream/options.js";
 import type { demoOptions } from "./config.js";
 import { DemoFeed } from "./demo-feed.js";
 import { startEngine } from "./engine.js";
-import type { EngineSettings } from "./engine-settings.js";
+import type { EngineSettings, WmsSettings } from "./engine-settings.js";
 import { intakeOptions } from "./intake.js";
 import { withLifecycle } from "./lifecycle.js";
 import { createLog } from "./logging.js";
@@ -22,13 +27,27 @@ type DemoOptions = OptionValues<typeof demoOptions>;
 /** The demo's clock runs fast, and so do its holds and windows. */
 const TICK_MS = 250;
 const RETENTION_MS = 86_400_000;
+/**
+ * Requests a second that the warehouse accepts, per time the shop's clock is faster than real time. The rush hour has
+ * 3.6 orders a second, so this is enough for it, and its first seconds show a backlog.
+ */
+const WMS_LIMIT_PER_SPEED = 10;
+const WMS_LIMIT_LEAST = 50;
+/** The rate is the limit less the requests under way, so these are few. */
+const WMS_IN_FLIGHT = 32;
+/** Orders that the warehouse keeps: more than wait for an answer or a cancellation at any time. */
+const WMS_ORDERS_KEPT = 50_000;
 
 export async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
   const { onTrouble } = createLog({ level: options.logLevel });
   const feed = new DemoFeed(options);
   const dir = join(options.dir, "demo");
   await withLifecycle(async (lifecycle) => {
-    const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), signal });
+    const limitPerSecond = Math.max(WMS_LIMIT_LEAST, Math.round(WMS_LIMIT_PER_SPEED * options.speed));
+    const warehouse = new WmsSandbox({ limitPerSecond, ordersKept: WMS_ORDERS_KEPT });
+    await lifecycle.start(warehouse);
+    const wms = wmsOf(warehouse.url, limitPerSecond, dir);
+    const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), wms, signal });
     lifecycle.onStop(() => engine.stop());
     const server = await serveEngine(engine, surfaceOf(options), lifecycle);
     print(`open ${server.url}  (documentation at ${server.url}/docs; Ctrl-C ends it)`);
@@ -70,6 +89,22 @@ const settingsOf = (
   empty: true,
   shopTime: time,
   onTrouble,
+});
+
+const wmsOf = (url: string, limitPerSecond: number, dir: string): WmsSettings => ({
+  url,
+  token: undefined,
+  limitPerSecond,
+  inFlight: WMS_IN_FLIGHT,
+  timeoutMs: wmsOptions.wmsTimeoutMs.default,
+  maxBacklog: intakeOptions.maxBacklog.default,
+  objects: openObjectStore({
+    dir,
+    objectsUrl: undefined,
+    objectsKeyId: undefined,
+    objectsSecret: undefined,
+    objectsTimeoutMs: objectsOptions.objectsTimeoutMs.default,
+  }),
 });
 
 const surfaceOf = ({ port }: DemoOptions): Surface => ({

@@ -35,7 +35,7 @@ afterAll(async () => {
 async function standIn(limitPerSecond = 5_000): Promise<WmsSandbox> {
   const wms = new WmsSandbox({ limitPerSecond });
   await wms.start();
-  ends.push(() => wms.die());
+  ends.push(() => wms.stop());
   return wms;
 }
 
@@ -106,15 +106,15 @@ describe("paid orders", () => {
     const wms = await standIn(150);
     const engine = await engineFor(wms, "all");
     const early = await pay(engine, 100);
-    await expect.poll(() => wms.picked, patience).toBeGreaterThan(20);
-    await wms.die();
+    await expect.poll(() => wms.accepted, patience).toBeGreaterThan(20);
+    await wms.stop();
     const meanwhile = await pay(engine, 200);
     const unpaid = await place(engine);
     await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
     expect(await engine.warehouse?.backlog()).toBeGreaterThanOrEqual(200);
     await wms.start();
     // Its limit is below what the engine was told: it is asked for less until it takes everything.
-    await expect.poll(() => wms.picked, patience).toBe(300);
+    await expect.poll(() => wms.accepted, patience).toBe(300);
     expect(arrived(wms)).toEqual([...early, ...meanwhile].sort());
     expect(arrived(wms)).not.toContain(unpaid);
     expect(wms.report()).toMatchObject({ duplicates: 0 });
@@ -129,7 +129,7 @@ describe("paid orders", () => {
 
   it("are late for the warehouse once there is one, also where the worker has no way to it and is older", async () => {
     const wms = await standIn();
-    await wms.die();
+    await wms.stop();
     const deadlines = { picking: 1_000, labelled: 500 };
     const worker = await startEngine(engineSettings({ redisUrl: redis.url, prefix: "no-way", deadlines }));
     ends.push(() => worker.stop());
@@ -149,7 +149,7 @@ describe("paid orders", () => {
     const [id] = (await pay(engine, 1)) as [string];
     // The storage is not waited for before the WMS is asked, but before the order counts as picked.
     await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
-    expect(wms.picked).toBe(1);
+    expect(wms.accepted).toBe(1);
     const files = await readdir(join(dir, "fields"), { recursive: true });
     const file = files.find((name) => name.endsWith(`${id}.json`)) as string;
     expect(JSON.parse(await readFile(join(dir, "fields", file), "utf8"))).toEqual({
@@ -161,7 +161,7 @@ describe("paid orders", () => {
   it("that are cancelled are taken back from the warehouse, after it has them", async () => {
     const wms = await standIn();
     const engine = await engineFor(wms, "cancelled");
-    await wms.die();
+    await wms.stop();
     const ids = await pay(engine, 20);
     for (const id of ids) expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     await wms.start();
@@ -172,7 +172,7 @@ describe("paid orders", () => {
   it("that are cancelled before they were sent are not sent any more", async () => {
     const wms = await standIn();
     // Nothing gets through, and nobody can have it: so nothing of it may be there.
-    await wms.die();
+    await wms.stop();
     const engine = await engineFor(wms, "cancelled-meanwhile");
     const ids = await pay(engine, 5);
     for (const id of ids) await engine.orderService.cancel(id);
@@ -186,7 +186,7 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "settled");
     const [free, taken] = (await pay(engine, 2)) as [string, string];
     await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
-    wms.takeFromShelf(taken);
+    wms.markPicked(taken);
     for (const id of [free, taken]) expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     const states = async () =>
       Promise.all([free, taken].map(async (id) => (await engine.orderService.read(id))?.map(({ state }) => state)));
@@ -198,12 +198,12 @@ describe("paid orders", () => {
 
   it("go to the warehouse when their cancellation, for which they were held back, is refused by hand", async () => {
     const wms = await standIn();
-    await wms.die();
+    await wms.stop();
     const engine = await engineFor(wms, "refused-by-hand");
     const [id] = (await pay(engine, 1)) as [string];
     expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
     // The WMS asks for patience with withdrawals, so that the request to pick has been left out before anybody answers.
-    wms.behind((path) => (path.endsWith("/cancellation") ? { status: 503 } : undefined));
+    wms.setProxy((path) => (path.endsWith("/cancellation") ? { status: 503 } : undefined));
     await wms.start();
     await expect.poll(() => wms.report().arrived, patience).toBeGreaterThan(0);
     expect(arrived(wms)).toEqual([]);
@@ -223,7 +223,7 @@ describe("paid orders", () => {
     await sleep(300);
     await first.stop();
     ids.push(...(await pay(second, 50)));
-    await expect.poll(() => wms.picked, patience).toBe(200);
+    await expect.poll(() => wms.accepted, patience).toBe(200);
     await expect.poll(() => second.warehouse?.backlog(), patience).toBe(0);
     expect(arrived(wms)).toEqual(ids.sort());
     expect(wms.report().duplicates).toBe(0);
@@ -255,7 +255,7 @@ describe("paid orders", () => {
     };
     const engine = await engineFor(wms, "storage", objects);
     const ids = await pay(engine, 30);
-    await expect.poll(() => wms.picked, patience).toBe(30);
+    await expect.poll(() => wms.accepted, patience).toBe(30);
     const retries = () => engine.outbox?.stats().partitions.reduce((sum, each) => sum + each.retries, 0) ?? 0;
     await expect.poll(retries, patience).toBeGreaterThan(60);
     expect(engine.outbox?.stats().circuit).toBe("closed");
@@ -278,7 +278,7 @@ describe("paid orders", () => {
     "wait while the WMS's gateway answers %i, which is told, and none becomes a dead letter for it",
     async (status, told) => {
       const wms = await standIn();
-      wms.behind(() => ({ status }));
+      wms.setProxy(() => ({ status }));
       const engine = await engineFor(wms, `gateway-${status}`);
       const ids = await pay(engine, 30);
       await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
@@ -286,7 +286,7 @@ describe("paid orders", () => {
       const warned = () => engine.outbox?.warnings().join();
       await expect.poll(warned, patience).toMatch(/wms refuses pick: it/);
       expect(warned()).toContain(told);
-      wms.behind(undefined);
+      wms.setProxy(undefined);
       await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
       expect(arrived(wms)).toEqual(ids.sort());
       expect(engine.outbox?.stats().partitions.every(({ deadLetters }) => deadLetters === 0)).toBe(true);

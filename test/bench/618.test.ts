@@ -81,7 +81,7 @@ describe("an hour's outcome", () => {
     arrived: 4,
     arrivedPerSecondMost: 2,
     throttled: 0,
-    gated: 0,
+    unavailable: 0,
     rolledBack: 0,
     repeats: 0,
     cancellations: 0,

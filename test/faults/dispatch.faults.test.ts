@@ -64,7 +64,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await bed?.close();
-  await wms.die();
+  await wms.stop();
 });
 
 /** A process that takes orders, runs the jobs and sends to the WMS. */
@@ -105,7 +105,7 @@ async function strike(fault: Fault, random: Random): Promise<void> {
     await bed.startRedis();
   };
   const restartWms = async (): Promise<void> => {
-    await wms.die();
+    await wms.stop();
     await sleep(200 + random.below(1_200));
     await wms.start();
   };

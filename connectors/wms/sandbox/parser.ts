@@ -1,26 +1,26 @@
 /**
- * The warehouse system's parser and the gate before it, without a network: the incident's machine. Fields of the
- * contract are indexed and cost next to nothing; free text is read character by character, by a few parsers, each
- * order after the other. What waits is bounded. An order whose caller has given up is parsed all the same and then
- * rolled back. When more wants to wait than may, the gate takes the system out of service until what waits is worked
- * off, and afterwards lets only a few orders in at a time until nobody has been turned away for a while: a slow
- * start, which under pressure never ends.
+ * The warehouse system's parsers and their admission control, without a network, as they behaved in the incident.
+ * Fields of the contract are indexed and cost almost nothing. Free text is read character by character, by a few
+ * parsers, one order after the other. The queue is bounded. An order whose caller has given up is parsed all the same
+ * and then rolled back. When the queue is full, the system goes out of service until the queue is empty. After that
+ * it accepts only a few orders at a time until none was refused for a while: a slow start, which never ends under
+ * load.
  *
  *   562 characters take 3.2 s; 4 parsers do 1.25 such orders a second.
  *   Out of service: 1,275 waiting × 3.2 s ÷ 4 = 17 min. After it: 6 under way ÷ 1.25/s = 4.8 s each (Little's law).
  *
- * Nothing here knows the incident's times; they come out.
+ * These times are results: no constant here contains them.
  */
 export interface ParserSettings {
   parsers: number;
   msPerCharacter: number;
-  /** What an order costs beside its free text; spent in parallel. */
+  /** Time for an order without free text; spent in parallel. */
   baseMs: number;
   /** Orders that may wait for a parser. */
   queueLimit: number;
   /** Orders under way at a time during a slow start. */
   slowStart: number;
-  /** A slow start is over when nobody was turned away for so long. */
+  /** A slow start ends when no order was refused for this long. */
   calmMs: number;
 }
 
@@ -34,14 +34,14 @@ export const INCIDENT: ParserSettings = {
   calmMs: 30_000,
 };
 
-/** The time that the parser works by. */
+/** The clock of the parser. */
 export interface ParserTime {
   nowMs(): number;
-  /** Calls back at `ms`, or at once when that is over. */
+  /** Calls back at `ms`, or at once when that has passed. */
   at(ms: number, call: () => void): unknown;
 }
 
-/** Longest text that a field of the contract may have: longer ones are in no index. */
+/** The longest text that a field of the contract may have: longer ones are not indexed. */
 const INDEXED_CHARACTERS = 80;
 
 /** Characters of free text in a payload: of every string that is longer than any indexed field. */
@@ -51,39 +51,38 @@ export function freeTextOf(payload: unknown): number {
   return Object.values(payload).reduce((sum: number, value) => sum + freeTextOf(value), 0);
 }
 
-/** One order on its way through the parser. */
+/** One order in the parser. */
 export interface Parsing {
   /** Characters of free text. */
   freeText: number;
   /** Called once, when the order has been parsed. */
   parsed(): void;
-  /**
-   * Called instead of nothing when the system is taken out of service: whoever waits for an answer gets none from
-   * here.
-   */
+  /** Called when the system goes out of service: the order's callers get no answer from the parser. */
   cutOff(): void;
 }
+
+export type Admission = "open" | "out of service" | "slow start";
 
 export class Parser {
   readonly #settings: ParserSettings;
   readonly #time: ParserTime;
-  /** Has a head that moves, so that taking the first costs the same however many wait. */
+  /** A queue with a moving head, so that taking the first order costs the same at every length. */
   #waiting: Parsing[] = [];
   #head = 0;
   #parsing = 0;
   readonly #underWay = new Set<Parsing>();
-  #gate: "open" | "out" | "slow start" = "open";
-  #turnedAwayMs = 0;
-  /** Raised by a reset: work begun before it ends unnoticed. */
-  #life = 0;
+  #admission: Admission = "open";
+  #refusedMs = 0;
+  /** Increased by a reset: work of an earlier run is ignored. */
+  #run = 0;
 
   constructor(settings: ParserSettings, time: ParserTime) {
     this.#settings = settings;
     this.#time = time;
   }
 
-  get gate(): "open" | "out" | "slow start" {
-    return this.#gate;
+  get admission(): Admission {
+    return this.#admission;
   }
 
   /** Orders that wait for a parser. */
@@ -91,10 +90,10 @@ export class Parser {
     return this.#waiting.length - this.#head;
   }
 
-  /** Takes an order in, or turns it away: false. */
+  /** Accepts an order, or refuses it: false. */
   offer(order: Parsing): boolean {
-    if (!this.#isLetIn(order)) {
-      this.#turnedAwayMs = this.#time.nowMs();
+    if (!this.#isAdmitted(order)) {
+      this.#refusedMs = this.#time.nowMs();
       return false;
     }
     this.#underWay.add(order);
@@ -106,29 +105,29 @@ export class Parser {
     return true;
   }
 
-  /** Forgets everything that is under way, as a machine that dies, and starts anew. */
+  /** Drops everything that is under way, as a machine that is restarted. */
   reset(): void {
-    this.#life++;
+    this.#run++;
     this.#waiting = [];
     this.#head = 0;
     this.#parsing = 0;
     this.#underWay.clear();
-    this.#gate = "open";
+    this.#admission = "open";
   }
 
-  #isLetIn({ freeText }: Parsing): boolean {
+  #isAdmitted({ freeText }: Parsing): boolean {
     const { queueLimit, slowStart, calmMs } = this.#settings;
-    if (this.#gate === "slow start" && this.#time.nowMs() - this.#turnedAwayMs > calmMs) this.#gate = "open";
-    if (this.#gate === "out") return false;
-    if (this.#gate === "slow start") return this.#underWay.size < slowStart;
+    if (this.#admission === "slow start" && this.#time.nowMs() - this.#refusedMs > calmMs) this.#admission = "open";
+    if (this.#admission === "out of service") return false;
+    if (this.#admission === "slow start") return this.#underWay.size < slowStart;
     if (freeText === 0 || this.waiting < queueLimit) return true;
-    this.#gate = "out";
+    this.#admission = "out of service";
     for (const order of this.#underWay) order.cutOff();
     return false;
   }
 
   /**
-   * Gives free parsers work. They begin at `fromMs`, when they should have been free: timers that come late do not
+   * Gives work to free parsers. They begin at `fromMs`, when they should have been free, so that late timers do not
    * add up.
    */
   #next(fromMs: number): void {
@@ -151,16 +150,16 @@ export class Parser {
   #end(order: Parsing): void {
     this.#underWay.delete(order);
     order.parsed();
-    if (this.#gate === "out" && this.#underWay.size === 0) {
-      this.#gate = "slow start";
-      this.#turnedAwayMs = this.#time.nowMs();
+    if (this.#admission === "out of service" && this.#underWay.size === 0) {
+      this.#admission = "slow start";
+      this.#refusedMs = this.#time.nowMs();
     }
   }
 
   #at(ms: number, call: () => void): void {
-    const life = this.#life;
+    const run = this.#run;
     this.#time.at(ms, () => {
-      if (life === this.#life) call();
+      if (run === this.#run) call();
     });
   }
 }

@@ -1,14 +1,13 @@
 /**
- * How many events lie in the last second, for any instant and not only for whole seconds of a clock, and the most
- * there ever were. Instants are real milliseconds that never go back. Memory: one number for each event of the last
- * second.
+ * Counts the events of the last second at any instant, not only at whole seconds of a clock, and the largest count
+ * so far. Instants are real milliseconds that never go back. Memory: one number per event of the last second.
  */
 const SECOND_MS = 1_000;
-const FIRST_ROOM = 1_024;
+const INITIAL_CAPACITY = 1_024;
 
 export class SlidingSecond {
   /** A ring: the instants of the last second, the oldest first. */
-  #instants = new Float64Array(FIRST_ROOM);
+  #instants = new Float64Array(INITIAL_CAPACITY);
   #first = 0;
   #length = 0;
   #most = 0;

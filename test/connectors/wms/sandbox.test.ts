@@ -1,15 +1,15 @@
 /**
- * The warehouse stand-in over real HTTP: its limit, its keys, callers who give up, and its death. Judged by what its
- * books say and by the answers, not by the clock.
+ * The WMS sandbox over real HTTP: its limit, its keys, callers who give up, and a stop. Checked by its report and its
+ * answers, not by the clock.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { WmsSandbox, type WmsSettings } from "../../../connectors/wms/sandbox.js";
+import { WmsSandbox, type WmsSandboxSettings } from "../../../connectors/wms/sandbox.js";
 
 let wms: WmsSandbox | undefined;
-afterEach(() => wms?.die());
+afterEach(() => wms?.stop());
 
-async function started(settings: WmsSettings = {}): Promise<WmsSandbox> {
+async function started(settings: WmsSandboxSettings = {}): Promise<WmsSandbox> {
   wms = new WmsSandbox(settings);
   await wms.start();
   return wms;
@@ -27,8 +27,8 @@ function pick(order: string, { key, text, signal }: { key?: string; text?: strin
 const FAST = { msPerCharacter: 0.1, baseMs: 0 };
 const LONG_TEXT = "长".repeat(562);
 
-describe("the WMS stand-in", () => {
-  it("takes as many requests in a second as it may, and no more", async () => {
+describe("the WMS sandbox", () => {
+  it("accepts requests up to its limit in a second, and no more", async () => {
     let instantMs = 0;
     const { url } = await started({ limitPerSecond: 20, parser: FAST, instantMs: () => instantMs });
     const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => pick(`A${i}`, { key: `A${i}` })));
@@ -36,14 +36,14 @@ describe("the WMS stand-in", () => {
     expect(throttled).toHaveLength(10);
     expect(throttled.every(({ headers }) => headers.get("retry-after") === "1")).toBe(true);
     expect(wms?.report()).toMatchObject({ arrived: 30, arrivedPerSecondMost: 30, throttled: 10 });
-    expect(wms?.picked).toBe(20);
+    expect(wms?.accepted).toBe(20);
     instantMs = 999;
     expect((await fetch(`${url}/v1/nothing`)).status).toBe(429);
     instantMs = 1_000;
     expect((await pick("B", { key: "B" })).status).toBe(201);
   });
 
-  it("makes one picking order a key, and one a request without keys", async () => {
+  it("makes one picking order per key, and one per request without a key", async () => {
     await started({ parser: FAST });
     expect((await pick("A", { key: "A" })).status).toBe(201);
     expect((await pick("A", { key: "A" })).status).toBe(200);
@@ -54,7 +54,7 @@ describe("the WMS stand-in", () => {
     expect(wms?.report().orders.map(([order]) => order)).toEqual(["A", "B"]);
   });
 
-  it("lets a repeat that comes while its order is in the making wait for that one", async () => {
+  it("answers a repeat that comes while its order is being made once it is made", async () => {
     await started({ parser: FAST });
     const answers = await Promise.all([
       pick("A", { key: "A", text: LONG_TEXT }),
@@ -64,7 +64,7 @@ describe("the WMS stand-in", () => {
     expect(wms?.report()).toMatchObject({ arrived: 2, duplicates: 0, repeats: 1 });
   });
 
-  it("works for callers who have given up, and rolls that back", async () => {
+  it("parses orders of callers who have given up, and rolls them back", async () => {
     await started({ parser: { msPerCharacter: 0.3 } });
     const gaveUp = new AbortController();
     const asked = pick("A", { key: "A", text: LONG_TEXT, signal: gaveUp.signal }).catch(() => "given up");
@@ -73,30 +73,39 @@ describe("the WMS stand-in", () => {
     gaveUp.abort();
     expect(await asked).toBe("given up");
     while (wms?.report().rolledBack === 0) await sleep(5);
-    expect(wms?.picked).toBe(0);
+    expect(wms?.accepted).toBe(0);
     expect((await pick("A", { key: "A" })).status).toBe(201);
   });
 
-  it("turns everybody away while it is out of service", async () => {
+  it("answers 503 to every request while it is out of service", async () => {
     await started({ parser: { parsers: 1, queueLimit: 2, msPerCharacter: 0.2 } });
     const answers = await Promise.all(Array.from({ length: 8 }, (_, i) => pick(`A${i}`, { text: LONG_TEXT })));
     expect(answers.every(({ status }) => status === 503)).toBe(true);
-    expect(wms?.report()).toMatchObject({ gated: 8, orders: [] });
+    expect(wms?.report()).toMatchObject({ unavailable: 8, orders: [] });
     while ((wms?.report().rolledBack ?? 0) < 3) await sleep(10);
     expect((await pick("B")).status).toBe(201);
   });
 
-  it("refuses connections while it is dead, and comes back under the same address with what it had made", async () => {
+  it("refuses connections while it is stopped, and starts again at the same address with the orders it had made", async () => {
     const system = await started({ parser: FAST });
     await pick("A", { key: "A" });
-    await system.die();
+    await system.stop();
     await expect(pick("A", { key: "A" })).rejects.toThrow();
     await system.start();
     expect((await pick("A", { key: "A" })).status).toBe(200);
-    expect(system.picked).toBe(1);
+    expect(system.accepted).toBe(1);
   });
 
-  it("refuses what is no picking order", async () => {
+  it("keeps a limited number of orders, and drops the oldest first", async () => {
+    const system = await started({ parser: FAST, ordersKept: 2 });
+    for (const order of ["A", "B", "C"]) expect((await pick(order, { key: order })).status).toBe(201);
+    expect(system.accepted).toBe(3);
+    expect(system.report().orders.map(([order]) => order)).toEqual(["B", "C"]);
+    expect((await pick("C", { key: "C" })).status).toBe(200);
+    expect((await pick("A", { key: "A" })).status).toBe(201);
+  });
+
+  it("refuses bodies that are not a picking order", async () => {
     const { url } = await started();
     const refused = await fetch(`${url}/v1/picking-orders`, { method: "POST", body: "{" });
     expect(refused.status).toBe(400);
@@ -105,10 +114,10 @@ describe("the WMS stand-in", () => {
     expect(await cancelled.json()).toMatchObject({ code: "unknown_order" });
   });
 
-  it("takes an order back until it is picked, says so otherwise, and takes none that was withdrawn", async () => {
+  it("withdraws an order until it is picked, and accepts none that was withdrawn", async () => {
     const system = await started({ parser: FAST });
     for (const order of ["A", "B"]) await pick(order, { key: order });
-    system.takeFromShelf("B");
+    system.markPicked("B");
     const cancel = async (order: string) => {
       const answer = await fetch(`${system.url}/v1/picking-orders/${order}/cancellation`, { method: "POST" });
       return [answer.status, ((await answer.json()) as { code?: string }).code];

@@ -81,14 +81,14 @@ describe("a parser", () => {
     const most = INCIDENT.parsers + INCIDENT.queueLimit;
     for (let i = 0; i < most; i++) expect(offer()).toBe(true);
     expect(offer()).toBe(false);
-    expect(parser.gate).toBe("out");
+    expect(parser.admission).toBe("out of service");
     expect(cutOff()).toBe(most);
     time.runTo(1_020_000);
     expect(offer(0)).toBe(false);
     // 1,279 orders, 4 at a time: 320 rounds of 3.202 s are 17 min 5 s.
     time.runTo(1_025_000);
     expect(parsedAtMs).toHaveLength(most);
-    expect(parser.gate).toBe("slow start");
+    expect(parser.admission).toBe("slow start");
     for (let i = 0; i < INCIDENT.slowStart; i++) expect(offer()).toBe(true);
     expect(offer()).toBe(false);
   });
@@ -97,7 +97,7 @@ describe("a parser", () => {
     const { time, parser, offer, parsedAtMs } = bed({ queueLimit: 1 });
     for (let i = 0; i < 6; i++) offer();
     time.runTo(10_000);
-    expect(parser.gate).toBe("slow start");
+    expect(parser.admission).toBe("slow start");
     const before = parsedAtMs.length;
     for (let ms = 10_000; ms < 110_000; ms += 100) {
       offer();
@@ -106,7 +106,7 @@ describe("a parser", () => {
     expect((parsedAtMs.length - before) / 100).toBeCloseTo(1.25, 1);
     time.runTo(200_000);
     expect(offer()).toBe(true);
-    expect(parser.gate).toBe("open");
+    expect(parser.admission).toBe("open");
   });
 
   it("forgets what was under way when it dies", () => {
