@@ -14,9 +14,9 @@ import type {
 import type { DepletionView } from "../jobs/depletion/view.js";
 import type { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
-import { breakerKey } from "../stock/decide.js";
 import type { Ledger } from "../stock/ledger.js";
 import type { StockEvent } from "../stock/model.js";
+import { breakerKey } from "../stock/partition-state.js";
 import type { Follower } from "../stream/follower.js";
 import { minuteOf } from "../stream/window.js";
 import type { Worker } from "../stream/worker.js";

@@ -9,8 +9,8 @@ import { sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { RedisClient } from "../stream/redis.js";
-import { breakerKey } from "./decide.js";
 import type { BreakerScope, OpenBreaker } from "./model.js";
+import { breakerKey } from "./partition-state.js";
 
 /** Who opens or closes a breaker, and why; recorded with it. */
 export interface BreakerCause {

@@ -1,9 +1,8 @@
 /**
- * The ledger's proof: random commands through the pure rules and through the function in Redis, side by side. After
- * every batch answers, balances, events and clock must agree, and an auditor who knows no rules must find every unit
- * in the log. A run passes only when every outcome, command and line state has occurred. A failure names its seed,
- * and SHUIWEI_SEED=… replays it exactly; COMMANDS and LEDGER_SEEDS make longer runs. What two clients do to each
- * other in time is not tried here.
+ * Random commands through the pure rules and through the function in Redis, side by side. After every batch replies,
+ * balances, events and clock must agree, and an audit without rules must find every unit in the log. A run passes only
+ * when every outcome, command and line state has occurred. A failure prints its seed, and SHUIWEI_SEED=… replays it
+ * exactly; COMMANDS and LEDGER_SEEDS make longer runs. Races between clients are not tested here.
  */
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -35,16 +34,16 @@ const COMMANDS = Number(process.env["COMMANDS"] ?? 40_000);
 const SEEDS = Number(process.env["LEDGER_SEEDS"] ?? 1);
 const GIVEN_SEED = process.env["SHUIWEI_SEED"];
 const START_MS = Date.UTC(2026, 5, 17, 16);
-/** Short, so that days are forgotten often. */
+/** Short, so that days are retired often. */
 const RETENTION_DAYS = 3;
 const BATCH_LIMIT = 500;
-/** Every so many steps everything in Redis is compared, not only what was touched. */
+/** After so many steps everything in Redis is compared, not only the changed cells. */
 const FULL_CHECK_STEPS = 200;
 const LIMIT_MS = 60_000 + SEEDS * COMMANDS * 2;
 
 const redis = withRedis();
 
-describe("the ledger beside its reference", () => {
+describe("the ledger and its reference", () => {
   const seeds =
     GIVEN_SEED === undefined
       ? Array.from({ length: SEEDS }, () => secureBytes(4).readUInt32LE())
@@ -52,7 +51,7 @@ describe("the ledger beside its reference", () => {
 
   it.each([
     [2, COMMANDS],
-    // While the previous release reads along; a quarter, for its rules have not changed.
+    // Format 1; a quarter of the commands, because its rules have not changed.
     [1, COMMANDS / 4],
   ])(
     "agrees with the pure rules over random commands in format %i, %i of them",
@@ -73,11 +72,11 @@ describe("the ledger beside its reference", () => {
     LIMIT_MS,
   );
 
-  it("does not depend on how commands are cut into batches", async () => {
+  it("gives the same results however commands are divided into batches", async () => {
     const seed = GIVEN_SEED === undefined ? secureBytes(4).readUInt32LE() : Number(GIVEN_SEED);
     const commands = new CommandStream(seededRandom(seed), START_MS, RETENTION_DAYS).take(6_000);
     const runs = [];
-    for (const size of [1, 7, 500]) runs.push(await cutInto(size, seed, commands));
+    for (const size of [1, 7, 500]) runs.push(await applyInBatches(size, seed, commands));
     const [single, ...others] = runs;
     expect(single?.events.length).toBeGreaterThan(1_000);
     for (const run of others) {
@@ -89,10 +88,10 @@ describe("the ledger beside its reference", () => {
   });
 });
 
-async function cutInto(size: number, seed: number, commands: readonly StockCommand[]) {
+async function applyInBatches(size: number, seed: number, commands: readonly StockCommand[]) {
   const client = redis.connect();
   await Ledger.load(client);
-  const prefix = `cut-${seed}-${size}`;
+  const prefix = `batches-${seed}-${size}`;
   const clock = new ManualClock(START_MS);
   const ledger = new Ledger({ redis: client, prefix, partitions: 1, clock, idRetentionDays: RETENTION_DAYS });
   await ledger.breakers.set({ kind: "sku", sku: "CUP-BLUE" }, "open", { actor: "sim", reason: "drill", forMs: 60_000 });
@@ -126,7 +125,7 @@ function balancesOf(packed: Buffer): Balances {
 }
 
 const fault = (what: string, reference: unknown, found: unknown): Error =>
-  new Error(`${what}: the rules say ${JSON.stringify(reference)}, Redis says ${JSON.stringify(found)}`);
+  new Error(`${what}: expected ${JSON.stringify(reference)}, Redis has ${JSON.stringify(found)}`);
 
 class Simulation {
   step = 0;
@@ -189,7 +188,7 @@ class Simulation {
     if (this.#format > 1) this.#checkCoverage();
   }
 
-  /** The first twentieth one by one, so that a disagreement names its command; later one by one in between. */
+  /** The first twentieth one by one, so that a difference shows its command; later mixed sizes. */
   #size(): number {
     if (this.commands < COMMANDS / 20) return 1;
     const random = this.#random;
@@ -209,15 +208,14 @@ class Simulation {
   }
 
   /**
-   * More holds than one sweep gives back fall due together; in every second rush long after their days could be
-   * forgotten.
+   * More holds than one sweep ends fall due together; in every second rush long after their days could be retired.
    */
   async #rush(number: number): Promise<void> {
     const orders = this.#stream.rush(2_600, 600_000);
     for (let first = 0; first < orders.length; first += BATCH_LIMIT)
       await this.#apply(orders.slice(first, first + BATCH_LIMIT));
     const laterMs = number % 2 === 0 ? 3_600_000 : 100 * 86_400_000;
-    this.#clock.moveTo(this.#reference.book.clockMs + laterMs);
+    this.#clock.moveTo(this.#reference.partition.clockMs + laterMs);
     this.#stream.timeMs = Math.max(this.#stream.timeMs, this.#clock.now());
     if (number > 1) await this.#tick();
     for (const size of number % 2 === 0 ? [1, 3, 40] : [40, BATCH_LIMIT]) await this.#apply(this.#stream.take(size));
@@ -251,7 +249,8 @@ class Simulation {
     const expected = this.#reference.tick(this.#clock.now(), touched);
     const { expired, clockMs } = await this.#ledger.tick(0);
     if (expired !== expected) throw fault("expired by tick", expected, expired);
-    if (clockMs !== this.#reference.book.clockMs) throw fault("the clock", this.#reference.book.clockMs, clockMs);
+    if (clockMs !== this.#reference.partition.clockMs)
+      throw fault("the clock", this.#reference.partition.clockMs, clockMs);
     this.#count("tick");
     await this.#check(touched);
   }
@@ -270,12 +269,12 @@ class Simulation {
     const forMs = this.#random.pick([0, 1_000, 60_000, 600_000]);
     this.#reference.openBreaker(this.#clock.now(), scope, forMs);
     await this.#ledger.breakers.set(scope, "open", { actor: "sim", reason: "drill", forMs });
-    this.#count(`gate ${scope.kind}`);
+    this.#count(`breaker ${scope.kind}`);
     await this.#check(new Set());
   }
 
   async #closeBreaker(): Promise<void> {
-    const open = [...this.#reference.book.breakers.values()];
+    const open = [...this.#reference.partition.breakers.values()];
     const scope = open.length > 0 && this.#random.below(4) > 0 ? this.#random.pick(open).scope : this.#scope();
     const expected = this.#reference.closeBreaker(this.#clock.now(), scope);
     const { changed: found } = await this.#ledger.breakers.set(scope, "close", {
@@ -320,20 +319,20 @@ class Simulation {
   }
 
   #compare(name: string, found: Balances | undefined): void {
-    const ruled = this.#reference.book.cells.get(name);
+    const ruled = this.#reference.partition.cells.get(name);
     const audited = this.#audit.cells.get(name);
     for (const pool of POOLS) {
       if (found?.[pool] !== ruled?.[pool]) throw fault(`${pool} of ${name}`, ruled, found);
       if (found?.[pool] !== audited?.[pool])
-        throw new Error(`${pool} of ${name}: the log says ${audited?.[pool]}, Redis says ${found?.[pool]}`);
+        throw new Error(`${pool} of ${name}: the log gives ${audited?.[pool]}, Redis has ${found?.[pool]}`);
     }
   }
 
-  /** Everything that Redis keeps of the partition: all cells, all holds, all remembered ids, all gates. */
+  /** Compares all of the partition in Redis: cells, holds, ids, breakers. */
   async #checkAll(): Promise<void> {
-    const { book, held } = this.#reference;
+    const { partition, held } = this.#reference;
     const cells = await cellsOf(this.#client, this.#keys.cells);
-    for (const name of new Set([...cells.keys(), ...book.cells.keys(), ...this.#audit.cells.keys()]))
+    for (const name of new Set([...cells.keys(), ...partition.cells.keys(), ...this.#audit.cells.keys()]))
       this.#compare(name, cells.get(name));
     for (const sku of SKUS) {
       this.#audit.checkSum(sku);
@@ -352,9 +351,9 @@ class Simulation {
     );
     if (!isDeepStrictEqual(holds, held)) throw fault("holds", [...held], [...holds]);
 
-    // Units held for lines that are remembered, and nothing else, are reserved.
+    // The reserved units are those of held lines.
     const reserved = new Map<string, number>();
-    for (const bucket of book.records.values()) {
+    for (const bucket of partition.records.values()) {
       for (const { state, pool, cell, units } of bucket.values()) {
         if (state === "held" && pool === "sellable") reserved.set(cell, (reserved.get(cell) ?? 0) + units);
       }
@@ -365,22 +364,22 @@ class Simulation {
     }
 
     const days = new Map(
-      [...book.records]
+      [...partition.records]
         .filter(([, bucket]) => bucket.size > 0)
         .map(([day, bucket]) => [this.#keys.lines(day), bucket.size]),
     );
     const buckets = (await redis.keys(`${this.#prefix}:*:lines:*`)).filter((key) => !key.endsWith(":old"));
     const sizes = new Map(await Promise.all(buckets.map(async (key) => [key, await this.#client.hlen(key)] as const)));
     for (const key of new Set([...days.keys(), ...sizes.keys()])) {
-      // Of a forgotten day what is not known any more is taken away little by little.
-      const isForgotten = Number(key.slice(key.lastIndexOf(":") + 1)) <= book.forgottenDay && this.#format > 1;
-      if (isForgotten ? (days.get(key) ?? 0) > (sizes.get(key) ?? 0) : days.get(key) !== sizes.get(key))
-        throw fault(`ids remembered in ${key}`, days.get(key), sizes.get(key));
+      // The ledger deletes records of a retired day step by step.
+      const isRetired = Number(key.slice(key.lastIndexOf(":") + 1)) <= partition.retiredDay && this.#format > 1;
+      if (isRetired ? (days.get(key) ?? 0) > (sizes.get(key) ?? 0) : days.get(key) !== sizes.get(key))
+        throw fault(`ids in ${key}`, days.get(key), sizes.get(key));
     }
 
     const breakers = Object.keys(await this.#client.hgetall(this.#keys.breakers)).sort();
-    if (!isDeepStrictEqual(breakers, [...book.breakers.keys()].sort()))
-      throw fault("gates", [...book.breakers.keys()], breakers);
+    if (!isDeepStrictEqual(breakers, [...partition.breakers.keys()].sort()))
+      throw fault("breakers", [...partition.breakers.keys()], breakers);
   }
 
   #count(what: string): void {
@@ -389,18 +388,27 @@ class Simulation {
 
   #checkCoverage(): void {
     const wanted = [
-      // Only in format 1 are goods that have left refused; a clock that is given cannot disagree
+      // Only format 1 refuses an outbound; a clock of the caller's own cannot disagree
       // (test/stock/clocks.redis.test.ts).
       ...OUTCOMES.filter((outcome) => outcome !== "not_paid" && outcome !== "clocks_disagree"),
       ...KINDS.map((kind) => `kind ${kind}`),
       ...LINE_STATES.map((state) => `state ${state}`),
-      ...["gate shop", "gate location", "gate sku", "tick", "repeated", "uncounted", "LineExpired", "LineAccepted"],
+      ...[
+        "breaker shop",
+        "breaker location",
+        "breaker sku",
+        "tick",
+        "repeated",
+        "uncounted",
+        "LineExpired",
+        "LineAccepted",
+      ],
       ...["LineOutbound from reserved", "LineOutbound from committed", "LineOutbound from sellable"],
       ...["LineOutbound with missing units", "LineCancelled with missing units", "cancel superseded"],
     ];
     const table = [...this.#seen].map(([what, times]) => `${what}: ${times}`).join("\n");
     for (const what of wanted) if (!this.#seen.has(what)) throw new Error(`"${what}" has not occurred\n${table}`);
-    if (this.#reference.fullSweeps === 0) throw new Error(`no sweep was too small\n${table}`);
+    if (this.#reference.fullSweeps === 0) throw new Error(`no sweep reached its limit\n${table}`);
     if (process.env["SHUIWEI_SIM_TABLE"])
       console.log(`${table}\nfull sweeps: ${this.#reference.fullSweeps}\nsteps: ${this.step}`);
   }

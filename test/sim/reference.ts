@@ -1,10 +1,11 @@
 /**
- * The reference side of the simulation: one partition's book, driven by decide, evolve and advance alone. It says
- * what the ledger must answer to a batch and which events its log must then hold. It is quick enough for a hundred
- * thousand commands because it asks `advance` only when a hold may be due or a day has passed.
+ * The reference side of the simulation: one partition's state, changed by decide, evolve and advance alone. It returns
+ * what the ledger must answer to a batch and which events its log must then hold. It is fast enough for a hundred
+ * thousand commands because it calls `advance` only when a hold may be due or a day has passed.
  */
 import { DAY_MS } from "../../engine/kernel/clock.js";
-import { advance, type Book, breakerKey, type Decision, decide, emptyBook, evolve } from "../../engine/stock/decide.js";
+import { decide } from "../../engine/stock/decide.js";
+import { advance, evolve } from "../../engine/stock/evolve.js";
 import {
   type BreakerScope,
   cellOf,
@@ -16,40 +17,46 @@ import {
   type StockEvent,
   SWEEP_LIMIT,
 } from "../../engine/stock/model.js";
+import {
+  breakerKey,
+  type Decision,
+  emptyPartitionState,
+  type PartitionState,
+} from "../../engine/stock/partition-state.js";
 
-/** All of the units are missing. */
-const NOWHERE = { from: "outside", to: "outside" } as const;
+/** When all of the units are missing. */
+const NO_TRANSFER = { from: "outside", to: "outside" } as const;
 
-/** An event as the log must tell it, but for its place in the log. */
+/** An event that the log must hold, without its position in the log. */
 export type ExpectedEvent = Omit<StockEvent, "offset" | "index">;
 
 export class Reference {
-  readonly book: Book;
+  readonly partition: PartitionState;
   /** Held lines by the time they expire. */
   readonly held = new Map<string, number>();
   readonly events: ExpectedEvent[] = [];
-  /** Sweeps that could not give everything back at once. */
+  /** Sweeps that left due holds for the next one. */
   fullSweeps = 0;
   #nextDueMs = Number.POSITIVE_INFINITY;
   #day = -1;
 
   constructor(retentionDays: number, format: number) {
-    this.book = emptyBook(retentionDays, format);
+    this.partition = emptyPartitionState(retentionDays, format);
   }
 
-  /** What a batch is answered; its events are added to `events`, and the cells it names or moves to `touched`. */
+  /** Returns the replies to a batch. Adds its events to `events`, and the cells that it names or changes to `touched`. */
   apply(nowMs: number, commands: readonly StockCommand[], touched: Set<string>): Reply[] {
-    const { book } = this;
-    book.clockMs = Math.max(book.clockMs, nowMs);
+    const { partition } = this;
+    partition.clockMs = Math.max(partition.clockMs, nowMs);
     return commands.map((command) => {
-      this.#passTime(Math.max(book.clockMs, command.atMs ?? 0), touched);
-      const decision = decide(book, command);
-      evolve(book, command.id, decision);
-      const { outcome, repeated, state, uncounted, missingUnits, remember } = decision;
-      if (remember !== "nothing") {
-        if (remember.state === "held") {
-          this.held.set(command.id, remember.expiresAtMs);
-          this.#nextDueMs = Math.min(this.#nextDueMs, remember.expiresAtMs);
+      this.#passTime(Math.max(partition.clockMs, command.atMs ?? 0), touched);
+      const decision = decide(partition, command);
+      evolve(partition, command.id, decision);
+      const { outcome, repeated, state, uncounted, missingUnits, record } = decision;
+      if (record !== "unchanged") {
+        if (record.state === "held") {
+          this.held.set(command.id, record.expiresAtMs);
+          this.#nextDueMs = Math.min(this.#nextDueMs, record.expiresAtMs);
         } else this.held.delete(command.id);
       }
       if (isAccepted(outcome) && !repeated) this.events.push(...this.#eventsOf(command, decision));
@@ -65,55 +72,61 @@ export class Reference {
     });
   }
 
-  /** Lets time pass; returns how many holds were given back. */
+  /** Does what is due by time; returns the number of expired holds. */
   tick(nowMs: number, touched: Set<string>): number {
     const before = this.events.length;
-    this.#passTime(Math.max(this.book.clockMs, nowMs), touched);
-    for (const [key, { untilMs }] of this.book.breakers)
-      if (untilMs > 0 && untilMs <= this.book.clockMs) this.book.breakers.delete(key);
+    this.#passTime(Math.max(this.partition.clockMs, nowMs), touched);
+    for (const [key, { untilMs }] of this.partition.breakers)
+      if (untilMs > 0 && untilMs <= this.partition.clockMs) this.partition.breakers.delete(key);
     return this.events.length - before;
   }
 
   /** `forMs` counts from the caller's clock; the partition's may be past that: then the breaker is closed. */
   openBreaker(nowMs: number, scope: BreakerScope, forMs: number): void {
-    const { book } = this;
-    const clockMs = Math.max(book.clockMs, nowMs);
+    const { partition } = this;
+    const clockMs = Math.max(partition.clockMs, nowMs);
     const untilMs = forMs > 0 ? nowMs + forMs : 0;
     if (untilMs > 0 && untilMs <= clockMs) {
       this.closeBreaker(nowMs, scope);
       return;
     }
-    book.clockMs = clockMs;
-    book.breakers.set(breakerKey(scope), { scope, untilMs, sinceMs: book.clockMs, actor: "sim", reason: "drill" });
+    partition.clockMs = clockMs;
+    partition.breakers.set(breakerKey(scope), {
+      scope,
+      untilMs,
+      sinceMs: partition.clockMs,
+      actor: "sim",
+      reason: "drill",
+    });
   }
 
   closeBreaker(nowMs: number, scope: BreakerScope): boolean {
-    const open = this.book.breakers.delete(breakerKey(scope));
-    if (open) this.book.clockMs = Math.max(this.book.clockMs, nowMs);
+    const open = this.partition.breakers.delete(breakerKey(scope));
+    if (open) this.partition.clockMs = Math.max(this.partition.clockMs, nowMs);
     return open;
   }
 
-  /** The very millisecond in which the next hold expires or breaker closes: where an "at or past" shows. */
+  /** The millisecond in which the next hold expires or breaker closes: an error of one millisecond shows there. */
   nextChangeMs(): number {
-    const times = [this.#nextDueMs, ...[...this.book.breakers.values()].map(({ untilMs }) => untilMs)];
-    const next = Math.min(...times.filter((ms) => ms > this.book.clockMs));
-    return Number.isFinite(next) ? next : this.book.clockMs;
+    const times = [this.#nextDueMs, ...[...this.partition.breakers.values()].map(({ untilMs }) => untilMs)];
+    const next = Math.min(...times.filter((ms) => ms > this.partition.clockMs));
+    return Number.isFinite(next) ? next : this.partition.clockMs;
   }
 
   #passTime(toMs: number, touched: Set<string>): void {
-    const { book, held } = this;
+    const { partition, held } = this;
     const day = Math.floor(toMs / DAY_MS);
     if (toMs < this.#nextDueMs && day === this.#day) {
-      book.clockMs = toMs;
+      partition.clockMs = toMs;
       return;
     }
     this.#day = day;
-    const expiries = advance(book, toMs);
+    const expiries = advance(partition, toMs);
     if (expiries.length === SWEEP_LIMIT) this.fullSweeps++;
     for (const { id, record, transfer } of expiries) {
       held.delete(id);
       touched.add(record.cell);
-      const { sku, location } = placeOf(record.cell);
+      const { sku, location } = splitCell(record.cell);
       const { from, to, units } = transfer;
       this.events.push({
         type: "LineExpired",
@@ -123,8 +136,8 @@ export class Reference {
         units,
         from,
         to,
-        atMs: book.clockMs,
-        clockMs: book.clockMs,
+        atMs: partition.clockMs,
+        clockMs: partition.clockMs,
       });
     }
     this.#nextDueMs = Number.POSITIVE_INFINITY;
@@ -135,7 +148,7 @@ export class Reference {
   #eventsOf(command: StockCommand, decision: Decision): ExpectedEvent[] {
     const { transfers, missingUnits, unexplained } = decision;
     const none =
-      missingUnits === undefined ? [undefined] : [{ ...NOWHERE, units: "units" in command ? command.units : 0 }];
+      missingUnits === undefined ? [undefined] : [{ ...NO_TRANSFER, units: "units" in command ? command.units : 0 }];
     return (transfers.length > 0 ? transfers : none).map((transfer) => {
       const event = this.#eventOf(command, transfer, decision);
       if (unexplained || missingUnits !== undefined)
@@ -150,7 +163,7 @@ export class Reference {
     { deductedMs }: Decision,
   ): ExpectedEvent {
     const { kind, id, sku, location, atMs, actor, reason } = command;
-    const { clockMs } = this.book;
+    const { clockMs } = this.partition;
     const units = "units" in command ? command.units : 0;
     const { from, to, units: moved } = transfer ?? { from: "outside", to: "outside", units };
     const event: ExpectedEvent = {
@@ -164,7 +177,7 @@ export class Reference {
       atMs: deductedMs ?? Math.min(atMs ?? clockMs, clockMs),
       clockMs,
     };
-    if (kind === "reserve" && command.uncounted && this.book.format > 1) event.uncounted = true;
+    if (kind === "reserve" && command.uncounted && this.partition.format > 1) event.uncounted = true;
     if (kind === "outbound" && command.pool === "presale") event.presale = true;
     if (kind === "move" && command.toLocation !== undefined) event.toLocation = command.toLocation;
     const detail = {
@@ -178,7 +191,7 @@ export class Reference {
   }
 }
 
-function placeOf(cell: string): { sku: string; location: string } {
+function splitCell(cell: string): { sku: string; location: string } {
   const [sku = "", location = ""] = cell.split("\u001f");
   return { sku, location };
 }

@@ -12,8 +12,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readHistory } from "../../../connectors/csv/index.js";
 import { loadMapping } from "../../../connectors/mapping/mapping.js";
 import { commandsOf, type MappedRow } from "../../../engine/replay/history.js";
-import { advance, decide, emptyBook, evolve } from "../../../engine/stock/decide.js";
+import { decide } from "../../../engine/stock/decide.js";
+import { advance, evolve } from "../../../engine/stock/evolve.js";
 import { cellOf } from "../../../engine/stock/model.js";
+import { emptyPartitionState } from "../../../engine/stock/partition-state.js";
 
 const REAL_FILE = fileURLToPath(new URL("../../../../shared/data/online-retail.csv.gz", import.meta.url));
 
@@ -68,19 +70,19 @@ describe("a history in files", () => {
   it("gives the ledger commands that it accepts, and that it knows again when they are replayed", async () => {
     const lines = ["1,a,6", "1,a,6", "C2,a,-1", "3,a,-2"].map((line) => `${line},2010-12-01T08:26:00Z,1,,\n`);
     const path = await file("1.csv", HEADER + lines.join(""));
-    const book = emptyBook();
-    advance(book, Date.UTC(2010, 11, 1, 8, 26));
-    book.cells.set(cellOf("a", "main"), { sellable: 20, reserved: 0, committed: 0, safety: 0, presale: 0 });
+    const partition = emptyPartitionState();
+    advance(partition, Date.UTC(2010, 11, 1, 8, 26));
+    partition.cells.set(cellOf("a", "main"), { sellable: 20, reserved: 0, committed: 0, safety: 0, presale: 0 });
     for (const isReplay of [false, true]) {
       for (const row of await all([path])) {
         if (row.intent === "reject") throw new Error(row.reason);
         for (const command of commandsOf(row)) {
-          const decision = decide(book, command);
+          const decision = decide(partition, command);
           expect(decision).toMatchObject({ outcome: "accepted", repeated: isReplay });
-          evolve(book, command.id, decision);
+          evolve(partition, command.id, decision);
         }
       }
-      expect(book.cells.get(cellOf("a", "main"))).toMatchObject({
+      expect(partition.cells.get(cellOf("a", "main"))).toMatchObject({
         sellable: 20 - 12 + 1 - 2,
         reserved: 0,
         committed: 0,
