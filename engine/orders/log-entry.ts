@@ -17,18 +17,18 @@ type PackedEvent = [
   createdMs: number,
   body: OrderBody | null,
 ];
-/** Two nils of msgpack, in whose place orders.lua puts when the order was created, and its body. */
-const LEFT_OPEN = 2;
+/** Bytes of two nils of msgpack, which orders.lua replaces by the order's creation time and its body. */
+const OPEN_BYTES = 2;
 
 /** An event as orders.lua takes it: without its last two elements. */
 export function eventBeginning(id: string, step: OrderStep, { source, detail }: Evidence): Buffer {
   const whole = packr.pack([ORDER_STEPS.indexOf(step), id, source, detail ?? null, null, null]);
-  return whole.subarray(0, whole.length - LEFT_OPEN);
+  return whole.subarray(0, whole.length - OPEN_BYTES);
 }
 
 /**
  * The events of a log entry.
- * @throws Error when it cannot be understood
+ * @throws Error when it is not valid
  */
 export function orderEventsOf(entry: LogEntry): { clockMs: number; total: number; events: OrderEvent[] } {
   const clockMs = timeOf(entry);
@@ -39,10 +39,10 @@ export function orderEventsOf(entry: LogEntry): { clockMs: number; total: number
   return { clockMs, total, events: lists.map((list, index) => eventOf(list, entry.offset, index, clockMs)) };
 }
 
-/** Stands for an event that is left out, so that the others keep their places: an order without an id was placed. */
+/** Replaces an event that is left out, so that the others keep their index: `created` of an order without an id. */
 const LEFT_OUT = packr.pack([0, "", "", null, 0, null] satisfies PackedEvent);
 
-/** The fields of an entry with one event at its place; the others may be about other buyers. */
+/** The fields of an entry with one event at its index; the other events may name other buyers. */
 export function onlyEvent(entry: LogEntry, index: number): Buffer[] {
   const events = unpackr.unpackMultiple(field(entry, "b") as Buffer) as PackedEvent[];
   const kept = [...new Array<Buffer>(index).fill(LEFT_OUT), packr.pack(events[index])];
@@ -54,7 +54,7 @@ export function onlyEvent(entry: LogEntry, index: number): Buffer[] {
 function eventOf(packed: PackedEvent, offset: number, index: number, clockMs: number): OrderEvent {
   const [number, id, source, detail, createdMs, body] = packed;
   const step = ORDER_STEPS[number];
-  if (step === undefined) throw new Error(`step ${number} is not known`);
+  if (step === undefined) throw new Error(`unknown step number ${number}`);
   return {
     offset,
     index,

@@ -1,7 +1,7 @@
 /**
- * The words of orders: an order is a chain id (R4), its lines and where it goes; it is placed, paid, cancelled and
- * sent out as a whole (R3). Where its lines stand is the ledger's knowledge; the order book remembers what was
- * ordered and on what evidence it took each of its steps.
+ * The types of orders: an order is a chain id (R4), its lines and an address; it is placed, paid, cancelled and sent
+ * out as a whole (R3). The ledger keeps the states of its lines; the order store keeps what was ordered and which
+ * steps it has taken, each on evidence.
  */
 import type { LineState, OrderPool, Outcome } from "../stock/model.js";
 import type { LogEvent } from "../stream/job.js";
@@ -14,7 +14,7 @@ export interface OrderLine {
   pool?: OrderPool;
 }
 
-/** Whom the goods go to, as the shop was told it. */
+/** The buyer and the address, as the shop sent them. */
 export interface ShipTo {
   name?: string;
   phone?: string;
@@ -29,7 +29,7 @@ export interface ShipTo {
 
 /** What was ordered. */
 export interface OrderBody {
-  /** 1 to MAX_ORDER_LINES; line n has the id `<order id>-<n>`. */
+  /** 1 to MAX_ORDER_LINES; line number n has the id `<order id>-<n>`. */
   lines: OrderLine[];
   shipTo?: ShipTo;
   /** How long the units are held for payment, in milliseconds. */
@@ -44,10 +44,10 @@ export interface Order extends OrderBody {
 export const MAX_ORDER_LINES = 100;
 
 /**
- * What may be noted of an order, in the order of its way (R16), and its end before it. `picking`: the warehouse has
- * the order. `waybill`: the carrier's number is back (R17). `cancelling`: the warehouse is asked to let go of it.
- * `partly_outbound`: some of its lines have left. `counted`: somebody has counted the stock that the books could not
- * explain. The last two may come more than once. The log and the order book tell them by position: append only.
+ * The steps of an order (R16), then those that end it early or stand beside. `picking`: the warehouse has the order.
+ * `waybill`: the carrier's number is back (R17). `cancelling`: the warehouse is asked to withdraw it.
+ * `partly_outbound`: some of its lines have left. `counted`: the stock of its missing units was counted. The last two
+ * may come more than once. The log and the order store hold them by index: append only.
  */
 export const ORDER_STEPS = [
   "created",
@@ -66,35 +66,35 @@ export const ORDER_STEPS = [
 ] as const;
 export type OrderStep = (typeof ORDER_STEPS)[number];
 
-/** What a step is believed on: who says so, and the particulars. */
+/** Who or what reported a step, and the details. */
 export interface Evidence {
   /** At most 64 characters, such as `api`, `wms`, `carrier:SF`. */
   source: string;
-  /** `actor`: who was authenticated when it was told. */
+  /** `actor`: who was authenticated when it was reported. */
   detail?: Readonly<Record<string, string | number>>;
 }
 
-/** What the shop itself says, and who was authenticated. */
+/** Evidence of a step that the shop itself recorded. */
 export const shopEvidence = (actor: string | undefined): Evidence =>
   actor === undefined ? { source: "shop" } : { source: "shop", detail: { actor } };
 
-/** One step of one order, as the log tells it. */
+/** One step of one order, as the log holds it. */
 export interface OrderEvent extends LogEvent, Evidence {
   id: string;
   step: OrderStep;
   /** When the order was first placed, by the log's clock. */
   createdMs: number;
   /**
-   * With `locked`: from here on the order goes to the warehouse; with `cancellation_refused`: it goes on. Names the
-   * buyer only in a deployment of format 1, which knows no refused cancellation.
+   * Only with the steps after which the order goes to the warehouse: `locked` and `cancellation_refused`. Holds
+   * personal data only in a deployment of format 1, which has no refused cancellation.
    */
   body?: OrderBody;
 }
 
 /**
- * Of an order as a whole. `cancelling`: the warehouse has been asked for it, and its answer settles the cancellation;
- * `cancellation_refused`: it has refused; `not_cancelling`: nobody has asked; `whole_order_only`: a warehouse takes
- * no part of an order back.
+ * The outcome of an order as a whole. `cancelling`: the warehouse has been asked, and its answer decides;
+ * `cancellation_refused`: it has refused; `not_cancelling`: no cancellation was requested; `whole_order_only`: a
+ * warehouse takes no part of an order back.
  */
 export type OrderOutcome =
   | Outcome
@@ -111,18 +111,18 @@ export interface LineReply extends OrderLine {
   id: string;
   outcome: Outcome;
   state: LineState;
-  /** As the ledger tells it. */
+  /** As the ledger reports it. */
   missingUnits?: number;
 }
 
 export interface OrderReply {
   id: string;
-  /** The whole order's: accepted only when every line is. */
+  /** Of the whole order: accepted only when every line is. */
   outcome: OrderOutcome;
-  /** True when it had been done before and this is the first answer again. */
+  /** True when it had been done before and this is the first reply again. */
   repeated: boolean;
-  /** Empty when no line was asked. */
+  /** Empty when the ledger was not called. */
   lines: LineReply[];
 }
 
-export const lineId = (orderId: string, position: number): string => `${orderId}-${position + 1}`;
+export const lineId = (orderId: string, index: number): string => `${orderId}-${index + 1}`;

@@ -1,5 +1,6 @@
 /**
- * Options of orders on their way: how long each step may take (R16, R17). The same in every process of a deployment.
+ * Options of orders: how long each step may take (R16, R17), and how long personal data is kept. The same in every
+ * process of a deployment.
  */
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../kernel/clock.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
@@ -14,14 +15,14 @@ export const orderOptions = defineOptions({
     default: 5 * MINUTE_MS,
     min: 1_000,
     max: longest,
-    about: "from stock locked to the warehouse having the order; only asked once the deployment has a WMS",
+    about: "from stock locked to the order being at the warehouse; only expected once the deployment has a WMS",
   },
   labelDeadlineMs: {
     type: "duration",
     default: 2 * HOUR_MS,
     min: 1_000,
     max: longest,
-    about: "from there to the label printed",
+    about: "from the order being at the warehouse to the label printed",
   },
   waybillDeadlineMs: {
     type: "duration",
@@ -50,7 +51,7 @@ export const orderOptions = defineOptions({
     min: 1,
     max: 365,
     unit: "days",
-    about: "how long what is known of an order's buyer is kept after its end (goods left, or cancelled)",
+    about: "how long the buyer's personal data is kept after the order's end (goods left, or cancelled)",
   },
   unpaidDataDays: {
     type: "integer",
@@ -58,17 +59,18 @@ export const orderOptions = defineOptions({
     min: 1,
     max: 365,
     unit: "days",
-    about: "the same of an order that is never paid, after it was placed; after that it cannot be paid any more",
+    about:
+      "how long the buyer's personal data of an unpaid order is kept after it was placed; then it cannot be paid any more",
   },
 });
 
-/** How long a buyer's text is kept. */
+/** How long personal data is kept. */
 export const personalDataTimesOf = (options: OptionValues<typeof orderOptions>): PersonalDataTimes => ({
   endedMs: options.personalDataDays * DAY_MS,
   unpaidMs: options.unpaidDataDays * DAY_MS,
 });
 
-/** The one for the warehouse holds only where there is one: see `deadlinesWith`. */
+/** The deadline of `picking` holds only with a warehouse: see `deadlinesWith`. */
 export const deadlinesOf = (options: OptionValues<typeof orderOptions>): Deadlines => ({
   picking: options.pickingDeadlineMs,
   labelled: options.labelDeadlineMs,

@@ -1,12 +1,12 @@
 /**
- * The orders' log as a topic of the runtime: how its entries are read, and how its deadlines come without traffic.
+ * The orders' log as a topic of the stream runtime: how its entries are decoded, and how its timers fire without traffic.
  */
 import type { Topic } from "../stream/topic.js";
 import { onlyEvent, orderEventsOf, timeOf } from "./log-entry.js";
 import type { OrderEvent } from "./model.js";
 import type { OrderStore } from "./order-store.js";
 
-/** @param onErasuresDue told of a partition where a buyer's text is to go now; about once a second until it has gone */
+/** @param onErasuresDue called about once a second for a partition while personal data in it is due to be erased */
 export const orderTopic = (orderStore: OrderStore, onErasuresDue?: (partition: number) => void): Topic<OrderEvent> => ({
   name: "orders",
   partitions: orderStore.partitions,
