@@ -14,7 +14,9 @@ import {
 } from "../../engine/jobs/order-flow/job.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { Evidence, WithdrawalResult } from "../../engine/orders/model.js";
-import type { OrderStatus, OrderStore } from "../../engine/orders/order-store.js";
+import type { OrderStatus } from "../../engine/orders/order-record.js";
+import type { OrderStore } from "../../engine/orders/order-store.js";
+import type { WaitingOrders } from "../../engine/orders/waiting-orders.js";
 import type { Delivered, Delivery, DeliveryOutcome, Receiver } from "../../engine/outbox/receiver.js";
 import { cursorField } from "../../engine/stream/commit.js";
 import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";
@@ -56,7 +58,7 @@ export interface WmsOptions {
   contract: Pick<Contract, "check">;
   /** Takes what the contract has no field for. */
   objects: { put(key: string, bytes: Uint8Array, contentType: string, signal: AbortSignal): Promise<void> };
-  orderStore: Pick<OrderStore, "record" | "correctWaiting" | "markDeadLetters" | "status">;
+  orderStore: Pick<OrderStore, "record" | "markDeadLetters" | "status"> & { waiting: Pick<WaitingOrders, "correct"> };
   /** Told once the WMS has answered whether it takes an order back; may be told again. */
   settle(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
   /**
@@ -154,7 +156,7 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
     },
 
     async idle(partition) {
-      await orderStore.correctWaiting(partition, WMS_SINK, CURSORS);
+      await orderStore.waiting.correct(partition, WMS_SINK, CURSORS);
     },
   };
 }

@@ -124,7 +124,7 @@ async function assemble(settings: EngineSettings, lifecycle: Lifecycle): Promise
   const shadow = shadowFoldOf(settings, connections, workers.worker);
 
   // Before the first event is processed; the ticks read whether a warehouse was added later.
-  if (settings.worker) await orderStore.hasWarehouseAt(0);
+  if (settings.worker) await orderStore.waiting.readHasWarehouse(0);
   await lifecycle.start(workers.worker);
   await lifecycle.start(workers.orderWorker);
   await lifecycle.start(outbox);
@@ -149,7 +149,7 @@ async function assemble(settings: EngineSettings, lifecycle: Lifecycle): Promise
     tracker: new OrderTracker(redis, prefix, partitions),
     outbox,
     pickingSeconds,
-    warehouse: wms && { ...wms, backlog: () => orderStore.waiting() },
+    warehouse: wms && { ...wms, backlog: () => orderStore.waiting.count() },
     categories: new Categories(redis, prefix),
     personalData,
     formats,
@@ -207,7 +207,7 @@ function topicsOf(settings: EngineSettings, { ledger, orderStore }: Stores, pers
     stock: { topic: stockTopic(ledger), jobs: stockJobs(zoneOf(zone)) },
     orders: {
       topic: orderTopic(orderStore, personalData.sweep),
-      jobs: orderJobs(() => deadlinesWith(deadlines, orderStore.isWarehouseKnown)),
+      jobs: orderJobs(() => deadlinesWith(deadlines, orderStore.waiting.hasWarehouse)),
     },
   };
 }

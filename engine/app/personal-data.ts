@@ -11,7 +11,8 @@ import { PICK_EMIT } from "../jobs/order-flow/job.js";
 import { MINUTE_MS, type Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import type { EraseOutcome, OrderStore } from "../orders/order-store.js";
+import type { EraseOutcome } from "../orders/erasures.js";
+import type { OrderStore } from "../orders/order-store.js";
 import { emitOf } from "../outbox/delivery-dead-letter.js";
 import { listDeadLetters, readDeadLetters, removeDeadLetters, type StoredDeadLetter } from "../stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
@@ -67,7 +68,7 @@ export class PersonalData {
   async erase(id: string): Promise<EraseOutcome> {
     const { orderStore, prefix, objects } = this.#options;
     const partition = orderStore.partitionOf(id);
-    const [outcome] = await orderStore.erase(partition, [id], false);
+    const [outcome] = await orderStore.erasures.erase(partition, [id], false);
     if (outcome !== "erased") return outcome as EraseOutcome;
     await this.#removeDeadLetters(partitionKeys(prefix, "orders", partition), id);
     await this.#removeDeadLetters(sinkKeys(prefix, "orders", partition, WMS_SINK), id);
@@ -82,7 +83,7 @@ export class PersonalData {
           cause: thrown,
         });
       }
-      await orderStore.confirmErased(partition, [id]);
+      await orderStore.erasures.confirm(partition, [id]);
     }
     return "erased";
   }
@@ -125,11 +126,11 @@ export class PersonalData {
     const { orderStore, objects } = this.#options;
     // An order may have an object that is not reached from here: then what Redis holds goes, and the order stays in
     // the list.
-    const isBlind = !objects && (await orderStore.hasWarehouseAt(partition));
+    const isBlind = !objects && (await orderStore.waiting.readHasWarehouse(partition));
     for (let slice = 0; slice < SLICES && !this.#stop.signal.aborted; slice++) {
-      const ids = await orderStore.dueErasures(partition, SLICE, isBlind ? LEFT_TO_OTHERS_MS : 0);
+      const ids = await orderStore.erasures.due(partition, SLICE, isBlind ? LEFT_TO_OTHERS_MS : 0);
       if (ids.length === 0) return;
-      const outcomes = await orderStore.erase(partition, ids, true);
+      const outcomes = await orderStore.erasures.erase(partition, ids, true);
       // An order that is not remembered any more may have left an object.
       const gone = ids.filter((_, i) => outcomes[i] === "erased" || outcomes[i] === "unknown");
       if (isBlind) {
@@ -141,7 +142,7 @@ export class PersonalData {
       for (let from = 0; from < gone.length; from += DELETES_AT_ONCE) {
         const part = gone.slice(from, from + DELETES_AT_ONCE);
         const isDeleted = await Promise.all(part.map((id) => this.#deleteObject(partition, id)));
-        await orderStore.confirmErased(
+        await orderStore.erasures.confirm(
           partition,
           part.filter((_, i) => isDeleted[i]),
         );

@@ -35,7 +35,7 @@ export interface WarehouseParts {
 export async function makeWarehouseOutbox(parts: WarehouseParts, lifecycle: Lifecycle): Promise<Outbox> {
   const { wms, orderStore, orderService, pickingSeconds } = parts;
   const { url, token, timeoutMs, limitPerSecond, inFlight, objects } = wms;
-  await orderStore.beginWaiting();
+  await orderStore.waiting.begin();
   const client = wmsClient({ url, timeoutMs, connections: inFlight, ...(token === undefined ? {} : { token }) });
   lifecycle.onStop(() => client.close());
   const receiver = wmsReceiver({

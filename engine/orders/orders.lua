@@ -200,7 +200,7 @@ local function open(keys, args)
   return attempts
 end
 
--- order_try: numbers another try at an order.
+-- order_begin_attempt: numbers another try at an order.
 -- KEYS: the bucket of its day   ARGV: id
 -- Returns: the number, the order's body and the steps that have been noted, or nil when the order is not known
 local function try(keys, args)
@@ -212,7 +212,7 @@ local function try(keys, args)
   return { attempt + 1, body, steps }
 end
 
--- order_note: notes steps of orders, each on its evidence and once.
+-- order_record: notes steps of orders, each on its evidence and once.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
 -- ARGV: 1 clock (see time_of), 2 to 4 ms for which the buyer's text is kept: of an order never paid, after its end,
 -- without an end (0: for
@@ -273,7 +273,7 @@ local function note(keys, args)
   return noted
 end
 
--- order_none_waits: no order of the partition waits for the warehouse: what the counts of steps say otherwise is what
+-- order_correct_waiting: no order of the partition waits for the warehouse: what the counts of steps say otherwise is what
 -- was counted wrong once, by releases that did not count all ends. Done only when it is so: the jobs have seen the
 -- whole log, and the sink has delivered all they gave out.
 -- KEYS: head, task of the jobs, task of the sink   ARGV: 1 the job's cursor, 2 the sink's cursor, each a field of its task
@@ -397,7 +397,7 @@ local function tick(keys, args)
   return (is_due(keys[4], log.over) and 1 or 0) + (has_warehouse and 2 or 0)
 end
 
--- order_due: orders whose buyer's text is to go now.
+-- order_due_erasures: orders whose buyer's text is to go now.
 -- KEYS: head, erasures   ARGV: 1 clock (see time_of), 2 how many at most, 3 only those that have been due for so many ms   Returns: their ids
 local function due(keys, args)
   local log = open_log(keys[1], args[1])
@@ -445,9 +445,9 @@ end
 
 -- When Redis is full no new order is taken; those that are known go on.
 redis.register_function('order_open', open)
-redis.register_function { function_name = 'order_try', callback = try, flags = { 'allow-oom' } }
-redis.register_function { function_name = 'order_note', callback = note, flags = { 'allow-oom' } }
-redis.register_function { function_name = 'order_none_waits', callback = none_waits, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_begin_attempt', callback = try, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_record', callback = note, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_correct_waiting', callback = none_waits, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'order_tick', callback = tick, flags = { 'allow-oom' } }
-redis.register_function { function_name = 'order_due', callback = due, flags = { 'no-writes' } }
+redis.register_function { function_name = 'order_due_erasures', callback = due, flags = { 'no-writes' } }
 redis.register_function { function_name = 'order_erase', callback = erase, flags = { 'allow-oom' } }

@@ -595,7 +595,7 @@ describe("the cancellation of a paid order", () => {
     const unpaid = order(line("cup"));
     await orderService.place(unpaid);
     expect(await callsOf(unpaid.id)).toEqual(["accepted", 4]);
-    await orderStore.beginWaiting();
+    await orderStore.waiting.begin();
     const [first, second] = [await paid(line("cup")), await paid(line("cup"))];
     expect(await callsOf(first.id)).toEqual(["cancelling", 4]);
     expect(await callsOf(second.id)).toEqual(["cancelling", 3]);
@@ -737,7 +737,7 @@ describe("the cancellation of a paid order", () => {
 
 describe("a cancelled order whose lines the ledger has lost with its newest writes", () => {
   it("is cancelled once more when that is asked again: the warehouse has answered", async () => {
-    await orderStore.beginWaiting();
+    await orderStore.waiting.begin();
     await receive("cup", 10);
     const placed = order(line("cup", 5));
     await orderService.place(placed);

@@ -65,11 +65,11 @@ describe("a step of an order", () => {
     clock.moveTo(NOW + 5_000);
     const { id } = placed;
     const paid = (["paid", "locked"] as const).map((step) => ({ id, step, ...SHOP }));
-    expect(await orderStore.record(paid)).toEqual(["noted", "noted"]);
+    expect(await orderStore.record(paid)).toEqual(["recorded", "recorded"]);
     clock.moveTo(NOW + 6_000);
     expect(await orderStore.record(paid)).toEqual(["repeated", "repeated"]);
     const detail = { waybill: "SF1", weight: 1.5 };
-    expect(await orderStore.record([{ id, step: "labelled", source: "printer-3", detail }])).toEqual(["noted"]);
+    expect(await orderStore.record([{ id, step: "labelled", source: "printer-3", detail }])).toEqual(["recorded"]);
     expect(await events()).toMatchObject([
       { id, step: "created", atMs: NOW, createdMs: NOW, source: "shop" },
       { id, step: "paid", atMs: NOW + 5_000, createdMs: NOW },
@@ -105,7 +105,7 @@ describe("a step of an order", () => {
     );
     for (const outcomes of told) expect(outcomes[0]).toBe("unknown");
     for (let i = 1; i <= orders.length; i++)
-      expect(told.map((outcomes) => outcomes[i]).sort()).toEqual(["noted", "repeated", "repeated"]);
+      expect(told.map((outcomes) => outcomes[i]).sort()).toEqual(["recorded", "repeated", "repeated"]);
     const paid = (await events()).filter(({ step }) => step === "paid").map(({ id }) => id);
     expect(paid.sort()).toEqual(orders.map(({ id }) => id).sort());
   });
@@ -117,13 +117,13 @@ describe("a step of an order", () => {
     const note = (step: "locked" | "picking", from: number, to: number) =>
       orderStore.record(orders.slice(from, to).map(({ id }) => ({ id, step, ...SHOP })));
     await note("locked", 0, 5);
-    await orderStore.beginWaiting();
-    expect(await orderStore.waiting()).toBe(0);
+    await orderStore.waiting.begin();
+    expect(await orderStore.waiting.count()).toBe(0);
     await note("locked", 5, 20);
-    await orderStore.beginWaiting();
-    expect(await orderStore.waiting()).toBe(15);
+    await orderStore.waiting.begin();
+    expect(await orderStore.waiting.count()).toBe(15);
     await note("picking", 5, 12);
-    expect(await orderStore.waiting()).toBe(8);
+    expect(await orderStore.waiting.count()).toBe(8);
   });
 
   it("never goes back in time, and lets time pass only where a deadline has come", async () => {
@@ -168,7 +168,7 @@ describe("orders that wait for the warehouse", () => {
 
   it("are those whose stock is locked, until they are there, cancelled, or set aside, each counted once", async () => {
     orderStore = newBook();
-    await orderStore.beginWaiting();
+    await orderStore.waiting.begin();
     const ids = [];
     for (let i = 0; i < 8; i++) ids.push(await placed());
     const [picked, cancelled, late, deadLetter, both, removed, waits, unpaid] = ids as [
@@ -183,7 +183,7 @@ describe("orders that wait for the warehouse", () => {
     ];
     await note(unpaid, "cancelled");
     for (const id of ids.slice(0, 7)) await note(id, "paid", "locked");
-    expect(await orderStore.waiting()).toBe(7);
+    expect(await orderStore.waiting.count()).toBe(7);
     await note(picked, "picking");
     await note(cancelled, "cancelled");
     // The warehouse had it all the same, and gives it back.
@@ -191,34 +191,34 @@ describe("orders that wait for the warehouse", () => {
     await note(late, "picking");
     await orderStore.markDeadLetters([deadLetter, both, removed]);
     await note(both, "cancelled");
-    expect(await orderStore.waiting()).toBe(1);
+    expect(await orderStore.waiting.count()).toBe(1);
     // Told again, after a crash, or a letter that fails again.
     await orderStore.markDeadLetters([deadLetter, both, removed]);
     await note(cancelled, "cancelled");
-    expect(await orderStore.waiting()).toBe(1);
+    expect(await orderStore.waiting.count()).toBe(1);
     // The letter is replayed.
     await note(deadLetter, "picking");
     await note(waits, "picking");
-    expect(await orderStore.waiting()).toBe(0);
+    expect(await orderStore.waiting.count()).toBe(0);
     expect((await events()).map(({ step }) => step)).not.toContain(undefined);
   });
 
   it("are none whose goods have left, whether the warehouse is heard to have had it afterwards or never", async () => {
     orderStore = newBook();
-    await orderStore.beginWaiting();
+    await orderStore.waiting.begin();
     const ids = [await placed(), await placed(), await placed()] as const;
     for (const id of ids) await note(id, "paid", "locked");
     await note(ids[0], "outbound");
     await note(ids[1], "outbound", "picking");
-    expect(await orderStore.waiting()).toBe(1);
+    expect(await orderStore.waiting.count()).toBe(1);
     await note(ids[0], "outbound");
     await orderStore.markDeadLetters([ids[0]]);
-    expect(await orderStore.waiting()).toBe(1);
+    expect(await orderStore.waiting.count()).toBe(1);
   });
 
   it("are set right when none waits, after a release that counted otherwise, and only then", async () => {
     orderStore = newBook();
-    await orderStore.beginWaiting();
+    await orderStore.waiting.begin();
     const id = await placed();
     await note(id, "paid", "locked");
     const partition = orderStore.partitionOf(id);
@@ -228,15 +228,15 @@ describe("orders that wait for the warehouse", () => {
     const offset = Number(await redis.hget(head, "offset"));
     await redis.hset(task, CURSORS.job, offset - 1, "lastOut", 4);
     await redis.hset(sink, CURSORS.sink, 4);
-    expect(await orderStore.correctWaiting(partition, SINK, CURSORS)).toBe(false);
+    expect(await orderStore.waiting.correct(partition, SINK, CURSORS)).toBe(false);
     await redis.hset(task, CURSORS.job, offset, "lastOut", 5);
-    expect(await orderStore.correctWaiting(partition, SINK, CURSORS)).toBe(false);
-    expect(await orderStore.waiting()).toBe(1);
+    expect(await orderStore.waiting.correct(partition, SINK, CURSORS)).toBe(false);
+    expect(await orderStore.waiting.count()).toBe(1);
     await redis.hset(sink, CURSORS.sink, 5);
-    expect(await orderStore.correctWaiting(partition, SINK, CURSORS)).toBe(true);
-    expect(await orderStore.waiting()).toBe(0);
+    expect(await orderStore.waiting.correct(partition, SINK, CURSORS)).toBe(true);
+    expect(await orderStore.waiting.count()).toBe(0);
     const next = await placed();
     await note(next, "paid", "locked");
-    expect(await orderStore.waiting()).toBe(1);
+    expect(await orderStore.waiting.count()).toBe(1);
   });
 });

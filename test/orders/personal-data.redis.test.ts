@@ -197,7 +197,7 @@ describe("a buyer's text", () => {
 
   it("is left to a process that reaches the object storage, and its object is not forgotten when none comes in time", async () => {
     const { prefix, clock, orderStore, order, place, take, data, blind, objects, troubles, keys } = bed();
-    await orderStore.beginWaiting();
+    await orderStore.waiting.begin();
     await place();
     await take("paid", "locked", "cancelled");
     objects.add(detailKey(order.id));
@@ -219,7 +219,7 @@ describe("a buyer's text", () => {
 
   it("is looked after in all partitions by a process that reaches the object storage", async () => {
     const { prefix, clock, orderStore, order, place, take, blind, objects, keys } = bed();
-    await orderStore.beginWaiting();
+    await orderStore.waiting.begin();
     await place();
     await take("paid", "locked", "cancelled");
     objects.add(detailKey(order.id));
@@ -268,7 +268,7 @@ describe("a buyer's text", () => {
     await take("paid", "locked");
     clock.moveTo(NOW + 10 * DAY_MS);
     expect(await tick()).toBe(false);
-    expect(await orderStore.erase(0, [order.id], true)).toEqual(["not_due"]);
+    expect(await orderStore.erasures.erase(0, [order.id], true)).toEqual(["not_due"]);
     expect(await orderStore.status(order.id)).toMatchObject({ shipTo: SHIP_TO });
   });
 });
@@ -293,7 +293,7 @@ describe("on request", () => {
 
   it("it is refused while the order is on its way to the warehouse, and granted once it is there", async () => {
     const { orderStore, order, place, take, data } = bed();
-    await orderStore.beginWaiting();
+    await orderStore.waiting.begin();
     await place();
     await take("paid", "locked");
     expect(await data.erase(order.id)).toBe("on_its_way");

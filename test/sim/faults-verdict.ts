@@ -8,7 +8,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { chainIdDay } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
-import { type OrderStatus, OrderStore } from "../../engine/orders/order-store.js";
+import type { OrderStatus } from "../../engine/orders/order-record.js";
+import { OrderStore } from "../../engine/orders/order-store.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { eventsOf } from "../../engine/stock/log-entry.js";
 import {

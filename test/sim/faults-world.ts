@@ -258,7 +258,7 @@ export class World {
     const { plan } = this;
     if (plan.hasWarehouse) {
       const book = { redis: this.#client, prefix: this.prefix, partitions: plan.partitions, keepSeconds: 0 };
-      await new OrderStore(book).beginWaiting();
+      await new OrderStore(book).waiting.begin();
     }
     for (let i = 0; i < plan.workers; i++) this.#startWorker(`worker-${i + 1}`);
     for (let i = 0; i < plan.desks; i++) this.#startDesk(i);

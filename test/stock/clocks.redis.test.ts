@@ -175,14 +175,14 @@ describe("an order book that has been led a hundred days ahead of time", () => {
     await bookOf({ clock: off(ahead) }).open(order(between), 1);
     const orderStore = bookOf({ personalData: { endedMs: 1, unpaidMs: 1 } });
     await orderStore.tick(0);
-    expect(await orderStore.dueErasures(0, 10)).toEqual([]);
-    expect(await orderStore.erase(0, [before, between], true)).toEqual(["not_due", "not_due"]);
+    expect(await orderStore.erasures.due(0, 10)).toEqual([]);
+    expect(await orderStore.erasures.erase(0, [before, between], true)).toEqual(["not_due", "not_due"]);
     await orderStore.open(order(after), 1);
-    await until(async () => (await orderStore.dueErasures(0, 10)).includes(after), "the time of the new order's text");
-    expect(await orderStore.dueErasures(0, 10)).toEqual([after]);
-    expect(await orderStore.erase(0, [after], true)).toEqual(["erased"]);
+    await until(async () => (await orderStore.erasures.due(0, 10)).includes(after), "the time of the new order's text");
+    expect(await orderStore.erasures.due(0, 10)).toEqual([after]);
+    expect(await orderStore.erasures.erase(0, [after], true)).toEqual(["erased"]);
     // Not before its time when clocks disagree, either.
-    expect(await bookOf({ wall: off(JUMP_MS) }).erase(0, [before], true)).toEqual(["not_due"]);
+    expect(await bookOf({ wall: off(JUMP_MS) }).erasures.erase(0, [before], true)).toEqual(["not_due"]);
     const log = await readLog(client, orderKeys(prefix, 0).log, 0, 10);
     const told = log.map((entry) => orderTopic(orderStore).decode(entry).clockMs);
     expect(told).toEqual([...told].sort((a, b) => a - b));

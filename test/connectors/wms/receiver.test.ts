@@ -26,10 +26,10 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
     orderStore: {
       async record(told) {
         notes.push(...told);
-        return told.map(() => "noted" as const);
+        return told.map(() => "recorded" as const);
       },
       markDeadLetters: async () => {},
-      correctWaiting: async () => false,
+      waiting: { correct: async () => false },
       async status() {
         if (steps === "unreadable") throw new Error("Redis is away");
         return steps === "unknown" ? undefined : { hasStep: (step) => steps.includes(step) };
