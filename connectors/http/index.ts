@@ -22,6 +22,7 @@ import { continueBody } from "./continue.js";
 import type { HttpDeps } from "./deps.js";
 import { entryGuard, tokensOf } from "./guard.js";
 import type { Role } from "./identity.js";
+import { idRoutes } from "./ids.js";
 import { readJson } from "./json.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
@@ -140,6 +141,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       commandRoutes,
       stockRoutes,
       settingsRoutes,
+      idRoutes,
       alertRoutes,
       breakerRoutes,
       sessionRoutes,

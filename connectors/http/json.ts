@@ -45,9 +45,9 @@ export function parseJson(text: string): JsonReading {
   try {
     value = JSON.parse(text);
   } catch {
-    return { fault: scan(text) ?? { field: "", message: "is not JSON" } };
+    return { fault: new Scanner(text).fault() ?? { field: "", message: "is not JSON" } };
   }
-  const fault = MAYBE_INEXACT.test(text) || names !== namesOf(value) ? scan(text) : undefined;
+  const fault = MAYBE_INEXACT.test(text) || names !== namesOf(value) ? new Scanner(text).fault() : undefined;
   return fault ? { fault } : { value };
 }
 
@@ -106,101 +106,112 @@ function pathOf(frames: readonly Frame[]): string {
 }
 
 /**
- * Walks the text and gives the first place where it is no JSON, gives a name twice, or holds a whole number that
- * would be rounded.
+ * Finds the first place where a text is not JSON, repeats a name, or has a whole number that would be rounded.
  */
-function scan(text: string): JsonFault | undefined {
-  const frames: Frame[] = [];
-  let at = 0;
+class Scanner {
+  readonly #text: string;
+  readonly #frames: Frame[] = [];
+  #at = 0;
 
-  const match = (pattern: RegExp): string | undefined => {
-    pattern.lastIndex = at;
-    const found = pattern.exec(text)?.[0];
-    if (found !== undefined) at += found.length;
-    return found;
-  };
-  const broken = (expected: string): JsonFault => ({
-    field: "",
-    message:
-      at >= text.length
-        ? `ends too early, at position ${at}: expected ${expected}`
-        : `is not JSON at position ${at}: expected ${expected}`,
-  });
-  /** Reads `"name":` into the innermost frame. */
-  const name = (frame: Frame): JsonFault | undefined => {
-    match(BLANK);
-    const quoted = match(STRING);
-    if (quoted === undefined) return broken("a name in double quotes");
-    const given = JSON.parse(quoted) as string;
-    frame.key = given;
-    if (frame.names.has(given)) {
-      return { field: pathOf(frames), message: `is a duplicate name (at position ${at - quoted.length})` };
-    }
-    frame.names.add(given);
-    match(BLANK);
-    if (text.charAt(at) !== ":") return broken('":"');
-    at++;
-    return undefined;
-  };
+  constructor(text: string) {
+    this.#text = text;
+  }
 
-  for (;;) {
-    match(BLANK);
-    const sign = text.charAt(at);
-    let opened = false;
-    if (sign === "{" || sign === "[") {
-      at++;
-      match(BLANK);
-      const array = sign === "[";
-      if (text.charAt(at) === (array ? "]" : "}")) at++;
-      else {
-        const frame: Frame = { array, names: new Set(), key: 0 };
-        frames.push(frame);
-        const fault = array ? undefined : name(frame);
-        if (fault) return fault;
-        opened = true;
-      }
-    } else if (sign === '"') {
-      if (match(STRING) === undefined)
-        return broken("a string with an end, without control characters or invalid escapes");
-    } else {
-      const number = match(NUMBER);
-      if (number !== undefined) {
-        if (!isExact(number)) {
-          return {
-            field: pathOf(frames),
-            message: `cannot be represented exactly (at position ${at - number.length})`,
-          };
-        }
-      } else {
-        const word = ["true", "false", "null"].find((each) => text.startsWith(each, at));
-        if (word === undefined) return broken("a value");
-        at += word.length;
-      }
-    }
-    if (opened) continue;
-    // After a value: close what ends here, then go on with what follows.
+  fault(): JsonFault | undefined {
     for (;;) {
-      match(BLANK);
-      const frame = frames.at(-1);
-      if (frame === undefined) return at < text.length ? broken("the end") : undefined;
-      const next = text.charAt(at);
-      if (next === ",") {
-        at++;
-        if (frame.array) frame.key = (frame.key as number) + 1;
-        else {
-          const fault = name(frame);
-          if (fault) return fault;
-        }
-        break;
-      }
-      if (next !== (frame.array ? "]" : "}")) return broken(frame.array ? '"," or "]"' : '"," or "}"');
-      at++;
-      frames.pop();
+      const opened = this.#open();
+      if (typeof opened === "object") return opened;
+      if (opened) continue;
+      const next = this.#close();
+      if (next !== "value") return next === "end" ? undefined : next;
     }
+  }
+
+  /** Reads a scalar or the start of a list or object. Returns whether an entry of one must follow. */
+  #open(): boolean | JsonFault {
+    this.#match(BLANK);
+    const sign = this.#text.charAt(this.#at);
+    if (sign !== "{" && sign !== "[") return this.#scalar(sign) ?? false;
+    this.#at++;
+    this.#match(BLANK);
+    const array = sign === "[";
+    if (this.#text.charAt(this.#at) === (array ? "]" : "}")) {
+      this.#at++;
+      return false;
+    }
+    const frame: Frame = { array, names: new Set(), key: 0 };
+    this.#frames.push(frame);
+    return (array ? undefined : this.#name(frame)) ?? true;
+  }
+
+  #scalar(sign: string): JsonFault | undefined {
+    if (sign === '"') {
+      if (this.#match(STRING) !== undefined) return undefined;
+      return this.#broken("a string with an end, without control characters or invalid escapes");
+    }
+    const number = this.#match(NUMBER);
+    if (number !== undefined) {
+      if (isExact(number)) return undefined;
+      const message = `cannot be represented exactly (at position ${this.#at - number.length})`;
+      return { field: pathOf(this.#frames), message };
+    }
+    const word = ["true", "false", "null"].find((each) => this.#text.startsWith(each, this.#at));
+    if (word === undefined) return this.#broken("a value");
+    this.#at += word.length;
+    return undefined;
+  }
+
+  /** After a value: closes the lists and objects that end here. Returns whether another value follows. */
+  #close(): "value" | "end" | JsonFault {
+    for (;;) {
+      this.#match(BLANK);
+      const frame = this.#frames.at(-1);
+      if (frame === undefined) return this.#at < this.#text.length ? this.#broken("the end") : "end";
+      const next = this.#text.charAt(this.#at);
+      if (next === ",") {
+        this.#at++;
+        if (!frame.array) return this.#name(frame) ?? "value";
+        frame.key = (frame.key as number) + 1;
+        return "value";
+      }
+      if (next !== (frame.array ? "]" : "}")) return this.#broken(frame.array ? '"," or "]"' : '"," or "}"');
+      this.#at++;
+      this.#frames.pop();
+    }
+  }
+
+  /** Reads `"name":` into the innermost frame. */
+  #name(frame: Frame): JsonFault | undefined {
+    this.#match(BLANK);
+    const quoted = this.#match(STRING);
+    if (quoted === undefined) return this.#broken("a name in double quotes");
+    const name = JSON.parse(quoted) as string;
+    frame.key = name;
+    if (frame.names.has(name)) {
+      const message = `is a duplicate name (at position ${this.#at - quoted.length})`;
+      return { field: pathOf(this.#frames), message };
+    }
+    frame.names.add(name);
+    this.#match(BLANK);
+    if (this.#text.charAt(this.#at) !== ":") return this.#broken('":"');
+    this.#at++;
+    return undefined;
+  }
+
+  #match(pattern: RegExp): string | undefined {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#text)?.[0];
+    if (found !== undefined) this.#at += found.length;
+    return found;
+  }
+
+  #broken(expected: string): JsonFault {
+    const problem = this.#at >= this.#text.length ? "ends too early, at position" : "is not JSON at position";
+    return { field: "", message: `${problem} ${this.#at}: expected ${expected}` };
   }
 }
 
-/** Whether a number that JavaScript reads as a whole one is that one. Fractions may be rounded. */
+/** Whether JavaScript represents a whole number exactly. Fractions may be rounded. */
 function isExact(token: string): boolean {
   const value = Number(token);
   if (!Number.isInteger(value)) return true;

@@ -3,7 +3,7 @@
  * body gets its first answer again, so a client that lost an answer repeats the request. An order without an id gets
  * one here; a repeat of such a request is a second order.
  */
-import type { FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Static } from "typebox";
 import { CHAIN_ID_LENGTH, chainId } from "../../engine/kernel/chain-id.js";
 import type { LineReply, Order, OrderLine, OrderReply } from "../../engine/orders/model.js";
@@ -54,162 +54,177 @@ const ABOUT_UNITS: ReadonlySet<Outcome> = new Set(["insufficient_sellable", "ins
 export const orderRoutes =
   (breakers: BreakerWatch): RouteGroup =>
   (server, context) => {
-    const { deps, authorize } = context;
-    const waitingTime = new WaitingTimeLimit(deps.maxWaitMs);
-
-    server.post<{ Body: Static<typeof PlaceOrder> }>(
-      "/v1/orders",
-      {
-        onRequest: [authorize("order"), waitingTime.guard],
-        schema: {
-          tags: ["orders"],
-          operationId: "placeOrder",
-          summary: "Places an order: reserves every line, or none",
-          description:
-            "Send your own `id` (a chain id) to be able to repeat the request: the same id with the same body gets the first answer again (200), with another body `id_reused` (409). New orders are refused while the jobs are behind, too many orders wait for the warehouse, or earlier orders wait too long (429), or the store is nearly full (503). Send the order again after `Retry-After`.",
-          security: TOKEN_NEEDED,
-          body: PlaceOrder,
-          response: { 200: OrderAnswer, 201: OrderAnswer, ...problems },
-        },
-      },
-      async (request, reply) => {
-        const order = orderOf(request.body, context);
-        assertAcceptsNewWork(deps);
-        const answer = await waitingTime.run(() =>
-          fromStore("orders.place", deps.orderService.place(order, identityOf(request).name)),
-        );
-        if (answer.outcome === "accepted") {
-          if (answer.repeated) return reply.code(200).send(answer);
-          return reply.code(201).header("location", `/v1/orders/${order.id}`).send(answer);
-        }
-        if (answer.outcome === "breaker_open") {
-          const seconds = await breakers.retryAfterSeconds(order.lines);
-          return sendProblem(
-            reply,
-            problemOf("breaker_open", "the order was not accepted; send it again with the same id", { id: order.id }),
-            retryAfter(seconds),
-          );
-        }
-        if (answer.outcome === "clocks_disagree") {
-          const detail =
-            "the order was not accepted; send it again with the same id when the clocks have been corrected";
-          return sendProblem(
-            reply,
-            problemOf("clocks_disagree", detail, { id: order.id }),
-            retryAfter(CLOCKS_RETRY_SECONDS),
-          );
-        }
-        return refused(reply, answer);
-      },
-    );
-
-    server.post<{ Params: Static<typeof OrderParams> }>(
-      "/v1/orders/:id/payment",
-      {
-        onRequest: authorize("order"),
-        schema: {
-          tags: ["orders"],
-          operationId: "payOrder",
-          summary: PAYMENT_SUMMARY,
-          description: "Takes no body. Safe to repeat.",
-          security: TOKEN_NEEDED,
-          params: OrderParams,
-          response: { 200: OrderAnswer, ...problems },
-        },
-      },
-      async (request, reply) => {
-        assertNoBody(request.body);
-        const { id } = request.params;
-        assertOrderId(id);
-        return sendAnswer(reply, await fromStore("orders.pay", deps.orderService.pay(id, identityOf(request).name)));
-      },
-    );
-
-    for (const [path, step, operationId, about, description] of STEPS) {
-      server.post<{ Params: Static<typeof OrderParams>; Body: Static<typeof NamedLines> }>(
-        `/v1/orders/:id/${path}`,
-        {
-          onRequest: authorize("order"),
-          preValidation: (request, _reply, done) => {
-            // The body is optional.
-            request.body ??= {};
-            done();
-          },
-          schema: {
-            tags: ["orders"],
-            operationId,
-            summary: about,
-            description,
-            security: TOKEN_NEEDED,
-            params: OrderParams,
-            body: NamedLines,
-            response: { 200: OrderAnswer, ...(step === "cancel" && { 202: OrderAnswer }), ...problems },
-          },
-        },
-        async (request, reply) => {
-          const { id } = request.params;
-          assertOrderId(id);
-          const actor = identityOf(request).name;
-          const answer = await fromStore(`orders.${step}`, deps.orderService[step](id, actor, request.body.lines));
-          return sendAnswer(reply, answer);
-        },
-      );
-    }
-
-    server.post<{ Params: Static<typeof OrderParams>; Body: Static<typeof WithdrawalBody> }>(
-      "/v1/orders/:id/withdrawal",
-      {
-        onRequest: authorize("order"),
-        schema: {
-          tags: ["orders"],
-          operationId: "settleCancellation",
-          summary: "Records whether the warehouse releases an order whose cancellation was requested",
-          description:
-            "For a warehouse without a connected WMS; the engine records a connected WMS's answer itself. `withdrawn`: the units return and the order is cancelled (`cancelled_paid`). `refused`: the order continues (`accepted`), with an exception. A warehouse that has refused may still release the order later. Safe to repeat.",
-          security: TOKEN_NEEDED,
-          params: OrderParams,
-          body: WithdrawalBody,
-          response: { 200: OrderAnswer, ...problems },
-        },
-      },
-      async (request, reply) => {
-        const { id } = request.params;
-        assertOrderId(id);
-        const { result, source } = request.body;
-        const evidence = { source, detail: { actor: identityOf(request).name } };
-        return sendAnswer(
-          reply,
-          await fromStore("orders.settle", deps.orderService.settleCancellation(id, result, evidence)),
-        );
-      },
-    );
-
-    server.get<{ Params: Static<typeof OrderParams> }>(
-      "/v1/orders/:id",
-      {
-        onRequest: authorize("read"),
-        schema: {
-          tags: ["orders"],
-          operationId: "getOrder",
-          summary: "An order: the states of its lines, its steps and its exceptions",
-          description: "A line in state `none` was refused or undone, or is older than the ledger remembers.",
-          security: TOKEN_NEEDED,
-          params: OrderParams,
-          response: { 200: OrderView, ...problems },
-        },
-      },
-      async (request, reply) => {
-        const { id } = request.params;
-        assertOrderId(id);
-        const [lines, flow] = await fromStore(
-          "orders.look",
-          Promise.all([deps.orderService.read(id), deps.tracker.track(id)]),
-        );
-        if (lines) return { id, lines, steps: flow.taken.map(stepText), exceptions: flow.open.map(exceptionText) };
-        return refused(reply, { id, outcome: "unknown_order", repeated: false, lines: [] });
-      },
-    );
+    placementRoute(server, context, breakers);
+    paymentRoute(server, context);
+    lineRoutes(server, context);
+    withdrawalRoute(server, context);
+    viewRoute(server, context);
   };
+
+function placementRoute(server: FastifyInstance, context: RouteContext, breakers: BreakerWatch): void {
+  const { deps, authorize } = context;
+  const waitingTime = new WaitingTimeLimit(deps.maxWaitMs);
+  server.post<{ Body: Static<typeof PlaceOrder> }>(
+    "/v1/orders",
+    {
+      onRequest: [authorize("order"), waitingTime.guard],
+      schema: {
+        tags: ["orders"],
+        operationId: "placeOrder",
+        summary: "Places an order: reserves every line, or none",
+        description:
+          "Send your own `id` (a chain id) to be able to repeat the request: the same id with the same body gets the first answer again (200), with another body `id_reused` (409). New orders are refused while the jobs are behind, too many orders wait for the warehouse, or earlier orders wait too long (429), or the store is nearly full (503). Send the order again after `Retry-After`.",
+        security: TOKEN_NEEDED,
+        body: PlaceOrder,
+        response: { 200: OrderAnswer, 201: OrderAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const order = orderOf(request.body, context);
+      assertAcceptsNewWork(deps);
+      const answer = await waitingTime.run(() =>
+        fromStore("orders.place", deps.orderService.place(order, identityOf(request).name)),
+      );
+      if (answer.outcome === "accepted") {
+        if (answer.repeated) return reply.code(200).send(answer);
+        return reply.code(201).header("location", `/v1/orders/${order.id}`).send(answer);
+      }
+      if (answer.outcome === "breaker_open") {
+        const seconds = await breakers.retryAfterSeconds(order.lines);
+        return sendProblem(
+          reply,
+          problemOf("breaker_open", "the order was not accepted; send it again with the same id", { id: order.id }),
+          retryAfter(seconds),
+        );
+      }
+      if (answer.outcome === "clocks_disagree") {
+        const detail = "the order was not accepted; send it again with the same id when the clocks have been corrected";
+        return sendProblem(
+          reply,
+          problemOf("clocks_disagree", detail, { id: order.id }),
+          retryAfter(CLOCKS_RETRY_SECONDS),
+        );
+      }
+      return refused(reply, answer);
+    },
+  );
+}
+
+function paymentRoute(server: FastifyInstance, { deps, authorize }: RouteContext): void {
+  server.post<{ Params: Static<typeof OrderParams> }>(
+    "/v1/orders/:id/payment",
+    {
+      onRequest: authorize("order"),
+      schema: {
+        tags: ["orders"],
+        operationId: "payOrder",
+        summary: PAYMENT_SUMMARY,
+        description: "Takes no body. Safe to repeat.",
+        security: TOKEN_NEEDED,
+        params: OrderParams,
+        response: { 200: OrderAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      assertNoBody(request.body);
+      const { id } = request.params;
+      assertOrderId(id);
+      return sendAnswer(reply, await fromStore("orders.pay", deps.orderService.pay(id, identityOf(request).name)));
+    },
+  );
+}
+
+/** Cancellation and outbound. */
+function lineRoutes(server: FastifyInstance, { deps, authorize }: RouteContext): void {
+  for (const [path, step, operationId, about, description] of STEPS) {
+    server.post<{ Params: Static<typeof OrderParams>; Body: Static<typeof NamedLines> }>(
+      `/v1/orders/:id/${path}`,
+      {
+        onRequest: authorize("order"),
+        preValidation: (request, _reply, done) => {
+          // The body is optional.
+          request.body ??= {};
+          done();
+        },
+        schema: {
+          tags: ["orders"],
+          operationId,
+          summary: about,
+          description,
+          security: TOKEN_NEEDED,
+          params: OrderParams,
+          body: NamedLines,
+          response: { 200: OrderAnswer, ...(step === "cancel" && { 202: OrderAnswer }), ...problems },
+        },
+      },
+      async (request, reply) => {
+        const { id } = request.params;
+        assertOrderId(id);
+        const actor = identityOf(request).name;
+        const answer = await fromStore(`orders.${step}`, deps.orderService[step](id, actor, request.body.lines));
+        return sendAnswer(reply, answer);
+      },
+    );
+  }
+}
+
+function withdrawalRoute(server: FastifyInstance, { deps, authorize }: RouteContext): void {
+  server.post<{ Params: Static<typeof OrderParams>; Body: Static<typeof WithdrawalBody> }>(
+    "/v1/orders/:id/withdrawal",
+    {
+      onRequest: authorize("order"),
+      schema: {
+        tags: ["orders"],
+        operationId: "settleCancellation",
+        summary: "Records whether the warehouse releases an order whose cancellation was requested",
+        description:
+          "For a warehouse without a connected WMS; the engine records a connected WMS's answer itself. `withdrawn`: the units return and the order is cancelled (`cancelled_paid`). `refused`: the order continues (`accepted`), with an exception. A warehouse that has refused may still release the order later. Safe to repeat.",
+        security: TOKEN_NEEDED,
+        params: OrderParams,
+        body: WithdrawalBody,
+        response: { 200: OrderAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      assertOrderId(id);
+      const { result, source } = request.body;
+      const evidence = { source, detail: { actor: identityOf(request).name } };
+      return sendAnswer(
+        reply,
+        await fromStore("orders.settle", deps.orderService.settleCancellation(id, result, evidence)),
+      );
+    },
+  );
+}
+
+function viewRoute(server: FastifyInstance, { deps, authorize }: RouteContext): void {
+  server.get<{ Params: Static<typeof OrderParams> }>(
+    "/v1/orders/:id",
+    {
+      onRequest: authorize("read"),
+      schema: {
+        tags: ["orders"],
+        operationId: "getOrder",
+        summary: "An order: the states of its lines, its steps and its exceptions",
+        description: "A line in state `none` was refused or undone, or is older than the ledger remembers.",
+        security: TOKEN_NEEDED,
+        params: OrderParams,
+        response: { 200: OrderView, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      assertOrderId(id);
+      const [lines, flow] = await fromStore(
+        "orders.look",
+        Promise.all([deps.orderService.read(id), deps.tracker.track(id)]),
+      );
+      if (lines) return { id, lines, steps: flow.taken.map(stepText), exceptions: flow.open.map(exceptionText) };
+      return refused(reply, { id, outcome: "unknown_order", repeated: false, lines: [] });
+    },
+  );
+}
 
 /** The order of a request body; throws on faults that its schema cannot find. */
 function orderOf(body: Static<typeof PlaceOrder>, { deps, defaultLocation }: RouteContext): Order {

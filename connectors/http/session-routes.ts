@@ -3,6 +3,7 @@
  * and ends sessions. A code is redeemed only by a POST, because chat programs open links to show a preview. In a link
  * the code follows the #, which a browser does not send.
  */
+import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import { refuse as refuseClient } from "./access.js";
@@ -11,7 +12,7 @@ import { isSecure, originOf } from "./client.js";
 import { type Identity, identityOf, mayDo, roleFault } from "./identity.js";
 import { pairingPage } from "./pairing-page.js";
 import { refuse } from "./problem.js";
-import { assertNoBody, isoOf, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
+import { assertNoBody, isoOf, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { problems } from "./schemas/problem.js";
 import {
   PairingAnswer,
@@ -22,7 +23,7 @@ import {
   SessionParams,
   WhoAnswer,
 } from "./schemas/sessions.js";
-import { cookieFor, cookieOf, type Pairing, type Session } from "./sessions.js";
+import { cookieFor, cookieOf, type Pairing, type Session, type Sessions } from "./sessions.js";
 import { fromStore } from "./store-errors.js";
 
 const DEFAULT_DAYS = 90;
@@ -37,14 +38,25 @@ const SESSION_BODY_LIMIT = 1_024;
 const SESSION_BODY_TIMEOUT_MS = 3_000;
 const TOO_MANY = "an administrator must end some sessions first";
 
-export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, limits }) => {
-  const { sessions } = deps;
+export const sessionRoutes: RouteGroup = (server, context) => {
+  const { sessions } = context.deps;
   if (!sessions) return;
+  pageRoute(server);
+  pairingRoute(server, context, sessions);
+  createRoute(server, context, sessions);
+  currentRoute(server, context);
+  endRoute(server, context, sessions);
+  listRoute(server, context, sessions);
+  revokeRoute(server, context, sessions);
+};
 
+function pageRoute(server: FastifyInstance): void {
   server.get("/pair", { schema: { hide: true } }, (_request, reply) => {
     reply.headers(pairingPage.headers).send(pairingPage.html);
   });
+}
 
+function pairingRoute(server: FastifyInstance, { access, authorize }: RouteContext, sessions: Sessions): void {
   server.post<{ Body: Static<typeof PairingBody> }>(
     "/v1/sessions/pairings",
     {
@@ -73,7 +85,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       return reply.code(201).send({ code, link: `${base}/pair#${code}`, validUntil: isoOf(expiresMs), name, role });
     },
   );
+}
 
+function createRoute(server: FastifyInstance, { access, limits }: RouteContext, sessions: Sessions): void {
   server.post<{ Body: Static<typeof SessionBody> }>(
     "/v1/sessions",
     {
@@ -117,7 +131,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       return reply.code(201).send(answerOf(session));
     },
   );
+}
 
+function currentRoute(server: FastifyInstance, { authorize }: RouteContext): void {
   server.get(
     "/v1/sessions/current",
     {
@@ -136,7 +152,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       reply.send({ name, role });
     },
   );
+}
 
+function endRoute(server: FastifyInstance, { authorize }: RouteContext, sessions: Sessions): void {
   server.delete(
     "/v1/sessions/current",
     {
@@ -161,7 +179,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
         .send();
     },
   );
+}
 
+function listRoute(server: FastifyInstance, { authorize }: RouteContext, sessions: Sessions): void {
   server.get(
     "/v1/sessions",
     {
@@ -180,7 +200,9 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       return { sessions: list.map((each) => ({ id: each.id, ...answerOf(each), since: isoOf(each.createdMs) })) };
     },
   );
+}
 
+function revokeRoute(server: FastifyInstance, { authorize }: RouteContext, sessions: Sessions): void {
   server.delete<{ Params: Static<typeof SessionParams> }>(
     "/v1/sessions/:id",
     {
@@ -202,7 +224,7 @@ export const sessionRoutes: RouteGroup = (server, { deps, access, authorize, lim
       return found ? reply.code(204).send() : refuse(reply, "unknown_session", `session ${id}`);
     },
   );
-};
+}
 
 /** Begins with the name of the operator who paired it, so that a session cannot have another person's name. */
 const sessionName = ({ name }: Identity, label: string): string => `${name.split("/", 1)[0]}/${label}`;

@@ -1,16 +1,15 @@
 /**
- * Settings of SKUs and of categories (R5, R10), and fresh ids. Settings go through the ledger as commands, so they
- * hold from one point of the log on, in every process. A category's settings are kept in a table and told to each of
- * its SKUs; when that was cut short, setting them again completes it.
+ * Settings of SKUs and of categories (R5, R10). Settings are ledger commands, so they apply from one position of the
+ * log on, in every process. A category's settings are kept in a table and sent to each of its SKUs; when that was
+ * interrupted, setting them again completes it.
  */
 import type { Static } from "typebox";
 import { chainId, chainIdFault } from "../../engine/kernel/chain-id.js";
 import { type Cause, type ConfigureSku, isAccepted } from "../../engine/stock/model.js";
 import { causeOf } from "./identity.js";
 import { badInputFault, type ProblemCode, refuse } from "./problem.js";
-import { assertNoBody, assertQuery, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import { type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { SkuParams } from "./schemas/common.js";
-import { IdList, IdQuery } from "./schemas/orders.js";
 import { problems } from "./schemas/problem.js";
 import {
   CategoryAnswer,
@@ -21,7 +20,7 @@ import {
 } from "./schemas/settings.js";
 import { fromStore } from "./store-errors.js";
 
-/** Of a large category, so that orders get their turn in between. */
+/** SKUs of a large category in one call, so that orders are not blocked. */
 const SKUS_AT_ONCE = 1_000;
 
 export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLocation }) => {
@@ -47,9 +46,9 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
       schema: {
         tags: ["skus"],
         operationId: "updateSkuSettings",
-        summary: "Sets options of a SKU from now on",
+        summary: "Updates the settings of a SKU, from now on",
         description:
-          "What is left out stays as it is. Alert options are for an hour's units (R10), the coefficient for display stock (R5). A category brings its settings; the SKU's own go before them.",
+          "Fields that are left out do not change. Alert settings apply to the units of an hour (R10), the coefficient to the displayed stock (R5). A category applies its settings; the SKU's own settings have priority.",
         security: TOKEN_NEEDED,
         params: SkuParams,
         body: SkuSettingsBody,
@@ -66,7 +65,7 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
       const { outcome, repeated } = await deps.ledger.apply(command);
       if (!isAccepted(outcome)) return refuse(reply, outcome as ProblemCode, `command ${id}`, { id });
       if (category !== undefined) {
-        // By an id of its own: what the category says may have changed when this request comes again.
+        // With an id of its own: the category's settings may have changed when this request is repeated.
         const categorySettings = await fromStore("categories.get", deps.categories.get(category));
         await deps.ledger.apply(configure(freshId(), sku, { settings: {}, categorySettings }, cause));
       }
@@ -81,8 +80,8 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
       schema: {
         tags: ["skus"],
         operationId: "updateCategorySettings",
-        summary: "Sets the options of a category, as a whole, from now on",
-        description: "They hold for each of its SKUs where nothing is set for the SKU itself.",
+        summary: "Replaces the settings of a category, from now on",
+        description: "They apply to each of its SKUs, except settings that the SKU has itself.",
         security: TOKEN_NEEDED,
         params: CategoryParams,
         body: CategorySettingsBody,
@@ -101,32 +100,6 @@ export const settingsRoutes: RouteGroup = (server, { deps, authorize, defaultLoc
         await deps.ledger.applyMany(part.map((sku) => configure(freshId(), sku, change, cause)));
       }
       return { category, settings: categorySettings, skus: skus.length };
-    },
-  );
-
-  server.post<{ Querystring: Static<typeof IdQuery> }>(
-    "/v1/ids",
-    {
-      onRequest: authorize("order"),
-      preValidation: (request, _reply, done) => {
-        readInteger(assertQuery(request), "count");
-        done();
-      },
-      schema: {
-        tags: ["orders"],
-        operationId: "createIds",
-        summary: "Fresh chain ids (R4)",
-        description:
-          "Takes no body. `count` is 1 when left out, `channel` the server's own. Nothing is reserved: an id counts once it is used.",
-        security: TOKEN_NEEDED,
-        querystring: IdQuery,
-        response: { 200: IdList, ...problems },
-      },
-    },
-    (request, reply) => {
-      assertNoBody(request.body);
-      const { count = 1, channel = deps.channel } = request.query;
-      reply.send({ ids: Array.from({ length: count }, () => chainId(channel, deps.clock.now())) });
     },
   );
 };

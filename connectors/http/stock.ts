@@ -5,7 +5,7 @@
  * will be accepted.
  */
 import { createHash } from "node:crypto";
-import type { FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import type { Levels } from "../../engine/jobs/storefront/view.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
@@ -49,8 +49,12 @@ export const CACHE_HEADERS = { "cache-control": CACHE_CONTROL, "cdn-cache-contro
 const AS_OF_STEP_MS = 1_000;
 
 export const stockRoutes: RouteGroup = (server, context) => {
-  const { deps, authorize } = context;
+  levelRoute(server, context);
+  levelsRoute(server, context);
+  ledgerRoute(server, context);
+};
 
+function levelRoute(server: FastifyInstance, context: RouteContext): void {
   server.get<{ Params: Static<typeof SkuParams>; Querystring: Static<typeof SkuStockQuery> }>(
     "/v1/stock/:sku",
     {
@@ -84,7 +88,9 @@ export const stockRoutes: RouteGroup = (server, context) => {
       return cacheable(request, reply, { ...found, asOf });
     },
   );
+}
 
+function levelsRoute(server: FastifyInstance, context: RouteContext): void {
   server.get<{ Querystring: Static<typeof StockQuery> }>(
     "/v1/stock",
     {
@@ -118,7 +124,9 @@ export const stockRoutes: RouteGroup = (server, context) => {
       return cacheable(request, reply, { asOf, skus, unknown });
     },
   );
+}
 
+function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext): void {
   server.get<{ Params: Static<typeof SkuParams> }>(
     "/v1/ledger/:sku",
     {
@@ -145,7 +153,7 @@ export const stockRoutes: RouteGroup = (server, context) => {
       return { sku, total: { ...total, onHand: onHandUnits(total) }, locations };
     },
   );
-};
+}
 
 /** The time up to which the views of all these SKUs are complete, or undefined when that is too long ago. */
 function freshAsOf(skus: readonly string[], { deps }: RouteContext): string | undefined {
