@@ -1,9 +1,9 @@
 /**
- * The only write path of a job, and the lease that guards it. A commit carries everything that a step changed (state,
- * timers, cursors, watermark, what goes out, dead letters) in one atomic call; it is refused under an old epoch,
- * refused by a server that has started anew since the task was taken (it may have lost what the step has read), and
- * recognised when it is sent again. Nothing here decides; the runner does. Times are the Redis server's unless a
- * clock is given.
+ * The only write path of a job, and the lease that guards it. A commit carries everything that a batch changed (state,
+ * timers, cursors, watermark, out record, dead letters) in one atomic call. It is rejected under an old epoch, and by a
+ * server that has restarted since the lease was taken (it may have lost what the batch has read); sent twice it is
+ * applied once. When to retry or to give the lease back is decided by the runner. Times are the Redis server's unless a
+ * clock is passed.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
@@ -14,7 +14,7 @@ import type { PartitionKeys } from "./keys.js";
 import { PackWriter } from "./pack.js";
 import type { RedisClient } from "./redis.js";
 
-/** Between tries of a commit whose result is not known. */
+/** Between attempts of a commit whose result is unknown. */
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 2_000;
 
@@ -22,55 +22,55 @@ const writer = new PackWriter();
 /** Lists that the changes of a commit are made of. */
 const CHANGES = 9;
 
-/** What one step of a partition's jobs changed. */
+/** What one batch changed. */
 export interface CommitBody {
   watermarkMs: number;
-  /** Events that the log held up to there, as far as its entries tell. */
+  /** Events that the log held up to the furthest cursor, where its entries state it. */
   events: number;
-  /** Last offset that each job has seen, by name. */
+  /** Last offset that each job has processed, by name. */
   cursors: ReadonlyMap<string, number>;
-  /** By job: states as they are now, and keys that have none any more; no key is in both. */
+  /** By job: new states, and keys whose state is deleted; no key is in both. */
   states: {
     job: string;
     set: [key: string, state: Buffer][];
     tombstones: string[];
-    /** Left out: nothing of it changes. */
+    /** Changes of the job's index; left out: none. */
     index?: IndexChange[];
-    /** Everything that the job's states are found by goes first; what `index` says comes after that. */
+    /** Deletes the job's index first; `index` is applied after that. */
     clearsIndex?: boolean;
   }[];
-  /** Jobs whose index is complete with this commit, and kept by this owner from now on. */
+  /** Jobs whose index is complete with this commit; this owner maintains it from now on. */
   indexed?: readonly string[];
   timersSet: [atMs: number, member: string][];
   timersRemoved: string[];
-  /** What views and sinks read; undefined when there is nothing. */
+  /** The out record, for views and sinks; undefined when there is none. */
   out: Buffer | undefined;
   deadLetters: DeadLetter[];
-  /** Ids of letters that were tried again: they go with this commit, and so do the requests for it. */
+  /** Ids of dead letters that were replayed: this commit removes them and the requests to replay them. */
   resolvedDeadLetters: string[];
 }
 
 /** A task as Redis holds it. */
 export interface Task {
-  /** Names the server's run: another one may have lost what this one told. */
+  /** Names the server's run: another run may lack data that this one has returned. */
   run: string;
-  /** Of the newest owner; each take-over adds one. */
+  /** Number of the newest owner; each take-over adds one. */
   epoch: number;
   commit: number;
-  /** When that was, by the server's clock; 0 before the first. */
+  /** When the last commit was written, by the server's clock; 0 before the first. */
   committedMs: number;
   watermarkMs: number;
   events: number;
   cursors: Map<string, number>;
-  /** By job, the epoch of the owner that has kept its index complete last. */
+  /** By job, the epoch of the last owner that has maintained its index. */
   indexed: ReadonlyMap<string, number>;
-  /** The last commit that gave something out; 0 for none. */
+  /** The last commit that has an out record; 0 for none. */
   lastOut: number;
 }
 
 /**
- * Whether a server that was then in the run `known` has lost nothing until `now`: the same process, which has taken
- * over from no other since. As server-run.lua has it, which makes these texts.
+ * Whether a server whose run was `known` has lost no data until the run `now`: the same process, which has not taken
+ * over from another since. The same rule as in server-run.lua, which makes these texts.
  */
 export function isSameRun(known: string, now: string): boolean {
   const [process, id] = known.split(":");
@@ -78,7 +78,7 @@ export function isSameRun(known: string, now: string): boolean {
   return process === processNow && (id === idNow || keeps === "1");
 }
 
-/** What every write of an owner is checked by. */
+/** Every write of an owner is checked against these. */
 export interface Fence {
   epoch: number;
   run: string;
@@ -87,14 +87,14 @@ export interface Fence {
 const CURSOR = "cursor:";
 const INDEXED = indexedField("");
 
-/** The field of a task that tells how far a job is. */
+/** The field of a task that holds a job's cursor. */
 export const cursorField = (job: string): string => CURSOR + job;
 
 export const loadStreamLibrary = (redis: RedisClient): Promise<void> =>
   loadLibrary(redis, new URL("./stream.lua", import.meta.url));
 
 /**
- * Takes the lease, or says how long another owner still has it.
+ * Takes the lease, or returns how long another owner still has it.
  * @param now the time in ms; '' for the server's
  */
 export async function acquireTask(
@@ -112,7 +112,7 @@ export async function acquireTask(
   return taken === 0 ? { heldForMs: detail as number } : taskOf(detail as string[], run);
 }
 
-/** @throws EngineError `stale_epoch` when another owner has taken over, `stale_run` when the server has started anew */
+/** @throws EngineError `stale_epoch` when another owner has taken over, `stale_run` when the server has restarted */
 export async function renewTask(
   redis: RedisClient,
   keys: PartitionKeys,
@@ -127,13 +127,13 @@ export async function releaseTask(redis: RedisClient, keys: PartitionKeys, epoch
   await callFunction(redis, "task_release", [keys.task], [epoch]);
 }
 
-/** Ends whatever lease there is; only for who knows that its owner is gone. */
+/** Ends any lease; call it only when the owner cannot be running any more. */
 export async function freeTask(redis: RedisClient, keys: PartitionKeys): Promise<void> {
   if (await redis.hexists(keys.task, "until")) await redis.hset(keys.task, "until", 0);
 }
 
 /**
- * Writes a commit. May be sent again after an unknown result.
+ * Writes a commit. May be called again after an unknown result.
  * @throws EngineError as renewTask, and `commit_gap` when the one before is missing
  */
 export async function commitTask(
@@ -150,22 +150,22 @@ export async function commitTask(
   await fenced("task.commit", keys, () => callFunction(redis, "task_commit", keyList, args));
 }
 
-/** How long a commit is tried again whose result is not known. */
+/** How a commit whose result is unknown is repeated. */
 export interface CommitRetries {
   clock: Scheduler;
-  /** What the commit is dated by; undefined: the Redis server's own. */
+  /** The clock of the commit's time; undefined: the Redis server's own. */
   serverClock: Clock | undefined;
   untilMs: number;
-  /** False: trouble is told at once. */
+  /** False: an error is thrown at once. */
   mayRepeat(): boolean;
-  /** Ends a pause between tries. */
+  /** Ends a pause between attempts. */
   signal: AbortSignal;
 }
 
 /**
- * Writes a commit, and writes it again while its result is not known: done twice is done once.
- * @returns when the try that has been answered began, by the clock given
- * @throws as commitTask, the last trouble when the time is over
+ * Writes a commit, and repeats it while its result is unknown: it is applied once.
+ * @returns when the attempt that was answered began, by the clock given
+ * @throws as commitTask; the last error when the time is over
  */
 export async function commitWithRetries(
   redis: RedisClient,
@@ -189,10 +189,10 @@ export async function commitWithRetries(
 
 /**
  * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a
- * list or a text, because Lua's numbers and bytes are not ours: fields of the task, timers to set (time, member, …),
- * timers to remove, letters (bytes, name of the entry or '', …), their entries (name, bytes, …), letters that go, for
- * each job its states (key, bytes, …), for each job the keys that have none any more, and for each job whose index
- * changes what changes of it.
+ * list or a text, because Lua would change numbers: fields of the task, timers to set (time, member, …), timers to
+ * remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …), dead letters to
+ * remove, for each job its states (key, bytes, …), for each job the keys whose state is deleted, and the changes of
+ * each index that changes.
  */
 function packChanges(task: { epoch: number; number: number; lastOut: number }, body: CommitBody): Buffer {
   writer.begin();
@@ -246,13 +246,13 @@ type StatesOfJob = CommitBody["states"][number];
 const changesIndex = ({ index = [], clearsIndex }: StatesOfJob): boolean => index.length > 0 || clearsIndex === true;
 
 /**
- * '1' when everything goes first, then for each name: the name, its entries that come (score, member, …), those that
- * go.
+ * '1' when the index is deleted first, then for each name: the name, entries to add (score, member, …), entries to
+ * remove.
  */
 function indexChangesOf({
   index = [],
   clearsIndex,
-}: StatesOfJob): [anew: string, names: [string, string[], string[]][]] {
+}: StatesOfJob): [clears: string, names: [string, string[], string[]][]] {
   const names = new Map<string, [string, string[], string[]]>();
   for (const { name, key, score } of index) {
     const change = names.get(name) ?? [name, [], []];
@@ -286,13 +286,13 @@ function taskOf(flat: string[], run: string): Task {
   };
 }
 
-/** Progress of a task as anybody may read it. */
+/** Reads a task; no lease is needed. */
 export async function readTask(redis: RedisClient, keys: PartitionKeys): Promise<Task> {
   const [fields, run] = (await callFunction(redis, "task_read", [keys.task], [])) as [string[], string];
   return taskOf(fields, run);
 }
 
-/** How a refusal of the function begins, and the code that it becomes. */
+/** How an error of the function begins, and its code. */
 const REFUSALS: readonly [beginning: string, code: string][] = [
   ["STALE_EPOCH", "stale_epoch"],
   ["STALE_RUN", "stale_run"],

@@ -1,35 +1,36 @@
 /**
- * Who had dead letters tried again or removed them: a short history beside the letters of a partition. A record is
- * written before the action, so no letter goes without one; an action that fails afterwards leaves a record of what
- * was asked for. The oldest records go when there are many.
+ * Who replayed or removed dead letters: a short history for each partition. A record is written before the action, so
+ * no dead letter is removed without one; an action that fails afterwards leaves a record of what was requested. The
+ * oldest records are deleted when there are many.
  */
 import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
 export interface DeadLetterAction {
-  /** When it was asked for, by the server's clock. */
+  /** When it was requested, by the server's clock. */
   atMs: number;
   action: "replay" | "remove";
-  /** `cli:<name>` when it came past the API, with access to Redis. */
+  /** `cli:<name>` when it came from the command line instead of the API. */
   actor: string;
-  /** Letters' ids, without their partition. */
+  /** Ids of the dead letters, without their partition. */
   deadLetters: string[];
 }
 
-/** Calls of up to some hundred letters each. */
+/** One record names up to some hundred dead letters. */
 const ACTIONS_KEPT = 10_000;
 
-/** Notes what is about to be done with letters. */
+/** Records an action before it is done. */
 export async function recordDeadLetterAction(
   redis: RedisClient,
   { deadActions }: PartitionKeys,
   { action, actor, deadLetters }: Omit<DeadLetterAction, "atMs">,
 ): Promise<void> {
+  // `letters`: stored name.
   const fields = ["action", action, "actor", actor, "letters", deadLetters.join(" ")];
   await redis.xadd(deadActions, "MAXLEN", "~", ACTIONS_KEPT, "*", ...fields);
 }
 
-/** The newest actions, the oldest of them first. */
+/** The newest actions, in the order in which they were requested. */
 export async function newestDeadLetterActions(
   redis: RedisClient,
   { deadActions }: PartitionKeys,

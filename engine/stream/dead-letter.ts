@@ -1,9 +1,9 @@
 /**
- * Dead letters: what became of a record that could not be processed. A letter says where and why, and keeps what
- * failed, so that it can be looked into and tried again long after the log has let it go: the record alone where its
- * topic can take it out of its entry, otherwise the entry byte by byte, once for all its letters. Letters are written
- * by commits and by nothing else; they go when they were replayed, when an operator removes them, or with their age,
- * never because there are many. Asking for a replay only leaves a request: the partition's owner does the work.
+ * Dead letters: records that could not be processed. A dead letter states where and why, and keeps the failed record,
+ * so that it can be examined and replayed long after the log has been trimmed: the record alone where its topic can
+ * cut it out of its entry, otherwise the whole entry, stored once for all its dead letters. Only commits write dead
+ * letters. They are removed by a replay, by an operator, or at the age limit, never because there are many. Requesting
+ * a replay only stores the request: the partition's owner does it.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { callFunction } from "./functions.js";
@@ -13,69 +13,69 @@ import type { RedisClient } from "./redis.js";
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false });
 
-/** A record that could not be processed, with all that is needed to look into it and to try it again. */
+/** A record that could not be processed, with all that is needed to examine and replay it. Field names are stored. */
 export interface DeadLetter {
   offset: number;
   /** Undefined when the entry could not be decoded at all. */
   job?: string;
-  /** The event's place in the entry; undefined for a timer. */
+  /** Index of the event in the entry; undefined for a timer. */
   index?: number;
   key?: string;
   timerMs?: number;
   reason: string;
-  /** How often it has been tried. */
+  /** How often it has been processed. */
   tries: number;
   /** Field name, then value, as the log holds them; empty for a timer. */
   fields: readonly Buffer[];
-  /** True when `fields` are the entry with nothing in it but what failed: then they are kept for this record alone. */
+  /** True when `fields` hold the failed record alone: then they are stored for this dead letter only. */
   isOwn?: boolean;
-  /** The letter that this one has taken the place of, and the first of them all. */
+  /** Ids of the dead letter that this one has replaced, and of the first of the chain. */
   was?: string;
   first?: string;
 }
 
-/** A letter as Redis keeps it. */
+/** A dead letter as Redis stores it. */
 export interface StoredDeadLetter extends DeadLetter {
   /** `<ms>-<number>`: when it was written, by the server's clock. */
   id: string;
 }
 
-/** What a partition keeps. */
+/** How much a partition stores. */
 export interface DeadLetterTotals {
   deadLetters: number;
-  /** Of their entries. */
+  /** Size of their entries. */
   bytes: number;
 }
 
 /**
- * Past either a partition reads no further: with so many failures the fault is a job's or a sender's, and the log
- * keeps what follows. A letter is some 300 bytes, so both together are 70 MB of Redis a partition, and what the last
- * entry before the stop adds.
+ * At either limit a partition stops reading: with so many failures a job or a sender is at fault, and the log keeps
+ * what follows. A dead letter is some 300 bytes, so both together are 70 MB of Redis a partition, plus those of the
+ * last entry before the stop.
  */
 export const DEAD_LETTERS_LIMIT = 10_000;
 const DEAD_LETTER_BYTES_LIMIT = 64 * 1024 * 1024;
-/** 30 days: long enough for somebody to come back from holiday. */
+/** 30 days: longer than an operator's holiday. */
 const DEAD_LETTER_AGE_MS = 30 * 86_400_000;
 const REASON_LIMIT = 1_000;
 
 export const isDeadLetterLimitReached = ({ deadLetters, bytes }: DeadLetterTotals): boolean =>
   deadLetters >= DEAD_LETTERS_LIMIT || bytes >= DEAD_LETTER_BYTES_LIMIT;
 
-/** A letter without its entry. */
+/** A dead letter without its entry. */
 export function encodeDeadLetter({ fields: _, ...deadLetter }: DeadLetter): Buffer {
   return packr.pack({ ...deadLetter, reason: deadLetter.reason.slice(0, REASON_LIMIT) });
 }
 
 /**
- * Under which name a letter's bytes are kept; letters of one name share them. Functions and older releases take it as
- * it is.
+ * The name under which a dead letter's entry is stored; dead letters of one entry share it. Functions and older
+ * releases do not interpret it.
  */
 export const entryName = ({ offset, index, isOwn }: DeadLetter): string =>
   isOwn && index !== undefined ? `${offset}.${index}` : String(offset);
 
 export const encodeEntry = (fields: readonly Buffer[]): Buffer => packr.pack(fields);
 
-/** How much a partition keeps: two reads, whatever the number. */
+/** How much a partition stores: two reads, however many there are. */
 export async function countDeadLetters(redis: RedisClient, keys: PartitionKeys): Promise<DeadLetterTotals> {
   const [deadLetters, bytes] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.deadEntries, "bytes")]);
   return { deadLetters, bytes: Number(bytes ?? 0) };
@@ -84,8 +84,8 @@ export async function countDeadLetters(redis: RedisClient, keys: PartitionKeys):
 type RawDeadLetter = [id: Buffer, fields: Buffer[]];
 
 /**
- * Reads letters in the order in which they were written, without their entries (`fields` is empty).
- * @param after the id after which to begin; `-` from the start
+ * Reads dead letters in the order in which they were written, without their entries (`fields` is empty).
+ * @param after the id after which to begin; `-`: from the start
  */
 export async function listDeadLetters(
   redis: RedisClient,
@@ -98,7 +98,7 @@ export async function listDeadLetters(
   return raw.map(deadLetterOf);
 }
 
-/** The letters of these ids, without their entries; one that is not there is left out. */
+/** The dead letters of these ids, without their entries; ids that do not exist are left out. */
 export async function findDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
@@ -125,7 +125,7 @@ export async function readDeadLetters(
   return withEntries(redis, keys, await rawDeadLetters(redis, keys, ids));
 }
 
-/** The newest letters with their entries, the newest first. */
+/** The newest dead letters with their entries, the newest first. */
 export async function newestDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
@@ -153,8 +153,8 @@ const deadLetterOf = ([id, [, deadLetter]]: RawDeadLetter): StoredDeadLetter => 
 });
 
 /**
- * Letters that somebody wants tried again, in the order of the log, `count` at most. Requests for letters that are
- * gone are dropped.
+ * Dead letters whose replay is requested, in the order of the log, `count` at most. Requests for dead letters that have
+ * been removed are deleted.
  */
 export async function requestedReplays(
   redis: RedisClient,
@@ -171,7 +171,7 @@ export async function requestedReplays(
   return deadLetters.sort((a, b) => a.offset - b.offset || (a.index ?? 0) - (b.index ?? 0));
 }
 
-/** Asks the partition's owner to try letters again. */
+/** Requests a replay by the partition's owner. */
 export async function requestReplay(
   redis: RedisClient,
   keys: PartitionKeys,
@@ -180,7 +180,7 @@ export async function requestReplay(
   await redis.zadd(keys.deadRequests, ...deadLetters.flatMap(({ id, offset }) => [offset, id]));
 }
 
-/** Those of the letters whose replay has been asked for and not been done. */
+/** Those of the ids whose replay has been requested and not done yet. */
 export async function pendingReplays(
   redis: RedisClient,
   keys: PartitionKeys,
@@ -190,7 +190,7 @@ export async function pendingReplays(
   return ids.filter((_, i) => scores[i] !== null);
 }
 
-/** Removes letters unread. Returns, for each id, whether it was there. */
+/** Removes dead letters without processing them. Returns for each id whether it existed. */
 export async function removeDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
@@ -201,7 +201,7 @@ export async function removeDeadLetters(
   return removed.map((n) => n === 1);
 }
 
-/** Removes letters that are too old, some 2,000 at a time. Returns how many went. */
+/** Removes dead letters that are too old, some 2,000 at a time. Returns how many. */
 export async function trimDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
@@ -211,5 +211,5 @@ export async function trimDeadLetters(
   return (await callFunction(redis, "dead_letters_trim", deadLetterKeys, [ageMs])) as number;
 }
 
-/** When a letter's id was given, in milliseconds since the epoch. */
+/** When a dead letter was written, by its id, in milliseconds since the epoch. */
 export const deadLetterTimeMs = (id: string): number => Number.parseInt(id, 10);

@@ -1,9 +1,9 @@
 /**
- * The processes of a deployment and the function libraries that they use. Each process says every few seconds who it
- * is, of which release, and which format it reads; so an operator sees when the last old one has gone. Releases
- * before formats say nothing: their workers are found among the topics' workers, and any of their processes by the
- * library that it calls, which is loaded again within moments after somebody deleted it. Libraries of releases that
- * nobody has run for a month are deleted; a process that still wanted one would load it again.
+ * The processes of a deployment and the function libraries that they use. Each process writes a heartbeat every few
+ * seconds: its name, its release, and the format that it reads. So an operator sees when the last old one has ended.
+ * Releases before formats write no heartbeat: their workers are found among the topics' workers, and any of their
+ * processes by the library that it calls, which it loads again soon after it was deleted. Libraries that no process
+ * has used for a month are deleted; a process that needs one loads it again.
  */
 import { DAY_MS, type Scheduler, sleep, stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -17,7 +17,7 @@ export interface FleetMember {
   /** Host, process number and a random part. */
   name: string;
   release: string;
-  /** The latest that it reads. */
+  /** The latest format that it reads. */
   format: number;
   runsJobs: boolean;
   seenMsAgo: number;
@@ -25,15 +25,15 @@ export interface FleetMember {
 
 export interface Fleet {
   members: FleetMember[];
-  /** Workers that have not said who they are: of a release before formats. */
+  /** Workers without a heartbeat: of a release before formats. */
   unknownWorkers: string[];
 }
 
-const TELL_EVERY_MS = 5_000;
-/** How long a process that has fallen silent is listed; one that ends well is not. */
+const HEARTBEAT_MS = 5_000;
+/** How long a process without heartbeat is listed; one that is stopped removes itself. */
 const LISTED_MS = 600_000;
-/** Three times of saying nothing. */
-const ALIVE_MS = 3 * TELL_EVERY_MS;
+/** Three missed heartbeats. */
+const ALIVE_MS = 3 * HEARTBEAT_MS;
 const TOPICS = ["stock", "orders"];
 /** Every process of the first release calls a function of this library at least every two seconds. */
 const CALLED_BY_ALL = "shuiwei_stream";
@@ -52,7 +52,7 @@ export interface HeartbeatOptions {
   onTrouble(message: string): void;
 }
 
-/** Says that this process is there, and what it uses, until it is stopped. */
+/** Writes this process's heartbeat, and records the libraries that it uses, until it is stopped. */
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
   readonly #stop = new AbortController();
@@ -70,7 +70,7 @@ export class Heartbeat {
     this.#stop.abort();
     await this.#running;
     const { redis, prefix } = this.#options;
-    // A Redis that is away lists the process for a while; nothing depends on it.
+    // Without Redis the process stays listed for a while; nothing depends on it.
     await redis.zrem(processesKey(prefix), this.#text()).catch(() => {});
   }
 
@@ -86,11 +86,11 @@ export class Heartbeat {
           await keepLibraries(redis);
         }
       } catch (thrown) {
-        // An outage has its own messages, and a Redis without memory for a note has, too.
+        // An outage is reported elsewhere, and so is a Redis without memory.
         if (!sinceLibraries && !signal.aborted) onTrouble(`the list of processes: ${messageOf(thrown)}`);
         sinceLibraries ??= stopwatch();
       }
-      await clock.sleep(TELL_EVERY_MS, signal);
+      await clock.sleep(HEARTBEAT_MS, signal);
     }
   }
 
@@ -100,7 +100,7 @@ export class Heartbeat {
   }
 }
 
-/** Who has been there lately, by what they say of themselves. */
+/** The processes that have written a heartbeat lately, and workers without one. */
 export async function readFleet(redis: RedisClient, prefix: string): Promise<Fleet> {
   const nowMs = await redisNow(redis);
   const listed = pairs(await redis.zrange(processesKey(prefix), "0", "-1", "WITHSCORES"));
@@ -122,21 +122,21 @@ export async function readFleet(redis: RedisClient, prefix: string): Promise<Fle
   return { members, unknownWorkers: [...unknown] };
 }
 
-/** The processes that live and cannot read the latest format, as far as they can be told by their names. */
+/** Names of the running processes that cannot read the latest format, as far as they are known. */
 export const outdatedProcesses = ({ members, unknownWorkers }: Fleet): string[] => [
   ...members.filter(({ format, seenMsAgo }) => format < LATEST_FORMAT && seenMsAgo < ALIVE_MS).map(({ name }) => name),
   ...unknownWorkers,
 ];
 
-/** The processes that live, as far as they can be told by their names. */
+/** Names of the running processes, as far as they are known. */
 export const liveProcesses = ({ members, unknownWorkers }: Fleet): string[] => [
   ...members.filter(({ seenMsAgo }) => seenMsAgo < ALIVE_MS).map(({ name }) => name),
   ...unknownWorkers,
 ];
 
 /**
- * Whether a process of the release before formats lives on this Redis, of whichever deployment: its library is
- * deleted, which costs it one refused call, and comes back if it does. A process that is frozen is not found.
+ * Whether a process of the release before formats uses this Redis, of any deployment: its library is deleted, which
+ * costs the process one rejected call, and appears again if there is one. A frozen process is not found.
  */
 export async function callsOldLibrary(redis: RedisClient): Promise<boolean> {
   const isThere = async (): Promise<boolean> => {
@@ -152,15 +152,15 @@ export async function callsOldLibrary(redis: RedisClient): Promise<boolean> {
   return false;
 }
 
-/** Deletes what the release before formats has left. */
+/** Deletes the libraries of the release before formats. */
 export const deleteOldLibraries = (redis: RedisClient): Promise<number> =>
   deleteLibraries(redis, (name) => !isVersioned(name) && OURS.has(name));
 
 const OURS: ReadonlySet<string> = new Set(["shuiwei_stream", "shuiwei_stock", "shuiwei_orders", "shuiwei_outbox"]);
 
 /**
- * Notes the libraries of this process as used now, and deletes those of ours that nobody has noted for long. One that
- * was never noted counts from when it was found.
+ * Records the libraries of this process as used now, and deletes those of the engine that no process has recorded for
+ * long. A library that was never recorded counts as used when it is first found.
  * @returns how many were deleted
  */
 export async function keepLibraries(redis: RedisClient, unusedLimitMs = UNUSED_LIMIT_MS): Promise<number> {
@@ -193,7 +193,7 @@ async function deleteLibraries(redis: RedisClient, isToGo: (name: string) => boo
   for (const node of await knownPrimaries(redis))
     for (const name of names)
       await node.call("FUNCTION", "DELETE", name).catch((thrown: unknown) => {
-        // Not on this primary, or deleted by somebody else at the same moment.
+        // Not on this primary, or deleted by another process at the same moment.
         if (!messageOf(thrown).includes("Library not found")) throw thrown;
       });
   return names.length;

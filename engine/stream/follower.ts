@@ -1,9 +1,9 @@
 /**
- * Keeps views in memory up to date with what a topic's commits give out, in any process, owner or not. It starts from
- * the jobs' states in Redis and goes on with the commits after them; values are absolute, so the overlap does no
- * harm. `freshAsOf` is proof, not hope: a time at which the log held nothing that these views have not seen. A reader
- * that fell behind the trimming, or whose Redis has started anew and may have lost what it told last, starts from the
- * states again. On the way it notes how far every partition's jobs are, whoever runs them.
+ * Keeps views in memory up to date with the out records of a topic's commits, in any process, owner or not. It starts
+ * from the jobs' states in Redis and continues with the commits after them; values are absolute, so an overlap does no
+ * harm. `freshAsOf` is proven: at that time the log held nothing that the views do not include. A follower that fell
+ * behind the trimming, or whose Redis restarted and may have lost records, starts from the states again. It also
+ * records the progress of every partition's jobs.
  */
 import { setMaxListeners } from "node:events";
 import { type Clock, monotonicClock, sleep } from "../kernel/clock.js";
@@ -18,17 +18,17 @@ import { decodeState } from "./pack.js";
 import { partitionOf } from "./partition.js";
 import type { RedisClient } from "./redis.js";
 
-/** Takes what one job gives out. */
+/** Receives the views and emits of one job. */
 export interface View {
-  /** The job that it follows. */
+  /** Name of the job. */
   readonly job: string;
-  /** A key's newest values, as the job's `view` made them. */
+  /** A key's newest values, as the job's `view` returned them. */
   onView?(key: string, view: unknown): void;
-  /** The job has given a key up: forgets it. */
+  /** The job has cleared a key: removes it. */
   onClear?(key: string): void;
-  /** What was told of some keys may not be so any more: forgets them. What there is of them is told right after. */
+  /** Removes all keys for which `isOf` is true; those that still exist are published again right after. */
   onReset?(isOf: (key: string) => boolean): void;
-  /** An emit; each once while this process lives, and not those from before its start. */
+  /** An emit; each once while this process runs, and none from before its start. */
   onEmit?(emit: Emit): void;
 }
 
@@ -44,7 +44,7 @@ export interface FollowerOptions<Event extends LogEvent> {
   onTrouble: OnTrouble;
 }
 
-/** How far a partition's jobs are, at the last look. */
+/** A partition's progress at the last poll. */
 export interface PartitionStats {
   /** Log entries, and events in them, that no commit has covered yet. */
   readonly lagEntries: number;
@@ -58,45 +58,45 @@ export interface PartitionStats {
   readonly committedMs: number;
   /** Until when an owner has the lease, by the same clock. */
   readonly leasedUntilMs: number;
-  /** Records set aside that are still there. */
+  /** Dead letters that are stored now. */
   readonly deadLetters: number;
 }
 
-/** What the log held at a look: once the views have seen that much, they are complete up to then. */
+/** The log's last offset at a poll: once the views include it, they are complete up to the poll's time. */
 interface Mark {
   offset: number;
-  /** By the given clock, and by one that nobody can set. */
+  /** Time of the poll by the given clock, and by the monotonic clock. */
   atMs: number;
   ownMs: number;
-  /** The commit that the views must have taken; undefined until the jobs' cursors have reached the offset. */
+  /** The commit that the views must have applied; undefined until the jobs' cursors have reached the offset. */
   commit: number | undefined;
 }
 
 interface PartitionProgress {
   readonly partition: number;
   readonly keys: PartitionKeys;
-  /** Last commit taken; undefined before the states have been read. */
+  /** Last commit applied; undefined before the states have been read. */
   commit: number | undefined;
-  /** The server's run in which it was. */
+  /** The server's run when it was read. */
   run: string | undefined;
   asOfMs: number;
-  /** The same instant by a clock that nobody can set. */
+  /** The same instant by the monotonic clock. */
   provenMs: number;
-  /** Looks that are still to be reached, the oldest first. */
+  /** Polls whose log the views do not include yet, the oldest first. */
   marks: Mark[];
-  /** When what changes slowly was asked for. */
-  slowLookMs: number;
+  /** When dead letters and lease were read last. */
+  slowPollMs: number;
   figures: { -readonly [Name in keyof PartitionStats]: PartitionStats[Name] };
 }
 
-/** At 20 looks a second; a commit's record may be large, and this many of each partition are in memory at once. */
+/** At 20 polls a second; a commit's record may be large, and this many of each partition are in memory at once. */
 const READ_COMMITS = 64;
 const SCAN_COUNT = 500;
-/** Enough to tell an age within an eighth of it; past it every second one is given up. */
+/** Enough to compute an age within an eighth of it; when there are more, every second one is dropped. */
 const MARKS_KEPT = 16;
-/** How often what changes slowly is asked for. */
-const SLOW_LOOK_MS = 1_000;
-const TROUBLE_PAUSE_MS = 1_000;
+/** How often dead letters, lease and the server's clock are read: they change slowly. */
+const SLOW_POLL_MS = 1_000;
+const ERROR_PAUSE_MS = 1_000;
 
 export class Follower<Event extends LogEvent> {
   readonly #options: FollowerOptions<Event>;
@@ -116,7 +116,7 @@ export class Follower<Event extends LogEvent> {
       asOfMs: 0,
       provenMs: 0,
       marks: [],
-      slowLookMs: 0,
+      slowPollMs: 0,
       figures: {
         lagEntries: 0,
         lagEvents: 0,
@@ -154,7 +154,7 @@ export class Follower<Event extends LogEvent> {
     return progress ? this.#asOf(progress) : 0;
   }
 
-  /** How old a partition's views may be at most, in real milliseconds, however fast the given clock runs. */
+  /** How old a partition's views are at most, in real milliseconds, however fast the given clock runs. */
   ageMs(partition: number): number {
     return monotonicClock.now() - (this.#partitions[partition]?.provenMs ?? 0);
   }
@@ -176,36 +176,36 @@ export class Follower<Event extends LogEvent> {
   }
 
   /**
-   * When the given clock has been set back, what it showed at the look is in the future: the look is as long ago as a
-   * clock says that nobody sets.
+   * When the given clock has been set back, the poll's time by it is in the future: then the poll's age is taken from
+   * the monotonic clock.
    */
   #asOf({ asOfMs, provenMs }: PartitionProgress): number {
     const nowMs = this.#options.clock.now();
     return asOfMs <= nowMs ? asOfMs : Math.max(0, nowMs - (monotonicClock.now() - provenMs));
   }
 
-  /** Log entries not committed yet, over all partitions, at the last look. */
+  /** Log entries not committed yet, over all partitions, at the last poll. */
   lagEntries(): number {
     return this.#partitions.reduce((sum, { figures }) => sum + figures.lagEntries, 0);
   }
 
-  /** Every partition's figures, in order. */
+  /** Every partition's statistics, in order. */
   stats(): readonly PartitionStats[] {
     return this.#partitions.map(({ figures }) => figures);
   }
 
-  /** The Redis server's clock, as far as is known here. */
+  /** The Redis server's clock, estimated from the last time it was read. */
   serverNowMs(): number {
     return monotonicClock.now() + this.#serverAheadMs;
   }
 
-  /** Partitions whose jobs nobody runs: the lease has ended and, for a second, none has taken it over. */
+  /** Partitions whose jobs do not run: the lease expired at least a second ago. */
   unowned(): number[] {
-    const nowMs = this.serverNowMs() - SLOW_LOOK_MS;
+    const nowMs = this.serverNowMs() - SLOW_POLL_MS;
     return this.#partitions.flatMap(({ figures }, partition) => (figures.leasedUntilMs <= nowMs ? [partition] : []));
   }
 
-  /** Each partition goes its own way: a server that has frozen, or lost its primary, makes nobody wait but its own. */
+  /** One loop for each partition, so that a server that does not answer delays only its own partitions. */
   async #loop(progress: PartitionProgress): Promise<void> {
     const { signal } = this.#stop;
     const { pollMs, topic, onTrouble } = this.#options;
@@ -216,7 +216,7 @@ export class Follower<Event extends LogEvent> {
       } catch (thrown) {
         if (signal.aborted) return;
         onTrouble(`views of ${topic}: ${messageOf(thrown)}`, { topic, partition: progress.partition });
-        await sleep(TROUBLE_PAUSE_MS, signal);
+        await sleep(ERROR_PAUSE_MS, signal);
       }
     }
   }
@@ -224,8 +224,8 @@ export class Follower<Event extends LogEvent> {
   async #watchClock(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await sleep(SLOW_LOOK_MS, signal);
-      // Redis is away: the partitions say so.
+      await sleep(SLOW_POLL_MS, signal);
+      // The partitions' loops report that Redis cannot be reached.
       await this.#readServerClock().catch(() => {});
     }
   }
@@ -235,21 +235,21 @@ export class Follower<Event extends LogEvent> {
     this.#serverAheadMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000) - monotonicClock.now();
   }
 
-  /** Looks at a partition once. Returns whether a further look would find more at once. */
+  /** Polls a partition once. Returns whether there is more to read at once. */
   async #advance(progress: PartitionProgress): Promise<boolean> {
     const { redis, clock } = this.#options;
     const { keys, figures } = progress;
-    const isSlowLook = monotonicClock.now() - progress.slowLookMs >= SLOW_LOOK_MS;
-    // A lease that seems to have ended may have been renewed, or taken over.
-    if (isSlowLook || figures.leasedUntilMs <= this.serverNowMs()) {
+    const isSlowPoll = monotonicClock.now() - progress.slowPollMs >= SLOW_POLL_MS;
+    // A lease that seems to have expired may have been renewed or taken over.
+    if (isSlowPoll || figures.leasedUntilMs <= this.serverNowMs()) {
       const [deadLetters, until] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.task, "until")]);
       figures.deadLetters = deadLetters;
       figures.leasedUntilMs = Number(until ?? 0);
-      progress.slowLookMs = monotonicClock.now();
+      progress.slowPollMs = monotonicClock.now();
     }
     if (progress.commit === undefined) await this.#fill(progress);
-    // Asked in this order: what the log held, then what has been committed, then the commits themselves. When the
-    // commits cover that log, everything written before `atMs` is in the views.
+    // Read in this order: the log's last offset, then the task's progress, then the commits. When the commits cover
+    // that offset, everything written before `atMs` is in the views.
     const atMs = clock.now();
     const ownMs = monotonicClock.now();
     const [head, task, entries] = await Promise.all([
@@ -258,15 +258,15 @@ export class Follower<Event extends LogEvent> {
       readLog(redis, keys.out, progress.commit ?? 0, READ_COMMITS),
     ]);
     if (!isSameRun(progress.run ?? "", task.run) || (entries.length === 0 && task.lastOut > (progress.commit ?? 0))) {
-      // Another server, or the commits that would tell have been trimmed.
+      // Another server, or the next commits have been trimmed.
       progress.commit = undefined;
       return false;
     }
-    for (const entry of entries) if (!this.#take(progress, entry)) return false;
+    for (const entry of entries) if (!this.#apply(progress, entry)) return false;
     const offset = Number(head[0] ?? 0);
     figures.offset = Math.min(...this.#options.jobs.map((job) => task.cursors.get(job.name) ?? 0));
     figures.lagEntries = Math.max(0, offset - figures.offset);
-    // A log that is older than the count of its events tells less than it holds.
+    // In a log that is older than the count of its events, the count is too low.
     figures.lagEvents = figures.lagEntries === 0 ? 0 : Math.max(0, Number(head[1] ?? 0) - task.events);
     figures.watermarkMs = task.watermarkMs;
     figures.epoch = task.epoch;
@@ -278,8 +278,7 @@ export class Follower<Event extends LogEvent> {
   }
 
   /**
-   * Under load the log is always a little ahead; what counts is that the views have reached what it held at some
-   * look.
+   * Under load the log is always a little ahead, so the views are compared with what the log held at earlier polls.
    */
   #passMarks(progress: PartitionProgress, cursor: number, lastOut: number): void {
     const { marks } = progress;
@@ -296,9 +295,9 @@ export class Follower<Event extends LogEvent> {
   }
 
   /**
-   * Gives a commit to the views. Returns false when commits are missing before it: the states have to be read again.
+   * Publishes a commit to the views. Returns false when commits before it are missing: the states must be read again.
    */
-  #take(progress: PartitionProgress, entry: LogEntry): boolean {
+  #apply(progress: PartitionProgress, entry: LogEntry): boolean {
     const record = decodeOut(field(entry, "r") as Buffer);
     if (record.previous > (progress.commit ?? 0)) {
       progress.commit = undefined;
@@ -316,10 +315,10 @@ export class Follower<Event extends LogEvent> {
     return true;
   }
 
-  /** Reads all states, and remembers from which commit on to follow. */
+  /** Publishes all states to the views, and records the commit after which to follow. */
   async #fill(progress: PartitionProgress): Promise<void> {
     const { redis, jobs, views, partitions } = this.#options;
-    const told: [to: View, key: string, view: unknown][] = [];
+    const updates: [to: View, key: string, view: unknown][] = [];
     const { lastOut, run } = await readTask(redis, progress.keys);
     for (const job of jobs) {
       const takers = views.filter((view) => view.job === job.name && view.onView);
@@ -337,22 +336,22 @@ export class Follower<Event extends LogEvent> {
           try {
             view = job.view(decodeState(pairs[i + 1] as Buffer), key, 0);
           } catch (thrown) {
-            // The others are shown all the same; what is to be done about this one its dead letters tell.
+            // The other keys are published all the same; this one's dead letters contain the details.
             const { topic, onTrouble } = this.#options;
             const at = { topic, partition: progress.partition, job: job.name };
             onTrouble(`the state of ${key} in ${job.name} cannot be read: ${messageOf(thrown)}`, at);
             continue;
           }
-          for (const to of takers) told.push([to, key, view]);
+          for (const to of takers) updates.push([to, key, view]);
         }
       } while (cursor !== "0");
     }
-    // All at once, so that nobody who reads the views finds them empty. Keys may have been given up by commits that
-    // are not there any more.
+    // Without a pause in between, so that no reader finds the views empty. All keys are reset because commits that have
+    // been trimmed may have cleared some.
     if (progress.run !== undefined) {
       for (const view of views) view.onReset?.((key) => partitionOf(key, partitions) === progress.partition);
     }
-    for (const [to, key, view] of told) to.onView?.(key, view);
+    for (const [to, key, view] of updates) to.onView?.(key, view);
     progress.commit = lastOut;
     progress.run = run;
     progress.marks = [];

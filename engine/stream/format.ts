@@ -1,29 +1,29 @@
 /**
  * The format of what a deployment writes: logs, records of lines and orders, emits, states. It is a number in the
- * deployment's hash, so that old and new processes may run at once: as long as it is that of the previous release,
- * nothing is written that the previous release cannot read or would misread, and `shuiwei upgrade --finish` raises it
- * when every process is new. It never goes back. Programs read every format up to their own; they refuse a deployment
- * of a later one. Format 1 has no such field: it is what releases before this number wrote.
+ * deployment's hash, so that old and new processes may run at once: while it is that of the previous release, nothing
+ * is written that the previous release cannot read or would misread. `shuiwei upgrade --finish` raises it when every
+ * process is new. It never decreases. Programs read every format up to their own and reject a later one. Format 1 has
+ * no number in the hash: earlier releases wrote it.
  */
 import { type Scheduler, stopwatch } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import { deploymentKey } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
-/** 2 (2026-11-28): the first number. What it allows is said where it is asked for. */
+/** 2 (2026-11-28): the first number. What it allows is documented where it is checked. */
 export const LATEST_FORMAT = 2;
-/** Of a deployment whose field has the number of partitions alone. */
+/** The format of a deployment whose field holds only the number of partitions. */
 const FIRST_FORMAT = 1;
 /**
  * The number of partitions, and the format where it is not the first: `4`, `4 (format 2)`. One field, so that both
- * are written at once; and releases from before formats, which take the field for a number, refuse to start when it
- * has one.
+ * are written at once, and so that releases before formats, which read the field as a number, refuse to start when
+ * there is a format.
  */
 const FIELD = "partitions";
 const FIELD_TEXT = /^(\d+)(?: \(format (\d+)\))?$/;
 
-/** How soon a process writes in the format that its operator has raised the deployment to. */
-const LOOK_EVERY_MS = 1_000;
+/** How soon a process writes a format to which the deployment was raised. */
+const READ_EVERY_MS = 1_000;
 
 /** What was fixed when a deployment was created, and its format. */
 export interface Deployment {
@@ -31,7 +31,7 @@ export interface Deployment {
   format: number;
 }
 
-/** Undefined when there is none. */
+/** Undefined when the deployment does not exist. */
 export async function readDeployment(redis: RedisClient, prefix: string): Promise<Deployment | undefined> {
   const text = await redis.hget(deploymentKey(prefix), FIELD);
   if (text === null) return undefined;
@@ -42,12 +42,12 @@ export async function readDeployment(redis: RedisClient, prefix: string): Promis
 const textOf = ({ partitions, format }: Deployment): string =>
   format === FIRST_FORMAT ? String(partitions) : `${partitions} (format ${format})`;
 
-/** Creates a deployment, unless there is one. */
+/** Creates a deployment unless it exists. */
 export async function createDeployment(redis: RedisClient, prefix: string, deployment: Deployment): Promise<void> {
   await redis.hsetnx(deploymentKey(prefix), FIELD, textOf(deployment));
 }
 
-/** Raises a deployment's format; to be done when every process can read it. */
+/** Raises a deployment's format; call it when every process can read it. */
 export async function raiseFormat(redis: RedisClient, prefix: string, format: number): Promise<void> {
   const deployment = await readDeployment(redis, prefix);
   if (deployment && deployment.format < format)
@@ -66,13 +66,13 @@ export function checkFormat(format: number): void {
 export interface FormatWatchOptions {
   redis: RedisClient;
   prefix: string;
-  /** As it was read at the start. */
+  /** The format at the start. */
   format: number;
   clock: Scheduler;
   onTrouble(message: string): void;
 }
 
-/** Keeps the deployment's format as this process knows it: looked up about once a second until it is the latest. */
+/** Reads the deployment's format about once a second. */
 export class FormatWatch {
   readonly #options: FormatWatchOptions;
   readonly #stop = new AbortController();
@@ -84,7 +84,7 @@ export class FormatWatch {
     this.#format = options.format;
   }
 
-  /** What may be written now. A later read never gives less. */
+  /** The format that may be written now. It never decreases. */
   readonly current = (): number => Math.min(this.#format, LATEST_FORMAT);
 
   start(): void {
@@ -96,14 +96,14 @@ export class FormatWatch {
     await this.#running;
   }
 
-  /** Why this process must not go on, in words; empty: it may. */
+  /** Reasons why this process must not continue; empty: it may. */
   wrong(): string[] {
     return this.#format > LATEST_FORMAT
-      ? [`the deployment has been raised to format ${this.#format}, which this release cannot read: end it`]
+      ? [`the deployment has been raised to format ${this.#format}, which this release cannot read: stop this process`]
       : [];
   }
 
-  /** What an operator should know of although the process works. */
+  /** What an operator should do although the process works. */
   warnings(): string[] {
     return this.#format < LATEST_FORMAT
       ? [
@@ -115,18 +115,18 @@ export class FormatWatch {
   async #run(): Promise<void> {
     const { redis, prefix, clock, onTrouble } = this.#options;
     const { signal } = this.#stop;
-    // The last look is told once: an outage has its own messages.
-    let isTold = false;
+    // One message for consecutive failures: an outage is reported elsewhere.
+    let isReported = false;
     while (!signal.aborted) {
       const elapsed = stopwatch();
       try {
         this.#format = Math.max(this.#format, (await readDeployment(redis, prefix))?.format ?? 0);
-        isTold = false;
+        isReported = false;
       } catch (thrown) {
-        if (!isTold && !signal.aborted) onTrouble(`the deployment's format: ${messageOf(thrown)}`);
-        isTold = true;
+        if (!isReported && !signal.aborted) onTrouble(`the deployment's format: ${messageOf(thrown)}`);
+        isReported = true;
       }
-      await clock.sleep(Math.max(0, LOOK_EVERY_MS - elapsed()), signal);
+      await clock.sleep(Math.max(0, READ_EVERY_MS - elapsed()), signal);
     }
   }
 }

@@ -44,7 +44,7 @@ async function ensureLoaded(node: RedisNode, { name, code, suffix }: Library): P
     await node.call("FUNCTION", "LOAD", "REPLACE", code);
     found = await functionsOf(node, name);
   }
-  for (const known of found) functions.set(known.slice(0, -suffix.length), known);
+  for (const versioned of found) functions.set(versioned.slice(0, -suffix.length), versioned);
 }
 
 async function functionsOf(node: RedisNode, library: string): Promise<string[]> {

@@ -1,28 +1,28 @@
 /**
- * What keyed states are found by: a sorted set a job and partition, written by the commit that writes the states, so
- * that it never says anything else than they do. How many entries each name has is counted by the same writes.
- * Whoever wants to know what is open, late or stuck reads a page of it, the lowest scores first, and holds nothing. A
- * partition whose last owner did not keep it (an older release) is indexed anew, page by page, by the next who does;
- * until then readers are told that it is not complete.
+ * A secondary index of keyed states: one sorted set for each job and partition. The commit that writes the states
+ * writes the index, so both always agree, and it counts the entries of each name. Readers of open, late or stuck keys
+ * read pages of it, the lowest scores first, and keep nothing in memory. When the last owner of a partition did not
+ * maintain the index (an older release), the next one rebuilds it page by page; until then readers get
+ * `complete: false`.
  */
 import type { IndexEntry } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
-/** An entry that comes, or one that goes. */
+/** An entry to set, or to remove. */
 export type IndexChange =
   | { name: string; key: string; score: number }
   | { name: string; key: string; score: undefined };
 
 const SEPARATOR = "\u001f";
 
-/** An entry as it is called in the sorted set. */
+/** An entry's member in the sorted set. */
 export const memberOf = (name: string, key: string): string => name + SEPARATOR + key;
 
-/** The field of a task that tells which owner, by its epoch, has kept a job's index complete. */
+/** The field of a task that holds the epoch of the last owner that has maintained a job's index. */
 export const indexedField = (job: string): string => `indexed:${job}`;
 
-/** Adds to `changes` what makes one key's entries those of `now`. */
+/** Adds to `changes` what turns one key's entries from `before` into `now`. */
 export function indexChanges(
   key: string,
   before: readonly IndexEntry[],
@@ -37,7 +37,7 @@ export function indexChanges(
   }
 }
 
-/** An entry as readers are told of it. */
+/** An entry as readers get it. */
 export interface FoundEntry extends IndexEntry {
   readonly key: string;
 }
@@ -50,7 +50,7 @@ export interface IndexPage {
 
 export interface IndexCounts {
   readonly counts: ReadonlyMap<string, number>;
-  /** False while a partition is indexed anew: entries are missing. */
+  /** False while a partition's index is rebuilt: entries are missing. */
   readonly complete: boolean;
 }
 
@@ -58,62 +58,62 @@ export interface IndexCounts {
 const READ_MOST = 1_000;
 const READ_LEAST = 16;
 
-/** Where a page has ended: no entry at or before it is in the next. */
-interface Place {
+/** A position in the order of the index. */
+interface Position {
   readonly score: number;
   readonly member: string;
 }
 
-/** The entries of one partition from a place on, read a page at a time. */
-class Line {
+/** The entries of one partition after a position, read a page at a time. */
+class PartitionCursor {
   readonly #redis: RedisClient;
   readonly #key: string;
   /** The last entry read. */
-  #after: Place | undefined;
+  #after: Position | undefined;
   readonly #pageSize: number;
-  #found: Place[] = [];
+  #found: Position[] = [];
   #isAtEnd = false;
 
-  constructor(redis: RedisClient, key: string, after: Place | undefined, pageSize: number) {
+  constructor(redis: RedisClient, key: string, after: Position | undefined, pageSize: number) {
     this.#redis = redis;
     this.#key = key;
     this.#after = after;
     this.#pageSize = pageSize;
   }
 
-  get first(): Place | undefined {
+  get first(): Position | undefined {
     return this.#found[0];
   }
 
-  get isToBeRead(): boolean {
+  get needsRead(): boolean {
     return this.#found.length === 0 && !this.#isAtEnd;
   }
 
-  /** Goes on behind the last entry read, not at its number: others may have gone meanwhile. */
+  /** Continues after the last entry read, not at its rank: entries before it may have been removed. */
   async read(): Promise<void> {
     let count = this.#pageSize;
-    while (this.isToBeRead) {
+    while (this.needsRead) {
       const after = this.#after;
       const from = after === undefined ? "-inf" : String(after.score);
       const flat = await this.#redis.zrangebyscore(this.#key, from, "+inf", "WITHSCORES", "LIMIT", 0, count);
       this.#isAtEnd = flat.length < 2 * count;
       for (let i = 0; i < flat.length; i += 2) {
-        const place = { score: Number(flat[i + 1]), member: flat[i] as string };
-        if (after === undefined || isBefore(after, place)) this.#found.push(place);
+        const position = { score: Number(flat[i + 1]), member: flat[i] as string };
+        if (after === undefined || isBefore(after, position)) this.#found.push(position);
       }
       this.#after = this.#found.at(-1) ?? after;
-      // All of them have one score with the last one read.
+      // When nothing was found, the whole page has the score of the last entry read: read more.
       count *= 2;
     }
   }
 
-  take(): Place {
-    return this.#found.shift() as Place;
+  take(): Position {
+    return this.#found.shift() as Position;
   }
 }
 
-/** As Redis orders a sorted set; members are ASCII. */
-const isBefore = (a: Place, b: Place): boolean => (a.score !== b.score ? a.score < b.score : a.member < b.member);
+/** The order of a Redis sorted set; members are ASCII. */
+const isBefore = (a: Position, b: Position): boolean => (a.score !== b.score ? a.score < b.score : a.member < b.member);
 
 /** Reads one job's index over all partitions. */
 export class JobIndex {
@@ -128,28 +128,28 @@ export class JobIndex {
   }
 
   /**
-   * So many entries, the lowest scores first. Entries that come or go between two pages are in them or not; no other
-   * is left out or told twice.
-   * @param after where the page before ended
+   * Entries in the order of their scores, `limit` at most. An entry that is added or removed between two pages may be
+   * in them or not; every other entry is in exactly one page.
+   * @param after `next` of the previous page
    */
   async page(limit: number, after?: string): Promise<IndexPage> {
-    const from = after === undefined ? undefined : placeOf(after);
+    const from = after === undefined ? undefined : positionOf(after);
     const pageSize = Math.min(READ_MOST, Math.max(READ_LEAST, Math.ceil((2 * limit) / this.#keys.length)));
-    const lines = this.#keys.map((keys) => new Line(this.#redis, keys.index(this.#job), from, pageSize));
-    const places: Place[] = [];
-    // One more than is asked for tells whether there is another page.
-    while (places.length <= limit) {
-      await Promise.all(lines.filter(({ isToBeRead }) => isToBeRead).map((line) => line.read()));
-      let lowest: Line | undefined;
-      for (const line of lines) {
-        if (line.first && (!lowest?.first || isBefore(line.first, lowest.first))) lowest = line;
+    const cursors = this.#keys.map((keys) => new PartitionCursor(this.#redis, keys.index(this.#job), from, pageSize));
+    const positions: Position[] = [];
+    // One entry more than the limit shows whether there is another page.
+    while (positions.length <= limit) {
+      await Promise.all(cursors.filter(({ needsRead }) => needsRead).map((cursor) => cursor.read()));
+      let lowest: PartitionCursor | undefined;
+      for (const cursor of cursors) {
+        if (cursor.first && (!lowest?.first || isBefore(cursor.first, lowest.first))) lowest = cursor;
       }
       if (!lowest) break;
-      places.push(lowest.take());
+      positions.push(lowest.take());
     }
-    const entries = places.slice(0, limit);
+    const entries = positions.slice(0, limit);
     const last = entries.at(-1);
-    return { entries: entries.map(entryOf), next: places.length > limit && last ? textOf(last) : undefined };
+    return { entries: entries.map(entryOf), next: positions.length > limit && last ? textOf(last) : undefined };
   }
 
   /** How many entries each name has: two reads a partition, however many there are. */
@@ -171,24 +171,24 @@ export class JobIndex {
   }
 }
 
-function entryOf({ score, member }: Place): FoundEntry {
+function entryOf({ score, member }: Position): FoundEntry {
   const at = member.indexOf(SEPARATOR);
   return { name: member.slice(0, at), key: member.slice(at + 1), score };
 }
 
-const textOf = ({ score, member }: Place): string =>
+const textOf = ({ score, member }: Position): string =>
   Buffer.from(`${score}${SEPARATOR}${member}`, "utf8").toString("base64url");
 
-/** The place that a text names; undefined for one that `page` has not made. */
-export function parsePosition(text: string): Place | undefined {
+/** Parses `next` of a page; undefined for a text that `page` has not made. */
+export function parsePosition(text: string): Position | undefined {
   const whole = Buffer.from(text, "base64url").toString("utf8");
   const at = whole.indexOf(SEPARATOR);
   const score = Number(whole.slice(0, at));
   return at > 0 && Number.isFinite(score) ? { score, member: whole.slice(at + 1) } : undefined;
 }
 
-function placeOf(text: string): Place {
-  const place = parsePosition(text);
-  if (place) return place;
-  throw new RangeError("this is no place in an index");
+function positionOf(text: string): Position {
+  const position = parsePosition(text);
+  if (position) return position;
+  throw new RangeError("this is not a position in an index");
 }

@@ -1,42 +1,41 @@
 /**
- * The contract of a job: a pure step from a key's state and one event (or timer) to that state changed, with emits
- * and a timer. A job reads no clock, no randomness and no other key, so the same log gives the same state on any
- * number of workers. A job whose state changes its shape takes a new name and is filled from the log anew.
+ * The contract of a job: a pure function that changes a key's state by one event (or timer), with emits and a timer as
+ * further results. A job reads no clock, no randomness and no other key, so the same log gives the same state on any
+ * number of workers. When the shape of its state changes, a job needs a new name; it is then filled from the log.
  */
 
-/** What the runtime knows of any topic's event. */
+/** What the runtime needs of any topic's event. */
 export interface LogEvent {
   offset: number;
   index: number;
   /** Event time, milliseconds since the epoch. */
   atMs: number;
-  /** The log's own clock at the event: never goes back; drives watermark and timers. */
+  /** The log's own clock at the event: never decreases; drives watermark and timers. */
   clockMs: number;
 }
 
-/** What a job may ask for while it handles one event or timer of one key. */
+/** What a job may call while it handles one event or timer of one key. */
 export interface JobContext {
   readonly key: string;
-  /** The log's clock: everything up to here has been seen. */
+  /** The log's clock: everything up to here has been processed. */
   readonly watermarkMs: number;
-  /** Gives an event to the outside, once and for all: it leaves with the commit or not at all. */
+  /** Publishes an emit to sinks and views: it leaves with the commit or not at all. */
   emit(kind: string, payload: unknown): void;
   /**
-   * Sets the key's only timer: it fires when the watermark reaches `atMs`; when it has been reached already, as soon
-   * as the watermark moves. Undefined removes it.
+   * Sets the key's only timer: it fires when the watermark reaches `atMs`, or as soon as the watermark moves when
+   * `atMs` has passed. Undefined removes the timer.
    */
   setTimer(atMs: number | undefined): void;
-  /** Counts an event that came after its window had been given up. */
+  /** Counts an event that arrived after its window was closed. */
   late(): void;
   /**
-   * Gives the key up: after this call it has no state and no timer, whatever else the call does to them; its emits
-   * leave. What comes for the key later, in the same commit or any other, begins with `initial`, and readers are told
-   * to forget what they know of it.
+   * Deletes the key's state and timer at the end of the current call, whatever else the call does to them; its emits
+   * leave. A later event of the key, in the same commit or another, begins with `initial`. Views get null for the key.
    */
   clear(): void;
 }
 
-/** What a state is found by: a name, of which there are few, and a number that its entries are ordered by. */
+/** An index entry of a state: one of a few names, and a number by which the entries of all keys are ordered. */
 export interface IndexEntry {
   /** Printable ASCII, without control characters. */
   readonly name: string;
@@ -46,31 +45,31 @@ export interface IndexEntry {
 export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
   /** Name and version of the state, for example `depletion.1`. */
   readonly name: string;
-  /** The key that an event belongs to, in the topic's own partitioning; undefined when the job does not care for it. */
+  /** The key that an event belongs to, in the topic's own partitioning; undefined when the job ignores the event. */
   key(event: Event): string | undefined;
-  /** State of a key that has none yet. */
+  /** The state of a key that has none. */
   initial(key: string): State;
-  /** Changes the state in place. Throws only on an event that is at fault: it becomes a dead letter. */
+  /** Changes the state in place. Throws only on an invalid event, which becomes a dead letter. */
   onEvent(state: State, event: Event, context: JobContext): void;
   onTimer?(state: State, atMs: number, context: JobContext): void;
   /**
-   * What screens and readers are told when a key has changed: absolute values, so that a missed one does no harm
-   * after the next. Never null: that tells readers that the key has been given up, and is the runtime's to say.
-   * @param sinceMs the earliest event time that touched the key since the last view; 0: tell everything
+   * What views get when a key has changed: absolute values, so that a missed one does no harm after the next. Never
+   * null: the runtime publishes null for a cleared key.
+   * @param sinceMs the earliest event time that changed the key since the last view; 0: return everything
    */
   view?(state: State, key: string, sinceMs: number): unknown;
   /**
-   * What a state is to be found by, each name once: kept beside the states, in the same commit, so that readers need
-   * not hold or read them all. Goes by the state alone. A change of what it says needs a new name of the job.
+   * The index entries of a state, each name once. They are written in the same commit as the state, so that readers
+   * need not read all states. Depends on the state alone. A change of its result needs a new name of the job.
    */
   index?(state: State, key: string): readonly IndexEntry[];
 }
 
-/** Jobs of one topic, with events of different kinds inside. */
+/** A job of any state. */
 // biome-ignore lint/suspicious/noExplicitAny: a list of jobs holds jobs of different states
 export type AnyJob<Event extends LogEvent> = Job<Event, any>;
 
-/** One emit as it leaves: its id is derived, so a receiver can tell a repeat. */
+/** One emit as it leaves. Its id is derived from its position, so a receiver can recognise a repeat. */
 export interface Emit {
   job: string;
   kind: string;

@@ -1,8 +1,8 @@
 /**
- * One job's keyed state in memory, between the commit that it was read after and the one that will write it. Keys are
- * asked for as events name them and read together; what a call changes is known here until it has been committed, and
- * a call that fails can be undone. Keys that were not changed are kept for the next step, as long as there are not
- * too many. It knows nothing of events, timers and Redis.
+ * One job's keyed state in memory, between the commit after which it was read and the commit that will write it. The
+ * keys of many events are read together. Changes are kept here until they have been committed, and a call that fails
+ * can be undone. Unchanged keys stay cached for the next batch, as long as there are not too many. Events, timers and
+ * Redis are handled elsewhere.
  */
 import { messageOf } from "../kernel/errors.js";
 import type { AnyJob, IndexEntry, LogEvent } from "./job.js";
@@ -11,34 +11,34 @@ import { decodeState, encodeState } from "./pack.js";
 
 /** Keys kept in memory for one job between commits. */
 const CACHE_LIMIT = 20_000;
-/** No event has touched a key since the last commit. */
-export const CLEAN = Number.POSITIVE_INFINITY;
+/** No event has changed a key since the last commit. */
+const CLEAN = Number.POSITIVE_INFINITY;
 const NONE: readonly IndexEntry[] = [];
 
 export interface KeyState {
   readonly key: string;
-  /** Undefined until it has been read, and while the key is given up. */
+  /** Undefined until it has been read, and while the key is cleared. */
   state: unknown;
   /**
-   * Why the state that is stored cannot be read: it stays as it is, and the key's events become letters, until
-   * somebody has repaired it.
+   * Why the stored state cannot be read: it is not changed, and the key's events become dead letters, until an
+   * operator has repaired it.
    */
   fault: string | undefined;
-  /** The earliest event time that touched the key since the last commit; CLEAN when none did. */
+  /** The earliest event time that changed the key since the last commit; CLEAN when none did. */
   touchedMs: number;
   /**
-   * `cleared`: deleted since the last commit, so that there is no state; `anew`: given up, and begun again after
+   * `cleared`: deleted since the last commit, so that there is no state; `recreated`: cleared, and begun again after
    * that.
    */
-  life: "kept" | "cleared" | "anew";
-  /** What the state of the last commit is found by, and that of the commit under way. */
+  life: "kept" | "cleared" | "recreated";
+  /** Index entries of the state in the last commit, and in the next one. */
   indexed: readonly IndexEntry[];
   indexing: readonly IndexEntry[];
 }
 
 /** A key as it was before a call. */
 export interface StateBefore {
-  /** Undefined when the key has been given up, and when the state cannot be read and so cannot be changed either. */
+  /** Undefined when the key is cleared, or when its state cannot be read and so cannot be changed either. */
   packed: Buffer | undefined;
   touchedMs: number;
   life: KeyState["life"];
@@ -47,10 +47,10 @@ export interface StateBefore {
 /** Reads states of one job; null for a key that has none. */
 export type LoadStates = (job: string, keys: string[]) => Promise<(Buffer | null)[]>;
 
-/** What readers are told of a key, its state's bytes when the view is the state itself. */
+/** Publishes a key's view; `packed` holds its bytes when the view is the state itself. */
 export type PublishView = (key: string, view: unknown, packed: Buffer | undefined) => void;
 
-/** What a commit writes of one job's states, and of what they are found by. */
+/** What a commit writes of one job's states and their index. */
 export interface StateChanges {
   set: [key: string, state: Buffer][];
   tombstones: string[];
@@ -60,11 +60,11 @@ export interface StateChanges {
 export class KeyedState<Event extends LogEvent> {
   readonly #job: AnyJob<Event>;
   readonly #keys = new Map<string, KeyState>();
-  /** Named, and not read yet. */
+  /** Keys to be read by the next `fetch`. */
   #wanted: KeyState[] = [];
   readonly #dirty = new Set<KeyState>();
   #unreadable: KeyState[] = [];
-  /** States as they were packed after their last call; only where calls can be undone, and only for one step. */
+  /** States as they were packed after their last call; only in isolated mode, and only for one batch. */
   readonly #packed = new Map<KeyState, Buffer>();
 
   constructor(job: AnyJob<Event>) {
@@ -75,7 +75,7 @@ export class KeyedState<Event extends LogEvent> {
     return this.#wanted.length > 0;
   }
 
-  /** A key's place in memory; what is new here is read by the next `fetch`. */
+  /** A key's entry in memory; a new one is read by the next `fetch`. */
   want(key: string): KeyState {
     let held = this.#keys.get(key);
     if (!held) {
@@ -86,7 +86,7 @@ export class KeyedState<Event extends LogEvent> {
     return held;
   }
 
-  /** Reads what is wanted. After a failure this object is of no more use. */
+  /** Reads all wanted keys. After an error this object must not be used any more. */
   async fetch(load: LoadStates): Promise<void> {
     const wanted = this.#wanted;
     if (wanted.length === 0) return;
@@ -110,12 +110,12 @@ export class KeyedState<Event extends LogEvent> {
     }
   }
 
-  /** Notes that a call changes a key, and makes sure that it has a state. @throws when it has none that can be read */
+  /** Marks a key as changed by a call, and ensures that it has a state. @throws when its state cannot be read */
   touch(held: KeyState, atMs: number): void {
     if (held.fault !== undefined) throw new Error(held.fault);
     if (held.life === "cleared") {
       held.state = this.#job.initial(held.key);
-      held.life = "anew";
+      held.life = "recreated";
     }
     if (held.touchedMs === CLEAN) this.#dirty.add(held);
     if (atMs < held.touchedMs) held.touchedMs = atMs;
@@ -126,7 +126,7 @@ export class KeyedState<Event extends LogEvent> {
     held.life = "cleared";
   }
 
-  /** Begins a step. */
+  /** Begins a batch. */
   begin(): void {
     this.#packed.clear();
   }
@@ -137,7 +137,7 @@ export class KeyedState<Event extends LogEvent> {
     return { packed: hasState ? (this.#packed.get(held) ?? encodeState(state)) : undefined, touchedMs, life };
   }
 
-  /** Makes sure that what a call left can be committed. @throws when state or view cannot be packed */
+  /** Checks that the result of a call can be committed. @throws when state or view cannot be packed */
   check(held: KeyState, withViews: boolean): void {
     const { state, key, touchedMs, life } = held;
     if (life === "cleared") {
@@ -161,21 +161,21 @@ export class KeyedState<Event extends LogEvent> {
   }
 
   /**
-   * What the next commit has to write: changed states, and keys that have none any more.
-   * @param tell told of every change; left out: nobody asks. A view of null: the key has been given up
+   * What the next commit has to write: changed states, and keys whose state is deleted.
+   * @param publish called with every changed view, and with null for a cleared key; undefined: views are not wanted
    * @throws what packing a state or making a view throws, its key in the message
    */
-  changes(tell: PublishView | undefined): StateChanges {
+  changes(publish: PublishView | undefined): StateChanges {
     const job = this.#job;
     const set: [string, Buffer][] = [];
-    const gone: string[] = [];
+    const tombstones: string[] = [];
     const index: IndexChange[] = [];
     for (const held of this.#dirty) {
       const { key, state, touchedMs, life } = held;
-      // Before a state that has begun anew, too: its view alone would be added to what readers know of the old one.
-      if (life !== "kept") tell?.(key, null, undefined);
+      // Also before the view of a recreated state: readers would otherwise merge it into the view of the old one.
+      if (life !== "kept") publish?.(key, null, undefined);
       if (life === "cleared") {
-        gone.push(key);
+        tombstones.push(key);
         held.indexing = NONE;
         indexChanges(key, held.indexed, NONE, index);
         continue;
@@ -187,18 +187,18 @@ export class KeyedState<Event extends LogEvent> {
         }
         const packed = encodeState(state);
         set.push([key, packed]);
-        if (tell && job.view) {
-          const view = job.view(state, key, life === "anew" ? 0 : touchedMs);
-          tell(key, view, view === state ? packed : undefined);
+        if (publish && job.view) {
+          const view = job.view(state, key, life === "recreated" ? 0 : touchedMs);
+          publish(key, view, view === state ? packed : undefined);
         }
       } catch (thrown) {
         throw new Error(`${job.name} on key ${key}: ${messageOf(thrown)}`, { cause: thrown });
       }
     }
-    return { set, tombstones: gone, index };
+    return { set, tombstones, index };
   }
 
-  /** To be called when the commit has been written: forgets what it carried. */
+  /** Call this when the commit has been written. */
   committed(): void {
     for (const held of this.#dirty) {
       held.touchedMs = CLEAN;
@@ -208,7 +208,7 @@ export class KeyedState<Event extends LogEvent> {
     }
     this.#dirty.clear();
     if (this.#keys.size > CACHE_LIMIT) this.#keys.clear();
-    // Somebody may have repaired them when they are wanted next.
+    // Read again when they are wanted next: an operator may have repaired them.
     for (const { key } of this.#unreadable) this.#keys.delete(key);
     this.#unreadable = [];
   }

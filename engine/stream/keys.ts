@@ -1,7 +1,7 @@
 /**
- * Every Redis key of the engine, and the only place that makes one. All keys of a partition share one hash tag, so
- * they live in one slot of a Redis Cluster and one function call may touch them all. A deployment's prefix keeps two
- * of them apart on one Redis. Names say what they hold; the few keys that belong to no partition stand at the end.
+ * Makes every Redis key of the engine; no other file makes one. All keys of a partition share one hash tag, so they are
+ * in one slot of a Redis Cluster and one function call may use them all. A prefix separates the deployments of one
+ * Redis. The few keys that belong to no partition are at the end.
  */
 
 export interface PartitionKeys {
@@ -13,23 +13,23 @@ export interface PartitionKeys {
   task: string;
   /** Sorted set: durable timers by event time. */
   timers: string;
-  /** Stream: what commits gave out; entry ids are `<commit number>-0`. */
+  /** Stream: out records of commits; entry ids are `<commit number>-0`. */
   out: string;
-  /** Stream: records that could not be processed; ids are the times when they were set aside. */
+  /** Stream: records that could not be processed; ids are the times when they became dead letters. */
   deadLetters: string;
-  /** Hash: log entries that dead letters tell of, each once however many letters it has. */
+  /** Hash: log entries of dead letters, each stored once. */
   deadEntries: string;
-  /** Sorted set: dead letters that are to be tried once more, by offset. */
+  /** Sorted set: dead letters whose replay is requested, by offset. */
   deadRequests: string;
-  /** Stream: who had dead letters tried once more or removed them. */
+  /** Stream: who replayed or removed dead letters. */
   deadActions: string;
-  /** Hash: sinks that deliver what commits gave out, each with the time when it was last seen at work. */
+  /** Hash: sinks that deliver out records, each with the time when it last registered itself. */
   sinks: string;
   /** Hash: keyed state of one job. */
   state(job: string): string;
-  /** Sorted set: what one job's states are found by, `<name>\u001f<key>` by score. */
+  /** Sorted set: index of one job's states, `<name>\u001f<key>` by score. */
   index(job: string): string;
-  /** Hash: how many entries of each name there are in it. */
+  /** Hash: how many entries of each name the index has. */
   indexCounts(job: string): string;
 }
 
@@ -49,14 +49,14 @@ export interface OrderKeys extends PartitionKeys {
   /** Hash: orders of one UTC day by id. */
   orders(day: number): string;
   ordersBase: string;
-  /** Hash: whom the goods of these orders go to, for as long as that is needed here. */
+  /** Hash: recipients of these orders, until they are erased. */
   buyers(day: number): string;
   buyersBase: string;
-  /** Sorted set: orders of which a buyer's text may be kept, by the time when it goes. */
+  /** Sorted set: orders that may hold a buyer's text, by the time at which it is erased. */
   erasures: string;
-  /** Set: the days that have orders. */
+  /** Set: days that have orders. */
   orderDays: string;
-  /** Hash: when orders have ended that did so long after their day. */
+  /** Hash: end times of orders that ended long after their day. */
   lateEnds: string;
 }
 
@@ -67,7 +67,7 @@ export function partitionKeys(prefix: string, topic: string, partition: number):
   return keysUnder(tag(prefix, topic, partition));
 }
 
-/** The same of a sink, which is a task whose log is what the partition's commits gave out. */
+/** The same for a sink, which is a task whose log is the partition's `out`. */
 export function sinkKeys(prefix: string, topic: string, partition: number, sink: string): PartitionKeys {
   const base = tag(prefix, topic, partition);
   return { ...keysUnder(`${base}:sink:${sink}`), log: `${base}:out` };
@@ -123,29 +123,29 @@ export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
 /** A pattern of every key of a deployment, and of no other's. */
 export const keysOfDeployment = (prefix: string): string => `${prefix}:*`;
 
-/** Sorted set: workers of a topic by how long each is known to live. */
+/** Sorted set: workers of a topic by the time at which each expires. */
 export const workersKey = (prefix: string, topic: string): string => `${prefix}:workers:${topic}`;
 
-/** Sorted set: processes of the deployment, each with its release, by how long it is listed. */
+/** Sorted set: processes of the deployment, each with its release, by the time at which each expires. */
 export const processesKey = (prefix: string): string => `${prefix}:processes`;
 
 /**
- * Sorted set: function libraries, which all deployments of a Redis share, by when a process last said that it uses
- * them.
+ * Sorted set: function libraries, which all deployments of a Redis share, by the time at which a process last recorded
+ * its use.
  */
 export const LIBRARIES_KEY = "shuiwei-function-libraries";
 
-/** Hash: how fast all workers together may send to a receiver now. */
+/** Hash: the request rate to a receiver that all workers share. */
 export const rateLimiterKey = (prefix: string, receiver: string): string => `${prefix}:pace:${receiver}`;
 
-/** Hash: what each breaker is to be, by its scope. */
+/** Hash: the wanted state of each breaker, by its scope. */
 export const breakersKey = (prefix: string): string => `${prefix}:breakers`;
 
-/** Hash: what is set for each category of SKUs. */
+/** Hash: settings of each category of SKUs. */
 export const categoriesKey = (prefix: string): string => `${prefix}:categories`;
 
-/** Hash: sessions of browsers by the hash of their secrets. */
+/** Hash: browser sessions by the hash of their secrets. */
 export const sessionsKey = (prefix: string): string => `${prefix}:sessions`;
 
-/** String that expires: what a pairing code stands for, by the code's hash. */
+/** String that expires: the grant of a pairing code, by the code's hash. */
 export const pairingKey = (prefix: string, digest: string): string => `${prefix}:pairing:${digest}`;

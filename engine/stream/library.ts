@@ -1,32 +1,32 @@
 /**
- * Versions of function libraries. Libraries and functions are global in a Redis and are replaced by name; so that
- * processes of two releases can run at once, each calling its own code, the name of a library and those of its
- * functions end in a hash of the code. A release that changes nothing in a library goes on using the one that is there.
- * A line `-- include x.lua` puts in a file of this folder, which several libraries share; `-- include ./x.lua` puts in
- * a part of one library, a file beside it. The hash covers what is included.
+ * Versions of function libraries. Libraries and functions are global in a Redis and are replaced by name. The name of a
+ * library and those of its functions end in a hash of the code, so that processes of two releases can run at once, each
+ * with its own code. A release that does not change a library uses the one that is loaded. A line `-- include x.lua`
+ * includes a file of this folder, which several libraries share; `-- include ./x.lua` includes a part of one library, a
+ * file beside it. The hash covers what is included.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { EngineError } from "../kernel/errors.js";
 
 export interface Library {
-  /** As the code has it, without a version. */
+  /** The name in the code, without a version. */
   plainName: string;
   name: string;
-  /** As Redis gets it: with names that carry the version. */
+  /** The code that is loaded: its names include the version. */
   code: string;
-  /** What stands at the end of every name. */
+  /** The version at the end of every name. */
   suffix: string;
 }
 
-/** 48 bits: of a few hundred versions no two have the same. */
+/** 48 bits: enough for a few hundred versions without a collision. */
 const HASH_CHARACTERS = 12;
 const SUFFIX = new RegExp(`_[0-9a-f]{${HASH_CHARACTERS}}$`);
 const HEADER = /^#!lua name=(\w+)([^\n]*\n?)/;
-/** A line of its own. */
+/** Includes are whole lines. */
 const INCLUDE_SHARED = /^-- include ([\w-]+\.lua)$/gm;
 const INCLUDE_PART = /^-- include (\.\/\S+\.lua)$/gm;
-/** A file of this folder on one line, so that line numbers of whatever it is put into stay. */
+/** A file of this folder as one line, so that the line numbers of the including file do not change. */
 const onOneLine = (name: string): string =>
   readFileSync(new URL(name, import.meta.url), "utf8")
     .replace(/--.*$/gm, "")
@@ -59,7 +59,7 @@ export function libraryOf(written: string, place: string, file?: URL): Library {
   return { plainName, name, code, suffix };
 }
 
-/** A library's or a function's name without its version; one that has none is given back as it is. */
+/** A library's or a function's name without its version. */
 export const plainNameOf = (name: string): string => name.replace(SUFFIX, "");
 
 export const isVersioned = (name: string): boolean => SUFFIX.test(name);

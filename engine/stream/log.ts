@@ -1,7 +1,7 @@
 /**
- * A partition's log as its readers see it. An entry is one record batch: a few binary fields under an offset; offsets
- * start at 1 and have no gaps, so a reader can tell that it has missed nothing. Entries are appended by the function
- * libraries only, in the same atomic step as the change they tell of; there is no append here.
+ * Reading and trimming a partition's log. An entry is one record batch: a few binary fields under an offset. Offsets
+ * start at 1 and have no gaps, so a reader can detect a missing entry. Only the function libraries append entries, each
+ * in the same atomic call as the change that it records.
  */
 import { EngineError } from "../kernel/errors.js";
 import type { RedisClient } from "./redis.js";
@@ -40,12 +40,12 @@ export async function readLog(
   return (reply?.[0]?.[1] ?? []).map(entryOf);
 }
 
-/** Checks that entries follow on `after` without a gap; a gap means that the log was trimmed past this reader. */
+/** Checks that entries follow `after` without a gap; a gap means that the log was trimmed past this reader. */
 export function assertContiguous(entries: readonly LogEntry[], after: number, key: string): void {
   let expected = after + 1;
   for (const { offset } of entries) {
     if (offset !== expected) {
-      throw new EngineError(`${key}: expected entry ${expected}, found ${offset}: the entries between are gone`, {
+      throw new EngineError(`${key}: expected entry ${expected}, found ${offset}: the entries between are missing`, {
         op: "log.read",
         code: "log_gap",
         retryable: false,
@@ -57,11 +57,11 @@ export function assertContiguous(entries: readonly LogEntry[], after: number, ke
 }
 
 /**
- * Removes entries below `keepFrom` that were written before `beforeMs`, by MINID. Times never go back within a log,
- * so the boundary is found by halving: about log2(entries) reads of one entry. An entry whose time cannot be read
- * goes by the one after it.
+ * Removes entries below `keepFrom` that were written before `beforeMs`, by MINID. Times never decrease within a log,
+ * so the boundary is found by binary search: about log2(entries) reads of one entry. An entry whose time cannot be read
+ * counts as old as the next one.
  * @param timeOf when an entry was written; may throw
- * @returns how many entries went
+ * @returns how many entries were removed
  */
 export async function trimLog(
   client: RedisClient,
@@ -70,7 +70,7 @@ export async function trimLog(
   beforeMs: number,
   timeOf: (entry: LogEntry) => number,
 ): Promise<number> {
-  /** The first entry from an offset on that may go, or undefined when none may. */
+  /** The first entry from an offset on whose time can be read, if it is removable; otherwise undefined. */
   const removableFrom = async (offset: number): Promise<number | undefined> => {
     for (let from = offset; ; ) {
       const entry = await entryFrom(client, key, from);

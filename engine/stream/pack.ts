@@ -1,31 +1,31 @@
 /**
- * Writes MessagePack, many values one after the other into one buffer, byte for byte as msgpackr does with
- * `useRecords: false`. A commit packs thousands of small states; a call of msgpackr and a buffer of its own for each
- * cost more than the bytes. What a job's state is made of (plain objects, lists, texts, numbers, booleans, null) is
- * written here; anything else is handed to msgpackr, which may refuse it.
+ * Writes MessagePack: many values one after the other into one buffer, the same bytes as msgpackr with
+ * `useRecords: false`. A commit packs thousands of small states; calling msgpackr with a new buffer for each costs more
+ * than the bytes. Plain objects, lists, texts, numbers, booleans and null are written here; any other value is passed
+ * to msgpackr, which may reject it.
  */
 import { Packr, Unpackr } from "msgpackr";
 
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false });
 
-/** Of one piece of memory; a larger value gets a piece of its own. */
+/** Size of one chunk of memory; a larger value gets a chunk of its own. */
 const CHUNK_BYTES = 256 * 1024;
-/** What any value but a text needs at most before those that it holds. */
+/** Most bytes of a value's header, and of any value that is not a text, list or object. */
 const HEADER_BYTES = 16;
-/** Longer texts are written by Buffer, which is quicker for them. */
+/** Longer texts are written by Buffer, which is faster for them. */
 const SHORT_TEXT = 64;
 const MAP_LIMIT = 0xffff;
 
-/** A job's state as Redis keeps it, read. */
+/** Unpacks a job's state. */
 export const decodeState = (bytes: Buffer): unknown => unpackr.unpack(bytes);
 
-/** The same in the other direction. @throws when there is something in it that cannot be packed */
+/** Packs a job's state. @throws when it contains a value that cannot be packed */
 export const encodeState = (state: unknown): Buffer => writer.pack(state);
 
 /**
- * Packs values one after the other into shared pieces of memory. What has been taken is never written to again, so
- * its owner may keep it; each keeps its piece alive.
+ * Packs values one after the other into shared chunks of memory. Bytes that have been taken are never overwritten, so
+ * the caller may keep them; they keep their chunk alive.
  */
 export class PackWriter {
   #bytes = Buffer.allocUnsafeSlow(CHUNK_BYTES);
@@ -40,7 +40,7 @@ export class PackWriter {
     return this.take();
   }
 
-  /** Begins bytes that are written part by part; what was begun and not taken is dropped. */
+  /** Begins bytes that are written part by part; bytes that were begun and not taken are discarded. */
   begin(): void {
     this.#at = this.#from;
   }
@@ -52,7 +52,7 @@ export class PackWriter {
     return taken;
   }
 
-  /** @throws whatever msgpackr throws on a value that it cannot write; then nothing of it is to be taken */
+  /** @throws whatever msgpackr throws on a value that it cannot write; then do not take the bytes */
   value(value: unknown): void {
     if (typeof value === "number") this.number(value);
     else if (typeof value === "string") this.text(value);
@@ -121,7 +121,7 @@ export class PackWriter {
     this.#reserve(HEADER_BYTES + 3 * length);
     const bytes = this.#bytes;
     const start = this.#at;
-    // Nearly all are ASCII, and then their length in bytes is known; the others are written again.
+    // Nearly all texts are ASCII, so that their length in bytes is known; others are written again.
     let at = start + 1;
     if (length >= 0x20) {
       bytes[start] = 0xd9;
@@ -139,7 +139,7 @@ export class PackWriter {
     this.#at = at;
   }
 
-  /** The head of a list; its items are to follow. */
+  /** The header of a list; write its items next. */
   list(length: number): void {
     this.#reserve(HEADER_BYTES);
     if (length < 0x10) this.#bytes[this.#at++] = 0x90 | length;
@@ -154,12 +154,12 @@ export class PackWriter {
     }
   }
 
-  /** The head of a map of less than 16 fields; names and values are to follow. */
+  /** The header of a map of less than 16 fields; write names and values next. */
   map(size: number): void {
     this.#byte(0x80 | size);
   }
 
-  /** Bytes as a text: what Redis' Lua reads as a string. */
+  /** Bytes as a text: Redis' Lua reads them as a string. */
   bytes(value: Buffer): void {
     this.#textHead(value.length);
     this.packed(value);
@@ -174,9 +174,9 @@ export class PackWriter {
 
   #object(value: Record<string, unknown>): void {
     this.#reserve(HEADER_BYTES);
-    // As msgpackr does: the length has two bytes, whatever it is, so that it can be written last.
+    // As msgpackr does: the length always has two bytes, so that it can be written last.
     this.#bytes[this.#at] = 0xde;
-    // Memory may be changed for a larger piece meanwhile; the distance stays.
+    // The chunk may be replaced by a larger one meanwhile; the distance stays the same.
     const lengthAt = this.#at + 1 - this.#from;
     this.#at += 3;
     let size = 0;

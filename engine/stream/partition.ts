@@ -1,14 +1,14 @@
 /**
- * Which partition a key belongs to. The number of partitions is fixed when a deployment is created and kept in Redis;
- * a process that is told another number refuses to start, because the same key would then live in two places.
+ * Which partition a key belongs to. The number of partitions is fixed when a deployment is created and stored in Redis.
+ * A process with another number does not start, because the same key would then be in two partitions.
  */
 import { EngineError } from "../kernel/errors.js";
 import { checkFormat, createDeployment, type Deployment, LATEST_FORMAT, readDeployment } from "./format.js";
 import type { RedisClient } from "./redis.js";
 
 /**
- * One Redis is one thread: more cost a call each, and let more workers share a topic (`engine/README.md`,
- * 2026-11-23).
+ * More partitions let more workers share a topic, but each costs calls of its own, and one Redis is one thread
+ * (`engine/README.md`, 2026-11-23).
  */
 export const DEFAULT_PARTITIONS = 4;
 export const MAX_PARTITIONS = 256;
@@ -22,11 +22,11 @@ export function partitionOf(key: string, partitions: number): number {
 
 /**
  * Fixes the number of partitions on first use and checks it on every later one.
- * @returns the deployment's format: the latest for a new one
+ * @returns the deployment's format; the latest for a new deployment
  * @throws EngineError `partitions_differ`, or `format_too_new` when a newer release has made the deployment
  */
 export async function claimDeployment(client: RedisClient, prefix: string, partitions: number): Promise<number> {
-  // Read first: a Redis that is full refuses even a write that would change nothing.
+  // Read first: a full Redis rejects even a write that would change nothing.
   let found = await readDeployment(client, prefix);
   if (!found) {
     await createDeployment(client, prefix, { partitions, format: LATEST_FORMAT });

@@ -1,7 +1,6 @@
 #!lua flags=no-writes
--- Reads that see one moment: a script that only reads is run when Redis is full, where a transaction is refused
--- whatever is in it; an audit has to work just then. It is no function, for a Redis that is full loads no library
--- either.
+-- Reads that all see the same moment. A script that only reads is run even when Redis is full, where every transaction
+-- is rejected; an audit must work then, too. It is not a function, because a full Redis cannot load a library.
 -- KEYS: the keys, each once
 -- ARGV: for each command: its name (hget, hmget, zscore), the number of its key, how many fields, the fields
 -- Returns: the reply to each command

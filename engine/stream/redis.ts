@@ -16,8 +16,9 @@ export type RedisNode = Redis;
 
 export interface RedisAddress {
   /**
-   * `redis://…`, `rediss://…`, several of them with commas for a Cluster's nodes, `redis+sentinel://user:password@host:port,host:port/name` for
-   * the primary that Sentinels know by a name, or the path of a unix socket. User and password are those of the Redis servers.
+   * `redis://…` or `rediss://…`; several of them with commas for a Cluster's nodes;
+   * `redis+sentinel://user:password@host:port,host:port/name` for the primary that Sentinels have under that name; or
+   * the path of a unix socket. User and password are those of the Redis servers.
    */
   url: string;
   cluster?: boolean;
@@ -56,8 +57,8 @@ const common = {
 
 /**
  * Opens a connection.
- * @param blocking for reads that wait, less than the timeout each: the connection is nobody else's, and its owner
- *   drops it on any error
+ * @param blocking for reads that wait, less than the timeout each: the caller uses the connection alone, and closes it
+ *   on any error
  * @throws EngineError `bad_input` when a Sentinel address cannot be read
  */
 export function connect(address: RedisAddress, blocking = false): RedisClient {
@@ -112,9 +113,9 @@ function joinWrites(client: Redis): void {
 }
 
 /**
- * Opens a connection for reads that wait, to the one server that has a key now: when it breaks, or the key moves
- * away, its reads fail and its owner opens another.
- * @param client of the same address, which knows where a Cluster's keys are
+ * Opens a connection for reads that wait, to the server that has a key now: when it breaks, or the key moves to another
+ * server, its reads fail and the caller opens another.
+ * @param client of the same address; it has the Cluster's slots
  * @throws EngineError `unavailable` when a Cluster has no primary for the key
  */
 export async function openReader(client: RedisClient, address: RedisAddress, key: string): Promise<Redis> {

@@ -1,6 +1,6 @@
--- Registers a library's functions under names that carry its version; library.ts puts this on the first line of a
--- library's code, so that line numbers stay, and has the library call it. SUFFIX is replaced. While a library loads,
--- Lua knows no name but `redis`.
+-- Registers a library's functions under names that include its version. library.ts puts this on the first line of a
+-- library's code, so that line numbers stay the same, and replaces SUFFIX. While a library loads, `redis` is the only
+-- global name.
 local register_versioned = function(first, callback)
   if callback then
     redis.register_function(first .. 'SUFFIX', callback)

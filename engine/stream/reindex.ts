@@ -1,9 +1,9 @@
 /**
- * Indexes a partition's states anew after an owner that did not keep their index, an older release's for example:
- * everything goes, then all states are read page by page and what they are found by is written, each page with a
- * commit. Only the partition's owner may do it, between its steps: whatever a step changes meanwhile is in the commit
- * of that step, and a page adds what is there already once more, which changes nothing. An owner that dies half-way
- * leaves an index that is known to be incomplete.
+ * Rebuilds the index of a partition's states after an owner that did not maintain it, for example of an older release:
+ * the index is deleted, then all states are read page by page, and each page's index entries are written with a commit.
+ * Only the partition's owner may do it, between its batches: a batch's changes are in its own commit, and a page that
+ * writes an existing entry again changes nothing. An owner that dies before the end leaves an index that is marked
+ * incomplete.
  */
 
 import type { CommitBody, Task } from "./commit.js";
@@ -13,19 +13,19 @@ import type { PartitionKeys } from "./keys.js";
 import { decodeState } from "./pack.js";
 import type { RedisClient } from "./redis.js";
 
-/** States of a page: some 10 ms of work, during which the partition waits. */
+/** States of a page: some 10 ms of work, for which the partition waits. */
 const PAGE_STATES = 1_000;
 
 export class Reindex<Event extends LogEvent> {
   readonly #redis: RedisClient;
   readonly #keys: PartitionKeys;
-  /** Jobs whose index this owner has yet to vouch for. */
+  /** Jobs whose index is complete; the next commit records that this owner maintains it. */
   readonly #kept: string[] = [];
   readonly #lacking: AnyJob<Event>[] = [];
-  /** Of the first one that lacks it; undefined before its first page. */
+  /** Scan cursor of the first job of `#lacking`; undefined before its first page. */
   #cursor: string | undefined;
 
-  /** @param task as it was taken: the owner before it had the epoch before */
+  /** @param task as it was acquired: the previous owner had the previous epoch */
   constructor(redis: RedisClient, keys: PartitionKeys, jobs: readonly AnyJob<Event>[], task: Task) {
     this.#redis = redis;
     this.#keys = keys;
@@ -40,7 +40,7 @@ export class Reindex<Event extends LogEvent> {
     return this.#kept.length === 0 && this.#lacking.length === 0;
   }
 
-  /** The next commit: `idle` with the changes of one page. To be written before anything else is. */
+  /** The next commit: `idle` with the changes of one page. Write it before any other commit. */
   async next(idle: CommitBody): Promise<CommitBody> {
     const indexed = this.#kept.splice(0);
     const [job] = this.#lacking;
@@ -65,7 +65,7 @@ export class Reindex<Event extends LogEvent> {
       try {
         indexChanges(key, [], job.index?.(decodeState(pairs[i + 1] as Buffer), key) ?? [], index);
       } catch {
-        // The others are found all the same; what is to be done about this one its dead letters tell.
+        // An unreadable state is left out; it is reported by the dead letters of its key.
       }
     }
     return { cursor: next.toString("latin1"), index };

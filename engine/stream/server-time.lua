@@ -1,10 +1,10 @@
--- The time that a call goes by, as the ledger and the order book take it, and their way back from a clock that had
--- jumped ahead. A log's clock never goes back: after such a jump it stands still until that time comes, and whatever
--- ends by time goes by the present all the same. Included in libraries by library.ts.
+-- The time of a call, for the ledger and the order store, and how far a log's clock is ahead of it. A log's clock never
+-- decreases: after a clock has jumped ahead and back, the log's clock stands still until that time is reached, while
+-- expiries use the present time. Included in libraries by library.ts.
 
--- `given`: '' for this server's clock alone; a number for a clock of the caller's own (replay, demo); or '~<the
--- caller's wall clock>,<by how much the two may differ>', and whatever follows a further comma. Past that bound one of
--- the two clocks is wrong, and nobody here knows which: time is then the earlier of the two.
+-- `given`: '' for this server's clock alone; a number for the caller's own clock (replay, demo); or '~<the caller's wall
+-- clock>,<by how much the two may differ>', optionally followed by a comma and anything. When they differ by more, one
+-- of the two clocks is wrong: the time is then the earlier of the two.
 -- Returns: the time; whether the clocks agree; the bound
 local function time_of(given)
   if tonumber(given) then return tonumber(given), true, math.huge end
@@ -17,7 +17,7 @@ local function time_of(given)
   return math.min(server, caller), false, bound
 end
 
--- By how much a log's clock has been led ahead of the time: 0 within the bound.
+-- By how much a log's clock is ahead of the time; 0 within the bound.
 local function led_ahead(clock, now, bound)
   return clock - now > bound and clock - now or 0
 end

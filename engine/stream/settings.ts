@@ -1,16 +1,15 @@
 /**
- * Settings that must be the same in every process of a deployment, because results depend on them: the day that an
- * average is made of, the time after which a step is late. The first process that starts with one writes it into the
- * deployment's hash; a later one that was told otherwise refuses to start, for what two processes work out by two
- * settings is nobody's. An operator changes one by ending every process and starting the first anew with
- * `--accept-settings`. Releases before this do not look; what they were told nobody knows.
+ * Settings that must be the same in every process of a deployment, because results depend on them: for example the
+ * time zone, or the time after which a step of an order is late. The first process that starts with a setting writes it
+ * into the deployment's hash; a later process with another value does not start. To change a setting, an operator stops
+ * every process and starts the first one with `--accept-settings`. Earlier releases neither write nor check settings.
  */
 import { EngineError, messageOf } from "../kernel/errors.js";
 import { liveProcesses, readFleet } from "./fleet.js";
 import { deploymentKey } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
-/** By the option's name, such as `zone`; the text as it would be given. */
+/** By the option's name, such as `zone`; the value as text. */
 export type SharedSettings = Readonly<Record<string, string>>;
 
 const FIELD = "setting:";
@@ -19,7 +18,7 @@ export interface SettingsClaim {
   redis: RedisClient;
   prefix: string;
   settings: SharedSettings;
-  /** Whether these take the place of others, as long as no other process lives. */
+  /** Whether these replace stored ones, provided that no other process is running. */
   accept: boolean;
   onTrouble(message: string): void;
 }
@@ -30,13 +29,13 @@ export interface SettingsClaim {
  */
 export async function claimSettings({ redis, prefix, settings, accept, onTrouble }: SettingsClaim): Promise<void> {
   const key = deploymentKey(prefix);
-  // Read first: a Redis that is full refuses even a write that would change nothing.
+  // Read first: a full Redis rejects even a write that would change nothing.
   const lacking = await missing(redis, key, settings);
   try {
     for (const name of lacking) await redis.hsetnx(key, FIELD + name, settings[name] as string);
   } catch (thrown) {
-    // Nothing is worked out that could differ: the next start of a process fixes them.
-    onTrouble(`what this deployment is run with cannot be written down: ${messageOf(thrown)}`);
+    // The next process that starts will write them.
+    onTrouble(`the settings of this deployment cannot be stored: ${messageOf(thrown)}`);
   }
   const fixed = await redis.hgetall(key);
   const differing = Object.entries(settings).flatMap(([name, value]) => {
@@ -45,16 +44,16 @@ export async function claimSettings({ redis, prefix, settings, accept, onTrouble
   });
   if (differing.length === 0) return;
   if (!accept) {
-    const told = differing.map(({ name, value, other }) => `--${name} ${other}, and this process was told ${value}`);
+    const list = differing.map(({ name, value, other }) => `--${name} ${other}, but this process has ${value}`);
     throw new EngineError(
-      `this deployment is run with ${told.join("; with ")}: give every process the same, or end them all and start the first with --accept-settings`,
+      `this deployment is run with ${list.join("; with ")}: give every process the same value, or stop them all and start the first with --accept-settings`,
       { op: "deployment.settings", code: "settings_differ", retryable: false, input: differing[0]?.name ?? "" },
     );
   }
   const alive = liveProcesses(await readFleet(redis, prefix));
   if (alive.length > 0) {
     throw new EngineError(
-      `${alive.join(", ")} still runs with --${differing.map(({ name, other }) => `${name} ${other}`).join(", --")}: end it first`,
+      `${alive.join(", ")} still runs with --${differing.map(({ name, other }) => `${name} ${other}`).join(", --")}: stop it first`,
       { op: "deployment.settings", code: "settings_in_use", retryable: true, input: differing[0]?.name ?? "" },
     );
   }

@@ -1,9 +1,8 @@
 /**
- * How many partitions this worker may own, so that all workers of a topic have the same number or one more. Each
- * worker tells that it lives in one sorted set; whoever reads it knows all names, and its own share by its place
- * among them. Shares add up to all partitions: no partition stays without an owner, and none moves that need not. It
- * decides nothing about who owns what: the leases do, and two workers that see different names for a moment do no
- * harm.
+ * How many partitions this worker may own, so that all workers of a topic have the same number or one more. Each worker
+ * registers itself in one sorted set and reads all names from it; its share follows from its rank among them. Shares
+ * add up to all partitions, so every partition gets an owner and none moves without need. Leases decide which worker
+ * owns a partition, so two workers that see different names for a moment do no harm.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -13,12 +12,12 @@ import type { RedisClient } from "./redis.js";
 
 export interface ShareOptions {
   redis: RedisClient;
-  /** The set of the topic's workers. */
+  /** Sorted set of the topic's workers. */
   key: string;
   /** This worker's name. */
   owner: string;
   partitions: number;
-  /** How long a silent worker is counted, like its leases. */
+  /** How long a worker that does not register itself is counted, like its leases. */
   leaseMs: number;
   clock: Scheduler;
   /** Left out: the Redis server's clock. */
@@ -27,20 +26,20 @@ export interface ShareOptions {
 }
 
 /**
- * A new worker is noticed, and its share made free, within a second; a silent one has missed four of these before it
- * is counted out.
+ * Within this time the others notice a new worker and give partitions back. A worker is dropped after four missed
+ * registrations.
  */
-const TELL_EVERY_MS = 1_000;
+const REGISTER_EVERY_MS = 1_000;
 
 export class Share {
   readonly #options: ShareOptions;
   readonly #owned = new Set<number>();
-  /** Partitions being asked for: counted, so that no more are asked for than there is room. */
-  readonly #asked = new Set<number>();
-  /** Told when one of them has been answered. */
+  /** Partitions whose lease is being acquired: they count towards the share. */
+  readonly #reserved = new Set<number>();
+  /** Callers that wait until one of those is settled. */
   #waiting: (() => void)[] = [];
   readonly #stop = new AbortController();
-  /** Undefined until the others have been seen. */
+  /** Undefined until the names of all workers have been read. */
   #quota: number | undefined;
   #running: Promise<void> | undefined;
 
@@ -48,7 +47,7 @@ export class Share {
     this.#options = options;
   }
 
-  /** Partitions that this worker may own now; 0 until it has seen the others. */
+  /** Partitions that this worker may own now; 0 until the names of all workers have been read. */
   get quota(): number {
     return this.#quota ?? 0;
   }
@@ -57,7 +56,7 @@ export class Share {
     this.#running ??= this.#run();
   }
 
-  /** Leaves the others this worker's share at once. Owned partitions are given back by whoever works on them. */
+  /** Removes this worker's name, so that the others get its share at once. Runners give its partitions back. */
   async leave(): Promise<void> {
     this.#stop.abort();
     await this.#running;
@@ -65,11 +64,11 @@ export class Share {
     await redis.zrem(key, owner).catch((thrown) => onTrouble(`${key}: ${messageOf(thrown)}`));
   }
 
-  /** Whether there is room for one more, as soon as that is known; if so, the partition is counted until `settle`. */
+  /** Whether this worker may own one more partition, as soon as that is certain; if so, it counts until `settle`. */
   async reserve(partition: number): Promise<boolean> {
     while (this.#owned.size < this.quota) {
-      if (this.#owned.size + this.#asked.size < this.quota) {
-        this.#asked.add(partition);
+      if (this.#owned.size + this.#reserved.size < this.quota) {
+        this.#reserved.add(partition);
         return true;
       }
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
@@ -77,9 +76,9 @@ export class Share {
     return false;
   }
 
-  /** What became of asking. */
+  /** Ends a reservation: the lease was acquired, or not. */
   settle(partition: number, isOwned: boolean): void {
-    this.#asked.delete(partition);
+    this.#reserved.delete(partition);
     if (isOwned) this.#owned.add(partition);
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
@@ -88,7 +87,7 @@ export class Share {
     this.#owned.delete(partition);
   }
 
-  /** Whether this partition is one of those above the share: the highest numbers go first. */
+  /** Whether this partition is above the share and must be given back: the highest numbers first. */
   isSurplus(partition: number): boolean {
     const surplus = this.#owned.size - (this.#quota ?? this.#owned.size);
     if (surplus <= 0) return false;
@@ -104,10 +103,10 @@ export class Share {
       try {
         this.#quota = this.#quotaOf(await this.#join());
       } catch (thrown) {
-        // The last share holds on: leases are taken and lost by the same Redis.
+        // The last share stays valid: without Redis no lease can change its owner either.
         if (!signal.aborted) onTrouble(`${key}: ${messageOf(thrown)}`);
       }
-      await clock.sleep(Math.min(TELL_EVERY_MS, leaseMs / 4), signal);
+      await clock.sleep(Math.min(REGISTER_EVERY_MS, leaseMs / 4), signal);
     }
   }
 
@@ -119,7 +118,7 @@ export class Share {
 
   #quotaOf(names: string[]): number {
     const { owner, partitions } = this.#options;
-    const place = names.sort().indexOf(owner);
-    return Math.floor(partitions / names.length) + (place < partitions % names.length ? 1 : 0);
+    const rank = names.sort().indexOf(owner);
+    return Math.floor(partitions / names.length) + (rank < partitions % names.length ? 1 : 0);
   }
 }

@@ -1,23 +1,23 @@
 /**
- * Sinks, as those see them who do not run them. A sink delivers to the outside what a partition's commits gave out;
- * it is a task of its own (`sinkKeys`) with a lease and a cursor, and its log is the partition's `out`. What it has
- * yet to deliver is kept for it, however long its receiver is away. A sink that nobody has run for a week is taken
- * for retired, so that a name which is not used any more does not fill Redis.
+ * Registration and cursors of sinks. A sink delivers a partition's out records to an outside receiver; it is a task of
+ * its own (`sinkKeys`) with a lease and a cursor, and its log is the partition's `out`. Records that it has not
+ * delivered are kept, however long its receiver is unavailable. A sink that nobody has run for a week counts as
+ * retired, so that an unused name does not fill Redis.
  */
 import { cursorField } from "./commit.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
-/** The cursors of a sink's task: the last entry that it is done with, and how many emits of the one after that. */
+/** The cursors of a sink's task: the last entry that is delivered, and how many emits of the next one are. */
 export const ENTRY_CURSOR = "entry";
 export const EMIT_CURSOR = "emit";
 
-/** Longer than the holidays of those who run a receiver. */
+/** Longer than most outages of a receiver. */
 const RETIRED_AFTER_MS = 7 * 86_400_000;
 
 /**
- * Makes a sink known, before it reads for the first time and every now and then: so long nothing is trimmed that it
- * has yet to deliver.
+ * Registers a sink: before it reads for the first time, and repeatedly. While it is registered, nothing that it has not
+ * delivered is trimmed.
  * @param keys of the partition
  * @param nowMs the time, by the clock that commits are dated with
  */
@@ -31,7 +31,7 @@ export async function registerSink(
 }
 
 /**
- * The lowest entry of a partition's `out` that some sink may still have to deliver; Infinity when there is none.
+ * The lowest entry of a partition's `out` that a sink may not have delivered; Infinity when there is none.
  * @param nowMs as above
  */
 export async function oldestUndelivered(
@@ -49,9 +49,9 @@ export async function oldestUndelivered(
   return Math.min(Number.POSITIVE_INFINITY, ...cursors.map((entry) => Number(entry ?? 0) + 1));
 }
 
-/** How far a sink is behind the commits of a partition, for whoever asks, owner or not. */
+/** How far a sink is behind the commits of a partition. */
 export interface SinkLag {
-  /** Commits after the last one delivered; one without anything to deliver may count. */
+  /** Commits after the last one delivered; commits without emits may count. */
   readonly entries: number;
   /** How long ago the oldest of them was committed, by the server's clock; 0 when there is none. */
   readonly behindMs: number;
@@ -72,7 +72,7 @@ export async function readSinkLag(
   ]);
   const entries = Math.max(0, Number(lastOut ?? 0) - Number(entry ?? 0));
   if (entries === 0) return { entries, behindMs: 0 };
-  // One record, and only while there is something to wait for.
+  // Reads one record, and only while the sink is behind.
   const [oldest] = await redis.xrange(keys.out, `(${entry ?? 0}-0`, "+", "COUNT", 1);
   const committedMs = Number(oldest?.[1][1] ?? nowMs);
   return { entries, behindMs: Math.max(0, nowMs - committedMs) };

@@ -1,14 +1,14 @@
 #!lua name=shuiwei_stream
--- The runtime's own writes: who owns a partition, and the one fenced commit of what its jobs worked out. A lease is
--- held by an owner until its time is over; whoever takes it over raises the epoch, and from then on every write under
--- an older epoch is refused (STALE_EPOCH), so a stopped and woken owner can do no harm. A commit is applied as a
--- whole or not at all; sent again it is recognised by its number. A server that has started anew, or that took over
--- from another, may have lost the newest writes: whoever has read from its predecessor is refused, too (STALE_RUN),
--- and reads again what is there now. A clock argument of '' is this server's.
+-- The runtime's own writes: the lease of a partition, and the fenced commit of its jobs' results. An owner holds a lease
+-- until it expires. The next owner raises the epoch, and from then on every write under an older epoch is rejected
+-- (STALE_EPOCH), so an owner that was frozen can do no harm. A commit is applied as a whole or not at all; sent again it
+-- is recognised by its number. A server that has restarted, or has taken over from another, may have lost the newest
+-- writes: an owner that has read from its predecessor is rejected, too (STALE_RUN), and reads again. A clock argument
+-- of '' is this server's clock.
 
 local CHUNK = 2000
 
--- The time to go by: the one given, or this server's.
+-- The given time, or this server's.
 local function clock_of(given)
   if given ~= '' then return tonumber(given) end
   local time = redis.call('TIME')
@@ -30,7 +30,7 @@ local function call_chunked(command, key, list)
   return sum
 end
 
--- task_acquire: takes a partition's task when nobody holds it.
+-- task_acquire: takes the lease of a partition's task when it is free.
 -- KEYS: task   ARGV: 1 owner, 2 lease in ms, 3 clock
 -- Returns: {1, all fields of the task, this run} with the epoch raised, or {0, ms until the present lease ends}
 local function acquire(keys, args)
@@ -39,8 +39,8 @@ local function acquire(keys, args)
   local lease = tonumber(args[2])
   local left = (tonumber(held[2]) or 0) - now
   if left > lease then
-    -- No lease is longer: this server's clock has gone back. The owner, if it lives, renews it; that of a dead one
-    -- ends in time.
+    -- No lease is longer, so this server's clock was set back: shorten it. A running owner renews it; that of a dead
+    -- owner expires.
     redis.call('HSET', keys[1], 'until', digits(now + lease))
     left = lease
   end
@@ -54,13 +54,13 @@ local function read(keys)
   return { redis.call('HGETALL', keys[1]), this_run() }
 end
 
--- The error for who is not the owner any more, or has seen another server; nil for the owner.
+-- The error for a caller that is not the owner any more, or has read from another server; nil for the owner.
 local function refusal(epoch, fence_epoch, fence_run)
   if epoch ~= fence_epoch then return redis.error_reply('STALE_EPOCH another owner has taken over') end
-  if not is_same_run(fence_run, this_run()) then return redis.error_reply('STALE_RUN the server has started anew') end
+  if not is_same_run(fence_run, this_run()) then return redis.error_reply('STALE_RUN the server has restarted') end
 end
 
--- task_renew: keeps the lease. KEYS: task   ARGV: 1 epoch, 2 run, 3 lease in ms, 4 clock
+-- task_renew: extends the lease. KEYS: task   ARGV: 1 epoch, 2 run, 3 lease in ms, 4 clock
 local function renew(keys, args)
   local refused = refusal(redis.call('HGET', keys[1], 'epoch'), args[1], args[2])
   if refused then return refused end
@@ -68,102 +68,100 @@ local function renew(keys, args)
   return 1
 end
 
--- task_release: gives the lease back, so that the next owner need not wait. KEYS: task   ARGV: 1 epoch
+-- task_release: ends the lease, so that the next owner need not wait. KEYS: task   ARGV: 1 epoch
 local function release(keys, args)
   if redis.call('HGET', keys[1], 'epoch') ~= args[1] then return 0 end
   redis.call('HSET', keys[1], 'until', 0)
   return 1
 end
 
--- workers_join: tells that a worker lives. KEYS: workers   ARGV: 1 its name, 2 how long that is true in ms, 3 clock
--- Returns: the names of all who live
+-- workers_join: registers a worker for a time. KEYS: workers   ARGV: 1 its name, 2 for how long in ms, 3 clock
+-- Returns: the names of all registered workers
 local function join(keys, args)
   local now = clock_of(args[3])
   local longest = digits(now + tonumber(args[2]))
-  -- Nobody is counted for longer than that: this server's clock has gone back.
+  -- No registration is longer: this server's clock was set back.
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', keys[1], '(' .. longest, '+inf')) do redis.call('ZADD', keys[1], longest, name) end
   redis.call('ZADD', keys[1], longest, args[1])
   redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', digits(now))
   return redis.call('ZRANGE', keys[1], 0, -1)
 end
 
--- Dead letters: a stream of letters (fields d: the letter; o: its log entry's offset, when it has one) and a hash of
--- those entries, each held once: 'r:<offset>' its bytes, 'n:<offset>' how many letters need it, 'bytes' the sum of
--- all.
-local function add_letter(letters_key, entries_key, letter, offset)
-  if offset == '' then
-    redis.call('XADD', letters_key, '*', 'd', letter)
+-- Dead letters: a stream (fields d: the dead letter; o: the name of its entry, when it has one) and a hash of those
+-- entries, each stored once: 'r:<name>' its bytes, 'n:<name>' how many dead letters need it, 'bytes' the total size.
+local function add_dead_letter(letters_key, entries_key, dead_letter, entry)
+  if entry == '' then
+    redis.call('XADD', letters_key, '*', 'd', dead_letter)
   else
-    redis.call('XADD', letters_key, '*', 'd', letter, 'o', offset)
-    redis.call('HINCRBY', entries_key, 'n:' .. offset, 1)
+    redis.call('XADD', letters_key, '*', 'd', dead_letter, 'o', entry)
+    redis.call('HINCRBY', entries_key, 'n:' .. entry, 1)
   end
 end
 
-local function add_dead_entry(entries_key, offset, bytes)
-  if redis.call('HSETNX', entries_key, 'r:' .. offset, bytes) == 1 then redis.call('HINCRBY', entries_key, 'bytes', #bytes) end
+local function add_dead_entry(entries_key, entry, bytes)
+  if redis.call('HSETNX', entries_key, 'r:' .. entry, bytes) == 1 then redis.call('HINCRBY', entries_key, 'bytes', #bytes) end
 end
 
--- Takes a letter away, and its entry when no other letter needs it. Returns 1, or 0 when it had gone before.
-local function remove_letter(letters_key, entries_key, id)
+-- Removes a dead letter, and its entry when no other dead letter needs it. Returns 1, or 0 when it did not exist.
+local function remove_dead_letter(letters_key, entries_key, id)
   local found = redis.call('XRANGE', letters_key, id, id)[1]
   if not found then return 0 end
   redis.call('XDEL', letters_key, id)
-  local offset = found[2][4]
-  if offset and redis.call('HINCRBY', entries_key, 'n:' .. offset, -1) <= 0 then
-    local bytes = redis.call('HSTRLEN', entries_key, 'r:' .. offset)
-    redis.call('HDEL', entries_key, 'r:' .. offset, 'n:' .. offset)
+  local entry = found[2][4]
+  if entry and redis.call('HINCRBY', entries_key, 'n:' .. entry, -1) <= 0 then
+    local bytes = redis.call('HSTRLEN', entries_key, 'r:' .. entry)
+    redis.call('HDEL', entries_key, 'r:' .. entry, 'n:' .. entry)
     if redis.call('HINCRBY', entries_key, 'bytes', -bytes) <= 0 then redis.call('DEL', entries_key) end
   end
   return 1
 end
 
--- dead_letters_remove: takes letters away for good, and requests for them.
--- KEYS: dead letters, dead entries, dead requests   ARGV: their ids   Returns: 1 or 0 for each: whether it was there
-local function remove_letters(keys, args)
+-- dead_letters_remove: removes dead letters and the requests to replay them.
+-- KEYS: dead letters, dead entries, dead requests   ARGV: their ids   Returns: 1 or 0 for each: whether it existed
+local function remove_dead_letters(keys, args)
   local removed = {}
   for i, id in ipairs(args) do
-    removed[i] = remove_letter(keys[1], keys[2], id)
+    removed[i] = remove_dead_letter(keys[1], keys[2], id)
     redis.call('ZREM', keys[3], id)
   end
   return removed
 end
 
--- dead_letters_trim: takes away letters that were written before a time, the oldest first, CHUNK at most.
--- KEYS: dead letters, dead entries, dead requests   ARGV: 1 how old a letter may be in ms, by this server's clock   Returns: how many went
-local function trim_letters(keys, args)
+-- dead_letters_trim: removes dead letters above an age, the oldest first, CHUNK at most.
+-- KEYS: dead letters, dead entries, dead requests   ARGV: 1 the age in ms, by this server's clock   Returns: how many
+local function trim_dead_letters(keys, args)
   local before = digits(clock_of('') - tonumber(args[1]))
   local old = redis.call('XRANGE', keys[1], '-', '(' .. before .. '-0', 'COUNT', CHUNK)
-  for _, letter in ipairs(old) do
-    remove_letter(keys[1], keys[2], letter[1])
-    redis.call('ZREM', keys[3], letter[1])
+  for _, dead_letter in ipairs(old) do
+    remove_dead_letter(keys[1], keys[2], dead_letter[1])
+    redis.call('ZREM', keys[3], dead_letter[1])
   end
   return #old
 end
 
--- Changes what the states of a job are found by. The counts follow what the sorted set says that it has done, so they
--- cannot tell anything else.
-local function change_index(index_key, counts_key, anew, names)
-  if anew == '1' then redis.call('UNLINK', index_key, counts_key) end
+-- Changes the index of a job's states. The counts are changed by the replies of ZADD and ZREM, so they always agree with
+-- the sorted set.
+local function change_index(index_key, counts_key, clears, names)
+  if clears == '1' then redis.call('UNLINK', index_key, counts_key) end
   for i = 1, #names do
-    local name, coming, going = unpack(names[i])
-    local more = call_chunked('ZADD', index_key, coming) - call_chunked('ZREM', index_key, going)
+    local name, added, removed = unpack(names[i])
+    local more = call_chunked('ZADD', index_key, added) - call_chunked('ZREM', index_key, removed)
     if more ~= 0 and redis.call('HINCRBY', counts_key, name, more) <= 0 then redis.call('HDEL', counts_key, name) end
   end
 end
 
--- task_commit: writes what a step of the jobs changed.
--- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash a job, then for each job
--- whose index changes the index
---       and the counts of its names
--- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes:
--- msgpack, a list of lists of texts:
---       fields of the task (watermark, cursors, …), timers to set (score, member, …), timers that go, dead letters (letter, offset or '', …), their
---       entries (offset, bytes, …), letters that go, with their requests; for each job the arguments of HSET; for each job the keys that
---       have no state any more; for each index that changes: '1' when everything goes first, and its names: name, what comes (score, member, …),
---       what goes
+-- task_commit: writes what a batch changed.
+-- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash for each job, then for each
+--       job whose index changes the index and the counts of its names
+-- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes: msgpack,
+--       a list of lists of texts: fields of the task (watermark, cursors, …), timers to set (score, member, …), timers
+--       to remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …), dead letters
+--       to remove with their requests; for each job the arguments of HSET; for each job the keys whose state is deleted;
+--       for each index that changes: '1' when it is deleted first, and its names: name, entries to add (score, member,
+--       …), entries to remove
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
-  if #args ~= 7 then return redis.error_reply('ERR this commit is of another version') end
+  if #args ~= 7 then return redis.error_reply('ERR this commit has the format of another version') end
   local task = redis.call('HMGET', keys[1], 'epoch', 'commit')
   local refused = refusal(task[1], args[1], args[2])
   if refused then return refused end
@@ -171,21 +169,21 @@ local function commit(keys, args)
   if number == last then return 2 end
   if number ~= last + 1 then return redis.error_reply('COMMIT_GAP expected commit ' .. (last + 1) .. ', got ' .. number) end
 
-  local fields, set, removed, dead, entries, gone, states, forgotten, indexes = unpack(cmsgpack.unpack(args[7]))
+  local fields, set, removed, dead, entries, resolved, states, tombstones, indexes = unpack(cmsgpack.unpack(args[7]))
   local clock = clock_of(args[5])
   local now = digits(clock)
   call_chunked('ZADD', keys[2], set)
   call_chunked('ZREM', keys[2], removed)
-  for i = 1, #dead, 2 do add_letter(keys[4], keys[5], dead[i], dead[i + 1]) end
+  for i = 1, #dead, 2 do add_dead_letter(keys[4], keys[5], dead[i], dead[i + 1]) end
   for i = 1, #entries, 2 do add_dead_entry(keys[5], entries[i], entries[i + 1]) end
-  -- After the new ones: a letter that failed again leaves its entry to its successor.
-  for i = 1, #gone do
-    remove_letter(keys[4], keys[5], gone[i])
-    redis.call('ZREM', keys[6], gone[i])
+  -- After the new ones are added: the entry of a dead letter that failed again is kept for its successor.
+  for i = 1, #resolved do
+    remove_dead_letter(keys[4], keys[5], resolved[i])
+    redis.call('ZREM', keys[6], resolved[i])
   end
   for job = 1, #states do
     call_chunked('HSET', keys[job + 6], states[job])
-    call_chunked('HDEL', keys[job + 6], forgotten[job])
+    call_chunked('HDEL', keys[job + 6], tombstones[job])
   end
   for i = 1, #indexes do
     local at = 6 + #states + 2 * i
@@ -196,7 +194,7 @@ local function commit(keys, args)
   return 1
 end
 
--- What must go on when Redis is full: commits and what trims after them are what makes room again.
+-- Allowed when Redis is full: commits, and the trimming after them, free memory.
 local function register(name, callback, flag)
   redis.register_function({ function_name = name, callback = callback, flags = { flag } })
 end
@@ -206,5 +204,5 @@ register('task_renew', renew, 'allow-oom')
 register('task_release', release, 'allow-oom')
 register('task_commit', commit, 'allow-oom')
 register('workers_join', join, 'allow-oom')
-register('dead_letters_remove', remove_letters, 'allow-oom')
-register('dead_letters_trim', trim_letters, 'allow-oom')
+register('dead_letters_remove', remove_dead_letters, 'allow-oom')
+register('dead_letters_trim', trim_dead_letters, 'allow-oom')

@@ -1,13 +1,12 @@
 /**
- * The timers of one partition's task: a binary heap by time, then job, then key, so that two replays fire them in the
- * same order. Each (job, key) has one timer at most; setting it again replaces it. The heap is cleared of replaced
- * timers before they outnumber the valid ones by far. What is set here becomes durable with the next commit. Timers
- * that are far away may be left where they are durable: up to the horizon all are here, past it those of the commit
- * under way only.
+ * The timers of one partition in memory: a binary heap by time, then job, then key, so that two replays fire them in
+ * the same order. Each (job, key) has at most one timer; setting it again replaces it. The heap is rebuilt without
+ * replaced timers before they outnumber the valid ones by far. Up to the horizon all timers are in memory; after it
+ * only those that the next commit makes durable.
  */
 export interface Timer {
   atMs: number;
-  /** Position of the job in the task's list. */
+  /** Index of the job in the task's list. */
   job: number;
   key: string;
 }
@@ -15,16 +14,16 @@ export interface Timer {
 const before = (a: Timer, b: Timer): boolean =>
   a.atMs !== b.atMs ? a.atMs < b.atMs : a.job !== b.job ? a.job < b.job : a.key < b.key;
 
-/** Replaced timers that a small heap may hold before it is cleared of them. */
+/** Replaced timers that a small heap may hold before it is rebuilt. */
 const SLACK = 64;
 
 export class Timers {
   #heap: Timer[] = [];
-  /** Up to here every timer is in memory. */
+  /** Every timer up to here is in memory. */
   #horizonMs: number;
-  /** How many were left when some were let go last. */
+  /** How many timers the last `shrink` left. */
   #shrunkTo = 0;
-  /** The valid timer of each key, by job; an entry of the heap that is not the valid one is passed over. */
+  /** The valid timer of each key, by job; an entry of the heap that is not the valid one is skipped. */
   readonly #valid: Map<string, Timer>[];
 
   constructor(jobs: number, horizonMs = Number.POSITIVE_INFINITY) {
@@ -36,7 +35,7 @@ export class Timers {
     return this.#valid.reduce((sum, timers) => sum + timers.size, 0);
   }
 
-  /** Places taken, replaced timers included: at most about twice the size. */
+  /** Entries of the heap, replaced timers included: at most about twice the size. */
   get heapSize(): number {
     return this.#heap.length;
   }
@@ -54,16 +53,16 @@ export class Timers {
     this.#horizonMs = horizonMs;
   }
 
-  /** Lets timers go that are past the horizon, now that they are durable. */
+  /** Removes timers after the horizon from memory; call it when they are durable. */
   evict(job: number, keys: Iterable<string>): void {
     if (this.#horizonMs === Number.POSITIVE_INFINITY) return;
     const timers = this.#valid[job] as Map<string, Timer>;
     for (const key of keys) if ((timers.get(key)?.atMs ?? 0) > this.#horizonMs) timers.delete(key);
   }
 
-  /** Lets the last timers go when there are more than `most`, all of which are durable: about `kept` stay. */
+  /** Removes the latest timers from memory when there are more than `most`, all durable: about `kept` stay. */
   shrink(most: number, kept: number): void {
-    // Many of one time stay together: what could not be let go is not looked at again before it has doubled.
+    // Many timers of one time stay together: when few could be removed, wait until the number has doubled.
     if (this.size <= Math.max(most, 2 * this.#shrunkTo)) return;
     const times = this.#valid.flatMap((timers) => [...timers.values()].map(({ atMs }) => atMs)).sort((a, b) => a - b);
     this.#horizonMs = times[kept - 1] as number;
@@ -75,7 +74,7 @@ export class Timers {
   /** Sets a key's timer, or removes it. Returns whether that may have changed anything. */
   set(job: number, key: string, atMs: number | undefined): boolean {
     const timers = this.#valid[job] as Map<string, Timer>;
-    // One that is not here may be durable past the horizon.
+    // A timer that is not in memory may be durable, after the horizon.
     if (atMs === undefined) return timers.delete(key) || this.#horizonMs < Number.POSITIVE_INFINITY;
     if (timers.get(key)?.atMs === atMs) return false;
     const timer = { atMs, job, key };
@@ -85,7 +84,7 @@ export class Timers {
     return true;
   }
 
-  /** Takes out the first timer due at `nowMs`, or returns undefined. */
+  /** Removes and returns the first timer due at `nowMs`, or returns undefined. */
   take(nowMs: number): Timer | undefined {
     for (let top = this.#heap[0]; top && top.atMs <= nowMs; top = this.#heap[0]) {
       this.#pop();
@@ -98,9 +97,9 @@ export class Timers {
     return undefined;
   }
 
-  /** Timers due at `nowMs`, in no order; takes none out. */
+  /** Timers due at `nowMs`, in no order; removes none. */
   *due(nowMs: number): Generator<Timer> {
-    // A heap's parents are never later than their children, so whole branches are passed over.
+    // A heap's parents are never later than their children, so whole branches are skipped.
     const pending = [0];
     for (let i = pending.pop(); i !== undefined; i = pending.pop()) {
       const timer = this.#heap[i];
@@ -110,7 +109,7 @@ export class Timers {
     }
   }
 
-  /** Builds the heap anew from the valid timers; a sorted list is a heap. */
+  /** Rebuilds the heap from the valid timers; a sorted list is a heap. */
   #clear(): void {
     this.#heap = this.#valid.flatMap((timers) => [...timers.values()]).sort((a, b) => (before(a, b) ? -1 : 1));
   }

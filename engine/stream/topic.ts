@@ -1,6 +1,6 @@
 /**
- * A topic as the runtime sees it: how its log entries are read. The runtime knows no SKU and no order; a room above
- * hands it one of these together with the jobs that feed on the topic.
+ * A topic for the runtime: how its log entries are read. The runtime does not depend on SKUs or orders; a room above
+ * passes the topic together with the jobs that read it.
  */
 import type { LogEvent } from "./job.js";
 import type { LogEntry } from "./log.js";
@@ -8,20 +8,20 @@ import type { LogEntry } from "./log.js";
 export interface Topic<Event extends LogEvent> {
   readonly name: string;
   readonly partitions: number;
-  /** What its jobs keep their states by, as a field of the log; left out: it is not told. */
+  /** The kind of its jobs' keys, as a field of log messages; left out: keys are not logged. */
   readonly keyName?: "order" | "sku";
   /**
-   * Reads one entry. Throws when it cannot be understood: it becomes a dead letter. `total`: how many events the log
-   * has held up to and with this entry, when it tells.
+   * Decodes one entry. Throws on an invalid one: it becomes a dead letter. `total`: how many events the log has held up
+   * to and including this entry, when the entry states it.
    */
   decode(entry: LogEntry): { clockMs: number; events: Event[]; total?: number };
   /**
-   * The fields of an entry with one event at its place and nothing of the others, for a dead letter; `decode` reads
-   * them. Left out: letters keep entries whole.
+   * The fields of an entry with only one event, at the same index, for a dead letter; `decode` reads them. Left out:
+   * dead letters keep whole entries.
    */
   only?(entry: LogEntry, index: number): Buffer[];
   /** When an entry was written, for trimming by age. */
   timeOf(entry: LogEntry): number;
-  /** Lets time pass in a partition that nobody writes to. Called about once a second by the partition's owner. */
+  /** Advances the log's clock in a partition without commands. Called about once a second by the partition's owner. */
   tick?(partition: number): Promise<void>;
 }

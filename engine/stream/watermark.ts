@@ -1,7 +1,7 @@
 /**
- * Event time and lateness. The log's clock never goes back, and the watermark is that clock: when it passes an
- * instant, everything that was written before has been seen. An event may say that it happened earlier (a till that
- * was offline); it is applied while the pane it belongs to is kept, and counted as late when it is not.
+ * Event time and lateness. The log's clock never decreases, and the watermark is that clock: when it passes an instant,
+ * everything that was written before has been processed. An event may have an earlier event time (a till that was
+ * offline); it is applied while its pane is kept, and counted as late afterwards.
  *
  *      pane kept?     |<------- kept panes ------->| watermark
  *      event at  ✗ late | ✓ applied to its own pane  | (never ahead: the ledger refuses the future)

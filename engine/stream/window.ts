@@ -1,11 +1,11 @@
 /**
- * Panes: a sliding window cut into minutes, each with its sum. Only panes with something in them are kept, oldest
- * first, as `[minute, units, minute, units, …]`; with a window of 60 the trailing hour at minute m is panes m−59 … m
+ * Panes: a sliding window cut into minutes, each with its sum. Only panes that have events are kept, oldest first, as
+ * `[minute, units, minute, units, …]`; with a window of 60 the trailing hour at minute m is panes m−59 … m
  * (R9):
  *
  *      m−60 | m−59 ……………… m |  m+1
- *      given|<---- 60 panes --->| not yet
- *      up   |  sum = the window  |
+ *   dropped |<---- 60 panes --->| not yet
+ *           |  sum = the window  |
  */
 import { MINUTE_MS } from "../kernel/clock.js";
 
@@ -23,11 +23,11 @@ export function addToPane(panes: Panes, minute: number, units: number): void {
   else panes.splice(i + 2, 0, minute, units);
 }
 
-/** Gives up panes before a minute, in place. */
+/** Removes panes before a minute, in place. */
 export function dropPanesBefore(panes: Panes, minute: number): void {
-  let gone = 0;
-  while (gone < panes.length && (panes[gone] as number) < minute) gone += 2;
-  if (gone > 0) panes.splice(0, gone);
+  let end = 0;
+  while (end < panes.length && (panes[end] as number) < minute) end += 2;
+  if (end > 0) panes.splice(0, end);
 }
 
 /** The sum of panes `from … to`, both included. */

@@ -1,8 +1,8 @@
 /**
  * Runs the jobs of a topic in this process: one runner for each partition, of which as many work as this worker's
- * share allows. Several processes may do so at once; the leases see to it that each partition has one owner, workers
- * that come get theirs from the others after a commit, and what a dead one owned is taken over when its lease has
- * ended.
+ * share allows. Several processes may do so at once. Leases ensure that each partition has one owner; a new worker gets
+ * its partitions from the others after a commit, and the partitions of a dead worker are taken over when its leases
+ * have expired.
  */
 
 import type { LogEvent } from "./job.js";
@@ -28,9 +28,9 @@ export class Worker<Event extends LogEvent> {
     for (const runner of this.#runners) runner.start();
   }
 
-  /** Ends every runner after the commit it is at. */
+  /** Ends every runner after its current commit. */
   async stop(): Promise<void> {
-    // The others learn first that there will be room, and take each partition as soon as it is given back.
+    // First release the share, so that the others take each partition as soon as it is given back.
     await this.#share.leave();
     await Promise.all(this.#runners.map((runner) => runner.stop()));
   }

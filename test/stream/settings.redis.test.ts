@@ -28,7 +28,7 @@ describe("a process", () => {
     await expect(claim("one", { zone: "UTC", "label-deadline": "3h" })).rejects.toMatchObject({
       code: "settings_differ",
       message: expect.stringMatching(
-        /--zone Asia\/Shanghai, and this process was told UTC; with --label-deadline 2h.* 3h.*--accept-settings/,
+        /--zone Asia\/Shanghai, but this process has UTC; with --label-deadline 2h.* 3h.*--accept-settings/,
       ),
     });
     await claim("another", { zone: "UTC" });
