@@ -34,7 +34,7 @@ describe("a chain id", () => {
     expect(chainIdFault(`${id}-1`)).toBeUndefined();
   });
 
-  it.each(["-0", "-01", "-10000", "-", "-x"])("is refused with the line number %s", (suffix) => {
+  it.each(["-0", "-01", "-10000", "-", "-x"])("is rejected with the line number %s", (suffix) => {
     expect(chainIdFault(chainId("WB", NOON_MS) + suffix)).toMatch(/is not a chain id/);
   });
 
@@ -65,7 +65,7 @@ describe("a chain id", () => {
     expect(made.size).toBe(1_000);
   });
 
-  it("gives back its time and its UTC day", () => {
+  it("contains its time and its UTC day", () => {
     fc.assert(
       fc.property(channels, times, salts, (channel, timeMs, salt) => {
         const id = chainIdFromNumber(channel, timeMs, salt);
@@ -106,11 +106,11 @@ describe("a chain id from a number", () => {
     }
   });
 
-  it.each([-1, 0.5, Number.NaN, CHAIN_ID_TIMES])("refuses the time %d", (timeMs) => {
+  it.each([-1, 0.5, Number.NaN, CHAIN_ID_TIMES])("rejects the time %d", (timeMs) => {
     expect(() => chainIdFromNumber("WB", timeMs, 0)).toThrow(/time .* does not fit/);
   });
 
-  it.each([-1, 0.5, Number.NaN, CHAIN_ID_SALTS])("refuses the salt %d", (salt) => {
+  it.each([-1, 0.5, Number.NaN, CHAIN_ID_SALTS])("rejects the salt %d", (salt) => {
     expect(() => chainIdFromNumber("WB", NOON_MS, salt)).toThrow(/salt .* does not fit/);
   });
 });
@@ -153,7 +153,7 @@ describe("the check character", () => {
       }
     }
     expect(missed).toBe(36);
-    // One of them, in a real id: nobody may count on the check character alone.
+    // One of them, in a real id: the check character alone is not enough.
     expect(chainIdFault("WB1JY1EJ2G0000000101")).toBeUndefined();
     expect(chainIdFault("WB1JY1EJ2G0000000110")).toBeUndefined();
   });

@@ -19,7 +19,7 @@ describe("a folder", () => {
     await makeFolder(path, "--dir");
   });
 
-  it.runIf(process.platform === "linux")("that cannot be is refused at once", async () => {
+  it.runIf(process.platform === "linux")("that cannot be made is rejected at once", async () => {
     for (const path of ["/proc/nothing", "/proc/nothing/below"])
       await expect(makeFolder(path, "--out")).rejects.toMatchObject({
         code: "bad_option",
@@ -27,7 +27,7 @@ describe("a folder", () => {
       });
   });
 
-  it("is refused where a file stands, or a link that leads nowhere", async () => {
+  it("is rejected where there is a file, or a link without a target", async () => {
     await writeFile(join(root, "file"), "");
     await symlink(join(root, "gone"), join(root, "link"));
     const words = (path: string) => makeFolder(path, "--out").catch((thrown: Error) => thrown.message);
@@ -47,7 +47,7 @@ describe("a failure of the file system", () => {
     expect(pathFault("--out", "result", thrown)).toMatchObject({ code: "bad_option", message });
   });
 
-  it("that is something else stays what it is", () => {
+  it("of another kind stays unchanged", () => {
     const thrown = new TypeError("oops");
     expect(pathFault("--out", "result", thrown)).toBe(thrown);
   });

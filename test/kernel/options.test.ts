@@ -49,7 +49,7 @@ function faultsOf(args: string[], env: Record<string, string> = {}, more: Partia
 }
 
 describe("reading options", () => {
-  it("gives the defaults when nothing is set, and types each value by its table", () => {
+  it("returns the defaults when nothing is set, and types each value by its table", () => {
     const { values, operands } = read([]);
     expect(values).toEqual({
       port: 8618,
@@ -71,12 +71,12 @@ describe("reading options", () => {
     expectTypeOf(values.durable).toEqualTypeOf<boolean>();
   });
 
-  it("takes a flag before a variable and a variable before the default", () => {
+  it("prefers a flag to a variable and a variable to the default", () => {
     const env = { SHUIWEI_PORT: "9000", SHUIWEI_LEASE: "30s" };
     expect(read(["--port", "9001"], env).values).toMatchObject({ port: 9001, leaseMs: 30_000 });
   });
 
-  it("counts an empty variable as unset and leaves foreign variables alone", () => {
+  it("counts an empty variable as unset and ignores other programs' variables", () => {
     expect(read([], { SHUIWEI_PORT: "", PATH: "/bin" }).values.port).toBe(8618);
   });
 
@@ -89,7 +89,7 @@ describe("reading options", () => {
     expect(read(["--lease", text]).values.leaseMs).toBe(ms);
   });
 
-  it("reads a boolean without a value, negated, or in words, and never swallows the next argument", () => {
+  it("reads a boolean without a value, negated, or in words, and never consumes the next argument", () => {
     expect(read(["--durable", "a.csv"], {}, { operands: "FILE" })).toMatchObject({
       values: { durable: true },
       operands: ["a.csv"],
@@ -128,7 +128,7 @@ describe("reading options", () => {
     );
   });
 
-  it("says what an unknown option was probably meant to be, and stays quiet when nothing is near", () => {
+  it("suggests a similar name for an unknown option, and nothing when none is similar", () => {
     expect(faultsOf(["--openingstock", "5"])).toBe(
       "bad option: unknown option --openingstock; did you mean --opening-stock?",
     );
@@ -136,7 +136,7 @@ describe("reading options", () => {
     expect(faultsOf(["-port", "5"])).toBe("bad option: unknown option -port; did you mean --port?");
   });
 
-  it("refuses a flag without its value, given twice, or fractional where whole numbers are due", () => {
+  it("rejects a flag without its value, given twice, or fractional where a whole number is required", () => {
     expect(faultsOf(["--port", "--durable"])).toBe("bad option: --port needs a whole number");
     expect(faultsOf(["--port="])).toBe("bad option: --port needs a whole number");
     expect(faultsOf(["--port", "1", "--port", "2"])).toBe("bad option: --port is given twice");
@@ -146,13 +146,13 @@ describe("reading options", () => {
     expect(faultsOf(["--roles", "api,api"])).toBe('bad option: --roles: "api,api" names api twice');
   });
 
-  it("does not repeat a secret", () => {
+  it("does not show a secret", () => {
     expect(faultsOf([], { SHUIWEI_TOKEN: "hunter2" })).toBe(
       "bad option: SHUIWEI_TOKEN: its value is not at least 4 hex digits",
     );
   });
 
-  it("asks for what must be set", () => {
+  it("reports an option that must be set", () => {
     const needed = defineOptions({ out: { type: "string", required: true, about: "Where results go." } });
     const reading = readOptions(needed, { args: ["--out", "x"], env: {} });
     expectTypeOf(reading.values.out).toEqualTypeOf<string>();
@@ -170,7 +170,7 @@ describe("reading options", () => {
 });
 
 describe("declaring options", () => {
-  it("joins rooms' tables into one type and stops at a flag that two rooms declare", () => {
+  it("joins rooms' tables into one type and rejects a flag that two rooms declare", () => {
     const other = defineOptions({ speed: { type: "number", default: 1, about: "x" } });
     const joined = joinOptions(table, other);
     const { values } = readOptions(joined, { args: ["--speed", "2.5"], env: {} });
@@ -182,7 +182,7 @@ describe("declaring options", () => {
     );
   });
 
-  it("stops at a table that contradicts itself", () => {
+  it("rejects a table that contradicts itself", () => {
     expect(() => defineOptions({ port: { type: "integer", default: 0, min: 1, about: "x" } })).toThrow("is below 1");
     expect(() => defineOptions({ lease: { type: "duration", default: 1, about: "x" } })).toThrow("does not end in Ms");
     expect(() => defineOptions({ mode: { type: "choice", choices: ["a"], default: "b", about: "x" } })).toThrow(

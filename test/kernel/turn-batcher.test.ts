@@ -48,14 +48,14 @@ describe("the turn batcher", () => {
     expect(calls).toEqual([[1], [2]]);
   });
 
-  it("cuts a turn at the batch limit and joins the results of a cut group again", async () => {
+  it("splits a turn at the batch limit and joins the results of a split group", async () => {
     const { batcher, calls } = batcherOf({ batchLimit: 3 });
     const results = await Promise.all([batcher.add([1, 2]), batcher.add([3, 4, 5, 6]), batcher.add([7])]);
     expect(calls).toEqual([[1, 2, 3], [4, 5, 6], [7]]);
     expect(results).toEqual([[10, 20], [30, 40, 50, 60], [70]]);
   });
 
-  it("calls nobody for nothing", async () => {
+  it("makes no call for no items", async () => {
     const { batcher, calls } = batcherOf();
     expect(await batcher.add([])).toEqual([]);
     expect(calls).toEqual([]);
@@ -79,13 +79,13 @@ describe("the turn batcher", () => {
     }
   });
 
-  it("passes an engine error on as it is", async () => {
+  it("passes an engine error on unchanged", async () => {
     const thrown = new EngineError("no", { op: "deep", code: "bad_version", retryable: false });
     const { batcher } = batcherOf({}, () => Promise.reject(thrown));
     expect(await fault(batcher.add([1]))).toBe(thrown);
   });
 
-  it("works on after a failed call", async () => {
+  it("continues after a failed call", async () => {
     let calls = 0;
     const { batcher } = batcherOf({}, async (items) => {
       if (calls++ === 0) throw new Error("gone");
@@ -96,7 +96,7 @@ describe("the turn batcher", () => {
     expect(batcher.depth).toBe(0);
   });
 
-  it("gathers what comes while a call is under way, and sends it as one", async () => {
+  it("collects items while a call is in flight, and sends them as one call", async () => {
     const held: (() => void)[] = [];
     const { batcher, calls } = batcherOf({}, (items) => new Promise((resolve) => held.push(() => resolve(items))));
     const answers = [batcher.add([1])];
@@ -125,7 +125,7 @@ describe("the turn batcher", () => {
     expect(batcher.depth).toBe(0);
   });
 
-  it("parts many items equally, so that one call is worked on while others travel", async () => {
+  it("splits many items equally, so that the server works on one call while others travel", async () => {
     const { batcher, calls } = batcherOf({ batchLimit: 500 }, () => new Promise(() => {}));
     const crowd = (size: number) => Array.from({ length: size }, (_, i) => i);
     void batcher.add(crowd(390));
@@ -139,7 +139,7 @@ describe("the turn batcher", () => {
     expect(calls.map(({ length }) => length)).toEqual([215, 215]);
   });
 
-  it("lets no full batch wait for the call under way", async () => {
+  it("does not let a full batch wait for the call in flight", async () => {
     const { batcher, calls } = batcherOf({ batchLimit: 2 }, () => new Promise(() => {}));
     void batcher.add([1, 2, 3, 4, 5]);
     await new Promise(setImmediate);
@@ -149,7 +149,7 @@ describe("the turn batcher", () => {
     ]);
   });
 
-  it("refuses what is past its bound, waiting and under way counted together", async () => {
+  it("rejects items past its limit, queued and in flight counted together", async () => {
     const held: (() => void)[] = [];
     const { batcher } = batcherOf(
       { queueLimit: 4 },
@@ -173,7 +173,7 @@ describe("the turn batcher", () => {
     expect(batcher.depth).toBe(0);
   });
 
-  it("lets a group larger than the bound into an empty queue only", async () => {
+  it("accepts a group larger than the limit only into an empty queue", async () => {
     const { batcher } = batcherOf({ queueLimit: 2 });
     const large = batcher.add([1, 2, 3]);
     expect(await fault(batcher.add([4]))).toMatchObject({ code: "overloaded" });

@@ -61,7 +61,7 @@ export class ClusterBed {
     return bed;
   }
 
-  /** What SHUIWEI_REDIS_URL would say. */
+  /** The value for SHUIWEI_REDIS_URL. */
   get url(): string {
     return this.nodes.map(({ address }) => `redis://${address}`).join(",");
   }
@@ -88,7 +88,7 @@ export class ClusterBed {
     return living.filter((_, i) => masters[i] === String(primary.port));
   }
 
-  /** Adds a master without slots, which nobody gives the functions. */
+  /** Adds a master without slots and without the functions. */
   async addBareMaster(): Promise<Server> {
     const node = await Server.start(this.#settings);
     const [first] = this.nodes as [Server];

@@ -48,7 +48,7 @@ describe("the embedded Redis", () => {
     for (const path of [dir, ...litter.splice(0)]) await rm(path, { recursive: true, force: true });
   });
 
-  it("answers on a unix socket only, which nobody else may open, and never evicts", async () => {
+  it("answers on a unix socket only, which no other user may open, and never evicts", async () => {
     const server = await start();
     const config = await clientOf(server).config("GET", "*");
     const settings = new Map(
@@ -64,7 +64,7 @@ describe("the embedded Redis", () => {
     expect((await stat(server.socketPath)).mode & 0o077).toBe(0);
   });
 
-  it("is for its owner only, also where an older release has left its files readable", async () => {
+  it("is accessible to its owner only, also where an older release has left its files readable", async () => {
     const readable = async (): Promise<string[]> => {
       const names = await readdir(dir, { recursive: true });
       const modes = await Promise.all(
@@ -91,14 +91,14 @@ describe("the embedded Redis", () => {
     expect(await readable()).toEqual([]);
   });
 
-  it("leaves a directory as it is that is there for other things, too", async () => {
+  it("keeps the mode of a directory that also holds other files", async () => {
     await chmod(dir, 0o755);
     await start();
     expect((await stat(dir)).mode & 0o777).toBe(0o755);
     expect((await stat(join(dir, "appendonlydir"))).mode & 0o777).toBe(0o700);
   });
 
-  it("leaves it as it is at the next start, too, when others have put something there", async () => {
+  it("keeps it at the next start, too, when other files were added", async () => {
     await chmod(dir, 0o755);
     const first = await start();
     await first.stop();
@@ -107,7 +107,7 @@ describe("the embedded Redis", () => {
     expect((await stat(dir)).mode & 0o777).toBe(0o755);
   });
 
-  it("takes a share of the memory and no more, so that full is refused before the machine is", async () => {
+  it("uses at most its share of the memory, so that it rejects writes before the machine is full", async () => {
     const of = async (server: RedisServer) =>
       Number(((await clientOf(server).config("GET", "maxmemory")) as string[])[1]);
     const half = await of(await start());
@@ -130,7 +130,7 @@ describe("the embedded Redis", () => {
     });
   });
 
-  it("ends a start that nobody wants any more", async () => {
+  it("aborts a start on request", async () => {
     const stop = new AbortController();
     stop.abort(new Error("stopped"));
     await expect(start({ signal: stop.signal })).rejects.toThrow("stopped");
@@ -155,20 +155,20 @@ describe("the embedded Redis", () => {
     expect(await clientOf(await start({ persistence: false })).get("balance")).toBeNull();
   });
 
-  it("stops once, however often it is asked, and says when it has ended", async () => {
+  it("stops once, however often stop is called, and reports when it has ended", async () => {
     const server = await start();
     await Promise.all([server.stop(), server.stop()]);
     await server.stop();
     expect(await server.ended).toContain("bye bye");
   });
 
-  it("says when the server ended by itself", async () => {
+  it("reports when the server ended by itself", async () => {
     const server = await start();
     process.kill(server.pid, "SIGTERM");
     expect(await server.ended).toContain("bye bye");
   });
 
-  it("refuses a directory that a live server owns, and leaves that server alone", async () => {
+  it("rejects a directory that a running server owns, and does not disturb that server", async () => {
     const first = await start();
     await clientOf(first).set("balance", "42");
     await expect(start()).rejects.toMatchObject({
@@ -178,7 +178,7 @@ describe("the embedded Redis", () => {
     expect(await clientOf(first).get("balance")).toBe("42");
   });
 
-  it("lets exactly one of two simultaneous starts have the directory", async () => {
+  it("gives the directory to exactly one of two simultaneous starts", async () => {
     const starts = await Promise.allSettled([start(), start()]);
     expect(starts.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
   });
@@ -193,7 +193,7 @@ describe("the embedded Redis", () => {
     expect(await clientOf(second).get("balance")).toBe("42");
   });
 
-  it("finds a short place for the socket when the directory's path is long", async () => {
+  it("uses a short path for the socket when the directory's path is long", async () => {
     const deep = join(dir, "x".repeat(100));
     await mkdir(deep);
     const server = await start({ dir: deep });
@@ -203,7 +203,7 @@ describe("the embedded Redis", () => {
     await expect(start({ dir: deep })).rejects.toMatchObject({ code: "redis_dir_in_use" });
   });
 
-  it("repeats the server's own words when it does not start", async () => {
+  it("reports the server's own message when it does not start", async () => {
     await expect(start({ extraArgs: ["--bogus", "1"] })).rejects.toMatchObject({
       code: "redis_failed",
       message: expect.stringContaining("'bogus \"1\"': Bad directive"),
@@ -213,7 +213,7 @@ describe("the embedded Redis", () => {
     });
   });
 
-  it("says what to install when there is no redis-server", async () => {
+  it("reports what to install when there is no redis-server", async () => {
     const path = process.env["PATH"];
     process.env["PATH"] = dir;
     try {

@@ -52,7 +52,7 @@ export class SentinelBed {
     return bed;
   }
 
-  /** What SHUIWEI_REDIS_URL would say. */
+  /** The value for SHUIWEI_REDIS_URL. */
   get url(): string {
     const access = this.#password === undefined ? "" : `:${encodeURIComponent(this.#password)}@`;
     return `redis+sentinel://${access}${this.sentinels.map(({ address }) => address).join(",")}/${NAME}`;
@@ -68,7 +68,7 @@ export class SentinelBed {
     );
   }
 
-  /** Waits until the last Sentinel, too, names another: each that changes its mind makes every client connect anew. */
+  /** Waits until all Sentinels name another primary: each change makes every client connect again. */
   async successorOf(primary: Server): Promise<void> {
     await until(
       async () => (await this.primaries()).every((named) => named !== undefined && named !== primary),

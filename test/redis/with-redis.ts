@@ -17,9 +17,9 @@ import { type ClusterNodeOptions, clusterClient } from "./cluster.js";
 export interface TestRedis {
   /** Valid inside tests and hooks only, as everything here. One server's; a Cluster has none. */
   readonly socketPath: string;
-  /** What SHUIWEI_REDIS_URL would say: for a unix socket, its path. */
+  /** The value for SHUIWEI_REDIS_URL: for a unix socket, its path. */
   readonly url: string;
-  /** An address of the same kind where nobody answers. */
+  /** An address of the same kind without a server. */
   readonly away: string;
   /** One server's; a Cluster has none. */
   readonly pid: number;

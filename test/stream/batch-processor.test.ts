@@ -1,5 +1,5 @@
 /**
- * A step without Redis: what goes into a commit depends on the log alone. Random logs are cut into random reads,
+ * The batch processor without Redis: what goes into a commit depends on the log alone. Random logs are cut into random reads,
  * restarted at random places, run by a job that was there from the start and by one that came later: states, timers
  * and emits must be the same to the byte.
  */
@@ -75,7 +75,7 @@ describe("the result of a log", () => {
   });
 });
 
-describe("within a step", () => {
+describe("within a batch", () => {
   it("timers fire before the event that moves the clock past them, in the order of time", async () => {
     const entries = toyEntries([
       {
@@ -110,7 +110,7 @@ describe("within a step", () => {
     ]);
   });
 
-  it("a timer set for a time already past fires when the clock next moves, and cannot hold the step up", async () => {
+  it("a timer set for a time already past fires when the clock next moves, and cannot repeat without end", async () => {
     const eager = toyJob();
     eager.onTimer = (_state, atMs, context) => context.setTimer(atMs - 5);
     const entries = toyEntries([
@@ -127,7 +127,7 @@ describe("within a step", () => {
     expect([...store.timers.values()]).toEqual([T0 + 51]);
   });
 
-  it("an event that a job does not care for leaves no trace in it", async () => {
+  it("an event that a job ignores does not change it", async () => {
     const store = await new Store().run([job], toyEntries([{ clockMs: T0, events: [{ key: "" }] }]));
     expect(store.states.get("toy.1")?.size).toBe(0);
     expect(store.outs).toEqual([]);
@@ -140,7 +140,7 @@ describe("within a step", () => {
     expect(step.counts).toEqual({ late: 2, events: 3 });
   });
 
-  it("views are told the earliest event time that touched their key since the last commit", async () => {
+  it("views get the earliest event time that changed their key since the last commit", async () => {
     const entries = toyEntries([
       { clockMs: T0, events: [{ key: "a" }, { key: "a", behindMs: 90_000 }, { key: "b", word: "arm", inMs: 1_000 }] },
       { clockMs: T0 + 5_000, events: [{ key: "a" }] },
@@ -162,7 +162,7 @@ describe("within a step", () => {
     ]);
   });
 
-  it("the chain of commits that give something out is told, so that a reader sees a gap", async () => {
+  it("each out record names the one before it, so that a reader detects a gap", async () => {
     const step = new Store().step([job]);
     const { out } = await step.process(toyEntries([{ clockMs: T0, events: [{ key: "a" }] }]), 41);
     const store = new Store();
@@ -181,7 +181,7 @@ describe("within a step", () => {
   });
 });
 
-describe("timers that are read page by page as their time comes", () => {
+describe("timers that are read page by page when they are due", () => {
   const word = fc.constantFrom("arm", "arm", "disarm", "emit", "forget", "poison", "trap", undefined);
   const event = fc.record({
     key: fc.constantFrom("a", "b", "c", "d", "e", "f"),
@@ -194,7 +194,7 @@ describe("timers that are read page by page as their time comes", () => {
     events: fc.array(event, { maxLength: 4 }),
   });
 
-  it("give what they give when all are in memory, however the log is cut and whenever the step starts anew", async () => {
+  it("fire as if all were in memory, however the log is cut and whenever the task restarts", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(entry, { minLength: 1, maxLength: 25 }),
@@ -223,8 +223,8 @@ describe("timers that are read page by page as their time comes", () => {
   });
 });
 
-describe("a key that is given up", () => {
-  /** Arms a's timer in one commit, gives a up in the next, and tells of it again in the last. */
+describe("a key that is cleared", () => {
+  /** Sets a's timer in one commit, clears a in the next, and has an event for it again in the last. */
   const entries = toyEntries([
     { clockMs: T0, events: [{ key: "a", units: 5, word: "arm", inMs: 1_000, again: 1 }] },
     { clockMs: T0 + 10, events: [{ key: "a" }, { key: "a", word: "forget" }] },
@@ -240,14 +240,14 @@ describe("a key that is given up", () => {
     expect(store.state("a")).toMatchObject({ units: 2, events: 1, fired: [] });
   });
 
-  it("is asked for again when it comes back, and begins as a new one", async () => {
+  it("is read again when it has a new event, and starts from the initial state", async () => {
     const store = await new Store().run([job], entries, [1]);
     expect(store.state("a")).toMatchObject({ units: 2, events: 1, fired: [] });
     expect(store.emits()).toEqual([]);
     expect(store.loads).toEqual(["a", "a"]);
   });
 
-  it("is told to readers as null, and as null and all that is new when it has come back in the same commit", async () => {
+  it("is published as null, and as null and its new view when it is recreated in the same commit", async () => {
     const apart = await new Store().run([job], entries, [1]);
     expect(viewsOf(apart)).toEqual([
       [["a", { key: "a", units: 5, sinceMs: T0 }]],
@@ -261,7 +261,7 @@ describe("a key that is given up", () => {
     ]);
   });
 
-  it("stays as it was when the call throws after it has asked for it", async () => {
+  it("stays unchanged when the call throws after clearing it", async () => {
     const broken = toyEntries([
       { clockMs: T0, events: [{ key: "a", units: 5, word: "arm", inMs: 1_000 }] },
       {
@@ -276,12 +276,12 @@ describe("a key that is given up", () => {
     const store = await new Store().run([job], broken, [1]);
     expect(store.state("a")).toMatchObject({ units: 5, events: 1 });
     expect([...store.timers.values()]).toEqual([T0 + 1_000]);
-    // One that has been given up stays so.
+    // A cleared key stays cleared.
     expect(store.state("b")).toBeUndefined();
     expect(store.deadLetters).toMatchObject([{ key: "a" }, { key: "b" }]);
   });
 
-  it("may be given up by its timer, whose emits leave", async () => {
+  it("may be cleared by its timer, whose emits leave", async () => {
     const brief = toyJob();
     brief.onTimer = (_, atMs, context) => {
       context.clear();
@@ -299,7 +299,7 @@ describe("a key that is given up", () => {
 });
 
 describe("what cannot be processed", () => {
-  it("a poisoned event is left out with a letter, and what it did to its key is undone", async () => {
+  it("a poisoned event becomes a dead letter, and its changes are undone", async () => {
     const events = [
       { key: "a", units: 1 },
       { key: "a", units: 100, word: "poison" },
@@ -312,7 +312,7 @@ describe("what cannot be processed", () => {
     expect(store.deadLetters[0]?.fields.map(String)).toEqual(entries[0]?.fields.map(String));
   });
 
-  it("an event that poisons one job is still taken by the other", async () => {
+  it("an event that one job fails on is still processed by the other", async () => {
     const hard = toyJob("hard.1");
     hard.onEvent = (state) => {
       state.units++;
@@ -326,7 +326,7 @@ describe("what cannot be processed", () => {
     expect(store.deadLetters).toHaveLength(1);
   });
 
-  it("a timer that throws is left out with a letter, and its key goes on without it", async () => {
+  it("a timer that throws becomes a dead letter, and its key continues without it", async () => {
     const entries = toyEntries([
       {
         clockMs: T0,
@@ -345,7 +345,7 @@ describe("what cannot be processed", () => {
     expect(store.timers.size).toBe(0);
   });
 
-  it("an event whose key cannot be told is left out with a letter", async () => {
+  it("an event whose key cannot be determined becomes a dead letter", async () => {
     const picky = toyJob();
     picky.key = (event) => {
       if (event.word === "poison") throw new Error("no key");
@@ -357,7 +357,7 @@ describe("what cannot be processed", () => {
     expect(store.state("a")?.events).toBe(1);
   });
 
-  it("an entry that cannot be decoded becomes a letter with its bytes as they are, once", async () => {
+  it("an entry that cannot be decoded becomes one dead letter with its bytes unchanged", async () => {
     const [first, , third] = toyEntries([1, 2, 3].map(() => ({ clockMs: T0, events: [{ key: "a" }] })));
     const entries = [first, garbage(2), third].filter((entry) => entry !== undefined);
     const store = await new Store().run([job], entries, [1]);
@@ -379,7 +379,7 @@ describe("keys in memory", () => {
     expect(store.loads).toEqual(["a", "b"]);
   });
 
-  it("may be given up: what comes later, events and timers, finds the state again", async () => {
+  it("may be evicted: later events and timers read the state again", async () => {
     const many = Array.from({ length: 20_001 }, (_, i) => ({ key: `k${i}` }));
     const entries = toyEntries([
       { clockMs: T0, events: [{ key: "a", word: "arm", inMs: 60_000, again: 1, units: 7 }, ...many] },
@@ -393,14 +393,14 @@ describe("keys in memory", () => {
     expect(store.loads.filter((key) => key === "a")).toHaveLength(2);
   });
 
-  it("a timer of a job that this process does not run stays where it is", async () => {
+  it("a timer of a job that this process does not run stays in Redis", async () => {
     const store = new Store();
     store.timers.set("other.1\u001fa", T0 - 5);
     await store.run([job], toyEntries([{ clockMs: T0, events: [{ key: "a" }] }]));
     expect(store.timers.get("other.1\u001fa")).toBe(T0 - 5);
   });
 
-  it("an entry that is cut off from its topic's version is refused by name", () => {
+  it("an entry without its topic's version is rejected by name", () => {
     expect(() => toyTopic().decode(garbage(1))).toThrow("no time");
   });
 });

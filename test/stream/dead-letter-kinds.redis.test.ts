@@ -1,6 +1,6 @@
 /**
  * Bad records of every kind in the middle of a good load, with the real ledger, the real runner and the storefront
- * job: each leaves one letter with its bytes and its reason, and nothing else is lost or changed. What the job has
+ * job: each leaves one dead letter with its bytes and its reason, and nothing else is lost or changed. What the job has
  * added up in the end equals the ledger's own balances.
  */
 import { Packr } from "msgpackr";
@@ -146,7 +146,7 @@ const KINDS: [what: string, reason: string, fields: () => Record<string, Buffer 
 ];
 
 describe("in the middle of a good load", () => {
-  it("every kind of bad record leaves its bytes and its reason, and the jobs take all the rest", async () => {
+  it("every kind of bad record leaves its bytes and its reason, and the jobs process all the rest", async () => {
     const troubles = start(storefrontJob);
     const wanted = new Map<number, { what: string; reason: string; fields: Record<string, Buffer | string> }>();
     let events = 0;
@@ -177,7 +177,7 @@ describe("in the middle of a good load", () => {
     await runner?.stop();
   });
 
-  it("a job that throws on one SKU costs that SKU only", async () => {
+  it("a job that throws on one SKU loses the events of that SKU only", async () => {
     const troubles = start({
       ...storefrontJob,
       onEvent(state, event, context) {

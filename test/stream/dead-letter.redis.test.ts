@@ -1,8 +1,8 @@
 /**
- * Dead letters in a real Redis: what a task sets aside, how it goes on, and what becomes of it when it is tried
- * again. The job here adds numbers up, so that an event which is taken late leaves the same state as one taken in its
- * turn: after the fault is gone and everything has been replayed, a task must stand where one would that never
- * failed, to the byte, and must have emitted everything once.
+ * Dead letters in a real Redis: what becomes one, how the task continues, and what a replay does. The job here adds
+ * numbers up, so that an event that is processed late leaves the same state as one processed in order: when the fault
+ * is repaired and everything has been replayed, the state must be that of a task without failures, byte for byte, and
+ * everything must have been emitted once.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
@@ -104,7 +104,7 @@ const request = (which: readonly string[]): Promise<void> =>
     which.map((id, offset) => ({ id, offset })),
   );
 
-/** Asks for letters to be replayed, and waits until that has been done. */
+/** Requests a replay of dead letters, and waits until it is done. */
 async function replayed(which: readonly string[]): Promise<void> {
   await request(which);
   await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the replay");
@@ -229,7 +229,7 @@ describe("a job that throws", () => {
     expect(await client.zcard(keys().timers)).toBe(0);
   });
 
-  it("on its timer leaves a letter, and the timer rings at the replay", async () => {
+  it("on its timer leaves a dead letter, and the replay fires the timer", async () => {
     const rings: ToyEntry[] = [
       { clockMs: T0, events: [{ key: "a", word: "trap", inMs: 50 }] },
       { clockMs: T0 + 100, events: [{ key: "b" }] },
@@ -250,7 +250,7 @@ describe("a job that throws", () => {
     expect(await listed()).toEqual([]);
   });
 
-  it("over its own stored state costs that key's events only; the bytes stay until somebody has repaired them", async () => {
+  it("on its own stored state loses that key's events only; the bytes stay until they are repaired", async () => {
     await append(client, keys(), entries.slice(0, 1));
     const first = run({ jobs: [adder(undefined)] });
     await seen(client, keys(), 1, ["adder.1"]);
@@ -284,7 +284,7 @@ describe("a job that throws", () => {
 });
 
 describe("a replay", () => {
-  it("that fails again leaves the letter under a new id, with one more try and the new reason", async () => {
+  it("that fails again leaves the dead letter under a new id, with one more try and the new reason", async () => {
     await append(client, keys(), [{ clockMs: T0, events: [{ key: "a", word: "poison" }] }]);
     run({ jobs: [adder("onEvent")] });
     await seen(client, keys(), 1, ["adder.1"]);
@@ -302,7 +302,7 @@ describe("a replay", () => {
     expect(await statesOf()).toEqual(new Map());
   });
 
-  it("of an entry that could not be read offers it to all jobs that have passed it", async () => {
+  it("of an entry that could not be decoded passes it to all jobs whose cursor is past it", async () => {
     await append(client, keys(), [{ clockMs: T0, events: [{ key: "a" }] }]);
     await append(client, keys(), [
       {
@@ -322,13 +322,13 @@ describe("a replay", () => {
     const jobs = [adder("onEvent"), adder(undefined, "other.1")];
     const hurt = run({ topic: blind, jobs });
     await seen(client, keys(), 2, ["adder.1", "other.1"]);
-    // Still not readable: the letter stays as it is.
+    // Still not decodable: the dead letter stays unchanged.
     await replayed(await ids());
     expect(await listed()).toMatchObject([{ offset: 2, reason: "version 2", tries: 2 }]);
     await hurt.runner.stop();
     run({ jobs });
     await replayed(await ids());
-    // One of the jobs cannot take one of the events: what is left is a letter about that.
+    // One of the jobs fails on one of the events: a dead letter about that remains.
     expect(await listed()).toMatchObject([{ offset: 2, index: 0, job: "adder.1", tries: 3, reason: "bad toy" }]);
     expect(await statesOf()).toEqual(
       new Map([
@@ -344,7 +344,7 @@ describe("a replay", () => {
     );
   });
 
-  it("of a job that this version does not have says so, and of a letter that is gone is forgotten", async () => {
+  it("of a job that this version does not have states that, and of a removed dead letter is dropped", async () => {
     await append(client, keys(), [{ clockMs: T0, events: [{ key: "a", word: "poison" }] }]);
     const old = run({ jobs: [adder("onEvent", "adder.0")] });
     await seen(client, keys(), 1, ["adder.0"]);
@@ -355,7 +355,7 @@ describe("a replay", () => {
     expect(await listed()).toMatchObject([{ job: "adder.0", tries: 2, reason: "this version has no job adder.0" }]);
   });
 
-  it("moves neither cursors nor the watermark, and is done in a quiet partition as in a busy one", async () => {
+  it("moves neither cursors nor the watermark, in a quiet partition and in a busy one", async () => {
     const entries = history(11, 40);
     await append(client, keys(), entries);
     const hurt = run({ jobs: [adder("onEvent")] });
@@ -401,8 +401,8 @@ describe("a replay", () => {
       await request(deadLetters.slice(0, 60));
       await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the replay over a bad wire");
       expect(wire.lost).toBeGreaterThan(0);
-      // The first freezes with a replay in its hands; the second takes over and does the same letters; then the first
-      // wakes.
+      // The first freezes during a replay; the second takes over and replays the same dead letters; then the first
+      // continues.
       await until(() => first.runner.stats.owned, "the first to own the partition");
       await until(
         () =>
@@ -437,7 +437,7 @@ describe("a replay", () => {
 describe("a job that throws on everything", () => {
   const crowd = (n: number): ToyWords[] => Array.from({ length: n }, (_, i) => ({ key: `k${i % 10}`, word: "poison" }));
 
-  it("costs a moment for 1,000 events of one entry, whose bytes are kept once", async () => {
+  it("takes a moment for 1,000 events of one entry, whose bytes are stored once", async () => {
     await append(client, keys(), [{ clockMs: T0, events: crowd(1_000) }]);
     const failing = adder("everything");
     let calls = 0;
@@ -453,11 +453,11 @@ describe("a job that throws on everything", () => {
     const kept = await countDeadLetters(client, keys());
     expect(kept.deadLetters).toBe(1_000);
     expect(kept.bytes).toBeLessThan(100_000);
-    // Once until the first failure, and once with care.
+    // Once until the first failure, and once in isolated mode.
     expect(calls).toBeLessThanOrEqual(1_001);
   });
 
-  it("stops its partition when there are too many letters, says so, and loses nothing: it goes on when they are gone", async () => {
+  it("stops its partition when there are too many dead letters, reports it, loses nothing, and continues when they are removed", async () => {
     const entries = Array.from({ length: 14 }, (_, i) => ({ clockMs: T0 + i, events: crowd(1_000) }));
     await append(client, keys(), entries);
     let isBroken = true;
@@ -476,7 +476,7 @@ describe("a job that throws on everything", () => {
     await sleep(100);
     expect(runner.stats).toMatchObject({ owned: true, offset: 10 });
     isBroken = false;
-    // It still replays while it stands still, and goes on by itself.
+    // It still replays while it is stopped, and continues by itself.
     const all = await ids();
     const elapsed = stopwatch();
     await replayed(all);
@@ -487,7 +487,7 @@ describe("a job that throws on everything", () => {
   });
 });
 
-describe("letters", () => {
+describe("dead letters", () => {
   async function three(): Promise<string[]> {
     await append(client, keys(), [
       {
@@ -523,7 +523,7 @@ describe("letters", () => {
     expect(await client.exists(keys().deadEntries, keys().deadRequests)).toBe(0);
   });
 
-  it("go with their age, and only with that", async () => {
+  it("are deleted at their age limit, and only then", async () => {
     const before = await three();
     expect(await trimDeadLetters(client, keys())).toBe(0);
     await sleep(30);

@@ -34,7 +34,7 @@ const names = async (): Promise<string[]> => {
 };
 
 describe("the processes of a deployment", () => {
-  it("are listed with what they read, also those that do not tell, and not once they have ended", async () => {
+  it("are listed with the format that they read, also those without heartbeat, until they end", async () => {
     const heartbeat = new Heartbeat({
       redis: client,
       prefix: "fleet",
@@ -61,7 +61,7 @@ describe("the processes of a deployment", () => {
 });
 
 describe("the function libraries of a Redis", () => {
-  it("are told to be called by the first release when one comes back that was deleted", async () => {
+  it("count as used by the first release when a deleted one is loaded again", async () => {
     expect(await callsOldLibrary(client)).toBe(false);
     await load(unversioned("shuiwei_stream"));
     const calls = callsOldLibrary(client);
@@ -72,7 +72,7 @@ describe("the function libraries of a Redis", () => {
     expect(await callsOldLibrary(client)).toBe(false);
   });
 
-  it("go when they are of the first release and it is over, and nothing else does", async () => {
+  it("are deleted when they are of the first release and unused; no others are", async () => {
     await load(unversioned("shuiwei_stock"));
     await load(unversioned("shuiwei_outbox"));
     await load(unversioned("shuiwei_of_somebody_else"));
@@ -82,7 +82,7 @@ describe("the function libraries of a Redis", () => {
     expect(await deleteOldLibraries(client)).toBe(0);
   });
 
-  it("go when nobody has used their version for long", async () => {
+  it("are deleted when their version has not been used for long", async () => {
     const old = libraryOf(unversioned("shuiwei_orders"), "a test");
     await load(old.code);
     await keepLibraries(client);

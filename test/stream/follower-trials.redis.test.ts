@@ -80,7 +80,7 @@ async function follow(redis: RedisClient): Promise<{ follower: Follower<ToyEvent
   return { follower, units };
 }
 
-it("is fresh although the log is never quiet", async () => {
+it("is fresh although the log never pauses", async () => {
   const server = await serverIn(await scratch());
   const client = clientOf(server);
   await loadStreamLibrary(client);
@@ -123,7 +123,7 @@ it("is fresh although the log is never quiet", async () => {
   expect(oldestCommits).toBeLessThan(MOST_COMMITS);
 });
 
-it("starts from the states again when its server has lost what it told", async () => {
+it("starts from the states again when its server has lost commits that it has read", async () => {
   const dir = await scratch();
   const backup = join(await scratch(), "before");
   const first = await serverIn(dir);

@@ -32,7 +32,7 @@ afterEach(async () => {
   await Promise.all(running.splice(0).map((part) => part.stop()));
 });
 
-/** Notes what it is told. */
+/** Records its calls. */
 class Board {
   readonly job = "toy.1";
   readonly units = new Map<string, number>();
@@ -125,11 +125,11 @@ describe("a follower", () => {
       ["a", T0 + 9],
       ["new", T0 + 9],
     ]);
-    // What was emitted before its start is not told.
+    // Emits from before its start are not published.
     expect(board.emits).toEqual([]);
   });
 
-  it("forgets the keys that a job gives up", async () => {
+  it("removes the keys that a job clears", async () => {
     const keys = toyKeys(prefix);
     const { follower, board } = follow();
     await follower.start();
@@ -141,7 +141,7 @@ describe("a follower", () => {
     expect([...board.units.keys()]).toEqual(["b", "c"]);
   });
 
-  it("tells each emit once, whatever its commits are", async () => {
+  it("publishes each emit once, however the commits are cut", async () => {
     const keys = toyKeys(prefix);
     const { follower, board } = follow();
     await follower.start();
@@ -156,7 +156,7 @@ describe("a follower", () => {
     expect(offsets).toEqual([...Array(300).keys()].filter((i) => i % 3).map((i) => i + 1));
   });
 
-  it("says how far the log is ahead, and is not fresh while no job runs", async () => {
+  it("reports how far the log is ahead, and is not fresh while no job runs", async () => {
     const keys = toyKeys(prefix);
     await append(
       client,
@@ -173,7 +173,7 @@ describe("a follower", () => {
     expect(follower.lagEntries()).toBe(0);
   });
 
-  it("is as of the least fresh of its partitions", async () => {
+  it("has the age of its least fresh partition", async () => {
     run(0);
     await append(client, toyKeys(prefix, 1), [{ clockMs: T0, events: [{ key: "a" }] }]);
     const { follower } = follow({ partitions: 2 });
@@ -186,7 +186,7 @@ describe("a follower", () => {
     await until(() => follower.asOf() > 0, "both");
   });
 
-  it("never claims to be as of a time when the log held more than its views have seen", async () => {
+  it("never reports a time at which the log held more than its views include", async () => {
     const keys = toyKeys(prefix);
     const clock = strictClock();
     const random = seededRandom(11);
@@ -213,7 +213,7 @@ describe("a follower", () => {
     expect(board.units.get("a")).toBe(400);
   });
 
-  it("goes by a clock that nobody sets: set forward and back, the wall clock makes its views neither fresh nor as of the future", async () => {
+  it("uses the monotonic clock: a wall clock that is set forward and back makes its views neither fresh nor of the future", async () => {
     const keys = toyKeys(prefix);
     const runner = run();
     const { follower } = follow({ pollMs: 5 });
@@ -271,7 +271,7 @@ describe("a follower", () => {
     },
   );
 
-  it("agrees with the states when it is filled while commits go on", async () => {
+  it("agrees with the states when it is filled while jobs commit", async () => {
     const keys = toyKeys(prefix);
     run();
     const random = seededRandom(5);
@@ -294,7 +294,7 @@ describe("a follower", () => {
     }
   });
 
-  it("tells no emit twice when one partition fails and another is slow", async () => {
+  it("publishes no emit twice when one partition fails and another is slow", async () => {
     for (const p of [0, 1]) run(p);
     let trouble = false;
     const real = redis.connect();
@@ -324,7 +324,7 @@ describe("a follower", () => {
     trouble = false;
   });
 
-  it("shows the others when one state cannot be read, and says which", async () => {
+  it("publishes the others when one state cannot be read, and reports which", async () => {
     const keys = toyKeys(prefix);
     await append(client, keys, [{ clockMs: T0, events: [{ key: "bad" }, { key: "good", units: 4 }] }]);
     const runner = run();

@@ -24,7 +24,7 @@ describe("a deployment's format", () => {
     expect(await client.hgetall(deploymentKey("old"))).toEqual({ partitions: "4" });
   });
 
-  it("past the first keeps releases out that know of none: they take the field for a number", async () => {
+  it("after the first keeps out releases without formats: they read the field as a number", async () => {
     const client = redis.connect();
     await client.hset(deploymentKey("raised"), "partitions", 4);
     await raiseFormat(client, "raised", 1);
@@ -36,7 +36,7 @@ describe("a deployment's format", () => {
     expect(await readDeployment(client, "raised")).toEqual({ partitions: 4, format: LATEST_FORMAT });
   });
 
-  it("of a later release is refused", async () => {
+  it("of a later release is rejected", async () => {
     const client = redis.connect();
     await client.hset(deploymentKey("later"), "partitions", `4 (format ${LATEST_FORMAT + 1})`);
     await expect(claimDeployment(client, "later", 4)).rejects.toMatchObject({
@@ -45,7 +45,7 @@ describe("a deployment's format", () => {
     });
   });
 
-  it("is followed by a process that runs, and does not go back", async () => {
+  it("is read by a running process, and does not decrease", async () => {
     const client = redis.connect();
     await client.hset(deploymentKey("rising"), "partitions", 4);
     const format = await claimDeployment(client, "rising", 4);

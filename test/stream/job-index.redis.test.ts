@@ -1,6 +1,6 @@
 /**
- * What keyed states are found by, on a real Redis: it says what the states say after every commit, is read in pages
- * and counted without being read, and is made anew when an owner has not kept it.
+ * The index of keyed states on a real Redis: it agrees with the states after every commit, is read in pages, is counted
+ * without being read, and is rebuilt when an owner has not maintained it.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
@@ -91,7 +91,7 @@ function drawn(random: ReturnType<typeof seededRandom>, events: number): ToyWord
 }
 
 describe("an index", () => {
-  it("says after every commit what the states say, also when keys are given up and calls are undone", async () => {
+  it("agrees with the states after every commit, also when keys are cleared and calls are undone", async () => {
     const random = seededRandom(15);
     await run([indexed()]);
     for (let i = 0; i < 12; i++) {
@@ -102,7 +102,7 @@ describe("an index", () => {
     }
   });
 
-  it("is made anew, and said to be incomplete meanwhile, after an owner that did not keep it", async () => {
+  it("is rebuilt after an owner that did not maintain it, and reported as incomplete meanwhile", async () => {
     const random = seededRandom(16);
     const stop = await run([indexed()]);
     const first = await append(client, keys(), [{ clockMs: T0, events: drawn(random, 60) }]);
@@ -119,7 +119,7 @@ describe("an index", () => {
     await expectIndexed();
   });
 
-  it("of 20,000 states is made page by page, while the jobs go on and after its maker has died on the way", async () => {
+  it("of 20,000 states is built page by page, while the jobs continue and after an owner has died on the way", async () => {
     const all = 20_000;
     const state = (units: number) => encodeState({ ...toyJob().initial(""), units, events: 1 });
     for (let from = 0; from < all; from += 2_000) {
@@ -153,7 +153,7 @@ describe("an index", () => {
 });
 
 describe("views", () => {
-  it("are given out for as long as somebody reads them, and no longer", async () => {
+  it("are published as long as they are read, and no longer", async () => {
     let isRead = true;
     await run([indexed()], () => isRead);
     const first = await append(client, keys(), [{ clockMs: T0, events: [{ key: "a" }] }]);
@@ -170,7 +170,7 @@ describe("views", () => {
 describe("pages over several partitions", () => {
   const PARTITIONS = 3;
 
-  it("tell everything once, the lowest scores first, also where many are of one score", async () => {
+  it("contain every entry once, the lowest scores first, also where many have one score", async () => {
     const random = seededRandom(17);
     const told: string[] = [];
     for (let i = 0; i < 700; i++) {
@@ -186,7 +186,7 @@ describe("pages over several partitions", () => {
     }
   });
 
-  it("leave nothing out when entries go between two reads of one page, nor where one score fills more than a read", async () => {
+  it("leave nothing out when entries are removed between two reads of a page, nor where one score fills more than a read", async () => {
     const key = keys().index(JOB);
     const members = Array.from({ length: 60 }, (_, i) => memberOf("late", `k${String(i).padStart(2, "0")}`));
     for (const [i, member] of members.entries()) await client.zadd(key, i < 20 ? i : 20, member);
@@ -211,7 +211,7 @@ describe("pages over several partitions", () => {
     return told.reduce((sum, text) => sum + Number(/cmdstat_zrangebyscore:calls=(\d+)/.exec(text)?.[1] ?? 0), 0);
   };
 
-  it("go on where they ended although that entry has gone, and read no more than they tell", async () => {
+  it("continue after the last entry although it has been removed, and read no more than they return", async () => {
     for (let i = 0; i < 20_000; i += 1_000) {
       const pairs = Array.from({ length: 1_000 }, (_, j) => [i + j, memberOf("late", `o${i + j}`)] as const).flat();
       await client.zadd(toyKeys(prefix, (i / 1_000) % PARTITIONS).index(JOB), ...pairs);
@@ -228,7 +228,7 @@ describe("pages over several partitions", () => {
 });
 
 describe("a task with very many timers", () => {
-  it("fires each in its time, and has few of them in memory", async () => {
+  it("fires each at its time, and has few of them in memory", async () => {
     const count = 50_000;
     // As if they had been armed long ago: every tenth falls due within the next minute of the log's clock.
     for (let from = 0; from < count; from += 5_000) {

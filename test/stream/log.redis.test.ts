@@ -30,7 +30,7 @@ const timeOf = (entry: LogEntry): number => {
 const left = async (): Promise<number[]> => (await readLog(client, KEY, 0, 10_000)).map(({ offset }) => offset);
 
 describe("reading", () => {
-  it("gives the entries after an offset, their fields as they were written", async () => {
+  it("returns the entries after an offset, their fields as they were written", async () => {
     await client.xadd(KEY, "1-0", "b", Buffer.from([0, 255, 10, 13]), "o", "");
     await client.xadd(KEY, "2-0", "t", "5");
     const [first, second, ...rest] = await readLog(client, KEY, 0, 10);
@@ -45,14 +45,14 @@ describe("reading", () => {
     expect((await readLog(client, KEY, 1, 10)).map(({ offset }) => offset)).toEqual([2]);
   });
 
-  it("gives so many entries at most, and none of an empty log", async () => {
+  it("returns at most the given number of entries, and none of an empty log", async () => {
     expect(await readLog(client, KEY, 0, 10)).toEqual([]);
     await fill(plain(5));
     expect((await readLog(client, KEY, 1, 3)).map(({ offset }) => offset)).toEqual([2, 3, 4]);
     expect(await readLog(client, KEY, 5, 3)).toEqual([]);
   });
 
-  it("waits for an entry when told to, and no longer", async () => {
+  it("waits for an entry when requested, and no longer", async () => {
     const reader = redis.connect();
     expect(await readLog(reader, KEY, 0, 10, 30)).toEqual([]);
     const waiting = readLog(reader, KEY, 0, 10, 5_000);
@@ -78,7 +78,7 @@ describe("contiguity", () => {
 });
 
 describe("trimming", () => {
-  it("removes what is old and seen, and leaves the last seen entry", async () => {
+  it("removes old processed entries, and leaves the last processed one", async () => {
     await fill(plain(10));
     expect(await trimLog(client, KEY, 8, 55, timeOf)).toBe(5);
     expect(await left()).toEqual([6, 7, 8, 9, 10]);
@@ -92,27 +92,27 @@ describe("trimming", () => {
     expect(await trimLog(client, KEY, 0, 1_000_000, timeOf)).toBe(0);
   });
 
-  it("leaves everything that is younger", async () => {
+  it("keeps newer entries", async () => {
     await fill(plain(10));
     expect(await trimLog(client, KEY, 10, 10, timeOf)).toBe(0);
     expect(await left()).toHaveLength(10);
   });
 
-  it("does nothing to a log that is empty or not there", async () => {
+  it("does nothing to a log that is empty or does not exist", async () => {
     expect(await trimLog(client, KEY, 10, 1_000, timeOf)).toBe(0);
     await fill([[1, 10]]);
     await client.xtrim(KEY, "MAXLEN", 0);
     expect(await trimLog(client, KEY, 10, 1_000, timeOf)).toBe(0);
   });
 
-  it("passes over an entry whose time cannot be read, first or in the middle", async () => {
+  it("skips an entry whose time cannot be read, first or in the middle", async () => {
     await client.xadd(KEY, "1-0", "e", "rubbish");
     await fill(plain(9).map(([offset, atMs]) => [offset + 1, atMs]));
     await client.xadd(KEY, "11-0", "e", "rubbish");
     await client.xadd(KEY, "12-0", "t", "100");
     expect(await trimLog(client, KEY, 12, 50, timeOf)).toBe(5);
     expect(await left()).toEqual([6, 7, 8, 9, 10, 11, 12]);
-    // What stands right before the cursor has nobody left to go by, and stays for now.
+    // The entry right before the cursor has no next entry with a time, and stays for now.
     expect(await trimLog(client, KEY, 12, 200, timeOf)).toBe(5);
     expect(await left()).toEqual([11, 12]);
   });

@@ -70,7 +70,7 @@ describe("a packed value", () => {
     );
   });
 
-  it("may be larger than a piece of memory, and keeps what surrounds it", () => {
+  it("may be larger than a chunk of memory, and its neighbours stay intact", () => {
     const large = { before: 1, texts: Array.from({ length: 60_000 }, (_, i) => `text ${i}`), after: { units: -5 } };
     expect(encodeState(large).equals(packr.pack(large))).toBe(true);
     expect(decodeState(encodeState([large, large]))).toEqual([large, large]);
@@ -82,14 +82,14 @@ describe("a packed value", () => {
     expect(packed.map(decodeState)).toEqual(states);
   });
 
-  it("that cannot be packed is refused, and the next is whole", () => {
+  it("that cannot be packed is rejected, and the next one is intact", () => {
     expect(() => encodeState({ fine: 1, bad: Symbol("no") })).toThrow("Unknown type");
     expect(decodeState(encodeState({ fine: 1 }))).toEqual({ fine: 1 });
   });
 });
 
 describe("bytes written part by part", () => {
-  it("are one value: heads, texts, bytes as texts, and values packed before", () => {
+  it("are one value: headers, texts, bytes as texts, and values packed before", () => {
     const writer = new PackWriter();
     writer.begin();
     writer.text("dropped");

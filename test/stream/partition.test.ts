@@ -23,7 +23,7 @@ describe("the partition of a key", () => {
     );
   });
 
-  it("has not moved since data was stored by it", () => {
+  it("is still the one under which data was stored", () => {
     expect(["", "a", "85123A", "水位"].map((key) => partitionOf(key, 16))).toEqual([
       5,
       12,

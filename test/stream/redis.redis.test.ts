@@ -53,7 +53,7 @@ describe("a function library", () => {
     expect(await callFunction(client, "answer", [], ["x"])).toEqual([2, "x", 1]);
   });
 
-  it("of another version lives beside it, whichever is loaded later", async () => {
+  it("of another version stays beside it, whichever is loaded later", async () => {
     // As a process of the previous release does, which knows no versions, and starts again in the middle of a rollout.
     const previous = `#!lua name=answering\nredis.register_function('answer', function() return 'previous' end)`;
     await loadLibrary(client, library(code(5)));
@@ -77,7 +77,7 @@ describe("a function library", () => {
     await expect(callFunction(client, "answer", [], [])).rejects.toThrow(/:3: here/);
   });
 
-  it("includes parts that stand beside it, and has another version when a part changes", async () => {
+  it("includes parts, which are files beside it, and has another version when a part changes", async () => {
     const whole = (answer: number) => {
       writeFileSync(join(directory, "part.lua"), `-- A part.\nlocal answer = ${answer}\n`);
       return library(
@@ -101,14 +101,14 @@ describe("a function library", () => {
     expect(await callFunction(client, "answer", [], [7])).toEqual([3, "7", 1]);
   });
 
-  it("without a name is refused", async () => {
+  it("without a name is rejected", async () => {
     await expect(loadLibrary(client, library("return 1"))).rejects.toMatchObject({
       code: "bad_library",
       retryable: false,
     });
   });
 
-  it("all of the engine's live side by side", async () => {
+  it("all libraries of the engine can be loaded together", async () => {
     await Promise.all([loadStreamLibrary(client), Ledger.load(client), OrderStore.load(client)]);
     const names = ((await client.call("FUNCTION", "LIST")) as string[][]).map((fields) =>
       plainNameOf(String(fields[1])),
@@ -116,7 +116,7 @@ describe("a function library", () => {
     expect(names).toEqual(expect.arrayContaining(["shuiwei_stream", "shuiwei_stock", "shuiwei_orders"]));
   });
 
-  it("takes bytes as they are and any number of arguments", async () => {
+  it("passes bytes unchanged and any number of arguments", async () => {
     await loadLibrary(client, library(code(4)));
     const bytes = Buffer.from([0, 200, 13, 10]);
     expect(await callFunctionBuffer(client, "answer", [], [bytes])).toEqual([4, bytes, 1]);
@@ -126,7 +126,7 @@ describe("a function library", () => {
 });
 
 describe("a hash", () => {
-  it("is asked for any number of fields at once", async () => {
+  it("returns any number of fields at once", async () => {
     await client.hset("many", "f7", Buffer.from([7, 0xff]));
     const fields = Array.from({ length: 300_000 }, (_, i) => `f${i}`);
     const found = await readFields(client, "many", fields);
@@ -146,14 +146,14 @@ describe("a deployment", () => {
     });
   });
 
-  it("created by two at once with different numbers has one of them, and the other is refused", async () => {
+  it("created by two at once with different numbers has one of them, and the other is rejected", async () => {
     const claims = await Promise.allSettled([2, 3].map((partitions) => claimDeployment(client, "race", partitions)));
     expect(claims.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
   });
 });
 
 describe("a Redis that is to hold stock", () => {
-  it("must not evict, and its operator is told when it keeps nothing", async () => {
+  it("must not evict, and a Redis without persistence is reported", async () => {
     const address = { url: redis.url };
     const client = connect(address);
     const told: string[] = [];
@@ -185,7 +185,7 @@ describe("a Redis that is to hold stock", () => {
 });
 
 describe("a connection", () => {
-  it.skipIf(onCluster)("whose wire has fallen silent gives up in time and connects anew", async () => {
+  it.skipIf(onCluster)("whose network loses everything times out and connects again", async () => {
     const wire = new Wire(() => redis.socketPath);
     await wire.open();
     const writing = connect({ url: wire.path, timeoutMs: 300 });

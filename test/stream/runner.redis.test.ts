@@ -99,7 +99,7 @@ const dump = async (): Promise<string> => {
 };
 
 describe("a lease", () => {
-  it("is refused while another holds it, and taken with a higher epoch when it is given back or over", async () => {
+  it("is refused while another owner has it, and acquired with a higher epoch when it is released or expires", async () => {
     const keys = toyKeys(prefix);
     const first = await owned("one", 60);
     const refused = await acquireTask(client, keys, "two", 60);
@@ -144,7 +144,7 @@ describe("a commit", () => {
     lastOut: task.lastOut,
   });
 
-  it("writes everything in one step, and is recognised when it is sent again", async () => {
+  it("writes everything in one call, and is recognised when it is sent again", async () => {
     const keys = toyKeys(prefix);
     const task = await owned("one");
     await commitTask(client, keys, at(task, 1), body());
@@ -167,7 +167,7 @@ describe("a commit", () => {
     expect(await client.xlen(keys.deadLetters)).toBe(1);
   });
 
-  it("of an owner who has been replaced is refused, and nothing of it is written", async () => {
+  it("of an owner that has been replaced is rejected, and nothing of it is written", async () => {
     const keys = toyKeys(prefix);
     const zombie = await owned("one", 30);
     await commitTask(client, keys, { ...at(zombie, 1), leaseMs: 30 }, body());
@@ -184,7 +184,7 @@ describe("a commit", () => {
     await commitTask(client, keys, at(heir, 2), body());
   });
 
-  it("is refused by a server that has started anew since the task was taken: it may have lost what was read", async () => {
+  it("is rejected by a server that has restarted since the lease was acquired: it may have lost what was read", async () => {
     const keys = toyKeys(prefix);
     const task = await owned("one");
     await commitTask(client, keys, at(task, 1), body());
@@ -198,7 +198,7 @@ describe("a commit", () => {
     expect((await readTask(client, keys)).run).toMatch(/^[0-9a-f]{40}:[0-9a-f]{40}:[01]$/);
   });
 
-  it("that leaves one out is refused, and nothing of it is written", async () => {
+  it("that skips a number is rejected, and nothing of it is written", async () => {
     const keys = toyKeys(prefix);
     const task = await owned("one");
     await commitTask(client, keys, at(task, 1), body());
@@ -211,7 +211,7 @@ describe("a commit", () => {
     expect(await dump()).toBe(before);
   });
 
-  it("of another version is refused before anything is written", async () => {
+  it("of another version is rejected before anything is written", async () => {
     const keys = toyKeys(prefix);
     const task = await owned("one");
     await commitTask(client, keys, at(task, 1), body());
@@ -222,7 +222,7 @@ describe("a commit", () => {
     expect(await dump()).toBe(before);
   });
 
-  it("may be as large as one step can make it", async () => {
+  it("may be as large as one batch can make it", async () => {
     const keys = toyKeys(prefix);
     const task = await owned("one");
     const names = Array.from({ length: 64_000 }, (_, i) => `k${i}`);
@@ -368,7 +368,7 @@ describe("two workers of one partition", () => {
     },
   );
 
-  it("share the partitions of a topic, and one takes over what the other leaves", async () => {
+  it("share the partitions of a topic, and one takes over those of the other when it ends", async () => {
     const topic = toyTopic({ partitions: 4 });
     const workers = ["a", "b"].map(
       (owner) => new Worker(runnerOptions(client, redis.url, prefix, { owner, topic, leaseMs: 500 })),
@@ -387,7 +387,7 @@ describe("two workers of one partition", () => {
 });
 
 describe("what cannot be processed", () => {
-  it("is written down once, and the partition goes on", async () => {
+  it("is stored once, and the partition continues", async () => {
     const keys = toyKeys(prefix);
     await append(client, keys, [
       { clockMs: T0, events: [{ key: "a" }, { key: "a", word: "poison" }, { key: "b", word: "poison" }] },
@@ -428,7 +428,7 @@ describe("what cannot be processed", () => {
 });
 
 describe("trimming", () => {
-  it("under load removes what all have seen and never what somebody has yet to read", async () => {
+  it("under load removes what all jobs have processed, and never what a job has not read", async () => {
     const keys = toyKeys(prefix);
     // Half a minute passes in 15 ms.
     const clock = { ...acceleratedClock(systemClock.now(), 2_000), sleep };
@@ -451,7 +451,7 @@ describe("trimming", () => {
     expect((await emitsOf(client, keys)).at(-1)).toMatchObject({ kind: "seen", key: "last" });
   });
 
-  it("stops for entries that are gone unseen: it says so and commits nothing", async () => {
+  it("is detected when it has removed unread entries: the runner reports it and commits nothing", async () => {
     const keys = toyKeys(prefix);
     const first = run(runnerOptions(client, redis.url, prefix));
     await append(client, keys, history(5, 10));
@@ -467,7 +467,7 @@ describe("trimming", () => {
 });
 
 describe("time in a quiet partition", () => {
-  it("is let pass about once a tick", async () => {
+  it("advances about once a tick", async () => {
     let ticks = 0;
     const topic = toyTopic({
       async tick() {
@@ -540,7 +540,7 @@ describe("stopping", () => {
     await until(async () => (await connections()) === before, "the reader's connection to be closed");
   });
 
-  it("is prompt while another has the lease", async () => {
+  it("is prompt while another owner has the lease", async () => {
     await owned("another", 60_000);
     const clock = pausing();
     const runner = run(runnerOptions(client, redis.url, prefix, { leaseMs: 60_000, clock }));
@@ -549,7 +549,7 @@ describe("stopping", () => {
     expect(await client.hget(toyKeys(prefix).task, "owner")).toBe("another");
   });
 
-  it("is prompt in the pause after trouble", async () => {
+  it("is prompt in the pause after an error", async () => {
     const topic = toyTopic({ tick: () => Promise.reject(new Error("no time today")) });
     const clock = pausing();
     const options = runnerOptions(client, redis.url, prefix, { topic, clock });
@@ -559,7 +559,7 @@ describe("stopping", () => {
     await runner.stop();
   });
 
-  it("may be asked for twice, before the start, and when Redis is away", async () => {
+  it("may be called twice, before the start, and when Redis cannot be reached", async () => {
     const never = new Runner(0, runnerOptions(client, redis.url, prefix));
     await never.stop();
     const away = connect({ url: redis.away }) as Client;

@@ -63,7 +63,7 @@ async function follow(replica: Server, { port }: Server): Promise<void> {
 }
 
 describe.skipIf(onCluster)("another run of a server", () => {
-  it("is none that a backup has come to, and gone from for long: nothing starts again", async () => {
+  it("is not caused by a backup that connects and disconnects: nothing starts again", async () => {
     const server = await serverOf({ "repl-backlog-ttl": "1" });
     const { client } = server;
     await Promise.all([loadStreamLibrary(client), loadRateLimiterLibrary(client)]);
@@ -116,7 +116,7 @@ describe.skipIf(onCluster)("another run of a server", () => {
     await goesOn();
   });
 
-  it("is one that was started again", async () => {
+  it("is caused by a restart", async () => {
     const server = await serverOf({ appendonly: "yes", appendfsync: "always" });
     const { client } = server;
     await loadStreamLibrary(client);
@@ -127,7 +127,7 @@ describe.skipIf(onCluster)("another run of a server", () => {
     await expect(renewTask(client, keys, task, 60_000)).rejects.toMatchObject(stale);
   });
 
-  it("is a replica that has taken over, and the old primary that has followed it and takes over again", async () => {
+  it("is caused by a take-over, and by another one back to the old primary", async () => {
     const [first, second] = await Promise.all([serverOf(), serverOf()]);
     await loadStreamLibrary(first.client);
     const before = await owned(first.client);

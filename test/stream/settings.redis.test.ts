@@ -1,5 +1,5 @@
 /**
- * Settings that results depend on: fixed by the first process, checked by every later one, and changed when nobody
+ * Settings that results depend on: fixed by the first process, checked by every later one, and changed when no process
  * runs.
  */
 import { beforeAll, describe, expect, it } from "vitest";
@@ -21,7 +21,7 @@ const claim = (prefix: string, settings: Record<string, string>, accept = false)
   claimSettings({ redis, prefix, settings, accept, onTrouble: () => {} });
 
 describe("a process", () => {
-  it("that is told otherwise than the first is refused, with both values and the way to change them", async () => {
+  it("with another value than the first is rejected, with both values and the way to change them", async () => {
     await claim("one", { zone: "Asia/Shanghai", "label-deadline": "2h" });
     await claim("one", { zone: "Asia/Shanghai", "label-deadline": "2h" });
     await claim("one", { zone: "Asia/Shanghai" });
@@ -34,26 +34,26 @@ describe("a process", () => {
     await claim("another", { zone: "UTC" });
   });
 
-  it("of two that start at once and differ goes on alone", async () => {
+  it("of two that start at once and differ continues alone", async () => {
     const claims = await Promise.allSettled(["UTC", "Asia/Tokyo"].map((zone) => claim("race", { zone })));
     expect(claims.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
   });
 
-  it("adds what the deployment has not been told yet", async () => {
+  it("adds settings that the deployment does not have yet", async () => {
     await redis.hset(deploymentKey("old"), "partitions", 4);
     await claim("old", { zone: "UTC" });
     await claim("old", { zone: "UTC", "picking-deadline": "5m" });
     await expect(claim("old", { "picking-deadline": "6m" })).rejects.toMatchObject({ code: "settings_differ" });
   });
 
-  it("includes the time for the warehouse for every worker, also one that sends it nothing", async () => {
+  it("checks the picking deadline in every worker, also in one that sends nothing to the warehouse", async () => {
     await claim("blind", { "picking-deadline": "5m" });
     const args = ["--roles", "worker", "--redis-url", server.url, "--prefix", "blind", "--picking-deadline", "6m"];
     const { values } = readOptions(serveOptions, { env: {}, args });
     await expect(runServe(values, AbortSignal.abort())).rejects.toMatchObject({ code: "settings_differ" });
   });
 
-  it("changes them when it may, and not while another lives that goes by the old ones", async () => {
+  it("changes them when allowed, and not while another process runs with the old ones", async () => {
     await claim("change", { zone: "UTC" });
     const [seconds] = await redis.time();
     await redis.zadd(processesKey("change"), Number(seconds) * 1_000 + 600_000, "shop-1/77/ab 0.9 2 jobs");

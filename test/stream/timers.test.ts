@@ -1,5 +1,5 @@
 /**
- * Timers beside the simplest thing that could be right: a list that is sorted anew every time. Random settings,
+ * Timers beside the simplest thing that could be right: a list that is sorted again every time. Random settings,
  * removals and takings must give the same timers in the same order.
  */
 import fc from "fast-check";
@@ -70,7 +70,7 @@ describe("timers", () => {
     );
   });
 
-  it("come by time, then job, then key", () => {
+  it("fire by time, then job, then key", () => {
     const timers = new Timers(2);
     timers.set(1, "a", 5);
     timers.set(0, "b", 5);
@@ -92,7 +92,7 @@ describe("timers", () => {
     expect(timers.take(60_000)).toMatchObject({ key: "a" });
   });
 
-  it("take no more room than they need when one key moves its timer over and over", () => {
+  it("keep the heap small when one key moves its timer over and over", () => {
     const timers = new Timers(1);
     for (let atMs = 1; atMs <= 50_000; atMs++) timers.set(0, "session", 1_000_000 + atMs);
     expect(timers.size).toBe(1);
@@ -101,8 +101,8 @@ describe("timers", () => {
   });
 });
 
-describe("timers past the horizon", () => {
-  it("are let go when they are durable, and are taken for unknown from then on", () => {
+describe("timers after the horizon", () => {
+  it("are evicted when they are durable, and count as unknown from then on", () => {
     const timers = new Timers(1, 100);
     timers.set(0, "soon", 50);
     timers.set(0, "late", 500);
@@ -114,7 +114,7 @@ describe("timers past the horizon", () => {
     expect(timers.set(0, "late", 500)).toBe(true);
   });
 
-  it("are the last ones when there are too many: memory holds no more of them, however long nobody takes one", () => {
+  it("are the latest ones when there are too many: memory stays bounded, however long none is due", () => {
     const timers = new Timers(1);
     let most = 0;
     for (let i = 0; i < 50_000; i++) {
@@ -134,7 +134,7 @@ describe("timers past the horizon", () => {
     expect(timers.horizonMs).toBe(taken.at(-1));
   });
 
-  it("stay together when they are of one time", () => {
+  it("are kept or evicted together when they have one time", () => {
     const timers = new Timers(1);
     for (let i = 0; i < 50; i++) timers.set(0, `k${i}`, 7);
     timers.shrink(20, 10);

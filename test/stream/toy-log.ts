@@ -48,7 +48,7 @@ export async function pictureOf(client: RedisClient, keys: PartitionKeys, jobs: 
 export const emitsOf = async (client: RedisClient, keys: PartitionKeys) =>
   (await client.xrangeBuffer(keys.out, "-", "+")).flatMap(([, fields]) => decodeOut(fields[3] as Buffer).emits);
 
-/** Letters with their entries, as the step made them. */
+/** Dead letters with their entries, as the processor made them. */
 export async function deadLettersOf(client: RedisClient, keys: PartitionKeys): Promise<DeadLetter[]> {
   const ids = (await listDeadLetters(client, keys, "-", 100_000)).map(({ id }) => id);
   return (await readDeadLetters(client, keys, ids)).map(({ id: _, ...deadLetter }) => deadLetter);

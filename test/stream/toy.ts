@@ -1,7 +1,7 @@
 /**
  * A topic and a job as small as they can be, for tests of the runtime: an entry is a clock and a list of JSON events,
  * and the job does what an event's word says (arms its timer, emits, throws, …) and notes everything it saw. `Store`
- * is what a task leaves in Redis, in memory: bodies of commits go in, a step that starts again comes out.
+ * is what a task leaves in Redis, in memory: bodies of commits go in, a processor that starts again comes out.
  */
 
 import { BatchProcessor, PoisonError } from "../../engine/stream/batch-processor.js";
@@ -86,7 +86,7 @@ export const toyJob = (name = "toy.1"): Job<ToyEvent, ToyState> => ({
     state.units += event.units ?? 1;
     state.events++;
     state.watermarks = [...state.watermarks, context.watermarkMs].slice(-3);
-    // Asked for before anything else: what the call does after it to state and timer is given up, too.
+    // Called first: what the call does to state and timer afterwards is discarded, too.
     if (event.word === "forget" || event.word === "snap") context.clear();
     if (event.word === "snap") throw new Error("bad end");
     if (event.word === "poison") throw new Error("bad toy");
@@ -124,7 +124,7 @@ export class Store {
   readonly deadLetters: DeadLetter[] = [];
   readonly loads: string[] = [];
 
-  /** Timers of one read of a step; 0: all are given to it at its start. */
+  /** Timers of one read; 0: all are passed at the start. */
   pageTimers = 0;
 
   step(jobs: readonly Job<ToyEvent, ToyState>[], topic = toyTopic()): BatchProcessor<ToyEvent> {
@@ -207,7 +207,7 @@ export class Store {
   /** Everything that must not depend on cuts and restarts. */
   picture(job?: string): unknown {
     const mine = (name: string) => job === undefined || name.startsWith(job);
-    // Jobs at different places write their letters at different times.
+    // Jobs at different offsets write their dead letters at different times.
     const deadLetters = this.deadLetters.filter((deadLetter) => deadLetter.job === undefined || mine(deadLetter.job));
     const sorted = <V>(map: Iterable<[string, V]>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
     return {

@@ -85,7 +85,7 @@ it("shrinks the log under load and never passes the cursor of a job that lags", 
   expect(lagging).toBeGreaterThan(5);
 });
 
-describe("an owner that has taken a partition over", () => {
+describe("an owner that has taken over a partition", () => {
   const RETENTION_MS = 10_000;
   const ENTRIES = 1_000;
   /** 25 s of the log's clock: more than the retention, less than what a job is waited for that nobody runs. */
@@ -113,14 +113,14 @@ describe("an owner that has taken a partition over", () => {
     return async () => Number.parseInt((await client.xrange(keys.log, "-", "+", "COUNT", 1))[0]?.[0] ?? "", 10);
   }
 
-  it("removes what all have seen, also after its own start", async () => {
+  it("removes what all jobs have processed, also after its own start", async () => {
     const oldest = await takeOver("taken-over", async () => {});
     const kept = RETENTION_MS / STEP_MS;
     await until(async () => (await oldest()) >= ENTRIES - kept, "the trimming");
     expect(await oldest()).toBe(ENTRIES - kept);
   });
 
-  it("keeps what a job that it does not know has yet to read", async () => {
+  it("keeps what a job of another release has not read yet", async () => {
     const cursor = 30;
     const oldest = await takeOver("unknown-job", (keys) => client.hset(keys.task, cursorField("toy.9"), cursor));
     await until(async () => (await oldest()) > 1, "the trimming");

@@ -47,7 +47,7 @@ describe("panes", () => {
     expect(sumOfPanes(panes, 101, 160)).toBe(0);
   });
 
-  it("are given up strictly before a minute", () => {
+  it("are dropped strictly before a minute", () => {
     const panes: Panes = [39, 1, 40, 2, 41, 3];
     dropPanesBefore(panes, 40);
     expect(panes).toEqual([40, 2, 41, 3]);
