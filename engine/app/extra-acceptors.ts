@@ -52,6 +52,8 @@ async function copiesOf(handle: Handle, count: number): Promise<Handle[]> {
   const child = spawn(process.execPath, ["-e", ECHO], {
     stdio: ["ignore", "ignore", "ignore", "ipc"],
     timeout: PATIENCE_MS,
+    // A Ctrl-C at the terminal must not end it half-way.
+    detached: true,
   });
   const ended = once(child, "exit").catch(() => {});
   const copies: Handle[] = [];
@@ -62,6 +64,8 @@ async function copiesOf(handle: Handle, count: number): Promise<Handle[]> {
         if (copies.length === count) resolve();
       });
       child.once("disconnect", resolve);
+      // While a descriptor is on its way, Node reports no disconnect of a process that has ended.
+      child.once("exit", () => resolve());
       child.once("error", () => resolve());
       for (let n = 0; n < count; n++) child.send(n, handle, () => {});
     });
