@@ -1,8 +1,7 @@
 /**
- * The whole product as its first user meets it: the demo is started as a process of its own, the page is opened in a
- * real Chromium, and what a person would look for is looked for: cells that change, an alert that arrives, both
- * languages, a phone. At the end the demo is told to stop and must leave no process and no socket. Needs a build and
- * a browser; `npm run test:browser` sees to the former.
+ * The built product from outside: the demo runs as a process of its own, and the page is opened in a real Chromium.
+ * Checked are changing cells, a new alert, both languages, a phone and the breaker. At the end the demo gets SIGINT and
+ * must leave no process and no socket. Needs a build and a browser; `npm run test:browser` makes the build.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -30,32 +29,31 @@ let demo: ChildProcess;
 let url: string;
 let folder: string;
 let browser: Browser;
-const troubles: string[] = [];
+const faults: string[] = [];
 
 /** Starts the demo on a free port and waits for the address that it prints. */
 async function startDemo(): Promise<void> {
   folder = mkdtempSync(join(tmpdir(), "shuiwei-wall-"));
   demo = spawn(process.execPath, [CLI, "demo", "--port", "0", "--dir", folder], { stdio: ["ignore", "pipe", "pipe"] });
-  demo.stderr?.on("data", (text: Buffer) => troubles.push(text.toString()));
+  demo.stderr?.on("data", (text: Buffer) => faults.push(text.toString()));
   const lines = createInterface({ input: demo.stdout as NodeJS.ReadableStream });
   url = await new Promise<string>((resolve, reject) => {
     lines.on("line", (line) => {
       const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0];
       if (found) resolve(found);
     });
-    demo.once("exit", () => reject(new Error(`the demo ended: ${troubles.join("")}`)));
+    demo.once("exit", () => reject(new Error(`the demo ended: ${faults.join("")}`)));
   });
 }
 
 async function open(width: number, height: number, path = "/"): Promise<Page> {
   const page = await browser.newPage({ viewport: { width, height } });
-  page.on("pageerror", (error) => troubles.push(`page: ${error.message}`));
+  page.on("pageerror", (error) => faults.push(`page: ${error.message}`));
   page.on("console", (message) => {
-    if (message.type() === "error") troubles.push(`console: ${message.text()}`);
+    if (message.type() === "error") faults.push(`console: ${message.text()}`);
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith(url) && !request.url().startsWith("data:"))
-      troubles.push(`foreign: ${request.url()}`);
+    if (!request.url().startsWith(url) && !request.url().startsWith("data:")) faults.push(`foreign: ${request.url()}`);
   });
   await page.goto(url + path);
   return page;
@@ -80,20 +78,20 @@ afterAll(async () => {
 describe("the wall", () => {
   let wall: Page;
 
-  it("goes live", async () => {
+  it("becomes live", async () => {
     wall = await open(1920, 1080, "/?lang=en");
     await wall.locator('[data-testid="connection"]').waitFor({ timeout: SLOW_MS });
     await expect.poll(() => revisionOf(wall), { timeout: SLOW_MS }).toBeGreaterThan(0);
   });
 
-  it("sees cells change", async () => {
+  it("shows changing cells", async () => {
     const rows = async () => Number(await heatmap(wall).getAttribute("data-rows"));
     await expect.poll(rows, { timeout: SLOW_MS }).toBeGreaterThan(10);
     const before = await revisionOf(wall);
     await expect.poll(() => revisionOf(wall), { timeout: SLOW_MS }).toBeGreaterThan(before);
   });
 
-  it("sees an alert arrive", async () => {
+  it("shows a new alert", async () => {
     // Of all that are open: the list shows as many as fit.
     const open = async () => Number(await wall.locator(".alerts").getAttribute("data-open"));
     await expect.poll(() => wall.getByTestId("alert").count(), { timeout: SLOW_MS }).toBeGreaterThan(0);
@@ -107,7 +105,7 @@ describe("the wall", () => {
     expect(await wall.getByTestId("sku-row").first().innerText()).toMatch(/\d/);
   });
 
-  it("speaks Chinese and English", async () => {
+  it("is in Chinese or in English", async () => {
     const english = await wall.locator("body").innerText();
     const chinese = await open(1920, 1080, "/?lang=zh");
     await expect.poll(() => chinese.getByTestId("alert").count(), { timeout: SLOW_MS }).toBeGreaterThan(0);
@@ -119,7 +117,7 @@ describe("the wall", () => {
 
   it.each([
     ["a wall", 1920, 1080],
-    ["a desk", 1366, 768],
+    ["a desktop", 1366, 768],
     ["a phone", 390, 844],
   ])("fits %s without scrolling sideways", async (_name, width, height) => {
     const page = await open(width, height);
@@ -129,25 +127,25 @@ describe("the wall", () => {
     await page.close();
   });
 
-  it("shows a breaker that an operator opens, and that it has closed", async () => {
-    const say = (action: string) =>
+  it("shows a breaker while it is open", async () => {
+    const breaker = (action: string) =>
       fetch(`${url}/v1/breaker`, {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify({ action, scope: { kind: "shop" }, actor: "Lin", reason: "stocktaking" }),
       });
-    expect((await say("open")).status).toBe(200);
+    expect((await breaker("open")).status).toBe(200);
     await wall.getByTestId("breaker").waitFor({ timeout: SLOW_MS });
     expect(await wall.getByTestId("breaker").innerText()).toContain("stocktaking");
-    expect((await say("close")).status).toBe(200);
+    expect((await breaker("close")).status).toBe(200);
     await wall.getByTestId("breaker").waitFor({ state: "hidden", timeout: SLOW_MS });
   });
 
-  it("asks nothing of other hosts and reports no error", () => {
-    expect(troubles).toEqual([]);
+  it("sends no request to other hosts and reports no error", () => {
+    expect(faults).toEqual([]);
   });
 
-  it("says when the engine is gone, and the engine leaves nothing behind", async () => {
+  it("shows that the engine has stopped, and the engine leaves no process and no socket", async () => {
     const children = execFileSync("ps", ["-o", "pid=", "--ppid", String(demo.pid)], { encoding: "utf8" })
       .split("\n")
       .map(Number)

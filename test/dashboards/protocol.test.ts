@@ -1,7 +1,6 @@
 /**
- * The frames' contract, and what the page makes of them: everything survives the wire, nonsense from a client is
- * named and refused, and a model fed with deltas equals a model fed with a snapshot, with or without a hole in
- * between.
+ * The frames, and the page's model made from them: encoding and decoding keep every value, bad frames of a client are
+ * refused with a code, and a model built from deltas equals one built from a snapshot, with or without a gap.
  */
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
@@ -76,11 +75,11 @@ describe("server frames", () => {
     ["snapshot", snapshot],
     ["delta", delta(8, { rows: [snapshot.rows[0] as never], cells: [[1, -1, 9]], gone: [2], order: [1] })],
     ["heartbeat", { v: PROTOCOL_VERSION, t: FrameKind.heartbeat, seq: 9, engine }],
-  ] as const)("a %s survives the wire", (_, frame) => {
+  ] as const)("a %s is the same after encoding and decoding", (_, frame) => {
     expect(decodeServerFrame(encodeServerFrame(frame))).toEqual(frame);
   });
 
-  it("another version is told from nonsense", () => {
+  it("another version and a malformed frame have different codes", () => {
     const other = new Packr({ useRecords: false }).pack({ ...snapshot, v: PROTOCOL_VERSION + 1 });
     expect(codeOf(() => decodeServerFrame(other))).toBe("other_version");
     expect(codeOf(() => decodeServerFrame(new Uint8Array([0xc1])))).toBe("malformed");
@@ -95,7 +94,7 @@ describe("client frames", () => {
     { t: "ack", seq: 0 },
     { t: "ack", seq: 2 ** 40 },
     { t: "resync" },
-  ])("%o survives the wire", (frame) => {
+  ])("%o is the same after encoding and decoding", (frame) => {
     expect(decodeClientFrame(encodeClientFrame(frame))).toEqual(frame);
   });
 
@@ -120,7 +119,7 @@ describe("client frames", () => {
       expect(codeOf(() => decodeClientFrame(bytes.subarray(0, length)))).not.toBe("accepted");
   });
 
-  it("another version is refused as such", () => {
+  it("another version is refused with its own code", () => {
     expect(codeOf(() => decodeClientFrame(pack({ v: 2, t: "resync" })))).toBe("other_version");
   });
 });
@@ -149,34 +148,34 @@ describe("the page's model", () => {
     expect(model.cells.get(1)?.get(100)).toBe(60);
   });
 
-  it("reports a hole and still takes the newer values", () => {
+  it("reports a gap and still applies the newer values", () => {
     const model = modelOf(snapshot);
     const { gap } = applyFrame(model, delta(10, { rows: [[2, "商品-B", 61, null, 0, 2, 3, 4, 5, 5]] }));
     expect(gap).toBe(true);
     expect(model.rowOf.get("商品-B")?.hourUnits).toBe(61);
   });
 
-  it("a heartbeat after a hole reports it too, and one in order does not", () => {
+  it("reports a gap before a heartbeat, and none when the numbers are in order", () => {
     const model = modelOf(snapshot);
     const heartbeat = (seq: number) => ({ v: PROTOCOL_VERSION, t: FrameKind.heartbeat, seq, engine }) as const;
     expect(applyFrame(model, heartbeat(8)).gap).toBe(false);
     expect(applyFrame(model, heartbeat(10)).gap).toBe(true);
   });
 
-  it("ignores a delta that the snapshot has overtaken", () => {
+  it("ignores a delta older than the snapshot", () => {
     const model = modelOf(snapshot);
     expect(applyFrame(model, delta(7, { order: [2, 1] })).gap).toBe(false);
     expect(model.order).toEqual([1, 2]);
   });
 
-  it("asks for a snapshot when there is none yet", () => {
+  it("reports a gap when there is no snapshot yet", () => {
     expect(applyFrame(undefined, delta(1, {}))).toEqual({ model: undefined, gap: true });
   });
 
   //            98   99   100  101
   //  before  [ 70    ·    50 ]
   //  after        [  ·    50   8 ]
-  it("drops the minutes that leave the window and takes distances from the frame's own minute", () => {
+  it("deletes the minutes that leave the window, and counts minutes back from the frame's own last minute", () => {
     const model = modelOf(snapshot);
     applyFrame(model, delta(8, { lastMinute: 101, cells: [[1, 0, 8]] }));
     expect(model.cells.get(1)).toEqual(
@@ -193,7 +192,7 @@ describe("the page's model", () => {
     expect(model.cells.get(1)?.has(98)).toBe(false);
   });
 
-  it("forgets a row that is gone, and knows a SKU that came back under another id", () => {
+  it("deletes a removed row, and adds its SKU again under another id", () => {
     const model = modelOf(snapshot);
     applyFrame(model, delta(8, { gone: [2], order: [1] }));
     expect(model.rowOf.has("商品-B")).toBe(false);
@@ -201,7 +200,7 @@ describe("the page's model", () => {
     expect(rankedRows(model).map(({ id }) => id)).toEqual([1, 3]);
   });
 
-  it("the revision moves with cells, rows, order and minutes, and rests otherwise", () => {
+  it("the revision grows with cells, rows, order and minutes, and only then", () => {
     const model = modelOf(snapshot);
     const before = model.revision;
     applyFrame(model, delta(8, { alerts: [] }));

@@ -1,0 +1,163 @@
+/**
+ * What the gateway refuses: bad frames, floods, silent clients, too many of them, and other sites' pages; and how it
+ * closes. Real WebSocket clients on loopback; time is a manual clock and the tests tick by hand.
+ */
+import { describe, expect, it } from "vitest";
+import type { WebSocket } from "ws";
+import { encodeClientFrame, FrameKind } from "../../dashboards/protocol.js";
+import { settled, useGatewayBed } from "./gateway-bed.js";
+
+const current = useGatewayBed();
+
+describe("clients that are refused or closed", () => {
+  it.each<[string, Buffer | string, number]>([
+    ["text", "hello", 1003],
+    ["bytes that are not msgpack", Buffer.from([0xc1, 0xff]), 1008],
+    ["an ack before subscribing", Buffer.from(encodeClientFrame({ t: "ack", seq: 1 })), 1008],
+    ["a frame that is too large", Buffer.alloc(4_096), 1009],
+  ])("%s closes the connection", async (_, data, code) => {
+    const bed = current();
+    await bed.start();
+    const screen = await bed.connect().open();
+    screen.sendRaw(data);
+    expect((await screen.ended()).code).toBe(code);
+    await settled(() => bed.gateway.clients === 0);
+  });
+
+  it("a second subscription and an ack of a frame never sent close the connection", async () => {
+    const bed = current();
+    await bed.start();
+    const [second, early] = [await bed.subscribed(), await bed.subscribed()];
+    second.send({ t: "subscribe", view: "phone" });
+    early.send({ t: "ack", seq: 1_000_000 });
+    expect((await second.ended()).code).toBe(1008);
+    expect((await early.ended()).code).toBe(1008);
+  });
+
+  it("a flood of frames closes the connection", async () => {
+    const bed = current();
+    await bed.start();
+    const screen = await bed.subscribed();
+    for (let i = 0; i < 60; i++) screen.send({ t: "resync" });
+    expect(await screen.ended()).toEqual({ code: 1008, reason: "too many frames" });
+  });
+
+  it.each([
+    ["pings", (socket: WebSocket) => socket.ping()],
+    ["pongs", (socket: WebSocket) => socket.pong()],
+  ])("a flood of %s closes the connection, and no more of them are answered", async (_, send) => {
+    const bed = current();
+    await bed.start();
+    const screen = await bed.subscribed();
+    let pongs = 0;
+    screen.raw.on("pong", () => pongs++);
+    for (let i = 0; i < 1_000; i++) send(screen.raw);
+    expect(await screen.ended()).toEqual({ code: 1008, reason: "too many frames" });
+    expect(pongs).toBeLessThanOrEqual(51);
+    expect(bed.gateway.counters.clientsExpelled).toBe(1);
+  });
+
+  it("a flood of empty fragments, which ws does not report, closes the connection", async () => {
+    const bed = current();
+    await bed.start();
+    const screen = await bed.subscribed();
+    screen.raw.send("", { binary: true, fin: false });
+    for (let i = 0; i < 20_000; i++) screen.raw.send("", { fin: false });
+    expect(await screen.ended()).toEqual({ code: 1008, reason: "too many bytes" });
+  });
+
+  it("a client that never subscribes is closed", async () => {
+    const bed = current();
+    await bed.start({ subscribeTimeoutMs: 10_000 });
+    const idle = await bed.connect().open();
+    bed.tickAfter(10_000);
+    expect(await idle.ended()).toEqual({ code: 1008, reason: "no subscribe" });
+  });
+
+  it("one bad client does not disturb the others", async () => {
+    const bed = current();
+    await bed.start();
+    const good = await bed.subscribed();
+    const bad = await bed.subscribed();
+    bad.sendRaw("nonsense");
+    await bad.ended();
+    bed.source.sell("A", 1);
+    bed.tickAfter(250);
+    expect((await good.got(2)).t).toBe(FrameKind.delta);
+  });
+
+  it("clients above the limit are refused with 503 until another one leaves", async () => {
+    const bed = current();
+    await bed.start({ maxClients: 2 });
+    const first = await bed.subscribed();
+    await bed.subscribed();
+    expect(await bed.refusal()).toBe("503");
+    first.end();
+    await settled(() => bed.gateway.clients === 1);
+    await bed.subscribed();
+    expect(bed.gateway.counters).toMatchObject({ clientsAccepted: 3, clientsRefused: 1 });
+  });
+
+  it("clients above their group's limit are refused with 503; other groups are accepted", async () => {
+    const bed = current();
+    await bed.start({ maxClients: 10 });
+    const first = await bed.subscribed({ group: "a" });
+    await bed.subscribed({ group: "a" });
+    expect(await bed.refusal({ group: "a" })).toBe("503");
+    expect(await bed.refusal({ group: "b" })).toBe("accepted");
+    expect(await bed.refusal()).toBe("accepted");
+    first.end();
+    await settled(() => bed.gateway.clients === 3);
+    expect(await bed.refusal({ group: "a" })).toBe("accepted");
+  });
+
+  it("an upgrade of another path is refused with 404", async () => {
+    const bed = current();
+    await bed.start();
+    expect(await bed.refusal({ path: "/v1/other" })).toBe("404");
+  });
+
+  it("pages of other sites are refused with 403; the server's own page and clients without an origin are accepted", async () => {
+    const bed = current();
+    await bed.start();
+    expect(await bed.refusal({ origin: "https://evil.example" })).toBe("403");
+    expect(await bed.refusal({ origin: "null" })).toBe("403");
+    expect(await bed.refusal({ origin: `http://${bed.address.replace(/\d+$/, "1")}` })).toBe("403");
+    expect(await bed.refusal({ origin: `http://${bed.address}` })).toBe("accepted");
+    expect(await bed.refusal()).toBe("accepted");
+  });
+});
+
+describe("closing the gateway", () => {
+  it("closes every connection, waits until all are closed and refuses new ones", async () => {
+    const bed = current();
+    await bed.start();
+    const [a, b] = [await bed.subscribed(), await bed.subscribed()];
+    await Promise.all([bed.gateway.close(), bed.gateway.close()]);
+    expect((await a.ended()).code).toBe(1001);
+    expect((await b.ended()).code).toBe(1001);
+    expect(bed.gateway.clients).toBe(0);
+    expect(await bed.refusal()).toBe("503");
+  });
+
+  it("leaves no socket and no timer, even when a client does not answer", async () => {
+    const bed = current();
+    const before = process.getActiveResourcesInfo().filter((kind) => kind !== "Immediate").length;
+    await bed.start({ tickMs: 5 });
+    await bed.subscribed();
+    const hung = await bed.subscribed();
+    hung.pause();
+    await bed.gateway.close();
+    await bed.stop();
+    await settled(() => process.getActiveResourcesInfo().filter((kind) => kind !== "Immediate").length <= before);
+    await bed.start(); // afterEach stops it
+  });
+
+  it("ticks by itself until it is closed", async () => {
+    const bed = current();
+    await bed.start({ tickMs: 5, heartbeatMs: 0 });
+    const screen = await bed.subscribed();
+    await screen.got(3);
+    expect(screen.frames[1]?.t).toBe(FrameKind.heartbeat);
+  });
+});
