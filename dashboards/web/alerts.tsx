@@ -1,7 +1,7 @@
 /**
  * The depletion alerts (R10): open ones first and large, with how many times the daily average the trailing hour is
- * now; cleared ones dimmed below. A wall shows what fits and says so, a phone unfolds the rest on demand, a desk
- * shows all. A new alert is announced once to screen readers, not the whole list.
+ * now; cleared ones dimmed below. A wall shows as many as fit and their number, a phone the first few and a button for
+ * the rest, a desktop all. Screen readers announce a new alert once, not the whole list.
  */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { AlertFrame } from "../protocol.js";
@@ -10,20 +10,20 @@ import { nameWidth, shortName } from "./format.js";
 import type { LiveModel } from "./live-model.js";
 import { usePage } from "./page-context.js";
 
-/** Heights in rem, as in style.css. */
+/** Heights in rem, as in styles/alerts.css. */
 const ENTRY_REM = 4.25;
-/** The notice that nothing is open is as tall as three entries. */
+/** The notice that no alert is open is as tall as three entries. */
 const EMPTY_ENTRIES = 3;
 /** In Latin letters; a longer name loses its middle. */
-const WIDEST_NAME = { wall: 30, desk: 40, phone: 80 } as const;
-const CLEARED_SHOWN = { wall: 8, desk: 8, phone: 3 } as const;
-/** A phone shows these first, so that the SKUs below stay within reach. */
+const WIDEST_NAME = { wall: 30, desktop: 40, phone: 80 } as const;
+const CLEARED_SHOWN = { wall: 8, desktop: 8, phone: 3 } as const;
+/** A phone shows these first, so that the SKUs below need little scrolling. */
 const FIRST_ALERTS = 8;
 
 function Alert({ alert, model }: { alert: AlertFrame; model: LiveModel }) {
   const { text, format, layout } = usePage();
   const open = alert.state !== "cleared";
-  // An open alert shows how things stand now, a cleared one how they stood when it fired.
+  // An open alert shows the present figures, a cleared one those of when it fired.
   const row = open ? model.rowOf.get(alert.sku) : undefined;
   const hourUnits = row?.hourUnits ?? alert.hourUnits;
   const dailyAverage = row === undefined ? alert.dailyAverage : row.dailyAverage;
@@ -83,21 +83,22 @@ function Alert({ alert, model }: { alert: AlertFrame; model: LiveModel }) {
   );
 }
 
-/** Seconds would only make the line restless. */
+/** Whole minutes, so that the text does not change every second. */
 const minutesOnly = (ms: number): number => Math.max(60_000, Math.floor(ms / 60_000) * 60_000);
 
 function Announcer({ open }: { open: readonly AlertFrame[] }) {
   const { text, format } = usePage();
-  const known = useRef<Set<string>>(undefined);
-  const [spoken, setSpoken] = useState("");
+  const seen = useRef<Set<string>>(undefined);
+  const [announcement, setAnnouncement] = useState("");
   useEffect(() => {
-    const fresh = open.find(({ id }) => known.current !== undefined && !known.current.has(id));
-    known.current = new Set(open.map(({ id }) => id));
-    if (fresh !== undefined) setSpoken(text("alertSpoken", { sku: fresh.sku, units: format.units(fresh.hourUnits) }));
+    const fresh = open.find(({ id }) => seen.current !== undefined && !seen.current.has(id));
+    seen.current = new Set(open.map(({ id }) => id));
+    if (fresh !== undefined)
+      setAnnouncement(text("alertAnnouncement", { sku: fresh.sku, units: format.units(fresh.hourUnits) }));
   }, [open, text, format]);
   return (
-    <p class="unseen" aria-live="polite">
-      {spoken}
+    <p class="visually-hidden" aria-live="polite">
+      {announcement}
     </p>
   );
 }
@@ -111,14 +112,14 @@ export function Alerts({ model }: { model: LiveModel }) {
   const limit = layout === "phone" && !unfolded ? FIRST_ALERTS : fit;
   const shownOpen = open.slice(0, limit);
   const empty = open.length === 0;
-  const room = fit - (empty ? EMPTY_ENTRIES : open.length) - 1;
-  const shownCleared = cleared.slice(0, Math.min(CLEARED_SHOWN[layout], Math.max(0, room)));
+  const freeEntries = fit - (empty ? EMPTY_ENTRIES : open.length) - 1;
+  const shownCleared = cleared.slice(0, Math.min(CLEARED_SHOWN[layout], Math.max(0, freeEntries)));
   return (
     <section class="panel alerts" data-open={open.length} aria-labelledby="alerts-title">
       <div class="panel-head">
         <h2 id="alerts-title">{text("alerts")}</h2>
         {!empty && (
-          <p class="tally">
+          <p class="open-count">
             {shownOpen.length < open.length && (
               <small>{text("alertsShown", { number: format.units(shownOpen.length) })}</small>
             )}

@@ -1,9 +1,9 @@
 /**
- * The page: it opens the connection for its layout's view, shows what came at most once a frame of the display, and
- * puts the panels in the order the layout reads. Without a model it says that it is waiting; with an old one it keeps
- * showing it, dimmed, under a banner that says how old it is.
+ * The page: it opens the connection for its layout's view and renders at most once a frame of the display. Before the
+ * first snapshot it shows that it is waiting. When the connection is lost it keeps the last state, dimmed, under a
+ * banner with its age.
  */
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { Alerts } from "./alerts.js";
 import { BreakerBanner, ConnectionBanner } from "./banners.js";
 import { translator } from "./dictionary.js";
@@ -12,30 +12,30 @@ import { formatIn } from "./format.js";
 import { Header } from "./header.js";
 import { Heatmap } from "./heatmap.js";
 import { HotSkus } from "./hot-skus.js";
-import { initialLanguage, rememberLanguage } from "./language.js";
+import { initialLanguage, storeLanguage } from "./language.js";
 import { type LiveState, openLive } from "./live-connection.js";
 import { PageContext, usePage } from "./page-context.js";
 
 const CONNECTING: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
 const DEFAULT_ZONE = "Asia/Shanghai";
 
-/** The newest state of the connection; frames that come faster than the display are shown together. */
+/** The newest state of the connection; frames that arrive faster than the display refreshes are shown together. */
 function useLive(view: "wall" | "phone"): LiveState {
   const [state, setState] = useState(CONNECTING);
   useEffect(() => {
     let newest = CONNECTING;
-    let asked = 0;
+    let requested = 0;
     const show = () => {
-      asked = 0;
+      requested = 0;
       setState(newest);
     };
-    const end = openLive(view, (changed) => {
+    const disconnect = openLive(view, (changed) => {
       newest = changed;
-      if (asked === 0) asked = requestAnimationFrame(show);
+      if (requested === 0) requested = requestAnimationFrame(show);
     });
     return () => {
-      cancelAnimationFrame(asked);
-      end();
+      cancelAnimationFrame(requested);
+      disconnect();
     };
   }, [view]);
   return state;
@@ -47,8 +47,8 @@ function Waiting({ state }: { state: LiveState }) {
   const failed = state.attempts > 0;
   const seconds = Math.max(0, Math.ceil((state.retryAtMs - performance.now()) / 1_000));
   return (
-    <div class="waiting" role="status" data-mood={failed ? "alarm" : "calm"}>
-      <div class="waiting-water" aria-hidden="true" />
+    <div class="waiting" role="status" data-tone={failed ? "alarm" : "calm"}>
+      <div class="waiting-wave" aria-hidden="true" />
       <strong>{text(failed ? "waitingFailed" : "waitingTitle")}</strong>
       <span>
         {!failed
@@ -77,17 +77,16 @@ export function App() {
     document.title = page.text("title");
   }, [language, page]);
 
-  const root = useRef<HTMLDivElement>(null);
   const switchLanguage = () => {
     const other = language === "zh" ? "en" : "zh";
-    rememberLanguage(other);
+    storeLanguage(other);
     setLanguage(other);
   };
 
   const { model, phase } = state;
   return (
     <PageContext.Provider value={page}>
-      <div class="page" ref={root} data-phase={phase}>
+      <div class="page" data-phase={phase}>
         <Header state={state} onLanguage={switchLanguage} />
         <div class="banners">
           <ConnectionBanner state={state} />

@@ -1,7 +1,6 @@
 /**
- * What must not be overlooked, between the header and everything else: that the figures below are old, and that the
- * breaker refuses orders. The first says since when and when the page tries again; the second says what is stopped,
- * until when, by whom and why.
+ * Warnings below the header. One appears when the figures are old: since when, and when the page connects again. The
+ * other appears when a breaker is open: what it stops, until when, by whom and why.
  */
 import type { BreakerFrame } from "../protocol.js";
 import { useTicks } from "./environment.js";
@@ -20,7 +19,7 @@ export function ConnectionBanner({ state }: { state: LiveState }) {
   const silent = format.units(Math.floor((nowMs - state.frameAtMs) / 1_000));
   const retry = format.units(Math.max(0, Math.ceil((state.retryAtMs - nowMs) / 1_000)));
   return (
-    <div class="banner" data-mood={phase === "stale" ? "warn" : "alarm"} role="alert">
+    <div class="banner" data-tone={phase === "stale" ? "warn" : "alarm"} role="alert">
       <strong>{text(phase === "stale" ? "bannerStale" : "bannerOffline")}</strong>
       <span>{text("bannerAsOf", { time: format.second(model.engine.nowMs) })}</span>
       <span>{text("bannerStaleFor", { seconds: silent })}</span>
@@ -30,7 +29,7 @@ export function ConnectionBanner({ state }: { state: LiveState }) {
   );
 }
 
-function BreakerLine({ breaker, nowMs }: { breaker: BreakerFrame; nowMs: number }) {
+function BreakerItem({ breaker, nowMs }: { breaker: BreakerFrame; nowMs: number }) {
   const { text, format } = usePage();
   const [kind, name = ""] = breaker.scope.split(/:(.*)/s, 2);
   const scope =
@@ -41,9 +40,9 @@ function BreakerLine({ breaker, nowMs }: { breaker: BreakerFrame; nowMs: number 
         : text("breakerShop");
   const leftMs = breaker.untilMs - nowMs;
   return (
-    <p class="gate">
+    <p class="breaker-item">
       <b>{scope}</b>
-      <span class="gate-until">
+      <span class="breaker-until">
         {text("breakerUntil", { time: format.second(breaker.untilMs) })}
         {" · "}
         {leftMs > 0 ? text("breakerLeft", { left: format.countdown(leftMs) }) : text("breakerRechecking")}
@@ -58,14 +57,14 @@ export function BreakerBanner({ breakers, nowMs }: { breakers: readonly BreakerF
   const { text, format } = usePage();
   if (breakers.length === 0) return null;
   return (
-    <div class="banner breaker" data-mood="alarm" data-testid="breaker" role="alert">
+    <div class="banner breaker" data-tone="alarm" data-testid="breaker" role="alert">
       <strong>{text("breakerOpen")}</strong>
-      <div class="gates">
+      <div class="breaker-list">
         {breakers.slice(0, SHOWN_BREAKERS).map((breaker) => (
-          <BreakerLine key={breaker.scope} breaker={breaker} nowMs={nowMs} />
+          <BreakerItem key={breaker.scope} breaker={breaker} nowMs={nowMs} />
         ))}
         {breakers.length > SHOWN_BREAKERS && (
-          <p class="gate">{text("breakerMore", { number: format.units(breakers.length - SHOWN_BREAKERS) })}</p>
+          <p class="breaker-item">{text("breakerMore", { number: format.units(breakers.length - SHOWN_BREAKERS) })}</p>
         )}
       </div>
     </div>

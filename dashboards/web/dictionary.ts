@@ -1,8 +1,7 @@
 /**
- * Every word on the page, in Chinese and English side by side. A key that lacks a language, a key that does not exist
- * and a placeholder that is not filled all fail the build. Placeholders are written `{name}` and must be the same in
- * both languages; the types follow the Chinese text. Names of SKUs, people and reasons come from the shop and are
- * shown as they are.
+ * Every text on the page, in Chinese and English side by side. A missing language, an unknown key and a placeholder
+ * without a value all fail the build. Placeholders are written `{name}` and must be the same in both languages; the
+ * types follow the Chinese text. SKUs, names of people and reasons come from the shop and are shown unchanged.
  */
 export type Language = "zh" | "en";
 
@@ -21,7 +20,7 @@ const dictionary = {
   commands: { zh: "命令/秒", en: "Commands/s" },
   events: { zh: "事件/秒", en: "Events/s" },
   lag: { zh: "滞后", en: "Lag" },
-  lagEntries: { zh: "{entries} 条待处理", en: "{entries} waiting" },
+  lagEntries: { zh: "{entries} 条待处理", en: "{entries} pending" },
   milliseconds: { zh: "{value} ms", en: "{value} ms" },
   seconds: { zh: "{value} 秒", en: "{value} s" },
   minutes: { zh: "{value} 分钟", en: "{value} min" },
@@ -67,7 +66,7 @@ const dictionary = {
   },
   heatmapHint: { zh: "用方向键逐格查看", en: "Use the arrow keys to read cells" },
   heatmapEmpty: { zh: "还没有出库", en: "Nothing has left stock yet" },
-  heatmapEmptyNote: { zh: "第一笔订单到来时，这里会亮起", en: "This lights up with the first order" },
+  heatmapEmptyNote: { zh: "第一笔订单到来后，这里会显示", en: "Cells appear with the first order" },
   unitsPerMinute: { zh: "件/分钟", en: "units/min" },
   now: { zh: "现在", en: "now" },
   columnSku: { zh: "SKU", en: "SKU" },
@@ -82,7 +81,7 @@ const dictionary = {
   alerts: { zh: "消耗告警", en: "Depletion alerts" },
   alertsOpen: { zh: "未解除", en: "open" },
   alertsEmpty: { zh: "没有告警", en: "No open alerts" },
-  alertsEmptyNote: { zh: "所有 SKU 的消耗都在正常范围", en: "Every SKU depletes within its normal range" },
+  alertsEmptyNote: { zh: "所有 SKU 的消耗都在正常范围", en: "Every SKU sells at its normal rate" },
   alertsShown: { zh: "显示最新 {number} 条", en: "newest {number} shown" },
   alertsCleared: { zh: "已解除", en: "Cleared" },
   timesMark: { zh: "倍", en: "×" },
@@ -90,7 +89,7 @@ const dictionary = {
   alertTimesShort: { zh: "较日均", en: "daily avg" },
   alertCold: { zh: "冷启动", en: "Cold start" },
   alertColdNote: { zh: "尚无日均", en: "no average yet" },
-  alertNoSales: { zh: "久未动销", en: "Was idle" },
+  alertNoSales: { zh: "久未动销", en: "No recent sales" },
   alertNoSalesNote: { zh: "日均为 0", en: "average is 0" },
   alertHourUnits: { zh: "件/近一小时", en: "units, last hour" },
   alertHourUnitsShort: { zh: "件/小时", en: "units/h" },
@@ -98,7 +97,10 @@ const dictionary = {
   alertFor: { zh: "已 {duration}", en: "for {duration}" },
   alertClearedAt: { zh: "{time} 解除", en: "cleared {time}" },
   alertAcknowledged: { zh: "已确认", en: "Acknowledged" },
-  alertSpoken: { zh: "新告警：{sku}，近一小时 {units} 件", en: "New alert: {sku}, {units} units in the last hour" },
+  alertAnnouncement: {
+    zh: "新告警：{sku}，近一小时 {units} 件",
+    en: "New alert: {sku}, {units} units in the last hour",
+  },
 
   hotSkus: { zh: "热销 SKU 库存", en: "Hot SKUs and their stock" },
   hotEmpty: { zh: "还没有热销 SKU", en: "No hot SKUs yet" },
@@ -131,7 +133,7 @@ type Values<Key extends TextKey> = Placeholder<(typeof dictionary)[Key]["zh"]>;
 /** Keys of texts without placeholders. */
 export type PlainKey = { [Key in TextKey]: [Values<Key>] extends [never] ? Key : never }[TextKey];
 
-/** Looks a text up and fills its placeholders. */
+/** Returns a text with its placeholders filled. */
 export type Translate = <Key extends TextKey>(
   key: Key,
   ...values: [Values<Key>] extends [never] ? [] : [Readonly<Record<Values<Key>, string>>]
@@ -154,7 +156,7 @@ const sceneTexts: Readonly<Record<string, PlainKey>> = {
   replay: "sceneReplay",
 };
 
-/** The words for a scene, or its own name when the dictionary does not know it. */
+/** The text for a scene; its own name when the dictionary has none. */
 export function sceneText(scene: string, language: Language): string {
   const key = sceneTexts[scene];
   return key === undefined ? scene : dictionary[key][language];

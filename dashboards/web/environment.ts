@@ -1,11 +1,12 @@
 /**
- * What the components read from the browser: which of the three layouts the window takes, the colour theme, and the
- * time of day in ticks. The conditions are the ones `style.css` uses; they must be changed together.
+ * What the components read from the browser: the layout for the window's size, the colour theme, sizes, and a timer
+ * that renders again. The media conditions are the ones of the style sheets; they must be changed together.
  */
-import { useEffect, useState } from "preact/hooks";
+import type { RefObject } from "preact";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import type { Theme } from "./heat-scale.js";
 
-export type Layout = "wall" | "desk" | "phone";
+export type Layout = "wall" | "desktop" | "phone";
 
 const WALL = "(min-width: 1600px) and (min-height: 800px)";
 const PHONE = "(max-width: 719px)";
@@ -26,7 +27,7 @@ function useMedia(query: string): boolean {
 export function useLayout(): Layout {
   const wall = useMedia(WALL);
   const phone = useMedia(PHONE);
-  return wall ? "wall" : phone ? "phone" : "desk";
+  return wall ? "wall" : phone ? "phone" : "desktop";
 }
 
 /** A wall is always dark. */
@@ -43,6 +44,19 @@ export function useTicks(periodMs: number, running: boolean): void {
     const timer = setInterval(() => setTicks((ticks) => ticks + 1), periodMs);
     return () => clearInterval(timer);
   }, [periodMs, running]);
+}
+
+/** The inner size of a box in CSS pixels; 0 × 0 before it is measured. */
+export function useSize(box: RefObject<HTMLElement | null>): { width: number; height: number } {
+  const [size, setSize] = useState({ width: 0, height: 0 });
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const observer = new ResizeObserver(() => setSize({ width: element.clientWidth, height: element.clientHeight }));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [box]);
+  return size;
 }
 
 /** The page's root font size in CSS pixels; the wall scales with it. */

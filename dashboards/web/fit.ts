@@ -1,11 +1,11 @@
 /**
- * Nobody scrolls a wall: a list there shows as many whole entries as fit and says how many are left. The hook
- * measures the list's room, in entries of a known height; elsewhere everything is shown and the page scrolls.
+ * A wall is not scrolled: a list there shows as many whole entries as fit. The hook measures how many entries of a
+ * known height fit into the list's box. On other layouts everything is shown and the page scrolls.
  */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { rootFontSize } from "./environment.js";
 
-/** @returns where to attach the list's box, and how many entries of `entryRem` (in rem) fit below `headRem`. */
+/** @returns the ref for the list's box, and how many entries of `entryRem` (in rem) fit below `headRem`. */
 export function useFit<Box extends HTMLElement>(entryRem: number, headRem: number, measured: boolean) {
   const box = useRef<Box>(null);
   const [fit, setFit] = useState(0);

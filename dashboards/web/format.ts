@@ -1,7 +1,7 @@
 /**
- * Numbers, times and names as people read them, in the page's language and the shop's time zone. Formatters are
- * costly to make and kept. Nothing here rounds a count of units: only multiples of the average and durations are
- * shortened.
+ * Numbers, times and names formatted in the page's language and the shop's time zone. Formatters are expensive to
+ * create, so they are kept. A number of units is never rounded, except on a scale; multiples of the average and
+ * durations are.
  */
 import type { Language, Translate } from "./dictionary.js";
 
@@ -26,16 +26,16 @@ function dateTime(language: Language, zone: string, kind: "minute" | "second" | 
 /** Formats in one language and one zone. */
 export interface Format {
   units(value: number): string;
-  /** Few characters for a scale: `480`, `12万`, `120K`. */
+  /** Short, for a scale: `480`, `12万`, `120K`. */
   mark(value: number): string;
-  /** How many times `dailyAverage` the `hourUnits` are; undefined where there is no average to compare with. */
+  /** How many times `dailyAverage` the `hourUnits` are; undefined without an average. */
   times(hourUnits: number, dailyAverage: number | null): string | undefined;
   /** `00:17` */
   minute(ms: number): string;
   /** `00:17:05` */
   second(ms: number): string;
   date(ms: number): string;
-  /** A span of time in its one fitting unit. */
+  /** A duration in one unit, the one that fits its size. */
   duration(ms: number): string;
   /** `7:32`, `1:07:32` */
   countdown(ms: number): string;
@@ -84,7 +84,7 @@ export function nameWidth(name: string): number {
   return width;
 }
 
-/** A name at most `widest` letters wide: both ends stay, for families differ at the start and variants at the end. */
+/** A name at most `widest` letters wide. Both ends stay: products differ at the start and variants at the end. */
 export function shortName(name: string, widest: number): string {
   if (nameWidth(name) <= widest) return name;
   const characters = Array.from(name);

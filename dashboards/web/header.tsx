@@ -1,24 +1,24 @@
 /**
- * The top of every layout: whose page it is, what time the shop has, how the engine does, and whether what is seen is
- * live. The clock is written straight into the page several times a second, without rendering; it stops when the data
- * is not live.
+ * The top of every layout: the product, the shop's time, the state of the engine, and the state of the connection. The
+ * clock is written into the page ten times a second without rendering; it stops when the data is not live.
  */
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { EngineFrame } from "../protocol.js";
 import { type PlainKey, sceneText } from "./dictionary.js";
 import type { LiveState, Phase } from "./live-connection.js";
-import { Mark } from "./mark.js";
+import { Logo } from "./logo.js";
 import { usePage } from "./page-context.js";
 import { ShopClock } from "./shop-clock.js";
 
-/** Beyond these the jobs' views are noticeably old, and older than the storefront allows (R6). */
+/** From this lag the views of the jobs are visibly old. */
 const CATCHING_UP_MS = 2_000;
+/** From this lag they are older than the storefront allows (R6). */
 const BEHIND_MS = 15_000;
 const CLOCK_PERIOD_MS = 100;
 
-type Mood = "good" | "calm" | "warn" | "alarm";
+type Tone = "good" | "calm" | "warn" | "alarm";
 
-function engineState(engine: EngineFrame | undefined): readonly [PlainKey, Mood] {
+function engineState(engine: EngineFrame | undefined): readonly [PlainKey, Tone] {
   if (engine === undefined) return ["engineUnknown", "calm"];
   if (engine.gates.some(({ scope }) => scope === "shop")) return ["engineStopped", "alarm"];
   if (engine.lagMs >= BEHIND_MS) return ["engineBehind", "alarm"];
@@ -27,7 +27,7 @@ function engineState(engine: EngineFrame | undefined): readonly [PlainKey, Mood]
   return engine.commandsPerSecond > 0 ? ["engineRunning", "good"] : ["engineIdle", "calm"];
 }
 
-const connections: Readonly<Record<Phase, readonly [PlainKey, Mood]>> = {
+const connections: Readonly<Record<Phase, readonly [PlainKey, Tone]>> = {
   loading: ["connectionLoading", "calm"],
   live: ["connectionLive", "good"],
   stale: ["connectionStale", "warn"],
@@ -48,7 +48,7 @@ function Clock({ state }: { state: LiveState }) {
   }, [clock, engine, running, state.frameAtMs]);
 
   const known = engine !== undefined;
-  // Without fresh frames the clock stands at the last one's time, which is the time of everything else on the page.
+  // Without new frames the clock shows the last frame's time, as everything else on the page does.
   const stoppedMs = running ? 0 : (engine?.nowMs ?? 0);
   useEffect(() => {
     if (!known) return;
@@ -93,20 +93,20 @@ export function Header({ state, onLanguage }: { state: LiveState; onLanguage: ()
   const { text, format, language } = usePage();
   const engine = state.model?.engine;
   const live = state.phase === "live";
-  const [engineKey, engineMood] = engineState(live ? engine : undefined);
-  const [connectionKey, connectionMood] = connections[state.phase];
+  const [engineKey, engineTone] = engineState(live ? engine : undefined);
+  const [connectionKey, connectionTone] = connections[state.phase];
   const lagging = engine !== undefined && engine.lagEntries > 0;
   return (
     <header class="header">
       <div class="brand">
-        <Mark class="mark" />
+        <Logo class="logo" />
         <h1>
           {text("product")}
           <small>{text("productNote")}</small>
         </h1>
       </div>
       <Clock state={state} />
-      <div class="engine" data-mood={engineMood} data-testid="engine">
+      <div class="engine" data-tone={engineTone} data-testid="engine">
         {engine !== undefined && (
           <span class="engine-state">
             <i class="dot" aria-hidden="true" />
@@ -129,7 +129,7 @@ export function Header({ state, onLanguage }: { state: LiveState; onLanguage: ()
           class="connection"
           data-testid="connection"
           data-state={state.phase}
-          data-mood={connectionMood}
+          data-tone={connectionTone}
           role="status"
         >
           <i class="dot" aria-hidden="true" />

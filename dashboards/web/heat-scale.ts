@@ -1,8 +1,8 @@
 /**
- * From units to colour. Lightness rises (dark theme) or falls (light theme) evenly from the first stop to the last,
- * so the order of any two cells can be read without telling hues apart; the hues only help. Stops are mixed in OKLab,
- * where equal steps look equal. Orange and red are left out: they belong to alerts. The scale is a square root,
- * because minutes of a rush hold hundreds of times the units of a calm one and both must be seen.
+ * Maps units to colours. Lightness rises (dark theme) or falls (light theme) evenly from the first stop to the last, so
+ * the order of two cells can be read without seeing hues. Stops are mixed in OKLab, where equal distances look equal.
+ * Orange and red are left out: they are for alerts. The scale is a square root, because a minute of a rush has hundreds
+ * of times the units of a calm one and both must be visible.
  */
 
 /** Chosen so that lightness is monotone: about 0.33 to 0.96 in the dark, 0.92 to 0.27 in the light. */
@@ -67,18 +67,18 @@ export function heatColour(units: number, top: number, theme: Theme): string {
   return ramps[theme][Math.round(at * (STEPS - 1))] as string;
 }
 
-/** The whole scale as a CSS gradient, from few to many. */
+/** The whole scale as a CSS gradient, from few units to many. */
 export const heatGradient = (theme: Theme): string => `linear-gradient(to right, ${ramps[theme].join(", ")})`;
 
-/** Ends whose quarter and sixteenth, the legend's marks, are whole and easy to read. */
-const TIDY = [1.6, 3.2, 4.8, 6.4, 8, 9.6];
+/** First digits of scale ends: a quarter and a sixteenth, the legend's marks, are then whole and easy to read. */
+const END_DIGITS = [1.6, 3.2, 4.8, 6.4, 8, 9.6];
 const LOWEST_TOP = 16;
 
 /** The end of the scale for cells up to `most`; `current` is kept while it fits, so that colours do not flicker. */
 export function scaleTop(most: number, current: number): number {
   if (most <= current && most > current / 3) return current;
   for (let power = 10; ; power *= 10)
-    for (const digit of TIDY) if (digit * power >= most) return Math.max(LOWEST_TOP, digit * power);
+    for (const digit of END_DIGITS) if (digit * power >= most) return Math.max(LOWEST_TOP, digit * power);
 }
 
 /** Marks of a legend: where on the scale (0 to 1) and how many units. */

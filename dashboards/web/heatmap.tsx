@@ -1,22 +1,28 @@
 /**
- * The heatmap panel: the canvas, its legend, and the cell that a pointer, a finger or the arrow keys point at. It
- * draws again only when the model's revision, the size, the theme, the language or the cursor changed. The table of
- * hot SKUs says the same figures in text; the canvas itself is one image with a summary.
+ * The heatmap panel: the canvas, its legend, and a tooltip for the selected cell. It draws again only when the model's
+ * revision, the size, the theme, the language or the cursor changed. For screen readers the canvas is one image with a
+ * summary; the table of hot SKUs has the figures as text.
  */
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { rootFontSize } from "./environment.js";
+import type { RefObject } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { rootFontSize, useSize } from "./environment.js";
 import { shortName } from "./format.js";
-import { HeatCanvas, type HeatCell, type HeatInk } from "./heat-canvas.js";
-import { heatGradient, legendMarks, scaleTop } from "./heat-scale.js";
+import { HeatCanvas, type HeatCell, type HeatColours } from "./heat-canvas.js";
+import { useHeatCursor } from "./heat-cursor.js";
+import { HeatLegend } from "./heat-legend.js";
+import { scaleTop } from "./heat-scale.js";
 import { alertedSkus, type LiveModel, type LiveRow, rankedRows } from "./live-model.js";
-import { Mark } from "./mark.js";
-import { usePage } from "./page-context.js";
+import { Logo } from "./logo.js";
+import { type Page, usePage } from "./page-context.js";
 
 const MINUTE_MS = 60_000;
 /** In Latin letters; a longer name loses its middle. */
-const WIDEST_NAME = { wall: 24, desk: 24, phone: 18 } as const;
+const WIDEST_NAME = { wall: 24, desktop: 24, phone: 18 } as const;
+/** Between a cell and its tooltip, in CSS pixels. */
+const TOOLTIP_GAP = 12;
 
-function ink(element: Element): HeatInk {
+/** The page's colours and font, from its style sheet. */
+function coloursOf(element: Element): HeatColours {
   const style = getComputedStyle(element);
   const colour = (name: string) => style.getPropertyValue(name).trim();
   return {
@@ -39,68 +45,33 @@ function hotMinute(model: LiveModel, rows: readonly LiveRow[]): number {
   return cells[Math.floor((cells.length - 1) * BELOW_TOP)] ?? 0;
 }
 
-function Legend({ top }: { top: number }) {
-  const { text, format, theme } = usePage();
-  const bar = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => {
-    if (bar.current !== null) bar.current.style.backgroundImage = heatGradient(theme);
-  }, [theme]);
-  return (
-    <div class="legend">
-      <span class="legend-alert">
-        <i aria-hidden="true">▲</i>
-        {text("alertMark")}
-      </span>
-      <div class="legend-scale">
-        <div class="legend-bar" ref={bar} />
-        <div class="legend-marks">
-          {legendMarks(top).map(([at, units]) => (
-            <span key={at} data-at={String(at * 100)}>
-              {format.mark(units)}
-              {at === 1 && "+"}
-            </span>
-          ))}
-        </div>
-      </div>
-      <span class="legend-unit">{text("unitsPerMinute")}</span>
-    </div>
-  );
-}
-
 /** A phone's page scrolls, so there the panel is as tall as its rows. */
 const phoneHeight = (rows: number): string => `${1.75 + 1.6 * Math.max(rows, 6)}rem`;
 
-interface Cursor {
-  sku: string;
-  minute: number;
+function timesText(row: LiveRow, { text, format }: Page): string {
+  const times = format.times(row.hourUnits, row.dailyAverage);
+  if (times !== undefined) return `${times}×`;
+  return row.dailyAverage === null ? text("newSku") : "–";
 }
 
-export function Heatmap({ model }: { model: LiveModel }) {
-  const { text, format, layout, theme, language } = usePage();
-  const box = useRef<HTMLDivElement>(null);
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const tip = useRef<HTMLDivElement>(null);
-  const heat = useRef<HeatCanvas>(undefined);
-  const top = useRef(0);
-  const [size, setSize] = useState({ width: 0, height: 0 });
-  const [cursor, setCursor] = useState<Cursor>();
+interface Drawing {
+  model: LiveModel;
+  rows: readonly LiveRow[];
+  /** End of the colour scale, in units a minute. */
+  top: number;
+  size: { width: number; height: number };
+  cell: HeatCell | undefined;
+}
 
-  const rows = rankedRows(model);
+/** Draws the heatmap on `canvas` whenever something that it shows has changed. */
+function useDrawing(
+  canvas: RefObject<HTMLCanvasElement | null>,
+  heat: { current: HeatCanvas | undefined },
+  { model, rows, top, size, cell }: Drawing,
+): void {
+  const page = usePage();
+  const { text, format, layout, theme, language } = page;
   const alerted = alertedSkus(model);
-  top.current = scaleTop(hotMinute(model, rows), top.current);
-  const cursorRow = cursor === undefined ? -1 : rows.findIndex(({ sku }) => sku === cursor.sku);
-  const first = model.lastMinute - model.minutes + 1;
-  const cursorMinute = cursor === undefined ? 0 : Math.min(Math.max(cursor.minute, first), model.lastMinute);
-  const cell: HeatCell | undefined = cursorRow < 0 ? undefined : { row: cursorRow, minute: cursorMinute };
-
-  useLayoutEffect(() => {
-    const element = box.current;
-    if (element === null) return;
-    const observer = new ResizeObserver(() => setSize({ width: element.clientWidth, height: element.clientHeight }));
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, []);
-
   const alertKey = Array.from(alerted).join("\n");
   // A model changes in place: its revision stands for rows and cells.
   useLayoutEffect(() => {
@@ -113,13 +84,13 @@ export function Heatmap({ model }: { model: LiveModel }) {
         rows: rows.map((row) => ({
           name: shortName(row.sku, WIDEST_NAME[layout]),
           hour: format.units(row.hourUnits),
-          times: times(row),
+          times: timesText(row, page),
           alerted: alerted.has(row.sku),
           units: model.cells.get(row.id),
         })),
         minutes: model.minutes,
         lastMinute: model.lastMinute,
-        top: top.current,
+        top,
         theme,
         headings: { name: text("columnSku"), hour: text("columnHour"), times: text("columnTimes"), now: text("now") },
         ranks: (from, to) => text("ranks", { from: format.units(from), to: format.units(to) }),
@@ -127,65 +98,90 @@ export function Heatmap({ model }: { model: LiveModel }) {
         cursor: cell,
         rem: rootFontSize(),
       },
-      ink(element),
+      coloursOf(element),
     );
   }, [model, model.revision, alertKey, size, theme, language, layout, cell?.row, cell?.minute]);
+}
 
-  const times = (row: LiveRow): string => {
-    const value = format.times(row.hourUnits, row.dailyAverage);
-    return value === undefined ? (row.dailyAverage === null ? text("newSku") : "–") : `${value}×`;
-  };
+/** Puts the tooltip beside its cell, on the left where it would leave the box on the right. */
+function placeTooltip(
+  tooltip: HTMLElement,
+  cell: { x: number; y: number },
+  box: { width: number; height: number },
+): void {
+  const fitsRight = cell.x + TOOLTIP_GAP + tooltip.offsetWidth <= box.width;
+  const x = fitsRight ? cell.x + TOOLTIP_GAP : Math.max(0, cell.x - TOOLTIP_GAP - tooltip.offsetWidth);
+  const y = Math.min(Math.max(0, cell.y - tooltip.offsetHeight / 2), box.height - tooltip.offsetHeight);
+  tooltip.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
+}
 
-  // The tip follows its cell, and turns to the other side before it would leave the box.
+interface TooltipProps {
+  row: LiveRow;
+  minute: number;
+  units: number;
+  box: RefObject<HTMLDivElement | null>;
+}
+
+function Tooltip({ row, minute, units, box }: TooltipProps) {
+  const page = usePage();
+  const { text, format } = page;
+  const average = row.dailyAverage;
+  return (
+    <div class="tooltip" ref={box} role="status">
+      <b>{row.sku}</b>
+      <span class="tooltip-cell">
+        {format.minute(minute * MINUTE_MS)}
+        {" · "}
+        <em>{text("cellUnits", { units: format.units(units) })}</em>
+      </span>
+      <span>{text("cellHour", { units: format.units(row.hourUnits) })}</span>
+      <span>
+        {average === null ? text("alertCold") : text("cellAverage", { units: format.units(average) })}
+        {average !== null && average > 0 && ` · ${timesText(row, page)}`}
+      </span>
+    </div>
+  );
+}
+
+function summaryOf(model: LiveModel, rows: readonly LiveRow[], { text, format }: Page): string {
+  const hottest = rows[0];
+  if (hottest === undefined) return text("heatmapEmpty");
+  const summary = text("heatmapSummary", {
+    rows: format.units(rows.length),
+    minutes: format.units(model.minutes),
+    sku: hottest.sku,
+    units: format.units(hottest.hourUnits),
+  });
+  return `${summary} ${text("heatmapHint")}`;
+}
+
+export function Heatmap({ model }: { model: LiveModel }) {
+  const page = usePage();
+  const { text, layout } = page;
+  const box = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const tooltip = useRef<HTMLDivElement>(null);
+  const heat = useRef<HeatCanvas>(undefined);
+  const top = useRef(0);
+  const size = useSize(box);
+
+  const rows = rankedRows(model);
+  top.current = scaleTop(hotMinute(model, rows), top.current);
+  const { cell, onPointer, onPointerLeave, onKey } = useHeatCursor(model, rows, canvas, heat);
+  useDrawing(canvas, heat, { model, rows, top: top.current, size, cell });
+  // After the drawing, which sets where the cells are.
   useLayoutEffect(() => {
-    const [element, place] = [tip.current, cell && heat.current?.placeOf(cell)];
-    if (element === null || place === undefined) return;
-    const gap = 12;
-    const right = place.x + gap + element.offsetWidth <= size.width;
-    const x = right ? place.x + gap : Math.max(0, place.x - gap - element.offsetWidth);
-    const y = Math.min(Math.max(0, place.y - element.offsetHeight / 2), size.height - element.offsetHeight);
-    element.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
+    const centre = cell && heat.current?.centreOf(cell);
+    if (tooltip.current !== null && centre !== undefined) placeTooltip(tooltip.current, centre, size);
   });
 
-  // A tip opened by a finger closes with a tap elsewhere.
-  useEffect(() => {
-    if (cursor === undefined) return;
-    const close = (event: PointerEvent) => {
-      if (event.target !== canvas.current) setCursor(undefined);
-    };
-    document.addEventListener("pointerdown", close);
-    return () => document.removeEventListener("pointerdown", close);
-  }, [cursor]);
-
-  const point = (event: PointerEvent) => {
-    const found = heat.current?.cellAt(event.offsetX, event.offsetY);
-    const row = found && rows[found.row];
-    setCursor(found && row ? { sku: row.sku, minute: found.minute } : undefined);
-  };
-  const step = (event: KeyboardEvent) => {
-    if (event.key === "Escape") return setCursor(undefined);
-    const moves: Readonly<Record<string, readonly [rows: number, minutes: number]>> = {
-      ArrowUp: [-1, 0],
-      ArrowDown: [1, 0],
-      ArrowLeft: [0, -1],
-      ArrowRight: [0, 1],
-    };
-    const move = moves[event.key];
-    if (move === undefined || rows.length === 0) return;
-    event.preventDefault();
-    const at = cell ?? { row: -move[0], minute: model.lastMinute - move[1] };
-    const row = rows[Math.min(Math.max(at.row + move[0], 0), rows.length - 1)] as LiveRow;
-    setCursor({ sku: row.sku, minute: Math.min(Math.max(at.minute + move[1], first), model.lastMinute) });
-  };
-
-  const hottest = rows[0];
-  const pointed = rows[cursorRow];
-  const average = pointed?.dailyAverage ?? null;
+  const isEmpty = rows.length === 0;
+  const selected = cell && rows[cell.row];
   return (
     <section class="panel heatmap" aria-labelledby="heatmap-title">
       <div class="panel-head">
         <h2 id="heatmap-title">{text("heatmap")}</h2>
-        {hottest !== undefined && <Legend top={top.current} />}
+        {!isEmpty && <HeatLegend top={top.current} />}
       </div>
       <div class="heat-box" ref={box} style={layout === "phone" ? { height: phoneHeight(rows.length) } : {}}>
         <canvas
@@ -196,42 +192,26 @@ export function Heatmap({ model }: { model: LiveModel }) {
           data-revision={model.revision}
           role="img"
           tabIndex={0}
-          aria-label={
-            hottest === undefined
-              ? text("heatmapEmpty")
-              : `${text("heatmapSummary", {
-                  rows: format.units(rows.length),
-                  minutes: format.units(model.minutes),
-                  sku: hottest.sku,
-                  units: format.units(hottest.hourUnits),
-                })} ${text("heatmapHint")}`
-          }
-          onPointerMove={point}
-          onPointerDown={point}
-          onPointerLeave={(event) => event.pointerType === "mouse" && setCursor(undefined)}
-          onKeyDown={step}
+          aria-label={summaryOf(model, rows, page)}
+          onPointerMove={onPointer}
+          onPointerDown={onPointer}
+          onPointerLeave={onPointerLeave}
+          onKeyDown={onKey}
         />
-        {hottest === undefined && (
+        {isEmpty && (
           <div class="empty">
-            <Mark class="empty-water" />
+            <Logo class="empty-logo" />
             <strong>{text("heatmapEmpty")}</strong>
             <span>{text("heatmapEmptyNote")}</span>
           </div>
         )}
-        {pointed !== undefined && (
-          <div class="tip" ref={tip} role="status">
-            <b>{pointed.sku}</b>
-            <span class="tip-cell">
-              {format.minute(cursorMinute * MINUTE_MS)}
-              {" · "}
-              <em>{text("cellUnits", { units: format.units(model.cells.get(pointed.id)?.get(cursorMinute) ?? 0) })}</em>
-            </span>
-            <span>{text("cellHour", { units: format.units(pointed.hourUnits) })}</span>
-            <span>
-              {average === null ? text("alertCold") : text("cellAverage", { units: format.units(average) })}
-              {average !== null && average > 0 && ` · ${times(pointed)}`}
-            </span>
-          </div>
+        {cell !== undefined && selected !== undefined && (
+          <Tooltip
+            row={selected}
+            minute={cell.minute}
+            units={model.cells.get(selected.id)?.get(cell.minute) ?? 0}
+            box={tooltip}
+          />
         )}
       </div>
     </section>

@@ -1,7 +1,6 @@
 /**
- * The hot SKUs and what is left of them: what can be sold, what customers are shown (R5), and where the rest is (R1).
- * A table on wide screens, cards on a phone; the same order as the heatmap. Nothing sellable is said in words, not by
- * a zero alone.
+ * The hot SKUs and their balances (R1), with the units that customers are shown (R5): a table on wide screens, cards on
+ * a phone, in the order of the heatmap. A SKU without sellable units is marked "sold out", not only by a zero.
  */
 import { useState } from "preact/hooks";
 import { useFit } from "./fit.js";
@@ -9,13 +8,13 @@ import { nameWidth, shortName } from "./format.js";
 import { alertedSkus, type LiveModel, type LiveRow, rankedRows } from "./live-model.js";
 import { usePage } from "./page-context.js";
 
-/** Heights in rem, as in style.css. */
+/** Heights in rem, as in styles/hot-skus.css. */
 const ROW_REM = 2.9;
 const HEAD_REM = 2.25;
 /** In Latin letters; a longer name loses its middle. */
-const WIDEST_NAME = { wall: 20, desk: 30, phone: 80 } as const;
-const DESK_ROWS = 20;
-/** A phone shows these first, so that the heatmap below stays within reach. */
+const WIDEST_NAME = { wall: 20, desktop: 30, phone: 80 } as const;
+const DESKTOP_ROWS = 20;
+/** A phone shows these first, so that the heatmap below needs little scrolling. */
 const FIRST_CARDS = 6;
 
 const MINOR = ["reserved", "committed", "safety", "presale"] as const;
@@ -125,7 +124,10 @@ export function HotSkus({ model }: { model: LiveModel }) {
   const { text, format, layout } = usePage();
   const [all, setAll] = useState(false);
   const { box, fit } = useFit<HTMLDivElement>(ROW_REM, HEAD_REM, layout === "wall");
-  const rows = rankedRows(model).slice(0, Math.min(fit, layout === "desk" ? DESK_ROWS : Number.POSITIVE_INFINITY));
+  const rows = rankedRows(model).slice(
+    0,
+    Math.min(fit, layout === "desktop" ? DESKTOP_ROWS : Number.POSITIVE_INFINITY),
+  );
   const alerted = alertedSkus(model);
   return (
     <section class="panel hot" aria-labelledby="hot-title">

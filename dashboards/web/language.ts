@@ -1,6 +1,6 @@
 /**
- * Which language the page speaks: `?lang=` wins, then what was chosen before, then the browser's own. A choice is
- * remembered in localStorage where the browser allows it; where it does not, it holds until the page is left.
+ * The page's language: `?lang=` comes first, then the last choice, then the browser's own. The choice is stored in
+ * localStorage; where the browser forbids that, it lasts until the page is closed.
  */
 import type { Language } from "./dictionary.js";
 
@@ -9,7 +9,7 @@ const STORAGE_KEY = "shuiwei.lang";
 const asLanguage = (value: string | null): Language | undefined =>
   value === "zh" || value === "en" ? value : undefined;
 
-function remembered(): string | null {
+function stored(): string | null {
   try {
     return localStorage.getItem(STORAGE_KEY);
   } catch {
@@ -20,17 +20,17 @@ function remembered(): string | null {
 export function initialLanguage(): Language {
   return (
     asLanguage(new URLSearchParams(location.search).get("lang")) ??
-    asLanguage(remembered()) ??
+    asLanguage(stored()) ??
     (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en")
   );
 }
 
-/** Remembers the choice, and corrects `?lang=` in the address so that a reload keeps it. */
-export function rememberLanguage(language: Language): void {
+/** Stores the choice, and corrects `?lang=` in the address so that a reload keeps it. */
+export function storeLanguage(language: Language): void {
   try {
     localStorage.setItem(STORAGE_KEY, language);
   } catch {
-    // storage is switched off: the choice lasts as long as the page
+    // storage is switched off: the choice lasts until the page is closed
   }
   const address = new URL(location.href);
   if (!address.searchParams.has("lang")) return;

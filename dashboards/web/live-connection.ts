@@ -1,9 +1,8 @@
 /**
- * Keeps one WebSocket to the gateway and turns its frames into a model. It acknowledges every frame, asks for a
- * snapshot when frames are missing, calls the data stale after three seconds of silence, and reconnects with growing,
- * jittered pauses after the socket closed; the last model stays, so that the page can show it as old. A page that
- * meets another protocol version reloads itself, at most once a minute. It promises no delivery: what matters is
- * always the newest state.
+ * Keeps one WebSocket to the gateway and applies its frames to a model. It acknowledges every frame, asks for a
+ * snapshot when frames are missing, reports stale data after three seconds without a frame, and reconnects with
+ * growing, random pauses; the last model stays, so that the page can show it as old. On another protocol version the
+ * page reloads, at most once a minute. Not every state arrives, only the newest.
  */
 import {
   decodeServerFrame,
@@ -33,7 +32,7 @@ export interface LiveState {
 
 /** Three heartbeats. */
 const STALE_MS = 3_000;
-/** A socket this silent is dead even if it looks open. */
+/** After this time without a frame the connection is given up even if it seems open. */
 const SILENT_MS = 12_000;
 const CONNECT_TIMEOUT_MS = 8_000;
 const FIRST_PAUSE_MS = 500;
@@ -41,7 +40,7 @@ const LONGEST_PAUSE_MS = 15_000;
 const RELOAD_KEY = "shuiwei.reloadedAt";
 const RELOAD_PAUSE_MS = 60_000;
 
-/** Half of the doubling pause is fixed and half is random, so that many screens do not come back at one moment. */
+/** The pause doubles; half of it is random, so that many screens do not reconnect at the same moment. */
 function pauseMs(attempts: number): number {
   const bound = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempts, 10));
   const [random] = crypto.getRandomValues(new Uint32Array(1)) as unknown as [number];
@@ -49,14 +48,14 @@ function pauseMs(attempts: number): number {
 }
 
 /**
- * A browser whose session is over gets no socket, and is not told why: the page itself then shows how to pair again.
+ * A browser whose session has ended cannot open a socket and gets no reason. Reloading shows the page for pairing.
  */
-function reloadWhenShutOut(): void {
+function reloadWhenSessionEnded(): void {
   fetch("/", { method: "HEAD", cache: "no-store" }).then(
     ({ status }) => {
       if (status === 401) reloadOnce();
     },
-    () => {}, // the server is away, and may come back
+    () => {}, // the server cannot be reached now
   );
 }
 
@@ -68,13 +67,11 @@ function reloadOnce(): void {
     sessionStorage.setItem(RELOAD_KEY, String(nowMs));
     location.reload();
   } catch {
-    // no storage to count reloads in: better an old page than a page that reloads for ever
+    // no storage to count reloads in: an old page is better than one that reloads for ever
   }
 }
 
-/**
- * Connects at once. `onChange` is called after every frame and every change of phase. @returns what ends it for good
- */
+/** Connects at once. `onChange` is called after every frame and every change of phase. @returns closes it for good */
 export function openLive(view: ViewName, onChange: (state: LiveState) => void): () => void {
   let state: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
   let socket: WebSocket | undefined;
@@ -97,7 +94,7 @@ export function openLive(view: ViewName, onChange: (state: LiveState) => void): 
       return;
     }
     from.send(encodeClientFrame({ t: "ack", seq: frame.seq }));
-    // A reconnected page keeps its old model, whose numbers mean nothing to the new connection: wait for the snapshot.
+    // After a reconnect the old model's frame numbers are not valid: wait for the snapshot.
     const following = state.phase === "live" || state.phase === "stale" || frame.t === FrameKind.snapshot;
     const known = following ? state.model : undefined;
     const { model, gap } = applyFrame(known, frame);
@@ -128,7 +125,7 @@ export function openLive(view: ViewName, onChange: (state: LiveState) => void): 
       isOpened = true;
     });
     opening.onclose = () => {
-      if (!isOpened && state.attempts > 0) reloadWhenShutOut();
+      if (!isOpened && state.attempts > 0) reloadWhenSessionEnded();
       lose(opening);
     };
   };
@@ -148,9 +145,9 @@ export function openLive(view: ViewName, onChange: (state: LiveState) => void): 
     if (state.phase === "live" && silentMs >= STALE_MS) publish({ phase: "stale" });
     const trying = state.phase === "loading" || state.phase === "reconnecting";
     if (silentMs < (trying ? CONNECT_TIMEOUT_MS : SILENT_MS)) return;
-    const dead = socket;
-    dead.close();
-    lose(dead); // a dead peer answers no close, and `onclose` may take minutes
+    const silent = socket;
+    silent.close();
+    lose(silent); // without an answer from the peer `onclose` may take minutes
   }, 250);
 
   const retryNow = () => {

@@ -1,8 +1,7 @@
 /**
- * The view as the page knows it, kept up to date by frames. A snapshot starts it anew; deltas and heartbeats
- * overwrite what they name, and a hole in their numbers is reported so that the caller asks for a snapshot. Pure: no
- * socket, no clock, no DOM. The model is changed in place, and `revision` grows whenever a heatmap cell, row or
- * column changed.
+ * The page's copy of the view, kept up to date by frames. A snapshot replaces it; deltas and heartbeats overwrite the
+ * values that they contain. A gap in their numbers is reported, so that the caller asks for a snapshot. Pure: no
+ * socket, no clock, no DOM. The model is changed in place; `revision` grows when a heatmap cell, row or column changes.
  */
 import {
   type AlertFrame,
@@ -65,13 +64,13 @@ function putCells(model: LiveModel, frame: CellsFrame): void {
   }
 }
 
-function forgetOldMinutes(model: LiveModel): void {
+function deleteOldMinutes(model: LiveModel): void {
   const sinceMinute = model.lastMinute - model.minutes + 1;
   for (const row of model.cells.values()) for (const minute of row.keys()) if (minute < sinceMinute) row.delete(minute);
 }
 
 /**
- * Takes in a frame.
+ * Applies a frame.
  * @returns the model to show (the same object unless the frame is a snapshot), and whether frames are missing before
  *   this one
  */
@@ -99,16 +98,16 @@ export function applyFrame(
   }
   if (model === undefined) return { model, gap: true };
 
-  // Values are absolute, so a frame after a hole is still worth showing; only what the hole held is missing.
+  // Values are absolute, so a frame after a gap is still valid; only the changes of the missing frames are missing.
   const gap = frame.seq > model.seq + 1;
-  if (frame.seq <= model.seq) return { model, gap: false }; // older than the snapshot that overtook it
+  if (frame.seq <= model.seq) return { model, gap: false }; // older than the snapshot received before it
   model.seq = frame.seq;
   model.engine = frame.engine;
   if (frame.t === FrameKind.heartbeat) return { model, gap };
 
   if (frame.lastMinute !== model.lastMinute) {
     model.lastMinute = frame.lastMinute;
-    forgetOldMinutes(model);
+    deleteOldMinutes(model);
     model.revision++;
   }
   for (const row of frame.rows ?? []) putRow(model, row);

@@ -1,7 +1,7 @@
 /** Puts the page into the document. */
 import { render } from "preact";
 import { App } from "./app.js";
-import "./style.css";
+import "./styles/index.css";
 
 const root = document.getElementById("app");
 if (root !== null) render(<App />, root);

@@ -1,7 +1,4 @@
-/**
- * What nearly every component needs: the words, the formats and the layout. Provided once by the app and read by
- * `usePage`.
- */
+/** What nearly every component needs: texts, formats, layout and theme. The app provides it; `usePage` reads it. */
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import type { Language, Translate } from "./dictionary.js";
@@ -21,6 +18,6 @@ export const PageContext = createContext<Page | undefined>(undefined);
 
 export function usePage(): Page {
   const page = useContext(PageContext);
-  if (page === undefined) throw new Error("no page around this component");
+  if (page === undefined) throw new Error("usePage needs a PageContext around the component");
   return page;
 }
