@@ -132,7 +132,7 @@ export class Runner<Event extends LogEvent> {
       isComplete = true;
     } finally {
       // Stopping ends the waiting read with an error; the lease is given back all the same. After another error this
-      // process takes it anew.
+      // process acquires it again.
       if (isComplete || signal.aborted) await releaseTask(this.#options.redis, this.#keys, task.epoch);
     }
   }

@@ -48,32 +48,3 @@ export async function oldestUndelivered(
   );
   return Math.min(Number.POSITIVE_INFINITY, ...cursors.map((entry) => Number(entry ?? 0) + 1));
 }
-
-/** How far a sink is behind the commits of a partition. */
-export interface SinkLag {
-  /** Commits after the last one delivered; commits without emits may count. */
-  readonly entries: number;
-  /** How long ago the oldest of them was committed, by the server's clock; 0 when there is none. */
-  readonly behindMs: number;
-}
-
-export async function readSinkLag(
-  redis: RedisClient,
-  prefix: string,
-  topic: string,
-  partition: number,
-  sink: string,
-  nowMs: number,
-): Promise<SinkLag> {
-  const keys = partitionKeys(prefix, topic, partition);
-  const [entry, lastOut] = await Promise.all([
-    redis.hget(sinkKeys(prefix, topic, partition, sink).task, cursorField(ENTRY_CURSOR)),
-    redis.hget(keys.task, "lastOut"),
-  ]);
-  const entries = Math.max(0, Number(lastOut ?? 0) - Number(entry ?? 0));
-  if (entries === 0) return { entries, behindMs: 0 };
-  // Reads one record, and only while the sink is behind.
-  const [oldest] = await redis.xrange(keys.out, `(${entry ?? 0}-0`, "+", "COUNT", 1);
-  const committedMs = Number(oldest?.[1][1] ?? nowMs);
-  return { entries, behindMs: Math.max(0, nowMs - committedMs) };
-}

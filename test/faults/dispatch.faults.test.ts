@@ -18,7 +18,7 @@ import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.
 import { ORDER_STEPS } from "../../engine/orders/model.js";
 import { OrderStore } from "../../engine/orders/order-store.js";
 import { partitionKeys, sinkKeys } from "../../engine/stream/keys.js";
-import { readSinkLag } from "../../engine/stream/sinks.js";
+import { entriesBehind } from "../outbox/sink-lag.js";
 import { Bed, Product, planSeed } from "./bed.js";
 import { Shop, skuNames } from "./shop.js";
 
@@ -194,9 +194,9 @@ async function receiveStock(shop: Shop): Promise<void> {
 }
 
 /** Commits that the sink is not done with, in all partitions. */
-async function entriesBehind(): Promise<number> {
-  const lags = bed.partitions().map((p) => readSinkLag(bed.redis, PREFIX, "orders", p, SINK, 0));
-  return (await Promise.all(lags)).reduce((sum, { entries }) => sum + entries, 0);
+async function allEntriesBehind(): Promise<number> {
+  const lags = bed.partitions().map((p) => entriesBehind(bed.redis, PREFIX, "orders", p, SINK));
+  return (await Promise.all(lags)).reduce((sum, entries) => sum + entries, 0);
 }
 
 async function deadLettersKept(): Promise<number> {
@@ -241,7 +241,7 @@ it("every order whose payment was answered is at the warehouse once, whoever is 
 
   const orderStore = new OrderStore({ redis: bed.redis, prefix: PREFIX, partitions: PARTITIONS, keepSeconds: 0 });
   const { paid } = books;
-  const backlog = async () => ({ picking: (await orderStore.totals()).picking, behind: await entriesBehind() });
+  const backlog = async () => ({ picking: (await orderStore.totals()).picking, behind: await allEntriesBehind() });
   await expect.poll(backlog, { timeout: 60_000 }).toEqual({ picking: paid.length, behind: 0 });
 
   const report = wms.report();

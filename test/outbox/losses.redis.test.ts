@@ -14,11 +14,11 @@ import { sinkKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import { ReplicationBarrier } from "../../engine/stream/replication-barrier.js";
 import { Runner } from "../../engine/stream/runner.js";
-import { readSinkLag } from "../../engine/stream/sinks.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import { Server } from "../redis/server.js";
 import { append, runnerOptions, seen, toyKeys, until } from "../stream/toy-log.js";
 import { notingReceiver, outboxOptions, SINK, startOutbox } from "./outbox-bed.js";
+import { entriesBehind } from "./sink-lag.js";
 
 const T0 = 1_700_000_000_000;
 const PREFIX = "losses";
@@ -73,7 +73,7 @@ async function emit({ client }: Place, keys: readonly string[], atOnce = 10): Pr
 }
 
 const settled = ({ client }: Place) =>
-  until(async () => (await readSinkLag(client, PREFIX, "toys", 0, SINK, 0)).entries === 0, "the deliveries");
+  until(async () => (await entriesBehind(client, PREFIX, "toys", 0, SINK)) === 0, "the deliveries");
 
 const named = (name: string, count: number): string[] => Array.from({ length: count }, (_, i) => `${name}${i}`);
 const keysOf = (sent: readonly Delivery[]): string[] => sent.map(({ key }) => key).sort();

@@ -6,7 +6,7 @@ import { cursorField, loadStreamLibrary } from "../../engine/stream/commit.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Runner } from "../../engine/stream/runner.js";
-import { ENTRY_CURSOR, oldestUndelivered, readSinkLag, registerSink } from "../../engine/stream/sinks.js";
+import { ENTRY_CURSOR, oldestUndelivered, registerSink } from "../../engine/stream/sinks.js";
 import { withRedis } from "../redis/with-redis.js";
 import { append, runnerOptions, seen, toyKeys, until } from "../stream/toy-log.js";
 import { notingReceiver, outboxOptions, SINK, startOutbox } from "./outbox-bed.js";
@@ -78,19 +78,4 @@ describe("trimming", () => {
     await sleep(50);
     expect(await oldestOut(prefix)).toBe(8);
   });
-});
-
-it("how far a sink is behind is told to whoever asks", async () => {
-  const prefix = "lag";
-  const lag = async (nowMs: number) => readSinkLag(client, prefix, "toys", 0, SINK, nowMs);
-  expect(await lag(systemClock.now())).toEqual({ entries: 0, behindMs: 0 });
-  const runner = new Runner(0, runnerOptions(client, redis.url, prefix, { tickMs: 20 }));
-  stops.push(() => runner.stop());
-  runner.start();
-  await commits(prefix, 3);
-  const [first] = await client.xrange(toyKeys(prefix).out, "-", "+", "COUNT", 1);
-  expect(await lag(Number(first?.[1][1]) + 5_000)).toEqual({ entries: 3, behindMs: 5_000 });
-  const outbox = startOutbox(outboxOptions(client, redis.url, prefix, notingReceiver()));
-  stops.push(() => outbox.stop());
-  await until(async () => (await lag(systemClock.now())).entries === 0, "the deliveries");
 });
