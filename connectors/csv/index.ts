@@ -1,7 +1,7 @@
 /**
- * The CSV history source: reads a shop's files and says what every row means for the ledger, for `shuiwei replay`.
- * Files are read one after another, in the order given. Every file's header is checked before the first row is handed
- * out, so a wrong mapping costs nothing. Rows are not sorted, and nothing is sent to the ledger here.
+ * The CSV history source for `shuiwei replay`: reads a shop's files and maps every row to ledger commands. Files are
+ * read one after another, in the order given. Every file's header is checked before the first row is returned, so a
+ * wrong mapping fails at once. Rows are not sorted, and nothing is sent to the ledger here.
  */
 import type { HistoryChunk } from "../../engine/replay/history.js";
 import { createMapper } from "../mapping/mapping.js";

@@ -1,11 +1,9 @@
 /**
- * Reads CSV (RFC 4180) as a stream, from a plain or a gzip'd file; which of the two is told by the first bytes, not
- * by the name. Guarantees that every row handed out is exactly what the file says: strict UTF-8, as many fields as
- * the header, quotes that close, a gzip checksum that fits; anything else is an EngineError with the file and the
- * line. All rows before a fault of the text are handed out first, wherever the pieces of the file happen to end;
- * before a fault of the gzip data, those that it still gave. Memory is bounded by a piece and a row. It does not
- * guess separators or encodings, trim blanks, or notice that a plain file was cut off exactly at a row's end or
- * inside its last field.
+ * Reads CSV (RFC 4180) as a stream, from a plain or gzip'd file, detected by its first bytes. Every returned row is
+ * exactly as in the file: strict UTF-8, as many fields as the header, closed quotes, a correct gzip checksum; anything
+ * else is an EngineError with the file and the line number. Rows before a fault of the text are returned first; before
+ * a fault of the gzip data, those that could be decompressed. Memory is limited by a chunk and a row. It does not guess
+ * separators or encodings, trim blanks, or detect a plain file that was cut off at a row's end or inside its last field.
  */
 import { isAscii, isUtf8 } from "node:buffer";
 import { type FileHandle, open } from "node:fs/promises";

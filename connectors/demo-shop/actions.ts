@@ -1,7 +1,7 @@
 /**
- * What can happen in the demo shop: an order is placed or asked for again, an open one is paid, cancelled or goes
- * out, a warehouse gives a stock command. An action is plain data and carries its own time and all that a runner
- * needs to carry it out. Nothing here says in what order actions come or how often: that is the traffic's.
+ * Actions of the demo shop: an order is placed or retried, an open one is paid, cancelled or sent out, a warehouse sends
+ * a stock command. An action is plain data with its time and everything that a runner needs. The order and frequency of
+ * actions are defined in traffic.ts.
  */
 import type { StockCommand } from "../../engine/stock/model.js";
 

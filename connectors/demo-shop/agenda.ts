@@ -1,8 +1,8 @@
 /**
- * What is still to happen in the demo shop: the steps of open orders, expiries, and the warehouses' commands. Entries
- * come in any order and are taken by time; those of one instant are taken in the order in which they came, so that
- * the same traffic gives the same stream. Adding or taking one costs the logarithm of their number. Nothing is ever
- * struck off: whether an action still applies is for its taker to judge.
+ * The schedule of the demo shop: future steps of open orders, expiries, and the warehouses' commands. Entries are added
+ * in any order and taken by time; those of one instant are taken in the order in which they were added, so that the same
+ * traffic gives the same stream. Adding or taking one costs O(log n). Entries are never removed: the consumer decides
+ * whether an action still applies.
  */
 import type { Action, Order } from "./actions.js";
 

@@ -2,7 +2,7 @@
  * The demo shop as one endless stream of actions: the opening and a week of history (11 to 17 June 2026), the rush of
  * 18 June from midnight on, then day after day. Actions come in the order of time, each with its phase, so that a
  * runner can feed the history as fast as the ledger takes it and play the rest at a speed of its own. The same seed
- * gives the same stream, and a stream can be started over at any time. It knows nothing of what the ledger answered.
+ * gives the same stream, and a stream can be restarted at any time. The ledger's answers do not change it.
  */
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import type { Action } from "./actions.js";

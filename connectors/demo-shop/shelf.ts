@@ -1,8 +1,8 @@
 /**
- * What the demo shop's traffic believes is sellable: one number per SKU and warehouse, changed by the orders it draws
- * and by its own receipts, returns and corrections. With it the traffic knows what to deliver, what is sold out and
- * what a livestream can sell, without asking the ledger. It assumes that the ledger admits what it has, and refuses
- * nothing itself: a cell may go below zero. Safety and presale stock are not in it.
+ * The generator's own estimate of sellable units: one number per SKU and warehouse, changed by the orders it generates
+ * and by its own receipts, returns and corrections. It decides deliveries, sold-out SKUs and livestreams without a call
+ * to the ledger. It assumes that the ledger accepts what is available, and refuses nothing itself: a cell may go below
+ * zero. It does not contain safety and presale stock.
  */
 import type { StockCommand } from "../../engine/stock/model.js";
 import type { Order } from "./actions.js";

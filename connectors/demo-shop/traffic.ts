@@ -1,10 +1,9 @@
 /**
- * What happens in the demo shop, as actions in the order of time: opening stock, ordinary days, and the rush of 18
- * June. Every generator is pure and lazy: the same arguments give the same actions, and only what is still to happen
- * to open orders is kept (some 10,000 entries at the end of the rush). Deliveries, surprises and sold-out pages
- * follow a book of the generator's own, the Shelf, which assumes a ledger that admits what it has; a ledger that
- * differs (a breaker, an operator) makes the traffic less apt, never invalid. What is to happen to an order is
- * emitted whether or not the ledger took it: the runner drops the steps of orders that were refused.
+ * The demo shop's actions in the order of time: opening stock, ordinary days, and the rush of 18 June. Every generator
+ * is pure and lazy: the same arguments give the same actions, and only future steps of open orders are kept (some
+ * 10,000 entries at the end of the rush). Deliveries, livestreams and sold-out pages use the generator's own estimate,
+ * the Shelf; when the ledger differs (a breaker, an operator), the traffic is less realistic but still valid. Steps of
+ * an order are emitted whether or not the ledger accepted it: the runner drops the steps of refused orders.
  */
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, MINUTE_MS } from "../../engine/kernel/clock.js";

@@ -1,8 +1,8 @@
 /**
  * The conditions of a mapping's rules, compiled to closures over column positions. A condition costs a row at most
- * its own size times the length of the fields that it looks at; no pattern makes it worse. A field that is compared
- * and is no number leaves a reason in the caller's NumberFault, and the answer then counts for nothing. That a
- * condition says nothing but what it may is checked before (mapping.schema.ts).
+ * its own size times the length of the fields that it reads, whatever the pattern. A compared field that is not a
+ * number sets a reason in the caller's NumberFault, and the result is then ignored. Conditions are validated before
+ * (mapping.schema.ts).
  */
 import { parseNumber, quote } from "./fields.js";
 import type { ColumnCondition, Condition, TestName } from "./mapping.schema.js";

@@ -1,7 +1,7 @@
 /**
- * What a field of a CSV file says, once it is known what it should say: a number, units, or a time. A field that does
- * not say it gives the reason instead, which quotes it, and never throws. A time without a zone is taken in one zone,
- * as its clocks showed it: a time that came twice is the earlier one, a time that they skipped is a fault.
+ * Parses fields of a CSV file: numbers, units and times. An invalid field gives a reason that quotes it, and never
+ * throws. A time without a zone is read in the given zone: a local time that occurs twice is the earlier one, and one
+ * that the clocks skip is a fault.
  */
 import { CHAIN_ID_TIMES } from "../../engine/kernel/chain-id.js";
 import { badInput } from "../../engine/kernel/errors.js";

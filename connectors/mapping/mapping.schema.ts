@@ -1,8 +1,8 @@
 /**
- * What a mapping file may say, and the check that it says nothing else. A mapping is data: it names columns and rules
- * and holds no code, so one from a stranger can be loaded safely. Every fault is reported with the file and the JSON
- * path, all of them at once; unknown fields are refused, with the allowed ones named. Whether the columns exist is
- * checked later, against each CSV file. A field written twice in the JSON goes unnoticed: the last one counts.
+ * The schema of a mapping file, and its check. A mapping is data: it has columns and rules and no code, so an untrusted
+ * one can be loaded safely. All faults are reported at once, each with the file and the JSON path; unknown fields are
+ * refused, and the allowed ones named. Whether the columns exist is checked later, against each CSV file. A duplicate
+ * field in the JSON is not detected: the last one counts.
  */
 import { badInput } from "../../engine/kernel/errors.js";
 import { INTENTS, type Intent } from "../../engine/replay/history.js";

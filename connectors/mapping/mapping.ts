@@ -1,10 +1,9 @@
 /**
- * Turns rows of a shop's history into what they mean for the ledger, as a mapping says (R29). A mapping is compiled
- * once per file, to closures over column positions; a row then becomes an intent with a deterministic id, or is
- * rejected with a reason and never stops the run. The same mapping over the same files in the same order gives the
- * same ids, whatever the files are called; two rows that are exact repeats are two lines. A `pay`, `cancel` or
- * `outbound` row takes the id of the `reserve` row that its reference names, so it must come after it. Whether the
- * ledger accepts the commands is not known here.
+ * Maps rows of a shop's history to ledger intents (R29). A mapping is compiled once per file, to closures over column
+ * positions. A row becomes an intent with a deterministic id, or is rejected with a reason; it never stops the run. The
+ * same mapping and the same files in the same order give the same ids, whatever the files' names; two identical rows
+ * are two lines. A `pay`, `cancel` or `outbound` row gets the id of the earlier `reserve` row that its reference names.
+ * Whether the ledger accepts the commands is not checked here.
  */
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
@@ -22,7 +21,7 @@ const BUILT_IN = new URL("./mappings/", import.meta.url);
 /** Lines a file may have: with 4,096 files they fill the salt of a chain id, 2^28 × 2^12 = 2^40. */
 export const MAX_LINES = 2 ** 28;
 export const MAX_FILES = CHAIN_ID_SALTS / MAX_LINES;
-/** Reserved lines remembered for the rows that follow them; about 200 bytes each. The oldest is forgotten first. */
+/** Reserved lines remembered for the rows that follow them; about 200 bytes each. The oldest is removed first. */
 export const MAX_OPEN_LINES = 500_000;
 
 /**
@@ -33,7 +32,7 @@ export interface SourceRow {
   fields: string[];
 }
 
-/** What is known of a file before its first row. */
+/** A file's description before its first row. */
 export interface MappedFile {
   name: string;
   columns: readonly string[];

@@ -1,9 +1,8 @@
 /**
- * Objects as files in a folder. A file appears under its name only when all of it is written: it is written beside it
- * and renamed. Nothing is synced: thousands of orders a second come through here, so a machine that dies takes along
- * the files of its last seconds, while what was ordered stays in the order book; a bucket is the storage that loses
- * none. Files of one prefix are spread over 256 folders by the hash of their key. Only the owner may read them: they
- * hold what buyers wrote.
+ * Objects as files in a folder. A file is written under a temporary name and renamed when it is complete. Files are not
+ * synced, because thousands of orders a second are stored here: when a machine dies, the files of its last seconds are
+ * lost, while the orders stay in the order store. A bucket loses none. Files of one prefix are spread over 256 folders
+ * by the hash of their key. Only the owner may read them: they contain buyers' text.
  */
 import { createHash } from "node:crypto";
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -17,7 +16,7 @@ const FILE_MODE = 0o600;
 /** Begins with a dot, as no key's part may. */
 const UNFINISHED = ".unfinished-";
 const SUFFIX_BYTES = 8;
-/** Folders that are known to be there; a prefix has 256, and past this they are looked for anew. */
+/** Folders that are known to exist; a prefix has 256. Above this limit they are checked again. */
 const MAX_KNOWN_FOLDERS = 4_096;
 
 export class FileStore implements ObjectStore {
@@ -84,9 +83,7 @@ export class FileStore implements ObjectStore {
 
 const codeOf = (thrown: unknown): string | undefined => (thrown as NodeJS.ErrnoException | undefined)?.code;
 
-/**
- * A full disk or a lost mount may come back; a right that is missing, or a file in a folder's place, needs somebody.
- */
+/** A full disk or a lost mount may recover; a missing permission, or a file in a folder's place, needs an operator. */
 function failure(what: string, key: string, thrown: unknown): Error {
   const code = codeOf(thrown);
   if (code === undefined || code.startsWith("objects_")) return thrown as Error;

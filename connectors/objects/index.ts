@@ -1,6 +1,6 @@
 /**
- * Object storage by configuration: a folder of this machine by default, or a bucket. Faults in the settings are told
- * before anything is sent.
+ * Object storage by configuration: a folder of this machine by default, or a bucket. Faults in the settings are
+ * reported before anything is sent.
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,7 +1,7 @@
 /**
- * The contract of object storage: bytes under a key, whole or not at all. Putting the same key again replaces the
- * object, so a caller that does not know whether its put arrived puts again. Nothing is listed: whoever put an object
- * takes it away by its key. Keys are checked here for every kind of storage.
+ * The contract of object storage: bytes under a key, complete or not at all. Putting the same key again replaces the
+ * object, so a put may be repeated. Objects are not listed: they are deleted by their key. Keys are checked here for
+ * every kind of storage.
  */
 import { badInput, EngineError } from "../../engine/kernel/errors.js";
 
@@ -18,8 +18,7 @@ export interface ObjectStore {
    */
   get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;
   /**
-   * Takes the object away; resolves as well when there is none. A storage that keeps versions may still have older
-   * ones.
+   * Deletes the object; also resolves when there is none. A storage that keeps versions may still have older ones.
    * @throws as put
    */
   delete(key: string, signal?: AbortSignal): Promise<void>;
@@ -56,6 +55,6 @@ export const unavailable = (message: string, cause?: unknown, retryAfterMs?: num
     { cause },
   );
 
-/** Somebody has to change a setting or a right before the same call can succeed. */
+/** An operator must change a setting or a permission before the same call can succeed. */
 export const refused = (message: string, cause?: unknown): EngineError =>
   new EngineError(message, { op: "objects", code: "objects_refused", retryable: false }, { cause });

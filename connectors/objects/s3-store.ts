@@ -1,8 +1,8 @@
 /**
  * Objects in a bucket that speaks S3 (AWS, Aliyun OSS, Tencent COS, MinIO, Ceph, …), addressed by path, every request
- * signed (SigV4) with the hash of its body. One call is one request: it is not repeated here, because the caller
- * knows how long trying makes sense; the error says whether it may. Redirects are not followed, so a wrong region is
- * told and not paid for with every request.
+ * signed (SigV4) with the hash of its body. One call is one request, without retries: the caller decides about them,
+ * and the error says whether a retry may succeed. Redirects are not followed, so a wrong region is reported instead of
+ * costing a redirect with every request.
  */
 import { createHash } from "node:crypto";
 import { AwsV4Signer } from "aws4fetch";
@@ -21,7 +21,7 @@ export interface Bucket {
   secret: string;
 }
 
-/** Answers whose request may succeed later: busy, too early, or the server's trouble. */
+/** Statuses of requests that may succeed later: busy, too early, or a server error. */
 const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
 const ERROR_BYTES = 16_384;
 
@@ -129,7 +129,7 @@ export class S3Store implements ObjectStore {
   async #failure(what: string, key: string, response: Response): Promise<Error> {
     const { status } = response;
     const text = new TextDecoder().decode((await read(response, ERROR_BYTES)) ?? new Uint8Array());
-    // Its code and nothing else: a message may repeat what it was sent, and this goes into the log.
+    // Only the code: a message may repeat the request's content, and this is logged.
     const [, code = ""] = /<Code>([A-Za-z0-9.]{1,64})<\/Code>/.exec(text) ?? [];
     const hint = status >= 300 && status < 400 ? "another endpoint or region has this bucket" : "";
     const message = `${this.#place} did not ${what} object ${key}: ${[status, code, hint].filter(Boolean).join(" ")}`;

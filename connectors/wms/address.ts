@@ -1,9 +1,9 @@
 /**
- * Turns an address as a buyer wrote it into the codes of its province, city and district (GB/T 2260) and the street
- * with its number (R23). Pure. It never guesses: every reading of the text that leads to a division is followed, and
- * only when all of them end at the same one are there codes. A name without its ending ("昆山" for 昆山市) counts only
- * where what follows cannot make it a street or a building. An address in a development zone, in a district that no
- * longer exists, or in traditional characters is told as unresolved, with the reason.
+ * Parses a buyer's address into the codes of its province, city and district (GB/T 2260) and the street with its number
+ * (R23). Pure. It never guesses: it follows every possible reading of the text, and returns codes only when all readings
+ * give the same division. A name without its ending ("昆山" for 昆山市) counts only where the text after it cannot make
+ * it a street or a building. An address in a development zone, in a district that no longer exists, or in traditional
+ * characters is unresolved, with the reason.
  */
 import { type Division, divisionOf, isWithin, named, namedAt } from "./divisions.js";
 

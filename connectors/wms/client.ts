@@ -1,9 +1,9 @@
 /**
- * Speaks HTTP to the WMS: one POST a call, on connections that are kept, and what its answer means for the outbox. It
- * tries nothing twice and keeps no pace; the outbox does. A request carries an idempotency key, so that a WMS which
- * knows it takes a repeat for the first one, also after an answer that never came. What refuses is either the WMS
- * itself, which says so in JSON with a code of its own, or something on the way to it; only the first is a verdict on
- * an order. Bodies of answers are read up to a limit, and thrown away unless they say why something was refused.
+ * The HTTP client for the WMS: one POST for each call, on keep-alive connections, and the meaning of the answer for the
+ * outbox. It does not retry or limit the rate; the outbox does. A request has an idempotency key, so that a WMS which
+ * supports it recognises a repeat, also after a lost answer. A refusal comes from the WMS itself, as JSON with a code,
+ * or from something in front of it; only the first decides about an order. Bodies of answers are read up to a limit and
+ * kept only as the reason of a refusal.
  */
 import { type Dispatcher, Pool } from "undici";
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
@@ -11,25 +11,25 @@ import { messageOf } from "../../engine/kernel/errors.js";
 import type { DeliveryOutcome } from "../../engine/outbox/receiver.js";
 
 export interface WmsClientOptions {
-  /** What comes before the paths that are posted to, without a slash at its end: `https://wms.example/api`. */
+  /** The base of all paths, without a slash at its end: `https://wms.example/api`. */
   url: string;
   /** Bearer token; left out: none is sent. */
   token?: string;
   /** How long an answer may take, connecting included. */
   timeoutMs: number;
-  /** At most; as many as requests are under way at once. */
+  /** Connections at most; also the limit of concurrent requests. */
   connections: number;
-  /** What an HTTP date that names a wait is held against; left out: the machine's. */
+  /** For the HTTP date of a Retry-After; the machine's clock when left out. */
   clock?: Clock;
 }
 
 /** A status and the WMS's own code, as `409 already_exists`. */
 export type KnownRefusal = `${number} ${string}`;
 
-/** What was answered to a delivery that is done. */
+/** The answer to a completed delivery. */
 export interface WmsReceipt {
   readonly status: number;
-  /** The WMS's own code, where it refused in a way that means that nothing more is to be done. */
+  /** The WMS's own code of a refusal that completes the delivery. */
   readonly code?: string;
 }
 
@@ -39,7 +39,7 @@ export interface WmsClient {
    * @param body JSON, as bytes or text
    * @param key the idempotency key
    * @param signal aborts the request
-   * @param done which of the WMS's own refusals mean that nothing more is to be done; left out: none
+   * @param done which refusals of the WMS complete the delivery; none when left out
    */
   post(
     path: string,
@@ -48,30 +48,30 @@ export interface WmsClient {
     signal: AbortSignal,
     done?: readonly KnownRefusal[],
   ): Promise<DeliveryOutcome>;
-  /** Ends all connections; requests under way fail. */
+  /** Closes all connections; requests in progress fail. */
   close(): Promise<void>;
 }
 
-/** An answer that is longer is cut: its status says what has to be known. */
+/** A longer answer is cut: its status is enough. */
 const ANSWER_LIMIT = 64 * 1024;
-/** Of a refusal, kept with the dead letter. */
+/** The part of a refusal that is kept with the dead letter. */
 const REASON_LIMIT = 500;
 /**
  * An idle connection is ended before common servers and load balancers end it (5 s and more), so that few requests
  * meet one that is being closed.
  */
 const KEEP_ALIVE_MS = 4_000;
-/** Longer waits are asked about again. */
+/** Longer waits are cut to this. */
 const LONGEST_WAIT_MS = 300_000;
 
 const THROTTLED = [429, 503];
-/** Refused for now: timeout on their side, too early. */
-const PASSING = [408, 425];
-/** This side may not come in, or what was asked for is not there: so it is for every order. */
+/** Temporary refusals: request timeout, too early. */
+const TEMPORARY = [408, 425];
+/** Access is refused, for every order. */
 const NO_ACCESS = [401, 403, 407];
-/** Statuses that may be about the payload: one that refuses every order alike is about something else. */
+/** Statuses that may be about the payload; when every order gets one, it is about something else. */
 const UNCLEAR = [400, 409, 410, 413, 415, 422];
-/** With one of the latter and this code the WMS says that no further try would change anything. */
+/** With one of the statuses above and this code, the WMS refuses the order permanently. */
 const REFUSED_CODE = "invalid_order";
 const CODE = /^[A-Za-z0-9_.-]{1,64}$/;
 
@@ -81,12 +81,12 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
   const base = pathname.replace(/\/+$/, "");
   const pool = new Pool(origin, {
     connections,
-    // One answer at a time on each: a slow one holds up no other.
+    // One request at a time on each connection: a slow one does not block others.
     pipelining: 1,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connect: { timeout: timeoutMs },
-    // Each request has a time limit for the whole of it.
+    // Each request has one time limit for everything.
     headersTimeout: 0,
     bodyTimeout: 0,
   });
@@ -127,7 +127,7 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
   return { post, close: () => pool.destroy() };
 }
 
-/** Codes of a connection that never was. */
+/** Error codes when no connection was made. */
 const UNSENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT"];
 
 const isUnsent = (thrown: unknown): boolean => UNSENT.includes((thrown as { code?: string }).code ?? "");
@@ -151,7 +151,7 @@ export function verdictOf(
   done: readonly KnownRefusal[] = [],
 ): DeliveryOutcome {
   const isPage = /^\s*(text\/html|application\/xhtml)/i.test(oneOf(headers["content-type"]));
-  // A page is nothing that a WMS answers: a login or a gateway that stands in its place has taken no order.
+  // A WMS does not answer with a web page: a login page or gateway in front of it has not accepted the order.
   if (status >= 200 && status < 300 && !isPage) return { outcome: "done", receipt: { status } satisfies WmsReceipt };
   const code = isPage ? undefined : codeOf(text);
   if (code !== undefined && done.includes(`${status} ${code}`)) {
@@ -163,17 +163,17 @@ export function verdictOf(
   const retryAfterMs = waitOf(headers["retry-after"], nowMs);
   const again = { outcome: "retry", reason, brief, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) } as const;
   if (status >= 500 || THROTTLED.includes(status)) {
-    // Whoever stands before the WMS gives such answers, too, and may have let the request through.
+    // A gateway in front of the WMS gives such answers, too, and may have forwarded the request.
     return { ...again, throttled: THROTTLED.includes(status), ...(status === 429 ? {} : { mayHaveArrived: true }) };
   }
-  // A request with this key is still being worked on, and may come to nothing.
+  // A request with this key is still in progress, and may fail.
   const isUnderWay = status === 409 && retryAfterMs !== undefined;
-  if (isUnderWay || PASSING.includes(status)) return { ...again, throttled: false };
+  if (isUnderWay || TEMPORARY.includes(status)) return { ...again, throttled: false };
   if (code === REFUSED_CODE && UNCLEAR.includes(status)) return { outcome: "refused", reason, brief };
   return { ...again, throttled: false, fault: faultOf(status, brief) };
 }
 
-/** What has to be looked at when the way to the WMS is at fault, in words. */
+/** What an operator must check when the connection to the WMS is at fault. */
 function faultOf(status: number, brief: string): string {
   if (NO_ACCESS.includes(status)) return `it does not let this side in (HTTP ${status}): check its token`;
   if (status < 300) return `a web page answers in its place (HTTP ${status}): check its URL`;
@@ -181,7 +181,7 @@ function faultOf(status: number, brief: string): string {
   return `its URL leads elsewhere (HTTP ${status}): check its URL and the gateway before it`;
 }
 
-/** The code in a refusal of the WMS's own; undefined in anybody else's. */
+/** The code in a refusal of the WMS; undefined in a refusal of something in front of it. */
 function codeOf(text: string): string | undefined {
   try {
     const { code } = JSON.parse(text) as { code?: unknown };
@@ -193,7 +193,7 @@ function codeOf(text: string): string | undefined {
 
 const oneOf = (header: string | string[] | undefined): string => (Array.isArray(header) ? header[0] : header) ?? "";
 
-/** `Retry-After` in milliseconds: seconds, or an HTTP date. Undefined when it says nothing that can be read. */
+/** `Retry-After` in milliseconds: seconds, or an HTTP date. Undefined when it is absent or invalid. */
 function waitOf(header: string | string[] | undefined, nowMs: number): number | undefined {
   const value = oneOf(header).trim();
   const ms = /^\d+$/.test(value)
@@ -204,7 +204,7 @@ function waitOf(header: string | string[] | undefined, nowMs: number): number | 
   return Number.isNaN(ms) ? undefined : Math.min(LONGEST_WAIT_MS, Math.max(0, ms));
 }
 
-/** A body as text, up to the limit; what comes after it ends the connection instead of being read. */
+/** A body as text, up to the limit; a longer one closes the connection instead of being read. */
 async function textOf(body: Dispatcher.ResponseData["body"]): Promise<string> {
   const parts: Buffer[] = [];
   let length = 0;

@@ -1,12 +1,12 @@
 /**
- * Sums up what a contract's check found in many payloads: one row for each place and kind, with how often, what it
- * costs in bytes, and a line where it can be seen. It keeps no payload and no value, so a report can be handed on.
- * Rows and listed lines are bounded; what does not fit is counted.
+ * Sums up the findings of a contract check in many payloads: one row for each path and kind, with its number, its cost
+ * in bytes, and an example's line number. It contains no payload and no value, so a report can be shared. The numbers
+ * of rows and listed lines are limited; the rest is counted.
  */
 import type { Finding, FindingKind } from "./contract.js";
 import type { UnreadablePayload } from "./payload-file.js";
 
-/** Places of one report; payloads whose field names are values (`"13800001111": …`) would make a row each. */
+/** Rows of one report; payloads whose field names are values (`"13800001111": …`) would make one row each. */
 export const MAX_ROWS = 500;
 const MAX_LISTED_LINES = 20;
 const MAX_PATH_CHARACTERS = 200;

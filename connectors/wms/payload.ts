@@ -1,15 +1,14 @@
 /**
- * What of an order goes down to the WMS (R23): a body with the fields of the contract `wms-inbound` and nothing else,
- * and, when the buyer wrote more than those fields take, one object with the rest for the object storage. Pure, and
- * the same order always gives the same body and the same object under the same key, so both may be sent again. An
- * order is never held up for its address: one that has no codes goes down without them, flagged, and the object has
- * it as it was written.
+ * Makes the WMS's body of an order (R23), with only the fields of the contract `wms-inbound`, and one object with the
+ * rest when the buyer wrote more. Pure: the same order always gives the same body and the same object under the same
+ * key, so both may be sent again. An order never waits for its address: without codes it is sent with
+ * `addressState: unresolved`, and the object has the address as written.
  */
 import type { PickRequest } from "../../engine/jobs/order-flow/job.js";
 import { chainIdTimeMs } from "../../engine/kernel/chain-id.js";
 import { type DivisionCodes, firstCharacters, parseAddress, plainText } from "./address.js";
 
-/** The body, field by field as contracts/wms-inbound.schema.json says. */
+/** The body, as defined in contracts/wms-inbound.schema.json. */
 export interface WmsInboundOrder {
   orderNo: string;
   placedAt: string;
@@ -27,21 +26,18 @@ export interface PreparedPick {
   detail?: { key: string; bytes: Uint8Array; contentType: string };
 }
 
-/** As the contract has them. */
+/** The contract's limits. */
 export const MAX_NAME_CHARACTERS = 50;
 export const MAX_HOUSE_NUMBER_CHARACTERS = 80;
 const PHONE = /^[0-9+*(][0-9+*() -]{4,19}$/;
 
 const DAY_CHARACTERS = "2026-06-18".length;
 
-/**
- * Key of an order's object; the day it was placed (UTC) is its folder, so that a storage can let go of old ones by
- * prefix.
- */
+/** Key of an order's object; its folder is the day it was placed (UTC), so that old ones can be deleted by prefix. */
 export const detailKey = (order: string): string =>
   `orders/${new Date(chainIdTimeMs(order)).toISOString().slice(0, DAY_CHARACTERS)}/${order}.json`;
 
-/** Splits an order into what goes down and what is kept beside. */
+/** Splits an order into the body and the object. */
 export function preparePick(request: PickRequest): PreparedPick {
   const { order, placedMs, paidMs, lines, shipTo = {} } = request;
   const { name, phone, address, province, city, district, ...left } = shipTo;
@@ -58,7 +54,7 @@ export function preparePick(request: PickRequest): PreparedPick {
   if (Object.keys(receiver).length > 0) body.receiver = receiver;
 
   const written = { address, province, city, district };
-  if (Object.values(written).some(saysSomething)) {
+  if (Object.values(written).some(isFilled)) {
     const parsed = parseAddress(
       {
         text: address ?? "",
@@ -74,7 +70,7 @@ export function preparePick(request: PickRequest): PreparedPick {
     else if (parsed.rest !== "") kept["address"] = address;
   }
 
-  const rest = Object.entries({ ...kept, ...left }).filter(([, value]) => saysSomething(value));
+  const rest = Object.entries({ ...kept, ...left }).filter(([, value]) => isFilled(value));
   if (rest.length === 0) return { body };
   const key = detailKey(order);
   body.detailRef = key;
@@ -82,10 +78,10 @@ export function preparePick(request: PickRequest): PreparedPick {
   return { body, detail: { key, bytes, contentType: "application/json" } };
 }
 
-const saysSomething = (value: unknown): boolean =>
+const isFilled = (value: unknown): boolean =>
   typeof value === "string" ? value.trim() !== "" : value !== undefined && value !== null;
 
-/** Name and phone as far as the contract takes them; what it does not take whole is kept. */
+/** Name and phone as far as the contract allows; the original of a shortened or omitted one is kept. */
 function receiverOf(
   name: string | undefined,
   phone: string | undefined,

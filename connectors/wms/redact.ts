@@ -1,18 +1,17 @@
 /**
- * What the WMS says to an order may quote it. Its words are kept with the dead letter, so the buyer's are taken out
- * of them first: every value of the order that says something about the buyer, whole or cut short at its end. Words
- * that the WMS has changed are not found.
+ * Removes the buyer's text from messages of the WMS, which may quote the order and are kept with the dead letter: every
+ * value of the order that describes the buyer, whole or cut off at its end. Text that the WMS has changed is not found.
  */
 import type { ShipTo } from "../../engine/orders/model.js";
 import type { WmsInboundOrder } from "./payload.js";
 
 const HIDDEN = "***";
-/** A shorter beginning of a value would be found in words that are none of the buyer's. */
+/** A shorter prefix of a value would also occur in text that is not the buyer's. */
 const SHORTEST_BEGINNING = 4;
-/** One character is no name that could be found again. */
+/** A single character cannot be recognised. */
 const SHORTEST_VALUE = 2;
 
-/** A refusal without the buyer's words. */
+/** A refusal without the buyer's text. */
 export function withoutBuyer(text: string, shipTo: ShipTo | undefined, body: WmsInboundOrder): string {
   const given = [...Object.values(shipTo ?? {}), ...Object.values(body.receiver ?? {}), body.address?.houseNumber];
   const values = [...new Set(given.flatMap(formsOf))];
@@ -31,7 +30,7 @@ const formsOf = (value: unknown): string[] =>
     ? [value.trim(), JSON.stringify(value.trim()).slice(1, -1)]
     : [];
 
-/** How much of a value stands at a place of a text; 0 when it is too little to be told from other words. */
+/** How many characters of a value occur at a position of a text; 0 when they are too few to be the value. */
 function lengthOf(value: string, text: string, at: number): number {
   let length = 0;
   while (length < value.length && text[at + length] === value[length]) length++;

@@ -195,19 +195,19 @@ describe("bulk commands", () => {
       "a move to where it is",
       { kind: "move", units: 1, from: "safety", to: "safety", actor: "a", reason: "r" },
       "to",
-      "is the pool",
+      "must differ",
     ],
     [
       "a move to its own location",
       { kind: "move", units: 1, from: "sellable", to: "sellable", toLocation: "main", actor: "a", reason: "r" },
       "toLocation",
-      "is where",
+      "must differ",
     ],
     [
       "a move of safety stock elsewhere",
       { kind: "move", units: 1, from: "safety", to: "sellable", toLocation: "east", actor: "a", reason: "r" },
       "toLocation",
-      "goes with",
+      "is allowed only",
     ],
     [
       "a time in the future",

@@ -179,7 +179,7 @@ describe("a contract's file", () => {
     ["no JSON", "{", "is not JSON"],
     ["no object", "[]", "must be an object"],
     ["a misspelt keyword", '{"maxLenght": 3}', "maxLenght"],
-    ["a pattern that is none", '{"pattern": "("}', "is no contract"],
+    ["a pattern that is none", '{"pattern": "("}', "is not a valid JSON Schema"],
     ["a reference to elsewhere", '{"$ref": "https://example.com/x.json"}', "example.com"],
   ])("is refused with %s", async (_, text, message) => {
     await expect(loadContract(await file("bad.json", text))).rejects.toMatchObject({
