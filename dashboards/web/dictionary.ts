@@ -119,7 +119,7 @@ const dictionary = {
   sceneRush: { zh: "618 开场抢购", en: "June 18 rush" },
   sceneCalm: { zh: "平稳期", en: "Calm" },
   sceneSteady: { zh: "日常流量", en: "Steady traffic" },
-  sceneDay: { zh: "日常流量", en: "An ordinary day" },
+  sceneDay: { zh: "日常流量", en: "Ordinary day" },
   sceneReplay: { zh: "历史回放", en: "Replay" },
 } as const satisfies Readonly<Record<string, Entry>>;
 
