@@ -1,7 +1,6 @@
 /**
- * What is set for each category, so that a SKU that joins one later gets its settings, too. Only a table: what holds
- * for a SKU is what the log has told it (settings.ts), and telling all SKUs of a category is the work of whoever
- * changes it.
+ * The settings of each category, so that a SKU that joins one later gets them, too. This is only a table: a SKU uses
+ * the settings that its log has brought (settings.ts). The caller must send a change of a category to all of its SKUs.
  */
 import { categoriesKey } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
@@ -16,13 +15,13 @@ export class Categories {
     this.#key = categoriesKey(prefix);
   }
 
-  /** A category's settings; empty when nothing is set. */
+  /** A category's settings; empty when it has none. */
   async get(category: string): Promise<SkuSettings> {
     const text = await this.#redis.hget(this.#key, category);
     return text === null ? {} : (JSON.parse(text) as SkuSettings);
   }
 
-  /** Sets a category's settings as a whole. */
+  /** Replaces all settings of a category. */
   async set(category: string, settings: SkuSettings): Promise<void> {
     await this.#redis.hset(this.#key, category, JSON.stringify(settings));
   }

@@ -1,7 +1,7 @@
 /**
  * The rules for commands about a line reserved before: payment, cancellation, outbound, and the order service's own
- * (R3). Attempts of an order are numbered: a later attempt becomes the line's owner, and an earlier one can then neither
- * undo it nor repeat what was undone.
+ * (R3). Attempts of an order are numbered: a later attempt becomes the line's owner, and an earlier one can then
+ * neither undo it nor repeat what was undone.
  */
 import { admission, isInWindow, isOfOrder, refuse, repeat } from "./decision.js";
 import {

@@ -85,7 +85,7 @@ function decideNew(partition: PartitionState, command: NewCommand, record: IdRec
   };
 }
 
-/** The first answer again. A later attempt of the order becomes the line's owner: an earlier one cannot abort it then. */
+/** The first answer again. A later attempt becomes the line's owner: an earlier one cannot abort it then. */
 function decideAgain(record: IdRecord, attempt: number, ofOrder: boolean): Decision {
   const again = repeat(record.outcome, record.state, record.missingUnits);
   if (attempt > record.attempt || (ofOrder && !record.ofOrder))

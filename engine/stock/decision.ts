@@ -53,7 +53,7 @@ export function admission(partition: PartitionState, kind: CommandKind, transfer
       return transfer.from === "presale" ? "insufficient_presale" : "insufficient_sellable";
     }
   }
-  // Units new to a cell are limited by what is on hand there, so later transfers inside the cell cannot overflow a pool.
+  // Units new to a cell are limited by what is on hand there: later transfers inside the cell cannot overflow a pool.
   // The presale counter is separate: reserved presale units are in no pool until they are returned.
   if (transfer.to !== "outside" && (transfer.from === "outside" || transfer.cell !== transfer.toCell)) {
     const target = partition.cells.get(transfer.toCell) ?? emptyBalances();

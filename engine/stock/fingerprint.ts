@@ -1,66 +1,66 @@
 /**
- * A 53-bit fingerprint of a command's body, by which a resent command is known as the same one (R3): everything but
- * the id, the attempt and who sends it counts, so that the same request under another token is a repeat. It is
- * compared under one id only, so two different bodies pass as one with a chance of 1 in 9 × 10^15. It keeps honest
- * clients honest; it is no defence against somebody who looks for collisions.
+ * A 53-bit fingerprint of a command's body, which shows whether a repeated command is the same one (R3). It covers
+ * all but the id, the attempt and the actor, so that the same request under another token is a repeat. Fingerprints are
+ * compared under one id only: two different bodies are taken for the same with a probability of 1 in 9 × 10^15. It
+ * detects mistakes of clients; it is no defence against deliberate collisions.
  */
 import { CELL_SEPARATOR, type SkuSettings, type StockCommand } from "./model.js";
 
 export function fingerprintOf(command: StockCommand): number {
   begin();
-  takeCommand(command);
+  addCommand(command);
   return end();
 }
 
-/** Of several commands in their order: an order's lines. */
+/** The fingerprint of several commands in their order: an order's lines. */
 export const fingerprintOfAll = (commands: readonly StockCommand[]): number =>
   hash53(commands.map(fingerprintOf).join(" "));
 
 export function hash53(text: string): number {
   begin();
-  take(text);
+  add(text);
   return end();
 }
 
-function takeCommand(command: StockCommand): void {
+function addCommand(command: StockCommand): void {
   const { kind, sku, location, atMs, onBehalfOf, reason } = command;
-  take(kind);
-  take(CELL_SEPARATOR);
-  take(sku);
-  take(CELL_SEPARATOR);
-  take(location);
-  take(CELL_SEPARATOR);
+  add(kind);
+  add(CELL_SEPARATOR);
+  add(sku);
+  add(CELL_SEPARATOR);
+  add(location);
+  add(CELL_SEPARATOR);
   switch (kind) {
     case "reserve":
-      takeAll(command.units, command.pool ?? "", command.holdMs ?? "");
+      addAll(command.units, command.pool ?? "", command.holdMs ?? "");
       break;
     case "move":
-      takeAll(command.units, command.from, command.to, measured(command.toLocation ?? ""));
+      addAll(command.units, command.from, command.to, measured(command.toLocation ?? ""));
       break;
     case "configure":
-      takeAll(settingsText(command.settings), measured(command.category ?? ""), settingsText(command.categorySettings));
+      addAll(settingsText(command.settings), measured(command.category ?? ""), settingsText(command.categorySettings));
       break;
     case "acknowledge":
-      take(measured(command.alertId));
+      add(measured(command.alertId));
       break;
     default:
-      takeAll(command.units, command.pool ?? "");
+      addAll(command.units, command.pool ?? "");
   }
-  if (atMs !== undefined) take(`\nat ${atMs}`);
-  // As a body's `actor` has always counted.
-  if (onBehalfOf !== undefined) take(`\nby ${measured(onBehalfOf)}`);
-  if (reason !== undefined) take(`\nfor ${measured(reason)}`);
+  if (atMs !== undefined) add(`\nat ${atMs}`);
+  // `by`: for compatibility with stored fingerprints.
+  if (onBehalfOf !== undefined) add(`\nby ${measured(onBehalfOf)}`);
+  if (reason !== undefined) add(`\nfor ${measured(reason)}`);
 }
 
 const settingsText = (settings: SkuSettings | undefined): string =>
   `${settings?.displayCoefficient} ${settings?.alertFactor} ${settings?.alertFloorUnits}`;
 
-/** Free text with its length before it, so that no text can pose as the end of one field and the start of the next. */
+/** Free text after its length, so that no text can look like the end of one field and the start of the next. */
 const measured = (text: string): string => `${text.length} ${text}`;
 
 /**
- * The hash under way: two 32-bit multiplicative lanes, mixed at the end (cyrb53, public domain), joined to 53 bits.
- * It takes a text in parts as it takes the whole, and nobody has to join them first.
+ * The state of the hash: two 32-bit multiplicative lanes, mixed at the end (cyrb53, public domain), joined to 53 bits.
+ * Texts that are added one after the other give the same hash as their concatenation, without building it.
  */
 let high = 0;
 let low = 0;
@@ -70,7 +70,7 @@ function begin(): void {
   low = 0x41c6ce57;
 }
 
-function take(text: string): void {
+function add(text: string): void {
   let one = high;
   let other = low;
   for (let i = 0; i < text.length; i++) {
@@ -82,11 +82,11 @@ function take(text: string): void {
   low = other;
 }
 
-/** Takes fields with a space between them. */
-function takeAll(...fields: (string | number)[]): void {
+/** Adds fields with a space between them. */
+function addAll(...fields: (string | number)[]): void {
   for (let i = 0; i < fields.length; i++) {
-    if (i > 0) take(" ");
-    take(String(fields[i]));
+    if (i > 0) add(" ");
+    add(String(fields[i]));
   }
 }
 

@@ -69,8 +69,8 @@ end
 --       2 retention of ids in days
 --       3 base name of the day buckets
 --       4 the batch: msgpack [2, kinds, cell names, cells, units, ids, pools, days, day numbers, attempts, holds,
---         times, target cells, details]; kinds and pools are one byte a command, with marks in a pool's; days may be 0 for
---         "all of the first", attempts, times, target cells and details 0 for "none", holds one number for all
+--         times, target cells, details]; kinds and pools are one byte a command, with marks in a pool's; days may be 0
+--         for "all of the first", attempts, times, target cells and details 0 for "none", holds one number for all
 --       5 fingerprints, 8 bytes a command; not logged, because only the ledger uses them
 --       6 the deployment's format
 -- Returns: outcomes (one byte a command, +128 when repeated); states (one byte a command, +128 when the line is not

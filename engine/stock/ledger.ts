@@ -283,8 +283,8 @@ export class Ledger {
   }
 
   /**
-   * A full Redis refuses a call as a whole. Then the commands that continue what has begun are sent again alone, through
-   * a function that is allowed to write.
+   * A full Redis refuses a call as a whole. Then the commands that continue what has begun are sent again alone,
+   * through a function that is allowed to write.
    */
   async #send(keys: StockKeys, commands: StockCommand[]): Promise<(Reply | ItemFailure)[]> {
     try {

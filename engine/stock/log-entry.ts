@@ -48,8 +48,8 @@ export interface DecodedEntry {
 
 /**
  * 8 MiB. The ledger writes at most 1,000 commands an entry, and the largest that HTTP takes is about 2.3 KB: 2 cells
- * of 225 bytes (64 characters and a location), an id of 27, 80 for the columns, and 1,500 for actor, onBehalfOf, reason,
- * category, alert and settings. So no entry is larger than 2.3 MB.
+ * of 225 bytes (64 characters and a location), an id of 27, 80 for the columns, and 1,500 for actor, onBehalfOf,
+ * reason, category, alert and settings. So no entry is larger than 2.3 MB.
  */
 export const ENTRY_BYTES_LIMIT = 8 * 1024 * 1024;
 /** Fields of every entry: `t` the clock before it, `n` number of events up to it. Then come the fields of one form. */

@@ -1,29 +1,29 @@
 /**
- * The words of stock: accounts, commands, outcomes and events (R1–R3). A *cell* is one SKU at one location and has five
- * balances. A command asks for one transfer between two accounts of one SKU; the ledger answers with an outcome and,
+ * The vocabulary of stock: accounts, commands, outcomes and events (R1–R3). A *cell* is one SKU at one location, with
+ * five balances. A command asks for one transfer between two accounts of one SKU; the ledger answers with an outcome and,
  * when it did something, with an event. All units are whole numbers from 1 to MAX_UNITS.
  */
 
 export const POOLS = ["sellable", "reserved", "committed", "safety", "presale"] as const;
 export type Pool = (typeof POOLS)[number];
-/** `outside` is the rest of the world: suppliers, customers, the rubbish bin. It has no balance of its own. */
+/** `outside` is the rest of the world: suppliers, customers, waste. It has no balance of its own. */
 export type Account = Pool | "outside";
 /** Pools that goods may be received into. */
 export type OpenPool = "sellable" | "safety" | "presale";
-/** Pools between which goods on hand are moved by hand. */
+/** Pools between which operators move goods on hand. */
 export type MovePool = "sellable" | "safety";
-/** What an order line is taken from. A presale line lowers the presale counter only, until it is outbound. */
+/** Pools that an order line reserves from. A presale line lowers only the presale counter until it is outbound. */
 export type OrderPool = "sellable" | "presale";
 
 /** The largest number that is exact in Redis' Lua and in JavaScript. */
 export const MAX_UNITS = Number.MAX_SAFE_INTEGER;
 export const DEFAULT_HOLD_MS = 30 * 60_000;
 export const MAX_HOLD_MS = 72 * 3_600_000;
-/** Days (UTC, by the id's own time) for which the ledger remembers every id; an older id is refused. */
+/** Days (UTC, by the id's own time) for which the ledger keeps every id; an older id is refused. */
 export const DEFAULT_ID_RETENTION_DAYS = 45;
-/** A bucket of ids outlives the window by the longest hold, so that no line is forgotten while it holds units. */
+/** Buckets of ids are kept longer than the window by the longest hold: no line is deleted while it holds units. */
 export const HOLD_MARGIN_DAYS = 4;
-/** Holds given back by one sweep: 1,000 × about 3 µs keeps Redis busy for 3 ms at most. */
+/** Most holds ended by one sweep: 1,000 × about 3 µs keeps Redis busy for 3 ms at most. */
 export const SWEEP_LIMIT = 1_000;
 /** Separates SKU and location in a cell's name; neither may contain it. */
 export const CELL_SEPARATOR = "\u001f";
@@ -51,13 +51,13 @@ export const displayUnits = (sellable: number, reserved: number, coefficient = D
   sellable + Math.floor(Math.round(coefficient * reserved * 1e9) / 1e9);
 
 /**
- * Who wants a change, and why; recorded with the event. Only what the request itself says is a part of its body's
- * identity: not the actor.
+ * Who wants a change, and why; recorded with the event. The actor is not part of the body's fingerprint: the same
+ * request under another token is a repeat.
  */
 export interface Cause {
-  /** Who was authenticated. */
+  /** The authenticated user or token. */
   actor?: string;
-  /** For whom, as the actor says. */
+  /** The person for whom the actor acts, as stated by the actor. */
   onBehalfOf?: string;
   reason?: string;
 }
@@ -67,7 +67,7 @@ interface CommandBase extends Cause {
   id: string;
   sku: string;
   location: string;
-  /** When it happened (milliseconds since the epoch); when left out, when the ledger took it. Never in the future. */
+  /** When it happened (milliseconds since the epoch), never in the future; default: when the ledger accepted it. */
   atMs?: number;
 }
 
@@ -77,7 +77,7 @@ export interface ReceiveStock extends CommandBase {
   units: number;
   pool?: OpenPool;
 }
-/** Pools in which a count may be wrong; reserved units belong to lines and move with them only. */
+/** Pools that a stock count can correct; reserved units belong to lines and move only with them. */
 export type CountedPool = Exclude<Pool, "reserved">;
 /** outside → pool (found) or pool → outside (lost): a count was wrong. The only command that takes negative units. */
 export interface CorrectStock extends CommandBase {
@@ -100,38 +100,38 @@ export interface ReserveStock extends LineBase {
   units: number;
   pool?: OrderPool;
   holdMs?: number;
-  /** Which try of its order this is, from 1; fences an older try's `abort`. */
+  /** The order's attempt, from 1; an older attempt's `abort` is then refused. */
   attempt?: number;
-  /** The line counts as demand only when `accept` says that its order has been accepted as a whole (R9). */
+  /** The line counts as demand only after `accept`, when its order is accepted as a whole (R9). */
   uncounted?: true;
 }
-/** What the order desk adds to a command about a line of an order: such a line is moved by the desk alone. */
+/** The order service marks lines of orders: only the order service may change such a line. */
 interface LineBase extends CommandBase {
   ofOrder?: true;
 }
-/** reserved → committed: the line is paid. After expiry the units are taken anew from sellable, or refused. */
+/** reserved → committed: the line is paid. After expiry the units are taken again from sellable, or refused. */
 export interface PayLine extends LineBase {
   kind: "pay";
   units: number;
   pool?: OrderPool;
-  /** Which try at its order this is, from 1; fences an older try's `unpay`. */
+  /** The order's attempt, from 1; an older attempt's `unpay` is then refused. */
   attempt?: number;
 }
 /**
- * reserved or committed → sellable: the line is cancelled before it went out. A paid line of an order has to be
+ * reserved or committed → sellable: the line is cancelled before its goods leave. A paid line of an order has to be
  * suspended first.
  */
 export interface CancelLine extends LineBase {
   kind: "cancel";
   units: number;
   pool?: OrderPool;
-  /** Of a line of an order: the try that has suspended it. */
+  /** Of a line of an order: the attempt that has suspended it. */
   attempt?: number;
 }
 /**
  * committed → outside: the goods left. A presale line takes its goods from sellable now. Goods that have left are a
- * fact (R3): whatever state the line is in, the units are taken from where they are, and what is not there is told as
- * missing.
+ * fact (R3): in any state of the line the units are taken from the pool that should hold them, then from sellable; the
+ * rest is reported as missing.
  */
 export interface OutboundLine extends LineBase {
   kind: "outbound";
@@ -144,14 +144,14 @@ export interface ReturnStock extends CommandBase {
   units: number;
   pool?: OpenPool;
 }
-/** Undoes a reservation as if it had never been, because another line of its order was refused. */
+/** reserved → sellable: reverts a reservation because another line of its order was refused. */
 export interface AbortLine extends LineBase {
   kind: "abort";
   units: number;
   pool?: OrderPool;
   attempt: number;
 }
-/** Takes a payment back, because another line of its order could not be had: a later try may pay the line anew. */
+/** committed → sellable: reverts a payment because another line of its order was refused; a later attempt may pay. */
 export interface UnpayLine extends LineBase {
   kind: "unpay";
   units: number;
@@ -159,45 +159,45 @@ export interface UnpayLine extends LineBase {
   attempt: number;
 }
 /**
- * Moves nothing: the order has been accepted as a whole, so its line counts as demand, once, at the instant of its
+ * Moves nothing: the order has been accepted as a whole, so its line counts as demand, once, at the time of its
  * deduction (R9).
  */
 export interface AcceptLine extends LineBase {
   kind: "accept";
   units: number;
   pool?: OrderPool;
-  /** As reserved with: the deduction was that long before the hold's end. */
+  /** As in the reservation: the deduction was that long before the hold's end. */
   holdMs?: number;
 }
 /**
- * paid → cancelling: whoever has the goods is asked for them; the units stay committed. Changes nothing on a line
+ * paid → cancelling: the warehouse is asked to release the goods; the units stay committed. Does not change a line
  * that is not paid.
  */
 export interface SuspendLine extends LineBase {
   kind: "suspend";
   units: number;
   pool?: OrderPool;
-  /** Which try at its order this is: an older one that arrives late must not stop a line that has gone on. */
+  /** The order's attempt: an older one that arrives late must not suspend a line that was resumed. */
   attempt?: number;
 }
-/** cancelling → paid: the cancellation is refused or given up, and the line goes on. */
+/** cancelling → paid: the cancellation is refused or withdrawn, and the order continues. */
 export interface ResumeLine extends LineBase {
   kind: "resume";
   units: number;
   pool?: OrderPool;
-  /** Closes the line to older `suspend`s. */
+  /** An older attempt's `suspend` is then refused. */
   attempt?: number;
 }
-/** Sets options of one SKU from this point of the log on; moves nothing. What is not named stays as it was. */
+/** Sets options of one SKU from this point of the log on; moves nothing. Options that are left out do not change. */
 export interface ConfigureSku extends CommandBase {
   kind: "configure";
   settings: SkuSettings;
   /** Puts the SKU into a category. */
   category?: string;
-  /** What is set for its category, as a whole; the SKU's own settings go before it. */
+  /** All settings of its category; the SKU's own settings have precedence. */
   categorySettings?: SkuSettings;
 }
-/** Somebody has seen an alert; moves nothing. */
+/** An operator has acknowledged an alert; moves nothing. */
 export interface AcknowledgeAlert extends CommandBase {
   kind: "acknowledge";
   alertId: string;
@@ -231,7 +231,7 @@ export type StockCommand =
   | AcknowledgeAlert;
 export type CommandKind = StockCommand["kind"];
 
-/** Position is the code on the wire and in ledger.lua; append only. */
+/** The index plus 1 is the code in batches and in ledger.lua; append only. */
 export const KINDS = [
   "receive",
   "correct",
@@ -250,14 +250,14 @@ export const KINDS = [
   "resume",
 ] as const satisfies readonly CommandKind[];
 
-/** Position is the code on the wire and in ledger.lua; append only. */
+/** The index is the code in batches and in ledger.lua; append only. */
 export const ACCOUNTS = ["outside", ...POOLS] as const satisfies readonly Account[];
 
 /**
- * Answers, in order of precedence: the first that applies is given. Position is the code on the wire and in
- * ledger.lua; append only; `order_line`, a line that is the order desk's, goes before every other refusal of a known
- * line. The first three change something: `admitted_anew` is a payment after expiry that found units again,
- * `cancelled_paid` a cancellation of a line that had been paid, so money has to go back.
+ * Outcomes of commands, in order of precedence: the first that applies is returned. The index is the code in replies
+ * and in ledger.lua; append only. `order_line` (only the order service may change the line) precedes every other
+ * refusal of a known line. The first three are not refusals: `admitted_anew` is a payment after expiry for which there
+ * were units, `cancelled_paid` a cancellation of a paid line, so that the money must be refunded.
  */
 export const OUTCOMES = [
   "accepted",
@@ -284,9 +284,9 @@ export const OUTCOMES = [
 export type Outcome = (typeof OUTCOMES)[number];
 
 /**
- * Where an order line stands. Position is the code on the wire and in ledger.lua; append only. `unpaid`: its payment
- * was taken back with its order's; as `expired`, and only a later try may pay it. `cancelling`: paid, and the
- * warehouse is asked to let go of it.
+ * States of an order line. The index is the code in replies and in ledger.lua; append only. `unpaid`: its payment was
+ * reverted with its order's; like `expired`, but only a later attempt may pay it. `cancelling`: paid, and the warehouse
+ * is asked to release the goods.
  */
 export const LINE_STATES = [
   "none",
@@ -304,20 +304,20 @@ export type LineState = (typeof LINE_STATES)[number];
 /** What the ledger answers to one command. */
 export interface Reply {
   outcome: Outcome;
-  /** True when the command had been applied (or refused) before and this is the first answer again. */
+  /** The command was accepted or refused before; this is the first outcome again. */
   repeated: boolean;
   /** Of the line that the command names, after the command; `none` when it names no line. */
   state: LineState;
-  /** The line has not been counted as demand: nobody has told the ledger that its order was accepted as a whole. */
+  /** The line is not counted as demand yet, because its order is not accepted as a whole. */
   uncounted?: true;
   /**
-   * Units of the line that left or were given back, and that the books have nowhere: only a stock count can tell
-   * (R3). Left out when none are.
+   * Units of the line that left or were returned although they were in no pool; a stock count must clear this up (R3).
+   * Left out when there are none.
    */
   missingUnits?: number;
 }
 
-/** Whether an outcome, of a line or of a whole order, has changed something. */
+/** Whether an outcome, of a line or of a whole order, is not a refusal. */
 export const isAccepted = (outcome: string): boolean =>
   outcome === "accepted" || outcome === "admitted_anew" || outcome === "cancelled_paid";
 
@@ -328,7 +328,7 @@ export interface Transfer {
   units: number;
 }
 
-/** What an event is called, by the command that caused it; `StockExpired` has none. */
+/** Types of events by the kind of their command; `LineExpired` has no command. */
 export const EVENT_TYPES = {
   receive: "StockReceived",
   correct: "StockCorrected",
@@ -350,10 +350,10 @@ export const EVENT_TYPES = {
 export type EventKind = keyof typeof EVENT_TYPES;
 export type EventType = (typeof EVENT_TYPES)[EventKind];
 
-/** One fact of the stock log. */
+/** One event of the stock log. */
 export interface StockEvent {
   type: EventType;
-  /** Entry of the partition's log, and the event's place in it: together they name the event for good. */
+  /** Entry of the partition's log, and the event's index in it: together they identify the event. */
   offset: number;
   index: number;
   /** The command's id; of an expiry, the line's. */
@@ -363,24 +363,24 @@ export interface StockEvent {
   units: number;
   from: Account;
   to: Account;
-  /** Set when units went to another location. */
+  /** Set when units were moved to another location. */
   toLocation?: string;
   /** When it happened: the event time of windows. Of `LineAccepted`: when the line was deducted. */
   atMs: number;
   /** The ledger's clock when it was written: never goes back within a partition. */
   clockMs: number;
   /**
-   * Actor, reason, settings and the like; `missingUnits`, and `unexplained` when goods left a pool that they ought
-   * not to have been in.
+   * Actor, reason, settings and the like; `missingUnits`; `unexplained` when goods left an unexpected pool or are
+   * missing.
    */
   detail?: Record<string, unknown>;
-  /** Of `StockReserved`: it is no demand yet; `LineAccepted` will say so (R9). */
+  /** Of `StockReserved`: it does not count as demand; a later `LineAccepted` does (R9). */
   uncounted?: true;
-  /** Of `LineOutbound`: the line was taken from presale, so its goods leave sellable only now. */
+  /** Of `LineOutbound`: the line was reserved from presale, so its goods leave sellable only now. */
   presale?: true;
 }
 
-/** Where a gate stands: the whole shop, one location, or one SKU (R14). */
+/** What a breaker applies to: the whole shop, one location, or one SKU (R14). */
 export type BreakerScope = { kind: "shop" } | { kind: "location"; location: string } | { kind: "sku"; sku: string };
 
 /** An open breaker: new orders in its scope are refused. */
@@ -392,6 +392,6 @@ export interface OpenBreaker {
   actor: string;
   onBehalfOf?: string;
   reason: string;
-  /** Partitions of its scope where it is not open, or that cannot be asked; left out when there is none. */
+  /** Partitions of its scope where it is not open, or that cannot be read; left out when there is none. */
   missing?: number[];
 }

@@ -1,5 +1,5 @@
 /**
- * Options of the ledger and of the shop that it keeps.
+ * Options of the ledger and of its shop.
  */
 import { defineOptions } from "../kernel/options.js";
 import { DEFAULT_BATCH_LIMIT, MAX_BATCH_LIMIT } from "./ledger.js";
@@ -13,7 +13,7 @@ export const stockOptions = defineOptions({
     min: 7,
     max: 400,
     unit: "days",
-    about: "how long an id is remembered and its resending answered; an older id is refused",
+    about: "how long an id is kept and a repeated command is answered; an older id is refused",
   },
   batchLimit: {
     type: "integer",
@@ -21,6 +21,6 @@ export const stockOptions = defineOptions({
     min: 1,
     max: MAX_BATCH_LIMIT,
     unit: "commands",
-    about: "commands of one ledger call at most",
+    about: "most commands in one ledger call",
   },
 });

@@ -42,14 +42,14 @@ export interface PartitionState {
   records: Map<number, Map<string, IdRecord>>;
   breakers: Map<string, OpenBreaker>;
   retentionDays: number;
-  /** Ids of this day and earlier ones are refused; of their records only lines stay that hold units or held them lately. */
+  /** Ids of this day and earlier ones are refused; of their lines those stay that hold units or held them lately. */
   retiredDay: number;
   /**
    * The deployment's. In format 1 the previous release reads the same data: lines have no owner, and an outbound can be
    * refused, as in that release.
    */
   format: number;
-  /** Two clocks differ by more than the bound: nothing ends by time (`advance` is not called), nothing new is reserved. */
+  /** Two clocks differ by more than the bound: no `advance` is called, and nothing new is reserved. */
   clocksDisagree?: true;
 }
 

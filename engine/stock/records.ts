@@ -1,8 +1,7 @@
 /**
- * The bytes that ledger.lua keeps beside its log: a cell's balances, and the record of a remembered id. Where things
- * stand in them is the ledger's affair (BALANCES and RECORD there), and this is the one place beside it that knows.
- * It reads and never writes. What is not such bytes is not guessed: balances are then no numbers, and there is no
- * record.
+ * Reads what ledger.lua stores beside its log: a cell's balances, and the record of an id. The layouts are those of
+ * ledger-codes.lua (BALANCES and HEADER); no other file repeats them. It never writes. Other bytes are not guessed:
+ * balances are then NaN, and the record is undefined.
  */
 import {
   ACCOUNTS,
@@ -18,9 +17,9 @@ import {
 
 /** Of the byte that names a line's pool, in a record and in a batch, these bits are the pool; the others are marks. */
 export const POOL_MASK = 7;
-/** The mark of a line of an order, which the order desk alone may move. */
+/** Mark: the line belongs to an order; only the order service may change it. */
 export const OF_ORDER = 8;
-/** The mark of a line that is not counted as demand before its order has been accepted as a whole (R9). */
+/** Mark: the line is not counted as demand until its order is accepted as a whole (R9). */
 export const UNCOUNTED = 16;
 
 const BALANCE_BYTES = 8;
@@ -34,18 +33,18 @@ export function balancesOf(bytes: Buffer): Balances {
   return balances;
 }
 
-/** What is remembered of an id, as far as anybody but the ledger asks. */
+/** The part of an id's record that is used outside of the ledger. */
 export interface StoredRecord {
-  /** The first answer. */
+  /** Of the first command with the id. */
   outcome: Outcome;
-  /** Where the line stands now. */
+  /** The line's present state. */
   state: LineState;
   pool: Account;
   units: number;
   cell: string;
-  /** Only the order desk may move it. */
+  /** Only the order service may change it. */
   ofOrder: boolean;
-  /** Of a line that has left or was cancelled: units that the books had nowhere. */
+  /** Of a line that has left or was cancelled: those of its units that were in no pool. */
   missingUnits: number;
 }
 
@@ -67,7 +66,7 @@ export function storedRecordOf(bytes: Buffer | null | undefined): StoredRecord |
     units: bytes.readDoubleLE(UNITS_AT),
     cell: bytes.toString("utf8", CELL_AT),
     ofOrder: (code & OF_ORDER) !== 0,
-    // Where a line that holds nothing any more once had the time of its hold's end.
+    // When a line holds no units any more, its missing units are stored here, negative, in place of the hold's end.
     missingUnits: Math.max(0, -bytes.readDoubleLE(EXPIRES_AT)),
   };
 }

@@ -1,7 +1,7 @@
 /**
- * What is set for a SKU: by itself, by its category, or by default, in this order (R5, R10). Settings come with the
- * log as `SkuConfigured`, so a replay sees them from the same point on. A job keeps a SettingsState in its own state
- * and asks it; nothing here is stored or read.
+ * The settings of a SKU: its own, its category's, or the defaults, in this order (R5, R10). Settings come with the log
+ * as `SkuConfigured`, so a replay uses them from the same point on. A job keeps a SettingsState in its own state;
+ * nothing here is stored or read.
  */
 import { DEFAULT_DISPLAY_COEFFICIENT, type SkuSettings, type StockEvent } from "./model.js";
 
@@ -18,14 +18,14 @@ export const DEFAULT_SETTINGS: Required<SkuSettings> = {
   alertFloorUnits: 50,
 };
 
-/** What an event of type `SkuConfigured` says. */
+/** The detail of an event of type `SkuConfigured`. */
 export interface SettingsDetail {
   settings?: SkuSettings;
   category?: string;
   categorySettings?: SkuSettings;
 }
 
-/** The state after a `SkuConfigured`: own settings are added to, the category's are replaced as a whole. */
+/** The state after a `SkuConfigured`: own settings are merged, the category's are replaced. */
 export function configured(before: SettingsState | null, event: StockEvent): SettingsState {
   const { settings, category, categorySettings } = (event.detail ?? {}) as SettingsDetail;
   return {
@@ -35,6 +35,6 @@ export function configured(before: SettingsState | null, event: StockEvent): Set
   };
 }
 
-/** The value that holds for a SKU. */
+/** The value that a SKU uses. */
 export const settingOf = (state: SettingsState | null, name: keyof SkuSettings): number =>
   state?.own[name] ?? state?.ofCategory[name] ?? DEFAULT_SETTINGS[name];

@@ -1,5 +1,5 @@
 /**
- * The stock log as a topic of the runtime: how its entries are read, and how time passes in a partition without
+ * The stock log as a topic of the runtime: how its entries are decoded, and what a tick does in a partition without
  * commands.
  */
 import type { Topic } from "../stream/topic.js";
@@ -7,7 +7,7 @@ import type { Ledger } from "./ledger.js";
 import { entryTimeMs, eventsOf } from "./log-entry.js";
 import { type StockEvent, SWEEP_LIMIT } from "./model.js";
 
-/** Sweeps of one tick at most; a larger backlog of expired holds goes on at the next. */
+/** Most sweeps in one tick; the rest of a larger backlog waits for the next tick. */
 const SWEEPS_OF_A_TICK = 20;
 
 export const stockTopic = (ledger: Ledger): Topic<StockEvent> => ({

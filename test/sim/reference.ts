@@ -44,7 +44,7 @@ export class Reference {
     this.partition = emptyPartitionState(retentionDays, format);
   }
 
-  /** Returns the replies to a batch. Adds its events to `events`, and the cells that it names or changes to `touched`. */
+  /** Returns the replies to a batch. Adds its events to `events`, and its cells to `touched`. */
   apply(nowMs: number, commands: readonly StockCommand[], touched: Set<string>): Reply[] {
     const { partition } = this;
     partition.clockMs = Math.max(partition.clockMs, nowMs);
