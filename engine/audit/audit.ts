@@ -1,10 +1,9 @@
 /**
- * The proof that ledger, log and storefront job tell the same units (R1, R2). The job has folded the log alone; its
- * state, and what the log holds beyond it, must give the ledger's balances, pool by pool. Balances, state, cursor and
- * head are read at one moment, so the comparison is exact under any load and a difference is never a matter of
- * timing. A `slice` is small enough to run for ever beside the work; a `whole` audit also folds the log from its
- * first entry, if it is still there, and sums up what lines hold. It changes nothing. Which event a difference began
- * with is known as well as the past is: it is looked for from the last agreement on.
+ * Checks that ledger, log and storefront job agree to the unit (R1, R2). The job folds the log alone; its state, plus
+ * the entries after it, must give the ledger's balances, pool by pool. Balances, state, cursor and head are read at
+ * one moment, so the comparison is exact under any load. A `slice` is small enough to run all the time beside the
+ * work; a `whole` audit also folds the log from its first entry, if that is still stored, and sums up the held lines.
+ * It changes nothing. The event with which a difference began is searched from the last agreement on.
  */
 
 import { STOREFRONT_JOB, type StorefrontState } from "../jobs/storefront/job.js";
@@ -19,28 +18,28 @@ import { type StockKeys, stockKeys } from "../stream/keys.js";
 import { decodeState } from "../stream/pack.js";
 import { readTogether } from "../stream/reads.js";
 import type { RedisClient } from "../stream/redis.js";
-import { HeldLines } from "./held-lines.js";
-import { firstOffset, LogWindow, type ReadEntry, readEntries } from "./log-window.js";
 import {
-  type CellLook,
+  type CellReading,
   cellsTouched,
   type DeadLetter,
+  describeEvent,
   differs,
   type Mismatch,
   mismatchOf,
   nameOf,
   type Past,
   signatureOf,
-  tell,
-} from "./verdict.js";
+} from "./comparison.js";
+import { HeldLines } from "./held-lines.js";
+import { firstOffset, LogWindow, type ReadEntry, readEntries } from "./log-window.js";
 
 export interface SliceReport {
   cells: number;
-  /** Mismatches that are new, or differ by other numbers than before. */
-  news: Mismatch[];
-  /** Seconds that the cycle took that this slice has ended. */
+  /** Mismatches that are new, or whose difference has changed. */
+  newMismatches: Mismatch[];
+  /** Set when this slice ends a cycle: how long the cycle took. */
   cycleSeconds?: number;
-  /** Set when nothing was compared because the job is so many entries behind the log. */
+  /** Set when nothing was compared: how many entries the job is behind the log. */
   lagEntries?: number;
 }
 
@@ -58,7 +57,7 @@ export interface PartitionReport {
 }
 
 /**
- * Fields of one page, and SKUs of one look: measured, 128 fields to find and 42 SKUs with three cells each to read
+ * Fields of one page, and SKUs of one read: measured, 128 fields to find and 42 SKUs with three cells each to read
  * take 0.25 ms of Redis.
  */
 const SLICE_SKUS = 128;
@@ -74,51 +73,48 @@ const STILL_LIMIT_MS = 10_000;
 const BEHIND_LIMIT_MS = 60_000;
 const WAIT_MS = 100;
 const SCAN_COUNT = 1_000;
-/** Records that one look of a whole audit reads beside the cells, unless one SKU has more: 2 ms of Redis. */
-const LOOK_LINES = 2_000;
-/** New cells come, and trimming passes by; three times in a row is somebody's hand. */
-const LOOK_TRIES = 5;
+/** Line records of one read of a whole audit, unless one SKU has more: 2 ms of Redis. */
+const READ_LINES = 2_000;
+/** New cells and trimming make a read begin again. */
+const READ_TRIES = 5;
 const WHOLE_TRIES = 3;
-/**
- * Cells whose past is looked into at once, and events of each that are kept for it: 20 × 10,000 × 200 bytes are 40
- * MB.
- */
+/** Cells whose past is searched at once, and events kept of each: 20 × 10,000 × 200 bytes are 40 MB. */
 const EXPLAINED_CELLS = 20;
 const EXPLAINED_EVENTS = 10_000;
-/** How far back a slice looks: 2,000 entries are 32 reads. A whole audit looks at the whole log. */
+/** How far back a slice searches: 2,000 entries are 32 reads. A whole audit searches the whole log. */
 const EXPLAINED_ENTRIES = 2_000;
-const LETTERS_READ = 1_000;
+const DEAD_LETTERS_READ = 1_000;
 const CURSOR_FIELD = cursorField(STOREFRONT_JOB);
 
-interface Look {
+interface Reading {
   head: number;
-  cells: Map<string, CellLook>;
+  cells: Map<string, CellReading>;
 }
 
-/** Cells to look at, by SKU; more are found on the way. */
+/** Cells to compare, by SKU; a read may add more. */
 type Wanted = Map<string, Set<string>>;
 
-/** What only a whole audit knows. */
+/** State of a whole audit. */
 interface Whole {
-  /** Every cell folded from the log's first entry; undefined when that is gone. */
+  /** Every cell folded from the log's first entry; undefined when that was trimmed. */
   log: Map<string, Balances> | undefined;
   lines: HeldLines;
   /** The first event that took a cell below zero. */
   belowZero: Map<string, StockEvent>;
-  /** Cells whose past has been looked into. */
+  /** Cells whose past has been searched. */
   explained: number;
   waitedMs: number;
 }
 
 export class PartitionAudit {
-  /** Every mismatch that is known now, by what it is about. */
+  /** Every current mismatch, by the cell, line or entry that it is about. */
   readonly mismatches = new Map<string, Mismatch>();
   readonly #redis: RedisClient;
   readonly #keys: StockKeys;
   readonly #partition: number;
-  /** The difference as it was told, by what it is about. */
-  readonly #told = new Map<string, string>();
-  /** Where a SKU has been seen to agree, and in which cycle. The views keep ten times as much for each SKU. */
+  /** The difference as it was reported, by cell. */
+  readonly #reported = new Map<string, string>();
+  /** The offset at which a SKU last agreed, and in which cycle. The views keep ten times as much for each SKU. */
   readonly #agreed = new Map<string, { offset: number; cycle: number }>();
   readonly #pending: Wanted = new Map();
   #window: LogWindow;
@@ -145,14 +141,18 @@ export class PartitionAudit {
       this.#cycleTime = stopwatch();
       this.#cycle++;
     }
-    const report: SliceReport = { cells: 0, news: [], ...(cycleSeconds === undefined ? {} : { cycleSeconds }) };
+    const report: SliceReport = {
+      cells: 0,
+      newMismatches: [],
+      ...(cycleSeconds === undefined ? {} : { cycleSeconds }),
+    };
     const wanted: Wanted = new Map([...this.#pending].slice(0, SLICE_SKUS));
     if (wanted.size === 0) return report;
-    const look = await this.#look(wanted);
-    if (!look) return { ...report, lagEntries: this.#lagEntries };
-    const news = await this.#judge(wanted, look);
+    const reading = await this.#read(wanted);
+    if (!reading) return { ...report, lagEntries: this.#lagEntries };
+    const newMismatches = await this.#compare(wanted, reading);
     for (const sku of wanted.keys()) this.#pending.delete(sku);
-    return { ...report, cells: look.cells.size, news };
+    return { ...report, cells: reading.cells.size, newMismatches };
   }
 
   /**
@@ -172,7 +172,7 @@ export class PartitionAudit {
   /** Undefined when trimming was faster than reading. */
   async #wholeOnce(): Promise<PartitionReport | undefined> {
     this.mismatches.clear();
-    this.#told.clear();
+    this.#reported.clear();
     const first = (await firstOffset(this.#redis, this.#keys.log)) ?? 1;
     const whole: Whole = {
       log: first === 1 ? new Map() : undefined,
@@ -194,7 +194,7 @@ export class PartitionAudit {
         if (!listing) whole.lines.fold(event);
       }
     });
-    if (!(await this.#look(new Map()))) return undefined;
+    if (!(await this.#read(new Map()))) return undefined;
     listing = false;
     await whole.lines.list();
 
@@ -204,12 +204,13 @@ export class PartitionAudit {
     const wanted: Wanted = new Map();
     let lines = 0;
     const compare = async (): Promise<boolean> => {
-      const look = await this.#look(wanted);
-      if (!look) return false;
-      await this.#judge(wanted, look);
+      const reading = await this.#read(wanted);
+      if (!reading) return false;
+      await this.#compare(wanted, reading);
       totals.skus += wanted.size;
-      totals.cells += look.cells.size;
-      for (const { ledger } of look.cells.values()) totals.units += ledger ? onHandUnits(ledger) + ledger.presale : 0;
+      totals.cells += reading.cells.size;
+      for (const { ledger } of reading.cells.values())
+        totals.units += ledger ? onHandUnits(ledger) + ledger.presale : 0;
       wanted.clear();
       lines = 0;
       return true;
@@ -217,7 +218,7 @@ export class PartitionAudit {
     for (const [sku, cells] of rest) {
       wanted.set(sku, cells);
       lines += whole.lines.size(cells);
-      if ((wanted.size >= SLICE_SKUS || lines >= LOOK_LINES) && !(await compare())) return undefined;
+      if ((wanted.size >= SLICE_SKUS || lines >= READ_LINES) && !(await compare())) return undefined;
     }
     if (wanted.size > 0 && !(await compare())) return undefined;
     await this.#addLostLines(first);
@@ -231,7 +232,7 @@ export class PartitionAudit {
     };
   }
 
-  // ---- what to look at
+  // ---- what to compare
 
   /** Reads the next page of names and notes whose turn it is. Returns true when it was the last of the cycle. */
   async #scanOn(): Promise<boolean> {
@@ -259,7 +260,7 @@ export class PartitionAudit {
     return !inCells;
   }
 
-  /** Every SKU and cell that the ledger or the job knows. */
+  /** Every SKU and cell of the ledger or the job. */
   async #everything(): Promise<Wanted> {
     const found: Wanted = new Map();
     for (const key of [this.#keys.cells, this.#keys.state(STOREFRONT_JOB)]) {
@@ -279,12 +280,12 @@ export class PartitionAudit {
     return [next.toString("latin1"), pairs.flatMap((field, i) => (i % 2 === 0 ? [field.toString("utf8")] : []))];
   }
 
-  // ---- the look: everything of some SKUs at one moment
+  // ---- reading: everything of some SKUs at one moment
 
   /** Undefined when it cannot be taken now: the job lags, or trimming was faster. A whole audit waits for the job. */
-  async #look(wanted: Wanted): Promise<Look | undefined> {
+  async #read(wanted: Wanted): Promise<Reading | undefined> {
     const skus = [...wanted.keys()];
-    for (let attempt = 0; attempt < LOOK_TRIES; attempt++) {
+    for (let attempt = 0; attempt < READ_TRIES; attempt++) {
       const cells = [...wanted.values()].flatMap((names) => [...names]);
       const lineReads = this.#whole?.lines.commands(cells) ?? [];
       const [offset, cursorText, states, lists, packed, ...lines] = (await readTogether(this.#redis, [
@@ -305,7 +306,7 @@ export class PartitionAudit {
       const head = Number(offset ?? 0);
       const cursor = Number(cursorText ?? 0);
       this.#lagEntries = Math.max(0, head - cursor);
-      // A Redis that has lost the end of its log: what was agreed on there is gone.
+      // Redis has lost the end of its log: earlier agreements no longer hold.
       if (head < this.#head) this.#agreed.clear();
       this.#head = head;
       if (this.#whole) {
@@ -330,10 +331,10 @@ export class PartitionAudit {
         continue;
       }
       const held = this.#whole?.lines.units(lineReads, lines);
-      const look: Look = { head, cells: new Map() };
+      const reading: Reading = { head, cells: new Map() };
       cells.forEach((cell, i) => {
         const bytes = packed[i];
-        look.cells.set(cell, {
+        reading.cells.set(cell, {
           sku: skuOf(cell),
           location: cell.slice(cell.indexOf(CELL_SEPARATOR) + 1),
           ledger: bytes ? balancesOf(bytes) : undefined,
@@ -345,7 +346,7 @@ export class PartitionAudit {
           belowZero: belowZero.get(cell),
         });
       });
-      return look;
+      return reading;
     }
     return undefined;
   }
@@ -357,7 +358,7 @@ export class PartitionAudit {
     belowZero: Map<string, StockEvent>,
   ): Map<string, Balances> {
     const job = new Map<string, Balances>();
-    const looked = new Set(skus);
+    const wantedSkus = new Set(skus);
     skus.forEach((sku, i) => {
       const bytes = states[i];
       if (!bytes) return;
@@ -370,7 +371,7 @@ export class PartitionAudit {
       }
     });
     for (const { events } of this.#window.entries)
-      for (const event of events) if (looked.has(event.sku)) foldInto(job, event, belowZero);
+      for (const event of events) if (wantedSkus.has(event.sku)) foldInto(job, event, belowZero);
     return job;
   }
 
@@ -393,48 +394,48 @@ export class PartitionAudit {
     return true;
   }
 
-  // ---- the verdict
+  // ---- comparing
 
-  /** Compares, looks again at what differs, and keeps and returns what is new. */
-  async #judge(wanted: Wanted, look: Look): Promise<Mismatch[]> {
-    let confirmed = look;
+  /** Compares, reads again what differs, and keeps and returns what is new. */
+  async #compare(wanted: Wanted, reading: Reading): Promise<Mismatch[]> {
+    let confirmed = reading;
     const suspects: Wanted = new Map();
-    for (const [cell, at] of look.cells) if (differs(at)) addCell(suspects, cell);
-    const differing = new Map<string, CellLook>();
+    for (const [cell, at] of reading.cells) if (differs(at)) addCell(suspects, cell);
+    const differing = new Map<string, CellReading>();
     if (suspects.size > 0) {
-      const again = await this.#look(suspects);
+      const again = await this.#read(suspects);
       if (!again) return [];
       confirmed = again;
       for (const [cell, at] of again.cells) {
-        // What the job has folded meanwhile has been below zero all the same.
-        const belowZero = at.belowZero ?? look.cells.get(cell)?.belowZero;
+        // A pool was below zero, even if the job has folded that event meanwhile.
+        const belowZero = at.belowZero ?? reading.cells.get(cell)?.belowZero;
         if (belowZero || differs(at)) differing.set(cell, { ...at, belowZero });
       }
     }
     const differingSkus = new Set([...differing.values()].map(({ sku }) => sku));
     for (const [sku, cells] of wanted) {
-      for (const cell of cells) if (!differing.has(cell)) this.#forget(cell);
-      if (!differingSkus.has(sku)) this.#agreed.set(sku, { offset: look.head, cycle: this.#cycle });
+      for (const cell of cells) if (!differing.has(cell)) this.#clear(cell);
+      if (!differingSkus.has(sku)) this.#agreed.set(sku, { offset: reading.head, cycle: this.#cycle });
     }
-    const news = [...differing].filter(([cell, at]) => this.#told.get(cell) !== signatureOf(at));
-    if (news.length === 0) return [];
-    const found = await this.#explain(news, confirmed.head);
-    news.forEach(([cell, at], i) => {
-      this.#told.set(cell, signatureOf(at));
+    const newMismatches = [...differing].filter(([cell, at]) => this.#reported.get(cell) !== signatureOf(at));
+    if (newMismatches.length === 0) return [];
+    const found = await this.#explain(newMismatches, confirmed.head);
+    newMismatches.forEach(([cell, at], i) => {
+      this.#reported.set(cell, signatureOf(at));
       this.mismatches.set(cell, found[i] as Mismatch);
     });
     return found;
   }
 
-  #forget(cell: string): void {
-    this.#told.delete(cell);
+  #clear(cell: string): void {
+    this.#reported.delete(cell);
     this.mismatches.delete(cell);
   }
 
-  /** Looks into the past of differing cells. */
-  async #explain(news: readonly [cell: string, at: CellLook][], head: number): Promise<Mismatch[]> {
+  /** Searches the past of differing cells. */
+  async #explain(newMismatches: readonly [cell: string, at: CellReading][], head: number): Promise<Mismatch[]> {
     const pasts = new Map<string, Past>();
-    for (const [cell, { sku }] of news.slice(0, EXPLAINED_CELLS - (this.#whole?.explained ?? 0))) {
+    for (const [cell, { sku }] of newMismatches.slice(0, EXPLAINED_CELLS - (this.#whole?.explained ?? 0))) {
       pasts.set(cell, { agreed: this.#agreed.get(sku)?.offset ?? 0, events: [], isCut: false });
     }
     if (this.#whole) this.#whole.explained += pasts.size;
@@ -458,7 +459,7 @@ export class PartitionAudit {
         }
       }
     }
-    return news.map(([cell, at]) =>
+    return newMismatches.map(([cell, at]) =>
       mismatchOf(this.#partition, cell, at, {
         past: pasts.get(cell),
         deadLetters,
@@ -470,17 +471,17 @@ export class PartitionAudit {
     );
   }
 
-  /** What the job has set aside, the newest first. */
+  /** The job's dead letters, the newest first. */
   async #readDeadLetters(): Promise<DeadLetter[]> {
     const deadLetters: DeadLetter[] = [];
-    for (const deadLetter of await newestDeadLetters(this.#redis, this.#keys, LETTERS_READ)) {
+    for (const deadLetter of await newestDeadLetters(this.#redis, this.#keys, DEAD_LETTERS_READ)) {
       try {
         if (deadLetter.job !== STOREFRONT_JOB) continue;
         const { events } = eventsOf(deadLetter);
         const event = events.find(({ index }) => index === deadLetter.index);
         if (event) deadLetters.push({ event, reason: deadLetter.reason });
       } catch {
-        // Not of this job, or of an entry that nobody can read: the log itself tells that.
+        // Not of this job, or of an entry that cannot be read: the log reports that itself.
       }
     }
     return deadLetters;
@@ -510,8 +511,8 @@ export class PartitionAudit {
         fault: "lines",
         ...(event && { first: nameOf(this.#partition, event) }),
         words: event
-          ? `${event.sku} at ${event.location} (partition ${this.#partition}): the record of line ${id}, which holds ${event.units} units, is gone. First differing event: ${tell(event)}`
-          : `partition ${this.#partition}: the record of line ${id}, which holds units, is gone; the log no longer tells which`,
+          ? `${event.sku} at ${event.location} (partition ${this.#partition}): the record of line ${id}, which holds ${event.units} units, is missing. First differing event: ${describeEvent(event)}`
+          : `partition ${this.#partition}: the record of line ${id}, which holds units, is missing; the log no longer has its event`,
       });
     }
   }
@@ -540,7 +541,7 @@ export class PartitionAudit {
 
 // ---- folding
 
-/** Moves an event's units; notes the first event that takes a cell below zero. */
+/** Moves an event's units; records the first event that takes a cell below zero. */
 function foldInto(cells: Map<string, Balances>, event: StockEvent, belowZero: Map<string, StockEvent>): void {
   const { sku, location, toLocation, from, to, units } = event;
   if (from !== "outside") {
@@ -568,7 +569,7 @@ const skuOf = (field: string): string => field.slice(0, field.indexOf(CELL_SEPAR
 const cellsOf = (sku: string, list: string | null): Set<string> =>
   new Set(list === null || list === "" ? [] : list.split(CELL_SEPARATOR).map((location) => cellOf(sku, location)));
 
-/** Notes a field of the ledger's cells: a cell, or a SKU's list of locations, which is none. */
+/** Adds a field of the ledger's cells: a cell, or a SKU's list of locations, which is none. */
 function addCell(wanted: Wanted, field: string): void {
   const sku = skuOf(field);
   const cells = wanted.get(sku) ?? new Set();

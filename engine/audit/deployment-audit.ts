@@ -6,7 +6,7 @@ import { stopwatch } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import type { RedisClient } from "../stream/redis.js";
 import { PartitionAudit, type PartitionReport } from "./audit.js";
-import type { Mismatch } from "./verdict.js";
+import type { Mismatch } from "./comparison.js";
 
 /** All partitions together; what `shuiwei audit --json` prints. */
 export interface AuditReport extends Omit<PartitionReport, "fromFirst" | "mismatches"> {

@@ -23,7 +23,7 @@ interface Line {
 }
 
 export class HeldLines {
-  /** Lines whose records are gone: they hold units that nobody will give back. */
+  /** Lines without a record: they hold units that will never be released. */
   lost: string[] = [];
   /** Lines that were there at the start, by cell. */
   readonly #listed = new Map<string, Set<string>>();
@@ -43,7 +43,7 @@ export class HeldLines {
   }
 
   /**
-   * Lists the lines that are held. Events of the log from before the call must not be told to `fold`, all later ones
+   * Lists the lines that are held. Events of the log from before the call must not be passed to `fold`, all later ones
    * must.
    */
   async list(): Promise<void> {
@@ -84,7 +84,7 @@ export class HeldLines {
     } else if (event.from === "reserved") this.#later.get(cell)?.delete(event.id);
   }
 
-  /** How many records a look at these cells has to read. */
+  /** How many records a read of these cells needs. */
   size(cells: Iterable<string>): number {
     let size = 0;
     for (const cell of cells) size += this.#listed.get(cell)?.size ?? 0;

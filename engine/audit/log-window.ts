@@ -1,8 +1,8 @@
 /**
  * The log as an audit reads it: entries are decoded one by one, and what is wrong with the log itself (an entry
- * missing, or not to be read) is told as an entry, too, instead of ending the reading. A window keeps what the
+ * missing, or not to be read) is reported as an entry, too, instead of ending the reading. A window keeps what the
  * storefront job has not folded yet. Entries never change, so they may be read after the moment that they belong to;
- * only trimming can get ahead of the reader, and is told apart from a loss.
+ * only trimming can get ahead of the reader, and is distinguished from a loss.
  */
 import { eventsOf } from "../stock/log-entry.js";
 import type { StockEvent } from "../stock/model.js";
@@ -13,7 +13,7 @@ export interface ReadEntry {
   offset: number;
   /** The same as `offset`; of missing entries, the last one. */
   lastOffset: number;
-  /** `lost`: missing although older ones are there; `trimmed`: gone with everything before. */
+  /** `lost`: missing although older ones are there; `trimmed`: removed with everything before. */
   state: "read" | "unreadable" | "lost" | "trimmed";
   events: readonly StockEvent[];
 }
@@ -72,7 +72,7 @@ export class LogWindow {
   position: number;
   readonly #redis: RedisClient;
   readonly #key: string;
-  /** Told of every entry once; without it, what the job has folded meanwhile is passed over unread. */
+  /** Gets every entry once; without it, what the job has folded meanwhile is passed over unread. */
   readonly #onEntry: ((entry: ReadEntry) => void) | undefined;
 
   constructor(redis: RedisClient, key: string, position: number, onEntry?: (entry: ReadEntry) => void) {
@@ -84,7 +84,7 @@ export class LogWindow {
 
   /**
    * Brings the window to where the job stands and where the log ends. Returns false when trimming has been faster, or
-   * when the log has become shorter (a Redis that lost something): the caller has to look again.
+   * when the log has become shorter (a Redis that lost something): the caller has to read again.
    */
   async moveTo(cursor: number, head: number): Promise<boolean> {
     const oldest = this.entries[0]?.offset ?? this.position + 1;

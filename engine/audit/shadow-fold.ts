@@ -1,7 +1,7 @@
 /**
  * The shadow fold: for the partitions that this process owns, a few SKUs a second are compared with what the log
  * says, round and round for as long as it runs. A mismatch is an alarm: one line that names cell, numbers and the
- * first differing event, told once until the difference changes. It stops nothing: whether to close the shop is for
+ * first differing event, reported once until the difference changes. It stops nothing: whether to close the shop is for
  * people to decide. A whole partition is through in one cycle, so that long may a fault go unseen.
  */
 import { sleep, stopwatch } from "../kernel/clock.js";
@@ -9,7 +9,7 @@ import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { RedisClient } from "../stream/redis.js";
 import { PartitionAudit } from "./audit.js";
-import type { Mismatch } from "./verdict.js";
+import type { Mismatch } from "./comparison.js";
 
 export interface ShadowFoldOptions {
   redis: RedisClient;
@@ -17,7 +17,7 @@ export interface ShadowFoldOptions {
   partitions: number;
   /** Whether this process runs a partition's jobs now. */
   owned(partition: number): boolean;
-  /** Told of alarms, and of trouble that the loop survives, in words. */
+  /** Gets alarms, and errors after which the loop goes on, as text. */
   onTrouble: OnTrouble;
 }
 
@@ -27,9 +27,9 @@ const EVERY_MS = 1_000;
  * them in turn.
  */
 const SLICES_EACH = 16;
-/** Alarms that come in quick succession are told together. */
-const TELL_EVERY_MS = 15_000;
-const TOLD_AT_ONCE = 10;
+/** Alarms in quick succession are reported together. */
+const REPORT_EVERY_MS = 15_000;
+const REPORTED_AT_ONCE = 10;
 const TOO_FAR_BEHIND_MS = 60_000;
 
 interface Watched {
@@ -46,8 +46,8 @@ export class ShadowFold {
   #running: Promise<void> | undefined;
   #cells = 0;
   #next = 0;
-  #untold: Mismatch[] = [];
-  #sinceTold: (() => number) | undefined;
+  #unreported: Mismatch[] = [];
+  #sinceReport: (() => number) | undefined;
 
   constructor(options: ShadowFoldOptions) {
     this.#options = options;
@@ -60,7 +60,7 @@ export class ShadowFold {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    this.#tell(true);
+    this.#report(true);
   }
 
   /** Cells compared since the start, each time counted. */
@@ -68,7 +68,7 @@ export class ShadowFold {
     return this.#cells;
   }
 
-  /** Cells that differ now, as far as they have been looked at. */
+  /** Cells that differ now, of those compared so far. */
   get mismatches(): readonly Mismatch[] {
     return [...this.#watched.values()].flatMap(({ audit }) => [...audit.mismatches.values()]);
   }
@@ -81,9 +81,9 @@ export class ShadowFold {
   /** What an operator ought to know, in words. */
   warnings(): string[] {
     const { mismatches } = this;
-    const warnings = mismatches.slice(0, TOLD_AT_ONCE).map(({ words }) => words);
-    if (mismatches.length > TOLD_AT_ONCE)
-      warnings.push(`${mismatches.length - TOLD_AT_ONCE} more cells differ: run shuiwei audit`);
+    const warnings = mismatches.slice(0, REPORTED_AT_ONCE).map(({ words }) => words);
+    if (mismatches.length > REPORTED_AT_ONCE)
+      warnings.push(`${mismatches.length - REPORTED_AT_ONCE} more cells differ: run shuiwei audit`);
     for (const [partition, { behindSince }] of this.#watched)
       if (behindSince && behindSince() > TOO_FAR_BEHIND_MS)
         warnings.push(`partition ${partition} is not compared: its jobs are too far behind the log`);
@@ -111,7 +111,7 @@ export class ShadowFold {
       this.#next = (partition + 1) % partitions;
       await this.#compare(partition);
     }
-    this.#tell();
+    this.#report();
   }
 
   async #compare(partition: number): Promise<void> {
@@ -121,23 +121,23 @@ export class ShadowFold {
       watched = { audit: new PartitionAudit(redis, prefix, partition), cycleSeconds: 0, behindSince: undefined };
       this.#watched.set(partition, watched);
     }
-    const { cells, news, cycleSeconds, lagEntries } = await watched.audit.slice();
+    const { cells, newMismatches, cycleSeconds, lagEntries } = await watched.audit.slice();
     this.#cells += cells;
     if (cycleSeconds !== undefined) watched.cycleSeconds = cycleSeconds;
     watched.behindSince = lagEntries === undefined ? undefined : (watched.behindSince ?? stopwatch());
-    this.#untold.push(...news);
+    this.#unreported.push(...newMismatches);
   }
 
-  /** Tells what is new, at once if nothing was told lately. */
-  #tell(last = false): void {
-    if (this.#untold.length === 0) return;
-    if (!last && this.#sinceTold && this.#sinceTold() < TELL_EVERY_MS) return;
-    this.#sinceTold = stopwatch();
-    const told = this.#untold.slice(0, TOLD_AT_ONCE).map(({ words }) => words);
-    const more = this.#untold.length - told.length;
-    this.#untold = [];
+  /** Reports what is new, at once if nothing was reported lately. */
+  #report(last = false): void {
+    if (this.#unreported.length === 0) return;
+    if (!last && this.#sinceReport && this.#sinceReport() < REPORT_EVERY_MS) return;
+    this.#sinceReport = stopwatch();
+    const reported = this.#unreported.slice(0, REPORTED_AT_ONCE).map(({ words }) => words);
+    const more = this.#unreported.length - reported.length;
+    this.#unreported = [];
     this.#options.onTrouble(
-      `ALARM: the balances do not follow from the log: ${told.join(" | ")}${more > 0 ? ` | and ${more} more: run shuiwei audit` : ""}`,
+      `ALARM: the balances do not follow from the log: ${reported.join(" | ")}${more > 0 ? ` | and ${more} more: run shuiwei audit` : ""}`,
       { level: "error", topic: "stock" },
     );
   }

@@ -5,8 +5,8 @@
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { PartitionAudit } from "../../engine/audit/audit.js";
+import type { Mismatch } from "../../engine/audit/comparison.js";
 import { ShadowFold } from "../../engine/audit/shadow-fold.js";
-import type { Mismatch } from "../../engine/audit/verdict.js";
 import { STOREFRONT_JOB, type StorefrontState, storefrontJob } from "../../engine/jobs/storefront/job.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";
@@ -110,11 +110,11 @@ async function shop(job = storefrontJob): Promise<{ line: string }> {
 
 /** Slices until the whole partition has been through. */
 async function cycle(audit: PartitionAudit): Promise<Mismatch[]> {
-  const news: Mismatch[] = [];
+  const newMismatches: Mismatch[] = [];
   for (let slices = 0; slices < 100; slices++) {
     const report = await audit.slice();
-    news.push(...report.news);
-    if (report.cycleSeconds !== undefined) return news;
+    newMismatches.push(...report.newMismatches);
+    if (report.cycleSeconds !== undefined) return newMismatches;
   }
   throw new Error("the cycle does not end");
 }
@@ -180,7 +180,7 @@ describe("a healthy engine", () => {
       }
     });
     let [slices, cells, skipped, wholes] = [0, 0, 0, 0];
-    const news: Mismatch[] = [];
+    const newMismatches: Mismatch[] = [];
     const elapsed = stopwatch();
     try {
       while (slices < SLICES && elapsed() < SLICES_MS) {
@@ -189,21 +189,22 @@ describe("a healthy engine", () => {
           slices++;
           cells += report.cells;
           if (report.lagEntries !== undefined) skipped++;
-          news.push(...report.news);
+          newMismatches.push(...report.newMismatches);
         }
         if (elapsed() < ((wholes + 1) * SLICES_MS) / 4) continue;
         wholes++;
         for (let partition = 0; partition < PARTITIONS; partition++)
-          news.push(...(await new PartitionAudit(client, prefix, partition).whole()).mismatches);
+          newMismatches.push(...(await new PartitionAudit(client, prefix, partition).whole()).mismatches);
       }
     } finally {
       stopped = true;
       await Promise.all(feeding);
     }
     const events = worker.stats().reduce((sum, stats) => sum + stats.events, 0);
-    expect(news, `${slices} slices, ${cells} cells, ${skipped} skipped, ${wholes} wholes, ${events} events`).toEqual(
-      [],
-    );
+    expect(
+      newMismatches,
+      `${slices} slices, ${cells} cells, ${skipped} skipped, ${wholes} wholes, ${events} events`,
+    ).toEqual([]);
     // On a machine that is busy otherwise there are fewer.
     expect(slices - skipped).toBeGreaterThan(50);
     expect(events).toBeGreaterThan(1_000);
@@ -239,12 +240,12 @@ describe("a healthy engine", () => {
 
   it("is not compared while its jobs are far behind", async () => {
     for (let i = 0; i < 300; i++) await apply({ kind: "receive", sku: "cup", units: 1 });
-    expect(await auditOf("cup").slice()).toMatchObject({ cells: 0, news: [], lagEntries: 300 });
+    expect(await auditOf("cup").slice()).toMatchObject({ cells: 0, newMismatches: [], lagEntries: 300 });
   });
 });
 
 describe("a balance that somebody has changed", () => {
-  it("is found by the shadow fold, which says that no event has touched it", async () => {
+  it("is found by the shadow fold, with the message that no event has changed it", async () => {
     await shop();
     const audit = auditOf("cup");
     expect(await cycle(audit)).toEqual([]);
@@ -258,8 +259,8 @@ describe("a balance that somebody has changed", () => {
       pools: [{ pool: "sellable", ledger: 9, job: 6 }],
     });
     expect(mismatch?.first).toBeUndefined();
-    expect(mismatch?.words).toContain(`No event has touched it since entry ${await headOf("cup")}`);
-    expect(await cycle(audit), "told once").toEqual([]);
+    expect(mismatch?.words).toContain(`No event has changed it since entry ${await headOf("cup")}`);
+    expect(await cycle(audit), "reported once").toEqual([]);
     expect(audit.mismatches.size).toBe(1);
     await setCell("cup", LOCATION, { sellable: 6, reserved: 4 });
     expect(await cycle(audit)).toEqual([]);
@@ -292,7 +293,7 @@ describe("a balance that somebody has changed", () => {
     expect(mismatches[0]?.pools[0]).toEqual({ pool: "sellable", ledger: 36, job: 40, log: 40 });
   });
 
-  it("is found when it is gone, or was never told of", async () => {
+  it("is found when it was removed, or never listed", async () => {
     await shop();
     const audit = auditOf("cup");
     await client.hdel(keysOf("cup").cells, cellOf("cup", "GZ"));
@@ -329,7 +330,7 @@ describe("the storefront job", () => {
     expect(await cycle(auditOf("cup"))).toHaveLength(2);
   });
 
-  it("is at fault with an event that it has set aside", async () => {
+  it("differs by an event that became a dead letter", async () => {
     const poison = newId();
     await shop({
       ...storefrontJob,
@@ -384,7 +385,7 @@ describe("the log", () => {
     expect((await auditOf("cup").whole()).mismatches).toMatchObject([{ kind: "unreadable_entry", first: { offset } }]);
   });
 
-  it("is told of an event that takes a pool below zero", async () => {
+  it("reports an event that takes a pool below zero", async () => {
     await shop();
     const { log } = keysOf("cup");
     const entries = await client.xrangeBuffer(log, "-", "+");
@@ -452,16 +453,16 @@ describe("held lines", () => {
 });
 
 describe("the shadow fold", () => {
-  it("runs by itself over owned partitions, tells an alarm once, and counts", async () => {
+  it("runs by itself over owned partitions, reports an alarm once, and counts", async () => {
     const worker = work();
     await shop();
-    const told: string[] = [];
+    const reported: string[] = [];
     const shadow = new ShadowFold({
       redis: client,
       prefix,
       partitions: PARTITIONS,
       owned: (partition) => worker.stats()[partition]?.owned === true,
-      onTrouble: (message) => told.push(message),
+      onTrouble: (message) => reported.push(message),
     });
     shadow.start();
     stops.push(() => shadow.stop());
@@ -469,17 +470,17 @@ describe("the shadow fold", () => {
       for (const elapsed = stopwatch(); !done(); await sleep(20)) if (elapsed() > 60_000) throw new Error("too late");
     };
     await until(() => shadow.cellsChecked > 300);
-    expect(told).toEqual([]);
+    expect(reported).toEqual([]);
     expect(shadow.mismatches).toEqual([]);
     await setCell("cup", LOCATION, { sellable: 7, reserved: 4 });
-    await until(() => told.length > 0);
+    await until(() => reported.length > 0);
     await until(() => shadow.cycleSeconds > 0);
     const cells = shadow.cellsChecked;
     await until(() => shadow.cellsChecked > cells + 200);
-    expect(told).toHaveLength(1);
-    expect(told[0]).toContain("ALARM");
-    expect(told[0]).toContain("cup at SH (partition ");
-    expect(told[0]).toContain("sellable is 7 in the ledger, 6 in the storefront job");
+    expect(reported).toHaveLength(1);
+    expect(reported[0]).toContain("ALARM");
+    expect(reported[0]).toContain("cup at SH (partition ");
+    expect(reported[0]).toContain("sellable is 7 in the ledger, 6 in the storefront job");
     expect(shadow.mismatches).toHaveLength(1);
     expect(shadow.warnings()).toHaveLength(1);
   });

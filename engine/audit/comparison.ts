@@ -1,13 +1,13 @@
 /**
- * The verdict over one cell: whether its sides agree, who of them is alone, and with which event the difference
- * began. Pure; the audit reads, this judges. Direct evidence goes first (an event set aside, an entry missing, a line
- * without its record), then the moment of the log that the wrong balances still show, then the first event since the
- * last agreement. Without a known agreement the last is a bound and no proof, and says so.
+ * Compares one cell: whether ledger, job, log and lines agree, which of them differs, and with which event the
+ * difference began. Pure; the audit reads. Direct causes come first (a dead letter, a missing entry, a line without
+ * its record), then the moment of the log that the wrong balances still show, then the first event since the last
+ * agreement. Without a known agreement that event is only a bound, and the message states it.
  */
 import { type Balances, cellOf, emptyBalances, POOLS, type Pool, type StockEvent } from "../stock/model.js";
 import type { ReadEntry } from "./log-window.js";
 
-/** One balance, as each side has it. Whoever is left out has nothing to say about it. */
+/** One balance in each source; a source that has no number for it is left out. */
 export interface PoolNumbers {
   pool: Pool;
   ledger: number;
@@ -35,16 +35,16 @@ export interface Mismatch {
   location?: string;
   /** Pools that differ. */
   pools: PoolNumbers[];
-  /** Who differs from the others, if that can be told. */
+  /** Which source differs from the others, if that is certain. */
   fault?: "ledger" | "job" | "log" | "lines";
   /** The first differing event, or of the log's own faults the entry. */
   first?: NamedEvent | { partition: number; offset: number };
-  /** All of it, for a person. */
+  /** The whole mismatch as text. */
   words: string;
 }
 
 /** One cell at one moment. */
-export interface CellLook {
+export interface CellReading {
   sku: string;
   location: string;
   /** Undefined: the ledger has no such cell. */
@@ -63,7 +63,7 @@ export interface CellLook {
 const EMPTY = emptyBalances();
 
 /** The pools in which not all agree. */
-function poolsOf({ ledger, job, log, fromFirst, lines }: CellLook): PoolNumbers[] {
+function poolsOf({ ledger, job, log, fromFirst, lines }: CellReading): PoolNumbers[] {
   return POOLS.flatMap((pool): PoolNumbers[] => {
     const numbers: PoolNumbers = { pool, ledger: (ledger ?? EMPTY)[pool], job: (job ?? EMPTY)[pool] };
     if (fromFirst) numbers.log = (log ?? EMPTY)[pool];
@@ -73,19 +73,19 @@ function poolsOf({ ledger, job, log, fromFirst, lines }: CellLook): PoolNumbers[
   });
 }
 
-const isMissing = ({ ledger, listed, job, log }: CellLook): boolean =>
+const isMissing = ({ ledger, listed, job, log }: CellReading): boolean =>
   ledger === undefined && (listed || job !== undefined || log !== undefined);
-const isUnlisted = ({ ledger, listed }: CellLook): boolean => ledger !== undefined && !listed;
+const isUnlisted = ({ ledger, listed }: CellReading): boolean => ledger !== undefined && !listed;
 
-const isNegative = ({ job, belowZero }: CellLook): boolean =>
+const isNegative = ({ job, belowZero }: CellReading): boolean =>
   belowZero !== undefined || (job !== undefined && POOLS.some((pool) => job[pool] < 0));
 
 /** Whether anything is wrong with a cell. */
-export const differs = (at: CellLook): boolean =>
+export const differs = (at: CellReading): boolean =>
   isNegative(at) || isMissing(at) || isUnlisted(at) || poolsOf(at).length > 0;
 
 /** The same as long as the difference is; balances that move on alike do not change it. */
-export const signatureOf = (at: CellLook): string =>
+export const signatureOf = (at: CellReading): string =>
   JSON.stringify([
     poolsOf(at).map(({ pool, ledger, job, log, lines }) => [
       pool,
@@ -98,7 +98,7 @@ export const signatureOf = (at: CellLook): string =>
     isNegative(at),
   ]);
 
-function faultOf(pools: readonly PoolNumbers[], at: CellLook): Mismatch["fault"] {
+function faultOf(pools: readonly PoolNumbers[], at: CellReading): Mismatch["fault"] {
   if (pools.length === 0) return isMissing(at) || isUnlisted(at) ? "ledger" : "log";
   const all = (same: (numbers: PoolNumbers) => boolean): boolean => pools.every(same);
   if (all(({ ledger, job, log }) => ledger === job && (log === undefined || log === job))) return "lines";
@@ -134,14 +134,14 @@ export interface Past {
   isCut: boolean;
 }
 
-export interface Evidence {
+export interface AuditRecords {
   past: Past | undefined;
   deadLetters: readonly DeadLetter[];
   /** Entries that are missing or cannot be read. */
   broken: readonly ReadEntry[];
   /** Ids of lines that hold units and have no record. */
   lostLines: readonly string[];
-  /** The oldest entry that was looked at. */
+  /** The oldest entry that was read. */
   kept: number;
   head: number;
 }
@@ -155,21 +155,21 @@ export const nameOf = (partition: number, { offset, index, type, id, units }: St
   units,
 });
 
-export const tell = ({ offset, index, type, units, from, to, id }: StockEvent): string =>
+export const describeEvent = ({ offset, index, type, units, from, to, id }: StockEvent): string =>
   `entry ${offset} number ${index}, ${type}, ${units} units from ${from} to ${to}, id ${id}`;
 
-/** What a differing cell has to say, and with which event it began. */
-export function mismatchOf(partition: number, cell: string, at: CellLook, evidence: Evidence): Mismatch {
+/** Describes a differing cell, and with which event it began. */
+export function mismatchOf(partition: number, cell: string, at: CellReading, records: AuditRecords): Mismatch {
   const pools = poolsOf(at);
   const fault = faultOf(pools, at);
-  const origin = originOf(cell, at, fault, evidence);
+  const origin = originOf(cell, at, fault, records);
   const facts = pools.map(
     ({ pool, ledger, job, log, lines }) =>
       `${pool} is ${figure(ledger)} in the ledger, ${figure(job)} in the storefront job${log === undefined ? "" : `, ${figure(log)} in the log`}${lines === undefined ? "" : `, ${figure(lines)} in its lines`}`,
   );
   if (isMissing(at)) facts.push("the ledger has no such cell");
   if (isUnlisted(at)) facts.push("the SKU's list of locations leaves it out");
-  if (at.belowZero) facts.push(`the log takes it below zero with ${tell(at.belowZero)}`);
+  if (at.belowZero) facts.push(`the log takes it below zero with ${describeEvent(at.belowZero)}`);
   else if (isNegative(at)) facts.push("it is below zero in the storefront job");
   const { event, entry } = origin;
   const first = event ? nameOf(partition, event) : entry && { partition, offset: entry.offset };
@@ -193,15 +193,15 @@ interface Origin {
   entry?: ReadEntry;
 }
 
-/** With which event a difference began, as well as can be told. */
-function originOf(cell: string, at: CellLook, fault: Mismatch["fault"], evidence: Evidence): Origin {
-  const { past, deadLetters, broken, lostLines, kept, head } = evidence;
-  if (!past) return { words: "Its past was not looked into: too many cells differ at once" };
+/** With which event a difference began, as far as the records show. */
+function originOf(cell: string, at: CellReading, fault: Mismatch["fault"], records: AuditRecords): Origin {
+  const { past, deadLetters, broken, lostLines, kept, head } = records;
+  if (!past) return { words: "Its past was not searched: too many cells differ at once" };
   const deadLetter = deadLetters
     .filter(({ event }) => event.offset > past.agreed && cellsTouched(event).includes(cell))
     .sort((a, b) => a.event.offset - b.event.offset || a.event.index - b.event.index)[0];
   if (deadLetter && (fault === "job" || fault === undefined)) {
-    const words = `First differing event: ${tell(deadLetter.event)}, which the job has set aside: ${deadLetter.reason}`;
+    const words = `First differing event: ${describeEvent(deadLetter.event)}, which the job could not process (dead letter): ${deadLetter.reason}`;
     return { words, event: deadLetter.event };
   }
   const blamed = broken.find(
@@ -214,26 +214,27 @@ function originOf(cell: string, at: CellLook, fault: Mismatch["fault"], evidence
     return { words: `First differing event: in entry ${blamed.offset}, which ${what}`, entry: blamed };
   }
   const lost = fault === "lines" && past.events.findLast(({ to, id }) => to === "reserved" && lostLines.includes(id));
-  if (lost) return { words: `First differing event: ${tell(lost)}; the record of that line is gone`, event: lost };
+  if (lost)
+    return { words: `First differing event: ${describeEvent(lost)}; the record of that line is missing`, event: lost };
   if (fault === "log" && at.belowZero)
-    return { words: `First differing event: ${tell(at.belowZero)}`, event: at.belowZero };
+    return { words: `First differing event: ${describeEvent(at.belowZero)}`, event: at.belowZero };
   const since = past.agreed > 0 ? `since entry ${past.agreed}, where all agreed` : `in the log, from entry ${kept} on`;
   const [first] = past.events;
   if (!first) {
-    return { words: `No event has touched it ${since}, up to entry ${head}: it was changed without an event` };
+    return { words: `No event has changed it ${since}, up to entry ${head}: it was changed without an event` };
   }
   const left = leftAt(cell, at, fault, past.events);
   if (left) {
     return {
-      words: `First differing event: ${tell(left)}; the ${fault ?? "ledger"} stands as it was before`,
+      words: `First differing event: ${describeEvent(left)}; the ${fault ?? "ledger"} still has the balances from before it`,
       event: left,
     };
   }
-  const many = past.isCut ? " (only the newest were looked at)" : "";
+  const many = past.isCut ? " (only the newest were read)" : "";
   const words =
     past.agreed > 0
-      ? `First differing event: ${tell(first)}, the first to touch it ${since}${many}`
-      : `The balances fit no moment of the log${many}; first differing event, if one is to blame, from here on: ${tell(first)}`;
+      ? `First differing event: ${describeEvent(first)}, the first to change it ${since}${many}`
+      : `The balances fit no moment of the log${many}; first differing event, if an event is the cause, from here on: ${describeEvent(first)}`;
   return { words, event: first };
 }
 
@@ -243,7 +244,7 @@ function originOf(cell: string, at: CellLook, fault: Mismatch["fault"], evidence
  */
 function leftAt(
   cell: string,
-  at: CellLook,
+  at: CellReading,
   fault: Mismatch["fault"],
   events: readonly StockEvent[],
 ): StockEvent | undefined {
