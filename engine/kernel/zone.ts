@@ -31,14 +31,9 @@ const CACHED_SLOTS = 10_000;
 /** 27 years. */
 const CACHED_DAYS = 10_000;
 
-/**
- * @param name IANA name such as `Asia/Shanghai` or `UTC`
- * @throws EngineError when the platform has no such zone
- */
-export function zoneOf(name: string): Zone {
-  let format: Intl.DateTimeFormat;
+function formatOf(name: string): Intl.DateTimeFormat {
   try {
-    format = new Intl.DateTimeFormat("en-US", {
+    return new Intl.DateTimeFormat("en-US", {
       timeZone: name,
       hourCycle: "h23",
       year: "numeric",
@@ -51,6 +46,14 @@ export function zoneOf(name: string): Zone {
   } catch (cause) {
     throw badInput("zone", "zone", `"${name}" is not a time zone; give an IANA name such as Asia/Shanghai`, cause);
   }
+}
+
+/**
+ * @param name IANA name such as `Asia/Shanghai` or `UTC`
+ * @throws EngineError when the platform has no such zone
+ */
+export function zoneOf(name: string): Zone {
+  const format = formatOf(name);
   const askOffset = (ms: number): number => {
     const parts = Object.fromEntries(format.formatToParts(ms).map(({ type, value }) => [type, Number(value)]));
     const localMs = Date.UTC(
