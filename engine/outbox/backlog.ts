@@ -1,8 +1,8 @@
 /**
  * What one partition has read and not yet delivered, in memory: which delivery of each key is next, and how far the
- * cursor may move. Deliveries of one key go one after the other; those of different keys in any order, so the cursor
- * stands at the oldest that is not settled, and what was settled above it would be sent again after a crash. Bounded:
- * `hasRoom` says when to stop reading. Pure.
+ * cursor may move. Deliveries of one key are sent one after the other; those of different keys in any order, so the
+ * cursor stays at the oldest that is not settled, and those settled after it are sent again after a crash. Bounded:
+ * reading stops while `hasRoom` is false. Pure.
  */
 import type { StoredDeadLetter } from "../stream/dead-letter.js";
 import type { Emit } from "../stream/job.js";
@@ -13,12 +13,12 @@ import { Tries } from "./retry.js";
 export const WINDOW_DELIVERIES = 4_000;
 export const WINDOW_BYTES = 16 * 1024 * 1024;
 /**
- * Entries and deliveries above the cursor, settled ones included: what a crash sends again at most, beside the last
- * entry read.
+ * Entries and deliveries above the cursor, settled ones included: at most these are sent again after a crash,
+ * beside the last entry read.
  */
 const SPAN_LIMIT = 20_000;
 
-/** How far a sink is: done with this entry and all before it, and with the first `emits` emits of the one after it. */
+/** Delivered are all entries up to this one, and the first `emits` emits of the next one. */
 export interface Cursor {
   readonly entry: number;
   readonly emits: number;
@@ -27,7 +27,7 @@ export interface Cursor {
 /** An entry of `out` as the backlog takes it. */
 export interface OutEntry {
   readonly commit: number;
-  /** The entry before it; one that has not been read is gone. */
+  /** The entry before it; if that has not been read, it was deleted. */
   readonly previous: number;
   /** When it was committed, by the server's clock. */
   readonly committedMs: number;
@@ -42,11 +42,11 @@ export class Pending {
   readonly index: number;
   readonly bytes: number;
   readonly job: string;
-  /** Undefined for one that is not in the cursor's order: a letter that is tried again. */
+  /** Undefined for a dead letter that is tried again: the cursor does not wait for it. */
   readonly position: EntryPosition | undefined;
   readonly deadLetter: StoredDeadLetter | undefined;
   readonly tries = new Tries();
-  /** Whether the receiver may have it from a try that brought no answer. */
+  /** Whether the receiver may have it from a try without an answer. */
   mayHaveArrived = false;
 
   constructor(
@@ -67,7 +67,7 @@ export class Pending {
   }
 }
 
-/** Where a delivery stands among the wanted ones of its entry. */
+/** The index of a delivery among the wanted ones of its entry. */
 interface EntryPosition {
   readonly entry: Entry;
   readonly at: number;
@@ -129,9 +129,9 @@ export class Backlog {
     return this.#entries[0]?.committedMs;
   }
 
-  /** Takes an entry. Returns the deliveries that may go at once. */
+  /** Adds an entry. Returns the deliveries that may be sent at once. */
   add({ commit, previous, committedMs, bytes, emits }: OutEntry, wants: (kind: string) => boolean): Pending[] {
-    // The emits that the cursor counts are those of an entry that is gone.
+    // The emits that the cursor counts are of an entry that was deleted.
     if (this.#entries.length === 0 && previous > this.#cursor.entry) this.#cursor = { entry: previous, emits: 0 };
     const from = this.#entries.length === 0 ? this.#cursor.emits : 0;
     const indexes: number[] = [];
@@ -151,8 +151,8 @@ export class Backlog {
   }
 
   /**
-   * Takes a letter that is to be tried again, after what is there of its key. Returns it if it may go at once; once
-   * for each letter.
+   * Adds a dead letter that is to be tried again, after the other deliveries of its key; each once. Returns it if it
+   * may be sent at once.
    */
   addDeadLetter(deadLetter: StoredDeadLetter, emit: Emit, bytes: number): Pending[] {
     if (this.#deadLetters.has(deadLetter.id)) return [];
@@ -162,7 +162,7 @@ export class Backlog {
     return ready;
   }
 
-  /** Notes that a delivery needs no further try. Returns the next one of its key, if there is one. */
+  /** Records that a delivery needs no further try. Returns the next one of its key, if there is one. */
   settle(pending: Pending): Pending | undefined {
     const { delivery, bytes, position: place } = pending;
     const queue = this.#keys.get(delivery.key) as Pending[];
@@ -177,7 +177,7 @@ export class Backlog {
     return queue[0];
   }
 
-  /** A letter's end has been written: the same one may come again. */
+  /** The removal of a dead letter has been committed: the same one may be added again. */
   deadLetterRemoved(id: string): void {
     this.#deadLetters.delete(id);
   }

@@ -1,7 +1,7 @@
 /**
- * A circuit breaker for a receiver that is dead: after so many failures in a row nothing is sent for a while, then
- * one delivery goes as a probe, and its answer closes the circuit or opens it for twice as long. Only silence and
- * faults count as failures; an answer that refuses or asks for less is a sign of life. Pure: the time is an argument.
+ * A circuit breaker for a receiver that is down: after so many failures in a row nothing is sent for a while, then one
+ * delivery is sent as a probe, and its answer closes the circuit or opens it for twice as long. Only missing answers
+ * and faults count as failures; an answer that refuses or throttles does not. Pure: the time is an argument.
  */
 export interface CircuitOptions {
   /** Failures in a row that open it. */
@@ -43,7 +43,7 @@ export class Circuit {
     return this.#isProbing;
   }
 
-  /** The receiver lives. An answer to something sent before it opened counts as well. */
+  /** The receiver has answered. An answer to a delivery sent before the circuit opened counts as well. */
   answered(): void {
     this.#failures = 0;
     this.#pauseMs = 0;
@@ -51,7 +51,7 @@ export class Circuit {
     this.#isProbing = false;
   }
 
-  /** @param isProbe as `sent` said: what else was still on its way when it opened does not open it for longer */
+  /** @param isProbe as `sent` returned: other deliveries under way when the circuit opened do not open it for longer */
   failed(nowMs: number, isProbe: boolean): void {
     this.#failures++;
     const { failures, firstPauseMs, longestPauseMs } = this.#options;
@@ -62,7 +62,7 @@ export class Circuit {
     this.#isProbing = false;
   }
 
-  /** The probe came to nothing, for want of somebody to wait for it: another may go. */
+  /** The probe ended without an answer that counts: another one may be sent. */
   abandoned(isProbe: boolean): void {
     if (isProbe) this.#isProbing = false;
   }

@@ -1,6 +1,6 @@
 /**
- * Dead letters of a sink: which emit each is about, and what is kept of the entry behind it. The letters themselves
- * are as those of a job (stream/dead-letter.ts), under the sink's own keys.
+ * Dead letters of a sink: which emit each is about, and what is kept of its log entry. They are stored like those of a
+ * job (stream/dead-letter.ts), under the sink's own keys.
  */
 
 import type { StoredDeadLetter } from "../stream/dead-letter.js";
@@ -10,8 +10,8 @@ import { decodeOut, type OutRecord } from "../stream/out-record.js";
 import { encodeState } from "../stream/pack.js";
 
 /**
- * An entry of `out` with one emit at its place and nothing else: views are large and nothing that a sink sends, and
- * other emits may be about other buyers. Older releases find the emit at the same place.
+ * An entry of `out` with one emit at its index and nothing else: views are large and not sent by a sink, and other
+ * emits may name other buyers. Older releases read the emit at the same index.
  */
 export function onlyEmit(entry: LogEntry, index: number): Buffer[] {
   const record = decodeOut(field(entry, "r") as Buffer);
@@ -20,7 +20,7 @@ export function onlyEmit(entry: LogEntry, index: number): Buffer[] {
   return [Buffer.from("m"), field(entry, "m") as Buffer, Buffer.from("r"), encodeState(only)];
 }
 
-/** The emit that a letter is about; undefined when its bytes are gone or cannot be read. */
+/** The emit that a dead letter is about; undefined when its bytes were removed or are not valid. */
 export function emitOf(deadLetter: StoredDeadLetter): Emit | undefined {
   const bytes = field(deadLetter, "r");
   try {

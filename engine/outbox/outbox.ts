@@ -1,9 +1,9 @@
 /**
  * Delivers what a topic's jobs emit to one receiver: effectively once, in order for each key, as fast as the receiver
- * takes it. Several processes may do so at once; each partition has one that owns it, by a lease of the sink's own,
- * and all go by one pace. Nothing is lost when the receiver or a process is away: the cursor is in Redis, and `out`
- * is not trimmed past it. A delivery is sent again when its answer was lost or its owner died: a receiver that knows
- * its key again takes it once.
+ * takes it. Several processes may do so at once; each partition is owned by one, with a lease of the sink's own, and
+ * all share one rate limiter. Nothing is lost when the receiver or a process is down: the cursor is in Redis, and
+ * `out` is not trimmed past it. A delivery is sent again when its answer was lost or its owner died: a receiver that
+ * recognizes its key accepts it once.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { assert, EngineError, messageOf } from "../kernel/errors.js";
@@ -48,17 +48,17 @@ export interface OutboxOptions {
    * otherwise.
    */
   inFlight: number;
-  /** Draws the pauses between tries; left out: from the system. */
+  /** For the pauses between tries; left out: seeded by the system. */
   random?: Random;
-  /** Left out: a delivery may go before any replica has the commit that it comes from. */
+  /** Left out: a delivery may be sent before any replica has its commit. */
   replicas?: ReplicationBarrier;
-  /** Told of trouble that the loops survive, and of its end, in words. */
+  /** Called with faults that the loops survive, and with their end, in words. */
   onTrouble: OnTrouble;
 }
 
 export interface OutboxFigures {
   readonly circuit: CircuitState;
-  /** What all workers together may send now. */
+  /** The rate of all workers together now. */
   readonly ratePerSecond: number;
   readonly inFlight: number;
   /** In order. */
@@ -67,7 +67,7 @@ export interface OutboxFigures {
 
 /** 10 in a row by chance would need a receiver that fails nearly always. */
 const CIRCUIT = { failures: 10, firstPauseMs: 500, longestPauseMs: 10_000 };
-/** How often a worker with room looks whether a partition that another is to give back is free. */
+/** How often a worker with room checks whether a partition that another is to release is free. */
 const TAKE_EVERY_MS = 200;
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MAX_MS = 2_000;
@@ -76,7 +76,7 @@ export class Outbox {
   readonly #name: string;
   readonly #share: Share;
   readonly #sender: Sender;
-  readonly #lines: Line[];
+  readonly #owners: PartitionOwner[];
 
   constructor(options: OutboxOptions) {
     const { receiver, topic, partitions, prefix, clock, onTrouble } = options;
@@ -94,30 +94,30 @@ export class Outbox {
       random: options.random ?? seededRandom(secureBytes(4).readUInt32LE()),
     });
     const shared = { ...options, share: this.#share, sender: this.#sender };
-    this.#lines = Array.from({ length: partitions }, (_, partition) => new Line(partition, shared));
+    this.#owners = Array.from({ length: partitions }, (_, partition) => new PartitionOwner(partition, shared));
   }
 
   start(): void {
     this.#share.start();
     this.#sender.start();
-    for (const line of this.#lines) line.start();
+    for (const owner of this.#owners) owner.start();
   }
 
-  /** Sends nothing new, waits some seconds at most for what is under way, and writes down how far it is. */
+  /** Sends nothing new, waits some seconds at most for requests under way, and commits the cursor. */
   async stop(): Promise<void> {
     await this.#share.leave();
-    await Promise.all(this.#lines.map((line) => line.stop()));
+    await Promise.all(this.#owners.map((owner) => owner.stop()));
     await this.#sender.stop();
   }
 
-  /** What an operator should know of, in words. */
+  /** Warnings for an operator, in words. */
   warnings(): string[] {
     const warnings: string[] = [];
     if (this.#sender.circuit !== "closed") warnings.push(`${this.#name} takes no deliveries: they wait until it does`);
     if (this.#sender.unmetDependency !== undefined)
       warnings.push(`deliveries to ${this.#name} wait: ${this.#sender.unmetDependency}`);
     for (const fault of this.#sender.faults) warnings.push(`${this.#name} refuses ${fault}`);
-    const deadLetters = this.#lines.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
+    const deadLetters = this.#owners.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
     if (deadLetters > 0)
       warnings.push(`${deadLetters} deliveries were refused by ${this.#name} for good and are set aside`);
     return warnings;
@@ -125,20 +125,20 @@ export class Outbox {
 
   stats(): OutboxFigures {
     const { circuit, ratePerSecond, underWay } = this.#sender;
-    return { circuit, ratePerSecond, inFlight: underWay, partitions: this.#lines.map(({ stats }) => stats) };
+    return { circuit, ratePerSecond, inFlight: underWay, partitions: this.#owners.map(({ stats }) => stats) };
   }
 }
 
-type LineOptions = OutboxOptions & SinkPartitionTaskOptions & { share: Share };
+type PartitionOptions = OutboxOptions & SinkPartitionTaskOptions & { share: Share };
 
 interface Lease {
   readonly task: Task;
-  /** When it was asked for: it runs from then at the earliest. */
+  /** When it was requested: it runs from then at the earliest. */
   readonly askedMs: number;
 }
 
-/** One partition: takes the lease, delivers until it is lost or given back, again. */
-class Line {
+/** One partition: takes the lease, delivers until the lease is lost or released, and starts again. */
+class PartitionOwner {
   readonly stats: OutboxStats = {
     owned: false,
     waiting: 0,
@@ -151,12 +151,12 @@ class Line {
     leaseChanges: 0,
   };
   readonly #partition: number;
-  readonly #options: LineOptions;
+  readonly #options: PartitionOptions;
   readonly #keys: { sink: PartitionKeys; partition: PartitionKeys };
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(partition: number, options: LineOptions) {
+  constructor(partition: number, options: PartitionOptions) {
     this.#partition = partition;
     this.#options = options;
     const { prefix, topic, receiver } = options;
@@ -211,7 +211,7 @@ class Line {
     }
   }
 
-  /** Takes the lease if there is room for it and nobody has it; else waits a while and returns undefined. */
+  /** Takes the lease if this process' share allows it and it is free; else waits a while and returns undefined. */
   async #take(): Promise<Lease | undefined> {
     const { redis, owner, leaseMs, clock, serverClock, share } = this.#options;
     const { signal } = this.#stop;
@@ -237,7 +237,7 @@ class Line {
     try {
       const { run } = await readTask(reader, this.#keys.sink);
       if (!isSameRun(task.run, run)) throw this.#otherServer();
-      const tenure = new SinkPartitionTask(
+      const partitionTask = new SinkPartitionTask(
         this.#options,
         this.#partition,
         this.#keys,
@@ -246,7 +246,7 @@ class Line {
         this.stats,
         askedMs,
       );
-      await tenure.run(this.#stop.signal);
+      await partitionTask.run(this.#stop.signal);
     } finally {
       reader.disconnect();
     }
@@ -262,7 +262,7 @@ class Line {
 
   #otherServer(): EngineError {
     const place = this.#keys.sink.log;
-    return new EngineError(`${place}: another server would be read than the one that has given the lease`, {
+    return new EngineError(`${place}: the reader is connected to another server than the one that granted the lease`, {
       op: "outbox.read",
       code: "stale_run",
       retryable: true,

@@ -1,33 +1,32 @@
 #!lua name=shuiwei_outbox
--- How fast all workers together may send to one receiver. Time is cut into slots, one request each, spaced by the
--- present rate; a worker books the next free ones, a little ahead only (HORIZON, or half as long as it may spend a
--- slot after its time), so slots of different workers do not overlap and there is no burst. The rate stands at its
--- ceiling until the receiver asks for less or grows slow; then it falls at once and comes back little by little. A
--- function call a turn does all of it. What has been booked and not used is lost, never made up for. Times within are
--- microseconds.
+-- The rate at which all workers together may send to one receiver. The time line has slots, one request each, spaced
+-- by the present rate; a worker reserves the next free ones, a little ahead only (HORIZON, or half of the time for
+-- which a slot is valid), so slots of different workers do not overlap and there is no burst. The rate is at its
+-- ceiling until the receiver throttles or becomes slow; then it is cut at once and rises again step by step. One call
+-- does all of it. A reserved slot that is not used is lost and not made up for. Times are in microseconds.
 
 local HORIZON = 25000
--- After a start or a take-over: what was booked last may be unknown to this server, and lay less than this ahead.
+-- After a start or a failover this server may not have the last reservations; they were less than this ahead.
 local NEW_RUN = 400000
--- The rate's ceiling is never above this part of the limit: room for what else talks to the receiver now and then.
+-- The ceiling of the rate is at most this part of the limit: room for other clients of the receiver.
 local HIGHEST_SHARE = 0.9
--- What a clock of whole milliseconds may add to the time for which a slot is good.
+-- A clock of whole milliseconds may add this to the time for which a slot is valid.
 local CLOCK_STEP = 1000
--- For so long the rate goes by the longest time for which a slot was good: until the last of those slots is over, and
--- the second after it.
+-- For so long the rate depends on the longest validity of a slot: until the last of those slots is over, and the second
+-- after it.
 local VALIDITY_KEPT = 2000000
--- A worker that has told nothing for so long has nothing under way any more, or is dead.
+-- A worker that has published nothing for so long has nothing under way any more, or is dead.
 local SILENT = 2000000
--- No second cut before the first has had time to show.
+-- No second cut before the first can have an effect.
 local CUT_EVERY = 1000000
 local CUT = 0.7
--- Parts of the ceiling: how low throttling and slowness may bring the rate, and how much of it comes back a second.
+-- Parts of the ceiling: the lowest rate after throttling and after slow answers, and how much it rises per second.
 local THROTTLED_FLOOR = 0.01
 local SLOW_FLOOR = 0.1
 local RECOVERY = 0.05
--- A receiver that wants to be left alone for longer is asked again after this.
+-- The longest pause on a receiver's request.
 local LONGEST_HOLD = 300000000
--- When all requests that may be under way are: how soon to ask again.
+-- How soon to call again when no further request may be under way.
 local FULL_WAIT = 10000
 
 local function clock_of(given)
@@ -42,14 +41,14 @@ end
 
 -- include server-run.lua
 
--- pace_take: tells how it has gone since the last call, and books slots.
--- KEYS: pace
+-- rate_reserve: publishes the answers since the last call, and reserves slots.
+-- KEYS: rate limiter
 -- ARGV: 1 worker, 2 clock in ms ('' for this server's), 3 limit in requests/s, 4 how many requests all workers may
 -- have under way,
---       5 how many this one has, slots that it holds included, 6 slots wanted, 7 how many answers asked for less, 8 for how many ms the receiver wants to be
---       left alone, 9 whether its answers are slow (1 or 0), 10 for how many ms after its time it may spend a slot
--- Returns: {slots, µs from now to the first, µs between two (text), µs after which to ask again, rate (text)}
-local function take(keys, args)
+--       5 how many this one has, reserved slots included, 6 slots wanted, 7 how many answers throttled, 8 pause in ms that the receiver asked for,
+--       9 whether its answers are slow (1 or 0), 10 for how many ms after its time a slot is valid
+-- Returns: {slots, µs from now to the first, µs between two (text), µs after which to call again, rate (text)}
+local function reserve(keys, args)
   local now = clock_of(args[2])
   local limit, under_way_limit, under_way = tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
   local wanted, throttled, hold_ms, slow = tonumber(args[6]), tonumber(args[7]), tonumber(args[8]), args[9] == '1'
@@ -75,7 +74,7 @@ local function take(keys, args)
     end
   end
 
-  -- See pace.ts for the arithmetic of the promise.
+  -- See rate-limiter.ts for the arithmetic of the guarantee. Stored names: the fields of the hash.
   local longest, longest_at = tonumber(state.validity) or 0, math.min(now, tonumber(state.validity_at) or 0)
   if validity >= longest or now - longest_at > VALIDITY_KEPT then longest, longest_at = validity, now end
   local stretch = 1 + (longest + CLOCK_STEP) / 1000000
@@ -95,7 +94,7 @@ local function take(keys, args)
   end
 
   local step = 1000000 / rate
-  -- A clock that went back must not stop everything until it has caught up.
+  -- A clock that went back must not stop all sending until it has caught up.
   local next_slot = math.min(tonumber(state.next) or now, now + horizon + math.max(1000000, step))
   if not is_same_run(state.server or '', run) then next_slot = math.max(next_slot, now + NEW_RUN) end
   local hold = math.min(tonumber(state.hold) or 0, now + LONGEST_HOLD)
@@ -119,5 +118,5 @@ local function take(keys, args)
   return { slots, math.ceil(first - now), string.format('%.3f', step), math.ceil(wait), string.format('%.3f', rate) }
 end
 
--- Sending is what makes room again: it goes on when Redis is full.
-redis.register_function({ function_name = 'pace_take', callback = take, flags = { 'allow-oom' } })
+-- Sending frees memory: it goes on when Redis is full.
+redis.register_function({ function_name = 'rate_reserve', callback = reserve, flags = { 'allow-oom' } })

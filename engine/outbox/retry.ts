@@ -1,8 +1,8 @@
 /**
- * When a delivery is tried again, and when it is given up. The pause doubles with every try and is drawn from its
- * whole length ("full jitter"), so that deliveries which failed together do not come back together. A failure is held
- * against a delivery only if the receiver has taken more than it failed meanwhile: one that is dead, overloaded, or
- * fails at random uses up nobody's tries. Pure: time and luck are arguments.
+ * When a delivery is tried again, and when it becomes a dead letter. The pause doubles with every try and is drawn from
+ * its whole length ("full jitter"), so that deliveries which failed together are not repeated together. A failure
+ * counts against a delivery only if the receiver has accepted more deliveries than it failed meanwhile: a receiver that
+ * is down, overloaded, or fails at random uses up no tries. Pure: time and randomness are arguments.
  */
 import type { Random } from "../kernel/random.js";
 
@@ -10,31 +10,31 @@ export const FIRST_PAUSE_MS = 100;
 export const LONGEST_PAUSE_MS = 10_000;
 /** With the pauses above, 12 tries last about half a minute. */
 export const TRIES_LIMIT = 12;
-/** A receiver that wants to be left alone for longer is asked again after this; the pace does so, too. */
-export const LONGEST_WISH_MS = 300_000;
+/** The longest Retry-After of a receiver that is obeyed; the rate limiter has the same. */
+export const LONGEST_RETRY_AFTER_MS = 300_000;
 
 /**
  * How long to wait before the next try.
  * @param failures how often it has failed in a row, from 1
- * @param retryAfterMs what the receiver has asked for: never less than that, within LONGEST_WISH_MS
+ * @param retryAfterMs what the receiver has asked for: never less than that, within LONGEST_RETRY_AFTER_MS
  */
 export function pauseMs(failures: number, retryAfterMs: number | undefined, random: Random): number {
   const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1));
-  return Math.min(LONGEST_WISH_MS, retryAfterMs ?? 0) + Math.ceil(random.next() * longest);
+  return Math.min(LONGEST_RETRY_AFTER_MS, retryAfterMs ?? 0) + Math.ceil(random.next() * longest);
 }
 
-/** What a receiver has done with all deliveries that this process has sent. */
+/** How a receiver has answered all deliveries of this process. */
 export interface ReceiverRecord {
-  /** Taken or refused: it has looked at them. */
+  /** Accepted or refused. */
   readonly taken: number;
   readonly failed: number;
 }
 
 /** The failures of one delivery. */
 export class Tries {
-  /** All of them: what the pause goes by. */
+  /** All of them: the pause depends on it. */
   failures = 0;
-  /** Those that are held against it. */
+  /** Those that count against the delivery. */
   counted = 0;
   #before: ReceiverRecord | undefined;
 
@@ -43,13 +43,13 @@ export class Tries {
     this.#before ??= record;
   }
 
-  /** Notes a failure that is held against nobody. */
-  passed(): void {
+  /** Records a failure that does not count against the delivery. */
+  failedUncounted(): void {
     this.failures++;
   }
 
   /**
-   * Notes a failure. Returns whether the delivery is to be given up.
+   * Records a failure. Returns whether the delivery is to become a dead letter.
    * @param record as it is now, without this failure
    */
   failed(record: ReceiverRecord, throttled: boolean): boolean {
@@ -57,7 +57,7 @@ export class Tries {
     if (throttled) return false;
     const { taken, failed } = this.#before ?? record;
     if (record.taken - taken > record.failed - failed) this.counted++;
-    // What fails now is this one's own, and is not to be held against the receiver the next time.
+    // This failure is the delivery's own, and does not count as the receiver's the next time.
     this.#before = { taken: record.taken, failed: record.failed + 1 };
     return this.counted >= TRIES_LIMIT;
   }

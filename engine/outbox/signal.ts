@@ -1,25 +1,25 @@
 /**
- * How one loop tells another that there is something to do: whoever waits is woken by a ring, and a ring that comes
- * while nobody waits is kept for the next one who does.
+ * A signal from one loop to another that there is work: it wakes the waiting loop, and a signal that comes while
+ * nothing waits is kept for the next wait.
  */
 import type { Scheduler } from "../kernel/clock.js";
 
 export class Signal {
-  #isRung = false;
+  #isSet = false;
   #waiting: AbortController | undefined;
 
   notify(): void {
-    this.#isRung = true;
+    this.#isSet = true;
     this.#waiting?.abort();
   }
 
-  /** Waits for a ring, `ms` at most. For one at a time. */
+  /** Waits for a signal, `ms` at most. Only one waiter at a time. */
   async wait(clock: Scheduler, ms: number): Promise<void> {
-    if (!this.#isRung) {
+    if (!this.#isSet) {
       this.#waiting = new AbortController();
       await clock.sleep(ms, this.#waiting.signal);
       this.#waiting = undefined;
     }
-    this.#isRung = false;
+    this.#isSet = false;
   }
 }

@@ -1,9 +1,8 @@
 /**
- * One partition's emits on their way out, for as long as this process owns them: reads what commits gave out, hands
- * the deliveries to the sender, and writes down how far they are. The cursor, the dead letters and the replays that
- * are done go in one commit, fenced by the lease's epoch and the server's run, so that whoever has lost the lease, or
- * has read from a server that lost it, changes nothing. What was delivered after the last such commit is delivered
- * again by the next owner, under the same ids.
+ * Delivers the emits of one partition while this process owns it: reads the log of emits, passes the deliveries to the
+ * sender, and commits the cursor. Cursor, dead letters and completed replays are one commit, fenced by the lease's
+ * epoch and the server's run: a process that has lost the lease, or has read from a server that lost it, changes
+ * nothing. What was delivered after the last commit is delivered again by the next owner, under the same ids.
  */
 import { setMaxListeners } from "node:events";
 import type { Clock, Scheduler } from "../kernel/clock.js";
@@ -49,9 +48,9 @@ export interface OutboxStats {
   owned: boolean;
   /** Deliveries in memory that are not settled. */
   waiting: number;
-  /** Entries that have not been read yet, at the last look; a commit without anything to deliver may count. */
+  /** Entries that have not been read yet, at the last check; a commit without deliveries may count. */
   lagEntries: number;
-  /** How long ago the oldest was committed that is not delivered, at the last look; 0: none is waiting. */
+  /** The age of the oldest commit that is not delivered, at the last check; 0: none is waiting. */
   behindMs: number;
   delivered: number;
   retries: number;
@@ -63,23 +62,23 @@ export interface OutboxStats {
 /** Entries of one read: each may hold some thousands of emits. */
 const READ_ENTRIES = 16;
 const BLOCK_MS = 500;
-/** The cursor follows what is delivered at this distance; what lies between is sent again after a crash. */
+/** The cursor is committed at this interval; what was delivered since is sent again after a crash. */
 const WRITE_EVERY_MS = 50;
-/** When it only passes what nobody wants, and how often what changes slowly is looked at. */
-const LOOK_EVERY_MS = 1_000;
+/** The interval of commits that only pass unwanted emits, and of the checks of what changes slowly. */
+const CHECK_EVERY_MS = 1_000;
 const TRIM_EVERY_MS = 60_000;
 /** Of one call of `delivered`. */
 const DELIVERED_AT_ONCE = 1_000;
-/** Letters of one look that are tried again. */
-const REPLAY_LETTERS = 256;
-/** How long requests under way are waited for at the end; their deliveries are the next owner's after that. */
-const LANDING_MS = 5_000;
+/** Dead letters of one check that are tried again. */
+const REPLAY_LIMIT = 256;
+/** How long the end waits for requests under way; then the next owner repeats them. */
+const DRAIN_MS = 5_000;
 /** After the receiver's bookkeeping failed. */
 const TROUBLE_PAUSE_MS = 500;
-/** Of what is told; the letter's reason may be longer. */
-const REASON_TOLD = 200;
+/** Characters of a reported reason; the dead letter's may be longer. */
+const REASON_LIMIT = 200;
 
-/** A delivery that is not tried again: why, and the same in words that hold none of the receiver's. */
+/** A delivery that is not tried again: the reason, and the same without a quotation of the receiver. */
 interface GivenUp {
   readonly pending: Pending;
   readonly reason: string;
@@ -96,10 +95,10 @@ export class SinkPartitionTask implements Source {
   readonly #stats: OutboxStats;
   readonly #backlog: Backlog;
   readonly #abort = new AbortController();
-  /** Rung when there is room to read again, when there is something to write, when a request has landed. */
+  /** Set when there is room to read again, when there is something to commit, when a request has ended. */
   readonly #room = new Signal();
   readonly #writing = new Signal();
-  readonly #landing = new Signal();
+  readonly #ended = new Signal();
   #isEnding = false;
   #underWay = 0;
   #leaseUntilMs: number;
@@ -112,7 +111,7 @@ export class SinkPartitionTask implements Source {
   #commit: number;
   #written: Cursor;
   #settled: number;
-  #lookedMs = 0;
+  #checkedMs = 0;
   #trimmedMs: number;
 
   /**
@@ -138,7 +137,7 @@ export class SinkPartitionTask implements Source {
     this.#reader = reader;
     this.#stats = stats;
     this.#renewedMs = askedMs;
-    // With the first look, too: a server that took over may not know this sink yet.
+    // At the first check, too: a server after a failover may not have this sink yet.
     this.#trimmedMs = askedMs - TRIM_EVERY_MS;
     this.#leaseUntilMs = askedMs + options.leaseMs;
     this.#commit = task.commit;
@@ -146,14 +145,14 @@ export class SinkPartitionTask implements Source {
     this.#written = { entry: task.cursors.get(ENTRY_CURSOR) ?? 0, emits: task.cursors.get(EMIT_CURSOR) ?? 0 };
     const place = `${options.topic}/${String(partition).padStart(2, "0")}`;
     this.#backlog = new Backlog(this.#written, (commit, index) => `${place}/${commit}.${index}`);
-    // Every request and every pause of a delivery waits by it.
+    // Every request and every pause of a delivery listens to it.
     setMaxListeners(0, this.#abort.signal);
   }
 
   /**
-   * Delivers until `signal` aborts or the partition is to be given back; then waits for what is under way and writes
-   * it down.
-   * @throws EngineError `stale_epoch`, `stale_run`, or what Redis says: the partition has to be taken anew
+   * Delivers until `signal` aborts or the partition is to be released; then waits for requests under way and commits
+   * their outcome.
+   * @throws EngineError `stale_epoch`, `stale_run`, or an error of Redis: the partition has to be acquired anew
    */
   async run(signal: AbortSignal): Promise<void> {
     const end = () => this.#end();
@@ -164,7 +163,7 @@ export class SinkPartitionTask implements Source {
       try {
         await loop;
       } catch (thrown) {
-        // Ending ends the waiting read with an error.
+        // The end aborts the waiting read with an error.
         if (!this.#isEnding) fault = thrown;
       } finally {
         end();
@@ -172,7 +171,7 @@ export class SinkPartitionTask implements Source {
     };
     try {
       await Promise.all([guarded(this.#readLoop()), guarded(this.#writeLoop())]);
-      await this.#land();
+      await this.#drain();
       await this.#write().catch((thrown) => {
         fault ??= thrown;
       });
@@ -184,15 +183,15 @@ export class SinkPartitionTask implements Source {
     if (fault !== undefined) throw fault;
   }
 
-  // ---- what the sender asks and tells
+  // ---- the sender's calls
 
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
 
   /**
-   * Once the lease may have ended it never does again, even if nobody else has taken it: the sender forgets what may
-   * not go.
+   * False for good once the lease may have ended, even if no other process has taken it: the sender drops its
+   * deliveries.
    */
   maySend(nowMs: number): boolean {
     if (nowMs >= this.#leaseUntilMs && !this.#hasLapsed) {
@@ -212,7 +211,7 @@ export class SinkPartitionTask implements Source {
 
   onEnded(): void {
     this.#underWay--;
-    if (this.#isEnding) this.#landing.notify();
+    if (this.#isEnding) this.#ended.notify();
   }
 
   onDelivered(pending: Pending, receipt: unknown, atMs: number): void {
@@ -247,7 +246,7 @@ export class SinkPartitionTask implements Source {
     const { clock, sender, receiver } = this.#options;
     while (!this.#isEnding) {
       if (!this.#backlog.hasRoom || this.#isFull) {
-        await this.#room.wait(clock, LOOK_EVERY_MS);
+        await this.#room.wait(clock, CHECK_EVERY_MS);
         continue;
       }
       const entries = await readLog(this.#reader, this.#keys.log, this.#backlog.readUpTo, READ_ENTRIES, BLOCK_MS);
@@ -259,7 +258,7 @@ export class SinkPartitionTask implements Source {
         const { previous, emits } = decodeOut(bytes);
         const last = this.#backlog.readUpTo;
         if (last > 0 && previous > last) {
-          this.#tell(`what was given out after entry ${last} and up to ${previous} is gone, unsent`);
+          this.#report(`the emits after entry ${last} and up to ${previous} were deleted before they were sent`);
         }
         const committedMs = Number(field(entry, "m")?.toString("latin1"));
         const out = { commit: entry.offset, previous, committedMs, bytes: bytes.length, emits };
@@ -274,8 +273,8 @@ export class SinkPartitionTask implements Source {
   }
 
   /**
-   * With a gate: waits until the replicas have what has been read. A write after the reading tells, for it comes
-   * after it in replication too.
+   * With a replication barrier: waits until the replicas have what has been read. A write after the read proves it,
+   * because it comes later in replication, too.
    */
   async #areReplicated(): Promise<boolean> {
     const { replicas, clock, serverClock, leaseMs } = this.#options;
@@ -291,8 +290,8 @@ export class SinkPartitionTask implements Source {
         return true;
       } catch (thrown) {
         if (!(thrown instanceof EngineError && thrown.code === "not_replicated")) throw thrown;
-        this.#tell(`${thrown.message}: nothing is sent until they have`);
-        await clock.sleep(thrown.retryAfterMs ?? LOOK_EVERY_MS, this.#abort.signal);
+        this.#report(`${thrown.message}: nothing is sent until they have`);
+        await clock.sleep(thrown.retryAfterMs ?? CHECK_EVERY_MS, this.#abort.signal);
       }
     }
     return false;
@@ -303,24 +302,24 @@ export class SinkPartitionTask implements Source {
   async #writeLoop(): Promise<void> {
     const { clock, redis, serverClock, share, leaseMs } = this.#options;
     while (!this.#isEnding && !share?.isSurplus(this.#partition)) {
-      await this.#writing.wait(clock, Math.min(LOOK_EVERY_MS, leaseMs / 4));
+      await this.#writing.wait(clock, Math.min(CHECK_EVERY_MS, leaseMs / 4));
       if (this.#isEnding) return;
       if (this.#hasLapsed) throw this.#lapsed();
       const nowMs = clock.now();
-      const isLookDue = nowMs - this.#lookedMs >= LOOK_EVERY_MS;
-      // What has been settled is worth a write soon; that nothing of an entry was wanted is not.
-      if (this.#done.length + this.#refused.length > 0 || isLookDue) await this.#write();
+      const isCheckDue = nowMs - this.#checkedMs >= CHECK_EVERY_MS;
+      // Settled deliveries are committed soon; entries without wanted emits are not.
+      if (this.#done.length + this.#refused.length > 0 || isCheckDue) await this.#write();
       if (clock.now() - this.#renewedMs > leaseMs / 3) {
         const askedMs = clock.now();
         await renewTask(redis, this.#keys, this.#task, leaseMs, serverClock ? String(serverClock.now()) : "");
         this.#renewed(askedMs);
       }
       if (clock.now() >= this.#leaseUntilMs) throw this.#lapsed();
-      if (isLookDue) {
-        this.#lookedMs = nowMs;
-        await this.#look();
+      if (isCheckDue) {
+        this.#checkedMs = nowMs;
+        await this.#check();
       }
-      // Rings that come meanwhile are one.
+      // Signals that come meanwhile count as one.
       await clock.sleep(Math.max(0, WRITE_EVERY_MS - (clock.now() - nowMs)), this.#abort.signal);
     }
   }
@@ -336,7 +335,8 @@ export class SinkPartitionTask implements Source {
   }
 
   /**
-   * Tells the receiver's own bookkeeping what it has, then writes cursor and letters. Nothing to write: does nothing.
+   * Reports the outcomes to the receiver, then commits cursor and dead letters. Does nothing when there is nothing to
+   * commit.
    */
   async #write(): Promise<void> {
     const { receiver, redis } = this.#options;
@@ -360,11 +360,11 @@ export class SinkPartitionTask implements Source {
           );
         }
       } catch (thrown) {
-        // Told again with what comes; meanwhile the cursor stays, and reading stops when that grows too much.
+        // Reported again with the next ones; the cursor stays, and reading stops when too many wait.
         this.#done.unshift(...done);
         this.#refused.unshift(...refused);
         this.#deadLettersDone.unshift(...deadLettersDone);
-        this.#tell(`what was delivered cannot be noted: ${messageOf(thrown)}`);
+        this.#report(`deliveries cannot be recorded: ${messageOf(thrown)}`);
         await this.#options.clock.sleep(TROUBLE_PAUSE_MS, this.#abort.signal);
         return;
       }
@@ -395,12 +395,12 @@ export class SinkPartitionTask implements Source {
     this.#isFull = isDeadLetterLimitReached(await countDeadLetters(redis, this.#keys));
     const [{ pending, brief }] = refused as [GivenUp];
     const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
-    this.#tell(`set aside: ${brief.slice(0, REASON_TOLD)}${more}`, { order: pending.delivery.key });
+    this.#report(`set aside: ${brief.slice(0, REASON_LIMIT)}${more}`, { order: pending.delivery.key });
   }
 
   /**
-   * Letters about deliveries that are given up. Their entries are read once more: it happens rarely, and costs no
-   * memory till then.
+   * Dead letters of deliveries that are not tried again. Their entries are read once more: that is rare, and until then
+   * costs no memory.
    */
   async #deadLettersOf(refused: readonly GivenUp[]): Promise<DeadLetter[]> {
     const entries = new Map<number, LogEntry | undefined>();
@@ -421,7 +421,7 @@ export class SinkPartitionTask implements Source {
     return deadLetters;
   }
 
-  /** Repeats a commit whose result is unknown, until the lease must be taken for lost. */
+  /** Repeats a commit whose result is unknown, until the lease may be lost. */
   async #commitOnce(body: CommitBody): Promise<void> {
     const { redis, clock, serverClock, leaseMs } = this.#options;
     const task = { ...this.#task, number: this.#commit + 1, leaseMs };
@@ -438,50 +438,50 @@ export class SinkPartitionTask implements Source {
 
   // ---- what changes slowly
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     const { redis, clock } = this.#options;
     const [lastOut, time] = await Promise.all([redis.hget(this.#outKeys.task, "lastOut"), redis.time()]);
     this.#stats.lagEntries = Math.max(0, Number(lastOut ?? 0) - this.#backlog.readUpTo);
     const oldestMs = this.#backlog.oldestMs;
     this.#stats.behindMs = oldestMs === undefined ? 0 : Math.max(0, this.#serverNowMs(time) - oldestMs);
     if (this.#backlog.size === 0 && this.#written.entry === Number(lastOut ?? 0)) {
-      await this.#options.receiver.idle?.(this.#partition).catch((thrown) => this.#tell(messageOf(thrown)));
+      await this.#options.receiver.idle?.(this.#partition).catch((thrown) => this.#report(messageOf(thrown)));
     }
     if (this.#isFull) {
       const kept = await countDeadLetters(redis, this.#keys);
       this.#isFull = isDeadLetterLimitReached(kept);
       if (this.#isFull) {
-        this.#tell(
-          `too many dead letters (${kept.deadLetters}): nothing more is delivered; look at them (dead-letters list), then replay or remove them`,
+        this.#report(
+          `too many dead letters (${kept.deadLetters}): nothing more is delivered; list them (dead-letters list), then replay or remove them`,
           { level: "error" },
         );
       } else this.#room.notify();
     }
-    if (this.#backlog.hasRoom) this.#replay(await requestedReplays(redis, this.#keys, REPLAY_LETTERS));
+    if (this.#backlog.hasRoom) this.#replay(await requestedReplays(redis, this.#keys, REPLAY_LIMIT));
     if (clock.now() - this.#trimmedMs < TRIM_EVERY_MS) return;
     this.#trimmedMs = clock.now();
     await registerSink(redis, this.#outKeys, this.#options.receiver.name, this.#serverNowMs(time));
     await trimDeadLetters(redis, this.#keys);
   }
 
-  /** What commits are dated by. */
+  /** The clock of commits. */
   #serverNowMs(time: readonly (number | string)[]): number {
     const { serverClock } = this.#options;
     return serverClock ? serverClock.now() : Number(time[0]) * 1_000 + Math.floor(Number(time[1]) / 1_000);
   }
 
-  /** Has letters delivered once more that somebody wants tried again. */
+  /** Delivers dead letters once more that an operator has requested. */
   #replay(deadLetters: readonly StoredDeadLetter[]): void {
     for (const deadLetter of deadLetters) {
       const emit = emitOf(deadLetter);
-      // Without its bytes it stays what it is, and its request with it: to be removed by whoever has made it.
+      // Without its bytes it stays a dead letter, and its request stays: the operator has to remove them.
       if (!emit) continue;
       const bytes = deadLetter.fields.reduce((sum, { length }) => sum + length, 0);
       this.#options.sender.offer(this.#backlog.addDeadLetter(deadLetter, emit, bytes), this);
     }
   }
 
-  #tell(message: string, fields: LogFields = {}): void {
+  #report(message: string, fields: LogFields = {}): void {
     const { topic, receiver, onTrouble } = this.#options;
     onTrouble(message, { topic, partition: this.#partition, sink: receiver.name, ...fields });
   }
@@ -497,11 +497,11 @@ export class SinkPartitionTask implements Source {
     this.#writing.notify();
   }
 
-  async #land(): Promise<void> {
+  async #drain(): Promise<void> {
     const { clock } = this.#options;
-    const untilMs = clock.now() + LANDING_MS;
-    for (let leftMs = LANDING_MS; this.#underWay > 0 && leftMs > 0; leftMs = untilMs - clock.now()) {
-      await this.#landing.wait(clock, leftMs);
+    const untilMs = clock.now() + DRAIN_MS;
+    for (let leftMs = DRAIN_MS; this.#underWay > 0 && leftMs > 0; leftMs = untilMs - clock.now()) {
+      await this.#ended.wait(clock, leftMs);
     }
   }
 }

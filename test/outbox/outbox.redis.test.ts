@@ -261,7 +261,10 @@ describe("what the receiver refuses", () => {
       await sleep(10);
     }
     const [deadLetter] = await listDeadLetters(client, sink(), "-", 10);
-    expect(deadLetter).toMatchObject({ key: "bad", reason: expect.stringMatching(/^given up after \d+ tries: boom$/) });
+    expect(deadLetter).toMatchObject({
+      key: "bad",
+      reason: expect.stringMatching(/^not accepted after \d+ tries: boom$/),
+    });
     await settled();
   });
 });

@@ -4,7 +4,7 @@ import { seededRandom } from "../../engine/kernel/random.js";
 import {
   FIRST_PAUSE_MS,
   LONGEST_PAUSE_MS,
-  LONGEST_WISH_MS,
+  LONGEST_RETRY_AFTER_MS,
   pauseMs,
   TRIES_LIMIT,
   Tries,
@@ -33,7 +33,7 @@ describe("the pause before another try", () => {
   });
 
   it("is not the year that a receiver asks for", () => {
-    expect(pauseMs(1, 365 * 86_400_000, luck(0))).toBe(LONGEST_WISH_MS);
+    expect(pauseMs(1, 365 * 86_400_000, luck(0))).toBe(LONGEST_RETRY_AFTER_MS);
   });
 });
 

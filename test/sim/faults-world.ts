@@ -196,7 +196,7 @@ export interface AppliedCommit {
 
 /** Trouble that the engine's loops may meet under faults; anything else is a bug. */
 const EXPECTED_TROUBLE =
-  /Connection is closed|Command timed out|STALE_EPOCH|STALE_RUN|set aside: .*: (too much|no rest)( \(and \d+ more\))?$|contended|many times at once/;
+  /Connection is closed|Command timed out|STALE_EPOCH|STALE_RUN|set aside: .*: (too much|no rest)( \(and \d+ more\))?$|contended|at the same time/;
 
 export class World {
   readonly plan: Plan;
