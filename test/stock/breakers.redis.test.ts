@@ -1,7 +1,7 @@
 /**
- * A breaker of the whole deployment over partitions that cannot be reached for a while, or that lose a write: it is
- * open everywhere, or the answer says where it is not; and it becomes what it was to be by itself. The last word
- * counts, in whatever order partitions hear of it.
+ * A breaker of the whole deployment, with partitions that cannot be reached for a while, or that lose a write: it is
+ * open everywhere, or the answer names the missing partitions; these are repaired. The latest change wins, in whatever
+ * order partitions receive the changes.
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
@@ -24,7 +24,7 @@ let clock: ManualClock;
 let ledger: Ledger;
 /** A partition that cannot be reached. */
 let cut: number | undefined;
-/** Calls that were asked of it meanwhile: they may arrive later. */
+/** Calls to it in the meantime: they may arrive later. */
 let late: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
@@ -39,7 +39,7 @@ beforeEach(() => {
   ledger = new Ledger({ redis: cutting(client), prefix, partitions: PARTITIONS, clock });
 });
 
-/** The client, but for what is asked of the partition that is cut off. */
+/** The client, except that calls to the cut-off partition fail. */
 function cutting(real: RedisClient): RedisClient {
   return new Proxy(real, {
     get(target, name) {
@@ -68,21 +68,21 @@ const order = async (sku: string): Promise<string> =>
       ...{ kind: "reserve", id: chainIdFromNumber("S1", NOW, ids++), sku, location: "SH", units: 1 },
     })
   ).outcome;
-/** What an order is answered in each partition; an unknown SKU is what an open door says here. */
+/** The outcome of an order in each partition; without a breaker it is `unknown_sku` here. */
 const answers = () => Promise.all(skus().map(order));
-const CLOSED = "breaker_open";
-const TAKEN = "unknown_sku";
+const REFUSED = "breaker_open";
+const NOT_REFUSED = "unknown_sku";
 
 describe("a breaker", () => {
-  it("is open in every partition when the answer says so", async () => {
+  it("is open in every partition when no partition is missing", async () => {
     expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [] });
-    expect(await answers()).toEqual([CLOSED, CLOSED, CLOSED]);
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
     expect(await ledger.openBreakers()).toEqual([
       { scope: SHOP, actor: "lin", reason: "they differ", sinceMs: NOW, untilMs: 0 },
     ]);
     expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: true, missing: [] });
     expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: false, missing: [] });
-    expect(await answers()).toEqual([TAKEN, TAKEN, TAKEN]);
+    expect(await answers()).toEqual([NOT_REFUSED, NOT_REFUSED, NOT_REFUSED]);
     expect(await ledger.openBreakers()).toEqual([]);
   });
 
@@ -92,10 +92,10 @@ describe("a breaker", () => {
     expect(await ledger.openBreakers()).toMatchObject([{ scope: SHOP, missing: [1] }]);
     expect(await ledger.breakers.repair()).toEqual([]);
     cut = undefined;
-    expect(await answers()).toEqual([CLOSED, TAKEN, CLOSED]);
+    expect(await answers()).toEqual([REFUSED, NOT_REFUSED, REFUSED]);
     expect(await ledger.openBreakers()).toMatchObject([{ scope: SHOP, missing: [1] }]);
     expect(await ledger.breakers.repair()).toEqual(["the breaker shop was not open in partition 1: it is now"]);
-    expect(await answers()).toEqual([CLOSED, CLOSED, CLOSED]);
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
     expect((await ledger.openBreakers())[0]).not.toHaveProperty("missing");
     expect(await ledger.breakers.repair()).toEqual([]);
   });
@@ -116,8 +116,8 @@ describe("a breaker", () => {
     for (const [i, key] of [head, log].entries()) await client.restore(key, 0, before[i] as Buffer, "REPLACE");
     expect(await ledger.openBreakers()).toMatchObject([{ missing: [2] }]);
     expect(await ledger.breakers.repair()).toHaveLength(1);
-    expect(await order(skus()[2] as string)).toBe(CLOSED);
-    // It ends when it was to end.
+    expect(await order(skus()[2] as string)).toBe(REFUSED);
+    // It closes at the original time.
     const [breaker] = await ledger.openBreakers();
     expect(breaker).toMatchObject({ sinceMs: NOW, untilMs: NOW + 10 * MINUTE_MS });
     clock.moveTo(NOW + 10 * MINUTE_MS);
@@ -126,7 +126,7 @@ describe("a breaker", () => {
     expect(await ledger.openBreakers()).toEqual([]);
   });
 
-  it("stays as the last one said, also where an older word arrives later", async () => {
+  it("stays as in the latest change, also where an older one arrives later", async () => {
     cut = 0;
     await ledger.breakers.set(SHOP, "open", cause);
     const opening = late.splice(0);
@@ -135,19 +135,19 @@ describe("a breaker", () => {
     expect(await ledger.breakers.repair()).toHaveLength(1);
     expect(opening).toHaveLength(1);
     for (const arrive of opening) expect(await arrive()).toBeNull();
-    expect(await answers()).toEqual([TAKEN, TAKEN, TAKEN]);
+    expect(await answers()).toEqual([NOT_REFUSED, NOT_REFUSED, NOT_REFUSED]);
   });
 
-  it("is newer than all before, also when the place that keeps it has lost the last ones", async () => {
+  it("has a newer version than all before, also when the desired states were lost", async () => {
     await ledger.breakers.set(SHOP, "open", cause);
     await ledger.breakers.set(SHOP, "close", cause);
     await client.del(`${prefix}:breakers`);
     clock.moveTo(NOW + 1_000);
     expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [] });
-    expect(await answers()).toEqual([CLOSED, CLOSED, CLOSED]);
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
   });
 
-  it("of one SKU is the affair of its partition alone", async () => {
+  it("of one SKU needs only the partition of the SKU", async () => {
     const [first = "", second = ""] = skus();
     cut = 1;
     expect(await ledger.breakers.set({ kind: "sku", sku: first }, "open", cause)).toEqual({
@@ -155,25 +155,25 @@ describe("a breaker", () => {
       missing: [],
     });
     cut = undefined;
-    expect(await order(first)).toBe(CLOSED);
-    expect(await order(second)).toBe(TAKEN);
+    expect(await order(first)).toBe(REFUSED);
+    expect(await order(second)).toBe(NOT_REFUSED);
     expect((await ledger.openBreakers())[0]).not.toHaveProperty("missing");
   });
 
-  it("is repaired by a process that nobody asks", async () => {
+  it("is repaired by any process in the background", async () => {
     cut = 2;
     await ledger.breakers.set(SHOP, "open", cause);
     cut = undefined;
-    const told: string[] = [];
+    const reports: string[] = [];
     const other = new Ledger({ redis: client, prefix, partitions: PARTITIONS, clock });
     await new Promise<void>((resolve) => {
       other.breakers.start((words) => {
-        told.push(words);
+        reports.push(words);
         resolve();
       });
     });
     await other.breakers.stop();
-    expect(told).toEqual(["the breaker shop was not open in partition 2: it is now"]);
-    expect(await answers()).toEqual([CLOSED, CLOSED, CLOSED]);
+    expect(reports).toEqual(["the breaker shop was not open in partition 2: it is now"]);
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
   });
 });

@@ -148,7 +148,7 @@ describe.skipIf(onCluster)("a lost reply", () => {
     };
   }
 
-  it("is asked for again with the same ids, and nothing doubles", async () => {
+  it("can be requested again with the same ids, and nothing is applied twice", async () => {
     const { path, loseReplies } = await proxied();
     const far = connection(path);
     const shaky = ledgerOn(far);
@@ -177,7 +177,7 @@ describe.skipIf(onCluster)("a lost reply", () => {
     expect((await eventsIn(0)).events).toHaveLength(6);
   });
 
-  it("doubles nothing when connections are killed at any moment under load", async () => {
+  it("applies nothing twice when connections are closed at any moment under load", async () => {
     await ledger.apply(receive(300));
     let repeated = 0;
     let broken = 0;
@@ -267,7 +267,7 @@ describe("a breaker", () => {
     expect(await ledger.openBreakers()).toEqual([]);
   });
 
-  it("that a library of before has opened is seen: its entry in the log breaks the seal of the head", async () => {
+  it("that an older library has opened applies: the log entry makes the head cache stale", async () => {
     await ledger.apply(receive(10));
     await ledger.apply(reserve(1));
     const { head, breakers, holds, log } = stockKeys(PREFIX, 0);
@@ -364,7 +364,7 @@ describe("balances", () => {
 });
 
 describe("time", () => {
-  it("alone gives holds back, by tick", async () => {
+  it("alone ends holds, by tick", async () => {
     await ledger.applyMany([receive(10), reserve(4), reserve(3)]);
     clock.moveTo(START_MS + DEFAULT_HOLD_MS - 1);
     expect(await ledger.tick(0)).toMatchObject({ expired: 0 });
@@ -428,7 +428,7 @@ describe("time", () => {
   });
 });
 
-describe("ids that were forgotten", () => {
+describe("ids of retired days", () => {
   it("are not applied again when ids are kept longer from now on", async () => {
     const receipt = receive(5);
     const short = ledgerOn(client, { idRetentionDays: 1 });
@@ -440,7 +440,7 @@ describe("ids that were forgotten", () => {
   });
 });
 
-describe("a day that is forgotten", () => {
+describe("a retired day", () => {
   it("keeps the lines that hold units through a year, and nothing else; at last nothing at all", async () => {
     const keys = stockKeys(PREFIX, 0);
     await ledger.apply(receive(4_000));
@@ -457,18 +457,18 @@ describe("a day that is forgotten", () => {
     };
     await pass(365);
     expect((await client.hkeys(bucket)).sort()).toEqual(paid.map(({ id }) => id).sort());
-    const gone = () => ledger.applyMany(paid.map((line) => ({ kind: "outbound", ...line })));
+    const sendOut = () => ledger.applyMany(paid.map((line) => ({ kind: "outbound", ...line })));
     for (const repeated of [false, true])
-      expect(await gone()).toEqual(paid.map(() => ({ outcome: "accepted", repeated, state: "outbound" })));
+      expect(await sendOut()).toEqual(paid.map(() => ({ outcome: "accepted", repeated, state: "outbound" })));
     expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 3_997 }));
     await pass(60);
     expect(await client.exists(bucket)).toBe(0);
-    expect(outcomes(await gone())).toEqual(paid.map(() => "unknown_line"));
+    expect(outcomes(await sendOut())).toEqual(paid.map(() => "unknown_line"));
   });
 });
 
 describe("a batch in which days pass", () => {
-  it("forgets the lines it has touched itself, and leaves no bucket behind", async () => {
+  it("drops the lines that it has written itself, and leaves no bucket", async () => {
     const old = receive(5);
     const later = { ...receive(2), id: chainId("S1", START_MS + 60 * DAY_MS), atMs: START_MS + 60 * DAY_MS };
     const replies = await ledger.applyMany([old, later, old]);
