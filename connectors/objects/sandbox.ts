@@ -1,47 +1,56 @@
 /**
- * A bucket over real HTTP that believes nothing: it works out every request's SigV4 signature by itself, from the
- * published algorithm and node:crypto, and compares it, the body's hash, the time and the region with what the
- * request says. It knows PUT, GET and DELETE of objects by path, and can be told to answer the next requests in
- * another way.
+ * A sandbox of a bucket over real HTTP that verifies every request: it computes the SigV4 signature by itself, from
+ * the published algorithm and node:crypto, and compares it, the body's hash, the time and the region with those of
+ * the request. It serves PUT, GET and DELETE of objects by path, and a test can answer the next requests instead. It
+ * keeps objects in memory only, and drops the oldest past a limit.
  */
 import { createHash, createHmac } from "node:crypto";
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { systemClock } from "../../engine/kernel/clock.js";
 
-export const KEY_ID = "AKIDSTANDIN";
+export const KEY_ID = "AKIDSANDBOX";
 export const SECRET = "a/secret+of=this-test";
 export const REGION = "cn-east-1";
 export const BUCKET = "orders-test";
 
 const MAX_SKEW_MS = 15 * 60_000;
+const BYTES_KEPT = 256 * 2 ** 20;
 
 export interface StoredObject {
   bytes: Buffer;
   contentType: string | undefined;
 }
 
-/** Answers one request instead of the bucket; returns nothing to leave it hanging. */
-export type Trouble = (request: IncomingMessage, response: ServerResponse) => void;
+/** Answers one request instead of the bucket, or leaves it without an answer. */
+export type Fault = (request: IncomingMessage, response: ServerResponse) => void;
 
 export class S3Sandbox {
   readonly objects = new Map<string, StoredObject>();
-  /** Taken from the front, one a request. */
-  readonly troubles: Trouble[] = [];
+  /** Used from the front, one for each request. */
+  readonly faults: Fault[] = [];
   requests = 0;
+  /** Requests with a wrong signature, hash, time or region. */
+  denied = 0;
   /** Scheme, host and port. */
   endpoint = "";
   readonly #server: Server;
+  readonly #bytesKept: number;
+  #bytes = 0;
 
-  private constructor() {
+  private constructor(bytesKept: number) {
+    this.#bytesKept = bytesKept;
     this.#server = createServer((request, response) => void this.#answer(request, response));
   }
 
-  static async start(): Promise<S3Sandbox> {
-    const standIn = new S3Sandbox();
-    await new Promise<void>((resolve) => standIn.#server.listen(0, "127.0.0.1", resolve));
-    standIn.endpoint = `http://127.0.0.1:${(standIn.#server.address() as AddressInfo).port}`;
-    return standIn;
+  /** @param port 0 chooses a free port */
+  static async start({ port = 0, bytesKept = BYTES_KEPT } = {}): Promise<S3Sandbox> {
+    const sandbox = new S3Sandbox(bytesKept);
+    sandbox.#server.listen(port, "127.0.0.1");
+    await once(sandbox.#server, "listening");
+    sandbox.endpoint = `http://127.0.0.1:${(sandbox.#server.address() as AddressInfo).port}`;
+    return sandbox;
   }
 
   async stop(): Promise<void> {
@@ -53,28 +62,46 @@ export class S3Sandbox {
     this.requests++;
     const body: Buffer[] = [];
     for await (const part of request) body.push(part as Buffer);
-    const trouble = this.troubles.shift();
-    if (trouble) return trouble(request, response);
+    const fault = this.faults.shift();
+    if (fault) return fault(request, response);
     const bytes = Buffer.concat(body);
-    const fault = faultOf(request, bytes);
-    if (fault) return xml(response, 403, fault);
+    const denial = denialOf(request, bytes);
+    if (denial) {
+      this.denied++;
+      return xml(response, 403, denial);
+    }
     const [, bucket, ...rest] = (request.url ?? "").split("/");
     const key = rest.join("/");
     if (bucket !== BUCKET) return xml(response, 404, "NoSuchBucket");
     if (request.method === "PUT") {
-      this.objects.set(key, { bytes, contentType: request.headers["content-type"] });
+      this.#put(key, { bytes, contentType: request.headers["content-type"] });
       response.end();
       return;
     }
     if (request.method === "DELETE") {
-      // As S3 does, whether it was there or not.
-      this.objects.delete(key);
+      // As S3 does, whether it existed or not.
+      this.#delete(key);
       response.writeHead(204).end();
       return;
     }
     const object = this.objects.get(key);
     if (object === undefined) return xml(response, 404, "NoSuchKey");
     response.end(object.bytes);
+  }
+
+  #put(key: string, object: StoredObject): void {
+    this.#delete(key);
+    this.objects.set(key, object);
+    this.#bytes += object.bytes.length;
+    for (const oldest of this.objects.keys()) {
+      if (this.#bytes <= this.#bytesKept) return;
+      this.#delete(oldest);
+    }
+  }
+
+  #delete(key: string): void {
+    this.#bytes -= this.objects.get(key)?.bytes.length ?? 0;
+    this.objects.delete(key);
   }
 }
 
@@ -86,8 +113,8 @@ export function xml(response: ServerResponse, status: number, code: string): voi
 const sha256 = (bytes: Buffer | string): string => createHash("sha256").update(bytes).digest("hex");
 const hmac = (key: Buffer | string, text: string): Buffer => createHmac("sha256", key).update(text).digest();
 
-/** Why a request is not to be believed, as S3's error codes say it. */
-function faultOf(request: IncomingMessage, body: Buffer): string | undefined {
+/** The S3 error code for a request that is not signed correctly; undefined when it is. */
+function denialOf(request: IncomingMessage, body: Buffer): string | undefined {
   const header = (name: string): string => String(request.headers[name] ?? "");
   const [, keyId, scope, names = "", signature] =
     /^AWS4-HMAC-SHA256 Credential=([^/]+)\/([^,]+), SignedHeaders=([^,]+), Signature=([0-9a-f]{64})$/.exec(

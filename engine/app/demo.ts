@@ -28,13 +28,14 @@ type DemoOptions = OptionValues<typeof demoOptions>;
 const TICK_MS = 250;
 const RETENTION_MS = 86_400_000;
 /**
- * Requests a second that the warehouse accepts, per time the shop's clock is faster than real time. The rush hour has
- * 3.6 orders a second, so this is enough for it, and its first seconds show a backlog.
+ * Requests a second that the warehouse accepts: so many, and so many more for each time the shop's clock is faster.
+ * At 60 times this gives a rate of about 470 a second. The rush hour has 3.6 orders a second of the shop's time (215
+ * at 60 times), so only its first seconds show a backlog.
  */
-const WMS_LIMIT_PER_SPEED = 10;
-const WMS_LIMIT_LEAST = 50;
+const WMS_LIMIT_BASE = 50;
+const WMS_LIMIT_PER_SPEED = 12;
 /** The rate is the limit less the requests under way, so these are few. */
-const WMS_IN_FLIGHT = 32;
+const WMS_IN_FLIGHT = 16;
 /** Orders that the warehouse keeps: more than wait for an answer or a cancellation at any time. */
 const WMS_ORDERS_KEPT = 50_000;
 
@@ -43,7 +44,7 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
   const feed = new DemoFeed(options);
   const dir = join(options.dir, "demo");
   await withLifecycle(async (lifecycle) => {
-    const limitPerSecond = Math.max(WMS_LIMIT_LEAST, Math.round(WMS_LIMIT_PER_SPEED * options.speed));
+    const limitPerSecond = WMS_LIMIT_BASE + Math.round(WMS_LIMIT_PER_SPEED * options.speed);
     const warehouse = new WmsSandbox({ limitPerSecond, ordersKept: WMS_ORDERS_KEPT });
     await lifecycle.start(warehouse);
     const wms = wmsOf(warehouse.url, limitPerSecond, dir);

@@ -8,6 +8,7 @@ import { command as deadLetters } from "./dead-letters.js";
 import { command as demo } from "./demo.js";
 import { command as replay } from "./replay.js";
 import { command as restore } from "./restore.js";
+import { command as sandbox } from "./sandbox.js";
 import { command as serve } from "./serve.js";
 import { command as tokens } from "./tokens.js";
 import { command as upgrade } from "./upgrade.js";
@@ -23,5 +24,6 @@ export const COMMANDS: readonly Command[] = [
   tokens,
   deadLetters,
   contract,
+  sandbox,
   bench,
 ];

@@ -11,15 +11,15 @@ import { ManualClock, systemClock } from "../../../engine/kernel/clock.js";
 const KEY = "orders/2026-06-17/WB0123456789.json";
 const TIMEOUT_MS = 5_000;
 
-let standIn: S3Sandbox;
+let sandbox: S3Sandbox;
 beforeEach(async () => {
-  standIn = await S3Sandbox.start();
+  sandbox = await S3Sandbox.start();
 });
-afterEach(() => standIn.stop());
+afterEach(() => sandbox.stop());
 
 function store(more: Partial<Bucket> = {}, timeoutMs = TIMEOUT_MS, clock = systemClock as { now(): number }): S3Store {
   const bucket = {
-    endpoint: standIn.endpoint,
+    endpoint: sandbox.endpoint,
     bucket: BUCKET,
     prefix: "",
     region: REGION,
@@ -34,7 +34,7 @@ describe("an object in a bucket", () => {
     const bytes = Buffer.from('{"地址":"西湖区"}');
     await store().put(KEY, bytes, "application/json");
     await store().put(KEY, bytes, "application/json");
-    expect(standIn.objects.get(KEY)).toEqual({ bytes, contentType: "application/json" });
+    expect(sandbox.objects.get(KEY)).toEqual({ bytes, contentType: "application/json" });
     expect(Buffer.from((await store().get(KEY)) as Uint8Array)).toEqual(bytes);
   });
 
@@ -47,7 +47,7 @@ describe("an object in a bucket", () => {
 
   it("is a part of a larger buffer, when that was given", async () => {
     await store().put(KEY, Buffer.from("xxhellox").subarray(2, 7), "text/plain");
-    expect(standIn.objects.get(KEY)?.bytes.toString()).toBe("hello");
+    expect(sandbox.objects.get(KEY)?.bytes.toString()).toBe("hello");
   });
 
   it("is undefined when there is none", async () => expect(await store().get(KEY)).toBeUndefined());
@@ -58,15 +58,15 @@ describe("an object in a bucket", () => {
     await store().delete(KEY);
     await store().delete(KEY);
     expect(await store().get(KEY)).toBeUndefined();
-    expect([...standIn.objects.keys()]).toEqual([`${KEY}.other`]);
+    expect([...sandbox.objects.keys()]).toEqual([`${KEY}.other`]);
     await expect(store({ secret: "another" }).delete(KEY)).rejects.toMatchObject({ code: "objects_refused" });
-    standIn.troubles.push((_, response) => xml(response, 503, "SlowDown"));
+    sandbox.faults.push((_, response) => xml(response, 503, "SlowDown"));
     await expect(store().delete(KEY)).rejects.toMatchObject({ code: "objects_unavailable", retryable: true });
   });
 
   it("stands under the prefix", async () => {
     await store({ prefix: "shop/details" }).put(KEY, Buffer.from("x"), "text/plain");
-    expect([...standIn.objects.keys()]).toEqual([`shop/details/${KEY}`]);
+    expect([...sandbox.objects.keys()]).toEqual([`shop/details/${KEY}`]);
     expect(await store({ prefix: "shop/details" }).get(KEY)).toBeDefined();
   });
 
@@ -96,38 +96,38 @@ describe("a request that fails", () => {
   });
 
   it.each([500, 502, 503, 504, 429, 408])("may be tried again after %i", async (status) => {
-    standIn.troubles.push((_, response) => xml(response, status, "SlowDown"));
+    sandbox.faults.push((_, response) => xml(response, status, "SlowDown"));
     await expect(store().put(KEY, Buffer.from("x"), "text/plain")).rejects.toMatchObject({
       code: "objects_unavailable",
       retryable: true,
       retryAfterMs: undefined,
     });
-    expect(standIn.requests).toBe(1);
+    expect(sandbox.requests).toBe(1);
   });
 
   it("tells how long to wait", async () => {
-    standIn.troubles.push((_, response) => response.writeHead(503, { "retry-after": "3" }).end());
+    sandbox.faults.push((_, response) => response.writeHead(503, { "retry-after": "3" }).end());
     await expect(store().get(KEY)).rejects.toMatchObject({ retryAfterMs: 3_000 });
   });
 
   it("may be tried again when the connection broke", async () => {
-    standIn.troubles.push((request) => request.socket.destroy());
+    sandbox.faults.push((request) => request.socket.destroy());
     await expect(store().put(KEY, Buffer.from("x"), "text/plain")).rejects.toMatchObject({ retryable: true });
-    standIn.troubles.push((request, response) => {
+    sandbox.faults.push((request, response) => {
       response.writeHead(200, { "content-length": "10" }).write("12345");
       setTimeout(() => request.socket.destroy(), 10);
     });
     await expect(store().get(KEY)).rejects.toMatchObject({ retryable: true });
-    await standIn.stop();
+    await sandbox.stop();
     await expect(store().get(KEY)).rejects.toMatchObject({
       retryable: true,
       message: expect.stringContaining("reached"),
     });
-    standIn = await S3Sandbox.start();
+    sandbox = await S3Sandbox.start();
   });
 
   it("ends in time, before an answer and within one", async () => {
-    standIn.troubles.push(
+    sandbox.faults.push(
       () => {},
       (_, response) => {
         response.writeHead(200).write("1");
@@ -141,7 +141,7 @@ describe("a request that fails", () => {
   });
 
   it("ends with the caller's signal", async () => {
-    standIn.troubles.push(() => {});
+    sandbox.faults.push(() => {});
     const stop = new AbortController();
     const put = store().put(KEY, Buffer.from("x"), "text/plain", stop.signal);
     stop.abort(new Error("stopped"));
@@ -149,9 +149,9 @@ describe("a request that fails", () => {
   });
 
   it("follows no redirect", async () => {
-    standIn.troubles.push((_, response) => response.writeHead(301, { location: "http://127.0.0.1:1/" }).end());
+    sandbox.faults.push((_, response) => response.writeHead(301, { location: "http://127.0.0.1:1/" }).end());
     await expect(store().get(KEY)).rejects.toMatchObject({ code: "objects_refused" });
-    expect(standIn.requests).toBe(1);
+    expect(sandbox.requests).toBe(1);
   });
 
   it("reads no more of an answer than is allowed", async () => {
@@ -164,7 +164,7 @@ describe("a request that fails", () => {
       response.on("drain", pour);
       pour();
     };
-    standIn.troubles.push(endless(200), endless(500));
+    sandbox.faults.push(endless(200), endless(500));
     await expect(store().get(KEY)).rejects.toThrow("larger than");
     await expect(store().get(KEY)).rejects.toMatchObject({ retryable: true });
   });
@@ -192,6 +192,6 @@ describe("a request that fails", () => {
     await expect(store().put(KEY, new Uint8Array(MAX_OBJECT_BYTES + 1), "text/plain")).rejects.toMatchObject({
       code: "bad_input",
     });
-    expect(standIn.requests).toBe(0);
+    expect(sandbox.requests).toBe(0);
   });
 });

@@ -37,13 +37,13 @@ describe("objects go", () => {
   });
 
   it("into a bucket", async () => {
-    const standIn = await S3Sandbox.start();
+    const sandbox = await S3Sandbox.start();
     try {
-      const store = open({ objectsUrl: `s3+${standIn.endpoint}/${BUCKET}/shop?region=${REGION}` });
+      const store = open({ objectsUrl: `s3+${sandbox.endpoint}/${BUCKET}/shop?region=${REGION}` });
       await store.put("a/b", Buffer.from("x"), "text/plain");
-      expect([...standIn.objects.keys()]).toEqual(["shop/a/b"]);
+      expect([...sandbox.objects.keys()]).toEqual(["shop/a/b"]);
     } finally {
-      await standIn.stop();
+      await sandbox.stop();
     }
   });
 });

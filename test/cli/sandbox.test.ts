@@ -1,0 +1,54 @@
+/**
+ * `shuiwei sandbox`: prints an address at which a WMS or a bucket answers, until it is stopped.
+ */
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { command } from "../../engine/cli/sandbox.js";
+
+afterEach(() => vi.restoreAllMocks());
+
+/** Runs the command while `use` works with the text that it printed first. */
+async function whileServing(kind: string, use: (printed: string) => Promise<void>): Promise<void> {
+  let printed = "";
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    printed += String(text);
+    return true;
+  });
+  const stop = new AbortController();
+  const running = command.run({ values: { port: 0, limit: 100 }, operands: [kind], signal: stop.signal });
+  try {
+    await expect.poll(() => printed).not.toBe("");
+    await use(printed);
+  } finally {
+    stop.abort();
+    await running;
+  }
+}
+
+describe("the sandbox command", () => {
+  it("serves a WMS at the address that it prints, and stops serving it", async () => {
+    let url = "";
+    await whileServing("wms", async (printed) => {
+      url = /--wms-url (\S+) --wms-limit 100/.exec(printed)?.[1] ?? "";
+      const order = { method: "POST", body: JSON.stringify({ orderNo: "A" }) };
+      expect((await fetch(`${url}/v1/picking-orders`, order)).status).toBe(201);
+    });
+    await expect(fetch(url)).rejects.toThrow();
+  });
+
+  it("serves a bucket that denies requests without a signature", async () => {
+    await whileServing("objects", async (printed) => {
+      const url = /bucket at (\S+):/.exec(printed)?.[1] ?? "";
+      expect((await fetch(`${url}/orders-test/a`)).status).toBe(403);
+      expect(printed).toContain("--objects-url");
+    });
+  });
+
+  it("names the kinds when it is given another", async () => {
+    const run = command.run({
+      values: { port: 0, limit: 100 },
+      operands: ["redis"],
+      signal: new AbortController().signal,
+    });
+    await expect(run).rejects.toMatchObject({ code: "bad_input", message: expect.stringContaining("wms|objects") });
+  });
+});
