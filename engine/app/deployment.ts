@@ -1,8 +1,8 @@
 /**
- * How an operator's command reaches the Redis of a deployment that may be running: by its address, or in the private
- * one of a folder, through the socket of the `serve` that holds it, or started for as long as the command takes when
- * nobody does. It takes no lease and starts no job, and it makes nothing: a folder or a prefix without a deployment
- * is the caller's mistake.
+ * Connects an operator's command to the Redis of a deployment, running or not: by its address, or the private one of
+ * a folder, through the socket of the `serve` that uses it. When none does, the private Redis is started for as long
+ * as the command takes. It takes no lease, starts no job and creates nothing: a folder or prefix without a deployment
+ * is reported as the user's mistake.
  */
 import { badInput } from "../kernel/errors.js";
 import { holdsData, runningSocket, startRedis } from "../redis/embedded.js";
@@ -11,7 +11,7 @@ import { checkRedis, connect, type RedisClient } from "../stream/redis.js";
 
 export interface Deployment {
   readonly redis: RedisClient;
-  /** Of the deployment, as it was created. */
+  /** As the deployment was created. */
   readonly partitions: number;
   readonly format: number;
   /** Whether the private Redis was started for this command: then no worker runs. */

@@ -1,21 +1,20 @@
 /**
- * One listening socket, taken in from at several places. The event loop accepts a single connection a turn and socket
- * it watches (libuv 1.45 and later, pull request 3696), and in a rush a turn takes tens of milliseconds: a thousand
- * buyers who come in one second would stand before the door for half a minute, unanswered and unrefused. Further
- * descriptors of the same socket are accepted from as well. Only another process can hand one back, so one is started
- * for a moment.
+ * Accepts connections of one listening socket through several descriptors. The event loop accepts a single connection
+ * per turn and watched descriptor (libuv 1.45 and later, pull request 3696), and in a rush a turn takes tens of
+ * milliseconds: a thousand connections in one second would wait half a minute without any answer. Node can copy a
+ * descriptor only by sending it to another process and back, so one is started for a moment.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 
-/** Sends every descriptor back, and ends when its parent has them all. */
+/** Sends every descriptor back, and exits when its parent has received all. */
 const ECHO = "process.on('message', (n, handle) => process.send(n, handle)).on('disconnect', () => process.exit())";
-/** A process that has not done it by then never will. */
-const PATIENCE_MS = 10_000;
+/** After this time the process is ended. */
+const CHILD_TIMEOUT_MS = 10_000;
 
 export interface ExtraAcceptors {
-  /** Takes no more connections in; resolves when those that came through these have ended. */
+  /** Accepts no more connections; resolves when those accepted here have ended. */
   close(): Promise<void>;
 }
 
@@ -23,8 +22,8 @@ const NONE: ExtraAcceptors = { close: async () => {} };
 
 /**
  * Accepts from a server's socket through `count` more descriptors.
- * @param server listens, and gets the connections as if they were its own
- * @returns none where a system cannot pass descriptors on: connections are then taken in one a turn
+ * @param server listens, and receives the connections as its own
+ * @returns none where the system cannot pass descriptors: connections are then accepted one per turn
  */
 export async function addAcceptors(server: Server, count: number): Promise<ExtraAcceptors> {
   if (count === 0 || process.platform === "win32") return NONE;
@@ -33,7 +32,7 @@ export async function addAcceptors(server: Server, count: number): Promise<Extra
     const own = createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) =>
       server.emit("connection", socket),
     );
-    // One that cannot be listened on is one less.
+    // A descriptor that cannot be listened on is left out.
     own.on("error", () => {});
     return own.listen(handle);
   });
@@ -44,15 +43,15 @@ export async function addAcceptors(server: Server, count: number): Promise<Extra
   };
 }
 
-/** What Node passes between processes; left out of its types. */
+/** What Node passes between processes; missing in its types. */
 type Handle = Server;
 const handleOf = (server: Server): Handle => (server as unknown as { _handle: Handle })._handle;
 
 async function copiesOf(handle: Handle, count: number): Promise<Handle[]> {
   const child = spawn(process.execPath, ["-e", ECHO], {
     stdio: ["ignore", "ignore", "ignore", "ipc"],
-    timeout: PATIENCE_MS,
-    // A Ctrl-C at the terminal must not end it half-way.
+    timeout: CHILD_TIMEOUT_MS,
+    // A Ctrl-C at the terminal must not end it before it is done.
     detached: true,
   });
   const ended = once(child, "exit").catch(() => {});

@@ -1,10 +1,9 @@
 /**
- * Whether new work may come in. Once a second it looks how far the jobs are behind the log, how full Redis is and how
- * many orders wait for the warehouse (R22); past a bound new orders are refused with the reason in words, while
- * payments, cancellations and parcels go on, so that what has begun can end and memory is still there for it. It
- * opens again only well below the bound, so that it does not flap. It says nothing about right or wrong stock: that
- * is the breaker's business. A Redis that cannot be reached refuses by itself; one that keeps its figures to itself
- * is taken for roomy.
+ * Decides whether new orders are accepted. Once a second it reads how far the jobs are behind the log, how full Redis
+ * is and how many orders wait for the warehouse (R22). Past a limit new orders are refused with a reason, while
+ * payments, cancellations and parcels are still accepted, so that what has begun can end. It opens again only well
+ * below the limit, so that it does not flap. It does not check stock: that is the breaker's task. When Redis does not
+ * report its memory, memory is not limited here.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, DEFAULT_CLOCK_BOUND_MS, monotonicClock, sleep, stopwatch, systemClock } from "../kernel/clock.js";
@@ -28,14 +27,14 @@ export const intakeOptions = defineOptions({
     default: 200,
     min: 10,
     max: 60_000,
-    about: "how long new orders may wait for their answer before those who come now are told to come back",
+    about: "how long new orders may wait for their answer before further ones are refused with Retry-After",
   },
   maxMemoryShare: {
     type: "number",
     default: 0.85,
     min: 0.1,
     max: 0.98,
-    about: "share of Redis' maxmemory past which new orders are refused; the rest is for what has begun",
+    about: "share of Redis' maxmemory past which new orders are refused; the rest is for orders that exist",
   },
   maxBacklog: {
     type: "integer",
@@ -49,25 +48,22 @@ export const intakeOptions = defineOptions({
 
 export interface IntakeSettings {
   redis: RedisClient;
-  /**
-   * What Redis' clock must agree with, within a bound; left out: this machine's, and 10 s. A clock of a demo is
-   * nobody's.
-   */
+  /** The clock that Redis' clock is compared with, and the allowed difference; left out: this machine's, and 10 s. */
   wall?: Clock | undefined;
   clockBoundMs?: number;
-  /** Of every topic: what is behind in one of them is behind. */
+  /** One per topic; the one that is furthest behind counts. */
   followers: readonly Pick<Follower<LogEvent>, "topic" | "oldestAgeMs" | "unowned" | "stats">[];
   maxLagMs: number;
   maxMemoryShare: number;
-  /** Left out: nobody takes orders from here. */
+  /** Left out: this process has no warehouse. */
   warehouse?: Warehouse;
 }
 
-/** Who takes the paid orders. */
+/** The receiver of paid orders. */
 export interface Warehouse {
-  /** Paid orders that it does not have yet. */
+  /** Reads how many paid orders it does not have yet. */
   backlog(): Promise<number>;
-  /** Past so many, new ones are refused. */
+  /** New orders are refused when more than this wait. */
   maxBacklog: number;
   limitPerSecond: number;
 }
@@ -75,35 +71,32 @@ export interface Warehouse {
 /** The fullest primary's memory. */
 export interface RedisMemory {
   usedBytes: number;
-  /** 0: none is set. */
+  /** 0: not set. */
   limitBytes: number;
 }
 
-const LOOK_EVERY_MS = 1_000;
-/**
- * A ping that has no answer for so long: Redis stands still, or the way to it does. The client itself gives up after
- * 8 s.
- */
+const CHECK_EVERY_MS = 1_000;
+/** After this long without an answer Redis, or the network, is reported as not answering. The client fails after 8 s. */
 const SILENT_MS = 1_000;
 /**
- * In so many parts, each with a turn of the event loop after it. A busy process is late itself, and reads the answer
- * in such a turn.
+ * The wait is cut into parts with a turn of the event loop after each: a busy process is late itself, and reads the
+ * answer in such a turn.
  */
 const SILENT_TURNS = 4;
-/** Open again at half the lag: what is left takes as long again at most. */
+/** Opens again at half the lag. */
 const REOPEN_LAG_SHARE = 0.5;
-/** Open again when this much of all memory is free below the bound. */
+/** Opens again when this much of the memory is free below the limit. */
 const REOPEN_MEMORY_SHARE = 0.05;
-/** Open again when a fifth of the backlog has gone. */
+/** Opens again at four fifths of the backlog. */
 const REOPEN_BACKLOG_SHARE = 0.8;
 const LONGEST_RETRY_MS = 300_000;
-/** Over the bound so many looks in a row: after an outage the views need a moment to say how fresh they are. */
-const LOOKS_BEHIND = 2;
-/** The jobs do hundreds of thousands of events in this time. */
+/** Checks over the limit in a row: after an outage the views need a moment until their freshness is known. */
+const CHECKS_BEHIND = 2;
+/** The jobs process hundreds of thousands of events in this time. */
 const RETRY_LAG_MS = 5_000;
-/** Memory comes free as the log is trimmed (every 30 s), or when an operator gives more. */
+/** Memory becomes free when the log is trimmed (every 30 s) or an operator raises maxmemory. */
 const RETRY_MEMORY_MS = 30_000;
-/** Past this the views are taken for stuck, and the process for not ready. */
+/** Past this age of its views the process is not ready. */
 const READY_AGE_MS = 10_000;
 
 export class Intake {
@@ -112,14 +105,14 @@ export class Intake {
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
   #memory: RedisMemory | undefined;
-  /** Why Redis takes nothing, in words. */
+  /** Why Redis cannot be reached, as text. */
   #unreachable: string | undefined;
-  /** Since when Redis has not answered, once that is long enough to be told. */
+  /** Time since the question that Redis has not answered, once it is longer than SILENT_MS. */
   #silent: (() => number) | undefined;
-  #looksBehind = 0;
+  #checksBehind = 0;
   #isBehind = false;
   #isFull = false;
-  /** The server's clock that is furthest off, and this machine's at the same moment. */
+  /** The server's clock that differs most, and this machine's at the same moment. */
   #clocks: { serverMs: number; wallMs: number } | undefined;
   #backlog = 0;
   #isBackedUp = false;
@@ -142,7 +135,7 @@ export class Intake {
     return !this.#isBehind && !this.#isFull && !this.#isBackedUp;
   }
 
-  /** Paid orders that the warehouse did not have at the last look; 0 where there is none. */
+  /** Paid orders that the warehouse did not have at the last check; 0 without a warehouse. */
   get backlog(): number {
     return this.#backlog;
   }
@@ -152,24 +145,21 @@ export class Intake {
     return this.#refused;
   }
 
-  /** As last seen; undefined when Redis does not tell. */
+  /** At the last check; undefined when Redis does not report it. */
   get memory(): RedisMemory | undefined {
     return this.#memory;
   }
 
-  /**
-   * By how much the clock of the server that is furthest off is ahead of this machine's, in ms, within the time that
-   * asking takes.
-   */
+  /** How far the server clock that differs most is ahead of this machine's, in ms; exact to the duration of the call. */
   get serverAheadMs(): number {
     return this.#clocks ? this.#clocks.serverMs - this.#clocks.wallMs : 0;
   }
 
-  /** Refuses a request for new work and counts it, or returns undefined: it may come in. */
+  /** Refuses a request for new work and counts it; undefined: the request is accepted. */
   refuse(): TemporaryRefusal | undefined {
     if (this.isOpen) return undefined;
     this.#refused++;
-    const again = "send it again later with the same ids; payments, cancellations and outbound are taken";
+    const again = "send it again later with the same ids; payments, cancellations and outbound are accepted";
     if (this.#isFull)
       return { code: "store_full", reason: `${this.#fullText()}; ${again}`, retryAfterMs: RETRY_MEMORY_MS };
     return this.#isBehind
@@ -177,7 +167,7 @@ export class Intake {
       : { code: "overloaded", reason: `${this.#backlogText()}; ${again}`, retryAfterMs: this.#drainMs() };
   }
 
-  /** Why this process cannot do its work, in words; empty: it can. */
+  /** Why this process is not ready, as texts; empty: it is ready. */
   wrong(): string[] {
     if (this.#unreachable !== undefined) return [this.#unreachable];
     if (this.#silent) return [`Redis has not answered for ${Math.floor(this.#silent() / 1_000)} s`];
@@ -185,14 +175,14 @@ export class Intake {
     const { usedBytes, limitBytes } = this.#memory ?? { usedBytes: 0, limitBytes: 0 };
     if (limitBytes > 0 && usedBytes >= limitBytes)
       wrong.push(
-        `Redis has no memory left: ${mebibytes(usedBytes)} of ${mebibytes(limitBytes)} MiB are used; it takes nothing new until some is freed or maxmemory is raised`,
+        `Redis has no memory left: ${mebibytes(usedBytes)} of ${mebibytes(limitBytes)} MiB are used; it accepts nothing new until some is freed or maxmemory is raised`,
       );
-    // Before the views are complete for the first time they are of no use, however short that takes.
+    // Until the views are complete for the first time their age is infinite.
     if (this.#oldestAgeMs() > READY_AGE_MS) wrong.push(this.#behindText());
     return wrong;
   }
 
-  /** What an operator should know of although the process works. */
+  /** What an operator should see although the process is ready. */
   warnings(): string[] {
     const warnings: string[] = [...this.#clockTexts()];
     if (this.#isFull) warnings.push(`${this.#fullText()}: new orders are refused`);
@@ -200,20 +190,20 @@ export class Intake {
     if (this.#isBackedUp) warnings.push(`${this.#backlogText()}: new orders are refused`);
     if (!this.#isBehind) warnings.push(...this.#unownedTexts());
     const deadLetters = this.#sum(({ deadLetters }) => deadLetters);
-    if (deadLetters > 0) warnings.push(`${deadLetters} records could not be processed and are set aside`);
+    if (deadLetters > 0) warnings.push(`${deadLetters} records could not be processed and are dead letters`);
     return warnings;
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await this.#look();
-      await sleep(LOOK_EVERY_MS, signal);
+      await this.#check();
+      await sleep(CHECK_EVERY_MS, signal);
     }
   }
 
   /** Never fails. */
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     const { redis, maxLagMs } = this.#settings;
     try {
       const { wall = systemClock } = this.#settings;
@@ -223,7 +213,7 @@ export class Intake {
           nodes.map(async (node) => {
             const askedMs = wall.now();
             const [seconds, micros] = await node.time();
-            // Somewhere between question and answer.
+            // Read at some moment between question and answer.
             return { serverMs: timeMs(seconds, micros), wallMs: Math.round((askedMs + wall.now()) / 2) };
           }),
         ),
@@ -234,31 +224,31 @@ export class Intake {
       this.#unreachable = explainRedisErrors(messageOf(thrown));
       return;
     }
-    // One that has told before and does not now keeps its last figure: a full intake does not open for want of an
-    // answer.
+    // Without an answer the last value stays, so that a full Redis does not open the intake by not answering.
     this.#memory = (await this.#answerOf(readMemory(redis))) ?? this.#memory;
     const share = this.#memory === undefined ? 0 : shareOf(this.#memory);
     this.#isFull = share >= this.#memoryBound(this.#isFull);
-    await this.#answerOf(this.#lookAtBacklog());
+    await this.#answerOf(this.#readBacklog());
     const lagMs = this.#lagMs();
-    this.#looksBehind = lagMs >= (this.#isBehind ? maxLagMs * REOPEN_LAG_SHARE : maxLagMs) ? this.#looksBehind + 1 : 0;
-    this.#isBehind = this.#looksBehind >= (this.#isBehind ? 1 : LOOKS_BEHIND);
+    this.#checksBehind =
+      lagMs >= (this.#isBehind ? maxLagMs * REOPEN_LAG_SHARE : maxLagMs) ? this.#checksBehind + 1 : 0;
+    this.#isBehind = this.#checksBehind >= (this.#isBehind ? 1 : CHECKS_BEHIND);
   }
 
   #clockTexts(): string[] {
     const { clockBoundMs = DEFAULT_CLOCK_BOUND_MS } = this.#settings;
     if (!this.#clocks || differenceMs(this.#clocks) <= clockBoundMs) return [];
     const { serverMs, wallMs } = this.#clocks;
-    const told = (ms: number) => new Date(ms).toISOString();
+    const iso = (ms: number) => new Date(ms).toISOString();
     return [
-      `Redis' clock shows ${told(serverMs)} and this machine's ${told(wallMs)}: they differ by ${Math.round(differenceMs(this.#clocks) / 1_000)} s, and ${clockBoundMs / 1_000} s are allowed; new orders are refused and no hold ends until they agree, payments, cancellations and outbound are taken: set the wrong one right`,
+      `Redis' clock shows ${iso(serverMs)} and this machine's ${iso(wallMs)}: they differ by ${Math.round(differenceMs(this.#clocks) / 1_000)} s, and ${clockBoundMs / 1_000} s are allowed; new orders are refused and no hold ends until they agree; payments, cancellations and outbound are accepted. Correct the wrong clock`,
     ];
   }
 
-  /** Waits for an answer of Redis; one that is late is told meanwhile. */
+  /** Waits for an answer of Redis; while it is late, `wrong` reports it. */
   async #answerOf<T>(asked: Promise<T>): Promise<T> {
     const answered = new AbortController();
-    void this.#noteSilence(answered.signal);
+    void this.#reportSilence(answered.signal);
     try {
       return await asked;
     } finally {
@@ -267,7 +257,7 @@ export class Intake {
     }
   }
 
-  async #noteSilence(answered: AbortSignal): Promise<void> {
+  async #reportSilence(answered: AbortSignal): Promise<void> {
     const elapsed = stopwatch();
     for (let turn = 0; turn < SILENT_TURNS; turn++) {
       await sleep(SILENT_MS / SILENT_TURNS, answered);
@@ -277,15 +267,15 @@ export class Intake {
     this.#silent = elapsed;
   }
 
-  async #lookAtBacklog(): Promise<void> {
+  async #readBacklog(): Promise<void> {
     const { warehouse } = this.#settings;
     if (!warehouse) return;
-    // Without an answer the last figure stands.
+    // Without an answer the last value stays.
     this.#backlog = await warehouse.backlog().catch(() => this.#backlog);
     this.#isBackedUp = this.#backlog >= warehouse.maxBacklog * (this.#isBackedUp ? REOPEN_BACKLOG_SHARE : 1);
   }
 
-  /** How long the warehouse needs, when it works, until new orders may come in again. */
+  /** How long a working warehouse needs until new orders are accepted again. */
   #drainMs(): number {
     const { maxBacklog, limitPerSecond } = this.#settings.warehouse as Warehouse;
     const seconds = (this.#backlog - maxBacklog * REOPEN_BACKLOG_SHARE) / limitPerSecond;
@@ -296,7 +286,7 @@ export class Intake {
     return `${this.#backlog} paid orders wait for the warehouse`;
   }
 
-  /** How far jobs and views are behind; how far they were before this process looked, nobody here knows. */
+  /** How far jobs and views are behind, at most the age of this process: earlier lag is unknown here. */
   #lagMs(): number {
     return Math.min(this.#oldestAgeMs(), monotonicClock.now() - this.#startedMs);
   }
@@ -338,14 +328,14 @@ export class Intake {
   }
 }
 
-/** The fullest primary's memory, or undefined when Redis does not tell: a managed one may refuse to. */
+/** The fullest primary's memory, or undefined when Redis does not report it: a managed one may refuse to. */
 async function readMemory(redis: RedisClient): Promise<RedisMemory | undefined> {
   let fullest: RedisMemory | undefined;
   try {
     for (const text of await Promise.all(primaries(redis).map((node) => node.info("memory")))) {
       const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(text)?.[1] ?? 0);
       const memory = {
-        // What Redis itself counts against its limit: replicas' buffers are not in it.
+        // As Redis compares it with maxmemory: without the replicas' buffers.
         usedBytes: field("used_memory") - field("mem_not_counted_for_evict"),
         limitBytes: field("maxmemory"),
       };
@@ -368,7 +358,7 @@ const differenceMs = ({ serverMs, wallMs }: { serverMs: number; wallMs: number }
 const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
 
 const unownedText = (topic: string, partitions: readonly number[]): string =>
-  `nobody runs the ${topic} jobs of partition${partitions.length === 1 ? "" : "s"} ${rangesOf(partitions)}`;
+  `no process runs the ${topic} jobs of partition${partitions.length === 1 ? "" : "s"} ${rangesOf(partitions)}`;
 
 /** `0-3, 7` for ascending numbers. */
 function rangesOf(numbers: readonly number[]): string {

@@ -1,7 +1,7 @@
 /**
- * What the screens read, put together from the jobs' views: implements the dashboards' LiveSource, so that they need
- * not know jobs or ledger. Rates are means over the last five seconds of real time. Everything is read from memory;
- * only the open breakers are asked of Redis, once a second.
+ * The data of the screens, read from the jobs' views: implements the dashboards' LiveSource, so that they do not
+ * depend on jobs or ledger. Rates are means over the last five seconds of real time. Everything is read from memory;
+ * only the open breakers are read from Redis, once a second.
  */
 import type {
   AlertLive,
@@ -44,14 +44,14 @@ interface Sample {
 
 const SAMPLE_MS = 500;
 const RATE_SAMPLES = 10;
-const GATES_EVERY_SAMPLES = 2;
+const BREAKERS_EVERY_SAMPLES = 2;
 const NO_STOCK: StockLevels = { sellable: 0, reserved: 0, committed: 0, safety: 0, presale: 0, display: 0 };
 
 export class EngineLiveSource implements LiveSource {
   readonly #parts: LiveSourceParts;
   readonly #samples: Sample[] = [];
   #breakers: BreakerLive[] = [];
-  #taken = 0;
+  #samplesTaken = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: LiveSourceParts) {
@@ -127,7 +127,7 @@ export class EngineLiveSource implements LiveSource {
     const events = worker?.stats().reduce((sum, partition) => sum + partition.events, 0) ?? 0;
     this.#samples.push({ atMs: wall.now(), commands: ledger.commands, events });
     if (this.#samples.length > RATE_SAMPLES + 1) this.#samples.shift();
-    if (this.#taken++ % GATES_EVERY_SAMPLES === 0) void this.#readBreakers();
+    if (this.#samplesTaken++ % BREAKERS_EVERY_SAMPLES === 0) void this.#readBreakers();
   }
 
   async #readBreakers(): Promise<void> {
@@ -140,7 +140,7 @@ export class EngineLiveSource implements LiveSource {
         reason,
       }));
     } catch {
-      // Redis is away: the screens keep the last answer, and the lag shows the trouble.
+      // Redis does not answer: the screens keep the last breakers and show the lag.
     }
   }
 }

@@ -1,8 +1,8 @@
 /**
- * The operator's log on stderr: one JSON object a line (`time`, `level`, `message`, and the fields of
- * kernel/logger.ts), or a line for the eye where stderr is a terminal. Every text passes one filter that hides
- * credentials: those in the settings wherever they stand, and whatever looks like one. It cannot know a buyer's name;
- * that none gets here is each part's duty.
+ * The operator's log on stderr: one JSON object per line (`time`, `level`, `message`, and the fields of
+ * kernel/logger.ts), or readable text where stderr is a terminal. Every text passes one filter that hides
+ * credentials: those of the settings, and everything that has the form of one. It cannot recognise a buyer's name:
+ * every part has to keep those out of its messages.
  */
 import { pino } from "pino";
 import { type Clock, systemClock } from "../kernel/clock.js";
@@ -22,22 +22,22 @@ export const loggingOptions = defineOptions({
     type: "choice",
     choices: LOG_LEVELS,
     default: "info",
-    about: "the least that the log on stderr tells; it is JSON lines unless stderr is a terminal",
+    about: "the lowest level in the log on stderr, which is JSON lines unless stderr is a terminal",
   },
 });
 
 export interface Log extends Logger {
-  /** What parts of the engine are handed: trouble of one kind is told at most once in ten seconds. */
+  /** For the parts of the engine: messages of one kind are written at most once in ten seconds. */
   readonly onTrouble: OnTrouble;
 }
 
 export interface LogOptions {
   level: LogLevel;
-  /** Lines for the eye instead of JSON; left out: where stderr is a terminal. */
+  /** Readable text instead of JSON; left out: where stderr is a terminal. */
   pretty?: boolean;
-  /** Texts that no line may hold. */
+  /** Texts that are hidden in every message. */
   secrets?: readonly string[];
-  /** Takes one line with its end; left out: stderr. */
+  /** Writes one line with its line end; left out: to stderr. */
   write?: (line: string) => void;
   clock?: Clock;
 }
@@ -53,9 +53,9 @@ export function createLog(options: LogOptions): Log {
       timestamp: () => `,"time":"${new Date(clock.now()).toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: pretty ? (line) => write(forTheEye(line)) : write },
+    { write: pretty ? (line) => write(readableLine(line)) : write },
   );
-  const tell: OnTrouble = (message, { level: at = "warn", ...fields } = {}) => {
+  const writeLine: OnTrouble = (message, { level: at = "warn", ...fields } = {}) => {
     const shown = Object.entries(fields).map(([name, value]) => [
       name,
       typeof value === "string" ? withoutSecrets(value, secrets) : value,
@@ -63,10 +63,10 @@ export function createLog(options: LogOptions): Log {
     lines[at](Object.fromEntries(shown), withoutSecrets(message, secrets));
   };
   return {
-    info: (message, fields) => tell(message, { ...fields, level: "info" }),
-    warn: (message, fields) => tell(message, { ...fields, level: "warn" }),
-    error: (message, fields) => tell(message, { ...fields, level: "error" }),
-    onTrouble: throttledLogger(tell, clock),
+    info: (message, fields) => writeLine(message, { ...fields, level: "info" }),
+    warn: (message, fields) => writeLine(message, { ...fields, level: "warn" }),
+    error: (message, fields) => writeLine(message, { ...fields, level: "error" }),
+    onTrouble: throttledLogger(writeLine, clock),
   };
 }
 
@@ -82,10 +82,10 @@ export function secretsOf(values: Readonly<Record<string, unknown>>): string[] {
   return [...new Set(secrets)].filter(({ length }) => length >= SHORTEST_SECRET);
 }
 
-/** A shorter text would be found in words that are none. */
+/** A shorter text would be found in ordinary words. */
 const SHORTEST_SECRET = 6;
 
-/** `name:role:secret` holds a secret, too. */
+/** The last part of `name:role:secret` is a secret of its own. */
 const credentialsOf = (value: unknown): string[] =>
   typeof value === "string" ? [value, value.slice(value.lastIndexOf(":") + 1)] : [];
 
@@ -104,12 +104,12 @@ const CLOCK_FROM = "2026-06-18T".length;
 const CLOCK_TO = "2026-06-18T00:00:00.000".length;
 const LEVEL_WIDTH = 5;
 
-/** Texts of others may hold escape sequences, which a terminal would obey. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+/** Texts from outside may contain escape sequences, which a terminal would execute. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 
 /** `00:00:00.000 WARN  the message  topic=orders partition=3`. */
-function forTheEye(line: string): string {
+function readableLine(line: string): string {
   const { time, level, message, ...fields } = JSON.parse(line) as LogFields & {
     time: string;
     level: LogLevel;

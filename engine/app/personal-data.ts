@@ -1,9 +1,9 @@
 /**
- * What is known of buyers goes: by itself some time after an order's end (or soon, for an order that is never paid),
- * and at once when somebody asks for it. It is in the order book, in the object storage, and perhaps in dead letters
- * of a deployment of format 1; stock, lines and steps name no buyer and stay. Everything here may be repeated: an
- * order stays in the book's list until nothing is left anywhere. Not reached: what the WMS has, older versions that a
- * bucket keeps, and Redis' append-only file until it is rewritten.
+ * Erases personal data of buyers: automatically some time after an order's end (or soon, for an order that is never
+ * paid), and at once on request. The data is in the order store, in the object storage, and in dead letters of a
+ * deployment of format 1; stock, lines and steps name no buyer and stay. Every call may be repeated: an order stays in
+ * the store's list until nothing is left. Not erased: what the WMS has, older versions that a bucket keeps, and Redis'
+ * append-only file until it is rewritten.
  */
 import type { ObjectStore } from "../../connectors/objects/index.js";
 import { detailKey, WMS_SINK } from "../../connectors/wms/index.js";
@@ -22,30 +22,27 @@ export interface PersonalDataOptions {
   orderStore: OrderStore;
   redis: RedisClient;
   prefix: string;
-  /** Left out: this process reaches no object storage; one that does removes what is there. */
+  /** Left out: this process has no object storage; another one removes the objects. */
   objects?: Pick<ObjectStore, "delete">;
-  /**
-   * By which a process that reaches the object storage looks after all partitions, whoever works on them; left out:
-   * it does not.
-   */
+  /** For the regular sweeps of all partitions by a process with the object storage; left out: no such sweeps. */
   clock?: Scheduler;
   onTrouble: OnTrouble;
 }
 
-/** Orders of one look, and looks of one sweep: 1,000 orders a second and partition, in some tens of calls. */
+/** Orders in a slice, and slices in a sweep: 1,000 orders a second and partition, in some tens of calls. */
 const SLICE = 100;
 const SLICES = 10;
 /** Requests to the object storage at once. */
 const DELETES_AT_ONCE = 8;
-const LETTERS_A_PAGE = 1_000;
-/** How often a process that reaches the object storage looks. */
-const LOOK_EVERY_MS = MINUTE_MS;
+const DEAD_LETTERS_A_PAGE = 1_000;
+/** How often a process with the object storage sweeps all partitions. */
+const SWEEP_EVERY_MS = MINUTE_MS;
 /**
- * For so long a process that does not leaves to others what is due, where there is a warehouse; it is due again an
- * hour after that.
+ * How long a process without the object storage leaves due orders to others, where there is a warehouse; they are
+ * due again an hour after that.
  */
 const LEFT_TO_OTHERS_MS = 10 * MINUTE_MS;
-/** How a kept record names the buyer. */
+/** The field of a stored record that names the buyer. */
 const BUYER_FIELD = "shipTo";
 
 export class PersonalData {
@@ -53,17 +50,17 @@ export class PersonalData {
   /** By partition: the sweep under way. */
   readonly #sweeps = new Map<number, Promise<void>>();
   readonly #stop = new AbortController();
-  #looking: Promise<void> | undefined;
-  #hasToldOfObjects = false;
+  #sweepingAll: Promise<void> | undefined;
+  #hasReportedObjects = false;
 
   constructor(options: PersonalDataOptions) {
     this.#options = options;
   }
 
   /**
-   * Takes away what is known of an order's buyer. An object that this process does not reach goes with the next sweep
-   * of one that does.
-   * @throws EngineError what the stores say: to be asked for again
+   * Erases the personal data of an order's buyer. An object that this process cannot reach is removed by the next
+   * sweep of a process that can.
+   * @throws EngineError of the stores: the call can be repeated
    */
   async erase(id: string): Promise<EraseOutcome> {
     const { orderStore, prefix, objects } = this.#options;
@@ -76,10 +73,9 @@ export class PersonalData {
       try {
         await objects.delete(detailKey(id));
       } catch (thrown) {
-        // It is written down, so the next sweep goes on with it; the caller may ask again, whatever has to be mended
-        // first.
+        // The order stays in the list, so the next sweep tries again; the caller may repeat the call as well.
         const detail = { op: "orders.erase", code: "unavailable", retryable: true, place: id };
-        throw new EngineError(`the object storage has not taken it away: ${messageOf(thrown)}`, detail, {
+        throw new EngineError(`the object storage did not delete the object: ${messageOf(thrown)}`, detail, {
           cause: thrown,
         });
       }
@@ -88,59 +84,58 @@ export class PersonalData {
     return "erased";
   }
 
-  /** Begins to look after the partitions that processes without the object storage work on. */
+  /** Begins the regular sweeps, for partitions whose worker has no object storage. */
   start(): void {
     const { objects, clock } = this.#options;
-    if (objects && clock) this.#looking ??= this.#look(clock);
+    if (objects && clock) this.#sweepingAll ??= this.#sweepAll(clock);
   }
 
   /**
-   * Begins to take away what is due in a partition, or goes on with that. Resolves when that has ended; never
-   * rejects.
+   * Erases what is due in a partition, or waits for the sweep under way. Resolves at its end; never rejects.
    */
   readonly sweep = (partition: number): Promise<void> => {
     const underWay = this.#sweeps.get(partition);
     if (this.#stop.signal.aborted || underWay) return underWay ?? Promise.resolve();
     const sweeping = this.#sweep(partition)
-      .catch((thrown: unknown) => this.#tell(partition, messageOf(thrown)))
+      .catch((thrown: unknown) => this.#report(partition, messageOf(thrown)))
       .finally(() => this.#sweeps.delete(partition));
     this.#sweeps.set(partition, sweeping);
     return sweeping;
   };
 
-  /** Ends after what is under way. */
+  /** Stops after the sweeps under way. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    await Promise.all([this.#looking, ...this.#sweeps.values()]);
+    await Promise.all([this.#sweepingAll, ...this.#sweeps.values()]);
   }
 
-  async #look(clock: Scheduler): Promise<void> {
+  async #sweepAll(clock: Scheduler): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await clock.sleep(LOOK_EVERY_MS, signal);
+      await clock.sleep(SWEEP_EVERY_MS, signal);
       for (let partition = 0; partition < this.#options.orderStore.partitions; partition++) await this.sweep(partition);
     }
   }
 
   async #sweep(partition: number): Promise<void> {
     const { orderStore, objects } = this.#options;
-    // An order may have an object that is not reached from here: then what Redis holds goes, and the order stays in
-    // the list.
-    const isBlind = !objects && (await orderStore.waiting.readHasWarehouse(partition));
+    // An order may have an object that cannot be reached from here: then only the data in Redis is erased, and the
+    // order stays in the list.
+    const lacksObjects = !objects && (await orderStore.waiting.readHasWarehouse(partition));
     for (let slice = 0; slice < SLICES && !this.#stop.signal.aborted; slice++) {
-      const ids = await orderStore.erasures.due(partition, SLICE, isBlind ? LEFT_TO_OTHERS_MS : 0);
+      const ids = await orderStore.erasures.due(partition, SLICE, lacksObjects ? LEFT_TO_OTHERS_MS : 0);
       if (ids.length === 0) return;
       const outcomes = await orderStore.erasures.erase(partition, ids, true);
-      // An order that is not remembered any more may have left an object.
-      const gone = ids.filter((_, i) => outcomes[i] === "erased" || outcomes[i] === "unknown");
-      if (isBlind) {
-        if (!this.#hasToldOfObjects)
-          this.#tell(partition, "its object is left until a process with --wms-url reaches the object storage");
-        this.#hasToldOfObjects = true;
+      // An order that is not stored any more may have left an object.
+      const erased = ids.filter((_, i) => outcomes[i] === "erased" || outcomes[i] === "unknown");
+      if (lacksObjects) {
+        if (!this.#hasReportedObjects)
+          this.#report(partition, "its object stays until a process with --wms-url deletes it from the object storage");
+        this.#hasReportedObjects = true;
         continue;
       }
-      for (let from = 0; from < gone.length; from += DELETES_AT_ONCE) {
-        const part = gone.slice(from, from + DELETES_AT_ONCE);
+      for (let from = 0; from < erased.length; from += DELETES_AT_ONCE) {
+        const part = erased.slice(from, from + DELETES_AT_ONCE);
         const isDeleted = await Promise.all(part.map((id) => this.#deleteObject(partition, id)));
         await orderStore.erasures.confirm(
           partition,
@@ -155,38 +150,35 @@ export class PersonalData {
       await this.#options.objects?.delete(detailKey(id));
       return true;
     } catch (thrown) {
-      // It comes up again.
-      this.#tell(partition, messageOf(thrown), id);
+      // The order stays in the list.
+      this.#report(partition, messageOf(thrown), id);
       return false;
     }
   }
 
-  #tell(partition: number, reason: string, order?: string): void {
+  #report(partition: number, reason: string, order?: string): void {
     const place = { topic: "orders", partition, ...(order === undefined ? {} : { order }) };
-    this.#options.onTrouble(`what is known of a buyer could not be taken away: ${reason}`, place);
+    this.#options.onTrouble(`personal data of a buyer could not be erased: ${reason}`, place);
   }
 
-  /**
-   * Letters about what the order's buyer is in. None of them is of use any more: the order is not on its way to the
-   * warehouse.
-   */
+  /** Removes dead letters that name the buyer. They are not needed: the order is not on its way to the warehouse. */
   async #removeDeadLetters(keys: PartitionKeys, id: string): Promise<void> {
     const { redis } = this.#options;
     let after = "-";
     for (;;) {
-      const page = await listDeadLetters(redis, keys, after, LETTERS_A_PAGE);
+      const page = await listDeadLetters(redis, keys, after, DEAD_LETTERS_A_PAGE);
       const own = page.filter(({ key }) => key === id).map((deadLetter) => deadLetter.id);
       if (own.length > 0) {
         const found = (await readDeadLetters(redis, keys, own)).filter(mayNameBuyer).map((deadLetter) => deadLetter.id);
         if (found.length > 0) await removeDeadLetters(redis, keys, found);
       }
       const last = page.at(-1);
-      if (last === undefined || page.length < LETTERS_A_PAGE) return;
+      if (last === undefined || page.length < DEAD_LETTERS_A_PAGE) return;
       after = last.id;
     }
   }
 }
 
-/** A pick request's letter may also quote what the warehouse said to it. */
+/** The dead letter of a pick request may also quote the warehouse's answer. */
 const mayNameBuyer = (deadLetter: StoredDeadLetter): boolean =>
   emitOf(deadLetter)?.kind === PICK_EMIT || deadLetter.fields.some((value) => value.includes(BUYER_FIELD));

@@ -1,5 +1,5 @@
 /**
- * Which release this program is: the version of its package, found from where this file lies, compiled or not.
+ * The release of this program: the version of its package, found relative to this file, compiled or not.
  */
 import { existsSync, readFileSync } from "node:fs";
 

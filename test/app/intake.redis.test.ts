@@ -241,7 +241,7 @@ describe("jobs that nobody runs", () => {
     const refused = await place(ask);
     expect(refused.json).toMatchObject({ code: "overloaded" });
     expect(refused.json.detail).toMatch(
-      /\d+ s behind the ledger: \d+ log entries with \d+ events wait for the jobs; nobody runs the stock jobs of partitions 0-3; nobody runs the orders jobs of partitions 0-3/,
+      /\d+ s behind the ledger: \d+ log entries with \d+ events wait for the jobs; no process runs the stock jobs of partitions 0-3; no process runs the orders jobs of partitions 0-3/,
     );
     expect(refused.headers["retry-after"]).toBe("5");
     expect((await ask("POST", `/v1/orders/${order.id}/payment`)).json.outcome).toBe("accepted");
