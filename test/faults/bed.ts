@@ -1,8 +1,8 @@
 /**
  * What the fault tests run on: one redis-server with its append-only file in a temporary directory, and product
  * processes (`serve`) beside it, each of which can be killed, frozen, woken, stopped and started again while the
- * others go on. A process that ends is started anew, as a supervisor would do; one that ends without having been told
- * is a crash, and is kept for the test to see. Whatever happens, everything ends with the test's own process: each
+ * others go on. A process that ends is started again, as by a supervisor; one that ends without a stop is
+ * a crash, and is reported to the test. Whatever happens, everything ends with the test's own process: each
  * child is bound to its parent where the system can do that, and is ended by its own number.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
@@ -55,7 +55,7 @@ export class Product {
   readonly role: Role;
   readonly port: number;
   readonly name: string;
-  /** Everything it has said on stderr, over all its lives. */
+  /** Everything that it has written to stderr, over all its starts. */
   readonly complaints: string[] = [];
   /** Ends that nobody asked for. */
   readonly crashes: string[] = [];

@@ -9,9 +9,9 @@ import { sleep } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 import { POOLS } from "../../engine/stock/model.js";
 import { Bed, type Product, planSeed, TOKEN } from "./bed.js";
+import { judge, ledgerTotals, matchAnswers, shownWrongly } from "./final-state.js";
 import { Screen } from "./screens.js";
 import { Shop, skuNames } from "./shop.js";
-import { judge, ledgerTotals, matchAnswers, shownWrongly } from "./verdict.js";
 
 const COMMANDS = 300_000;
 const SKUS = 240;

@@ -1,9 +1,8 @@
 /**
- * How long a partition stood still when it went from one owner to the next, read off the commits themselves: the time
- * between the last commit of one epoch and the first of a later one, by Redis' clock. It says something only under a
- * load that touches every partition all the time.
+ * How long a partition had no commit when its owner changed: the time between the last commit of one epoch and the
+ * first of a later one, by Redis' clock. It is meaningful only under a load that changes every partition all the time.
  */
-import type { CommitSeen } from "./verdict.js";
+import type { CommitSeen } from "./final-state.js";
 
 export interface OwnerChange {
   partition: number;
@@ -12,7 +11,7 @@ export interface OwnerChange {
   toMs: number;
 }
 
-/** Every change of owner that commits tell of. */
+/** Every change of owner that the commits show. */
 export function ownerChanges(commits: readonly CommitSeen[]): OwnerChange[] {
   const changes: OwnerChange[] = [];
   let last: CommitSeen | undefined;

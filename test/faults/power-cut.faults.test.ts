@@ -14,8 +14,8 @@ import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
 import { Bed, type BedSettings, planSeed } from "./bed.js";
+import { type Findings, judge, matchAnswers, shownWrongly } from "./final-state.js";
 import { type Answered, Shop, skuNames } from "./shop.js";
-import { type Findings, judge, matchAnswers, shownWrongly } from "./verdict.js";
 
 const CUTS = 5;
 const SKUS = 240;

@@ -7,9 +7,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
 import { Bed, type Product, planSeed } from "./bed.js";
+import { judge, matchAnswers } from "./final-state.js";
 import { describePauses, ownerChanges } from "./pauses.js";
 import { Shop } from "./shop.js";
-import { judge, matchAnswers } from "./verdict.js";
 
 const PARTITIONS = 16;
 const LEASE_MS = 2_000;

@@ -1,7 +1,7 @@
 /**
- * A screen of the fault tests: a live WebSocket client that follows the wall as a page would, comes back whenever its
- * connection ends, and checks what it is shown: a snapshot first, then frames without a hole, rows and order that
- * belong together. Every value is absolute, so what it shows at the end can be compared with the ledger. It draws
+ * A screen of the fault tests: a live WebSocket client that receives the wall like a page, reconnects whenever its
+ * connection ends, and checks what it receives: a snapshot first, then frames without a gap, rows that match the
+ * order. Every value is absolute, so what it shows at the end can be compared with the ledger. It draws
  * nothing.
  */
 import { WebSocket } from "ws";

@@ -12,9 +12,9 @@ import { LATEST_FORMAT, readDeployment } from "../../engine/stream/format.js";
 import { orderKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import { Bed, CLI, type Product, planSeed } from "./bed.js";
+import { judge, matchAnswers } from "./final-state.js";
 import { buildRelease, type PreviousRelease, previousCommit } from "./previous-release.js";
 import { Shop } from "./shop.js";
-import { judge, matchAnswers } from "./verdict.js";
 
 const COMMANDS = 9_000;
 /** A change of the fleet takes some seconds; the load waits for it where it would be over before. */

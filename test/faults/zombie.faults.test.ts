@@ -8,9 +8,9 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { Bed, type Product, planSeed } from "./bed.js";
+import { judge, matchAnswers } from "./final-state.js";
 import { describePauses, type OwnerChange, ownerChanges } from "./pauses.js";
 import { Shop } from "./shop.js";
-import { judge, matchAnswers } from "./verdict.js";
 
 const FREEZES = 12;
 const LEASE_MS = 1_000;

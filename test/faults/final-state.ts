@@ -1,9 +1,8 @@
 /**
- * The judge of a fault test: reads everything that Redis holds at the end and believes the log alone. The log is
- * folded into balances by an auditor who knows no rules, and worked through once more by the jobs in this process,
- * without a fault and in one go; ledger, jobs' states, timers, cursors and emits must be what comes out, and the log
- * must hold exactly what the clients were answered. It expects logs that were never trimmed and processes that have
- * ended.
+ * Checks what Redis holds at the end of a fault test against the log. The log is folded into balances without any
+ * rules, and processed once more by the jobs in this process, without a fault; ledger, job states, timers, cursors
+ * and emits must equal the result, and the log must hold exactly what the clients were answered. It expects logs that
+ * were never trimmed and processes that have ended.
  */
 import { expect } from "vitest";
 import { stockJobs } from "../../engine/jobs/index.js";
@@ -22,7 +21,7 @@ export interface CommitSeen {
   partition: number;
   number: number;
   atMs: number;
-  /** The owner's epoch, where the record tells it. */
+  /** The owner's epoch, where the record has it. */
   epoch: number | undefined;
 }
 
@@ -31,7 +30,7 @@ export interface Findings {
   expiries: number;
   emits: number;
   commits: CommitSeen[];
-  /** Balances by cell, as the log says. */
+  /** Balances by cell, from the log. */
   cells: Map<string, Balances>;
   /** How often each event is in the log, by type and id. */
   tally: Map<string, number>;
