@@ -1,6 +1,5 @@
 /**
- * The jobs that feed on each log, in the order in which they see an event. A new job is a folder here and its line in
- * a list.
+ * The jobs of each log, in the order in which they process an event. A new job is a folder here and an entry in a list.
  */
 import type { Zone } from "../kernel/zone.js";
 import type { Deadlines } from "../orders/flow.js";

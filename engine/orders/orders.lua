@@ -1,21 +1,20 @@
 #!lua name=shuiwei_orders
--- The order book's writes: remembers an order under its id, numbers the tries at placing it and at paying for it, and
--- notes on what evidence it took each of its steps (R16). A step is noted once, and the same call appends it to the
--- partition's log: the log is what the jobs feed on. Whom the goods go to is kept beside the orders, goes with the
--- step that makes it needless here, and is never in the log. A deployment of format 1 keeps it in the order's body
--- and tells it with the lock, because that is where the release before this one looks for it. In format 2 a day's
--- orders do not expire as a whole: those that are not over stay (R3), the others are taken away little by little.
+-- The order store's writes: keeps an order under its id, numbers the attempts at placing it and at paying for it, and
+-- records its steps, each on evidence (R16). A step is recorded once, and the same call appends it to the partition's
+-- log, which the jobs read. Personal data is kept beside the orders, deleted with the step after which it is not needed
+-- here, and never in the log. A deployment of format 1 keeps it in the order's body and logs it with the lock, because
+-- the release before this one reads it there. In format 2 a day's orders do not expire as a whole: those that have not
+-- ended stay (R3), the others are deleted in slices.
 
--- attempt, fingerprint, steps that have been noted (a bit each), when it was created; the order's body follows as it
--- came.
+-- attempt, fingerprint, steps that have been recorded (a bit each), creation time; the order's body follows as it came.
 local ORDER = '<I4dI2d'
--- Steps by their place in the list of model.ts.
+-- Steps by their index in the list of model.ts.
 local CREATED, PAID, LOCKED, PICKING, OUTBOUND, REPORTED, CANCELLED, CANCELLING, CANCELLATION_REFUSED = 0, 1, 2, 3, 6, 7, 8, 9, 10
--- Among the steps: the order's request to the warehouse is a dead letter; and, the highest, the buyer's text was
--- taken away before the warehouse had it.
-local SET_ASIDE, ERASED = 14, 2 ^ 15
+-- Among the steps: the order's request to the warehouse is a dead letter; and, the highest, the personal data was
+-- erased before the warehouse had it.
+local DEAD_LETTER, ERASED = 14, 2 ^ 15
 local PARTLY_OUTBOUND = 11
--- How a step is noted that may come again.
+-- The argument for a step that may come again.
 local AGAIN = '3'
 -- As msgpack writes them: nothing, and the mark before a double.
 local NIL, DOUBLE = '\192', '\203'
@@ -32,8 +31,8 @@ local function has_step(steps, step)
   return math.floor(steps / 2 ^ step) % 2 == 1
 end
 
--- Whether a step comes too late: once the cancellation was asked for the order must not be paid any more, and once it
--- is cancelled its cancellation is not refused any more.
+-- Whether a step comes too late: once a cancellation was requested the order must not be paid any more, and once it is
+-- cancelled its cancellation is not refused any more.
 local function is_late(steps, step)
   if step == PAID or step == LOCKED then return has_step(steps, CANCELLING) and not has_step(steps, LOCKED) end
   return step == CANCELLATION_REFUSED and has_step(steps, CANCELLED)
@@ -45,9 +44,9 @@ end
 
 -- include server-time.lua
 
--- A partition's log: its last offset, its clock, which never goes back, and how many events it has held. Beside the
--- clock, for a log that was once led ahead of time: up to when a deadline is over, and from when one is counted. When
--- clocks disagree, that is the earlier and the later of what it may be.
+-- A partition's log: its last offset, its clock, which never goes back, and how many events it has held. For a log
+-- whose clock was once set ahead, also: up to when deadlines are over (`over`), and from when new ones count (`from`).
+-- When clocks disagree, these are the earliest and the latest possible time.
 local function open_log(head_key, given)
   local head = redis.call('HMGET', head_key, 'offset', 'clock', 'events')
   local now, agree, bound = time_of(given)
@@ -85,15 +84,11 @@ local function day_keys(keys, number)
   return keys[at], keys[at + 1]
 end
 
-local function has(steps, step)
-  return math.floor(steps / 2 ^ step) % 2 == 1
-end
-
--- 1 for an order that the warehouse has been asked for and will not get; the head's 'left' is the sum. With it,
--- orders that wait are those that took 'locked', without those that took 'picking'.
-local function out_of_the_way(steps)
-  local is_ended = has(steps, OUTBOUND) or has(steps, CANCELLED) or has(steps, SET_ASIDE)
-  return has(steps, LOCKED) and not has(steps, PICKING) and is_ended and 1 or 0
+-- 1 for a locked order that ended before the warehouse had it; the head's 'left' is the sum. Waiting orders are those
+-- with 'locked', without those with 'picking' and without 'left'.
+local function ended_before_picking(steps)
+  local is_ended = has_step(steps, OUTBOUND) or has_step(steps, CANCELLED) or has_step(steps, DEAD_LETTER)
+  return has_step(steps, LOCKED) and not has_step(steps, PICKING) and is_ended and 1 or 0
 end
 
 -- Only bodies of format 1 name a buyer.
@@ -111,13 +106,13 @@ local function part(body)
   return cmsgpack.pack(whole), cmsgpack.pack(buyer)
 end
 
--- Sets when the buyer's text goes, after a step: some time after the order's end, or long after its payment if no end
--- comes. An order without such a text is not in the set.
+-- Sets when personal data is to be erased, after a step: some time after the order's end, or long after its payment if
+-- no end comes. An order without personal data is not in the set.
 local function schedule(erasures_key, id, step, steps, from, keep, names)
   local after
   if step == PAID then after = keep.longest
   elseif step == OUTBOUND or step == REPORTED then after = keep.ended
-  elseif step == CANCELLED then after = has(steps, PAID) and keep.ended or keep.unpaid
+  elseif step == CANCELLED then after = has_step(steps, PAID) and keep.ended or keep.unpaid
   end
   if not after then return end
   local at = after == 0 and '+inf' or digits(from + after)
@@ -133,14 +128,14 @@ local function last_day(now, keep)
   return math.floor((now - keep) / DAY_MS) - 1
 end
 
--- Whether an order needs nobody any more: it has left, was cancelled, or was never paid.
+-- Whether an order has ended: it has left, was cancelled, or was never paid.
 local function is_over(steps)
   if has_step(steps, OUTBOUND) or has_step(steps, CANCELLED) then return true end
   return not (has_step(steps, PAID) or has_step(steps, LOCKED) or has_step(steps, CANCELLING) or has_step(steps, PARTLY_OUTBOUND))
 end
 
--- Whether a day is listed for stripping, now or before. One that no order can be taken of, because its id is too old
--- or too new, is not: nothing would ever ask for it.
+-- Whether a day is listed for stripping, now or before. A day whose ids are too old or too new to be accepted is not:
+-- nothing would ever read it.
 local function list_day(days_key, orders_key, buyers_key, now, keep)
   local day = day_of_key(orders_key)
   if day <= last_day(now, keep) or day > math.floor(now / DAY_MS) + DAYS_AHEAD then
@@ -153,8 +148,8 @@ local function list_day(days_key, orders_key, buyers_key, now, keep)
   return true
 end
 
--- Remembers when an order has ended long after its day, so that it is known from its end on, too.
-local function note_end(keys, orders_key, id, now, keep)
+-- Stores when an order has ended, if that is long after its day: it is kept from its end on, too.
+local function store_late_end(keys, orders_key, id, now, keep)
   local day = day_of_key(orders_key)
   if now - day * DAY_MS <= keep / 2 or redis.call('SISMEMBER', keys[4], day) == 0 then return end
   redis.call('HSET', keys[5], id, digits(now))
@@ -172,21 +167,21 @@ local function open(keys, args)
   local log = open_log(keys[1], args[2])
   for at = 5, #args, 7 do
     local key, buyers_key = day_keys(keys, args[at])
-    local id, print, body = args[at + 1], tonumber(args[at + 2]), args[at + 3]
+    local id, fingerprint, body = args[at + 1], tonumber(args[at + 2]), args[at + 3]
     local known = redis.call('HGET', key, id)
     local attempt, steps, created = 1, 2 ^ CREATED, log.clock
     if known then
-      local before, first_print, after
-      before, first_print, steps, created, after = struct.unpack(ORDER, known)
-      attempt = first_print == print and before + 1 or -1
-      -- As it was kept: a buyer's text that has gone does not come back with a repeated request.
+      local before, first_fingerprint, after
+      before, first_fingerprint, steps, created, after = struct.unpack(ORDER, known)
+      attempt = first_fingerprint == fingerprint and before + 1 or -1
+      -- As stored: personal data that was erased does not come back with a repeated request.
       body = string.sub(known, after)
     else
       events[#events + 1] = event(args[at + 4], created, NIL)
       if args[at + 5] == '1' then redis.call('ZADD', keys[3], digits(log.from + tonumber(args[3])), id) end
       if args[at + 6] ~= '' then redis.call('HSET', buyers_key, id, args[at + 6]) end
     end
-    if attempt > 0 then redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps, created) .. body) end
+    if attempt > 0 then redis.call('HSET', key, id, struct.pack(ORDER, attempt, fingerprint, steps, created) .. body) end
     attempts[#attempts + 1] = attempt
   end
   local keep = tonumber(args[1])
@@ -200,85 +195,84 @@ local function open(keys, args)
   return attempts
 end
 
--- order_begin_attempt: numbers another try at an order.
+-- order_begin_attempt: numbers another attempt at an order.
 -- KEYS: the bucket of its day   ARGV: id
--- Returns: the number, the order's body and the steps that have been noted, or nil when the order is not known
-local function try(keys, args)
+-- Returns: the number, the order's body and the steps that have been recorded, or nil when the order is not known
+local function begin_attempt(keys, args)
   local known = redis.call('HGET', keys[1], args[1])
   if not known then return false end
-  local attempt, print, steps, created, after = struct.unpack(ORDER, known)
+  local attempt, fingerprint, steps, created, after = struct.unpack(ORDER, known)
   local body = string.sub(known, after)
-  redis.call('HSET', keys[1], args[1], struct.pack(ORDER, attempt + 1, print, steps, created) .. body)
+  redis.call('HSET', keys[1], args[1], struct.pack(ORDER, attempt + 1, fingerprint, steps, created) .. body)
   return { attempt + 1, body, steps }
 end
 
--- order_record: notes steps of orders, each on its evidence and once.
+-- order_record: records steps of orders, each on its evidence and once.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
--- ARGV: 1 clock (see time_of), 2 to 4 ms for which the buyer's text is kept: of an order never paid, after its end,
--- without an end (0: for
---       good), 5 ms after which a day is stripped (0: never), then for each step: number of the order's day, id, the step (or SET_ASIDE, of which the log is not told), what the event takes
---       along (0 nothing, 1 the body as it is, 2 the body without the buyer, 3 nothing, and the step may come again), the event
--- Returns: for each step, 1 when it has been noted now, 0 when it had been before, -1 when the order is not known, -2
--- when it must not be taken
---          any more: a payment that comes after the order's cancellation was asked for
-local function note(keys, args)
-  local noted, events, taken, left = {}, {}, {}, 0
+-- ARGV: 1 clock (see time_of), 2 to 4 ms for which personal data is kept: of an order never paid, after its end, without
+--       an end (0: without limit), 5 ms after which a day is stripped (0: never), then for each step: number of the
+--       order's day, id, the step (or DEAD_LETTER, which is not logged), what the event holds (0 nothing, 1 the body
+--       as it is, 2 the body without the buyer, 3 nothing, and the step may come again), the event
+-- Returns: for each step, 1 when it has been recorded now, 0 when it had been before, -1 when the order is not known,
+--          -2 when it must not be taken any more: a payment that comes after a cancellation was requested
+local function record(keys, args)
+  local results, events, taken, left = {}, {}, {}, 0
   local log = open_log(keys[1], args[1])
   local keep = { unpaid = tonumber(args[2]), ended = tonumber(args[3]), longest = tonumber(args[4]) }
   local keep_day = tonumber(args[5])
   for at = 6, #args, 5 do
     local key, buyers_key = day_keys(keys, args[at])
-    local id, step, takes = args[at + 1], tonumber(args[at + 2]), args[at + 3]
+    local id, step, holds = args[at + 1], tonumber(args[at + 2]), args[at + 3]
     local known = redis.call('HGET', key, id)
     local result = -1
     if known then
-      local attempt, print, steps, created, after = struct.unpack(ORDER, known)
+      local attempt, fingerprint, steps, created, after = struct.unpack(ORDER, known)
       local is_new = not has_step(steps, step)
       result = 0
       if is_new and is_late(steps, step) then
         result = -2
-      elseif is_new or takes == AGAIN then
+      elseif is_new or holds == AGAIN then
         local body = string.sub(known, after)
         local names = names_buyer(body)
-        local told = NIL
-        if takes == '1' then told = body end
-        if takes == '2' then
+        local logged = NIL
+        if holds == '1' then logged = body end
+        if holds == '2' then
           local buyer
           body, buyer = part(body)
-          told = body
+          logged = body
           if buyer then redis.call('HSET', buyers_key, id, buyer) end
         end
         if step == PICKING then
-          -- The warehouse has the order, and the object storage what the warehouse has no field for.
+          -- The warehouse has the order, and the object storage has what the warehouse has no field for.
           body = part(body)
           redis.call('HDEL', buyers_key, id)
         end
         if is_new then
-          redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps + 2 ^ step, created) .. body)
+          redis.call('HSET', key, id, struct.pack(ORDER, attempt, fingerprint, steps + 2 ^ step, created) .. body)
           schedule(keys[3], id, step, steps, log.from, keep, names)
-          left = left + out_of_the_way(steps + 2 ^ step) - out_of_the_way(steps)
-          if keep_day > 0 and (step == OUTBOUND or step == CANCELLED) then note_end(keys, key, id, log.now, keep_day) end
+          left = left + ended_before_picking(steps + 2 ^ step) - ended_before_picking(steps)
+          if keep_day > 0 and (step == OUTBOUND or step == CANCELLED) then store_late_end(keys, key, id, log.now, keep_day) end
         end
-        if step ~= SET_ASIDE then
-          events[#events + 1] = event(args[at + 4], created, told)
+        if step ~= DEAD_LETTER then
+          events[#events + 1] = event(args[at + 4], created, logged)
           taken[step] = (taken[step] or 0) + 1
         end
         result = 1
       end
     end
-    noted[#noted + 1] = result
+    results[#results + 1] = result
   end
   if #events > 0 then append(keys[1], keys[2], log, events, taken) end
   if left ~= 0 then redis.call('HINCRBY', keys[1], 'left', left) end
-  return noted
+  return results
 end
 
--- order_correct_waiting: no order of the partition waits for the warehouse: what the counts of steps say otherwise is what
--- was counted wrong once, by releases that did not count all ends. Done only when it is so: the jobs have seen the
--- whole log, and the sink has delivered all they gave out.
+-- order_correct_waiting: corrects the count of waiting orders, which older releases got wrong because they did not
+-- count all ends. Only when no order of the partition waits: the jobs have read the whole log, and the sink has
+-- delivered all of their emits.
 -- KEYS: head, task of the jobs, task of the sink   ARGV: 1 the job's cursor, 2 the sink's cursor, each a field of its task
 -- Returns: 1 when it is so
-local function none_waits(keys, args)
+local function correct_waiting(keys, args)
   local head = redis.call('HMGET', keys[1], 'offset', 's' .. LOCKED, 's' .. PICKING, 'left', 'waiting-base')
   local jobs = redis.call('HMGET', keys[2], args[1], 'lastOut')
   local sink = redis.call('HGET', keys[3], args[2])
@@ -289,9 +283,8 @@ local function none_waits(keys, args)
   return 1
 end
 
--- Once a day, DAYS_AT_ONCE a call: lists the days that have a bucket and takes off the expiry that format 1 has set,
--- or a process that had not heard of format 2 yet. Such a day may be older than its time, if its first order came
--- late.
+-- Once a day, DAYS_AT_ONCE a call: lists the days that have a bucket and removes the expiry that was set in format 1,
+-- or by a process that did not have format 2 yet. Such a day may be older than its time, if its first order came late.
 local function find_days(keys, bases, now, keep, seen, next_day)
   local today = math.floor(now / DAY_MS)
   if seen and seen >= today then return end
@@ -317,9 +310,9 @@ local function remove(key, ids)
   for first = 1, #ids, CHUNK do redis.call('HDEL', key, unpack(ids, first, math.min(first + CHUNK - 1, #ids))) end
 end
 
--- Takes orders that are over out of the days whose time is over, STRIP_COUNT records or STRIP_BYTES a call; one that
--- ended late stays for as long after its end. What was done is in the head: up to which day all is done, the day under
--- work, how far it has come.
+-- Deletes ended orders of the days whose time is over, STRIP_COUNT records or STRIP_BYTES a call; one that ended late
+-- stays for as long after its end. The progress is in the head: up to which day all is done, the day under work, and
+-- its cursor.
 local function strip(keys, bases, now, keep, done, day_before, cursor)
   local last = last_day(now, keep)
   if done and done >= last then return end
@@ -338,7 +331,7 @@ local function strip(keys, bases, now, keep, done, day_before, cursor)
   redis.call('PERSIST', orders_key)
   redis.call('PERSIST', buyers_key)
   local has_late_ends = redis.call('EXISTS', keys[6]) == 1
-  local gone, pages, bytes = {}, 0, 0
+  local ended_ids, pages, bytes = {}, 0, 0
   local at = day == day_before and cursor or '0'
   repeat
     local page = redis.call('HSCAN', orders_key, at, 'COUNT', STRIP_AT_ONCE)
@@ -348,12 +341,12 @@ local function strip(keys, bases, now, keep, done, day_before, cursor)
       bytes = bytes + #record
       local _, _, steps = struct.unpack(ORDER, record)
       local ended = has_late_ends and tonumber(redis.call('HGET', keys[6], id))
-      if is_over(steps) and not (ended and ended + keep > now) then gone[#gone + 1] = id end
+      if is_over(steps) and not (ended and ended + keep > now) then ended_ids[#ended_ids + 1] = id end
     end
   until at == '0' or pages * STRIP_AT_ONCE >= STRIP_COUNT or bytes >= STRIP_BYTES
-  remove(orders_key, gone)
-  remove(buyers_key, gone)
-  if has_late_ends then remove(keys[6], gone) end
+  remove(orders_key, ended_ids)
+  remove(buyers_key, ended_ids)
+  if has_late_ends then remove(keys[6], ended_ids) end
   if at ~= '0' then
     redis.call('HSET', keys[1], 'strip-day', day, 'strip-cursor', at)
   else
@@ -365,19 +358,19 @@ local function strip(keys, bases, now, keep, done, day_before, cursor)
   end
 end
 
--- What was looked through ahead of its time is looked through again when that has come.
+-- Days that were handled ahead of their time are handled again when it has come.
 local function begin_again(head_key, now, keep)
   local head = redis.call('HMGET', head_key, 'days-seen', 'strip-done')
   if head[1] and tonumber(head[1]) > math.floor(now / DAY_MS) then redis.call('HDEL', head_key, 'days-seen', 'days-next') end
   if head[2] and tonumber(head[2]) > last_day(now, keep) then redis.call('HDEL', head_key, 'strip-done', 'strip-day', 'strip-cursor') end
 end
 
--- order_tick: lets time pass in a partition where a deadline has come: timers fire by the log's clock, and the log
--- may have nothing to tell. Takes away orders that need not be known any more.
+-- order_tick: appends an empty entry when a timer of the partition is due, because timers fire by the log's clock.
+-- Deletes orders that have ended.
 -- KEYS: head, log, timers, erasures, days, late ends
 -- ARGV: 1 clock (see time_of), 2 ms after which a day is stripped (0: never), 3 and 4 base names of the days' orders
 -- and buyers
--- Returns: 1 when a buyer's text is to go now, plus 2 when the deployment has a warehouse
+-- Returns: 1 when personal data is due to be erased, plus 2 when the deployment has a warehouse
 local function is_due(key, at)
   return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(at), 'LIMIT', 0, 1) > 0
 end
@@ -397,20 +390,20 @@ local function tick(keys, args)
   return (is_due(keys[4], log.over) and 1 or 0) + (has_warehouse and 2 or 0)
 end
 
--- order_due_erasures: orders whose buyer's text is to go now.
+-- order_due_erasures: orders whose personal data is due to be erased.
 -- KEYS: head, erasures   ARGV: 1 clock (see time_of), 2 how many at most, 3 only those that have been due for so many ms   Returns: their ids
-local function due(keys, args)
+local function due_erasures(keys, args)
   local log = open_log(keys[1], args[1])
   return redis.call('ZRANGEBYSCORE', keys[2], '-inf', digits(log.over - tonumber(args[3])), 'LIMIT', 0, tonumber(args[2]))
 end
 
--- order_erase: takes the buyer's text of orders away. What is kept elsewhere is the caller's to remove: until it says
--- so (ZREM), the order stays in the set and comes up again after a while.
+-- order_erase: erases the personal data of orders. The caller removes it from other storages: until it confirms that
+-- (ZREM), the order stays in the set and is due again after a while.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
--- ARGV: 1 clock (see time_of), 2 1: only when it is due; 0: somebody asks for it, 3 ms until it comes up again, then
+-- ARGV: 1 clock (see time_of), 2 1: only when it is due; 0: on request, 3 ms until it is due again, then
 -- for each order: number
 --       of its day, id
--- Returns: for each order, 1 when nothing is kept of its buyer any more, 0 when it is not due, -1 when the order is
+-- Returns: for each order, 1 when its personal data is erased here, 0 when it is not due, -1 when the order is
 -- not known, -2 when
 --          it is on its way to the warehouse
 local function erase(keys, args)
@@ -427,15 +420,15 @@ local function erase(keys, args)
       if not score or tonumber(score) > log.over then result = 0 end
     elseif known then
       local _, _, steps = struct.unpack(ORDER, known)
-      local is_open = not has(steps, PICKING) and not has(steps, OUTBOUND) and not has(steps, CANCELLED)
-      if has_warehouse and has(steps, PAID) and is_open then result = -2 end
+      local is_open = not has_step(steps, PICKING) and not has_step(steps, OUTBOUND) and not has_step(steps, CANCELLED)
+      if has_warehouse and has_step(steps, PAID) and is_open then result = -2 end
     end
     if result == 1 then
-      local attempt, print, steps, created, after = struct.unpack(ORDER, known)
+      local attempt, fingerprint, steps, created, after = struct.unpack(ORDER, known)
       local body, buyer = part(string.sub(known, after))
-      local gone = redis.call('HDEL', buyers_key, id)
-      if (buyer or gone == 1) and steps < ERASED then steps = steps + ERASED end
-      redis.call('HSET', key, id, struct.pack(ORDER, attempt, print, steps, created) .. body)
+      local deleted = redis.call('HDEL', buyers_key, id)
+      if (buyer or deleted == 1) and steps < ERASED then steps = steps + ERASED end
+      redis.call('HSET', key, id, struct.pack(ORDER, attempt, fingerprint, steps, created) .. body)
     end
     if result == 1 or (result == -1 and args[2] == '1') then redis.call('ZADD', keys[3], digits(log.from + tonumber(args[3])), id) end
     results[#results + 1] = result
@@ -443,11 +436,11 @@ local function erase(keys, args)
   return results
 end
 
--- When Redis is full no new order is taken; those that are known go on.
+-- When Redis is full no new order is accepted; known ones go on.
 redis.register_function('order_open', open)
-redis.register_function { function_name = 'order_begin_attempt', callback = try, flags = { 'allow-oom' } }
-redis.register_function { function_name = 'order_record', callback = note, flags = { 'allow-oom' } }
-redis.register_function { function_name = 'order_correct_waiting', callback = none_waits, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_begin_attempt', callback = begin_attempt, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_record', callback = record, flags = { 'allow-oom' } }
+redis.register_function { function_name = 'order_correct_waiting', callback = correct_waiting, flags = { 'allow-oom' } }
 redis.register_function { function_name = 'order_tick', callback = tick, flags = { 'allow-oom' } }
-redis.register_function { function_name = 'order_due_erasures', callback = due, flags = { 'no-writes' } }
+redis.register_function { function_name = 'order_due_erasures', callback = due_erasures, flags = { 'no-writes' } }
 redis.register_function { function_name = 'order_erase', callback = erase, flags = { 'allow-oom' } }

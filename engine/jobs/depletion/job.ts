@@ -44,7 +44,7 @@ export interface DepletionState {
   settings: SettingsState | null;
 }
 
-/** What screens are told of a SKU. */
+/** The figures of a SKU for screens. */
 export interface DepletionFigures {
   /** Minute of the figures; older panes than 59 minutes before it are not in the sum. */
   minute: number;
@@ -88,7 +88,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
   const averageAt = (state: DepletionState, atMs: number): number | undefined =>
     state.firstDay === null ? undefined : dailyAverageOf(state.days, state.firstDay, zone.dayOf(atMs));
 
-  /** Looks at a SKU as of a minute; `atMs` is when that is told. */
+  /** Evaluates the rule of a SKU as of a minute; `atMs` is the time of a change. */
   function evaluate(
     state: DepletionState,
     sku: string,
@@ -102,7 +102,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
     // A minute belongs to the day it begins in.
     const average = averageAt(state, minuteEndMs(minute - 1));
     const rule = ruleOf(state);
-    const tell = (type: AlertChange["type"], alert: OpenAlert): void => {
+    const report = (type: AlertChange["type"], alert: OpenAlert): void => {
       const change: AlertChange = { type, sku, atMs, hourUnits, dailyAverage: average ?? null, alert };
       context.emit(ALERT_EMIT, change);
     };
@@ -110,40 +110,40 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
       state.fired++;
       const id = `${sku}#${state.fired}`;
       state.alert = { id, firedAtMs: atMs, hourUnits, dailyAverage: average ?? null, acknowledgedBy: null };
-      tell("fired", { ...state.alert });
+      report("fired", { ...state.alert });
     } else if (state.alert && atMinuteEnd && !stays(hourUnits, average, rule)) {
-      tell("cleared", state.alert);
+      report("cleared", state.alert);
       state.alert = null;
     }
-    context.setTimer(nextLookMs(state, minute, atMinuteEnd));
+    context.setTimer(nextEvaluationMs(state, minute, atMinuteEnd));
   }
 
   /**
-   * When the SKU has to be looked at without a deduction. An open alert: at every minute's end. Otherwise the
-   * trailing hour can only fall, so only new settings, or a new day with its new average, can make it fire: that at
-   * the end of its first minute, if a pane is left by then.
+   * When the SKU has to be evaluated without a deduction. An open alert: at every minute's end. Otherwise the sum of
+   * the trailing hour can only fall, so only new settings, or a new day with its new average, can make it fire: at the
+   * end of the day's first minute, if a pane is left by then.
    */
-  function nextLookMs(state: DepletionState, minute: number, atMinuteEnd: boolean): number | undefined {
+  function nextEvaluationMs(state: DepletionState, minute: number, atMinuteEnd: boolean): number | undefined {
     if (state.alert) return minuteEndMs(atMinuteEnd ? minute + 1 : minute);
     const newest = state.panes.at(-2);
     if (newest === undefined) return undefined;
-    const lookMs = dayLookMs(minute);
-    return minuteOf(lookMs) - 1 < newest + WINDOW_MINUTES ? lookMs : undefined;
+    const evaluationMs = dayEvaluationMs(minute);
+    return minuteOf(evaluationMs) - 1 < newest + WINDOW_MINUTES ? evaluationMs : undefined;
   }
 
   /**
-   * The end of the first minute of the day after a minute's; asked for at every deduction, and mostly for the same
-   * minute as before.
+   * The end of the first minute of the next day. Cached, because it is needed at every deduction and mostly for the
+   * same minute.
    */
-  function dayLookMs(minute: number): number {
-    if (minute !== lookMinute) {
-      lookMinute = minute;
-      lookMs = minuteEndMs(minuteOf(zone.nextDayMs(minuteEndMs(minute - 1))));
+  function dayEvaluationMs(minute: number): number {
+    if (minute !== cachedMinute) {
+      cachedMinute = minute;
+      evaluationMs = minuteEndMs(minuteOf(zone.nextDayMs(minuteEndMs(minute - 1))));
     }
-    return lookMs;
+    return evaluationMs;
   }
-  let lookMinute = Number.NaN;
-  let lookMs = 0;
+  let cachedMinute = Number.NaN;
+  let evaluationMs = 0;
 
   return {
     name: DEPLETION_JOB,
@@ -156,7 +156,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
     onEvent(state, event, context) {
       if (event.type === "SkuConfigured") {
         state.settings = configured(state.settings, event);
-        // What has been sold already may be an alert by the new rule.
+        // Units sold before may fire an alert by the new rule.
         if (state.panes.length > 0) context.setTimer(minuteEndMs(minuteOf(event.clockMs)));
         return;
       }
@@ -169,7 +169,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
       addToPane(state.days, day, event.units);
       dropPanesBefore(state.days, zone.dayOf(event.clockMs) - AVERAGE_DAYS);
 
-      // An event that happened earlier counts in its own pane, and the hour that ends now is looked at.
+      // An event that happened earlier counts in its own pane; the rule is evaluated for the hour that ends now.
       if (isInWindow(event.atMs, event.clockMs, WINDOW_MINUTES))
         addToPane(state.panes, minuteOf(event.atMs), event.units);
       else context.late();
@@ -194,7 +194,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
 
 function acknowledge(state: DepletionState, event: StockEvent, context: JobContext): void {
   const { alert } = state;
-  // An alert that has cleared meanwhile needs nobody any more.
+  // An alert that has cleared meanwhile is not acknowledged any more.
   if (!alert || alert.id !== event.detail?.["alertId"] || alert.acknowledgedBy !== null) return;
   alert.acknowledgedBy = String(event.detail["actor"] ?? "");
   const change: AlertChange = {

@@ -1,7 +1,8 @@
 /**
  * When a SKU's depletion is an alert (R8–R10), as pure functions of two figures: units in the trailing hour and the
- * daily average. Firing and clearing have a gap between them, so that an alert does not flutter at the border. A SKU
- * without one complete day since its first deduction has no average (cold start) and goes by absolute floors.
+ * daily average. Firing and clearing have a gap between them, so that an alert does not change state
+ * again and again at the threshold. A SKU without one complete day since its first deduction has no average (cold
+ * start); absolute thresholds apply to it.
  */
 import { DEFAULT_SETTINGS } from "../../stock/settings.js";
 

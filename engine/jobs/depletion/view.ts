@@ -1,7 +1,7 @@
 /**
  * The heatmap's and the alerts' data as any process sees it: per SKU the panes of the trailing hour, the daily
  * average and the open alert, and the latest alerts that have cleared. Filled by the follower; reads nothing itself.
- * Cleared alerts from before this process started are not known here.
+ * Alerts that cleared before this process started are missing.
  */
 
 import type { View } from "../../stream/follower.js";
@@ -43,8 +43,8 @@ export class DepletionView implements View {
   #cleared: Alert[] = [];
   #revision = 0;
 
-  onView(sku: string, told: unknown): void {
-    const { panes, dailyAverage, alert } = told as DepletionFigures;
+  onView(sku: string, value: unknown): void {
+    const { panes, dailyAverage, alert } = value as DepletionFigures;
     let known = this.#skus.get(sku);
     if (!known) {
       known = { panes: [], dailyAverage: undefined, revision: 0 };
@@ -123,7 +123,7 @@ const alertOf = (sku: string, open: OpenAlert): Alert => ({
   acknowledgedBy: open.acknowledgedBy ?? undefined,
 });
 
-/** Panes are told as absolute values. */
+/** Panes come as absolute values. */
 function setPane(panes: Panes, minute: number, units: number): void {
   const present = sumOfPanes(panes, minute, minute);
   if (units !== present) addToPane(panes, minute, units - present);

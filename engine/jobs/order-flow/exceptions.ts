@@ -1,7 +1,7 @@
 /**
- * The exceptions that are open on orders' ways (R16), as any process reads them: a page at a time and the counts, out
- * of what the order-flow job's states are indexed by. It holds nothing but the counts of the last second: a warehouse
- * that stands still makes an exception of every order.
+ * The open exceptions of orders (R16), as any process reads them: a page at a time and the counts, from the index of
+ * the order-flow job's states. It keeps only the counts of the last second in memory: a warehouse that stops causes an
+ * exception for every order.
  */
 import { stopwatch } from "../../kernel/clock.js";
 import type { FlowException } from "../../orders/flow.js";
@@ -22,11 +22,11 @@ export interface ExceptionPage {
 
 export interface ExceptionCounts {
   counts: { step: OrderStep; kind: FlowException["kind"]; open: number }[];
-  /** False while some are missing, for their partition is indexed anew after an older release has run it. */
+  /** False while some are missing, because their partition is indexed anew after an older release has run it. */
   complete: boolean;
 }
 
-/** Whoever asks in between is told the same. */
+/** Callers within this time get the same counts. */
 const COUNTS_KEPT_MS = 1_000;
 
 function ofName(name: string): Pick<FlowException, "step" | "kind"> {
@@ -36,7 +36,7 @@ function ofName(name: string): Pick<FlowException, "step" | "kind"> {
 
 export class ExceptionList {
   readonly #index: JobIndex;
-  #counts: { told: Promise<ExceptionCounts>; ageMs(): number } | undefined;
+  #counts: { counts: Promise<ExceptionCounts>; ageMs(): number } | undefined;
 
   constructor(redis: RedisClient, prefix: string, partitions: number) {
     this.#index = new JobIndex(redis, prefix, "orders", partitions, ORDER_FLOW_JOB);
@@ -54,14 +54,14 @@ export class ExceptionList {
 
   /** How many are open, by step and kind; at most a second old. */
   counts(): Promise<ExceptionCounts> {
-    if (this.#counts && this.#counts.ageMs() < COUNTS_KEPT_MS) return this.#counts.told;
-    const told = this.#readCounts();
-    const own = { told, ageMs: stopwatch() };
+    if (this.#counts && this.#counts.ageMs() < COUNTS_KEPT_MS) return this.#counts.counts;
+    const counts = this.#readCounts();
+    const own = { counts, ageMs: stopwatch() };
     this.#counts = own;
-    told.catch(() => {
+    counts.catch(() => {
       if (this.#counts === own) this.#counts = undefined;
     });
-    return told;
+    return counts;
   }
 
   async #readCounts(): Promise<ExceptionCounts> {

@@ -1,9 +1,9 @@
 /**
- * The order-flow job (R16, R17, R22): follows each paid order on its way, asks the warehouse for its goods as soon as
- * the ledger has locked them, and raises an exception where a step is skipped or late. What it emits leaves with the
- * commit or not at all, so an order is asked for once, however often a worker dies, and once more when its
- * cancellation is refused before the warehouse is known to have it. An order that is not paid has no state here, or,
- * when it is cancelled, for an hour: a payment that was under way meanwhile must not ask for its goods.
+ * The order-flow job (R16, R17, R22): follows the steps of each paid order, emits a pick request as soon as the ledger
+ * has locked its stock, and opens an exception when a step is skipped or late. Emits are part of the commit, so there
+ * is one pick request for an order, however often a worker dies, and one more when its cancellation is refused before
+ * the warehouse has confirmed the order. An unpaid order has no state here; a cancelled one has it for an hour, so that a
+ * payment that was under way meanwhile emits no pick request.
  */
 
 import type { FlowEffect, FlowException } from "../../orders/flow.js";
@@ -21,12 +21,12 @@ import type { Job, JobContext } from "../../stream/job.js";
 
 export const ORDER_FLOW_JOB = "order-flow.1";
 
-/** An exception is found by its step and kind, with this between them. */
+/** The index entry of an exception is its step and kind, with this between them. */
 export const NAME_SEPARATOR = " ";
 
 /** Emitted when an order's goods are to leave the shelf. */
 export const PICK_EMIT = "pick";
-/** Emitted when an order that was asked for is not wanted any more. */
+/** Emitted when an order with a pick request is cancelled. */
 export const WITHDRAW_EMIT = "withdraw";
 export const EXCEPTION_EMIT = "exception";
 
@@ -36,13 +36,13 @@ export interface PickRequest {
   placedMs: number;
   paidMs: number;
   lines: OrderLine[];
-  /** Only in a deployment of format 1: otherwise whoever delivers asks the order book. */
+  /** Only in a deployment of format 1: otherwise the sink reads it from the order store. */
   shipTo?: ShipTo;
 }
 
 export interface Withdrawal {
   order: string;
-  /** The warehouse had refused to let go before. */
+  /** The warehouse has refused a withdrawal before. */
   again?: true;
 }
 
@@ -55,16 +55,15 @@ export interface ExceptionChange {
 }
 
 /**
- * What processes of the first format are told of an order: what is amiss; mostly nothing. Later ones read the index.
+ * The view of an order for processes of format 1: its open exceptions, mostly none. Later ones read the index.
  */
 export type OrderFlowView = readonly FlowException[];
 
 /**
- * @param deadlines as they are now: asked for at each event and timer, for the deployment may be given a warehouse
- * meanwhile
+ * @param deadlines as they are now: read at each event and timer, because a warehouse may be connected meanwhile
  */
 export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderFlow> {
-  const tell = (effects: readonly FlowEffect[], order: string, context: JobContext): void => {
+  const report = (effects: readonly FlowEffect[], order: string, context: JobContext): void => {
     for (const effect of effects) {
       if (effect.kind !== "opened" && effect.kind !== "resolved") continue;
       const change: ExceptionChange = { type: effect.kind, order, ...effect.exception };
@@ -95,7 +94,7 @@ export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderF
           context.emit(WITHDRAW_EMIT, withdrawal);
         }
       }
-      tell(effects, id, context);
+      report(effects, id, context);
       context.setTimer(nextDeadlineMs(flow, deadlines()));
     },
 
@@ -104,7 +103,7 @@ export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderF
         context.clear();
         return;
       }
-      tell(passTime(flow, atMs, deadlines()), context.key, context);
+      report(passTime(flow, atMs, deadlines()), context.key, context);
       context.setTimer(nextDeadlineMs(flow, deadlines()));
     },
 

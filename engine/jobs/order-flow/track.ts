@@ -1,6 +1,6 @@
 /**
- * Where one order is on its way, read from the order-flow job's state in Redis: as far as the jobs have come, some
- * milliseconds behind the evidence.
+ * The steps and exceptions of one order, read from the order-flow job's state in Redis, some milliseconds after they
+ * were recorded.
  */
 import { newFlow, type OrderFlow } from "../../orders/flow.js";
 import { partitionKeys } from "../../stream/keys.js";

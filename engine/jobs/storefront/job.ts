@@ -1,7 +1,7 @@
 /**
  * The storefront job (R5, R6): per SKU, all balances by location and the display coefficient, folded from the log. It
- * gives views the levels after each commit; admission never looks at them. What customers see is worked out by the
- * reader, from these same numbers.
+ * publishes the levels to views after each commit; the ledger never reads them. What customers see is computed by the
+ * reader, from the same numbers.
  */
 import { type Balances, emptyBalances, type StockEvent } from "../../stock/model.js";
 import { configured, type SettingsState } from "../../stock/settings.js";

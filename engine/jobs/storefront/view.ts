@@ -23,8 +23,8 @@ export class StorefrontView implements View {
   readonly #skus = new Map<string, SkuLevels>();
   #revision = 0;
 
-  onView(sku: string, told: unknown): void {
-    const { locations, settings } = told as StorefrontState;
+  onView(sku: string, value: unknown): void {
+    const { locations, settings } = value as StorefrontState;
     const displayCoefficient = settingOf(settings, "displayCoefficient");
     const total = emptyBalances();
     const levels = new Map<string, Levels>();
