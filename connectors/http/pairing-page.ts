@@ -1,8 +1,8 @@
 /**
- * The page that a browser without a session gets: it says why, takes a pairing code or a token, and asks for a
- * session with a POST. The code of a link stands after the #, so it is neither sent with the page's request nor kept
- * in a log; the page takes it out of the address before it uses it. Chinese or English, as the browser asks. It loads
- * nothing else, and its policy lets nothing else run.
+ * The page for a browser without a session: it accepts a pairing code or a token and creates a session with a POST. The
+ * code of a link follows the #, so it is neither sent with the page's request nor logged; the page removes it from the
+ * address bar before it uses it. Chinese or English, as the browser prefers. It loads nothing else, and its content
+ * security policy allows nothing else.
  */
 import { createHash } from "node:crypto";
 
@@ -41,11 +41,11 @@ async function pair(text) {
     if (!isCode(text)) headers.authorization = "Bearer " + text;
     const answer = await fetch("/v1/sessions", { method: "POST", headers, body: JSON.stringify(isCode(text) ? { code: text } : {}) });
     if (answer.status === 201) return location.replace("/");
-    if (answer.status === 401) say("配对码或令牌不正确，或配对码已过期、已使用。", "This code or token is not known, or the code is over or used.");
-    else if (answer.status === 429) say("尝试次数过多，请稍后再试。", "Too many tries. Try again later.");
-    else say("暂时无法配对（" + answer.status + "），请稍后再试。", "Pairing does not work at the moment (" + answer.status + "). Try again later.");
+    if (answer.status === 401) say("配对码或令牌不正确，或配对码已过期、已使用。", "The code or token is not valid, or the code has expired or was used.");
+    else if (answer.status === 429) say("尝试次数过多，请稍后再试。", "Too many attempts. Try again later.");
+    else say("暂时无法配对（" + answer.status + "），请稍后再试。", "Pairing is not possible at the moment (" + answer.status + "). Try again later.");
   } catch (fault) {
-    if (fault instanceof TypeError && !isCode(text) && /[^\\x21-\\x7e]/.test(text)) say("令牌中有无效字符。", "A token has no such characters.");
+    if (fault instanceof TypeError && !isCode(text) && /[^\\x21-\\x7e]/.test(text)) say("令牌中有无效字符。", "The token has invalid characters.");
     else say("无法连接服务器。", "The server cannot be reached.");
   }
   button.disabled = false;
@@ -96,7 +96,7 @@ const HTML = `<!doctype html>
 
 const hashOf = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
-/** The page and what goes with it, whatever status it is sent with. */
+/** The page and its headers, for any status. */
 export const pairingPage = {
   html: HTML,
   headers: {

@@ -51,7 +51,7 @@ it("One address may have all limit, and gives them to others down to a quarter, 
   expect(limit.all.size).toBe(8);
 });
 
-it("Whoever is busy or has no more than a share gives no place up", () => {
+it("Busy connections, and those of an address within its share, are not replaced", () => {
   const { come, many } = connectionLimit();
   const busyOnes = Array.from({ length: 6 }, () => come("192.0.2.1", true));
   const few = many(2, "192.0.2.2");
@@ -68,7 +68,7 @@ it("An address whose connections end is forgotten, and its limit are free", () =
   expect(limit.all.size).toBe(0);
   const others = many(8, "192.0.2.2");
   expect(open(others)).toBe(8);
-  // One that is told of again is in already.
+  // One that is counted already is ignored.
   limit.add(others[0] as unknown as Socket);
   expect(open(others)).toBe(8);
 });
@@ -78,7 +78,7 @@ it.each([
   ["::ffff:127.0.0.1", false],
   ["::1", false],
   ["192.0.2.9", true],
-] as const)("What may be a proxy that brings everybody keeps its connections: %s, trusted: %s", (proxy, trustProxy) => {
+] as const)("A possible proxy keeps its connections: %s, trusted: %s", (proxy, trustProxy) => {
   const { come, many } = connectionLimit(8, trustProxy);
   const all = many(8, proxy);
   expect(come("192.0.2.2").destroyed).toBe(true);

@@ -1,4 +1,4 @@
-/** What happens at the door while those who came before wait: a quick no to new orders, and none to payments. */
+/** While earlier orders wait too long, new orders are refused at once and payments are accepted. */
 import { expect, it } from "vitest";
 import { sleep } from "../../../engine/kernel/clock.js";
 import { until } from "../../stream/toy-log.js";
@@ -6,7 +6,7 @@ import { freshId, httpBed, send } from "./http-bed.js";
 
 const bed = httpBed();
 
-it("tells new orders to come back while the oldest has waited too long, and takes them again when it has its answer", async () => {
+it("refuses new orders while the oldest has waited too long, and accepts them again when it is answered", async () => {
   await bed.receive("Q", 10);
   const order = () => ({ id: freshId(), lines: [{ sku: "Q", units: 1 }] });
   const placed = order();
@@ -26,20 +26,19 @@ it("tells new orders to come back while the oldest has waited too long, and take
   orderService.pay = (id, actor) => bed.orderService.pay(id, actor);
   const { port } = await bed.another({ orderService, maxWaitMs: 50 });
   const first = send(port, "POST", "/v1/orders", { body: order() });
-  await until(() => isWaiting, "the first order at the desk");
+  await until(() => isWaiting, "the first order at the order service");
   await sleep(100);
   const late = order();
   const refused = await send(port, "POST", "/v1/orders", { body: late });
   expect(refused.json).toMatchObject({ status: 429, code: "overloaded" });
   expect(Number(refused.headers["retry-after"])).toBe(1);
   expect((await send(port, "POST", `/v1/orders/${placed.id}/payment`)).status).toBe(200);
-  // While many are told to come back and none gets in, the next are to come later. What counts is the second before,
-  // however long sending takes.
+  // While many are refused and none is accepted, Retry-After grows. It depends on the counts of the previous second.
   await until(async () => {
     const later = await send(port, "POST", "/v1/orders", { body: late });
     expect(Number(later.headers["retry-after"])).toBeLessThanOrEqual(10);
     return Number(later.headers["retry-after"]) > 1;
-  }, "a later time to come back");
+  }, "a longer Retry-After");
   release();
   expect((await first).status).toBe(201);
   expect((await send(port, "POST", "/v1/orders", { body: late })).status).toBe(201);
