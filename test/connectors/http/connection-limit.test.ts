@@ -1,6 +1,6 @@
 /**
- * Who gets a connection when all limit are taken: nobody keeps the others out, and nobody who is busy or alone gives
- * way.
+ * Which connections are replaced when the limit is reached: one address cannot block the others, and busy connections
+ * are not closed.
  */
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
@@ -37,7 +37,7 @@ function connectionLimit(max = 8, trustProxy = false) {
 }
 const open = (connections: readonly Connection[]): number => connections.filter(({ destroyed }) => !destroyed).length;
 
-it("One address may have all limit, and gives them to others down to a quarter, the longest idle first", () => {
+it("One address may use the whole limit; others replace its idle connections down to a quarter, the oldest first", () => {
   const { limit, come, many } = connectionLimit();
   const first = many(8, "192.0.2.1");
   expect(come("192.0.2.1").destroyed).toBe(true);
@@ -62,7 +62,7 @@ it("Busy connections, and those of an address within its share, are not replaced
   expect(open(busyOnes)).toBe(5);
 });
 
-it("An address whose connections end is forgotten, and its limit are free", () => {
+it("The limit is free again when the connections of an address close", () => {
   const { limit, many } = connectionLimit();
   for (const each of many(8, "192.0.2.1")) each.end();
   expect(limit.all.size).toBe(0);
