@@ -32,7 +32,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function standIn(limitPerSecond = 5_000): Promise<WmsSandbox> {
+async function startSandbox(limitPerSecond = 5_000): Promise<WmsSandbox> {
   const wms = new WmsSandbox({ limitPerSecond });
   await wms.start();
   ends.push(() => wms.stop());
@@ -103,7 +103,7 @@ const arrived = (wms: WmsSandbox) =>
 
 describe("paid orders", () => {
   it("are at the warehouse once each, whether it is dead, comes back, or asks for less", async () => {
-    const wms = await standIn(150);
+    const wms = await startSandbox(150);
     const engine = await engineFor(wms, "all");
     const early = await pay(engine, 100);
     await expect.poll(() => wms.accepted, patience).toBeGreaterThan(20);
@@ -128,7 +128,7 @@ describe("paid orders", () => {
   }, 120_000);
 
   it("are late for the warehouse once there is one, also where the worker has no way to it and is older", async () => {
-    const wms = await standIn();
+    const wms = await startSandbox();
     await wms.stop();
     const deadlines = { picking: 1_000, labelled: 500 };
     const worker = await startEngine(engineSettings({ redisUrl: redis.url, prefix: "no-way", deadlines }));
@@ -144,7 +144,7 @@ describe("paid orders", () => {
   }, 120_000);
 
   it("go with the contract's fields, and what the buyer wrote beyond them lies in the storage", async () => {
-    const wms = await standIn();
+    const wms = await startSandbox();
     const engine = await engineFor(wms, "fields");
     const [id] = (await pay(engine, 1)) as [string];
     // The storage is not waited for before the WMS is asked, but before the order counts as picked.
@@ -159,7 +159,7 @@ describe("paid orders", () => {
   }, 120_000);
 
   it("that are cancelled are taken back from the warehouse, after it has them", async () => {
-    const wms = await standIn();
+    const wms = await startSandbox();
     const engine = await engineFor(wms, "cancelled");
     await wms.stop();
     const ids = await pay(engine, 20);
@@ -170,7 +170,7 @@ describe("paid orders", () => {
   }, 120_000);
 
   it("that are cancelled before they were sent are not sent any more", async () => {
-    const wms = await standIn();
+    const wms = await startSandbox();
     // Nothing gets through, and nobody can have it: so nothing of it may be there.
     await wms.stop();
     const engine = await engineFor(wms, "cancelled-meanwhile");
@@ -182,7 +182,7 @@ describe("paid orders", () => {
   }, 120_000);
 
   it("that are cancelled are given up when the WMS lets them go, and go on when it has picked them", async () => {
-    const wms = await standIn();
+    const wms = await startSandbox();
     const engine = await engineFor(wms, "settled");
     const [free, taken] = (await pay(engine, 2)) as [string, string];
     await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
@@ -197,7 +197,7 @@ describe("paid orders", () => {
   }, 30_000);
 
   it("go to the warehouse when their cancellation, for which they were held back, is refused by hand", async () => {
-    const wms = await standIn();
+    const wms = await startSandbox();
     await wms.stop();
     const engine = await engineFor(wms, "refused-by-hand");
     const [id] = (await pay(engine, 1)) as [string];
@@ -216,7 +216,7 @@ describe("paid orders", () => {
   }, 120_000);
 
   it("are sent by whoever is left when a process ends, and none twice for it", async () => {
-    const wms = await standIn(200);
+    const wms = await startSandbox(200);
     const first = await engineFor(wms, "left");
     const second = await engineFor(wms, "left");
     const ids = await pay(first, 150);
@@ -245,7 +245,7 @@ describe("paid orders", () => {
   }, 120_000);
 
   it("go to the warehouse once also while the storage takes nothing, and are settled when it does", async () => {
-    const wms = await standIn();
+    const wms = await startSandbox();
     const store = new FileStore(join(dir, "storage"));
     let isFull = true;
     const objects: ObjectStore = {
@@ -277,7 +277,7 @@ describe("paid orders", () => {
   ])(
     "wait while the WMS's gateway answers %i, which is told, and none becomes a dead letter for it",
     async (status, told) => {
-      const wms = await standIn();
+      const wms = await startSandbox();
       wms.setProxy(() => ({ status }));
       const engine = await engineFor(wms, `gateway-${status}`);
       const ids = await pay(engine, 30);
