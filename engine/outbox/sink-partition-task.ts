@@ -1,44 +1,31 @@
 /**
  * Delivers the emits of one partition while this process owns it: reads the log of emits, passes the deliveries to the
- * sender, and commits the cursor. Cursor, dead letters and completed replays are one commit, fenced by the lease's
- * epoch and the server's run: a process that has lost the lease, or has read from a server that lost it, changes
- * nothing. What was delivered after the last commit is delivered again by the next owner, under the same ids.
+ * sender, and has the committer write the cursor, fenced by the lease's epoch and the server's run: a process that has
+ * lost the lease, or has read from a server that lost it, changes nothing. What was delivered after the last commit is
+ * delivered again by the next owner, under the same ids.
  */
 import { setMaxListeners } from "node:events";
-import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
-import { type CommitBody, commitWithRetries, renewTask, type Task } from "../stream/commit.js";
-import {
-  countDeadLetters,
-  type DeadLetter,
-  isDeadLetterLimitReached,
-  requestedReplays,
-  type StoredDeadLetter,
-  trimDeadLetters,
-} from "../stream/dead-letter.js";
+import type { Task } from "../stream/commit.js";
+import { requestedReplays, type StoredDeadLetter, trimDeadLetters } from "../stream/dead-letter.js";
 import type { PartitionKeys } from "../stream/keys.js";
-import { field, type LogEntry, readLog } from "../stream/log.js";
+import { field, readLog } from "../stream/log.js";
 import { decodeOut } from "../stream/out-record.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
-import { Backlog, type Cursor, type Pending } from "./backlog.js";
-import { emitOf, onlyEmit } from "./delivery-dead-letter.js";
-import type { Delivered, Receiver } from "./receiver.js";
+import { Backlog, type Pending } from "./backlog.js";
+import { emitOf } from "./delivery-dead-letter.js";
 import type { Sender, Source } from "./sender.js";
 import { Signal } from "./signal.js";
+import { SinkCommitter, type SinkCommitterOptions } from "./sink-committer.js";
 
-export interface SinkPartitionTaskOptions {
-  receiver: Receiver;
+export interface SinkPartitionTaskOptions extends SinkCommitterOptions {
   sender: Sender;
   topic: string;
-  redis: RedisClient;
-  clock: Scheduler;
-  serverClock?: Clock;
   share?: Share;
-  leaseMs: number;
   replicas?: ReplicationBarrier;
   onTrouble: OnTrouble;
 }
@@ -67,23 +54,10 @@ const WRITE_EVERY_MS = 50;
 /** The interval of commits that only pass unwanted emits, and of the checks of what changes slowly. */
 const CHECK_EVERY_MS = 1_000;
 const TRIM_EVERY_MS = 60_000;
-/** Of one call of `delivered`. */
-const DELIVERED_AT_ONCE = 1_000;
 /** Dead letters of one check that are tried again. */
 const REPLAY_LIMIT = 256;
 /** How long the end waits for requests under way; then the next owner repeats them. */
 const DRAIN_MS = 5_000;
-/** After the receiver's bookkeeping failed. */
-const TROUBLE_PAUSE_MS = 500;
-/** Characters of a reported reason; the dead letter's may be longer. */
-const REASON_LIMIT = 200;
-
-/** A delivery that is not tried again: the reason, and the same without a quotation of the receiver. */
-interface GivenUp {
-  readonly pending: Pending;
-  readonly reason: string;
-  readonly brief: string;
-}
 
 export class SinkPartitionTask implements Source {
   readonly #options: SinkPartitionTaskOptions;
@@ -94,6 +68,7 @@ export class SinkPartitionTask implements Source {
   readonly #reader: RedisClient;
   readonly #stats: OutboxStats;
   readonly #backlog: Backlog;
+  readonly #committer: SinkCommitter;
   readonly #abort = new AbortController();
   /** Set when there is room to read again, when there is something to commit, when a request has ended. */
   readonly #room = new Signal();
@@ -101,16 +76,6 @@ export class SinkPartitionTask implements Source {
   readonly #ended = new Signal();
   #isEnding = false;
   #underWay = 0;
-  #leaseUntilMs: number;
-  #renewedMs: number;
-  #isFull = false;
-  #hasLapsed = false;
-  #done: Delivered[] = [];
-  #refused: GivenUp[] = [];
-  #deadLettersDone: string[] = [];
-  #commit: number;
-  #written: Cursor;
-  #settled: number;
   #checkedMs = 0;
   #trimmedMs: number;
 
@@ -136,15 +101,22 @@ export class SinkPartitionTask implements Source {
     this.#task = task;
     this.#reader = reader;
     this.#stats = stats;
-    this.#renewedMs = askedMs;
     // At the first check, too: a server after a failover may not have this sink yet.
     this.#trimmedMs = askedMs - TRIM_EVERY_MS;
-    this.#leaseUntilMs = askedMs + options.leaseMs;
-    this.#commit = task.commit;
-    this.#settled = task.events;
-    this.#written = { entry: task.cursors.get(ENTRY_CURSOR) ?? 0, emits: task.cursors.get(EMIT_CURSOR) ?? 0 };
+    const cursor = { entry: task.cursors.get(ENTRY_CURSOR) ?? 0, emits: task.cursors.get(EMIT_CURSOR) ?? 0 };
     const place = `${options.topic}/${String(partition).padStart(2, "0")}`;
-    this.#backlog = new Backlog(this.#written, (commit, index) => `${place}/${commit}.${index}`);
+    this.#backlog = new Backlog(cursor, (commit, index) => `${place}/${commit}.${index}`);
+    const context = {
+      partition,
+      keys: keys.sink,
+      task,
+      backlog: this.#backlog,
+      stats,
+      signal: this.#abort.signal,
+      isEnding: () => this.#isEnding,
+      report: (message: string, fields?: LogFields) => this.#report(message, fields),
+    };
+    this.#committer = new SinkCommitter(options, context, askedMs);
     // Every request and every pause of a delivery listens to it.
     setMaxListeners(0, this.#abort.signal);
   }
@@ -172,7 +144,7 @@ export class SinkPartitionTask implements Source {
     try {
       await Promise.all([guarded(this.#readLoop()), guarded(this.#writeLoop())]);
       await this.#drain();
-      await this.#write().catch((thrown) => {
+      await this.#committer.write().catch((thrown) => {
         fault ??= thrown;
       });
     } finally {
@@ -194,11 +166,10 @@ export class SinkPartitionTask implements Source {
    * deliveries.
    */
   maySend(nowMs: number): boolean {
-    if (nowMs >= this.#leaseUntilMs && !this.#hasLapsed) {
-      this.#hasLapsed = true;
-      this.#writing.notify();
-    }
-    return !this.#isEnding && !this.#hasLapsed;
+    const holdsLease = this.#committer.holdsLease(nowMs);
+    // The write loop ends the task.
+    if (!holdsLease) this.#writing.notify();
+    return holdsLease && !this.#isEnding;
   }
 
   get isBlocked(): boolean {
@@ -215,14 +186,13 @@ export class SinkPartitionTask implements Source {
   }
 
   onDelivered(pending: Pending, receipt: unknown, atMs: number): void {
-    this.#done.push({ delivery: pending.delivery, receipt, atMs });
+    this.#committer.addDelivered(pending, receipt, atMs);
     this.#stats.delivered++;
-    if (pending.deadLetter) this.#deadLettersDone.push(pending.deadLetter.id);
     this.#settle(pending);
   }
 
   onGivenUp(pending: Pending, reason: string, brief: string): void {
-    this.#refused.push({ pending, reason, brief });
+    this.#committer.addGivenUp(pending, reason, brief);
     this.#settle(pending);
   }
 
@@ -233,7 +203,6 @@ export class SinkPartitionTask implements Source {
 
   #settle(pending: Pending): void {
     const next = this.#backlog.settle(pending);
-    this.#settled++;
     this.#stats.waiting = this.#backlog.size;
     if (next) this.#options.sender.offer([next], this);
     this.#room.notify();
@@ -245,7 +214,7 @@ export class SinkPartitionTask implements Source {
   async #readLoop(): Promise<void> {
     const { clock, sender, receiver } = this.#options;
     while (!this.#isEnding) {
-      if (!this.#backlog.hasRoom || this.#isFull) {
+      if (!this.#backlog.hasRoom || this.#committer.isFull) {
         await this.#room.wait(clock, CHECK_EVERY_MS);
         continue;
       }
@@ -300,21 +269,16 @@ export class SinkPartitionTask implements Source {
   // ---- writing
 
   async #writeLoop(): Promise<void> {
-    const { clock, redis, serverClock, share, leaseMs } = this.#options;
+    const { clock, share, leaseMs } = this.#options;
     while (!this.#isEnding && !share?.isSurplus(this.#partition)) {
       await this.#writing.wait(clock, Math.min(CHECK_EVERY_MS, leaseMs / 4));
       if (this.#isEnding) return;
-      if (this.#hasLapsed) throw this.#lapsed();
+      this.#committer.assertLease();
       const nowMs = clock.now();
       const isCheckDue = nowMs - this.#checkedMs >= CHECK_EVERY_MS;
       // Settled deliveries are committed soon; entries without wanted emits are not.
-      if (this.#done.length + this.#refused.length > 0 || isCheckDue) await this.#write();
-      if (clock.now() - this.#renewedMs > leaseMs / 3) {
-        const askedMs = clock.now();
-        await renewTask(redis, this.#keys, this.#task, leaseMs, serverClock ? String(serverClock.now()) : "");
-        this.#renewed(askedMs);
-      }
-      if (clock.now() >= this.#leaseUntilMs) throw this.#lapsed();
+      if (this.#committer.hasSettled || isCheckDue) await this.#committer.write();
+      await this.#committer.renewIfDue();
       if (isCheckDue) {
         this.#checkedMs = nowMs;
         await this.#check();
@@ -322,118 +286,6 @@ export class SinkPartitionTask implements Source {
       // Signals that come meanwhile count as one.
       await clock.sleep(Math.max(0, WRITE_EVERY_MS - (clock.now() - nowMs)), this.#abort.signal);
     }
-  }
-
-  #renewed(askedMs: number): void {
-    this.#renewedMs = askedMs;
-    this.#leaseUntilMs = askedMs + this.#options.leaseMs;
-  }
-
-  #lapsed(): EngineError {
-    const detail = { op: "outbox.renew", code: "stale_epoch", retryable: true, place: this.#keys.task };
-    return new EngineError(`${this.#keys.task}: the lease has not been renewed in time`, detail);
-  }
-
-  /**
-   * Reports the outcomes to the receiver, then commits cursor and dead letters. Does nothing when there is nothing to
-   * commit.
-   */
-  async #write(): Promise<void> {
-    const { receiver, redis } = this.#options;
-    // All as of now: what is settled meanwhile is the next write's.
-    const cursor = this.#backlog.cursor;
-    const done = this.#done.splice(0);
-    const refused = this.#refused.splice(0);
-    const deadLettersDone = this.#deadLettersDone.splice(0);
-    const settled = this.#settled;
-    const hasMoved = cursor.entry !== this.#written.entry || cursor.emits !== this.#written.emits;
-    if (!hasMoved && done.length + refused.length === 0) return;
-    if (receiver.delivered || receiver.deadLettered) {
-      try {
-        for (let from = 0; from < done.length; from += DELIVERED_AT_ONCE) {
-          await receiver.delivered?.(this.#partition, done.slice(from, from + DELIVERED_AT_ONCE));
-        }
-        if (refused.length > 0) {
-          await receiver.deadLettered?.(
-            this.#partition,
-            refused.map(({ pending }) => pending.delivery),
-          );
-        }
-      } catch (thrown) {
-        // Reported again with the next ones; the cursor stays, and reading stops when too many wait.
-        this.#done.unshift(...done);
-        this.#refused.unshift(...refused);
-        this.#deadLettersDone.unshift(...deadLettersDone);
-        this.#report(`deliveries cannot be recorded: ${messageOf(thrown)}`);
-        await this.#options.clock.sleep(TROUBLE_PAUSE_MS, this.#abort.signal);
-        return;
-      }
-    }
-    const deadLetters = await this.#deadLettersOf(refused);
-    await this.#commitOnce({
-      watermarkMs: this.#task.watermarkMs,
-      events: settled,
-      cursors: new Map([
-        [ENTRY_CURSOR, cursor.entry],
-        [EMIT_CURSOR, cursor.emits],
-      ]),
-      states: [],
-      timersSet: [],
-      timersRemoved: [],
-      out: undefined,
-      deadLetters: deadLetters,
-      resolvedDeadLetters: [
-        ...deadLettersDone,
-        ...refused.flatMap(({ pending: { deadLetter } }) => (deadLetter ? [deadLetter.id] : [])),
-      ],
-    });
-    this.#written = cursor;
-    for (const { pending } of refused) if (pending.deadLetter) this.#backlog.deadLetterRemoved(pending.deadLetter.id);
-    for (const id of deadLettersDone) this.#backlog.deadLetterRemoved(id);
-    if (deadLetters.length === 0) return;
-    this.#stats.deadLetters += deadLetters.length;
-    this.#isFull = isDeadLetterLimitReached(await countDeadLetters(redis, this.#keys));
-    const [{ pending, brief }] = refused as [GivenUp];
-    const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
-    this.#report(`set aside: ${brief.slice(0, REASON_LIMIT)}${more}`, { order: pending.delivery.key });
-  }
-
-  /**
-   * Dead letters of deliveries that are not tried again. Their entries are read once more: that is rare, and until then
-   * costs no memory.
-   */
-  async #deadLettersOf(refused: readonly GivenUp[]): Promise<DeadLetter[]> {
-    const entries = new Map<number, LogEntry | undefined>();
-    const deadLetters: DeadLetter[] = [];
-    for (const { pending, reason } of refused) {
-      const { commit, index, job, delivery, deadLetter } = pending;
-      if (!deadLetter && !entries.has(commit)) {
-        const [entry] = await readLog(this.#options.redis, this.#keys.log, commit - 1, 1);
-        entries.set(commit, entry?.offset === commit ? entry : undefined);
-      }
-      const from = deadLetter ?? entries.get(commit);
-      const fields = from ? onlyEmit(from, index) : [];
-      const tries = deadLetter
-        ? { tries: deadLetter.tries + 1, was: deadLetter.id, first: deadLetter.first ?? deadLetter.id }
-        : { tries: 1 };
-      deadLetters.push({ offset: commit, job, index, key: delivery.key, reason, ...tries, fields, isOwn: true });
-    }
-    return deadLetters;
-  }
-
-  /** Repeats a commit whose result is unknown, until the lease may be lost. */
-  async #commitOnce(body: CommitBody): Promise<void> {
-    const { redis, clock, serverClock, leaseMs } = this.#options;
-    const task = { ...this.#task, number: this.#commit + 1, leaseMs };
-    const askedMs = await commitWithRetries(redis, this.#keys, task, body, {
-      clock,
-      serverClock,
-      untilMs: this.#leaseUntilMs,
-      mayRepeat: () => !this.#isEnding,
-      signal: this.#abort.signal,
-    });
-    this.#commit++;
-    this.#renewed(askedMs);
   }
 
   // ---- what changes slowly
@@ -444,15 +296,14 @@ export class SinkPartitionTask implements Source {
     this.#stats.lagEntries = Math.max(0, Number(lastOut ?? 0) - this.#backlog.readUpTo);
     const oldestMs = this.#backlog.oldestMs;
     this.#stats.behindMs = oldestMs === undefined ? 0 : Math.max(0, this.#serverNowMs(time) - oldestMs);
-    if (this.#backlog.size === 0 && this.#written.entry === Number(lastOut ?? 0)) {
+    if (this.#backlog.size === 0 && this.#committer.writtenEntry === Number(lastOut ?? 0)) {
       await this.#options.receiver.idle?.(this.#partition).catch((thrown) => this.#report(messageOf(thrown)));
     }
-    if (this.#isFull) {
-      const kept = await countDeadLetters(redis, this.#keys);
-      this.#isFull = isDeadLetterLimitReached(kept);
-      if (this.#isFull) {
+    if (this.#committer.isFull) {
+      const kept = await this.#committer.count();
+      if (this.#committer.isFull) {
         this.#report(
-          `too many dead letters (${kept.deadLetters}): nothing more is delivered; list them (dead-letters list), then replay or remove them`,
+          `too many dead letters (${kept}): nothing more is delivered; list them (dead-letters list), then replay or remove them`,
           { level: "error" },
         );
       } else this.#room.notify();
