@@ -5,33 +5,28 @@
  * work; a `whole` audit also folds the log from its first entry, if that is still stored, and sums up the held lines.
  * It changes nothing. The event with which a difference began is searched from the last agreement on.
  */
-
-import { STOREFRONT_JOB, type StorefrontState } from "../jobs/storefront/job.js";
+import { STOREFRONT_JOB } from "../jobs/storefront/job.js";
 import { sleep, stopwatch } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
-import { eventsOf } from "../stock/log-entry.js";
-import { type Balances, CELL_SEPARATOR, cellOf, emptyBalances, onHandUnits, type StockEvent } from "../stock/model.js";
+import { type Balances, onHandUnits, type StockEvent } from "../stock/model.js";
 import { balancesOf } from "../stock/records.js";
-import { cursorField } from "../stream/commit.js";
-import { newestDeadLetters } from "../stream/dead-letter.js";
 import { type StockKeys, stockKeys } from "../stream/keys.js";
-import { decodeState } from "../stream/pack.js";
-import { readTogether } from "../stream/reads.js";
 import type { RedisClient } from "../stream/redis.js";
+import { addCell, cellsOf, everyCell, listField, locationOf, scanFields, skuOf, type Wanted } from "./cell-names.js";
 import {
+  brokenEntryMismatch,
   type CellReading,
-  cellsTouched,
-  type DeadLetter,
-  describeEvent,
   differs,
+  lostLineMismatch,
   type Mismatch,
   mismatchOf,
-  nameOf,
-  type Past,
   signatureOf,
 } from "./comparison.js";
+import { foldInto, foldStates } from "./fold.js";
 import { HeldLines } from "./held-lines.js";
-import { firstOffset, LogWindow, type ReadEntry, readEntries } from "./log-window.js";
+import { firstOffset, LogWindow, type ReadEntry } from "./log-window.js";
+import { searchPasts, searchReservations } from "./past-search.js";
+import { CURSOR_FIELD, readSnapshot } from "./snapshot.js";
 
 export interface SliceReport {
   cells: number;
@@ -72,27 +67,20 @@ const WHOLE_LAG_ENTRIES = 1_000;
 const STILL_LIMIT_MS = 10_000;
 const BEHIND_LIMIT_MS = 60_000;
 const WAIT_MS = 100;
-const SCAN_COUNT = 1_000;
 /** Line records of one read of a whole audit, unless one SKU has more: 2 ms of Redis. */
 const READ_LINES = 2_000;
 /** New cells and trimming make a read begin again. */
 const READ_TRIES = 5;
 const WHOLE_TRIES = 3;
-/** Cells whose past is searched at once, and events kept of each: 20 × 10,000 × 200 bytes are 40 MB. */
+/** Cells whose past is searched at once. */
 const EXPLAINED_CELLS = 20;
-const EXPLAINED_EVENTS = 10_000;
 /** How far back a slice searches: 2,000 entries are 32 reads. A whole audit searches the whole log. */
 const EXPLAINED_ENTRIES = 2_000;
-const DEAD_LETTERS_READ = 1_000;
-const CURSOR_FIELD = cursorField(STOREFRONT_JOB);
 
 interface Reading {
   head: number;
   cells: Map<string, CellReading>;
 }
-
-/** Cells to compare, by SKU; a read may add more. */
-type Wanted = Map<string, Set<string>>;
 
 /** State of a whole audit. */
 interface Whole {
@@ -141,11 +129,7 @@ export class PartitionAudit {
       this.#cycleTime = stopwatch();
       this.#cycle++;
     }
-    const report: SliceReport = {
-      cells: 0,
-      newMismatches: [],
-      ...(cycleSeconds === undefined ? {} : { cycleSeconds }),
-    };
+    const report: SliceReport = { cells: 0, newMismatches: [], ...(cycleSeconds !== undefined && { cycleSeconds }) };
     const wanted: Wanted = new Map([...this.#pending].slice(0, SLICE_SKUS));
     if (wanted.size === 0) return report;
     const reading = await this.#read(wanted);
@@ -199,7 +183,7 @@ export class PartitionAudit {
     await whole.lines.list();
 
     const totals = { skus: 0, cells: 0, units: 0 };
-    const rest = await this.#everything();
+    const rest = await everyCell(this.#redis, this.#keys);
     for (const cell of whole.log?.keys() ?? []) addCell(rest, cell);
     const wanted: Wanted = new Map();
     let lines = 0;
@@ -222,7 +206,8 @@ export class PartitionAudit {
     }
     if (wanted.size > 0 && !(await compare())) return undefined;
     await this.#addLostLines(first);
-    for (const entry of broken) this.#addBroken(entry);
+    for (const entry of broken)
+      this.mismatches.set(`${entry.state} ${entry.offset}`, brokenEntryMismatch(this.#partition, entry));
     return {
       ...totals,
       ...counts,
@@ -237,7 +222,8 @@ export class PartitionAudit {
   /** Reads the next page of names and notes whose turn it is. Returns true when it was the last of the cycle. */
   async #scanOn(): Promise<boolean> {
     const inCells = this.#phase === "cells";
-    const [next, fields] = await this.#scan(
+    const [next, fields] = await scanFields(
+      this.#redis,
       inCells ? this.#keys.cells : this.#keys.state(STOREFRONT_JOB),
       this.#cursor,
       SLICE_SKUS,
@@ -260,26 +246,6 @@ export class PartitionAudit {
     return !inCells;
   }
 
-  /** Every SKU and cell of the ledger or the job. */
-  async #everything(): Promise<Wanted> {
-    const found: Wanted = new Map();
-    for (const key of [this.#keys.cells, this.#keys.state(STOREFRONT_JOB)]) {
-      let cursor = "0";
-      do {
-        const [next, fields] = await this.#scan(key, cursor, SCAN_COUNT);
-        cursor = next;
-        if (key === this.#keys.cells) for (const field of fields) addCell(found, field);
-        else for (const sku of fields) if (!found.has(sku)) found.set(sku, new Set());
-      } while (cursor !== "0");
-    }
-    return found;
-  }
-
-  async #scan(key: string, cursor: string, count: number): Promise<[next: string, fields: string[]]> {
-    const [next, pairs] = await this.#redis.hscanBuffer(key, cursor, "COUNT", count);
-    return [next.toString("latin1"), pairs.flatMap((field, i) => (i % 2 === 0 ? [field.toString("utf8")] : []))];
-  }
-
   // ---- reading: everything of some SKUs at one moment
 
   /** Undefined when it cannot be taken now: the job lags, or trimming was faster. A whole audit waits for the job. */
@@ -288,23 +254,8 @@ export class PartitionAudit {
     for (let attempt = 0; attempt < READ_TRIES; attempt++) {
       const cells = [...wanted.values()].flatMap((names) => [...names]);
       const lineReads = this.#whole?.lines.commands(cells) ?? [];
-      const [offset, cursorText, states, lists, packed, ...lines] = (await readTogether(this.#redis, [
-        ["hget", this.#keys.head, "offset"],
-        ["hget", this.#keys.task, CURSOR_FIELD],
-        ["hmgetBuffer", this.#keys.state(STOREFRONT_JOB), skus],
-        ["hmget", this.#keys.cells, skus.map(listField)],
-        ["hmgetBuffer", this.#keys.cells, cells],
-        ...lineReads,
-      ])) as [
-        string | null,
-        string | null,
-        (Buffer | null)[],
-        (string | null)[],
-        (Buffer | null)[],
-        ...(Buffer | null)[][],
-      ];
-      const head = Number(offset ?? 0);
-      const cursor = Number(cursorText ?? 0);
+      const snapshot = await readSnapshot(this.#redis, this.#keys, skus, cells, lineReads);
+      const { head, cursor, states, lists, packed, lines } = snapshot;
       this.#lagEntries = Math.max(0, head - cursor);
       // Redis has lost the end of its log: earlier agreements no longer hold.
       if (head < this.#head) this.#agreed.clear();
@@ -322,7 +273,7 @@ export class PartitionAudit {
       }
 
       const belowZero = new Map(this.#whole?.belowZero);
-      const job = this.#foldStates(skus, states, belowZero);
+      const job = foldStates(skus, states, this.#window.entries, belowZero);
       const listed = new Set(skus.flatMap((sku, i) => [...cellsOf(sku, lists[i] ?? null)]));
       const isWanted = (cell: string): boolean => wanted.get(skuOf(cell))?.has(cell) === true;
       const more = [...listed, ...job.keys()].filter((cell) => !isWanted(cell));
@@ -336,7 +287,7 @@ export class PartitionAudit {
         const bytes = packed[i];
         reading.cells.set(cell, {
           sku: skuOf(cell),
-          location: cell.slice(cell.indexOf(CELL_SEPARATOR) + 1),
+          location: locationOf(cell),
           ledger: bytes ? balancesOf(bytes) : undefined,
           listed: listed.has(cell),
           job: job.get(cell),
@@ -349,30 +300,6 @@ export class PartitionAudit {
       return reading;
     }
     return undefined;
-  }
-
-  /** The job's balances, with what the log holds beyond its state. */
-  #foldStates(
-    skus: readonly string[],
-    states: readonly (Buffer | null)[],
-    belowZero: Map<string, StockEvent>,
-  ): Map<string, Balances> {
-    const job = new Map<string, Balances>();
-    const wantedSkus = new Set(skus);
-    skus.forEach((sku, i) => {
-      const bytes = states[i];
-      if (!bytes) return;
-      try {
-        const { locations } = decodeState(bytes) as StorefrontState;
-        for (const [location, balances] of locations)
-          job.set(cellOf(sku, location), { ...emptyBalances(), ...balances });
-      } catch {
-        // A state that cannot be read holds nothing: every balance differs.
-      }
-    });
-    for (const { events } of this.#window.entries)
-      for (const event of events) if (wantedSkus.has(event.sku)) foldInto(job, event, belowZero);
-    return job;
   }
 
   /**
@@ -432,101 +359,29 @@ export class PartitionAudit {
     this.mismatches.delete(cell);
   }
 
-  /** Searches the past of differing cells. */
-  async #explain(newMismatches: readonly [cell: string, at: CellReading][], head: number): Promise<Mismatch[]> {
-    const pasts = new Map<string, Past>();
-    for (const [cell, { sku }] of newMismatches.slice(0, EXPLAINED_CELLS - (this.#whole?.explained ?? 0))) {
-      pasts.set(cell, { agreed: this.#agreed.get(sku)?.offset ?? 0, events: [], isCut: false });
-    }
-    if (this.#whole) this.#whole.explained += pasts.size;
-    const deadLetters = await this.#readDeadLetters();
-    const broken: ReadEntry[] = [];
-    const oldest = Math.min(...[...pasts.values()].map(({ agreed }) => agreed));
-    const from = this.#whole ? oldest : Math.max(oldest, head - EXPLAINED_ENTRIES);
-    let kept = from + 1;
-    for await (const entry of readEntries(this.#redis, this.#keys.log, from, head)) {
-      if (entry.state === "trimmed") kept = entry.lastOffset + 1;
-      else if (entry.state !== "read") broken.push(entry);
-      for (const event of entry.events) {
-        for (const cell of cellsTouched(event)) {
-          const past = pasts.get(cell);
-          if (!past || event.offset <= past.agreed) continue;
-          past.events.push(event);
-          if (past.events.length > EXPLAINED_EVENTS) {
-            past.events.shift();
-            past.isCut = true;
-          }
-        }
-      }
-    }
-    return newMismatches.map(([cell, at]) =>
-      mismatchOf(this.#partition, cell, at, {
-        past: pasts.get(cell),
-        deadLetters,
-        broken,
-        lostLines: this.#whole?.lines.lost ?? [],
-        kept,
-        head,
-      }),
+  /** Describes differing cells with the events that touched them since their last agreement. */
+  async #explain(differing: readonly [cell: string, at: CellReading][], head: number): Promise<Mismatch[]> {
+    const agreed = new Map<string, number>();
+    for (const [cell, { sku }] of differing.slice(0, EXPLAINED_CELLS - (this.#whole?.explained ?? 0)))
+      agreed.set(cell, this.#agreed.get(sku)?.offset ?? 0);
+    if (this.#whole) this.#whole.explained += agreed.size;
+    const furthest = this.#whole ? undefined : EXPLAINED_ENTRIES;
+    const { pasts, ...found } = await searchPasts(this.#redis, this.#keys, agreed, head, furthest);
+    const lostLines = this.#whole?.lines.lost ?? [];
+    return differing.map(([cell, at]) =>
+      mismatchOf(this.#partition, cell, at, { past: pasts.get(cell), ...found, lostLines, head }),
     );
-  }
-
-  /** The job's dead letters, the newest first. */
-  async #readDeadLetters(): Promise<DeadLetter[]> {
-    const deadLetters: DeadLetter[] = [];
-    for (const deadLetter of await newestDeadLetters(this.#redis, this.#keys, DEAD_LETTERS_READ)) {
-      try {
-        if (deadLetter.job !== STOREFRONT_JOB) continue;
-        const { events } = eventsOf(deadLetter);
-        const event = events.find(({ index }) => index === deadLetter.index);
-        if (event) deadLetters.push({ event, reason: deadLetter.reason });
-      } catch {
-        // Not of this job, or of an entry that cannot be read: the log reports that itself.
-      }
-    }
-    return deadLetters;
   }
 
   // ---- faults beside the balances
 
   /** Lines without a record that no cell's mismatch has named. */
   async #addLostLines(first: number): Promise<void> {
-    const named = new Set(
-      [...this.mismatches.values()].flatMap(({ first: event }) => (event && "id" in event ? event.id : [])),
-    );
+    const named = new Set([...this.mismatches.values()].map(({ first: at }) => (at && "id" in at ? at.id : undefined)));
     const ids = this.#whole?.lines.lost.filter((id) => !named.has(id)) ?? [];
     if (ids.length === 0) return;
-    const wanted = new Set(ids);
-    const reserved = new Map<string, StockEvent>();
-    for await (const { events } of readEntries(this.#redis, this.#keys.log, first - 1, this.#window.position))
-      for (const event of events)
-        if (event.type === "StockReserved" && wanted.has(event.id)) reserved.set(event.id, event);
-    for (const id of ids) {
-      const event = reserved.get(id);
-      this.mismatches.set(`line ${id}`, {
-        kind: "lost_line",
-        partition: this.#partition,
-        ...(event && { sku: event.sku, location: event.location }),
-        pools: [],
-        fault: "lines",
-        ...(event && { first: nameOf(this.#partition, event) }),
-        words: event
-          ? `${event.sku} at ${event.location} (partition ${this.#partition}): the record of line ${id}, which holds ${event.units} units, is missing. First differing event: ${describeEvent(event)}`
-          : `partition ${this.#partition}: the record of line ${id}, which holds units, is missing; the log no longer has its event`,
-      });
-    }
-  }
-
-  #addBroken({ offset, lastOffset, state }: ReadEntry): void {
-    const which = offset === lastOffset ? `entry ${offset}` : `entries ${offset} to ${lastOffset}`;
-    this.mismatches.set(`${state} ${offset}`, {
-      kind: state === "lost" ? "lost_entry" : "unreadable_entry",
-      partition: this.#partition,
-      pools: [],
-      fault: "log",
-      first: { partition: this.#partition, offset },
-      words: `partition ${this.#partition}: ${which} of the log ${state === "lost" ? "missing" : "cannot be read"}`,
-    });
+    const reserved = await searchReservations(this.#redis, this.#keys, ids, first - 1, this.#window.position);
+    for (const id of ids) this.mismatches.set(`line ${id}`, lostLineMismatch(this.#partition, id, reserved.get(id)));
   }
 
   #fault(code: string, message: string): EngineError {
@@ -537,41 +392,4 @@ export class PartitionAudit {
       input: this.#keys.log,
     });
   }
-}
-
-// ---- folding
-
-/** Moves an event's units; records the first event that takes a cell below zero. */
-function foldInto(cells: Map<string, Balances>, event: StockEvent, belowZero: Map<string, StockEvent>): void {
-  const { sku, location, toLocation, from, to, units } = event;
-  if (from !== "outside") {
-    const cell = cellOf(sku, location);
-    const balances = balancesIn(cells, cell);
-    balances[from] -= units;
-    if (balances[from] < 0 && !belowZero.has(cell)) belowZero.set(cell, event);
-  }
-  if (to !== "outside") balancesIn(cells, cellOf(sku, toLocation ?? location))[to] += units;
-}
-
-function balancesIn(cells: Map<string, Balances>, cell: string): Balances {
-  let balances = cells.get(cell);
-  if (!balances) {
-    balances = emptyBalances();
-    cells.set(cell, balances);
-  }
-  return balances;
-}
-
-// ---- names
-
-const listField = (sku: string): string => sku + CELL_SEPARATOR;
-const skuOf = (field: string): string => field.slice(0, field.indexOf(CELL_SEPARATOR));
-const cellsOf = (sku: string, list: string | null): Set<string> =>
-  new Set(list === null || list === "" ? [] : list.split(CELL_SEPARATOR).map((location) => cellOf(sku, location)));
-
-/** Adds a field of the ledger's cells: a cell, or a SKU's list of locations, which is none. */
-function addCell(wanted: Wanted, field: string): void {
-  const sku = skuOf(field);
-  const cells = wanted.get(sku) ?? new Set();
-  wanted.set(sku, field.endsWith(CELL_SEPARATOR) ? cells : cells.add(field));
 }

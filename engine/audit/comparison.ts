@@ -146,7 +146,7 @@ export interface AuditRecords {
   head: number;
 }
 
-export const nameOf = (partition: number, { offset, index, type, id, units }: StockEvent): NamedEvent => ({
+const nameOf = (partition: number, { offset, index, type, id, units }: StockEvent): NamedEvent => ({
   partition,
   offset,
   index,
@@ -155,7 +155,7 @@ export const nameOf = (partition: number, { offset, index, type, id, units }: St
   units,
 });
 
-export const describeEvent = ({ offset, index, type, units, from, to, id }: StockEvent): string =>
+const describeEvent = ({ offset, index, type, units, from, to, id }: StockEvent): string =>
   `entry ${offset} number ${index}, ${type}, ${units} units from ${from} to ${to}, id ${id}`;
 
 /** Describes a differing cell, and with which event it began. */
@@ -182,6 +182,32 @@ export function mismatchOf(partition: number, cell: string, at: CellReading, rec
     ...(fault && { fault }),
     ...(first && { first }),
     words: `${at.sku} at ${at.location} (partition ${partition}): ${facts.join("; ")}. ${origin.words}`,
+  };
+}
+
+/** Describes a line that holds units and has no record. `reserved`: its reservation, if the log still has it. */
+export const lostLineMismatch = (partition: number, id: string, reserved: StockEvent | undefined): Mismatch => ({
+  kind: "lost_line",
+  partition,
+  ...(reserved && { sku: reserved.sku, location: reserved.location }),
+  pools: [],
+  fault: "lines",
+  ...(reserved && { first: nameOf(partition, reserved) }),
+  words: reserved
+    ? `${reserved.sku} at ${reserved.location} (partition ${partition}): the record of line ${id}, which holds ${reserved.units} units, is missing. First differing event: ${describeEvent(reserved)}`
+    : `partition ${partition}: the record of line ${id}, which holds units, is missing; the log no longer has its event`,
+});
+
+/** Describes entries of the log that are missing or cannot be read. */
+export function brokenEntryMismatch(partition: number, { offset, lastOffset, state }: ReadEntry): Mismatch {
+  const which = offset === lastOffset ? `entry ${offset}` : `entries ${offset} to ${lastOffset}`;
+  return {
+    kind: state === "lost" ? "lost_entry" : "unreadable_entry",
+    partition,
+    pools: [],
+    fault: "log",
+    first: { partition, offset },
+    words: `partition ${partition}: ${which} of the log ${state === "lost" ? "missing" : "cannot be read"}`,
   };
 }
 
