@@ -3,8 +3,7 @@
 -- records its steps, each on evidence (R16). A step is recorded once, and the same call appends it to the partition's
 -- log, which the jobs read. Personal data is kept beside the orders, deleted with the step after which it is not needed
 -- here, and never in the log. A deployment of format 1 keeps it in the order's body and logs it with the lock, because
--- the release before this one reads it there. In format 2 a day's orders do not expire as a whole: those that have not
--- ended stay (R3), the others are deleted in slices.
+-- the release before this one reads it there. Ended orders are deleted by day-expiry.lua.
 
 -- attempt, fingerprint, steps that have been recorded (a bit each), creation time; the order's body follows as it came.
 local ORDER = '<I4dI2d'
@@ -18,14 +17,6 @@ local PARTLY_OUTBOUND = 11
 local AGAIN = '3'
 -- As msgpack writes them: nothing, and the mark before a double.
 local NIL, DOUBLE = '\192', '\203'
-
-local DAY_MS = 86400000
-local STRIP_COUNT = 500 -- records of one call: about a millisecond
-local STRIP_BYTES = 1048576 -- of the records of one call: about a millisecond, too
-local STRIP_AT_ONCE = 10 -- records, whose length is not known before they are read: a body may have 128 KiB
-local DAYS_AT_ONCE = 50 -- looked for in one call: some hundred microseconds
-local DAYS_AHEAD = 2 -- an id's day may be tomorrow's, and this clock a day behind
-local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
 
 local function has_step(steps, step)
   return math.floor(steps / 2 ^ step) % 2 == 1
@@ -119,48 +110,13 @@ local function schedule(erasures_key, id, step, steps, from, keep, names)
   if names then redis.call('ZADD', erasures_key, at, id) else redis.call('ZADD', erasures_key, 'XX', at, id) end
 end
 
-local function day_of_key(key)
-  return tonumber(string.match(key, '%d+$'))
-end
+-- include ./day-expiry.lua
 
--- The last day that is past its time, which is counted from the day's end.
-local function last_day(now, keep)
-  return math.floor((now - keep) / DAY_MS) - 1
-end
-
--- Whether an order has ended: it has left, was cancelled, or was never paid.
-local function is_over(steps)
-  if has_step(steps, OUTBOUND) or has_step(steps, CANCELLED) then return true end
-  return not (has_step(steps, PAID) or has_step(steps, LOCKED) or has_step(steps, CANCELLING) or has_step(steps, PARTLY_OUTBOUND))
-end
-
--- Whether a day is listed for stripping, now or before. A day whose ids are too old or too new to be accepted is not:
--- nothing would ever read it.
-local function list_day(days_key, orders_key, buyers_key, now, keep)
-  local day = day_of_key(orders_key)
-  if day <= last_day(now, keep) or day > math.floor(now / DAY_MS) + DAYS_AHEAD then
-    return redis.call('SISMEMBER', days_key, day) == 1
-  end
-  if redis.call('SADD', days_key, day) == 1 then
-    redis.call('PERSIST', orders_key)
-    redis.call('PERSIST', buyers_key)
-  end
-  return true
-end
-
--- Stores when an order has ended, if that is long after its day: it is kept from its end on, too.
-local function store_late_end(keys, orders_key, id, now, keep)
-  local day = day_of_key(orders_key)
-  if now - day * DAY_MS <= keep / 2 or redis.call('SISMEMBER', keys[4], day) == 0 then return end
-  redis.call('HSET', keys[5], id, digits(now))
-end
-
--- order_open: for each order, remembers it or finds it again.
+-- order_open: for each order, stores it or finds it.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each UTC day that the ids carry
--- ARGV: 1 ms to keep a day (0: for good), 2 clock (see time_of), 3 ms after which the buyer's text of an order that
--- is never paid
---       goes, 4 1: a day is stripped when its time is over; 0: it expires, then for each order: number of its day, id, fingerprint, body, its
---       event, 1 when it names a buyer, the buyer ('' when in the body)
+-- ARGV: 1 ms to keep a day (0: for good), 2 clock (see time_of), 3 ms after which the personal data of an order that is
+--       never paid is erased, 4 1: a day is stripped when its time is over; 0: it expires, then for each order: number
+--       of its day, id, fingerprint, body, its event, 1 when it names a buyer, the buyer ('' when in the body)
 -- Returns: for each order, which attempt this is (from 1), or -1 when the id came with another body before
 local function open(keys, args)
   local attempts, events = {}, {}
@@ -209,10 +165,10 @@ end
 
 -- order_record: records steps of orders, each on its evidence and once.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
--- ARGV: 1 clock (see time_of), 2 to 4 ms for which personal data is kept: of an order never paid, after its end, without
---       an end (0: without limit), 5 ms after which a day is stripped (0: never), then for each step: number of the
---       order's day, id, the step (or DEAD_LETTER, which is not logged), what the event holds (0 nothing, 1 the body
---       as it is, 2 the body without the buyer, 3 nothing, and the step may come again), the event
+-- ARGV: 1 clock (see time_of), 2 to 4 ms for which personal data is kept: of an order never paid, of one that has
+--       ended, of one without an end (0: without limit), 5 ms after which a day is stripped (0: never), then for each
+--       step: number of the order's day, id, the step (or DEAD_LETTER, which is not logged), what the event holds (0
+--       nothing, 1 the body as it is, 2 the body without the buyer, 3 nothing, and the step may come again), the event
 -- Returns: for each step, 1 when it has been recorded now, 0 when it had been before, -1 when the order is not known,
 --          -2 when it must not be taken any more: a payment that comes after a cancellation was requested
 local function record(keys, args)
@@ -270,8 +226,9 @@ end
 -- order_correct_waiting: corrects the count of waiting orders, which older releases got wrong because they did not
 -- count all ends. Only when no order of the partition waits: the jobs have read the whole log, and the sink has
 -- delivered all of their emits.
--- KEYS: head, task of the jobs, task of the sink   ARGV: 1 the job's cursor, 2 the sink's cursor, each a field of its task
--- Returns: 1 when it is so
+-- KEYS: head, task of the jobs, task of the sink
+-- ARGV: 1 the job's cursor, 2 the sink's cursor, each a field of its task
+-- Returns: 1 when no order waits
 local function correct_waiting(keys, args)
   local head = redis.call('HMGET', keys[1], 'offset', 's' .. LOCKED, 's' .. PICKING, 'left', 'waiting-base')
   local jobs = redis.call('HMGET', keys[2], args[1], 'lastOut')
@@ -283,86 +240,8 @@ local function correct_waiting(keys, args)
   return 1
 end
 
--- Once a day, DAYS_AT_ONCE a call: lists the days that have a bucket and removes the expiry that was set in format 1,
--- or by a process that did not have format 2 yet. Such a day may be older than its time, if its first order came late.
-local function find_days(keys, bases, now, keep, seen, next_day)
-  local today = math.floor(now / DAY_MS)
-  if seen and seen >= today then return end
-  local first = last_day(now, keep) - math.floor(keep / DAY_MS)
-  local from = math.max(first, next_day or first)
-  local to = math.min(from + DAYS_AT_ONCE - 1, today + DAYS_AHEAD)
-  for day = from, to do
-    if redis.call('EXISTS', bases.orders .. day) == 1 then
-      redis.call('SADD', keys[5], day)
-      redis.call('PERSIST', bases.orders .. day)
-      redis.call('PERSIST', bases.buyers .. day)
-    end
-  end
-  if to < today + DAYS_AHEAD then
-    redis.call('HSET', keys[1], 'days-next', to + 1)
-  else
-    redis.call('HSET', keys[1], 'days-seen', today)
-    redis.call('HDEL', keys[1], 'days-next')
-  end
-end
-
-local function remove(key, ids)
-  for first = 1, #ids, CHUNK do redis.call('HDEL', key, unpack(ids, first, math.min(first + CHUNK - 1, #ids))) end
-end
-
--- Deletes ended orders of the days whose time is over, STRIP_COUNT records or STRIP_BYTES a call; one that ended late
--- stays for as long after its end. The progress is in the head: up to which day all is done, the day under work, and
--- its cursor.
-local function strip(keys, bases, now, keep, done, day_before, cursor)
-  local last = last_day(now, keep)
-  if done and done >= last then return end
-  local days = redis.call('SMEMBERS', keys[5])
-  local day
-  for i = 1, #days do
-    local each = tonumber(days[i])
-    if each <= last and (not day_before or each >= day_before) and (not day or each < day) then day = each end
-  end
-  if not day then
-    redis.call('HSET', keys[1], 'strip-done', last)
-    redis.call('HDEL', keys[1], 'strip-day', 'strip-cursor')
-    return
-  end
-  local orders_key, buyers_key = bases.orders .. day, bases.buyers .. day
-  redis.call('PERSIST', orders_key)
-  redis.call('PERSIST', buyers_key)
-  local has_late_ends = redis.call('EXISTS', keys[6]) == 1
-  local ended_ids, pages, bytes = {}, 0, 0
-  local at = day == day_before and cursor or '0'
-  repeat
-    local page = redis.call('HSCAN', orders_key, at, 'COUNT', STRIP_AT_ONCE)
-    at, pages = page[1], pages + 1
-    for i = 1, #page[2], 2 do
-      local id, record = page[2][i], page[2][i + 1]
-      bytes = bytes + #record
-      local _, _, steps = struct.unpack(ORDER, record)
-      local ended = has_late_ends and tonumber(redis.call('HGET', keys[6], id))
-      if is_over(steps) and not (ended and ended + keep > now) then ended_ids[#ended_ids + 1] = id end
-    end
-  until at == '0' or pages * STRIP_AT_ONCE >= STRIP_COUNT or bytes >= STRIP_BYTES
-  remove(orders_key, ended_ids)
-  remove(buyers_key, ended_ids)
-  if has_late_ends then remove(keys[6], ended_ids) end
-  if at ~= '0' then
-    redis.call('HSET', keys[1], 'strip-day', day, 'strip-cursor', at)
-  else
-    if redis.call('EXISTS', orders_key) == 0 then
-      redis.call('SREM', keys[5], day)
-      redis.call('UNLINK', buyers_key)
-    end
-    redis.call('HSET', keys[1], 'strip-day', day + 1, 'strip-cursor', '0')
-  end
-end
-
--- Days that were handled ahead of their time are handled again when it has come.
-local function begin_again(head_key, now, keep)
-  local head = redis.call('HMGET', head_key, 'days-seen', 'strip-done')
-  if head[1] and tonumber(head[1]) > math.floor(now / DAY_MS) then redis.call('HDEL', head_key, 'days-seen', 'days-next') end
-  if head[2] and tonumber(head[2]) > last_day(now, keep) then redis.call('HDEL', head_key, 'strip-done', 'strip-day', 'strip-cursor') end
+local function is_due(key, at)
+  return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(at), 'LIMIT', 0, 1) > 0
 end
 
 -- order_tick: appends an empty entry when a timer of the partition is due, because timers fire by the log's clock.
@@ -371,27 +250,19 @@ end
 -- ARGV: 1 clock (see time_of), 2 ms after which a day is stripped (0: never), 3 and 4 base names of the days' orders
 -- and buyers
 -- Returns: 1 when personal data is due to be erased, plus 2 when the deployment has a warehouse
-local function is_due(key, at)
-  return #redis.call('ZRANGEBYSCORE', key, '-inf', digits(at), 'LIMIT', 0, 1) > 0
-end
-
 local function tick(keys, args)
   local log = open_log(keys[1], args[1])
   if log.clock ~= log.last and is_due(keys[3], log.clock) then append(keys[1], keys[2], log, {}, {}) end
   local keep = tonumber(args[2])
-  if keep > 0 then
-    local bases = { orders = args[3], buyers = args[4] }
-    if log.is_led_ahead then begin_again(keys[1], log.now, keep) end
-    local head = redis.call('HMGET', keys[1], 'days-seen', 'days-next', 'strip-done', 'strip-day', 'strip-cursor')
-    find_days(keys, bases, log.now, keep, tonumber(head[1]), tonumber(head[2]))
-    strip(keys, bases, log.now, keep, tonumber(head[3]), tonumber(head[4]), head[5])
-  end
+  if keep > 0 then strip_days(keys, { orders = args[3], buyers = args[4] }, log, keep) end
   local has_warehouse = redis.call('HEXISTS', keys[1], 'waiting-base') == 1
   return (is_due(keys[4], log.over) and 1 or 0) + (has_warehouse and 2 or 0)
 end
 
 -- order_due_erasures: orders whose personal data is due to be erased.
--- KEYS: head, erasures   ARGV: 1 clock (see time_of), 2 how many at most, 3 only those that have been due for so many ms   Returns: their ids
+-- KEYS: head, erasures
+-- ARGV: 1 clock (see time_of), 2 how many at most, 3 only those that have been due for so many ms
+-- Returns: their ids
 local function due_erasures(keys, args)
   local log = open_log(keys[1], args[1])
   return redis.call('ZRANGEBYSCORE', keys[2], '-inf', digits(log.over - tonumber(args[3])), 'LIMIT', 0, tonumber(args[2]))
@@ -400,12 +271,10 @@ end
 -- order_erase: erases the personal data of orders. The caller removes it from other storages: until it confirms that
 -- (ZREM), the order stays in the set and is due again after a while.
 -- KEYS: head, log, erasures, days, late ends, then orders and buyers of each day
--- ARGV: 1 clock (see time_of), 2 1: only when it is due; 0: on request, 3 ms until it is due again, then
--- for each order: number
---       of its day, id
--- Returns: for each order, 1 when its personal data is erased here, 0 when it is not due, -1 when the order is
--- not known, -2 when
---          it is on its way to the warehouse
+-- ARGV: 1 clock (see time_of), 2 1: only when it is due; 0: on request, 3 ms until it is due again, then for each
+--       order: number of its day, id
+-- Returns: for each order, 1 when its personal data is erased here, 0 when it is not due, -1 when the order is not
+--          known, -2 when it is on its way to the warehouse
 local function erase(keys, args)
   local log = open_log(keys[1], args[1])
   local has_warehouse = redis.call('HEXISTS', keys[1], 'waiting-base') == 1
