@@ -12,7 +12,7 @@ import { openCsv } from "./reader.js";
  * Reads files of history through a mapping.
  * @param files in the order in which they happened; their order is a part of the ids
  * @param options.zone an IANA time zone for times without one
- * @throws EngineError (`bad_input`) at the first fault of a file, after the rows before it have been handed out
+ * @throws EngineError (`bad_input`) at the first fault of a file, after the rows before it have been returned
  */
 export async function* readHistory(
   files: readonly string[],

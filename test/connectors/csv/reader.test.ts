@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { MAX_FIELD_BYTES, MAX_ROW_CHARACTERS, openCsv, readRows } from "../../../connectors/csv/reader.js";
+import { openCsv, readRows } from "../../../connectors/csv/reader.js";
+import { MAX_FIELD_BYTES, MAX_ROW_CHARACTERS } from "../../../connectors/csv/row-parser.js";
 import type { SourceRow } from "../../../connectors/mapping/mapping.js";
 import { EngineError } from "../../../engine/kernel/errors.js";
 
