@@ -6,22 +6,22 @@
  */
 import type { Action, Order } from "./actions.js";
 
-/** An action to come, or an expiry that only the shelf sees. The units of `givesBack` return to the shelf when due. */
+/** A future action, or an expiry, which has none. When due, the units of `releases` are added to the stock estimate. */
 export interface Entry {
   readonly atMs: number;
   readonly turn: number;
   readonly action: Action | undefined;
-  readonly givesBack: Order | undefined;
+  readonly releases: Order | undefined;
 }
 
-/** What is still to happen: a binary heap by time, then by the order in which entries came. */
+/** Future entries: a binary heap by time, then by the order in which they were added. */
 export class Agenda {
   readonly #heap: Entry[] = [];
   #turn = 0;
 
-  add(atMs: number, action: Action | undefined, givesBack?: Order): void {
+  add(atMs: number, action: Action | undefined, releases?: Order): void {
     const heap = this.#heap;
-    const entry: Entry = { atMs, turn: this.#turn++, action, givesBack };
+    const entry: Entry = { atMs, turn: this.#turn++, action, releases };
     let hole = heap.length;
     heap.push(entry);
     while (hole > 0) {

@@ -1,14 +1,13 @@
 /**
  * The goods of the demo shop: 2,000 SKUs in three warehouses, with bilingual names, a heavy-tailed popularity,
  * opening stock, safety stock and the promotions of 18 June. The same seed gives the same catalogue; nothing here
- * reads a clock or does I/O. Stock is sized in days of expected sales, so that ordinary days do not run dry, while
- * some promoted SKUs are bought too short on purpose and sell out in the rush. Names and figures are plausible, not
- * anybody's.
+ * reads a clock or does I/O. Stock is sized in days of expected sales, so that it lasts on ordinary days, while some
+ * promoted SKUs have too little on purpose and sell out in the rush. Names and figures are made up.
  */
 import { assert } from "../../engine/kernel/errors.js";
 import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 
-/** The three warehouses, and which share of the buyers lives nearest to each. */
+/** The three warehouses, and the share of buyers nearest to each. */
 export const WAREHOUSES = [
   { location: "SHA", zh: "上海仓", en: "Shanghai", share: 0.45 },
   { location: "CAN", zh: "广州仓", en: "Guangzhou", share: 0.35 },
@@ -25,10 +24,10 @@ export const MEAN_LINE_UNITS = 1.22;
 /** Zipf–Mandelbrot, 1 ÷ (rank + SHIFT)^EXPONENT: the shift keeps the first SKU near 2 % of all lines. */
 const POPULARITY_SHIFT = 6;
 const POPULARITY_EXPONENT = 0.95;
-/** Slots of the popularity table; the rarest of 2,000 SKUs still has several. */
-const POPULARITY_SLOTS = 1 << 16;
+/** Entries of the popularity table; the least popular of 2,000 SKUs still has several. */
+const POPULARITY_ENTRIES = 1 << 16;
 
-/** What something is called in both languages of the shop. */
+/** A name in both languages of the shop. */
 export interface Name {
   readonly zh: string;
   readonly en: string;
@@ -62,7 +61,7 @@ export interface DemoSku {
 
 /** A promotion of 18 June: demand for one SKU from a minute of the rush hour on, falling by e every `decayMinutes`. */
 export interface Promotion {
-  /** Place of the SKU in the catalogue. */
+  /** Index of the SKU in the catalogue. */
   readonly sku: number;
   readonly startMinute: number;
   readonly decayMinutes: number;
@@ -76,7 +75,7 @@ export interface Catalogue {
   /** By code. */
   readonly skus: readonly DemoSku[];
   readonly promotions: readonly Promotion[];
-  /** Places of SKUs, each as often as it is popular: a random slot is a random order line. */
+  /** Indexes of SKUs, each as often as it is popular: a random entry is the SKU of a random order line. */
   readonly popularity: Uint16Array;
 }
 
@@ -101,7 +100,7 @@ const FLASH_SALES = [
   [45, 0.09, 10, 500],
 ] as const;
 /**
- * Small coupon deals: [minute at which one begins, stock as units]. Each trips the alert some five minutes later, at 50
+ * Small coupon deals: [minute at which one begins, stock as units]. Each causes an alert some five minutes later, at 50
  * units; those with the smaller stock sell out soon after.
  */
 const COUPON_DEALS = [
@@ -156,7 +155,7 @@ export function makeCatalogue(seed: number): Catalogue {
     const cells = WAREHOUSES.map(
       (warehouse): DemoCell => ({
         location: warehouse.location,
-        // A few units more than the share, so that the rarest SKU is in every warehouse.
+        // A few units more than the share, so that the least popular SKU is in every warehouse.
         sellableUnits:
           Math.ceil((promoted ?? dailyUnits * coverDays) * warehouse.share) + (promoted === undefined ? 6 : 0),
         safetyUnits: Math.ceil(safetyUnits * warehouse.share) + 1,
@@ -170,7 +169,7 @@ export function makeCatalogue(seed: number): Catalogue {
       rank: (ranks[i] as number) + 1,
       share,
       dailyUnits,
-      // What is to be promoted is filled up every morning; the rest by R7.
+      // SKUs to be promoted are filled up every morning; the others by R7.
       reorderUnits: promoted === undefined ? Math.ceil(1.8 * keptUnits + 3 * dailyUnits) : openingUnits,
       cells,
     };
@@ -207,12 +206,12 @@ function choosePromotions(shares: readonly number[], random: Random, stockOf: Ma
 }
 
 function popularityTable(shares: readonly number[]): Uint16Array {
-  const table = new Uint16Array(POPULARITY_SLOTS);
+  const table = new Uint16Array(POPULARITY_ENTRIES);
   let slot = 0;
   let sum = 0;
   for (let i = 0; i < shares.length; i++) {
     sum += shares[i] as number;
-    const end = i === shares.length - 1 ? POPULARITY_SLOTS : Math.round(sum * POPULARITY_SLOTS);
+    const end = i === shares.length - 1 ? POPULARITY_ENTRIES : Math.round(sum * POPULARITY_ENTRIES);
     table.fill(i, slot, end);
     slot = end;
   }
@@ -221,7 +220,7 @@ function popularityTable(shares: readonly number[]): Uint16Array {
 
 /** Every article in every variant, by code: category, two digits for the article, two for the variant. */
 function listArticles(): { code: string; name: Name; category: Name }[] {
-  const digits = (place: number) => String(place + 1).padStart(2, "0");
+  const digits = (index: number) => String(index + 1).padStart(2, "0");
   const variantsOf = { colours: namesIn(COLOURS), flavours: namesIn(FLAVOURS) };
   const articles = CATEGORIES.trim()
     .split("\n")
@@ -247,7 +246,7 @@ function nameIn(text: string): Name {
 
 const namesIn = (table: string): Name[] => table.split("|").map(nameIn);
 
-// Tables of "Chinese/English", parted by bars.
+// Tables of "Chinese/English", separated by bars.
 
 const COLOURS = `
   象牙白/ivory | 墨黑/ink black | 雾霾蓝/haze blue | 海军蓝/navy | 薄荷绿/mint |
@@ -261,7 +260,7 @@ const FLAVOURS = `
   草莓/strawberry | 椰子/coconut | 可可/cocoa | 焦糖/caramel | 黑芝麻/black sesame |
   花生/peanut`;
 
-/** A category a line: prefix of its codes, what its variants are, its name, then its five articles. */
+/** One category per text line: prefix of its codes, kind of variants, its name, then its five articles. */
 const CATEGORIES = `
   UMB | colours | 雨具/Rainwear | 直杆雨伞/Straight umbrella | 儿童雨衣/Children's raincoat | 折叠雨伞/Folding umbrella | 防晒伞/Parasol | 雨靴/Rain boots
   MUG | colours | 杯具/Drinkware | 陶瓷马克杯/Ceramic mug | 保温杯/Vacuum flask | 随行杯/Travel tumbler | 玻璃杯/Glass | 儿童水杯/Children's bottle

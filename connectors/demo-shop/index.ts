@@ -7,14 +7,16 @@
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import type { Action } from "./actions.js";
 import { type Catalogue, makeCatalogue } from "./catalogue.js";
-import { Shelf } from "./shelf.js";
-import { dayTraffic, history, openingCommands, RUSH_MS, rush, SHOP_OFFSET_MS, SHOP_ZONE } from "./traffic.js";
+import { openingCommands } from "./opening.js";
+import { dayTraffic, history, SHOP_OFFSET_MS, SHOP_ZONE } from "./ordinary-days.js";
+import { RUSH_MS, rush } from "./rush.js";
+import { StockEstimate } from "./stock-estimate.js";
 
 export type { Action, CommandAction, Order, OrderAction, OrderLine, OrderStepAction } from "./actions.js";
 export type { Catalogue, DemoCell, DemoSku, Name, Promotion } from "./catalogue.js";
 
 export type Phase = "history" | "rush" | "day";
-/** An action and the phase in which it happens, by its time: the tail of one phase's orders belongs to the next. */
+/** An action and the phase in which it happens, by its time: late steps of one phase's orders belong to the next. */
 export type DemoAction = Action & { readonly phase: Phase };
 
 const HISTORY_DAYS = 7;
@@ -60,20 +62,20 @@ interface Part {
   open(): Iterator<Action>;
 }
 
-/** History, rush and days without end, on one shelf. */
+/** History, rush and days without end, with one stock estimate. */
 function* phases(catalogue: Catalogue, seed: number): Generator<Part, never> {
-  const shelf = new Shelf(catalogue);
-  yield { startMs: OPENING_MS, open: () => history(catalogue, seed, OPENING_MS, HISTORY_DAYS, shelf) };
-  yield { startMs: RUSH_START_MS, open: () => rush(catalogue, seed, RUSH_START_MS, shelf) };
+  const estimate = new StockEstimate(catalogue);
+  yield { startMs: OPENING_MS, open: () => history(catalogue, seed, OPENING_MS, HISTORY_DAYS, estimate) };
+  yield { startMs: RUSH_START_MS, open: () => rush(catalogue, seed, RUSH_START_MS, estimate) };
   let startMs = RUSH_START_MS + RUSH_MS;
   for (let day = RUSH_START_MS; ; startMs = day) {
     const dayStartMs = startMs;
-    yield { startMs: dayStartMs, open: () => dayTraffic(catalogue, seed, dayStartMs, shelf) };
+    yield { startMs: dayStartMs, open: () => dayTraffic(catalogue, seed, dayStartMs, estimate) };
     day += DAY_MS;
   }
 }
 
-/** Merges parts that overlap; a part is opened when its time comes, so that only two or three are open at once. */
+/** Merges parts that overlap; a part is opened at its start time, so that only two or three are open at once. */
 function* inTimeOrder(parts: Iterator<Part>): Generator<Action> {
   const open: { source: Iterator<Action>; head: Action }[] = [];
   const start = (part: Part) => {
@@ -81,13 +83,13 @@ function* inTimeOrder(parts: Iterator<Part>): Generator<Action> {
     const first = source.next();
     if (!first.done) open.push({ source, head: first.value });
   };
-  let coming = parts.next();
+  let upcoming = parts.next();
   for (;;) {
     let earliest = open[0];
     for (const candidate of open) if (earliest && candidate.head.atMs < earliest.head.atMs) earliest = candidate;
-    if (!coming.done && (!earliest || coming.value.startMs <= earliest.head.atMs)) {
-      start(coming.value);
-      coming = parts.next();
+    if (!upcoming.done && (!earliest || upcoming.value.startMs <= earliest.head.atMs)) {
+      start(upcoming.value);
+      upcoming = parts.next();
       continue;
     }
     if (!earliest) return;

@@ -7,7 +7,9 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { Action, Order, OrderStepAction } from "../../../connectors/demo-shop/actions.js";
 import { WAREHOUSES } from "../../../connectors/demo-shop/catalogue.js";
 import { type DemoAction, demoShop } from "../../../connectors/demo-shop/index.js";
-import { dayTraffic, openingCommands, RUSH_ORDERS, rush } from "../../../connectors/demo-shop/traffic.js";
+import { openingCommands } from "../../../connectors/demo-shop/opening.js";
+import { dayTraffic } from "../../../connectors/demo-shop/ordinary-days.js";
+import { RUSH_ORDERS, rush } from "../../../connectors/demo-shop/rush.js";
 import { chainIdFault, chainIdTimeMs } from "../../../engine/kernel/chain-id.js";
 import type { StockCommand } from "../../../engine/stock/model.js";
 

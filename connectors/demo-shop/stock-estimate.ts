@@ -9,22 +9,22 @@ import type { Order } from "./actions.js";
 import { type Catalogue, WAREHOUSES } from "./catalogue.js";
 
 /**
- * The generator's book of sellable units by cell. Hand one book to the phases that follow one another, so that the
- * second starts from what the first left.
+ * Sellable units by cell, as the generator estimates them. Use one for all phases, so that each starts from what the
+ * one before left.
  */
-export class Shelf {
+export class StockEstimate {
   readonly #units: Int32Array;
-  readonly #placeOf: Map<string, number>;
+  readonly #indexOf: Map<string, number>;
 
   constructor(catalogue: Catalogue) {
     this.#units = new Int32Array(catalogue.skus.length * WAREHOUSES.length);
-    this.#placeOf = new Map(catalogue.skus.map((sku, i) => [sku.code, i]));
+    this.#indexOf = new Map(catalogue.skus.map((sku, i) => [sku.code, i]));
     catalogue.skus.forEach((sku, i) => {
       for (const [warehouse, cell] of sku.cells.entries()) this.add(i, warehouse, cell.sellableUnits);
     });
   }
 
-  /** Units of a SKU in a warehouse, both by their places in the catalogue and in WAREHOUSES. */
+  /** Units of a SKU in a warehouse, by their indexes in the catalogue and in WAREHOUSES. */
   at(sku: number, warehouse: number): number {
     return this.#units[sku * WAREHOUSES.length + warehouse] as number;
   }
@@ -34,7 +34,7 @@ export class Shelf {
     return WAREHOUSES.reduce((sum, _, warehouse) => sum + this.at(sku, warehouse), 0);
   }
 
-  /** A warehouse that has the units: the given one, or the fullest; undefined when none has. */
+  /** A warehouse with enough units: the given one, or the one with the most; undefined when none has enough. */
   source(sku: number, warehouse: number, units: number): number | undefined {
     if (this.at(sku, warehouse) >= units) return warehouse;
     let best = 0;
@@ -42,26 +42,26 @@ export class Shelf {
     return this.at(sku, best) >= units ? best : undefined;
   }
 
-  /** Changes the units of a cell; negative units leave it. */
+  /** Adds units to a cell; negative units are deducted. */
   add(sku: number, warehouse: number, units: number): void {
     const cell = sku * WAREHOUSES.length + warehouse;
     this.#units[cell] = (this.#units[cell] as number) + units;
   }
 
-  /** An order that was admitted ends before it went out. */
-  giveBack(order: Order): void {
+  /** Adds the units of an accepted order that was cancelled or has expired. */
+  release(order: Order): void {
     for (const line of order.lines) this.#addLine(line.sku, line.location, line.units);
   }
 
-  /** Follows a command of this module: receipts and returns into sellable, and corrections of it. */
-  follow(command: StockCommand): void {
+  /** Applies a generated command: receipts and returns into sellable, and corrections of it. */
+  apply(command: StockCommand): void {
     if (command.kind !== "receive" && command.kind !== "return" && command.kind !== "correct") return;
     if ((command.pool ?? "sellable") === "sellable") this.#addLine(command.sku, command.location, command.units);
   }
 
   #addLine(sku: string, location: string, units: number): void {
-    const place = this.#placeOf.get(sku);
+    const index = this.#indexOf.get(sku);
     const warehouse = WAREHOUSES.findIndex((candidate) => candidate.location === location);
-    if (place !== undefined && warehouse >= 0) this.add(place, warehouse, units);
+    if (index !== undefined && warehouse >= 0) this.add(index, warehouse, units);
   }
 }
