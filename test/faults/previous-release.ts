@@ -1,7 +1,7 @@
 /**
- * The release before this one, built from the repository's history into a folder of its own. It uses the packages
- * that are installed here where they are those that it was locked to, else its own. Where the history is not there,
- * as in a shallow clone, there is none.
+ * Builds the previous release from the repository's history in a temporary folder. It uses the packages installed here
+ * if they have the versions of its lock file; otherwise it installs its own. A clone without that history, such as a
+ * shallow one, has no previous release.
  */
 import { execFile } from "node:child_process";
 import { cp, mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises";
@@ -20,16 +20,16 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const ROOMS = ["engine", "connectors", "dashboards", "bench"];
 const run = promisify(execFile);
 
-/** The commit that it was made of, or undefined when this clone does not have it. */
+/** The commit of the previous release, or undefined when this clone does not have it. */
 export async function previousCommit(): Promise<string | undefined> {
   const { commit } = JSON.parse(await readFile(new URL("./previous-release.json", import.meta.url), "utf8")) as {
     commit: string;
   };
-  const known = await run("git", ["-C", ROOT, "cat-file", "-e", `${commit}^{commit}`]).then(
+  const exists = await run("git", ["-C", ROOT, "cat-file", "-e", `${commit}^{commit}`]).then(
     () => true,
     () => false,
   );
-  return known ? commit : undefined;
+  return exists ? commit : undefined;
 }
 
 export async function buildRelease(commit: string): Promise<PreviousRelease> {
@@ -40,7 +40,7 @@ export async function buildRelease(commit: string): Promise<PreviousRelease> {
   await rm(archive);
   if (await hasPackagesOf(folder)) await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
   else await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd: folder });
-  // Its types were checked when it was made; another compiler or other types of packages may find something by now.
+  // Types were checked at its release; today's compiler and package types may report errors that it did not have.
   const compiler = join(folder, "node_modules", "typescript", "bin", "tsc");
   await run(process.execPath, [compiler, "--project", "tsconfig.build.json", "--outDir", "dist", "--noCheck"], {
     cwd: folder,
@@ -48,12 +48,19 @@ export async function buildRelease(commit: string): Promise<PreviousRelease> {
   for (const room of ROOMS) await copyAssets(join(folder, room), join(folder, "dist", room));
   return {
     commit,
-    cli: join(folder, "dist", "engine", "cli.js"),
+    cli: await cliOf(folder),
     remove: () => rm(folder, { recursive: true, force: true }),
   };
 }
 
-/** Whether what is installed here is what a release was locked to, of the packages that it runs with. */
+/** The built command: `cli/main.js`, or `cli.js` in a release before the commands had a folder. */
+async function cliOf(folder: string): Promise<string> {
+  const engine = join(folder, "dist", "engine");
+  const isFolder = (await readdir(engine)).includes("cli");
+  return isFolder ? join(engine, "cli", "main.js") : join(engine, "cli.js");
+}
+
+/** Whether the installed runtime packages have the versions of the release's lock file. */
 async function hasPackagesOf(folder: string): Promise<boolean> {
   const { packages } = JSON.parse(await readFile(join(folder, "package-lock.json"), "utf8")) as {
     packages: Record<string, { version?: string; dev?: boolean; optional?: boolean }>;
@@ -66,7 +73,7 @@ async function hasPackagesOf(folder: string): Promise<boolean> {
   return true;
 }
 
-/** Everything that a compiler leaves behind: Lua, contracts, mappings. */
+/** Copies the files that the compiler does not: Lua, contracts, mappings. */
 async function copyAssets(from: string, to: string): Promise<void> {
   for (const entry of await readdir(from, { withFileTypes: true })) {
     const [source, target] = [join(from, entry.name), join(to, entry.name)];
