@@ -1,24 +1,16 @@
 /**
- * The ledger's client against a real Redis: what callers see in one turn, over partitions, after a lost reply and in
- * a crowd. The rules themselves are tried in decide.test.ts and, command by command, in the simulation.
+ * The ledger's client against a real Redis: commands of one turn, of many partitions, after a lost reply and of many
+ * callers at once. The rules are tested in decide.test.ts and, command by command, in the simulation.
  */
 import { once } from "node:events";
 import { createConnection, createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { chainId, chainIdDay } from "../../engine/kernel/chain-id.js";
-import { DAY_MS, ManualClock, systemClock } from "../../engine/kernel/clock.js";
-import { HEARTBEAT_MS, Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
+import { chainId } from "../../engine/kernel/chain-id.js";
+import { ManualClock, systemClock } from "../../engine/kernel/clock.js";
+import { Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
 import { eventsOf } from "../../engine/stock/log-entry.js";
-import {
-  type Balances,
-  cellOf,
-  DEFAULT_HOLD_MS,
-  emptyBalances,
-  type Reply,
-  type StockCommand,
-  SWEEP_LIMIT,
-} from "../../engine/stock/model.js";
+import { type Balances, cellOf, emptyBalances, type Reply, type StockCommand } from "../../engine/stock/model.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { assertContiguous, readLog } from "../../engine/stream/log.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
@@ -69,7 +61,7 @@ const cell = (balances: Partial<Balances>): Balances => ({ ...emptyBalances(), .
 const outcomes = (replies: Reply[]): string[] => replies.map(({ outcome }) => outcome);
 
 describe("commands of one turn", () => {
-  it("are applied in the order they were asked for, as one entry of the log", async () => {
+  it("are applied in the order of the calls, as one entry of the log", async () => {
     const at = place();
     const replies = await Promise.all([
       ledger.apply(receive(5)),
@@ -100,7 +92,7 @@ describe("commands of one turn", () => {
     }
   });
 
-  it("past the bound of the queue are refused before they are sent", async () => {
+  it("beyond the queue limit are refused before they are sent", async () => {
     ledger = ledgerOn(client, { queueLimit: 10 });
     const first = ledger.applyMany(Array.from({ length: 10 }, () => receive(1)));
     await expect(ledger.apply(receive(1))).rejects.toMatchObject({ code: "overloaded", retryable: true });
@@ -111,7 +103,7 @@ describe("commands of one turn", () => {
 
 describe.skipIf(onCluster)("a lost reply", () => {
   /**
-   * Stands between client and server; when told so, it lets a request through and breaks the connection instead of
+   * A proxy between client and server. After `loseReplies` it forwards a request and closes the connection in place of
    * the reply.
    */
   async function proxied(): Promise<{ path: string; loseReplies(times: number): void }> {
@@ -151,8 +143,8 @@ describe.skipIf(onCluster)("a lost reply", () => {
   it("can be requested again with the same ids, and nothing is applied twice", async () => {
     const { path, loseReplies } = await proxied();
     const far = connection(path);
-    const shaky = ledgerOn(far);
-    await shaky.apply(receive(100));
+    const unreliable = ledgerOn(far);
+    await unreliable.apply(receive(100));
     const line = place();
     const batch: StockCommand[] = [
       receive(10),
@@ -163,8 +155,8 @@ describe.skipIf(onCluster)("a lost reply", () => {
       { kind: "outbound", ...line, units: 4 },
     ];
     loseReplies(1);
-    await expect(shaky.applyMany(batch)).rejects.toMatchObject({ code: "unavailable", retryable: true });
-    const again = await untilAnswered(() => shaky.applyMany(batch));
+    await expect(unreliable.applyMany(batch)).rejects.toMatchObject({ code: "unavailable", retryable: true });
+    const again = await untilAnswered(() => unreliable.applyMany(batch));
     expect(again).toEqual([
       { outcome: "accepted", repeated: true, state: "none" },
       { outcome: "accepted", repeated: true, state: "outbound" },
@@ -227,15 +219,15 @@ describe.skipIf(onCluster)("a lost reply", () => {
   }
 });
 
-describe("a crowd", () => {
-  it("of 64 callers buys exactly the 1,000 units there are", async () => {
+describe("64 callers at once", () => {
+  it("buy exactly the 1,000 units there are", async () => {
     await ledger.apply(receive(1_000));
     const buyer = async (): Promise<number> => {
       const shop = ledgerOn(connection());
       let bought = 0;
       for (;;) {
         const order = reserve(1);
-        // Impatient: every order is sent twice at once.
+        // Every order is sent twice at once.
         const [first, second] = await Promise.all([shop.apply(order), shop.apply(order)]);
         expect(second).toEqual({ ...first, repeated: true });
         if (first.outcome !== "accepted") return bought;
@@ -252,7 +244,7 @@ describe("a breaker", () => {
   const by = { actor: "ops", reason: "counts differ" };
   const cause = { ...by, forMs: 0 };
 
-  it("refuses new orders until it is closed, and says who opened it", async () => {
+  it("refuses new orders until it is closed, and records who opened it", async () => {
     await ledger.apply(receive(10));
     const line = place();
     await ledger.apply({ kind: "reserve", ...line, units: 1 });
@@ -281,7 +273,7 @@ describe("a breaker", () => {
     expect(await client.zcard(holds)).toBe(1);
   });
 
-  it("of the shop or a location stands in every partition, of a SKU in its own", async () => {
+  it("of the shop or a location is stored in every partition, of a SKU in its own", async () => {
     ledger = ledgerOn(client, { partitions: 4 });
     const skus = ["A", "B", "C", "D", "E", "F"];
     for (const sku of skus) await ledger.applyMany([receive(5, place(sku)), receive(5, place(sku, "GZ"))]);
@@ -301,7 +293,7 @@ describe("a breaker", () => {
     expect(open).toHaveLength(2);
   });
 
-  it("with a time closes by itself, and the log says so", async () => {
+  it("with a duration closes by itself, and the log records it", async () => {
     await ledger.apply(receive(10));
     await ledger.breakers.set({ kind: "sku", sku: "CUP" }, "open", { ...cause, forMs: 600_000 });
     clock.moveTo(START_MS + 599_999);
@@ -320,7 +312,7 @@ describe("a breaker", () => {
 });
 
 describe("balances", () => {
-  it("of a thousand cells in one call are each their own, also beside one that is damaged", async () => {
+  it("of a thousand cells in one call are changed independently, also beside a damaged one", async () => {
     ledger = ledgerOn(client, { batchLimit: 1_000 });
     const sku = (i: number) => `SKU-${i}`;
     const all = Array.from({ length: 1_000 }, (_, i) => i);
@@ -335,7 +327,7 @@ describe("balances", () => {
       expect((await ledger.balances(sku(i)))?.get("SH")).toEqual(cell({ sellable: 1, reserved: i + 1 }));
   });
 
-  it("of a SKU come by location; of an unknown SKU not at all", async () => {
+  it("of a SKU are returned by location; an unknown SKU has none", async () => {
     await ledger.applyMany([
       receive(5),
       receive(7, place("CUP", "GZ")),
@@ -363,124 +355,6 @@ describe("balances", () => {
   });
 });
 
-describe("time", () => {
-  it("alone ends holds, by tick", async () => {
-    await ledger.applyMany([receive(10), reserve(4), reserve(3)]);
-    clock.moveTo(START_MS + DEFAULT_HOLD_MS - 1);
-    expect(await ledger.tick(0)).toMatchObject({ expired: 0 });
-    clock.moveTo(START_MS + DEFAULT_HOLD_MS);
-    expect(await ledger.tick(0)).toMatchObject({ expired: 2, clockMs: START_MS + DEFAULT_HOLD_MS });
-    expect(await ledger.tick(0)).toMatchObject({ expired: 0 });
-    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 10 }));
-    expect(
-      (await eventsIn(0)).events
-        .filter(({ type }) => type === "LineExpired")
-        .map(({ units }) => units)
-        .sort(),
-    ).toEqual([3, 4]);
-  });
-
-  it("ends windows in a partition without commands: one entry a heartbeat, none in between", async () => {
-    await ledger.tick(0);
-    const { offset } = await ledger.tick(0);
-    clock.moveTo(START_MS + HEARTBEAT_MS - 1);
-    expect((await ledger.tick(0)).offset).toBe(offset);
-    clock.moveTo(START_MS + HEARTBEAT_MS);
-    expect((await ledger.tick(0)).offset).toBe(offset + 1);
-    expect((await ledger.tick(0)).offset).toBe(offset + 1);
-  });
-
-  it("ends windows also while commands come that leave no entry: all are refused, or repeated", async () => {
-    const known = reserve(1);
-    await ledger.applyMany([receive(5), known]);
-    await ledger.breakers.set({ kind: "shop" }, "open", { actor: "lin", reason: "they differ", forMs: 0 });
-    for (let minute = 1; minute <= 3; minute++) {
-      const { offset } = await ledger.tick(0);
-      clock.moveTo(START_MS + minute * HEARTBEAT_MS);
-      expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");
-      expect((await ledger.apply(known)).repeated).toBe(true);
-      expect((await ledger.tick(0)).offset).toBe(offset + 1);
-    }
-  });
-
-  it("is the server's when no clock is given; when it happened is the command's word", async () => {
-    const before = systemClock.now();
-    const live = ledgerOn(client, { clock: undefined as never });
-    const at = { id: chainId("S1", before), sku: "CUP", location: "SH" };
-    await live.apply({ kind: "receive", ...at, units: 1, atMs: before - 5_000 });
-    const [event] = (await eventsIn(0)).events;
-    expect(event?.atMs).toBe(before - 5_000);
-    expect(event?.clockMs).toBeGreaterThanOrEqual(before - 1);
-    expect(event?.clockMs).toBeLessThanOrEqual(systemClock.now() + 1);
-  });
-
-  it("that jumps by months over thousands of holds loses none of them", async () => {
-    const orders = SWEEP_LIMIT * 2 + 5;
-    await ledger.applyMany([receive(orders), ...Array.from({ length: orders }, () => reserve(1))]);
-    clock.moveTo(START_MS + 200 * DAY_MS);
-    const expired = [await ledger.tick(0), await ledger.tick(0), await ledger.tick(0), await ledger.tick(0)].map(
-      (each) => each.expired,
-    );
-    expect(expired).toEqual([SWEEP_LIMIT, SWEEP_LIMIT, 5, 0]);
-    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: orders }));
-    for (let i = 0; i < 12; i++) await ledger.tick(0);
-    expect(await client.exists(stockKeys(PREFIX, 0).lines(START_MS / DAY_MS))).toBe(0);
-  });
-});
-
-describe("ids of retired days", () => {
-  it("are not applied again when ids are kept longer from now on", async () => {
-    const receipt = receive(5);
-    const short = ledgerOn(client, { idRetentionDays: 1 });
-    await short.apply(receipt);
-    clock.moveTo(START_MS + 10 * DAY_MS);
-    expect((await short.apply(receipt)).outcome).toBe("id_outside_window");
-    expect((await ledgerOn(client, { idRetentionDays: 90 }).apply(receipt)).outcome).toBe("id_outside_window");
-    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 5 }));
-  });
-});
-
-describe("a retired day", () => {
-  it("keeps the lines that hold units through a year, and nothing else; at last nothing at all", async () => {
-    const keys = stockKeys(PREFIX, 0);
-    await ledger.apply(receive(4_000));
-    const lines = Array.from({ length: 1_500 }, () => ({ ...place(), units: 1 }));
-    await ledger.applyMany(lines.map((line) => ({ kind: "reserve", ...line })));
-    const paid = [lines[3], lines[700], lines[1_499]].map((line) => line as (typeof lines)[number]);
-    await ledger.applyMany(paid.map((line) => ({ kind: "pay", ...line })));
-    const bucket = keys.lines(chainIdDay((paid[0] as (typeof lines)[number]).id));
-    const pass = async (days: number) => {
-      for (let day = 0; day < days; day++) {
-        clock.moveTo(clock.now() + 86_400_000);
-        for (let i = 0; i < 4; i++) await ledger.tick(0);
-      }
-    };
-    await pass(365);
-    expect((await client.hkeys(bucket)).sort()).toEqual(paid.map(({ id }) => id).sort());
-    const sendOut = () => ledger.applyMany(paid.map((line) => ({ kind: "outbound", ...line })));
-    for (const repeated of [false, true])
-      expect(await sendOut()).toEqual(paid.map(() => ({ outcome: "accepted", repeated, state: "outbound" })));
-    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 3_997 }));
-    await pass(60);
-    expect(await client.exists(bucket)).toBe(0);
-    expect(outcomes(await sendOut())).toEqual(paid.map(() => "unknown_line"));
-  });
-});
-
-describe("a batch in which days pass", () => {
-  it("drops the lines that it has written itself, and leaves no bucket", async () => {
-    const old = receive(5);
-    const later = { ...receive(2), id: chainId("S1", START_MS + 60 * DAY_MS), atMs: START_MS + 60 * DAY_MS };
-    const replies = await ledger.applyMany([old, later, old]);
-    expect(outcomes(replies)).toEqual(["accepted", "accepted", "id_outside_window"]);
-    const { lines } = stockKeys(PREFIX, 0);
-    for (let i = 0; i < 12; i++) await ledger.tick(0);
-    expect(await client.exists(lines(START_MS / DAY_MS))).toBe(0);
-    expect(await client.exists(lines(START_MS / DAY_MS + 60))).toBe(1);
-    expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 7 }));
-  });
-});
-
 describe("the function library", () => {
   /** Its name on each primary, with its version. */
   const names = (): Promise<string[]> =>
@@ -490,7 +364,7 @@ describe("the function library", () => {
       return String(listed[0]?.[1]);
     });
 
-  it("is loaded again by the next call after it was lost, and the stock is still there", async () => {
+  it("is loaded again by the next call after it was lost, and the stock is unchanged", async () => {
     await ledger.apply(receive(10));
     const [name = ""] = await names();
     await redis.onEach((primary) => primary.call("FUNCTION", "DELETE", name));
@@ -499,7 +373,7 @@ describe("the function library", () => {
     expect((await ledger.balances("CUP"))?.get("SH")).toEqual(cell({ sellable: 9, reserved: 1 }));
   });
 
-  it("stays what it is when a process of the previous release starts again and loads its own", async () => {
+  it("is unchanged when a process of the previous release loads its own library", async () => {
     await ledger.apply(receive(10));
     const old = "#!lua name=shuiwei_stock\nredis.register_function('stock_apply', function() return 1 end)";
     await redis.onEach((primary) => primary.call("FUNCTION", "LOAD", "REPLACE", old));

@@ -2,153 +2,38 @@
  * Dead letters in a real Redis: what becomes one, how the task continues, and what a replay does. The job here adds
  * numbers up, so that an event that is processed late leaves the same state as one processed in order: when the fault
  * is repaired and everything has been replayed, the state must be that of a task without failures, byte for byte, and
- * everything must have been emitted once.
+ * everything must have been emitted once. Replays have a file of their own.
  */
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
-import { seededRandom } from "../../engine/kernel/random.js";
-import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
+import { readTask } from "../../engine/stream/commit.js";
 import {
   countDeadLetters,
   DEAD_LETTERS_LIMIT,
-  listDeadLetters,
   readDeadLetters,
   removeDeadLetters,
   requestedReplays,
-  requestReplay,
-  type StoredDeadLetter,
   trimDeadLetters,
 } from "../../engine/stream/dead-letter.js";
 import type { Job } from "../../engine/stream/job.js";
 import { decodeState, encodeState } from "../../engine/stream/pack.js";
-import { connect, type RedisClient } from "../../engine/stream/redis.js";
-import { Runner, type RunnerOptions } from "../../engine/stream/runner.js";
-import { onCluster, withRedis } from "../redis/with-redis.js";
-import { Wire } from "./proxy.js";
-import { Store, type ToyEntry, type ToyEvent, type ToyWords, toyEntries, toyTopic } from "./toy.js";
-import { append, deadLettersOf, emitsOf, runnerOptions, seen, toyKeys, until } from "./toy-log.js";
-
-const T0 = 1_700_000_000_000;
-const redis = withRedis();
-let client: RedisClient;
-let prefix = "";
-let round = 0;
-const runners: { stop(): Promise<void> }[] = [];
-
-beforeAll(async () => {
-  client = redis.connect();
-  await loadStreamLibrary(client);
-});
-beforeEach(() => {
-  prefix = `d${round++}`;
-});
-afterEach(async () => {
-  await Promise.all(runners.splice(0).map((runner) => runner.stop()));
-});
-
-interface Sum {
-  units: number;
-  timers: number;
-}
-type Fault = "onEvent" | "key" | "timer" | "view" | "state" | "emit" | "everything";
-
-/** Adds up. Fails on the words `poison` (an event) and `trap` (the timer it sets) as long as it has the fault. */
-function adder(fault: Fault | undefined, name = "adder.1"): Job<ToyEvent, Sum> {
-  return {
-    name,
-    key(event) {
-      if (fault === "key" && event.word === "poison") throw new Error("bad key");
-      return event.key;
-    },
-    initial: () => ({ units: 0, timers: 0 }),
-    onEvent(state, event, context) {
-      state.units += event.units ?? 1;
-      if (event.word === "emit" || event.word === "poison")
-        context.emit("added", { id: `${event.offset}/${event.index}` });
-      if (event.word === "arm" || event.word === "trap") context.setTimer(event.clockMs + (event.inMs ?? 0));
-      const isBad = event.word === "poison";
-      if (isBad && event.inMs !== undefined) context.setTimer(event.clockMs + event.inMs);
-      if (fault === "everything" || (fault === "onEvent" && isBad)) throw new Error("bad toy");
-      if (fault === "state" && isBad) (state as unknown as Record<string, unknown>)["self"] = state;
-      if (fault === "emit" && isBad) context.emit("bad", 2n ** 70n);
-      if (fault === "view" && isBad) state.units = -1e9;
-    },
-    onTimer(state, atMs, context) {
-      state.timers++;
-      context.emit("rang", { atMs });
-      if (fault === "timer") throw new Error("bad timer");
-    },
-    view(state) {
-      if (fault === "view" && state.units < 0) throw new Error("bad view");
-      return { ...state };
-    },
-  };
-}
-
-function run(more: Partial<RunnerOptions<ToyEvent>>, on = client): { runner: Runner<ToyEvent>; troubles: string[] } {
-  const options = runnerOptions(on, redis.url, prefix, { tickMs: 20, ...more });
-  const runner = new Runner(0, options);
-  runners.push(runner);
-  runner.start();
-  return { runner, troubles: options.troubles };
-}
-
-const keys = () => toyKeys(prefix);
-const listed = (): Promise<StoredDeadLetter[]> => listDeadLetters(client, keys(), "-", 100_000);
-const ids = async (): Promise<string[]> => (await listed()).map(({ id }) => id);
-
-const request = (which: readonly string[]): Promise<void> =>
-  requestReplay(
-    client,
-    keys(),
-    which.map((id, offset) => ({ id, offset })),
-  );
-
-/** Requests a replay of dead letters, and waits until it is done. */
-async function replayed(which: readonly string[]): Promise<void> {
-  await request(which);
-  await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the replay");
-}
-
-async function statesOf(job = "adder.1"): Promise<Map<string, unknown>> {
-  const all = (await client.hgetallBuffer(keys().state(job))) as Record<string, Buffer>;
-  return new Map(
-    Object.entries(all)
-      .map(([key, bytes]): [string, unknown] => [key, decodeState(bytes)])
-      .sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
-}
-
-/** What a job without a fault would have left. */
-async function unhurt(entries: readonly ToyEntry[]): Promise<Map<string, unknown>> {
-  const store = new Store();
-  // The store's jobs are toys; this one asks no more of them.
-  await store.run([adder(undefined) as unknown as Job<ToyEvent, never>], toyEntries(entries));
-  return new Map(
-    [...(store.states.get("adder.1") ?? [])]
-      .map(([key, bytes]): [string, unknown] => [key, decodeState(bytes)])
-      .sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
-}
-
-const emittedIds = async (): Promise<string[]> =>
-  (await emitsOf(client, keys())).map(({ payload }) => String((payload as { id?: string }).id ?? ""));
-
-/** Seeded events, some of them poison. */
-function history(seed: number, count: number): ToyEntry[] {
-  const random = seededRandom(seed);
-  return Array.from({ length: count }, (_, i) => ({
-    clockMs: T0 + i * 100,
-    events: Array.from(
-      { length: random.below(5) },
-      (): ToyWords => ({
-        key: `k${random.below(6)}`,
-        units: 1 + random.below(9),
-        word: random.pick(["emit", "emit", "emit", "emit", "poison"] as const),
-      }),
-    ),
-  }));
-}
+import {
+  adder,
+  client,
+  emittedIds,
+  ids,
+  keys,
+  listed,
+  replayed,
+  request,
+  run,
+  type Sum,
+  statesOf,
+  T0,
+  withoutFault,
+} from "./dead-letter-bed.js";
+import { type ToyEntry, type ToyEvent, type ToyWords, toyEntries } from "./toy.js";
+import { append, deadLettersOf, emitsOf, seen, until } from "./toy-log.js";
 
 describe("a job that throws", () => {
   const words: ToyWords[] = [
@@ -170,12 +55,12 @@ describe("a job that throws", () => {
     ["by a state that cannot be stored", "state", "Maximum call stack"],
     ["by an emit that cannot be sent", "emit", ""],
   ] as const)(
-    "%s leaves a letter with the entry's bytes and nothing else, and a replay without the fault makes good for it",
+    "%s leaves only a dead letter with the entry's bytes, and a replay without the fault applies the event",
     async (_, fault, reason) => {
       await append(client, keys(), entries);
-      const hurt = run({ jobs: [adder(fault)] });
+      const faulty = run({ jobs: [adder(fault)] });
       await seen(client, keys(), 3, ["adder.1"]);
-      await hurt.runner.stop();
+      await faulty.runner.stop();
       const deadLetters = await deadLettersOf(client, keys());
       expect(deadLetters.map(({ offset, index, job, tries }) => [offset, index, job, tries])).toEqual([
         [2, 1, "adder.1", 1],
@@ -193,11 +78,11 @@ describe("a job that throws", () => {
       );
       expect(await emittedIds()).toEqual(["2/2"]);
       expect(await client.zcard(keys().timers)).toBe(0);
-      expect(hurt.troubles.filter((trouble) => trouble.includes("starting over"))).toEqual([]);
+      expect(faulty.troubles.filter((trouble) => trouble.includes("starting over"))).toEqual([]);
 
       run({ jobs: [adder(undefined)] });
       await replayed(await ids());
-      expect(await statesOf()).toEqual(await unhurt(entries));
+      expect(await statesOf()).toEqual(await withoutFault(entries));
       expect((await emittedIds()).sort()).toEqual(["2/1", "2/2", "2/3"]);
       expect(await client.zrange(keys().timers, "0", "-1", "WITHSCORES")).toEqual([
         "adder.1\u001fb",
@@ -235,22 +120,22 @@ describe("a job that throws", () => {
       { clockMs: T0 + 100, events: [{ key: "b" }] },
     ];
     await append(client, keys(), rings);
-    const hurt = run({ jobs: [adder("timer")] });
+    const faulty = run({ jobs: [adder("timer")] });
     await seen(client, keys(), 2, ["adder.1"]);
-    await hurt.runner.stop();
+    await faulty.runner.stop();
     expect(await deadLettersOf(client, keys())).toEqual([
       { offset: 2, job: "adder.1", key: "a", timerMs: T0 + 50, reason: "bad timer", tries: 1, fields: [] },
     ]);
     run({ jobs: [adder(undefined)] });
     await replayed(await ids());
-    expect(await statesOf()).toEqual(await unhurt(rings));
+    expect(await statesOf()).toEqual(await withoutFault(rings));
     expect((await emitsOf(client, keys())).map(({ kind, payload }) => [kind, payload])).toEqual([
       ["rang", { atMs: T0 + 50 }],
     ]);
     expect(await listed()).toEqual([]);
   });
 
-  it("on its own stored state loses that key's events only; the bytes stay until they are repaired", async () => {
+  it("on its own stored state sets aside that key's events only; the bytes stay until they are repaired", async () => {
     await append(client, keys(), entries.slice(0, 1));
     const first = run({ jobs: [adder(undefined)] });
     await seen(client, keys(), 1, ["adder.1"]);
@@ -278,166 +163,15 @@ describe("a job that throws", () => {
     expect((await listed()).map(({ tries }) => tries)).toEqual([2, 2, 2]);
     await client.hset(keys().state("adder.1"), "a", encodeState({ units: 1_000, timers: 0 }));
     await replayed(await ids());
-    expect(await statesOf()).toEqual(await unhurt(entries));
+    expect(await statesOf()).toEqual(await withoutFault(entries));
     expect(await listed()).toEqual([]);
   });
-});
-
-describe("a replay", () => {
-  it("that fails again leaves the dead letter under a new id, with one more try and the new reason", async () => {
-    await append(client, keys(), [{ clockMs: T0, events: [{ key: "a", word: "poison" }] }]);
-    run({ jobs: [adder("onEvent")] });
-    await seen(client, keys(), 1, ["adder.1"]);
-    const [first] = await listed();
-    const bytes = (await countDeadLetters(client, keys())).bytes;
-    await replayed([first?.id ?? ""]);
-    const [second] = await listed();
-    expect(second).toMatchObject({ tries: 2, was: first?.id, first: first?.id, reason: "bad toy" });
-    await replayed([second?.id ?? ""]);
-    const [third, ...more] = await readDeadLetters(client, keys(), await ids());
-    expect(more).toEqual([]);
-    expect(third).toMatchObject({ tries: 3, was: second?.id, first: first?.id });
-    expect(third?.fields.map(String)).toEqual(["t", String(T0), "e", expect.stringContaining("poison")]);
-    expect((await countDeadLetters(client, keys())).bytes).toBe(bytes);
-    expect(await statesOf()).toEqual(new Map());
-  });
-
-  it("of an entry that could not be decoded passes it to all jobs whose cursor is past it", async () => {
-    await append(client, keys(), [{ clockMs: T0, events: [{ key: "a" }] }]);
-    await append(client, keys(), [
-      {
-        clockMs: T0 + 1,
-        events: [
-          { key: "a", units: 5, word: "poison" },
-          { key: "b", units: 6 },
-        ],
-      },
-    ]);
-    const blind = toyTopic({
-      decode(entry) {
-        if (entry.offset === 2) throw new Error("version 2");
-        return toyTopic().decode(entry);
-      },
-    });
-    const jobs = [adder("onEvent"), adder(undefined, "other.1")];
-    const hurt = run({ topic: blind, jobs });
-    await seen(client, keys(), 2, ["adder.1", "other.1"]);
-    // Still not decodable: the dead letter stays unchanged.
-    await replayed(await ids());
-    expect(await listed()).toMatchObject([{ offset: 2, reason: "version 2", tries: 2 }]);
-    await hurt.runner.stop();
-    run({ jobs });
-    await replayed(await ids());
-    // One of the jobs fails on one of the events: a dead letter about that remains.
-    expect(await listed()).toMatchObject([{ offset: 2, index: 0, job: "adder.1", tries: 3, reason: "bad toy" }]);
-    expect(await statesOf()).toEqual(
-      new Map([
-        ["a", { units: 1, timers: 0 }],
-        ["b", { units: 6, timers: 0 }],
-      ]),
-    );
-    expect(await statesOf("other.1")).toEqual(
-      new Map([
-        ["a", { units: 6, timers: 0 }],
-        ["b", { units: 6, timers: 0 }],
-      ]),
-    );
-  });
-
-  it("of a job that this version does not have states that, and of a removed dead letter is dropped", async () => {
-    await append(client, keys(), [{ clockMs: T0, events: [{ key: "a", word: "poison" }] }]);
-    const old = run({ jobs: [adder("onEvent", "adder.0")] });
-    await seen(client, keys(), 1, ["adder.0"]);
-    await old.runner.stop();
-    run({ jobs: [adder(undefined)] });
-    await seen(client, keys(), 1, ["adder.1"]);
-    await replayed([...(await ids()), "5-5"]);
-    expect(await listed()).toMatchObject([{ job: "adder.0", tries: 2, reason: "this version has no job adder.0" }]);
-  });
-
-  it("moves neither cursors nor the watermark, in a quiet partition and in a busy one", async () => {
-    const entries = history(11, 40);
-    await append(client, keys(), entries);
-    const hurt = run({ jobs: [adder("onEvent")] });
-    await seen(client, keys(), 40, ["adder.1"]);
-    await hurt.runner.stop();
-    const before = await readTask(client, keys());
-    const quiet = run({ jobs: [adder(undefined)] });
-    const all = await ids();
-    await replayed(all.slice(0, 1));
-    expect(await readTask(client, keys())).toMatchObject({
-      watermarkMs: before.watermarkMs,
-      cursors: before.cursors,
-      commit: before.commit + 1,
-    });
-    await request(all.slice(1));
-    const more = history(12, 200);
-    for (let i = 0; i < more.length; i += 10) await append(client, keys(), more.slice(i, i + 10));
-    await seen(client, keys(), 240, ["adder.1"]);
-    await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the replay");
-    expect(await statesOf()).toEqual(await unhurt([...entries, ...more]));
-    expect(await listed()).toEqual([]);
-    expect(quiet.troubles).toEqual([]);
-  });
-
-  it.skipIf(onCluster)(
-    "is applied once though answers are lost and owners freeze around its commit, and gives out everything once",
-    async () => {
-      const entries = history(618, 400);
-      await append(client, keys(), entries);
-      const hurt = run({ jobs: [adder("onEvent")] });
-      await seen(client, keys(), 400, ["adder.1"]);
-      await hurt.runner.stop();
-      const deadLetters = await ids();
-      expect(deadLetters.length).toBeGreaterThan(100);
-
-      const wire = new Wire(() => redis.socketPath);
-      let commits = 0;
-      wire.loses = (request) => request.includes("task_commit") && commits++ % 2 === 0;
-      await wire.open();
-      const working = connect({ url: wire.path });
-      const jobs = [adder(undefined)];
-      const first = run({ jobs, owner: "first", leaseMs: 300 }, working);
-      await request(deadLetters.slice(0, 60));
-      await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the replay over a bad wire");
-      expect(wire.lost).toBeGreaterThan(0);
-      // The first freezes during a replay; the second takes over and replays the same dead letters; then the first
-      // continues.
-      await until(() => first.runner.stats.owned, "the first to own the partition");
-      await until(
-        () =>
-          working.ping().then(
-            () => true,
-            () => false,
-          ),
-        "its connection",
-      );
-      wire.loses = () => false;
-      wire.fallSilent();
-      await request(deadLetters.slice(60));
-      const second = run({ jobs, owner: "second", leaseMs: 300 });
-      await until(async () => (await client.zcard(keys().deadRequests)) === 0, "the second's replay");
-      wire.speak();
-      await sleep(200);
-      await Promise.all(runners.splice(0).map((runner) => runner.stop()));
-      working.disconnect();
-      await wire.close();
-      expect(second.runner.stats.commits).toBeGreaterThan(0);
-      expect(await statesOf()).toEqual(await unhurt(entries));
-      const emitted = await emittedIds();
-      expect(new Set(emitted).size).toBe(emitted.length);
-      expect(emitted.length).toBe(
-        entries.flatMap(({ events }) => events).filter(({ word }) => word === "emit" || word === "poison").length,
-      );
-      expect(await countDeadLetters(client, keys())).toEqual({ deadLetters: 0, bytes: 0 });
-    },
-  );
 });
 
 describe("a job that throws on everything", () => {
   const crowd = (n: number): ToyWords[] => Array.from({ length: n }, (_, i) => ({ key: `k${i % 10}`, word: "poison" }));
 
-  it("takes a moment for 1,000 events of one entry, whose bytes are stored once", async () => {
+  it("calls the job about once for each of 1,000 events of one entry, and stores its bytes once", async () => {
     await append(client, keys(), [{ clockMs: T0, events: crowd(1_000) }]);
     const failing = adder("everything");
     let calls = 0;
@@ -480,9 +214,9 @@ describe("a job that throws on everything", () => {
     const all = await ids();
     const elapsed = stopwatch();
     await replayed(all);
-    console.info(`${all.length} letters replayed in ${Math.round(elapsed())} ms`);
+    console.info(`${all.length} dead letters replayed in ${Math.round(elapsed())} ms`);
     await seen(client, keys(), 14, ["adder.1"]);
-    expect(await statesOf()).toEqual(await unhurt(entries));
+    expect(await statesOf()).toEqual(await withoutFault(entries));
     expect(await listed()).toEqual([]);
   });
 });
