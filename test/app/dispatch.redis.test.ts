@@ -12,30 +12,27 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FileStore } from "../../connectors/objects/file-store.js";
 import type { ObjectStore } from "../../connectors/objects/index.js";
 import { WmsSandbox } from "../../connectors/wms/sandbox.js";
-import { type Engine, startEngine } from "../../engine/app/engine.js";
+import type { Engine } from "../../engine/app/engine.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { ReceivingServer } from "../outbox/outbox-bed.js";
 import { withRedis } from "../redis/with-redis.js";
-import { engineSettings, wmsSettings } from "./engine-settings.js";
+import { withEngines, wmsSettings } from "./engine-builder.js";
 
 const redis = withRedis();
-const ends: (() => Promise<unknown>)[] = [];
 let dir = "";
 let stocked = 0;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "shuiwei-dispatch-"));
 });
-afterAll(async () => {
-  for (const end of ends.reverse()) await end();
-  await rm(dir, { recursive: true, force: true });
-});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+const engines = withEngines();
 
 async function startSandbox(limitPerSecond = 5_000): Promise<WmsSandbox> {
   const wms = new WmsSandbox({ limitPerSecond });
   await wms.start();
-  ends.push(() => wms.stop());
+  engines.onStop(() => wms.stop());
   return wms;
 }
 
@@ -43,26 +40,22 @@ async function startSandbox(limitPerSecond = 5_000): Promise<WmsSandbox> {
 async function answering(): Promise<ReceivingServer> {
   const server = new ReceivingServer();
   await server.open();
-  ends.push(() => server.close());
+  engines.onStop(() => server.close());
   return server;
 }
 
-async function engineFor(
+const engineFor = (
   wms: Pick<WmsSandbox, "url">,
   prefix: string,
   objects: ObjectStore = new FileStore(join(dir, prefix)),
-): Promise<Engine> {
-  const settings = engineSettings({
+): Promise<Engine> =>
+  engines.start({
     redisUrl: redis.url,
     prefix,
     leaseMs: 5_000,
     deadlines: { picking: 60_000, labelled: 60_000 },
     wms: wmsSettings(wms.url, objects),
   });
-  const engine = await startEngine(settings);
-  ends.push(() => engine.stop());
-  return engine;
-}
 
 const SHIP_TO = {
   name: "李伟",
@@ -131,8 +124,7 @@ describe("paid orders", () => {
     const wms = await startSandbox();
     await wms.stop();
     const deadlines = { picking: 1_000, labelled: 500 };
-    const worker = await startEngine(engineSettings({ redisUrl: redis.url, prefix: "no-way", deadlines }));
-    ends.push(() => worker.stop());
+    const worker = await engines.start({ redisUrl: redis.url, prefix: "no-way", deadlines });
     const late = async (id: string) =>
       (await worker.exceptions.page(10)).exceptions.filter(({ order }) => order === id).map(({ step }) => step);
     const [before] = (await pay(worker, 1)) as [string];

@@ -4,9 +4,8 @@
  * is memory, nothing is applied by half, and everything comes back by itself when the cause is gone.
  */
 import { type AddressInfo, createServer } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Engine, startEngine } from "../../engine/app/engine.js";
-import type { EngineSettings } from "../../engine/app/engine-settings.js";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Engine } from "../../engine/app/engine.js";
 import { Intake } from "../../engine/app/intake.js";
 import { Lifecycle } from "../../engine/app/lifecycle.js";
 import { serveEngine } from "../../engine/app/serve.js";
@@ -21,25 +20,18 @@ import { connect } from "../../engine/stream/redis.js";
 import { type Answer, freshId, type Sending, send, TOKEN } from "../connectors/http/http-bed.js";
 import { withRedis } from "../redis/with-redis.js";
 import { Audit } from "../sim/audit.js";
-import { engineSettings, wmsSettings } from "./engine-settings.js";
+import { type TestEngines, withEngines, wmsSettings } from "./engine-builder.js";
 
 const PARTITIONS = 4;
 const SKUS = 40;
 const UNITS = 1_000_000;
 const LOCATION = "main";
 
-const ends: (() => Promise<unknown>)[] = [];
-afterAll(async () => {
-  for (const end of ends.reverse()) await end();
-});
-
-async function engineOn(url: string, prefix: string, more: Partial<EngineSettings> = {}): Promise<Engine> {
-  const engine = await startEngine(engineSettings({ redisUrl: url, prefix, partitions: PARTITIONS, ...more }));
-  ends.push(() => engine.stop());
-  return engine;
-}
-
-async function serverOf(engine: Engine, more: { maxLagMs?: number } = {}): Promise<RunningServer> {
+async function serverOf(
+  engines: TestEngines,
+  engine: Engine,
+  more: { maxLagMs?: number } = {},
+): Promise<RunningServer> {
   const lifecycle = new Lifecycle();
   const surface = {
     host: "127.0.0.1",
@@ -53,7 +45,7 @@ async function serverOf(engine: Engine, more: { maxLagMs?: number } = {}): Promi
     ...more,
   };
   const server = await serveEngine(engine, surface, lifecycle);
-  ends.push(() => lifecycle.stop());
+  engines.onStop(() => lifecycle.stop());
   return server;
 }
 
@@ -90,6 +82,7 @@ const bulk = (ask: Ask, commands: object[]) =>
 describe("a Redis that fills up", () => {
   const LIMIT_MIB = 24;
   const redis = withRedis({ extraArgs: ["--maxmemory", `${LIMIT_MIB}mb`] });
+  const engines = withEngines();
   let engine: Engine;
   let ask: Ask;
 
@@ -101,8 +94,8 @@ describe("a Redis that fills up", () => {
   const soon = { timeout: 30_000, interval: 100 };
 
   beforeAll(async () => {
-    engine = await engineOn(redis.url, "full");
-    ask = asking(await serverOf(engine));
+    engine = await engines.start({ redisUrl: redis.url, prefix: "full" });
+    ask = asking(await serverOf(engines, engine));
     await stock(engine);
   });
 
@@ -229,10 +222,11 @@ async function expectOneTruth(engine: Engine): Promise<void> {
 
 describe("jobs that nobody runs", () => {
   const redis = withRedis();
+  const engines = withEngines();
 
   it("are named, new orders wait for them, and come in again when somebody does", async () => {
-    const engine = await engineOn(redis.url, "behind", { worker: false });
-    const ask = asking(await serverOf(engine, { maxLagMs: 2_000 }));
+    const engine = await engines.start({ redisUrl: redis.url, prefix: "behind", worker: false });
+    const ask = asking(await serverOf(engines, engine, { maxLagMs: 2_000 }));
     await stock(engine);
     const order = orderOf(1);
     expect((await place(ask, order)).status).toBe(201);
@@ -252,7 +246,7 @@ describe("jobs that nobody runs", () => {
     expect(text).toMatch(/^shuiwei_partition_lag_seconds\{topic="stock",partition="2"\} [1-9]/m);
     expect(text).not.toContain('shuiwei_partition_commit_age_seconds{topic="stock"');
 
-    const worker = await engineOn(redis.url, "behind");
+    const worker = await engines.start({ redisUrl: redis.url, prefix: "behind" });
     await expect.poll(async () => (await place(ask)).status, { timeout: 30_000, interval: 200 }).toBe(201);
     await expect.poll(() => worker.follower.lagEntries(), { timeout: 30_000 }).toBe(0);
     // What changes slowly is asked for once a second.
@@ -273,16 +267,17 @@ describe("jobs that nobody runs", () => {
 
 describe("a warehouse that is gone", () => {
   const redis = withRedis();
+  const engines = withEngines();
 
   it("is named and counted, and its orders are taken all the same", async () => {
     const refusing = createServer((socket) => socket.destroy());
     await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
-    ends.push(() => new Promise((resolve) => refusing.close(resolve)));
+    engines.onStop(() => new Promise((resolve) => refusing.close(resolve)));
     // Nothing comes as far as the remarks that it would keep.
     const objects = { put: async () => {}, get: async () => undefined, delete: async () => {} };
     const wms = wmsSettings(`http://127.0.0.1:${(refusing.address() as AddressInfo).port}`, objects);
-    const engine = await engineOn(redis.url, "wms", { wms });
-    const ask = asking(await serverOf(engine));
+    const engine = await engines.start({ redisUrl: redis.url, prefix: "wms", wms });
+    const ask = asking(await serverOf(engines, engine));
     await stock(engine);
     const orders = Array.from({ length: 16 }, (_, i) => orderOf(i));
     for (const order of orders) {
@@ -303,10 +298,11 @@ describe("a warehouse that is gone", () => {
 
 describe("a Redis that is gone", () => {
   const redis = withRedis();
+  const engines = withEngines();
 
   it("is named, and refuses by itself instead of by the intake", async () => {
-    const engine = await engineOn(redis.url, "gone");
-    const ask = asking(await serverOf(engine, { maxLagMs: 1_000 }));
+    const engine = await engines.start({ redisUrl: redis.url, prefix: "gone" });
+    const ask = asking(await serverOf(engines, engine, { maxLagMs: 1_000 }));
     await stock(engine);
     expect((await place(ask)).status).toBe(201);
     process.kill(redis.pid, "SIGKILL");

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Sessions } from "../../connectors/http/index.js";
-import { type Engine, startEngine } from "../../engine/app/engine.js";
+import type { Engine } from "../../engine/app/engine.js";
 import { command as auditCommand } from "../../engine/cli/audit.js";
 import { command as backupCommand } from "../../engine/cli/backup.js";
 import { command as restoreCommand } from "../../engine/cli/restore.js";
@@ -15,13 +15,14 @@ import { chainId } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
-import { engineSettings } from "../app/engine-settings.js";
+import { withEngines } from "../app/engine-builder.js";
 import { withRedis } from "../redis/with-redis.js";
 import { runCommand } from "./run-command.js";
 
 const PREFIX = "kept";
 const redis = withRedis({ persistence: true });
 const folder = mkdtempSync(join(tmpdir(), "shuiwei-backup-"));
+const engines = withEngines();
 const path = (name: string): string => join(folder, name);
 const newId = () => chainId("BK", systemClock.now());
 const where = { redisUrl: undefined, prefix: PREFIX } as const;
@@ -40,7 +41,7 @@ async function cellsOf(client: RedisClient): Promise<Record<string, unknown>> {
 }
 
 beforeAll(async () => {
-  engine = await startEngine(engineSettings({ redisUrl: redis.url, prefix: PREFIX }));
+  engine = await engines.start({ redisUrl: redis.url, prefix: PREFIX });
   const place = { location: "SH", units: 100 };
   const skus = Array.from({ length: 20 }, (_, i) => `SKU-${i}`);
   await engine.ledger.applyMany(skus.map((sku) => ({ kind: "receive", id: newId(), sku, ...place }) as const));
@@ -57,10 +58,7 @@ beforeAll(async () => {
   code = (await sessions.createPairing(PAIRING)).code;
   await runCommand(backupCommand, { redisUrl: redis.url, dir: "", prefix: PREFIX, out: path("backup") });
 });
-afterAll(async () => {
-  await engine.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("a backup", () => {
   it("can be read by its owner only, and is not written to a folder that is not empty", async () => {
@@ -78,7 +76,7 @@ describe("a backup", () => {
     await runCommand(restoreCommand, { redisUrl: undefined, dir: path("restored") }, [path("backup")]);
     await runCommand(auditCommand, { ...where, dir: path("restored"), json: false });
 
-    const restored = await startEngine(engineSettings({ ...where, dir: path("restored") }));
+    const restored = await engines.start({ ...where, dir: path("restored") });
     try {
       expect(await cellsOf(restored.redis)).toEqual(kept);
       // Who was signed off since, or has used a code, does not come back with it.

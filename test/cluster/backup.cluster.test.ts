@@ -6,19 +6,19 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { startEngine } from "../../engine/app/engine.js";
 import { command as auditCommand } from "../../engine/cli/audit.js";
 import { command as backupCommand } from "../../engine/cli/backup.js";
 import { command as restoreCommand } from "../../engine/cli/restore.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
-import { engineSettings } from "../app/engine-settings.js";
+import { withEngines } from "../app/engine-builder.js";
 import { runCommand } from "../cli/run-command.js";
 import { ClusterBed } from "../redis/cluster.js";
 import { withRedis } from "../redis/with-redis.js";
 
 const PREFIX = "moved";
 const redis = withRedis();
+const engines = withEngines();
 const folder = mkdtempSync(join(tmpdir(), "shuiwei-backup-"));
 const newId = () => chainId("BK", systemClock.now());
 let other: ClusterBed;
@@ -33,7 +33,7 @@ afterAll(async () => {
 it("is restored to a Cluster of another size", async () => {
   const out = join(folder, "backup");
   const ids: string[] = [];
-  const engine = await startEngine(engineSettings({ redisUrl: redis.url, prefix: PREFIX }));
+  const engine = await engines.start({ redisUrl: redis.url, prefix: PREFIX });
   try {
     const skus = Array.from({ length: 40 }, (_, i) => `SKU-${i}`);
     const goods = { kind: "receive", location: "SH", units: 50 } as const;
@@ -53,7 +53,7 @@ it("is restored to a Cluster of another size", async () => {
   await runCommand(restoreCommand, target, [out]);
   const audit = () => runCommand(auditCommand, { ...target, prefix: PREFIX, json: false });
   await audit();
-  const moved = await startEngine(engineSettings({ redisUrl: other.url, prefix: PREFIX }));
+  const moved = await engines.start({ redisUrl: other.url, prefix: PREFIX });
   try {
     for (const id of ids) expect((await moved.orderService.pay(id)).outcome).toBe("accepted");
     await expect.poll(() => moved.follower.lagEntries(), { timeout: 10_000 }).toBe(0);

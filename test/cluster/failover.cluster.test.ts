@@ -5,26 +5,25 @@
  * printed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Engine } from "../../engine/app/engine.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { stockKeys } from "../../engine/stream/keys.js";
+import { withEngines } from "../app/engine-builder.js";
 import { ClusterBed } from "../redis/cluster.js";
 import type { Server } from "../redis/server.js";
 import { until } from "../redis/server.js";
 import { engineOn, figure, judge, Load, PARTITIONS, seconds } from "./load.js";
 
 let bed: ClusterBed;
-let engine: Engine | undefined;
 let troubles: string[] = [];
 
 beforeAll(async () => {
   bed = await ClusterBed.start();
 });
 afterAll(() => bed?.stop());
+const engines = withEngines();
 afterEach(async () => {
   for (const node of bed.nodes) node.thaw();
-  await engine?.stop();
-  engine = undefined;
+  await engines.stop();
   troubles = [];
 });
 
@@ -46,7 +45,7 @@ async function failover(
   options: { cutOffMs?: number; waitReplicas?: number; freezes?: boolean },
 ): Promise<{ load: Load; lost: number; pauseMs: number; othersPauseMs: number; summary: string }> {
   const { cutOffMs = 0, waitReplicas = 0, freezes = false } = options;
-  engine = await engineOn(bed.url, prefix, troubles, { waitReplicas });
+  const engine = await engineOn(engines, bed.url, prefix, troubles, { waitReplicas });
   const load = new Load(engine);
   await load.start();
   await sleep(WARM_UP_MS);

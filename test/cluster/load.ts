@@ -6,7 +6,7 @@
  * waits for a dead primary must not keep the others' partitions waiting.
  */
 import { expect } from "vitest";
-import { type Engine, startEngine } from "../../engine/app/engine.js";
+import type { Engine } from "../../engine/app/engine.js";
 import type { EngineSettings } from "../../engine/app/engine-settings.js";
 import { stockJobs } from "../../engine/jobs/index.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
@@ -24,7 +24,7 @@ import {
 } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
 import { stockKeys } from "../../engine/stream/keys.js";
-import { engineSettings } from "../app/engine-settings.js";
+import type { TestEngines } from "../app/engine-builder.js";
 import { refold } from "../jobs/refold.js";
 import { until } from "../redis/server.js";
 
@@ -38,23 +38,22 @@ const RESEND_PAUSE_MS = 20;
 
 /** An engine with everything in it, on servers that the test has started. */
 export const engineOn = (
+  engines: TestEngines,
   redisUrl: string,
   prefix: string,
   troubles: string[],
   more: Partial<EngineSettings> = {},
 ): Promise<Engine> =>
-  startEngine(
-    engineSettings({
-      redisUrl,
-      prefix,
-      partitions: PARTITIONS,
-      appendfsync: "no",
-      retentionMs: 0,
-      zone: ZONE,
-      onTrouble: (message) => troubles.push(message),
-      ...more,
-    }),
-  );
+  engines.start({
+    redisUrl,
+    prefix,
+    partitions: PARTITIONS,
+    appendfsync: "no",
+    retentionMs: 0,
+    zone: ZONE,
+    onTrouble: (message) => troubles.push(message),
+    ...more,
+  });
 
 interface Answered {
   partition: number;

@@ -4,20 +4,19 @@
  * The figures are printed.
  */
 import { afterEach, describe, expect, it } from "vitest";
-import type { Engine } from "../../engine/app/engine.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { checkRedis, connect } from "../../engine/stream/redis.js";
+import { withEngines } from "../app/engine-builder.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import { type Server, until } from "../redis/server.js";
 import { engineOn, figure, judge, Load, PARTITIONS, seconds } from "./load.js";
 
 let bed: SentinelBed;
-let engine: Engine | undefined;
+const engines = withEngines();
 const troubles: string[] = [];
 
 afterEach(async () => {
-  await engine?.stop();
-  engine = undefined;
+  await engines.stop();
   await bed?.stop();
 });
 
@@ -31,7 +30,7 @@ async function underLoad(
   waitReplicas: number,
   strike: (primary: Server) => Promise<unknown>,
 ): Promise<{ lost: number; summary: string }> {
-  engine = await engineOn(bed.url, "sentinel", troubles, { waitReplicas });
+  const engine = await engineOn(engines, bed.url, "sentinel", troubles, { waitReplicas });
   const load = new Load(engine);
   await load.start();
   await sleep(WARM_UP_MS);

@@ -4,24 +4,23 @@
  * function. Nothing may be lost or done twice, and every command gets its answer. The figures are printed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Engine } from "../../engine/app/engine.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { stockKeys } from "../../engine/stream/keys.js";
+import { withEngines } from "../app/engine-builder.js";
 import { ClusterBed } from "../redis/cluster.js";
 import type { Server } from "../redis/server.js";
 import { engineOn, figure, judge, Load, seconds } from "./load.js";
 
 let bed: ClusterBed;
-let engine: Engine | undefined;
 const troubles: string[] = [];
 
 beforeAll(async () => {
   bed = await ClusterBed.start();
 });
 afterAll(() => bed?.stop());
+const engines = withEngines();
 afterEach(async () => {
-  await engine?.stop();
-  engine = undefined;
+  await engines.stop();
 });
 
 const MOVED = [0, 1, 2, 3];
@@ -31,7 +30,7 @@ const BETWEEN_MS = 300;
 
 /** Moves some partitions' slots under load, each to where `target` says. */
 async function move(prefix: string, waitReplicas: number, target: (from: Server) => Promise<Server>): Promise<string> {
-  engine = await engineOn(bed.url, prefix, troubles, { waitReplicas });
+  const engine = await engineOn(engines, bed.url, prefix, troubles, { waitReplicas });
   const load = new Load(engine);
   await load.start();
   await sleep(BETWEEN_MS);
