@@ -47,6 +47,8 @@ export interface DemoSku {
   readonly code: string;
   readonly name: Name;
   readonly category: Name;
+  /** The category's id in the engine: the first part of the code. */
+  readonly categoryId: string;
   /** 1 is the most popular. */
   readonly rank: number;
   /** Share of all ordinary order lines. */
@@ -219,7 +221,7 @@ function popularityTable(shares: readonly number[]): Uint16Array {
 }
 
 /** Every article in every variant, by code: category, two digits for the article, two for the variant. */
-function listArticles(): { code: string; name: Name; category: Name }[] {
+function listArticles(): Pick<DemoSku, "code" | "name" | "category" | "categoryId">[] {
   const digits = (index: number) => String(index + 1).padStart(2, "0");
   const variantsOf = { colours: namesIn(COLOURS), flavours: namesIn(FLAVOURS) };
   const articles = CATEGORIES.trim()
@@ -233,6 +235,7 @@ function listArticles(): { code: string; name: Name; category: Name }[] {
           code: `${prefix}-${digits(i)}${digits(j)}`,
           name: { zh: `${kind.zh} ${variant.zh}`, en: `${kind.en}, ${variant.en}` },
           category,
+          categoryId: prefix,
         })),
       );
     });

@@ -55,6 +55,7 @@ class Shop {
     }
     if (action.kind === "command") {
       const { command } = action;
+      if (command.kind === "configure") return;
       if (command.kind !== "receive" && command.kind !== "return" && command.kind !== "correct")
         throw new Error(command.kind);
       if ((command.pool ?? "sellable") !== "sellable") return;
@@ -286,12 +287,15 @@ describe("the demo shop's traffic", () => {
     expect(run.ledger.unfit).toBe(0);
   });
 
-  it("opens every cell with sellable and safety stock, and presale of a few", () => {
+  it("opens every cell with sellable and safety stock, presale of a few, and puts every SKU into its category", () => {
     const opening = openingCommands(shop.catalogue, shop.openingMs);
     const of = (pool: string) => opening.filter((command) => "pool" in command && command.pool === pool);
     expect(of("sellable")).toHaveLength(6_000);
     expect(of("safety")).toHaveLength(6_000);
     expect(of("presale")).toHaveLength(24 * 3);
+    const configured = opening.filter((command) => command.kind === "configure");
+    expect(configured.map(({ sku }) => sku)).toEqual(shop.catalogue.skus.map(({ code }) => code));
+    expect(configured.every(({ sku, category }) => category === sku.slice(0, 3))).toBe(true);
     expect(new Set(opening.map((command) => command.id)).size).toBe(opening.length);
     expect(opening.every((command) => command.atMs === shop.openingMs && chainIdFault(command.id) === undefined)).toBe(
       true,
