@@ -124,7 +124,7 @@ function settingsOf(options: OptionValues<typeof serveOptions>, onTrouble: OnTro
 
 /** Starts the server and the screens of an engine; they stop with `lifecycle`. */
 export async function serveEngine(engine: Engine, surface: Surface, lifecycle: Lifecycle): Promise<RunningServer> {
-  const { ledger, follower, orderFollower, warehouse, settings, redis } = engine;
+  const { follower, orderFollower, warehouse, settings, redis } = engine;
   const intake = new Intake({
     ...surface,
     redis,
@@ -147,8 +147,6 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
     ...surface,
     ...(tokenFile ? { tokenFile } : {}),
     ...servedPartsOf(engine),
-    asOf: (sku) => follower.freshAsOf(ledger.partitionOf(sku)),
-    ageMs: (sku) => follower.ageMs(ledger.partitionOf(sku)),
     stopping: () => false,
     readiness: () => [...intake.wrong(), ...engine.formats.wrong()],
     warnings: () => [
@@ -171,8 +169,9 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
 }
 
 /** The parts of an engine that requests read and change. */
-function servedPartsOf(engine: Engine) {
-  const { ledger, orderService, tracker, depletionView, storefrontView, exceptions, categories, clock } = engine;
+export function servedPartsOf(engine: Engine) {
+  const { ledger, orderService, tracker, depletionView, storefrontView, exceptions, categories, clock, follower } =
+    engine;
   return {
     ledger,
     orderService,
@@ -182,6 +181,8 @@ function servedPartsOf(engine: Engine) {
     exceptions,
     categories,
     clock,
+    asOf: (sku: string) => follower.freshAsOf(ledger.partitionOf(sku)),
+    ageMs: (sku: string) => follower.ageMs(ledger.partitionOf(sku)),
     eraseBuyer: (id: string) => engine.personalData.erase(id),
     speed: () => engine.settings.shopTime?.speed() ?? 1,
   };
