@@ -1,7 +1,6 @@
 /**
- * From a payment to the warehouse (R16, R22, R23), the whole engine on a real Redis and a WMS over real HTTP: every
- * paid order is there once, whatever the WMS is at meanwhile, with the contract's fields only, and the order knows
- * it.
+ * From a payment to the warehouse (R16, R22, R23): a whole engine on a real Redis, and a WMS over real HTTP. The WMS
+ * gets every paid order once, whatever fails meanwhile, with the contract's fields only, and the order's steps show it.
  */
 import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -36,7 +35,7 @@ async function startSandbox(limitPerSecond = 5_000): Promise<WmsSandbox> {
   return wms;
 }
 
-/** A WMS that answers as the test says. */
+/** A WMS whose answers the test chooses. */
 async function answering(): Promise<ReceivingServer> {
   const server = new ReceivingServer();
   await server.open();
@@ -95,7 +94,7 @@ const arrived = (wms: WmsSandbox) =>
     .sort();
 
 describe("paid orders", () => {
-  it("are at the warehouse once each, whether it is dead, comes back, or asks for less", async () => {
+  it("reach the WMS once each, also when it stops, returns and accepts fewer requests", async () => {
     const wms = await startSandbox(150);
     const engine = await engineFor(wms, "all");
     const early = await pay(engine, 100);
@@ -106,7 +105,7 @@ describe("paid orders", () => {
     await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
     expect(await engine.warehouse?.backlog()).toBeGreaterThanOrEqual(200);
     await wms.start();
-    // Its limit is below what the engine was told: it is asked for less until it takes everything.
+    // Its limit is below the configured one: the engine sends fewer requests until all are accepted.
     await expect.poll(() => wms.accepted, patience).toBe(300);
     expect(arrived(wms)).toEqual([...early, ...meanwhile].sort());
     expect(arrived(wms)).not.toContain(unpaid);
@@ -120,26 +119,26 @@ describe("paid orders", () => {
     ).toBe(300);
   }, 120_000);
 
-  it("are late for the warehouse once there is one, also where the worker has no way to it and is older", async () => {
+  it("get the deadline of picking once the deployment has a WMS, also in an older process without one", async () => {
     const wms = await startSandbox();
     await wms.stop();
     const deadlines = { picking: 1_000, labelled: 500 };
-    const worker = await engines.start({ redisUrl: redis.url, prefix: "no-way", deadlines });
+    const worker = await engines.start({ redisUrl: redis.url, prefix: "without-wms", deadlines });
     const late = async (id: string) =>
       (await worker.exceptions.page(10)).exceptions.filter(({ order }) => order === id).map(({ step }) => step);
     const [before] = (await pay(worker, 1)) as [string];
     await expect.poll(() => late(before), patience).toEqual(["labelled"]);
-    await (await engineFor(wms, "no-way")).stop();
+    await (await engineFor(wms, "without-wms")).stop();
     const [since] = (await pay(worker, 1)) as [string];
     await expect.poll(() => late(since), patience).toEqual(["picking"]);
     expect(await late(before)).toEqual(["labelled"]);
   }, 120_000);
 
-  it("go with the contract's fields, and what the buyer wrote beyond them lies in the storage", async () => {
+  it("are sent with the contract's fields; the buyer's other text is in the object store", async () => {
     const wms = await startSandbox();
     const engine = await engineFor(wms, "fields");
     const [id] = (await pay(engine, 1)) as [string];
-    // The storage is not waited for before the WMS is asked, but before the order counts as picked.
+    // The request to the WMS does not wait for the object store, but the step `picking` does.
     await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
     expect(wms.accepted).toBe(1);
     const files = await readdir(join(dir, "fields"), { recursive: true });
@@ -150,7 +149,7 @@ describe("paid orders", () => {
     });
   }, 120_000);
 
-  it("that are cancelled are taken back from the warehouse, after it has them", async () => {
+  it("that are cancelled after they were sent are withdrawn from the WMS", async () => {
     const wms = await startSandbox();
     const engine = await engineFor(wms, "cancelled");
     await wms.stop();
@@ -161,9 +160,9 @@ describe("paid orders", () => {
     await expect.poll(() => ids.every((id) => wms.isWithdrawn(id)), patience).toBe(true);
   }, 120_000);
 
-  it("that are cancelled before they were sent are not sent any more", async () => {
+  it("that are cancelled before they were sent are not sent", async () => {
     const wms = await startSandbox();
-    // Nothing gets through, and nobody can have it: so nothing of it may be there.
+    // No request has reached the WMS, so no pick may reach it later.
     await wms.stop();
     const engine = await engineFor(wms, "cancelled-meanwhile");
     const ids = await pay(engine, 5);
@@ -173,7 +172,7 @@ describe("paid orders", () => {
     expect(wms.report()).toMatchObject({ orders: [], arrived: 5 });
   }, 120_000);
 
-  it("that are cancelled are given up when the WMS lets them go, and go on when it has picked them", async () => {
+  it("that are cancelled end when the WMS withdraws them, and continue when it has picked them", async () => {
     const wms = await startSandbox();
     const engine = await engineFor(wms, "settled");
     const [free, taken] = (await pay(engine, 2)) as [string, string];
@@ -188,13 +187,13 @@ describe("paid orders", () => {
     expect(wms.isWithdrawn(free)).toBe(true);
   }, 30_000);
 
-  it("go to the warehouse when their cancellation, for which they were held back, is refused by hand", async () => {
+  it("are sent to the WMS when an operator refuses the cancellation that kept them back", async () => {
     const wms = await startSandbox();
     await wms.stop();
     const engine = await engineFor(wms, "refused-by-hand");
     const [id] = (await pay(engine, 1)) as [string];
     expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
-    // The WMS asks for patience with withdrawals, so that the request to pick has been left out before anybody answers.
+    // The WMS answers withdrawals with 503, so the request to pick is skipped before there is an answer.
     wms.setProxy((path) => (path.endsWith("/cancellation") ? { status: 503 } : undefined));
     await wms.start();
     await expect.poll(() => wms.report().arrived, patience).toBeGreaterThan(0);
@@ -207,7 +206,7 @@ describe("paid orders", () => {
     expect(wms.isWithdrawn(id)).toBe(false);
   }, 120_000);
 
-  it("are sent by whoever is left when a process ends, and none twice for it", async () => {
+  it("are sent by the remaining process when one ends, and none twice", async () => {
     const wms = await startSandbox(200);
     const first = await engineFor(wms, "left");
     const second = await engineFor(wms, "left");
@@ -221,7 +220,7 @@ describe("paid orders", () => {
     expect(wms.report().duplicates).toBe(0);
   }, 120_000);
 
-  it("are taken back after the try that got through, when they are cancelled while one is under way", async () => {
+  it("that are cancelled during an attempt are withdrawn after the attempt that succeeds", async () => {
     const wms = await answering();
     let isSilent = true;
     wms.answer = (key) => ({ status: 200, inMs: isSilent && !key.includes("/") ? Number.POSITIVE_INFINITY : 0 });
@@ -236,7 +235,7 @@ describe("paid orders", () => {
     expect(keys.length).toBeGreaterThanOrEqual(3);
   }, 120_000);
 
-  it("go to the warehouse once also while the storage takes nothing, and are settled when it does", async () => {
+  it("are sent to the WMS once also while the object store fails, and are picked when it works again", async () => {
     const wms = await startSandbox();
     const store = new FileStore(join(dir, "storage"));
     let isFull = true;
@@ -254,7 +253,7 @@ describe("paid orders", () => {
     isFull = false;
     await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
     expect(arrived(wms)).toEqual(ids.sort());
-    // Asked again with every try, it would have had one request more for each retry; a slow answer may cost it a few.
+    // If every retry sent the request again, there would be as many requests as retries; slow answers cause a few.
     expect(wms.report().arrived).toBeLessThan(retries());
     const files = await readdir(join(dir, "storage"), { recursive: true });
     expect(files.filter((name) => name.endsWith(".json"))).toHaveLength(30);
@@ -267,8 +266,8 @@ describe("paid orders", () => {
     [405, "leads elsewhere (HTTP 405): check its URL and the gateway before it"],
     [400, "refuses what it is sent (HTTP 400)"],
   ])(
-    "wait while the WMS's gateway answers %i, which is told, and none becomes a dead letter for it",
-    async (status, told) => {
+    "wait while the gateway of the WMS answers %i; a warning says so, and none becomes a dead letter",
+    async (status, warning) => {
       const wms = await startSandbox();
       wms.setProxy(() => ({ status }));
       const engine = await engineFor(wms, `gateway-${status}`);
@@ -277,7 +276,7 @@ describe("paid orders", () => {
       expect(wms.report().arrived).toBeLessThan(200);
       const warned = () => engine.outbox?.warnings().join();
       await expect.poll(warned, patience).toMatch(/wms refuses pick: it/);
-      expect(warned()).toContain(told);
+      expect(warned()).toContain(warning);
       wms.setProxy(undefined);
       await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
       expect(arrived(wms)).toEqual(ids.sort());
@@ -287,7 +286,7 @@ describe("paid orders", () => {
     120_000,
   );
 
-  it("that the WMS refuses are set aside with its words, and go when an operator has them replayed", async () => {
+  it("that the WMS refuses become dead letters with its reason, and are sent when an operator replays them", async () => {
     const wms = await answering();
     const refusal = '{"code":"invalid_order","message":"no such warehouse"}';
     wms.answer = () => ({ status: 422, body: refusal });
@@ -315,7 +314,7 @@ describe("paid orders", () => {
     expect((await listed()).out).toBe("no dead letters\n");
   }, 120_000);
 
-  it("that are cancelled while they are dead letters are not sent when those are replayed", async () => {
+  it("that are cancelled as dead letters are not sent by a replay", async () => {
     const wms = await answering();
     wms.answer = (key) =>
       key.includes("/")
@@ -335,11 +334,11 @@ describe("paid orders", () => {
   }, 120_000);
 });
 
-/** The built command, about what the WMS did not take. */
+/** Runs the built command on the WMS's dead letters. */
 function deadLetters(prefix: string, ...args: string[]): Promise<{ status: number; out: string; err: string }> {
   const cli = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
   const from = ["--redis-url", redis.url, "--prefix", prefix, "--from", "orders/wms"];
-  // The command knows its own variables, and refuses the tests'.
+  // The command rejects variables that are not its own, such as those of the tests.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SHUIWEI_")));
   return new Promise((resolve) => {
     execFile(process.execPath, [cli, "dead-letters", ...args, ...from], { encoding: "utf8", env }, (error, out, err) =>

@@ -1,6 +1,6 @@
 /**
- * Connections taken in through several descriptors of one listening socket: real sockets on loopback, real
- * descriptors handed back by a process.
+ * Connections accepted through several descriptors of one listening socket: real sockets on loopback, and real
+ * descriptors that a child process sends back.
  */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -10,61 +10,61 @@ import { addAcceptors, type ExtraAcceptors } from "../../engine/app/extra-accept
 
 const CLIENTS = 48;
 
-describe.runIf(process.platform !== "win32")("a socket with further listeners", () => {
+describe.runIf(process.platform !== "win32")("a socket with extra acceptors", () => {
   let server: Server;
-  let further: ExtraAcceptors;
+  let extra: ExtraAcceptors;
   const sockets: Socket[] = [];
 
   async function listen(count: number): Promise<void> {
     server = createServer();
     server.listen(0, "127.0.0.1", CLIENTS);
     await once(server, "listening");
-    further = await addAcceptors(server, count);
+    extra = await addAcceptors(server, count);
   }
 
-  /** How many connections each turn of the event loop took in, when all stood before the door at once. */
-  async function takenIn(): Promise<number[]> {
+  /** How many connections each turn of the event loop accepted, when all were waiting at once. */
+  async function acceptedByTurn(): Promise<number[]> {
     const turns: number[] = [];
-    let taken = 0;
+    let accepted = 0;
     let all = 0;
     server.on("connection", (socket: Socket) => {
       sockets.push(socket);
-      taken++;
+      accepted++;
       all++;
     });
     const { port } = server.address() as AddressInfo;
     for (let n = 0; n < CLIENTS; n++) sockets.push(connect(port, "127.0.0.1"));
     while (all < CLIENTS) {
       await nextTurn();
-      if (taken > 0) turns.push(taken);
-      taken = 0;
+      if (accepted > 0) turns.push(accepted);
+      accepted = 0;
     }
     return turns;
   }
 
   afterEach(async () => {
     for (const socket of sockets.splice(0)) socket.destroy();
-    await Promise.all([new Promise((resolve) => server.close(resolve)), further.close()]);
+    await Promise.all([new Promise((resolve) => server.close(resolve)), extra.close()]);
   });
 
-  it("takes several connections in within a turn, each once", async () => {
+  it("accepts several connections in one turn, each once", async () => {
     await listen(7);
-    const turns = await takenIn();
-    expect(turns.reduce((sum, taken) => sum + taken, 0)).toBe(CLIENTS);
+    const turns = await acceptedByTurn();
+    expect(turns.reduce((sum, accepted) => sum + accepted, 0)).toBe(CLIENTS);
     expect(Math.max(...turns)).toBeGreaterThan(1);
     expect(Math.max(...turns)).toBeLessThanOrEqual(8);
   });
 
-  it("is as it was without them", async () => {
+  it("without any, accepts one connection in a turn", async () => {
     await listen(0);
-    expect(Math.max(...(await takenIn()))).toBe(1);
+    expect(Math.max(...(await acceptedByTurn()))).toBe(1);
   });
 
-  it("ends when the connections that it took in have ended", async () => {
+  it("closes when the connections that it accepted have closed", async () => {
     await listen(7);
-    await takenIn();
+    await acceptedByTurn();
     let isClosed = false;
-    const closed = further.close().then(() => {
+    const closed = extra.close().then(() => {
       isClosed = true;
     });
     await nextTurn();

@@ -1,7 +1,7 @@
 /**
- * A disk that is really full under `--dir` and `--out`: a file system of a few MiB in memory. Mounting one needs root;
- * without it these are skipped. Told is the option and the path in words, the status is not 0, and nothing is left
- * half-written.
+ * A disk that is really full, under `--dir` and `--out`: a file system of a few MiB in memory. To mount one needs root;
+ * without it these tests are skipped. The error names the option and the path, the status is not 0, and no
+ * half-written file remains.
  */
 import { execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,7 +15,7 @@ import { afterAll, describe, expect, it } from "vitest";
 
 const CLI = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
 const MIB = 1_048_576;
-/** The command knows its own variables, and refuses the tests'. */
+/** The command rejects variables that are not its own, such as those of the tests. */
 const env = {
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SHUIWEI_"))),
   SHUIWEI_TOKENS: "a-token-of-this-test",
@@ -38,11 +38,11 @@ function mount(): boolean {
   }
 }
 
-/** Takes what is free but for so many bytes. */
-async function fill(but = 0): Promise<() => Promise<void>> {
+/** Fills the disk except for so many bytes. */
+async function fill(exceptBytes = 0): Promise<() => Promise<void>> {
   const { bavail, bsize } = await statfs(disk);
   const path = join(disk, "fill");
-  await writeFile(path, Buffer.alloc(bavail * bsize - but));
+  await writeFile(path, Buffer.alloc(bavail * bsize - exceptBytes));
   return () => rm(path);
 }
 
@@ -55,7 +55,7 @@ function shuiwei(...args: string[]): Promise<{ status: number; err: string }> {
 }
 
 describe.skipIf(!isMounted)("a full disk", () => {
-  it("under --dir is told when the private Redis cannot start, which it does once there is room", async () => {
+  it("under --dir is reported when the private Redis cannot start; with free space it starts", async () => {
     const dir = join(disk, "shop");
     const empty = await fill();
     const { status, err } = await shuiwei("serve", "--port", "0", "--dir", dir);
@@ -67,16 +67,16 @@ describe.skipIf(!isMounted)("a full disk", () => {
       env,
     });
     const exit = once(serve, "exit");
-    const said = await Promise.race([once(createInterface({ input: serve.stdout }), "line"), exit]);
+    const firstLine = await Promise.race([once(createInterface({ input: serve.stdout }), "line"), exit]);
     serve.kill("SIGTERM");
     expect(await exit).toEqual([0, null]);
-    expect(said[0]).toContain("serving at");
+    expect(firstLine[0]).toContain("serving at");
     await rm(dir, { recursive: true });
   });
 
-  it("under --out of a replay is told at its end, and neither a result nor a part of one is there", async () => {
+  it("under --out of a replay is reported at its end, and no result or part of one remains", async () => {
     const history = `${disk}.csv`;
-    // Rows that are rejected are written down: more than there is room for.
+    // Rejected rows are written to a file; these are more than there is space for.
     const rows = Array.from({ length: 4_000 }, (_, i) => `${i},A,x,2010-12-01T08:26:00Z,2.55,7,UK`);
     writeFileSync(history, ["invoice,sku,quantity,time,unit_price,customer,country", ...rows, ""].join("\n"));
     const empty = await fill(20_000);

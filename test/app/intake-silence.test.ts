@@ -1,7 +1,7 @@
 /**
- * A Redis that stands still: it has accepted the connection and answers nothing. The process is not ready a second
- * later, long before the client gives up, and ready again with the first answer; a process that is itself late does
- * not take its own lateness for Redis'.
+ * A Redis that has accepted the connection and does not answer. After a second the process is not ready, long before
+ * the client's own timeout; with the first answer it is ready again. A process that is itself late does not report
+ * Redis as late.
  */
 import { afterEach, expect, it } from "vitest";
 import { Intake } from "../../engine/app/intake.js";
@@ -24,10 +24,10 @@ function watching(ping: () => Promise<string>): Intake {
   return intake;
 }
 
-it("a Redis that answers nothing is told after a second, and is well with its first answer", async () => {
-  let stands = true;
+it("a Redis that does not answer is reported after a second, until its first answer", async () => {
+  let isSilent = true;
   const intake = watching(() =>
-    stands
+    isSilent
       ? new Promise((resolve) => {
           answer = () => resolve("PONG");
         })
@@ -35,18 +35,18 @@ it("a Redis that answers nothing is told after a second, and is well with its fi
   );
   expect(intake.wrong()).toEqual([]);
   await expect.poll(() => intake.wrong(), soon).toEqual([expect.stringMatching(/^Redis has not answered for \d+ s$/)]);
-  stands = false;
+  isSilent = false;
   answer();
   await expect.poll(() => intake.wrong(), soon).toEqual([]);
 });
 
-it("an answer that has come while the process was busy is not late", async () => {
+it("an answer that arrived while the process was busy is not late", async () => {
   const seen: string[][] = [];
   let asked = 0;
   const intake = watching(() => {
     asked++;
     return new Promise((resolve) => {
-      // The answer is there, and is read in the first turn after the process was held up, behind its timers.
+      // The answer has arrived, and is read in the first turn after the process was blocked, after its timers.
       setImmediate(() => {
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
         setImmediate(() => {

@@ -1,7 +1,7 @@
 /**
- * What a shop meets when the engine cannot keep up: a Redis that fills up, first to the intake's bound and then to
- * its own, and jobs that nobody runs. New orders are refused in words and in time, what has begun goes on while there
- * is memory, nothing is applied by half, and everything comes back by itself when the cause is gone.
+ * An engine that cannot keep up: a Redis that fills up, first to the intake's limit and then to its own, jobs that no
+ * process runs, a WMS or a Redis that does not answer. New orders are refused in time and with a reason, steps of
+ * earlier orders continue, nothing is applied in part, and service returns by itself when the cause has ended.
  */
 import { type AddressInfo, createServer } from "node:net";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -99,11 +99,11 @@ describe("a Redis that fills up", () => {
     await stock(engine);
   });
 
-  it("refuses new orders at its bound and takes payments, cancellations and parcels", async () => {
+  it("refuses new orders at the intake's limit and accepts payments, cancellations and outbound", async () => {
     const [kept, cancelled] = [orderOf(1), orderOf(2)];
     for (const order of [kept, cancelled]) expect((await place(ask, order)).status).toBe(201);
     await expect.poll(async () => (await ask("GET", "/readyz")).json, soon).toEqual({ status: "ready" });
-    // Real orders, as many as fit; a quarter of a second of them at a time, for the intake looks once a second.
+    // As many orders as fit; a quarter of a second of them at a time, because the intake reads the memory once a second.
     let orders = 0;
     while ((await memory()) < LIMIT_MIB * 0.87) {
       await Promise.all(Array.from({ length: 1_000 }, () => engine.orderService.place(orderOf(orders++))));
@@ -138,7 +138,7 @@ describe("a Redis that fills up", () => {
     expect(await figure(ask, "redis_memory_bytes")).toBeGreaterThan(LIMIT_MIB * 2 ** 20 * 0.8);
   }, 120_000);
 
-  it("past its own limit takes nothing new, while payments, cancellations and parcels are taken, jobs commit and holds end", async () => {
+  it("above its own limit refuses what is new; payments, cancellations and outbound are accepted, jobs commit, holds expire", async () => {
     const [paying, leaving, cancelled, mixed] = [orderOf(3), orderOf(5), orderOf(6), orderOf(8)];
     for (const order of [paying, leaving, cancelled, mixed]) await engine.orderService.place(order);
     expect((await ask("POST", `/v1/orders/${leaving.id}/payment`)).json.outcome).toBe("accepted");
@@ -146,7 +146,7 @@ describe("a Redis that fills up", () => {
     await engine.orderService.place(brief);
     const held = async () => (await engine.ledger.recall([{ id: lineId(brief.id, 0), sku: sku(4) }]))[0]?.state;
     expect(await held()).toBe("held");
-    // The first value goes past the limit; the next write is refused.
+    // The first write exceeds the limit; the next one is refused.
     await engine.redis.setrange("filler", (LIMIT_MIB / 4) * 2 ** 20, "x");
     await expect(engine.redis.set("more", "x")).rejects.toThrow("OOM");
 
@@ -160,7 +160,7 @@ describe("a Redis that fills up", () => {
     }
     expect((await place(ask)).status).toBe(503);
     await expect(engine.orderService.place(orderOf(5))).rejects.toMatchObject({ retryable: true });
-    // Commands of one call: those that begin something are refused by themselves.
+    // Commands of one call: only those that begin something are refused.
     const line = { ...(mixed.lines[0] as { sku: string; location: string; units: number }), id: lineId(mixed.id, 0) };
     const [received, paid, reserved] = await Promise.allSettled([
       engine.ledger.apply({ kind: "receive", ...line, id: freshId() }),
@@ -179,20 +179,20 @@ describe("a Redis that fills up", () => {
     await expect.poll(held, soon).toBe("expired");
     await expect.poll(commits, soon).toBeGreaterThan(before);
     await expect.poll(() => engine.follower.lagEntries(), soon).toBe(0);
-    // The ledger, the jobs and the log still say the same.
-    await expectOneTruth(engine);
+    // Ledger, jobs and log still agree.
+    await expectAgreement(engine);
 
     await engine.redis.del("filler");
     await engine.redis.config("SET", "maxmemory", `${2 * LIMIT_MIB}mb`);
     await expect.poll(async () => (await place(ask)).status, soon).toBe(201);
     expect((await ask("GET", "/readyz")).json).toEqual({ status: "ready" });
     expect(await figure(ask, "intake_open")).toBe(1);
-    await expectOneTruth(engine);
+    await expectAgreement(engine);
   }, 120_000);
 });
 
-/** Balances are what the log adds up to, and the views show them. */
-async function expectOneTruth(engine: Engine): Promise<void> {
+/** Balances equal the sums of the log, and the views show them. */
+async function expectAgreement(engine: Engine): Promise<void> {
   await expect.poll(() => engine.follower.lagEntries(), { timeout: 30_000 }).toBe(0);
   const audit = new Audit();
   for (let partition = 0; partition < PARTITIONS; partition++) {
@@ -220,11 +220,11 @@ async function expectOneTruth(engine: Engine): Promise<void> {
   expect(audit.cells.size).toBe(SKUS);
 }
 
-describe("jobs that nobody runs", () => {
+describe("jobs that no process runs", () => {
   const redis = withRedis();
   const engines = withEngines();
 
-  it("are named, new orders wait for them, and come in again when somebody does", async () => {
+  it("are reported, new orders are refused, and are accepted again when a process runs the jobs", async () => {
     const engine = await engines.start({ redisUrl: redis.url, prefix: "behind", worker: false });
     const ask = asking(await serverOf(engines, engine, { maxLagMs: 2_000 }));
     await stock(engine);
@@ -249,7 +249,7 @@ describe("jobs that nobody runs", () => {
     const worker = await engines.start({ redisUrl: redis.url, prefix: "behind" });
     await expect.poll(async () => (await place(ask)).status, { timeout: 30_000, interval: 200 }).toBe(201);
     await expect.poll(() => worker.follower.lagEntries(), { timeout: 30_000 }).toBe(0);
-    // What changes slowly is asked for once a second.
+    // Leases are read once a second.
     await expect.poll(() => engine.follower.unowned(), { timeout: 30_000 }).toEqual([]);
     const figures = async () => (await ask("GET", "/metrics")).text;
     await expect
@@ -265,15 +265,15 @@ describe("jobs that nobody runs", () => {
   }, 120_000);
 });
 
-describe("a warehouse that is gone", () => {
+describe("a WMS that does not answer", () => {
   const redis = withRedis();
   const engines = withEngines();
 
-  it("is named and counted, and its orders are taken all the same", async () => {
+  it("is reported and counted, and orders are accepted all the same", async () => {
     const refusing = createServer((socket) => socket.destroy());
     await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
     engines.onStop(() => new Promise((resolve) => refusing.close(resolve)));
-    // Nothing comes as far as the remarks that it would keep.
+    // No order gets so far that it would store anything.
     const objects = { put: async () => {}, get: async () => undefined, delete: async () => {} };
     const wms = wmsSettings(`http://127.0.0.1:${(refusing.address() as AddressInfo).port}`, objects);
     const engine = await engines.start({ redisUrl: redis.url, prefix: "wms", wms });
@@ -296,12 +296,12 @@ describe("a warehouse that is gone", () => {
   });
 });
 
-describe("a Redis that is gone", () => {
+describe("a Redis that is killed", () => {
   const redis = withRedis();
   const engines = withEngines();
 
-  it("is named, and refuses by itself instead of by the intake", async () => {
-    const engine = await engines.start({ redisUrl: redis.url, prefix: "gone" });
+  it("is reported, and orders are refused because of it, not by the intake", async () => {
+    const engine = await engines.start({ redisUrl: redis.url, prefix: "killed" });
     const ask = asking(await serverOf(engines, engine, { maxLagMs: 1_000 }));
     await stock(engine);
     expect((await place(ask)).status).toBe(201);
@@ -313,7 +313,7 @@ describe("a Redis that is gone", () => {
     expect((await place(ask)).json).toMatchObject({ status: 503, code: "unavailable" });
   });
 
-  it("is named also when it is a Cluster of which no node is left", async () => {
+  it("is reported also when it is a Cluster without any node", async () => {
     const cluster = connect({ url: "redis://127.0.0.1:1,redis://127.0.0.1:2" });
     const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], stats: () => [] };
     const intake = new Intake({ redis: cluster, followers: [follower], maxLagMs: 20_000, maxMemoryShare: 0.85 });

@@ -1,6 +1,5 @@
 /**
- * What the operator's log is made of: JSON lines that a machine can search, lines for the eye on a terminal, and no
- * credential in either.
+ * The operator's log: JSON lines for machines, readable lines on a terminal, and no credential in either.
  */
 import { describe, expect, it } from "vitest";
 import { createLog, secretsOf } from "../../engine/app/logging.js";
@@ -17,7 +16,7 @@ function log(options: { level?: LogLevel; pretty?: boolean; secrets?: string[] }
 }
 
 describe("a log line", () => {
-  it("is one JSON object with time, level, message and the fields that are known", () => {
+  it("is one JSON object with time, level, message and fields", () => {
     const { lines, onTrouble } = log();
     onTrouble("set aside: HTTP 422", { order: "WB01", topic: "orders", partition: 3, sink: "wms" });
     expect(lines).toHaveLength(1);
@@ -33,7 +32,7 @@ describe("a log line", () => {
     });
   });
 
-  it("is left out below the level asked for", () => {
+  it("below the chosen level is not written", () => {
     const { lines, info, warn, error, onTrouble } = log({ level: "error" });
     info("a");
     warn("b");
@@ -43,7 +42,7 @@ describe("a log line", () => {
     expect(lines.map((line) => JSON.parse(line).message)).toEqual(["d", "e"]);
   });
 
-  it("is for the eye on a terminal, without the control characters of whoever wrote it", () => {
+  it("is readable on a terminal, without control characters from outside", () => {
     const { lines, warn } = log({ pretty: true });
     warn("the WMS says \u001b[2Jnothing", { partition: 3 });
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
@@ -51,7 +50,7 @@ describe("a log line", () => {
     expect(plain).toBe("00:00:01.234 WARN  the WMS says ?[2Jnothing  partition=3\n");
   });
 
-  it("is told at most once in ten seconds for each kind of trouble, whatever the partition or the order", () => {
+  it("is written once in ten seconds for each kind of problem, whatever the partition or the order", () => {
     const { lines, onTrouble } = log();
     for (let partition = 0; partition < 4; partition++)
       onTrouble("starting over", { topic: "stock", partition, order: `o${partition}` });
@@ -59,7 +58,7 @@ describe("a log line", () => {
     expect(lines).toHaveLength(2);
   });
 
-  it("is never left out for an error that a client was told the instance of", () => {
+  it("is always written for an error whose instance was sent to a client", () => {
     const { lines, onTrouble } = log();
     for (const instance of ["urn:a", "urn:b"]) onTrouble("TypeError", { level: "error", instance });
     expect(lines).toHaveLength(2);
@@ -77,11 +76,11 @@ describe("credentials", () => {
     ['{"password":"abc"}', '{"password":"***"}'],
     ["https://hook.example/send?access_token=abc&x=1", "https://hook.example/send?access_token=***&x=1"],
     ["the token is not known", "the token is not known"],
-  ])("are hidden where they stand: %s", (text, shown) => {
+  ])("are hidden: %s", (text, shown) => {
     expect(withoutSecrets(text)).toBe(shown);
   });
 
-  it("of the settings are hidden wherever they turn up, in fields, too", () => {
+  it("of the settings are hidden in messages and in fields", () => {
     const settings = {
       tokens: ["desk:operate:0123456789abcdef"],
       wmsToken: "wms-token-xyz",
