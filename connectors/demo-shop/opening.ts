@@ -1,5 +1,5 @@
 /**
- * The demo shop's opening: the receipts that bring the catalogue's stock into the ledger, and each SKU's category. Pure: the
+ * The demo shop's opening: the receipts that bring the stock into the ledger, and the category of each SKU. Pure: the
  * same arguments give the same commands.
  */
 import { chainId } from "../../engine/kernel/chain-id.js";

@@ -175,10 +175,10 @@ export function verdictOf(
 
 /** What an operator must check when the connection to the WMS is at fault. */
 function faultOf(status: number, brief: string): string {
-  if (NO_ACCESS.includes(status)) return `it does not let this side in (HTTP ${status}): check its token`;
+  if (NO_ACCESS.includes(status)) return `it denies access (HTTP ${status}): check its token`;
   if (status < 300) return `a web page answers in its place (HTTP ${status}): check its URL`;
-  if (UNCLEAR.includes(status)) return `it refuses what it is sent (${brief})`;
-  return `its URL leads elsewhere (HTTP ${status}): check its URL and the gateway before it`;
+  if (UNCLEAR.includes(status)) return `it rejects the request (${brief})`;
+  return `its URL may be wrong (HTTP ${status}): check it, and the gateway in front of it`;
 }
 
 /** The code in a refusal of the WMS; undefined in a refusal of something in front of it. */

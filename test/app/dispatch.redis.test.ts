@@ -260,13 +260,13 @@ describe("paid orders", () => {
   }, 120_000);
 
   it.each([
-    [401, "does not let this side in (HTTP 401): check its token"],
-    [403, "does not let this side in (HTTP 403): check its token"],
-    [404, "leads elsewhere (HTTP 404): check its URL and the gateway before it"],
-    [405, "leads elsewhere (HTTP 405): check its URL and the gateway before it"],
-    [400, "refuses what it is sent (HTTP 400)"],
+    [401, "denies access (HTTP 401): check its token"],
+    [403, "denies access (HTTP 403): check its token"],
+    [404, "may be wrong (HTTP 404): check it, and the gateway in front of it"],
+    [405, "may be wrong (HTTP 405): check it, and the gateway in front of it"],
+    [400, "rejects the request (HTTP 400)"],
   ])(
-    "wait while the gateway of the WMS answers %i; a warning says so, and none becomes a dead letter",
+    "wait while the gateway of the WMS answers %i, with a warning, and none becomes a dead letter",
     async (status, warning) => {
       const wms = await startSandbox();
       wms.setProxy(() => ({ status }));
@@ -286,7 +286,7 @@ describe("paid orders", () => {
     120_000,
   );
 
-  it("that the WMS refuses become dead letters with its reason, and are sent when an operator replays them", async () => {
+  it("that the WMS refuses become dead letters with its reason, and are sent by an operator's replay", async () => {
     const wms = await answering();
     const refusal = '{"code":"invalid_order","message":"no such warehouse"}';
     wms.answer = () => ({ status: 422, body: refusal });

@@ -50,7 +50,10 @@ it("reads so many bulk bodies at once and no more, and counts those out that are
   const begun = Array.from({ length: BODIES }, () => begin(receive()));
   await expect.poll(async () => (await whole()).status, soon).toBe(429);
   const refused = await whole();
-  expect(refused.json).toMatchObject({ code: "overloaded", detail: expect.stringContaining("8 bulk requests") });
+  expect(refused.json).toMatchObject({
+    code: "overloaded",
+    detail: expect.stringContaining("8 concurrent bulk requests"),
+  });
   expect(refused.headers["retry-after"]).toBe("1");
   // Other requests have nothing to do with it.
   expect((await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "A", units: 1 }] } })).status).toBe(201);

@@ -55,11 +55,11 @@ describe("the file", () => {
 
   it.each([
     ["no JSON", "{", "is not JSON"],
-    ["no list", "[]", "no list of tokens"],
+    ["no list", "[]", 'has no list "tokens"'],
     ["an unknown role", '{"tokens":[{"name":"a","role":"boss","sha256":""}]}', "tokens[0] has a role"],
     ["a secret in place of a hash", '{"tokens":[{"name":"a","role":"read","sha256":"hunter2"}]}', "SHA-256"],
     ["an invalid name", '{"tokens":[{"name":"a b","role":"read","sha256":""}]}', "tokens[0] has no valid name"],
-  ])("is refused with its place when it holds %s", async (_, text, message) => {
+  ])("is refused, with the position of the fault, when it holds %s", async (_, text, message) => {
     await writeFile(path, text);
     await expect(readTokenFile(path)).rejects.toThrow(message);
     await expect(readTokenFile(path)).rejects.not.toThrow("hunter2");

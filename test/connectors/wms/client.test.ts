@@ -89,27 +89,27 @@ describe("an answer", () => {
   });
 
   it("of 409 that asks to come again means that it is still at it, and may yet fail", () => {
-    const told = { reason: "HTTP 409", brief: "HTTP 409", throttled: false, retryAfterMs: 1_000 };
-    expect(of(409, { "retry-after": "1" })).toEqual({ outcome: "retry", ...told });
+    const answer = { reason: "HTTP 409", brief: "HTTP 409", throttled: false, retryAfterMs: 1_000 };
+    expect(of(409, { "retry-after": "1" })).toEqual({ outcome: "retry", ...answer });
   });
 
-  it.each([408, 425])("of %i is tried again", (status) => {
-    const told = { reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: false };
-    expect(of(status)).toEqual({ outcome: "retry", ...told });
+  it.each([408, 425])("of %i is sent again", (status) => {
+    const answer = { reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: false };
+    expect(of(status)).toEqual({ outcome: "retry", ...answer });
   });
 
-  it.each([500, 502, 504])("of %i is tried again, and the order may have got through", (status) => {
+  it.each([500, 502, 504])("of %i is sent again, and the order may have arrived", (status) => {
     expect(of(status, HTML)).toMatchObject({ outcome: "retry", throttled: false, mayHaveArrived: true });
   });
 
   it.each([
-    [401, "does not let this side in (HTTP 401)"],
-    [403, "does not let this side in (HTTP 403)"],
-    [407, "does not let this side in (HTTP 407)"],
-    [302, "leads elsewhere (HTTP 302)"],
-    [404, "leads elsewhere (HTTP 404)"],
-    [405, "leads elsewhere (HTTP 405)"],
-  ])("of %i, page or not, is no verdict on an order: it says what is to be looked at", (status, fault) => {
+    [401, "denies access (HTTP 401)"],
+    [403, "denies access (HTTP 403)"],
+    [407, "denies access (HTTP 407)"],
+    [302, "may be wrong (HTTP 302)"],
+    [404, "may be wrong (HTTP 404)"],
+    [405, "may be wrong (HTTP 405)"],
+  ])("of %i, with a page or without, does not refuse an order: its fault says what to check", (status, fault) => {
     for (const headers of [HTML, {}]) {
       expect(of(status, headers, "<html>")).toMatchObject({ outcome: "retry", fault: expect.stringContaining(fault) });
     }
@@ -120,34 +120,34 @@ describe("an answer", () => {
     expect(of(200, HTML, "<html>please log in")).toMatchObject({ outcome: "retry", fault });
   });
 
-  it.each([400, 409, 413, 422])("of %i without the WMS's own code may be about anything", (status) => {
+  it.each([400, 409, 413, 422])("of %i without the WMS's own code does not refuse the order", (status) => {
     const reasons = { reason: `HTTP ${status}: {"error":"no"}`, brief: `HTTP ${status}` };
-    const fault = `it refuses what it is sent (HTTP ${status})`;
+    const fault = `it rejects the request (HTTP ${status})`;
     expect(of(status, {}, '{"error":"no"}')).toEqual({ outcome: "retry", ...reasons, throttled: false, fault });
     expect(of(status, HTML, '{"code":"invalid_order"}')).toMatchObject({ outcome: "retry" });
   });
 
-  it.each([400, 409, 413, 422])("of %i with invalid_order is a refusal, with what was said of it", (status) => {
-    const said = `{"code":"invalid_order","message":"${"x".repeat(600)}"}`;
-    expect(of(status, {}, said)).toEqual({
+  it.each([400, 409, 413, 422])("of %i with invalid_order is a refusal, with its reason", (status) => {
+    const answer = `{"code":"invalid_order","message":"${"x".repeat(600)}"}`;
+    expect(of(status, {}, answer)).toEqual({
       outcome: "refused",
-      reason: `HTTP ${status}: ${said.slice(0, 500)}`,
+      reason: `HTTP ${status}: ${answer.slice(0, 500)}`,
       brief: `HTTP ${status} invalid_order`,
     });
   });
 
-  it("of the WMS's own that is known to end a question ends it, and the same from anybody else does not", () => {
+  it("of the WMS that ends a request ends it; the same answer of another server does not", () => {
     const ends = ["404 unknown_order", "409 already_picked"] as const;
-    const said = '{"code":"unknown_order"}';
+    const answer = '{"code":"unknown_order"}';
     const receipt = { status: 404, code: "unknown_order" };
-    expect(of(404, {}, said, ends)).toEqual({ outcome: "done", receipt });
-    for (const verdict of [
-      of(404, {}, said),
-      of(404, HTML, said, ends),
-      of(409, {}, said, ends),
+    expect(of(404, {}, answer, ends)).toEqual({ outcome: "done", receipt });
+    for (const outcome of [
+      of(404, {}, answer),
+      of(404, HTML, answer, ends),
+      of(409, {}, answer, ends),
       of(404, {}, "", ends),
     ])
-      expect(verdict).toMatchObject({ outcome: "retry" });
+      expect(outcome).toMatchObject({ outcome: "retry" });
   });
 
   it.each([
