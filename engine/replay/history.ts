@@ -1,6 +1,6 @@
 /**
- * What a source of history hands to the replay: rows in chunks, each row with its meaning for the ledger, or with the
- * reason why it has none. Sources are connectors; the replay does not know which one it reads.
+ * The rows that a source of history gives to the replay, in chunks: each row with its meaning for the ledger, or with
+ * the reason why it has none. Sources are connectors; the replay does not depend on any of them.
  */
 import type { StockCommand } from "../stock/model.js";
 
@@ -19,7 +19,7 @@ export interface IntentRow {
   units: number;
   /** Of the ledger command, or of all three when the intent is a sale. */
   id: string;
-  /** What the order line is called at its source, when the mapping names reference columns. */
+  /** The order line's id at its source, when the mapping names reference columns. */
   reference: string | undefined;
   /** The rule's. */
   reason: string | undefined;

@@ -1,31 +1,30 @@
 /**
- * `shuiwei replay`: a shop's history through the real ledger and the real jobs, in virtual time, as fast as it goes.
- * Time is what the rows say: nothing here asks what time it is, so the same files give the same state however they
- * are cut into batches, and `stateHash` proves it. The Redis is a private one that is thrown away at the end; the
- * three files appear in the output folder together, or not at all.
+ * `shuiwei replay`: a shop's history through the real ledger and the real jobs, in virtual time, as fast as possible.
+ * Time comes from the rows alone, so the same files give the same state however they are cut into batches, and
+ * `stateHash` proves it. The Redis is a private one and is deleted at the end; the three files appear in the output
+ * folder together, or not at all.
  */
-import { createHash } from "node:crypto";
-import { copyFile, type FileHandle, mkdtemp, open, rename, rm, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { ALERT_EMIT, type AlertChange, DEPLETION_JOB } from "../jobs/depletion/job.js";
 import { stockJobs } from "../jobs/index.js";
 import { chainId } from "../kernel/chain-id.js";
 import { sleep, stopwatch, systemClock } from "../kernel/clock.js";
-import { badInput, EngineError } from "../kernel/errors.js";
-import { makeFolder, pathFault } from "../kernel/folder.js";
+import { EngineError } from "../kernel/errors.js";
 import { zoneOf } from "../kernel/zone.js";
 import { startRedis } from "../redis/embedded.js";
 import { Ledger } from "../stock/ledger.js";
 import { cellOf, isAccepted, type Reply, type StockCommand, type StockEvent, SWEEP_LIMIT } from "../stock/model.js";
 import { stockTopic } from "../stock/topic.js";
 import { loadStreamLibrary } from "../stream/commit.js";
-import { Follower, type View } from "../stream/follower.js";
+import { Follower } from "../stream/follower.js";
 import type { AnyJob } from "../stream/job.js";
-import { partitionKeys } from "../stream/keys.js";
 import { connect, openReader, type RedisAddress, type RedisClient } from "../stream/redis.js";
 import { Worker } from "../stream/worker.js";
+import { AlertList } from "./alert-list.js";
 import { commandsOf, type HistoryChunk, type IntentRow, type MappedRow } from "./history.js";
+import { checkOut, SUMMARY_FILE, writeTogether } from "./output.js";
+import { stateHash } from "./state-hash.js";
 
 export interface ReplaySettings {
   /** The rows, in the order in which they happened. Closed by the replay, also after a fault. */
@@ -45,13 +44,13 @@ export interface ReplaySettings {
 
 export interface ReplaySummary {
   rows: number;
-  /** Rows whose every command the ledger took. */
+  /** Rows of which the ledger accepted every command. */
   accepted: number;
   /** Rows that the ledger refused. */
   refused: number;
-  /** Rows that the mapping turned down. */
+  /** Rows that the mapping rejected. */
   rejected: number;
-  /** Rows by what they meant. */
+  /** Rows by their intent. */
   kinds: Record<string, number>;
   events: number;
   alertsFired: number;
@@ -69,42 +68,21 @@ interface Rejection {
   row?: Record<string, string>;
 }
 
-/** What became of the rows so far. */
+/** The results of the rows so far. */
 type Tally = Pick<ReplaySummary, "rows" | "accepted" | "refused" | "rejected" | "kinds">;
 
 const PREFIX = "replay";
-const OUT_OPTION = "--out";
-const SUMMARY_FILE = "summary.json";
 const CHANNEL = "HI";
 /** Chunks of rows under way at once: enough to keep Redis and this process busy at the same time. */
 const CHUNKS_UNDER_WAY = 3;
 const OWNER = "replay";
-/** The only process there is: nobody waits for the lease. */
+/** There is only this process: no other one waits for the lease. */
 const LEASE_MS = 60_000;
 /** The log keeps this much history (by its own clock) behind the jobs. */
 const RETENTION_MS = 86_400_000;
 const POLL_MS = 50;
 
-/** The alerts of the whole history, in the order of time. */
-class AlertList implements View {
-  readonly job = DEPLETION_JOB;
-  readonly changes: AlertChange[] = [];
-
-  onEmit({ kind, payload }: { kind: string; payload: unknown }): void {
-    if (kind === ALERT_EMIT) this.changes.push(payload as AlertChange);
-  }
-
-  lines(): string[] {
-    const order = (a: AlertChange, b: AlertChange) => a.atMs - b.atMs || (a.sku < b.sku ? -1 : a.sku > b.sku ? 1 : 0);
-    return this.changes
-      .toSorted(order)
-      .map(({ type, sku, atMs, hourUnits, dailyAverage }) =>
-        JSON.stringify({ type, sku, at: new Date(atMs).toISOString(), hourUnits, dailyAverage }),
-      );
-  }
-}
-
-/** Turns rows into commands, and remembers which cells have had their opening stock. */
+/** Turns rows into commands, and records which cells have had their opening stock. */
 class History {
   readonly #openingStock: number;
   readonly #opened = new Set<string>();
@@ -139,11 +117,11 @@ export async function replay(settings: ReplaySettings): Promise<ReplaySummary> {
   await checkOut(settings.out, settings.force ?? false);
   const jobs = stockJobs(zoneOf(settings.zone));
   const chunks = settings.history;
-  // The first rows are asked for before anything is started: most faults are in the files' names and headers.
+  // The first rows are read before anything is started: most faults are in the files' names and headers.
   const first = await chunks.next();
   return withScratchRedis(async (redis, address, directory) => {
     const parts = await assemble(redis, address, jobs, settings);
-    // A history may have as many rejected rows as it has rows: they go to the disk as they come.
+    // A history may have as many rejected rows as it has rows: they are written to disk at once.
     const rejectedPath = join(directory, "rejected.ndjson");
     const rejected = await open(rejectedPath, "w");
     try {
@@ -158,7 +136,7 @@ export async function replay(settings: ReplaySettings): Promise<ReplaySummary> {
         alertsFired: fired.length,
         alertedSkus: new Set(fired.map(({ sku }) => sku)).size,
         seconds: Math.round(elapsed()) / 1_000,
-        stateHash: await stateHash(redis, parts.ledger, jobs),
+        stateHash: await stateHash(redis, PREFIX, parts.ledger, jobs),
       };
       await writeTogether(
         settings.out,
@@ -175,7 +153,7 @@ export async function replay(settings: ReplaySettings): Promise<ReplaySummary> {
   });
 }
 
-/** Runs `work` on a Redis of its own, which is gone with its directory when this returns. */
+/** Runs `work` on a Redis of its own, which is deleted with its directory before this returns. */
 async function withScratchRedis<T>(
   work: (redis: RedisClient, address: RedisAddress, directory: string) => Promise<T>,
 ): Promise<T> {
@@ -201,7 +179,7 @@ interface Parts {
   worker: Worker<StockEvent>;
   follower: Follower<StockEvent>;
   alerts: AlertList;
-  /** Throws what the jobs or the views have met, and when the user has had enough. */
+  /** Throws the first error of a job or view, and when the user has cancelled. */
   check(): void;
 }
 
@@ -286,7 +264,7 @@ async function feed(
       check();
       const { file, rows, bytesRead, totalBytes } = next.value;
       const work = apply(ledger, history, rows, basename(file), tally);
-      // A fault is met when its turn comes; until then it must not end the process as one that nobody looks after.
+      // Its error is thrown when its turn comes; until then it must not end the process as an unhandled rejection.
       work.catch(() => {});
       underWay.push(work);
       if (underWay.length >= CHUNKS_UNDER_WAY) await writeOldest();
@@ -294,14 +272,14 @@ async function feed(
     }
     while (underWay.length > 0) await writeOldest();
   } finally {
-    // After a fault some chunks are still on their way: nobody waits for them any more, and Redis is about to go.
+    // After a fault some chunks are still being applied, and Redis is about to stop.
     await Promise.allSettled(underWay);
   }
 }
 
 /**
- * Lets every partition's clock end at the same instant, so that its windows have ended, and waits until the jobs have
- * seen it.
+ * Moves every partition's clock to the same instant, so that its windows have ended, and waits until the jobs have
+ * processed that.
  */
 async function settle(
   { redis, follower, check }: Parts,
@@ -319,7 +297,7 @@ async function settle(
   }
 }
 
-/** Applies a chunk of rows; returns those that were not taken, in order. */
+/** Applies a chunk of rows; returns those that were not accepted, in order. */
 async function apply(
   ledger: Ledger,
   history: History,
@@ -356,61 +334,4 @@ async function apply(
   return rejections.sort((a, b) => a.line - b.line);
 }
 
-/**
- * Hashes all balances and all keyed state, in the order of their names: the same however the work was cut into
- * batches. It is also the same on any number of partitions when rows come in the order of time; each partition has a
- * clock of its own, and an old row turns none back.
- */
-async function stateHash(redis: RedisClient, ledger: Ledger, jobs: readonly { name: string }[]): Promise<string> {
-  const entries: [name: string, value: string][] = [];
-  for (let partition = 0; partition < ledger.partitions; partition++) {
-    for await (const { sku, location, balances } of ledger.cells(partition)) {
-      entries.push([`cell ${cellOf(sku, location)}`, JSON.stringify(balances)]);
-    }
-    const keys = partitionKeys(PREFIX, "stock", partition);
-    for (const { name } of jobs) {
-      for (const [key, state] of Object.entries(await redis.hgetallBuffer(keys.state(name)))) {
-        entries.push([`${name} ${key}`, state.toString("base64")]);
-      }
-    }
-  }
-  entries.sort(([a], [b]) => (a < b ? -1 : 1));
-  const hash = createHash("sha256");
-  for (const [name, value] of entries) hash.update(`${name}\n${value}\n`);
-  return hash.digest("hex");
-}
-
 const lines = (texts: readonly string[]): string => texts.map((text) => `${text}\n`).join("");
-
-/** The work takes minutes: what would be refused at its end is refused before it. */
-async function checkOut(out: string, force: boolean): Promise<void> {
-  const found = await stat(out).catch(() => undefined);
-  if (found && !found.isDirectory()) throw badInput("replay", OUT_OPTION, `${out} is a file, not a folder`);
-  const earlier = await stat(join(out, SUMMARY_FILE)).catch(() => undefined);
-  if (earlier && !force)
-    throw badInput("replay", OUT_OPTION, `${out} holds an earlier result: name another folder, or add --force`);
-}
-
-/**
- * Writes files beside their place first, so that a full disk leaves none half-written.
- * @param texts what is to stand in them
- * @param copies files that are copied, by their new names
- */
-async function writeTogether(
-  out: string,
-  texts: Record<string, string>,
-  copies: Record<string, string>,
-): Promise<void> {
-  await makeFolder(out, OUT_OPTION);
-  let staging: string | undefined;
-  try {
-    staging = await mkdtemp(join(out, ".writing-"));
-    for (const [name, text] of Object.entries(texts)) await writeFile(join(staging, name), text);
-    for (const [name, path] of Object.entries(copies)) await copyFile(path, join(staging, name));
-    for (const name of Object.keys({ ...texts, ...copies })) await rename(join(staging, name), join(out, name));
-  } catch (thrown) {
-    throw pathFault(OUT_OPTION, out, thrown);
-  } finally {
-    if (staging !== undefined) await rm(staging, { recursive: true, force: true });
-  }
-}
