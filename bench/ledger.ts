@@ -1,11 +1,11 @@
 /**
  * The ledger beside the usual ways. First beside one script call per request on the same Redis with AOF everysec: 512
  * callers, each waiting for its answer before it sends the next reservation. Ours is `Ledger.apply` with everything
- * on (ids, holds that expire, breaker check, event in the log); the peer remembers the id, checks, deducts, appends
- * an entry to a stream, as a shop would write it. The bulk case sends in bulk, beside the same peer. Then in bulk
- * beside PostgreSQL's best batched reservation, when this machine has one, at like durability: a power cut may cost
- * the last moment on both sides, or nothing on both. The two sides take turns in one run, each on an empty database;
- * the first round warms up.
+ * on (ids, holds that expire, breaker check, event in the log); the peer stores the id, checks, deducts, appends an
+ * entry to a stream, as a shop would write it. The bulk case sends in bulk, beside the same peer. Then in bulk beside
+ * PostgreSQL's fastest batched reservation, when this machine has one, at the same durability: a power cut may lose the
+ * last moment on both sides, or nothing on both. The two sides take turns in one run, each on an empty database; the
+ * first round warms up.
  */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -14,13 +14,13 @@ import { join } from "node:path";
 import type { BenchRow } from "../engine/cli/bench.js";
 import { chainIdFromNumber } from "../engine/kernel/chain-id.js";
 import { stopwatch, systemClock } from "../engine/kernel/clock.js";
-import { assert, messageOf } from "../engine/kernel/errors.js";
+import { assert } from "../engine/kernel/errors.js";
 import { startRedis } from "../engine/redis/embedded.js";
 import { Ledger } from "../engine/stock/ledger.js";
 import type { ReceiveStock, ReserveStock } from "../engine/stock/model.js";
 import { streamOptions } from "../engine/stream/options.js";
 import { connect, type RedisClient } from "../engine/stream/redis.js";
-import { PostgresPeer, type PostgresShape, type SynchronousCommit } from "./postgres/peer.js";
+import { findDriver, PostgresPeer, type PostgresShape, type SynchronousCommit } from "./postgres/peer.js";
 import { findPostgres, startPostgres } from "./postgres/server.js";
 
 const CALLERS = 512;
@@ -41,7 +41,7 @@ const SHAPES = [
 const PEER = "one script call per request";
 const PEER_SCRIPT = readFileSync(new URL("./one-call-per-request.lua", import.meta.url), "utf8");
 
-/** What a power cut may cost: on both sides the last moment (about a second, and about half of one), or nothing. */
+/** What a power cut may lose: on both sides the last moment (about a second, and about half of one), or nothing. */
 const DURABILITIES = [
   { name: "the last moment may be lost", appendfsync: "everysec", synchronousCommit: "off" },
   { name: "nothing is lost", appendfsync: "always", synchronousCommit: "on" },
@@ -148,7 +148,7 @@ const rowOf = (name: string, figures: readonly number[], peer: string, theirs: r
   ratio: Math.round((median(figures) / median(theirs)) * 100) / 100,
 });
 
-/** Runs `work` with a Redis of its own, which is gone afterwards. */
+/** Runs `work` with a Redis of its own, which is deleted afterwards. */
 async function withRedis<Result>(
   appendfsync: "everysec" | "always",
   work: (redis: RedisClient) => Promise<Result>,
@@ -195,22 +195,23 @@ const besideScripts = ({ runs, signal, onProgress }: Settings): Promise<BenchRow
     return rows;
   });
 
-/** Beside PostgreSQL; no rows, and a line that says why, when there is none. */
+/** Beside PostgreSQL; without its server or its driver: no rows, and the reason as a line. */
 async function besidePostgres(settings: Settings): Promise<BenchRow[]> {
   const programs = await findPostgres(process.env["PATH"] ?? "");
   if (programs === undefined) {
-    settings.onProgress("PostgreSQL: left out, for there is no postgres with its initdb on this machine");
+    settings.onProgress("PostgreSQL: skipped, no postgres with its initdb was found on this machine");
+    return [];
+  }
+  const driver = await findDriver();
+  if (driver === undefined) {
+    settings.onProgress("PostgreSQL: skipped, its driver is not installed (npm install --no-save pg)");
     return [];
   }
   const directory = await mkdtemp(join(tmpdir(), "shuiwei-bench-pg-"));
   try {
     const server = await startPostgres(programs, directory);
     try {
-      const peer = await PostgresPeer.open(server).catch((thrown: unknown) => messageOf(thrown));
-      if (typeof peer === "string") {
-        settings.onProgress(`PostgreSQL: left out, for its driver is not there (npm install --include=dev): ${peer}`);
-        return [];
-      }
+      const peer = await PostgresPeer.open(server, driver);
       try {
         const rows: BenchRow[] = [];
         for (const { appendfsync, ...durability } of DURABILITIES)

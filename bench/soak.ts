@@ -1,15 +1,15 @@
 /**
- * Whether memory stays flat: a shop at a steady rate through the real order desk, ledger, jobs and views, on a Redis
- * with AOF everysec. The shop's days pass in seconds, so that ids and orders are forgotten over and over, and the
- * runtime's own clock runs some ten times as fast, so that logs are trimmed as often as in hours. First all that is
- * ever kept fills up (the warm-up), then one look a second for as long as asked; a slope is that of the straight line
- * through all looks. It tells figures and judges none: a noisy machine is no fault.
+ * Whether memory stays flat: a shop at a steady rate through the real order service, ledger, jobs and views, on a
+ * Redis with AOF everysec. The shop's days pass in seconds, so that ids and orders expire many times, and the runtime's
+ * own clock runs some ten times as fast, so that logs are trimmed as often as in hours. The warm-up lasts until
+ * everything that is kept has reached its full size; then one sample a second is taken for as long as asked. It reports
+ * figures and does not rate them: a noisy machine is no fault.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Engine, startEngine } from "../engine/app/engine.js";
-import type { BenchReport, BenchTrend } from "../engine/cli/bench.js";
+import type { BenchReport } from "../engine/cli/bench.js";
 import { stockJobs } from "../engine/jobs/index.js";
 import { chainId } from "../engine/kernel/chain-id.js";
 import { acceleratedClock, DAY_MS, sleep, stopwatch, systemClock } from "../engine/kernel/clock.js";
@@ -23,6 +23,7 @@ import { orderKeys, partitionKeys } from "../engine/stream/keys.js";
 import { streamOptions } from "../engine/stream/options.js";
 import { connect } from "../engine/stream/redis.js";
 import { Worker } from "../engine/stream/worker.js";
+import { type SoakSample, trendsOf } from "./soak/trends.js";
 
 export interface SoakSettings {
   partitions: number;
@@ -31,7 +32,7 @@ export interface SoakSettings {
   ordersPerSecond: number;
   /** How long a day of the shop takes, in real milliseconds. */
   dayMs: number;
-  /** How many times as fast as real time the runtime trims, ticks and forgets what it gave out. */
+  /** How many times as fast as real time the runtime trims logs and outputs, and ticks. */
   runtimeSpeed: number;
   /** How long it measures after the warm-up, in real milliseconds. */
   measureMs: number;
@@ -39,57 +40,43 @@ export interface SoakSettings {
   onProgress(text: string): void;
 }
 
-/** One look. */
-export interface SoakSample {
-  atMs: number;
-  redisMiB: number;
-  redisKeys: number;
-  logEntries: number;
-  outEntries: number;
-  rssMiB: number;
-  heapMiB: number;
-}
-
 export interface SoakResult {
   warmUpMs: number;
   samples: SoakSample[];
   /** While measured. */
   counts: Record<"shopDays" | "orders" | "refused" | "commands" | "events" | "commits" | "logEntries", number>;
-  /** The trouble that the jobs and views have told of. */
+  /** The trouble that the jobs and views have reported. */
   troubles: string[];
 }
 
 const LOCATION = "main";
-/** The shortest memory that the options allow: a day is forgotten every day of the shop all the same. */
+/** The shortest that the options allow; in any case one day is deleted on every day of the shop. */
 const RETENTION_DAYS = 7;
 /**
- * As the composition root: an order is remembered twice as long as its id may be used; and the order book's own
+ * As the composition root: an order is kept twice as long as its id may be used, plus the order store's own
  * margin.
  */
 const ORDER_DAYS = 2 * RETENTION_DAYS + 2 + HOLD_MARGIN_DAYS;
-/** What commits gave out is kept 15 minutes of the runtime's clock. */
+/** Outputs of commits are kept for 15 minutes of the runtime's clock. */
 const OUT_MS = 900_000;
 const FIRST_UNITS = 1_000_000_000;
 const HOLD_MS = 12 * 3_600_000;
 /** A payment comes an hour after its order, the parcel an hour after that, in the shop's time. */
 const STEP_MS = 3_600_000;
 const PACE_MS = 10;
-const LOOK_MS = 1_000;
+const SAMPLE_MS = 1_000;
 /** Orders whose next step is still to come, at most; when the machine cannot keep up, fewer are placed. */
 const UNDER_WAY = 20_000;
 const CALLS_AT_ONCE = 1_000;
-/** Looks whose mean is a start or an end: as long as two of the shop's days, which come and go by whole days. */
-const ENDS_LOOKS = 16;
-const HEAP_LOOKS = 10;
 
-/** What becomes of an order, and when. */
+/** The next steps of an order, and when they are due. */
 interface Step {
   atMs: number;
   order: string;
   kinds: ("pay" | "cancel" | "outbound")[];
 }
 
-/** Runs the shop until it has been measured for long enough, or is told to stop. */
+/** Runs the shop until it has been measured for long enough, or is aborted. */
 export async function soak(settings: SoakSettings): Promise<SoakResult> {
   const directory = await mkdtemp(join(tmpdir(), "shuiwei-soak-"));
   const server = await startRedis({ dir: directory, appendfsync: "everysec" });
@@ -172,38 +159,37 @@ async function runShop(
   let before = countsOf(engine, worker, shop);
   let due = 0;
   let pacedMs = 0;
-  let lookedMs = 0;
+  let sampledMs = 0;
   let isMeasuring = false;
   while (!signal.aborted && elapsed() < warmUpMs + measureMs) {
-    // What a slow machine has not placed within a second it never will.
+    // Orders that a slow machine could not place within a second are left out.
     due = Math.min(due + (ordersPerSecond * (elapsed() - pacedMs)) / 1_000, ordersPerSecond);
     pacedMs = elapsed();
     for (; due >= 1; due--) shop.order();
     shop.steps();
     await sleep(PACE_MS, signal);
-    if (elapsed() - lookedMs < LOOK_MS) continue;
-    lookedMs = elapsed();
+    if (elapsed() - sampledMs < SAMPLE_MS) continue;
+    sampledMs = elapsed();
     await hurryOrders(engine, speed);
-    if (!isMeasuring && lookedMs >= warmUpMs) {
+    if (!isMeasuring && sampledMs >= warmUpMs) {
       isMeasuring = true;
       before = countsOf(engine, worker, shop);
     }
-    const sample = await look(engine, lookedMs);
+    const sample = await takeSample(engine, sampledMs);
     if (isMeasuring) samples.push(sample);
-    if (Math.round(lookedMs / LOOK_MS) % 10 === 0) onProgress(progressOf(sample, isMeasuring, warmUpMs, measureMs));
+    if (Math.round(sampledMs / SAMPLE_MS) % 10 === 0) onProgress(progressOf(sample, isMeasuring, warmUpMs, measureMs));
   }
   await shop.settled();
   const after = countsOf(engine, worker, shop);
   const counts = Object.fromEntries(
     Object.entries(after).map(([name, n]) => [name, n - before[name as keyof typeof before]]),
   ) as SoakResult["counts"];
-  counts.shopDays = Math.round((samples.length * LOOK_MS) / dayMs);
+  counts.shopDays = Math.round((samples.length * SAMPLE_MS) / dayMs);
   return { warmUpMs, samples, counts, troubles };
 }
 
 /**
- * Customers, the till and the warehouse: what is ordered is paid, cancelled, sent or left to expire, and comes in
- * anew.
+ * Customers, the till and the warehouse: orders are paid, cancelled, sent or left to expire.
  */
 class Shop {
   readonly #engine: Engine;
@@ -247,8 +233,8 @@ class Shop {
       })),
     };
     const draw = random.below(10);
-    // Of ten orders six are paid and sent, one is paid and cancelled, one cancelled at once, two are forgotten and
-    // expire.
+    // Of ten orders six are paid and sent, one is paid and cancelled, one cancelled at once; two get no
+    // further step and expire.
     const kinds: Step["kinds"] =
       draw < 6 ? ["pay", "outbound"] : draw < 7 ? ["pay", "cancel"] : draw < 8 ? ["cancel"] : [];
     this.#call(async () => {
@@ -259,7 +245,7 @@ class Shop {
     });
   }
 
-  /** Does what is due; steps of one delay come due in the order in which they were noted. */
+  /** Does what is due; steps of one delay come due in the order in which they were added. */
   steps(): void {
     const nowMs = this.#engine.clock.now();
     while (this.#calls.size < CALLS_AT_ONCE && (this.#steps[0]?.atMs ?? Number.POSITIVE_INFINITY) <= nowMs) {
@@ -288,8 +274,8 @@ class Shop {
 }
 
 /**
- * Redis ends the order book's days by real seconds; the shop's seconds are shorter, and so is each day's time to
- * live.
+ * Redis expires the order store's days by real seconds; the shop's seconds are shorter, so each day's time to live is
+ * shortened.
  */
 async function hurryOrders({ redis, settings, clock }: Engine, speed: number): Promise<void> {
   const today = Math.floor(clock.now() / DAY_MS);
@@ -302,7 +288,7 @@ async function hurryOrders({ redis, settings, clock }: Engine, speed: number): P
   await Promise.all(hurry.map((key) => redis.pexpire(key, Math.ceil(longestMs))));
 }
 
-async function look({ redis, settings }: Engine, atMs: number): Promise<SoakSample> {
+async function takeSample({ redis, settings }: Engine, atMs: number): Promise<SoakSample> {
   const keys = Array.from({ length: settings.partitions }, (_, i) => partitionKeys(settings.prefix, "stock", i));
   const [info, redisKeys, logs, outs] = await Promise.all([
     redis.info("memory"),
@@ -342,52 +328,6 @@ const progressOf = (sample: SoakSample, isMeasuring: boolean, warmUpMs: number, 
   const of = Math.round((isMeasuring ? measureMs : warmUpMs) / 1_000);
   return `${isMeasuring ? "measuring" : "warm-up"} ${seconds} of ${of} s: Redis ${sample.redisMiB.toFixed(1)} MiB, log ${sample.logEntries}, out ${sample.outEntries} entries, process ${sample.rssMiB.toFixed(0)} MiB`;
 };
-
-/** Start, end and slope of one figure over the looks. */
-export function trendOf(
-  name: string,
-  unit: string,
-  points: readonly (readonly [atMs: number, value: number])[],
-): BenchTrend {
-  const mean = (list: readonly number[]) => list.reduce((sum, n) => sum + n, 0) / Math.max(1, list.length);
-  const values = points.map(([, value]) => value);
-  const meanMs = mean(points.map(([atMs]) => atMs));
-  const middle = mean(values);
-  const rise = points.reduce((sum, [atMs, value]) => sum + (atMs - meanMs) * (value - middle), 0);
-  const run = points.reduce((sum, [atMs]) => sum + (atMs - meanMs) ** 2, 0);
-  const round = (n: number) => Math.round(n * 100) / 100;
-  return {
-    case: name,
-    unit,
-    start: round(mean(values.slice(0, ENDS_LOOKS))),
-    end: round(mean(values.slice(-ENDS_LOOKS))),
-    slopePerHour: round(run === 0 ? 0 : (rise / run) * 3_600_000),
-  };
-}
-
-/** Trends of everything that could grow. */
-export function trendsOf(samples: readonly SoakSample[]): BenchTrend[] {
-  const trend = (name: string, unit: string, of: Exclude<keyof SoakSample, "atMs">) =>
-    trendOf(
-      name,
-      unit,
-      samples.map((sample) => [sample.atMs, sample[of]] as const),
-    );
-  // Between two collections the heap only grows: the least of ten looks is what is really held.
-  const heap: [number, number][] = [];
-  for (let i = 0; i < samples.length; i += HEAP_LOOKS) {
-    const part = samples.slice(i, i + HEAP_LOOKS);
-    heap.push([part[0]?.atMs ?? 0, Math.min(...part.map(({ heapMiB }) => heapMiB))]);
-  }
-  return [
-    trend("Redis memory", "MiB", "redisMiB"),
-    trend("Redis keys", "keys", "redisKeys"),
-    trend("log", "entries", "logEntries"),
-    trend("out", "entries", "outEntries"),
-    trend("process, resident", "MiB", "rssMiB"),
-    trendOf("process, heap after collections", "MiB", heap),
-  ];
-}
 
 /** As `shuiwei bench soak`: 16 partitions, 300 orders a second, a day of the shop in 8 seconds. */
 export async function run({

@@ -1,12 +1,12 @@
 /**
- * The ledger's benchmark measures PostgreSQL at reservations that are right: a line that is known is no new one, and
- * nothing is sold that is not there. Against a real server, where this machine has one.
+ * The ledger's benchmark measures PostgreSQL with reservations that are correct: a repeated id reserves nothing, and no more
+ * is sold than there is. Against a real server, where this machine has one.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { PostgresPeer } from "../../bench/postgres/peer.js";
+import { findDriver, type PostgresDriver, PostgresPeer } from "../../bench/postgres/peer.js";
 import { findPostgres, type PostgresServer, startPostgres } from "../../bench/postgres/server.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import type { ReserveStock } from "../../engine/stock/model.js";
@@ -30,7 +30,7 @@ describe.skipIf(programs === undefined)("PostgreSQL as the ledger's peer", () =>
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), "shuiwei-pg-"));
     server = await startPostgres(programs as string, directory);
-    peer = await PostgresPeer.open(server);
+    peer = await PostgresPeer.open(server, (await findDriver()) as PostgresDriver);
   });
 
   afterAll(async () => {

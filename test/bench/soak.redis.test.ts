@@ -4,7 +4,8 @@
  * and nothing is larger at the end than it was.
  */
 import { expect, it } from "vitest";
-import { type SoakSample, soak, trendOf } from "../../bench/soak.js";
+import { type SoakSample, trendOf } from "../../bench/soak/trends.js";
+import { soak } from "../../bench/soak.js";
 
 /** Room for days and trimmings that come and go as a whole. */
 const ROOM = 1.3;
