@@ -43,10 +43,10 @@ end
 
 -- rate_reserve: publishes the answers since the last call, and reserves slots.
 -- KEYS: rate limiter
--- ARGV: 1 worker, 2 clock in ms ('' for this server's), 3 limit in requests/s, 4 how many requests all workers may
--- have under way,
---       5 how many this one has, reserved slots included, 6 slots wanted, 7 how many answers throttled, 8 pause in ms that the receiver asked for,
---       9 whether its answers are slow (1 or 0), 10 for how many ms after its time a slot is valid
+-- ARGV: 1 worker, 2 clock in ms ('' for this server's), 3 limit in requests/s, 4 how many requests all workers may have
+--       under way, 5 how many this one has, reserved slots included, 6 slots wanted, 7 how many answers throttled,
+--       8 pause in ms that the receiver asked for, 9 whether its answers are slow (1 or 0), 10 for how many ms after
+--       its time a slot is valid
 -- Returns: {slots, µs from now to the first, µs between two (text), µs after which to call again, rate (text)}
 local function reserve(keys, args)
   local now = clock_of(args[2])
@@ -63,13 +63,13 @@ local function reserve(keys, args)
     if string.sub(field, 1, 7) ~= 'worker:' then
       state[field] = value
     elseif field ~= mine then
-      local number, told = string.match(value, '(%d+)@(%d+)')
-      if now - tonumber(told) > SILENT then
+      local number, published = string.match(value, '(%d+)@(%d+)')
+      if now - tonumber(published) > SILENT then
         redis.call('HDEL', keys[1], field)
       else
         others = others + tonumber(number)
         -- The server's clock has gone back: a worker that is dead must not count until it has caught up.
-        if tonumber(told) > now + SILENT then redis.call('HSET', keys[1], field, number .. '@' .. digits(now)) end
+        if tonumber(published) > now + SILENT then redis.call('HSET', keys[1], field, number .. '@' .. digits(now)) end
       end
     end
   end
@@ -82,7 +82,7 @@ local function reserve(keys, args)
 
   local run = this_run()
   local rate = math.min(ceiling, tonumber(state.rate) or ceiling)
-  local told, cut = tonumber(state.told) or now, math.min(now, tonumber(state.cut) or 0)
+  local published, cut = tonumber(state.told) or now, math.min(now, tonumber(state.cut) or 0)
   if throttled > 0 or slow then
     if now - cut >= CUT_EVERY then
       local floor = ceiling * (throttled > 0 and THROTTLED_FLOOR or SLOW_FLOOR)
@@ -90,7 +90,7 @@ local function reserve(keys, args)
       cut = now
     end
   elseif now - cut >= CUT_EVERY then
-    rate = math.min(ceiling, rate + ceiling * RECOVERY * math.max(0, now - told) / 1000000)
+    rate = math.min(ceiling, rate + ceiling * RECOVERY * math.max(0, now - published) / 1000000)
   end
 
   local step = 1000000 / rate

@@ -84,12 +84,22 @@ const isDemand = (event: StockEvent): boolean => {
     : event.type === "LineOutbound" && event.presale === true;
 };
 
-export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
-  const averageAt = (state: DepletionState, atMs: number): number | undefined =>
-    state.firstDay === null ? undefined : dailyAverageOf(state.days, state.firstDay, zone.dayOf(atMs));
+/** Evaluates the alert rule of a SKU in the shop's zone. */
+class AlertEvaluator {
+  readonly #zone: Zone;
+  #cachedMinute = Number.NaN;
+  #cachedEvaluationMs = 0;
 
-  /** Evaluates the rule of a SKU as of a minute; `atMs` is the time of a change. */
-  function evaluate(
+  constructor(zone: Zone) {
+    this.#zone = zone;
+  }
+
+  averageAt(state: DepletionState, atMs: number): number | undefined {
+    return state.firstDay === null ? undefined : dailyAverageOf(state.days, state.firstDay, this.#zone.dayOf(atMs));
+  }
+
+  /** Evaluates the rule as of a minute; `atMs` is the time of a change. */
+  evaluate(
     state: DepletionState,
     sku: string,
     minute: number,
@@ -100,7 +110,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
     dropPanesBefore(state.panes, minute - WINDOW_MINUTES + 1);
     const hourUnits = sumOfPanes(state.panes, minute - WINDOW_MINUTES + 1, minute);
     // A minute belongs to the day it begins in.
-    const average = averageAt(state, minuteEndMs(minute - 1));
+    const average = this.averageAt(state, minuteEndMs(minute - 1));
     const rule = ruleOf(state);
     const report = (type: AlertChange["type"], alert: OpenAlert): void => {
       const change: AlertChange = { type, sku, atMs, hourUnits, dailyAverage: average ?? null, alert };
@@ -115,7 +125,7 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
       report("cleared", state.alert);
       state.alert = null;
     }
-    context.setTimer(nextEvaluationMs(state, minute, atMinuteEnd));
+    context.setTimer(this.#nextEvaluationMs(state, minute, atMinuteEnd));
   }
 
   /**
@@ -123,11 +133,11 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
    * the trailing hour can only fall, so only new settings, or a new day with its new average, can make it fire: at the
    * end of the day's first minute, if a pane is left by then.
    */
-  function nextEvaluationMs(state: DepletionState, minute: number, atMinuteEnd: boolean): number | undefined {
+  #nextEvaluationMs(state: DepletionState, minute: number, atMinuteEnd: boolean): number | undefined {
     if (state.alert) return minuteEndMs(atMinuteEnd ? minute + 1 : minute);
     const newest = state.panes.at(-2);
     if (newest === undefined) return undefined;
-    const evaluationMs = dayEvaluationMs(minute);
+    const evaluationMs = this.#dayEvaluationMs(minute);
     return minuteOf(evaluationMs) - 1 < newest + WINDOW_MINUTES ? evaluationMs : undefined;
   }
 
@@ -135,16 +145,17 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
    * The end of the first minute of the next day. Cached, because it is needed at every deduction and mostly for the
    * same minute.
    */
-  function dayEvaluationMs(minute: number): number {
-    if (minute !== cachedMinute) {
-      cachedMinute = minute;
-      evaluationMs = minuteEndMs(minuteOf(zone.nextDayMs(minuteEndMs(minute - 1))));
+  #dayEvaluationMs(minute: number): number {
+    if (minute !== this.#cachedMinute) {
+      this.#cachedMinute = minute;
+      this.#cachedEvaluationMs = minuteEndMs(minuteOf(this.#zone.nextDayMs(minuteEndMs(minute - 1))));
     }
-    return evaluationMs;
+    return this.#cachedEvaluationMs;
   }
-  let cachedMinute = Number.NaN;
-  let evaluationMs = 0;
+}
 
+export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
+  const evaluator = new AlertEvaluator(zone);
   return {
     name: DEPLETION_JOB,
 
@@ -173,18 +184,18 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
       if (isInWindow(event.atMs, event.clockMs, WINDOW_MINUTES))
         addToPane(state.panes, minuteOf(event.atMs), event.units);
       else context.late();
-      evaluate(state, event.sku, minuteOf(event.clockMs), event.clockMs, false, context);
+      evaluator.evaluate(state, event.sku, minuteOf(event.clockMs), event.clockMs, false, context);
     },
 
     onTimer(state, atMs, context) {
-      evaluate(state, context.key, minuteOf(atMs) - 1, atMs, true, context);
+      evaluator.evaluate(state, context.key, minuteOf(atMs) - 1, atMs, true, context);
     },
 
     view: (state, _key, sinceMs): DepletionFigures => {
       const newest = state.panes.at(-2) ?? 0;
       return {
         minute: newest,
-        dailyAverage: averageAt(state, minuteEndMs(newest - 1)) ?? null,
+        dailyAverage: evaluator.averageAt(state, minuteEndMs(newest - 1)) ?? null,
         panes: panesFrom(state.panes, minuteOf(sinceMs)),
         alert: state.alert,
       };
