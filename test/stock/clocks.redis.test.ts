@@ -1,8 +1,7 @@
 /**
- * The ledger's time when a clock is wrong: a server's or a caller's that has been set hours off. That a caller's
- * right clock stands two hours behind the server's is the same as a server that has jumped, so the clocks of these
- * tests are the caller's; a real server whose clock is set comes last, where there is a C compiler. What the log
- * tells never goes back.
+ * The ledger's time when a clock is wrong: a server's or a caller's clock that is hours off. A caller's clock two hours
+ * behind the server's is the same as a server's clock that has jumped ahead, so these tests change the caller's clock.
+ * The last test sets the clock of a real server, where there is a C compiler. Times in the log never decrease.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -55,7 +54,7 @@ describe("a server's clock that has jumped two hours ahead", () => {
   /** By the right clock, which is the caller's; the server's is ahead. */
   const wall = off(-JUMP_MS);
 
-  it("ends no hold, takes nothing new, and lets everything else go on at the right time", async () => {
+  it("ends no hold, refuses new orders, and continues everything else with the right time", async () => {
     const before = ledgerOf({ clock: wall });
     const [paid, cancelled, held] = [newId(), newId(), newId()];
     await before.applyMany([receive(), ...[paid, cancelled, held].map((id) => reserve(id))]);
@@ -76,7 +75,7 @@ describe("a server's clock that has jumped two hours ahead", () => {
     expect(clockMs).toBeGreaterThanOrEqual(startMs);
     expect(clockMs).toBeLessThanOrEqual(wall.now());
     expect((await ledger.balances("CUP"))?.get("SH")).toMatchObject({ reserved: 1 });
-    // Set right again, it goes on as if nothing had been, and the refused order is taken.
+    // With the right clock again, the refused order is accepted.
     const after = ledgerOf({ clock: wall });
     expect(await after.apply(reserve(fresh))).toMatchObject({ outcome: "accepted", repeated: false });
   });
@@ -88,7 +87,7 @@ describe("a server's clock that has jumped two hours ahead", () => {
     expect(entry && orderTopic(orderStore).decode(entry).clockMs).toBeLessThanOrEqual(wall.now());
   });
 
-  it("is told in words, both clocks", async () => {
+  it("is reported in a warning that names both clocks", async () => {
     const follower = { topic: "stock", oldestAgeMs: () => 0, unowned: () => [], stats: () => [] };
     const intake = new Intake({ redis: client, followers: [follower], maxLagMs: 20_000, maxMemoryShare: 0.85, wall });
     intake.start();
@@ -104,7 +103,7 @@ describe("a server's clock that has jumped two hours ahead", () => {
     }
   });
 
-  it("is a closed breaker to logs that an older release reads", async () => {
+  it("is reported as an open breaker when the log has the format of an older release", async () => {
     const ledger = ledgerOf({ wall, format: () => 1 });
     await ledger.apply(receive());
     expect((await ledger.apply(reserve())).outcome).toBe("breaker_open");
@@ -124,14 +123,14 @@ describe("a caller's clock that is wrong", () => {
     expect(Math.abs(clockMs - systemClock.now())).toBeLessThan(60_000);
   });
 
-  it("is taken for right within the bound", async () => {
+  it("is accepted within the bound", async () => {
     const ledger = ledgerOf({ wall: off(-HOUR_MS), clockBoundMs: 2 * HOUR_MS });
     await ledger.apply(receive());
     expect((await ledger.apply(reserve())).outcome).toBe("accepted");
   });
 });
 
-describe("a ledger that an earlier release has led ahead of time", () => {
+describe("a ledger whose clock an earlier release has set ahead", () => {
   it("closes no breaker by time while clocks disagree: its log's clock is not the time", async () => {
     const [wrong, right] = [ledgerOf({ wall: off(60_000) }), ledgerOf()];
     await right.apply(receive());
@@ -146,7 +145,7 @@ describe("a ledger that an earlier release has led ahead of time", () => {
   it.each([
     ["two hours", JUMP_MS],
     ["a hundred days", 100 * DAY_MS],
-  ])("by %s takes orders and ends holds by the present, and its log never goes back", async (_, byMs) => {
+  ])("by %s accepts orders and ends holds by the present time, and its log times never decrease", async (_, byMs) => {
     await ledgerOf().apply(receive());
     await ledgerOf({ clock: off(byMs) }).tick(0);
     const ledger = ledgerOf();
@@ -157,23 +156,23 @@ describe("a ledger that an earlier release has led ahead of time", () => {
       await ledger.tick(0);
       return (await ledger.balances("CUP"))?.get("SH")?.reserved === 1;
     }, "the end of the short hold");
-    const told = await times();
-    expect(told).toEqual([...told].sort((a, b) => a - b));
+    const logged = await times();
+    expect(logged).toEqual([...logged].sort((a, b) => a - b));
   });
 });
 
-describe("an order book that has been led a hundred days ahead of time", () => {
+describe("an order store whose clock is a hundred days ahead", () => {
   const keepSeconds = 90 * 86_400;
-  const bookOf = (more: Partial<OrderStoreOptions> = {}) =>
+  const storeOf = (more: Partial<OrderStoreOptions> = {}) =>
     new OrderStore({ redis: client, prefix, partitions: 1, keepSeconds, ...more });
   const order = (id: string) => ({ id, lines: [{ ...at, units: 1 }], shipTo: { name: "李伟" } });
   const ahead = 100 * DAY_MS;
 
-  it("keeps a buyer's text as long as it is to be kept by the present, and no longer; its log never goes back", async () => {
+  it("keeps personal data for its retention by the present time; its log times never decrease", async () => {
     const [before, between, after] = [newId(), newId(systemClock.now() + ahead), newId()];
-    await bookOf().open(order(before), 1);
-    await bookOf({ clock: off(ahead) }).open(order(between), 1);
-    const orderStore = bookOf({ personalData: { endedMs: 1, unpaidMs: 1 } });
+    await storeOf().open(order(before), 1);
+    await storeOf({ clock: off(ahead) }).open(order(between), 1);
+    const orderStore = storeOf({ personalData: { endedMs: 1, unpaidMs: 1 } });
     await orderStore.tick(0);
     expect(await orderStore.erasures.due(0, 10)).toEqual([]);
     expect(await orderStore.erasures.erase(0, [before, between], true)).toEqual(["not_due", "not_due"]);
@@ -181,24 +180,24 @@ describe("an order book that has been led a hundred days ahead of time", () => {
     await until(async () => (await orderStore.erasures.due(0, 10)).includes(after), "the time of the new order's text");
     expect(await orderStore.erasures.due(0, 10)).toEqual([after]);
     expect(await orderStore.erasures.erase(0, [after], true)).toEqual(["erased"]);
-    // Not before its time when clocks disagree, either.
-    expect(await bookOf({ wall: off(JUMP_MS) }).erasures.erase(0, [before], true)).toEqual(["not_due"]);
+    // When clocks disagree, nothing is erased early.
+    expect(await storeOf({ wall: off(JUMP_MS) }).erasures.erase(0, [before], true)).toEqual(["not_due"]);
     const log = await readLog(client, orderKeys(prefix, 0).log, 0, 10);
-    const told = log.map((entry) => orderTopic(orderStore).decode(entry).clockMs);
-    expect(told).toEqual([...told].sort((a, b) => a - b));
+    const logged = log.map((entry) => orderTopic(orderStore).decode(entry).clockMs);
+    expect(logged).toEqual([...logged].sort((a, b) => a - b));
   });
 
-  it("takes away the days whose time comes from then on", async () => {
-    const wayAhead = bookOf({ clock: off(ahead) });
-    for (let ticks = 0; ticks < 10; ticks++) await wayAhead.tick(0);
+  it("removes the days that become due from then on", async () => {
+    const ahead100Days = storeOf({ clock: off(ahead) });
+    for (let ticks = 0; ticks < 10; ticks++) await ahead100Days.tick(0);
     const old = newId(systemClock.now() - 120 * DAY_MS);
-    await bookOf({ clock: off(-120 * DAY_MS) }).open(order(old), 1);
-    await wayAhead.open(order(newId(systemClock.now() + ahead)), 1);
-    const orderStore = bookOf();
+    await storeOf({ clock: off(-120 * DAY_MS) }).open(order(old), 1);
+    await ahead100Days.open(order(newId(systemClock.now() + ahead)), 1);
+    const orderStore = storeOf();
     expect(await orderStore.find(old)).toBeDefined();
     for (let ticks = 0; ticks < 10; ticks++) await orderStore.tick(0);
     expect(await orderStore.find(old)).toBeUndefined();
-    // What it remembers of its work stays as it is when there is nothing to do.
+    // Its head is unchanged when there is nothing to do.
     const head = await client.hgetall(orderKeys(prefix, 0).head);
     await orderStore.tick(0);
     expect(await client.hgetall(orderKeys(prefix, 0).head)).toEqual(head);
@@ -217,9 +216,9 @@ const canSetClock =
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe.skipIf(!canSetClock)("a server whose clock is set two hours ahead and back", () => {
-  it("loses no hold, and takes orders again by itself", async () => {
+  it("loses no hold, and accepts orders again by itself", async () => {
     const file = join(folder, "ahead");
-    // Replaced at once, so that the server never reads half of it.
+    // Renamed into place, so that the server never reads a partial file.
     const set = (seconds: number) => {
       writeFileSync(`${file}.new`, String(seconds));
       renameSync(`${file}.new`, file);

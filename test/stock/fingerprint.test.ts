@@ -1,6 +1,6 @@
 /**
- * By its fingerprint a command that comes again is known as the same one (R3): whatever differs in the body must
- * show, and nothing else may. Free text is tried with everything that could pose as a separator.
+ * The fingerprint identifies a repeated command (R3): every difference of the body changes it, and nothing else does.
+ * Free text is tested with values that look like separators.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -75,7 +75,7 @@ function withoutUndefined(value: object): object {
   );
 }
 
-/** The body in an order of its own; numbers as they print, so -0 is 0. */
+/** The body with sorted fields; numbers as they print, so -0 is 0. */
 const bodyOf = (of: StockCommand): string =>
   JSON.stringify(Object.entries(of).sort(), (_, value) => (Object.is(value, -0) ? 0 : value));
 
@@ -115,7 +115,7 @@ describe("a command's fingerprint", () => {
     );
   });
 
-  it("does not ask who sends the command: another token's repeat is a repeat", () => {
+  it("does not depend on the sender: a repeat with another token is a repeat", () => {
     fc.assert(
       fc.property(command, freeText, (one, actor) => {
         expect(fingerprintOf({ ...one, actor })).toBe(fingerprintOf(one));
@@ -124,12 +124,12 @@ describe("a command's fingerprint", () => {
     );
   });
 
-  it("is what the release before roles gave a body, whose actor is the one acted for now", () => {
+  it("equals that of the release before roles, whose `actor` is `onBehalfOf` now", () => {
     const body = { kind: "receive", id: ID, sku: "A", location: "B", units: 1 } as const;
     expect(fingerprintOf({ ...body, actor: "clerk", onBehalfOf: "li.wei" })).toBe(3834889257895064);
   });
 
-  it("keeps text of one field from posing as another field", () => {
+  it("differs when text of one field looks like another field", () => {
     const receive = { kind: "receive", id: ID, sku: "A", location: "B", units: 1 } as const;
     expect(fingerprintOf({ ...receive, onBehalfOf: "x\nfor 1 y" })).not.toBe(
       fingerprintOf({ ...receive, onBehalfOf: "x", reason: "y" }),
@@ -143,7 +143,7 @@ describe("a command's fingerprint", () => {
     );
   });
 
-  it("does not look at the id or the attempt", () => {
+  it("does not depend on the id or the attempt", () => {
     fc.assert(
       fc.property(command, fc.string(), fc.integer({ min: 1, max: 99 }), (one, id, attempt) => {
         expect(fingerprintOf({ ...one, id })).toBe(fingerprintOf(one));
