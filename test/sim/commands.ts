@@ -1,9 +1,8 @@
 /**
- * An endless, seeded stream of stock commands for the simulation: the ordinary life of orders, mixed with everything
- * that may go wrong on the way to the ledger (sent twice, sent again with another body, too old, from the future, out
- * of order, for more than there is). It knows what it has asked for and never what was answered, so the same seed
- * gives the same list whatever the ledger does. Commands are well formed; malformed ones are the connectors'
- * business.
+ * An endless, seeded stream of stock commands for the simulation: the usual steps of orders, mixed with the errors that
+ * can occur on the way to the ledger (sent twice, sent again with another body, too old, in the future, out of order,
+ * for more units than there are). It depends on the commands it has made and never on the answers, so a seed gives the
+ * same list whatever the ledger does. Commands are well formed; connectors reject malformed ones.
  */
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { DAY_MS } from "../../engine/kernel/clock.js";
@@ -21,7 +20,7 @@ import {
 
 /** Never received: every order for it is refused. */
 const UNSTOCKED = "GHOST-0";
-/** Moves in units near the limit of exact numbers. */
+/** Its commands have units near the limit of exact numbers. */
 const GIANT = "GIANT-1";
 const STOCKED = ["CUP-RED", "CUP-BLUE", "水杯-红", "SHOE-42", "SCARCE-1", GIANT];
 export const SKUS: readonly string[] = [...STOCKED, UNSTOCKED];
@@ -43,7 +42,7 @@ const GIANT_UNITS = [
   MAX_UNITS,
 ];
 const HOLDS_MS = [1, 1_000, 60_000, 600_000, 7_200_000, MAX_HOLD_MS];
-/** How many old lines and commands are remembered to come back to. */
+/** How many earlier lines and commands are kept for repetition. */
 const MEMORY = 2_000;
 
 const WEIGHTS: [CommandKind | "again" | "reused" | "retry", number][] = [
@@ -89,7 +88,7 @@ export class CommandStream {
     return Array.from({ length: size }, () => this.#next());
   }
 
-  /** Orders in such number, and for so short a time, that no single sweep can give them all back. */
+  /** So many orders with short holds that one sweep cannot release them all. */
   rush(size: number, holdMs: number): StockCommand[] {
     return Array.from({ length: size }, (_, i) =>
       i === 0
@@ -110,16 +109,16 @@ export class CommandStream {
     if (command.atMs !== undefined && command.atMs > this.timeMs) this.timeMs = command.atMs;
     this.#sent.push(command);
     if (this.#sent.length > MEMORY) this.#sent.shift();
-    // At once behind itself: a duplicate within one batch, mostly.
+    // Repeated directly after itself: usually a duplicate within one batch.
     if (this.#random.below(50) === 0) this.#queue.push(command);
     return command;
   }
 
   #fresh(): StockCommand {
-    let ticket = this.#random.below(TOTAL_WEIGHT);
+    let draw = this.#random.below(TOTAL_WEIGHT);
     for (const [kind, weight] of WEIGHTS) {
-      ticket -= weight;
-      if (ticket < 0) return this.#make(kind);
+      draw -= weight;
+      if (draw < 0) return this.#make(kind);
     }
     throw new RangeError("weights do not add up");
   }
@@ -130,7 +129,7 @@ export class CommandStream {
       case "reserve":
         return this.#reserve();
       case "pay":
-        if (random.below(25) === 0) this.#tell();
+        if (random.below(25) === 0) this.#queueScenario();
         return { ...this.#aboutLine(), kind, ...(random.below(3) === 0 && { attempt: 1 + random.below(4) }) };
       case "unpay":
         return { ...this.#aboutLine(), kind, attempt: 1 + random.below(4) };
@@ -158,7 +157,7 @@ export class CommandStream {
       }
       case "receive":
       case "return": {
-        const at = this.#place(STOCKED);
+        const at = this.#target(STOCKED);
         const pool = random.pick([null, null, "sellable", "safety", "presale"] as const);
         return {
           kind,
@@ -169,9 +168,9 @@ export class CommandStream {
         };
       }
       case "correct": {
-        const at = this.#place();
+        const at = this.#target();
         if (at.sku === UNSTOCKED) return { kind, ...at, units: -1 };
-        // "reserved" is what no typed caller can send: the ledger refuses it all the same.
+        // The types do not allow "reserved"; the ledger must refuse it too.
         const pool = random.pick<Pool | null>([
           null,
           "sellable",
@@ -181,13 +180,13 @@ export class CommandStream {
           "committed",
           "committed",
         ]);
-        // Committed goods are lost more often than found, so that lines are left without theirs.
+        // Corrections of committed units are mostly negative, so that some lines have missing units.
         if (pool === "committed") return { kind, ...at, units: random.pick([-1, -2, -3, -9, 1]), pool };
         const units = this.#units(at.sku, 40) * (random.below(2) === 0 ? 1 : -1);
         return { kind, ...at, units, ...(pool && { pool: pool as CountedPool }), ...this.#cause() };
       }
       case "move": {
-        const at = this.#place();
+        const at = this.#target();
         const units = this.#units(at.sku, 30);
         const toLocation = random.pick(LOCATIONS);
         if (toLocation !== at.location) return { kind, ...at, units, from: "sellable", to: "sellable", toLocation };
@@ -198,11 +197,11 @@ export class CommandStream {
       case "configure":
         return {
           kind,
-          ...this.#place(),
+          ...this.#target(),
           settings: { displayCoefficient: random.below(10) / 10, alertFloorUnits: random.below(90) },
         };
       case "acknowledge":
-        return { kind, ...this.#place(), alertId: `alert-${random.below(99)}`, actor: "buyer" };
+        return { kind, ...this.#target(), alertId: `alert-${random.below(99)}`, actor: "buyer" };
       case "again":
         return this.#sent.length > 0 ? random.pick(this.#sent) : this.#reserve();
       case "reused": {
@@ -214,15 +213,15 @@ export class CommandStream {
     }
   }
 
-  /** Stories that chance alone tells too seldom, from the first command to the last. */
-  #tell(): void {
+  /** Whole scenarios that random commands produce too rarely. */
+  #queueScenario(): void {
     const random = this.#random;
-    const line = { ...this.#place(STOCKED.slice(0, -1)), units: 1 + random.below(400) };
+    const line = { ...this.#target(STOCKED.slice(0, -1)), units: 1 + random.below(400) };
     const presale = { ...line, pool: "presale" } as const;
     const last = random.pick(["cancel", "outbound"] as const);
     this.#queue.push(
       ...random.pick<StockCommand[]>([
-        // Paid goods are found lost, and the line is cancelled or sent out all the same.
+        // Paid units are corrected away, and the line is cancelled or sent out.
         [
           { kind: "receive", ...line, id: this.#id() },
           { kind: "reserve", ...line },
@@ -230,14 +229,14 @@ export class CommandStream {
           { kind: "correct", ...line, id: this.#id(), units: -line.units, pool: "committed" },
           { kind: last, ...line },
         ],
-        // A presale order is to go out before its goods have come.
+        // A presale order is sent out before its goods were received.
         [
           { kind: "receive", ...presale, id: this.#id() },
           { kind: "reserve", ...presale },
           { kind: "pay", ...presale },
           { kind: "outbound", ...presale },
         ],
-        // The warehouse is asked for goods that have been found lost, and lets go of what there is, or has sent it out.
+        // A suspended line loses units by a correction, and is then cancelled or sent out.
         [
           { kind: "receive", ...line, id: this.#id() },
           { kind: "reserve", ...line, ofOrder: true },
@@ -247,7 +246,7 @@ export class CommandStream {
           { kind: last, ...line, ofOrder: true },
           { kind: "outbound", ...line, ofOrder: true },
         ],
-        // A cancellation comes too late.
+        // A cancellation arrives after the goods have left.
         [
           { kind: "receive", ...line, id: this.#id() },
           { kind: "reserve", ...line },
@@ -261,7 +260,7 @@ export class CommandStream {
 
   #reserve(): ReserveStock {
     const random = this.#random;
-    const at = this.#place();
+    const at = this.#target();
     const pool = at.sku === GIANT ? "sellable" : random.pick<OrderPool | null>([null, null, "sellable", "presale"]);
     const holdMs = random.below(2) === 0 ? undefined : random.pick(HOLDS_MS);
     return this.#remember({
@@ -281,19 +280,19 @@ export class CommandStream {
     return line;
   }
 
-  /** A line asked for before; the younger, the likelier. */
+  /** An earlier line; newer ones are more likely. */
   #line(): ReserveStock | undefined {
     const lines = this.#lines;
     return lines[lines.length - 1 - Math.floor(this.#random.next() ** 3 * lines.length)];
   }
 
-  /** What names a line: usually right, sometimes with a wrong figure, sometimes a line that never was. */
+  /** The fields that identify a line: usually correct, sometimes one is wrong, sometimes the line does not exist. */
   #aboutLine(line = this.#line()) {
     const random = this.#random;
-    if (!line || random.below(40) === 0) return { ...this.#place(), units: 1 + random.below(5) };
+    if (!line || random.below(40) === 0) return { ...this.#target(), units: 1 + random.below(5) };
     const { id, sku, location, units, pool } = line;
-    // Mostly by whoever it belongs to.
-    const isDesk = random.below(20) === 0 ? line.ofOrder === undefined : line.ofOrder === true;
+    // Mostly by the line's owner.
+    const isOfOrder = random.below(20) === 0 ? line.ofOrder === undefined : line.ofOrder === true;
     const same = {
       id,
       sku,
@@ -301,7 +300,7 @@ export class CommandStream {
       units,
       ...(pool && { pool }),
       ...this.#time(),
-      ...(isDesk && { ofOrder: true as const }),
+      ...(isOfOrder && { ofOrder: true as const }),
     };
     switch (random.below(60)) {
       case 0:
@@ -317,7 +316,7 @@ export class CommandStream {
     }
   }
 
-  #place(skus = SKUS) {
+  #target(skus = SKUS) {
     const random = this.#random;
     const sku = random.pick(skus);
     const location = random.pick(LOCATIONS);
@@ -340,7 +339,7 @@ export class CommandStream {
     return random.below(4) === 0 ? `${id}-${1 + random.below(9)}` : id;
   }
 
-  /** When it happened: mostly unsaid; else a little later than all before, sometimes earlier, rarely days later. */
+  /** The event time: mostly none; else slightly after the latest, sometimes earlier, rarely days later. */
   #time(): { atMs?: number } {
     const random = this.#random;
     const draw = random.below(10_000);

@@ -1,9 +1,9 @@
 /**
- * What must be true of a shop after all faults: everybody was told the truth, the log has no gap and explains every
- * balance, commits were applied one after the other by the owner of their time, and what the jobs have left (states,
- * timers, cursors, emits, dead letters) is to the byte what one quiet run over the same log leaves. In a `fixed` shop
- * the ledger, too, is to the byte what the same commands leave without faults. The quiet run is the jobs' step in
- * memory, all entries at once: no Redis, no lease, no restart.
+ * The check of a simulated shop after all faults: clients received true answers, the log has no gap and explains every
+ * balance, commits were applied in order by the owner of their time, and what the jobs have left (states, timers,
+ * cursors, emits, dead letters) equals, byte for byte, what one run without faults over the same log leaves. In a
+ * `fixed` shop the ledger, too, equals what the same commands leave without faults. The run without faults is the batch
+ * processor in memory: no Redis, no lease, no restart.
  */
 import { isDeepStrictEqual } from "node:util";
 import { chainIdDay } from "../../engine/kernel/chain-id.js";
@@ -34,16 +34,8 @@ import { decodeOut } from "../../engine/stream/out-record.js";
 import { decodeState } from "../../engine/stream/pack.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Audit } from "./audit.js";
-import {
-  entriesOf,
-  fixedTurns,
-  jobsOf,
-  linesOf,
-  type Plan,
-  RETENTION_DAYS,
-  START_MS,
-  type World,
-} from "./faults-world.js";
+import { fixedTurns, jobsOf, type Plan, RETENTION_DAYS, START_MS } from "./faults-plan.js";
+import { entriesOf, linesOf, type World } from "./faults-world.js";
 
 /** Offsets of a record of a remembered id, as ledger.lua packs it. */
 const RECORD_KIND = 0;
@@ -55,8 +47,8 @@ const RESERVE = 4;
 const SELLABLE = 1;
 const RECORD_POOL = 3;
 
-/** Throws on the first thing that is not as it must be. */
-export async function judge(client: RedisClient, world: World): Promise<void> {
+/** Throws on the first difference. */
+export async function checkShop(client: RedisClient, world: World): Promise<void> {
   const { plan, prefix } = world;
   const events: StockEvent[] = [];
   for (let partition = 0; partition < plan.partitions; partition++) {
@@ -66,14 +58,14 @@ export async function judge(client: RedisClient, world: World): Promise<void> {
     same("the head's offset", Number((await client.hget(keys.head, "offset")) ?? 0), log.length);
     const own = log.flatMap((entry) => eventsOf(entry).events);
     events.push(...own);
-    await judgeBalances(client, keys, own);
-    await judgeLines(client, world, keys, own);
-    await judgeTask(client, world, keys, log);
+    await checkBalances(client, keys, own);
+    await checkLines(client, world, keys, own);
+    await checkTask(client, world, keys, log);
   }
-  judgeAnswers(world, events);
-  judgeDemand(world, events);
-  await judgeOrders(client, world, events);
-  if (plan.kind === "fixed") await judgeFixed(client, world);
+  checkAnswers(world, events);
+  checkDemand(world, events);
+  await checkOrders(client, world, events);
+  if (plan.kind === "fixed") await checkFixed(client, world);
 }
 
 function same(what: string, found: unknown, wanted: unknown): void {
@@ -87,7 +79,7 @@ async function wholeStream(client: RedisClient, world: World, key: string): Prom
 }
 
 /** The log explains every balance. */
-async function judgeBalances(client: RedisClient, keys: StockKeys, events: readonly StockEvent[]): Promise<void> {
+async function checkBalances(client: RedisClient, keys: StockKeys, events: readonly StockEvent[]): Promise<void> {
   const audit = new Audit();
   for (const event of events) audit.fold(event);
   for (const sku of new Set(events.map((event) => event.sku))) audit.checkSum(sku);
@@ -111,7 +103,7 @@ const NEXT_STATE: Readonly<Partial<Record<StockEvent["type"], readonly [from: Li
   LinePaid: [["held", "expired", "unpaid"], "paid"],
   LineUnpaid: [["paid"], "unpaid"],
   LineExpired: [["held"], "expired"],
-  // Goods that have left are a fact; two events when they left two pools.
+  // Outbound goods are always recorded; two events when they left two pools.
   LineOutbound: [LINE_STATES.filter((state) => state !== "none"), "outbound"],
   LineSuspended: [["paid"], "cancelling"],
   LineResumed: [["cancelling"], "paid"],
@@ -121,14 +113,14 @@ const NEXT_STATE: Readonly<Partial<Record<StockEvent["type"], readonly [from: Li
  * Each line's events make sense one after the other and end where its record stands; reserved units are those of held
  * lines.
  */
-async function judgeLines(
+async function checkLines(
   client: RedisClient,
   world: World,
   keys: StockKeys,
   events: readonly StockEvent[],
 ): Promise<void> {
   const states = new Map<string, LineState>();
-  /** What each line has of the units in these two. */
+  /** Reserved and committed units of each line. */
   const own = new Map<string, { reserved: number; committed: number }>();
   for (const { type, id, from, to: into, units } of events) {
     if (type === "LineCancelled" || NEXT_STATE[type]) {
@@ -145,9 +137,9 @@ async function judgeLines(
       states.set(id, before === "held" ? "cancelled" : "cancelled_paid");
       continue;
     }
-    const [may, after] = NEXT_STATE[type] ?? [];
-    if (!may || !after) continue;
-    if (!may.includes(before)) throw new Error(`${id}: ${type} while ${before}`);
+    const [allowed, after] = NEXT_STATE[type] ?? [];
+    if (!allowed || !after) continue;
+    if (!allowed.includes(before)) throw new Error(`${id}: ${type} while ${before}`);
     states.set(id, after);
   }
   const reserved = new Map<string, number>();
@@ -156,17 +148,16 @@ async function judgeLines(
     for (const [id, record] of Object.entries(await client.hgetallBuffer(bucket))) {
       if (record[RECORD_KIND] !== RESERVE || record[RECORD_OUTCOME] !== 0) continue;
       const state = LINE_STATES[record[RECORD_STATE] as number] as LineState;
-      const told = states.get(id) ?? "none";
-      // A line whose hold had run out moves nothing when it is cancelled, or its payment refused, so the log does not
-      // tell.
-      const isSilent = (state === "cancelled" || state === "unpaid") && (told === "expired" || told === "unpaid");
-      if (state !== told && !isSilent) throw new Error(`${id}: is ${state}, the log says ${told}`);
+      const logged = states.get(id) ?? "none";
+      // A line whose hold has expired moves no units when it is cancelled or its payment is refused: no event is logged.
+      const isSilent = (state === "cancelled" || state === "unpaid") && (logged === "expired" || logged === "unpaid");
+      if (state !== logged && !isSilent) throw new Error(`${id}: is ${state}, the log has ${logged}`);
       const isSellable = ((record[RECORD_POOL] as number) & POOL_MASK) === SELLABLE;
       const units = record.readDoubleLE(RECORD_UNITS);
       const isCommitted = state === "paid" || state === "cancelling";
       // In a fixed shop committed units are corrected away, and units are missing.
       if (isSellable && world.plan.kind !== "fixed")
-        same(`what ${id}, ${state}, has of the units`, own.get(id) ?? { reserved: 0, committed: 0 }, {
+        same(`units of ${id}, ${state}`, own.get(id) ?? { reserved: 0, committed: 0 }, {
           reserved: state === "held" ? units : 0,
           committed: isCommitted ? units : 0,
         });
@@ -181,10 +172,10 @@ async function judgeLines(
   }
 }
 
-/** Jobs have left what a quiet run leaves, and every emit has left once, in its order. */
-async function judgeTask(client: RedisClient, world: World, keys: StockKeys, log: readonly LogEntry[]): Promise<void> {
+/** Jobs have left what a run without faults leaves, and every emit was sent once, in order. */
+async function checkTask(client: RedisClient, world: World, keys: StockKeys, log: readonly LogEntry[]): Promise<void> {
   const { plan } = world;
-  const quiet = await quietRun(plan, log);
+  const quiet = await runWithoutFaults(plan, log);
   const task = await readTask(client, keys);
   const cursors = jobsOf(plan).map(({ name }): [string, number] => [name, log.length]);
   // Without a first entry there has been no commit.
@@ -212,7 +203,7 @@ async function judgeTask(client: RedisClient, world: World, keys: StockKeys, log
   let previous = 0;
   for (const { offset: commit, fields } of await wholeStream(client, world, keys.out)) {
     const out = decodeOut(field({ offset: commit, fields }, "r") as Buffer);
-    same(`the commit before ${commit} that gave something out`, out.previous, previous);
+    same(`the commit before ${commit} that emitted something`, out.previous, previous);
     if (commit <= previous || commit > commits.length) throw new Error(`commit ${commit} was never applied`);
     previous = commit;
     emits.push(...out.emits);
@@ -229,7 +220,7 @@ async function judgeTask(client: RedisClient, world: World, keys: StockKeys, log
 const byName = (a: unknown[], b: unknown[]): number => (String(a[0]) < String(b[0]) ? -1 : 1);
 
 /** The jobs over a whole log, in memory. */
-async function quietRun(plan: Plan, log: readonly LogEntry[]) {
+async function runWithoutFaults(plan: Plan, log: readonly LogEntry[]) {
   const topic = stockTopic(new Ledger({ redis: undefined as never, prefix: "", partitions: plan.partitions }));
   const step = new BatchProcessor<StockEvent>({
     topic,
@@ -258,43 +249,47 @@ const plainDeadLetter = ({ fields, ...deadLetter }: DeadLetter) => ({
 });
 
 /** A command that was accepted is in the log once, one that was refused is not. */
-function judgeAnswers(world: World, events: readonly StockEvent[]): void {
+function checkAnswers(world: World, events: readonly StockEvent[]): void {
   const times = new Map<string, number>();
   for (const { id } of events) times.set(id, (times.get(id) ?? 0) + 1);
-  for (const [id, { outcome }] of world.answers)
+  for (const [id, { outcome }] of world.clients.answers)
     same(`events of ${id}, ${outcome}`, times.get(id) ?? 0, isAccepted(outcome) ? 1 : 0);
 }
 
 /** Every order that was accepted is demand once, each line of it; one that was refused is none (R9). */
-function judgeDemand(world: World, events: readonly StockEvent[]): void {
+function checkDemand(world: World, events: readonly StockEvent[]): void {
   const times = new Map<string, number>();
   for (const { type, id, from, uncounted } of events)
     if (type === "LineAccepted" || (type === "StockReserved" && from === "sellable" && !uncounted))
       times.set(id, (times.get(id) ?? 0) + 1);
-  for (const { order, told, isVoid, saidYes } of world.orders) {
+  for (const { order, replies, isVoid, acceptedSteps } of world.clients.orders) {
     if (isVoid) continue;
     for (const id of linesOf(order))
-      same(`times that ${id} counts, told ${told.join(", ")}`, times.get(id) ?? 0, saidYes.length > 0 ? 1 : 0);
+      same(
+        `times that ${id} counts, replies ${replies.join(", ")}`,
+        times.get(id) ?? 0,
+        acceptedSteps.length > 0 ? 1 : 0,
+      );
   }
 }
 
-/** An order's steps say what its lines do. */
-function judgeSteps(what: string, states: readonly LineState[], { hasStep }: OrderStatus): void {
-  const isGone = (state: LineState) => state === "cancelled" || state === "cancelled_paid";
+/** An order's steps agree with the states of its lines. */
+function checkSteps(what: string, states: readonly LineState[], { hasStep }: OrderStatus): void {
+  const isCancelled = (state: LineState) => state === "cancelled" || state === "cancelled_paid";
   const every = (is: (state: LineState) => boolean) => states.every(is);
   const fail = (why: string) => {
     throw new Error(`${what}: ${why}, and its lines are ${states.join(", ")}`);
   };
-  if (hasStep("cancelled") && !every((state) => isGone(state) || state === "outbound")) fail("it is cancelled");
-  if (!hasStep("cancelled") && every(isGone)) fail("it is not cancelled");
+  if (hasStep("cancelled") && !every((state) => isCancelled(state) || state === "outbound")) fail("it is cancelled");
+  if (!hasStep("cancelled") && every(isCancelled)) fail("it is not cancelled");
   if (!hasStep("outbound") && every((state) => state === "outbound")) fail("it is not outbound");
-  if (!hasStep("locked") && every((state) => state === "paid")) fail("it is not on its way to the warehouse");
+  if (!hasStep("locked") && every((state) => state === "paid")) fail("it is not locked for the warehouse");
   const isAsked = hasStep("cancelling") && hasStep("locked") && !hasStep("cancellation_refused");
   if (!isAsked && states.includes("cancelling")) fail("the warehouse is not asked");
 }
 
-/** Every line stands where its client was told, and no try has said yes to what does not stand. */
-async function judgeOrders(client: RedisClient, world: World, events: readonly StockEvent[]): Promise<void> {
+/** Every line has a state that the replies allow, and no attempt was accepted for a line that has no such state. */
+async function checkOrders(client: RedisClient, world: World, events: readonly StockEvent[]): Promise<void> {
   const ledger = new Ledger({ redis: client, prefix: world.prefix, partitions: world.plan.partitions });
   const newestMs = new Map(events.map(({ id, clockMs }) => [id, clockMs]));
   const orderStore = new OrderStore({
@@ -303,36 +298,39 @@ async function judgeOrders(client: RedisClient, world: World, events: readonly S
     partitions: world.plan.partitions,
     keepSeconds: 0,
   });
-  for (const { order, may: mayOfAll, mayOfLine, told, toldMs, isVoid, saidYes } of world.orders) {
+  for (const tracked of world.clients.orders) {
+    const { order, allowed: allowedOfAll, allowedOfLine, replies, repliedMs, isVoid, acceptedSteps } = tracked;
     if (isVoid) continue;
     const ids = linesOf(order);
-    const replies = await ledger.recall(order.lines.map(({ sku }, i) => ({ id: ids[i] as string, sku })));
-    const standing = await orderStore.status(order.id);
-    const states = replies.map((reply) => reply?.state ?? "none");
-    if (standing) judgeSteps(`${order.id}, told ${told.join(", ")}`, states, standing);
-    for (const [i, reply] of replies.entries()) {
+    const lines = await ledger.recall(order.lines.map(({ sku }, i) => ({ id: ids[i] as string, sku })));
+    const status = await orderStore.status(order.id);
+    const states = lines.map((line) => line?.state ?? "none");
+    if (status) checkSteps(`${order.id}, replies ${replies.join(", ")}`, states, status);
+    for (const [i, line] of lines.entries()) {
       const id = ids[i] as string;
-      const may = mayOfLine.get(i) ?? mayOfAll;
-      const state = reply?.state ?? "none";
-      // Its hold was over before it could be undone, which comes to the same; but nothing is held after a no.
-      const isFree = may.includes("none") && state === "expired" && (newestMs.get(id) ?? 0) <= toldMs;
-      // A request that its client had given up may take its number after the no that the client was told: then it is
-      // the newest, and was told yes.
+      const allowed = allowedOfLine.get(i) ?? allowedOfAll;
+      const state = line?.state ?? "none";
+      // The hold may expire before it is undone, with the same result; but nothing is held after a refusal.
+      const isFree = allowed.includes("none") && state === "expired" && (newestMs.get(id) ?? 0) <= repliedMs;
+      // A request that its client gave up may get its attempt number after the refusal that the client received. It is
+      // then the newest attempt, and it was accepted.
       const isGrantedLate =
-        (state === "paid" && may.includes("unpaid") && saidYes.includes("pay")) ||
-        (state === "held" && may.includes("none") && saidYes.includes("place"));
+        (state === "paid" && allowed.includes("unpaid") && acceptedSteps.includes("pay")) ||
+        (state === "held" && allowed.includes("none") && acceptedSteps.includes("place"));
       if (isGrantedLate) world.grantedLate++;
-      else if (!isFree && !may.includes(state))
-        throw new Error(`${id} is ${state}; its client was told ${told.join(", ")}`);
-      const isFalse = saidYes.includes("place") ? state === "none" : saidYes.includes("pay") && state === "unpaid";
-      if (isFalse)
-        throw new Error(`${id} is ${state}, but some try has said yes; its client was told ${told.join(", ")}`);
+      else if (!isFree && !allowed.includes(state))
+        throw new Error(`${id} is ${state}; the replies were ${replies.join(", ")}`);
+      const isWrong = acceptedSteps.includes("place")
+        ? state === "none"
+        : acceptedSteps.includes("pay") && state === "unpaid";
+      if (isWrong)
+        throw new Error(`${id} is ${state}, but an attempt was accepted; the replies were ${replies.join(", ")}`);
     }
   }
 }
 
 /** The ledger of a `fixed` shop is what the same commands leave without faults. */
-async function judgeFixed(client: RedisClient, world: World): Promise<void> {
+async function checkFixed(client: RedisClient, world: World): Promise<void> {
   const { plan, seed } = world;
   const { partitions } = plan;
   const prefix = `${world.prefix}-quiet`;
@@ -342,9 +340,9 @@ async function judgeFixed(client: RedisClient, world: World): Promise<void> {
     clock.moveTo(atMs);
     if (command) {
       const { outcome, state } = await ledger.apply(command);
-      const answer = world.fixedAnswers[i] as Reply;
-      // What is asked for again is answered by where the line stands: paid is paid, and what was taken back cannot be
-      // taken back once more.
+      const answer = world.clients.fixedAnswers[i] as Reply;
+      // A repeated request is answered by the line's state: a paid line stays paid, and an undone payment cannot be
+      // undone again.
       const isAgain =
         (command.kind === "unpay" && answer.outcome === "superseded") ||
         (command.kind === "pay" && outcome === "admitted_anew" && answer.outcome === "accepted" && answer.repeated);
@@ -354,14 +352,12 @@ async function judgeFixed(client: RedisClient, world: World): Promise<void> {
   for (let partition = 0; partition < partitions; partition++) {
     const found = stockKeys(world.prefix, partition);
     const wanted = stockKeys(prefix, partition);
-    // A command that its client has sent again may lie in one batch with the first sending: the same events in other
-    // bytes. A tick that is done late, or twice, may find that the clock has moved and write it down: an entry without
-    // events, and higher offsets after it.
+    // A repeated command may be in one batch with the first: the same events in other bytes. A late or repeated tick may
+    // append an entry without events that advances the clock, and later offsets are then higher.
     const events = (log: readonly LogEntry[]) =>
       log.flatMap((entry) => eventsOf(entry).events.map(({ index: _, offset: __, ...event }) => event));
     same("the log", events(await wholeStream(client, world, found.log)), events(await entriesOf(client, wanted.log)));
-    // How far the clock has come is written with the next change; a repeated command that comes late may bring it,
-    // too. The seal tells when a hold may be due, which is early enough in both and not always the same.
+    // The clock is written with the next change, and a late repeated command may write it too. The head cache (stored name `seal`) holds the time when a hold may be due, which may differ.
     const head = async (key: string) =>
       (await hashOf(client, key)).filter(([field]) => !["clock", "seal", "offset"].includes(field));
     same("the head", await head(found.head), await head(wanted.head));

@@ -1,16 +1,16 @@
 /**
- * Simulated processes and their connections to a real Redis. A call of a process goes nowhere by itself: it waits
- * until the driver, by a seeded draw, lets Redis do it, hands over its reply or moves the time on, so every order of
- * events comes from the seed and comes again with it. At any call a fault may strike: the process dies before or
- * after it, the connection breaks before or after it, the reply is lost, the call is done twice, or long after its
- * process has given it up. Connections keep the order of their calls as real ones do; what is late is late because
- * its connection is gone. Functions that would ask the server for the time are given the simulation's.
+ * Connections of simulated processes to a real Redis. A call waits until the driver, by a seeded draw, lets Redis
+ * execute it, delivers its reply, or advances the time, so the seed determines the order of all events. A fault may
+ * occur at any call: the process ends before or after it, the connection breaks before or after it, the reply is lost,
+ * the call is executed twice, or long after its process gave it up. Connections keep the order of their calls, as real
+ * ones do; a call is late only when its connection is gone. Functions that would use the server's time get the
+ * simulation's time.
  */
-import type { Scheduler } from "../../engine/kernel/clock.js";
 import type { Random } from "../../engine/kernel/random.js";
 import { plainNameOf } from "../../engine/stream/library.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
-import type { Sleeper, VirtualTime } from "./virtual-time.js";
+import { SimulatedProcess } from "./simulated-process.js";
+import type { VirtualTime } from "./virtual-time.js";
 
 export const FAULTS = [
   "crash before",
@@ -27,18 +27,18 @@ export const FAULTS = [
 ] as const;
 export type FaultKind = (typeof FAULTS)[number];
 
-/** Says which fault strikes a call, by the call's number in the run. */
+/** Returns the fault of a call, by the call's number in the run. */
 export type FaultSource = (operation: Operation, number: number) => FaultKind | undefined;
 
-/** One call under way. */
+/** One pending call. */
 export interface Operation {
   readonly process: SimulatedProcess;
   readonly method: string;
-  /** What is called: a function's name, or a command's. */
+  /** The name of a function or of a command. */
   readonly name: string;
   readonly args: unknown[];
   readonly settle: (outcome: Outcome) => void;
-  /** Set when Redis has done it and the reply is on its way. */
+  /** Set when Redis has executed it and the reply is pending. */
   outcome?: Outcome;
   /** A read that waits for new entries. */
   isBlocked?: boolean;
@@ -46,12 +46,12 @@ export interface Operation {
 
 export type Outcome = { reply: unknown } | { error: Error };
 
-/** Told of what really happens in Redis, in its order. */
+/** Receives what Redis executes, in order. */
 export interface Observer {
   before(operation: Operation): Promise<void> | undefined;
   after(operation: Operation, reply: unknown): void;
-  /** Another server is to take over without the newest writes. */
-  lose(): Promise<void>;
+  /** Another server takes over without the newest writes. */
+  loseWrites(): Promise<void>;
 }
 
 export interface FaultyRedisOptions {
@@ -62,13 +62,13 @@ export interface FaultyRedisOptions {
   observer: Observer;
   /** How long a process waits for a reply before it gives the call up. */
   timeoutMs: number;
-  /** The longest that a late call is under way, and that a process is frozen. */
+  /** The longest delay of a late call, and the longest freeze of a process. */
   longestMs: number;
-  /** Keeps the lines of the trace, not only their hash. */
+  /** Keeps the text of the trace, not only its hash. */
   isVerbose: boolean;
 }
 
-/** Where each function takes the time; '' there asks the server, `~…` does and compares. */
+/** Index of each function's time argument; '' there means the server's time, `~…` the server's time with a comparison. */
 const CLOCK_ARGUMENT: Readonly<Record<string, number>> = {
   task_acquire: 2,
   task_renew: 3,
@@ -79,54 +79,13 @@ const CLOCK_ARGUMENT: Readonly<Record<string, number>> = {
   stock_apply_breaker: 0,
   stock_set_breaker: 0,
 };
-/** How often the time moves on although something could be done at once: one step in so many. */
-const HASTE = 10;
-/** How often Redis' reply is on its way while others act: one call in so many. */
+/** How often the time advances although a call could be executed: one step in this number. */
+const TIME_FIRST = 10;
+/** How often a reply stays pending while others act: one call in this number. */
 const SLOW_REPLY = 4;
 
 const CLOSED = "Connection is closed.";
 const TIMED_OUT = "Command timed out";
-
-/** A process: it acts through its connections and its clock, until it dies; then nothing of it acts any more. */
-export class SimulatedProcess implements Scheduler, Sleeper {
-  readonly name: string;
-  isAlive = true;
-  frozenUntilMs = 0;
-  /** A frozen process' calls that wait are not sent either. */
-  isMute = false;
-  /** What a `stop` does. */
-  onStop: (() => void) | undefined;
-  readonly #time: VirtualTime;
-  readonly #ends: (() => void)[] = [];
-
-  constructor(name: string, time: VirtualTime) {
-    this.name = name;
-    this.#time = time;
-  }
-
-  now(): number {
-    return this.#time.now();
-  }
-
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return this.#time.sleep(ms, signal, this);
-  }
-
-  get isFrozen(): boolean {
-    return this.frozenUntilMs > this.#time.now();
-  }
-
-  onEnd(end: () => void): void {
-    this.#ends.push(end);
-  }
-
-  end(): void {
-    if (!this.isAlive) return;
-    this.isAlive = false;
-    this.#time.forget(this);
-    for (const end of this.#ends) end();
-  }
-}
 
 interface Connection {
   readonly process: SimulatedProcess;
@@ -140,32 +99,32 @@ type Action =
   | { what: "late"; operation: Operation };
 
 export class FaultyRedis {
-  /** Calls that Redis was to do so far. */
+  /** Calls that reached their turn so far, faults included. */
   calls = 0;
-  readonly struck = new Map<FaultKind, number>();
+  readonly injected = new Map<FaultKind, number>();
   readonly trace: string[] = [];
-  /** Of everything that has happened. */
+  /** A hash of the trace. */
   hash = 0;
   readonly #options: FaultyRedisOptions;
   #connections: Connection[] = [];
-  /** Calls that were given up and whose time has come, and the number of those to come. */
+  /** Late calls that are due, and the number of those not yet due. */
   readonly #late: Operation[] = [];
   #lateToCome = 0;
-  /** The last offset of each log, as far as functions have told. */
+  /** The last offset of each log, from the replies of functions. */
   readonly #offsets = new Map<string, number>();
 
   constructor(options: FaultyRedisOptions) {
     this.#options = options;
   }
 
-  /** Whether a call that was given up may still be done. */
+  /** Whether a call that was given up may still be executed. */
   get hasLate(): boolean {
     return this.#lateToCome > 0 || this.#late.length > 0;
   }
 
   process(name: string): SimulatedProcess {
     const process = new SimulatedProcess(name, this.#options.time);
-    process.onEnd(() => this.#buryCallsOf(process));
+    process.onEnd(() => this.#dropCallsOf(process));
     return process;
   }
 
@@ -187,19 +146,19 @@ export class FaultyRedis {
     });
   }
 
-  /** Ends all processes for good. */
+  /** Ends all processes. */
   end(): void {
     for (const { process } of [...this.#connections]) process.end();
   }
 
-  /** Lets one thing happen. */
+  /** Executes one action. */
   async step(): Promise<void> {
     const { time, random } = this.#options;
     await settled();
     const actions = this.#actions();
-    if (actions.length === 0 || random.below(HASTE) === 0) {
+    if (actions.length === 0 || random.below(TIME_FIRST) === 0) {
       if (time.advance()) return;
-      if (actions.length === 0) throw new Error("nothing is left to happen");
+      if (actions.length === 0) throw new Error("no action and no alarm is left");
     }
     const action = random.pick(actions);
     const { operation } = action;
@@ -208,7 +167,7 @@ export class FaultyRedis {
       await this.#perform(operation, "late");
     } else if (action.what === "reply") {
       action.connection.queue.shift();
-      this.#note(operation, "reply");
+      this.#traceCall(operation, "reply");
       operation.settle(operation.outcome as Outcome);
     } else await this.#do(action.connection, operation);
   }
@@ -231,7 +190,7 @@ export class FaultyRedis {
   #call(connection: Connection, method: string, args: unknown[]): Promise<unknown> {
     const { process } = connection;
     return new Promise((resolve, reject) => {
-      // What is left of a dead process gets no answer and does nothing.
+      // Calls of an ended process are ignored.
       if (!process.isAlive) return;
       if (connection.isClosed) return reject(new Error(CLOSED));
       const settle = (outcome: Outcome) => {
@@ -244,18 +203,18 @@ export class FaultyRedis {
     });
   }
 
-  /** Redis' turn at a call, or a fault's. */
+  /** Executes a call, or injects a fault. */
   async #do(connection: Connection, operation: Operation): Promise<void> {
     const { faults, random, time, longestMs, observer } = this.#options;
     const fault = faults(operation, this.calls++);
-    if (fault) this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1);
+    if (fault) this.injected.set(fault, (this.injected.get(fault) ?? 0) + 1);
     const { process } = operation;
     switch (fault) {
       case undefined:
         await this.#answer(connection, operation);
         return;
       case "crash before":
-        this.#note(operation, fault);
+        this.#traceCall(operation, fault);
         connection.queue.splice(connection.queue.indexOf(operation), 1);
         process.end();
         return;
@@ -265,7 +224,7 @@ export class FaultyRedis {
         process.end();
         return;
       case "error before":
-        this.#note(operation, fault);
+        this.#traceCall(operation, fault);
         this.#break(connection);
         return;
       case "error after":
@@ -278,7 +237,7 @@ export class FaultyRedis {
         return;
       case "twice": {
         operation.outcome = await this.#perform(operation, fault);
-        // Once more at once, with either reply, or some time later.
+        // Again at once, with either reply, or some time later.
         if (random.below(2) === 0) this.#putOff({ ...operation });
         else {
           const second = await this.#perform(operation, fault);
@@ -287,33 +246,33 @@ export class FaultyRedis {
         return;
       }
       case "late":
-        this.#note(operation, fault);
+        this.#traceCall(operation, fault);
         this.#putOff(operation);
         this.#giveUp(connection, operation);
         return;
       case "freeze":
-        this.#note(operation, fault);
+        this.#traceCall(operation, fault);
         process.frozenUntilMs = time.now() + 1 + random.below(longestMs);
         process.isMute = random.below(2) === 0;
         time.after(process.frozenUntilMs - time.now(), () => {});
         return;
       case "stop":
-        this.#note(operation, fault);
+        this.#traceCall(operation, fault);
         process.onStop?.();
         return;
       case "all connections lost":
-        this.#note(operation, fault);
+        this.#traceCall(operation, fault);
         for (const other of [...this.#connections]) this.#break(other);
         return;
       case "newest writes lost":
-        this.#note(operation, fault);
+        this.#traceCall(operation, fault);
         for (const other of [...this.#connections]) this.#break(other);
         this.#offsets.clear();
-        await observer.lose();
+        await observer.loseWrites();
     }
   }
 
-  /** Does a call; the reply comes at once or in its turn. */
+  /** Executes a call; the reply is delivered at once or later. */
   async #answer(connection: Connection, operation: Operation): Promise<void> {
     const { random, time } = this.#options;
     const outcome = await this.#perform(operation, "do");
@@ -336,19 +295,19 @@ export class FaultyRedis {
   }
 
   async #perform(operation: Operation, how: string): Promise<Outcome> {
-    this.#note(operation, how);
+    this.#traceCall(operation, how);
     const { client, observer } = this.#options;
     try {
       await observer.before(operation);
       const reply = await this.#send(client, operation);
-      this.#learn(operation, reply);
+      this.#recordOffset(operation, reply);
       observer.after(operation, reply);
       return { reply };
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      // What Redis refuses is an answer; anything else is the simulation's own fault.
+      // An error reply of Redis is an outcome; any other error is a bug of the simulation.
       if (error.name !== "ReplyError") throw error;
-      this.#noteText(`  ${error.message}`);
+      this.#trace(`  ${error.message}`);
       return { error };
     }
   }
@@ -361,12 +320,12 @@ export class FaultyRedis {
       if (last !== undefined && after >= last) return Promise.resolve(null);
       return (commands[method] as (...args: unknown[]) => Promise<unknown>).call(client, ...rest);
     }
-    const position = CLOCK_ARGUMENT[name];
-    if (position !== undefined) {
+    const clockIndex = CLOCK_ARGUMENT[name];
+    if (clockIndex !== undefined) {
       const own = [...(args[3] as unknown[])];
       // Callers' clocks agree with the server's.
-      if (own[position] === "" || String(own[position]).startsWith("~"))
-        own[position] = String(this.#options.time.now());
+      if (own[clockIndex] === "" || String(own[clockIndex]).startsWith("~"))
+        own[clockIndex] = String(this.#options.time.now());
       return (commands[method] as (...args: unknown[]) => Promise<unknown>).call(
         client,
         args[0],
@@ -378,8 +337,8 @@ export class FaultyRedis {
     return (commands[method] as (...args: unknown[]) => Promise<unknown>).call(client, ...args);
   }
 
-  /** Wakes the reads that wait for what a call has appended. */
-  #learn({ name, args }: Operation, reply: unknown): void {
+  /** Unblocks the reads that wait for an entry that a call has appended. */
+  #recordOffset({ name, args }: Operation, reply: unknown): void {
     if (!name.startsWith("stock_") || name === "stock_set_breaker" || reply === null) return;
     const log = (args[2] as string[])[4] as string;
     const offset = Number(
@@ -395,14 +354,14 @@ export class FaultyRedis {
     }
   }
 
-  /** Ends a connection's calls with an error; the next ones have a new connection. */
+  /** Ends a connection's calls with an error; later calls use a new connection. */
   #break(connection: Connection): void {
     for (const operation of connection.queue.splice(0)) operation.settle({ error: new Error(CLOSED) });
   }
 
   /**
-   * A connection has fallen silent: its calls are given up after the timeout. Those behind the one it fell silent at
-   * may have been sent, too.
+   * A connection stops delivering: its calls are given up after the timeout. Calls behind the one where it stopped may
+   * have been sent, too.
    */
   #giveUp(connection: Connection, at: Operation): void {
     const { time, timeoutMs, random } = this.#options;
@@ -414,7 +373,7 @@ export class FaultyRedis {
       time.after(timeoutMs, () => operation.settle({ error: new Error(TIMED_OUT) }), operation.process);
   }
 
-  /** The call will be done some time, whoever still waits for it. */
+  /** Executes the call later, whether or not its process still waits for it. */
   #putOff(operation: Operation): void {
     const { time, random, longestMs } = this.#options;
     this.#lateToCome++;
@@ -424,8 +383,8 @@ export class FaultyRedis {
     });
   }
 
-  /** What a dead process has sent is done late or never, in its order on each connection. */
-  #buryCallsOf(process: SimulatedProcess): void {
+  /** Calls sent by an ended process are executed late or never. */
+  #dropCallsOf(process: SimulatedProcess): void {
     for (const { queue, process: owner } of this.#connections) {
       if (owner !== process) continue;
       const waiting = queue.splice(0).filter(({ outcome, isBlocked }) => !outcome && isBlocked === undefined);
@@ -435,42 +394,42 @@ export class FaultyRedis {
     this.#connections = this.#connections.filter((connection) => connection.process !== process);
   }
 
-  #note(operation: Operation, what: string): void {
-    this.#noteText(`${operation.process.name} ${operation.name} ${what}`);
+  #traceCall(operation: Operation, what: string): void {
+    this.#trace(`${operation.process.name} ${operation.name} ${what}`);
     if (this.#options.isVerbose) this.trace.push(`      ${textOf(operation.args)}`);
   }
 
-  /** Adds to the trace whatever else happens. */
-  tell(text: string): void {
-    this.#noteText(text);
+  /** Adds a text to the trace. */
+  record(text: string): void {
+    this.#trace(text);
   }
 
-  #noteText(text: string): void {
-    const line = `${this.#options.time.now()} ${text}`;
-    for (let i = 0; i < line.length; i++) this.hash = Math.imul(this.hash ^ line.charCodeAt(i), 0x01000193);
-    if (this.#options.isVerbose) this.trace.push(`${String(this.calls).padStart(5)} ${line}`);
+  #trace(text: string): void {
+    const entry = `${this.#options.time.now()} ${text}`;
+    for (let i = 0; i < entry.length; i++) this.hash = Math.imul(this.hash ^ entry.charCodeAt(i), 0x01000193);
+    if (this.#options.isVerbose) this.trace.push(`${String(this.calls).padStart(5)} ${entry}`);
   }
 }
 
-/** Two turns of the event loop: whoever can act has acted by then, a batch that gathers for one turn included. */
+/** Waits two turns of the event loop: everything that can act has acted, including a batch collected for one turn. */
 async function settled(): Promise<void> {
   await turn();
   await turn();
 }
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** How long a call waits for entries; 0 for all that do not wait. */
+/** How long a call waits for entries; 0 for calls that do not block. */
 function blockMsOf({ method, args }: Operation): number {
   return method === "xreadBuffer" && args[2] === "BLOCK" ? Number(args[3]) : 0;
 }
 
-/** A read of a log: after which offset, and the same without waiting. */
+/** A blocking read of a log: its key, its offset, and its arguments without the blocking option. */
 function readOf(args: readonly unknown[]): { key: string; after: number; rest: unknown[] } {
   const [key, id] = args.slice(-2) as [string, string];
   return { key, after: Number.parseInt(id, 10), rest: ["COUNT", args[1], "STREAMS", key, id] };
 }
 
-/** Arguments as a reader of the trace wants them. */
+/** Arguments as text for the trace. */
 function textOf(args: readonly unknown[]): string {
   const text = (arg: unknown): string =>
     Array.isArray(arg) ? `[${arg.map(text).join(", ")}]` : Buffer.isBuffer(arg) ? `<${arg.length} bytes>` : String(arg);

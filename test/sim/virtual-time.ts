@@ -1,21 +1,21 @@
 /**
- * Time of a simulation: it stands still until the simulation's driver moves it to the next alarm. Sleeping is an
- * alarm, so is everything else that is to happen later. Alarms of the same millisecond ring in the order they were
- * set. A sleeper that is dead is never woken, a frozen one not before it thaws. Nothing here looks at the machine's
- * clock.
+ * The time of a simulation: it advances only when the simulation's driver moves it to the next alarm. A sleep is an
+ * alarm, as is everything else that happens later. Alarms of the same millisecond fire in the order they were set. An
+ * alarm of an ended process never fires, and one of a frozen process fires after the freeze. The machine's clock is not
+ * read.
  */
 import type { Clock } from "../../engine/kernel/clock.js";
 
-/** Whose alarm it is. */
+/** The owner of an alarm. */
 export interface Sleeper {
   readonly isAlive: boolean;
-  /** Frozen until then; 0 or the past: awake. */
+  /** Frozen until this time; 0 or a past time means not frozen. */
   readonly frozenUntilMs: number;
 }
 
 export interface Alarm {
   readonly atMs: number;
-  readonly ring: () => void;
+  readonly fire: () => void;
   readonly sleeper: Sleeper | undefined;
 }
 
@@ -32,9 +32,9 @@ export class VirtualTime implements Clock {
     return this.#nowMs;
   }
 
-  /** Rings once, `inMs` from now. */
-  after(inMs: number, ring: () => void, sleeper?: Sleeper): Alarm {
-    const alarm = { atMs: this.#nowMs + Math.max(0, Math.ceil(inMs)), ring, sleeper };
+  /** Sets an alarm that fires once, `inMs` from now. */
+  after(inMs: number, fire: () => void, sleeper?: Sleeper): Alarm {
+    const alarm = { atMs: this.#nowMs + Math.max(0, Math.ceil(inMs)), fire, sleeper };
     this.#alarms.push(alarm);
     return alarm;
   }
@@ -44,7 +44,7 @@ export class VirtualTime implements Clock {
     if (at >= 0) this.#alarms.splice(at, 1);
   }
 
-  /** Waits on behalf of a sleeper, or less when `signal` aborts; for good when the sleeper is dead. */
+  /** Waits on behalf of a sleeper, or until `signal` aborts; never resolves when the sleeper has ended. */
   sleep(ms: number, signal?: AbortSignal, sleeper?: Sleeper): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();
@@ -52,16 +52,16 @@ export class VirtualTime implements Clock {
         this.cancel(alarm);
         resolve();
       };
-      const ring = () => {
+      const fire = () => {
         signal?.removeEventListener("abort", stop);
         resolve();
       };
-      const alarm = this.after(ms, ring, sleeper);
+      const alarm = this.after(ms, fire, sleeper);
       signal?.addEventListener("abort", stop, { once: true });
     });
   }
 
-  /** Moves to the next alarm and rings it. Returns false when there is none. */
+  /** Moves to the next alarm and fires it. Returns false when there is none. */
   advance(): boolean {
     let first: Alarm | undefined;
     let firstMs = Number.POSITIVE_INFINITY;
@@ -76,12 +76,12 @@ export class VirtualTime implements Clock {
     if (!first) return false;
     this.#nowMs = Math.max(this.#nowMs, firstMs);
     this.cancel(first);
-    first.ring();
+    first.fire();
     return true;
   }
 
-  /** Drops the alarms of the dead. */
-  forget(sleeper: Sleeper): void {
+  /** Removes the alarms of a sleeper. */
+  cancelAllOf(sleeper: Sleeper): void {
     this.#alarms = this.#alarms.filter((alarm) => alarm.sleeper !== sleeper);
   }
 }
