@@ -7,13 +7,13 @@
 import { parseNumber, quote } from "./fields.js";
 import type { ColumnCondition, Condition, TestName } from "./mapping.schema.js";
 
-/** Filled by a comparison that met a field which is no number; the row is then rejected. */
+/** Set when a compared field is not a number; the row is then rejected. */
 export interface NumberFault {
   reason: string | undefined;
 }
 export type Test = (fields: readonly string[]) => boolean;
 
-/** Compiles a condition to a test of a row's fields, whose columns are found once. */
+/** Compiles a condition to a test of a row's fields, whose columns are looked up once, here. */
 export function compileCondition(
   condition: Condition,
   positions: (column: string) => number,
@@ -28,7 +28,7 @@ export function compileCondition(
   }
   if ("any" in condition) {
     const tests = condition.any.map((part) => compileCondition(part, positions, numbers));
-    // After a fault the answer no longer counts, and no later part may hide it.
+    // After a fault the result is ignored, and no later part may change it.
     return (fields) => {
       for (const test of tests) if (test(fields) || numbers.reason !== undefined) return true;
       return false;
@@ -88,7 +88,7 @@ const ANY_RUN = -1;
 const ANY_ONE = -2;
 const ANY_DIGIT = -3;
 
-/** A whole-field match in at most field × pattern steps: of several `*` only the last is ever tried again. */
+/** A whole-field match in at most field × pattern steps: of several `*` only the last is retried. */
 function patternTest(pattern: string): (field: string) => boolean {
   const marks: number[] = [];
   for (let i = 0; i < pattern.length; i++) {

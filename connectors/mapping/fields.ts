@@ -11,7 +11,7 @@ import { MAX_UNITS } from "../../engine/stock/model.js";
 import { TIME_PARTS, timeParts, type UnitSign } from "./mapping.schema.js";
 
 const OP = "csv.mapping";
-/** What a reason quotes of a field. */
+/** How many characters of a field a reason quotes. */
 const QUOTED_LENGTH = 40;
 
 /** A field as a reason shows it. */
@@ -27,7 +27,7 @@ export function parseNumber(field: string): number {
   return Number.isFinite(value) ? value : Number.NaN;
 }
 
-/** The units of a row, or why they cannot be taken. */
+/** The units of a row, or the reason to reject them. */
 export function readUnits(field: string, sign: UnitSign, intent: Intent): number | string {
   if (!WHOLE_NUMBER.test(field)) return `is not a whole number of units: ${quote(field)}`;
   const value = Number(field);
@@ -37,17 +37,17 @@ export function readUnits(field: string, sign: UnitSign, intent: Intent): number
   return units < 0 && intent !== "correct" ? `gives ${units} units, and "${intent}" takes units above 0` : units;
 }
 
-/** The milliseconds since the epoch, or what is wrong with the text. */
+/** The milliseconds since the epoch, or the reason to reject the text. */
 export type TimeReader = (text: string) => number | string;
 
 /**
- * @param format `iso`, or a mapping's form of times without a zone
+ * @param format `iso`, or a mapping's format of times without a zone
  * @param zone the IANA zone of such times
  * @throws EngineError (`bad_input`) when the zone is missing or unknown
  */
 export function timeReader(format: string, zone: string | undefined): TimeReader {
   const read = format === "iso" ? readIso : localReader(format, zone);
-  // Histories are sorted by time, so the row before often has the same.
+  // Histories are sorted by time, so the row before often has the same one.
   let lastText: string | undefined;
   let lastTime: number | string = "";
   return (text) => {
@@ -94,11 +94,11 @@ function wallClockMs(year: number, month: number, day: number, hour: number, min
   if (month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59) return Number.NaN;
   const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
   const days = month === 2 ? (isLeap ? 29 : 28) : month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
-  // Date.UTC takes the years 0 to 99 for 1900 to 1999.
+  // Date.UTC reads the years 0 to 99 as 1900 to 1999.
   return day > days || year < 100 ? Number.NaN : Date.UTC(year, month - 1, day, hour, minute, second);
 }
 
-/** A reader of times without zone, which are taken in `zone`. */
+/** A reader of times without a zone: they are local times of `zone`. */
 function localReader(format: string, zone: string | undefined): TimeReader {
   if (zone === undefined)
     throw badInput(OP, "--zone", `is missing; the mapping's times ("${format}") have no zone of their own`);

@@ -19,8 +19,8 @@ export interface ColumnCondition {
   equals?: string;
   oneOf?: string[];
   /**
-   * A whole-field pattern: `?` is one character, `#` one digit, `*` any run of characters, `\` takes the next one as
-   * it is.
+   * A whole-field pattern: `?` is one character, `#` one digit, `*` any run of characters, `\` makes the next one
+   * literal.
    */
   matches?: string;
   ">"?: number;
@@ -32,7 +32,7 @@ export interface ColumnCondition {
 }
 export type Condition = { all: Condition[] } | { any: Condition[] } | ColumnCondition;
 
-/** Rules are tried in order; the first whose condition holds decides. */
+/** Rules are tried in order; the first whose condition is true applies. */
 export type Rule =
   | { when: Condition | "always"; then: Intent; units: UnitSign; reason: string | undefined }
   | { when: Condition | "always"; then: "reject"; reason: string };
@@ -60,18 +60,18 @@ export interface Mapping {
 export const DEFAULT_LOCATION = "main";
 /** Names and codes that people type; far above any real one. */
 export const MAX_NAME_LENGTH = 64;
-/** Every row may try every rule: 1,000 of them cost about 20 µs a row. */
+/** A row may be tested against every rule: 1,000 of them cost about 20 µs a row. */
 export const MAX_RULES = 1_000;
 /** Bounds the recursion over `all` and `any`. */
 export const MAX_CONDITION_DEPTH = 8;
-/** Bounds the work of one match to a field's length × this. */
+/** Limits the steps of one match to a field's length × this. */
 export const MAX_PATTERN_LENGTH = 100;
 /** Parts of a time format; a single letter takes one or two digits. */
 export const TIME_PARTS = ["yyyy", "MM", "M", "dd", "d", "HH", "H", "mm", "ss", "SSS"] as const;
 
 /**
- * Cuts a time format into its parts and single signs; a letter that is no part comes alone. `T` is a sign, as between
- * date and time of day.
+ * Splits a time format into its parts and single characters; a letter that is no part is returned alone. `T` is a
+ * separator, as between date and time of day.
  */
 export const timeParts = (format: string): string[] => format.match(/yyyy|MM|M|dd|d|HH|H|mm|ss|SSS|[\s\S]/g) ?? [];
 
@@ -90,9 +90,9 @@ const TESTS = [
 ] as const;
 export type TestName = (typeof TESTS)[number];
 
-/** Line intents that name a line another row has reserved. */
+/** Intents about a line that an earlier row has reserved. */
 export const FOLLOWING_INTENTS: readonly Intent[] = ["pay", "cancel", "outbound"];
-/** Intents whose event is worth nothing without a reason. */
+/** Intents whose events need a reason. */
 const REASONED: readonly string[] = ["receive", "return", "correct", "reject"];
 
 type JsonObject = Record<string, unknown>;
@@ -110,7 +110,7 @@ export function nameFault(name: string): string | undefined {
  * Checks a mapping that was read from JSON.
  * @param json as JSON.parse gave it
  * @param file named in errors
- * @throws EngineError (`bad_input`) with all faults; its place is the first one's
+ * @throws EngineError (`bad_input`) with all faults; its `input` names the first
  */
 export function checkMapping(json: unknown, file: string): Mapping {
   const checker = new Checker();
@@ -148,7 +148,7 @@ class Checker {
     const references = reference === undefined ? [] : this.#texts(reference, "$.columns.reference", true);
 
     if (location !== undefined && fields["location"] !== undefined) {
-      this.#fault("$.location", "cannot stand beside $.columns.location; name a column or a constant");
+      this.#fault("$.location", "excludes $.columns.location; give a column or a constant");
     }
     const constant = fields["location"] === undefined ? DEFAULT_LOCATION : this.#text(fields["location"], "$.location");
     const constantFault = constant === "" ? undefined : nameFault(constant);
@@ -247,7 +247,7 @@ class Checker {
       case "matches": {
         const pattern = this.#text(value, path, MAX_PATTERN_LENGTH);
         if (/(^|[^\\])(\\\\)*\\$/.test(pattern))
-          this.#fault(path, "ends with a backslash that has nothing to take as it is");
+          this.#fault(path, "ends with a backslash; nothing follows that it could make literal");
         return pattern;
       }
       case "empty":
@@ -265,7 +265,7 @@ class Checker {
     const allowed: readonly string[] = TIME_PARTS;
     const unknown = parts.filter((part) => /[A-Za-z0-9]/.test(part) && part !== "T" && !allowed.includes(part));
     if (unknown.length > 0) {
-      const what = `write "iso", or a format of ${TIME_PARTS.join(", ")} and signs between them`;
+      const what = `write "iso", or a format of ${TIME_PARTS.join(", ")} with separators between them`;
       this.#fault("$.time", `has ${unknown.join(", ")}; ${what}`);
       return;
     }

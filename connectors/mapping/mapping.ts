@@ -1,7 +1,7 @@
 /**
  * Maps rows of a shop's history to ledger intents (R29). A mapping is compiled once per file, to closures over column
  * positions. A row becomes an intent with a deterministic id, or is rejected with a reason; it never stops the run. The
- * same mapping and the same files in the same order give the same ids, whatever the files' names; two identical rows
+ * same mapping and the same files in the same order give the same ids, even when files are renamed; two identical rows
  * are two lines. A `pay`, `cancel` or `outbound` row gets the id of the earlier `reserve` row that its reference names.
  * Whether the ledger accepts the commands is not checked here.
  */
@@ -10,18 +10,25 @@ import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { CHAIN_ID_SALTS, chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { assert, badInput, messageOf } from "../../engine/kernel/errors.js";
-import type { MappedRow, RejectedRow } from "../../engine/replay/history.js";
-import { compileCondition, type NumberFault } from "./conditions.js";
+import type { Intent, MappedRow, RejectedRow } from "../../engine/replay/history.js";
+import { compileCondition, type NumberFault, type Test } from "./conditions.js";
 import { quote, readUnits, type TimeReader, timeReader } from "./fields.js";
-import { type Condition, checkMapping, FOLLOWING_INTENTS, type Mapping, nameFault } from "./mapping.schema.js";
+import {
+  type Condition,
+  checkMapping,
+  FOLLOWING_INTENTS,
+  type Mapping,
+  nameFault,
+  type UnitSign,
+} from "./mapping.schema.js";
 
 const OP = "mapping";
 const BUILT_IN = new URL("./mappings/", import.meta.url);
 
-/** Lines a file may have: with 4,096 files they fill the salt of a chain id, 2^28 × 2^12 = 2^40. */
+/** The maximum of lines in a file: with 4,096 files they use all salts of a chain id, 2^28 × 2^12 = 2^40. */
 export const MAX_LINES = 2 ** 28;
 export const MAX_FILES = CHAIN_ID_SALTS / MAX_LINES;
-/** Reserved lines remembered for the rows that follow them; about 200 bytes each. The oldest is removed first. */
+/** Reserved lines kept for later rows, about 200 bytes each. The oldest is removed first. */
 export const MAX_OPEN_LINES = 500_000;
 
 /**
@@ -36,7 +43,7 @@ export interface SourceRow {
 export interface MappedFile {
   name: string;
   columns: readonly string[];
-  /** Place of the file among those of one run, from 0. A part of the ids. */
+  /** Index of the file in the run, from 0. A part of the ids. */
   ordinal: number;
 }
 
@@ -70,7 +77,7 @@ export async function loadMapping(nameOrFile: string): Promise<Mapping> {
 export interface Mapper {
   /**
    * Prepares the rows of one file.
-   * @returns a function from a row to what it means; never throws for what a row contains
+   * @returns a function from a row to its intent or its rejection; it never throws for a row's content
    * @throws EngineError (`bad_input`) when the file lacks a column that the mapping uses
    */
   forFile(file: MappedFile): (row: SourceRow) => MappedRow;
@@ -78,7 +85,7 @@ export interface Mapper {
 
 /**
  * @param mapping checked, as `loadMapping` gives it
- * @param options.zone an IANA time zone, needed when the mapping's times have none of their own
+ * @param options.zone an IANA time zone, needed when the mapping's times contain none
  * @throws EngineError (`bad_input`) when the zone is missing or unknown
  */
 export function createMapper(mapping: Mapping, options: { zone?: string | undefined } = {}): Mapper {
@@ -98,6 +105,7 @@ export function createMapper(mapping: Mapping, options: { zone?: string | undefi
   };
 }
 
+/** Compiles a mapping for one file: from a row to its intent, or its rejection. */
 function compile(
   mapping: Mapping,
   file: MappedFile,
@@ -112,16 +120,15 @@ function compile(
   const unitsAt = positions(columns.units);
   const locationAt = columns.location === undefined ? -1 : positions(columns.location);
   const referenceAts = columns.reference.map(positions);
-  const numbers: NumberFault = { reason: undefined };
-  const rules = mapping.rules.map((rule) => ({
-    holds: rule.when === "always" ? () => true : compileCondition(rule.when, positions, numbers),
-    intent: rule.then,
-    sign: rule.then === "reject" ? "as is" : rule.units,
-    reason: rule.reason,
-  }));
-
+  const ruleOf = ruleFinder(mapping, positions);
+  const referenceOf = (fields: readonly string[]): string | undefined => {
+    if (referenceAts.length === 0) return undefined;
+    let reference = fields[referenceAts[0] as number] as string;
+    for (let i = 1; i < referenceAts.length; i++) reference += `/${fields[referenceAts[i] as number]}`;
+    return reference;
+  };
   const lineAts = [...referenceAts, skuAt, ...(locationAt === -1 ? [] : [locationAt])];
-  const lineKey = (fields: readonly string[]): string => JSON.stringify(lineAts.map((at) => fields[at]));
+  const idOf = idSource(mapping.channel, lineAts, openLines, firstSalt);
 
   const reject = (row: SourceRow, reason: string): RejectedRow => ({
     line: row.line,
@@ -133,17 +140,8 @@ function compile(
   return (row) => {
     const { fields, line } = row;
     if (line >= MAX_LINES) throw badInput(OP, `${file.name} line ${line}`, `is one line too many; split the file`);
-    numbers.reason = undefined;
-    let rule: (typeof rules)[number] | undefined;
-    for (const candidate of rules) {
-      const holds = candidate.holds(fields);
-      if (numbers.reason !== undefined) return reject(row, numbers.reason);
-      if (holds) {
-        rule = candidate;
-        break;
-      }
-    }
-    if (!rule) return reject(row, "no rule matches");
+    const rule = ruleOf(fields);
+    if (typeof rule === "string") return reject(row, rule);
     const { intent, reason } = rule;
     if (intent === "reject") return reject(row, reason as string);
 
@@ -157,34 +155,79 @@ function compile(
     if (locationFault !== undefined) return reject(row, `${columns.location} ${locationFault}`);
     const units = readUnits(fields[unitsAt] as string, rule.sign, intent);
     if (typeof units === "string") return reject(row, `${columns.units} ${units}`);
-
-    let reference: string | undefined;
-    if (referenceAts.length > 0) {
-      reference = fields[referenceAts[0] as number] as string;
-      for (let i = 1; i < referenceAts.length; i++) reference += `/${fields[referenceAts[i] as number]}`;
-    }
-    let id: string;
-    if (FOLLOWING_INTENTS.includes(intent)) {
-      const key = lineKey(fields);
-      const reserved = openLines.get(key);
-      if (reserved === undefined)
-        return reject(row, `no row before it reserved ${quote(reference ?? "")} of this SKU here`);
-      id = reserved;
-      if (intent !== "pay") openLines.delete(key);
-    } else {
-      id = chainIdFromNumber(mapping.channel, timeMs, (firstSalt + line) % CHAIN_ID_SALTS);
-      if (intent === "reserve") {
-        const key = lineKey(fields);
-        if (openLines.has(key)) return reject(row, `${quote(reference ?? "")} has reserved this SKU here before`);
-        openLines.set(key, id);
-        if (openLines.size > MAX_OPEN_LINES) openLines.delete(openLines.keys().next().value as string);
-      }
-    }
+    const reference = referenceOf(fields);
+    const id = idOf(intent, row, timeMs, reference);
+    if (typeof id !== "string") return reject(row, id.reason);
     return { line, timeMs, intent, sku, location, units, id, reference, reason, mapping: mapping.name };
   };
 }
 
-/** A function from a column's name to its position, after all the columns of the mapping have been looked for. */
+interface CompiledRule {
+  holds: Test;
+  intent: Intent | "reject";
+  sign: UnitSign;
+  reason: string | undefined;
+}
+
+/** @returns a function from a row's fields to the first rule that holds, or to the reason to reject the row */
+function ruleFinder(
+  mapping: Mapping,
+  positions: (column: string) => number,
+): (fields: readonly string[]) => CompiledRule | string {
+  const numbers: NumberFault = { reason: undefined };
+  const rules = mapping.rules.map(
+    (rule): CompiledRule => ({
+      holds: rule.when === "always" ? () => true : compileCondition(rule.when, positions, numbers),
+      intent: rule.then,
+      sign: rule.then === "reject" ? "as is" : rule.units,
+      reason: rule.reason,
+    }),
+  );
+  return (fields) => {
+    numbers.reason = undefined;
+    for (const rule of rules) {
+      const holds = rule.holds(fields);
+      if (numbers.reason !== undefined) return numbers.reason;
+      if (holds) return rule;
+    }
+    return "no rule matches";
+  };
+}
+
+/**
+ * Gives each row its id: a new one, or for `pay`, `cancel` and `outbound` that of the reserved line.
+ * @param lineAts positions of the columns that together identify an open line
+ * @param openLines ids of reserved lines, by the JSON of these columns; changed here
+ * @returns a function from a row to its id, or to the reason to reject it
+ */
+function idSource(
+  channel: string,
+  lineAts: readonly number[],
+  openLines: Map<string, string>,
+  firstSalt: number,
+): (intent: Intent, row: SourceRow, timeMs: number, reference: string | undefined) => string | { reason: string } {
+  const lineKey = (fields: readonly string[]): string => JSON.stringify(lineAts.map((at) => fields[at]));
+  return (intent, { fields, line }, timeMs, reference) => {
+    if (FOLLOWING_INTENTS.includes(intent)) {
+      const key = lineKey(fields);
+      const reserved = openLines.get(key);
+      if (reserved === undefined)
+        return { reason: `no row before it reserved ${quote(reference ?? "")} of this SKU here` };
+      if (intent !== "pay") openLines.delete(key);
+      return reserved;
+    }
+    const id = chainIdFromNumber(channel, timeMs, (firstSalt + line) % CHAIN_ID_SALTS);
+    if (intent === "reserve") {
+      const key = lineKey(fields);
+      if (openLines.has(key)) return { reason: `${quote(reference ?? "")} has reserved this SKU here before` };
+      openLines.set(key, id);
+      if (openLines.size > MAX_OPEN_LINES) openLines.delete(openLines.keys().next().value as string);
+    }
+    return id;
+  };
+}
+
+/** A function from a column's name to its position, after checking that the file has all columns of the mapping. */
 function columnPositions(mapping: Mapping, file: MappedFile): (column: string) => number {
   const { time, sku, units, location, reference } = mapping.columns;
   const used = new Set([time, sku, units, ...(location === undefined ? [] : [location]), ...reference]);

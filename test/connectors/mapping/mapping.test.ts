@@ -514,7 +514,7 @@ describe("a mapping file", () => {
     [{ columns: { ...base.columns, sku: "" } }, "$.columns.sku", /is empty/],
     [{ columns: { ...base.columns, reference: [] } }, "$.columns.reference", /is empty/],
     [{ columns: { ...base.columns, reference: ["order", 1] } }, "$.columns.reference[1]", /must be a text/],
-    [{ columns: { ...base.columns, location: "place" }, location: "main" }, "$.location", /cannot stand beside/],
+    [{ columns: { ...base.columns, location: "place" }, location: "main" }, "$.location", /excludes \$\.columns\.location/],
     [{ location: "a\tb" }, "$.location", /control character/],
     [{ time: "yyyy-MM-dd hh:mm a" }, "$.time", /has h, h, a; write "iso", or a format of yyyy, MM, M/],
     [{ time: "MM-dd HH:mm" }, "$.time", /lacks yyyy/],
