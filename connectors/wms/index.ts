@@ -12,49 +12,33 @@ import {
   WITHDRAW_EMIT,
   type Withdrawal,
 } from "../../engine/jobs/order-flow/job.js";
-import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { Evidence, WithdrawalResult } from "../../engine/orders/model.js";
 import type { OrderStatus } from "../../engine/orders/order-record.js";
 import type { OrderStore } from "../../engine/orders/order-store.js";
 import type { WaitingOrders } from "../../engine/orders/waiting-orders.js";
-import type { Delivered, Delivery, DeliveryOutcome, Receiver } from "../../engine/outbox/receiver.js";
+import type { Delivered, Delivery, Receiver } from "../../engine/outbox/receiver.js";
 import { cursorField } from "../../engine/stream/commit.js";
 import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";
-import type { KnownRefusal, WmsClient, WmsReceipt } from "./client.js";
+import type { WmsClient, WmsReceipt } from "./client.js";
 import type { Contract } from "./contract.js";
-import { preparePick, type WmsInboundOrder } from "./payload.js";
-import { withoutBuyer } from "./redact.js";
+import { type ObjectWriter, TOO_LATE, WITHDRAWN_BEFORE, WmsRequests } from "./requests.js";
 
 export { wmsClient } from "./client.js";
 export { loadContract } from "./contract.js";
 export { wmsOptions } from "./options.js";
 export { detailKey } from "./payload.js";
+export { WMS_CONTRACT } from "./requests.js";
 
-/** The contract that comes with the product. */
-export const WMS_CONTRACT = "wms-inbound";
 /** The name of its cursor, dead letters and rate limit, and the source of `picking` steps. */
 export const WMS_SINK = "wms";
-const PICKING_ORDERS = "/v1/picking-orders";
-/** The WMS has the order from an earlier attempt. */
-const TAKEN_BEFORE: KnownRefusal = "409 already_exists";
-/** The order's withdrawal arrived before it. */
-const WITHDRAWN_BEFORE: KnownRefusal = "409 already_withdrawn";
-const PICK_ENDS: readonly KnownRefusal[] = [TAKEN_BEFORE, WITHDRAWN_BEFORE];
-const TOO_LATE: KnownRefusal = "409 already_picked";
-/** Final answers to a withdrawal: too late, already withdrawn, or the WMS does not have the order. */
-const WITHDRAWAL_ENDS: readonly KnownRefusal[] = [TOO_LATE, WITHDRAWN_BEFORE, "404 unknown_order"];
 /** Nothing was sent: the order's state no longer needs it. */
 const NOT_SENT = { outcome: "done", isUnsent: true } as const;
-/** Above this number the WMS gets the order again; the idempotency key identifies it. */
-const MAX_WITHOUT_OBJECT = 10_000;
-/** Findings that a refusal names. */
-const MAX_NAMED_FINDINGS = 3;
 
 export interface WmsOptions {
   client: Pick<WmsClient, "post">;
   contract: Pick<Contract, "check">;
   /** Stores what the contract has no field for. */
-  objects: { put(key: string, bytes: Uint8Array, contentType: string, signal: AbortSignal): Promise<void> };
+  objects: ObjectWriter;
   orderStore: Pick<OrderStore, "record" | "markDeadLetters" | "status"> & { waiting: Pick<WaitingOrders, "correct"> };
   /** Called with the WMS's answer to a withdrawal; may be called again for the same one. */
   settle(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
@@ -63,47 +47,7 @@ export interface WmsOptions {
 }
 
 export function wmsReceiver({ client, contract, objects, orderStore, settle, onPicking }: WmsOptions): Receiver {
-  /** The WMS's answers for orders whose object is not stored yet, so that they are not sent again. */
-  const withoutObject = new Map<string, DeliveryOutcome>();
-
-  async function pick(request: PickRequest, signal: AbortSignal): Promise<DeliveryOutcome> {
-    const { body, detail } = preparePick(request);
-    const findings = contract.check(body);
-    if (findings.length > 0) {
-      const named = findings.slice(0, MAX_NAMED_FINDINGS).map(({ path, rule }) => `${path} ${rule}`);
-      return { outcome: "refused", reason: `does not match the contract ${WMS_CONTRACT}: ${named.join("; ")}` };
-    }
-    const known = withoutObject.get(request.order);
-    const posted = known ?? post(request, body, signal);
-    if (!detail) return posted;
-    // In parallel, so that the warehouse does not wait for the storage; done when both are.
-    const [result, fault] = await Promise.all([
-      posted,
-      storageFault(objects.put(detail.key, detail.bytes, detail.contentType, signal)),
-    ]);
-    withoutObject.delete(request.order);
-    if (result.outcome !== "done" || !fault) return result;
-    if (withoutObject.size < MAX_WITHOUT_OBJECT) withoutObject.set(request.order, result);
-    return fault;
-  }
-
-  async function post(
-    { order, shipTo }: PickRequest,
-    body: WmsInboundOrder,
-    signal: AbortSignal,
-  ): Promise<DeliveryOutcome> {
-    const result = await client.post(PICKING_ORDERS, JSON.stringify(body), order, signal, PICK_ENDS);
-    return result.outcome === "done" ? result : { ...result, reason: withoutBuyer(result.reason, shipTo, body) };
-  }
-
-  async function withdraw({ order, again }: Withdrawal, signal: AbortSignal): Promise<DeliveryOutcome> {
-    const path = `${PICKING_ORDERS}/${order}/cancellation`;
-    // Its own key: under the first request's key a WMS returns the first answer, whatever was sent since.
-    const key = `${order}/${WITHDRAW_EMIT}${again ? "/again" : ""}`;
-    const result = await client.post(path, JSON.stringify({ orderNo: order }), key, signal, WITHDRAWAL_ENDS);
-    // The buyer's text is no longer available, so it cannot be removed from the WMS's message: only the code is kept.
-    return result.outcome === "done" ? result : { ...result, reason: result.brief ?? result.reason };
-  }
+  const requests = new WmsRequests(client, contract, objects);
 
   /** @returns undefined when the store cannot be read now; the delivery is then retried */
   async function readStatus(order: string): Promise<{ status: OrderStatus | undefined } | undefined> {
@@ -127,9 +71,9 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
       // An order that the store lost with its newest writes is sent as requested: twice is better than never.
       if (kind === PICK_EMIT) {
         if (status && !isNeeded(status, mayHaveArrived)) return NOT_SENT;
-        return pick(withBuyer(payload as PickRequest, status), signal);
+        return requests.pick(withBuyer(payload as PickRequest, status), signal);
       }
-      return status && !isWithdrawn(status) ? NOT_SENT : withdraw(payload as Withdrawal, signal);
+      return status && !isWithdrawn(status) ? NOT_SENT : requests.withdraw(payload as Withdrawal, signal);
     },
 
     async delivered(_partition, done) {
@@ -189,21 +133,3 @@ function resultOf(receipt: unknown): [result: WithdrawalResult, evidence: Eviden
 }
 
 const tookMs = ({ delivery, atMs }: Delivered): number => atMs - (delivery.payload as PickRequest).paidMs;
-
-/** The delivery outcome when the object storage fails; undefined when it stored the object. */
-async function storageFault(put: Promise<void>): Promise<DeliveryOutcome | undefined> {
-  try {
-    await put;
-    return undefined;
-  } catch (thrown) {
-    const reason = `object storage: ${messageOf(thrown)}`;
-    // A refusal needs an operator, and the order must not be lost: it is retried until the storage is repaired.
-    const retryAfterMs = thrown instanceof EngineError ? thrown.retryAfterMs : undefined;
-    return {
-      outcome: "retry",
-      reason,
-      dependencyFailed: true,
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    };
-  }
-}
