@@ -33,35 +33,35 @@ export type ParsedAddress =
       codes: DivisionCodes;
       /** Street and number, 1 to `maxHouseNumber` characters. */
       houseNumber: string;
-      /** What follows: remarks, or what was too long. */
+      /** The text after it: remarks, or what was too long. */
       rest: string;
     }
   | {
       state: "unresolved";
       codes: undefined;
-      /** In words, without quoting the buyer. */
+      /** Does not quote the buyer. */
       reason: string;
     };
 
 export const DEFAULT_MAX_HOUSE_NUMBER = 80;
-/** Names before the street, repeated ones included; bounds the readings of a hostile text. */
+/** Names before the street, repeated ones included; limits the readings of a hostile text. */
 const MAX_NAMES = 8;
-/** Looked at for street and number, in houseNumber's lengths: remarks are left alone however long they are. */
+/** How much text is parsed for street and number, as a multiple of `maxHouseNumber`; remarks after it are not parsed. */
 const STREET_LENGTHS = 4;
 
 const SEPARATORS = /[\s,，、;；:：|/\\.。·・_>-]*/uy;
-/** What stands before an address. */
+/** Words and signs before an address. */
 const PREAMBLE = /(?:\s|(?:收货|收件|详细)?地址|中华人民共和国|中国|邮编|\d{6}(?!\d)|[:,])*/uy;
-/** Words in the place of a division that none of them is. */
+/** Words written where a division is expected, and that name none. */
 const FILLERS = /(?:市辖区|(?:省|自治区)?直辖县级(?:行政区划|行政单位|市)?|县(?=[\s,]))/uy;
 const FILLER_FIELD = /^(?:市辖区|辖区|县|郊县|城区|(?:省|自治区)?直辖县?级?(?:行政区划|行政单位|市)?)$/u;
 
-/** A district of this name needs its city: these words are used of any town's parts. */
+/** A district with such a name needs its city: parts of any town are called so. */
 const ANY_TOWNS = /^[城市新东西南北中江河桥铁路矿郊关海]{1,2}区$/u;
-/** After a short name: both are the name of a road or a village. */
+/** After a short name: the two together name a road or a village. */
 const ROAD_GOES_ON =
   /^[东西南北中上下内外前后新老大小环]{0,2}[一二三四五六七八九十\d]{0,3}(?:路|街|道|大道|巷|弄|里|胡同|桥|村|庄|屯|镇|乡)/u;
-/** After a short name: both are the name of a place, such as 昆山花园. */
+/** After a short name: the two together name a building or a place, such as 昆山花园. */
 const BUILDING_GOES_ON =
   /^[东西南北中新老大小]{0,2}(?:营|坊|苑|园|城(?![东西南北中关郊区])|花园|花苑|广场|大厦|大楼|小区|公寓|商场|商城|市场|中心|酒店|宾馆|饭店|山庄|公园|国际|纪念|医院|银行|大学|学院|中学|小学|火?车站|机场|港|站|厂|公司)/u;
 /** After a short name: a town or subdistrict, or (where the province or city is known) a street with a number. */
@@ -76,7 +76,7 @@ interface Reading {
 }
 
 /**
- * @param maxHouseNumber what `houseNumber` may have, in characters (code points)
+ * @param maxHouseNumber the maximum length of `houseNumber`, in characters (code points)
  */
 export function parseAddress(input: AddressInput, maxHouseNumber = DEFAULT_MAX_HOUSE_NUMBER): ParsedAddress {
   const text = plainText(input.text);
@@ -90,7 +90,7 @@ export function parseAddress(input: AddressInput, maxHouseNumber = DEFAULT_MAX_H
 
   const [first, ...others] = readings.toSorted((a, b) => b.end - a.end);
   if (first === undefined)
-    return unresolved("no district of this standard is named where it could be told from a street");
+    return unresolved("it names no district of the standard that can be distinguished from a street");
   const { leaf } = first;
   if (others.some((other) => other.leaf !== leaf)) return unresolved("several districts have this name");
   const street = text.slice(afterRepeats(text, first.end, leaf)).trim();
@@ -100,8 +100,8 @@ export function parseAddress(input: AddressInput, maxHouseNumber = DEFAULT_MAX_H
 }
 
 /**
- * One line of well-formed text: full-width digits and signs become plain ones, control characters and runs of blanks
- * one blank.
+ * One line of well-formed text: full-width digits and signs become plain ones; control characters and runs of blanks
+ * become one blank.
  */
 export const plainText = (text: string): string =>
   text
@@ -124,7 +124,7 @@ function codesOf(leaf: Division): DivisionCodes {
 }
 
 /**
- * The smallest division that the fields name, undefined when they name none, or a text that says why they contradict.
+ * The smallest division that the fields name, undefined when they name none, or the reason when they contradict.
  */
 function readFields(input: AddressInput): Division | undefined | string {
   let places: (Division | undefined)[] = [undefined];
@@ -137,17 +137,17 @@ function readFields(input: AddressInput): Division | undefined | string {
     const within = places.flatMap((place) => candidates.filter((each) => fits(each, level, place)));
     if (within.length > 0) places = [...new Set(within)];
     else if (FILLER_FIELD.test(field)) continue;
-    // A district of the shop's own ("高新区") is left to the text; a province or city that is none is a foreign or a
-    // wrong address.
+    // An unknown district, such as 高新区, is ignored: the text decides. An unknown province or city means a foreign or
+    // a wrong address.
     else if (level !== "district" || candidates.some((each) => each.level === "district"))
       return `the ${level} field names no ${level} that fits`;
   }
-  // 北京市 is a province and its city; the one inside says as much as both.
+  // 北京市 is a province and its city: only the inner one is kept.
   const inner = places.filter((place) => !places.some((other) => other !== place && other && isWithin(other, place)));
   return inner.length > 1 ? "the fields fit several places" : inner[0];
 }
 
-/** A city may stand in the district's field and a county-level city in the city's. */
+/** The district field may contain a city, and the city field a county-level city. */
 function fits(division: Division, field: Division["level"], place: Division | undefined): boolean {
   const isRepeat = place !== undefined && isWithin(place, division);
   if (field === "province") return division.level === "province";
@@ -155,7 +155,7 @@ function fits(division: Division, field: Division["level"], place: Division | un
   return isWithin(division, place) || isRepeat;
 }
 
-/** With the district known from the fields, the text may repeat it, but must not say another. */
+/** When the fields give the district, the text may repeat it, but must not name another. */
 function confirmed(text: string, start: number, leaf: Division): Reading[] | string {
   const readings = [...readingsFrom(text, start, undefined, undefined, 0, false)];
   const same = readings.filter((reading) => reading.leaf === leaf);
@@ -167,7 +167,7 @@ function confirmed(text: string, start: number, leaf: Division): Reading[] | str
  * Every way to read names from `at` on, each inside the one before it (or repeating it), down to a division with none
  * below.
  * @param place the smallest division known so far
- * @param last what the name before this was; a short one at the end needs support from what follows
+ * @param last what the name before this was; a short one at the end counts only if the text after it supports it
  * @param isCertain whether a name above it was in a field or written in full
  */
 function* readingsFrom(
@@ -185,7 +185,7 @@ function* readingsFrom(
   const next = endOf(SEPARATORS, text, from);
   let hasFull = false;
   for (const { division, isShort, onlyAsField, end } of namedAt(text, next)) {
-    // Longer names come first: where 临夏回族自治州 stands, nobody has written 临夏市.
+    // Longer names come first: in 临夏回族自治州, the short name 临夏 (of 临夏市) is not read.
     if (onlyAsField || (isShort && hasFull)) continue;
     const isInside = division !== place && isWithin(division, place);
     if (!isInside && !(place && isWithin(place, division))) continue;
@@ -195,7 +195,7 @@ function* readingsFrom(
   }
 }
 
-/** Whether what follows a short name leaves no doubt that it names the division. */
+/** Whether the text after a short name makes it certain that the name is the division's. */
 function supports(text: string, end: number, division: Division, hasPlaceAbove: boolean): boolean {
   const next = endOf(SEPARATORS, text, end);
   const after = text.slice(next, next + 20);
@@ -204,7 +204,7 @@ function supports(text: string, end: number, division: Division, hasPlaceAbove: 
   return hasPlaceAbove && !BUILDING_GOES_ON.test(after) && (next > end || STREET.test(after));
 }
 
-/** Skips names that come once more, 浙江省杭州市西湖区浙江省杭州市文三路; a single one may begin the name of a hospital. */
+/** Skips repeated names, as in 浙江省杭州市西湖区浙江省杭州市文三路; a single one may begin the name of a hospital. */
 function afterRepeats(text: string, end: number, leaf: Division): number {
   let skipped = end;
   for (let at = end, names = 1; names <= MAX_NAMES; names++) {
@@ -218,16 +218,15 @@ function afterRepeats(text: string, end: number, leaf: Division): number {
 
 const DOOR =
   /(?:[0-9A-Za-z一二三四五六七八九十百零甲乙丙丁]{1,8}(?:[-~/][0-9A-Za-z]{1,8}){0,4} ?(?:号楼|号院|号|栋|幢|座|楼|层|单元|室|户|弄|巷|组|队|门|区|铺|档|柜|#)|\d{1,6}(?:-\d{1,6}){1,4})/gu;
-/** Ends the street: a bracket, a mark, or a blank. */
+/** Alternating parts: text, and the brackets, marks or blanks that end a street. */
 const STREET_PARTS = /[^\s()[\]{}<>【】《》"'“”,，、。;；!！?？|]+|[\s()[\]{}<>【】《》"'“”,，、。;；!！?？|]+/gu;
 const IS_MARK = /^[\s()[\]{}<>【】《》"'“”,，、。;；!！?？|]/u;
 const OPENS = /[([{<【《]/u;
 const PHONE = /(?<!\d)1[3-9]\d{9}(?!\d)/u;
 
 /**
- * Parts what a warehouse needs (street, number, building, door) from what follows it. Up to the first door number
- * everything belongs to it; after it, a further part only if it has a door number, and nothing from a bracket or a
- * phone number on.
+ * Splits a text into what a warehouse needs (street, number, building, door) and the rest. Everything up to the first
+ * door number is needed; after it, only parts with a door number, and nothing after a bracket or a phone number.
  */
 function splitStreet(street: string, max: number): [houseNumber: string, rest: string] {
   let end = 0;
@@ -247,13 +246,13 @@ function splitStreet(street: string, max: number): [houseNumber: string, rest: s
   const whole = street.slice(0, end);
   const cut = firstCharacters(whole, max);
   if (cut === whole) return [whole, street.slice(end).trim()];
-  // Better to end at a door than in the middle of a name.
+  // If too long, it ends at a door number, not in the middle of a name.
   const lastDoor = [...cut.matchAll(DOOR)].at(-1);
   const kept = lastDoor === undefined ? cut : cut.slice(0, lastDoor.index + lastDoor[0].length);
   return [kept, street.slice(kept.length).trim()];
 }
 
-/** Where a sticky pattern's match from `at` on ends; `at` when it does not match. */
+/** The end of a sticky pattern's match at `at`; `at` when it does not match. */
 function endOf(pattern: RegExp, text: string, at: number): number {
   pattern.lastIndex = at;
   return pattern.test(text) ? pattern.lastIndex : at;

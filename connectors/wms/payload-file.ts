@@ -6,16 +6,16 @@
 import { createReadStream } from "node:fs";
 import { badInput, messageOf } from "../../engine/kernel/errors.js";
 
-/** Far above any order: the HTTP surface takes 128 KiB. */
+/** Far above any order: the HTTP API accepts 128 KiB. */
 export const MAX_PAYLOAD_BYTES = 1_048_576;
-/** Enough to tell what a file is: its first line, or as much of it. */
+/** Read to detect the format: the first line, or as much of it. */
 const HEAD_BYTES = 65_536;
 const MEBIBYTE = 1_048_576;
 
 export interface Payload {
   /** The line where it begins, from 1. */
   line: number;
-  /** As it stands in the file. */
+  /** Its length in the file. */
   bytes: number;
   value: unknown;
 }
@@ -82,7 +82,7 @@ export async function* payloadsIn(chunks: AsyncIterable<Buffer>): AsyncGenerator
         yield next.value;
     }
     const start = head.toString("latin1").trimStart();
-    // A line that is a whole object does not end so; one that is broken may, and is then told as such.
+    // A text line with a whole object never ends like this. A damaged one may; it is then reported as unreadable.
     const isSpread = /^\{(?:[^\n]*[[{,:])?[ \t\r]*\n/.test(start);
     const pieces = start.startsWith("[") || isSpread ? valuesIn(whole()) : linesIn(whole());
     for await (const piece of pieces) yield read(piece);
@@ -101,10 +101,10 @@ function read({ line, bytes, text }: Piece): Payload | UnreadablePayload {
   }
 }
 
-/** The parser quotes what it has read, which may be a buyer's. */
+/** Removes what the parser quotes, which may be a buyer's text. */
 const withoutText = (message: string): string => message.replace(/,? "[\s\S]*$| in JSON[\s\S]*$/u, "");
 
-/** Collects a payload's bytes as far as they may be kept. */
+/** Collects a payload's bytes up to the limit. */
 class Collector {
   #parts: Buffer[] = [];
   bytes = 0;
@@ -143,8 +143,8 @@ async function* linesIn(chunks: AsyncIterable<Buffer>): AsyncGenerator<Piece> {
 }
 
 /**
- * The values of an array, or those that stand one after the other; it follows brackets and strings, and leaves the
- * rest to the parser.
+ * The values of an array, or of a sequence without separators. Only brackets and strings are read here; the rest is
+ * checked by the parser.
  */
 async function* valuesIn(chunks: AsyncIterable<Buffer>): AsyncGenerator<Piece> {
   const collector = new Collector();
@@ -155,7 +155,7 @@ async function* valuesIn(chunks: AsyncIterable<Buffer>): AsyncGenerator<Piece> {
   let isEscaped = false;
   let isList: boolean | undefined;
   for await (const chunk of chunks) {
-    // Where the value's part in this chunk begins: 0 when it has come from the one before.
+    // Where the value's part in this chunk begins: 0 when the value began in an earlier chunk.
     let from = 0;
     for (let i = 0; i < chunk.length; i++) {
       const byte = chunk[i];
@@ -178,7 +178,7 @@ async function* valuesIn(chunks: AsyncIterable<Buffer>): AsyncGenerator<Piece> {
           yield collector.take(startLine);
           startLine = 0;
         }
-        // What stands behind the list's end is told as not belonging there, value by value.
+        // Text after the list's end is reported as unreadable, value by value.
         if (byte === CLOSE_LIST) isList = false;
         continue;
       }
@@ -199,6 +199,6 @@ async function* valuesIn(chunks: AsyncIterable<Buffer>): AsyncGenerator<Piece> {
     if (startLine > 0) collector.add(chunk.subarray(from));
   }
   if (startLine > 0) yield collector.take(startLine);
-  // A list that was cut off behind a value that is whole: told as one that ends too early.
+  // A list that was cut off after a whole value: reported as ending too early.
   if (isList && depth === 0 && !isInString) yield { line, bytes: 0, text: Buffer.alloc(0) };
 }
