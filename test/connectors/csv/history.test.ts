@@ -67,7 +67,7 @@ describe("a history in files", () => {
     await expect(all([first, join(folder, "none.csv")])).rejects.toThrow("there is no such file");
   });
 
-  it("gives the ledger commands that it accepts, and that it knows again when they are replayed", async () => {
+  it("gives commands that the ledger accepts, and recognises as repeated when they are replayed", async () => {
     const lines = ["1,a,6", "1,a,6", "C2,a,-1", "3,a,-2"].map((line) => `${line},2010-12-01T08:26:00Z,1,,\n`);
     const path = await file("1.csv", HEADER + lines.join(""));
     const partition = emptyPartitionState();
@@ -92,7 +92,7 @@ describe("a history in files", () => {
 });
 
 describe.skipIf(!existsSync(REAL_FILE))("the data set Online Retail", () => {
-  it("is mapped in full, with an id of its own for every row", { timeout: 60_000 }, async () => {
+  it("is mapped completely, with a different id for every row", { timeout: 60_000 }, async () => {
     const intents: Record<string, number> = {};
     const ids = new Set<string>();
     const rejected: number[] = [];

@@ -26,7 +26,7 @@ async function* pieces(bytes: Uint8Array, cuts: readonly number[]): AsyncGenerat
   }
 }
 
-/** What was handed out, and the fault that ended it. */
+/** The returned rows, and the fault that ended the reading. */
 async function read(
   content: string | Uint8Array,
   everyBytes = 1e9,
@@ -64,7 +64,7 @@ async function readFile(
 const fieldsOf = (rows: SourceRow[]) => rows.map((row) => row.fields);
 
 describe("reading rows", () => {
-  it("gives fields and the line on which each row starts", async () => {
+  it("returns fields and the line number on which each row starts", async () => {
     const { rows } = await read("sku,units\nA,1\nB,2\n");
     expect(rows).toEqual([
       { line: 1, fields: ["sku", "units"] },
@@ -73,7 +73,7 @@ describe("reading rows", () => {
     ]);
   });
 
-  it("takes quoted fields with separators, doubled quotes and line ends, and counts their lines", async () => {
+  it("reads quoted fields with separators, doubled quotes and line ends, and counts their lines", async () => {
     const { rows, fault } = await read('sku,note\n"A,1","say ""hi"""\nB,"two\nlines\r\n"\n"",x\n');
     expect(fault).toBeUndefined();
     expect(rows.slice(1)).toEqual([
@@ -107,7 +107,7 @@ describe("reading rows", () => {
     expect(fieldsOf((await read("a\n\ufeffb\n", 2)).rows)).toEqual([["a"], ["\ufeffb"]]);
   });
 
-  it("takes an empty line for an empty field where the header has one column", async () => {
+  it("reads an empty line as an empty field when the header has one column", async () => {
     expect(fieldsOf((await read("a\n\nb\n")).rows)).toEqual([["a"], [""], ["b"]]);
   });
 
@@ -170,9 +170,9 @@ describe("faults of a file", () => {
       /quote that never closes/,
     ],
     ["a quote inside a field", `${header}3,4"5\n`, "till.csv line 3", /quote inside a field/],
-    ["text behind a closing quote", `${header}"3"x,4\n`, "till.csv line 3", /text after a field's closing quote/],
+    ["text after a closing quote", `${header}"3"x,4\n`, "till.csv line 3", /text after a field's closing quote/],
     ["a lone carriage return", `${header}3,4\r5,6\n`, "till.csv line 3", /carriage return/],
-    ["a lone carriage return behind a quote", `${header}"3",4\r5,6\n`, "till.csv line 3", /carriage return/],
+    ["a lone carriage return after a quote", `${header}"3",4\r5,6\n`, "till.csv line 3", /carriage return/],
     [
       "a field that is too long",
       `${header}3,${"x".repeat(MAX_FIELD_BYTES + 1)}\n`,
@@ -221,7 +221,7 @@ describe("faults of a file", () => {
     },
   );
 
-  it("takes a field of exactly the longest length, quoted or not", async () => {
+  it("accepts a field of exactly the longest length, quoted or not", async () => {
     const longest = "x".repeat(MAX_FIELD_BYTES);
     for (const everyBytes of [4_093, 1e9]) {
       const { rows, fault } = await read(
@@ -234,7 +234,7 @@ describe("faults of a file", () => {
     }
   });
 
-  it("names the line of an invalid byte that stands behind a quoted line end", async () => {
+  it("names the line of an invalid byte after a quoted line end", async () => {
     const { fault } = await read(Buffer.from('a,b\n"1\n2",\xff\n', "latin1"));
     expect(fault?.input).toBe("till.csv line 3");
   });
@@ -243,7 +243,7 @@ describe("faults of a file", () => {
 describe("opening a file", () => {
   const table = `a,b\n${Array.from({ length: 50_000 }, (_, index) => `${index},${(index * 7919) % 10_007}\n`).join("")}`;
 
-  it("reads plain and gzip'd files alike, told by their bytes and not by their name", async () => {
+  it("reads plain and gzip'd files alike, detected by their bytes and not by their name", async () => {
     const plain = await readFile(table);
     const packed = await readFile(gzipSync(table));
     expect(plain.fault).toBeUndefined();
@@ -294,7 +294,7 @@ describe("opening a file", () => {
   });
 
   it("refuses a file without permission, naming it", async () => {
-    // A run as root is refused nothing, so the refusal is played.
+    // As root every file can be read, so the refusal is simulated.
     vi.doMock("node:fs/promises", async (importActual) => {
       const actual = await importActual<typeof import("node:fs/promises")>();
       const open = () => Promise.reject(Object.assign(new Error("EACCES"), { code: "EACCES" }));
@@ -335,7 +335,7 @@ describe("opening a file", () => {
     }
   });
 
-  it("says so when gzip data is cut off before the first line ends", async () => {
+  it("reports gzip data that is cut off before the first line ends", async () => {
     const { fault } = await readFile(gzipSync("a,b\n").subarray(0, 12));
     expect(fault?.message).toMatch(/before the end of line 1: the gzip data is cut off/);
   });

@@ -7,7 +7,7 @@ import { makeCatalogue, WAREHOUSES } from "../../../connectors/demo-shop/catalog
 describe("the demo shop's catalogue", () => {
   const catalogue = makeCatalogue(618);
 
-  it("has 2,000 SKUs with codes and names of their own in both languages", () => {
+  it("has 2,000 SKUs with different codes, and different names in both languages", () => {
     expect(catalogue.skus).toHaveLength(2_000);
     expect(catalogue.skus.every((sku) => /^[A-Z]{3}-\d{4}$/.test(sku.code))).toBe(true);
     for (const names of [
@@ -19,7 +19,7 @@ describe("the demo shop's catalogue", () => {
     }
   });
 
-  it("is the same for the same seed and another for another", () => {
+  it("is the same for the same seed, and differs between seeds", () => {
     const text = (seed: number) => JSON.stringify(makeCatalogue(seed));
     expect(text(618) === JSON.stringify(catalogue)).toBe(true);
     expect(text(619) === JSON.stringify(catalogue)).toBe(false);
@@ -42,7 +42,7 @@ describe("the demo shop's catalogue", () => {
     expect(catalogue.skus.filter((sku) => sku.cells.some((cell) => cell.presaleUnits > 0))).toHaveLength(24);
   });
 
-  it("promotes every SKU at most once, at minutes all through the rush hour", () => {
+  it("promotes every SKU at most once, at minutes throughout the rush hour", () => {
     const { promotions } = catalogue;
     expect(new Set(promotions.map((promotion) => promotion.sku)).size).toBe(promotions.length);
     for (const quarter of [0, 15, 30, 45]) {

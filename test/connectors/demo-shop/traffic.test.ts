@@ -1,7 +1,7 @@
 /**
- * The demo shop's traffic, held against a small ledger and a small alert counter of this file's own, written from the
- * rules (R1, R3, R8–R10) and sharing no code with the engine's. One run of a week, the rush and the day after it is
- * recorded once and looked at by all tests.
+ * The demo shop's traffic, checked with a small ledger and a small alert counter of this file, written from the rules
+ * (R1, R3, R8–R10), which share no code with the engine. One run of a week, the rush and the day after it is recorded
+ * once and used by all tests.
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Action, Order, OrderStepAction } from "../../../connectors/demo-shop/actions.js";
@@ -21,7 +21,7 @@ const shop = demoShop(SEED);
 /** The end of 18 June. */
 const UNTIL = shop.rushStartMs + DAY;
 
-/** Sellable units, as a ledger that admits what it has would hold them. */
+/** Sellable units of a ledger that accepts what it has. */
 class Shop {
   readonly sellable = new Map<string, number>();
   readonly #orders = new Map<string, { order: Order; state: "refused" | "held" | "paid" }>();
@@ -104,7 +104,7 @@ interface Counted {
   readonly sku: string;
   readonly panes: number[];
   hour: number;
-  /** Up to which the panes are. */
+  /** The minute up to which the panes are complete. */
   minute: number;
   readonly days: Map<number, number>;
   readonly firstDay: number;
@@ -120,7 +120,7 @@ interface Counted {
 class AlertCounter {
   readonly changes: Change[] = [];
   readonly #bySku = new Map<string, Counted>();
-  /** The SKUs that a minute's end can say something about: open, or with 50 units in the hour. */
+  /** The SKUs to check at the end of a minute: alert open, or 50 units in the hour. */
   readonly #watched = new Set<Counted>();
   #minute = Math.floor(shop.openingMs / MINUTE);
 
@@ -209,7 +209,7 @@ const run = {
   ledger: new Shop(),
   counter: new AlertCounter(),
   rush: [] as Action[],
-  /** What became of the rush's orders, whenever it did. */
+  /** The steps of the rush's orders, at any time. */
   rushSteps: [] as OrderStepAction[],
   phases: new Map<string, { actions: number; refused: number }>(),
   /** Order lines by hour since the opening. */
@@ -247,7 +247,7 @@ beforeAll(() => {
     } else if (action.kind === "order" && action.attempt === 1) {
       const hour = Math.floor((action.atMs - shop.openingMs) / HOUR);
       run.linesByHour.set(hour, (run.linesByHour.get(hour) ?? 0) + action.order.lines.length);
-      // Looking at every tenth saves a good part of the run.
+      // Checking every tenth keeps the run short.
       if (
         ++run.orders % 10 === 0 &&
         (chainIdFault(action.order.id) || chainIdTimeMs(action.order.id) !== action.atMs)
@@ -267,12 +267,12 @@ const firedBetween = (fromMs: number, toMs: number) =>
   run.counter.changes.filter((change) => change.type === "fired" && change.atMs >= fromMs && change.atMs < toMs);
 
 describe("the demo shop's traffic", () => {
-  it("comes in the order of time, with valid chain ids that carry their time", () => {
+  it("is in the order of time, with valid chain ids that contain their time", () => {
     expect(run.inOrder).toBe(true);
     expect(run.badIds).toBe(0);
   });
 
-  it("is the same for the same seed and another for another", () => {
+  it("is the same for the same seed, and differs between seeds", () => {
     const beginning = (seed: number) => {
       const actions: Action[] = [];
       for (const action of rush(shop.catalogue, seed, shop.rushStartMs)) if (actions.push(action) === 5_000) break;
@@ -283,7 +283,7 @@ describe("the demo shop's traffic", () => {
     expect(beginning(SEED + 1) === first).toBe(false);
   });
 
-  it("asks for steps that fit an order's state, so that only refused orders have steps to drop", () => {
+  it("has only steps that are valid in the order's state, so that only steps of refused orders are dropped", () => {
     expect(run.ledger.unfit).toBe(0);
   });
 
@@ -361,13 +361,13 @@ describe("the rush", () => {
     expect(Math.min(...quarters)).toBeGreaterThan(500);
   });
 
-  it("retries an order later, as it was, and within the first seconds", () => {
+  it("retries an order later, unchanged, and within the first seconds", () => {
     const attempts = new Map<string, { order: Order; attempt: number; atMs: number }>();
     const faults: string[] = [];
     for (const { order, attempt, atMs } of orders()) {
       const before = attempts.get(order.id);
-      if (attempt !== (before?.attempt ?? 0) + 1) faults.push(`${order.id} comes out of turn`);
-      if (before && (order !== before.order || atMs < before.atMs)) faults.push(`${order.id} is not as it was`);
+      if (attempt !== (before?.attempt ?? 0) + 1) faults.push(`${order.id} has a wrong attempt number`);
+      if (before && (order !== before.order || atMs < before.atMs)) faults.push(`${order.id} has changed`);
       if (before ? atMs - order.placedAtMs > 5_000 : atMs !== order.placedAtMs) faults.push(`${order.id} at ${atMs}`);
       attempts.set(order.id, { order, attempt, atMs });
     }
@@ -384,7 +384,7 @@ describe("the rush", () => {
     expect(mixed.length).toBeGreaterThan(1_000);
   });
 
-  it("sees about 88 % of its orders paid and 4 % cancelled; paid ones go out 20 to 240 minutes later", () => {
+  it("has about 88 % of its orders paid and 4 % cancelled; paid ones go out 20 to 240 minutes later", () => {
     const paid = new Map<string, number>();
     let cancelled = 0;
     let outbound = 0;
@@ -430,7 +430,7 @@ describe("the rush", () => {
 });
 
 describe("the days after", () => {
-  it("have a surprise or two that trip the alert", () => {
+  it("have one or two livestreams that cause an alert", () => {
     const fired = firedBetween(shop.rushEndMs, UNTIL);
     expect(fired.length).toBeGreaterThanOrEqual(1);
     expect(fired.length).toBeLessThan(10);
@@ -446,7 +446,7 @@ describe("the days after", () => {
     expect(hours.every((hour) => hour >= 6 && hour < 9)).toBe(true);
   });
 
-  it("end: a single day's traffic does", () => {
+  it("end: the traffic of a single day is finite", () => {
     let last = 0;
     for (const action of dayTraffic(shop.catalogue, SEED, UNTIL)) last = action.atMs;
     expect(last).toBeGreaterThan(UNTIL + DAY);

@@ -238,12 +238,12 @@ describe("every district", () => {
   const chainOf = (leaf: Division): Division[] => (leaf.parent ? [...chainOf(leaf.parent), leaf] : [leaf]);
   const isWritten = ({ name }: Division) => !/^县$|直辖县级/.test(name);
 
-  it("is a list of today's size", () => {
+  it("is in a list of the current size", () => {
     expect(leaves.length).toBeGreaterThan(2_800);
     expect([...divisions()].filter(({ level }) => level === "province")).toHaveLength(34);
   });
 
-  it("comes back by its full name", () => {
+  it("is found by its full name", () => {
     const wrong = leaves
       .map(
         (leaf) =>
@@ -265,7 +265,7 @@ describe("every district", () => {
     expect(wrong.map(([text]) => text)).toEqual([]);
   });
 
-  it("comes back from fields", () => {
+  it("is found from fields", () => {
     const wrong = leaves.filter((leaf) => {
       const fields = Object.fromEntries(chainOf(leaf).map(({ level, name }) => [level, name]));
       return (
@@ -278,7 +278,7 @@ describe("every district", () => {
     expect(wrong.map(({ code, name }) => code + name)).toEqual([]);
   });
 
-  it("comes back without 省 and 市 before it, or not at all, never as another", () => {
+  it("is found without 省 and 市 before it, or is unresolved, but is never another district", () => {
     const wrong: string[] = [];
     let resolved = 0;
     for (const leaf of leaves) {
@@ -302,7 +302,7 @@ describe("any text", () => {
     fc.constantFrom("文三路", "1号", " ", "，", "（"),
   );
 
-  it("gives bounded, well-formed parts, and the same ones again", () => {
+  it("gives well-formed parts of limited length, and the same ones each time", () => {
     fc.assert(
       fc.property(fc.array(part, { maxLength: 12 }), fc.integer({ min: 1, max: 80 }), (parts, max) => {
         const parsed = parseAddress({ text: parts.join("") }, max);
@@ -316,7 +316,7 @@ describe("any text", () => {
     );
   });
 
-  it("is cut at a door, not in a name, and never within a character", () => {
+  it("is cut at a door number, not in a name, and never within a character", () => {
     const long = parseAddress({ text: `浙江省杭州市西湖区文三路123号${"很长的说明".repeat(100)}9号` }, 20);
     expect(long).toMatchObject({ houseNumber: "文三路123号" });
     const plain = parseAddress({ text: `浙江省杭州市西湖区${"𠮷".repeat(100)}` });

@@ -76,7 +76,7 @@ describe("an answer", () => {
     verdictOf(status, headers, text, NOW_MS, done);
   const HTML = { "content-type": "text/html; charset=utf-8" };
 
-  it.each([200, 201, 202, 204])("of %i means that the WMS has it", (status) => {
+  it.each([200, 201, 202, 204])("of %i means that the WMS has accepted the request", (status) => {
     expect(of(status)).toEqual({ outcome: "done", receipt: { status } });
   });
 
@@ -88,7 +88,7 @@ describe("an answer", () => {
     expect(of(status)).toEqual(verdict);
   });
 
-  it("of 409 that asks to come again means that it is still at it, and may yet fail", () => {
+  it("of 409 with Retry-After means that the request is still in progress, and may fail", () => {
     const answer = { reason: "HTTP 409", brief: "HTTP 409", throttled: false, retryAfterMs: 1_000 };
     expect(of(409, { "retry-after": "1" })).toEqual({ outcome: "retry", ...answer });
   });
@@ -115,7 +115,7 @@ describe("an answer", () => {
     }
   });
 
-  it("of 200 with a web page is not the WMS's", () => {
+  it("of 200 with a web page is not an answer of the WMS", () => {
     const fault = "a web page answers in its place (HTTP 200): check its URL";
     expect(of(200, HTML, "<html>please log in")).toMatchObject({ outcome: "retry", fault });
   });
@@ -179,7 +179,7 @@ describe("an answer", () => {
 });
 
 describe("no answer", () => {
-  it("within the time limit is tried again, whether headers or the rest are missing", async () => {
+  it("within the time limit is retried, whether headers or the rest are missing", async () => {
     const url = await serve((request, response) => {
       if (request.url === "/half") response.writeHead(200, { "content-length": "10" }).write("half");
     });
@@ -193,7 +193,7 @@ describe("no answer", () => {
     }
   });
 
-  it("for want of a server, or because the connection broke, is tried again", async () => {
+  it("because there is no server, or the connection broke, is retried", async () => {
     const url = await serve((request) => request.socket.destroy());
     expect(await clientOf(url).post("/", "{}", "k", never)).toMatchObject({
       outcome: "retry",
@@ -203,7 +203,7 @@ describe("no answer", () => {
     expect(nobody).toEqual({ outcome: "retry", reason: "cannot be reached (ECONNREFUSED)", mayHaveArrived: false });
   });
 
-  it("is waited for no longer when the caller gives up, and leaves the connection to others in order", async () => {
+  it("is not awaited after the caller aborts, and the connection remains usable", async () => {
     const url = await serve((request, response) => {
       if (request.url === "/ok") response.end();
     });

@@ -48,13 +48,13 @@ const order = (i: number, more: object = {}) => ({
 const ndjson = (...payloads: unknown[]) => payloads.map((each) => `${JSON.stringify(each)}\n`).join("");
 
 describe("a file of payloads", () => {
-  it("that fit end with status 0", async () => {
+  it("that match ends with status 0", async () => {
     const { out, ended } = await check(ndjson(order(1), order(2)));
     expect(ended).toBe("well");
     expect(out).toMatch(/^wms-inbound: 2 payloads in [\d,]+ bytes, all fit\n$/);
   });
 
-  it("that do not fit is reported by field, the most costly first, with its cost", async () => {
+  it("that do not match is reported by field, the most costly first, with its cost", async () => {
     const detail = "详".repeat(562);
     const line = { lineNo: 1, sku: "A", warehouse: "main", units: 1, remark: "x" };
     const content =
@@ -93,7 +93,7 @@ describe("a file of payloads", () => {
     expect((await check('{"b":1}', { contract: own })).ended).toBe("contract_findings: 1 of 1 payload do not fit");
   });
 
-  it("may be hostile: nested as deep as it is long, or steering the terminal", async () => {
+  it("may be hostile: deeply nested, or with terminal control characters", async () => {
     const deep = `{"a":${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
     const { out, ended } = await check(`${deep}\n${JSON.stringify(order(1, { "\u001b[2J": 1 }))}\n\u001b[31m\n`);
     expect(ended).toMatch(/^contract_findings/);
@@ -122,7 +122,7 @@ describe("a wrong command line", () => {
 });
 
 describe("a report", () => {
-  it("is bounded, and counts what it does not list", () => {
+  it("has a limited length, and counts what it does not list", () => {
     const tally = new ContractTally("x");
     for (let i = 0; i < MAX_ROWS + 7; i++)
       tally.add({ line: i, bytes: 1 }, [

@@ -101,7 +101,7 @@ describe("a payload that does not fit", () => {
     ["an unknown state", { ...ORDER, addressState: "guessed" }, "invalid addressState"],
   ])("is told: %s", (_, payload, expected) => expect(kindsIn(payload).join()).toBe(expected));
 
-  it("is told with what is above a limit, in bytes", () => {
+  it("is reported with the bytes above a limit", () => {
     const [name] = contract.check({ ...ORDER, receiver: { name: "长".repeat(53) } });
     expect(name).toMatchObject({ kind: "oversized", bytes: 9, characters: 53 });
     const line = { lineNo: 1, sku: "A", warehouse: "main", units: 1 };
@@ -109,14 +109,14 @@ describe("a payload that does not fit", () => {
     expect(lines).toMatchObject({ kind: "oversized", bytes: 3 * (JSON.stringify(line).length + 1) });
   });
 
-  it("is told with every long text inside of a redundant field", () => {
+  it("is reported with every long text inside a redundant field", () => {
     const payload = { ...ORDER, buyer: { notes: ["kurz", "长".repeat(90)], name: "长".repeat(80) } };
     expect(kindsIn(payload)).toEqual(["redundant buyer", "oversized buyer.notes[1]"]);
   });
 });
 
 describe("wms-inbound", () => {
-  it("knows orders by the chain id, and bounds every text, list and object", async () => {
+  it("identifies orders by the chain id, and limits every text, list and object", async () => {
     const path = new URL("../../../connectors/wms/contracts/wms-inbound.schema.json", import.meta.url);
     const schema = JSON.parse(await readFile(path, "utf8"));
     expect(schema.properties.orderNo.pattern).toBe(CHAIN_ID_PATTERN);
@@ -147,7 +147,7 @@ describe("a contract's file", () => {
     return join(folder, name);
   };
 
-  it("may be anybody's", async () => {
+  it("can be a shop's own", async () => {
     const schema = {
       type: "object",
       properties: { a: { $ref: "#/$defs/a" } },
@@ -162,7 +162,7 @@ describe("a contract's file", () => {
     ]);
   });
 
-  it("may go in circles, and be open", () => {
+  it("can be recursive, and allow unknown fields", () => {
     const circle = compileContract(
       { $ref: "#/$defs/a", $defs: { a: { properties: { a: { $ref: "#/$defs/a" } } } } },
       "circle",
@@ -170,7 +170,7 @@ describe("a contract's file", () => {
     expect(circle.check({ a: { a: {}, b: 2 } })).toEqual([]);
   });
 
-  it("is named when it is not there, with those that are", async () => {
+  it("is named in the error when it does not exist, with the built-in ones", async () => {
     expect(await contractNames()).toEqual(["wms-inbound"]);
     await expect(loadContract("wms-inbuond")).rejects.toThrow(/wms-inbuond: .*\(wms-inbound\)/);
   });

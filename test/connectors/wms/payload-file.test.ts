@@ -109,7 +109,7 @@ describe("a payload that cannot be read", () => {
     ]);
   });
 
-  it("is told when it is not UTF-8, and nothing of its text is told", async () => {
+  it("is reported when it is not UTF-8, without quoting its text", async () => {
     const latin = Buffer.concat([
       Buffer.from('{"a":"'),
       Buffer.from([0xe9]),

@@ -65,7 +65,7 @@ describe("an order for the warehouse", () => {
     expect(detailOf(prepared)).toEqual({ order: REQUEST.order, shipTo: { address, note: "送礼" } });
   });
 
-  it("goes down without codes when the address has none, with the address in the object", () => {
+  it("is sent without codes when the address cannot be parsed, with the address in the object", () => {
     const shipTo = { address: "1 Infinite Loop", province: "California", note: " " };
     const prepared = to(shipTo);
     expect(prepared.body).toMatchObject({ addressState: "unresolved", detailRef: KEY });
@@ -76,7 +76,7 @@ describe("an order for the warehouse", () => {
     });
   });
 
-  it("goes down without a buyer", () => {
+  it("is sent without a buyer", () => {
     for (const shipTo of [undefined, {}, { name: " ", address: "\n" }]) {
       const { body, detail } = to(shipTo);
       expect(body).toMatchObject({ addressState: "absent" });
@@ -84,14 +84,14 @@ describe("an order for the warehouse", () => {
     }
   });
 
-  it("keeps in the object what is too long, no number, or unknown to it", () => {
+  it("stores in the object what is too long, not a phone number, or without a field", () => {
     const name = "长".repeat(MAX_NAME_CHARACTERS + 1);
     const prepared = to({ name, phone: "微信 wxid_1", floor: { lift: true } });
     expect(prepared.body.receiver).toEqual({ name: "长".repeat(MAX_NAME_CHARACTERS) });
     expect(detailOf(prepared).shipTo).toEqual({ name, phone: "微信 wxid_1", floor: { lift: true } });
   });
 
-  it("comes out the same again, also when it was placed in the year 3000", () => {
+  it("is the same each time, also when it was placed in the year 3000", () => {
     expect(to({ address: "?" })).toEqual(to({ address: "?" }));
     const order = chainIdFromNumber("ZZ", Date.UTC(3000, 0, 1), 0);
     expect(preparePick({ ...REQUEST, order, shipTo: { note: "x" } }).detail?.key).toBe(
@@ -148,7 +148,7 @@ describe("any order", () => {
     );
   });
 
-  it("loses nothing that the buyer wrote", () => {
+  it("loses nothing of the buyer's text", () => {
     fc.assert(
       fc.property(request, (given) => {
         const { body, detail } = preparePick(given as PickRequest);

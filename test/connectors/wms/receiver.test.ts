@@ -52,7 +52,7 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
 const LOCKED = ["created", "paid", "locked"] as const;
 
 describe("a pick", () => {
-  it("is sent for an order that waits for it, and for one that the store has lost", async () => {
+  it("is sent for an order that needs it, and for one that the store has lost", async () => {
     for (const steps of [LOCKED, "unknown"] as const) {
       const { deliver, posted } = bed(steps);
       expect(await deliver(PICK_EMIT)).toMatchObject({ outcome: "done", receipt: { status: 201 } });
@@ -71,25 +71,25 @@ describe("a pick", () => {
     },
   );
 
-  it("is not sent for goods that have left, though it may be there already", async () => {
+  it("is not sent for goods that have left, even if it may have arrived", async () => {
     const { deliver, posted } = bed([...LOCKED, "outbound"]);
     expect(await deliver(PICK_EMIT, true)).toEqual({ outcome: "done", isUnsent: true });
     expect(posted).toEqual([]);
   });
 
-  it("that may be there already is sent until the WMS says so, for a withdrawal must not overtake it", async () => {
+  it("that may have arrived is sent until the WMS confirms it, so that a withdrawal cannot overtake it", async () => {
     const { deliver, posted } = bed([...LOCKED, "cancelled"]);
     await deliver(PICK_EMIT, true);
     expect(posted).toHaveLength(1);
   });
 
-  it("waits while nobody can tell where its order stands", async () => {
+  it("is retried later while the order's state cannot be read", async () => {
     const { deliver, posted } = bed("unreadable");
     expect(await deliver(PICK_EMIT)).toMatchObject({ outcome: "retry", isUnsent: true });
     expect(posted).toEqual([]);
   });
 
-  it("that meets its own withdrawal at the WMS is not with the warehouse, and settles the cancellation", async () => {
+  it("that was withdrawn before it arrived is not recorded as picking, and its cancellation is settled", async () => {
     const { delivered, notes, settled } = bed([...LOCKED, "cancelling", "cancellation_refused"]);
     await delivered(PICK_EMIT, { status: 409, code: "already_withdrawn" });
     expect(notes).toEqual([]);
@@ -100,7 +100,7 @@ describe("a pick", () => {
 });
 
 describe("a withdrawal", () => {
-  it("is sent for an order that is cancelled, and not for one that goes on", async () => {
+  it("is sent for a cancelled order, and not for one that continues", async () => {
     const off = bed([...LOCKED, "cancelled"]);
     await off.deliver(WITHDRAW_EMIT);
     expect(off.posted).toEqual([{ path: `/v1/picking-orders/${ID}/cancellation`, key: `${ID}/withdraw` }]);
@@ -112,7 +112,7 @@ describe("a withdrawal", () => {
     }
   });
 
-  it("after a refused one is a request of its own, so that it is not given the first one's answer", async () => {
+  it("after a refused one has its own key, so that it does not get the first one's answer", async () => {
     const { deliver, posted } = bed([...LOCKED, "cancelling", "cancellation_refused", "cancelled"]);
     await deliver(WITHDRAW_EMIT, false, { again: true });
     expect(posted.map(({ key }) => key)).toEqual([`${ID}/withdraw/again`]);
