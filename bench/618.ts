@@ -1,7 +1,7 @@
 /**
  * `shuiwei bench 618`: the first hour of 18 June, replayed three times with the same buyers and the same warehouse:
  * as it was, as it is with this product, and as it is with the warehouse dead from minute 5 to minute 20. The first
- * half minute, the rush, is always real time; `--speed` says how fast the rest of the hour goes. It tells a table or
+ * half minute, the rush, is always real time; `--speed` sets how fast the rest of the hour goes. It prints a table or
  * JSON, and with `--out` it writes the figures, the series and a picture of them.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -27,7 +27,7 @@ export async function run({ speed, out, signal, onProgress }: BenchSettings): Pr
     asItIs: await asItIs(settings),
     wmsDead: await asItIs(settings, DEAD_MS),
   };
-  const told = {
+  const details = {
     asItWas: figuresOf(replay.asItWas),
     asItIs: figuresOf(replay.asItIs),
     wmsDead: figuresOf(replay.wmsDead),
@@ -44,7 +44,7 @@ export async function run({ speed, out, signal, onProgress }: BenchSettings): Pr
       row("paid to picking, p99", "ms", is.paidToPickingP99Ms ?? 0, was.paidToPickingP99Ms ?? 0),
     ],
     facts: { speed: factor },
-    details: told,
+    details,
     table: tableOf(replay, factor, PAID_TO_PICKING_MS),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * The order path under a load that does not wait, from a process of its own on the same machine, AOF everysec. ①
  * Orders over HTTP at `shuiwei serve` with everything on, and, in the same run, at a bare Fastify that makes one
- * script call an order (load/peer-server.ts says what it lacks). ② Commands through the typed client, the jobs in
+ * script call an order (load/peer-server.ts lists what it lacks). ② Commands through the typed client, the jobs in
  * another process: how soon each is answered, and how soon its units show in its SKU's window. Latency counts from
  * the instant at which an arrival was due (load/open-loop.ts). Each side has a Redis of its own that begins empty,
  * and a warm-up that is in no figure. It judges nothing: on a busy machine the figures are that machine's.
@@ -54,7 +54,7 @@ const PEER_SERVER = new URL("./load/peer-server.js", import.meta.url);
 const COMMAND_CLIENT = new URL("./load/command-client.js", import.meta.url);
 const WINDOW_OBSERVER = new URL("./load/window-observer.js", import.meta.url);
 
-/** A Redis of its own for one side, and what was started on it, all gone afterwards. */
+/** A Redis of its own for one side, and what was started on it, all deleted afterwards. */
 interface Bed {
   server: RedisServer;
   redis: RedisClient;
@@ -80,7 +80,7 @@ async function onFreshRedis<T>(work: (bed: Bed) => Promise<T>): Promise<T> {
   }
 }
 
-/** Seconds of CPU that processes have used since, by name; those that nobody can tell are left out. */
+/** Seconds of CPU that processes have used since, by name; those that cannot be read are left out. */
 function cpuMeter(pids: Record<string, number>): () => Record<string, number> {
   const before = new Map(Object.entries(pids).map(([name, pid]) => [name, cpuSecondsOf(pid)]));
   return () => {
@@ -104,7 +104,7 @@ const sideOf = ({ cpuSeconds: _, ...report }: LoopReport, cores: Record<string, 
 
 const warmUpSecondsOf = (seconds: number): number => Math.min(WARM_UP_SECONDS, seconds);
 
-/** Warms a server up, then asks it for orders; `pids` are those whose CPU time is told. */
+/** Warms a server up, then asks it for orders; `pids` are those whose CPU time is reported. */
 async function ordersAt(
   target: Pick<OrderLoad, "port" | "token">,
   pids: Record<string, number>,

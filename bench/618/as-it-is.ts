@@ -58,7 +58,7 @@ export async function asItIs(settings: HourSettings, deadMs?: [from: number, to:
     for (const complaint of serving.complaints) onProgress(`serve said: ${complaint}`);
     return outcomeOf(hour, report, await warehouse.report(), "real");
   } finally {
-    // Buyers first, so that nobody keeps a line open; the warehouse last.
+    // Buyers first, so that no connection stays open; the warehouse last.
     for (const process of processes.reverse()) await process.stop();
   }
 }

@@ -1,9 +1,9 @@
 /**
- * The buyers of the hour, and what they do when the shop keeps them waiting: whoever has no answer within half a
- * second sends the same request with the same id once more, and again; whoever is told to come back later (429, 503)
- * does so after the time named; a broken connection is tried anew; after ten minutes a buyer gives up. Requests go
- * out by schedule and wait for no other's answer. Times are kept from when a request was due, so a slow shop or a
- * slow generator cannot hide a wait.
+ * The buyers of the hour, and what they do when the shop is slow: without an answer within half a second a buyer
+ * sends the same request with the same id again, and again; after a 429 or 503 he does so after the time named in the
+ * answer; a broken connection is opened again; after ten minutes a buyer gives up. Requests are sent by schedule and
+ * do not wait for another's answer. Times are measured from when a request was due, so a slow shop or a slow generator
+ * cannot hide a wait.
  */
 
 import { SlidingSecond } from "../../connectors/wms/sandbox/sliding-second.js";
@@ -22,7 +22,7 @@ export interface Step {
 }
 
 /** The requests of one order; the last pays. */
-export type Errand = (order: HourOrder) => Step[];
+export type NextSteps = (order: HourOrder) => Step[];
 
 /** `done`: every request was answered well; `refused`: one was refused for good. */
 export type BuyerEnd = "under way" | "done" | "refused" | "gave up";
@@ -55,10 +55,10 @@ const RESENDS_REAL_MS = [500, 500, 500, 1_000, 2_000, 4_000, 8_000];
 /** After a broken connection. */
 const BROKEN_REAL_MS = 500;
 const PATIENCE_MS = 600_000;
-/** A real engine that says "in a second" needs real seconds, also in an hour that is hurried through. */
+/** A real engine's "retry in a second" means real seconds, also in an hour that is replayed faster. */
 const PATIENCE_REAL_MS_LEAST = 120_000;
 const SECOND_TAP_MS = 20;
-/** Who is told to come back later comes up to half that time later still, so that not all come at once. */
+/** A retry comes up to half that time later still, so that not all come at once. */
 const RETURN_SPREAD = 0.5;
 const RETURN_MS = 1_000;
 
@@ -77,14 +77,14 @@ export class Buyers {
   /** Resolves when every buyer has come to an end. */
   readonly over: Promise<void>;
 
-  constructor(hour: ShopHour, edge: Edge, orders: readonly HourOrder[], errand: Errand) {
+  constructor(hour: ShopHour, edge: Edge, orders: readonly HourOrder[], nextSteps: NextSteps) {
     this.hour = hour;
     this.edge = edge;
     this.#underWay = orders.length;
     this.over = new Promise((resolve) => {
       this.#over = resolve;
     });
-    this.#buyers = orders.map((order) => new Buyer(this, order, errand(order)));
+    this.#buyers = orders.map((order) => new Buyer(this, order, nextSteps(order)));
   }
 
   /** Sets every buyer's alarm clock. */

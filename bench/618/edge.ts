@@ -2,7 +2,7 @@
  * The shop's edge towards its servers: keep-alive connections over which requests go out the moment they are due,
  * however many are unanswered (open loop). It is a lean HTTP/1.1 client over raw sockets, because the generator
  * shares two cores with what it measures: requests are written as prepared bytes, of an answer only the status,
- * Retry-After and length are read. It expects answers with a Content-Length, and knows no chunks and no redirects.
+ * Retry-After and length are read. It expects answers with a Content-Length, and supports no chunks and no redirects.
  * Each lane is used by one buyer at a time, who may send again on it before he is answered.
  */
 import { once } from "node:events";
@@ -98,7 +98,7 @@ export class Lane {
       const wait = RETRY_AFTER.exec(head);
       this.#bodyLeft = Number(length[1]);
       left = left.subarray(end + HEAD_END.length);
-      // A server that closes after this answer says so; the next request goes over another connection.
+      // A server that closes after this answer announces it; the next request goes over another connection.
       if (/\r\nconnection: *close/i.test(head)) this.#isBroken = true;
       this.#waiting.shift()?.({
         status: Number(head.slice(STATUS_AT, STATUS_AT + 3)),

@@ -61,13 +61,12 @@ export interface PickingSpan {
   p99Ms: number;
 }
 
-/** So long the series look at every second; then at minutes. */
+/** The series have a value for every second up to here, then for every minute. */
 export const RUSH_SECONDS = 30;
 
 /**
- * @param inTime whose milliseconds the way from payment to picking is told in: the shop's, where all of it is played,
- *   or real ones, where a
- *   real engine is at work
+ * @param inTime the milliseconds in which payment to picking is reported: the shop's when all of it is simulated, real
+ *   ones with a real engine
  */
 export function outcomeOf(hour: ShopHour, buyers: BuyersReport, wms: WmsReport, inTime: "shop" | "real"): HourOutcome {
   const firstMs = new Map(wms.orders);

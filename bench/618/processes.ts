@@ -41,7 +41,7 @@ export interface BuyersOrder {
 }
 
 type ProcessOrder = WarehouseOrder | StorefrontProcessOrder | BuyersOrder;
-interface Told {
+interface Message {
   kind: "ready" | "failed" | Asked["kind"];
   value: unknown;
 }
@@ -62,7 +62,7 @@ export class RunningProcess<Report, Progress = unknown> {
     this.port = port;
   }
 
-  /** Says when 00:00 is: a real instant in milliseconds since the epoch. */
+  /** Sets 00:00: a real instant in milliseconds since the epoch. */
   async begin(startMs: number): Promise<void> {
     await ask(this.#child, { kind: "begin", startMs });
   }
@@ -109,13 +109,13 @@ async function ask(child: ChildProcess, what: Asked): Promise<unknown> {
   return answer;
 }
 
-function answered(child: ChildProcess, kind: Told["kind"]): Promise<unknown> {
+function answered(child: ChildProcess, kind: Message["kind"]): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const onMessage = (told: Told) => {
-      if (told.kind !== kind && told.kind !== "failed") return;
+    const onMessage = (message: Message) => {
+      if (message.kind !== kind && message.kind !== "failed") return;
       child.off("message", onMessage).off("exit", onExit);
-      if (told.kind === "failed") reject(new Error(String(told.value)));
-      else resolve(told.value);
+      if (message.kind === "failed") reject(new Error(String(message.value)));
+      else resolve(message.value);
     };
     const onExit = () => reject(new Error(ENDED));
     child.on("message", onMessage).once("exit", onExit);
@@ -129,7 +129,7 @@ const ROLE_FLAG = "--as-a-process-of-the-replay";
 interface Role {
   port: number;
   hour: ShopHour;
-  /** Called when `hour` knows when it begins. */
+  /** Called when the start of `hour` is set. */
   begin(): void;
   report(): unknown;
   progress(): unknown;
@@ -162,7 +162,7 @@ async function storefront({ pace, wmsPort }: StorefrontProcessOrder): Promise<Ro
 async function buyers({ pace, port, orders, shop, token, idMs }: BuyersOrder): Promise<Role> {
   const host = `127.0.0.1:${port}`;
   const place = ({ id, lines, shipTo }: HourOrder) => requestBytes(host, "/v1/orders", token, { id, lines, shipTo });
-  const errand = (order: HourOrder) =>
+  const nextSteps = (order: HourOrder) =>
     shop === "as it was"
       ? [{ waitMs: order.placedMs, request: place(order) }]
       : [
@@ -172,7 +172,7 @@ async function buyers({ pace, port, orders, shop, token, idMs }: BuyersOrder): P
   const edge = new Edge(port);
   await edge.warm(Math.min(WARM_LANES, orders));
   const hour = new ShopHour(pace);
-  const all = new Buyers(hour, edge, ordersOf(idMs, orders), errand);
+  const all = new Buyers(hour, edge, ordersOf(idMs, orders), nextSteps);
   let isOver = false;
   void all.over.then(() => {
     isOver = true;
@@ -192,7 +192,7 @@ async function run(order: ProcessOrder): Promise<Role> {
 }
 
 if (process.argv.includes(ROLE_FLAG)) {
-  const tell = (told: Told) => process.send?.(told);
+  const send = (message: Message) => process.send?.(message);
   process.once("disconnect", () => process.exit());
   // The terminal's Ctrl-C reaches everybody; the parent decides what to do about it.
   process.on("SIGINT", () => {});
@@ -201,11 +201,11 @@ if (process.argv.includes(ROLE_FLAG)) {
       (role) => {
         process.on("message", (what: Asked) => {
           if (what.kind === "begin") role.hour.begin(what.startMs);
-          tell({ kind: what.kind, value: role[what.kind]() });
+          send({ kind: what.kind, value: role[what.kind]() });
         });
-        tell({ kind: "ready", value: { port: role.port } });
+        send({ kind: "ready", value: { port: role.port } });
       },
-      (thrown) => tell({ kind: "failed", value: thrown }),
+      (thrown) => send({ kind: "failed", value: thrown }),
     );
   });
 }

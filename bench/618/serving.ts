@@ -107,7 +107,7 @@ async function endOf(child: ChildProcess, complaints: readonly string[]): Promis
   throw new Error(`serve has ended with status ${status}: ${complaints.slice(-5).join("\n")}`);
 }
 
-/** The port that it says it serves at. */
+/** The port that it reports. */
 function portOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => {
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (line) => {
@@ -160,7 +160,7 @@ async function receiveStock(port: number): Promise<void> {
     headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/x-ndjson" },
     body: commands.map((command) => `${JSON.stringify(command)}\n`).join(""),
   });
-  const told = await response.text();
-  if (!response.ok || (told.match(/"outcome":"accepted"/g) ?? []).length !== commands.length)
-    throw new Error(`the stock was not received: ${response.status} ${told.slice(0, 300)}`);
+  const text = await response.text();
+  if (!response.ok || (text.match(/"outcome":"accepted"/g) ?? []).length !== commands.length)
+    throw new Error(`the stock was not received: ${response.status} ${text.slice(0, 300)}`);
 }

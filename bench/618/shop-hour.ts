@@ -1,5 +1,5 @@
 /**
- * The hour's time, known to every process of a replay from one start instant. Its first seconds run as fast as real
+ * The hour's time, the same in every process of a replay from one start instant. Its first seconds run as fast as real
  * ones, so that the rush is a real rush; from then on the shop's clock runs `factor` times as fast. What belongs to
  * the shop (orders, timeouts, patience, a parser's work, an outage) is said in shop milliseconds and converted here,
  * across the change of pace; what is promised in real time (requests a second) is not.
@@ -22,7 +22,7 @@ export class ShopHour {
     this.#pace = pace;
   }
 
-  /** Says when 00:00 is, as a real instant. */
+  /** Sets 00:00, as a real instant. */
   begin(startMs: number): void {
     this.#startMs = startMs;
   }
@@ -51,7 +51,7 @@ export class ShopHour {
     return this.realOf(this.shopOf(nowMs) + shopMs) - nowMs;
   }
 
-  /** Calls back when the shop's clock says `atMs`, or at once when that is over. */
+  /** Calls back when the shop's clock reaches `atMs`, or at once when that is over. */
   at(atMs: number, call: () => void): NodeJS.Timeout {
     return setTimeout(call, Math.max(0, this.realOf(atMs) - Date.now()));
   }

@@ -1,13 +1,13 @@
 /**
  * The shop as it was: a storefront that takes an order, its payment and the way to the warehouse in one request, as
- * many shops do. It is no straw man. It knows an order's id and never forwards a buyer's repeats twice; it keeps
- * connections alive; it gives the warehouse ten seconds, and tries three times, half a second and a second apart,
- * before it gives up. What it lacks is what this product is for: it forwards the whole order, free text and all; it
- * forwards at once, however many come; its tries live in memory and have no idempotency key.
+ * many shops do. It is built with care: it records an order's id and never forwards a buyer's repeats twice; it keeps
+ * connections alive; it waits ten seconds for the warehouse, and tries three times, half a second and a second apart.
+ * What it lacks is what this product is for: it forwards the whole order with its free text; it forwards at once,
+ * however many come; its tries are in memory only and have no idempotency key.
  *
- * Ten seconds and three tries are common settings. With them the incident's figures come out: whoever the slow start
- * lets in waits 4.8 s on average and 6.4 s at most (one order before his own on a parser), so nobody who is let in
- * gives up. An order that was not forwarded stays in the shop's books, paid (202), and never reaches the warehouse.
+ * Ten seconds and three tries are common settings. With them the incident's figures result: an order that the slow
+ * start accepts waits 4.8 s on average and 6.4 s at most (one order before it on a parser), so none of these times
+ * out. An order that was not forwarded stays in the shop's books, paid (202), and never reaches the warehouse.
  */
 import { Agent, request } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -112,7 +112,7 @@ export async function startStorefront({ wmsPort, hour }: StorefrontSettings): Pr
   };
 }
 
-/** What went to the warehouse: all that the shop knew. */
+/** What went to the warehouse: all data that the shop had. */
 const pickingOrderOf = ({ id, lines, shipTo }: StorefrontOrder) => ({
   order_no: id,
   warehouse: "main",

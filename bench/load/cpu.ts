@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 const TICKS_PER_SECOND = 100;
 const USER_FIELD = 11;
 
-/** Seconds of CPU (user and system, all threads) that a process has used; undefined when nobody can tell. */
+/** Seconds of CPU (user and system, all threads) that a process has used; undefined when it cannot be read. */
 export function cpuSecondsOf(pid: number): number | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "latin1");

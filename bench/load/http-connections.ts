@@ -120,8 +120,7 @@ export function readAnswer(text: string): { status: string; length: number } | u
   if (headEnd < 0) return undefined;
   const length = LENGTH.exec(text.slice(0, headEnd))?.[1];
   const status = text.slice("HTTP/1.1 ".length, "HTTP/1.1 200".length);
-  if (length === undefined && status !== "204")
-    throw new Error(`an answer does not say how long it is: ${text.slice(0, headEnd)}`);
+  if (length === undefined && status !== "204") throw new Error(`an answer has no length: ${text.slice(0, headEnd)}`);
   return { status, length: headEnd + HEAD_END.length + Number(length ?? 0) };
 }
 

@@ -1,7 +1,7 @@
 /**
- * One load in a process of its own, and how its parent talks with it: the parent says what to do, the process makes
- * it ready and says so, the parent gives the instant of the first arrival, the process reports. A load in the process
- * that it measures would measure itself.
+ * One load in a process of its own, and the messages between it and its parent: the parent sends what to do, the
+ * process prepares it and reports that it is ready, the parent sends the instant of the first arrival, the process
+ * sends its report. A load in the process that it measures would measure itself.
  */
 import { fork } from "node:child_process";
 import { monotonicMs } from "./open-loop.js";
@@ -9,7 +9,7 @@ import { monotonicMs } from "./open-loop.js";
 type ToLoad = { load: unknown } | { startMs: number };
 type FromLoad = { ready: true } | { report: unknown } | { failed: string };
 
-/** Between saying go and the first arrival. */
+/** Between the start message and the first arrival. */
 const HEAD_START_MS = 200;
 
 export interface LoadProcess<Report> {
@@ -32,10 +32,10 @@ export async function startLoad<Load, Report>(
     new Promise((resolve, reject) => {
       listeners.push((message) => ("failed" in message ? reject(new Error(message.failed)) : resolve(message)));
     });
-  const tell = (message: FromLoad) => listeners.shift()?.(message);
-  child.on("message", (message) => tell(message as FromLoad));
-  child.on("error", (error) => tell({ failed: error.message }));
-  child.on("exit", (code, by) => tell({ failed: `the load ended early (${by ?? code})` }));
+  const send = (message: FromLoad) => listeners.shift()?.(message);
+  child.on("message", (message) => send(message as FromLoad));
+  child.on("error", (error) => send({ failed: error.message }));
+  child.on("exit", (code, by) => send({ failed: `the load ended early (${by ?? code})` }));
   const ready = next();
   child.send({ load } satisfies ToLoad);
   await ready;
@@ -67,20 +67,20 @@ export async function runLoad<Load, Report>(module: URL, load: Load, signal?: Ab
  * once the load is ready.
  */
 export function serveLoad<Load, Report>(run: (load: Load, started: () => Promise<number>) => Promise<Report>): void {
-  const tell = (message: FromLoad) => process.send?.(message);
+  const send = (message: FromLoad) => process.send?.(message);
   let go: (startMs: number) => void = () => {};
   const started = (): Promise<number> =>
     new Promise((resolve) => {
       go = resolve;
-      tell({ ready: true });
+      send({ ready: true });
     });
   process.once("disconnect", () => process.exit());
   process.on("message", (message: ToLoad) => {
     if ("startMs" in message) go(message.startMs);
     else
       run(message.load as Load, started).then(
-        (report) => tell({ report }),
-        (thrown) => tell({ failed: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) }),
+        (report) => send({ report }),
+        (thrown) => send({ failed: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) }),
       );
   });
 }

@@ -1,6 +1,6 @@
 /**
  * `shuiwei serve` as a process of its own, started as an operator starts it, on a Redis that is there already. It
- * tells where it serves, and ends as on SIGTERM: what is under way is drained.
+ * reports its address, and ends as on SIGTERM: requests under way are drained.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -30,7 +30,7 @@ export async function startServing({ redisPath, roles, token }: ServingSettings)
     env: { ...process.env, SHUIWEI_TOKENS: token },
   });
   const ended = once(child, "exit");
-  // Whoever stops the bench by force leaves no engine behind.
+  // A bench that is stopped by force leaves no engine behind.
   const kill = () => child.kill("SIGKILL");
   process.once("exit", kill);
   const said = await new Promise<string>((resolve, reject) => {

@@ -27,15 +27,15 @@ export function linesOf(name: string, { reply, visible, unseen, behind, answers,
   const lines = [latencyLine(`${name}: reply`, reply)];
   if (visible) lines.push(latencyLine(`${name}: window visible`, visible));
   lines.push(latencyLine(`${name}: generator late`, behind));
-  const told = Object.entries({ ...answers, unanswered, ...(unseen === undefined ? {} : { unseen }) });
+  const parts = Object.entries({ ...answers, unanswered, ...(unseen === undefined ? {} : { unseen }) });
   const used = Object.entries(cores).map(([process, share]) => `${process} ${share.toFixed(2)}`);
-  lines.push(`  answers: ${told.map(([answer, times]) => `${answer} ${times.toLocaleString("en")}`).join(", ")}`);
+  lines.push(`  answers: ${parts.map(([answer, times]) => `${answer} ${times.toLocaleString("en")}`).join(", ")}`);
   if (used.length > 0) lines.push(`  cores: ${used.join(", ")}`);
   return lines;
 }
 
 const latencyLine = (name: string, { p50Ms, p90Ms, p99Ms, p999Ms, maxMs }: LatencySummary): string => {
   const figures = { p50: p50Ms, p90: p90Ms, p99: p99Ms, "p99.9": p999Ms, max: maxMs };
-  const told = Object.entries(figures).map(([figure, ms]) => `${figure} ${ms.toFixed(1).padStart(8)}`);
-  return `  ${name.padEnd(26)} ${told.join("  ")} ms`;
+  const parts = Object.entries(figures).map(([figure, ms]) => `${figure} ${ms.toFixed(1).padStart(8)}`);
+  return `  ${name.padEnd(26)} ${parts.join("  ")} ms`;
 };

@@ -1,9 +1,9 @@
 /**
- * A process that tells when each command's units show in their SKU's window. It waits on what the jobs' commits give
- * out, as a view does that need not save calls (the engine's own views look every `--poll-ms`); a commit tells a
- * SKU's panes as absolute sums. One unit a command and one order of commands a SKU: when the panes hold n units, the
- * first n commands of the SKU are visible. It knows when each was due and counts from that instant, by the clock that
- * all processes of the machine share.
+ * A process that reports when each command's units are visible in their SKU's window. It waits for the outputs of the
+ * jobs' commits, without the pause that the engine's own views make (`--poll-ms`); a commit reports a SKU's panes as
+ * absolute sums. One unit a command and one order of commands a SKU: when the panes hold n units, the
+ * first n commands of the SKU are visible. Times are measured from when each was due, by the clock that all processes
+ * of the machine share.
  */
 import { DEPLETION_JOB, type DepletionFigures } from "../../engine/jobs/depletion/job.js";
 import { partitionKeys } from "../../engine/stream/keys.js";
@@ -22,7 +22,7 @@ export interface WindowLoad extends Arrivals {
 
 export interface WindowReport {
   visible: LatencySummary;
-  /** Counted commands whose units no commit has told. */
+  /** Counted commands whose units no commit has reported. */
   unseen: number;
 }
 

@@ -79,7 +79,7 @@ async function inBulks(
   await Promise.all(underWay);
 }
 
-/** Forgets the figures and reads from the start again. */
+/** Resets the figures and reads from the start again. */
 export async function rewind(redis: RedisClient): Promise<void> {
   const keys = await redis.keys("fold:*");
   for (let i = 0; i < keys.length; i += READ_ENTRIES) await redis.del(...keys.slice(i, i + READ_ENTRIES));

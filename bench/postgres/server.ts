@@ -116,7 +116,7 @@ function settings(directory: string): string[] {
   return Object.entries(table).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
 }
 
-/** Whom the programs run as; for root `nobody`, who is then given the directory. */
+/** The user that the programs run as; for root `nobody`, which then owns the directory. */
 async function ownerOf(directory: string): Promise<{ uid?: number; gid?: number }> {
   if (process.getuid?.() !== 0) return {};
   const [uid, gid] = await Promise.all(
@@ -141,9 +141,9 @@ async function end(child: ChildProcess, ended: Promise<void>): Promise<void> {
   for (const signal of ["SIGINT", "SIGQUIT"] as const) {
     child.kill(signal);
     const timer = new AbortController();
-    const gone = await Promise.race([ended.then(() => true), sleep(STOP_LIMIT_MS, timer.signal).then(() => false)]);
+    const hasEnded = await Promise.race([ended.then(() => true), sleep(STOP_LIMIT_MS, timer.signal).then(() => false)]);
     timer.abort();
-    if (gone) return;
+    if (hasEnded) return;
   }
 }
 

@@ -53,7 +53,7 @@ export async function setUp(needs) {
   const steps = () => [needsPackages(needs) && installPackages, needs.build && needsBuild() && build].filter(Boolean);
   if (steps().length > 0) {
     await alone(async () => {
-      // Somebody else may have done it while we waited.
+      // Another process may have done it meanwhile.
       for (const step of steps()) await step();
     });
   }
@@ -95,7 +95,7 @@ function isAtLeast(version, [major, minor]) {
 
 const hasSources = () => fs.existsSync(join(ROOT, "tsconfig.build.json"));
 
-/** Compares npm's record of what it installed with the lock: also right after somebody ran npm by hand. */
+/** Compares npm's record of what it installed with the lock: also right after npm was run by hand. */
 function needsPackages(needs) {
   const lock = packagesIn(join(ROOT, "package-lock.json"));
   if (lock === undefined) return false;
@@ -292,14 +292,14 @@ async function lock() {
   }
 }
 
-/** Removes the lock of a process that is gone. Renaming first: of several who find it, one gets it. */
+/** Removes the lock of a process that has ended. It is renamed first, so that only one of several processes gets it. */
 function dropStaleLock() {
   const mine = `${LOCK}.${process.pid}`;
   try {
     const owner = fs.readFileSync(LOCK, "utf8");
     if (isAlive(Number(owner)) && Date.now() - fs.statSync(LOCK).mtimeMs < LOCK_STALE_MS) return false;
     fs.renameSync(LOCK, mine);
-    // Somebody was faster and this is a new owner's: give it back.
+    // Another process was faster and this is the new owner's lock: put it back.
     if (fs.readFileSync(mine, "utf8") !== owner) fs.linkSync(mine, LOCK);
     fs.rmSync(mine);
   } catch {

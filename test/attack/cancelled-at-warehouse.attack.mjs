@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { attack, chainId, until } from "./harness.mjs";
 
-/** Orders that the WMS has, and what it says when it is asked to let go; 503 until something is said. */
+/** Orders that the WMS has, and its answer to a withdrawal; 503 until one is set. */
 const known = new Set();
 const letsGo = new Map();
 const asked = new Set();
@@ -72,7 +72,7 @@ await attack(
     const other = await client.place([[sku, 1]]);
     check(
       other.status === 409,
-      `nobody else can buy the units: ${other.status} ${other.json.code ?? other.json.outcome}`,
+      `no other order can get the units: ${other.status} ${other.json.code ?? other.json.outcome}`,
     );
     letsGo.set(packed, { status: 409, code: "already_picked" });
     check(await until(async () => (await stateOf(packed)) === "paid", 30_000), "already picked: the order goes on");
@@ -81,7 +81,7 @@ await attack(
       const seen = await look(packed);
       return seen.exceptions.some(({ kind }) => kind === "cancellation_refused") && seen;
     })) || { exceptions: [] };
-    check(exceptions.length > 0, `an exception tells it: ${JSON.stringify(exceptions)}`);
+    check(exceptions.length > 0, `an exception reports it: ${JSON.stringify(exceptions)}`);
     const refused = await client.step(packed, "cancellation");
     check(refused.status === 409, `cancelled once more it is refused: ${refused.status} ${refused.json.code}`);
     const left = await client.step(packed, "outbound");
@@ -100,7 +100,7 @@ await attack(
     const repeated = await client.step(withdrawn, "cancellation");
     check(
       repeated.status === 200 && repeated.json.outcome === "cancelled_paid",
-      `cancelled once more it says the same: ${repeated.status} ${repeated.json.outcome}`,
+      `cancelled once more the answer is the same: ${repeated.status} ${repeated.json.outcome}`,
     );
     await holds(free, [2, 0], "and gives nothing back again");
   },

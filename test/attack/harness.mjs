@@ -27,7 +27,7 @@ const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Asks `holds` again until it says something true, or gives up; returns what it said last. */
+/** Asks `holds` again until it returns something true, or gives up; returns its last result. */
 export async function until(holds, limitMs = 10_000, everyMs = 50) {
   const startedMs = performance.now();
   for (;;) {

@@ -63,7 +63,7 @@ await attack("a cancellation that is refused changes nothing", async ({ client, 
     });
   };
 
-  // The whole order is told to have left, of which the presale line's goods are nowhere.
+  // The whole order is reported as sent, although the presale line's goods do not exist.
   const whole = await setUp();
   await goOut(whole, undefined, "that all of it has left is taken");
   await isRefused(whole, undefined, "its cancellation");
@@ -84,6 +84,6 @@ await attack("a cancellation that is refused changes nothing", async ({ client, 
   check(after.pools[0].sellable === UNITS - 3 && after.pools[0].committed === 0, "line 1 keeps what it has taken");
   check(after.pools[1].presale === UNITS, `line 2's units are back: ${JSON.stringify(after.pools[1])}`);
   const again = await client.step(parts.id, "cancellation", { lines: [2] });
-  check(again.status === 200 && again.json.repeated, `told again it is a repeat: ${again.status}`);
+  check(again.status === 200 && again.json.repeated, `sent again it is a repeat: ${again.status}`);
   check((await stand(parts)).pools[1].presale === UNITS, "and gives nothing back again");
 });

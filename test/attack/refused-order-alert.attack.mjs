@@ -1,6 +1,6 @@
 /**
  * Carts with one line that cannot be had: every order is refused as a whole, so no line of it is demand (R9). An
- * alert for what the other lines asked for would send purchasing after goods that nobody has bought. That alerts work
+ * alert for what the other lines asked for would send purchasing after goods that were not sold. That alerts work
  * is shown by the order that follows.
  */
 import { attack, chainId, sleep, until } from "./harness.mjs";
@@ -22,7 +22,7 @@ await attack("orders that were refused raise no alert", async ({ client, check, 
     }),
   );
   say(`${REFUSED} orders answered with ${[...new Set(statuses)].sort().join(", ")}`);
-  // A busy server may tell some to come back later.
+  // A busy server may ask some to retry later.
   const decided = statuses.filter((status) => status === 404 || status === 409).length;
   check(decided > 0 && statuses.every((status) => status >= 400 && status < 500), "every order is refused");
   const startedMs = performance.now();

@@ -1,5 +1,5 @@
 /**
- * What a buyer has written and what lets somebody in, planted in every input there is, and looked for wherever
+ * Personal data and secrets, planted in every input there is, and looked for wherever
  * something is written: the log, the metrics, readiness, dead letters, and Redis itself. A real `serve` on a Redis
  * with a password, before a WMS and a bucket that repeat all they are sent in their refusals.
  */
@@ -54,7 +54,7 @@ let serve: ChildProcess;
 let url: string;
 /** All that the process has written. */
 let written = "";
-/** What the WMS and the bucket say next; undefined: yes. */
+/** The next answer of the WMS and the bucket; undefined: yes. */
 let wmsSays: ((path: string, body: string) => { status: number; body: string } | undefined) | undefined;
 let bucketFails = true;
 
@@ -79,7 +79,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** The command knows its own variables, and refuses the tests'. */
+/** The command accepts only its own variables, not the tests'. */
 const environment = (own: Record<string, string>) => ({
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SHUIWEI_"))),
   ...own,
@@ -228,8 +228,8 @@ const expectNoTrace = async () => {
 };
 
 // A password, and connections that are ended, are one server's.
-describe.skipIf(onCluster)("what buyers have written, and what lets somebody in", () => {
-  it("is in nothing that is told when it comes in requests at fault", async () => {
+describe.skipIf(onCluster)("personal data and secrets", () => {
+  it("are in no output when they come in requests at fault", async () => {
     const sku = { kind: "receive", sku: "A", location: "main", units: 100 };
     await call("POST", "/v1/commands", `${JSON.stringify({ ...sku, id: freshId() })}\n`, {
       "content-type": "application/x-ndjson",
@@ -267,7 +267,7 @@ describe.skipIf(onCluster)("what buyers have written, and what lets somebody in"
     const statuses: number[] = [];
     for (const [path, body, headers] of bad) statuses.push((await call("POST", path, body, headers)).status);
     expect(statuses.filter((status) => status < 400 || status >= 500)).toEqual([]);
-    // Of one address the first failure is told, whatever was wrong.
+    // Of one address the first failure is reported, whatever was wrong.
     expect(written).toMatch(/a login with a wrong (token|pairing code) failed/);
     await expectNoTrace();
     // An order that could not be had may be placed again until it is taken for one that is never paid.
@@ -277,7 +277,7 @@ describe.skipIf(onCluster)("what buyers have written, and what lets somebody in"
     await expectOnlyBeside(0);
   });
 
-  it("is in nothing that is told while the bucket refuses, and leaves Redis when the warehouse has the order", async () => {
+  it("are in no output while the bucket refuses, and leave Redis when the warehouse has the order", async () => {
     const id = await paid(TAKEN);
     await expect
       .poll(async () => (await call("GET", "/metrics")).text, patience)
@@ -292,7 +292,7 @@ describe.skipIf(onCluster)("what buyers have written, and what lets somebody in"
     await expectNoTrace();
   });
 
-  it("is in nothing that is told when the WMS repeats it in a refusal, and beside the order alone until it is taken", async () => {
+  it("are in no output when the WMS repeats them in a refusal, and only beside the order until it is accepted", async () => {
     const quoted = (body: string) => `${body} of ${JSON.stringify(REFUSED)}, with ${SECRETS.wms}`;
     // First what looks like a gateway's fault, then the WMS's own refusal of this order.
     let answers = 0;
@@ -320,7 +320,7 @@ describe.skipIf(onCluster)("what buyers have written, and what lets somebody in"
     await expectOnlyBeside(0);
   });
 
-  it("is in nothing that is told when Redis ends the connections, refuses to write, or has another password", async () => {
+  it("are in no output when Redis ends the connections, refuses to write, or has another password", async () => {
     wmsSays = () => ({ status: 503, body: JSON.stringify(TAKEN) });
     await paid(TAKEN);
     await admin.call("CLIENT", "KILL", "TYPE", "normal");

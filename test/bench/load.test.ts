@@ -45,12 +45,12 @@ describe("an open loop", () => {
 });
 
 describe("an answer", () => {
-  it("ends where its head says", () => {
+  it("ends after the length that its head gives", () => {
     const head = "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\ncontent-length: 4\r\n\r\n";
     expect(readAnswer(head.slice(0, -1))).toBeUndefined();
     expect(readAnswer(`${head}{}`)).toEqual({ status: "201", length: head.length + 4 });
     expect(readAnswer("HTTP/1.1 204 No Content\r\n\r\n")).toEqual({ status: "204", length: 27 });
-    expect(() => readAnswer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")).toThrow("how long");
+    expect(() => readAnswer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")).toThrow("no length");
   });
 });
 

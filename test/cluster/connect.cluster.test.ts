@@ -1,6 +1,6 @@
 /**
  * What the client promises about a single Redis, held to on a Cluster: nothing is sent again when a connection
- * breaks, silence is given up in time, an address where nobody answers is named, waiting reads have connections of
+ * breaks, silence is given up in time, an address without a server is named, waiting reads have connections of
  * their own, and libraries come to every primary.
  */
 import type { Cluster } from "ioredis";
@@ -30,7 +30,7 @@ describe("a connection to a Cluster", () => {
   it("does not send a command again whose answer was lost", async () => {
     const client = open();
     await client.set("again", 0);
-    // The server does what it is told and says nothing, and then the connections break.
+    // The server executes the command and sends no reply, and then the connections break.
     for (const node of primaries(client)) void node.call("CLIENT", "REPLY", "OFF").catch(() => {});
     const lost = client.incr("again");
     lost.catch(() => {});
@@ -66,7 +66,7 @@ describe("a connection to a Cluster", () => {
     );
   });
 
-  it("to nodes that cannot be reached says so, in time, at the start and later", async () => {
+  it("to nodes that cannot be reached fails in time, at the start and later", async () => {
     const client = open(2_000, redis.away);
     const elapsed = stopwatch();
     await expect(checkRedis(client, { url: redis.away }, () => {})).rejects.toMatchObject({

@@ -1,6 +1,6 @@
 /**
  * A master of the Cluster dies under load and its replica takes over. Replication lags behind the answers, so without
- * the gate the newest answers of that master may be gone; what is left must fit together, and with the gate nothing
+ * the gate the newest answers of that master may be lost; what is left must fit together, and with the gate nothing
  * is gone. Each time the dead master comes back as a replica before the next test. The figures of every test are
  * printed.
  */
@@ -115,7 +115,7 @@ describe("after a master has died under load", () => {
     expect(lost).toBeGreaterThan(0);
   });
 
-  it("nothing that was answered is lost behind the gate, although the replica was behind", async () => {
+  it("nothing that was answered is lost with wait-replicas, although the replica was behind", async () => {
     const { summary, lost } = await failover("gated", { cutOffMs: 500, waitReplicas: 1 });
     console.log(`failover with the replica 0.5 s behind, --wait-replicas 1: ${summary}`);
     expect(lost).toBe(0);

@@ -64,7 +64,7 @@ interface Answered {
 export class Load {
   /** Commands that were answered, in the order of their answers. */
   readonly answers: Answered[] = [];
-  /** Accepted commands by the event that must tell of them. */
+  /** Accepted commands by the event that must report them. */
   readonly accepted = new Map<string, Answered>();
   sent = 0;
   resent = 0;

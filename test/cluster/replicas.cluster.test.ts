@@ -104,7 +104,7 @@ describe("with two replicas", () => {
     expect((await two.balances("CUP"))?.get("SH")?.sellable).toBe(10);
   });
 
-  it("a breaker is told as open when it outlives its primary", async () => {
+  it("a breaker is reported as open when it outlives its primary", async () => {
     const ledger = ledgerWith(2);
     const [replica] = replicas as [Server];
     const cause = { actor: "test", reason: "drill", forMs: 0 };
@@ -119,7 +119,7 @@ describe("with two replicas", () => {
     expect(await ledger.openBreakers()).toHaveLength(1);
   });
 
-  it("a primary with min-replicas-to-write refuses writes itself soon after they are gone, and takes them when they are back", async () => {
+  it("a primary with min-replicas-to-write refuses writes itself soon after they are lost, and accepts them when they are back", async () => {
     const maxLagS = 2;
     const ledger = ledgerWith(0);
     await primary.client.config("SET", "min-replicas-max-lag", maxLagS);

@@ -60,7 +60,7 @@ describe("a primary watched by Sentinels", () => {
     expect(lost).toBeLessThan(ON_THE_WAY);
   });
 
-  it("loses nothing behind the gate when it is frozen, and is left when it wakes as a replica", async () => {
+  it("loses nothing with wait-replicas when it is frozen, and is left when it wakes as a replica", async () => {
     bed = await SentinelBed.start();
     // Both replicas: Sentinels choose the successor by what they last heard, and it need not be the one that has
     // acknowledged most.
@@ -75,7 +75,7 @@ describe("a primary watched by Sentinels", () => {
   it("that has become a replica is left at the first refusal, and the refused command is not sent again", async () => {
     bed = await SentinelBed.start({ replicas: 0, sentinels: 1 });
     const [primary] = bed.servers as [Server];
-    // Straight to the server, so that no Sentinel tells of the change.
+    // Straight to the server, so that no Sentinel announces the change.
     const client = connect({ url: `redis://${primary.address}` });
     try {
       await client.set("a", 1);

@@ -28,7 +28,7 @@ const MOVED = [0, 1, 2, 3];
 const HALT_MS = 500;
 const BETWEEN_MS = 300;
 
-/** Moves some partitions' slots under load, each to where `target` says. */
+/** Moves some partitions' slots under load, each to its `target`. */
 async function move(prefix: string, waitReplicas: number, target: (from: Server) => Promise<Server>): Promise<string> {
   const engine = await engineOn(engines, bed.url, prefix, troubles, { waitReplicas });
   const load = new Load(engine);
@@ -74,11 +74,11 @@ describe("slots that move under load", () => {
     console.log(`slots moved: ${await move("moved", 0, another)}`);
   });
 
-  it("lose nothing and double nothing behind the gate", async () => {
+  it("lose nothing and double nothing with wait-replicas", async () => {
     console.log(`slots moved, --wait-replicas 1: ${await move("moved-gated", 1, another)}`);
   });
 
-  it("may come to a master that nobody gave the functions", async () => {
+  it("may come to a master that has no functions yet", async () => {
     const bare = await bed.addBareMaster();
     const libraries = async () => ((await bare.client.call("FUNCTION", "LIST")) as unknown[]).length;
     expect(await libraries()).toBe(0);

@@ -57,7 +57,7 @@ export class Product {
   readonly name: string;
   /** Everything that it has written to stderr, over all its starts. */
   readonly complaints: string[] = [];
-  /** Ends that nobody asked for. */
+  /** Ends that were not requested. */
   readonly crashes: string[] = [];
   /** Starts that came to nothing, because Redis was away. */
   giveUps = 0;
@@ -65,7 +65,7 @@ export class Product {
   #cli: string;
   #child: ChildProcess | undefined;
   #ready = false;
-  #told = false;
+  #isStopping = false;
   #keepsGoing = true;
   #life: Promise<void>;
 
@@ -149,7 +149,7 @@ export class Product {
   #signal(signal: NodeJS.Signals): void {
     const child = this.#child;
     if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
-    this.#told = true;
+    this.#isStopping = true;
     child.kill(signal);
     // A frozen process takes no other signal than these two.
     child.kill("SIGCONT");
@@ -157,7 +157,7 @@ export class Product {
 
   async #live(): Promise<void> {
     while (this.#keepsGoing) {
-      // A release before this one knows no drain.
+      // The previous release has no drain.
       const drain = this.#cli === CLI ? ["--drain-delay", "0"] : [];
       const [program, ...args] = [...BOUND, process.execPath, this.#cli, "serve", ...drain, ...this.#args] as [
         string,
@@ -169,15 +169,15 @@ export class Product {
         env: { ...environment, SHUIWEI_TOKENS: TOKEN },
       });
       this.#child = child;
-      this.#told = false;
+      this.#isStopping = false;
       child.stderr?.on("data", (text: Buffer) => this.complaints.push(text.toString()));
       createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", (line) => {
         if (/serving at|working on/.test(line)) this.#ready = true;
       });
       const [status, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
       // Before it is ready a process may give up, for Redis may be away: the supervisor tries again.
-      if (!this.#told && !this.#ready) this.giveUps++;
-      else if (!this.#told)
+      if (!this.#isStopping && !this.#ready) this.giveUps++;
+      else if (!this.#isStopping)
         this.crashes.push(`${this.name} ended with ${signal ?? status}: ${this.complaints.slice(-5).join("")}`);
       this.#ready = false;
       if (this.#keepsGoing) await sleep(RESTART_PAUSE_MS);
@@ -245,7 +245,7 @@ export class Bed {
     }
   }
 
-  /** Kills redis-server and waits until it is gone. */
+  /** Kills redis-server and waits until it has ended. */
   async killRedis(): Promise<void> {
     const server = this.#server as RedisServer;
     this.#server = undefined;
@@ -363,7 +363,7 @@ export class Bed {
     expect(statuses).toEqual(this.products.map(() => 0));
   }
 
-  /** Fails when a product process has ended by itself, or has told of something that nobody foresaw. */
+  /** Fails when a product process has ended by itself, or has reported something unexpected. */
   expectNoCrash(): void {
     expect(this.products.flatMap(({ crashes }) => crashes)).toEqual([]);
     const unforeseen = /urn:shuiwei:instance|TypeError|RangeError|Assertion|at file:|log_gap|are gone/;

@@ -206,7 +206,7 @@ async function deadLettersKept(): Promise<number> {
   return (await Promise.all(keys.map((key) => bed.redis.xlen(key)))).reduce((sum, each) => sum + each, 0);
 }
 
-it("every order whose payment was answered is at the warehouse once, whoever is killed meanwhile", async () => {
+it("every order whose payment was answered is at the warehouse once, whichever process is killed meanwhile", async () => {
   const random = seededRandom(seed);
   const plan = planOf(random);
   process.stdout.write(`dispatch: seed ${seed}, ${plan.length} faults\n`);

@@ -42,7 +42,7 @@ const ZONE = "Asia/Shanghai";
 
 const eventKey = (type: string, id: string): string => `${type} ${id}`;
 
-/** Compares everything in Redis with what the logs say. */
+/** Compares everything in Redis with the logs. */
 export async function judge(bed: Bed): Promise<Findings> {
   const findings: Findings = {
     events: 0,
@@ -110,7 +110,7 @@ async function judgePartition(bed: Bed, partition: number, findings: Findings): 
   expect(await redis.xlen(keys.deadLetters), `${place}: dead letters`).toBe(0);
 
   // What went out: a chain without a gap, and every emit once, in the log's order.
-  const told: Emit[] = [];
+  const emitted: Emit[] = [];
   let last = 0;
   let epoch = 0;
   for (;;) {
@@ -130,12 +130,12 @@ async function judgePartition(bed: Bed, partition: number, findings: Findings): 
       expect(commit.epoch ?? epoch, `${place}: epoch of commit ${last}`).toBeGreaterThanOrEqual(epoch);
       epoch = commit.epoch ?? epoch;
       findings.commits.push(commit);
-      told.push(...record.emits);
+      emitted.push(...record.emits);
     }
   }
   expect(task?.lastOut ?? 0, `${place}: last commit that gave something out`).toBe(last);
-  expect(told, `${place}: emits`).toEqual(emits);
-  findings.emits += told.length;
+  expect(emitted, `${place}: emits`).toEqual(emits);
+  findings.emits += emitted.length;
 }
 
 /** Compares what clients were answered with the events in the logs, both ways. */
@@ -166,7 +166,7 @@ export function matchAnswers(answers: ReadonlyMap<string, Answered>, findings: F
     if (found !== (accepted ? 1 : 0)) faults.push(`${kind} ${id}: ${outcome}, ${found} events`);
   }
   for (const [key, times] of seen)
-    if (!key.startsWith(EVENT_TYPES.expire)) faults.push(`${key}: ${times} events that nobody was told of`);
+    if (!key.startsWith(EVENT_TYPES.expire)) faults.push(`${key}: ${times} events without an accepted command`);
     else if (times !== 1) faults.push(`${key}: ${times} times`);
   expect(faults.slice(0, 20), `${faults.length} faults in the accounts`).toEqual([]);
 }
@@ -186,7 +186,7 @@ export async function ledgerTotals(bed: Bed): Promise<Map<string, Balances>> {
 
 const SKUS_A_REQUEST = 100;
 
-/** SKUs for which a server tells customers something else than the ledger's balances give. */
+/** SKUs for which a server shows customers other figures than the ledger's balances give. */
 export async function shownWrongly(bed: Bed, names: readonly string[]): Promise<string[]> {
   const totals = await ledgerTotals(bed);
   const faults: string[] = [];
@@ -194,8 +194,8 @@ export async function shownWrongly(bed: Bed, names: readonly string[]): Promise<
     for (let from = 0; from < names.length; from += SKUS_A_REQUEST) {
       const query = names.slice(from, from + SKUS_A_REQUEST).map((sku) => `sku=${sku}`);
       const answer = await fetch(`${api}/v1/stock?${query.join("&")}`);
-      const told = (await answer.json()) as { skus?: { sku: string; display: number }[]; unknown?: string[] };
-      const shown = new Map((told.skus ?? []).map(({ sku, display }) => [sku, display]));
+      const body = (await answer.json()) as { skus?: { sku: string; display: number }[]; unknown?: string[] };
+      const shown = new Map((body.skus ?? []).map(({ sku, display }) => [sku, display]));
       for (const sku of names.slice(from, from + SKUS_A_REQUEST)) {
         const total = totals.get(sku);
         const expected = total && displayUnits(total.sellable, total.reserved);

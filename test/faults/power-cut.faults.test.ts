@@ -117,7 +117,7 @@ async function cutOften(
       batch: 60,
       timeoutMs: 2_000,
       patienceMs: 30_000,
-      // What was answered before a cut may be gone after it.
+      // What was answered before a cut may be lost after it.
       twice: false,
     });
     const load = shop.run();
@@ -130,7 +130,7 @@ async function cutOften(
     await sleep(LATE_MS);
     busyMs += runMs;
     answeredBefore += shop.accounted;
-    // Every other time nobody writes after the cut, so that nothing hides what was shown of the lost ones.
+    // Every other time nothing is written after the cut, so that nothing hides what views had shown of the lost answers.
     const quiet = round % 2 === 0;
     if (quiet) shop.stop();
     const atMs = performance.now();
@@ -171,7 +171,7 @@ function lossesOf({ answers, cuts, findings }: Outcome): { lost: number; backMs:
   return losses;
 }
 
-function tell(name: string, outcome: Outcome): { lost: number; backMs: number }[] {
+function report(name: string, outcome: Outcome): { lost: number; backMs: number }[] {
   const losses = lossesOf(outcome);
   const list = losses.map(({ lost, backMs }) => `${lost} (${(backMs / 1_000).toFixed(2)} s)`).join(", ");
   const bytes = outcome.cuts.map(({ bytes: taken }) => Math.round(taken / 1024)).join(", ");
@@ -185,7 +185,7 @@ function tell(name: string, outcome: Outcome): { lost: number; backMs: number }[
 describe.skipIf(compiler === undefined)(`a machine that dies${compiler ? "" : " (no C compiler here)"}`, () => {
   it("with everysec loses the last second or two, and what is left fits together", async () => {
     const outcome = await cutOften("everysec", {}, cutPower, seededRandom(seed));
-    const losses = tell("everysec", outcome);
+    const losses = report("everysec", outcome);
     // Redis puts off a write for up to two seconds while a sync is under way, and the next sync begins a second later
     // at most.
     for (const { backMs } of losses) expect(backMs).toBeLessThan(4_000);
@@ -193,7 +193,7 @@ describe.skipIf(compiler === undefined)(`a machine that dies${compiler ? "" : " 
 
   it("with always loses nothing that was answered", async () => {
     const outcome = await cutOften("always", {}, cutPower, seededRandom(seed + 1));
-    const losses = tell("always", outcome);
+    const losses = report("always", outcome);
     expect(losses.map(({ lost }) => lost)).toEqual(losses.map(() => 0));
     matchAnswers(outcome.answers, outcome.findings);
   }, 180_000);
@@ -205,7 +205,7 @@ describe.skipIf(compiler === undefined)(`a machine that dies${compiler ? "" : " 
     };
     const slow = { PAGE_CACHE_SYNC_MS: String(SLOW_SYNC_MS) };
     const outcome = await cutOften("everysec", slow, kill, seededRandom(seed + 2));
-    for (const { backMs } of tell(`everysec, only the process killed, syncs of ${SLOW_SYNC_MS} ms`, outcome))
+    for (const { backMs } of report(`everysec, only the process killed, syncs of ${SLOW_SYNC_MS} ms`, outcome))
       expect(backMs).toBeLessThan(4_000);
   }, 180_000);
 });

@@ -30,7 +30,7 @@ beforeAll(async () => {
 
 afterAll(() => bed.close());
 
-/** Partitions of each worker, and 0 for those of nobody or of one that is gone. */
+/** Partitions of each worker, and 0 for partitions without an owner or of a process that has ended. */
 async function spread(workers: readonly Product[]): Promise<number[]> {
   const owners = await bed.owners();
   const counts = workers.map(({ pid }) => owners.filter((owner) => owner === pid).length);

@@ -33,7 +33,7 @@ export class Screen {
   #seq: number | undefined;
   #closed = false;
 
-  /** @param token of somebody who may read */
+  /** @param token one with the read role */
   constructor(api: string, token: string) {
     this.#token = token;
     this.#url = api.replace("http", "ws") + LIVE_PATH;

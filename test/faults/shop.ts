@@ -2,7 +2,7 @@
  * Customers of the fault tests: clients that send stock commands and orders over the real HTTP interface and keep
  * their own books of what they were answered. A request whose answer is lost, late or "not now" is sent again with
  * the same body until it is answered, to whichever server answers; some are sent once more on purpose. Every command
- * has one final answer, or the load fails. What a client does next depends on what it was told; its choices come from
+ * has one final answer, or the load fails. What a client does next depends on the answer; its choices come from
  * a seed.
  */
 import { Agent, request } from "node:http";
@@ -96,7 +96,7 @@ export class Shop {
   longestWaitMs = 0;
   /** What became of that one's tries. */
   longestWait: string[] = [];
-  /** Answers that told a client to come back later. */
+  /** Answers that asked a client to retry later. */
   readonly refusals: string[] = [];
   /** No more commands than this are given out for now. */
   ceiling = Number.POSITIVE_INFINITY;
@@ -305,12 +305,12 @@ abstract class Client {
         ? packr.pack(commands)
         : Buffer.from(commands.map((command) => `${JSON.stringify(command)}\n`).join(""));
     const send = async (): Promise<{ replies: Reply[]; sentMs: number }> => {
-      const { status, body: told, sentMs } = await this.shop.ask("/v1/commands", type, body, this.api);
-      if (status !== 200) throw new Error(`/v1/commands: ${status} ${told.toString("utf8")}`);
+      const { status, body: answered, sentMs } = await this.shop.ask("/v1/commands", type, body, this.api);
+      if (status !== 200) throw new Error(`/v1/commands: ${status} ${answered.toString("utf8")}`);
       const replies: (Reply & { id: string })[] =
         type === MSGPACK
-          ? packr.unpack(told)
-          : told
+          ? packr.unpack(answered)
+          : answered
               .toString("utf8")
               .trim()
               .split("\n")
@@ -414,7 +414,7 @@ class Batcher extends Client {
 }
 
 /** What a server said to an order as a whole. */
-interface Told {
+interface SentAnswer {
   outcome: string;
   repeated: boolean;
   sentMs: number;
@@ -456,7 +456,7 @@ class Orderer extends Client {
       lines: Array.from({ length: count }, () => ({ ...this.place(), units: this.units() })),
     };
     const body = Buffer.from(JSON.stringify(order));
-    const send = () => this.#tell(order, "/v1/orders", body);
+    const send = () => this.#send(order, "/v1/orders", body);
     const accepted = await this.#note(order, "reserve", send);
     if (accepted) this.#held.push(order);
     return true;
@@ -472,23 +472,23 @@ class Orderer extends Client {
       }
       return false;
     }
-    if (await this.#note(order, kind, () => this.#tell(order, `/v1/orders/${order.id}/${path}`, undefined)))
+    if (await this.#note(order, kind, () => this.#send(order, `/v1/orders/${order.id}/${path}`, undefined)))
       accepted?.();
     return true;
   }
 
-  async #tell(order: OpenOrder, path: string, body: Buffer | undefined): Promise<Told> {
+  async #send(order: OpenOrder, path: string, body: Buffer | undefined): Promise<SentAnswer> {
     const type = body === undefined ? undefined : "application/json";
-    const { status, body: told, sentMs } = await this.shop.ask(path, type, body, this.api);
-    const answer = JSON.parse(told.toString("utf8")) as Partial<OrderReply> & { code?: Outcome };
+    const { status, body: answered, sentMs } = await this.shop.ask(path, type, body, this.api);
+    const answer = JSON.parse(answered.toString("utf8")) as Partial<OrderReply> & { code?: Outcome };
     if (status === 200 || status === 201)
       return { outcome: answer.outcome ?? "", repeated: answer.repeated ?? false, sentMs };
     if (answer.code === undefined || status >= 500 || status === 400)
-      throw new Error(`${path} of ${JSON.stringify(order)}: ${status} ${told.toString("utf8")}`);
+      throw new Error(`${path} of ${JSON.stringify(order)}: ${status} ${answered.toString("utf8")}`);
     return { outcome: answer.code, repeated: false, sentMs };
   }
 
-  async #note(order: OpenOrder, kind: StockCommand["kind"], send: () => Promise<Told>): Promise<boolean> {
+  async #note(order: OpenOrder, kind: StockCommand["kind"], send: () => Promise<SentAnswer>): Promise<boolean> {
     const { outcome, repeated, sentMs } = await send();
     const accepted = isAccepted(outcome as Outcome);
     const atMs = performance.now();

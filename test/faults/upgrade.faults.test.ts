@@ -126,7 +126,7 @@ it.skipIf(commit === undefined)(
     expect(await command(CLI, "audit")).toMatchObject({ status: 0, out: expect.stringContaining("all agree") });
     bed.expectNoCrash();
     await bed.stopProducts();
-    // Nobody of the previous release comes in any more.
+    // No process of the previous release can start any more.
     expect(await command(previous.cli, "serve", "--roles", "worker", "--partitions", "4")).toMatchObject({ status: 1 });
 
     const findings = await judge(bed);

@@ -76,7 +76,7 @@ describe("an earlier result", () => {
       message: `--out: ${out} holds an earlier result: name another folder, or add --force`,
     });
     expect(await readFile(join(out, "summary.json"), "utf8")).toBe("earlier");
-    // Then it is the missing file that is told of.
+    // Then it is the missing file that is reported.
     await expect(replayFiles({ ...missing, force: true })).rejects.toThrow("not-there.csv");
     await expect(replayFiles({ ...missing, out: join(out, "summary.json") })).rejects.toThrow(
       "is a file, not a folder",
@@ -210,7 +210,7 @@ describe("a replay that fails", () => {
     expect(await leftovers()).toEqual(before);
   });
 
-  it("because it was told to stop leaves nothing", async () => {
+  it("because it was cancelled leaves nothing", async () => {
     const before = await leftovers();
     const path = await file("long.csv", history(3, 20_000));
     const controller = new AbortController();
