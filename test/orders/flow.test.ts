@@ -31,7 +31,7 @@ function lockedFlow(): OrderFlow {
 }
 
 describe("an order on its way", () => {
-  it("asks the warehouse once, when its stock is locked, and ends a day after the carrier's report", () => {
+  it("sends one pick request, when its stock is locked, and ends a day after the carrier's report", () => {
     const flow = lockedFlow();
     expect(take(flow, "locked", 1_001)).toEqual([]);
     for (const [step, atMs] of [
@@ -71,7 +71,7 @@ describe("an order on its way", () => {
     expect(endMs(flow)).toBe(1_300 + DAY_MS);
   });
 
-  it("tells of steps that a later one overtook, and takes their evidence when it comes after all", () => {
+  it("reports steps that a later one overtook, and accepts their evidence when it comes after all", () => {
     const flow = lockedFlow();
     expect(take(flow, "outbound", 1_010)).toEqual(["opened skipped picking", "opened skipped labelled"]);
     expect(passTime(flow, 1_309, DEADLINES)).toEqual([]);
@@ -79,7 +79,7 @@ describe("an order on its way", () => {
     expect(take(flow, "picking", 1_030)).toEqual(["resolved skipped picking"]);
   });
 
-  it("does not wait for a warehouse that nobody asks", () => {
+  it("does not wait for a warehouse when there is none", () => {
     const { picking: _, ...deadlines } = DEADLINES;
     const flow = newFlow();
     for (const step of ["created", "paid", "locked"] as const) take(flow, step, 1_000, deadlines);
@@ -102,7 +102,7 @@ describe("an order on its way", () => {
     expect(take(early, "locked", 1_002)).toEqual([]);
   });
 
-  it("is not asked for when it was cancelled before its payment was noted", () => {
+  it("is not asked for when it was cancelled before its payment was recorded", () => {
     const flow = newFlow();
     take(flow, "created", 900);
     take(flow, "cancelled", 1_000);
@@ -113,7 +113,7 @@ describe("an order on its way", () => {
     expect(endMs(flow)).toBe(1_010 + DAY_MS);
   });
 
-  it("tells of a step that has no payment before it", () => {
+  it("reports a step that has no payment before it", () => {
     const flow = newFlow();
     take(flow, "created", 900);
     expect(take(flow, "labelled", 1_000)).toEqual([
@@ -135,7 +135,7 @@ describe("an order on its way", () => {
         "exception" in effect ? `${effect.kind} ${effect.exception.kind} ${effect.exception.step}` : effect.kind,
       );
 
-    it("is withdrawn once, and ends when the warehouse lets go", () => {
+    it("is withdrawn once, and ends when the warehouse has withdrawn it", () => {
       const flow = paid();
       expect(kinds(takeStep(flow, at("cancelling", 1_100), DEADLINES))).toEqual(["withdraw"]);
       expect(kinds(takeStep(flow, at("cancelled", 1_200), DEADLINES))).toEqual([]);
@@ -162,7 +162,7 @@ describe("an order on its way", () => {
       expect(takeStep(flow, at("cancelled", 1_300), DEADLINES)).toContainEqual({ kind: "withdraw", again: true });
     });
 
-    it("is withdrawn when its way was given up long ago, and nothing counts as skipped then", () => {
+    it("is withdrawn when its steps were no longer followed, and nothing counts as skipped then", () => {
       const flow = newFlow();
       takeStep(flow, at("created", 1_000), DEADLINES);
       const lateMs = 1_000 + 200 * DAY_MS;

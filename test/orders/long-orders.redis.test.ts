@@ -118,8 +118,8 @@ describe("an order that is paid", () => {
   });
 });
 
-describe("orders that are over", () => {
-  it("go when their day's time is over, in slices, and take their buyers along; the others stay", async () => {
+describe("orders that have ended", () => {
+  it("are deleted with their buyers when their day's time is over, in slices; the others stay", async () => {
     const late = await paid();
     for (const end of ["outbound", "cancel"] as const) await orderService[end](await paid());
     await orderService.cancel(await placed());
@@ -145,7 +145,7 @@ describe("orders that are over", () => {
     expect(await client.smembers(keys().orderDays)).toEqual([String(TODAY)]);
   });
 
-  it("go in smaller slices when they are large, so that no tick holds up Redis for long", async () => {
+  it("are deleted in smaller slices when they are large, so that no tick blocks Redis for long", async () => {
     const [count, bytes] = [300, 40_000];
     const lines = [{ ...AT, location: "x".repeat(bytes), units: 1 }];
     await Promise.all(Array.from({ length: count }, () => orderStore.open({ id: newId(), lines }, 1)));
@@ -162,7 +162,7 @@ describe("orders that are over", () => {
     expect(left).toBe(0);
   });
 
-  it("go day by day through a year of trade, which leaves no day behind", async () => {
+  it("are deleted day by day through a year of trade, until no day is left", async () => {
     let most = 0;
     for (let day = 0; day < 250; day += 5) {
       await orderService.outbound(await paid());
@@ -178,7 +178,7 @@ describe("orders that are over", () => {
 });
 
 describe("a day's orders", () => {
-  it("expire as a whole while the previous release reads along, and stay from the next tick on when it is gone", async () => {
+  it("expire as a whole while the previous release runs, and stay from the next tick on when it has ended", async () => {
     format = 1;
     const id = await paid();
     await pass(1);
@@ -198,7 +198,7 @@ describe("a day's orders", () => {
     expect(await orderService.read(other)).toBeUndefined();
   });
 
-  it.each([-400, 30])("that nobody can order on (%i days from today) expire by themselves", async (days) => {
+  it.each([-400, 30])("that accept no orders (%i days from today) expire by themselves", async (days) => {
     const at = TODAY + days;
     const id = chainIdFromNumber("LO", at * DAY_MS, ids++);
     await orderStore.open({ id, lines: [{ ...AT, units: 1 }], shipTo: { name: "x" } }, 1);

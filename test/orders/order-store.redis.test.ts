@@ -1,4 +1,4 @@
-/** The order book on a real Redis: steps are noted once, and the log tells exactly them. */
+/** The order store on a real Redis: steps are recorded once, and the log has exactly them. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
@@ -26,8 +26,8 @@ beforeAll(async () => {
   await OrderStore.load(redis);
 });
 
-function newBook(): OrderStore {
-  prefix = `book-${++beds}`;
+function newStore(): OrderStore {
+  prefix = `store-${++beds}`;
   clock = new ManualClock(NOW);
   return new OrderStore({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
 }
@@ -57,7 +57,7 @@ async function events(): Promise<OrderEvent[]> {
 
 describe("a step of an order", () => {
   it("is in the log once, with its evidence, and the goods' list with the lock", async () => {
-    orderStore = newBook();
+    orderStore = newStore();
     const placed = order();
     expect(await orderStore.open(placed, 7)).toBe(1);
     expect(await orderStore.open(placed, 7)).toBe(2);
@@ -84,16 +84,16 @@ describe("a step of an order", () => {
     expect(ORDER_STEPS.filter((step) => begun?.hasStep(step))).toEqual(["created", "paid", "locked", "labelled"]);
   });
 
-  it("of nobody's is unknown, and leaves the log as it was", async () => {
-    orderStore = newBook();
+  it("of an unknown order is unknown, and leaves the log as it was", async () => {
+    orderStore = newStore();
     expect(await orderStore.record([{ id: chainId("TE", NOW), step: "labelled", ...SHOP }])).toEqual(["unknown"]);
     expect(await orderStore.beginAttempt(chainId("TE", NOW))).toBeUndefined();
     expect(await events()).toEqual([]);
     expect(await orderStore.totals()).toEqual({});
   });
 
-  it("is noted once by whoever comes first, and every answer goes to its own question", async () => {
-    orderStore = newBook();
+  it("is recorded once, by the first report, and every report gets its own answer", async () => {
+    orderStore = newStore();
     const orders = Array.from({ length: 300 }, order);
     await Promise.all(orders.map((each) => orderStore.open(each, 1)));
     const other = new OrderStore({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
@@ -110,8 +110,8 @@ describe("a step of an order", () => {
     expect(paid.sort()).toEqual(orders.map(({ id }) => id).sort());
   });
 
-  it("counts as waiting from when somebody takes orders to a warehouse", async () => {
-    orderStore = newBook();
+  it("counts as waiting from when the deployment has a warehouse", async () => {
+    orderStore = newStore();
     const orders = Array.from({ length: 20 }, order);
     await Promise.all(orders.map((each) => orderStore.open(each, 1)));
     const note = (step: "locked" | "picking", from: number, to: number) =>
@@ -127,7 +127,7 @@ describe("a step of an order", () => {
   });
 
   it("never goes back in time, and lets time pass only where a deadline has come", async () => {
-    orderStore = newBook();
+    orderStore = newStore();
     const placed = order();
     await orderStore.open(placed, 1);
     const partition = orderStore.partitionOf(placed.id);
@@ -166,8 +166,8 @@ describe("orders that wait for the warehouse", () => {
     return one.id;
   }
 
-  it("are those whose stock is locked, until they are there, cancelled, or set aside, each counted once", async () => {
-    orderStore = newBook();
+  it("are those whose stock is locked, until they are there, cancelled, or dead letters, each counted once", async () => {
+    orderStore = newStore();
     await orderStore.waiting.begin();
     const ids = [];
     for (let i = 0; i < 8; i++) ids.push(await placed());
@@ -203,8 +203,8 @@ describe("orders that wait for the warehouse", () => {
     expect((await events()).map(({ step }) => step)).not.toContain(undefined);
   });
 
-  it("are none whose goods have left, whether the warehouse is heard to have had it afterwards or never", async () => {
-    orderStore = newBook();
+  it("do not include orders whose goods have left, whether or not the warehouse reports them afterwards", async () => {
+    orderStore = newStore();
     await orderStore.waiting.begin();
     const ids = [await placed(), await placed(), await placed()] as const;
     for (const id of ids) await note(id, "paid", "locked");
@@ -216,8 +216,8 @@ describe("orders that wait for the warehouse", () => {
     expect(await orderStore.waiting.count()).toBe(1);
   });
 
-  it("are set right when none waits, after a release that counted otherwise, and only then", async () => {
-    orderStore = newBook();
+  it("are corrected when none waits, after a release that counted otherwise, and only then", async () => {
+    orderStore = newStore();
     await orderStore.waiting.begin();
     const id = await placed();
     await note(id, "paid", "locked");

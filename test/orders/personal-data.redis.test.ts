@@ -113,8 +113,8 @@ async function everything(prefix: string): Promise<string> {
   return text;
 }
 
-describe("a buyer's text", () => {
-  it("is in no log, is there for whoever delivers, and leaves Redis once the warehouse has the order", async () => {
+describe("a buyer's personal data", () => {
+  it("is in no log, can be read for delivery, and is deleted from Redis once the warehouse has the order", async () => {
     const { prefix, orderStore, order, place, take, lockedBody } = bed();
     expect(await place()).toBe(1);
     await take("paid", "locked");
@@ -127,7 +127,7 @@ describe("a buyer's text", () => {
     expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
   });
 
-  it("is where the release before looks for it while the deployment is of its format, and leaves Redis all the same", async () => {
+  it("is where the previous release reads it while the deployment has its format, and is deleted from Redis all the same", async () => {
     const { prefix, orderStore, order, place, take, lockedBody, keys } = bed(1);
     await place();
     expect(await redis.exists(keys.buyers(Math.floor(NOW / DAY_MS)))).toBe(0);
@@ -170,7 +170,7 @@ describe("a buyer's text", () => {
     },
   );
 
-  it("goes 30 days after the order's end, from the object storage too, which may be away meanwhile", async () => {
+  it("is erased 30 days after the order's end, from the object storage too, which may be unavailable meanwhile", async () => {
     const { clock, order, place, take, tick, objects, away, troubles, keys } = bed();
     const key = detailKey(order.id);
     await place();
@@ -195,7 +195,7 @@ describe("a buyer's text", () => {
     expect(await redis.exists(keys.erasures)).toBe(0);
   });
 
-  it("is left to a process that reaches the object storage, and its object is not forgotten when none comes in time", async () => {
+  it("is left to a process that reaches the object storage, and its object is deleted even when that process comes late", async () => {
     const { prefix, clock, orderStore, order, place, take, data, blind, objects, troubles, keys } = bed();
     await orderStore.waiting.begin();
     await place();
@@ -217,7 +217,7 @@ describe("a buyer's text", () => {
     expect(await redis.exists(keys.erasures)).toBe(0);
   });
 
-  it("is looked after in all partitions by a process that reaches the object storage", async () => {
+  it("is erased in all partitions by a process that reaches the object storage", async () => {
     const { prefix, clock, orderStore, order, place, take, blind, objects, keys } = bed();
     await orderStore.waiting.begin();
     await place();
@@ -253,7 +253,7 @@ describe("a buyer's text", () => {
     expect(await redis.exists(keys.erasures)).toBe(0);
   });
 
-  it("goes with a process that reaches no object storage where there never was a warehouse", async () => {
+  it("is erased by a process without object storage where there never was a warehouse", async () => {
     const { clock, place, take, blind, keys } = bed();
     await place();
     await take("paid", "locked", "cancelled");
@@ -262,7 +262,7 @@ describe("a buyer's text", () => {
     expect(await redis.exists(keys.erasures)).toBe(0);
   });
 
-  it("of an order that was paid in time is not taken away as an unpaid one's", async () => {
+  it("of an order that was paid in time is not erased as that of an unpaid one", async () => {
     const { clock, orderStore, order, place, take, tick } = bed();
     await place();
     await take("paid", "locked");
@@ -303,7 +303,7 @@ describe("on request", () => {
     expect(await data.erase(chainId("TE", NOW))).toBe("unknown");
   });
 
-  it("it goes from dead letters that name the buyer; a letter of the same order that does not stays", async () => {
+  it("it is erased from dead letters that name the buyer; a dead letter of the same order without the buyer stays", async () => {
     const { prefix, order, place, take, data } = bed(1);
     await place();
     await take("paid", "locked", "cancelled");

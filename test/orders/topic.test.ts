@@ -30,7 +30,7 @@ const entry: LogEntry = {
 };
 
 describe("an event taken out of its entry", () => {
-  it("keeps its place, and brings nothing of the others along", () => {
+  it("keeps its position, and has nothing of the others", () => {
     const fields = topic.only?.(entry, 1) as Buffer[];
     const text = Buffer.concat(fields).toString("utf8");
     expect(text).toContain("buyer of order-b");

@@ -27,7 +27,7 @@ const backlog = (cursor = { entry: 0, emits: 0 }) => new Backlog(cursor, (commit
 const idsOf = (pendings: readonly Pending[]) => pendings.map(({ delivery }) => delivery.id);
 
 describe("a backlog", () => {
-  it("lets the first of each key go, and the next when that one is settled", () => {
+  it("returns the first of each key, and the next when that one is settled", () => {
     const it = backlog();
     const ready = it.add(entry(3, [emit("a"), emit("b"), emit("a"), emit("c", "other")]), wants);
     expect(idsOf(ready)).toEqual(["t/00/3.0", "t/00/3.1"]);
@@ -57,7 +57,7 @@ describe("a backlog", () => {
     expect(it.cursor).toEqual({ entry: 7, emits: 0 });
   });
 
-  it("begins at the beginning of an entry when the one that its predecessor stopped in is gone", () => {
+  it("begins at the beginning of an entry when the entry that its predecessor stopped in was deleted", () => {
     const it = backlog({ entry: 2, emits: 2 });
     const ready = it.add(entry(9, [emit("a"), emit("b"), emit("c")], 100, 7), wants);
     expect(idsOf(ready)).toEqual(["t/00/9.0", "t/00/9.1", "t/00/9.2"]);
@@ -95,7 +95,7 @@ describe("a backlog", () => {
     expect(long.size).toBe(1);
   });
 
-  it("takes a letter once, after what is there of its key, and leaves the cursor alone", () => {
+  it("accepts a dead letter once, after the deliveries of its key, and does not move the cursor", () => {
     const it = backlog({ entry: 9, emits: 0 });
     const deadLetter = { id: "5-0", offset: 3, index: 1, reason: "", tries: 1, fields: [] } satisfies StoredDeadLetter;
     const [first] = it.add(entry(10, [emit("a")]), wants) as [Pending];
@@ -111,7 +111,7 @@ describe("a backlog", () => {
     expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toHaveLength(1);
   });
 
-  it("agrees with a plain account of it, whatever is settled when", () => {
+  it("agrees with a simple reference, whatever the order of settling", () => {
     const random = seededRandom(22);
     for (let round = 0; round < 30; round++) {
       const it = backlog();

@@ -55,7 +55,7 @@ describe("a circuit", () => {
     expect(circuit.waitMs(90)).toBe(10);
   });
 
-  it("sends another probe when nobody waits for the first any more", () => {
+  it("sends another probe when the first one's answer is no longer awaited", () => {
     const circuit = opened();
     circuit.abandoned(circuit.sent());
     expect(circuit.waitMs(100)).toBe(0);

@@ -78,7 +78,7 @@ const settled = ({ client }: Place) =>
 const named = (name: string, count: number): string[] => Array.from({ length: count }, (_, i) => `${name}${i}`);
 const keysOf = (sent: readonly Delivery[]): string[] => sent.map(({ key }) => key).sort();
 
-describe("with a gate for replicas", () => {
+describe("with a replication barrier", () => {
   it("nothing is sent that no replica has, until one is back", async () => {
     const bed = await SentinelBed.start({ replicas: 1, sentinels: 0 });
     stops.push(() => bed.stop());
@@ -106,7 +106,7 @@ describe("with a gate for replicas", () => {
 });
 
 describe("after Redis has come back without its newest writes", () => {
-  it("what there is now is delivered from the beginning of what it has forgotten, under the same keys", async () => {
+  it("delivery starts again where the lost writes began, under the same keys", async () => {
     const place = await alone();
     const { client, server } = place;
     startRunner(place);
@@ -138,7 +138,7 @@ describe("a receiver that was away for long", () => {
   /** Emits of one commit at most, and so of one entry that is read. */
   const AT_ONCE = 1_000;
 
-  it("finds a backlog that never was in memory, and is not rushed with it", async () => {
+  it("gets a backlog that never was in memory as a whole, and not above its rate", async () => {
     const place = await alone();
     startRunner(place);
     let isAway = true;

@@ -157,7 +157,7 @@ describe("an outbox", () => {
     },
   );
 
-  it("writes nothing any more when another has taken its lease over", async () => {
+  it("writes nothing when another process has taken its lease", async () => {
     startRunner();
     const held: (() => void)[] = [];
     const receiver = notingReceiver(() => new Promise((resolve) => held.push(() => resolve({ outcome: "done" }))));
@@ -173,8 +173,8 @@ describe("an outbox", () => {
   });
 });
 
-describe("a process that stood still for longer than its lease", () => {
-  it("delivers what it had ready then, although nobody has taken its partition meanwhile", async () => {
+describe("a process that was paused for longer than its lease", () => {
+  it("delivers what it had ready, although no other process has taken its partition", async () => {
     startRunner();
     const receiver = notingReceiver();
     const { outbox } = start(receiver, { leaseMs: 300, limitPerSecond: 200, inFlight: 4 });
@@ -223,7 +223,7 @@ describe("what the receiver refuses", () => {
     expect(await client.exists(sink().deadEntries, sink().deadRequests)).toBe(0);
   });
 
-  it("is kept without the other emits of its commit, and told of without a word of the receiver's", async () => {
+  it("is kept without the other emits of its commit, and reported without the receiver's text", async () => {
     startRunner();
     const reason = "HTTP 422: no such street: Laneway 9";
     const { troubles } = start(
@@ -247,7 +247,7 @@ describe("what the receiver refuses", () => {
     ]);
   });
 
-  it("is what fails 12 times while others are taken", async () => {
+  it("includes what fails 12 times while others are accepted", async () => {
     startRunner();
     const receiver = notingReceiver(({ key }) =>
       key === "bad" ? { outcome: "retry", reason: "boom" } : { outcome: "done" },
@@ -272,7 +272,7 @@ describe("what the receiver refuses", () => {
 describe("a receiver that fails with some deliveries only", () => {
   const quick = { next: () => 0.001, below: () => 0, pick: <T>(items: readonly T[]) => items[0] as T };
 
-  it("is probed with one that has not failed yet: those that it cannot bear hold up no other", async () => {
+  it("is probed with one that has not failed yet: those that make it fail delay no other", async () => {
     startRunner();
     const receiver = notingReceiver(({ key }) =>
       key.startsWith("bad") ? { outcome: "retry", reason: "boom" } : { outcome: "done" },
@@ -288,7 +288,7 @@ describe("a receiver that fails with some deliveries only", () => {
     expect(position - before).toBeLessThan(3);
   });
 
-  it("does not have them set aside when it fails with most of them by chance", async () => {
+  it("causes no dead letters when it fails with most of them by chance", async () => {
     startRunner();
     const luck = seededRandom(618);
     let inARow = 0;
@@ -317,7 +317,7 @@ describe("a receiver that speaks HTTP", () => {
     return receiver;
   };
 
-  it("may be dead for a while: nothing is lost, no try is held against a delivery, and it is hardly spoken to", async () => {
+  it("may be unavailable for a while: nothing is lost, no attempt counts for a delivery, and few requests are sent", async () => {
     startRunner();
     const receiver = await open();
     server.answer = () => ({ status: 500 });
@@ -336,7 +336,7 @@ describe("a receiver that speaks HTTP", () => {
     ]);
   });
 
-  it("is left alone for as long as it asks, by everybody, and asked for less after that", async () => {
+  it("gets no request for as long as it asks, and fewer after that", async () => {
     startRunner();
     const receiver = await open();
     let askedMs = 0;

@@ -1,5 +1,5 @@
 /**
- * The pace that workers share, in a real Redis and by a clock of the test's own: however workers stall, however long
+ * The rate limiter that workers share, in a real Redis and by a clock of the test's own: however workers stall, however long
  * answers of Redis take, and however the network bunches requests together, no second at the receiver brings more
  * than its limit; and when nothing stands in the way, most of it is used.
  */
@@ -111,11 +111,11 @@ async function simulate({
   return arrivals;
 }
 
-describe("workers that share a pace", () => {
+describe("workers that share a rate limiter", () => {
   const random = seededRandom(5_000);
   const quiet = { travelMs: () => 1, answerMs: () => 5, callMs: () => 1, stallMs: () => 0 };
 
-  it("use nearly all of the rate when nothing stands in the way", async () => {
+  it("use nearly all of the rate when nothing is slow", async () => {
     for (const workers of [1, 3]) {
       key = `${key}+`;
       const arrivals = await simulate({ ...quiet, workers, limit: 5_000, inFlight: 256, seconds: 3 });
@@ -150,7 +150,7 @@ describe("workers that share a pace", () => {
     }
   });
 
-  it("keep it when the network lets go of everything it has held back for seconds", async () => {
+  it("keep it when the network delivers at once what it has delayed for seconds", async () => {
     // Everything that went out before the third second arrives at its beginning.
     const start = T0 + 2_000;
     const held = { ...quiet, answerMs: () => 0 };
@@ -183,7 +183,7 @@ describe("a receiver that asks for less", () => {
     return pace.reserved(clock.now());
   };
 
-  it("is sent less at once, by all workers, little by little more after that, and never less for what is one trouble", async () => {
+  it("gets less at once, from all workers, then slowly more, and one fault cuts the rate once", async () => {
     const [one, two] = [make("one"), make("two")];
     await one.reserve(0, 0);
     expect(one.ratePerSecond).toBe(900);
@@ -209,7 +209,7 @@ describe("a receiver that asks for less", () => {
     expect(one.ratePerSecond).toBe(900);
   });
 
-  it("is never given up altogether", async () => {
+  it("always gets some requests", async () => {
     const one = make("one");
     for (let i = 0; i < 50; i++) {
       one.throttled(undefined);
@@ -219,7 +219,7 @@ describe("a receiver that asks for less", () => {
     expect(one.ratePerSecond).toBeCloseTo(9, 0);
   });
 
-  it("is left alone by all workers for as long as it says", async () => {
+  it("gets no request from any worker for as long as it says", async () => {
     const [one, two] = [make("one"), make("two")];
     await one.reserve(0, 0);
     pass(200);
@@ -233,7 +233,7 @@ describe("a receiver that asks for less", () => {
     expect(await booked(two)).toBeGreaterThan(0);
   });
 
-  it("is asked for less when it grows slow, and no less than a tenth", async () => {
+  it("gets fewer requests when it becomes slow, and no less than a tenth", async () => {
     const one = make("one");
     for (let i = 0; i < 40; i++) {
       for (let answer = 0; answer < 50; answer++) one.answered(800);
@@ -249,7 +249,7 @@ describe("a receiver that asks for less", () => {
 });
 
 describe("slots", () => {
-  it("are over when they are not used in their time", async () => {
+  it("expire when they are not used in their time", async () => {
     const clock = new ManualClock(T0);
     const pace = new RateLimiter({
       redis: client,
@@ -273,7 +273,7 @@ describe("slots", () => {
     expect(pace.waitMs(clock.now())).toBe(Number.POSITIVE_INFINITY);
   });
 
-  it("are not given out for a moment by a server that may not know the last ones, nor held up by a clock that went back", async () => {
+  it("are not reserved at first on a server that may have lost the last ones, nor blocked by a clock that went back", async () => {
     const clock = new ManualClock(T0);
     const make = (serverMs: number) =>
       new RateLimiter({
@@ -295,7 +295,7 @@ describe("slots", () => {
   });
 });
 
-describe("the arithmetic of the promise", () => {
+describe("the arithmetic of the guarantee", () => {
   it("counts the requests of a dead worker for seconds only, also when the server's clock has gone back by hours", async () => {
     let serverMs = T0 + 2 * 3_600_000;
     const clock = { now: () => T0 };

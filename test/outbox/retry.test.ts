@@ -1,4 +1,4 @@
-/** When a delivery is tried again, and what is held against it. */
+/** When a delivery is tried again, and which failures count for it. */
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
 import {
@@ -12,7 +12,7 @@ import {
 
 const luck = (next: number) => ({ ...seededRandom(1), next: () => next });
 
-describe("the pause before another try", () => {
+describe("the pause before another attempt", () => {
   it("doubles at most with each failure, up to a limit", () => {
     const longest = Array.from({ length: 20 }, (_, i) => pauseMs(i + 1, undefined, luck(1)));
     expect(longest.slice(0, 4)).toEqual([1, 2, 4, 8].map((n) => n * FIRST_PAUSE_MS));
@@ -38,7 +38,7 @@ describe("the pause before another try", () => {
 });
 
 describe("a failure", () => {
-  it("is not held against a delivery while the receiver takes nothing", () => {
+  it("does not count for a delivery while the receiver accepts nothing", () => {
     const tries = new Tries();
     for (let i = 0; i < 1_000; i++) {
       tries.started({ taken: 7, failed: i });
@@ -47,7 +47,7 @@ describe("a failure", () => {
     expect(tries).toMatchObject({ failures: 1_000, counted: 0 });
   });
 
-  it("is held against it when others were taken meanwhile, and so often only", () => {
+  it("counts for it when others were accepted meanwhile, and only that often", () => {
     const tries = new Tries();
     let taken = 0;
     let givenUpAfter = 0;
@@ -60,7 +60,7 @@ describe("a failure", () => {
     expect(givenUpAfter).toBe(2 * TRIES_LIMIT - 1);
   });
 
-  it("is none when the receiver asked for less", () => {
+  it("does not count when the receiver throttled", () => {
     const tries = new Tries();
     for (let taken = 0; taken < 100; taken++) {
       tries.started({ taken, failed: 0 });
@@ -68,7 +68,7 @@ describe("a failure", () => {
     }
   });
 
-  it("is not held against a delivery when the receiver fails more than it takes", () => {
+  it("does not count for a delivery when the receiver fails more often than it accepts", () => {
     const random = seededRandom(618);
     const tries = new Tries();
     const all = { taken: 0, failed: 0 };

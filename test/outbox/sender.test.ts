@@ -1,4 +1,4 @@
-/** What the sender holds against a delivery, with a receiver that a test steers and neither Redis nor real pauses. */
+/** Which failures the sender counts for a delivery, with a receiver that a test steers and neither Redis nor real pauses. */
 import { describe, expect, it } from "vitest";
 import type { Scheduler } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
@@ -93,7 +93,7 @@ async function withdrawalsTried(
 }
 
 describe("a delivery that fails", () => {
-  it("is not given up while nothing of its kind is taken, though the receiver takes all others", async () => {
+  it("is not given up while nothing of its kind is accepted, although the receiver accepts all others", async () => {
     expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "retry")).toEqual([]);
   });
 
@@ -101,7 +101,7 @@ describe("a delivery that fails", () => {
     expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "retry", true)).not.toEqual([]);
   });
 
-  it("is given up when others of its kind are taken", async () => {
+  it("is given up when others of its kind are accepted", async () => {
     expect(await withdrawalsTried(20 * TRIES_LIMIT, (key) => (key === "w" ? "retry" : "done"))).toEqual(["w"]);
   });
 });

@@ -1,4 +1,4 @@
-/** What trimming owes a sink, and how far a sink is behind for whoever asks. */
+/** Trimming keeps what a sink has not delivered; and how far a sink is behind. */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { acceleratedClock, sleep, systemClock } from "../../engine/kernel/clock.js";
 import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
@@ -48,7 +48,7 @@ async function commits(prefix: string, count: number): Promise<void> {
 }
 
 describe("trimming", () => {
-  it("never passes what a sink has yet to deliver, and goes on when it has", async () => {
+  it("never deletes what a sink has not delivered, and continues when it has", async () => {
     const prefix = "kept";
     await registerSink(client, toyKeys(prefix), SINK, systemClock.now());
     startTrimmingRunner(prefix);
@@ -63,7 +63,7 @@ describe("trimming", () => {
     await until(async () => (await oldestOut(prefix)) >= 20, "the trimming");
   });
 
-  it("waits for a sink that has stopped half way, and not for one that nobody has run for a week", async () => {
+  it("waits for a sink that has stopped half way, and not for one that has not run for a week", async () => {
     const prefix = "retired";
     const keys = toyKeys(prefix);
     const nowMs = systemClock.now();

@@ -115,7 +115,7 @@ describe("an alert", () => {
     ]);
   });
 
-  it("tells its clearing with the figures it fired with, and those of now", async () => {
+  it("reports its clearing with the figures at which it fired, and those of now", async () => {
     const shop = await seasoned(20);
     await shop.tell({ clockMs: NOON, units: 70 });
     await shop.tick(NOON + DAY);
@@ -200,7 +200,7 @@ describe("an alert", () => {
 });
 
 describe("a deduction that comes late", () => {
-  it("counts in its own pane while that is kept, and is looked at as of now", async () => {
+  it("counts in its own pane while that is kept, and the rule is evaluated as of now", async () => {
     const shop = await seasoned(20);
     await shop.tell({ clockMs: NOON, units: 50 }, { clockMs: NOON + 10 * MINUTE, atMs: NOON - 49 * MINUTE, units: 11 });
     expect(shop.late).toBe(0);
@@ -290,7 +290,7 @@ describe("an acknowledgement", () => {
     detail: { alertId, ...(actor && { actor }) },
   });
 
-  it("is noted once, with who did it", async () => {
+  it("is recorded once, with its actor", async () => {
     const shop = await seasoned(20);
     await shop.tell({ clockMs: NOON, units: 70 }, seen(NOON + 1, "cup#1", "lin"), seen(NOON + 2, "cup#1", "wang"));
     expect(changes(shop).slice(1)).toMatchObject([
@@ -316,7 +316,7 @@ describe("an acknowledgement", () => {
 });
 
 describe("the view", () => {
-  it("tells the panes touched since the last one, the average and the open alert", async () => {
+  it("has the panes changed since the last one, the average and the open alert", async () => {
     const shop = await seasoned(20);
     await shop.tell({ clockMs: NOON, units: 5 }, { clockMs: NOON + MINUTE, units: 70 });
     const minute = NOON / MINUTE;
@@ -339,7 +339,7 @@ describe("beside the oracle", () => {
   /** Both London changes of 2026, and a quiet time. */
   const STARTS = [Date.UTC(2026, 2, 23, 5), Date.UTC(2026, 9, 19, 5), Date.UTC(2026, 5, 18)];
 
-  it.each(ZONES)("says the same over random sales in %s", async (zone) => {
+  it.each(ZONES)("gives the same alerts over random sales in %s", async (zone) => {
     const seen = { fired: 0, cleared: 0, atMinuteEnd: 0, late: 0, warm: 0 };
     for (let seed = 1; seed <= 6; seed++) {
       const random = seededRandom(seed * 7_919 + zone.length);

@@ -21,13 +21,13 @@ describe("an alert", () => {
     expect(stays(40, 0)).toBe(true);
   });
 
-  it("goes by 100 and 80 units in cold start, whatever the settings", () => {
+  it("uses 100 and 80 units in cold start, whatever the settings", () => {
     const rule = { factor: 0.1, floorUnits: 1 };
     expect([99, 100].map((units) => fires(units, undefined, rule))).toEqual([false, true]);
     expect([79, 80].map((units) => stays(units, undefined, rule))).toEqual([false, true]);
   });
 
-  it("goes by a SKU's own factor and floor", () => {
+  it("uses a SKU's own factor and floor", () => {
     const rule = { factor: 2, floorUnits: 10 };
     expect([20, 21].map((units) => fires(units, 10, rule))).toEqual([false, true]);
     expect([16, 17].map((units) => stays(units, 10, rule))).toEqual([false, true]);
@@ -85,7 +85,7 @@ describe("the daily average", () => {
     expect(dailyAverageOf([], 90, 100)).toBe(0);
   });
 
-  it("goes by the days there are while a SKU is young", () => {
+  it("uses the days there are while a SKU is new", () => {
     expect(dailyAverageOf([97, 30, 99, 6, 100, 9], 97, 100)).toBe(12);
     expect(dailyAverageOf([99, 6, 100, 9], 99, 100)).toBe(6);
     expect(dailyAverageOf([93, 70], 93, 100)).toBe(10);

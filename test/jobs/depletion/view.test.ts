@@ -1,5 +1,5 @@
 /**
- * The board that screens read: absolute values, so that a repeated or a missed commit does no harm once the next has
+ * The view that screens read: absolute values, so that a repeated or a missed commit does no harm once the next has
  * come.
  */
 import { describe, expect, it } from "vitest";
@@ -27,7 +27,7 @@ const alert = (number: number, firedAtMs = NOON, acknowledgedBy: string | null =
   acknowledgedBy,
 });
 
-describe("the board", () => {
+describe("the view", () => {
   it("sums the hour that ends with a minute, and leaves out what has none", () => {
     const depletionView = new DepletionView();
     depletionView.onView("cup", view({ panes: [M - 59, 1, M, 10] }));
@@ -41,7 +41,7 @@ describe("the board", () => {
     expect(depletionView.hourUnits("none", M)).toBe(0);
   });
 
-  it("takes panes as they are told: again, smaller, or for the past", () => {
+  it("accepts panes as they are published: again, smaller, or for the past", () => {
     const depletionView = new DepletionView();
     depletionView.onView("cup", view({ panes: [M - 1, 4, M, 10] }));
     depletionView.onView("cup", view({ panes: [M, 10] }));
@@ -60,7 +60,7 @@ describe("the board", () => {
     expect(depletionView.hourUnits("cup", M + 199)).toBe(60);
   });
 
-  it("lists open alerts, newest first, and knows who has seen them", () => {
+  it("lists open alerts, newest first, with who has acknowledged them", () => {
     const depletionView = new DepletionView();
     depletionView.onView("cup", view({ alert: alert(1) }));
     depletionView.onView("pot", view({ alert: { ...alert(1, NOON + 5, "lin"), id: "pot#1" } }));
@@ -107,7 +107,7 @@ describe("the board", () => {
     });
   });
 
-  it("shows the same hours after missed commits as the job's own state, once it was told of the last", async () => {
+  it("shows the same hours after missed commits as the job's own state, once it has received the last", async () => {
     const random = seededRandom(4);
     const job = depletionJob(zoneOf("Asia/Shanghai"));
     const shop = new Shop<DepletionState>(job);

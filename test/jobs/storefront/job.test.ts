@@ -41,7 +41,7 @@ describe("what customers are shown", () => {
     expect((await levelsAfter(received(100), reserved(10))).cup?.total.display).toBe(93);
   });
 
-  it("goes by the SKU's own coefficient", async () => {
+  it("uses the SKU's own coefficient", async () => {
     expect(
       (await levelsAfter(received(100), reserved(10), configured({ displayCoefficient: 0 }))).cup?.total.display,
     ).toBe(90);
@@ -58,7 +58,7 @@ describe("what customers are shown", () => {
     expect(cup?.total.display).toBe(7);
   });
 
-  it("is worked out once over all locations, and for each by itself", async () => {
+  it("is computed once over all locations, and for each by itself", async () => {
     const { cup } = await levelsAfter(
       received(10),
       reserved(3),
