@@ -13,7 +13,7 @@ import { Header } from "./header.js";
 import { Heatmap } from "./heatmap.js";
 import { HotSkus } from "./hot-skus.js";
 import { initialLanguage, storeLanguage } from "./language.js";
-import { type LiveState, openLive } from "./live-connection.js";
+import { LiveConnection, type LiveState } from "./live-connection.js";
 import { PageContext, usePage } from "./page-context.js";
 
 const CONNECTING: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
@@ -29,13 +29,13 @@ function useLive(view: "wall" | "phone"): LiveState {
       requested = 0;
       setState(newest);
     };
-    const disconnect = openLive(view, (changed) => {
+    const connection = new LiveConnection(view, (changed) => {
       newest = changed;
       if (requested === 0) requested = requestAnimationFrame(show);
     });
     return () => {
       cancelAnimationFrame(requested);
-      disconnect();
+      connection.close();
     };
   }, [view]);
   return state;

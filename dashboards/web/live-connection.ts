@@ -71,20 +71,65 @@ function reloadOnce(): void {
   }
 }
 
-/** Connects at once. `onChange` is called after every frame and every change of phase. @returns closes it for good */
-export function openLive(view: ViewName, onChange: (state: LiveState) => void): () => void {
-  let state: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
-  let socket: WebSocket | undefined;
-  let openedAtMs = 0;
-  let resyncing = false;
-  let retry: ReturnType<typeof setTimeout> | undefined;
+const WATCH_MS = 250;
 
-  const publish = (change: Partial<LiveState>) => {
-    state = { ...state, ...change };
-    onChange(state);
-  };
+export class LiveConnection {
+  readonly #view: ViewName;
+  readonly #onChange: (state: LiveState) => void;
+  readonly #watch: ReturnType<typeof setInterval>;
+  #state: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
+  #socket: WebSocket | undefined;
+  #openedAtMs = 0;
+  #isResyncing = false;
+  #retry: ReturnType<typeof setTimeout> | undefined;
 
-  const receive = (from: WebSocket, bytes: Uint8Array) => {
+  /** Connects at once. `onChange` is called after every frame and every change of phase. */
+  constructor(view: ViewName, onChange: (state: LiveState) => void) {
+    this.#view = view;
+    this.#onChange = onChange;
+    this.#watch = setInterval(() => this.#checkSilence(), WATCH_MS);
+    addEventListener("online", this.#retryNow);
+    document.addEventListener("visibilitychange", this.#retryNow);
+    this.#connect();
+  }
+
+  /** Closes it for good. */
+  close(): void {
+    clearInterval(this.#watch);
+    clearTimeout(this.#retry);
+    removeEventListener("online", this.#retryNow);
+    document.removeEventListener("visibilitychange", this.#retryNow);
+    const last = this.#socket;
+    this.#socket = undefined;
+    last?.close();
+  }
+
+  #connect(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#isResyncing = false;
+    this.#openedAtMs = performance.now();
+    if (this.#state.phase === "offline")
+      this.#publish({ phase: this.#state.model === undefined ? "loading" : "reconnecting" });
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}${LIVE_PATH}`);
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    let isOpened = false;
+    socket.onopen = () => {
+      isOpened = true;
+      socket.send(encodeClientFrame({ t: "subscribe", view: this.#view }));
+    };
+    socket.onmessage = ({ data }) => {
+      if (this.#socket === socket && data instanceof ArrayBuffer) this.#receive(socket, new Uint8Array(data));
+    };
+    socket.onclose = () => {
+      if (!isOpened && this.#state.attempts > 0) reloadWhenSessionEnded();
+      this.#lose(socket);
+    };
+  }
+
+  #receive(from: WebSocket, bytes: Uint8Array): void {
     let frame: ServerFrame;
     try {
       frame = decodeServerFrame(bytes);
@@ -95,75 +140,44 @@ export function openLive(view: ViewName, onChange: (state: LiveState) => void): 
     }
     from.send(encodeClientFrame({ t: "ack", seq: frame.seq }));
     // After a reconnect the old model's frame numbers are not valid: wait for the snapshot.
-    const following = state.phase === "live" || state.phase === "stale" || frame.t === FrameKind.snapshot;
-    const known = following ? state.model : undefined;
-    const { model, gap } = applyFrame(known, frame);
-    if (!gap) resyncing = false;
-    else if (!resyncing) {
-      resyncing = true;
+    const { phase } = this.#state;
+    const following = phase === "live" || phase === "stale" || frame.t === FrameKind.snapshot;
+    const { model, gap } = applyFrame(following ? this.#state.model : undefined, frame);
+    if (!gap) this.#isResyncing = false;
+    else if (!this.#isResyncing) {
+      this.#isResyncing = true;
       from.send(encodeClientFrame({ t: "resync" }));
     }
-    if (model !== undefined) publish({ phase: "live", model, frameAtMs: performance.now(), attempts: 0 });
-  };
+    if (model !== undefined) this.#publish({ phase: "live", model, frameAtMs: performance.now(), attempts: 0 });
+  }
 
-  const connect = () => {
-    clearTimeout(retry);
-    retry = undefined;
-    resyncing = false;
-    openedAtMs = performance.now();
-    if (state.phase === "offline") publish({ phase: state.model === undefined ? "loading" : "reconnecting" });
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const opening = new WebSocket(`${scheme}//${location.host}${LIVE_PATH}`);
-    socket = opening;
-    opening.binaryType = "arraybuffer";
-    opening.onopen = () => opening.send(encodeClientFrame({ t: "subscribe", view }));
-    opening.onmessage = ({ data }) => {
-      if (socket === opening && data instanceof ArrayBuffer) receive(opening, new Uint8Array(data));
-    };
-    let isOpened = false;
-    opening.addEventListener("open", () => {
-      isOpened = true;
-    });
-    opening.onclose = () => {
-      if (!isOpened && state.attempts > 0) reloadWhenSessionEnded();
-      lose(opening);
-    };
-  };
+  #lose(lost: WebSocket): void {
+    if (this.#socket !== lost) return;
+    this.#socket = undefined;
+    const { attempts } = this.#state;
+    const waitMs = pauseMs(attempts);
+    this.#retry = setTimeout(() => this.#connect(), waitMs);
+    this.#publish({ phase: "offline", retryAtMs: performance.now() + waitMs, attempts: attempts + 1 });
+  }
 
-  const lose = (lost: WebSocket) => {
-    if (socket !== lost) return;
-    socket = undefined;
-    const waitMs = pauseMs(state.attempts);
-    retry = setTimeout(connect, waitMs);
-    publish({ phase: "offline", retryAtMs: performance.now() + waitMs, attempts: state.attempts + 1 });
-  };
-
-  const watch = setInterval(() => {
-    if (socket === undefined) return;
-    const nowMs = performance.now();
-    const silentMs = nowMs - Math.max(state.frameAtMs, openedAtMs);
-    if (state.phase === "live" && silentMs >= STALE_MS) publish({ phase: "stale" });
-    const trying = state.phase === "loading" || state.phase === "reconnecting";
+  #checkSilence(): void {
+    const silent = this.#socket;
+    if (silent === undefined) return;
+    const { phase, frameAtMs } = this.#state;
+    const silentMs = performance.now() - Math.max(frameAtMs, this.#openedAtMs);
+    if (phase === "live" && silentMs >= STALE_MS) this.#publish({ phase: "stale" });
+    const trying = phase === "loading" || phase === "reconnecting";
     if (silentMs < (trying ? CONNECT_TIMEOUT_MS : SILENT_MS)) return;
-    const silent = socket;
     silent.close();
-    lose(silent); // without an answer from the peer `onclose` may take minutes
-  }, 250);
+    this.#lose(silent); // without an answer from the peer `onclose` may take minutes
+  }
 
-  const retryNow = () => {
-    if (socket === undefined && document.visibilityState === "visible") connect();
+  readonly #retryNow = (): void => {
+    if (this.#socket === undefined && document.visibilityState === "visible") this.#connect();
   };
-  addEventListener("online", retryNow);
-  document.addEventListener("visibilitychange", retryNow);
-  connect();
 
-  return () => {
-    clearInterval(watch);
-    clearTimeout(retry);
-    removeEventListener("online", retryNow);
-    document.removeEventListener("visibilitychange", retryNow);
-    const last = socket;
-    socket = undefined;
-    last?.close();
-  };
+  #publish(change: Partial<LiveState>): void {
+    this.#state = { ...this.#state, ...change };
+    this.#onChange(this.#state);
+  }
 }
