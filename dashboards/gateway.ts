@@ -122,8 +122,8 @@ export class Gateway {
   }
 
   /**
-   * For `server.on("upgrade", …)`. A request that is not a good upgrade of LIVE_PATH is answered with an error; it never
-   * throws. `group`: connections with the same one (of a session or an address) share a limit; undefined: none.
+   * For `server.on("upgrade", …)`. A request that is not a good upgrade of LIVE_PATH is answered with an error; it
+   * never throws. `group`: connections with the same one (of a session or an address) share a limit; undefined: none.
    */
   readonly handleUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer, group?: string): void => {
     socket.on("error", () => socket.destroy());

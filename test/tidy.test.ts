@@ -1,178 +1,31 @@
 /**
  * What a linter cannot hold: where time, randomness, settings, Redis keys and Lua may live, the floors of the import
- * graph, that no file is forgotten, and how files are named and opened. Every rule is a function from files to
- * faults, run twice: over the repository, where it must find nothing, and over a made-up offender, where it must find
- * exactly that; a rule that has gone blind fails. It reads text, not types: a determined author can get past it.
+ * graph, that no file and no export is left over, how long things are, how files are named and opened, and that
+ * documents name what exists. Every rule is a function from files to faults, run twice: over the repository, where it
+ * must find nothing, and over a made-up offender, where it must find exactly that; a rule that finds nothing in it
+ * fails. It reads text and syntax, not types: a determined author can get past it.
  */
-import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path/posix";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-
-interface SourceFile {
-  path: string;
-  text: string;
-}
-type Rule = (files: readonly SourceFile[]) => string[];
-
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const SKIPPED = /^(node_modules|dist|dist\..*|coverage|\.git|\.shuiwei|package-lock\.json|LICENSE)$/;
-const TEXT = /(\.(ts|tsx|mts|mjs|lua|md|json|css|html|yml|yaml|sh|conf)|\/run)$/;
-const MODULE = /\.tsx?$/;
-const WEB = "dashboards/web/";
-
-function filesUnder(folder: string): SourceFile[] {
-  return readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
-    const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
-    if (SKIPPED.test(entry.name)) return [];
-    if (entry.isDirectory()) return filesUnder(path);
-    return entry.isFile() && TEXT.test(path) ? [{ path, text: readFileSync(join(ROOT, path), "utf8") }] : [];
-  });
-}
-
-const isUnder = (path: string, ...places: string[]) => places.some((place) => path === place || path.startsWith(place));
-
-/** Splits a module into its code without comments and plain strings (templates stay), and its strings and templates. */
-function read(text: string): { code: string; texts: string[] } {
-  const texts: string[] = [];
-  const token = /\/\*[\s\S]*?\*\/|\/\/[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\[\s\S]|[^`\\])*`/g;
-  const code = text.replace(token, (found) => {
-    if (found.startsWith("/")) return " ";
-    texts.push(found.slice(1, -1));
-    return found.startsWith("`") ? found : '""';
-  });
-  return { code, texts };
-}
-
-/** Finds a pattern in the modules outside of `allowed`: in their code, or in their strings and templates. */
-function nowhereBut(allowed: string[], where: "code" | "texts", pattern: RegExp): Rule {
-  return (files) =>
-    files
-      .filter(({ path }) => MODULE.test(path) && !isUnder(path, ...allowed))
-      .flatMap(({ path, text }) =>
-        [read(text)[where]].flat().flatMap((part) => {
-          const found = pattern.exec(part);
-          return found === null ? [] : [`${path}: ${found[0]}`];
-        }),
-      );
-}
-
-// ---- the import graph
-
-const SPECIFIER =
-  /\b(?:import|export)\b[^"'`;()]*?\bfrom\s*["']([^"']+)["']|\bimport\s*["']([^"']+)["']|\bimport\(\s*["'`]([^"'`$]+)["'`]|\bnew URL\(\s*["'`]([^"'`$]+)["'`]\s*,\s*import\.meta\.url/g;
-
-function specifiersOf({ path, text }: SourceFile): string[] {
-  const withoutComments = text.replace(
-    /("(?:\\.|[^"\\\n])*")|\/\*[\s\S]*?\*\/|(?<![:\\/])\/\/[^\n]*/g,
-    (found, string) => (string === undefined ? " " : found),
-  );
-  const found = [...withoutComments.matchAll(SPECIFIER)].map((match) => match.slice(1).find(Boolean) as string);
-  // A bundler's configuration names its entries as plain strings.
-  const isBundler = /\/vite\.config\.\w+$/.test(path);
-  const named = isBundler
-    ? [...withoutComments.matchAll(/["']([\w./-]+\.tsx?)["']/g)].map((match) => `./${match[1]}`)
-    : [];
-  return [...found, ...named];
-}
-
-function resolve(from: string, specifier: string, paths: ReadonlySet<string>): string | undefined {
-  if (!specifier.startsWith(".")) return undefined;
-  const target = normalize(join(dirname(from), specifier));
-  const stem = target.replace(/\.jsx?$/, "");
-  return [target, `${stem}.ts`, `${stem}.tsx`, `${target}/index.ts`].find((path) => paths.has(path));
-}
-
-interface Import {
-  from: string;
-  to: string;
-}
-
-function importsOf(files: readonly SourceFile[]): Import[] {
-  const paths = new Set(files.map(({ path }) => path));
-  return files
-    .filter(({ path }) => MODULE.test(path))
-    .flatMap((file) =>
-      specifiersOf(file).flatMap((specifier) => {
-        const to = resolve(file.path, specifier, paths);
-        return to === undefined ? [] : [{ from: file.path, to }];
-      }),
-    );
-}
-
-/** Rooms by floor. A room is the matched text. */
-const FLOORS: readonly (readonly [number, RegExp])[] = [
-  [0, /^engine\/kernel\//],
-  [1, /^engine\/(stream|redis)\//],
-  [2, /^engine\/(stock|outbox)\//],
-  [3, /^engine\/orders\//],
-  [4, /^engine\/jobs\/[^/]+/],
-  [5, /^engine\/(audit|replay)\//],
-  [6, /^connectors\/[^/]+|^dashboards\//],
-  [7, /^engine\/app\//],
-  [8, /^engine\/cli\//],
-  [9, /^(bench|test)\//],
-];
-const PRODUCT_TOP = 8;
-/** The list of a floor's rooms, and what they share: `mapping` serves every source. */
-const LISTS = ["engine/jobs/index.ts"];
-const SHARED = ["engine/jobs/topics.ts", "connectors/mapping/"];
-
-function roomOf(path: string): { floor: number; room: string } | undefined {
-  for (const [floor, pattern] of FLOORS) {
-    const room = pattern.exec(path)?.[0];
-    if (room !== undefined) return { floor, room };
-  }
-  return undefined;
-}
-
-const modulesOf = (files: readonly SourceFile[]) => files.filter(({ path }) => MODULE.test(path) && path.includes("/"));
-
-const everyModuleHasAFloor: Rule = (files) =>
-  modulesOf(files)
-    .map(({ path }) => path)
-    .filter((path) => roomOf(path) === undefined);
-
-const importsPointDown: Rule = (files) =>
-  importsOf(modulesOf(files)).flatMap(({ from, to }) => {
-    const [importer, imported] = [roomOf(from), roomOf(to)];
-    if (importer === undefined || imported === undefined || importer.room === imported.room) return [];
-    const sideways = importer.floor === imported.floor && (LISTS.includes(from) || isUnder(to, ...SHARED));
-    const fromAbove = importer.floor > PRODUCT_TOP || imported.floor < importer.floor;
-    return fromAbove || sideways ? [] : [`${from} imports ${to}`];
-  });
-
-const REDIS_CLIENTS = ["engine/stream/redis.ts", "test/", "bench/"];
-const redisHasFewClients: Rule = (files) =>
-  files
-    .filter((file) => MODULE.test(file.path) && !isUnder(file.path, ...REDIS_CLIENTS))
-    .filter((file) => specifiersOf(file).some((specifier) => /^ioredis(\/|$)/.test(specifier)))
-    .map(({ path }) => `${path} imports ioredis`);
-
-const nothingIsForgotten: Rule = (files) => {
-  const paths = new Set(files.map(({ path }) => path));
-  const pages = files.filter(({ path }) => path.startsWith(WEB) && path.endsWith(".html"));
-  const scripts = pages.flatMap(({ path, text }) =>
-    [...text.matchAll(/<script\b[^>]*\bsrc="([^"]+)"/g)].map((match) => {
-      const source = match[1] as string;
-      return source.startsWith("/") ? join(WEB, source) : normalize(join(dirname(path), source));
-    }),
-  );
-  const isRoot = (path: string) =>
-    path === "engine/cli/main.ts" ||
-    isUnder(path, "test/", "bench/") ||
-    scripts.includes(path) ||
-    /\/vite\.config\./.test(path);
-  const targets = new Map<string, string[]>();
-  for (const { from, to } of importsOf(files)) targets.set(from, [...(targets.get(from) ?? []), to]);
-  const reached = new Set([...paths].filter(isRoot));
-  for (const path of reached) for (const to of targets.get(path) ?? []) reached.add(to);
-  return [...paths].filter(
-    (path) => MODULE.test(path) && path.includes("/") && !/\.d\.ts$/.test(path) && !reached.has(path),
-  );
-};
-
-// ---- names, openings, leftovers
+import { COMMANDS } from "../engine/cli/commands.js";
+import { renderOptions } from "../engine/kernel/options.js";
+import { namedCommandsExist, namedPathsExist } from "./tidy/documents.js";
+import {
+  engineIsSmall,
+  everyModuleHasAFloor,
+  importsOf,
+  importsPointDown,
+  nothingIsForgotten,
+  redisHasFewClients,
+} from "./tidy/import-graph.js";
+import { REASONS } from "./tidy/reasons.js";
+import { filesUnder, nowhereBut, type Rule, type SourceFile, WEB } from "./tidy/source-files.js";
+import {
+  commentsAreNarrow,
+  exportsAreImported,
+  longFilesHaveReasons,
+  longFunctionsHaveReasons,
+  needlessReasons,
+} from "./tidy/syntax.js";
 
 const opensWithComment: Rule = (files) =>
   files
@@ -202,22 +55,6 @@ const anywhere =
       return found === null ? [] : [`${path}: ${found[0]}`];
     });
 
-const metricsExist: Rule = (files) => {
-  const sources = files.filter(
-    ({ path }) => MODULE.test(path) && isUnder(path, "engine/", "connectors/", "dashboards/"),
-  );
-  const known = new Set(sources.flatMap(({ text }) => text.match(/shuiwei_[a-z0-9_]+/g) ?? []));
-  return files
-    .filter(({ path }) => path.startsWith("dashboards/grafana/") && path.endsWith(".json"))
-    .flatMap(({ path, text }) =>
-      [...new Set(text.match(/shuiwei_[a-z0-9_]+/g) ?? [])]
-        .filter((name) => !known.has(name) && !known.has(name.replace(/_(bucket|sum|count|total)$/, "")))
-        .map((name) => `${path}: ${name}`),
-    );
-};
-
-// ---- the rules, each with an offender that it must catch
-
 const CLOCKS =
   /\bDate\.now\b|\bnew Date(?:\(\s*\)|(?!\w|\())|(?<!new )\bDate\(\)|\bperformance\.now\b|\bMath\.random\b|\brandom(?:Bytes|UUID|Int)\b|\bgetRandomValues\b|\bhrtime\b/;
 const OUTSIDE_ENGINE = ["test/", "bench/"];
@@ -228,6 +65,15 @@ const LEFTOVER = new RegExp(`\\b(?:${["TO", "FIX"].map((half, i) => half + ["DO"
 const MACHINE_PATH = new RegExp(`(?<![\\w.$}])/(?:${["home", "root", "Users", "work"].join("|")})/\\w+`);
 
 const module = (path: string, text: string): SourceFile => ({ path, text });
+
+/** What documents may name. Metrics are compared with those of a running engine, in test/app/metrics.redis.test.ts. */
+const NAMES = {
+  commands: new Set(["known", "help", "version", ...COMMANDS.map(({ name }) => name)]),
+  options: new Set(
+    COMMANDS.flatMap(({ options }) => ["--help", ...(renderOptions(options).match(/--[a-z][a-z-]*/g) ?? [])]),
+  ),
+  metrics: new Set<string>(),
+};
 
 const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (readonly SourceFile[])[] }[] = [
   {
@@ -351,10 +197,58 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
     offenders: [[module("bench/README.md", `run in ${"/home"}/someone`)], [module("engine/a.ts", `"${"/work"}/main"`)]],
   },
   {
-    behaviour: "every metric on a Grafana board exists",
-    rule: metricsExist,
+    behaviour: "the engine has few rooms and few arrows between them",
+    rule: engineIsSmall,
+    offenders: [Array.from({ length: 13 }, (_, i) => module(`engine/room${i}/a.ts`, ""))],
+  },
+  {
+    behaviour: "a long function has a reason",
+    rule: longFunctionsHaveReasons(REASONS),
     offenders: [
-      [module("dashboards/grafana/a.json", '"rate(shuiwei_lost_total[1m])"'), module("engine/a.ts", '"shuiwei_kept"')],
+      [module("engine/a.ts", `/** x */\nexport function long() {\n${"  work();\n".repeat(80)}}`)],
+      [module("engine/a.ts", `/** x */\nexport const long = () => {\n${"  work();\n".repeat(80)}};`)],
+      [module("engine/a.lua", `-- x\nlocal function long()\n${"  work()\n".repeat(80)}end`)],
+    ],
+  },
+  {
+    behaviour: "a long file has a reason",
+    rule: longFilesHaveReasons(REASONS),
+    offenders: [[module("engine/a.ts", "//\n".repeat(401))]],
+  },
+  {
+    behaviour: "comments are at most 120 columns wide",
+    rule: commentsAreNarrow,
+    offenders: [
+      [module("engine/a.ts", `/** ${"x".repeat(120)} */`)],
+      [module("engine/a.lua", `-- ${"x".repeat(120)}`)],
+    ],
+  },
+  {
+    behaviour: "every exported value is imported somewhere",
+    rule: exportsAreImported,
+    offenders: [
+      [module("engine/a.ts", "/** x */\nexport const lost = 1;")],
+      [
+        module("engine/a.ts", "/** x */\nexport const { lost } = x;\nexport function kept() {}"),
+        module("engine/b.ts", 'import { kept } from "./a.js";'),
+      ],
+    ],
+  },
+  {
+    behaviour: "documents name paths that exist",
+    rule: namedPathsExist,
+    offenders: [
+      [module("README.md", "see `engine/lost.ts`")],
+      [module("README.md", "see [this](engine/lost.md)")],
+      [module("engine/README.md", "see `../connectors/lost/*`")],
+    ],
+  },
+  {
+    behaviour: "documents name commands and options that exist",
+    rule: namedCommandsExist(NAMES),
+    offenders: [
+      [module("README.md", "run `npx shuiwei lost`")],
+      [module("README.md", "```sh\nshuiwei known --lost\n```")],
     ],
   },
 ];
@@ -363,6 +257,8 @@ const repository = filesUnder("");
 
 describe("in this repository", () => {
   for (const { behaviour, rule } of RULES) it(behaviour, () => expect(rule(repository)).toEqual([]));
+
+  it("every reason for length is needed", () => expect(needlessReasons(repository, REASONS)).toEqual([]));
 });
 
 describe("an offender is caught:", () => {

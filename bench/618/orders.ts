@@ -24,8 +24,8 @@ export interface HourOrder {
 export const INCIDENT_ORDERS = 12_843;
 /** The long field of the incident: `buyer_full_address_detail`. */
 export const ADDRESS_CHARACTERS = 562;
-export const SKUS = 618;
-export const SEED = 618;
+const SKUS = 618;
+const SEED = 618;
 
 /**
  * Of all orders: those of the first second, of the decaying rush after it, and the even stream of the hour, 2 a

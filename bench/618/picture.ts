@@ -2,7 +2,8 @@
  * The hour as a picture (SVG, drawn here): a column for each replay, three panels on one time axis. The rush has a
  * third of the axis to itself, second by second; behind the break the rest of the hour goes by minutes. Above: what
  * comes in, is dispatched and is accepted in a second. In the middle: orders and what the warehouse has of them, in
- * total. Below: how long payment to picking took. Colours are of Okabe and Ito, which color-blind readers can distinguish.
+ * total. Below: how long payment to picking took. Colours are of Okabe and Ito, which color-blind readers can
+ * distinguish.
  */
 import { type HourOutcome, type HourSeries, RUSH_SECONDS, spanOf } from "./outcome.js";
 import type { Replay } from "./table.js";

@@ -52,7 +52,7 @@ const ENDED = "a process of the replay has ended by itself";
 const WARM_LANES = 4_500;
 
 /** A running process. */
-export class RunningProcess<Report, Progress = unknown> {
+class RunningProcess<Report, Progress = unknown> {
   readonly #child: ChildProcess;
   /** What it said when it was ready. */
   readonly port: number;

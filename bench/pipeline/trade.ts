@@ -8,7 +8,7 @@ import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import type { Account, ReceiveStock, StockCommand } from "../../engine/stock/model.js";
 
 export const SKUS = 10_000;
-export const LOCATION = "main";
+const LOCATION = "main";
 /** No SKU can run out of it. */
 export const OPENING_UNITS = 1_000_000_000;
 
@@ -33,7 +33,7 @@ const FATES = [
 /** One of so many turns brings goods, or a count. */
 const RECEIPT_EVERY = 50;
 
-export const skuOf = (i: number): string => `SKU-${(i * STEP) % SKUS}`;
+const skuOf = (i: number): string => `SKU-${(i * STEP) % SKUS}`;
 
 /** The opening stock. */
 export const openings = (atMs: number): ReceiveStock[] =>

@@ -1,9 +1,10 @@
 /**
  * Reads CSV (RFC 4180) as a stream, from a plain or gzip'd file, detected by its first bytes. Every returned row is
- * exactly as in the file: strict UTF-8, as many fields as the header, closed quotes, a correct gzip checksum; anything
- * else is an EngineError with the file and the line number. Rows before a fault of the text are returned first; before
- * a fault of the gzip data, those that could be decompressed. Memory is limited by a chunk and a row. It does not guess
- * separators or encodings, trim blanks, or detect a plain file that was cut off at a row's end or inside its last field.
+ * exactly as in the file: strict UTF-8, as many fields as the header, closed quotes, a correct gzip checksum;
+ * anything else is an EngineError with the file and the line number. Rows before a fault of the text are returned
+ * first; before a fault of the gzip data, those that could be decompressed. Memory is limited by a chunk and a row.
+ * It does not guess separators or encodings, trim blanks, or detect a plain file that was cut off at a row's end or
+ * inside its last field.
  */
 import { isAscii, isUtf8 } from "node:buffer";
 import { type FileHandle, open } from "node:fs/promises";

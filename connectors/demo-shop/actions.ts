@@ -1,7 +1,7 @@
 /**
- * Actions of the demo shop: an order is placed or retried, an open one is paid, cancelled or sent out, a warehouse sends
- * a stock command. An action is plain data with its time and everything that a runner needs. The order and frequency of
- * actions are defined in ordinary-days.ts and rush.ts.
+ * Actions of the demo shop: an order is placed or retried, an open one is paid, cancelled or sent out, a warehouse
+ * sends a stock command. An action is plain data with its time and everything that a runner needs. The order and
+ * frequency of actions are defined in ordinary-days.ts and rush.ts.
  */
 import type { StockCommand } from "../../engine/stock/model.js";
 

@@ -1,8 +1,8 @@
 /**
- * The schedule of the demo shop: future steps of open orders, expiries, and the warehouses' commands. Entries are added
- * in any order and taken by time; those of one instant are taken in the order in which they were added, so that the same
- * traffic gives the same stream. Adding or taking one costs O(log n). Entries are never removed: the consumer decides
- * whether an action still applies.
+ * The schedule of the demo shop: future steps of open orders, expiries, and the warehouses' commands. Entries are
+ * added in any order and taken by time; those of one instant are taken in the order in which they were added, so that
+ * the same traffic gives the same stream. Adding or taking one costs O(log n). Entries are never removed: the
+ * consumer decides whether an action still applies.
  */
 import type { Action, Order } from "./actions.js";
 

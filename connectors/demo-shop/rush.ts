@@ -93,7 +93,8 @@ export function* rush(
 }
 
 /**
- * New orders in each second of the rush hour: whole ones (they sum to RUSH_ORDERS), and the curve's exact value, never 0.
+ * New orders in each second of the rush hour: whole ones (they sum to RUSH_ORDERS), and the curve's exact value,
+ * never 0.
  */
 function rushPlan(): { orders: number; expected: number }[] {
   const weights = Array.from({ length: RUSH_SECONDS }, (_, second) => rushWeight(second));

@@ -43,7 +43,7 @@ export function faultsOf(errors: readonly unknown[]): InputFault[] {
 }
 
 /** A text without lone surrogates. */
-export const wellFormed = (text: string): string => text.replace(/\p{Cs}/gu, "\ufffd");
+const wellFormed = (text: string): string => text.replace(/\p{Cs}/gu, "\ufffd");
 
 /** A path of names and indexes as text. */
 export function pathText(path: readonly (string | number)[]): string {

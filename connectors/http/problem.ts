@@ -91,7 +91,7 @@ export interface ProblemExtras {
   headers?: Record<string, string>;
 }
 
-export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
+const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
 
 /** A problem as an error, where it has to be thrown. */
 export class HttpFault extends Error {

@@ -24,7 +24,7 @@ export interface Pairing extends Identity {
   readonly forMs: number;
 }
 
-export const PAIRING_MS = 10 * 60_000;
+const PAIRING_MS = 10 * 60_000;
 /** Without I, L, O and U, which are easily confused when read or typed. */
 const CODE_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_LENGTH = 16;

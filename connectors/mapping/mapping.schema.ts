@@ -8,7 +8,7 @@ import { badInput } from "../../engine/kernel/errors.js";
 import { INTENTS, type Intent } from "../../engine/replay/history.js";
 
 /** How a rule reads the units column. */
-export const UNIT_SIGNS = ["as is", "negated", "absolute"] as const;
+const UNIT_SIGNS = ["as is", "negated", "absolute"] as const;
 export type UnitSign = (typeof UNIT_SIGNS)[number];
 
 /** A test of one column; has exactly one of the tests. */
@@ -57,15 +57,15 @@ export interface Mapping {
   rules: Rule[];
 }
 
-export const DEFAULT_LOCATION = "main";
+const DEFAULT_LOCATION = "main";
 /** Names and codes that people type; far above any real one. */
-export const MAX_NAME_LENGTH = 64;
+const MAX_NAME_LENGTH = 64;
 /** A row may be tested against every rule: 1,000 of them cost about 20 µs a row. */
-export const MAX_RULES = 1_000;
+const MAX_RULES = 1_000;
 /** Bounds the recursion over `all` and `any`. */
-export const MAX_CONDITION_DEPTH = 8;
+const MAX_CONDITION_DEPTH = 8;
 /** Limits the steps of one match to a field's length × this. */
-export const MAX_PATTERN_LENGTH = 100;
+const MAX_PATTERN_LENGTH = 100;
 /** Parts of a time format; a single letter takes one or two digits. */
 export const TIME_PARTS = ["yyyy", "MM", "M", "dd", "d", "HH", "H", "mm", "ss", "SSS"] as const;
 

@@ -1,9 +1,9 @@
 /**
- * Parses a buyer's address into the codes of its province, city and district (GB/T 2260) and the street with its number
- * (R23). Pure. It never guesses: it follows every possible reading of the text, and returns codes only when all readings
- * give the same division. A name without its ending ("昆山" for 昆山市) counts only where the text after it cannot make
- * it a street or a building. An address in a development zone, in a district that no longer exists, or in traditional
- * characters is unresolved, with the reason.
+ * Parses a buyer's address into the codes of its province, city and district (GB/T 2260) and the street with its
+ * number (R23). Pure. It never guesses: it follows every possible reading of the text, and returns codes only when
+ * all readings give the same division. A name without its ending ("昆山" for 昆山市) counts only where the text after it
+ * cannot make it a street or a building. An address in a development zone, in a district that no longer exists, or in
+ * traditional characters is unresolved, with the reason.
  */
 import { type Division, divisionOf, isWithin, named, namedAt } from "./divisions.js";
 
@@ -43,10 +43,12 @@ export type ParsedAddress =
       reason: string;
     };
 
-export const DEFAULT_MAX_HOUSE_NUMBER = 80;
+const DEFAULT_MAX_HOUSE_NUMBER = 80;
 /** Names before the street, repeated ones included; limits the readings of a hostile text. */
 const MAX_NAMES = 8;
-/** How much text is parsed for street and number, as a multiple of `maxHouseNumber`; remarks after it are not parsed. */
+/**
+ * How much text is parsed for street and number, as a multiple of `maxHouseNumber`; remarks after it are not parsed.
+ */
 const STREET_LENGTHS = 4;
 
 const SEPARATORS = /[\s,，、;；:：|/\\.。·・_>-]*/uy;

@@ -1,8 +1,8 @@
 /**
- * Contracts of the WMS's interfaces (R23): JSON Schemas (2020-12) of payloads, and a check that reports every field that
- * is redundant, missing, of the wrong type or too large, with the bytes that it costs. A contract is a file: a built-in
- * one by its name, or another one by its path. A contract file is trusted like code: an expensive pattern makes every
- * check expensive. Remote references are not loaded.
+ * Contracts of the WMS's interfaces (R23): JSON Schemas (2020-12) of payloads, and a check that reports every field
+ * that is redundant, missing, of the wrong type or too large, with the bytes that it costs. A contract is a file: a
+ * built-in one by its name, or another one by its path. A contract file is trusted like code: an expensive pattern
+ * makes every check expensive. Remote references are not loaded.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -19,7 +19,7 @@ const SUFFIX = ".schema.json";
  * oversized: longer, more or greater than allowed, or a text in a redundant field that is longer than any the
  * contract allows. invalid: anything else.
  */
-export const FINDING_KINDS = ["redundant", "missing", "mistyped", "oversized", "invalid"] as const;
+const FINDING_KINDS = ["redundant", "missing", "mistyped", "oversized", "invalid"] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
 export interface Finding {

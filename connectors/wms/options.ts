@@ -1,6 +1,6 @@
 /**
- * Options of the WMS connection: its address and limits. The token is a secret: it is never printed, and is better given
- * as a variable (SHUIWEI_WMS_TOKEN) than as a flag, which other users of the machine can see.
+ * Options of the WMS connection: its address and limits. The token is a secret: it is never printed, and is better
+ * given as a variable (SHUIWEI_WMS_TOKEN) than as a flag, which other users of the machine can see.
  */
 import { defineOptions } from "../../engine/kernel/options.js";
 

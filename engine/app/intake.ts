@@ -76,7 +76,9 @@ export interface RedisMemory {
 }
 
 const CHECK_EVERY_MS = 1_000;
-/** After this long without an answer Redis, or the network, is reported as not answering. The client fails after 8 s. */
+/**
+ * After this long without an answer Redis, or the network, is reported as not answering. The client fails after 8 s.
+ */
 const SILENT_MS = 1_000;
 /**
  * The wait is cut into parts with a turn of the event loop after each: a busy process is late itself, and reads the
@@ -150,7 +152,9 @@ export class Intake {
     return this.#memory;
   }
 
-  /** How far the server clock that differs most is ahead of this machine's, in ms; exact to the duration of the call. */
+  /**
+   * How far the server clock that differs most is ahead of this machine's, in ms; exact to the duration of the call.
+   */
   get serverAheadMs(): number {
     return this.#clocks ? this.#clocks.serverMs - this.#clocks.wallMs : 0;
   }

@@ -21,7 +21,9 @@ export interface Command<Table extends OptionTable = OptionTable> {
   /** Help between the first line and the options; ends with an empty line. */
   readonly more?: string;
   readonly options: Table;
-  /** @throws EngineError `bad_input` or `bad_option` for a mistake of the user (status 2); any other error is status 1 */
+  /**
+   * @throws EngineError `bad_input` or `bad_option` for a mistake of the user (status 2); any other error is status 1
+   */
   run(input: CommandInput<Table>): Promise<void>;
 }
 

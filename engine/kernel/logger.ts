@@ -18,7 +18,9 @@ export interface LogFields {
   partition?: number;
   job?: string;
   sink?: string;
-  /** Address of an HTTP client. Messages are counted by address, so the caller must limit how many addresses it logs. */
+  /**
+   * Address of an HTTP client. Messages are counted by address, so the caller must limit how many addresses it logs.
+   */
   client?: string;
   /** Of an HTTP problem: the client got the same id. */
   instance?: string;

@@ -47,7 +47,10 @@ const MIN_ITEMS = 200;
 
 let waiting: (() => void)[] = [];
 
-/** All batchers flush one after the other at the end of a turn, so that a connection can send their calls in one write. */
+/**
+ * All batchers flush one after the other at the end of a turn, so that a connection can send their calls in one
+ * write.
+ */
 function atEndOfTurn(flush: () => void): void {
   if (waiting.push(flush) > 1) return;
   setImmediate(() => {

@@ -9,7 +9,9 @@ import { type Argument, dayNumber, keysBeforeDays, type OrderCalls } from "./ord
 /** `not_due`: to be kept for now. `on_its_way`: the order is paid and the warehouse does not have it yet. */
 export type EraseOutcome = "erased" | "not_due" | "unknown" | "on_its_way";
 
-/** An erasure that was begun and not confirmed, because a storage is down or a process died, is due again after this. */
+/**
+ * An erasure that was begun and not confirmed, because a storage is down or a process died, is due again after this.
+ */
 const RETRY_AFTER_MS = HOUR_MS;
 
 /** By the number that `order_erase` returns. */

@@ -108,7 +108,9 @@ const RECORD_OUTCOMES: ReadonlyMap<number, RecordOutcome> = new Map([
 const [NO_BODY, BODY_AS_STORED, BODY_WITHOUT_BUYER, REPEATABLE_STEP] = [0, 1, 2, 3];
 /** Bits that a tick returns. */
 const [ERASURES_DUE, HAS_WAREHOUSE] = [1, 2];
-/** An id's bucket begins up to a day before its day, and the last day counts whole; the ledger too keeps lines longer. */
+/**
+ * An id's bucket begins up to a day before its day, and the last day counts whole; the ledger too keeps lines longer.
+ */
 const MARGIN_SECONDS = (2 + HOLD_MARGIN_DAYS) * 86_400;
 const BATCH_LIMIT = 200;
 const QUEUE_LIMIT = 10_000;

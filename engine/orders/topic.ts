@@ -1,5 +1,6 @@
 /**
- * The orders' log as a topic of the stream runtime: how its entries are decoded, and how its timers fire without traffic.
+ * The orders' log as a topic of the stream runtime: how its entries are decoded, and how its timers fire without
+ * traffic.
  */
 import type { Topic } from "../stream/topic.js";
 import { onlyEvent, orderEventsOf, timeOf } from "./log-entry.js";

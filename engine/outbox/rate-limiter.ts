@@ -32,7 +32,10 @@ const LATENCY_WEIGHT = 1 / 16;
 export const loadRateLimiterLibrary = (redis: RedisClient): Promise<void> =>
   loadLibrary(redis, new URL("./rate-limiter.lua", import.meta.url));
 
-/** F of the arithmetic above: the requests under way that are wanted, but not so many that R falls below its lowest share. */
+/**
+ * F of the arithmetic above: the requests under way that are wanted, but not so many that R falls below its lowest
+ * share.
+ */
 export function inFlightOf(limitPerSecond: number, wanted: number): number {
   const stretch = 1 + (SLOT_MS + CLOCK_STEP_MS) / 1_000;
   const room = limitPerSecond * (1 - LOWEST_SHARE * stretch) - 1;

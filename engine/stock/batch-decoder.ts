@@ -43,7 +43,7 @@ export function assertTexts(column: unknown, length: number, name: string): void
   assert(isList(column, length) && column.every(isText), `the column ${name} is not a list of ${length} texts`);
 }
 
-export const shown = (value: unknown): string => String(value).slice(0, SHOWN_CHARACTERS);
+const shown = (value: unknown): string => String(value).slice(0, SHOWN_CHARACTERS);
 
 /** @throws AssertionError when any column is not as `encodeBatch` writes it */
 export function decodeBatch(bytes: Buffer): Batch {

@@ -1,7 +1,7 @@
 /**
  * The vocabulary of stock: accounts, commands, outcomes and events (R1–R3). A *cell* is one SKU at one location, with
- * five balances. A command asks for one transfer between two accounts of one SKU; the ledger answers with an outcome and,
- * when it did something, with an event. All units are whole numbers from 1 to MAX_UNITS.
+ * five balances. A command asks for one transfer between two accounts of one SKU; the ledger answers with an outcome
+ * and, when it did something, with an event. All units are whole numbers from 1 to MAX_UNITS.
  */
 
 export const POOLS = ["sellable", "reserved", "committed", "safety", "presale"] as const;

@@ -67,8 +67,9 @@ export function connect(address: RedisAddress, blocking = false): RedisClient {
     ...common,
     connectTimeout: timeoutMs,
     commandTimeout: timeoutMs,
-    // A network that loses all packets closes no connection: without `socketTimeout`, every later command would wait on
-    // the same dead connection. A reader must not reconnect by itself: another server may lack entries that it has read.
+    // A network that loses all packets closes no connection: without `socketTimeout`, every later command would wait
+    // on the same dead connection. A reader must not reconnect by itself: another server may lack entries that it has
+    // read.
     ...(blocking ? { retryStrategy: () => null } : { socketTimeout: timeoutMs }),
   } satisfies RedisOptions;
   const urls = url.split(",").map((each) => each.trim());
@@ -90,7 +91,9 @@ export function connect(address: RedisAddress, blocking = false): RedisClient {
   return client;
 }
 
-/** Joins the commands of one turn of the event loop into one write: each write is a system call and wakes the server. */
+/**
+ * Joins the commands of one turn of the event loop into one write: each write is a system call and wakes the server.
+ */
 function joinWrites(client: Redis): void {
   client.on("connect", () => {
     // The client's socket, new with every connection; missing in its types.

@@ -2,9 +2,9 @@
 -- decreases: after a clock has jumped ahead and back, the log's clock stands still until that time is reached, while
 -- expiries use the present time. Included in libraries by library.ts.
 
--- `given`: '' for this server's clock alone; a number for the caller's own clock (replay, demo); or '~<the caller's wall
--- clock>,<by how much the two may differ>', optionally followed by a comma and anything. When they differ by more, one
--- of the two clocks is wrong: the time is then the earlier of the two.
+-- `given`: '' for this server's clock alone; a number for the caller's own clock (replay, demo); or '~<the caller's
+-- wall clock>,<by how much the two may differ>', optionally followed by a comma and anything. When they differ by
+-- more, one of the two clocks is wrong: the time is then the earlier of the two.
 -- Returns: the time; whether the clocks agree; the bound
 local function time_of(given)
   if tonumber(given) then return tonumber(given), true, math.huge end

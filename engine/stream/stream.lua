@@ -1,10 +1,10 @@
 #!lua name=shuiwei_stream
--- The runtime's own writes: the lease of a partition, and the fenced commit of its jobs' results. An owner holds a lease
--- until it expires. The next owner raises the epoch, and from then on every write under an older epoch is rejected
--- (STALE_EPOCH), so an owner that was frozen can do no harm. A commit is applied as a whole or not at all; sent again it
--- is recognised by its number. A server that has restarted, or has taken over from another, may have lost the newest
--- writes: an owner that has read from its predecessor is rejected, too (STALE_RUN), and reads again. A clock argument
--- of '' is this server's clock.
+-- The runtime's own writes: the lease of a partition, and the fenced commit of its jobs' results. An owner holds a
+-- lease until it expires. The next owner raises the epoch, and from then on every write under an older epoch is
+-- rejected (STALE_EPOCH), so an owner that was frozen can do no harm. A commit is applied as a whole or not at all;
+-- sent again it is recognised by its number. A server that has restarted, or has taken over from another, may have
+-- lost the newest writes: an owner that has read from its predecessor is rejected, too (STALE_RUN), and reads again.
+-- A clock argument of '' is this server's clock.
 
 local CHUNK = 2000
 
@@ -139,8 +139,8 @@ local function trim_dead_letters(keys, args)
   return #old
 end
 
--- Changes the index of a job's states. The counts are changed by the replies of ZADD and ZREM, so they always agree with
--- the sorted set.
+-- Changes the index of a job's states. The counts are changed by the replies of ZADD and ZREM, so they always agree
+-- with the sorted set.
 local function change_index(index_key, counts_key, clears, names)
   if clears == '1' then redis.call('UNLINK', index_key, counts_key) end
   for i = 1, #names do
@@ -153,12 +153,12 @@ end
 -- task_commit: writes what a batch changed.
 -- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash for each job, then for each
 --       job whose index changes the index and the counts of its names
--- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes: msgpack,
---       a list of lists of texts: fields of the task (watermark, cursors, …), timers to set (score, member, …), timers
---       to remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …), dead letters
---       to remove with their requests; for each job the arguments of HSET; for each job the keys whose state is deleted;
---       for each index that changes: '1' when it is deleted first, and its names: name, entries to add (score, member,
---       …), entries to remove
+-- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes:
+--       msgpack, a list of lists of texts: fields of the task (watermark, cursors, …), timers to set (score, member,
+--       …), timers to remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …),
+--       dead letters to remove with their requests; for each job the arguments of HSET; for each job the keys whose
+--       state is deleted; for each index that changes: '1' when it is deleted first, and its names: name, entries to
+--       add (score, member, …), entries to remove
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
   if #args ~= 7 then return redis.error_reply('ERR this commit has the format of another version') end

@@ -103,7 +103,8 @@ describe("a Redis that fills up", () => {
     const [kept, cancelled] = [orderOf(1), orderOf(2)];
     for (const order of [kept, cancelled]) expect((await place(ask, order)).status).toBe(201);
     await expect.poll(async () => (await ask("GET", "/readyz")).json, soon).toEqual({ status: "ready" });
-    // As many orders as fit; a quarter of a second of them at a time, because the intake reads the memory once a second.
+    // As many orders as fit; a quarter of a second of them at a time, because the intake reads the memory once a
+    // second.
     let orders = 0;
     while ((await memory()) < LIMIT_MIB * 0.87) {
       await Promise.all(Array.from({ length: 1_000 }, () => engine.orderService.place(orderOf(orders++))));

@@ -1,6 +1,6 @@
 /**
- * The ledger's benchmark measures PostgreSQL with reservations that are correct: a repeated id reserves nothing, and no more
- * is sold than there is. Against a real server, where this machine has one.
+ * The ledger's benchmark measures PostgreSQL with reservations that are correct: a repeated id reserves nothing, and
+ * no more is sold than there is. Against a real server, where this machine has one.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

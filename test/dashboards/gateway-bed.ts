@@ -21,7 +21,7 @@ import { ManualClock, MINUTE_MS } from "../../engine/kernel/clock.js";
 export const MINUTE = 29_695_200;
 
 /** A few SKUs whose figures the test sets. */
-export class FakeSource implements LiveSource {
+class FakeSource implements LiveSource {
   readonly skus = new Map<string, SkuLive>();
   readonly minutes = new Map<string, Map<number, number>>();
   alertList: AlertLive[] = [];
@@ -84,7 +84,7 @@ interface ScreenOptions {
 }
 
 /** A screen that keeps every frame; with `acking` it acknowledges each. */
-export class Screen {
+class Screen {
   readonly frames: ServerFrame[] = [];
   readonly bytes: Uint8Array[] = [];
   closed: { code: number; reason: string } | undefined;
@@ -153,7 +153,7 @@ export class Screen {
 }
 
 /** A gateway in front of a source with the SKUs A (30 units in the last hour), B (20) and C (10). */
-export class GatewayBed {
+class GatewayBed {
   readonly source = new FakeSource();
   readonly clock = new ManualClock(1_000_000);
   readonly #screens: Screen[] = [];

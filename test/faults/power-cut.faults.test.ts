@@ -130,7 +130,8 @@ async function cutOften(
     await sleep(LATE_MS);
     busyMs += runMs;
     answeredBefore += shop.accounted;
-    // Every other time nothing is written after the cut, so that nothing hides what views had shown of the lost answers.
+    // Every other time nothing is written after the cut, so that nothing hides what views had shown of the lost
+    // answers.
     const quiet = round % 2 === 0;
     if (quiet) shop.stop();
     const atMs = performance.now();

@@ -31,7 +31,7 @@ export interface OrderBedOptions {
   hasStoreClock?: boolean;
 }
 
-export class OrderBed {
+class OrderBed {
   readonly redis = withRedis();
   readonly partitions: number;
   readonly nowMs: number;

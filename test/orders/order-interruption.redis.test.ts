@@ -47,7 +47,8 @@ describe("an order service that stops half-way", () => {
   it("while another process refuses the same order: nothing of it is held after that refusal", async () => {
     await Promise.all([bed.receive("a", 1), bed.receive("b", 1)]);
     const placed = bed.order(line("a"), line("b"), line("none"));
-    // After the first attempt has read the number of attempts, the second reserves its lines and stops before it undoes them.
+    // After the first attempt has read the number of attempts, the second reserves its lines and stops before it
+    // undoes them.
     let dead: Promise<unknown> | undefined;
     const slow = bed.stepwise(async ({ kind }) => {
       if (kind !== "abort" || dead) return;

@@ -1,7 +1,7 @@
 /**
- * The rate limiter that workers share, in a real Redis and by a clock of the test's own: however workers stall, however long
- * answers of Redis take, and however the network bunches requests together, no second at the receiver brings more
- * than its limit; and when nothing stands in the way, most of it is used.
+ * The rate limiter that workers share, in a real Redis and by a clock of the test's own: however workers stall,
+ * however long answers of Redis take, and however the network bunches requests together, no second at the receiver
+ * brings more than its limit; and when nothing stands in the way, most of it is used.
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../engine/kernel/clock.js";

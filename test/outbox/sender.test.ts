@@ -1,4 +1,7 @@
-/** Which failures the sender counts for a delivery, with a receiver that a test steers and neither Redis nor real pauses. */
+/**
+ * Which failures the sender counts for a delivery, with a receiver that a test steers and neither Redis nor real
+ * pauses.
+ */
 import { describe, expect, it } from "vitest";
 import type { Scheduler } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";

@@ -149,7 +149,8 @@ async function checkLines(
       if (record[RECORD_KIND] !== RESERVE || record[RECORD_OUTCOME] !== 0) continue;
       const state = LINE_STATES[record[RECORD_STATE] as number] as LineState;
       const logged = states.get(id) ?? "none";
-      // A line whose hold has expired moves no units when it is cancelled or its payment is refused: no event is logged.
+      // A line whose hold has expired moves no units when it is cancelled or its payment is refused: no event is
+      // logged.
       const isSilent = (state === "cancelled" || state === "unpaid") && (logged === "expired" || logged === "unpaid");
       if (state !== logged && !isSilent) throw new Error(`${id}: is ${state}, the log has ${logged}`);
       const isSellable = ((record[RECORD_POOL] as number) & POOL_MASK) === SELLABLE;
@@ -352,12 +353,13 @@ async function checkFixed(client: RedisClient, world: World): Promise<void> {
   for (let partition = 0; partition < partitions; partition++) {
     const found = stockKeys(world.prefix, partition);
     const wanted = stockKeys(prefix, partition);
-    // A repeated command may be in one batch with the first: the same events in other bytes. A late or repeated tick may
-    // append an entry without events that advances the clock, and later offsets are then higher.
+    // A repeated command may be in one batch with the first: the same events in other bytes. A late or repeated tick
+    // may append an entry without events that advances the clock, and later offsets are then higher.
     const events = (log: readonly LogEntry[]) =>
       log.flatMap((entry) => eventsOf(entry).events.map(({ index: _, offset: __, ...event }) => event));
     same("the log", events(await wholeStream(client, world, found.log)), events(await entriesOf(client, wanted.log)));
-    // The clock is written with the next change, and a late repeated command may write it too. The head cache (stored name `seal`) holds the time when a hold may be due, which may differ.
+    // The clock is written with the next change, and a late repeated command may write it too. The head cache (stored
+    // name `seal`) holds the time when a hold may be due, which may differ.
     const head = async (key: string) =>
       (await hashOf(client, key)).filter(([field]) => !["clock", "seal", "offset"].includes(field));
     same("the head", await head(found.head), await head(wanted.head));

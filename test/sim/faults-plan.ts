@@ -1,7 +1,7 @@
 /**
- * The plan of a simulated shop: its size, its timings, its jobs and what its clients do. In a `free` shop several clients
- * act at once and the server's clock is the simulation's. In a `fixed` shop one client sends a list of commands at given
- * times. In a `scripted` shop one client follows a script.
+ * The plan of a simulated shop: its size, its timings, its jobs and what its clients do. In a `free` shop several
+ * clients act at once and the server's clock is the simulation's. In a `fixed` shop one client sends a list of
+ * commands at given times. In a `scripted` shop one client follows a script.
  */
 import { stockJobs } from "../../engine/jobs/index.js";
 import { seededRandom } from "../../engine/kernel/random.js";

@@ -1,8 +1,8 @@
 /**
- * A small shop under faults: workers that run the real jobs, order services, and clients that repeat each request until
- * it is answered. Processes end and are started again under another name; clients do not. `run` ends when every request
- * has been answered, every late call has arrived and every job has processed the whole log. While it runs, the owner and
- * the number of each commit are checked.
+ * A small shop under faults: workers that run the real jobs, order services, and clients that repeat each request
+ * until it is answered. Processes end and are started again under another name; clients do not. `run` ends when every
+ * request has been answered, every late call has arrived and every job has processed the whole log. While it runs,
+ * the owner and the number of each commit are checked.
  */
 import { ManualClock } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";

@@ -1,8 +1,8 @@
 /**
- * A crash at every step: seeded shops in which processes end, connections break, replies are lost and calls are executed
- * twice or late, at any call; and short scripts in which each fault occurs at each call in turn. The shop must end as if
- * no fault had occurred. A failure prints the command that replays it, and its trace. SEEDS=… makes longer runs; from
- * EVERY_CALL_SEEDS on the scripts try every call.
+ * A crash at every step: seeded shops in which processes end, connections break, replies are lost and calls are
+ * executed twice or late, at any call; and short scripts in which each fault occurs at each call in turn. The shop
+ * must end as if no fault had occurred. A failure prints the command that replays it, and its trace. SEEDS=… makes
+ * longer runs; from EVERY_CALL_SEEDS on the scripts try every call.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stopwatch } from "../../engine/kernel/clock.js";

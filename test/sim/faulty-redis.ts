@@ -68,7 +68,9 @@ export interface FaultyRedisOptions {
   isVerbose: boolean;
 }
 
-/** Index of each function's time argument; '' there means the server's time, `~…` the server's time with a comparison. */
+/**
+ * Index of each function's time argument; '' there means the server's time, `~…` the server's time with a comparison.
+ */
 const CLOCK_ARGUMENT: Readonly<Record<string, number>> = {
   task_acquire: 2,
   task_renew: 3,

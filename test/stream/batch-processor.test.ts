@@ -1,7 +1,7 @@
 /**
- * The batch processor without Redis: what goes into a commit depends on the log alone. Random logs are cut into random reads,
- * restarted at random places, run by a job that was there from the start and by one that came later: states, timers
- * and emits must be the same to the byte.
+ * The batch processor without Redis: what goes into a commit depends on the log alone. Random logs are cut into
+ * random reads, restarted at random places, run by a job that was there from the start and by one that came later:
+ * states, timers and emits must be the same to the byte.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

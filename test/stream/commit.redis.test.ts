@@ -1,6 +1,6 @@
 /**
- * Leases and commits in a real Redis: one owner at a time holds a partition, also after the server's clock has gone back,
- * and a commit is written as a whole, once, by the current owner only.
+ * Leases and commits in a real Redis: one owner at a time holds a partition, also after the server's clock has gone
+ * back, and a commit is written as a whole, once, by the current owner only.
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { HOUR_MS, sleep } from "../../engine/kernel/clock.js";

@@ -14,12 +14,12 @@ export interface AlertRule {
   floorUnits: number;
 }
 
-export const DEFAULT_RULE: AlertRule = {
+const DEFAULT_RULE: AlertRule = {
   factor: DEFAULT_SETTINGS.alertFactor,
   floorUnits: DEFAULT_SETTINGS.alertFloorUnits,
 };
-export const COLD_START_FIRE_UNITS = 100;
-export const COLD_START_KEEP_UNITS = 80;
+const COLD_START_FIRE_UNITS = 100;
+const COLD_START_KEEP_UNITS = 80;
 /** An open alert stays while the hour is above these shares of the firing figures: 2.4 of 3.0 and 40 of 50. */
 const KEEP_FACTOR_SHARE = 0.8;
 const KEEP_FLOOR_SHARE = 0.8;

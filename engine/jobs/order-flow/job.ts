@@ -1,9 +1,9 @@
 /**
- * The order-flow job (R16, R17, R22): follows the steps of each paid order, emits a pick request as soon as the ledger
- * has locked its stock, and opens an exception when a step is skipped or late. Emits are part of the commit, so there
- * is one pick request for an order, however often a worker dies, and one more when its cancellation is refused before
- * the warehouse has confirmed the order. An unpaid order has no state here; a cancelled one has it for an hour, so that a
- * payment that was under way meanwhile emits no pick request.
+ * The order-flow job (R16, R17, R22): follows the steps of each paid order, emits a pick request as soon as the
+ * ledger has locked its stock, and opens an exception when a step is skipped or late. Emits are part of the commit,
+ * so there is one pick request for an order, however often a worker dies, and one more when its cancellation is
+ * refused before the warehouse has confirmed the order. An unpaid order has no state here; a cancelled one has it for
+ * an hour, so that a payment that was under way meanwhile emits no pick request.
  */
 
 import type { FlowEffect, FlowException } from "../../orders/flow.js";
@@ -28,7 +28,7 @@ export const NAME_SEPARATOR = " ";
 export const PICK_EMIT = "pick";
 /** Emitted when an order with a pick request is cancelled. */
 export const WITHDRAW_EMIT = "withdraw";
-export const EXCEPTION_EMIT = "exception";
+const EXCEPTION_EMIT = "exception";
 
 export interface PickRequest {
   order: string;
