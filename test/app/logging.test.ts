@@ -44,10 +44,10 @@ describe("a log line", () => {
 
   it("is readable on a terminal, without control characters from outside", () => {
     const { lines, warn } = log({ pretty: true });
-    warn("the WMS says \u001b[2Jnothing", { partition: 3 });
+    warn("the WMS answers \u001b[2Jnothing", { partition: 3 });
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
     const plain = lines[0]?.replace(/\u001b\[\d+m/g, "");
-    expect(plain).toBe("00:00:01.234 WARN  the WMS says ?[2Jnothing  partition=3\n");
+    expect(plain).toBe("00:00:01.234 WARN  the WMS answers ?[2Jnothing  partition=3\n");
   });
 
   it("is written once in ten seconds for each kind of problem, whatever the partition or the order", () => {
@@ -82,7 +82,7 @@ describe("credentials", () => {
 
   it("of the settings are hidden in messages and in fields", () => {
     const settings = {
-      tokens: ["desk:operate:0123456789abcdef"],
+      tokens: ["office:operate:0123456789abcdef"],
       wmsToken: "wms-token-xyz",
       objectsSecret: "objects-secret-xyz",
       redisUrl: "redis://shop:p%40ssword-1@host:6379,redis://shop:p%40ssword-1@other:6379",

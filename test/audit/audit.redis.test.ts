@@ -1,7 +1,7 @@
 /**
- * The audit against a real ledger and real jobs: silent as long as nothing is wrong, under load too; and when
- * somebody's hand has been at a balance, a state, the log or a line, it names the cell, the numbers and the first
- * differing event.
+ * The audit against a real ledger and real jobs. It reports nothing as long as nothing is wrong, under load too. When a
+ * balance, a state, the log or a line was changed by hand, it names the cell, the numbers and the first differing
+ * event.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { PartitionAudit } from "../../engine/audit/audit.js";
@@ -69,7 +69,7 @@ const keysOf = (sku: string) => stockKeys(prefix, ledger.partitionOf(sku));
 const auditOf = (sku: string) => new PartitionAudit(client, prefix, ledger.partitionOf(sku));
 const newId = () => chainId("TE", systemClock.now());
 
-/** Waits until the jobs have seen the whole log. */
+/** Waits until the jobs have processed the whole log. */
 async function settle(): Promise<void> {
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const keys = stockKeys(prefix, partition);
@@ -108,7 +108,7 @@ async function shop(job = storefrontJob): Promise<{ line: string }> {
   return { line: line as string };
 }
 
-/** Slices until the whole partition has been through. */
+/** Audits slices until the whole partition is done. */
 async function cycle(audit: PartitionAudit): Promise<Mismatch[]> {
   const newMismatches: Mismatch[] = [];
   for (let slices = 0; slices < 100; slices++) {
@@ -129,7 +129,7 @@ const setCell = (sku: string, location: string, balances: Partial<Balances>) =>
   client.hset(keysOf(sku).cells, cellOf(sku, location), pack(balances));
 const headOf = async (sku: string) => Number(await client.hget(keysOf(sku).head, "offset"));
 
-/** Puts an entry at the end of a log, as nobody should. */
+/** Appends an entry to a log by hand, without the ledger. */
 async function forge(sku: string, fields: readonly Buffer[]): Promise<number> {
   const offset = (await headOf(sku)) + 1;
   await client.xadd(keysOf(sku).log, `${offset}-0`, ...fields);
@@ -163,7 +163,7 @@ describe("a healthy engine", () => {
     }
   });
 
-  it("raises no alarm while commands pour in, over many slices and several whole audits", async () => {
+  it("raises no alarm while commands arrive, over many slices and several whole audits", async () => {
     const random = seededRandom(618);
     const stream = new CommandStream(random, systemClock.now(), 45);
     ledger = new Ledger({ redis: client, prefix, partitions: PARTITIONS, clock: { now: () => stream.timeMs } });
@@ -280,7 +280,7 @@ describe("a balance that somebody has changed", () => {
     expect(mismatch?.first).toMatchObject({ offset: agreed + 1, index: 0, type: "StockReserved", id, units: 2 });
   });
 
-  it("is found when it is older than it should be, with the first event that it has missed", async () => {
+  it("is found when it is out of date, with the first event that it lacks", async () => {
     await shop();
     await apply({ kind: "receive", sku: "cup", units: 30 });
     await setCell("cup", LOCATION, { sellable: 36, reserved: 4 });
@@ -304,7 +304,7 @@ describe("a balance that somebody has changed", () => {
     expect((await auditOf("cup").whole()).mismatches).toHaveLength(2);
   });
 
-  it("is found when its bytes are none", async () => {
+  it("is found when its bytes cannot be read", async () => {
     await shop();
     await client.hset(keysOf("cup").cells, cellOf("cup", LOCATION), "12");
     const [mismatch] = await cycle(auditOf("cup"));
@@ -411,7 +411,7 @@ describe("the log", () => {
 });
 
 describe("held lines", () => {
-  it("are missed when a record is lost", async () => {
+  it("are reported when a record is missing", async () => {
     const { line } = await shop();
     const { lines } = keysOf("cup");
     expect(await client.hdel(lines(Math.floor(systemClock.now() / DAY_MS)), line)).toBe(1);
@@ -427,7 +427,7 @@ describe("held lines", () => {
     ]);
   });
 
-  it("are missed when one is no longer listed, and would never end", async () => {
+  it("are reported when one is no longer listed, and would never expire", async () => {
     const { line } = await shop();
     await client.zrem(keysOf("cup").holds, line);
     const { mismatches } = await auditOf("cup").whole();

@@ -1,5 +1,5 @@
 /**
- * Personal data and secrets, planted in every input there is, and looked for wherever
+ * Personal data and secrets, planted in every input there is, and searched for wherever
  * something is written: the log, the metrics, readiness, dead letters, and Redis itself. A real `serve` on a Redis
  * with a password, before a WMS and a bucket that repeat all they are sent in their refusals.
  */
@@ -54,8 +54,8 @@ let serve: ChildProcess;
 let url: string;
 /** All that the process has written. */
 let written = "";
-/** The next answer of the WMS and the bucket; undefined: yes. */
-let wmsSays: ((path: string, body: string) => { status: number; body: string } | undefined) | undefined;
+/** The next answer of the WMS and the bucket; undefined: they accept. */
+let wmsAnswer: ((path: string, body: string) => { status: number; body: string } | undefined) | undefined;
 let bucketFails = true;
 
 const listening = async (answer: (body: string, request: IncomingMessage, response: ServerResponse) => void) => {
@@ -93,9 +93,9 @@ beforeAll(async () => {
   await admin.config("SET", "requirepass", SECRETS.redis);
   redisUrl = `redis://:${SECRETS.redis}@127.0.0.1:${port}`;
   wms = await listening((body, request, response) => {
-    const said = wmsSays?.(request.url ?? "", body);
-    response.writeHead(said?.status ?? 201, { "content-type": "application/json" });
-    response.end(said?.body);
+    const answer = wmsAnswer?.(request.url ?? "", body);
+    response.writeHead(answer?.status ?? 201, { "content-type": "application/json" });
+    response.end(answer?.body);
   });
   bucket = await listening((body, request, response) => {
     if (!bucketFails) return void response.end();
@@ -203,7 +203,7 @@ async function stored(): Promise<Map<string, string>> {
   return held;
 }
 
-/** What of the planted stands in a text, with what is around it. */
+/** The planted texts in a text, with what is around them. */
 const tracesIn = (text: string): string[] =>
   TRACES.flatMap((trace) => {
     const at = text.indexOf(trace);
@@ -294,9 +294,9 @@ describe.skipIf(onCluster)("personal data and secrets", () => {
 
   it("are in no output when the WMS repeats them in a refusal, and only beside the order until it is accepted", async () => {
     const quoted = (body: string) => `${body} of ${JSON.stringify(REFUSED)}, with ${SECRETS.wms}`;
-    // First what looks like a gateway's fault, then the WMS's own refusal of this order.
+    // First an answer like a gateway's fault, then the WMS's own refusal of this order.
     let answers = 0;
-    wmsSays = (_path, body) => {
+    wmsAnswer = (_path, body) => {
       const kind = answers++;
       if (kind === 0) return { status: 500, body: quoted(body) };
       if (kind === 1) return { status: 400, body: quoted(body) };
@@ -314,14 +314,14 @@ describe.skipIf(onCluster)("personal data and secrets", () => {
     await expectNoTrace();
     expect(written).toContain("set aside: HTTP 422 invalid_order");
     await expectOnlyBeside(1);
-    wmsSays = undefined;
+    wmsAnswer = undefined;
     await deadLetters("replay", "all");
     await expect.poll(() => stepsOf(id), patience).toContain("picking");
     await expectOnlyBeside(0);
   });
 
   it("are in no output when Redis ends the connections, refuses to write, or has another password", async () => {
-    wmsSays = () => ({ status: 503, body: JSON.stringify(TAKEN) });
+    wmsAnswer = () => ({ status: 503, body: JSON.stringify(TAKEN) });
     await paid(TAKEN);
     await admin.call("CLIENT", "KILL", "TYPE", "normal");
     const shipTo = FAULTY;

@@ -1,6 +1,6 @@
 /**
  * A backup made beside a running engine, restored to where nothing is: the same units, orders and log, proved by the
- * audit, and the engine goes on from there. A damaged one is refused before anything is written.
+ * audit, and the engine continues from there. A damaged one is refused before anything is written.
  */
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -69,7 +69,7 @@ describe("a backup", () => {
     await expect(again).rejects.toMatchObject({ code: "bad_input", message: expect.stringContaining("not empty") });
   });
 
-  it("restored says the same units by the audit, and the engine goes on with its orders", async () => {
+  it("restored has the same units by the audit, and the engine continues with its orders", async () => {
     const kept = await cellsOf(engine.redis);
     // What comes after the backup is not in it.
     expect((await engine.orderService.cancel(orders[1] as string)).outcome).toBe("accepted");
@@ -79,7 +79,7 @@ describe("a backup", () => {
     const restored = await engines.start({ ...where, dir: path("restored") });
     try {
       expect(await cellsOf(restored.redis)).toEqual(kept);
-      // Who was signed off since, or has used a code, does not come back with it.
+      // Sessions that have ended since, and used codes, are not restored.
       const sessions = new Sessions(restored.redis, PREFIX);
       expect([await sessions.find(secret), await sessions.redeem(code)]).toEqual([undefined, undefined]);
       expect((await restored.orderService.pay(orders[1] as string)).outcome).toBe("accepted");

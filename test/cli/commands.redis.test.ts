@@ -349,7 +349,7 @@ describe("dead-letters", { timeout: 300_000 }, () => {
 
   /** Damages the storefront's state of a SKU, and appends an event for it. Returns the state's key. */
   async function spoilState(): Promise<string> {
-    // The function names are known only after the library was read.
+    // The function names are defined only after the library was read.
     await Ledger.load(client);
     const ledger = new Ledger({ redis: client, prefix: PREFIX, partitions: PARTITIONS });
     const state = stockKeys(PREFIX, ledger.partitionOf("CUP")).state(STOREFRONT_JOB);

@@ -1,6 +1,6 @@
 /**
- * Reading history end to end: files in, mapped rows out, with every fault told before or at its place. The last test
- * reads a real shop's year where the data is at hand, and is skipped where it is not.
+ * Reading history end to end: files in, mapped rows out, with every fault reported before its row or at it. The last
+ * test reads a real shop's year where the data is at hand, and is skipped where it is not.
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

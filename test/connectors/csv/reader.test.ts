@@ -125,7 +125,7 @@ describe("reading rows", () => {
           row
             .map((text) => (quoteAll || /[",\r\n\ufeff]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text))
             .join(",")
-            // Alone in its row, an empty field must not look like an empty line at the end.
+            // Alone in its row, an empty field must differ from an empty line at the end.
             .replace(/^$/, '""'),
         )
         .join(lineEnd);

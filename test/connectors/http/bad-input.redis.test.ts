@@ -87,7 +87,7 @@ describe("a body that does not fit is refused with its place", () => {
   });
 
   it.each(["1e400", "9007199254740993", "1.00000000000000000001", "-1e400"])(
-    "units of %s, which JavaScript would bend",
+    "units of %s, which JavaScript would round",
     async (units) => {
       const answer = await raw(`{"lines":[{"sku":"A","units":${units}}]}`);
       expect(answer.json).toMatchObject({ status: 400, errors: [{ field: "lines[0].units" }] });
@@ -100,18 +100,18 @@ describe("a body that does not fit is refused with its place", () => {
     expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
   });
 
-  it("tells at most 20 faults, and how many more there are", async () => {
+  it("at most 20 faults are listed, with the number of the others", async () => {
     const answer = await place({ lines: new Array(50).fill({}) });
     expect(answer.json.errors).toHaveLength(20);
     expect(answer.json.detail).toMatch(/and 97 more$/);
   });
 
   it("an unknown SKU is 404, for an order and for the ledger", async () => {
-    expect((await place({ lines: [{ sku: "nobody-knows", units: 1 }] })).json).toMatchObject({
+    expect((await place({ lines: [{ sku: "unknown-sku", units: 1 }] })).json).toMatchObject({
       status: 404,
       code: "unknown_sku",
     });
-    expect((await bed.send("GET", "/v1/ledger/nobody-knows")).json).toMatchObject({ status: 404, code: "unknown_sku" });
+    expect((await bed.send("GET", "/v1/ledger/unknown-sku")).json).toMatchObject({ status: 404, code: "unknown_sku" });
   });
 });
 
@@ -224,7 +224,7 @@ describe("a request that cannot be understood", () => {
     }
   });
 
-  it("a path that is not there is 404, a method that is not taken is 405 with Allow", async () => {
+  it("an unknown path is 404, a method that is not allowed is 405 with Allow", async () => {
     for (const path of ["/v1/nothing", "/v1/orders/x/y/z"]) {
       expect((await bed.send("GET", path)).json, path).toMatchObject({ status: 404, code: "not_found" });
     }
@@ -252,7 +252,7 @@ describe("a request that cannot be understood", () => {
     });
   });
 
-  it("a query of more than 128 parameters is 400, before any is looked at", async () => {
+  it("a query of more than 128 parameters is 400, before any is checked", async () => {
     const skus = (count: number) => `/v1/stock?${new Array(count).fill("sku=A").join("&")}`;
     expect((await bed.send("GET", skus(128))).json.detail).toContain("sku must have at most 100 entries");
     expect((await bed.send("GET", skus(129))).json).toMatchObject({
@@ -262,7 +262,7 @@ describe("a request that cannot be understood", () => {
     });
   });
 
-  it("what is no HTTP is answered with a 400 problem", async () => {
+  it("a request that is not HTTP is answered with a 400 problem", async () => {
     const text = await new Promise<string>((resolve, reject) => {
       let answer = "";
       const socket = connectSocket(bed.port, "127.0.0.1", () => socket.write("HELLO\r\n\r\n"));
@@ -277,6 +277,6 @@ describe("a request that cannot be understood", () => {
   });
 });
 
-it("none of this was unexpected", () => {
+it("no request caused an unexpected fault", () => {
   expect(bed.troubles).toEqual([]);
 });

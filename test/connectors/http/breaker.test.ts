@@ -1,5 +1,5 @@
 /**
- * When a refused order may come back, from the gates that stand in its way.
+ * When a refused order may be sent again, computed from the open breakers that apply to it.
  */
 import { describe, expect, it } from "vitest";
 import { BreakerWatch } from "../../../connectors/http/breaker.js";
@@ -22,8 +22,8 @@ const watching = (breakers: () => Promise<OpenBreaker[]>, speed?: number) =>
   });
 const line = { sku: "A", location: "main" };
 
-describe("when a refused order may come back", () => {
-  it("is when the last of the gates in its way closes", async () => {
+describe("when a refused order may be sent again", () => {
+  it("is when the last breaker that applies to it closes", async () => {
     const watch = watching(async () => [
       breaker({ kind: "shop" }, 10_000),
       breaker({ kind: "sku", sku: "A" }, 20_000),
@@ -36,16 +36,16 @@ describe("when a refused order may come back", () => {
     expect(await watching(async () => [breaker({ kind: "shop" }, 600_000)], 60).retryAfterSeconds([line])).toBe(10);
   });
 
-  it("is in a minute when a gate is closed by hand only", async () => {
+  it("is in a minute when only an operator closes the breaker", async () => {
     expect(await watching(async () => [breaker({ kind: "shop" }, 0)]).retryAfterSeconds([line])).toBe(60);
   });
 
-  it("is at once when the gate has closed meanwhile, or the store cannot say", async () => {
+  it("is at once when the breaker has closed meanwhile, or the ledger cannot be read", async () => {
     expect(await watching(async () => [breaker({ kind: "shop" }, -1)]).retryAfterSeconds([line])).toBe(0);
     expect(await watching(() => Promise.reject(new Error("away"))).retryAfterSeconds([line])).toBe(0);
   });
 
-  it("is asked of the store once, however many orders are refused", async () => {
+  it("is read from the ledger once, however many orders are refused", async () => {
     let asked = 0;
     const watch = watching(async () => {
       asked++;

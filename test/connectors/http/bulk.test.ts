@@ -10,7 +10,7 @@ import type { StockCommand } from "../../../engine/stock/model.js";
 const packr = new Packr({ useRecords: false });
 const KIB = 1_024;
 
-/** Takes everything, and tells how much of it came between two turns of the event loop at most. */
+/** Reads everything, and returns the largest number of commands between two turns of the event loop. */
 async function readAll(body: Buffer, format: "ndjson" | "msgpack" = "ndjson") {
   let turns = 0;
   let inTurn = 0;
@@ -36,7 +36,7 @@ async function readAll(body: Buffer, format: "ndjson" | "msgpack" = "ndjson") {
 }
 
 describe("a long bulk body", () => {
-  it("of newlines alone is given up after as many lines as may be", async () => {
+  it("of newlines alone is refused after the largest allowed number of lines", async () => {
     const body = Buffer.alloc(BULK_LIMIT, "\n");
     const { fault, turns } = await readAll(body);
     expect(fault).toMatchObject({ code: "too_many_commands", detail: expect.stringContaining("20000 text lines") });
@@ -44,7 +44,7 @@ describe("a long bulk body", () => {
     expect(turns).toBeLessThan(50);
   });
 
-  it("of long blank lines leaves turns to others as it is read", async () => {
+  it("of long blank lines is read in several turns of the event loop", async () => {
     const line = `${" ".repeat(16 * KIB - 1)}\n`;
     const body = Buffer.from(line.repeat(BULK_LIMIT / line.length));
     const { fault, turns } = await readAll(body);

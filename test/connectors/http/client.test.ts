@@ -1,4 +1,4 @@
-/** Clients by their addresses, and the names under which a server is asked. */
+/** Clients by their addresses, and the host names that a server accepts. */
 import type { IncomingMessage } from "node:http";
 import { expect, it } from "vitest";
 import { addressOf, allowedHostCheck, networkOf, originOf } from "../../../connectors/http/client.js";
@@ -16,7 +16,7 @@ it.each([
   ["fe80::1%eth0", "fe80:0:0:0::/64"],
 ])("%s counts as %s", (address, network) => expect(networkOf(address)).toBe(network));
 
-it("believes a proxy about the client only when told so, and only its own word", () => {
+it("uses a proxy's header only when configured, and only the address that the proxy itself appended", () => {
   const headers = { "x-forwarded-for": "6.6.6.6, 203.0.113.7" };
   expect(addressOf(asked(headers), false)).toBe("10.0.0.9");
   expect(addressOf(asked(headers), true)).toBe("203.0.113.7");
@@ -24,7 +24,7 @@ it("believes a proxy about the client only when told so, and only its own word",
   expect(addressOf(asked({}), true)).toBe("10.0.0.9");
 });
 
-it("goes by addresses, localhost, the name listened on and those allowed; a rebound name is none of them", () => {
+it("accepts addresses, localhost, the name listened on and allowed names; rejects a rebound name", () => {
   const isOurs = allowedHostCheck("0.0.0.0", ["Shop.Example"]);
   for (const host of [
     "10.0.0.5:8618",
@@ -49,7 +49,7 @@ it("goes by addresses, localhost, the name listened on and those allowed; a rebo
     expect(isOurs(host), host).toBe(false);
 });
 
-it("knows a page of its own by origin and host together", () => {
+it("accepts a page as its own when origin and host match", () => {
   expect(originOf(asked({ host: "a.example:1", origin: "http://a.example:1" }))).toBe("own");
   expect(originOf(asked({ host: "a.example", origin: "https://a.example" }))).toBe("own");
   expect(originOf(asked({ host: "a.example", origin: "https://b.example" }))).toBe("other");

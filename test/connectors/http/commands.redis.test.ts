@@ -94,10 +94,10 @@ describe("bulk commands", () => {
   });
 
   it.each(["ndjson", "msgpack"] as const)(
-    "move no line of an order that the desk knows, by its id alone (%s)",
+    "move no line of a stored order, recognised by the order's id alone (%s)",
     async (how) => {
       const sku = `O-${how}`;
-      // Its lines bear no mark: it was placed while the previous release read along.
+      // Its lines have no mark: it was placed while the previous release still ran.
       const old = { redis: bed.redis, prefix: "t", partitions: 4, format: () => 1 };
       const orderService = new OrderService(new Ledger(old), new OrderStore({ ...old, keepSeconds: 86_400 }));
       const [order, shelf, free] = [freshId(), freshId(), freshId()];
@@ -165,7 +165,7 @@ describe("bulk commands", () => {
     for (const sku of ["H1", "H2", "H3", "H4"]) expect(await bed.ledger.balances(sku)).toBeUndefined();
   });
 
-  it("tell at most 20 faults", async () => {
+  it("list at most 20 faults", async () => {
     const answer = await ndjson(new Array(100).fill({ kind: "receive" }));
     expect(answer.status).toBe(400);
     expect(answer.json.errors).toHaveLength(20);
@@ -174,8 +174,13 @@ describe("bulk commands", () => {
   it.each<[string, Command, string, string]>([
     ["an unknown kind", { kind: "give" }, "kind", "must be one of receive"],
     ["a missing kind", {}, "kind", "is missing"],
-    ["the desk's own abort", { kind: "abort", units: 1, attempt: 1 }, "kind", "must be one of"],
-    ["the desk's own attempt", { kind: "reserve", units: 1, attempt: 9 }, "attempt", "is not a known field"],
+    ["an abort, which only the order service sends", { kind: "abort", units: 1, attempt: 1 }, "kind", "must be one of"],
+    [
+      "an attempt, which only the order service sends",
+      { kind: "reserve", units: 1, attempt: 9 },
+      "attempt",
+      "is not a known field",
+    ],
     ["a correction without an actor", { kind: "correct", units: -1, reason: "lost" }, "actor", "is missing"],
     ["a correction without a reason", { kind: "correct", units: -1, actor: "li.wei" }, "reason", "is missing"],
     ["a correction of nothing", { kind: "correct", units: 0, actor: "li.wei", reason: "?" }, "units", "must not be 0"],
@@ -230,7 +235,7 @@ describe("bulk commands", () => {
     expect(answer.json.errors).toContainEqual({ field: `line 1: ${field}`, message: expect.stringContaining(message) });
   });
 
-  it("count empty lines but pass over them, and take CRLF", async () => {
+  it("count empty lines but skip them, and accept CRLF", async () => {
     const body = `${JSON.stringify(receive("CR"))}\r\n\r\n  \n{"kind":"receive"}\r\n`;
     const answer = await bed.send("POST", "/v1/commands", {
       body,
@@ -302,6 +307,6 @@ describe("bulk commands", () => {
   });
 });
 
-it("none of this was unexpected", () => {
+it("no request caused an unexpected fault", () => {
   expect(bed.troubles).toEqual([]);
 });

@@ -18,7 +18,7 @@ class Connection extends EventEmitter {
   destroy(): void {
     this.destroyed = true;
   }
-  /** As Node tells it, after a while. */
+  /** Node emits this event some time later. */
   end(): void {
     this.emit("close");
   }

@@ -1,7 +1,7 @@
 /**
  * What one connection may do, over real sockets: pipelined requests are served one after the other, a client that
- * sends too many at once or does not read is closed, and a request that asks for an upgrade nobody offers is served
- * as if it had not asked.
+ * sends too many at once or does not read is closed, and a request for an upgrade that the server does not offer is
+ * served as if it had not asked.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
@@ -75,7 +75,7 @@ describe("pipelined requests", () => {
     await expect.poll(() => received().match(/<[^>]*>/g), soon).toEqual(["</1>", "</2>", "</3>"]);
   });
 
-  it("that nobody has answered are bounded: a connection with more is closed", async () => {
+  it("without an answer are limited: a connection with more is closed", async () => {
     let begun = 0;
     const { port, cuts, parsed } = await serve(() => begun++, { maxUnanswered: 32 });
     const allowed = open(port);
@@ -89,7 +89,7 @@ describe("pipelined requests", () => {
     expect(parsed()).toBe(32 + 33);
   });
 
-  it("of a client that has gone are not begun", async () => {
+  it("of a client that has disconnected are not begun", async () => {
     const begun: ServerResponse[] = [];
     const closed: string[] = [];
     const { port } = await serve(({ url = "" }, response) => {
@@ -166,7 +166,7 @@ describe("a connection whose client does not read", () => {
   });
 });
 
-describe("a request that asks for an upgrade nobody offers", () => {
+describe("a request for an upgrade that the server does not offer", () => {
   const h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
   const echo: Handler = (request, response) => {
     let body = "";

@@ -1,4 +1,4 @@
-/** How wrong tokens are slowed: by address, boundedly, and forgotten in time. */
+/** How wrong tokens are delayed: by address, with limits, and without delay again after a time. */
 import { afterEach, expect, it, vi } from "vitest";
 import { FailedLogins, LoginReport } from "../../../connectors/http/failed-logins.js";
 import { throttledLogger } from "../../../engine/app/throttled-logger.js";
@@ -9,13 +9,13 @@ afterEach(() => {
 
 function logins() {
   const time = { nowMs: 1_000_000 };
-  const told: string[] = [];
-  const failed = new FailedLogins((address, what) => told.push(`${address} ${what}`), { now: () => time.nowMs });
-  return { time, told, failed };
+  const reported: string[] = [];
+  const failed = new FailedLogins((address, what) => reported.push(`${address} ${what}`), { now: () => time.nowMs });
+  return { time, reported, failed };
 }
 
-it("lets an address wait longer with each failure, up to five seconds, and tells of each", () => {
-  const { failed, told } = logins();
+it("delays an address longer with each failure, up to five seconds, and reports each", () => {
+  const { failed, reported } = logins();
   const waits = Array.from({ length: 200 }, () => {
     const waitMs = failed.record("a", "token");
     failed.endDelay("a");
@@ -24,8 +24,8 @@ it("lets an address wait longer with each failure, up to five seconds, and tells
   expect(waits.slice(0, 3)).toEqual([50, 100, 150]);
   expect(waits.at(-1)).toBe(5_000);
   expect(failed.record("b", "pairing code")).toBe(50);
-  expect(told).toHaveLength(201);
-  expect(told.at(-1)).toBe("b pairing code");
+  expect(reported).toHaveLength(201);
+  expect(reported.at(-1)).toBe("b pairing code");
 });
 
 it("begins anew after ten quiet minutes", () => {
@@ -38,7 +38,7 @@ it("begins anew after ten quiet minutes", () => {
   expect(failed.record("a", "token")).toBe(50);
 });
 
-it("lets few wait at once, of one address and in all, and refuses the others at once", () => {
+it("delays few at a time, of one address and in all, and refuses the others at once", () => {
   const { failed } = logins();
   const ofOne = Array.from({ length: 10 }, () => failed.record("a", "token"));
   expect(ofOne.filter((waitMs) => waitMs !== undefined)).toHaveLength(4);
@@ -48,24 +48,29 @@ it("lets few wait at once, of one address and in all, and refuses the others at 
   expect(failed.record("c", "token")).toBe(50);
 });
 
-it("remembers so many addresses and no more", () => {
+it("keeps a limited number of addresses", () => {
   const { failed } = logins();
   for (let i = 0; i < 12_000; i++) failed.record(`a${i}`, "token");
   expect(failed.addresses).toBe(10_000);
 });
 
-it("tells each address at once, few of them one by one, and how many others there were", () => {
+it("reports an address at once, few addresses one by one, and the number of the others", () => {
   vi.useFakeTimers();
-  const told: string[] = [];
-  // As the log tells it: messages that differ in numbers only are alike to it.
-  const report = new LoginReport(throttledLogger((message, fields) => told.push(`${message} ${fields?.client ?? ""}`)));
+  const reported: string[] = [];
+  // As the log writes it: messages that differ in numbers only are of one kind.
+  const report = new LoginReport(
+    throttledLogger((message, fields) => reported.push(`${message} ${fields?.client ?? ""}`)),
+  );
   for (let i = 0; i < 3; i++) report.add("10.0.0.1", "token");
   report.add("10.0.0.2", "token");
-  expect(told).toEqual(["a login with a wrong token failed 10.0.0.1", "a login with a wrong token failed 10.0.0.2"]);
+  expect(reported).toEqual([
+    "a login with a wrong token failed 10.0.0.1",
+    "a login with a wrong token failed 10.0.0.2",
+  ]);
   for (let i = 0; i < 500; i++) report.add(`2001:db8:${i.toString(16)}:0::/64`, "pairing code");
-  expect(told).toHaveLength(10);
+  expect(reported).toHaveLength(10);
   vi.advanceTimersByTime(10_000);
-  expect(told.slice(10)).toEqual(["logins also failed from 492 other addresses "]);
+  expect(reported.slice(10)).toEqual(["logins also failed from 492 other addresses "]);
   report.add("10.0.0.3", "token");
-  expect(told.at(-1)).toBe("a login with a wrong token failed 10.0.0.3");
+  expect(reported.at(-1)).toBe("a login with a wrong token failed 10.0.0.3");
 });

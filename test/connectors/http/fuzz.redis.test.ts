@@ -1,7 +1,7 @@
 /**
  * Fuzz of the whole surface against a real server and a real Redis: valid bodies and every kind of mutation of them,
  * wrong paths, queries and raw bytes. Whatever is sent, the answer is one that is documented, is a problem when it is
- * an error, and is never a 5xx but a 503 with Retry-After; the ledger's balances stay what the accepted answers say.
+ * an error, and is never a 5xx but a 503 with Retry-After; the ledger's balances agree with the accepted answers.
  */
 import { Agent } from "node:http";
 import fc from "fast-check";
@@ -30,7 +30,7 @@ function check(answer: Answer, what: string): void {
   if (answer.status === 503) expect(answer.headers["retry-after"], what).toMatch(/^[1-9]\d*$/);
 }
 
-const skus = ["F1", "F2", "茶", "a/b", "nobody"];
+const skus = ["F1", "F2", "茶", "a/b", "unknown"];
 const anySku = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...skus) },
   fc.string({ unit: "binary", maxLength: 70 }),
@@ -75,7 +75,7 @@ const strange = fc.oneof(
   ),
 );
 
-/** What JSON makes of anything; something that it cannot say is left out. */
+/** A value as JSON; something that JSON cannot express is left out. */
 function toJson(value: unknown): unknown {
   try {
     return JSON.parse(JSON.stringify(value) ?? "null");
@@ -252,7 +252,7 @@ async function sendBody({
   return [answer, `${target} ${payload instanceof Uint8Array ? JSON.stringify(changed) : payload}`.slice(0, 2_000)];
 }
 
-it("no request makes the server fail, and the books stay balanced", { timeout: 180_000 }, async () => {
+it("no request makes the server fail, and the balances stay correct", { timeout: 180_000 }, async () => {
   const elapsed = stopwatch();
   for (const sku of ["F1", "F2", "茶", "a/b"])
     for (const location of ["main", "east"]) await bed.receive(sku, 1_000, location);

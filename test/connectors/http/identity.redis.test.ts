@@ -1,6 +1,6 @@
 /**
- * Who may do what, and who did it: each route's role, and the authenticated name on whatever was done, whoever the
- * body says it was.
+ * Who may do what, and who did it: each route's role, and the authenticated name on every change, whatever name the
+ * body gives.
  */
 import { describe, expect, it } from "vitest";
 import { ROLES, type Role } from "../../../connectors/http/identity.js";
@@ -92,7 +92,7 @@ describe("a role", () => {
 });
 
 describe("the authenticated name", () => {
-  it("is the actor of a stock command; whom the body names is acted for", async () => {
+  it("is the actor of a stock command; the name in the body is recorded beside it", async () => {
     const [own, other] = [freshId(), freshId()];
     await bulk(
       "li.wei",
@@ -140,7 +140,7 @@ describe("the authenticated name", () => {
       ["waybill", "printer-3", "li.wei"],
       ["outbound", "shop", "order.clerk"],
     ]);
-    // Who placed it is in the log; an order's way begins with its payment.
+    // Who placed it is in the log; an order's steps begin with its payment.
     const logs = await Promise.all(PARTITIONS.map((n) => readLog(bed.redis, orderKeys("t", n).log, 0, 1_000)));
     const events = logs.flat().flatMap((entry) => orderEventsOf(entry).events);
     expect(events.find((event) => event.id === id && event.step === "created")).toMatchObject({

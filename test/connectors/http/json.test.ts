@@ -1,6 +1,6 @@
 /**
- * Reading JSON without bending a number or a character or choosing between two values, and saying where a text stops
- * being JSON.
+ * Reading JSON without changing a number or a character or choosing between two values, and naming the position at
+ * which a text stops being JSON.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -33,7 +33,7 @@ describe("JSON read exactly", () => {
     "0.30000000000000004",
     "1e400",
     "-0.0000000000000000",
-  ])("lets through what is exact, a fraction, or too large anyway: %s", (text) => {
+  ])("accepts what is exact, a fraction, or too large anyway: %s", (text) => {
     expect(parseJson(`{"units":${text}}`)).toEqual({ value: { units: Number(text) } });
   });
 
@@ -53,12 +53,12 @@ describe("JSON read exactly", () => {
     expect(faultOf(text)).toEqual({ field, message: `is a duplicate name (at position ${position})` });
   });
 
-  it("lets a name through that several objects give once each", () => {
+  it("accepts a name that several objects have once each", () => {
     const value = { a: { a: [{ a: ":" }, { a: '":' }] }, b: "a\\" };
     expect(parseJson(JSON.stringify(value))).toEqual({ value });
   });
 
-  it("tells a place deep inside in few words", () => {
+  it("shortens the path of a fault that is deeply nested", () => {
     const depth = 500;
     const fault = faultOf(`${'{"a":'.repeat(depth)}{"b":1,"b":2}${"}".repeat(depth)}`);
     expect(fault?.message).toContain("duplicate name");
@@ -76,7 +76,7 @@ describe("JSON read exactly", () => {
     ['{"a":"\u0001"}', "position 5"],
     ['{"a":01}', "position 6"],
     ["[1 2]", "position 3"],
-  ])("says where a text stops being JSON: %s", (text, where) => {
+  ])("names the position where a text stops being JSON: %s", (text, where) => {
     expect(faultOf(text)?.message).toContain(where);
   });
 
@@ -115,7 +115,7 @@ describe("JSON read exactly", () => {
     expect(faultOf(text)).toEqual({ field: "", message: "holds more than 1024 values" });
   });
 
-  it("takes a long text, whatever it holds", () => {
+  it("accepts a long text with any content", () => {
     const value = { reason: '{"[,:'.repeat(20_000) };
     expect(parseJson(JSON.stringify(value))).toEqual({ value });
     expect(faultOf(JSON.stringify(value).slice(0, -2))?.message).toContain("a string with an end");

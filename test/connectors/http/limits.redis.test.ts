@@ -1,6 +1,6 @@
 /**
  * How much may be under way at once: bodies of bulk commands are large, so only some are read at a time, and the
- * others are told to come back before a byte of theirs is. A place is free again however its request ended.
+ * others are refused with Retry-After before a byte of theirs is. Capacity is free again however its request ended.
  */
 import { EventEmitter, once } from "node:events";
 import { type ClientRequest, request } from "node:http";
@@ -45,7 +45,7 @@ const receive = () => `${JSON.stringify({ kind: "receive", id: freshId(), sku: "
 const whole = () =>
   bed.send("POST", "/v1/commands", { body: receive(), headers: { "content-type": "application/x-ndjson" } });
 
-it("reads so many bulk bodies at once and no more, and counts those out that are over or given up", async () => {
+it("reads a limited number of bulk bodies at once, and no longer counts those that ended or were aborted", async () => {
   await bed.receive("A", 5);
   const begun = Array.from({ length: BODIES }, () => begin(receive()));
   await expect.poll(async () => (await whole()).status, soon).toBe(429);
@@ -55,7 +55,7 @@ it("reads so many bulk bodies at once and no more, and counts those out that are
     detail: expect.stringContaining("8 concurrent bulk requests"),
   });
   expect(refused.headers["retry-after"]).toBe("1");
-  // Other requests have nothing to do with it.
+  // Other requests are not limited by it.
   expect((await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "A", units: 1 }] } })).status).toBe(201);
 
   begun[0]?.finish();
@@ -64,7 +64,7 @@ it("reads so many bulk bodies at once and no more, and counts those out that are
   for (const { abort } of begun.slice(1, 4)) abort();
   for (const { finish } of begun.slice(4)) finish();
   expect(await Promise.all(begun.slice(4).map(({ answer }) => answer))).toEqual([200, 200, 200, 200]);
-  // All eight places are free again.
+  // The whole limit of eight is free again.
   const again = Array.from({ length: BODIES }, () => begin(receive()));
   for (const { finish } of again) finish();
   await expect
@@ -78,7 +78,7 @@ async function figure(port: number, name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
 }
 
-it("A place is free again when its connection is reset while its answers stand in line", async () => {
+it("Capacity is free again when its connection is reset while its answers wait", async () => {
   await bed.receive("RESET", 100);
   const { port } = await bed.another({ maxUnderWay: 8 });
   const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
@@ -98,7 +98,7 @@ it("A place is free again when its connection is reset while its answers stand i
   }
 });
 
-it("A server whose places have all been taken for long is not ready, and is again when a tenth is free", async () => {
+it("A server at its limit for long is not ready, and is ready again when a tenth of the limit is free", async () => {
   const limit = new ConcurrencyLimit(10, "requests");
   const ends: (() => void)[] = [];
   let passed = 0;
@@ -127,7 +127,7 @@ it("A server whose places have all been taken for long is not ready, and is agai
 });
 
 // Elsewhere only 127.0.0.1 is an address of the machine.
-it.skipIf(process.platform !== "linux")("takes in who comes when one address has all connections", async () => {
+it.skipIf(process.platform !== "linux")("accepts other clients when one address has all connections", async () => {
   const { port } = await bed.another({ maxConnections: 8 });
   const idle = Array.from({ length: 8 }, () => connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" }));
   try {

@@ -1,6 +1,6 @@
 /**
- * Reading msgpack from strangers: what JSON could say is taken, the rest is refused, and nothing is allocated on a
- * promise.
+ * Reading untrusted msgpack: what JSON can express is accepted, the rest is refused, and no memory is allocated for
+ * a length that is only announced.
  */
 import fc from "fast-check";
 import { Packr } from "msgpackr";
@@ -12,8 +12,8 @@ const packr = new Packr({ useRecords: false });
 const read = (bytes: Uint8Array | readonly number[]) =>
   new MsgpackReader(bytes instanceof Uint8Array ? bytes : Uint8Array.from(bytes)).value();
 
-describe("msgpack from strangers", () => {
-  it("reads what JSON could say", () => {
+describe("untrusted msgpack", () => {
+  it("reads what JSON can express", () => {
     const value = fc.letrec((tie) => ({
       node: fc.oneof(
         { maxDepth: 4 },
@@ -38,7 +38,7 @@ describe("msgpack from strangers", () => {
     );
   });
 
-  it("takes 64-bit numbers that are safe and refuses those that would be rounded", () => {
+  it("accepts 64-bit numbers that are safe and refuses those that would be rounded", () => {
     expect(read([0xcf, 0, 0x1f, 255, 255, 255, 255, 255, 255])).toBe(Number.MAX_SAFE_INTEGER);
     expect(read([0xd3, 255, 255, 255, 255, 255, 255, 255, 255])).toBe(-1);
     expect(() => read([0xcf, 0, 0x20, 0, 0, 0, 0, 0, 1])).toThrow("beyond 2^53");

@@ -1,4 +1,4 @@
-/** What the OpenAPI document owes its readers' tools; `npm run test:openapi` asks those tools themselves. */
+/** What tools that read the OpenAPI document expect of it; `npm run test:openapi` runs such tools. */
 import { beforeAll, expect, it } from "vitest";
 import { type ApiDocument, apiDocument, type Operation } from "../../openapi/document.js";
 
@@ -25,7 +25,7 @@ function* valuesOf(name: string, node: unknown = document): Generator<{ value: u
   }
 }
 
-it("says of every operation whom it lets in, by schemes that are declared", () => {
+it("states for every operation which declared schemes authorize it", () => {
   const schemes = new Set(Object.keys(document.components.securitySchemes));
   expect(operations.length).toBeGreaterThan(20);
   expect(
@@ -33,7 +33,7 @@ it("says of every operation whom it lets in, by schemes that are declared", () =
   ).toEqual([]);
 });
 
-it("lets everybody in where customers and machines ask", () => {
+it("needs no token for operations of customers and monitoring", () => {
   const open = operations.filter(([, { security }]) => security?.length === 0).map(([name]) => name);
   expect(open).toEqual(expect.arrayContaining(["get /v1/stock/{sku}", "get /v1/stock", "get /healthz", "get /readyz"]));
   expect(open.filter((name) => !name.startsWith("get "))).toEqual([]);
@@ -77,7 +77,7 @@ it("has patterns that mean the same with and without the u flag", () => {
   }
 });
 
-it("has examples of texts that its patterns take", () => {
+it("has examples of texts that match its patterns", () => {
   for (const { value, beside } of valuesOf("examples")) {
     const { pattern } = beside as { pattern?: string };
     if (pattern === undefined) continue;

@@ -105,7 +105,7 @@ describe("placing an order", () => {
     expect(answer.json).toMatchObject({ status: 409, code: "insufficient_presale" });
   });
 
-  it("answers 422 for an id from outside the remembered window", async () => {
+  it("answers 422 for an id from outside the time window", async () => {
     await bed.receive("WD", 5);
     const answer = await place({ id: chainId("TE", systemClock.now() - 60 * DAY_MS), lines: [{ sku: "W", units: 1 }] });
     expect(answer.json).toMatchObject({ status: 422, code: "id_outside_window" });
@@ -135,7 +135,7 @@ describe("placing an order", () => {
 });
 
 describe("the life of an order", () => {
-  it("is paid, sent out, and shows where its lines stand", async () => {
+  it("is paid, sent out, and shows the states of its lines", async () => {
     await bed.receive("L", 5);
     const id = freshId();
     await place({ id, lines: [{ sku: "L", units: 2 }] });
@@ -156,10 +156,10 @@ describe("the life of an order", () => {
     expect(await cell("L")).toMatchObject({ sellable: 3, reserved: 0, committed: 0 });
   });
 
-  it("is cancelled when its warehouse has let go, and goes on when it has not", async () => {
+  it("is cancelled when its warehouse withdraws it, and continues when the warehouse refuses", async () => {
     await bed.receive("WD", 5);
-    const [gone, kept] = [freshId(), freshId()];
-    for (const id of [gone, kept]) {
+    const [withdrawn, kept] = [freshId(), freshId()];
+    for (const id of [withdrawn, kept]) {
       await place({ id, lines: [{ sku: "WD", units: 2 }] });
       await bed.send("POST", `/v1/orders/${id}/payment`);
       const early = await bed.send("POST", `/v1/orders/${id}/withdrawal`, { body: { result: "refused", source: "w" } });
@@ -179,7 +179,7 @@ describe("the life of an order", () => {
     expect(await cell("WD")).toMatchObject({ committed: 4 });
     const settle = (id: string, result: string) =>
       bed.send("POST", `/v1/orders/${id}/withdrawal`, { body: { result, source: "w" } });
-    expect(await settle(gone, "withdrawn")).toMatchObject({ status: 200, json: { outcome: "cancelled_paid" } });
+    expect(await settle(withdrawn, "withdrawn")).toMatchObject({ status: 200, json: { outcome: "cancelled_paid" } });
     expect(await settle(kept, "refused")).toMatchObject({ status: 200, json: { outcome: "accepted" } });
     expect((await bed.send("POST", `/v1/orders/${kept}/cancellation`)).json).toMatchObject({
       code: "cancellation_refused",
@@ -187,7 +187,7 @@ describe("the life of an order", () => {
     expect(await cell("WD")).toMatchObject({ committed: 2 });
   });
 
-  it("gives its units back when cancelled, and says when money has to go back", async () => {
+  it("releases its units when cancelled, and reports when a payment must be refunded", async () => {
     await bed.receive("M", 5);
     const held = freshId();
     await place({ id: held, lines: [{ sku: "M", units: 2 }] });
@@ -243,7 +243,7 @@ describe("the life of an order", () => {
 });
 
 describe("while a breaker is open", () => {
-  it("refuses new orders with 503 and Retry-After, and lets payments through", async () => {
+  it("refuses new orders with 503 and Retry-After, and accepts payments", async () => {
     await bed.receive("G", 5);
     const id = freshId();
     await place({ id, lines: [{ sku: "G", units: 1 }] });

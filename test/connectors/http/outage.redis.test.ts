@@ -1,5 +1,5 @@
 /**
- * What clients see when Redis is gone.
+ * What clients get when Redis cannot be reached.
  */
 import { expect, it } from "vitest";
 import { stopwatch } from "../../../engine/kernel/clock.js";

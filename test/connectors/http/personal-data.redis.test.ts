@@ -1,5 +1,5 @@
 /**
- * Taking a buyer's text away over HTTP: who may, what is left, and what an order without it can still do.
+ * Deleting a buyer's text over HTTP: which roles may, what remains, and what an order without it still allows.
  */
 import { describe, expect, it } from "vitest";
 import { freshId, httpBed } from "./http-bed.js";
@@ -34,7 +34,7 @@ describe("DELETE /v1/orders/{id}/personal-data", () => {
     expect((await call("GET", `/v1/orders/${id}`, CLERK)).json).toEqual(before);
   });
 
-  it("leaves an unpaid order that cannot be paid any more, for nobody knows where to send it", async () => {
+  it("makes an unpaid order impossible to pay, because its address is deleted", async () => {
     const id = await placed();
     await call("DELETE", `/v1/orders/${id}/personal-data`, OPERATOR);
     const { status, json } = await call("POST", `/v1/orders/${id}/payment`, CLERK);
@@ -51,7 +51,7 @@ describe("DELETE /v1/orders/{id}/personal-data", () => {
     expect(json.repeated).toBe(true);
   });
 
-  it("refuses what is not known, is no id, or is on its way to the warehouse", async () => {
+  it("refuses an unknown order, an invalid id, and an order on its way to the warehouse", async () => {
     expect((await call("DELETE", `/v1/orders/${freshId()}/personal-data`, OPERATOR)).json.code).toBe("unknown_order");
     expect((await call("DELETE", "/v1/orders/nothing/personal-data", OPERATOR)).status).toBe(400);
     const { port } = await bed.another({

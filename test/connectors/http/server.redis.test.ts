@@ -1,5 +1,5 @@
 /**
- * Around the routes: who is let in, health and figures, closing, unexpected trouble, documentation and pages.
+ * Around the routes: authorization, health and metrics, closing, unexpected faults, documentation and pages.
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent, request as httpRequest } from "node:http";
@@ -38,7 +38,7 @@ const upgrade = (port: number, headers: Record<string, string> = {}): Promise<nu
   });
 
 describe("tokens", () => {
-  it("are needed for writing and operating, not for what customers see and machines watch", async () => {
+  it("are needed for writing and operating, not for what customers and monitoring read", async () => {
     for (const [method, path] of [
       ["POST", "/v1/orders"],
       ["POST", "/v1/orders/x/payment"],
@@ -67,7 +67,7 @@ describe("tokens", () => {
     }
   });
 
-  it("are taken in any scheme's case and refused in any other form", async () => {
+  it("are accepted in any case of the scheme and refused in any other form", async () => {
     const status = async (authorization: string) =>
       (await bed.send("GET", "/v1/breaker", { headers: { authorization } })).status;
     expect(await status(`bearer ${TOKEN}`)).toBe(200);
@@ -186,7 +186,7 @@ describe("a connection that was taken from the HTTP parser", () => {
     socket.destroy();
   });
 
-  it("is no screen when it has gone before it was known who asks", async () => {
+  it("does not become a screen when it has closed before its token was checked", async () => {
     let asked = (): void => {};
     let taken = 0;
     const { port, server } = await bed.another({ gateway: gatewayWith(() => taken++) });
@@ -213,7 +213,7 @@ describe("a connection that was taken from the HTTP parser", () => {
   });
 });
 
-describe("a client that asks before it sends its body", () => {
+describe("a client that waits for 100 Continue before it sends its body", () => {
   /**
    * What comes back for a head that announces a body, before any of it is sent; then the body, when it is asked for.
    */
@@ -233,7 +233,7 @@ describe("a client that asks before it sends its body", () => {
     });
   const token = `Authorization: Bearer ${TOKEN}\r\nContent-Type: application/json\r\n`;
 
-  it("is told to go on when its body is wanted", async () => {
+  it("gets 100 Continue when its body is accepted", async () => {
     await bed.receive("ASKED", 5);
     const body = JSON.stringify({ lines: [{ sku: "ASKED", units: 1 }] });
     const answer = await ask("POST", "/v1/orders", `${token}Content-Length: ${body.length}\r\n`, body);
@@ -255,7 +255,7 @@ describe("a client that asks before it sends its body", () => {
 });
 
 describe("operating", () => {
-  it("says whether the process is alive and ready, in words", async () => {
+  it("reports whether the process is alive and ready, in words", async () => {
     let wrong: string[] = [];
     const { port } = await bed.another({ readiness: () => wrong });
     expect((await send(port, "GET", "/readyz")).json).toEqual({ status: "ready" });
@@ -268,7 +268,7 @@ describe("operating", () => {
     expect((await send(port, "GET", "/healthz")).json).toEqual({ status: "alive" });
   });
 
-  it("tells strangers whether it is ready, not why it is not", async () => {
+  it("reports to clients without a token whether it is ready, but not the reasons", async () => {
     let wrong: string[] = [];
     const { port } = await bed.another({ readiness: () => wrong, warnings: () => ["views are slow"] });
     const readiness = async (headers: Record<string, string> = {}) =>
@@ -283,7 +283,7 @@ describe("operating", () => {
     expect(await readiness({ authorization: `Bearer ${TOKEN}x` })).toMatchObject({ status: 401 });
   });
 
-  it("shows figures and screens to everybody where the operator has said so", async () => {
+  it("serves metrics and screens without a token when the operator allows it", async () => {
     const { port } = await bed.another({ openParts: ["metrics"], readiness: () => ["Redis is away"] });
     expect((await send(port, "GET", "/metrics", { anonymous: true })).status).toBe(200);
     expect((await send(port, "GET", "/readyz", { anonymous: true })).json.detail).toBe("Redis is away");
@@ -318,7 +318,7 @@ describe("operating", () => {
     expect(await upgrade(port)).toBe(503);
   });
 
-  it("answers requests under way when it closes, and lets no idle connection hold it", async () => {
+  it("answers requests under way when it closes, and does not wait for idle connections", async () => {
     let release = (): void => {};
     const slow = await bed.another({
       closeGraceMs: 5_000,
@@ -340,16 +340,16 @@ describe("operating", () => {
     await expect(send(slow.port, "GET", "/healthz")).rejects.toThrow(/ECONNREFUSED|hang up|ECONNRESET/);
   });
 
-  it("says so when its port is taken", async () => {
+  it("reports that its port is taken", async () => {
     await expect(bed.another({ port: bed.port })).rejects.toMatchObject({ code: "port_in_use" });
   });
 });
 
 describe("trouble", () => {
   it("that was not foreseen is a 500 with an instance that the operator finds, and nothing of the cause", async () => {
-    const told: [message: string, fields?: LogFields | undefined][] = [];
+    const reported: [message: string, fields?: LogFields | undefined][] = [];
     const { port } = await bed.another({
-      onTrouble: (...line) => told.push(line),
+      onTrouble: (...line) => reported.push(line),
       readiness: () => {
         throw new TypeError("secret inside");
       },
@@ -363,9 +363,9 @@ describe("trouble", () => {
       code: "internal_error",
       instance: expect.stringMatching(/^urn:shuiwei:instance:[0-9a-f]{16}$/),
     });
-    expect(told).toHaveLength(1);
-    expect(told[0]?.[0]).toContain("secret inside");
-    expect(told[0]?.[1]).toEqual({ level: "error", instance: answer.json.instance });
+    expect(reported).toHaveLength(1);
+    expect(reported[0]?.[0]).toContain("secret inside");
+    expect(reported[0]?.[1]).toEqual({ level: "error", instance: answer.json.instance });
   });
 
   it("of the store is 429 when too much waits, and 503 when it cannot be reached", async () => {
@@ -504,7 +504,7 @@ describe("pages", () => {
   });
 });
 
-it("answers of the interface are sniffed, framed and stored by nobody", async () => {
+it("headers of API answers forbid sniffing, framing and storing", async () => {
   const { headers } = await bed.send("GET", "/v1/breaker");
   expect(headers).toMatchObject({
     "cache-control": "no-store",

@@ -101,7 +101,7 @@ describe("a pairing code", () => {
     expect((await ask("POST", "/v1/sessions/pairings", { cookie: reader, origin: own() }, {})).status).toBe(403);
   });
 
-  it("is kept nowhere as it is", async () => {
+  it("is not stored in plain text, and neither is a session's cookie", async () => {
     const { code } = (await pairing("li.wei")).json;
     const cookie = await paired();
     const keys = await bed.redis.keys("*");
@@ -113,7 +113,7 @@ describe("a pairing code", () => {
     expect(all).not.toContain(cookie.split("=")[1]);
   });
 
-  it("is counted and told when it is wrong", async () => {
+  it("is counted and reported when it is wrong", async () => {
     await ask("POST", "/v1/sessions", {}, { code: "AAAA-BBBB-CCCC-DDDD" });
     expect(bed.troubles.some((text) => text === "a login with a wrong pairing code failed")).toBe(true);
     const { text } = await ask("GET", "/metrics", as("boss"));
@@ -132,7 +132,7 @@ describe("a session", () => {
   });
 
   it("may write from pages of this server only", async () => {
-    const cookie = await paired("li.wei", { role: "operate", label: "desk" });
+    const cookie = await paired("li.wei", { role: "operate", label: "office" });
     const change = { action: "close", scope: { kind: "sku", sku: "X" }, actor: "x", reason: "y" };
     expect((await ask("POST", "/v1/breaker", { cookie, origin: own() }, change)).status).toBe(200);
     for (const origin of [{ origin: "http://evil.example" }, { origin: "null" }, {}] as Record<string, string>[])
@@ -163,7 +163,7 @@ describe("a session", () => {
       });
   });
 
-  it("is one of 50 at most that one name begins with its token", async () => {
+  it("is one of at most 50 that one name creates with its token", async () => {
     const tokens = [`mo:read:${secretOf("mo")}`, `boss:admin:${secretOf("boss")}`];
     const { port } = await bed.another({ tokens, sessions: new Sessions(bed.redis, "of-a-name") });
     const begin = (name: string) =>
@@ -173,7 +173,7 @@ describe("a session", () => {
     expect((await begin("boss")).status).toBe(201);
   });
 
-  it("that finds no room leaves the code good", async () => {
+  it("that exceeds the limit leaves the code valid", async () => {
     const sessions = new Sessions(bed.redis, "full");
     const forMs = 60_000;
     const { code } = await sessions.createPairing({ name: "boss/wall", role: "read", forMs });
@@ -187,7 +187,7 @@ describe("a session", () => {
     expect(await sessions.redeem(code)).toBeUndefined();
   });
 
-  it("goes over TLS only where TLS is", async () => {
+  it("has a Secure cookie when the client uses TLS", async () => {
     const { code } = (await pairing("li.wei")).json;
     const headers = { "x-forwarded-proto": "https" };
     expect((await ask("POST", "/v1/sessions", headers, { code })).headers["set-cookie"]?.[0]).toContain("; Secure");
@@ -233,7 +233,7 @@ describe("bodies that bring a pairing code", () => {
     return { received: () => received, end: () => socket.destroy() };
   }
 
-  it("take no place of other requests, are so many at once, and come soon or not at all", async () => {
+  it("do not use up the limit of other requests, and are limited in number and time", async () => {
     const { port } = await bed.another({ tokens: [`boss:admin:${secretOf("boss")}`], maxUnderWay: 4 });
     const slow = Array.from({ length: 64 }, () => slowBody(port));
     const begin = async () =>
@@ -257,7 +257,7 @@ describe("bodies that bring a pairing code", () => {
     const headers = { ...as("boss"), "x-forwarded-for": "192.0.2.2" };
     expect((await send(port, "POST", "/v1/sessions", { anonymous: true, headers, body: {} })).status).toBe(201);
     for (const { end } of slow) end();
-    // A closed request frees its slot.
+    // A closed request frees its part of the limit.
     const again = { ...headers, "x-forwarded-for": "192.0.2.1" };
     await expect
       .poll(
@@ -274,7 +274,7 @@ describe("bodies that bring a pairing code", () => {
 });
 
 describe("the screens", () => {
-  it("show a stranger's browser how to pair, and nothing of themselves", async () => {
+  it("show a browser without a session how to pair, and nothing else", async () => {
     const page = await ask("GET", "/");
     expect(page.status).toBe(401);
     expect(page.headers["content-type"]).toContain("text/html");
@@ -305,7 +305,7 @@ describe("the screens", () => {
     await closed;
   }, 40_000);
 
-  it("leave places for others: one session gets a fifth of them", async () => {
+  it("leave room for others: one session may use a fifth of the limit", async () => {
     const cookie = await paired();
     const headers = { cookie, origin: own() };
     const opened = [await live(headers), await live(headers), await live(headers)];
@@ -316,8 +316,8 @@ describe("the screens", () => {
   });
 });
 
-describe("a host name that is not ours", () => {
-  it("is refused, but for what everybody may see", async () => {
+describe("a host name that is not the server's own", () => {
+  it("is refused, except for what needs no token", async () => {
     const host = `evil.example:${server.port}`;
     for (const path of ["/", "/v1/alerts", "/metrics", "/docs/json", "/pair"])
       expect((await ask("GET", path, { host, ...as("boss") })).json, path).toMatchObject({

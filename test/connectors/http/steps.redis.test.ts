@@ -1,4 +1,4 @@
-/** An order's way over HTTP (R16, R17): steps on evidence, each once, and what is late or skipped. */
+/** An order's steps over HTTP (R16, R17): on evidence, each once, and which are late or skipped. */
 import { describe, expect, it } from "vitest";
 import { freshId, httpBed } from "./http-bed.js";
 
@@ -21,14 +21,14 @@ const orderAt = async (id: string) => (await bed.send("GET", `/v1/orders/${id}`)
 const stepsOf = async (id: string): Promise<string[]> =>
   (await orderAt(id)).steps.map(({ step }: { step: string }) => step);
 
-describe("an order on its way", () => {
-  it("takes each step once, on the first evidence", async () => {
+describe("an order with steps", () => {
+  it("records each step once, on the first evidence", async () => {
     const id = await paidOrder();
-    const told: [path: string, body: object][] = [
+    const reports: [path: string, body: object][] = [
       ["label", { source: "printer-3", waybill: "SF1234567890", carrier: "SF" }],
       ["logistics", { source: "carrier:SF", status: "picked up" }],
     ];
-    for (const [path, body] of told) {
+    for (const [path, body] of reports) {
       const first = await bed.send("POST", `/v1/orders/${id}/${path}`, { body });
       expect(first.json, first.text).toMatchObject({ id, repeated: false });
       const again = await bed.send("POST", `/v1/orders/${id}/${path}`, { body: { ...body, source: "somebody-else" } });
@@ -44,11 +44,11 @@ describe("an order on its way", () => {
       detail: { waybill: "SF1234567890", carrier: "SF" },
       at: expect.stringMatching(/Z$/),
     });
-    // The carrier had the parcel before anybody told that it had left; then it was told.
+    // The carrier reported the parcel before `outbound` was reported; then that was recorded, too.
     expect(exceptions).toEqual([]);
   });
 
-  it("is an exception while a step is late, and none any more when it has come", async () => {
+  it("is an exception while a step is late, and no longer when the step is recorded", async () => {
     const id = await paidOrder();
     const listed = async () =>
       (await bed.send("GET", "/v1/exceptions?limit=1000")).json.exceptions.filter(
@@ -109,7 +109,7 @@ describe("an order on its way", () => {
     expect((await bed.send("POST", "/v1/orders", { body: without })).json).toMatchObject({ code: "id_reused" });
   });
 
-  it("that nobody knows, or badly told, is refused by name", async () => {
+  it("that does not exist, or a step with a bad field, is refused with its name", async () => {
     const unknown = await bed.send("POST", `/v1/orders/${freshId()}/label`, { body: { source: "printer-3" } });
     expect(unknown.json).toMatchObject({ status: 404, code: "unknown_order" });
     const id = await paidOrder();

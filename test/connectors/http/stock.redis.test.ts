@@ -1,5 +1,5 @@
 /**
- * What customers are shown and what operators look at and set: freshness, caching, balances, settings, alerts,
+ * What customers are shown and what operators read and set: freshness, caching, balances, settings, alerts,
  * breaker, ids.
  */
 import { describe, expect, it } from "vitest";
@@ -30,7 +30,7 @@ describe("what customers are shown", () => {
     expect(answer.headers["cdn-cache-control"]).toBe("max-age=6, stale-while-revalidate=5");
   });
 
-  it("is told by location on demand", async () => {
+  it("is given by location on demand", async () => {
     await bed.receive("BY", 5, "east");
     await bed.receive("BY", 0 + 7, "west");
     await visible("BY", 12);
@@ -44,7 +44,7 @@ describe("what customers are shown", () => {
     );
   });
 
-  it("is told of many SKUs at once, each once, with those unknown listed", async () => {
+  it("is given for many SKUs at once, each once, with the unknown ones listed", async () => {
     await bed.receive("M1", 1);
     await bed.receive("M2", 2);
     await visible("M2", 2);
@@ -71,7 +71,7 @@ describe("what customers are shown", () => {
   });
 
   it("is 404 for an unknown SKU and for one that was only configured, kept as briefly as any answer", async () => {
-    const answer = await show("/nobody");
+    const answer = await show("/unknown");
     expect(answer.json).toMatchObject({ status: 404, code: "unknown_sku" });
     expect(answer.headers).toMatchObject(CACHE_HEADERS);
     await bed.send("PUT", "/v1/skus/only-set/settings", { body: { settings: { displayCoefficient: 1 } } });
@@ -79,7 +79,7 @@ describe("what customers are shown", () => {
     expect((await show("/only-set")).status).toBe(404);
   });
 
-  it("is 304 for who has it, and 200 again when it or its second has changed", async () => {
+  it("is 304 for a client that has it, and 200 again when it or its second has changed", async () => {
     await bed.receive("E", 4);
     await visible("E", 4);
     await expect
@@ -111,7 +111,7 @@ describe("what customers are shown", () => {
 });
 
 describe("the ledger's balances", () => {
-  it("are told by location and in total, at once", async () => {
+  it("are given by location and in total, at once", async () => {
     await bed.receive("L", 10, "east");
     await bed.receive("L", 5, "main");
     await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "L", units: 2 }] } });
@@ -196,7 +196,7 @@ describe("alerts", () => {
     const again = await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: { actor: "zhang" } });
     expect([again.status, again.json.acknowledgedBy, again.json.repeated]).toEqual([200, "default", true]);
     expect((await bed.send("GET", "/v1/alerts?state=cleared")).json.alerts).toEqual([]);
-    for (const id of ["AL%232", "nobody%231"]) {
+    for (const id of ["AL%232", "unknown%231"]) {
       expect(
         (await bed.send("POST", `/v1/alerts/${id}/acknowledgement`, { body: { actor: "li.wei" } })).json,
       ).toMatchObject({ status: 404, code: "unknown_alert" });
@@ -211,7 +211,7 @@ describe("alerts", () => {
 });
 
 describe("the breaker", () => {
-  it("takes a scope that fits its kind only", async () => {
+  it("accepts only a scope that fits its kind", async () => {
     const cause = { actor: "li.wei", reason: "test" };
     for (const [scope, field] of [
       [{ kind: "shop", sku: "A" }, "scope.sku"],
@@ -236,7 +236,7 @@ describe("the breaker", () => {
     });
   });
 
-  it("opened by hand for good says so, and asks refused orders to come back in a minute", async () => {
+  it("opened by hand without an end is shown so, and refused orders get a Retry-After of a minute", async () => {
     const scope = { kind: "location", location: "east" };
     const cause = { actor: "li.wei", reason: "flood" };
     const opened = await bed.send("POST", "/v1/breaker", { body: { action: "open", scope, ...cause, forMs: 0 } });
@@ -251,13 +251,13 @@ describe("the breaker", () => {
   });
 });
 
-it("fresh ids are chain ids, each another, in the channel asked for", async () => {
+it("fresh ids are chain ids, all different, in the requested channel", async () => {
   const { ids } = (await bed.send("POST", "/v1/ids?count=1000&channel=T9")).json;
   expect(new Set(ids).size).toBe(1_000);
   expect(ids.every((id: string) => chainIdFault(id) === undefined && id.startsWith("T9"))).toBe(true);
   expect((await bed.send("POST", "/v1/ids")).json.ids).toHaveLength(1);
 });
 
-it("none of this was unexpected", () => {
+it("no request caused an unexpected fault", () => {
   expect(bed.troubles).toEqual([]);
 });

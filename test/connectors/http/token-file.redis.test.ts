@@ -1,5 +1,5 @@
 /**
- * Tokens in a file: given and taken away while the server runs, kept when the file is faulty, and never with their
+ * Tokens in a file: added and removed while the server runs, kept when the file is faulty, and never with their
  * secrets. The built command's side is test/cli/commands.redis.test.ts.
  */
 import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
@@ -70,15 +70,15 @@ describe("the file", () => {
 describe("a running server", () => {
   it("takes what is added and refuses what is removed, without a restart; a faulty file changes nothing", async () => {
     const first = await add("first");
-    const told: string[] = [];
-    const file = new TokenFile(path, (message) => told.push(message));
+    const reported: string[] = [];
+    const file = new TokenFile(path, (message) => reported.push(message));
     await file.reload();
     const { port } = await bed.another({ tokens: [], tokenFile: file, warnings: () => file.warnings() });
     const status = async (secret: string) => {
       const headers = { authorization: `Bearer ${secret}` };
       return (await send(port, "GET", "/v1/breaker", { anonymous: true, headers })).status;
     };
-    expect([await status(first), await status("sw_nobody-has-this-one-0123456789")]).toEqual([200, 401]);
+    expect([await status(first), await status("sw_this-one-is-unknown-0123456789")]).toEqual([200, 401]);
     const second = await add("second");
     await file.reload();
     expect(await status(second)).toBe(200);
@@ -87,7 +87,7 @@ describe("a running server", () => {
     await file.reload();
     await file.reload();
     expect([await status(first), await status(second)]).toEqual([200, 200]);
-    expect(told).toHaveLength(1);
+    expect(reported).toHaveLength(1);
     const ready = await send(port, "GET", "/readyz", {
       anonymous: true,
       headers: { authorization: `Bearer ${first}` },
@@ -105,7 +105,7 @@ describe("a running server", () => {
     expect(file.warnings()).toEqual([`${path} holds no token`]);
   });
 
-  it("looks by itself", async () => {
+  it("reads a changed file again by itself", async () => {
     await add("a");
     const file = new TokenFile(path, () => {});
     await file.start();

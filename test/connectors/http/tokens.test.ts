@@ -23,15 +23,15 @@ it.each([
   ["without a name", [`:read:${SECRET}`], "name"],
   ["with a blank in it", [`${SECRET} ${SECRET}`], "header"],
   ["twice with two roles", [`shop:read:${SECRET}1`, `shop:order:${SECRET}2`], "two roles"],
-  ["twice with one secret", [`shop:read:${SECRET}`, `desk:read:${SECRET}`], "the same bearer token"],
+  ["twice with one secret", [`shop:read:${SECRET}`, `office:read:${SECRET}`], "the same bearer token"],
 ])("are refused when one is %s", (_, texts, message) => {
-  let told = "";
+  let thrownMessage = "";
   try {
     readTokens(texts);
   } catch (thrown) {
-    told = (thrown as Error).message;
+    thrownMessage = (thrown as Error).message;
     expect(thrown).toMatchObject({ code: "bad_option", input: "tokens" });
   }
-  expect(told).toContain(message);
-  expect(told).not.toContain(SECRET);
+  expect(thrownMessage).toContain(message);
+  expect(thrownMessage).not.toContain(SECRET);
 });

@@ -39,7 +39,7 @@ describe("an object in a folder", () => {
     expect((await stat(dirname(file))).mode & 0o777).toBe(0o700);
   });
 
-  it("is gone when it is deleted, and may be deleted again, or without ever having been there", async () => {
+  it("does not exist after it is deleted, and may be deleted again, or when it never existed", async () => {
     const store = new FileStore(join(folder, "objects"));
     await store.delete(KEY);
     await store.put(KEY, Buffer.from("x"));
@@ -51,7 +51,7 @@ describe("an object in a folder", () => {
     await expect(store.delete("../secret")).rejects.toMatchObject({ code: "bad_input" });
   });
 
-  it("stands among few in one folder", async () => {
+  it("shares its folder with few others", async () => {
     const store = new FileStore(folder);
     await Promise.all(
       Array.from({ length: 200 }, (_, i) => store.put(`orders/2026-06-17/${i}.json`, Buffer.from(`${i}`))),
@@ -108,7 +108,7 @@ describe("what is refused", () => {
     expect(await filesIn(folder)).toHaveLength(1);
   });
 
-  it("is a folder that went away, until it can be made again", async () => {
+  it("is a folder that was removed, until it can be made again", async () => {
     const store = new FileStore(join(folder, "mount"));
     await store.put(KEY, Buffer.from("x"));
     await rm(join(folder, "mount"), { recursive: true });

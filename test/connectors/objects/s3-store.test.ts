@@ -1,5 +1,5 @@
 /**
- * The bucket behind object storage, against a stand-in that works out signatures by itself: what arrives, what is
+ * The bucket behind object storage, against a sandbox that computes signatures by itself: what arrives, what is
  * refused for good, and what may be tried again.
  */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -52,7 +52,7 @@ describe("an object in a bucket", () => {
 
   it("is undefined when there is none", async () => expect(await store().get(KEY)).toBeUndefined());
 
-  it("is gone when it is deleted, and may be deleted again", async () => {
+  it("does not exist after it is deleted, and may be deleted again", async () => {
     await store().put(KEY, Buffer.from("x"), "text/plain");
     await store().put(`${KEY}.other`, Buffer.from("x"), "text/plain");
     await store().delete(KEY);
@@ -64,7 +64,7 @@ describe("an object in a bucket", () => {
     await expect(store().delete(KEY)).rejects.toMatchObject({ code: "objects_unavailable", retryable: true });
   });
 
-  it("stands under the prefix", async () => {
+  it("is stored under the prefix", async () => {
     await store({ prefix: "shop/details" }).put(KEY, Buffer.from("x"), "text/plain");
     expect([...sandbox.objects.keys()]).toEqual([`shop/details/${KEY}`]);
     expect(await store({ prefix: "shop/details" }).get(KEY)).toBeDefined();
@@ -86,7 +86,7 @@ describe("a request that fails", () => {
     ["the region", { region: "us-east-1" }, "AuthorizationHeaderMalformed"],
     ["the bucket", { bucket: "nowhere" }, "NoSuchBucket"],
   ])("is refused for good when %s is wrong, in words, without the secret", async (_, more, words) => {
-    // One after the other: a call that fails while another is waited for would be a rejection that nobody handles.
+    // One after the other: a call that fails while another is awaited would be an unhandled rejection.
     for (const call of [() => store(more).put(KEY, Buffer.from("x"), "text/plain"), () => store(more).get(KEY)]) {
       const thrown = await call().catch((reason) => reason);
       expect(thrown).toMatchObject({ code: "objects_refused", retryable: false });
@@ -105,12 +105,12 @@ describe("a request that fails", () => {
     expect(sandbox.requests).toBe(1);
   });
 
-  it("tells how long to wait", async () => {
+  it("reports how long to wait", async () => {
     sandbox.faults.push((_, response) => response.writeHead(503, { "retry-after": "3" }).end());
     await expect(store().get(KEY)).rejects.toMatchObject({ retryAfterMs: 3_000 });
   });
 
-  it("may be tried again when the connection broke", async () => {
+  it("may be tried again when the connection breaks", async () => {
     sandbox.faults.push((request) => request.socket.destroy());
     await expect(store().put(KEY, Buffer.from("x"), "text/plain")).rejects.toMatchObject({ retryable: true });
     sandbox.faults.push((request, response) => {

@@ -1,5 +1,5 @@
 /**
- * Which storage the settings name, and what is wrong with those that name none: told before anything is sent.
+ * Which storage the settings name, and what is wrong with those that name none, reported before anything is sent.
  */
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -26,7 +26,7 @@ const open = (more: Partial<ObjectsSettings>) =>
   });
 
 describe("objects go", () => {
-  it("into the deployment's folder when nothing is said", async () => {
+  it("into the deployment's folder by default", async () => {
     await open({}).put("a/b", Buffer.from("x"), "text/plain");
     expect(await readdir(join(dir, "objects"))).toEqual(["a"]);
   });
@@ -61,7 +61,7 @@ describe("settings at fault", () => {
     ["keys in the URL", { objectsUrl: url.replace("s3.ex", "id:secret@s3.ex") }, "SHUIWEI_OBJECTS_SECRET"],
     ["no key id", { objectsUrl: url, objectsKeyId: undefined }, "SHUIWEI_OBJECTS_KEY_ID"],
     ["no secret", { objectsUrl: url, objectsSecret: undefined }, "SHUIWEI_OBJECTS_SECRET"],
-  ])("are told: %s", (_, more, words) => {
+  ])("are reported: %s", (_, more, words) => {
     expect(() => open(more)).toThrow(
       expect.objectContaining({ code: "bad_option", message: expect.stringContaining(words) }),
     );

@@ -1,6 +1,6 @@
 /**
  * Addresses as buyers write them: the table says which codes each one has, or that it has none. Every district of the
- * standard comes back by its own name, full and short. What cannot be told for certain must come out as unresolved: a
+ * standard comes back by its own name, full and short. What is not certain must come out as unresolved: a
  * wrong code sends a parcel to the wrong town.
  */
 import fc from "fast-check";
@@ -9,7 +9,7 @@ import { type AddressInput, parseAddress } from "../../../connectors/wms/address
 import { type Division, divisions } from "../../../connectors/wms/divisions.js";
 
 /** `province/city/district house number|rest`, or `?` when unresolved. */
-function told(input: AddressInput | string): string {
+function summaryOf(input: AddressInput | string): string {
   const parsed = parseAddress(typeof input === "string" ? { text: input } : input);
   if (parsed.state === "unresolved") return "?";
   const { province, city, district } = parsed.codes;
@@ -125,7 +125,7 @@ describe("an address in one text", () => {
     ["浙江省杭州市西湖区文三路123号，2幢301室，白天请打电话", `${WEST_LAKE} 文三路123号,2幢301室|,白天请打电话`],
     ["浙江省杭州市西湖区文三路123号 张三 13800001111", `${WEST_LAKE} 文三路123号|张三 13800001111`],
     ["浙江省杭州市西湖区转塘街道（近美院南门）象山路3-2-501", `${WEST_LAKE} 转塘街道(近美院南门)象山路3-2-501`],
-  ])("%s", (text, expected) => expect(told(text)).toBe(expected));
+  ])("%s", (text, expected) => expect(summaryOf(text)).toBe(expected));
 
   it.each([
     ["nothing", ""],
@@ -221,7 +221,7 @@ describe("an address in fields", () => {
       { province: " ", city: "", district: "", text: "浙江省杭州市西湖区文三路1号" },
       `${WEST_LAKE} 文三路1号`,
     ],
-  ])("is known from %s", (_, input, expected) => expect(told(input)).toBe(expected));
+  ])("is found from %s", (_, input, expected) => expect(summaryOf(input)).toBe(expected));
 
   it.each([
     ["another district in the text", { ...inWestLake, text: "浙江省杭州市余杭区文一西路1号" }],
@@ -230,7 +230,7 @@ describe("an address in fields", () => {
     ["a province that is none", { province: "California", city: "杭州", district: "西湖区", text: "1号" }],
     ["a district that two cities have", { district: "西湖区", text: "文三路1号" }],
     ["no street", { ...inWestLake, text: "" }],
-  ])("is not guessed from %s", (_, input) => expect(told(input)).toBe("?"));
+  ])("is not guessed from %s", (_, input) => expect(summaryOf(input)).toBe("?"));
 });
 
 describe("every district", () => {
@@ -257,7 +257,7 @@ describe("every district", () => {
       )
       .filter(
         ([text, leaf]) =>
-          told(text) !==
+          summaryOf(text) !==
           `${chainOf(leaf)
             .map(({ code }) => code)
             .join("/")} 人民路1号`,
@@ -269,7 +269,7 @@ describe("every district", () => {
     const wrong = leaves.filter((leaf) => {
       const fields = Object.fromEntries(chainOf(leaf).map(({ level, name }) => [level, name]));
       return (
-        told({ ...fields, text: "人民路1号" }) !==
+        summaryOf({ ...fields, text: "人民路1号" }) !==
         `${chainOf(leaf)
           .map(({ code }) => code)
           .join("/")} 人民路1号`

@@ -83,9 +83,9 @@ describe("an answer", () => {
   it.each([
     [429, {}],
     [503, { mayHaveArrived: true }],
-  ])("of %i asks for less", (status, more) => {
-    const verdict = { outcome: "retry", reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: true, ...more };
-    expect(of(status)).toEqual(verdict);
+  ])("of %i asks for fewer requests", (status, more) => {
+    const outcome = { outcome: "retry", reason: `HTTP ${status}`, brief: `HTTP ${status}`, throttled: true, ...more };
+    expect(of(status)).toEqual(outcome);
   });
 
   it("of 409 with Retry-After means that the request is still in progress, and may fail", () => {
@@ -159,9 +159,9 @@ describe("an answer", () => {
     ["soon", undefined],
     ["-1", undefined],
     ["", undefined],
-  ])("that says Retry-After: %s", (header, ms) => {
-    const verdict = of(429, { "retry-after": header });
-    expect("retryAfterMs" in verdict ? verdict.retryAfterMs : undefined).toBe(ms);
+  ])("with Retry-After: %s", (header, ms) => {
+    const outcome = of(429, { "retry-after": header });
+    expect("retryAfterMs" in outcome ? outcome.retryAfterMs : undefined).toBe(ms);
   });
 
   it("is read up to a limit only", async () => {
@@ -173,8 +173,8 @@ describe("an answer", () => {
       response.on("drain", more);
       more();
     });
-    const verdict = await clientOf(url).post("/", "{}", "k", never);
-    expect(verdict).toMatchObject({ outcome: "retry", reason: `HTTP 400: ${"x".repeat(500)}` });
+    const outcome = await clientOf(url).post("/", "{}", "k", never);
+    expect(outcome).toMatchObject({ outcome: "retry", reason: `HTTP 400: ${"x".repeat(500)}` });
   });
 });
 
@@ -193,14 +193,18 @@ describe("no answer", () => {
     }
   });
 
-  it("because there is no server, or the connection broke, is retried", async () => {
+  it("because there is no server, or the connection breaks, is retried", async () => {
     const url = await serve((request) => request.socket.destroy());
     expect(await clientOf(url).post("/", "{}", "k", never)).toMatchObject({
       outcome: "retry",
       reason: "other side closed",
     });
-    const nobody = await clientOf("http://127.0.0.1:9").post("/", "{}", "k", never);
-    expect(nobody).toEqual({ outcome: "retry", reason: "cannot be reached (ECONNREFUSED)", mayHaveArrived: false });
+    const unreachable = await clientOf("http://127.0.0.1:9").post("/", "{}", "k", never);
+    expect(unreachable).toEqual({
+      outcome: "retry",
+      reason: "cannot be reached (ECONNREFUSED)",
+      mayHaveArrived: false,
+    });
   });
 
   it("is not awaited after the caller aborts, and the connection remains usable", async () => {

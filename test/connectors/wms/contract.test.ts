@@ -1,6 +1,6 @@
 /**
- * The check of payloads against a contract: what each kind of finding is, where it is said to be and what it costs;
- * and that the contract `wms-inbound` itself bounds everything that it lets through.
+ * The check of payloads against a contract: what each kind of finding is, its place and what it costs;
+ * and that the contract `wms-inbound` itself limits everything that it accepts.
  */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -91,15 +91,15 @@ describe("a payload that does not fit", () => {
       { ...ORDER, address: { province: "330000", district: "330106", houseNumber: "1号" } },
       "missing address.city",
     ],
-    ["codes that are said to be there", without("address"), "missing address"],
-    ["codes that are said not to be there", { ...ORDER, addressState: "absent" }, "redundant address"],
+    ["codes that are declared present", without("address"), "missing address"],
+    ["codes that are declared absent", { ...ORDER, addressState: "absent" }, "redundant address"],
     [
       "an unresolved address that is nowhere",
       { ...without("address"), addressState: "unresolved" },
       "missing detailRef",
     ],
     ["an unknown state", { ...ORDER, addressState: "guessed" }, "invalid addressState"],
-  ])("is told: %s", (_, payload, expected) => expect(kindsIn(payload).join()).toBe(expected));
+  ])("is reported: %s", (_, payload, expected) => expect(kindsIn(payload).join()).toBe(expected));
 
   it("is reported with the bytes above a limit", () => {
     const [name] = contract.check({ ...ORDER, receiver: { name: "长".repeat(53) } });

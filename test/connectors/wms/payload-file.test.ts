@@ -11,10 +11,10 @@ async function all(content: string | Buffer, chunkBytes: number): Promise<unknow
   const chunks = Array.from({ length: Math.ceil(bytes.length / chunkBytes) }, (_, i) =>
     bytes.subarray(i * chunkBytes, (i + 1) * chunkBytes),
   );
-  const told: unknown[] = [];
+  const payloads: unknown[] = [];
   for await (const payload of payloadsIn(Readable.from(chunks)))
-    told.push([payload.line, "fault" in payload ? payload.fault : payload.value]);
-  return told;
+    payloads.push([payload.line, "fault" in payload ? payload.fault : payload.value]);
+  return payloads;
 }
 
 describe.each([1, 2, 7, 65_536])("a file read %i bytes at a time", (chunkBytes) => {

@@ -1,6 +1,6 @@
 /**
- * What goes down to the warehouse of an order: only the contract's fields, with a bounded piece of free text,
- * whatever the buyer wrote; and nothing of what he wrote is lost, because the rest is in the object.
+ * What is sent to the warehouse of an order: only the contract's fields, with a limited piece of free text,
+ * whatever the buyer wrote; and none of the buyer's text is lost, because the rest is in the object.
  */
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";

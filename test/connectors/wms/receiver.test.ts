@@ -1,4 +1,4 @@
-/** What leaves for the WMS, by where the order stands when its turn comes, and what the WMS's answers do to it. */
+/** What is sent to the WMS, by the order's state at that time, and what the WMS's answers change. */
 import { describe, expect, it } from "vitest";
 import type { KnownRefusal } from "../../../connectors/wms/client.js";
 import { wmsReceiver } from "../../../connectors/wms/index.js";
@@ -24,9 +24,9 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
     contract: { check: () => [] },
     objects: { put: async () => {} },
     orderStore: {
-      async record(told) {
-        notes.push(...told);
-        return told.map(() => "recorded" as const);
+      async record(records) {
+        notes.push(...records);
+        return records.map(() => "recorded" as const);
       },
       markDeadLetters: async () => {},
       waiting: { correct: async () => false },
@@ -35,7 +35,7 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
         return steps === "unknown" ? undefined : { hasStep: (step) => steps.includes(step) };
       },
     },
-    settle: async (...told) => settled.push(told),
+    settle: async (...args) => settled.push(args),
     onPicking: () => {},
   });
   const of = (kind: string, more: object = {}): Delivery => {
@@ -61,11 +61,11 @@ describe("a pick", () => {
   });
 
   it.each(["cancelled", "cancelling", "picking", "outbound"] as const)(
-    "of an order that is %s by now is not sent, and not noted",
+    "of an order that is %s by now is not sent, and not recorded",
     async (step) => {
       const { deliver, delivered, posted, notes } = bed([...LOCKED, step]);
-      const verdict = await deliver(PICK_EMIT);
-      expect(verdict).toEqual({ outcome: "done", isUnsent: true });
+      const outcome = await deliver(PICK_EMIT);
+      expect(outcome).toEqual({ outcome: "done", isUnsent: true });
       await delivered(PICK_EMIT, undefined);
       expect({ posted, notes }).toEqual({ posted: [], notes: [] });
     },

@@ -31,8 +31,8 @@ describe("a refusal", () => {
     ["the address 文三路 90 号 3 幢\n602 室 has no codes", "the address *** has no codes"],
     ["the address 文三路 90 号", "the address ***"],
     ["HTTP 422: SKU tea is not known at SH", "HTTP 422: SKU tea is not known at SH"],
-  ])("is kept without the buyer's words: %s", (said, kept) => {
-    expect(clean(said)).toBe(kept);
+  ])("is kept without the buyer's words: %s", (reason, kept) => {
+    expect(clean(reason)).toBe(kept);
   });
 
   it("is kept as it is for an order without a buyer", () => {

@@ -1,6 +1,6 @@
 /**
- * The WMS sandbox over real HTTP: its limit, its keys, callers who give up, and a stop. Checked by its report and its
- * answers, not by the clock.
+ * The WMS sandbox over real HTTP: its limit, its keys, callers that stop waiting, and a stop. Checked by its report
+ * and its answers, not by the clock.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
@@ -64,7 +64,7 @@ describe("the WMS sandbox", () => {
     expect(wms?.report()).toMatchObject({ arrived: 2, duplicates: 0, repeats: 1 });
   });
 
-  it("parses orders of callers who have given up, and rolls them back", async () => {
+  it("parses orders of callers that no longer wait, and rolls them back", async () => {
     await started({ parser: { msPerCharacter: 0.3 } });
     const gaveUp = new AbortController();
     const asked = pick("A", { key: "A", text: LONG_TEXT, signal: gaveUp.signal }).catch(() => "given up");

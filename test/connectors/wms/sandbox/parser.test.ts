@@ -1,6 +1,6 @@
 /**
- * The incident's machine in virtual time: what an order costs, who is turned away, and that the incident's figures
- * come out of it by themselves.
+ * The incident's machine in virtual time: what an order costs, which orders are refused, and that the incident's
+ * figures result from it.
  */
 import { describe, expect, it } from "vitest";
 import {
@@ -13,7 +13,7 @@ import {
 
 const CHARACTERS = 562;
 
-/** Time that goes on only when told to, from one call to the next. */
+/** Time that advances only in `runTo`, from one call to the next. */
 class VirtualTime implements ParserTime {
   #nowMs = 0;
   readonly #calls: { ms: number; call: () => void }[] = [];
@@ -76,7 +76,7 @@ describe("a parser", () => {
     expect(parsedAtMs).toHaveLength(5_000);
   });
 
-  it("is taken out of service when too many wait, works off what it has for nobody, and takes one order more at a time than before", () => {
+  it("is taken out of service when too many wait, parses those although no caller waits, and then starts slowly", () => {
     const { time, parser, offer, parsedAtMs, cutOff } = bed();
     const most = INCIDENT.parsers + INCIDENT.queueLimit;
     for (let i = 0; i < most; i++) expect(offer()).toBe(true);
@@ -93,7 +93,7 @@ describe("a parser", () => {
     expect(offer()).toBe(false);
   });
 
-  it("lets 1.25 orders a second through under pressure, 4.8 s each, and opens again when it is over", () => {
+  it("parses 1.25 orders a second under load, 4.8 s each, and opens again afterwards", () => {
     const { time, parser, offer, parsedAtMs } = bed({ queueLimit: 1 });
     for (let i = 0; i < 6; i++) offer();
     time.runTo(10_000);
@@ -109,7 +109,7 @@ describe("a parser", () => {
     expect(parser.admission).toBe("open");
   });
 
-  it("forgets what was under way when it dies", () => {
+  it("drops the orders under way when it is reset", () => {
     const { time, parser, offer, parsedAtMs } = bed();
     for (let i = 0; i < 10; i++) offer();
     parser.reset();
