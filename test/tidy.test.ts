@@ -12,9 +12,9 @@ import { namedCommandsExist, namedPathsExist } from "./tidy/documents.js";
 import {
   engineIsSmall,
   everyModuleHasAFloor,
+  everyModuleIsImported,
   importsOf,
   importsPointDown,
-  nothingIsForgotten,
   redisHasFewClients,
 } from "./tidy/import-graph.js";
 import { REASONS } from "./tidy/reasons.js";
@@ -36,7 +36,7 @@ const opensWithComment: Rule = (files) =>
     })
     .map(({ path }) => path);
 
-const namesSayWhat: Rule = (files) =>
+const fileNamesAreDescriptive: Rule = (files) =>
   files
     .filter(({ path }) => /\.(tsx?|mjs|lua)$/.test(path))
     .map(({ path }) => path)
@@ -116,7 +116,7 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
     offenders: [[module("engine/stock/a.ts", `const script = "return redis.${"call"}('GET', KEYS[1])";`)]],
   },
   {
-    behaviour: "imports point down, and rooms of one floor do not know each other",
+    behaviour: "imports point down, and rooms of one floor do not import each other",
     rule: importsPointDown,
     offenders: [
       ["engine/kernel/a.ts", "engine/stream/b.ts"],
@@ -153,8 +153,8 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
     ],
   },
   {
-    behaviour: "no module is forgotten",
-    rule: nothingIsForgotten,
+    behaviour: "every module is imported",
+    rule: everyModuleIsImported,
     offenders: [
       [module("engine/cli/main.ts", ""), module("engine/stock/a.ts", "")],
       [module("engine/cli/main.ts", '// import "./stock/a.js"'), module("engine/stock/a.ts", "")],
@@ -175,8 +175,8 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
     ],
   },
   {
-    behaviour: "file names say what is inside, in kebab-case",
-    rule: namesSayWhat,
+    behaviour: "file names are descriptive and in kebab-case",
+    rule: fileNamesAreDescriptive,
     offenders: [
       "engine/utils.ts",
       "engine/stock-helper.ts",
@@ -271,7 +271,7 @@ describe("an offender is caught:", () => {
 });
 
 describe("the rules leave alone", () => {
-  it("what only looks like an offence", () => {
+  it("what is only similar to an offence", () => {
     const innocent = [
       module(
         "engine/cli/main.ts",

@@ -1,8 +1,8 @@
 /**
- * A paid order is cancelled after the warehouse's system (WMS) has it: units that are given back before the warehouse
- * lets go are sold twice when it has packed them already (R3). So the cancellation is only asked for at first (202),
- * and the WMS's answer settles it. The WMS is a small one of the script's own; it answers a cancellation when it is
- * told to.
+ * A paid order is cancelled after the warehouse's system (WMS) has it: units that are released before the warehouse
+ * confirms are sold twice when it has packed them already (R3). So the cancellation is only requested at first (202),
+ * and the WMS's answer decides. The WMS is a small one of the script's own; it answers a cancellation when the script
+ * sets the answer.
  */
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -39,15 +39,15 @@ async function startWms(onEnd) {
 }
 
 await attack(
-  "units of a paid order stay committed until the warehouse lets go",
+  "units of a paid order stay committed until the warehouse confirms the cancellation",
   async ({ client, check }) => {
     const holds = async (sku, [sellable, committed], text) => {
       const is = await client.balances(sku);
       const holds = is.sellable === sellable && is.committed === committed && is.reserved === 0;
       check(holds, `${text}: sellable ${is.sellable}, reserved ${is.reserved}, committed ${is.committed}`);
     };
-    const look = async (id) => (await client.send("GET", `/v1/orders/${id}`)).json;
-    const stateOf = async (id) => (await look(id)).lines[0].state;
+    const read = async (id) => (await client.send("GET", `/v1/orders/${id}`)).json;
+    const stateOf = async (id) => (await read(id)).lines[0].state;
     /** An order at the warehouse, whose cancellation is asked for and not answered. */
     const cancelling = async (sku) => {
       const id = chainId();
@@ -78,7 +78,7 @@ await attack(
     check(await until(async () => (await stateOf(packed)) === "paid", 30_000), "already picked: the order goes on");
     await holds(sku, [0, 2], "with its units");
     const { exceptions } = (await until(async () => {
-      const seen = await look(packed);
+      const seen = await read(packed);
       return seen.exceptions.some(({ kind }) => kind === "cancellation_refused") && seen;
     })) || { exceptions: [] };
     check(exceptions.length > 0, `an exception reports it: ${JSON.stringify(exceptions)}`);

@@ -1,5 +1,5 @@
 /**
- * What every attack script stands on: a `serve` to attack, an honest client beside it, and the verdict. A script
+ * What every attack script uses: a `serve` to attack, an ordinary client beside it, and the result. A script
  * works from outside, over HTTP alone, and needs nothing but Node: with `--url URL --token T` it attacks a running
  * server, without them it starts the built product with a private Redis in a temporary directory and ends it by its
  * process id. Exit status: 0 when everything that was checked holds, 1 when something does not or the script did not
@@ -27,7 +27,7 @@ const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Asks `holds` again until it returns something true, or gives up; returns its last result. */
+/** Calls `holds` until it returns something true or the time is over; returns its last result. */
 export async function until(holds, limitMs = 10_000, everyMs = 50) {
   const startedMs = performance.now();
   for (;;) {
@@ -124,33 +124,33 @@ export class Client {
 }
 
 /**
- * Runs one attack and ends the process with the verdict.
+ * Runs one attack and ends the process with its exit status.
  * @param about one sentence: what must hold
- * @param work gets `{ client, url, token, say, check }`; `check(holds, text)` notes a finding, a throw is a failure
- * @param options `serve`: more arguments for a server of its own, or a function that gives them and is handed
+ * @param work gets `{ client, url, token, print, check }`; `check(holds, text)` notes a finding, a throw is a failure
+ * @param options `serve`: more arguments for a server of its own, or a function that returns them and receives
  *   `onEnd(action)`;
  *   a script that needs them cannot attack a running server and is skipped there
  */
 export async function attack(about, work, { serve } = {}) {
   const name = basename(process.argv[1], ".attack.mjs");
-  const say = (text) => process.stdout.write(`${name}: ${text}\n`);
+  const print = (text) => process.stdout.write(`${name}: ${text}\n`);
   const { values } = parseArgs({ options: { url: { type: "string" }, token: { type: "string" } } });
   const ends = [];
   let failed = 0;
   const check = (holds, text) => {
     if (!holds) failed++;
-    say(`${holds ? "holds" : "FAILS"}: ${text}`);
+    print(`${holds ? "holds" : "FAILS"}: ${text}`);
   };
   const end = async () => {
     for (const action of ends.splice(0).reverse()) await action();
   };
-  say(about);
+  print(about);
   if (values.url !== undefined && serve !== undefined) {
-    say("skipped: it needs a server of its own");
+    print("skipped: it needs a server of its own");
     process.exit(SKIPPED_STATUS);
   }
   const late = setTimeout(async () => {
-    say(`FAILS: not over after ${SCRIPT_LIMIT_MS / 1_000} s`);
+    print(`FAILS: not over after ${SCRIPT_LIMIT_MS / 1_000} s`);
     await end();
     process.exit(1);
   }, SCRIPT_LIMIT_MS);
@@ -164,10 +164,10 @@ export async function attack(about, work, { serve } = {}) {
     const more = typeof serve === "function" ? await serve((action) => ends.push(action)) : (serve ?? []);
     const target = values.url === undefined ? await startServe(more, ends) : { url: values.url, token: values.token };
     const { url, token } = target;
-    await work({ client: new Client(url, token), url, token, say, check });
+    await work({ client: new Client(url, token), url, token, print, check });
   } catch (thrown) {
     failed++;
-    say(`FAILS: ${thrown.stack ?? thrown}`);
+    print(`FAILS: ${thrown.stack ?? thrown}`);
   } finally {
     await end();
     clearTimeout(late);

@@ -1,10 +1,10 @@
 /**
- * No attack: what an honest client does between the attacks must work, or their verdicts would say nothing. Stock is
+ * No attack: what an ordinary client does between the attacks must work, or their results would mean nothing. Stock is
  * received, an order placed, sent again, paid and sent out, and the units are where they belong.
  */
 import { attack, chainId } from "./harness.mjs";
 
-await attack("an ordinary order goes its way", async ({ client, check }) => {
+await attack("an ordinary order passes all its steps", async ({ client, check }) => {
   const sku = await client.receive(10);
   const id = chainId();
   const placed = await client.place([[sku, 3]], { id });

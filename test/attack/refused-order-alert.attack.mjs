@@ -9,7 +9,7 @@ const REFUSED = 40;
 /** A screen and an alert are at most a second behind; this is for a busy machine. */
 const SETTLED_MS = 3_000;
 
-await attack("orders that were refused raise no alert", async ({ client, check, say }) => {
+await attack("orders that were refused raise no alert", async ({ client, check, print }) => {
   const sku = await client.receive(100_000);
   const soldOut = await client.receive(1);
   const alertsFor = async (name) =>
@@ -21,7 +21,7 @@ await attack("orders that were refused raise no alert", async ({ client, check, 
       return (await client.place([[sku, 100], other], { id: chainId() })).status;
     }),
   );
-  say(`${REFUSED} orders answered with ${[...new Set(statuses)].sort().join(", ")}`);
+  print(`${REFUSED} orders answered with ${[...new Set(statuses)].sort().join(", ")}`);
   // A busy server may ask some to retry later.
   const decided = statuses.filter((status) => status === 404 || status === 409).length;
   check(decided > 0 && statuses.every((status) => status >= 400 && status < 500), "every order is refused");

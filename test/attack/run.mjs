@@ -1,6 +1,6 @@
 /**
  * `npm run test:attack`: every `*.attack.mjs` of this folder in turn, each in a process of its own; arguments (`--url
- * URL --token T`) are handed on. A name as first argument runs that script alone. The last line is the totals: `N
+ * URL --token T`) are passed on. A name as first argument runs that script alone. The last line is the totals: `N
  * passed, N failed, N skipped`.
  */
 import { spawn } from "node:child_process";

@@ -19,7 +19,7 @@ const get = (path, host) => `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 
 await attack(
   "connections that never read their answers do not block other clients",
-  async ({ client, url, say, check }) => {
+  async ({ client, url, print, check }) => {
     const { host, hostname, port } = new URL(url);
     const large = get("/docs/static/swagger-ui-bundle.js", host).repeat(8);
     // Half of them keep within what a connection may send, so that they are not closed for that.
@@ -51,7 +51,7 @@ await attack(
       }
     };
     await Promise.all([order(), ...Array.from({ length: CONNECTIONS }, attackFromOne)]);
-    say(`${made} connections; answers to orders: ${JSON.stringify(answers)}`);
+    print(`${made} connections; answers to orders: ${JSON.stringify(answers)}`);
 
     await sleep(1_000);
     for (const name of ["shuiwei_http_requests_under_way", "shuiwei_http_bulk_requests_under_way"]) {

@@ -1,4 +1,4 @@
-/** The hour's orders, its clock and its books, without a process or a network. */
+/** The hour's orders, its clock and its outcome, without a process or a network. */
 import { describe, expect, it } from "vitest";
 import { clockOf } from "../../bench/618/as-it-was.js";
 import { ADDRESS_CHARACTERS, INCIDENT_ORDERS, ordersOf } from "../../bench/618/orders.js";
@@ -52,7 +52,7 @@ describe("the hour's clock", () => {
       expect(hour.shopOf(hour.realOf(shopMs))).toBeCloseTo(shopMs, 1);
   });
 
-  it("tells the time of day", () => {
+  it("formats the time of day", () => {
     expect(clockOf(-1)).toBe("00:00:00");
     expect(clockOf(3_599_999)).toBe("00:59:59");
   });
@@ -94,7 +94,7 @@ describe("an hour's outcome", () => {
     madeBySecond: [1],
   };
 
-  it("counts what got there, what was lost and what was made twice", () => {
+  it("counts orders that arrived, were lost, and were made twice", () => {
     const outcome = outcomeOf(hour, buyers, wms, "real");
     expect(outcome).toMatchObject({
       orders: 4,
@@ -108,7 +108,7 @@ describe("an hour's outcome", () => {
     expect(outcome.series.ordersBySecond).toHaveLength(96);
   });
 
-  it("tells payment to picking in real time or in the shop's", () => {
+  it("reports the time from payment to picking in real time or in the shop's time", () => {
     expect(outcomeOf(hour, buyers, wms, "real")).toMatchObject({ paidToPickingP50Ms: 50, paidToPickingP99Ms: 100 });
     expect(outcomeOf(hour, buyers, wms, "shop").paidToPickingP99Ms).toBe(6_000);
     expect(outcomeOf(hour, buyers, wms, "real").series.paidToPicking).toEqual([
@@ -117,7 +117,7 @@ describe("an hour's outcome", () => {
     ]);
   });
 
-  it("is looked at by seconds in the rush and by minutes after it", () => {
+  it("is reported by the second in the rush and by the minute after it", () => {
     expect(spanOf(29.9)).toEqual({ fromSecond: 29, toSecond: 30 });
     expect(spanOf(30)).toEqual({ fromSecond: 30, toSecond: 60 });
     expect(spanOf(3_599)).toEqual({ fromSecond: 3_540, toSecond: 3_600 });

@@ -30,7 +30,7 @@ it("answers every order and every command of a small load, and every window show
     },
     commands: { answers: { accepted: 100 }, unanswered: 0, visible: { count: 100 }, unseen: 0 },
   });
-  // A machine that is busy with something else may make the engine tell some to come back.
+  // On a busy machine the engine may answer some with 429.
   const { 201: taken = 0, 429: refused = 0 } = report.orders.ours.answers;
   expect(taken + refused).toBe(100);
   expect(taken).toBeGreaterThan(0);

@@ -100,12 +100,12 @@ describe("connections", () => {
     expect(over.longestQueue).toBe(2);
   });
 
-  it("say so when one breaks before the answer is whole", async () => {
+  it("report one that breaks before the answer is complete", async () => {
     const over = await served((socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"));
     expect(await ask(over)).toBe("broken");
   });
 
-  it("speak in turn", async () => {
+  it("are used in turn", async () => {
     const ports: (number | undefined)[] = [];
     const over = await served((socket) => {
       ports.push(socket.remotePort);
@@ -116,7 +116,7 @@ describe("connections", () => {
     expect(ports.slice(3)).toEqual(ports.slice(0, 3));
   });
 
-  it("are replaced, and nothing is counted, when the server closes a silent one", async () => {
+  it("are replaced, and nothing is counted, when the server closes an idle one", async () => {
     const over = await served((socket) => socket.write("HTTP/1.1 204 No Content\r\n\r\n"), 2);
     const replaced = Promise.all([once(server as Server, "connection"), once(sockets[0] as Socket, "close")]);
     sockets[0]?.end("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
@@ -124,16 +124,16 @@ describe("connections", () => {
     for (let i = 0; i < 4; i++) expect(await ask(over)).toBe("204");
   });
 
-  it("are as many as speak again soon, at any rate", () => {
+  it("are so many that each is used again soon, at any rate", () => {
     expect([1, 100, 500, 8_200].map(connectionsFor)).toEqual([4, 400, 2_000, 2_048]);
   });
 
-  it("at a low rate break nowhere, although the server closes those that do not speak", async () => {
+  it("at a low rate do not break, although the server closes those that send nothing", async () => {
     const http = createHttpServer(
       { headersTimeout: 1_500, requestTimeout: 30_000, connectionsCheckingInterval: 100 },
       (_, response) => response.writeHead(200, { "content-length": "2" }).end("ok"),
     );
-    // Each connection speaks after half a second, and the load lasts until one that never spoke would have been closed.
+    // Each connection is used after half a second; the load lasts until an unused one would have been closed.
     const over = await opened(http, 50);
     const report = await runOpenLoop({ rate: 100, arrivals: 250 }, monotonicMs(), (_, answered) =>
       over.send(Buffer.from("GET / HTTP/1.1\r\nHost: here\r\n\r\n"), answered),
@@ -143,7 +143,7 @@ describe("connections", () => {
 });
 
 describe("a side", () => {
-  it("is told in lines", () => {
+  it("is printed as text lines", () => {
     const latency = { count: 2, p50Ms: 1, p90Ms: 2, p99Ms: 3, p999Ms: 4, maxMs: 5 };
     const answers = { 201: 1_200, 429: 60 };
     const side = { reply: latency, behind: latency, answers, unanswered: 0, seconds: 60, cores: { engine: 0.5 } };
@@ -157,7 +157,7 @@ describe("a side", () => {
     expect(new Set(Array.from({ length: SKUS }, (_, i) => skuOfArrival(i))).size).toBe(SKUS);
   });
 
-  it.runIf(process.platform === "linux")("knows what a process has used of the machine", () => {
+  it.runIf(process.platform === "linux")("measures the processor time that a process has used", () => {
     const before = cpuSecondsOf(process.pid) as number;
     spin(40);
     expect(cpuSecondsOf(process.pid)).toBeGreaterThan(before);

@@ -1,7 +1,7 @@
 /**
- * The soak in short: fifty days of a shop in half a minute, with everything that is kept for a time filled and
- * forgotten over and over. Logs are trimmed while they are written, ids and orders are forgotten while new ones come,
- * and nothing is larger at the end than it was.
+ * The soak in short: fifty days of a shop in half a minute; everything that has a retention is filled and deleted
+ * again and again. Logs are trimmed while they are written, ids and orders expire while new ones come, and nothing is
+ * larger at the end than it was.
  */
 import { expect, it } from "vitest";
 import { type SoakSample, trendOf } from "../../bench/soak/trends.js";
@@ -10,7 +10,7 @@ import { soak } from "../../bench/soak.js";
 /** Room for days and trimmings that come and go as a whole. */
 const ROOM = 1.3;
 
-it("tells a slope as that of the straight line through all looks", () => {
+it("reports the slope of the straight line through all samples", () => {
   const points = Array.from({ length: 600 }, (_, i) => [i * 1_000, 40 + i / 60 + (i % 2 === 0 ? 1 : -1)] as const);
   const { start, end, slopePerHour } = trendOf("memory", "MiB", points);
   expect(slopePerHour).toBeCloseTo(60, 0);
@@ -18,7 +18,7 @@ it("tells a slope as that of the straight line through all looks", () => {
   expect(end).toBeCloseTo(49.9, 1);
 });
 
-it("keeps streams, remembered ids and memory bounded while days of orders come and go", async () => {
+it("keeps streams, stored ids and memory bounded while days of orders come and go", async () => {
   const { samples, counts, troubles } = await soak({
     partitions: 4,
     skus: 100,

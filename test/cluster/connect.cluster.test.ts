@@ -49,7 +49,7 @@ describe("a connection to a Cluster", () => {
     expect(await client.get("again")).toBe("1");
   });
 
-  it("gives up a node that has fallen silent, and goes on when it speaks", async () => {
+  it("fails calls to a node that no longer answers, and continues when it answers again", async () => {
     const client = open(300);
     await client.set("silent", 1);
     await redis.onEach((primary) => primary.call("CLIENT", "PAUSE", 1_000, "ALL"));
@@ -62,7 +62,7 @@ describe("a connection to a Cluster", () => {
           (found) => found === "1",
           () => false,
         ),
-      "the node to speak",
+      "the node to answer",
     );
   });
 
@@ -78,10 +78,10 @@ describe("a connection to a Cluster", () => {
     expect(elapsed()).toBeLessThan(5_000);
   });
 
-  it("speaks to every node as the user of the first address, also to nodes that the Cluster names itself", async () => {
-    const look = open();
-    await look.ping();
-    const nodes = (look as Cluster).nodes("all");
+  it("connects to every node as the user of the first address, also to nodes that the Cluster names itself", async () => {
+    const admin = open();
+    await admin.ping();
+    const nodes = (admin as Cluster).nodes("all");
     for (const node of nodes) await node.call("ACL", "SETUSER", "shop", "on", ">p@ss", "~*", "+@all");
     const [first] = redis.url.split(",") as [string];
     const client = connect({ url: first.replace("//", "//shop:p%40ss@"), cluster: true });

@@ -1,8 +1,8 @@
 /**
  * A steady load on a running engine while servers die, move and return: a few callers for each partition, each
- * sending one command after the other and the same one again until it is answered, and keeping its own books of the
- * answers. Afterwards the judge believes the logs alone: every balance and every job's state must be what they give,
- * the views must show it, and what was answered is looked for in them. Several callers a partition, because one that
+ * sending one command after the other and the same one again until it is answered, and keeping its own record of
+ * the answers. The check at the end uses only the logs: every balance and every job's state must follow from them, the
+ * views must show the same, and every answered command must be in them. Several callers a partition, because one that
  * waits for a dead primary must not keep the others' partitions waiting.
  */
 import { expect } from "vitest";
@@ -164,7 +164,7 @@ export class Load {
 
 const eventName = (type: string, id: string): string => `${type} ${id}`;
 
-export interface Verdict {
+export interface LogComparison {
   events: number;
   /** Answered and accepted, and not in any log. */
   lost: Answered[];
@@ -173,7 +173,7 @@ export interface Verdict {
 }
 
 /** Waits for jobs and views to catch up, then compares everything with the logs. */
-export async function judge(engine: Engine, load: Load): Promise<Verdict> {
+export async function compareWithLogs(engine: Engine, load: Load): Promise<LogComparison> {
   const { redis, ledger, follower, storefrontView, settings } = engine;
   const askedMs = systemClock.now();
   await until(() => follower.asOf() > askedMs && follower.lagEntries() === 0, "jobs and views to catch up");
@@ -183,7 +183,7 @@ export async function judge(engine: Engine, load: Load): Promise<Verdict> {
   let events = 0;
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const keys = stockKeys(settings.prefix, partition);
-    // Ticks go on and add entries that change nothing; what is compared is as of this look.
+    // Ticks go on and add entries that change nothing; what is compared is the state at this offset.
     const end = Number(await redis.hget(keys.head, "offset"));
     const count = ({ type, id }: StockEvent): void => {
       events++;

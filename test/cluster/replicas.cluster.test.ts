@@ -1,7 +1,7 @@
 /**
- * The gate that holds an answer back until replicas have it: that it asks the server which did the call, what it says
- * when replicas are away, and that the same command sent again is answered once they are back. Beside it what Redis
- * itself refuses with `min-replicas-to-write`, and what either costs. The figures are printed.
+ * An answer waits until replicas have its write (--wait-replicas): the question goes to the server that executed the
+ * call, an error is returned while replicas are away, and the same command sent again is answered when they are back.
+ * Also what Redis itself refuses with `min-replicas-to-write`, and what either costs. The figures are printed.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { chainId } from "../../engine/kernel/chain-id.js";

@@ -1,7 +1,7 @@
 /**
- * A primary that Sentinels watch dies under load: they name a replica, and the engine goes on there by itself. Once
- * the primary is killed, once it is frozen and wakes as the replica of its successor. What is left must fit together.
- * The figures are printed.
+ * A primary that Sentinels watch fails under load: they name a replica, and the engine continues there by itself. Once
+ * the primary is killed, once it is frozen and returns as the replica of its successor. What is left must be
+ * consistent. The figures are printed.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
@@ -9,7 +9,7 @@ import { checkRedis, connect } from "../../engine/stream/redis.js";
 import { withEngines } from "../app/engine-builder.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import { type Server, until } from "../redis/server.js";
-import { engineOn, figure, judge, Load, PARTITIONS, seconds } from "./load.js";
+import { compareWithLogs, engineOn, figure, Load, PARTITIONS, seconds } from "./load.js";
 
 let bed: SentinelBed;
 const engines = withEngines();
@@ -41,7 +41,7 @@ async function underLoad(
   await sleep(AFTER_MS);
   await load.stop();
   const pauseMs = load.longestPauseMs(ALL);
-  const { lost, doubled } = await judge(engine, load);
+  const { lost, doubled } = await compareWithLogs(engine, load);
   expect(doubled).toEqual([]);
   const again = [...load.refusals].map(([code, times]) => `${figure(times)} ${code}`).join(", ");
   return {
@@ -60,7 +60,7 @@ describe("a primary watched by Sentinels", () => {
     expect(lost).toBeLessThan(ON_THE_WAY);
   });
 
-  it("loses nothing with wait-replicas when it is frozen, and is left when it wakes as a replica", async () => {
+  it("loses nothing with wait-replicas when it is frozen, and is left when it returns as a replica", async () => {
     bed = await SentinelBed.start();
     // Both replicas: Sentinels choose the successor by what they last heard, and it need not be the one that has
     // acknowledged most.
@@ -80,7 +80,7 @@ describe("a primary watched by Sentinels", () => {
     try {
       await client.set("a", 1);
       const before = Number(await primary.info("stats", "total_connections_received"));
-      // Of nobody who answers: one that begins to read another's data may lose its own.
+      // The address of no server: a replica that begins to read the data of a primary may lose its own.
       await primary.client.call("REPLICAOF", "127.0.0.1", 9);
       await expect(client.incr("a")).rejects.toThrow("READONLY");
       await primary.client.call("REPLICAOF", "NO", "ONE");
@@ -92,7 +92,7 @@ describe("a primary watched by Sentinels", () => {
     }
   });
 
-  it("whose Sentinels do not answer is said to be unreachable, in time", async () => {
+  it("whose Sentinels do not answer is reported as unreachable, in time", async () => {
     bed = new SentinelBed();
     const address = { url: "redis+sentinel://:secret@127.0.0.1:9,127.0.0.1:10/shop", timeoutMs: 1_000 };
     const client = connect(address);

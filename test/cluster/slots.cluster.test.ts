@@ -1,7 +1,7 @@
 /**
- * Slots of the Cluster move to other masters while a load runs: from one master to another, with a halt in the middle
- * when some keys of a partition are here and some there, and to a master that was added by hand and knows no
- * function. Nothing may be lost or done twice, and every command gets its answer. The figures are printed.
+ * Slots of the Cluster move to other masters while a load runs: from one master to another, with a pause in the middle
+ * when some keys of a partition are on each of the two, and to a master that was added by hand and has no
+ * functions. Nothing may be lost or done twice, and every command gets its answer. The figures are printed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
@@ -9,7 +9,7 @@ import { stockKeys } from "../../engine/stream/keys.js";
 import { withEngines } from "../app/engine-builder.js";
 import { ClusterBed } from "../redis/cluster.js";
 import type { Server } from "../redis/server.js";
-import { engineOn, figure, judge, Load, seconds } from "./load.js";
+import { compareWithLogs, engineOn, figure, Load, seconds } from "./load.js";
 
 let bed: ClusterBed;
 const troubles: string[] = [];
@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 const MOVED = [0, 1, 2, 3];
-/** How long a slot stays half here and half there. */
+/** How long a slot stays half on one master and half on the other. */
 const HALT_MS = 500;
 const BETWEEN_MS = 300;
 
@@ -45,9 +45,9 @@ async function move(prefix: string, waitReplicas: number, target: (from: Server)
     await sleep(BETWEEN_MS);
   }
   await load.stop();
-  const verdict = await judge(engine, load);
-  expect(verdict.doubled).toEqual([]);
-  expect(verdict.lost).toEqual([]);
+  const result = await compareWithLogs(engine, load);
+  expect(result.doubled).toEqual([]);
+  expect(result.lost).toEqual([]);
   expect(load.answers.length).toBe(load.sent);
   const again = [...load.refusals].map(([code, times]) => `${figure(times)} ${code}`).join(", ");
   return (

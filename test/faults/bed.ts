@@ -175,7 +175,7 @@ export class Product {
         if (/serving at|working on/.test(line)) this.#ready = true;
       });
       const [status, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
-      // Before it is ready a process may give up, for Redis may be away: the supervisor tries again.
+      // Before it is ready a process may end because Redis is away: the supervisor starts it again.
       if (!this.#isStopping && !this.#ready) this.giveUps++;
       else if (!this.#isStopping)
         this.crashes.push(`${this.name} ended with ${signal ?? status}: ${this.complaints.slice(-5).join("")}`);
@@ -220,7 +220,7 @@ export class Bed {
     return join(this.dir, "redis.sock");
   }
 
-  /** A client for looking. It waits for a server that is away. */
+  /** A client to read with. It waits for a server that is away. */
   get redis(): Redis {
     this.#redis ??= this.connect();
     return this.#redis;

@@ -1,8 +1,8 @@
 /**
  * From a payment to the warehouse while everything between them is killed and frozen (R22): two processes that serve
- * and work, redis-server, and a WMS that keeps exact books. Customers place and pay orders over HTTP until they are
- * answered; at the end the WMS has every order whose payment was answered, once, and no other, and in no second was
- * it asked for more than it takes. The plan of faults and the customers' choices come from a seed, which is printed;
+ * and work, redis-server, and a WMS that records every request. Customers place and pay orders over HTTP until they are
+ * answered; at the end the WMS has every order whose payment was answered, once, and no other, and in no second did it
+ * get more requests than its limit. The plan of faults and the customers' choices come from a seed, which is printed;
  * SHUIWEI_SEED runs it again.
  */
 import { once } from "node:events";

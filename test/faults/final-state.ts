@@ -43,7 +43,7 @@ const ZONE = "Asia/Shanghai";
 const eventKey = (type: string, id: string): string => `${type} ${id}`;
 
 /** Compares everything in Redis with the logs. */
-export async function judge(bed: Bed): Promise<Findings> {
+export async function checkFinalState(bed: Bed): Promise<Findings> {
   const findings: Findings = {
     events: 0,
     expiries: 0,
@@ -52,11 +52,11 @@ export async function judge(bed: Bed): Promise<Findings> {
     cells: new Map(),
     tally: new Map(),
   };
-  for (const partition of bed.partitions()) await judgePartition(bed, partition, findings);
+  for (const partition of bed.partitions()) await checkPartition(bed, partition, findings);
   return findings;
 }
 
-async function judgePartition(bed: Bed, partition: number, findings: Findings): Promise<void> {
+async function checkPartition(bed: Bed, partition: number, findings: Findings): Promise<void> {
   const { redis } = bed;
   const keys = bed.keysOf(partition);
   const place = `partition ${partition}`;
@@ -156,10 +156,10 @@ export function matchAnswers(answers: ReadonlyMap<string, Answered>, findings: F
         : kind === "pay"
           ? count("LineUnpaid", id)
           : 0;
-    // Of an order with several lines, each counts as demand once it is accepted (R9); where its caller gave up, it
-    // may be or not.
+    // Of an order with several lines, each counts as demand once it is accepted (R9); where its caller stopped
+    // waiting, it may be or not.
     if (kind === "reserve" && ofOrder && count("LineAccepted", id) > 1) faults.push(`${id}: counted twice`);
-    // A paid line is suspended before it is cancelled, and goes on where the cancellation comes to nothing.
+    // A paid line is suspended before it is cancelled, and continues where the cancellation is refused.
     const suspended = ofOrder && kind === "cancel" ? count("LineSuspended", id) - count("LineResumed", id) : 0;
     if (suspended > (accepted ? 1 : 0)) faults.push(`${id}: suspended for good`);
     const found = count(type, id) - undone;

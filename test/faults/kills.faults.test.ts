@@ -1,7 +1,7 @@
 /**
- * 300,000 commands over HTTP while processes are killed and frozen under them: workers, servers with their screens,
+ * 300,000 commands over HTTP while processes are killed and frozen under them: workers, servers with open screens,
  * and redis-server itself. At the end every command has one answer, the log holds exactly what was answered, and all
- * that is derived from the log is what the log says. The plan of faults and the clients' choices come from a seed,
+ * that is derived from the log agrees with the log. The plan of faults and the clients' choices come from a seed,
  * which is printed; SHUIWEI_SEED runs it again.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -9,7 +9,7 @@ import { sleep } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom, shuffled } from "../../engine/kernel/random.js";
 import { POOLS } from "../../engine/stock/model.js";
 import { Bed, type Product, planSeed, TOKEN } from "./bed.js";
-import { judge, ledgerTotals, matchAnswers, shownWrongly } from "./final-state.js";
+import { checkFinalState, ledgerTotals, matchAnswers, shownWrongly } from "./final-state.js";
 import { Screen } from "./screens.js";
 import { Shop, skuNames } from "./shop.js";
 
@@ -130,7 +130,7 @@ it("loses, repeats and invents nothing while processes are killed and frozen", a
   })();
   await Promise.all([load, faults]);
 
-  // Everybody is there again, and sees what there is.
+  // Every process runs again and shows the present state.
   await Promise.all(bed.products.map((product) => product.untilReady()));
   await expect.poll(() => heldShortly(shop.shortHolds), { timeout: 30_000 }).toBe(0);
   await bed.untilCaughtUp();
@@ -141,7 +141,7 @@ it("loses, repeats and invents nothing while processes are killed and frozen", a
   bed.expectNoCrash();
   await bed.stopProducts();
 
-  const findings = await judge(bed);
+  const findings = await checkFinalState(bed);
   matchAnswers(shop.answers, findings);
   for (const id of shop.shortHolds) expect(findings.tally.get(`LineExpired ${id}`), id).toBe(1);
   expect(findings.expiries).toBe(shop.shortHolds.size);

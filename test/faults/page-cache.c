@@ -1,5 +1,5 @@
 /*
- * Tells what of a program's files has reached the disk. Loaded before libc, it lets every fsync and fdatasync pass
+ * Reports what of a program's files has reached the disk. Loaded before libc, it passes on every fsync and fdatasync
  * and then adds a line to $PAGE_CACHE_NOTES: the file's number, its size when the sync began, and its name. Whatever
  * was written after the last such line would be lost with the machine, at worst; a test that kills the program and
  * cuts its files down to these sizes has seen that worst case. With $PAGE_CACHE_SYNC_MS every sync takes that much

@@ -1,7 +1,7 @@
 /**
  * What is lost when the machine under Redis dies, not only the process. The kernel's page cache goes with the
  * machine, so a small library inside redis-server notes how much of the append-only file had reached the disk; the
- * cut is a SIGKILL and then the file shortened to that. `everysec` may lose the last answers, and the test says how
+ * cut is a SIGKILL and then the file shortened to that. `everysec` may lose the last answers, and the test prints how
  * many; `always` must lose none. Either way everything that is left fits together, and the processes that outlived
  * the machine show and write nothing of what no longer exists. Needs a C compiler.
  */
@@ -14,7 +14,7 @@ import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
 import { Bed, type BedSettings, planSeed } from "./bed.js";
-import { type Findings, judge, matchAnswers, shownWrongly } from "./final-state.js";
+import { checkFinalState, type Findings, matchAnswers, shownWrongly } from "./final-state.js";
 import { type Answered, Shop, skuNames } from "./shop.js";
 
 const CUTS = 5;
@@ -151,7 +151,7 @@ async function cutOften(
   await bed.untilCaughtUp();
   bed.expectNoCrash();
   await bed.stopProducts();
-  return { answers, cuts, commandsPerSecond: (answeredBefore / busyMs) * 1_000, findings: await judge(bed) };
+  return { answers, cuts, commandsPerSecond: (answeredBefore / busyMs) * 1_000, findings: await checkFinalState(bed) };
 }
 
 /**

@@ -7,7 +7,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
 import { Bed, type Product, planSeed } from "./bed.js";
-import { judge, matchAnswers } from "./final-state.js";
+import { checkFinalState, matchAnswers } from "./final-state.js";
 import { describePauses, ownerChanges } from "./pauses.js";
 import { Shop } from "./shop.js";
 
@@ -99,7 +99,7 @@ it("partitions move when workers come and go, and no event is missed or repeated
   await bed.untilCaughtUp();
   bed.expectNoCrash();
   expect(await third?.stop()).toBe(0);
-  const findings = await judge(bed);
+  const findings = await checkFinalState(bed);
   matchAnswers(shop.answers, findings);
 
   const moves = ownerChanges(findings.commits);

@@ -136,7 +136,7 @@ export class Shop {
     await (this.#clients[0] as Client).receive(skus);
   }
 
-  /** Lets every client end after the request it is at. */
+  /** Ends every client after its current request. */
   stop(): void {
     this.#stopped = true;
   }
@@ -413,7 +413,7 @@ class Batcher extends Client {
   }
 }
 
-/** What a server said to an order as a whole. */
+/** A server's answer to an order as a whole. */
 interface SentAnswer {
   outcome: string;
   repeated: boolean;

@@ -12,7 +12,7 @@ import { LATEST_FORMAT, readDeployment } from "../../engine/stream/format.js";
 import { orderKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import { Bed, CLI, type Product, planSeed } from "./bed.js";
-import { judge, matchAnswers } from "./final-state.js";
+import { checkFinalState, matchAnswers } from "./final-state.js";
 import { buildRelease, type PreviousRelease, previousCommit } from "./previous-release.js";
 import { Shop } from "./shop.js";
 
@@ -117,8 +117,7 @@ it.skipIf(commit === undefined)(
     rollout.catch(() => shop.stop());
     await Promise.all([load, rollout]);
 
-    // A server that is told to stop says so to connections that are still open; a load balancer has taken it out by
-    // then.
+    // A server that is stopping answers so on connections that are still open; a load balancer has removed it by then.
     expect(shop.refusals.filter((text) => !text.includes("urn:shuiwei:stopping"))).toEqual([]);
     expect(shop.accounted).toBe(COMMANDS);
     await expect.poll(() => heldShortly(shop.shortHolds), { timeout: 30_000 }).toBe(0);
@@ -129,7 +128,7 @@ it.skipIf(commit === undefined)(
     // No process of the previous release can start any more.
     expect(await command(previous.cli, "serve", "--roles", "worker", "--partitions", "4")).toMatchObject({ status: 1 });
 
-    const findings = await judge(bed);
+    const findings = await checkFinalState(bed);
     matchAnswers(shop.answers, findings);
     expect(findings.emits).toBeGreaterThan(20);
     await matchSteps(shop);

@@ -1,14 +1,14 @@
 /**
  * Zombies: a worker is stopped (SIGSTOP) past its lease under load, another one takes its partitions over and
- * commits, and then the stopped one wakes and goes on as if nothing had been. Whatever it had in hand is refused by
- * its epoch; no two owners ever commit for one partition, and what the jobs say at the end is what the log says. The
+ * commits, and then the stopped one continues where it stopped. Everything that it still writes is refused by its
+ * epoch; no two owners ever commit for one partition, and at the end the jobs agree with the log. The
  * pause of a partition is measured from the commits' own times, by Redis' clock.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { Bed, type Product, planSeed } from "./bed.js";
-import { judge, matchAnswers } from "./final-state.js";
+import { checkFinalState, matchAnswers } from "./final-state.js";
 import { describePauses, type OwnerChange, ownerChanges } from "./pauses.js";
 import { Shop } from "./shop.js";
 
@@ -84,8 +84,8 @@ it("a worker that slept past its lease is refused, and two owners never both com
       const before = await bed.tasks();
       const lost = await partitionsOf(zombie);
       expect(lost.length).toBe(EACH);
-      // Somebody else owns every one of them, and has committed something that is given out: a new owner's first
-      // commits may give out nothing.
+      // Another process owns every one of them, and has committed something that is given out: a new owner's first
+      // commits may emit nothing.
       const takenOver = async (): Promise<number> => {
         const tasks = await bed.tasks();
         const owners = await bed.owners();
@@ -124,7 +124,7 @@ it("a worker that slept past its lease is refused, and two owners never both com
   await sleep(2_000); // short holds end
   await bed.untilCaughtUp();
   await bed.stopProducts();
-  const findings = await judge(bed);
+  const findings = await checkFinalState(bed);
   matchAnswers(shop.answers, findings);
   const changes = ownerChanges(findings.commits);
   const within = ({ partition, toMs }: OwnerChange, span: Span): boolean =>

@@ -1,8 +1,7 @@
 /**
  * What a log comes to when it is read once more from its first entry, in this process, without a fault and in one go:
- * balances by an auditor who knows no rules, and states, timers and emits by the jobs. The judges of the long tests
- * hold what Redis has against it. It expects a log that was never trimmed, and says nothing about what clients were
- * told.
+ * balances by an audit without rules, and states, timers and emits by the jobs. The long tests compare what Redis
+ * has with it. It expects a log that was never trimmed, and does not check what clients were answered.
  */
 import type { StockEvent } from "../../engine/stock/model.js";
 import { BatchProcessor } from "../../engine/stream/batch-processor.js";
@@ -29,7 +28,7 @@ export interface Refolded {
 
 /**
  * @param log the stream's key
- * @param onEvent told of every event, in order
+ * @param onEvent called with every event, in order
  * @param end where to stop; left out, at the end of the log
  */
 export async function refold(

@@ -1,7 +1,7 @@
 /**
- * A shop's log without a ledger: stock events, told one by one, go through one job as the runtime would run it, with
- * a commit after each and, when asked for, a restart from what was committed. What came out is kept for the test to
- * look at.
+ * A shop's log without a ledger: stock events, appended one by one, go through one job as the runtime would run it,
+ * with a commit after each and, when asked for, a restart from what was committed. What came out is kept for the test
+ * to read.
  */
 
 import type { StockEvent } from "../../engine/stock/model.js";
@@ -10,41 +10,41 @@ import type { Emit, Job } from "../../engine/stream/job.js";
 import { decodeOut } from "../../engine/stream/out-record.js";
 import { decodeState } from "../../engine/stream/pack.js";
 
-export type Told = Partial<StockEvent> & { clockMs: number };
+export type ShopEvent = Partial<StockEvent> & { clockMs: number };
 
 export class Shop<State> {
   readonly emits: Emit[] = [];
-  /** Views in the order they were told. */
+  /** Views in the order in which they were published. */
   readonly views: [key: string, view: unknown][] = [];
   readonly #job: Job<StockEvent, State>;
   readonly #states = new Map<string, Buffer>();
   readonly #timers = new Map<string, number>();
-  readonly #told: Told[] = [];
+  readonly #events: ShopEvent[] = [];
   #cursors = new Map<string, number>();
   #watermarkMs = 0;
-  #step: BatchProcessor<StockEvent>;
+  #processor: BatchProcessor<StockEvent>;
 
   constructor(job: Job<StockEvent, State>) {
     this.#job = job;
-    this.#step = this.#newStep();
+    this.#processor = this.#newProcessor();
   }
 
-  /** Tells an event; `from` sellable to reserved of one unit of SKU `cup` at `SH`, unless it says otherwise. */
-  async tell(...events: Told[]): Promise<void> {
+  /** Appends events; the default moves one unit of SKU `cup` at `SH` from sellable to reserved. */
+  async append(...events: ShopEvent[]): Promise<void> {
     for (const event of events) {
-      this.#told.push(event);
-      await this.#process({ offset: this.#told.length, fields: [] });
+      this.#events.push(event);
+      await this.#process({ offset: this.#events.length, fields: [] });
     }
   }
 
-  /** Lets the log's clock move on without an event. */
+  /** Advances the log's clock without an event. */
   tick(clockMs: number): Promise<void> {
-    return this.tell({ clockMs, sku: "" });
+    return this.append({ clockMs, sku: "" });
   }
 
   /** Starts again from what has been committed. */
   restart(): void {
-    this.#step = this.#newStep();
+    this.#processor = this.#newProcessor();
   }
 
   state(key: string): State | undefined {
@@ -57,11 +57,11 @@ export class Shop<State> {
   }
 
   get late(): number {
-    return this.#step.counts.late;
+    return this.#processor.counts.late;
   }
 
   async #process(entry: { offset: number; fields: Buffer[] }): Promise<void> {
-    const body = await this.#step.process([entry], 0);
+    const body = await this.#processor.process([entry], 0);
     for (const { set, tombstones } of body.states) {
       for (const [key, state] of set) this.#states.set(key, state);
       for (const key of tombstones) this.#states.delete(key);
@@ -75,19 +75,19 @@ export class Shop<State> {
       this.emits.push(...emits);
       this.views.push(...views.map(([, key, view]): [string, unknown] => [key, view]));
     }
-    this.#step.committed();
+    this.#processor.committed();
   }
 
-  #newStep(): BatchProcessor<StockEvent> {
+  #newProcessor(): BatchProcessor<StockEvent> {
     return new BatchProcessor<StockEvent>({
       topic: {
         name: "stock",
         partitions: 1,
         timeOf: () => 0,
         decode: ({ offset }) => {
-          const told = this.#told[offset - 1] as Told;
-          if (told.sku === "") return { clockMs: told.clockMs, events: [] };
-          return { clockMs: told.clockMs, events: [{ ...DEFAULTS, atMs: told.clockMs, ...told, offset, index: 0 }] };
+          const event = this.#events[offset - 1] as ShopEvent;
+          if (event.sku === "") return { clockMs: event.clockMs, events: [] };
+          return { clockMs: event.clockMs, events: [{ ...DEFAULTS, atMs: event.clockMs, ...event, offset, index: 0 }] };
         },
       },
       jobs: [this.#job],

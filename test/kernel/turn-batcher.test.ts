@@ -139,7 +139,7 @@ describe("the turn batcher", () => {
     expect(calls.map(({ length }) => length)).toEqual([215, 215]);
   });
 
-  it("does not let a full batch wait for the call in flight", async () => {
+  it("sends a full batch without waiting for the call in flight", async () => {
     const { batcher, calls } = batcherOf({ batchLimit: 2 }, () => new Promise(() => {}));
     void batcher.add([1, 2, 3, 4, 5]);
     await new Promise(setImmediate);

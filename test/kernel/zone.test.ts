@@ -10,7 +10,7 @@ import { zoneOf } from "../../engine/kernel/zone.js";
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const dayNumber = (date: string): number => Date.parse(date) / DAY;
-/** When the zone's clocks first show a date, found by looking at every quarter of an hour. */
+/** When the zone's clocks first show a date, found by trying every quarter of an hour. */
 function startOf(zone: string, date: string): number {
   const { dayOf } = zoneOf(zone);
   for (let ms = Date.parse(date) - 15 * HOUR; ; ms += 900_000) if (dayOf(ms) >= dayNumber(date)) return ms;

@@ -60,7 +60,7 @@ async function readNew(): Promise<StockEvent[]> {
       read.push(...eventsOf(entry).events);
     }
   }
-  await shop.tell(...read);
+  await shop.append(...read);
   return read;
 }
 const unitsIn = (sku: string): number =>

@@ -57,7 +57,7 @@ describe("an order on its way", () => {
     expect(nextDeadlineMs(flow, DEADLINES)).toBe(1_170);
   });
 
-  it("waits 15 minutes for the waybill beside the goods' way (R17)", () => {
+  it("waits 15 minutes for the waybill beside the main path (R17)", () => {
     const flow = lockedFlow();
     take(flow, "picking", 1_010);
     take(flow, "labelled", 1_020);
@@ -65,7 +65,7 @@ describe("an order on its way", () => {
     expect(passTime(flow, 1_035, DEADLINES).map(textOf)).toEqual(["opened late waybill"]);
     take(flow, "outbound", 1_100);
     take(flow, "reported", 1_200);
-    // On its way's end, but the errand is not done: it stays in sight.
+    // The main path has ended, but the waybill is still expected: the flow is kept.
     expect(endMs(flow)).toBeGreaterThan(1_200 + DAY_MS);
     expect(take(flow, "waybill", 1_300)).toEqual(["resolved late waybill"]);
     expect(endMs(flow)).toBe(1_300 + DAY_MS);
@@ -175,7 +175,7 @@ describe("an order on its way", () => {
     });
 
     it.each(["cancelling", "cancelled"] as const)(
-      "is withdrawn when only its %s is seen, if that tells of the lock",
+      "is withdrawn when only its %s is seen, if that event contains the lock",
       (step) => {
         const begun = (detail = {}): { flow: OrderFlow; effects: string[] } => {
           const flow = newFlow();
@@ -211,7 +211,7 @@ describe("an order on its way", () => {
       expect(kinds(takeStep(flow, at("locked", 1_000), DEADLINES))).toEqual([]);
     });
 
-    it("and whose goods leave all the same is an exception that a stock count settles", () => {
+    it("and whose goods leave nevertheless is an exception that a stock count settles", () => {
       const flow = paid();
       takeStep(flow, at("cancelled", 1_100), DEADLINES);
       expect(kinds(takeStep(flow, at("partly_outbound", 1_200, { lines: "1" }), DEADLINES))).toEqual([
@@ -257,8 +257,8 @@ describe("an order on its way", () => {
       // Once more when a cancellation was refused.
       expect(picks).toBeLessThanOrEqual(2);
       // Timers alone bring it to its end.
-      for (let looks = 0; nowMs < endMs(flow); looks++) {
-        expect(looks).toBeLessThan(20);
+      for (let rounds = 0; nowMs < endMs(flow); rounds++) {
+        expect(rounds).toBeLessThan(20);
         nowMs = nextDeadlineMs(flow, DEADLINES);
         count(passTime(flow, nowMs, DEADLINES));
       }

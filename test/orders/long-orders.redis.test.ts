@@ -105,7 +105,7 @@ describe("an order that is paid", () => {
     for (const id of [parts, rest]) expect((await orderService.outbound(id, undefined, [1])).outcome).toBe("accepted");
     await pass(200);
     expect((await orderService.cancel(cancelled)).outcome).toBe("cancelled_paid");
-    // Of the line that left then only the order knows.
+    // Only the order still has the line that left.
     expect((await orderService.outbound(parts, undefined, [2])).outcome).toBe("accepted");
     expect((await orderService.cancel(rest)).outcome).toBe("cancelled_paid");
     expect((await orderService.settleCancellation(asked, "withdrawn", { source: "wms" })).outcome).toBe(
@@ -138,7 +138,7 @@ describe("orders that have ended", () => {
     expect(await known()).toEqual([late]);
     expect(await client.hkeys(keys().buyers(TODAY))).toEqual([late]);
     await pass(2);
-    // A tick with nothing to do leaves what it remembers of its work as it is.
+    // A tick with nothing to do leaves its record of its work as it is.
     const head = await client.hgetall(keys().head);
     await orderStore.tick(0);
     expect(await client.hgetall(keys().head)).toEqual(head);

@@ -137,7 +137,7 @@ class OrderBed {
     return (await this.orderService.read(id))?.map(({ state }) => state);
   }
 
-  /** Lets time pass, and ends the holds that are due. */
+  /** Advances the clock, and ends the holds that are due. */
   async pass(ms: number): Promise<void> {
     this.clock.moveTo(this.clock.now() + ms);
     for (let partition = 0; partition < this.partitions; partition++) await this.ledger.tick(partition);

@@ -98,14 +98,14 @@ describe("a step of an order", () => {
     await Promise.all(orders.map((each) => orderStore.open(each, 1)));
     const other = new OrderStore({ redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock });
     const stranger = { id: chainId("TE", NOW), step: "paid", ...SHOP } as const;
-    const told = await Promise.all(
+    const answers = await Promise.all(
       [orderStore, other, orderStore].map((each) =>
         each.record([stranger, ...orders.map(({ id }) => ({ id, step: "paid" as const, ...SHOP }))]),
       ),
     );
-    for (const outcomes of told) expect(outcomes[0]).toBe("unknown");
+    for (const outcomes of answers) expect(outcomes[0]).toBe("unknown");
     for (let i = 1; i <= orders.length; i++)
-      expect(told.map((outcomes) => outcomes[i]).sort()).toEqual(["recorded", "repeated", "repeated"]);
+      expect(answers.map((outcomes) => outcomes[i]).sort()).toEqual(["recorded", "repeated", "repeated"]);
     const paid = (await events()).filter(({ step }) => step === "paid").map(({ id }) => id);
     expect(paid.sort()).toEqual(orders.map(({ id }) => id).sort());
   });
@@ -126,7 +126,7 @@ describe("a step of an order", () => {
     expect(await orderStore.waiting.count()).toBe(8);
   });
 
-  it("never goes back in time, and lets time pass only where a deadline has come", async () => {
+  it("never goes back in time, and advances time only where a deadline has come", async () => {
     orderStore = newStore();
     const placed = order();
     await orderStore.open(placed, 1);
@@ -186,17 +186,17 @@ describe("orders that wait for the warehouse", () => {
     expect(await orderStore.waiting.count()).toBe(7);
     await note(picked, "picking");
     await note(cancelled, "cancelled");
-    // The warehouse had it all the same, and gives it back.
+    // The warehouse had it nevertheless, and returns it.
     await note(late, "cancelled");
     await note(late, "picking");
     await orderStore.markDeadLetters([deadLetter, both, removed]);
     await note(both, "cancelled");
     expect(await orderStore.waiting.count()).toBe(1);
-    // Told again, after a crash, or a letter that fails again.
+    // Reported again, after a crash, or for a dead letter that fails again.
     await orderStore.markDeadLetters([deadLetter, both, removed]);
     await note(cancelled, "cancelled");
     expect(await orderStore.waiting.count()).toBe(1);
-    // The letter is replayed.
+    // The dead letter is replayed.
     await note(deadLetter, "picking");
     await note(waits, "picking");
     expect(await orderStore.waiting.count()).toBe(0);
@@ -224,7 +224,7 @@ describe("orders that wait for the warehouse", () => {
     const partition = orderStore.partitionOf(id);
     const { head, task } = orderKeys(prefix, partition);
     const sink = sinkKeys(prefix, "orders", partition, SINK).task;
-    // As a cancellation that an older release has noted: the count of steps tells nothing of it.
+    // As a cancellation that an older release has recorded: it is not in the count of steps.
     const offset = Number(await redis.hget(head, "offset"));
     await redis.hset(task, CURSORS.job, offset - 1, "lastOut", 4);
     await redis.hset(sink, CURSORS.sink, 4);

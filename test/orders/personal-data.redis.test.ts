@@ -84,7 +84,7 @@ function bed(format = 2) {
     },
     place: () => orderStore.open(order, PRINT),
     take: (...steps: OrderStep[]) => orderStore.record(steps.map((step) => ({ id: order.id, step, source: "test" }))),
-    /** What the log tells with the lock. */
+    /** What the log contains with the lock. */
     async lockedBody() {
       const entries = await readLog(redis, orderKeys(prefix, 0).log, 0, 100);
       return entries.flatMap((entry) => orderEventsOf(entry).events).find(({ step }) => step === "locked")?.body;
@@ -127,7 +127,7 @@ describe("a buyer's personal data", () => {
     expect((await orderStore.find(order.id))?.order).toEqual({ id: order.id, lines: order.lines });
   });
 
-  it("is where the previous release reads it while the deployment has its format, and is deleted from Redis all the same", async () => {
+  it("is where the previous release reads it while the deployment has its format, and is still deleted from Redis", async () => {
     const { prefix, orderStore, order, place, take, lockedBody, keys } = bed(1);
     await place();
     expect(await redis.exists(keys.buyers(Math.floor(NOW / DAY_MS)))).toBe(0);
@@ -226,9 +226,9 @@ describe("a buyer's personal data", () => {
     expect(await blind.erase(order.id)).toBe("erased");
     await blind.sweep(0);
     clock.moveTo(NOW + 1);
-    let look = () => {};
-    const looked = new Promise<void>((resolve) => {
-      look = resolve;
+    let reached = () => {};
+    const waiting = new Promise<void>((resolve) => {
+      reached = resolve;
     });
     let sleeps = 0;
     const data = new PersonalData({
@@ -241,13 +241,13 @@ describe("a buyer's personal data", () => {
         now: () => 0,
         async sleep(_ms, signal) {
           if (++sleeps < 2) return;
-          look();
+          reached();
           await new Promise((resolve) => signal?.addEventListener("abort", resolve, { once: true }));
         },
       },
     });
     data.start();
-    await looked;
+    await waiting;
     await data.stop();
     expect(objects.size).toBe(0);
     expect(await redis.exists(keys.erasures)).toBe(0);

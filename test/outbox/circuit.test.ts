@@ -23,7 +23,7 @@ describe("a circuit", () => {
     expect(circuit.waitMs(65)).toBe(40);
   });
 
-  it("lets one probe through after its pause, and nothing beside it", () => {
+  it("allows one probe after its pause, and nothing beside it", () => {
     const circuit = opened();
     expect(circuit.waitMs(100)).toBe(0);
     expect(circuit.state(100)).toBe("half_open");

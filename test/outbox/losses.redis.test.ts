@@ -94,7 +94,7 @@ describe("with a replication barrier", () => {
     replica.freeze();
     try {
       await emit(place, named("b", 20));
-      await until(() => troubles.length > 0, "the gate to complain");
+      await until(() => troubles.length > 0, "the report of missing replicas");
       expect(receiver.sent).toHaveLength(20);
     } finally {
       replica.thaw();
@@ -121,7 +121,7 @@ describe("after Redis has come back without its newest writes", () => {
     await server.kill();
     await server.restart();
     expect((await readTask(client, sinkKeys(PREFIX, "toys", 0, SINK))).cursors).toEqual(before);
-    // Whoever wants it does it again; the commits have the same numbers as before, and other contents.
+    // The caller sends it again; the commits have the same numbers as before, and other contents.
     const again = [...named("new", 10), ...named("lost", 25).reverse()];
     await emit(place, again, 7);
     await settled(place);
@@ -138,7 +138,7 @@ describe("a receiver that was away for long", () => {
   /** Emits of one commit at most, and so of one entry that is read. */
   const AT_ONCE = 1_000;
 
-  it("gets a backlog that never was in memory as a whole, and not above its rate", async () => {
+  it("gets a backlog that was never completely in memory, and not above its rate", async () => {
     const place = await alone();
     startRunner(place);
     let isAway = true;
@@ -151,10 +151,10 @@ describe("a receiver that was away for long", () => {
     });
     const { outbox } = start(place, receiver, { limitPerSecond: LIMIT, inFlight: 256 });
     let most = 0;
-    const look = setInterval(() => {
+    const sampling = setInterval(() => {
       most = Math.max(most, outbox.stats().partitions[0]?.waiting ?? 0);
     }, 5);
-    stops.push(() => clearInterval(look));
+    stops.push(() => clearInterval(sampling));
     const orders = named("k", ORDERS);
     for (let from = 0; from < ORDERS; from += AT_ONCE) await emit(place, orders.slice(from, from + AT_ONCE), 250);
     await until(() => most >= WINDOW_DELIVERIES, "the window to be full");

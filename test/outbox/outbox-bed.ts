@@ -1,7 +1,7 @@
 /**
- * What tests of the outbox stand on: the toy topic's real runner, whose job gives out an emit for each event; a
- * receiver that a test steers, or one that speaks HTTP to a server which notes when each request came; and outboxes
- * with settings fit for tests.
+ * What tests of the outbox use: the toy topic's real runner, whose job emits for each event; a receiver whose answers
+ * a test sets, or one that sends HTTP to a server which records when each request came; and outboxes with settings fit
+ * for tests.
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -29,7 +29,7 @@ export interface Answer {
   inMs?: number;
 }
 
-/** A receiving system: takes each key once, as an honest WMS does, and answers as the test says. */
+/** A receiving system: takes each key once, as a correct WMS does, and answers as the test sets. */
 export class ReceivingServer {
   readonly arrivals: Arrival[] = [];
   /** Bodies taken, by idempotency key. */
@@ -46,12 +46,12 @@ export class ReceivingServer {
       });
       request.on("end", () => {
         const key = String(request.headers["idempotency-key"]);
-        const { status, headers = {}, body: said = "", inMs = 0 } = this.answer(key, body);
+        const { status, headers = {}, body: answerBody = "", inMs = 0 } = this.answer(key, body);
         this.arrivals.push({ key, body, atMs, status });
         if (status < 300) this.taken.set(key, body);
         const reply = () => {
           response.writeHead(status, headers);
-          response.end(said);
+          response.end(answerBody);
         };
         if (inMs === 0) reply();
         else if (Number.isFinite(inMs)) setTimeout(reply, inMs);
@@ -97,7 +97,7 @@ export function httpReceiver(url: string, more: Partial<Receiver> = {}): Receive
   };
 }
 
-/** Notes what comes, and answers as the test says. */
+/** Records what comes, and answers as the test sets. */
 export function notingReceiver(
   answer: (delivery: Delivery, tries: number) => DeliveryOutcome | Promise<DeliveryOutcome> = () => ({
     outcome: "done",

@@ -1,7 +1,7 @@
 /**
- * The outbox against a real Redis, with a real runner before it and a receiver that a test steers behind it:
- * everything committed is delivered, in order for each key, whatever the receiver says and whoever dies; what nobody
- * can deliver becomes a dead letter and holds up nothing.
+ * The outbox against a real Redis, with a real runner before it and a receiver behind it whose answers a test sets:
+ * everything committed is delivered, in order for each key, whatever the receiver answers and whichever process ends.
+ * What cannot be delivered becomes a dead letter and delays nothing else.
  */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
@@ -306,7 +306,7 @@ describe("a receiver that fails with some deliveries only", () => {
   });
 });
 
-describe("a receiver that speaks HTTP", () => {
+describe("a receiver behind HTTP", () => {
   let server: ReceivingServer;
   const open = async () => {
     server = new ReceivingServer();

@@ -219,7 +219,7 @@ describe("a receiver that asks for less", () => {
     expect(one.ratePerSecond).toBeCloseTo(9, 0);
   });
 
-  it("gets no request from any worker for as long as it says", async () => {
+  it("gets no request from any worker for as long as its answer asks", async () => {
     const [one, two] = [make("one"), make("two")];
     await one.reserve(0, 0);
     pass(200);

@@ -1,5 +1,5 @@
 /**
- * Which failures the sender counts for a delivery, with a receiver that a test steers and neither Redis nor real
+ * Which failures the sender counts for a delivery, with a receiver whose answers a test sets and neither Redis nor real
  * pauses.
  */
 import { describe, expect, it } from "vitest";
@@ -100,7 +100,7 @@ describe("a delivery that fails", () => {
     expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "retry")).toEqual([]);
   });
 
-  it("is given up all the same when the rest of its partition waits for it", async () => {
+  it("is still given up when the rest of its partition waits for it", async () => {
     expect(await withdrawalsTried(10 * TRIES_LIMIT, () => "retry", true)).not.toEqual([]);
   });
 

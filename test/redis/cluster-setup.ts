@@ -1,6 +1,6 @@
 /**
- * The Cluster of a whole test run on one: started before the first file, ended after the last, told to the files'
- * processes through the environment. Files share it, so they run one after the other.
+ * The Cluster of a whole test run on one: started before the first file, ended after the last. The files' processes
+ * get its address through the environment. Files share it, so they run one after the other.
  */
 import { ClusterBed } from "./cluster.js";
 

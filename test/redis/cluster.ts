@@ -1,6 +1,6 @@
 /**
  * A Redis Cluster of redis-servers on loopback: masters with their replicas, put together by redis-cli as an operator
- * would. Says who is primary of a key, moves a slot key by key, and adds a bare master that knows no function. Ends
+ * would. Reports the primary of a key, moves a slot key by key, and adds a bare master without functions. Ends
  * every server by its own process id.
  */
 import { execFile } from "node:child_process";
@@ -11,7 +11,7 @@ import { Server, until } from "./server.js";
 export interface ClusterSettings {
   masters?: number;
   replicasEach?: number;
-  /** A silent master is taken for dead after this. */
+  /** A master that does not answer counts as failed after this. */
   nodeTimeoutMs?: number;
   /** More lines of every server's configuration. */
   settings?: Record<string, string>;
@@ -136,11 +136,11 @@ export class ClusterBed {
       const found = (await node.client.cluster("SLOTS")).find(([from, to]) => from <= slot && slot <= to);
       if (found) return this.nodes.find(({ port }) => port === found[2]?.[1]) as Server;
     }
-    throw new Error(`nobody has slot ${slot}`);
+    throw new Error(`no node has slot ${slot}`);
   }
 }
 
-/** A plain client of a Cluster for looking into it; commands that a test sends twice are its own affair. */
+/** A plain client of a Cluster to read with; it does not handle commands that a test sends twice. */
 export function clusterClient(url: string, redisOptions: ClusterNodeOptions = {}): Cluster {
   const client = new Cluster(url.split(","), { redisOptions, slotsRefreshTimeout: 5_000 });
   client.on("error", () => {});

@@ -1,6 +1,6 @@
 /**
- * The embedded Redis against a real redis-server: what survives a stop, what a second server in the same directory is
- * told, and that nothing stays behind after the parent process is killed.
+ * The embedded Redis against a real redis-server: what survives a stop, what a second server in the same directory
+ * reports, and that nothing stays behind after the parent process is killed.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -44,7 +44,7 @@ export class SentinelBed {
         bed.sentinels.push(await Server.start(watch, ["--sentinel"]));
       }
       await until(async () => (await primary.info("replication", "connected_slaves")) === String(replicas), "replicas");
-      await until(() => bed.#isWatched(replicas, sentinels - 1), "the Sentinels to know everybody");
+      await until(() => bed.#isWatched(replicas, sentinels - 1), "the Sentinels to find all servers");
     } catch (thrown) {
       await bed.stop();
       throw thrown;
@@ -58,12 +58,12 @@ export class SentinelBed {
     return `redis+sentinel://${access}${this.sentinels.map(({ address }) => address).join(",")}/${NAME}`;
   }
 
-  /** Whom the Sentinels name, each of them. */
+  /** The primary that each Sentinel names. */
   async primaries(): Promise<(Server | undefined)[]> {
-    const told = await Promise.all(
+    const addresses = await Promise.all(
       this.sentinels.map(({ client }) => client.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)),
     );
-    return (told as ([host: string, port: string] | null)[]).map((address) =>
+    return (addresses as ([host: string, port: string] | null)[]).map((address) =>
       this.servers.find(({ port }) => String(port) === address?.[1]),
     );
   }

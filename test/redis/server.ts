@@ -1,8 +1,8 @@
 /**
  * A redis-server on a loopback port, as nodes of a Cluster, replicas and Sentinels need one: in a directory of its
  * own, killed with the process that started it, found by its own process id only. It keeps nothing unless asked.
- * Ports leave room for a Cluster's bus, which lies 10,000 above; a port that somebody takes at the same moment makes
- * the start fail, and nothing else.
+ * Ports leave room for a Cluster's bus, which lies 10,000 above; a port that another process takes at the same moment
+ * makes the start fail, and nothing else.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,6 +1,6 @@
 /*
  * A wall clock that a test can set. Loaded before libc, it adds the seconds that the file $SET_CLOCK_FILE holds (a
- * whole number, text) to what a program is told when it asks for the time of day. The monotonic clock and files'
+ * whole number, text) to the time of day that a program gets. The monotonic clock and files'
  * times stay true. Asks the kernel itself and uses no memory of its own, for an allocator may ask for the time while
  * it starts.
  */

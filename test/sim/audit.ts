@@ -1,8 +1,8 @@
 /**
- * An auditor who believes the log and nothing else: it folds events into balances, without the rules that made them,
+ * An audit from the log and nothing else: it folds events into balances, without the rules that made them,
  * and keeps what has come from outside for every SKU. A transfer that would take a pool below zero or past the limit,
- * an event out of order, or a sum that is not zero is a fault (R1, R2). It cannot tell whether an event should have
- * happened; the reference does that.
+ * an event out of order, or a sum that is not zero is a fault (R1, R2). It does not check whether an event should
+ * have happened; the reference does that.
  */
 import {
   type Balances,

@@ -313,8 +313,8 @@ async function checkOrders(client: RedisClient, world: World, events: readonly S
       const state = line?.state ?? "none";
       // The hold may expire before it is undone, with the same result; but nothing is held after a refusal.
       const isFree = allowed.includes("none") && state === "expired" && (newestMs.get(id) ?? 0) <= repliedMs;
-      // A request that its client gave up may get its attempt number after the refusal that the client received. It is
-      // then the newest attempt, and it was accepted.
+      // A request that its client no longer waits for may get its attempt number after the refusal that the client
+      // received. It is then the newest attempt, and it was accepted.
       const isGrantedLate =
         (state === "paid" && allowed.includes("unpaid") && acceptedSteps.includes("pay")) ||
         (state === "held" && allowed.includes("none") && acceptedSteps.includes("place"));

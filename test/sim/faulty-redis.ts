@@ -1,9 +1,9 @@
 /**
- * Connections of simulated processes to a real Redis. A call waits until the driver, by a seeded draw, lets Redis
+ * Connections of simulated processes to a real Redis. A call waits until the driver, by a seeded draw, makes Redis
  * execute it, delivers its reply, or advances the time, so the seed determines the order of all events. A fault may
  * occur at any call: the process ends before or after it, the connection breaks before or after it, the reply is lost,
- * the call is executed twice, or long after its process gave it up. Connections keep the order of their calls, as real
- * ones do; a call is late only when its connection is gone. Functions that would use the server's time get the
+ * the call is executed twice, or long after its process stopped waiting. Connections keep the order of their calls, as
+ * real ones do; a call is late only when its connection is closed. Functions that would use the server's time get the
  * simulation's time.
  */
 import type { Random } from "../../engine/kernel/random.js";

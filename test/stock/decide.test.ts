@@ -78,7 +78,7 @@ describe("goods (R1, R2)", () => {
         .line(id)
         .given({ kind: "pay", id, units: 4 }, { kind: "correct", units: -1, pool: "committed" });
 
-    it("leave all the same, the rest from sellable", () => {
+    it("still leave, the rest from sellable", () => {
       const scene = short(10);
       expect(scene.when({ kind: "outbound", id, units: 4 })).toEqual({
         outcome: "accepted",

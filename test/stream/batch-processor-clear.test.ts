@@ -11,7 +11,7 @@ describe("a key that is cleared", () => {
   /** Sets a's timer in one commit, clears a in the next, and has an event for it again in the last. */
   const entries = toyEntries([
     { clockMs: T0, events: [{ key: "a", units: 5, word: "arm", inMs: 1_000, again: 1 }] },
-    { clockMs: T0 + 10, events: [{ key: "a" }, { key: "a", word: "forget" }] },
+    { clockMs: T0 + 10, events: [{ key: "a" }, { key: "a", word: "clear" }] },
     { clockMs: T0 + 5_000, events: [{ key: "a", units: 2 }] },
   ]);
   const viewsOf = (store: Store) => store.outs.map(({ views }) => views.map(([, key, view]) => [key, view]));
@@ -52,7 +52,7 @@ describe("a key that is cleared", () => {
         clockMs: T0 + 10,
         events: [
           { key: "a", word: "snap" },
-          { key: "b", word: "forget" },
+          { key: "b", word: "clear" },
           { key: "b", word: "snap" },
         ],
       },

@@ -15,7 +15,7 @@ const words = fc.record(
     key: fc.constantFrom("a", "b", "c", ""),
     units: fc.integer({ min: 1, max: 5 }),
     behindMs: fc.nat(3_000),
-    word: fc.constantFrom("arm", "arm", "disarm", "emit", "late", "poison", "trap", "forget", "snap"),
+    word: fc.constantFrom("arm", "arm", "disarm", "emit", "late", "poison", "trap", "clear", "snap"),
     // Also now and in the past.
     inMs: fc.integer({ min: -2_000, max: 8_000 }),
     again: fc.nat(3),
@@ -146,10 +146,10 @@ describe("within a batch", () => {
       { clockMs: T0 + 5_000, events: [{ key: "a" }] },
     ]);
     const { outs } = await new Store().run([job], entries, [1]);
-    const told = outs.map(({ views }) =>
+    const published = outs.map(({ views }) =>
       views.map(([, key, view]) => [key, (view as { sinceMs: number }).sinceMs - T0]),
     );
-    expect(told).toEqual([
+    expect(published).toEqual([
       [
         ["a", -90_000],
         ["b", 0],
@@ -182,7 +182,7 @@ describe("within a batch", () => {
 });
 
 describe("timers that are read page by page when they are due", () => {
-  const word = fc.constantFrom("arm", "arm", "disarm", "emit", "forget", "poison", "trap", undefined);
+  const word = fc.constantFrom("arm", "arm", "disarm", "emit", "clear", "poison", "trap", undefined);
   const event = fc.record({
     key: fc.constantFrom("a", "b", "c", "d", "e", "f"),
     word,
@@ -208,7 +208,9 @@ describe("timers that are read page by page when they are due", () => {
               clockMs += stepMs;
               return {
                 clockMs,
-                events: events.map(({ word: said, ...rest }) => (said === undefined ? rest : { ...rest, word: said })),
+                events: events.map(({ word: drawnWord, ...rest }) =>
+                  drawnWord === undefined ? rest : { ...rest, word: drawnWord },
+                ),
               };
             }),
           );

@@ -68,7 +68,7 @@ describe("the function libraries of a Redis", () => {
     await expect.poll(async () => (await names()).includes("shuiwei_stream")).toBe(false);
     await load(unversioned("shuiwei_stream"));
     expect(await calls).toBe(true);
-    // Nobody loads it any more.
+    // No process loads it any more.
     expect(await callsOldLibrary(client)).toBe(false);
   });
 

@@ -1,7 +1,7 @@
 /**
- * The follower where it is hard: a log that is never quiet, so that there is always something that no commit has
- * covered yet, and a server that has lost its newest seconds, so that commits it has told of come again under their
- * numbers with something else in them.
+ * The follower in two hard cases: a log that never pauses, so that some entry is always not committed yet; and a
+ * server that has lost its newest seconds, so that commits which were already published come again with the same
+ * numbers and other contents.
  */
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ const keys = toyKeys(PREFIX);
 const ENTRIES_AT_ONCE = 5;
 /** Times that the views are proven fresh. */
 const PROOFS = 60;
-/** Commits since a proof's time: the follower looks every 20 ms, and a commit takes a millisecond or more. */
+/** Commits since a proof's time: the follower reads every 20 ms, and a commit takes a millisecond or more. */
 const MOST_COMMITS = 500;
 const ends: (() => Promise<unknown> | unknown)[] = [];
 
@@ -57,7 +57,7 @@ function run(client: RedisClient, { socketPath }: RedisServer): Runner<ToyEvent>
 
 async function follow(redis: RedisClient): Promise<{ follower: Follower<ToyEvent>; units: Map<string, number> }> {
   const units = new Map<string, number>();
-  const board = {
+  const recordingView = {
     job: "toy.1",
     onView: (key: string, view: unknown) => void units.set(key, (view as { units: number }).units),
     onReset(isOf: (key: string) => boolean) {
@@ -68,7 +68,7 @@ async function follow(redis: RedisClient): Promise<{ follower: Follower<ToyEvent
     topic: "toys",
     partitions: 1,
     jobs: [toyJob()],
-    views: [board],
+    views: [recordingView],
     prefix: PREFIX,
     redis,
     clock: systemClock,
@@ -86,7 +86,7 @@ it("is fresh although the log never pauses", async () => {
   await loadStreamLibrary(client);
   const runner = run(client, server);
   const { follower } = await follow(clientOf(server));
-  await until(() => follower.asOf() > 0, "the first look");
+  await until(() => follower.asOf() > 0, "the first read");
   let isOver = false;
   // A writer that never waits for the jobs: there is hardly an instant without an entry that is not committed.
   const writing = (async () => {
@@ -102,17 +102,17 @@ it("is fresh although the log never pauses", async () => {
     await Promise.all(underWay);
   })();
   // Age is counted in commits of the jobs: a machine that stalls makes them wait, too.
-  const looks: { atMs: number; commits: number }[] = [];
+  const samples: { atMs: number; commits: number }[] = [];
   let asOfMs = follower.asOf();
   let proofs = 0;
   let oldestCommits = 0;
   const proven = until(() => {
     const { commits } = runner.stats;
-    looks.push({ atMs: systemClock.now(), commits });
+    samples.push({ atMs: systemClock.now(), commits });
     const isNewer = follower.asOf() > asOfMs;
     asOfMs = follower.asOf();
     if (!isNewer || follower.lagEntries() === 0) return false;
-    const then = looks.findLast(({ atMs }) => atMs <= asOfMs);
+    const then = samples.findLast(({ atMs }) => atMs <= asOfMs);
     if (then) oldestCommits = Math.max(oldestCommits, commits - then.commits);
     return ++proofs === PROOFS;
   }, "views that are proven fresh while there is always something that no commit has covered");
@@ -140,20 +140,20 @@ it("starts from the states again when its server has lost commits that it has re
   }
   await until(() => units.get("lost") === 5, "the views");
   await runner.stop();
-  const told = (await readTask(client, keys)).commit;
+  const publishedCommit = (await readTask(client, keys)).commit;
   await first.stop();
 
   await rm(join(dir, "appendonlydir"), { recursive: true });
   await cp(backup, join(dir, "appendonlydir"), { recursive: true });
   const second = await serverIn(dir);
   const again = clientOf(second);
-  expect((await readTask(again, keys)).commit).toBeLessThan(told);
+  expect((await readTask(again, keys)).commit).toBeLessThan(publishedCommit);
   run(again, second);
-  // Fewer commits than were told of before: their numbers are known to the follower, what is in them is not.
+  // Fewer commits than were published before: the follower has read their numbers, but not their contents.
   await append(again, keys, [{ clockMs: T0, events: [{ key: "kept", units: 4 }] }]);
   await seen(again, keys, 2);
   const nowMs = systemClock.now();
   await until(() => follower.asOf() >= nowMs, "freshness");
   expect([...units]).toEqual([["kept", 7]]);
-  expect((await readTask(again, keys)).commit).toBeLessThan(told);
+  expect((await readTask(again, keys)).commit).toBeLessThan(publishedCommit);
 });

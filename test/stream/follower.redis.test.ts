@@ -33,16 +33,16 @@ afterEach(async () => {
 });
 
 /** Records its calls. */
-class Board {
+class RecordingView {
   readonly job = "toy.1";
   readonly units = new Map<string, number>();
-  readonly told: [key: string, sinceMs: number][] = [];
+  readonly updates: [key: string, sinceMs: number][] = [];
   readonly emits: Emit[] = [];
 
   onView(key: string, view: unknown): void {
     const { units, sinceMs } = view as { units: number; sinceMs: number };
     this.units.set(key, units);
-    this.told.push([key, sinceMs]);
+    this.updates.push([key, sinceMs]);
   }
 
   onClear(key: string): void {
@@ -68,16 +68,16 @@ function run(partition = 0): Runner<ToyEvent> {
 
 function follow(more: Partial<FollowerOptions<ToyEvent>> = {}): {
   follower: Follower<ToyEvent>;
-  board: Board;
+  recordingView: RecordingView;
   troubles: string[];
 } {
-  const board = new Board();
+  const recordingView = new RecordingView();
   const troubles: string[] = [];
   const follower = new Follower<ToyEvent>({
     topic: "toys",
     partitions: 1,
     jobs: [toyJob()],
-    views: [board],
+    views: [recordingView],
     prefix,
     redis: redis.connect(),
     clock: systemClock,
@@ -86,7 +86,7 @@ function follow(more: Partial<FollowerOptions<ToyEvent>> = {}): {
     ...more,
   });
   running.push(follower);
-  return { follower, board, troubles };
+  return { follower, recordingView, troubles };
 }
 
 /** A clock that never shows the same time twice. */
@@ -103,11 +103,11 @@ describe("a follower", () => {
     await append(client, keys, [{ clockMs: T0, events: [...many, { key: "a", units: 5, word: "emit" }] }]);
     await seen(client, keys, 1);
     await runner.stop();
-    const { follower, board } = follow();
+    const { follower, recordingView } = follow();
     await follower.start();
-    expect(board.units.size).toBe(1_501);
-    expect(board.units.get("k1499")).toBe(1_499);
-    expect(board.told.every(([, sinceMs]) => sinceMs === 0)).toBe(true);
+    expect(recordingView.units.size).toBe(1_501);
+    expect(recordingView.units.get("k1499")).toBe(1_499);
+    expect(recordingView.updates.every(([, sinceMs]) => sinceMs === 0)).toBe(true);
     expect(follower.lagEntries()).toBe(0);
     run();
     await append(client, keys, [
@@ -119,40 +119,40 @@ describe("a follower", () => {
         ],
       },
     ]);
-    await until(() => board.units.get("new") === 1, "the news");
-    expect(board.units.get("a")).toBe(7);
-    expect(board.told.slice(1_501)).toEqual([
+    await until(() => recordingView.units.get("new") === 1, "the news");
+    expect(recordingView.units.get("a")).toBe(7);
+    expect(recordingView.updates.slice(1_501)).toEqual([
       ["a", T0 + 9],
       ["new", T0 + 9],
     ]);
     // Emits from before its start are not published.
-    expect(board.emits).toEqual([]);
+    expect(recordingView.emits).toEqual([]);
   });
 
   it("removes the keys that a job clears", async () => {
     const keys = toyKeys(prefix);
-    const { follower, board } = follow();
+    const { follower, recordingView } = follow();
     await follower.start();
     run();
     await append(client, keys, [{ clockMs: T0, events: [{ key: "a" }, { key: "b" }, { key: "c" }] }]);
-    await until(() => board.units.size === 3, "all keys");
-    await append(client, keys, [{ clockMs: T0, events: [{ key: "a", word: "forget" }] }]);
-    await until(() => !board.units.has("a"), "the end of a");
-    expect([...board.units.keys()]).toEqual(["b", "c"]);
+    await until(() => recordingView.units.size === 3, "all keys");
+    await append(client, keys, [{ clockMs: T0, events: [{ key: "a", word: "clear" }] }]);
+    await until(() => !recordingView.units.has("a"), "the end of a");
+    expect([...recordingView.units.keys()]).toEqual(["b", "c"]);
   });
 
   it("publishes each emit once, however the commits are cut", async () => {
     const keys = toyKeys(prefix);
-    const { follower, board } = follow();
+    const { follower, recordingView } = follow();
     await follower.start();
     run();
     for (let i = 0; i < 300; i++) {
       await append(client, keys, [{ clockMs: T0 + i, events: [{ key: i % 3 ? "a" : "", word: "emit" }] }]);
       if (i % 50 === 0) await sleep(10);
     }
-    await until(() => board.emits.length >= 200, "all emits");
+    await until(() => recordingView.emits.length >= 200, "all emits");
     await sleep(30);
-    const offsets = board.emits.map(({ payload }) => (payload as { at: number }).at);
+    const offsets = recordingView.emits.map(({ payload }) => (payload as { at: number }).at);
     expect(offsets).toEqual([...Array(300).keys()].filter((i) => i % 3).map((i) => i + 1));
   });
 
@@ -163,13 +163,13 @@ describe("a follower", () => {
       keys,
       Array.from({ length: 7 }, () => ({ clockMs: T0, events: [{ key: "a" }] })),
     );
-    const { follower, board } = follow();
+    const { follower, recordingView } = follow();
     await follower.start();
     expect(follower.lagEntries()).toBe(7);
     expect(follower.asOf()).toBe(0);
     run();
     await until(() => follower.asOf() > 0, "freshness");
-    expect(board.units.get("a")).toBe(7);
+    expect(recordingView.units.get("a")).toBe(7);
     expect(follower.lagEntries()).toBe(0);
   });
 
@@ -190,7 +190,7 @@ describe("a follower", () => {
     const keys = toyKeys(prefix);
     const clock = strictClock();
     const random = seededRandom(11);
-    const { follower, board } = follow({ clock, pollMs: 5 });
+    const { follower, recordingView } = follow({ clock, pollMs: 5 });
     await follower.start();
     run();
     const written: [doneMs: number, units: number][] = [];
@@ -202,15 +202,15 @@ describe("a follower", () => {
       written.push([clock.now(), units]);
       if (random.below(4) === 0) await sleep(random.below(8));
       const asOf = follower.asOf();
-      const told = board.units.get("a") ?? 0;
-      const owed = written.findLast(([doneMs]) => doneMs < asOf)?.[1] ?? 0;
-      expect(told).toBeGreaterThanOrEqual(owed);
-      if (owed > 0) checks++;
+      const shownUnits = recordingView.units.get("a") ?? 0;
+      const expectedUnits = written.findLast(([doneMs]) => doneMs < asOf)?.[1] ?? 0;
+      expect(shownUnits).toBeGreaterThanOrEqual(expectedUnits);
+      if (expectedUnits > 0) checks++;
     }
     expect(checks).toBeGreaterThan(100);
     const nowMs = clock.now();
     await until(() => follower.asOf() > nowMs, "the end");
-    expect(board.units.get("a")).toBe(400);
+    expect(recordingView.units.get("a")).toBe(400);
   });
 
   it("uses the monotonic clock: a wall clock that is set forward and back makes its views neither fresh nor of the future", async () => {
@@ -218,22 +218,22 @@ describe("a follower", () => {
     const runner = run();
     const { follower } = follow({ pollMs: 5 });
     await follower.start();
-    await until(() => follower.asOf() > 0, "the first look");
+    await until(() => follower.asOf() > 0, "the first read");
     const wall = vi.spyOn(Date, "now");
     const trueNow = () => Math.floor(performance.timeOrigin + performance.now());
     try {
       wall.mockImplementation(() => trueNow() + 2 * HOUR_MS);
-      await until(() => follower.asOf() > trueNow() + HOUR_MS, "a look by the clock set forward");
+      await until(() => follower.asOf() > trueNow() + HOUR_MS, "a read by the clock set forward");
       await runner.stop();
       await append(client, keys, [{ clockMs: T0, events: [{ key: "late" }] }]);
-      await until(() => follower.lagEntries() === 1, "the entry that nobody commits");
+      await until(() => follower.lagEntries() === 1, "the entry that no owner commits");
       wall.mockImplementation(trueNow);
       const setBackMs = trueNow();
       expect(follower.asOf()).toBeLessThanOrEqual(trueNow());
       wall.mockImplementation(() => trueNow() - 2 * HOUR_MS);
       const agedMs = follower.ageMs(0);
       expect(agedMs).toBeGreaterThanOrEqual(0);
-      await until(() => follower.oldestAgeMs() > agedMs, "the views grow older all the same");
+      await until(() => follower.oldestAgeMs() > agedMs, "the views still grow older");
       expect(follower.asOf()).toBeLessThanOrEqual(setBackMs - 2 * HOUR_MS);
       run();
       await until(() => follower.lagEntries() === 0 && follower.ageMs(0) < agedMs, "the jobs go on");
@@ -248,25 +248,25 @@ describe("a follower", () => {
     async (left) => {
       const keys = toyKeys(prefix);
       run();
-      await append(client, keys, [{ clockMs: T0, events: [{ key: "a", word: "emit" }, { key: "gone" }] }]);
+      await append(client, keys, [{ clockMs: T0, events: [{ key: "a", word: "emit" }, { key: "removed" }] }]);
       await seen(client, keys, 1);
-      const { follower, board, troubles } = follow({ pollMs: 400 });
+      const { follower, recordingView, troubles } = follow({ pollMs: 400 });
       await follower.start();
-      expect([...board.units.keys()].sort()).toEqual(["a", "gone"]);
+      expect([...recordingView.units.keys()].sort()).toEqual(["a", "removed"]);
       await sleep(20);
       for (let i = 0; i < 5; i++) {
         const events: ToyWords[] = [{ key: "a" }, { key: `b${i}`, word: "emit" }];
-        if (i === 0) events.push({ key: "gone", word: "forget" });
+        if (i === 0) events.push({ key: "removed", word: "clear" });
         await append(client, keys, [{ clockMs: T0, events }]);
         await seen(client, keys, i + 2);
       }
       await client.xtrim(keys.out, "MAXLEN", left);
-      await until(() => board.units.get("a") === 6, "the states");
-      expect([...board.units.keys()].sort()).toEqual(["a", "b0", "b1", "b2", "b3", "b4"]);
+      await until(() => recordingView.units.get("a") === 6, "the states");
+      expect([...recordingView.units.keys()].sort()).toEqual(["a", "b0", "b1", "b2", "b3", "b4"]);
       await append(client, keys, [{ clockMs: T0, events: [{ key: "b9", word: "emit" }] }]);
-      await until(() => board.units.has("b9"), "what follows");
+      await until(() => recordingView.units.has("b9"), "what follows");
       // Emits that were trimmed unseen are lost to it; none comes twice.
-      expect(board.emits.map(({ key }) => key)).toEqual(["b9"]);
+      expect(recordingView.emits.map(({ key }) => key)).toEqual(["b9"]);
       expect(troubles).toEqual([]);
     },
   );
@@ -288,9 +288,9 @@ describe("a follower", () => {
       if (i % 20 === 10) await Promise.race([late[(i - 10) / 20]?.follower.start(), sleep(0)]);
     }
     const nowMs = systemClock.now();
-    for (const { follower, board } of late) {
+    for (const { follower, recordingView } of late) {
       await until(() => follower.asOf() > nowMs, "freshness");
-      expect(new Map([...board.units].sort())).toEqual(new Map([...totals].sort()));
+      expect(new Map([...recordingView.units].sort())).toEqual(new Map([...totals].sort()));
     }
   });
 
@@ -312,14 +312,14 @@ describe("a follower", () => {
         };
       },
     });
-    const { follower, board, troubles } = follow({ partitions: 2, redis: bad as RedisClient });
+    const { follower, recordingView, troubles } = follow({ partitions: 2, redis: bad as RedisClient });
     await follower.start();
     trouble = true;
     await sleep(50);
     await append(client, toyKeys(prefix, 1), [{ clockMs: T0, events: [{ key: "a", word: "emit" }] }]);
-    await until(() => board.emits.length > 0, "the emit");
+    await until(() => recordingView.emits.length > 0, "the emit");
     await sleep(1_500);
-    expect(board.emits).toHaveLength(1);
+    expect(recordingView.emits).toHaveLength(1);
     expect(troubles[0]).toContain("away");
     trouble = false;
   });
@@ -331,9 +331,9 @@ describe("a follower", () => {
     await seen(client, keys, 1);
     await runner.stop();
     await client.hset(keys.state("toy.1"), "bad", "");
-    const { follower, board, troubles } = follow();
+    const { follower, recordingView, troubles } = follow();
     await follower.start();
-    expect([...board.units]).toEqual([["good", 4]]);
+    expect([...recordingView.units]).toEqual([["good", 4]]);
     expect(troubles[0]).toContain("bad");
     await follower.stop();
   });

@@ -62,7 +62,7 @@ async function allPages(list: JobIndex, limit: number): Promise<FoundEntry[]> {
   return found;
 }
 
-/** What the states themselves say. */
+/** The expected entries, computed from the states. */
 async function expected(): Promise<string[]> {
   const states = await client.hgetallBuffer(keys().state(JOB));
   return Object.entries(states)
@@ -86,7 +86,7 @@ function drawn(random: ReturnType<typeof seededRandom>, events: number): ToyWord
   return Array.from({ length: events }, () => ({
     key: `k${random.below(40)}`,
     units: random.below(5),
-    ...(random.below(6) === 0 ? { word: random.below(2) === 0 ? ("forget" as const) : ("poison" as const) } : {}),
+    ...(random.below(6) === 0 ? { word: random.below(2) === 0 ? ("clear" as const) : ("poison" as const) } : {}),
   }));
 }
 
@@ -172,17 +172,17 @@ describe("pages over several partitions", () => {
 
   it("contain every entry once, the lowest scores first, also where many have one score", async () => {
     const random = seededRandom(17);
-    const told: string[] = [];
+    const written: string[] = [];
     for (let i = 0; i < 700; i++) {
       const score = random.below(3) === 0 ? 500 : random.below(1_000);
       const member = memberOf("late", `o${i}`);
       await client.zadd(toyKeys(prefix, random.below(PARTITIONS)).index(JOB), score, member);
-      told.push(`${String(score).padStart(4, "0")} o${i}`);
+      written.push(`${String(score).padStart(4, "0")} o${i}`);
     }
     for (const limit of [1, 50, 1_000]) {
       const found = await allPages(reader(PARTITIONS), limit);
       const texts = found.map(({ key, score }) => `${String(score).padStart(4, "0")} ${key}`);
-      expect(texts).toEqual(told.toSorted());
+      expect(texts).toEqual(written.toSorted());
     }
   });
 
@@ -207,8 +207,8 @@ describe("pages over several partitions", () => {
 
   /** On all primaries, since they started. */
   const scoreReads = async (): Promise<number> => {
-    const told = await Promise.all((await knownPrimaries(client)).map((node) => node.info("commandstats")));
-    return told.reduce((sum, text) => sum + Number(/cmdstat_zrangebyscore:calls=(\d+)/.exec(text)?.[1] ?? 0), 0);
+    const reports = await Promise.all((await knownPrimaries(client)).map((node) => node.info("commandstats")));
+    return reports.reduce((sum, text) => sum + Number(/cmdstat_zrangebyscore:calls=(\d+)/.exec(text)?.[1] ?? 0), 0);
   };
 
   it("continue after the last entry although it has been removed, and read no more than they return", async () => {

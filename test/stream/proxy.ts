@@ -1,6 +1,6 @@
 /**
- * A wire that can be cut: a unix socket in front of Redis that passes bytes on until a test tells it to lose the
- * answer to a command, or to fall silent as a broken network does, without closing anything.
+ * A wire that can be cut: a unix socket in front of Redis that passes bytes on until a test makes it lose the
+ * answer to a command, or stop passing bytes as a broken network does, without closing anything.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
@@ -15,7 +15,7 @@ export class Wire {
   readonly #sockets = new Set<Socket>();
   #silent = false;
   #held: (() => void)[] = [];
-  /** Told of what goes to Redis; true: the answer is lost, and the connection with it. */
+  /** Called with each request to Redis; true: the answer is lost, and the connection with it. */
   loses: (request: string) => boolean = () => false;
   lost = 0;
 

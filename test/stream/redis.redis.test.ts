@@ -54,7 +54,7 @@ describe("a function library", () => {
   });
 
   it("of another version stays beside it, whichever is loaded later", async () => {
-    // As a process of the previous release does, which knows no versions, and starts again in the middle of a rollout.
+    // As a process of the previous release does, which has no versions, and starts again in the middle of a rollout.
     const previous = `#!lua name=answering\nredis.register_function('answer', function() return 'previous' end)`;
     await loadLibrary(client, library(code(5)));
     await redis.onEach((primary) => primary.call("FUNCTION", "LOAD", "REPLACE", previous));
@@ -156,11 +156,11 @@ describe("a Redis that is to hold stock", () => {
   it("must not evict, and a Redis without persistence is reported", async () => {
     const address = { url: redis.url };
     const client = connect(address);
-    const told: string[] = [];
-    const check = () => checkRedis(client, address, (message) => told.push(message));
+    const warnings: string[] = [];
+    const check = () => checkRedis(client, address, (message) => warnings.push(message));
     try {
       await check();
-      expect(told).toEqual([expect.stringContaining("appendonly no")]);
+      expect(warnings).toEqual([expect.stringContaining("appendonly no")]);
       await redis.onEach((primary) => primary.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"));
       await expect(check()).rejects.toMatchObject({
         code: "redis_evicts",
@@ -208,8 +208,8 @@ describe("a connection", () => {
   });
 });
 
-describe("the words that an operator reads", () => {
-  const told: [message: string, words: string][] = [
+describe("the message that an operator reads", () => {
+  const explanations: [message: string, words: string][] = [
     [
       "a:task: Connection is closed.; starting over in 50 ms",
       "a:task: Redis cannot be reached; starting over in 50 ms",
@@ -235,5 +235,5 @@ describe("the words that an operator reads", () => {
     ],
   ];
 
-  it.each(told)("for %s", (message, words) => expect(explainRedisErrors(message)).toBe(words));
+  it.each(explanations)("for %s", (message, words) => expect(explainRedisErrors(message)).toBe(words));
 });

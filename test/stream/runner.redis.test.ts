@@ -48,7 +48,7 @@ function history(seed: number, count: number, poisonIn = 100): ToyEntry[] {
   return Array.from({ length: count }, () => {
     clockMs += random.pick([0, 1, 300, 5_000]);
     const events = Array.from({ length: random.below(5) }, (): ToyWords => {
-      const word = random.pick(["", "arm", "arm", "disarm", "emit", "late", "forget"] as const);
+      const word = random.pick(["", "arm", "arm", "disarm", "emit", "late", "clear"] as const);
       const odd = random.below(poisonIn) === 0 ? random.pick(["poison", "trap"] as const) : word;
       return {
         key: `k${random.below(12)}`,

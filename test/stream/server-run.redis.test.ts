@@ -1,7 +1,7 @@
 /**
- * What counts as another run of a server, by which tasks, followers and the outbox's pace notice that Redis may have
- * lost something: a start and a take-over do; the replication id that a backup changes while it comes and after it has
- * gone does not.
+ * What counts as another run of a server, by which tasks, followers and the outbox's rate limiter detect that Redis may
+ * have lost something: a start and a take-over do; the replication id that a backup changes when it connects and
+ * disconnects does not.
  */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -89,9 +89,9 @@ describe.skipIf(onCluster)("another run of a server", () => {
     ending.push(() => follower.stop());
     const serverClock = { now: () => 1_700_000_000_000 };
     const limits = { limitPerSecond: 1_000, inFlight: 100, clock: serverClock, serverClock };
-    const pace = new RateLimiter({ redis: client, key: "pace", owner: "w", ...limits });
-    await pace.reserve(0, 0);
-    const nextSlot = await client.hget("pace", "next");
+    const rateLimiter = new RateLimiter({ redis: client, key: "pace", owner: "w", ...limits });
+    await rateLimiter.reserve(0, 0);
+    const nextReservation = await client.hget("pace", "next");
 
     let offset = await append(client, keys, [{ clockMs: 1, events: [{ key: "a", units: 1 }] }]);
     await seen(client, keys, offset);
@@ -106,8 +106,8 @@ describe.skipIf(onCluster)("another run of a server", () => {
       const now = await readTask(client, keys);
       expect(now.epoch).toBe(epoch);
       expect(isSameRun(run, now.run)).toBe(true);
-      await pace.reserve(0, 0);
-      expect(await client.hget("pace", "next")).toBe(nextSlot);
+      await rateLimiter.reserve(0, 0);
+      expect(await client.hget("pace", "next")).toBe(nextReservation);
       expect([fills, options.troubles]).toEqual([0, []]);
     };
     await backUp(server);

@@ -1,6 +1,6 @@
 /**
  * A topic and a job as small as they can be, for tests of the runtime: an entry is a clock and a list of JSON events,
- * and the job does what an event's word says (arms its timer, emits, throws, …) and notes everything it saw. `Store`
+ * and the job does what an event's word asks (arms its timer, emits, throws, …) and records everything it saw. `Store`
  * is what a task leaves in Redis, in memory: bodies of commits go in, a processor that starts again comes out.
  */
 
@@ -19,7 +19,7 @@ export interface ToyWords {
   units?: number;
   /** How long before the clock it happened. */
   behindMs?: number;
-  word?: "arm" | "disarm" | "emit" | "poison" | "late" | "trap" | "forget" | "snap";
+  word?: "arm" | "disarm" | "emit" | "poison" | "late" | "trap" | "clear" | "snap";
   /** For `arm`: the timer's time after the clock. */
   inMs?: number;
   /** For `arm`: how often the timer arms itself again, a second later each. */
@@ -87,7 +87,7 @@ export const toyJob = (name = "toy.1"): Job<ToyEvent, ToyState> => ({
     state.events++;
     state.watermarks = [...state.watermarks, context.watermarkMs].slice(-3);
     // Called first: what the call does to state and timer afterwards is discarded, too.
-    if (event.word === "forget" || event.word === "snap") context.clear();
+    if (event.word === "clear" || event.word === "snap") context.clear();
     if (event.word === "snap") throw new Error("bad end");
     if (event.word === "poison") throw new Error("bad toy");
     if (event.word === "trap") state.trap = true;

@@ -58,17 +58,17 @@ it("shrinks the log under load and never passes the cursor of a job that lags", 
   const clock = { ...acceleratedClock(systemClock.now(), 2_000), sleep };
   const jobs = [toyJob(), toyJob("toy.2")];
   const options = runnerOptions(client, redis.url, PREFIX, { clock, jobs, retentionMs: 1 });
-  let looks = 0;
+  let samples = 0;
   let lagging = 0;
   let isOver = false;
   const watch = async () => {
     while (!isOver) {
-      // The log first: cursors only move on, so what is gone by then was seen by the time they are read.
+      // The log first: cursors only move on, so what is removed by then was seen by the time they are read.
       const [entry] = await client.xrange(keys.log, "-", "+", "COUNT", 1);
       const task = await readTask(client, keys);
       const cursors = jobs.map(({ name }) => task.cursors.get(name) ?? 0);
       expect(Number.parseInt(entry?.[0] ?? "", 10)).toBeLessThanOrEqual(Math.min(...cursors) + 1);
-      looks++;
+      samples++;
       if (Math.max(...cursors) - Math.min(...cursors) > 100) lagging++;
       await sleep(1);
     }
@@ -81,14 +81,14 @@ it("shrinks the log under load and never passes the cursor of a job that lags", 
   isOver = true;
   await watching;
   expect(options.troubles).toEqual([]);
-  expect(looks).toBeGreaterThan(50);
+  expect(samples).toBeGreaterThan(50);
   expect(lagging).toBeGreaterThan(5);
 });
 
 describe("an owner that has taken over a partition", () => {
   const RETENTION_MS = 10_000;
   const ENTRIES = 1_000;
-  /** 25 s of the log's clock: more than the retention, less than what a job is waited for that nobody runs. */
+  /** 25 s of the log's clock: more than the retention, less than the wait for a job that no process runs. */
   const STEP_MS = 25;
 
   /**

@@ -1,5 +1,5 @@
 /**
- * The import graph of the repository: who imports whom, on which floor each room lies, and which
+ * The import graph of the repository: which module imports which, on which floor each room lies, and which
  * modules nothing reaches.
  */
 import { dirname, join, normalize } from "node:path/posix";
@@ -95,7 +95,7 @@ export const redisHasFewClients: Rule = (files) =>
     .filter((file) => specifiersOf(file).some((specifier) => /^ioredis(\/|$)/.test(specifier)))
     .map(({ path }) => `${path} imports ioredis`);
 
-export const nothingIsForgotten: Rule = (files) => {
+export const everyModuleIsImported: Rule = (files) => {
   const paths = new Set(files.map(({ path }) => path));
   const pages = files.filter(({ path }) => path.startsWith(WEB) && path.endsWith(".html"));
   const scripts = pages.flatMap(({ path, text }) =>

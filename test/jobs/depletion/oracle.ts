@@ -1,6 +1,6 @@
 /**
  * R8 to R10 counted by hand: written from the rules' text, minute by minute, and from nothing else. It keeps every
- * deduction it was ever told, has no panes, no timers and no windows that slide, and at each deduction and at the end
+ * deduction it ever received, has no panes, no timers and no windows that slide, and at each deduction and at the end
  * of each minute sums up from the beginning. Slow on purpose. Days are taken from the platform's calendar, not from
  * the engine's.
  */
@@ -39,13 +39,13 @@ export class Oracle {
     });
   }
 
-  /** The log's clock moves on: every minute that ends on the way is looked at. */
+  /** The log's clock moves on: every minute that ends on the way is checked. */
   tick(clockMs: number): void {
     const first = Math.floor(this.#clockMs / MINUTE_MS);
     const last = Math.floor(clockMs / MINUTE_MS);
     // Before the first deduction nothing can be.
     if (this.#days.size > 0)
-      for (let minute = first; minute < last; minute++) this.#look(minute, (minute + 1) * MINUTE_MS, true);
+      for (let minute = first; minute < last; minute++) this.#check(minute, (minute + 1) * MINUTE_MS, true);
     if (clockMs > this.#clockMs) this.#clockMs = clockMs;
   }
 
@@ -61,10 +61,10 @@ export class Oracle {
     this.#days.set(this.#day(minute), (this.#days.get(this.#day(minute)) ?? 0) + units);
     if (minute >= now - 59) this.#panes.set(minute, (this.#panes.get(minute) ?? 0) + units);
     else this.late++;
-    this.#look(now, clockMs, false);
+    this.#check(now, clockMs, false);
   }
 
-  #look(minute: number, atMs: number, isMinuteEnd: boolean): void {
+  #check(minute: number, atMs: number, isMinuteEnd: boolean): void {
     let hour = 0;
     for (let m = minute - 59; m <= minute; m++) hour += this.#panes.get(m) ?? 0;
     const average = this.#average(this.#day(minute));

@@ -115,16 +115,16 @@ describe("the view", () => {
     let clockMs = NOON;
     for (let i = 0; i < 300; i++) {
       clockMs += random.below(3 * MINUTE);
-      await shop.tell({
+      await shop.append({
         clockMs,
         atMs: clockMs - random.below(random.pick([1, 40 * MINUTE])),
         units: 1 + random.below(20),
       });
-      const told = shop.views.splice(0);
+      const views = shop.views.splice(0);
       // Some are missed; then the states are read again, as the follower does.
       if (random.below(10) === 0)
         depletionView.onView("cup", job.view?.(shop.state("cup") as DepletionState, "cup", 0));
-      else for (const [sku, view] of told) depletionView.onView(sku, view);
+      else for (const [sku, view] of views) depletionView.onView(sku, view);
       const { panes } = shop.state("cup") as DepletionState;
       const minute = Math.floor(clockMs / MINUTE);
       const inHour = panes.filter((_, at) => at % 2 === 1 && (panes[at - 1] as number) > minute - 60);

@@ -2,10 +2,10 @@
 import { describe, expect, it } from "vitest";
 import { type StorefrontState, storefrontJob } from "../../../engine/jobs/storefront/job.js";
 import { StorefrontView } from "../../../engine/jobs/storefront/view.js";
-import { Shop, type Told } from "../shop.js";
+import { Shop, type ShopEvent } from "../shop.js";
 
 const AT = Date.UTC(2026, 5, 18);
-const received = (units: number, location = "SH"): Told => ({
+const received = (units: number, location = "SH"): ShopEvent => ({
   clockMs: AT,
   type: "StockReceived",
   from: "outside",
@@ -13,8 +13,8 @@ const received = (units: number, location = "SH"): Told => ({
   units,
   location,
 });
-const reserved = (units: number, location = "SH"): Told => ({ clockMs: AT, units, location });
-const configured = (settings: object): Told => ({
+const reserved = (units: number, location = "SH"): ShopEvent => ({ clockMs: AT, units, location });
+const configured = (settings: object): ShopEvent => ({
   clockMs: AT,
   type: "SkuConfigured",
   from: "outside",
@@ -23,10 +23,10 @@ const configured = (settings: object): Told => ({
   detail: { settings },
 });
 
-async function levelsAfter(...events: Told[]) {
+async function levelsAfter(...events: ShopEvent[]) {
   const shop = new Shop<StorefrontState>(storefrontJob);
   for (const event of events) {
-    await shop.tell(event);
+    await shop.append(event);
     shop.restart();
   }
   const storefrontView = new StorefrontView();
