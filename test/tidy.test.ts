@@ -145,7 +145,7 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
     offenders: [[module("engine/attic/a.ts", "")]],
   },
   {
-    behaviour: "Redis is spoken to in few places",
+    behaviour: "few modules import the Redis client",
     rule: redisHasFewClients,
     offenders: [
       [module("engine/stock/decide.ts", 'import { Redis } from "ioredis";')],

@@ -61,7 +61,7 @@ const completeness = (missing: readonly number[] = []) => ({
 
 /** Open breakers, without those whose time has ended: they refuse nothing, even before the ledger has closed them. */
 async function openBreakers({ ledger, clock }: { ledger: Ledger; clock: HttpDeps["clock"] }): Promise<OpenBreaker[]> {
-  const breakers = await fromStore("breaker.look", ledger.openBreakers());
+  const breakers = await fromStore("breaker.read", ledger.openBreakers());
   return breakers.filter(({ untilMs }) => untilMs === 0 || untilMs > clock.now());
 }
 

@@ -217,7 +217,7 @@ function viewRoute(server: FastifyInstance, { deps, authorize }: RouteContext): 
       const { id } = request.params;
       assertOrderId(id);
       const [lines, flow] = await fromStore(
-        "orders.look",
+        "orders.read",
         Promise.all([deps.orderService.read(id), deps.tracker.track(id)]),
       );
       if (lines) return { id, lines, steps: flow.taken.map(stepText), exceptions: flow.open.map(exceptionText) };

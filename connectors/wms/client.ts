@@ -116,7 +116,7 @@ export function wmsClient(options: WmsClientOptions): WmsClient {
         body,
         signal: limit.signal,
       });
-      return verdictOf(answer.statusCode, answer.headers, await textOf(answer.body), clock.now(), done);
+      return outcomeOf(answer.statusCode, answer.headers, await textOf(answer.body), clock.now(), done);
     } catch (thrown) {
       return { outcome: "retry", reason: silenceOf(thrown), mayHaveArrived: !isUnsent(thrown) };
     } finally {
@@ -143,7 +143,7 @@ function silenceOf(thrown: unknown): string {
  * What an answer means.
  * @param done as `post` takes it
  */
-export function verdictOf(
+export function outcomeOf(
   status: number,
   headers: Record<string, string | string[] | undefined>,
   text: string,

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import {
   type KnownRefusal,
-  verdictOf,
+  outcomeOf,
   type WmsClient,
   type WmsClientOptions,
   wmsClient,
@@ -73,7 +73,7 @@ describe("a request", () => {
 
 describe("an answer", () => {
   const of = (status: number, headers: Record<string, string> = {}, text = "", done: readonly KnownRefusal[] = []) =>
-    verdictOf(status, headers, text, NOW_MS, done);
+    outcomeOf(status, headers, text, NOW_MS, done);
   const HTML = { "content-type": "text/html; charset=utf-8" };
 
   it.each([200, 201, 202, 204])("of %i means that the WMS has accepted the request", (status) => {
