@@ -64,7 +64,7 @@ it("reads answers that come in one piece and answers that come byte by byte, in 
   ]);
 });
 
-it("gives a lane back when nothing on it is unanswered, and only then", async () => {
+it("releases a connection when nothing on it is unanswered, and only then", async () => {
   const lanes = await edgeTo((socket) => socket.write(OK));
   await lanes.warm(1);
   const lane = lanes.take();
@@ -75,7 +75,7 @@ it("gives a lane back when nothing on it is unanswered, and only then", async ()
   expect(lanes.take()).toBe(lane);
 });
 
-it("answers 0 when the connection breaks, or the answer is none it can read", async () => {
+it("reports 0 when the connection breaks, or when the answer cannot be read", async () => {
   const lanes = await edgeTo((socket, read) => {
     if (read.includes('"break"')) socket.destroy();
     else socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");

@@ -1,8 +1,8 @@
 /**
- * The replay in small, with its real processes: 300 orders in a few seconds, as it was and as it is. As it was, the
- * rush overflows a queue that is as small as the replay, and orders are lost; as it is, every order is at the
- * warehouse once, though it is dead for a while. Judged by counts, never by times. `npm test` builds before it runs
- * this.
+ * The replay in small, with its real processes: 300 orders in a few seconds, in the old system (as it was) and in this
+ * one (as it is). In the old system the rush overflows a queue that is as small as the replay, and orders are lost; in
+ * this one every order is at the warehouse once, although it is down for a while. Only counts are checked, never times.
+ * `npm test` builds before it runs this.
  */
 import { expect, it } from "vitest";
 import { asItIs } from "../../bench/618/as-it-is.js";
@@ -18,7 +18,7 @@ const HOUR: HourSettings = {
   code: new URL("../../dist/bench/618/", import.meta.url),
 };
 
-it("loses orders as it was", async () => {
+it("loses orders in the old system", async () => {
   const { orders, atWms, lost, ends, wms } = await asItWas(HOUR);
   expect(orders).toBe(ORDERS);
   expect(ends).toEqual({ done: ORDERS });
@@ -27,7 +27,7 @@ it("loses orders as it was", async () => {
   expect(wms.unavailable).toBeGreaterThan(lost);
 }, 120_000);
 
-it("brings every order to the warehouse once, as it is, though the warehouse is dead from minute 5 to 20", async () => {
+it("sends every order to the warehouse once in this system, although the warehouse is down from minute 5 to 20", async () => {
   const { orders, atWms, lost, duplicates, maxPerSecond, ends } = await asItIs(
     { ...HOUR, pace: { realMs: 600, factor: 1_800 } },
     [5 * 60_000, 20 * 60_000],

@@ -22,7 +22,7 @@ describe("the hour's orders", () => {
     expect(ordersOf(START_MS, 500, 1)).not.toEqual(ordersOf(START_MS, 500));
   });
 
-  it("rush in the first seconds, and come faster than the old way worked until the end", () => {
+  it("come fastest in the first seconds, and until the end faster than the old system could process them", () => {
     const within = (from: number, to: number) =>
       orders.filter(({ placedMs }) => placedMs >= from && placedMs < to).length;
     expect(within(0, 10_000)).toBeGreaterThan(4_000);
@@ -41,7 +41,7 @@ describe("the hour's orders", () => {
 });
 
 describe("the hour's clock", () => {
-  it("runs with the real one first and then hurries, and converts both ways across the change", () => {
+  it("runs at real speed first and then accelerated, and converts both ways across the change", () => {
     const hour = new ShopHour({ realMs: 30_000, factor: 60 });
     hour.begin(START_MS);
     expect(hour.shopOf(START_MS - 500)).toBe(-500);

@@ -18,7 +18,7 @@ const spin = (ms: number): void => {
 };
 
 describe("an open loop", () => {
-  it("begins every arrival once, in order, and counts the answers by their word", async () => {
+  it("begins every arrival once, in order, and counts the answers by status", async () => {
     const begun: number[] = [];
     const report = await runOpenLoop({ rate: 10_000, arrivals: 100, uncounted: 10 }, monotonicMs(), (i, answered) => {
       begun.push(i);
@@ -33,7 +33,7 @@ describe("an open loop", () => {
     });
   });
 
-  it("charges a stall to all who would have come meanwhile", async () => {
+  it("counts a stall in the latency of every arrival that was due meanwhile", async () => {
     // 50 arrivals are due while the first one holds up the loop for 50 ms: half of them wait for more than 20 ms.
     const report = await runOpenLoop({ rate: 1_000, arrivals: 51 }, monotonicMs(), (i, answered) => {
       if (i === 0) spin(50);

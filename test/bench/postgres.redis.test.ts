@@ -22,7 +22,7 @@ const lines = (sku: string, n: number): ReserveStock[] =>
     units: 2,
   }));
 
-describe.skipIf(programs === undefined)("PostgreSQL as the ledger's peer", () => {
+describe.skipIf(programs === undefined)("PostgreSQL in comparison with the ledger", () => {
   let directory: string;
   let server: PostgresServer;
   let peer: PostgresPeer;

@@ -96,8 +96,8 @@ async function restore(replica: Server): Promise<void> {
   await replica.client.config("SET", "masterauth", "");
 }
 
-describe("after a master has died under load", () => {
-  it("its replica goes on, and what is left fits together", async () => {
+describe("after a master has failed under load", () => {
+  it("its replica takes over, and what is left is consistent", async () => {
     const { summary, lost } = await failover("sudden", {});
     console.log(`failover: ${summary}`);
     expect(lost).toBeLessThan(ON_THE_WAY);
@@ -109,7 +109,7 @@ describe("after a master has died under load", () => {
     expect(lost).toBeLessThan(ON_THE_WAY);
   });
 
-  it("and its replica was behind, what the replica never had is lost, and what is left fits together", async () => {
+  it("and its replica was behind, what the replica never had is lost, and what is left is consistent", async () => {
     const { summary, lost } = await failover("behind", { cutOffMs: 500 });
     console.log(`failover with the replica 0.5 s behind: ${summary}`);
     expect(lost).toBeGreaterThan(0);

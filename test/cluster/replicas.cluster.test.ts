@@ -26,7 +26,7 @@ const receive = (sku: string): StockCommand => ({
 describe("on a Cluster", () => {
   const redis = withRedis();
 
-  it("the wait goes to the server that did the call", async () => {
+  it("the wait goes to the server that executed the call", async () => {
     const partitions = 12;
     const client = connect({ url: redis.url });
     const breaker = new ReplicationBarrier({ open: () => connect({ url: redis.url }), replicas: 1 });
@@ -104,7 +104,7 @@ describe("with two replicas", () => {
     expect((await two.balances("CUP"))?.get("SH")?.sellable).toBe(10);
   });
 
-  it("a breaker is reported as open when it outlives its primary", async () => {
+  it("a breaker is confirmed as open only when as many replicas have it", async () => {
     const ledger = ledgerWith(2);
     const [replica] = replicas as [Server];
     const cause = { actor: "test", reason: "drill", forMs: 0 };

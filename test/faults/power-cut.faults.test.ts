@@ -2,7 +2,7 @@
  * What is lost when the machine under Redis dies, not only the process. The kernel's page cache goes with the
  * machine, so a small library inside redis-server notes how much of the append-only file had reached the disk; the
  * cut is a SIGKILL and then the file shortened to that. `everysec` may lose the last answers, and the test prints how
- * many; `always` must lose none. Either way everything that is left fits together, and the processes that outlived
+ * many; `always` must lose none. Either way everything that is left is consistent, and the processes that outlived
  * the machine show and write nothing of what no longer exists. Needs a C compiler.
  */
 import { spawnSync } from "node:child_process";
@@ -183,8 +183,8 @@ function report(name: string, outcome: Outcome): { lost: number; backMs: number 
   return losses;
 }
 
-describe.skipIf(compiler === undefined)(`a machine that dies${compiler ? "" : " (no C compiler here)"}`, () => {
-  it("with everysec loses the last second or two, and what is left fits together", async () => {
+describe.skipIf(compiler === undefined)(`a machine that fails${compiler ? "" : " (no C compiler here)"}`, () => {
+  it("with everysec loses the last second or two, and what is left is consistent", async () => {
     const outcome = await cutOften("everysec", {}, cutPower, seededRandom(seed));
     const losses = report("everysec", outcome);
     // Redis puts off a write for up to two seconds while a sync is under way, and the next sync begins a second later

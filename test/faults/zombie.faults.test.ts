@@ -47,7 +47,7 @@ async function partitionsOf(worker: Product): Promise<number[]> {
   return bed.partitions().filter((partition) => owners[partition] === worker.pid);
 }
 
-it("a worker that slept past its lease is refused, and two owners never both commit", async () => {
+it("a worker that was stopped past its lease is refused, and two owners never both commit", async () => {
   const random = seededRandom(seed);
   const shop = new Shop({
     seed,

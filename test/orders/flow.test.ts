@@ -30,7 +30,7 @@ function lockedFlow(): OrderFlow {
   return flow;
 }
 
-describe("an order on its way", () => {
+describe("the flow of an order", () => {
   it("sends one pick request, when its stock is locked, and ends a day after the carrier's report", () => {
     const flow = lockedFlow();
     expect(take(flow, "locked", 1_001)).toEqual([]);

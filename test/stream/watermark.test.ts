@@ -12,7 +12,7 @@ describe("an event of the past", () => {
     expect(isInWindow(minute(40, 59_999), watermark, 60)).toBe(false);
   });
 
-  it("is judged by minutes, not milliseconds: 60 minutes and a second may still be in", () => {
+  it("is compared by minutes, not milliseconds: 60 minutes and a second may still be in", () => {
     expect(isInWindow(minute(41), minute(100, 59_999), 60)).toBe(true);
     expect(isInWindow(minute(41), minute(101), 60)).toBe(false);
   });

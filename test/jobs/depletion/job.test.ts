@@ -235,7 +235,7 @@ describe("a deduction that comes late", () => {
     expect(changesOf(shop)).toEqual([["fired", 0, 361, 120]]);
   });
 
-  it("may make a SKU older than it was known to be", async () => {
+  it("may make a SKU older than before", async () => {
     const shop = shopIn();
     await shop.append({ clockMs: NOON, units: 61 });
     expect(changes(shop)).toEqual([]);

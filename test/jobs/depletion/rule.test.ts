@@ -57,7 +57,7 @@ describe("an alert", () => {
     expect(fires(7, 70 / 3, { factor: 0.3, floorUnits: 1 })).toBe(false);
   });
 
-  it("that fires would also stay: it cannot flutter", () => {
+  it("that fires would also stay: it cannot alternate", () => {
     const average = fc.option(fc.double({ min: 0, max: 1e6, noNaN: true }), { nil: undefined });
     fc.assert(
       fc.property(
