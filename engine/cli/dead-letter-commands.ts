@@ -6,10 +6,10 @@ import { type Deployment, withDeployment } from "../app/deployment.js";
 import { badInput } from "../kernel/errors.js";
 import { readDeadLetters } from "../stream/dead-letter.js";
 import { newestDeadLetterActions } from "../stream/dead-letter-actions.js";
+import type { DeadLetterOptions } from "./dead-letter-options.js";
 import { type Outcome, remove, replay } from "./dead-letter-replay.js";
 import { deadLettersOf, type Group, groupsOf, idOf, OP, partitionsOf } from "./dead-letter-selection.js";
 import { detailOf, HEADING, pageOf, rowOf, summaryOf, timeOf } from "./dead-letter-text.js";
-import type { DeadLetterOptions } from "./dead-letters.js";
 import { escapeControls, notDone, printLine } from "./text.js";
 
 const ACTIONS = ["list", "show", "replay", "remove", "history"] as const;

@@ -18,8 +18,8 @@ import {
 } from "../stream/dead-letter.js";
 import { type DeadLetterAction, recordDeadLetterAction } from "../stream/dead-letter-actions.js";
 import type { PartitionKeys } from "../stream/keys.js";
+import type { DeadLetterOptions } from "./dead-letter-options.js";
 import { type Group, idOf, OP, PAGE, pagesOf } from "./dead-letter-selection.js";
-import type { DeadLetterOptions } from "./dead-letters.js";
 
 /** The owner reads requests with every tick, a second by default; it processes some thousands of them a second. */
 const WAIT_MS = 15_000;

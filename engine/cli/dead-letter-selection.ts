@@ -6,7 +6,7 @@ import type { Deployment } from "../app/deployment.js";
 import { badInput } from "../kernel/errors.js";
 import { listDeadLetters, type StoredDeadLetter } from "../stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
-import type { DeadLetterOptions } from "./dead-letters.js";
+import type { DeadLetterOptions } from "./dead-letter-options.js";
 
 /** The operation that errors of the command name. */
 export const OP = "dead-letters";

@@ -9,8 +9,8 @@ import { eventsOf } from "../stock/log-entry.js";
 import { deadLetterTimeMs, type StoredDeadLetter } from "../stream/dead-letter.js";
 import type { LogEvent } from "../stream/job.js";
 import type { LogEntry } from "../stream/log.js";
+import type { DeadLetterOptions } from "./dead-letter-options.js";
 import { idOf, sourceOf } from "./dead-letter-selection.js";
-import type { DeadLetterOptions } from "./dead-letters.js";
 import { escapeControls } from "./text.js";
 
 const REASON_SHOWN = 60;
