@@ -88,7 +88,7 @@ it.skipIf(commit === undefined)(
         "an old server alone is noticed, too",
         async () => {
           const { status, out } = await command(CLI, "upgrade", "--finish");
-          expect(out).toContain("a process of the first release lives");
+          expect(out).toContain("a process of the first release is running");
           expect(status).toBe(1);
           expect(await readDeployment(bed.redis, PREFIX)).toEqual({ partitions: 4, format: 1 });
         },
