@@ -5,20 +5,12 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { chainId, chainIdDay } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, ManualClock, systemClock } from "../../engine/kernel/clock.js";
-import { HEARTBEAT_MS, Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
-import { eventsOf } from "../../engine/stock/log-entry.js";
-import {
-  type Balances,
-  DEFAULT_HOLD_MS,
-  emptyBalances,
-  type Reply,
-  type StockCommand,
-  SWEEP_LIMIT,
-} from "../../engine/stock/model.js";
+import { HEARTBEAT_MS, Ledger } from "../../engine/stock/ledger.js";
+import { DEFAULT_HOLD_MS, SWEEP_LIMIT } from "../../engine/stock/model.js";
 import { stockKeys } from "../../engine/stream/keys.js";
-import { assertContiguous, readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { withRedis } from "../redis/with-redis.js";
+import { cell, ledgerBed, outcomes } from "./ledger-bed.js";
 
 const START_MS = Date.UTC(2026, 5, 18);
 const PREFIX = "ledger-time";
@@ -26,6 +18,7 @@ const redis = withRedis();
 let client: RedisClient;
 let clock: ManualClock;
 let ledger: Ledger;
+const { ledgerOn, place, receive, reserve, eventsIn } = ledgerBed(PREFIX, () => ({ client, clock }));
 
 beforeEach(async () => {
   await redis.flush();
@@ -34,23 +27,6 @@ beforeEach(async () => {
   clock = new ManualClock(START_MS);
   ledger = ledgerOn(client);
 });
-
-const ledgerOn = (on: RedisClient, options: Partial<LedgerOptions> = {}): Ledger =>
-  new Ledger({ redis: on, prefix: PREFIX, partitions: 1, clock, ...options });
-const newId = (): string => chainId("S1", clock.now());
-const place = (sku = "CUP", location = "SH") => ({ id: newId(), sku, location });
-const receive = (units: number, at = place()): StockCommand => ({ kind: "receive", ...at, units });
-const reserve = (units: number, at = place()): StockCommand => ({ kind: "reserve", ...at, units });
-
-async function eventsIn(partition: number) {
-  const { log } = stockKeys(PREFIX, partition);
-  const entries = await readLog(client, log, 0, 100_000);
-  assertContiguous(entries, 0, log);
-  return { entries, events: entries.flatMap((entry) => eventsOf(entry).events) };
-}
-
-const cell = (balances: Partial<Balances>): Balances => ({ ...emptyBalances(), ...balances });
-const outcomes = (replies: Reply[]): string[] => replies.map(({ outcome }) => outcome);
 
 describe("time", () => {
   it("ends holds by ticks alone, without a command", async () => {

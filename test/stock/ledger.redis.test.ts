@@ -6,15 +6,13 @@ import { once } from "node:events";
 import { createConnection, createServer, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { chainId } from "../../engine/kernel/chain-id.js";
 import { ManualClock, systemClock } from "../../engine/kernel/clock.js";
-import { Ledger, type LedgerOptions } from "../../engine/stock/ledger.js";
-import { eventsOf } from "../../engine/stock/log-entry.js";
-import { type Balances, cellOf, emptyBalances, type Reply, type StockCommand } from "../../engine/stock/model.js";
+import { Ledger } from "../../engine/stock/ledger.js";
+import { cellOf, type Reply, type StockCommand } from "../../engine/stock/model.js";
 import { stockKeys } from "../../engine/stream/keys.js";
-import { assertContiguous, readLog } from "../../engine/stream/log.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import { onCluster, withRedis } from "../redis/with-redis.js";
+import { cell, ledgerBed, outcomes } from "./ledger-bed.js";
 
 const START_MS = Date.UTC(2026, 5, 18);
 const PREFIX = "ledger-test";
@@ -24,6 +22,7 @@ const closing: (() => void)[] = [];
 let client: RedisClient;
 let clock: ManualClock;
 let ledger: Ledger;
+const { ledgerOn, newId, place, receive, reserve, eventsIn } = ledgerBed(PREFIX, () => ({ client, clock }));
 
 beforeEach(async () => {
   await redis.flush();
@@ -42,23 +41,6 @@ function connection(path = redis.url): RedisClient {
   closing.push(() => made.disconnect());
   return made;
 }
-
-const ledgerOn = (on: RedisClient, options: Partial<LedgerOptions> = {}): Ledger =>
-  new Ledger({ redis: on, prefix: PREFIX, partitions: 1, clock, ...options });
-const newId = (): string => chainId("S1", clock.now());
-const place = (sku = "CUP", location = "SH") => ({ id: newId(), sku, location });
-const receive = (units: number, at = place()): StockCommand => ({ kind: "receive", ...at, units });
-const reserve = (units: number, at = place()): StockCommand => ({ kind: "reserve", ...at, units });
-
-async function eventsIn(partition: number) {
-  const { log } = stockKeys(PREFIX, partition);
-  const entries = await readLog(client, log, 0, 100_000);
-  assertContiguous(entries, 0, log);
-  return { entries, events: entries.flatMap((entry) => eventsOf(entry).events) };
-}
-
-const cell = (balances: Partial<Balances>): Balances => ({ ...emptyBalances(), ...balances });
-const outcomes = (replies: Reply[]): string[] => replies.map(({ outcome }) => outcome);
 
 describe("commands of one turn", () => {
   it("are applied in the order of the calls, as one entry of the log", async () => {
