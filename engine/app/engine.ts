@@ -30,7 +30,7 @@ import { type EngineRedis, openEngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Warehouse } from "./intake.js";
 import { Lifecycle } from "./lifecycle.js";
-import { EngineLiveSource } from "./live.js";
+import { EngineLiveSource, type LiveSourceParts } from "./live.js";
 import { PersonalData } from "./personal-data.js";
 import { makeWarehouseOutbox, pickingHistogram } from "./warehouse.js";
 
@@ -163,7 +163,6 @@ async function assemble(settings: EngineSettings, lifecycle: Lifecycle): Promise
 type Stores = Pick<Engine, "ledger" | "orderService"> & { orderStore: OrderStore };
 type Workers = Pick<Engine, "worker" | "orderWorker">;
 type Topics = ReturnType<typeof topicsOf>;
-type Views = ReturnType<typeof viewsOf>;
 
 /** What every command that has to be replicated waits for. */
 const barrierOf = ({ replicas }: EngineRedis) => (replicas ? { replicas } : {});
@@ -270,22 +269,10 @@ function viewsOf(settings: EngineSettings, connections: EngineRedis, { stock, or
 
 function liveSourceOf(
   { shopTime }: EngineSettings,
-  {
-    ledger,
-    worker,
-    follower,
-    depletionView,
-    storefrontView,
-    clock,
-  }: Pick<Engine, "ledger" | "worker" | "clock"> & Views,
+  parts: Omit<LiveSourceParts, "wall" | "speed" | "scene">,
 ): EngineLiveSource {
   return new EngineLiveSource({
-    ledger,
-    worker,
-    follower,
-    depletionView,
-    storefrontView,
-    clock,
+    ...parts,
     wall: systemClock,
     speed: () => shopTime?.speed() ?? 1,
     scene: () => shopTime?.scene(),
