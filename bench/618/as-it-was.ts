@@ -1,8 +1,8 @@
 /**
- * The hour as it was on 18 June: buyers, the shop's old storefront and the warehouse, a process each. Nothing in it
- * is scripted by the clock: the rush fills the warehouse's queue, its breaker takes it out of service until the backlog
- * is processed (1,275 × 3.2 s ÷ 4 = 17 minutes, all for callers that have disconnected), and then a slow start accepts
- * 1.25 orders a second until the hour is over.
+ * The hour as it was on 18 June: buyers, the shop's old storefront and the warehouse, a process each.
+ * Nothing in it is scripted by the clock: the rush fills the warehouse's queue, its breaker takes it out
+ * of service until the backlog is processed (1,275 × 3.2 s ÷ 4 = 17 minutes, all for callers that have
+ * disconnected), and then a slow start accepts 1.25 orders a second until the hour is over.
  */
 import { sleep } from "../../engine/kernel/clock.js";
 import { type HourOutcome, outcomeOf } from "./outcome.js";

@@ -1,9 +1,9 @@
 /**
- * Parses a buyer's address into the codes of its province, city and district (GB/T 2260) and the street with its
- * number (R23). Pure. It never guesses: it follows every possible reading of the text, and returns codes only when
- * all readings give the same division. A name without its ending ("昆山" for 昆山市) counts only where the text after it
- * cannot make it a street or a building. An address in a development zone, in a district that no longer exists, or in
- * traditional characters is unresolved, with the reason.
+ * Parses a buyer's address into the codes of its province, city and district (GB/T 2260) and the street
+ * with its number (R23). Pure. It never guesses: it follows every possible reading of the text, and
+ * returns codes only when all readings give the same division. A name without its ending ("昆山" for 昆山市)
+ * counts only where the text after it cannot make it a street or a building. An address in a development
+ * zone, in a district that no longer exists, or in traditional characters is unresolved, with the reason.
  */
 import { type Division, divisionOf, isWithin, named, namedAt } from "./divisions.js";
 
@@ -139,8 +139,8 @@ function readFields(input: AddressInput): Division | undefined | string {
     const within = places.flatMap((place) => candidates.filter((each) => fits(each, level, place)));
     if (within.length > 0) places = [...new Set(within)];
     else if (FILLER_FIELD.test(field)) continue;
-    // An unknown district, such as 高新区, is ignored: the text decides. An unknown province or city means a foreign or
-    // a wrong address.
+    // An unknown district, such as 高新区, is ignored: the text decides. An unknown province or city means a
+    // foreign or a wrong address.
     else if (level !== "district" || candidates.some((each) => each.level === "district"))
       return `the ${level} field names no ${level} that fits`;
   }
@@ -206,7 +206,9 @@ function supports(text: string, end: number, division: Division, hasPlaceAbove: 
   return hasPlaceAbove && !BUILDING_GOES_ON.test(after) && (next > end || STREET.test(after));
 }
 
-/** Skips repeated names, as in 浙江省杭州市西湖区浙江省杭州市文三路; a single one may begin the name of a hospital. */
+/**
+ * Skips repeated names, as in 浙江省杭州市西湖区浙江省杭州市文三路; a single one may begin the name of a hospital.
+ */
 function afterRepeats(text: string, end: number, leaf: Division): number {
   let skipped = end;
   for (let at = end, names = 1; names <= MAX_NAMES; names++) {

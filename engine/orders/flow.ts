@@ -1,8 +1,8 @@
 /**
- * The steps of an order as a pure state machine (R16): created → paid → stock locked → at the warehouse → label
- * printed → outbound → logistics reported. A step is taken only on evidence. A step is skipped when a later one comes
- * first, and late when it has not come by its deadline: both are exceptions, open until its evidence comes. Reads no
- * clock; the same events and deadlines give the same result.
+ * The steps of an order as a pure state machine (R16): created → paid → stock locked → at the warehouse →
+ * label printed → outbound → logistics reported. A step is taken only on evidence. A step is skipped when
+ * a later one comes first, and late when it has not come by its deadline: both are exceptions, open until
+ * its evidence comes. Reads no clock; the same events and deadlines give the same result.
  */
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../kernel/clock.js";
 import { type Evidence, ORDER_STEPS, type OrderStep } from "./model.js";

@@ -1,10 +1,11 @@
 /**
- * One worker's part of the rate limiter that all workers share: it reserves send times on the common time line
- * (rate-limiter.lua), uses each at its time, and publishes how the receiver answers. Guarantee: in no second, wherever
- * it begins, a receiver with limit L gets more than L requests. Send times are 1/R apart and each is valid for V after
- * its time, so at most R × (1 s + V) + 1 requests are sent in a second; a request that arrives in a second was sent in
- * it or was under way at its beginning, and at most F are. So R × (1 + V) + 1 + F ≤ L holds even if the network delays
- * requests and delivers them at once. A worker that stalls loses its reservations and makes new ones.
+ * One worker's part of the rate limiter that all workers share: it reserves send times on the common time
+ * line (rate-limiter.lua), uses each at its time, and publishes how the receiver answers. Guarantee: in
+ * no second, wherever it begins, a receiver with limit L gets more than L requests. Send times are 1/R
+ * apart and each is valid for V after its time, so at most R × (1 s + V) + 1 requests are sent in a
+ * second; a request that arrives in a second was sent in it or was under way at its beginning, and at
+ * most F are. So R × (1 + V) + 1 + F ≤ L holds even if the network delays requests and delivers them at
+ * once. A worker that stalls loses its reservations and makes new ones.
  */
 import type { Clock } from "../kernel/clock.js";
 import { callFunction, loadLibrary } from "../stream/functions.js";

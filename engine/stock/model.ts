@@ -79,7 +79,10 @@ export interface ReceiveStock extends CommandBase {
 }
 /** Pools that a stock count can correct; reserved units belong to lines and move only with them. */
 export type CountedPool = Exclude<Pool, "reserved">;
-/** outside → pool (found) or pool → outside (lost): a count was wrong. The only command that takes negative units. */
+/**
+ * outside → pool (found) or pool → outside (lost): a count was wrong. The only command that takes
+ * negative units.
+ */
 export interface CorrectStock extends CommandBase {
   kind: "correct";
   units: number;

@@ -1,7 +1,8 @@
 /**
- * A topic and a job as small as they can be, for tests of the runtime: an entry is a clock and a list of JSON events,
- * and the job does what an event's word asks (arms its timer, emits, throws, …) and records everything it saw. `Store`
- * is what a task leaves in Redis, in memory: bodies of commits go in, a processor that starts again comes out.
+ * A topic and a job as small as they can be, for tests of the runtime: an entry is a clock and a list of
+ * JSON events, and the job does what an event's word asks (arms its timer, emits, throws, …) and records
+ * everything it saw. `Store` is what a task leaves in Redis, in memory: bodies of commits go in, a
+ * processor that starts again comes out.
  */
 
 import { BatchProcessor, PoisonError } from "../../engine/stream/batch-processor.js";
