@@ -10,8 +10,8 @@ import { EngineError, messageOf } from "../kernel/errors.js";
 import { deploymentKey } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
-/** 2 (2026-11-28): the first number. What it allows is documented where it is checked. */
-export const LATEST_FORMAT = 2;
+/** 2 (2026-11-28): the first number. 3 (2026-11-29). What each allows is documented where it is checked. */
+export const LATEST_FORMAT = 3;
 /** The format of a deployment whose field holds only the number of partitions. */
 const FIRST_FORMAT = 1;
 /**
