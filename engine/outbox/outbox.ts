@@ -6,20 +6,26 @@
  * recognizes its key accepts it once.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
-import { assert, EngineError, messageOf } from "../kernel/errors.js";
+import { assert } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { type Random, secureBytes, seededRandom } from "../kernel/random.js";
-import { acquireTask, isSameRun, readTask, releaseTask, type Task } from "../stream/commit.js";
 import { type PartitionKeys, partitionKeys, rateLimiterKey, sinkKeys, workersKey } from "../stream/keys.js";
+import { type Lease, LeasedLoop, openLeasedReader } from "../stream/leased-loop.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
+import { serverNowMs } from "../stream/server-clock.js";
 import { Share } from "../stream/share.js";
 import { registerSink } from "../stream/sinks.js";
 import { Circuit, type CircuitState } from "./circuit.js";
 import { RateLimiter } from "./rate-limiter.js";
 import type { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
-import { type OutboxStats, SinkPartitionTask, type SinkPartitionTaskOptions } from "./sink-partition-task.js";
+import {
+  type OutboxStats,
+  SinkPartitionTask,
+  type SinkPartitionTaskOptions,
+  type SinkTaskStats,
+} from "./sink-partition-task.js";
 
 export interface OutboxOptions {
   receiver: Receiver;
@@ -67,10 +73,6 @@ export interface OutboxFigures {
 
 /** 10 in a row by chance would need a receiver that fails nearly always. */
 const CIRCUIT = { failures: 10, firstPauseMs: 500, longestPauseMs: 10_000 };
-/** How often a worker with room checks whether a partition that another is to release is free. */
-const TAKE_EVERY_MS = 200;
-const BACKOFF_FIRST_MS = 50;
-const BACKOFF_MAX_MS = 2_000;
 
 export class Outbox {
   readonly #name: string;
@@ -131,16 +133,9 @@ export class Outbox {
 
 type PartitionOptions = OutboxOptions & SinkPartitionTaskOptions & { share: Share };
 
-interface Lease {
-  readonly task: Task;
-  /** When it was requested: it runs from then at the earliest. */
-  readonly askedMs: number;
-}
-
-/** One partition: takes the lease, delivers until the lease is lost or released, and starts again. */
+/** One partition: delivers while this process has the lease of the sink there. */
 class PartitionOwner {
-  readonly stats: OutboxStats = {
-    owned: false,
+  readonly #stats: SinkTaskStats = {
     waiting: 0,
     lagEntries: 0,
     behindMs: 0,
@@ -148,125 +143,61 @@ class PartitionOwner {
     retries: 0,
     throttled: 0,
     deadLetters: 0,
-    leaseChanges: 0,
   };
   readonly #partition: number;
   readonly #options: PartitionOptions;
   readonly #keys: { sink: PartitionKeys; partition: PartitionKeys };
-  readonly #stop = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #loop: LeasedLoop;
 
   constructor(partition: number, options: PartitionOptions) {
     this.#partition = partition;
     this.#options = options;
-    const { prefix, topic, receiver } = options;
+    const { prefix, topic, receiver, redis, serverClock } = options;
+    const sink = receiver.name;
     this.#keys = {
-      sink: sinkKeys(prefix, topic, partition, receiver.name),
+      sink: sinkKeys(prefix, topic, partition, sink),
       partition: partitionKeys(prefix, topic, partition),
     };
+    this.#loop = new LeasedLoop({
+      ...options,
+      keys: this.#keys.sink,
+      partition,
+      place: { topic, partition, sink },
+      prepare: async () => registerSink(redis, this.#keys.partition, sink, await serverNowMs(redis, serverClock)),
+      work: (lease, signal) => this.#work(lease, signal),
+    });
+  }
+
+  get stats(): OutboxStats {
+    const { isOwned, leaseChanges } = this.#loop;
+    return { ...this.#stats, owned: isOwned, leaseChanges };
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    const { redis, receiver, topic, clock, share, onTrouble } = this.#options;
-    const place = { topic, partition: this.#partition, sink: receiver.name };
-    let backoffMs = BACKOFF_FIRST_MS;
-    let isRegistered = false;
-    while (!signal.aborted) {
-      try {
-        if (!isRegistered) await registerSink(redis, this.#keys.partition, receiver.name, await this.#serverNowMs());
-        isRegistered = true;
-        const lease = await this.#take();
-        if (!lease) continue;
-        this.stats.leaseChanges++;
-        this.stats.owned = true;
-        const deliveredBefore = this.stats.delivered;
-        let givesBack = false;
-        try {
-          await this.#own(lease);
-          givesBack = true;
-        } finally {
-          if (this.stats.delivered > deliveredBefore) backoffMs = BACKOFF_FIRST_MS;
-          // After trouble it is taken anew, by whoever comes first.
-          if (givesBack || signal.aborted) await releaseTask(redis, this.#keys.sink, lease.task.epoch);
-        }
-      } catch (thrown) {
-        if (signal.aborted) break;
-        onTrouble(`${messageOf(thrown)}; starting over in ${backoffMs} ms`, place);
-        await clock.sleep(backoffMs, signal);
-        backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
-      } finally {
-        share.release(this.#partition);
-        this.stats.owned = false;
-      }
-    }
-  }
-
-  /** Takes the lease if this process' share allows it and it is free; else waits a while and returns undefined. */
-  async #take(): Promise<Lease | undefined> {
-    const { redis, owner, leaseMs, clock, serverClock, share } = this.#options;
-    const { signal } = this.#stop;
-    if (!(await share.reserve(this.#partition))) {
-      await clock.sleep(TAKE_EVERY_MS, signal);
-      return undefined;
-    }
-    let task: Task | { heldForMs: number } | undefined;
-    const askedMs = clock.now();
+  async #work({ task, askedMs, progressed }: Lease, signal: AbortSignal): Promise<void> {
+    const reader = await openLeasedReader(this.#options.openReader, this.#keys.sink, task);
+    const deliveredBefore = this.#stats.delivered;
     try {
-      const now = serverClock ? String(serverClock.now()) : "";
-      task = await acquireTask(redis, this.#keys.sink, owner, leaseMs, now);
-    } finally {
-      share.settle(this.#partition, task !== undefined && !("heldForMs" in task));
-    }
-    if (!("heldForMs" in task)) return { task, askedMs };
-    await clock.sleep(Math.min(task.heldForMs, TAKE_EVERY_MS), signal);
-    return undefined;
-  }
-
-  async #own({ task, askedMs }: Lease): Promise<void> {
-    const reader = await this.#options.openReader(this.#keys.sink.log);
-    try {
-      const { run } = await readTask(reader, this.#keys.sink);
-      if (!isSameRun(task.run, run)) throw this.#otherServer();
       const partitionTask = new SinkPartitionTask(
         this.#options,
         this.#partition,
         this.#keys,
         task,
         reader,
-        this.stats,
+        this.#stats,
         askedMs,
       );
-      await partitionTask.run(this.#stop.signal);
+      await partitionTask.run(signal);
     } finally {
       reader.disconnect();
+      if (this.#stats.delivered > deliveredBefore) progressed();
     }
-  }
-
-  /** What commits are dated by. */
-  async #serverNowMs(): Promise<number> {
-    const { redis, serverClock } = this.#options;
-    if (serverClock) return serverClock.now();
-    const [seconds] = await redis.time();
-    return Number(seconds) * 1_000;
-  }
-
-  #otherServer(): EngineError {
-    const place = this.#keys.sink.log;
-    return new EngineError(`${place}: the reader is connected to another server than the one that granted the lease`, {
-      op: "outbox.read",
-      code: "stale_run",
-      retryable: true,
-      input: place,
-    });
   }
 }

@@ -10,6 +10,7 @@
 import type { Clock } from "../kernel/clock.js";
 import { callFunction, loadLibrary } from "../stream/functions.js";
 import type { RedisClient } from "../stream/redis.js";
+import { nowArgument } from "../stream/server-clock.js";
 
 /** V: a reserved send time is valid for this long. Longer than a common pause of a process; costs 4 % of the rate. */
 const SLOT_MS = 40;
@@ -157,7 +158,7 @@ export class RateLimiter {
       [key],
       [
         owner,
-        serverClock ? serverClock.now() : "",
+        nowArgument(serverClock),
         limitPerSecond,
         this.inFlight,
         mine,

@@ -11,6 +11,7 @@ import { countDeadLetters, type DeadLetter, isDeadLetterLimitReached } from "../
 import type { PartitionKeys } from "../stream/keys.js";
 import { type LogEntry, readLog } from "../stream/log.js";
 import type { RedisClient } from "../stream/redis.js";
+import { nowArgument } from "../stream/server-clock.js";
 import { EMIT_CURSOR, ENTRY_CURSOR } from "../stream/sinks.js";
 import type { Backlog, Cursor, Pending } from "./backlog.js";
 import { onlyEmit } from "./delivery-dead-letter.js";
@@ -99,13 +100,7 @@ export class SinkCommitter {
     const { redis, clock, serverClock, leaseMs } = this.#options;
     if (clock.now() - this.#renewedMs > leaseMs / 3) {
       const askedMs = clock.now();
-      await renewTask(
-        redis,
-        this.#context.keys,
-        this.#context.task,
-        leaseMs,
-        serverClock ? String(serverClock.now()) : "",
-      );
+      await renewTask(redis, this.#context.keys, this.#context.task, leaseMs, nowArgument(serverClock));
       this.#renewed(askedMs);
     }
     if (clock.now() >= this.#leaseUntilMs) throw this.#lapsed();

@@ -14,6 +14,7 @@ import { field, readLog } from "../stream/log.js";
 import { decodeOut } from "../stream/out-record.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
+import { nowArgument, serverNowMs } from "../stream/server-clock.js";
 import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { Backlog, type Pending } from "./backlog.js";
@@ -30,9 +31,8 @@ export interface SinkPartitionTaskOptions extends SinkCommitterOptions {
   onTrouble: OnTrouble;
 }
 
-/** A partition's figures since its outbox started. */
-export interface OutboxStats {
-  owned: boolean;
+/** What a partition's tasks have done since the outbox started. */
+export interface SinkTaskStats {
   /** Deliveries in memory that are not settled. */
   waiting: number;
   /** Entries that have not been read yet, at the last check; a commit without deliveries may count. */
@@ -43,7 +43,12 @@ export interface OutboxStats {
   retries: number;
   throttled: number;
   deadLetters: number;
-  leaseChanges: number;
+}
+
+/** A partition's figures since its outbox started. */
+export interface OutboxStats extends Readonly<SinkTaskStats> {
+  readonly owned: boolean;
+  readonly leaseChanges: number;
 }
 
 /** Entries of one read: each may hold some thousands of emits. */
@@ -66,7 +71,7 @@ export class SinkPartitionTask implements Source {
   readonly #outKeys: PartitionKeys;
   readonly #task: Task;
   readonly #reader: RedisClient;
-  readonly #stats: OutboxStats;
+  readonly #stats: SinkTaskStats;
   readonly #backlog: Backlog;
   readonly #committer: SinkCommitter;
   readonly #abort = new AbortController();
@@ -91,7 +96,7 @@ export class SinkPartitionTask implements Source {
     keys: { sink: PartitionKeys; partition: PartitionKeys },
     task: Task,
     reader: RedisClient,
-    stats: OutboxStats,
+    stats: SinkTaskStats,
     askedMs: number,
   ) {
     this.#options = options;
@@ -251,11 +256,7 @@ export class SinkPartitionTask implements Source {
     const { epoch, run } = this.#task;
     while (!this.#isEnding) {
       try {
-        await replicas.call(
-          "task_renew",
-          [this.#keys.task],
-          [epoch, run, leaseMs, serverClock ? serverClock.now() : ""],
-        );
+        await replicas.call("task_renew", [this.#keys.task], [epoch, run, leaseMs, nowArgument(serverClock)]);
         return true;
       } catch (thrown) {
         if (!(thrown instanceof EngineError && thrown.code === "not_replicated")) throw thrown;
@@ -291,11 +292,14 @@ export class SinkPartitionTask implements Source {
   // ---- what changes slowly
 
   async #check(): Promise<void> {
-    const { redis, clock } = this.#options;
-    const [lastOut, time] = await Promise.all([redis.hget(this.#outKeys.task, "lastOut"), redis.time()]);
+    const { redis, clock, serverClock } = this.#options;
+    const [lastOut, nowMs] = await Promise.all([
+      redis.hget(this.#outKeys.task, "lastOut"),
+      serverNowMs(redis, serverClock),
+    ]);
     this.#stats.lagEntries = Math.max(0, Number(lastOut ?? 0) - this.#backlog.readUpTo);
     const oldestMs = this.#backlog.oldestMs;
-    this.#stats.behindMs = oldestMs === undefined ? 0 : Math.max(0, this.#serverNowMs(time) - oldestMs);
+    this.#stats.behindMs = oldestMs === undefined ? 0 : Math.max(0, nowMs - oldestMs);
     if (this.#backlog.size === 0 && this.#committer.writtenEntry === Number(lastOut ?? 0)) {
       await this.#options.receiver.idle?.(this.#partition).catch((thrown) => this.#report(messageOf(thrown)));
     }
@@ -311,14 +315,8 @@ export class SinkPartitionTask implements Source {
     if (this.#backlog.hasRoom) this.#replay(await requestedReplays(redis, this.#keys, REPLAY_LIMIT));
     if (clock.now() - this.#trimmedMs < TRIM_EVERY_MS) return;
     this.#trimmedMs = clock.now();
-    await registerSink(redis, this.#outKeys, this.#options.receiver.name, this.#serverNowMs(time));
+    await registerSink(redis, this.#outKeys, this.#options.receiver.name, nowMs);
     await trimDeadLetters(redis, this.#keys);
-  }
-
-  /** The clock of commits. */
-  #serverNowMs(time: readonly (number | string)[]): number {
-    const { serverClock } = this.#options;
-    return serverClock ? serverClock.now() : Number(time[0]) * 1_000 + Math.floor(Number(time[1]) / 1_000);
   }
 
   /** Delivers dead letters once more that an operator has requested. */

@@ -13,6 +13,7 @@ import { type IndexChange, indexedField, memberOf } from "./job-index.js";
 import type { PartitionKeys } from "./keys.js";
 import { PackWriter } from "./pack.js";
 import type { RedisClient } from "./redis.js";
+import { nowArgument } from "./server-clock.js";
 
 /** Between attempts of a commit whose result is unknown. */
 const BACKOFF_FIRST_MS = 50;
@@ -177,7 +178,7 @@ export async function commitWithRetries(
   for (let waitMs = BACKOFF_FIRST_MS; ; waitMs = Math.min(waitMs * 2, BACKOFF_MAX_MS)) {
     const askedMs = clock.now();
     try {
-      await commitTask(redis, keys, task, body, serverClock ? String(serverClock.now()) : "");
+      await commitTask(redis, keys, task, body, nowArgument(serverClock));
       return askedMs;
     } catch (thrown) {
       const isUnknown = thrown instanceof EngineError && thrown.retryable;

@@ -6,10 +6,9 @@
  * the last commit.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
-import { EngineError } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { BatchProcessor } from "./batch-processor.js";
-import { type CommitBody, commitWithRetries, isSameRun, readTask, renewTask, type Task } from "./commit.js";
+import { type CommitBody, commitWithRetries, readTask, renewTask, type Task } from "./commit.js";
 import {
   countDeadLetters,
   type DeadLetter,
@@ -21,10 +20,12 @@ import {
 import type { DurableTimer, TimerPage } from "./durable-timers.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import type { PartitionKeys } from "./keys.js";
+import { openLeasedReader } from "./leased-loop.js";
 import { assertContiguous, readLog, trimLog } from "./log.js";
 import { readFields } from "./reads.js";
 import type { RedisClient } from "./redis.js";
 import { Reindex } from "./reindex.js";
+import { nowArgument } from "./server-clock.js";
 import type { Share } from "./share.js";
 import { oldestUndelivered } from "./sinks.js";
 import type { Topic } from "./topic.js";
@@ -54,17 +55,21 @@ export interface PartitionTaskOptions<Event extends LogEvent> {
   onTrouble: OnTrouble;
 }
 
-/** A partition's figures since its runner started. */
-export interface RunnerStats {
-  owned: boolean;
+/** What a partition's tasks have done since its runner started. */
+export interface TaskStats {
   offset: number;
   watermarkMs: number;
   events: number;
   commits: number;
   late: number;
   deadLetters: number;
-  leaseChanges: number;
   lastCommitMs: number;
+}
+
+/** A partition's figures since its runner started. */
+export interface RunnerStats extends Readonly<TaskStats> {
+  readonly owned: boolean;
+  readonly leaseChanges: number;
 }
 
 /**
@@ -113,13 +118,12 @@ export class PartitionTask<Event extends LogEvent> {
   readonly #options: PartitionTaskOptions<Event>;
   readonly #keys: PartitionKeys;
   readonly #task: Task;
-  readonly #stats: RunnerStats;
+  readonly #stats: TaskStats;
   readonly #retryBudget: RetryBudget;
   readonly #signal: AbortSignal;
   readonly #onProgress: () => void;
   readonly #processor: BatchProcessor<Event>;
   readonly #reindex: Reindex<Event>;
-  #reader: RedisClient | undefined;
   #commit: number;
   #lastOut: number;
   #deadLetters: DeadLetterTotals = { deadLetters: 0, bytes: 0 };
@@ -140,7 +144,7 @@ export class PartitionTask<Event extends LogEvent> {
       keys: PartitionKeys;
       task: Task;
       /** Updated with every commit. */
-      stats: RunnerStats;
+      stats: TaskStats;
       retryBudget: RetryBudget;
       /** Ends the task after the current commit. */
       signal: AbortSignal;
@@ -179,9 +183,22 @@ export class PartitionTask<Event extends LogEvent> {
 
   /** Works until the signal aborts or the share asks for the partition; throws on any error. */
   async run(): Promise<void> {
-    const { redis, clock, share, tickMs, leaseMs } = this.#options;
+    const { redis, openReader } = this.#options;
     this.#deadLetters = await countDeadLetters(redis, this.#keys);
-    const reader = await this.#openReader();
+    const reader = await openLeasedReader(openReader, this.#keys, this.#task);
+    // Ends the read that waits for entries, with an error; a read never changes anything.
+    const disconnect = () => reader.disconnect();
+    this.#signal.addEventListener("abort", disconnect, { once: true });
+    try {
+      await this.#loop(reader);
+    } finally {
+      this.#signal.removeEventListener("abort", disconnect);
+      disconnect();
+    }
+  }
+
+  async #loop(reader: RedisClient): Promise<void> {
+    const { clock, share, tickMs, leaseMs } = this.#options;
     while (!this.#signal.aborted && !share?.isSurplus(this.#partition)) {
       if (!(await this.#isStopped())) await this.#processBatch(reader);
       else if (!this.#hasRequests) await clock.sleep(Math.min(BLOCK_MS, tickMs, leaseMs / 4), this.#signal);
@@ -198,25 +215,6 @@ export class PartitionTask<Event extends LogEvent> {
         await this.#trim();
       }
     }
-  }
-
-  /** Ends the read that waits for entries, with an error; a read never changes anything. */
-  disconnect(): void {
-    this.#reader?.disconnect();
-  }
-
-  /** Opens the reader, and checks that it reads from the server that has given the lease. */
-  async #openReader(): Promise<RedisClient> {
-    const reader = await this.#options.openReader(this.#keys.log);
-    this.#reader = reader;
-    const { run } = await readTask(reader, this.#keys);
-    if (isSameRun(this.#task.run, run)) return reader;
-    throw new EngineError(`${this.#keys.log}: the reader is connected to another server than the one of the lease`, {
-      op: "runner.read",
-      code: "stale_run",
-      retryable: true,
-      input: this.#keys.log,
-    });
   }
 
   /** Whether too many dead letters stop the reading; they are counted again now and then. */
@@ -294,7 +292,7 @@ export class PartitionTask<Event extends LogEvent> {
   async #renewIfDue(): Promise<void> {
     const { redis, clock, serverClock, leaseMs } = this.#options;
     if (clock.now() - this.#renewedMs <= leaseMs / 3) return;
-    await renewTask(redis, this.#keys, this.#task, leaseMs, serverClock ? String(serverClock.now()) : "");
+    await renewTask(redis, this.#keys, this.#task, leaseMs, nowArgument(serverClock));
     this.#renewedMs = clock.now();
   }
 

@@ -9,6 +9,7 @@ import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { callFunction } from "./functions.js";
 import type { RedisClient } from "./redis.js";
+import { nowArgument } from "./server-clock.js";
 
 export interface ShareOptions {
   redis: RedisClient;
@@ -112,8 +113,7 @@ export class Share {
 
   async #join(): Promise<string[]> {
     const { redis, key, owner, leaseMs, serverClock } = this.#options;
-    const now = serverClock ? serverClock.now() : "";
-    return (await callFunction(redis, "workers_join", [key], [owner, leaseMs, now])) as string[];
+    return (await callFunction(redis, "workers_join", [key], [owner, leaseMs, nowArgument(serverClock)])) as string[];
   }
 
   #quotaOf(names: string[]): number {
