@@ -14,7 +14,7 @@ import { faultsOf, type InputFault } from "./faults.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
 import { HttpFault } from "./problem.js";
 import { type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
-import { AnyCommand, CommandReply, CommandSchemas, type OpenKind } from "./schemas/commands.js";
+import { anyCommand, CommandReply, commandSchemas, type OpenKind } from "./schemas/commands.js";
 import { problems } from "./schemas/problem.js";
 import { fromStore } from "./store-errors.js";
 
@@ -54,6 +54,7 @@ export const commandRoutes: RouteGroup = (root, context) => {
         done(null, new BulkBody(bytes as Buffer));
       },
     );
+    const AnyCommand = anyCommand(context.deps.skuSettings);
     let check: CommandCheck | undefined;
 
     server.post(
@@ -154,13 +155,14 @@ async function applyMany({ ledger, orderService }: HttpDeps, commands: readonly 
 function commandCheck(request: FastifyRequest, { deps, defaultLocation }: RouteContext): CommandCheck {
   const compile = request.server.validatorCompiler;
   if (compile === undefined) throw new Error("the server has no validator");
+  const schemas = commandSchemas(deps.skuSettings);
   const validators = new Map<unknown, Validate>(
-    Object.entries(CommandSchemas).map(([kind, schema]) => [
+    Object.entries(schemas).map(([kind, schema]) => [
       kind,
       compile({ schema, method: "POST", url: "/v1/commands", httpPart: "body" }) as Validate,
     ]),
   );
-  const kinds = Object.keys(CommandSchemas).join(", ");
+  const kinds = Object.keys(schemas).join(", ");
 
   return (candidate) => {
     if (typeof candidate !== "object" || candidate === null || Array.isArray(candidate)) {

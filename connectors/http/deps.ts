@@ -12,6 +12,7 @@ import type { EraseOutcome } from "../../engine/orders/erasures.js";
 import type { OrderService } from "../../engine/orders/order-service.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
+import type { SkuSetting } from "../../engine/stock/settings.js";
 import type { TokenLookup } from "./identity.js";
 import type { Sessions } from "./sessions.js";
 
@@ -23,6 +24,8 @@ export interface HttpDeps {
   storefrontView: StorefrontView;
   depletionView: DepletionView;
   categories: Categories;
+  /** Settings that a SKU or a category may have. */
+  skuSettings: readonly SkuSetting[];
   /** Deletes the personal data of an order's buyer. */
   eraseBuyer(id: string): Promise<EraseOutcome>;
   /** The shop's time (ms) up to which the storefront view of this SKU's partition is complete. */

@@ -8,6 +8,7 @@ import { Registry } from "prom-client";
 import { Sessions, TokenFile } from "../../connectors/http/index.js";
 import { openObjectStore } from "../../connectors/objects/index.js";
 import { Gateway } from "../../dashboards/gateway.js";
+import { SKU_SETTINGS } from "../jobs/index.js";
 import { sleep, systemClock } from "../kernel/clock.js";
 import { badInput, EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -180,6 +181,7 @@ export function servedPartsOf(engine: Engine) {
     storefrontView,
     exceptions,
     categories,
+    skuSettings: SKU_SETTINGS,
     clock,
     asOf: (sku: string) => follower.freshAsOf(ledger.partitionOf(sku)),
     ageMs: (sku: string) => follower.ageMs(ledger.partitionOf(sku)),

@@ -52,8 +52,16 @@ function addCommand(command: StockCommand): void {
   if (reason !== undefined) add(`\nfor ${measured(reason)}`);
 }
 
-const settingsText = (settings: SkuSettings | undefined): string =>
-  `${settings?.displayCoefficient} ${settings?.alertFactor} ${settings?.alertFloorUnits}`;
+/** Settings that every stored fingerprint covers, set or not, in this order: stored data. */
+const FIRST_SETTINGS = ["displayCoefficient", "alertFactor", "alertFloorUnits"];
+
+/** The first settings, then the others that are set, in the order of their names. */
+function settingsText(settings: SkuSettings = {}): string {
+  let text = FIRST_SETTINGS.map((name) => String(settings[name])).join(" ");
+  const others = Object.keys(settings).filter((name) => settings[name] !== undefined && !FIRST_SETTINGS.includes(name));
+  for (const name of others.sort()) text += ` ${measured(name)} ${settings[name]}`;
+  return text;
+}
 
 /** Free text after its length, so that no text can look like the end of one field and the start of the next. */
 const measured = (text: string): string => `${text.length} ${text}`;

@@ -47,9 +47,9 @@ export interface DecodedEntry {
 }
 
 /**
- * 8 MiB. The ledger writes at most 1,000 commands an entry, and the largest that HTTP takes is about 2.3 KB: 2 cells
- * of 225 bytes (64 characters and a location), an id of 27, 80 for the columns, and 1,500 for actor, onBehalfOf,
- * reason, category, alert and settings. So no entry is larger than 2.3 MB.
+ * 8 MiB. The ledger writes at most 1,000 commands an entry, and the largest that HTTP takes is about 4.8 KB: 2 cells
+ * of 225 bytes (64 characters and a location), an id of 27, 80 for the columns, 1,000 for actor, onBehalfOf, reason,
+ * category and alert, and 3,200 for settings (settings.ts). So no entry is larger than 4.8 MB.
  */
 export const ENTRY_BYTES_LIMIT = 8 * 1024 * 1024;
 /** Fields of every entry: `t` the clock before it, `n` number of events up to it. Then come the fields of one form. */

@@ -206,15 +206,8 @@ export interface AcknowledgeAlert extends CommandBase {
   alertId: string;
 }
 
-/** Options of a SKU or of a category. */
-export interface SkuSettings {
-  /** Share of reserved units that is shown to customers, 0 to 1 (R5). */
-  displayCoefficient?: number;
-  /** Fires above this many daily averages in an hour (R10). */
-  alertFactor?: number;
-  /** Fires at this many units in an hour at least (R10). */
-  alertFloorUnits?: number;
-}
+/** Settings of a SKU or of a category by name; which there are, and their bounds: settings.ts. */
+export type SkuSettings = Readonly<Record<string, number>>;
 
 export type StockCommand =
   | ReceiveStock

@@ -129,6 +129,19 @@ describe("a command's fingerprint", () => {
     expect(fingerprintOf({ ...body, actor: "clerk", onBehalfOf: "li.wei" })).toBe(3834889257895064);
   });
 
+  it("equals that of the release before registered settings, and covers every further setting", () => {
+    const body = { kind: "configure", id: ID, sku: "A", location: "B" } as const;
+    const first = { displayCoefficient: 0.5, alertFactor: 2, alertFloorUnits: 10 };
+    expect(fingerprintOf({ ...body, settings: first })).toBe(1625061662391279);
+    expect(fingerprintOf({ ...body, settings: { alertFactor: 2 }, category: "cups" })).toBe(1380426934015175);
+    expect(fingerprintOf({ ...body, settings: {}, categorySettings: { alertFloorUnits: 7 } })).toBe(2114992769911542);
+    const all = [{}, { b: 1 }, { a: 1 }, { a: 1, b: 1 }, { a: 2 }, { "a 1": 1 }, first, { ...first, b: 1 }];
+    expect(new Set(all.map((settings) => fingerprintOf({ ...body, settings }))).size).toBe(all.length);
+    expect(fingerprintOf({ ...body, settings: { b: 2, a: 1 } })).toBe(
+      fingerprintOf({ ...body, settings: { a: 1, b: 2 } }),
+    );
+  });
+
   it("differs when text of one field looks like another field", () => {
     const receive = { kind: "receive", id: ID, sku: "A", location: "B", units: 1 } as const;
     expect(fingerprintOf({ ...receive, onBehalfOf: "x\nfor 1 y" })).not.toBe(

@@ -4,6 +4,7 @@
  */
 import { Type } from "typebox";
 import { MAX_UNITS, type StockCommand } from "../../../engine/stock/model.js";
+import type { SkuSetting } from "../../../engine/stock/settings.js";
 import { AlertParams } from "./alerts.js";
 import {
   Actor,
@@ -19,7 +20,7 @@ import {
   State,
   Units,
 } from "./common.js";
-import { Settings } from "./settings.js";
+import { settingsSchema } from "./settings.js";
 
 const OpenPool = Type.Enum(["sellable", "safety", "presale"]);
 
@@ -48,7 +49,7 @@ const goods = { ...common, ...cause, units: Units, pool: Type.Optional(OpenPool)
 /** Kinds that a client may send; the others are reserved for the order service. */
 export type OpenKind = Exclude<StockCommand["kind"], "abort" | "unpay" | "accept" | "suspend" | "resume">;
 
-export const CommandSchemas = {
+const FixedSchemas = {
   receive: Type.Object({ kind: Type.Literal("receive"), ...goods }, closed),
   return: Type.Object({ kind: Type.Literal("return"), ...goods }, closed),
   correct: Type.Object(
@@ -78,7 +79,6 @@ export const CommandSchemas = {
   pay: Type.Object({ kind: Type.Literal("pay"), ...line }, closed),
   cancel: Type.Object({ kind: Type.Literal("cancel"), ...line }, closed),
   outbound: Type.Object({ kind: Type.Literal("outbound"), ...line }, closed),
-  configure: Type.Object({ kind: Type.Literal("configure"), ...common, ...cause, settings: Settings }, closed),
   acknowledge: Type.Object(
     {
       kind: Type.Literal("acknowledge"),
@@ -89,9 +89,19 @@ export const CommandSchemas = {
     },
     closed,
   ),
-} as const satisfies Record<OpenKind, unknown>;
+} as const satisfies Record<Exclude<OpenKind, "configure">, unknown>;
 
-export const AnyCommand = Type.Union(Object.values(CommandSchemas));
+/** The schema of each kind; that of `configure` has the registered settings. */
+export const commandSchemas = (settings: readonly SkuSetting[]) =>
+  ({
+    ...FixedSchemas,
+    configure: Type.Object(
+      { kind: Type.Literal("configure"), ...common, ...cause, settings: settingsSchema(settings) },
+      closed,
+    ),
+  }) as const satisfies Record<OpenKind, unknown>;
+
+export const anyCommand = (settings: readonly SkuSetting[]) => Type.Union(Object.values(commandSchemas(settings)));
 
 export const CommandReply = Type.Object({
   id: Type.String(),

@@ -18,7 +18,7 @@ import {
   panesFrom,
   sumOfPanes,
 } from "../../stream/window.js";
-import { type AlertRule, AVERAGE_DAYS, dailyAverageOf, fires, stays } from "./rule.js";
+import { ALERT_FACTOR, ALERT_FLOOR_UNITS, type AlertRule, AVERAGE_DAYS, dailyAverageOf, fires, stays } from "./rule.js";
 
 export const DEPLETION_JOB = "depletion.1";
 /** Panes of the trailing hour (R9). */
@@ -220,6 +220,6 @@ function acknowledge(state: DepletionState, event: StockEvent, context: JobConte
 }
 
 const ruleOf = ({ settings }: DepletionState): AlertRule => ({
-  factor: settingOf(settings, "alertFactor"),
-  floorUnits: settingOf(settings, "alertFloorUnits"),
+  factor: settingOf(settings, ALERT_FACTOR),
+  floorUnits: settingOf(settings, ALERT_FLOOR_UNITS),
 });

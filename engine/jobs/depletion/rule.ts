@@ -4,7 +4,28 @@
  * again and again at the threshold. A SKU without one complete day since its first deduction has no average (cold
  * start); absolute thresholds apply to it.
  */
-import { DEFAULT_SETTINGS } from "../../stock/settings.js";
+import { MAX_UNITS } from "../../stock/model.js";
+import type { SkuSetting } from "../../stock/settings.js";
+
+export const ALERT_FACTOR: SkuSetting = {
+  name: "alertFactor",
+  default: 3.0,
+  min: 0,
+  max: 1_000,
+  isMinExcluded: true,
+  unit: "daily averages",
+  about: "an alert fires above this many daily averages in an hour (R10)",
+};
+
+export const ALERT_FLOOR_UNITS: SkuSetting = {
+  name: "alertFloorUnits",
+  default: 50,
+  min: 0,
+  max: MAX_UNITS,
+  integer: true,
+  unit: "units",
+  about: "an alert fires at this many units in an hour at least (R10)",
+};
 
 /** Options of one SKU; defaults as in R10. */
 export interface AlertRule {
@@ -15,8 +36,8 @@ export interface AlertRule {
 }
 
 const DEFAULT_RULE: AlertRule = {
-  factor: DEFAULT_SETTINGS.alertFactor,
-  floorUnits: DEFAULT_SETTINGS.alertFloorUnits,
+  factor: ALERT_FACTOR.default,
+  floorUnits: ALERT_FLOOR_UNITS.default,
 };
 const COLD_START_FIRE_UNITS = 100;
 const COLD_START_KEEP_UNITS = 80;

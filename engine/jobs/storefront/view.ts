@@ -3,7 +3,7 @@
  * follower, which also proves how fresh a partition is; this holds the numbers only.
  */
 import { type Balances, displayUnits, emptyBalances, POOLS } from "../../stock/model.js";
-import { settingOf } from "../../stock/settings.js";
+import { DISPLAY_COEFFICIENT, settingOf } from "../../stock/settings.js";
 import type { View } from "../../stream/follower.js";
 import { STOREFRONT_JOB, type StorefrontState } from "./job.js";
 
@@ -25,7 +25,7 @@ export class StorefrontView implements View {
 
   onView(sku: string, value: unknown): void {
     const { locations, settings } = value as StorefrontState;
-    const displayCoefficient = settingOf(settings, "displayCoefficient");
+    const displayCoefficient = settingOf(settings, DISPLAY_COEFFICIENT);
     const total = emptyBalances();
     const levels = new Map<string, Levels>();
     for (const [location, balances] of locations) {
