@@ -229,7 +229,7 @@ function workersOf(settings: EngineSettings, connections: EngineRedis, { stock, 
   if (!settings.worker) return { worker: undefined, orderWorker: undefined };
   const { tickMs, retentionMs, paceMs = 0 } = settings;
   const format = connections.formats.current;
-  const shared = { ...sharedByWorkers(settings, connections), tickMs, retentionMs };
+  const shared = { ...sharedByWorkers(settings, connections), tickMs, retentionMs, format };
   return {
     worker: new Worker({ ...shared, ...stock, paceMs, withViews: true }),
     orderWorker: new Worker({

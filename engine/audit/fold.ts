@@ -3,9 +3,9 @@
  * for what the job's stored state does not contain yet. It stops at nothing: a cell may go below zero, and the first
  * event that does so is recorded.
  */
-import type { StorefrontState } from "../jobs/storefront/job.js";
+import { storefrontJob } from "../jobs/storefront/job.js";
 import { type Balances, cellOf, emptyBalances, type StockEvent } from "../stock/model.js";
-import { decodeState } from "../stream/pack.js";
+import { isNewerVersion, stateOf } from "../stream/state-codec.js";
 import type { ReadEntry } from "./log-window.js";
 
 /** Moves an event's units; records the first event that takes a cell below zero. */
@@ -32,6 +32,7 @@ function balancesIn(cells: Map<string, Balances>, cell: string): Balances {
 /**
  * The job's balances by cell: its stored states, then the entries after them.
  * @param states the packed state of each SKU, in the order of `skus`
+ * @throws EngineError `newer_version` when a newer release's job has written one
  */
 export function foldStates(
   skus: readonly string[],
@@ -45,9 +46,10 @@ export function foldStates(
     const bytes = states[i];
     if (!bytes) return;
     try {
-      const { locations } = decodeState(bytes) as StorefrontState;
+      const { locations } = stateOf(storefrontJob, sku, bytes);
       for (const [location, balances] of locations) job.set(cellOf(sku, location), { ...emptyBalances(), ...balances });
-    } catch {
+    } catch (thrown) {
+      if (isNewerVersion(thrown)) throw thrown;
       // A state that cannot be read holds nothing: every balance differs.
     }
   });

@@ -10,14 +10,15 @@ import { messageOf } from "../kernel/errors.js";
 import { CallContext } from "./call-context.js";
 import type { CommitBody } from "./commit.js";
 import type { DeadLetter, StoredDeadLetter } from "./dead-letter.js";
-import { type CallSource, DeadLetterRecorder, type FailedCall } from "./dead-letter-recorder.js";
-import { type DurableTimer, DurableTimers, type LoadTimers, type TimerBefore } from "./durable-timers.js";
+import { DeadLetterRecorder } from "./dead-letter-recorder.js";
+import { type DurableTimer, DurableTimers, type LoadTimers } from "./durable-timers.js";
 import type { AnyJob, LogEvent } from "./job.js";
-import { KeyedState, type KeyState, type LoadStates, type StateBefore } from "./keyed-state.js";
+import { JobCalls, PoisonError } from "./job-calls.js";
+import { KeyedState, type KeyState, type LoadStates } from "./keyed-state.js";
 import type { LogEntry } from "./log.js";
 import { OutRecordWriter, type ViewUpdate } from "./out-record.js";
-import { encodeState } from "./pack.js";
 import { ReplayPlan } from "./replay-plan.js";
+import { versionsOf } from "./state-codec.js";
 import type { Topic } from "./topic.js";
 
 /**
@@ -25,11 +26,6 @@ import type { Topic } from "./topic.js";
  * quarter of the batch's time.
  */
 const CHUNK_EVENTS = 1_000;
-
-/** A job threw, and what it did cannot be undone: the batch must be processed again in isolated mode. */
-export class PoisonError extends Error {
-  override readonly name = "PoisonError";
-}
 
 export interface BatchProcessorOptions<Event extends LogEvent> {
   topic: Topic<Event>;
@@ -55,12 +51,6 @@ interface Decoded<Event> {
   deadLetter?: DeadLetter;
 }
 
-/** What a call may change, as it was before the call. */
-interface Before extends StateBefore, TimerBefore {
-  emits: number;
-  late: number;
-}
-
 /** Stands for the key of an event when the job throws on naming it: reported when the event's turn comes. */
 const NO_KEY: KeyState = {
   key: "",
@@ -84,13 +74,15 @@ export class BatchProcessor<Event extends LogEvent> {
   readonly #watermarks: number[];
   readonly #timers: DurableTimers;
   readonly #context: CallContext;
+  readonly #calls: JobCalls<Event>;
   readonly #deadLetters: DeadLetterRecorder<Event>;
   readonly #out = new OutRecordWriter();
+  /** Versions above 1. */
+  readonly #versions: ReadonlyMap<string, number>;
   #lowestWatermarkMs: number;
   /** The log's clock at the highest offset that any job has processed, and that offset. */
   #watermarkMs: number;
   #reached: number;
-  #isIsolated = false;
   #events = 0;
   #total: number;
 
@@ -106,12 +98,22 @@ export class BatchProcessor<Event extends LogEvent> {
     this.#timers = new DurableTimers(names, timers, options.loadTimers?.bind(options));
     this.#context = new CallContext(this.#timers);
     this.#deadLetters = new DeadLetterRecorder(topic);
+    this.#versions = new Map([...versionsOf(jobs)].filter(([, version]) => version > 1));
     this.#watermarkMs = watermarkMs;
     this.#total = options.totalEvents ?? 0;
     this.#reached = Math.max(0, ...cursors.values());
     // A job that is behind has no timer due before its next event, and that event brings the time.
     this.#watermarks = this.#cursors.map((cursor) => (cursor === this.#reached ? watermarkMs : 0));
     this.#lowestWatermarkMs = Math.min(...this.#watermarks);
+    this.#calls = new JobCalls({
+      jobs,
+      states: this.#states,
+      watermarks: this.#watermarks,
+      timers: this.#timers,
+      context: this.#context,
+      deadLetters: this.#deadLetters,
+      withViews: this.#withViews,
+    });
   }
 
   /** A commit body that changes nothing. */
@@ -120,6 +122,7 @@ export class BatchProcessor<Event extends LogEvent> {
       watermarkMs: this.#watermarkMs,
       events: this.#total,
       cursors: new Map(this.#jobs.map((job, j) => [job.name, this.#cursors[j] as number])),
+      versions: this.#versions,
       states: [],
       timersSet: [],
       timersRemoved: [],
@@ -177,7 +180,7 @@ export class BatchProcessor<Event extends LogEvent> {
       .flatMap((deadLetter) => plan.callsOf(deadLetter))
       .map((call) => ({ ...call, held: this.#stateOf(call.job, call.key) }));
     await this.#fetch();
-    for (const { source, job, held, event, atMs } of calls) this.#call(job, held, event, atMs, source);
+    for (const { source, job, held, event, atMs } of calls) this.#calls.call(job, held, event, atMs, source);
     this.#deadLetters.resolve(deadLetters);
     return this.#body(lastOut);
   }
@@ -191,7 +194,7 @@ export class BatchProcessor<Event extends LogEvent> {
   }
 
   #begin(isIsolated: boolean): void {
-    this.#isIsolated = isIsolated;
+    this.#calls.isIsolated = isIsolated;
     for (const states of this.#states) states.begin();
   }
 
@@ -208,8 +211,8 @@ export class BatchProcessor<Event extends LogEvent> {
         for (let j = 0; j < this.#jobs.length; j++) {
           if (entry.offset <= (this.#cursors[j] as number)) continue;
           const held = called[next++];
-          if (held === NO_KEY) this.#failedKey(j, event, entry);
-          else if (held) this.#call(j, held, event, event.atMs, entry);
+          if (held === NO_KEY) this.#calls.failedKey(j, event, entry);
+          else if (held) this.#calls.call(j, held, event, event.atMs, entry);
         }
       }
       if (clockMs > this.#lowestWatermarkMs) this.#advance(clockMs, entry);
@@ -280,7 +283,7 @@ export class BatchProcessor<Event extends LogEvent> {
       const { job: j, key, atMs } = timer;
       // A job sees a timer's own time as the watermark, however far the log's clock has jumped.
       this.#watermarks[j] = atMs;
-      if (this.#jobs[j]?.onTimer) this.#call(j, this.#stateOf(j, key), undefined, atMs, entry);
+      if (this.#jobs[j]?.onTimer) this.#calls.call(j, this.#stateOf(j, key), undefined, atMs, entry);
     }
     let lowestMs = Number.POSITIVE_INFINITY;
     for (let j = 0; j < this.#watermarks.length; j++) {
@@ -290,74 +293,6 @@ export class BatchProcessor<Event extends LogEvent> {
     }
     this.#lowestWatermarkMs = lowestMs;
     this.#watermarkMs = Math.max(this.#watermarkMs, clockMs);
-  }
-
-  /** Lets a job handle an event, or its timer when there is none. When it throws, only a dead letter remains. */
-  #call(j: number, held: KeyState, event: Event | undefined, atMs: number, source: CallSource): void {
-    const job = this.#jobs[j] as AnyJob<Event>;
-    const states = this.#states[j] as KeyedState<Event>;
-    const context = this.#context;
-    const before = this.#isIsolated ? this.#before(j, held) : undefined;
-    try {
-      states.touch(held, atMs);
-      context.enter(j, job.name, held.key, atMs, this.#watermarks[j] as number);
-      if (event) job.onEvent(held.state, event, context);
-      else job.onTimer?.(held.state, atMs, context);
-      if (context.isCleared) {
-        states.clear(held);
-        context.setTimer(undefined);
-      }
-      if (before) this.#check(states, held, before);
-    } catch (thrown) {
-      if (before) this.#undo(j, held, before);
-      this.#failed({ job: job.name, key: held.key, event, atMs, source }, thrown);
-    }
-  }
-
-  /** Records a dead letter; ends the batch when it is not isolated. */
-  #failed(call: FailedCall<Event>, thrown: unknown): void {
-    if (!this.#isIsolated) {
-      const { job, source } = call;
-      throw new PoisonError(`${job} failed on entry ${source.offset}: ${messageOf(thrown)}`, { cause: thrown });
-    }
-    this.#deadLetters.addCall(call, thrown);
-  }
-
-  /** Asks again for a key that the job could not name, to record why; a key on the second try is a failure, too. */
-  #failedKey(j: number, event: Event, source: LogEntry): void {
-    const job = this.#jobs[j] as AnyJob<Event>;
-    const call = { job: job.name, event, atMs: event.atMs, source };
-    let key: string | undefined;
-    try {
-      key = job.key(event);
-    } catch (thrown) {
-      this.#failed({ ...call, key: undefined }, thrown);
-      return;
-    }
-    if (key === undefined) return;
-    this.#failed({ ...call, key }, new Error(`${job.name} returns the key of an event only on the second call`));
-  }
-
-  #before(j: number, held: KeyState): Before {
-    return {
-      ...(this.#states[j] as KeyedState<Event>).before(held),
-      ...this.#timers.before(j, held.key),
-      emits: this.#context.emits.length,
-      late: this.#context.lateEvents,
-    };
-  }
-
-  /** Checks that the result of a call can be committed. @throws when state, view or emits cannot be packed */
-  #check(states: KeyedState<Event>, held: KeyState, { emits }: Before): void {
-    if (this.#context.emits.length > emits) encodeState(this.#context.emits.slice(emits));
-    states.check(held, this.#withViews());
-  }
-
-  #undo(j: number, held: KeyState, before: Before): void {
-    this.#context.emits.length = before.emits;
-    this.#context.lateEvents = before.late;
-    this.#timers.undo(j, held.key, before);
-    this.#states[j]?.undo(held, before);
   }
 
   #body(lastOut: number): CommitBody {
@@ -383,7 +318,9 @@ export class BatchProcessor<Event extends LogEvent> {
       // In isolated mode every call has been checked already: then a job returns another result each time, and
       // nothing is committed.
       const message = `the batch cannot be committed: ${messageOf(thrown)}`;
-      throw this.#isIsolated ? new Error(message, { cause: thrown }) : new PoisonError(message, { cause: thrown });
+      throw this.#calls.isIsolated
+        ? new Error(message, { cause: thrown })
+        : new PoisonError(message, { cause: thrown });
     }
     return {
       ...this.idle(),

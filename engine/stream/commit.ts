@@ -14,6 +14,7 @@ import type { PartitionKeys } from "./keys.js";
 import { PackWriter } from "./pack.js";
 import type { RedisClient } from "./redis.js";
 import { nowArgument } from "./server-clock.js";
+import { newerVersion } from "./state-codec.js";
 
 /** Between attempts of a commit whose result is unknown. */
 const BACKOFF_FIRST_MS = 50;
@@ -30,6 +31,8 @@ export interface CommitBody {
   events: number;
   /** Last offset that each job has processed, by name. */
   cursors: ReadonlyMap<string, number>;
+  /** By job, the version of the states that this commit writes; left out: 1. */
+  versions?: ReadonlyMap<string, number>;
   /** By job: new states, and keys whose state is deleted; no key is in both. */
   states: {
     job: string;
@@ -63,6 +66,8 @@ export interface Task {
   watermarkMs: number;
   events: number;
   cursors: Map<string, number>;
+  /** By job, the highest version that has committed; a job that is not in it has version 1. */
+  versions: ReadonlyMap<string, number>;
   /** By job, the epoch of the last owner that has maintained its index. */
   indexed: ReadonlyMap<string, number>;
   /** The last commit that has an out record; 0 for none. */
@@ -86,6 +91,7 @@ export interface Fence {
 }
 
 const CURSOR = "cursor:";
+const VERSION = "version:";
 const INDEXED = indexedField("");
 
 /** The field of a task that holds a job's cursor. */
@@ -97,6 +103,9 @@ export const loadStreamLibrary = (redis: RedisClient): Promise<void> =>
 /**
  * Takes the lease, or returns how long another owner still has it.
  * @param now the time in ms; '' for the server's
+ * @param versions of the jobs that the owner runs, by name
+ * @throws EngineError `newer_version` when a newer version of one of these jobs has committed: this owner would misread
+ *   its states
  */
 export async function acquireTask(
   redis: RedisClient,
@@ -104,14 +113,31 @@ export async function acquireTask(
   owner: string,
   leaseMs: number,
   now = "",
+  versions: ReadonlyMap<string, number> = new Map(),
 ): Promise<Task | { heldForMs: number }> {
-  const [taken, detail, run] = (await callFunction(redis, "task_acquire", [keys.task], [owner, leaseMs, now])) as [
-    number,
-    string[] | number,
-    string,
-  ];
-  return taken === 0 ? { heldForMs: detail as number } : taskOf(detail as string[], run);
+  const args = [owner, leaseMs, now, ...[...versions].flatMap(([job, version]) => [VERSION + job, version])];
+  const [taken, ...reply] = (await callFunction(redis, "task_acquire", [keys.task], args)) as AcquireReply;
+  if (taken === 1) return taskOf(...(reply as [string[], string]));
+  if (taken === 0) return { heldForMs: reply[0] as number };
+  const [field, there] = reply as [string, string];
+  const name = field.slice(VERSION.length);
+  throw newerVersion(keys.task, { name, version: versions.get(name) }, there);
 }
+
+/** Why an owner with these versions would be refused by `acquireTask`; undefined when it would not. */
+export async function newerVersionIn(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  versions: ReadonlyMap<string, number>,
+): Promise<EngineError | undefined> {
+  if (versions.size === 0) return undefined;
+  const found = await redis.hmget(keys.task, ...[...versions.keys()].map((job) => VERSION + job));
+  for (const [i, [name, version]] of [...versions].entries())
+    if (Number(found[i] ?? 0) > version) return newerVersion(keys.task, { name, version }, found[i] as string);
+  return undefined;
+}
+
+type AcquireReply = [0, heldForMs: number] | [1, fields: string[], run: string] | [2, field: string, version: string];
 
 /** @throws EngineError `stale_epoch` when another owner has taken over, `stale_run` when the server has restarted */
 export async function renewTask(
@@ -207,6 +233,7 @@ function packChanges(task: { epoch: number; number: number; lastOut: number }, b
     body.out ? task.number : task.lastOut,
   ];
   for (const [job, offset] of body.cursors) fields.push(cursorField(job), offset);
+  for (const [job, version] of body.versions ?? []) fields.push(VERSION + job, version);
   for (const job of body.indexed ?? []) fields.push(indexedField(job), task.epoch);
   writer.value(fields.map(String));
   writer.list(2 * body.timersSet.length);
@@ -269,9 +296,11 @@ function taskOf(flat: string[], run: string): Task {
   for (let i = 0; i < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
   const number = (name: string) => Number(fields.get(name) ?? 0);
   const cursors = new Map<string, number>();
+  const versions = new Map<string, number>();
   const indexed = new Map<string, number>();
   for (const [name, value] of fields) {
     if (name.startsWith(CURSOR)) cursors.set(name.slice(CURSOR.length), Number(value));
+    else if (name.startsWith(VERSION)) versions.set(name.slice(VERSION.length), Number(value));
     else if (name.startsWith(INDEXED)) indexed.set(name.slice(INDEXED.length), Number(value));
   }
   return {
@@ -282,6 +311,7 @@ function taskOf(flat: string[], run: string): Task {
     watermarkMs: number("watermark"),
     events: number("events"),
     cursors,
+    versions,
     indexed,
     lastOut: number("lastOut"),
   };

@@ -2,21 +2,23 @@
  * Keeps views in memory up to date with the out records of a topic's commits, in any process, owner or not. It starts
  * from the jobs' states in Redis and continues with the commits after them; values are absolute, so an overlap does no
  * harm. `freshAsOf` is proven: at that time the log held nothing that the views do not include. A follower that fell
- * behind the trimming, or whose Redis restarted and may have lost records, starts from the states again. It also
- * records the progress of every partition's jobs.
+ * behind the trimming, or whose Redis restarted and may have lost records, starts from the states again. States of a
+ * newer version of a job cannot be read: then the partition is reported and stays stale. It also records the progress
+ * of every partition's jobs.
  */
 import { setMaxListeners } from "node:events";
 import { type Clock, monotonicClock, sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import { isSameRun, readTask } from "./commit.js";
+import { isSameRun, readTask, type Task } from "./commit.js";
 import type { AnyJob, Emit, LogEvent } from "./job.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { field, type LogEntry, readLog } from "./log.js";
 import { decodeOut } from "./out-record.js";
-import { decodeState } from "./pack.js";
 import { partitionOf } from "./partition.js";
 import type { RedisClient } from "./redis.js";
+import { isNewerVersion } from "./state-codec.js";
+import { viewsOfStates } from "./state-views.js";
 
 /** Receives the views and emits of one job. */
 export interface View {
@@ -84,6 +86,8 @@ interface PartitionProgress {
   provenMs: number;
   /** Polls whose log the views do not include yet, the oldest first. */
   marks: Mark[];
+  /** Why the states cannot be read: a newer version of a job wrote them. */
+  unreadable: string | undefined;
   /** When dead letters and lease were read last. */
   slowPollMs: number;
   figures: { -readonly [Name in keyof PartitionStats]: PartitionStats[Name] };
@@ -91,7 +95,6 @@ interface PartitionProgress {
 
 /** At 20 polls a second; a commit's record may be large, and this many of each partition are in memory at once. */
 const READ_COMMITS = 64;
-const SCAN_COUNT = 500;
 /** Enough to compute an age within an eighth of it; when there are more, every second one is dropped. */
 const MARKS_KEPT = 16;
 /** How often dead letters, lease and the server's clock are read: they change slowly. */
@@ -116,6 +119,7 @@ export class Follower<Event extends LogEvent> {
       asOfMs: 0,
       provenMs: 0,
       marks: [],
+      unreadable: undefined,
       slowPollMs: 0,
       figures: {
         lagEntries: 0,
@@ -205,6 +209,16 @@ export class Follower<Event extends LogEvent> {
     return this.#partitions.flatMap(({ figures }, partition) => (figures.leasedUntilMs <= nowMs ? [partition] : []));
   }
 
+  /** What an operator should do although the process works. */
+  warnings(): string[] {
+    const { topic } = this.#options;
+    return this.#partitions.flatMap(({ partition, unreadable }) =>
+      unreadable === undefined
+        ? []
+        : [`views of ${topic}/${partition} are stale: this process cannot read the states (${unreadable}): replace it`],
+    );
+  }
+
   /** One loop for each partition, so that a server that does not answer delays only its own partitions. */
   async #loop(progress: PartitionProgress): Promise<void> {
     const { signal } = this.#stop;
@@ -212,7 +226,8 @@ export class Follower<Event extends LogEvent> {
     while (!signal.aborted) {
       try {
         const hasMore = await this.#advance(progress);
-        await sleep(hasMore ? 0 : pollMs, signal);
+        const pauseMs = progress.unreadable === undefined ? pollMs : ERROR_PAUSE_MS;
+        await sleep(hasMore ? 0 : pauseMs, signal);
       } catch (thrown) {
         if (signal.aborted) return;
         onTrouble(`views of ${topic}: ${messageOf(thrown)}`, { topic, partition: progress.partition });
@@ -248,6 +263,7 @@ export class Follower<Event extends LogEvent> {
       progress.slowPollMs = monotonicClock.now();
     }
     if (progress.commit === undefined) await this.#fill(progress);
+    const isFilled = progress.commit !== undefined;
     // Read in this order: the log's last offset, then the task's progress, then the commits. When the commits cover
     // that offset, everything written before `atMs` is in the views.
     const atMs = clock.now();
@@ -255,14 +271,23 @@ export class Follower<Event extends LogEvent> {
     const [head, task, entries] = await Promise.all([
       redis.hmget(keys.head, "offset", "events"),
       readTask(redis, keys),
-      readLog(redis, keys.out, progress.commit ?? 0, READ_COMMITS),
+      isFilled ? readLog(redis, keys.out, progress.commit ?? 0, READ_COMMITS) : [],
     ]);
+    this.#updateFigures(progress, head, task);
+    if (!isFilled) return false;
     if (!isSameRun(progress.run ?? "", task.run) || (entries.length === 0 && task.lastOut > (progress.commit ?? 0))) {
       // Another server, or the next commits have been trimmed.
       progress.commit = undefined;
       return false;
     }
     for (const entry of entries) if (!this.#apply(progress, entry)) return false;
+    if (progress.marks.length === MARKS_KEPT) progress.marks = progress.marks.filter((_, i) => i % 2 === 0);
+    progress.marks.push({ offset: Number(head[0] ?? 0), atMs, ownMs, commit: undefined });
+    this.#passMarks(progress, figures.offset, task.lastOut);
+    return entries.length === READ_COMMITS;
+  }
+
+  #updateFigures({ figures }: PartitionProgress, head: readonly (string | null)[], task: Task): void {
     const offset = Number(head[0] ?? 0);
     figures.offset = Math.min(...this.#options.jobs.map((job) => task.cursors.get(job.name) ?? 0));
     figures.lagEntries = Math.max(0, offset - figures.offset);
@@ -271,10 +296,6 @@ export class Follower<Event extends LogEvent> {
     figures.watermarkMs = task.watermarkMs;
     figures.epoch = task.epoch;
     figures.committedMs = task.committedMs;
-    if (progress.marks.length === MARKS_KEPT) progress.marks = progress.marks.filter((_, i) => i % 2 === 0);
-    progress.marks.push({ offset, atMs, ownMs, commit: undefined });
-    this.#passMarks(progress, figures.offset, task.lastOut);
-    return entries.length === READ_COMMITS;
   }
 
   /**
@@ -315,36 +336,27 @@ export class Follower<Event extends LogEvent> {
     return true;
   }
 
-  /** Publishes all states to the views, and records the commit after which to follow. */
+  /** Publishes all states to the views, and records the commit after which to follow, unless a state is too new. */
   async #fill(progress: PartitionProgress): Promise<void> {
-    const { redis, jobs, views, partitions } = this.#options;
+    const { topic, redis, jobs, views, partitions, onTrouble } = this.#options;
     const updates: [to: View, key: string, view: unknown][] = [];
-    const { lastOut, run } = await readTask(redis, progress.keys);
-    for (const job of jobs) {
-      const takers = views.filter((view) => view.job === job.name && view.onView);
-      if (!job.view || takers.length === 0) continue;
-      let cursor = "0";
-      do {
-        const [next, pairs] = (await redis.hscanBuffer(progress.keys.state(job.name), cursor, "COUNT", SCAN_COUNT)) as [
-          Buffer,
-          Buffer[],
-        ];
-        cursor = next.toString("latin1");
-        for (let i = 0; i < pairs.length; i += 2) {
-          const key = (pairs[i] as Buffer).toString("utf8");
-          let view: unknown;
-          try {
-            view = job.view(decodeState(pairs[i + 1] as Buffer), key, 0);
-          } catch (thrown) {
-            // The other keys are published all the same; this one's dead letters contain the details.
-            const { topic, onTrouble } = this.#options;
-            const at = { topic, partition: progress.partition, job: job.name };
-            onTrouble(`the state of ${key} in ${job.name} cannot be read: ${messageOf(thrown)}`, at);
-            continue;
-          }
+    const task = await readTask(redis, progress.keys);
+    try {
+      for (const job of jobs) {
+        const takers = views.filter((view) => view.job === job.name && view.onView);
+        if (!job.view || takers.length === 0) continue;
+        const at = { topic, partition: progress.partition, job: job.name };
+        const report = (message: string): void => onTrouble(message, at);
+        for (const [key, view] of await viewsOfStates(redis, progress.keys, job, task, report))
           for (const to of takers) updates.push([to, key, view]);
-        }
-      } while (cursor !== "0");
+      }
+    } catch (thrown) {
+      if (!isNewerVersion(thrown)) throw thrown;
+      const message = messageOf(thrown);
+      if (progress.unreadable !== message)
+        onTrouble(`views of ${topic}: ${message}`, { topic, partition: progress.partition });
+      progress.unreadable = message;
+      return;
     }
     // Without a pause in between, so that no reader finds the views empty. All keys are reset because commits that have
     // been trimmed may have cleared some.
@@ -352,8 +364,9 @@ export class Follower<Event extends LogEvent> {
       for (const view of views) view.onReset?.((key) => partitionOf(key, partitions) === progress.partition);
     }
     for (const [to, key, view] of updates) to.onView?.(key, view);
-    progress.commit = lastOut;
-    progress.run = run;
+    progress.commit = task.lastOut;
+    progress.run = task.run;
     progress.marks = [];
+    progress.unreadable = undefined;
   }
 }

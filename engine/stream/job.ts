@@ -1,7 +1,9 @@
 /**
- * The contract of a job: a pure function that changes a key's state by one event (or timer), with emits and a timer as
+ * The contract of a job: a pure function that changes a key's state by one event (or timer), with emits and timers as
  * further results. A job reads no clock, no randomness and no other key, so the same log gives the same state on any
- * number of workers. When the shape of its state changes, a job needs a new name; it is then filled from the log.
+ * number of workers. When the shape of its state changes, its version rises and `upgrade` converts a stored state when
+ * it is read next; nothing is folded again. Workers of both versions run at once during a rollout: each partition is
+ * the newer version's from its first commit on.
  */
 
 /** What the runtime needs of any topic's event. */
@@ -43,8 +45,18 @@ export interface IndexEntry {
 }
 
 export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
-  /** Name and version of the state, for example `depletion.1`. */
+  /** The stored name of its state, cursor and timers, for example `depletion.1`. It never changes. */
   readonly name: string;
+  /** Version of the state's shape, from 1; 1 when left out. It rises by one with each change of the shape. */
+  readonly version?: number;
+  /**
+   * Converts a state that an older version wrote. It depends on its arguments alone, and must accept every version
+   * from 1 on: a key that did not change under a version in between still has an older one. A version above 1 needs
+   * format 3.
+   */
+  upgrade?(old: unknown, from: number, key: string): State;
+  /** Kinds of emits that views get, too; left out: all. */
+  readonly viewedEmits?: readonly string[];
   /** The key that an event belongs to, in the topic's own partitioning; undefined when the job ignores the event. */
   key(event: Event): string | undefined;
   /** The state of a key that has none. */
@@ -54,13 +66,15 @@ export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
   onTimer?(state: State, atMs: number, context: JobContext): void;
   /**
    * What views get when a key has changed: absolute values, so that a missed one does no harm after the next. Never
-   * null: the runtime publishes null for a cleared key.
+   * null: the runtime publishes null for a cleared key. Serving processes of the previous version read it during a
+   * rollout, so a new version may add to it and must not change what is there.
    * @param sinceMs the earliest event time that changed the key since the last view; 0: return everything
    */
   view?(state: State, key: string, sinceMs: number): unknown;
   /**
    * The index entries of a state, each name once. They are written in the same commit as the state, so that readers
-   * need not read all states. Depends on the state alone. A change of its result needs a new name of the job.
+   * need not read all states. Depends on the state alone. A change of its result needs a new version of the job: the
+   * index is then rebuilt.
    */
   index?(state: State, key: string): readonly IndexEntry[];
 }

@@ -8,6 +8,7 @@ import { messageOf } from "../kernel/errors.js";
 import type { AnyJob, IndexEntry, LogEvent } from "./job.js";
 import { type IndexChange, indexChanges } from "./job-index.js";
 import { decodeState, encodeState } from "./pack.js";
+import { encodeWithHeader, stateOf, versionOf, withoutHeader } from "./state-codec.js";
 
 /** Keys kept in memory for one job between commits. */
 const CACHE_LIMIT = 20_000;
@@ -66,9 +67,11 @@ export class KeyedState<Event extends LogEvent> {
   #unreadable: KeyState[] = [];
   /** States as they were packed after their last call; only in isolated mode, and only for one batch. */
   readonly #packed = new Map<KeyState, Buffer>();
+  readonly #version: number;
 
   constructor(job: AnyJob<Event>) {
     this.#job = job;
+    this.#version = versionOf(job);
   }
 
   get hasWanted(): boolean {
@@ -101,7 +104,7 @@ export class KeyedState<Event extends LogEvent> {
 
   #fill(held: KeyState, bytes: Buffer | null | undefined): void {
     try {
-      held.state = bytes ? decodeState(bytes) : this.#job.initial(held.key);
+      held.state = bytes ? stateOf(this.#job, held.key, bytes) : this.#job.initial(held.key);
       if (bytes && this.#job.index) held.indexed = this.#job.index(held.state, held.key);
     } catch (thrown) {
       this.#unreadable.push(held);
@@ -185,17 +188,22 @@ export class KeyedState<Event extends LogEvent> {
           held.indexing = job.index(state, key);
           indexChanges(key, held.indexed, held.indexing, index);
         }
-        const packed = encodeState(state);
+        const packed = this.#encode(state);
         set.push([key, packed]);
         if (publish && job.view) {
           const view = job.view(state, key, life === "recreated" ? 0 : touchedMs);
-          publish(key, view, view === state ? packed : undefined);
+          publish(key, view, view === state ? withoutHeader(packed) : undefined);
         }
       } catch (thrown) {
         throw new Error(`${job.name} on key ${key}: ${messageOf(thrown)}`, { cause: thrown });
       }
     }
     return { set, tombstones, index };
+  }
+
+  /** A state as it is stored. */
+  #encode(state: unknown): Buffer {
+    return this.#version === 1 ? encodeState(state) : encodeWithHeader(this.#version, undefined, state);
   }
 
   /** Call this when the commit has been written. */

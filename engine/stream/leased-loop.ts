@@ -12,6 +12,7 @@ import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 import { nowArgument } from "./server-clock.js";
 import type { Share } from "./share.js";
+import { isNewerVersion } from "./state-codec.js";
 
 export interface LeasedLoopOptions {
   redis: RedisClient;
@@ -28,6 +29,8 @@ export interface LeasedLoopOptions {
   serverClock?: Clock;
   /** How many partitions this process may own; left out: all that are free. */
   share?: Share;
+  /** Of the jobs that the work runs, by name: a task that a newer version has written is not this process's. */
+  versions?: ReadonlyMap<string, number>;
   /** Called before the first lease is acquired, and again after an error in it. */
   prepare?(): Promise<void>;
   /**
@@ -119,7 +122,7 @@ export class LeasedLoop {
 
   /** Acquires the lease if there is room for it and it is free; otherwise waits a while and returns undefined. */
   async #acquire(): Promise<Lease | undefined> {
-    const { redis, keys, partition, owner, leaseMs, clock, serverClock, share } = this.#options;
+    const { redis, keys, partition, owner, leaseMs, clock, serverClock, share, versions } = this.#options;
     const { signal } = this.#stop;
     if (share && !(await share.reserve(partition))) {
       await clock.sleep(ACQUIRE_EVERY_MS, signal);
@@ -128,7 +131,11 @@ export class LeasedLoop {
     let task: Task | { heldForMs: number } | undefined;
     const askedMs = clock.now();
     try {
-      task = await acquireTask(redis, keys, owner, leaseMs, nowArgument(serverClock));
+      task = await acquireTask(redis, keys, owner, leaseMs, nowArgument(serverClock), versions);
+    } catch (thrown) {
+      if (!share || !isNewerVersion(thrown)) throw thrown;
+      share.giveUp(messageOf(thrown));
+      task = { heldForMs: ACQUIRE_EVERY_MS };
     } finally {
       share?.settle(partition, task !== undefined && !("heldForMs" in task));
     }

@@ -17,10 +17,10 @@ const HEADER_BYTES = 16;
 const SHORT_TEXT = 64;
 const MAP_LIMIT = 0xffff;
 
-/** Unpacks a job's state. */
+/** Unpacks one value, such as a job's state without its header (stored states: `state-codec.ts`). */
 export const decodeState = (bytes: Buffer): unknown => unpackr.unpack(bytes);
 
-/** Packs a job's state. @throws when it contains a value that cannot be packed */
+/** Packs one value. @throws when it contains a value that cannot be packed */
 export const encodeState = (state: unknown): Buffer => writer.pack(state);
 
 /**
@@ -56,13 +56,13 @@ export class PackWriter {
   value(value: unknown): void {
     if (typeof value === "number") this.number(value);
     else if (typeof value === "string") this.text(value);
-    else if (value === null) this.#byte(0xc0);
+    else if (value === null) this.byte(0xc0);
     else if (Array.isArray(value) && value.constructor === Array) {
       this.list(value.length);
       for (const each of value) this.value(each);
     } else if (typeof value === "object" && value.constructor === Object)
       this.#object(value as Record<string, unknown>);
-    else if (typeof value === "boolean") this.#byte(value ? 0xc3 : 0xc2);
+    else if (typeof value === "boolean") this.byte(value ? 0xc3 : 0xc2);
     else this.packed(packr.pack(value));
   }
 
@@ -156,7 +156,7 @@ export class PackWriter {
 
   /** The header of a map of less than 16 fields; write names and values next. */
   map(size: number): void {
-    this.#byte(0x80 | size);
+    this.byte(0x80 | size);
   }
 
   /** Bytes as a text: Redis' Lua reads them as a string. */
@@ -215,7 +215,8 @@ export class PackWriter {
     }
   }
 
-  #byte(value: number): void {
+  /** One byte as it is. */
+  byte(value: number): void {
     this.#reserve(1);
     this.#bytes[this.#at++] = value;
   }

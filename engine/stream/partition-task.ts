@@ -51,6 +51,8 @@ export interface PartitionTaskOptions<Event extends LogEvent> {
   /** Entries older than this (by the log's clock) that every job has processed are removed; 0 keeps all. */
   retentionMs: number;
   withViews: boolean | (() => boolean);
+  /** The format that may be written now; left out: the latest. */
+  format?: () => number;
   /** Reports problems that do not stop the runner. */
   onTrouble: OnTrouble;
 }

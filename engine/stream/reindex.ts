@@ -1,17 +1,17 @@
 /**
- * Rebuilds the index of a partition's states after an owner that did not maintain it, for example of an older release:
- * the index is deleted, then all states are read page by page, and each page's index entries are written with a commit.
- * Only the partition's owner may do it, between its batches: a batch's changes are in its own commit, and a page that
- * writes an existing entry again changes nothing. An owner that dies before the end leaves an index that is marked
- * incomplete.
+ * Rebuilds the index of a partition's states after an owner that did not maintain it, for example of an older release,
+ * and after an older version of the job: the index is deleted, then all states are read page by page, and each page's
+ * index entries are written with a commit. Only the partition's owner may do it, between its batches: a batch's changes
+ * are in its own commit, and a page that writes an existing entry again changes nothing. An owner that dies before the
+ * end leaves an index that is marked incomplete.
  */
 
 import type { CommitBody, Task } from "./commit.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import { type IndexChange, indexChanges } from "./job-index.js";
 import type { PartitionKeys } from "./keys.js";
-import { decodeState } from "./pack.js";
 import type { RedisClient } from "./redis.js";
+import { stateOf, versionOf } from "./state-codec.js";
 
 /** States of a page: some 10 ms of work, for which the partition waits. */
 const PAGE_STATES = 1_000;
@@ -31,7 +31,9 @@ export class Reindex<Event extends LogEvent> {
     this.#keys = keys;
     for (const job of jobs) {
       if (!job.index) continue;
-      if (task.indexed.get(job.name) === task.epoch - 1) this.#kept.push(job.name);
+      // The index of an older version was made from its states.
+      const isOfVersion = (task.versions.get(job.name) ?? 1) >= versionOf(job);
+      if (isOfVersion && task.indexed.get(job.name) === task.epoch - 1) this.#kept.push(job.name);
       else this.#lacking.push(job);
     }
   }
@@ -63,7 +65,7 @@ export class Reindex<Event extends LogEvent> {
     for (let i = 0; i < pairs.length; i += 2) {
       const key = (pairs[i] as Buffer).toString("utf8");
       try {
-        indexChanges(key, [], job.index?.(decodeState(pairs[i + 1] as Buffer), key) ?? [], index);
+        indexChanges(key, [], job.index?.(stateOf(job, key, pairs[i + 1] as Buffer), key) ?? [], index);
       } catch {
         // An unreadable state is left out; it is reported by the dead letters of its key.
       }

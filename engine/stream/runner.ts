@@ -3,8 +3,8 @@
  * lease is worked by a `PartitionTask`. After a job threw, the next entries are processed in isolated mode, so that
  * what fails becomes a dead letter. State is exactly-once; what leaves does so with the commit or not at all.
  */
-import { PoisonError } from "./batch-processor.js";
 import type { LogEvent } from "./job.js";
+import { PoisonError } from "./job-calls.js";
 import { partitionKeys } from "./keys.js";
 import { LeasedLoop } from "./leased-loop.js";
 import {
@@ -15,6 +15,7 @@ import {
   type RunnerStats,
   type TaskStats,
 } from "./partition-task.js";
+import { versionsOf } from "./state-codec.js";
 
 export interface RunnerOptions<Event extends LogEvent> extends PartitionTaskOptions<Event> {
   /** Names this process in the lease. */
@@ -41,6 +42,7 @@ export class Runner<Event extends LogEvent> {
       ...options,
       keys,
       partition,
+      versions: versionsOf(options.jobs),
       place: { topic: topic.name, partition },
       work: ({ task, progressed }, signal) =>
         new PartitionTask(partition, options, {

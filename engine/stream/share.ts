@@ -2,7 +2,9 @@
  * How many partitions this worker may own, so that all workers of a topic have the same number or one more. Each worker
  * registers itself in one sorted set and reads all names from it; its share follows from its rank among them. Shares
  * add up to all partitions, so every partition gets an owner and none moves without need. Leases decide which worker
- * owns a partition, so two workers that see different names for a moment do no harm.
+ * owns a partition, so two workers that see different names for a moment do no harm. A worker that runs an older
+ * version of a job than a partition has been written by gives its share to the others: it keeps what it owns, and gets
+ * more only while no other worker is registered.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -23,6 +25,8 @@ export interface ShareOptions {
   clock: Scheduler;
   /** Left out: the Redis server's clock. */
   serverClock?: Clock;
+  /** Why this worker must not take part, if so: read before it registers for the first time. */
+  readOutdated?: () => Promise<string | undefined>;
   onTrouble: OnTrouble;
 }
 
@@ -42,6 +46,8 @@ export class Share {
   readonly #stop = new AbortController();
   /** Undefined until the names of all workers have been read. */
   #quota: number | undefined;
+  /** Why this worker has no share any more. */
+  #outdated: string | undefined;
   #running: Promise<void> | undefined;
 
   constructor(options: ShareOptions) {
@@ -51,6 +57,23 @@ export class Share {
   /** Partitions that this worker may own now; 0 until the names of all workers have been read. */
   get quota(): number {
     return this.#quota ?? 0;
+  }
+
+  /** Why this worker has given its share up; undefined while it has one. */
+  get outdated(): string | undefined {
+    return this.#outdated;
+  }
+
+  /**
+   * Gives the share up for as long as this worker runs, because a newer version has written a partition that it might
+   * get. The others then take that partition and every other that is not owned. Reported once.
+   */
+  giveUp(reason: string): void {
+    if (this.#outdated !== undefined) return;
+    this.#outdated = reason;
+    this.#quota = this.#owned.size + this.#reserved.size;
+    const { key, onTrouble } = this.#options;
+    onTrouble(`${key}: this worker takes over no more partitions, because its release is too old: ${reason}`);
   }
 
   start(): void {
@@ -102,7 +125,7 @@ export class Share {
     const { clock, leaseMs, key, onTrouble } = this.#options;
     while (!signal.aborted) {
       try {
-        this.#quota = this.#quotaOf(await this.#join());
+        this.#quota = await this.#readQuota();
       } catch (thrown) {
         // The last share stays valid: without Redis no lease can change its owner either.
         if (!signal.aborted) onTrouble(`${key}: ${messageOf(thrown)}`);
@@ -111,9 +134,19 @@ export class Share {
     }
   }
 
-  async #join(): Promise<string[]> {
-    const { redis, key, owner, leaseMs, serverClock } = this.#options;
-    return (await callFunction(redis, "workers_join", [key], [owner, leaseMs, nowArgument(serverClock)])) as string[];
+  async #readQuota(): Promise<number> {
+    const { redis, key, owner, leaseMs, serverClock, partitions, readOutdated } = this.#options;
+    const now = nowArgument(serverClock);
+    if (this.#quota === undefined) {
+      const outdated = await readOutdated?.();
+      if (outdated !== undefined) this.giveUp(outdated);
+    }
+    if (this.#outdated === undefined) {
+      const names = (await callFunction(redis, "workers_join", [key], [owner, leaseMs, now])) as string[];
+      if (this.#outdated === undefined) return this.#quotaOf(names);
+    }
+    const others = (await callFunction(redis, "workers_leave", [key], [owner, now])) as string[];
+    return others.length === 0 ? partitions : this.#owned.size + this.#reserved.size;
   }
 
   #quotaOf(names: string[]): number {

@@ -30,9 +30,10 @@ local function call_chunked(command, key, list)
   return sum
 end
 
--- task_acquire: takes the lease of a partition's task when it is free.
--- KEYS: task   ARGV: 1 owner, 2 lease in ms, 3 clock
--- Returns: {1, all fields of the task, this run} with the epoch raised, or {0, ms until the present lease ends}
+-- task_acquire: takes the lease of a partition's task when it is free, unless the task has states of a newer version.
+-- KEYS: task   ARGV: 1 owner, 2 lease in ms, 3 clock; then for each job: the field of its version, the owner's version
+-- Returns: {1, all fields of the task, this run} with the epoch raised, {0, ms until the present lease ends}, or
+--          {2, field, version} for a job whose version there is newer
 local function acquire(keys, args)
   local now = clock_of(args[3])
   local held = redis.call('HMGET', keys[1], 'owner', 'until', 'epoch')
@@ -45,6 +46,10 @@ local function acquire(keys, args)
     left = lease
   end
   if held[1] and held[1] ~= args[1] and left > 0 then return { 0, left } end
+  for i = 4, #args, 2 do
+    local version = redis.call('HGET', keys[1], args[i])
+    if version and tonumber(version) > tonumber(args[i + 1]) then return { 2, args[i], version } end
+  end
   redis.call('HSET', keys[1], 'owner', args[1], 'until', digits(now + lease), 'epoch', (tonumber(held[3]) or 0) + 1)
   return { 1, redis.call('HGETALL', keys[1]), this_run() }
 end
@@ -73,6 +78,13 @@ local function release(keys, args)
   if redis.call('HGET', keys[1], 'epoch') ~= args[1] then return 0 end
   redis.call('HSET', keys[1], 'until', 0)
   return 1
+end
+
+-- workers_leave: removes a worker. KEYS: workers   ARGV: 1 its name, 2 clock
+-- Returns: the names of the workers that are registered still
+local function leave(keys, args)
+  redis.call('ZREM', keys[1], args[1])
+  return redis.call('ZRANGEBYSCORE', keys[1], '(' .. digits(clock_of(args[2])), '+inf')
 end
 
 -- workers_join: registers a worker for a time. KEYS: workers   ARGV: 1 its name, 2 for how long in ms, 3 clock
@@ -204,5 +216,6 @@ register('task_renew', renew, 'allow-oom')
 register('task_release', release, 'allow-oom')
 register('task_commit', commit, 'allow-oom')
 register('workers_join', join, 'allow-oom')
+register('workers_leave', leave, 'allow-oom')
 register('dead_letters_remove', remove_dead_letters, 'allow-oom')
 register('dead_letters_trim', trim_dead_letters, 'allow-oom')

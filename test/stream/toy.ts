@@ -5,11 +5,12 @@
  * processor that starts again comes out.
  */
 
-import { BatchProcessor, PoisonError } from "../../engine/stream/batch-processor.js";
+import { BatchProcessor } from "../../engine/stream/batch-processor.js";
 import type { CommitBody } from "../../engine/stream/commit.js";
 import type { DeadLetter } from "../../engine/stream/dead-letter.js";
 import type { TimerPage } from "../../engine/stream/durable-timers.js";
 import type { Emit, Job, LogEvent } from "../../engine/stream/job.js";
+import { PoisonError } from "../../engine/stream/job-calls.js";
 import { field, type LogEntry } from "../../engine/stream/log.js";
 import { decodeOut, type OutRecord } from "../../engine/stream/out-record.js";
 import { decodeState } from "../../engine/stream/pack.js";

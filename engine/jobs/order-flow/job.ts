@@ -18,8 +18,12 @@ import {
 } from "../../orders/flow.js";
 import type { OrderEvent, OrderLine, OrderStep, ShipTo } from "../../orders/model.js";
 import type { Job, JobContext } from "../../stream/job.js";
+import type { StateShape } from "../../stream/state-codec.js";
 
 export const ORDER_FLOW_JOB = "order-flow.1";
+
+/** What readers of the stored states need. */
+export const ORDER_FLOW_STATE: StateShape<OrderFlow> = { name: ORDER_FLOW_JOB };
 
 /** The index entry of an exception is its step and kind, with this between them. */
 export const NAME_SEPARATOR = " ";
@@ -72,7 +76,7 @@ export function orderFlowJob(deadlines: () => Deadlines): Job<OrderEvent, OrderF
   };
 
   return {
-    name: ORDER_FLOW_JOB,
+    ...ORDER_FLOW_STATE,
 
     key: ({ step, id }) => (step === "created" ? undefined : id),
 

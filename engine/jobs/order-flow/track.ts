@@ -4,11 +4,11 @@
  */
 import { newFlow, type OrderFlow } from "../../orders/flow.js";
 import { partitionKeys } from "../../stream/keys.js";
-import { decodeState } from "../../stream/pack.js";
 import { partitionOf } from "../../stream/partition.js";
 import { readFields } from "../../stream/reads.js";
 import type { RedisClient } from "../../stream/redis.js";
-import { ORDER_FLOW_JOB } from "./job.js";
+import { stateOf } from "../../stream/state-codec.js";
+import { ORDER_FLOW_JOB, ORDER_FLOW_STATE } from "./job.js";
 
 export class OrderTracker {
   readonly #redis: RedisClient;
@@ -21,10 +21,13 @@ export class OrderTracker {
     this.#partitions = partitions;
   }
 
-  /** Without steps when the order has not been paid, is not known, or has been over for a day. */
+  /**
+   * Without steps when the order has not been paid, is not known, or has been over for a day.
+   * @throws EngineError `newer_version` when a newer release's jobs have written the state
+   */
   async track(id: string): Promise<OrderFlow> {
     const keys = partitionKeys(this.#prefix, "orders", partitionOf(id, this.#partitions));
     const [bytes] = await readFields(this.#redis, keys.state(ORDER_FLOW_JOB), [id]);
-    return bytes ? (decodeState(bytes) as OrderFlow) : newFlow();
+    return bytes ? stateOf(ORDER_FLOW_STATE, id, bytes) : newFlow();
   }
 }
