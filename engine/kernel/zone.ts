@@ -19,7 +19,16 @@ export interface Zone {
    * @param localMs the date and time as milliseconds since the epoch, as if the zone were UTC
    */
   instantOf(localMs: number): number | undefined;
+  /**
+   * The first instant at which the zone's clocks show a local date and time or a later one: that of `instantOf`, or the
+   * first after the gap when the clocks skip it.
+   * @param localMs as above
+   */
+  reachedMs(localMs: number): number;
 }
+
+/** Longer than any offset and any gap between two local times: no zone is further from UTC. */
+const WIDEST_MS = 2 * DAY_MS;
 
 /**
  * Zones change their offset at quarters of an hour. Until 2011 one, St John's, changed a minute later: there the
@@ -46,6 +55,18 @@ function formatOf(name: string): Intl.DateTimeFormat {
   } catch (cause) {
     throw badInput("zone", "zone", `"${name}" is not a time zone; give an IANA name such as Asia/Shanghai`, cause);
   }
+}
+
+/** The instant at which a zone's clocks skip a local time. */
+function endOfGapMs(localMs: number, offsetAt: (ms: number) => number): number {
+  let low = localMs - WIDEST_MS;
+  let high = localMs + WIDEST_MS;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (middle + offsetAt(middle) >= localMs) high = middle;
+    else low = middle;
+  }
+  return high;
 }
 
 /**
@@ -105,6 +126,11 @@ export function zoneOf(name: string): Zone {
 
   const dayOf = (ms: number): number => Math.floor((ms + offsetAt(ms)) / DAY_MS);
 
+  const instantOf = (localMs: number): number | undefined => {
+    const offset = steadyOffset(Math.floor(localMs / DAY_MS)) ?? fittingOffset(localMs);
+    return offset === undefined ? undefined : localMs - offset;
+  };
+
   return {
     name,
     dayOf,
@@ -120,9 +146,7 @@ export function zoneOf(name: string): Zone {
       }
       return high * SLOT_MS;
     },
-    instantOf(localMs) {
-      const offset = steadyOffset(Math.floor(localMs / DAY_MS)) ?? fittingOffset(localMs);
-      return offset === undefined ? undefined : localMs - offset;
-    },
+    instantOf,
+    reachedMs: (localMs) => instantOf(localMs) ?? endOfGapMs(localMs, askOffset),
   };
 }

@@ -156,7 +156,13 @@ export async function callsOldLibrary(redis: RedisClient): Promise<boolean> {
 export const deleteOldLibraries = (redis: RedisClient): Promise<number> =>
   deleteLibraries(redis, (name) => !isVersioned(name) && OURS.has(name));
 
-const OURS: ReadonlySet<string> = new Set(["shuiwei_stream", "shuiwei_stock", "shuiwei_orders", "shuiwei_outbox"]);
+const OURS: ReadonlySet<string> = new Set([
+  "shuiwei_stream",
+  "shuiwei_stock",
+  "shuiwei_orders",
+  "shuiwei_outbox",
+  "shuiwei_events",
+]);
 
 /**
  * Records the libraries of this process as used now, and deletes those of the engine that no process has recorded for

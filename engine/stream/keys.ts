@@ -60,6 +60,13 @@ export interface OrderKeys extends PartitionKeys {
   lateEnds: string;
 }
 
+export interface EventKeys extends PartitionKeys {
+  /** Hash: the state of each schedule of an event topic, by its name. */
+  schedules: string;
+  /** Hash: what was taken from each partition of other topics, for forwarders. */
+  producers: string;
+}
+
 const tag = (prefix: string, topic: string, partition: number): string =>
   `${prefix}:{${topic}:${String(partition).padStart(2, "0")}}`;
 
@@ -114,6 +121,15 @@ export function orderKeys(prefix: string, partition: number): OrderKeys {
     erasures: `${base}:erasures`,
     orderDays: `${base}:order-days`,
     lateEnds: `${base}:late-ends`,
+  };
+}
+
+export function eventKeys(prefix: string, topic: string, partition: number): EventKeys {
+  const base = tag(prefix, topic, partition);
+  return {
+    ...partitionKeys(prefix, topic, partition),
+    schedules: `${base}:schedules`,
+    producers: `${base}:producers`,
   };
 }
 
