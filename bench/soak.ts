@@ -118,7 +118,7 @@ async function withEngine(redisUrl: string, settings: SoakSettings): Promise<Soa
   });
   const fast = { ...acceleratedClock(systemClock.now(), runtimeSpeed), sleep: hurried(runtimeSpeed) };
   const worker = new Worker({
-    topic: stockTopic(engine.ledger),
+    topic: stockTopic(engine.stock.ledger),
     jobs: stockJobs(zoneOf(zone)),
     prefix: engine.settings.prefix,
     redis: engine.redis,
@@ -206,7 +206,8 @@ class Shop {
   }
 
   async open(): Promise<void> {
-    const { ledger, clock } = this.#engine;
+    const { stock, clock } = this.#engine;
+    const { ledger } = stock;
     await ledger.applyMany(
       Array.from({ length: this.#skus }, (_, i) => ({
         kind: "receive" as const,
@@ -220,7 +221,7 @@ class Shop {
 
   order(): void {
     if (this.#steps.length >= UNDER_WAY || this.#calls.size >= CALLS_AT_ONCE) return;
-    const { orderService, clock } = this.#engine;
+    const { orders, clock } = this.#engine;
     const random = this.#random;
     const nowMs = clock.now();
     const order: Order = {
@@ -238,7 +239,7 @@ class Shop {
     const kinds: Step["kinds"] =
       draw < 6 ? ["pay", "outbound"] : draw < 7 ? ["pay", "cancel"] : draw < 8 ? ["cancel"] : [];
     this.#call(async () => {
-      const { outcome } = await orderService.place(order);
+      const { outcome } = await orders.service.place(order);
       this.orders++;
       if (outcome !== "accepted") this.refused++;
       else if (kinds.length > 0) this.#steps.push({ atMs: nowMs + STEP_MS, order: order.id, kinds });
@@ -252,7 +253,7 @@ class Shop {
       const { order, kinds } = this.#steps.shift() as Step;
       const [kind, ...rest] = kinds;
       this.#call(async () => {
-        const { outcome } = await this.#engine.orderService[kind as "pay"](order);
+        const { outcome } = await this.#engine.orders.service[kind as "pay"](order);
         if (outcome !== "accepted" && outcome !== "admitted_anew" && outcome !== "cancelled_paid") this.refused++;
         else if (rest.length > 0) this.#steps.push({ atMs: this.#engine.clock.now() + STEP_MS, order, kinds: rest });
       });
@@ -316,7 +317,7 @@ function countsOf(engine: Engine, worker: Worker<StockEvent>, { orders, refused 
     shopDays: 0,
     orders,
     refused,
-    commands: engine.ledger.commands,
+    commands: engine.stock.ledger.commands,
     events: sum("events"),
     commits: sum("commits"),
     logEntries: sum("offset"),

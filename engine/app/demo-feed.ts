@@ -77,7 +77,9 @@ export class DemoFeed {
   }
 
   /** Feeds the history; resolves when the ledger has accepted all of it and the jobs have processed it. */
-  async feedHistory({ ledger, follower }: Engine, signal: AbortSignal): Promise<void> {
+  async feedHistory({ stock, topic }: Engine, signal: AbortSignal): Promise<void> {
+    const { ledger } = stock;
+    const { follower } = topic("stock");
     const underWay: { firstMs: number; done: Promise<unknown> }[] = [];
     while (this.#next.phase === "history" && !signal.aborted) {
       const firstMs = this.#next.atMs;
@@ -120,7 +122,7 @@ export class DemoFeed {
     switch (action.kind) {
       case "command": {
         const { atMs: _atMs, ...command } = action.command;
-        await withRetries(() => engine.ledger.apply(command as StockCommand));
+        await withRetries(() => engine.stock.ledger.apply(command as StockCommand));
         return;
       }
       case "order":
@@ -130,9 +132,9 @@ export class DemoFeed {
     }
   }
 
-  async #place({ orderService }: Engine, { order: { id, lines } }: OrderAction): Promise<void> {
+  async #place({ orders }: Engine, { order: { id, lines } }: OrderAction): Promise<void> {
     const placed = { id, lines: [...lines], shipTo: recipientOf(id) };
-    const placing = withRetries(() => orderService.place(placed)).then(({ outcome }) => {
+    const placing = withRetries(() => orders.service.place(placed)).then(({ outcome }) => {
       if (isAccepted(outcome as never)) this.#refused.delete(id);
       else this.#refuse(id);
     });
@@ -148,11 +150,11 @@ export class DemoFeed {
     const { kind, order } = action;
     await this.#placing.get(order.id);
     if (this.#refused.has(order.id)) return;
-    if (order.placedAtMs >= this.shop.rushStartMs) await withRetries(() => engine.orderService[kind](order.id));
+    if (order.placedAtMs >= this.shop.rushStartMs) await withRetries(() => engine.orders.service[kind](order.id));
     // The history's orders were sent to the ledger line by line; the order service does not have them.
     else
       await withRetries(() =>
-        engine.ledger.applyMany(order.lines.map((line, i) => ({ kind, ...line, id: lineId(order.id, i) }))),
+        engine.stock.ledger.applyMany(order.lines.map((line, i) => ({ kind, ...line, id: lineId(order.id, i) }))),
       );
   }
 

@@ -3,7 +3,6 @@
  * deployment, whose settings and format have to fit. A private Redis stops with the engine.
  */
 import { hostname } from "node:os";
-import { WMS_SINK } from "../../connectors/wms/index.js";
 import { systemClock } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import { secureBytes } from "../kernel/random.js";
@@ -22,6 +21,7 @@ import { claimSettings } from "../stream/settings.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
 import { releaseVersion } from "./release.js";
+import type { Tables } from "./tables.js";
 
 export interface EngineRedis {
   readonly address: RedisAddress;
@@ -41,7 +41,11 @@ export interface EngineRedis {
  * Connects and joins the deployment.
  * @throws EngineError as startRedis, checkRedis, claimDeployment and claimSettings
  */
-export async function openEngineRedis(settings: EngineSettings, lifecycle: Lifecycle): Promise<EngineRedis> {
+export async function openEngineRedis(
+  settings: EngineSettings,
+  tables: Tables,
+  lifecycle: Lifecycle,
+): Promise<EngineRedis> {
   const server = settings.redisUrl === undefined ? await startRedis(settings) : undefined;
   if (server) lifecycle.onStop(() => server.stop());
   const address = { url: settings.redisUrl ?? (server?.socketPath as string) };
@@ -50,7 +54,7 @@ export async function openEngineRedis(settings: EngineSettings, lifecycle: Lifec
   const viewRedis = connect(address);
   lifecycle.onStop(() => viewRedis.disconnect());
 
-  if (server) await preparePrivateRedis(redis, settings);
+  if (server) await preparePrivateRedis(redis, settings, tables);
   else await checkRedis(redis, address, settings.onTrouble);
   const { waitReplicas = 0 } = settings;
   if (server && waitReplicas > 0) throw badInput("serve", "--wait-replicas", "a private Redis has no replicas");
@@ -63,16 +67,17 @@ export async function openEngineRedis(settings: EngineSettings, lifecycle: Lifec
 }
 
 /** Frees the leases that a killed process left: no other process can hold one in a private Redis. */
-async function preparePrivateRedis(redis: RedisClient, { empty, prefix, partitions }: EngineSettings): Promise<void> {
+async function preparePrivateRedis(
+  redis: RedisClient,
+  { empty, prefix, partitions }: EngineSettings,
+  { topics, sinks }: Tables,
+): Promise<void> {
   if (empty) await redis.flushall();
-  const numbers = Array.from({ length: partitions }, (_, i) => i);
-  await Promise.all(
-    numbers.flatMap((i) => [
-      freeTask(redis, partitionKeys(prefix, "stock", i)),
-      freeTask(redis, partitionKeys(prefix, "orders", i)),
-    ]),
-  );
-  await Promise.all(numbers.map((i) => freeTask(redis, sinkKeys(prefix, "orders", i, WMS_SINK))));
+  const tasks = Array.from({ length: partitions }, (_, partition) => [
+    ...topics.map(({ name }) => partitionKeys(prefix, name, partition)),
+    ...sinks.map(({ name, topic }) => sinkKeys(prefix, topic, partition, name)),
+  ]);
+  await Promise.all(tasks.flat().map((keys) => freeTask(redis, keys)));
 }
 
 async function joinDeployment(

@@ -15,17 +15,17 @@ import type { DepletionView } from "../jobs/depletion/view.js";
 import type { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
 import type { Ledger } from "../stock/ledger.js";
-import type { StockEvent } from "../stock/model.js";
 import { breakerKey } from "../stock/partition-state.js";
 import type { Follower } from "../stream/follower.js";
+import type { LogEvent } from "../stream/job.js";
 import { minuteOf } from "../stream/window.js";
 import type { Worker } from "../stream/worker.js";
 
 export interface LiveSourceParts {
   ledger: Ledger;
   /** The jobs of this process, if it runs any. */
-  worker: Worker<StockEvent> | undefined;
-  follower: Follower<StockEvent>;
+  worker: Worker<LogEvent> | undefined;
+  follower: Follower<LogEvent>;
   depletionView: DepletionView;
   storefrontView: StorefrontView;
   /** The shop's time. */

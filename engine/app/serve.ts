@@ -8,7 +8,6 @@ import { Registry } from "prom-client";
 import { Sessions, TokenFile } from "../../connectors/http/index.js";
 import { openObjectStore } from "../../connectors/objects/index.js";
 import { Gateway } from "../../dashboards/gateway.js";
-import { SKU_SETTINGS } from "../jobs/index.js";
 import { sleep, systemClock } from "../kernel/clock.js";
 import { badInput, EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -125,11 +124,12 @@ function settingsOf(options: OptionValues<typeof serveOptions>, onTrouble: OnTro
 
 /** Starts the server and the screens of an engine; they stop with `lifecycle`. */
 export async function serveEngine(engine: Engine, surface: Surface, lifecycle: Lifecycle): Promise<RunningServer> {
-  const { follower, orderFollower, warehouse, settings, redis } = engine;
+  const { settings, redis } = engine;
+  const { warehouse } = engine.orders;
   const intake = new Intake({
     ...surface,
     redis,
-    followers: [follower, orderFollower],
+    followers: engine.topics.map(({ follower }) => follower),
     ...(warehouse ? { warehouse } : {}),
   });
   await lifecycle.start(intake);
@@ -154,8 +154,9 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...intake.warnings(),
       ...(tokenFile?.warnings() ?? []),
       ...engine.formats.warnings(),
-      ...(engine.outbox?.warnings() ?? []),
-      ...(engine.shadow?.warnings() ?? []),
+      ...engine.topics.flatMap(({ worker, follower }) => [...(worker?.warnings() ?? []), ...follower.warnings()]),
+      ...engine.sinks.flatMap(({ outbox }) => outbox.warnings()),
+      ...(engine.stock.shadow?.warnings() ?? []),
     ],
     refuseNew: () => intake.refuse(),
     metrics: () => registry.metrics(),
@@ -170,23 +171,19 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
 }
 
 /** The parts of an engine that requests read and change. */
-export function servedPartsOf(engine: Engine) {
-  const { ledger, orderService, tracker, depletionView, storefrontView, exceptions, categories, clock, follower } =
-    engine;
+export function servedPartsOf({ stock, orders, clock, settings, topic }: Engine) {
+  const { ledger } = stock;
+  const { follower } = topic("stock");
   return {
-    ledger,
-    orderService,
-    tracker,
-    depletionView,
-    storefrontView,
-    exceptions,
-    categories,
-    skuSettings: SKU_SETTINGS,
+    ...stock,
+    orderService: orders.service,
+    tracker: orders.tracker,
+    exceptions: orders.exceptions,
     clock,
     asOf: (sku: string) => follower.freshAsOf(ledger.partitionOf(sku)),
     ageMs: (sku: string) => follower.ageMs(ledger.partitionOf(sku)),
-    eraseBuyer: (id: string) => engine.personalData.erase(id),
-    speed: () => engine.settings.shopTime?.speed() ?? 1,
+    eraseBuyer: (id: string) => orders.personalData.erase(id),
+    speed: () => settings.shopTime?.speed() ?? 1,
   };
 }
 

@@ -3,12 +3,22 @@
  * state of a job.
  */
 import { type Deployment, withDeployment } from "../app/deployment.js";
+import { PRODUCT_TABLES, type Tables } from "../app/tables.js";
 import { badInput } from "../kernel/errors.js";
 import { readDeadLetters } from "../stream/dead-letter.js";
 import { newestDeadLetterActions } from "../stream/dead-letter-actions.js";
 import type { DeadLetterOptions } from "./dead-letter-options.js";
 import { type Outcome, remove, replay } from "./dead-letter-replay.js";
-import { deadLettersOf, type Group, groupsOf, idOf, OP, partitionsOf } from "./dead-letter-selection.js";
+import {
+  deadLettersOf,
+  type Group,
+  groupsOf,
+  idOf,
+  OP,
+  partitionsOf,
+  type Selection,
+  selectionOf,
+} from "./dead-letter-selection.js";
 import { detailOf, HEADING, pageOf, rowOf, summaryOf, timeOf } from "./dead-letter-text.js";
 import { escapeControls, notDone, printLine } from "./text.js";
 
@@ -21,40 +31,42 @@ export async function runDeadLetters(
   operands: readonly string[],
   options: DeadLetterOptions,
   signal: AbortSignal,
+  tables: Tables = PRODUCT_TABLES,
 ): Promise<void> {
   const [action, ...ids] = operands;
   if (!ACTIONS.some((known) => known === action)) throw badInput(OP, "ACTION", `must be one of ${ACTIONS.join(", ")}`);
   const isOverview = action === "list" || action === "history";
   if (isOverview && ids.length > 0) throw badInput(OP, "ID", `${action} takes none; use show for one dead letter`);
   if (!isOverview && ids.length === 0) throw badInput(OP, "ID", `name the dead letters to ${action}`);
+  const selection = selectionOf(options, tables);
   await withDeployment(OP, options, async (reached) => {
-    if (action === "list") return list(reached, options);
-    if (action === "history") return history(reached, options);
-    const groups = await groupsOf(reached, ids, options);
-    if (action === "show") return show(reached, groups, options);
+    if (action === "list") return list(reached, selection);
+    if (action === "history") return history(reached, selection);
+    const groups = await groupsOf(reached, ids, selection);
+    if (action === "show") return show(reached, groups, selection);
     report(
-      action === "replay" ? await replay(reached, groups, options, signal) : await remove(reached, groups, options),
-      options,
+      action === "replay" ? await replay(reached, groups, selection, signal) : await remove(reached, groups, selection),
+      selection,
     );
   });
 }
 
-async function list(reached: Deployment, options: DeadLetterOptions): Promise<void> {
+async function list(reached: Deployment, selection: Selection): Promise<void> {
   let deadLetters = 0;
-  for (const { partition, keys } of partitionsOf(reached, options)) {
-    for await (const deadLetter of deadLettersOf(reached, keys, options)) {
-      if (deadLetters++ === 0 && !options.json) printLine(HEADING);
+  for (const { partition, keys } of partitionsOf(reached, selection)) {
+    for await (const deadLetter of deadLettersOf(reached, keys, selection)) {
+      if (deadLetters++ === 0 && !selection.json) printLine(HEADING);
       printLine(
-        options.json ? JSON.stringify(summaryOf(partition, deadLetter)) : rowOf(partition, deadLetter, options),
+        selection.json ? JSON.stringify(summaryOf(partition, deadLetter)) : rowOf(partition, deadLetter, selection),
       );
     }
   }
-  if (!options.json) printLine(deadLetters === 0 ? "no dead letters" : `${deadLetters} dead letters`);
+  if (!selection.json) printLine(deadLetters === 0 ? "no dead letters" : `${deadLetters} dead letters`);
 }
 
-async function history(reached: Deployment, options: DeadLetterOptions): Promise<void> {
+async function history(reached: Deployment, selection: Selection): Promise<void> {
   const lines: { atMs: number; line: string }[] = [];
-  for (const { partition, keys } of partitionsOf(reached, options)) {
+  for (const { partition, keys } of partitionsOf(reached, selection)) {
     for (const { atMs, action, actor, deadLetters } of await newestDeadLetterActions(
       reached.redis,
       keys,
@@ -65,15 +77,15 @@ async function history(reached: Deployment, options: DeadLetterOptions): Promise
       const shown = ids.length > IDS_SHOWN ? `${ids.length} dead letters from ${ids[0]} on` : ids.join(", ");
       lines.push({
         atMs,
-        line: options.json ? JSON.stringify(entry) : `${entry.when}  ${escapeControls(actor)}  ${action}  ${shown}`,
+        line: selection.json ? JSON.stringify(entry) : `${entry.when}  ${escapeControls(actor)}  ${action}  ${shown}`,
       });
     }
   }
   for (const { line } of lines.sort((a, b) => a.atMs - b.atMs)) printLine(line);
-  if (!options.json && lines.length === 0) printLine("no dead letter has been replayed or removed");
+  if (!selection.json && lines.length === 0) printLine("no dead letter has been replayed or removed");
 }
 
-async function show({ redis }: Deployment, groups: Group[], options: DeadLetterOptions): Promise<void> {
+async function show({ redis }: Deployment, groups: Group[], selection: Selection): Promise<void> {
   const missing: string[] = [];
   for (const { partition, keys, ids } of groups) {
     for (const id of ids) {
@@ -81,9 +93,9 @@ async function show({ redis }: Deployment, groups: Group[], options: DeadLetterO
       if (!deadLetter) missing.push(idOf(partition, id));
       else
         printLine(
-          options.json
-            ? JSON.stringify(detailOf(partition, deadLetter, options))
-            : pageOf(partition, deadLetter, options),
+          selection.json
+            ? JSON.stringify(detailOf(partition, deadLetter, selection))
+            : pageOf(partition, deadLetter, selection),
         );
     }
   }
@@ -101,7 +113,7 @@ const WORDS: Record<Outcome["outcome"], string> = {
 const DONE: readonly Outcome["outcome"][] = ["replayed", "asked", "removed"];
 
 /** @throws EngineError with a summary when not everything was done */
-function report(outcomes: Outcome[], { json }: DeadLetterOptions): void {
+function report(outcomes: Outcome[], { json }: Selection): void {
   for (const each of outcomes) {
     const { id, outcome, reason, now } = each;
     const place = now ? ` (now ${now.join(", ")})` : "";

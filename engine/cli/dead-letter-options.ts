@@ -9,8 +9,8 @@ export const deadLettersOptions = joinOptions(
     from: {
       type: "string",
       default: "stock",
-      pattern: /(stock|orders)(\/[a-z0-9-]{1,32})?/,
-      expects: "a topic (stock, orders), or a sink of one such as orders/wms",
+      pattern: /[a-z0-9-]{1,32}(\/[a-z0-9-]{1,32})?/,
+      expects: "a topic such as stock or orders, or a sink of one such as orders/wms",
       about: "dead letters of a topic's jobs, or of a sink that delivers what they emit",
     },
     partition: { type: "integer", min: 0, max: MAX_PARTITIONS - 1, about: "only dead letters of this partition" },

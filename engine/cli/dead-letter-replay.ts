@@ -18,8 +18,7 @@ import {
 } from "../stream/dead-letter.js";
 import { type DeadLetterAction, recordDeadLetterAction } from "../stream/dead-letter-actions.js";
 import type { PartitionKeys } from "../stream/keys.js";
-import type { DeadLetterOptions } from "./dead-letter-options.js";
-import { type Group, idOf, OP, PAGE, pagesOf } from "./dead-letter-selection.js";
+import { type Group, idOf, OP, PAGE, pagesOf, type Selection } from "./dead-letter-selection.js";
 
 /** The owner reads requests with every tick, a second by default; it processes some thousands of them a second. */
 const WAIT_MS = 15_000;
@@ -37,7 +36,7 @@ export interface Outcome {
 export async function replay(
   reached: Deployment,
   groups: readonly Group[],
-  options: DeadLetterOptions,
+  options: Selection,
   signal: AbortSignal,
 ): Promise<Outcome[]> {
   const outcomes = await Promise.all(groups.map((group) => replayIn(reached, group, options, signal)));
@@ -47,7 +46,7 @@ export async function replay(
 async function replayIn(
   reached: Deployment,
   { partition, keys, ids }: Group,
-  options: DeadLetterOptions,
+  options: Selection,
   signal: AbortSignal,
 ): Promise<Outcome[]> {
   const { redis } = reached;
@@ -80,7 +79,7 @@ async function requestAll(
   reached: Deployment,
   keys: PartitionKeys,
   ids: readonly string[],
-  options: DeadLetterOptions,
+  options: Selection,
 ): Promise<Set<string>> {
   const requested = new Set<string>();
   for (const page of pagesOf(ids)) {
@@ -140,11 +139,7 @@ async function whyWaiting({ redis, isAlone }: Deployment, keys: PartitionKeys): 
     : "the partition's worker has not processed it yet, but will";
 }
 
-export async function remove(
-  reached: Deployment,
-  groups: readonly Group[],
-  options: DeadLetterOptions,
-): Promise<Outcome[]> {
+export async function remove(reached: Deployment, groups: readonly Group[], options: Selection): Promise<Outcome[]> {
   const { redis } = reached;
   await loadStreamLibrary(redis);
   const outcomes: Outcome[] = [];
@@ -174,7 +169,7 @@ async function record(
   keys: PartitionKeys,
   action: DeadLetterAction["action"],
   deadLetters: string[],
-  { actor }: DeadLetterOptions,
+  { actor }: Selection,
 ): Promise<void> {
   try {
     await recordDeadLetterAction(redis, keys, { action, actor: `cli:${actor ?? systemUser()}`, deadLetters });

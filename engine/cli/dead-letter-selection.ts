@@ -3,6 +3,7 @@
  * `PARTITION/TIME-NUMBER`, for example `07/1718640000000-0`.
  */
 import type { Deployment } from "../app/deployment.js";
+import type { Tables, TopicEntry } from "../app/tables.js";
 import { badInput } from "../kernel/errors.js";
 import { listDeadLetters, type StoredDeadLetter } from "../stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
@@ -20,28 +21,45 @@ export interface Group {
   ids: string[];
 }
 
-/** `topic`, or `topic/sink`. */
-export const sourceOf = ({ from }: DeadLetterOptions): [topic: string, sink: string | undefined] => {
-  const [topic, sink] = from.split("/") as [string, string | undefined];
-  return [topic, sink];
+/** Whose dead letters they are: those of a topic's jobs, or of a sink. */
+export interface Source {
+  readonly topic: TopicEntry;
+  readonly sink: string | undefined;
+}
+
+/** The options, and the source that they name. */
+export type Selection = Pick<DeadLetterOptions, "prefix" | "partition" | "actor" | "job" | "json" | "wait"> & {
+  readonly source: Source;
 };
 
-export function* partitionsOf({ partitions }: Deployment, options: DeadLetterOptions): Generator<Omit<Group, "ids">> {
-  const { prefix, partition } = options;
-  const [topic, sink] = sourceOf(options);
+/** @throws EngineError `bad_input` when the tables have no such topic or sink */
+export function selectionOf(options: DeadLetterOptions, { topics, sinks }: Tables): Selection {
+  const [name, sink] = options.from.split("/") as [string, string | undefined];
+  const topic = topics.find((each) => each.name === name);
+  const isKnown = topic && (sink === undefined || sinks.some((each) => each.topic === name && each.name === sink));
+  if (!isKnown) {
+    const names = [...topics.map((each) => each.name), ...sinks.map((each) => `${each.topic}/${each.name}`)];
+    throw badInput(OP, "--from", `${JSON.stringify(options.from)} is not one of ${names.join(", ")}`);
+  }
+  return { ...options, source: { topic, sink } };
+}
+
+export function* partitionsOf({ partitions }: Deployment, selection: Selection): Generator<Omit<Group, "ids">> {
+  const { prefix, partition, source } = selection;
+  const { topic, sink } = source;
   if (partition !== undefined && partition >= partitions)
     throw badInput(OP, "--partition", `this deployment has ${partitions} partitions, from 0`);
   for (let p = partition ?? 0; p <= (partition ?? partitions - 1); p++)
     yield {
       partition: p,
-      keys: sink === undefined ? partitionKeys(prefix, topic, p) : sinkKeys(prefix, topic, p, sink),
+      keys: sink === undefined ? partitionKeys(prefix, topic.name, p) : sinkKeys(prefix, topic.name, p, sink),
     };
 }
 
 export async function* deadLettersOf(
   { redis }: Deployment,
   keys: PartitionKeys,
-  { job }: DeadLetterOptions,
+  { job }: Selection,
 ): AsyncGenerator<StoredDeadLetter> {
   for (let after = "-"; ; ) {
     const page = await listDeadLetters(redis, keys, after, PAGE);
@@ -52,12 +70,8 @@ export async function* deadLettersOf(
 }
 
 /** The dead letters that ids name, by partition; `all` names every one of the given partition and job. */
-export async function groupsOf(
-  reached: Deployment,
-  ids: readonly string[],
-  options: DeadLetterOptions,
-): Promise<Group[]> {
-  const groups = [...partitionsOf(reached, { ...options, partition: undefined })].map((group) => ({
+export async function groupsOf(reached: Deployment, ids: readonly string[], selection: Selection): Promise<Group[]> {
+  const groups = [...partitionsOf(reached, { ...selection, partition: undefined })].map((group) => ({
     ...group,
     ids: [] as string[],
   }));
@@ -74,9 +88,9 @@ export async function groupsOf(
     group.ids.push(deadLetter);
   }
   if (ids.includes("all")) {
-    for (const { partition, keys } of partitionsOf(reached, options)) {
+    for (const { partition, keys } of partitionsOf(reached, selection)) {
       const all = new Set(groups[partition]?.ids);
-      for await (const { id } of deadLettersOf(reached, keys, options)) all.add(id);
+      for await (const { id } of deadLettersOf(reached, keys, selection)) all.add(id);
       (groups[partition] as Group).ids = [...all];
     }
   }

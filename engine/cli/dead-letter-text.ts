@@ -3,44 +3,33 @@
  * and as text where they are printable. Events are decoded where that is possible.
  */
 import { messageOf } from "../kernel/errors.js";
-import { orderEventsOf } from "../orders/log-entry.js";
 import { emitOf } from "../outbox/delivery-dead-letter.js";
-import { eventsOf } from "../stock/log-entry.js";
 import { deadLetterTimeMs, type StoredDeadLetter } from "../stream/dead-letter.js";
-import type { LogEvent } from "../stream/job.js";
-import type { LogEntry } from "../stream/log.js";
-import type { DeadLetterOptions } from "./dead-letter-options.js";
-import { idOf, sourceOf } from "./dead-letter-selection.js";
+import { idOf, type Selection } from "./dead-letter-selection.js";
 import { escapeControls } from "./text.js";
 
 const REASON_SHOWN = 60;
-
-/** How the entries of each topic are read. */
-const DECODERS: Record<string, (entry: LogEntry) => { events: readonly LogEvent[] }> = {
-  stock: eventsOf,
-  orders: orderEventsOf,
-};
 
 export function summaryOf(partition: number, deadLetter: StoredDeadLetter) {
   const { id, fields: _, was: __, first, ...rest } = deadLetter;
   return { id: idOf(partition, id), when: whenOf(first ?? id), ...rest };
 }
 
-export function detailOf(partition: number, deadLetter: StoredDeadLetter, options: DeadLetterOptions) {
+export function detailOf(partition: number, deadLetter: StoredDeadLetter, selection: Selection) {
   const fields = [];
   for (let i = 0; i < deadLetter.fields.length; i += 2) {
     const bytes = deadLetter.fields[i + 1] ?? Buffer.alloc(0);
     fields.push({ name: (deadLetter.fields[i] as Buffer).toString("latin1"), base64: bytes.toString("base64") });
   }
-  return { ...summaryOf(partition, deadLetter), ...decodedOf(deadLetter, options), fields };
+  return { ...summaryOf(partition, deadLetter), ...decodedOf(deadLetter, selection), fields };
 }
 
-function decodedOf(deadLetter: StoredDeadLetter, options: DeadLetterOptions): object {
+function decodedOf(deadLetter: StoredDeadLetter, { source }: Selection): object {
   if (deadLetter.fields.length === 0) return {};
-  const [topic, sink] = sourceOf(options);
+  const { topic, sink } = source;
   if (sink !== undefined) return { emit: emitOf(deadLetter) };
   try {
-    const { events } = DECODERS[topic]?.(deadLetter) ?? { events: [] };
+    const { events } = topic.decode(deadLetter);
     return deadLetter.index === undefined
       ? { events }
       : { event: events.find(({ index }) => index === deadLetter.index) };
@@ -49,8 +38,8 @@ function decodedOf(deadLetter: StoredDeadLetter, options: DeadLetterOptions): ob
   }
 }
 
-export function pageOf(partition: number, deadLetter: StoredDeadLetter, options: DeadLetterOptions): string {
-  const { fields, ...rest } = detailOf(partition, deadLetter, options);
+export function pageOf(partition: number, deadLetter: StoredDeadLetter, selection: Selection): string {
+  const { fields, ...rest } = detailOf(partition, deadLetter, selection);
   const lines: [string, string][] = Object.entries(rest).map(([name, value]) => [
     name,
     typeof value === "object" ? JSON.stringify(value) : escapeControls(String(value)),
@@ -62,10 +51,9 @@ export function pageOf(partition: number, deadLetter: StoredDeadLetter, options:
   return `${lines.map(([name, value]) => `${name.padEnd(10)} ${value}`).join("\n")}\n`;
 }
 
-export function rowOf(partition: number, deadLetter: StoredDeadLetter, options: DeadLetterOptions): string {
+export function rowOf(partition: number, deadLetter: StoredDeadLetter, { source }: Selection): string {
   const { id, first, job, index, offset, timerMs, key, tries, reason } = deadLetter;
-  const [, sink] = sourceOf(options);
-  const part = sink === undefined ? "event" : "emit";
+  const part = source.sink === undefined ? "event" : "emit";
   const event = index === undefined ? `entry ${offset}` : `entry ${offset} ${part} ${index}`;
   const what = timerMs === undefined ? event : `timer ${timeOf(timerMs)}`;
   const cut = reason.length > REASON_SHOWN ? `${reason.slice(0, REASON_SHOWN)}…` : reason;

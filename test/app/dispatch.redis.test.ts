@@ -7,6 +7,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Histogram } from "prom-client";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FileStore } from "../../connectors/objects/file-store.js";
 import type { ObjectStore } from "../../connectors/objects/index.js";
@@ -65,9 +66,9 @@ const SHIP_TO = {
 async function place(engine: Engine): Promise<string> {
   const sku = `SKU-${stocked++ % 20}`;
   const now = systemClock.now();
-  await engine.ledger.apply({ kind: "receive", id: chainId("RC", now), sku, location: "SHA", units: 1 });
+  await engine.stock.ledger.apply({ kind: "receive", id: chainId("RC", now), sku, location: "SHA", units: 1 });
   const id = chainId("WB", now);
-  const { outcome } = await engine.orderService.place({
+  const { outcome } = await engine.orders.service.place({
     id,
     lines: [{ sku, location: "SHA", units: 1 }],
     shipTo: SHIP_TO,
@@ -80,10 +81,17 @@ async function pay(engine: Engine, count: number): Promise<string[]> {
   return Promise.all(
     Array.from({ length: count }, async () => {
       const id = await place(engine);
-      expect((await engine.orderService.pay(id)).outcome).toBe("accepted");
+      expect((await engine.orders.service.pay(id)).outcome).toBe("accepted");
       return id;
     }),
   );
+}
+
+const wmsSink = ({ sinks }: Engine) => sinks.find(({ name }) => name === "wms");
+/** How many orders the engine has measured from payment to picking. */
+async function pickings(engine: Engine): Promise<number | undefined> {
+  const histogram = wmsSink(engine)?.metrics[0] as Histogram;
+  return (await histogram.get()).values.find(({ metricName }) => metricName?.endsWith("_count"))?.value;
 }
 
 const patience = { timeout: 30_000, interval: 50 };
@@ -102,21 +110,19 @@ describe("paid orders", () => {
     await wms.stop();
     const meanwhile = await pay(engine, 200);
     const unpaid = await place(engine);
-    await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
-    expect(await engine.warehouse?.backlog()).toBeGreaterThanOrEqual(200);
+    await expect.poll(() => wmsSink(engine)?.outbox.stats().circuit, patience).not.toBe("closed");
+    expect(await engine.orders.warehouse?.backlog()).toBeGreaterThanOrEqual(200);
     await wms.start();
     // Its limit is below the configured one: the engine sends fewer requests until all are accepted.
     await expect.poll(() => wms.accepted, patience).toBe(300);
     expect(arrived(wms)).toEqual([...early, ...meanwhile].sort());
     expect(arrived(wms)).not.toContain(unpaid);
     expect(wms.report()).toMatchObject({ duplicates: 0 });
-    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    await expect.poll(() => engine.orders.warehouse?.backlog(), patience).toBe(0);
     const [first] = early as [string];
-    const steps = async () => (await engine.tracker.track(first)).taken.map(({ step }) => step);
+    const steps = async () => (await engine.orders.tracker.track(first)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toEqual(["created", "paid", "locked", "picking"]);
-    expect(
-      (await engine.pickingSeconds.get()).values.find(({ metricName }) => metricName?.endsWith("_count"))?.value,
-    ).toBe(300);
+    expect(await pickings(engine)).toBe(300);
   }, 120_000);
 
   it("get the deadline of picking once the deployment has a WMS, also in an older process without one", async () => {
@@ -125,7 +131,7 @@ describe("paid orders", () => {
     const deadlines = { picking: 1_000, labelled: 500 };
     const worker = await engines.start({ redisUrl: redis.url, prefix: "without-wms", deadlines });
     const late = async (id: string) =>
-      (await worker.exceptions.page(10)).exceptions.filter(({ order }) => order === id).map(({ step }) => step);
+      (await worker.orders.exceptions.page(10)).exceptions.filter(({ order }) => order === id).map(({ step }) => step);
     const [before] = (await pay(worker, 1)) as [string];
     await expect.poll(() => late(before), patience).toEqual(["labelled"]);
     await (await engineFor(wms, "without-wms")).stop();
@@ -139,7 +145,7 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "fields");
     const [id] = (await pay(engine, 1)) as [string];
     // The request to the WMS does not wait for the object store, but the step `picking` does.
-    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    await expect.poll(() => engine.orders.warehouse?.backlog(), patience).toBe(0);
     expect(wms.accepted).toBe(1);
     const files = await readdir(join(dir, "fields"), { recursive: true });
     const file = files.find((name) => name.endsWith(`${id}.json`)) as string;
@@ -154,7 +160,7 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "cancelled");
     await wms.stop();
     const ids = await pay(engine, 20);
-    for (const id of ids) expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
+    for (const id of ids) expect((await engine.orders.service.cancel(id)).outcome).toBe("cancelling");
     await wms.start();
     await expect.poll(() => wms.report().cancellations, patience).toBeGreaterThanOrEqual(20);
     await expect.poll(() => ids.every((id) => wms.isWithdrawn(id)), patience).toBe(true);
@@ -166,7 +172,7 @@ describe("paid orders", () => {
     await wms.stop();
     const engine = await engineFor(wms, "cancelled-meanwhile");
     const ids = await pay(engine, 5);
-    for (const id of ids) await engine.orderService.cancel(id);
+    for (const id of ids) await engine.orders.service.cancel(id);
     await wms.start();
     await expect.poll(() => wms.report().cancellations, patience).toBe(5);
     expect(wms.report()).toMatchObject({ orders: [], arrived: 5 });
@@ -176,13 +182,13 @@ describe("paid orders", () => {
     const wms = await startSandbox();
     const engine = await engineFor(wms, "settled");
     const [free, taken] = (await pay(engine, 2)) as [string, string];
-    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    await expect.poll(() => engine.orders.warehouse?.backlog(), patience).toBe(0);
     wms.markPicked(taken);
-    for (const id of [free, taken]) expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
+    for (const id of [free, taken]) expect((await engine.orders.service.cancel(id)).outcome).toBe("cancelling");
     const states = async () =>
-      Promise.all([free, taken].map(async (id) => (await engine.orderService.read(id))?.map(({ state }) => state)));
+      Promise.all([free, taken].map(async (id) => (await engine.orders.service.read(id))?.map(({ state }) => state)));
     await expect.poll(states, patience).toEqual([["cancelled_paid"], ["paid"]]);
-    const steps = async () => (await engine.tracker.track(taken)).taken.map(({ step }) => step);
+    const steps = async () => (await engine.orders.tracker.track(taken)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toContain("cancellation_refused");
     expect(wms.isWithdrawn(free)).toBe(true);
   }, 30_000);
@@ -192,16 +198,18 @@ describe("paid orders", () => {
     await wms.stop();
     const engine = await engineFor(wms, "refused-by-hand");
     const [id] = (await pay(engine, 1)) as [string];
-    expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
+    expect((await engine.orders.service.cancel(id)).outcome).toBe("cancelling");
     // The WMS answers withdrawals with 503, so the request to pick is skipped before there is an answer.
     wms.setProxy((path) => (path.endsWith("/cancellation") ? { status: 503 } : undefined));
     await wms.start();
     await expect.poll(() => wms.report().arrived, patience).toBeGreaterThan(0);
     expect(arrived(wms)).toEqual([]);
-    expect((await engine.orderService.settleCancellation(id, "refused", { source: "test" })).outcome).toBe("accepted");
+    expect((await engine.orders.service.settleCancellation(id, "refused", { source: "test" })).outcome).toBe(
+      "accepted",
+    );
     await expect.poll(() => arrived(wms), patience).toEqual([id]);
-    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
-    const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
+    await expect.poll(() => engine.orders.warehouse?.backlog(), patience).toBe(0);
+    const steps = async () => (await engine.orders.tracker.track(id)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toContain("picking");
     expect(wms.isWithdrawn(id)).toBe(false);
   }, 120_000);
@@ -215,7 +223,7 @@ describe("paid orders", () => {
     await first.stop();
     ids.push(...(await pay(second, 50)));
     await expect.poll(() => wms.accepted, patience).toBe(200);
-    await expect.poll(() => second.warehouse?.backlog(), patience).toBe(0);
+    await expect.poll(() => second.orders.warehouse?.backlog(), patience).toBe(0);
     expect(arrived(wms)).toEqual(ids.sort());
     expect(wms.report().duplicates).toBe(0);
   }, 120_000);
@@ -227,7 +235,7 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "under-way");
     const [id] = (await pay(engine, 1)) as [string];
     await expect.poll(() => wms.arrivals.length, patience).toBe(1);
-    expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
+    expect((await engine.orders.service.cancel(id)).outcome).toBe("cancelling");
     isSilent = false;
     await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
     const keys = wms.arrivals.map(({ key }) => key);
@@ -247,11 +255,14 @@ describe("paid orders", () => {
     const engine = await engineFor(wms, "storage", objects);
     const ids = await pay(engine, 30);
     await expect.poll(() => wms.accepted, patience).toBe(30);
-    const retries = () => engine.outbox?.stats().partitions.reduce((sum, each) => sum + each.retries, 0) ?? 0;
+    const retries = () =>
+      wmsSink(engine)
+        ?.outbox.stats()
+        .partitions.reduce((sum, each) => sum + each.retries, 0) ?? 0;
     await expect.poll(retries, patience).toBeGreaterThan(60);
-    expect(engine.outbox?.stats().circuit).toBe("closed");
+    expect(wmsSink(engine)?.outbox.stats().circuit).toBe("closed");
     isFull = false;
-    await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+    await expect.poll(() => engine.orders.warehouse?.backlog(), patience).toBe(0);
     expect(arrived(wms)).toEqual(ids.sort());
     // If every retry sent the request again, there would be as many requests as retries; slow answers cause a few.
     expect(wms.report().arrived).toBeLessThan(retries());
@@ -272,16 +283,20 @@ describe("paid orders", () => {
       wms.setProxy(() => ({ status }));
       const engine = await engineFor(wms, `gateway-${status}`);
       const ids = await pay(engine, 30);
-      await expect.poll(() => engine.outbox?.stats().circuit, patience).not.toBe("closed");
+      await expect.poll(() => wmsSink(engine)?.outbox.stats().circuit, patience).not.toBe("closed");
       expect(wms.report().arrived).toBeLessThan(200);
-      const warned = () => engine.outbox?.warnings().join();
+      const warned = () => wmsSink(engine)?.outbox.warnings().join();
       await expect.poll(warned, patience).toMatch(/wms refuses pick: it/);
       expect(warned()).toContain(warning);
       wms.setProxy(undefined);
-      await expect.poll(() => engine.warehouse?.backlog(), patience).toBe(0);
+      await expect.poll(() => engine.orders.warehouse?.backlog(), patience).toBe(0);
       expect(arrived(wms)).toEqual(ids.sort());
-      expect(engine.outbox?.stats().partitions.every(({ deadLetters }) => deadLetters === 0)).toBe(true);
-      expect(engine.outbox?.warnings()).toEqual([]);
+      expect(
+        wmsSink(engine)
+          ?.outbox.stats()
+          .partitions.every(({ deadLetters }) => deadLetters === 0),
+      ).toBe(true);
+      expect(wmsSink(engine)?.outbox.warnings()).toEqual([]);
     },
     120_000,
   );
@@ -296,7 +311,7 @@ describe("paid orders", () => {
     await expect.poll(listed, patience).toMatchObject({ status: 0, out: expect.stringContaining("1 dead letters") });
     const { out } = await listed();
     expect(out).toMatch(new RegExp(`order-flow\\.1 +entry \\d+ emit 0 +${id} +1 +HTTP 422: `));
-    expect(await engine.warehouse?.backlog()).toBe(0);
+    expect(await engine.orders.warehouse?.backlog()).toBe(0);
     const [deadLetter = ""] = /^\d+\/\d+-\d+/m.exec(out) ?? [];
     expect((await deadLetters("refused", "show", deadLetter)).out).toMatch(new RegExp(`^emit +.*"order":"${id}"`, "m"));
     expect(await deadLetters("refused", "replay", deadLetter)).toMatchObject({
@@ -309,7 +324,7 @@ describe("paid orders", () => {
       out: expect.stringMatching(/^\d+\/\d+-\d+ {2}replayed\n$/),
     });
     expect([...wms.taken.keys()]).toEqual([id]);
-    const steps = async () => (await engine.tracker.track(id)).taken.map(({ step }) => step);
+    const steps = async () => (await engine.orders.tracker.track(id)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toContain("picking");
     expect((await listed()).out).toBe("no dead letters\n");
   }, 120_000);
@@ -324,13 +339,13 @@ describe("paid orders", () => {
     const [id] = (await pay(engine, 1)) as [string];
     const listed = async () => (await deadLetters("replayed-late", "list")).out;
     await expect.poll(listed, patience).toContain("1 dead letters");
-    expect((await engine.orderService.cancel(id)).outcome).toBe("cancelling");
+    expect((await engine.orders.service.cancel(id)).outcome).toBe("cancelling");
     await expect.poll(() => wms.arrivals.at(-1)?.key, patience).toBe(`${id}/withdraw`);
     const arrivals = wms.arrivals.length;
     expect(await deadLetters("replayed-late", "replay", "all")).toMatchObject({ status: 0 });
     expect(await listed()).toBe("no dead letters\n");
     expect(wms.arrivals).toHaveLength(arrivals);
-    expect(await engine.warehouse?.backlog()).toBe(0);
+    expect(await engine.orders.warehouse?.backlog()).toBe(0);
   }, 120_000);
 });
 

@@ -61,7 +61,7 @@ const orderOf = (i: number, units = 1) => ({
   lines: [0, 7].map((step) => ({ sku: sku(i + step), location: LOCATION, units })),
 });
 const stock = (engine: Engine) =>
-  engine.ledger.applyMany(
+  engine.stock.ledger.applyMany(
     Array.from({ length: SKUS }, (_, i) => ({
       kind: "receive" as const,
       id: freshId(),
@@ -90,7 +90,11 @@ describe("a Redis that fills up", () => {
     const text = await engine.redis.info("memory");
     return Number(/^used_memory:(\d+)/m.exec(text)?.[1]) / 2 ** 20;
   };
-  const commits = () => engine.worker?.stats().reduce((sum, stats) => sum + stats.commits, 0) ?? 0;
+  const commits = () =>
+    engine
+      .topic("stock")
+      .worker?.stats()
+      .reduce((sum, stats) => sum + stats.commits, 0) ?? 0;
   const soon = { timeout: 30_000, interval: 100 };
 
   beforeAll(async () => {
@@ -107,7 +111,7 @@ describe("a Redis that fills up", () => {
     // second.
     let orders = 0;
     while ((await memory()) < LIMIT_MIB * 0.87) {
-      await Promise.all(Array.from({ length: 1_000 }, () => engine.orderService.place(orderOf(orders++))));
+      await Promise.all(Array.from({ length: 1_000 }, () => engine.orders.service.place(orderOf(orders++))));
     }
     expect(orders).toBeGreaterThan(5_000);
     await expect.poll(async () => (await place(ask)).status, soon).toBe(503);
@@ -141,11 +145,11 @@ describe("a Redis that fills up", () => {
 
   it("above its own limit refuses what is new; payments, cancellations and outbound are accepted, jobs commit, holds expire", async () => {
     const [paying, leaving, cancelled, mixed] = [orderOf(3), orderOf(5), orderOf(6), orderOf(8)];
-    for (const order of [paying, leaving, cancelled, mixed]) await engine.orderService.place(order);
+    for (const order of [paying, leaving, cancelled, mixed]) await engine.orders.service.place(order);
     expect((await ask("POST", `/v1/orders/${leaving.id}/payment`)).json.outcome).toBe("accepted");
     const brief = { ...orderOf(4, 5), holdMs: 3_000 };
-    await engine.orderService.place(brief);
-    const held = async () => (await engine.ledger.recall([{ id: lineId(brief.id, 0), sku: sku(4) }]))[0]?.state;
+    await engine.orders.service.place(brief);
+    const held = async () => (await engine.stock.ledger.recall([{ id: lineId(brief.id, 0), sku: sku(4) }]))[0]?.state;
     expect(await held()).toBe("held");
     // The first write exceeds the limit; the next one is refused.
     await engine.redis.setrange("filler", (LIMIT_MIB / 4) * 2 ** 20, "x");
@@ -160,13 +164,13 @@ describe("a Redis that fills up", () => {
       expect([answer.status, answer.json.outcome], step).toEqual([200, "accepted"]);
     }
     expect((await place(ask)).status).toBe(503);
-    await expect(engine.orderService.place(orderOf(5))).rejects.toMatchObject({ retryable: true });
+    await expect(engine.orders.service.place(orderOf(5))).rejects.toMatchObject({ retryable: true });
     // Commands of one call: only those that begin something are refused.
     const line = { ...(mixed.lines[0] as { sku: string; location: string; units: number }), id: lineId(mixed.id, 0) };
     const [received, paid, reserved] = await Promise.allSettled([
-      engine.ledger.apply({ kind: "receive", ...line, id: freshId() }),
-      engine.ledger.apply({ kind: "pay", ...line, ofOrder: true }),
-      engine.ledger.apply({ kind: "reserve", ...line, id: freshId() }),
+      engine.stock.ledger.apply({ kind: "receive", ...line, id: freshId() }),
+      engine.stock.ledger.apply({ kind: "pay", ...line, ofOrder: true }),
+      engine.stock.ledger.apply({ kind: "reserve", ...line, id: freshId() }),
     ]);
     expect(received).toMatchObject({ status: "rejected", reason: { retryable: true } });
     expect(paid).toMatchObject({ status: "fulfilled", value: { outcome: "accepted", state: "paid" } });
@@ -179,7 +183,7 @@ describe("a Redis that fills up", () => {
     const before = commits();
     await expect.poll(held, soon).toBe("expired");
     await expect.poll(commits, soon).toBeGreaterThan(before);
-    await expect.poll(() => engine.follower.lagEntries(), soon).toBe(0);
+    await expect.poll(() => engine.topic("stock").follower.lagEntries(), soon).toBe(0);
     // Ledger, jobs and log still agree.
     await expectAgreement(engine);
 
@@ -194,7 +198,7 @@ describe("a Redis that fills up", () => {
 
 /** Balances equal the sums of the log, and the views show them. */
 async function expectAgreement(engine: Engine): Promise<void> {
-  await expect.poll(() => engine.follower.lagEntries(), { timeout: 30_000 }).toBe(0);
+  await expect.poll(() => engine.topic("stock").follower.lagEntries(), { timeout: 30_000 }).toBe(0);
   const audit = new Audit();
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const { log, head } = partitionKeys(engine.settings.prefix, "stock", partition);
@@ -212,9 +216,9 @@ async function expectAgreement(engine: Engine): Promise<void> {
       }
     }
     expect(Number(await engine.redis.hget(head, "events"))).toBe(events);
-    for await (const cell of engine.ledger.cells(partition)) {
+    for await (const cell of engine.stock.ledger.cells(partition)) {
       expect(cell.balances).toEqual(audit.cells.get(cellOf(cell.sku, cell.location)));
-      const { display: _, ...shown } = engine.storefrontView.get(cell.sku)?.total ?? {};
+      const { display: _, ...shown } = engine.stock.storefrontView.get(cell.sku)?.total ?? {};
       expect(shown).toEqual(cell.balances);
     }
   }
@@ -231,7 +235,7 @@ describe("jobs that no process runs", () => {
     await stock(engine);
     const order = orderOf(1);
     expect((await place(ask, order)).status).toBe(201);
-    expect(engine.follower.unowned()).toEqual([0, 1, 2, 3]);
+    expect(engine.topic("stock").follower.unowned()).toEqual([0, 1, 2, 3]);
     await expect.poll(async () => (await place(ask)).status, { timeout: 30_000, interval: 200 }).toBe(429);
     const refused = await place(ask);
     expect(refused.json).toMatchObject({ code: "overloaded" });
@@ -240,7 +244,10 @@ describe("jobs that no process runs", () => {
     );
     expect(refused.headers["retry-after"]).toBe("5");
     expect((await ask("POST", `/v1/orders/${order.id}/payment`)).json.outcome).toBe("accepted");
-    const events = engine.follower.stats().reduce((sum, { lagEvents }) => sum + lagEvents, 0);
+    const events = engine
+      .topic("stock")
+      .follower.stats()
+      .reduce((sum, { lagEvents }) => sum + lagEvents, 0);
     expect(events).toBeGreaterThanOrEqual(42);
     const text = (await ask("GET", "/metrics")).text;
     expect(text).toMatch(/^shuiwei_partition_lag_events\{topic="stock",partition="2"\} [1-9]/m);
@@ -249,9 +256,9 @@ describe("jobs that no process runs", () => {
 
     const worker = await engines.start({ redisUrl: redis.url, prefix: "behind" });
     await expect.poll(async () => (await place(ask)).status, { timeout: 30_000, interval: 200 }).toBe(201);
-    await expect.poll(() => worker.follower.lagEntries(), { timeout: 30_000 }).toBe(0);
+    await expect.poll(() => worker.topic("stock").follower.lagEntries(), { timeout: 30_000 }).toBe(0);
     // Leases are read once a second.
-    await expect.poll(() => engine.follower.unowned(), { timeout: 30_000 }).toEqual([]);
+    await expect.poll(() => engine.topic("stock").follower.unowned(), { timeout: 30_000 }).toEqual([]);
     const figures = async () => (await ask("GET", "/metrics")).text;
     await expect
       .poll(figures, { timeout: 30_000 })
@@ -289,10 +296,10 @@ describe("a WMS that does not answer", () => {
     await expect
       .poll(warnings, { timeout: 30_000, interval: 100 })
       .toEqual(["wms takes no deliveries: they wait until it does"]);
-    expect(await figure(ask, "wms_circuit_open")).toBe(1);
-    expect(await figure(ask, "wms_retries_total")).toBeGreaterThan(0);
-    expect(await figure(ask, "wms_delivered_total")).toBe(0);
-    expect(await figure(ask, "wms_rate_limit")).toBeGreaterThan(0);
+    expect(await figure(ask, 'sink_circuit_open{sink="wms"}')).toBe(1);
+    expect(await figure(ask, 'sink_retries_total{sink="wms"}')).toBeGreaterThan(0);
+    expect(await figure(ask, 'sink_delivered_total{sink="wms"}')).toBe(0);
+    expect(await figure(ask, 'sink_rate_limit{sink="wms"}')).toBeGreaterThan(0);
     expect((await place(ask)).status).toBe(201);
   });
 });

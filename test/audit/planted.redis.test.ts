@@ -281,7 +281,7 @@ describe.skipIf(onCluster)("personal data and secrets", () => {
     const id = await paid(TAKEN);
     await expect
       .poll(async () => (await call("GET", "/metrics")).text, patience)
-      .toMatch(/^shuiwei_wms_retries_total [1-9]/m);
+      .toMatch(/^shuiwei_sink_retries_total\{sink="wms"\} [1-9]/m);
     await expectNoTrace();
     expect(written).toContain("deliveries to wms wait: object storage: ");
     expect((await call("GET", "/readyz")).text).toContain("403 InvalidAccessKeyId");

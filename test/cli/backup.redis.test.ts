@@ -44,13 +44,13 @@ beforeAll(async () => {
   engine = await engines.start({ redisUrl: redis.url, prefix: PREFIX });
   const place = { location: "SH", units: 100 };
   const skus = Array.from({ length: 20 }, (_, i) => `SKU-${i}`);
-  await engine.ledger.applyMany(skus.map((sku) => ({ kind: "receive", id: newId(), sku, ...place }) as const));
+  await engine.stock.ledger.applyMany(skus.map((sku) => ({ kind: "receive", id: newId(), sku, ...place }) as const));
   for (let i = 0; i < 40; i++) {
     const lines = [0, 7].map((step) => ({ sku: `SKU-${(i + step) % 20}`, location: "SH", units: 1 + (i % 3) }));
     const order = { id: newId(), lines };
-    expect((await engine.orderService.place(order)).outcome).toBe("accepted");
+    expect((await engine.orders.service.place(order)).outcome).toBe("accepted");
     orders.push(order.id);
-    if (i % 2 === 0) expect((await engine.orderService.pay(order.id)).outcome).toBe("accepted");
+    if (i % 2 === 0) expect((await engine.orders.service.pay(order.id)).outcome).toBe("accepted");
   }
   const sessions = new Sessions(engine.redis, PREFIX);
   const session = await sessions.create(PAIRING);
@@ -72,7 +72,7 @@ describe("a backup", () => {
   it("restored has the same units by the audit, and the engine continues with its orders", async () => {
     const kept = await cellsOf(engine.redis);
     // What comes after the backup is not in it.
-    expect((await engine.orderService.cancel(orders[1] as string)).outcome).toBe("accepted");
+    expect((await engine.orders.service.cancel(orders[1] as string)).outcome).toBe("accepted");
     await runCommand(restoreCommand, { redisUrl: undefined, dir: path("restored") }, [path("backup")]);
     await runCommand(auditCommand, { ...where, dir: path("restored"), json: false });
 
@@ -82,13 +82,13 @@ describe("a backup", () => {
       // Sessions that have ended since, and used codes, are not restored.
       const sessions = new Sessions(restored.redis, PREFIX);
       expect([await sessions.find(secret), await sessions.redeem(code)]).toEqual([undefined, undefined]);
-      expect((await restored.orderService.pay(orders[1] as string)).outcome).toBe("accepted");
-      expect(await restored.orderService.pay(orders[0] as string)).toMatchObject({
+      expect((await restored.orders.service.pay(orders[1] as string)).outcome).toBe("accepted");
+      expect(await restored.orders.service.pay(orders[0] as string)).toMatchObject({
         outcome: "accepted",
         repeated: true,
       });
-      expect((await restored.orderService.outbound(orders[0] as string)).outcome).toBe("accepted");
-      await expect.poll(() => restored.follower.lagEntries(), { timeout: 10_000 }).toBe(0);
+      expect((await restored.orders.service.outbound(orders[0] as string)).outcome).toBe("accepted");
+      await expect.poll(() => restored.topic("stock").follower.lagEntries(), { timeout: 10_000 }).toBe(0);
     } finally {
       await restored.stop();
     }

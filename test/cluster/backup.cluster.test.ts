@@ -37,10 +37,10 @@ it("is restored to a Cluster of another size", async () => {
   try {
     const skus = Array.from({ length: 40 }, (_, i) => `SKU-${i}`);
     const goods = { kind: "receive", location: "SH", units: 50 } as const;
-    await engine.ledger.applyMany(skus.map((sku) => ({ ...goods, id: newId(), sku })));
+    await engine.stock.ledger.applyMany(skus.map((sku) => ({ ...goods, id: newId(), sku })));
     for (let i = 0; i < 20; i++) {
       const order = { id: newId(), lines: [i, i + 11].map((n) => ({ sku: `SKU-${n}`, location: "SH", units: 2 })) };
-      expect((await engine.orderService.place(order)).outcome).toBe("accepted");
+      expect((await engine.orders.service.place(order)).outcome).toBe("accepted");
       ids.push(order.id);
     }
     await runCommand(backupCommand, { redisUrl: redis.url, dir: "", prefix: PREFIX, out });
@@ -55,8 +55,8 @@ it("is restored to a Cluster of another size", async () => {
   await audit();
   const moved = await engines.start({ redisUrl: other.url, prefix: PREFIX });
   try {
-    for (const id of ids) expect((await moved.orderService.pay(id)).outcome).toBe("accepted");
-    await expect.poll(() => moved.follower.lagEntries(), { timeout: 10_000 }).toBe(0);
+    for (const id of ids) expect((await moved.orders.service.pay(id)).outcome).toBe("accepted");
+    await expect.poll(() => moved.topic("stock").follower.lagEntries(), { timeout: 10_000 }).toBe(0);
   } finally {
     await moved.stop();
   }

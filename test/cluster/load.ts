@@ -81,7 +81,7 @@ export class Load {
   constructor(engine: Engine) {
     this.#engine = engine;
     for (let n = 0; this.#skus.some((skus) => skus.length < SKUS_EACH); n++) {
-      const skus = this.#skus[engine.ledger.partitionOf(`SKU-${n}`)] as string[];
+      const skus = this.#skus[engine.stock.ledger.partitionOf(`SKU-${n}`)] as string[];
       if (skus.length < SKUS_EACH) skus.push(`SKU-${n}`);
     }
   }
@@ -139,8 +139,8 @@ export class Load {
     this.sent++;
     for (;;) {
       try {
-        const { outcome } = await this.#engine.ledger.apply(command);
-        const partition = this.#engine.ledger.partitionOf(command.sku);
+        const { outcome } = await this.#engine.stock.ledger.apply(command);
+        const partition = this.#engine.stock.ledger.partitionOf(command.sku);
         const nowMs = this.#elapsedMs();
         this.#longestMs[partition] = Math.max(
           this.#longestMs[partition] as number,
@@ -174,7 +174,9 @@ export interface LogComparison {
 
 /** Waits for jobs and views to catch up, then compares everything with the logs. */
 export async function compareWithLogs(engine: Engine, load: Load): Promise<LogComparison> {
-  const { redis, ledger, follower, storefrontView, settings } = engine;
+  const { redis, settings } = engine;
+  const { ledger, storefrontView } = engine.stock;
+  const { follower } = engine.topic("stock");
   const askedMs = systemClock.now();
   await until(() => follower.asOf() > askedMs && follower.lagEntries() === 0, "jobs and views to catch up");
   const topic = stockTopic(ledger);

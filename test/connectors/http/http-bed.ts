@@ -153,19 +153,19 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
       return running.port;
     },
     get ledger() {
-      return engine.ledger;
+      return engine.stock.ledger;
     },
     get orderService() {
-      return engine.orderService;
+      return engine.orders.service;
     },
     get redis() {
       return engine.redis;
     },
     get depletionView() {
-      return engine.depletionView;
+      return engine.stock.depletionView;
     },
     get storefrontView() {
-      return engine.storefrontView;
+      return engine.stock.storefrontView;
     },
     get running() {
       return running;
@@ -178,7 +178,7 @@ export function httpBed(changes: Partial<ServerOptions> = {}): HttpBed {
     send: (method, path, sending) => send(running.port, method, path, { agent, ...sending }),
     async receive(sku, units, location = "main") {
       const command: StockCommand = { kind: "receive", id: freshId(), sku, location, units };
-      const { outcome } = await engine.ledger.apply(command);
+      const { outcome } = await engine.stock.ledger.apply(command);
       if (outcome !== "accepted") throw new Error(outcome);
     },
     another: start,

@@ -19,13 +19,15 @@ it("levels equal the ledger's balances after random commands", async () => {
   let nowMs = START_MS;
   const shopTime = { clock: { now: () => nowMs }, speed: () => 1, scene: () => undefined };
   const troubles: string[] = [];
-  const { ledger, follower, storefrontView } = await engines.start({
+  const engine = await engines.start({
     redisUrl: redis.url,
     prefix: "levels",
     zone: "Asia/Shanghai",
     shopTime,
     onTrouble: (message) => troubles.push(message),
   });
+  const { ledger, storefrontView } = engine.stock;
+  const { follower } = engine.topic("stock");
   // The start warns that this Redis stores nothing on disk.
   troubles.length = 0;
 

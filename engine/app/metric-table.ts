@@ -1,0 +1,313 @@
+/**
+ * The engine's own metrics for Prometheus, as one table of name, type, help, labels and how to read the values. Topics
+ * and sinks of the engine's tables appear by their names as label values. Labels are topics, partitions, jobs and
+ * sinks, never SKUs or orders. Values are read from the running parts when Prometheus asks, so the hot path counts
+ * nothing for them.
+ */
+import type { Gateway } from "../../dashboards/gateway.js";
+import { stopwatch } from "../kernel/clock.js";
+import type { Outbox, OutboxFigures } from "../outbox/outbox.js";
+import type { OutboxStats } from "../outbox/sink-partition-task.js";
+import type { Follower, PartitionStats } from "../stream/follower.js";
+import type { LogEvent } from "../stream/job.js";
+import type { RunnerStats } from "../stream/partition-task.js";
+import type { Engine } from "./engine.js";
+import type { Intake } from "./intake.js";
+import type { RunningTopic } from "./running-topics.js";
+
+/** What the values are read from. */
+export interface MetricSources {
+  engine: Engine;
+  gateway: Gateway;
+  intake: Intake;
+}
+
+/** A value with its labels' values, in the order of the metric's labels; undefined: no value now. */
+export type Sample = readonly [value: number | undefined, ...labels: (string | number)[]];
+
+type MetricType = "gauge" | "counter";
+type Label = "topic" | "partition" | "sink" | "step" | "kind";
+
+export interface MetricRow {
+  /** After the prefix `shuiwei_`. */
+  readonly name: string;
+  readonly type: MetricType;
+  readonly help: string;
+  readonly labels: readonly Label[];
+  read(sources: MetricSources): readonly Sample[] | Promise<readonly Sample[]>;
+}
+
+/** A metric without labels; undefined counts as 0. */
+const ofProcess = (
+  name: string,
+  type: MetricType,
+  help: string,
+  read: (sources: MetricSources) => number | undefined,
+): MetricRow => ({ name, type, help, labels: [], read: (sources) => [[read(sources) ?? 0]] });
+
+/** A metric of every topic's partitions. @param read a topic's values by partition; undefined is left out */
+const ofPartitions = (
+  name: string,
+  type: MetricType,
+  help: string,
+  read: (topic: RunningTopic) => readonly (number | undefined)[],
+): MetricRow => ({
+  name: `partition_${name}`,
+  type,
+  help,
+  labels: ["topic", "partition"],
+  read: ({ engine }) =>
+    engine.topics.flatMap((topic) => read(topic).map((value, partition): Sample => [value, topic.name, partition])),
+});
+
+/** The same of partitions whose jobs this process runs, since it started. */
+const ofOwnPartitions = (
+  name: string,
+  type: MetricType,
+  help: string,
+  read: (stats: RunnerStats) => number,
+): MetricRow =>
+  ofPartitions(name, type, help, ({ worker }) =>
+    (worker?.stats() ?? []).map((stats) => (stats.owned ? read(stats) : undefined)),
+  );
+
+/** The same of all partitions, whichever process runs their jobs. */
+const ofAllPartitions = (
+  name: string,
+  type: MetricType,
+  help: string,
+  read: (stats: PartitionStats, partition: number, follower: Follower<LogEvent>) => number | undefined,
+): MetricRow =>
+  ofPartitions(name, type, help, ({ follower }) =>
+    follower.stats().map((stats, partition) => read(stats, partition, follower)),
+  );
+
+/** A metric of every sink. */
+const ofSinks = (
+  name: string,
+  type: MetricType,
+  help: string,
+  read: (figures: OutboxFigures) => number,
+): MetricRow => ({
+  name: `sink_${name}`,
+  type,
+  help,
+  labels: ["sink"],
+  read: ({ engine }) => engine.sinks.map(({ name, outbox }): Sample => [read(outbox.stats()), name]),
+});
+
+/** The sum of a figure over a sink's partitions in this process. */
+const sumOf =
+  (figure: (stats: OutboxStats) => number) =>
+  ({ partitions }: ReturnType<Outbox["stats"]>): number =>
+    partitions.reduce((sum, stats) => sum + figure(stats), 0);
+
+const uptime = (): MetricRow => {
+  const elapsed = stopwatch();
+  return ofProcess("up_seconds", "gauge", "Seconds since this process began to serve", () => elapsed() / 1_000);
+};
+
+const PROCESS_METRICS: readonly MetricRow[] = [
+  ofProcess(
+    "ledger_commands_total",
+    "counter",
+    "Commands decided by the ledger through this process",
+    ({ engine }) => engine.stock.ledger.commands,
+  ),
+  ofProcess(
+    "ledger_queue_commands",
+    "gauge",
+    "Commands waiting for the ledger or under way",
+    ({ engine }) => engine.stock.ledger.depth,
+  ),
+  ofProcess("views_age_seconds", "gauge", "How old the least fresh partition's views may be at most", ({ engine }) =>
+    Math.max(
+      0,
+      ...engine.topics.filter(({ views }) => views.length > 0).map(({ follower }) => follower.oldestAgeMs() / 1_000),
+    ),
+  ),
+  ofProcess("jobs_lag_entries", "gauge", "Log entries that the jobs have not committed yet", ({ engine }) =>
+    engine.topics.reduce((sum, { follower }) => sum + follower.lagEntries(), 0),
+  ),
+  ofProcess(
+    "shadow_cells_checked_total",
+    "counter",
+    "Comparisons of a cell with the log by the shadow fold",
+    ({ engine }) => engine.stock.shadow?.cellsChecked,
+  ),
+  ofProcess(
+    "shadow_mismatches",
+    "gauge",
+    "Cells that differ from the log, in this process's partitions; more than 0 is an alarm",
+    ({ engine }) => engine.stock.shadow?.mismatches.length,
+  ),
+  ofProcess(
+    "shadow_cycle_seconds",
+    "gauge",
+    "Duration of the slowest partition's last round of the shadow fold: a fault is found within this time",
+    ({ engine }) => engine.stock.shadow?.cycleSeconds,
+  ),
+  ofProcess(
+    "intake_open",
+    "gauge",
+    "1 while new orders are accepted, 0 while they are refused: /readyz gives the reason",
+    ({ intake }) => (intake.isOpen ? 1 : 0),
+  ),
+  ofProcess(
+    "clock_difference_seconds",
+    "gauge",
+    "How far Redis' clock is ahead of this machine's; of several servers, the largest difference",
+    ({ intake }) => intake.serverAheadMs / 1_000,
+  ),
+  ofProcess(
+    "orders_waiting",
+    "gauge",
+    "Paid orders that the warehouse does not have yet",
+    ({ intake }) => intake.backlog,
+  ),
+  ofProcess("intake_refused_total", "counter", "Requests for new work refused", ({ intake }) => intake.refused),
+  ofProcess(
+    "redis_memory_bytes",
+    "gauge",
+    "Memory of the fullest primary, as Redis compares it with maxmemory",
+    ({ intake }) => intake.memory?.usedBytes,
+  ),
+  ofProcess(
+    "redis_memory_limit_bytes",
+    "gauge",
+    "maxmemory of the same primary; 0: not set, or Redis does not report it",
+    ({ intake }) => intake.memory?.limitBytes,
+  ),
+  ofProcess(
+    "alerts_open",
+    "gauge",
+    "Open depletion alerts",
+    ({ engine }) => engine.stock.depletionView.openAlerts().length,
+  ),
+  ofProcess("breakers_open", "gauge", "Open breakers", ({ engine }) => engine.live.engine().breakers.length),
+  ofProcess("live_clients", "gauge", "Screens connected", ({ gateway }) => gateway.clients),
+  ofProcess(
+    "live_frames_sent_total",
+    "counter",
+    "Frames sent to screens",
+    ({ gateway }) => gateway.counters.framesSent,
+  ),
+  ofProcess(
+    "live_frames_skipped_total",
+    "counter",
+    "Frames not sent to screens that were behind",
+    ({ gateway }) => gateway.counters.framesSkipped,
+  ),
+];
+
+const OWN_PARTITION_METRICS: readonly MetricRow[] = [
+  ofOwnPartitions("events_total", "counter", "Events the jobs have processed", ({ events }) => events),
+  ofOwnPartitions("commits_total", "counter", "Commits written", ({ commits }) => commits),
+  ofOwnPartitions("commit_seconds", "gauge", "Duration of the last commit", ({ lastCommitMs }) => lastCommitMs / 1_000),
+  ofOwnPartitions("late_events_total", "counter", "Events that came after their pane was deleted", ({ late }) => late),
+  ofOwnPartitions(
+    "dead_letters_total",
+    "counter",
+    "Records that could not be processed and became dead letters",
+    ({ deadLetters }) => deadLetters,
+  ),
+];
+
+/** Every process that serves reports the same values: aggregate them with max, not with sum. */
+const PARTITION_METRICS: readonly MetricRow[] = [
+  ofAllPartitions("offset", "gauge", "Last offset of the log that every job has committed", ({ offset }) => offset),
+  ofAllPartitions(
+    "watermark_seconds",
+    "gauge",
+    "Watermark of the jobs, seconds since the epoch, by the log's clock",
+    ({ watermarkMs }) => watermarkMs / 1_000,
+  ),
+  ofAllPartitions("lag_entries", "gauge", "Log entries that no commit has covered yet", ({ lagEntries }) => lagEntries),
+  ofAllPartitions("lag_events", "gauge", "Events that no commit has covered yet", ({ lagEvents }) => lagEvents),
+  ofAllPartitions(
+    "lag_seconds",
+    "gauge",
+    "How old the partition's views may be at most",
+    (_, partition, follower) => follower.ageMs(partition) / 1_000,
+  ),
+  ofAllPartitions(
+    "commit_age_seconds",
+    "gauge",
+    "Time since the last commit, by the Redis server's clock; absent before the first",
+    ({ committedMs }, _, follower) =>
+      committedMs === 0 ? undefined : Math.max(0, follower.serverNowMs() - committedMs) / 1_000,
+  ),
+  ofAllPartitions(
+    "lease_changes_total",
+    "counter",
+    "Times the partition's lease was taken, by any process",
+    ({ epoch }) => epoch,
+  ),
+  ofAllPartitions("dead_letters", "gauge", "Dead letters that are stored now", ({ deadLetters }) => deadLetters),
+];
+
+/** Where this process delivers: summed over its partitions. */
+const SINK_METRICS: readonly MetricRow[] = [
+  ofSinks(
+    "delivered_total",
+    "counter",
+    "Deliveries that the receiver has accepted",
+    sumOf(({ delivered }) => delivered),
+  ),
+  ofSinks(
+    "retries_total",
+    "counter",
+    "Deliveries that were tried again",
+    sumOf(({ retries }) => retries),
+  ),
+  ofSinks(
+    "throttled_total",
+    "counter",
+    "Answers of the receiver that asked for a lower rate",
+    sumOf(({ throttled }) => throttled),
+  ),
+  ofSinks(
+    "dead_letters_total",
+    "counter",
+    "Deliveries that the receiver refused and that are not tried again",
+    sumOf(({ deadLetters }) => deadLetters),
+  ),
+  ofSinks(
+    "behind_seconds",
+    "gauge",
+    "How long the oldest delivery has waited",
+    ({ partitions }) => Math.max(0, ...partitions.map(({ behindMs }) => behindMs)) / 1_000,
+  ),
+  ofSinks("circuit_open", "gauge", "1 while the receiver accepts nothing and its deliveries wait", ({ circuit }) =>
+    circuit === "closed" ? 0 : 1,
+  ),
+  ofSinks(
+    "rate_limit",
+    "gauge",
+    "Requests a second that all workers together may send to the receiver now",
+    ({ ratePerSecond }) => ratePerSecond,
+  ),
+  ofSinks("requests_in_flight", "gauge", "Requests to the receiver under way", ({ inFlight }) => inFlight),
+];
+
+const ORDER_EXCEPTIONS: MetricRow = {
+  name: "order_exceptions",
+  type: "gauge",
+  help: "Steps of orders that are late or were skipped, by step and kind",
+  labels: ["step", "kind"],
+  async read({ engine }) {
+    // Other metrics report a Redis that does not answer.
+    const counted = await engine.orders.exceptions.counts().catch(() => undefined);
+    return (counted?.counts ?? []).map(({ step, kind, open }): Sample => [open, step, kind]);
+  },
+};
+
+/** All of them; the process begins to serve now. */
+export const metricTable = (): readonly MetricRow[] => [
+  ...PROCESS_METRICS,
+  uptime(),
+  ...OWN_PARTITION_METRICS,
+  ...PARTITION_METRICS,
+  ...SINK_METRICS,
+  ORDER_EXCEPTIONS,
+];
