@@ -231,10 +231,10 @@ end
 -- Returns: 1 when no order waits
 local function correct_waiting(keys, args)
   local head = redis.call('HMGET', keys[1], 'offset', 's' .. LOCKED, 's' .. PICKING, 'left', 'waiting-base')
-  local jobs = redis.call('HMGET', keys[2], args[1], 'lastOut')
+  local jobs = redis.call('HMGET', keys[2], args[1], 'lastOut', 'lastEmits')
   local sink = redis.call('HGET', keys[3], args[2])
   local n = function(text) return tonumber(text) or 0 end
-  if n(head[1]) ~= n(jobs[1]) or n(jobs[2]) ~= n(sink) then return 0 end
+  if n(head[1]) ~= n(jobs[1]) or n(jobs[3] or jobs[2]) ~= n(sink) then return 0 end
   local base = n(head[2]) - n(head[3]) - n(head[4])
   if base ~= n(head[5]) then redis.call('HSET', keys[1], 'waiting-base', digits(base)) end
   return 1

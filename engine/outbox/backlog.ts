@@ -5,6 +5,7 @@
  * reading stops while `hasRoom` is false. Pure.
  */
 import type { StoredDeadLetter } from "../stream/dead-letter.js";
+import type { EmitEntry } from "../stream/emits.js";
 import type { Emit } from "../stream/job.js";
 import type { Delivery } from "./receiver.js";
 import { Tries } from "./retry.js";
@@ -24,16 +25,8 @@ export interface Cursor {
   readonly emits: number;
 }
 
-/** An entry of `out` as the backlog takes it. */
-export interface OutEntry {
-  readonly commit: number;
-  /** The entry before it; if that has not been read, it was deleted. */
-  readonly previous: number;
-  /** When it was committed, by the server's clock. */
-  readonly committedMs: number;
-  readonly bytes: number;
-  readonly emits: readonly Emit[];
-}
+/** What the backlog needs of an entry. */
+export type BacklogEntry = Omit<EmitEntry, "stored">;
 
 /** A delivery that is not settled. */
 export class Pending {
@@ -130,7 +123,7 @@ export class Backlog {
   }
 
   /** Adds an entry. Returns the deliveries that may be sent at once. */
-  add({ commit, previous, committedMs, bytes, emits }: OutEntry, wants: (kind: string) => boolean): Pending[] {
+  add({ commit, previous, committedMs, bytes, emits }: BacklogEntry, wants: (kind: string) => boolean): Pending[] {
     // The emits that the cursor counts are of an entry that was deleted.
     if (this.#entries.length === 0 && previous > this.#cursor.entry) this.#cursor = { entry: previous, emits: 0 };
     const from = this.#entries.length === 0 ? this.#cursor.emits : 0;

@@ -6,17 +6,17 @@
 import type { StoredDeadLetter } from "../stream/dead-letter.js";
 import type { Emit } from "../stream/job.js";
 import { field, type LogEntry } from "../stream/log.js";
-import { decodeOut, type OutRecord } from "../stream/out-record.js";
+import { decodeOut } from "../stream/out-record.js";
 import { encodeState } from "../stream/pack.js";
 
 /**
- * An entry of `out` with one emit at its index and nothing else: views are large and not sent by a sink, and other
+ * An entry with one emit at its index and nothing else: views are large and not sent by a sink, and other
  * emits may name other buyers. Older releases read the emit at the same index.
  */
 export function onlyEmit(entry: LogEntry, index: number): Buffer[] {
-  const record = decodeOut(field(entry, "r") as Buffer);
-  const emits = [...new Array<null>(index).fill(null), record.emits[index]];
-  const only = { ...record, views: [], emits } as OutRecord;
+  const { previous, watermarkMs, emits: all } = decodeOut(field(entry, "r") as Buffer);
+  const emits = [...new Array<null>(index).fill(null), all[index]];
+  const only = { previous, watermarkMs, views: [], emits };
   return [Buffer.from("m"), field(entry, "m") as Buffer, Buffer.from("r"), encodeState(only)];
 }
 

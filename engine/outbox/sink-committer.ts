@@ -8,8 +8,8 @@ import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields } from "../kernel/logger.js";
 import { type CommitBody, commitWithRetries, renewTask, type Task } from "../stream/commit.js";
 import { countDeadLetters, type DeadLetter, isDeadLetterLimitReached } from "../stream/dead-letter.js";
+import { type EmitEntry, readEmitEntry } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
-import { type LogEntry, readLog } from "../stream/log.js";
 import type { RedisClient } from "../stream/redis.js";
 import { nowArgument } from "../stream/server-clock.js";
 import { EMIT_CURSOR, ENTRY_CURSOR } from "../stream/sinks.js";
@@ -30,6 +30,7 @@ export interface SinkCommitterContext {
   readonly partition: number;
   /** The sink's. */
   readonly keys: PartitionKeys;
+  readonly partitionKeys: PartitionKeys;
   /** As it was acquired. */
   readonly task: Task;
   readonly backlog: Backlog;
@@ -224,15 +225,14 @@ export class SinkCommitter {
    * costs no memory.
    */
   async #deadLettersOf(refused: readonly GivenUp[]): Promise<DeadLetter[]> {
-    const entries = new Map<number, LogEntry | undefined>();
+    const entries = new Map<number, EmitEntry | undefined>();
     const deadLetters: DeadLetter[] = [];
     for (const { pending, reason } of refused) {
       const { commit, index, job, delivery, deadLetter } = pending;
       if (!deadLetter && !entries.has(commit)) {
-        const [entry] = await readLog(this.#options.redis, this.#context.keys.log, commit - 1, 1);
-        entries.set(commit, entry?.offset === commit ? entry : undefined);
+        entries.set(commit, await readEmitEntry(this.#options.redis, this.#context.partitionKeys, commit));
       }
-      const from = deadLetter ?? entries.get(commit);
+      const from = deadLetter ?? entries.get(commit)?.stored;
       const fields = from ? onlyEmit(from, index) : [];
       const tries = deadLetter
         ? { tries: deadLetter.tries + 1, was: deadLetter.id, first: deadLetter.first ?? deadLetter.id }

@@ -7,11 +7,10 @@
 import { setMaxListeners } from "node:events";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
-import type { Task } from "../stream/commit.js";
+import { readTask, type Task } from "../stream/commit.js";
 import { requestedReplays, type StoredDeadLetter, trimDeadLetters } from "../stream/dead-letter.js";
+import { EmitReader, lastEmitEntry } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
-import { field, readLog } from "../stream/log.js";
-import { decodeOut } from "../stream/out-record.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { nowArgument, serverNowMs } from "../stream/server-clock.js";
@@ -114,6 +113,7 @@ export class SinkPartitionTask implements Source {
     const context = {
       partition,
       keys: keys.sink,
+      partitionKeys: keys.partition,
       task,
       backlog: this.#backlog,
       stats,
@@ -218,26 +218,24 @@ export class SinkPartitionTask implements Source {
 
   async #readLoop(): Promise<void> {
     const { clock, sender, receiver } = this.#options;
+    const reader = new EmitReader(this.#reader, this.#outKeys);
     while (!this.#isEnding) {
       if (!this.#backlog.hasRoom || this.#committer.isFull) {
         await this.#room.wait(clock, CHECK_EVERY_MS);
         continue;
       }
-      const entries = await readLog(this.#reader, this.#keys.log, this.#backlog.readUpTo, READ_ENTRIES, BLOCK_MS);
+      const entries = await reader.read(this.#backlog.readUpTo, READ_ENTRIES, BLOCK_MS);
       if (entries.length === 0 || !(await this.#areReplicated())) continue;
       for (const entry of entries) {
         // One entry may hold some thousands: the rest is read once more when there is room.
         if (!this.#backlog.hasRoom) break;
-        const bytes = field(entry, "r") as Buffer;
-        const { previous, emits } = decodeOut(bytes);
+        const { previous } = entry;
         const last = this.#backlog.readUpTo;
         if (last > 0 && previous > last) {
           this.#report(`the emits after entry ${last} and up to ${previous} were deleted before they were sent`);
         }
-        const committedMs = Number(field(entry, "m")?.toString("latin1"));
-        const out = { commit: entry.offset, previous, committedMs, bytes: bytes.length, emits };
         sender.offer(
-          this.#backlog.add(out, (kind) => receiver.wants(kind)),
+          this.#backlog.add(entry, (kind) => receiver.wants(kind)),
           this,
         );
       }
@@ -293,14 +291,12 @@ export class SinkPartitionTask implements Source {
 
   async #check(): Promise<void> {
     const { redis, clock, serverClock } = this.#options;
-    const [lastOut, nowMs] = await Promise.all([
-      redis.hget(this.#outKeys.task, "lastOut"),
-      serverNowMs(redis, serverClock),
-    ]);
-    this.#stats.lagEntries = Math.max(0, Number(lastOut ?? 0) - this.#backlog.readUpTo);
+    const [partitionTask, nowMs] = await Promise.all([readTask(redis, this.#outKeys), serverNowMs(redis, serverClock)]);
+    const lastEntry = lastEmitEntry(partitionTask);
+    this.#stats.lagEntries = Math.max(0, lastEntry - this.#backlog.readUpTo);
     const oldestMs = this.#backlog.oldestMs;
     this.#stats.behindMs = oldestMs === undefined ? 0 : Math.max(0, nowMs - oldestMs);
-    if (this.#backlog.size === 0 && this.#committer.writtenEntry === Number(lastOut ?? 0)) {
+    if (this.#backlog.size === 0 && this.#committer.writtenEntry === lastEntry) {
       await this.#options.receiver.idle?.(this.#partition).catch((thrown) => this.#report(messageOf(thrown)));
     }
     if (this.#committer.isFull) {

@@ -77,6 +77,8 @@ export class BatchProcessor<Event extends LogEvent> {
   readonly #calls: JobCalls<Event>;
   readonly #deadLetters: DeadLetterRecorder<Event>;
   readonly #out = new OutRecordWriter();
+  /** By job, the kinds of emits that views get, too. */
+  readonly #viewedEmits: ReadonlyMap<string, ReadonlySet<string>>;
   /** Versions above 1. */
   readonly #versions: ReadonlyMap<string, number>;
   #lowestWatermarkMs: number;
@@ -94,6 +96,7 @@ export class BatchProcessor<Event extends LogEvent> {
     this.#withViews = typeof withViews === "boolean" ? () => withViews : withViews;
     this.#cursors = jobs.map((job) => cursors.get(job.name) ?? 0);
     this.#states = jobs.map((job) => new KeyedState(job));
+    this.#viewedEmits = new Map(jobs.map(({ name, viewedEmits = [] }) => [name, new Set(viewedEmits)]));
     const names = jobs.map(({ name }) => name);
     this.#timers = new DurableTimers(names, timers, options.loadTimers?.bind(options));
     this.#context = new CallContext(this.#timers);
@@ -148,10 +151,17 @@ export class BatchProcessor<Event extends LogEvent> {
 
   /**
    * Processes entries and returns what has to be committed.
+   * @param lastOut the last commit with a record for views
    * @param isIsolated whether each call can be undone; slower, because each call packs a state
+   * @param lastEmits the last commit with emits; undefined while views and emits are one record
    * @throws PoisonError when a job throws and the mode is not isolated: this processor must not be used any more
    */
-  async process(entries: readonly LogEntry[], lastOut: number, isIsolated = false): Promise<CommitBody> {
+  async process(
+    entries: readonly LogEntry[],
+    lastOut: number,
+    isIsolated = false,
+    lastEmits?: number,
+  ): Promise<CommitBody> {
     this.#begin(isIsolated);
     for (let first = 0; first < entries.length; ) {
       const decoded: Decoded<Event>[] = [];
@@ -164,7 +174,7 @@ export class BatchProcessor<Event extends LogEvent> {
       await this.#processChunk(entries.slice(first, first + decoded.length), decoded);
       first += decoded.length;
     }
-    return this.#body(lastOut);
+    return this.#body(lastOut, lastEmits);
   }
 
   /**
@@ -172,7 +182,7 @@ export class BatchProcessor<Event extends LogEvent> {
    * have passed it. Cursors and watermark do not move, so an event may be late now. The commit removes every dead
    * letter and adds a new one for each call that fails again.
    */
-  async replay(deadLetters: readonly StoredDeadLetter[], lastOut: number): Promise<CommitBody> {
+  async replay(deadLetters: readonly StoredDeadLetter[], lastOut: number, lastEmits?: number): Promise<CommitBody> {
     this.#begin(true);
     const [topic, jobs, cursors] = [this.#topic, this.#jobs, this.#cursors];
     const plan = new ReplayPlan<Event>({ topic, jobs, cursors, deadLetters: this.#deadLetters });
@@ -182,7 +192,7 @@ export class BatchProcessor<Event extends LogEvent> {
     await this.#fetch();
     for (const { source, job, held, event, atMs } of calls) this.#calls.call(job, held, event, atMs, source);
     this.#deadLetters.resolve(deadLetters);
-    return this.#body(lastOut);
+    return this.#body(lastOut, lastEmits);
   }
 
   /** Call this when the commit has been written: clears what it carried. */
@@ -295,14 +305,13 @@ export class BatchProcessor<Event extends LogEvent> {
     this.#watermarkMs = Math.max(this.#watermarkMs, clockMs);
   }
 
-  #body(lastOut: number): CommitBody {
+  #body(lastOut: number, lastEmits: number | undefined): CommitBody {
     const views: ViewUpdate[] = [];
     const states: CommitBody["states"] = [];
     const timersSet: CommitBody["timersSet"] = [];
     const timersRemoved: string[] = [];
     const withViews = this.#withViews();
-    const { emits } = this.#context;
-    let out: Buffer | undefined;
+    let records: Pick<CommitBody, "out" | "emits">;
     try {
       for (let j = 0; j < this.#jobs.length; j++) {
         const { name, view } = this.#jobs[j] as AnyJob<Event>;
@@ -313,7 +322,7 @@ export class BatchProcessor<Event extends LogEvent> {
         states.push({ job: name, ...changes });
         this.#timers.changes(j, name, timersSet, timersRemoved);
       }
-      if (views.length > 0 || emits.length > 0) out = this.#out.encode(lastOut, this.#watermarkMs, views, emits);
+      records = this.#records(views, lastOut, lastEmits);
     } catch (thrown) {
       // In isolated mode every call has been checked already: then a job returns another result each time, and
       // nothing is committed.
@@ -327,9 +336,29 @@ export class BatchProcessor<Event extends LogEvent> {
       states,
       timersSet,
       timersRemoved,
-      out,
+      ...records,
       deadLetters: this.#deadLetters.written,
       resolvedDeadLetters: this.#deadLetters.resolved,
+    };
+  }
+
+  /** One record with views and emits, or one for each stream. */
+  #records(
+    views: readonly ViewUpdate[],
+    lastOut: number,
+    lastEmits: number | undefined,
+  ): Pick<CommitBody, "out" | "emits"> {
+    const { emits } = this.#context;
+    const watermarkMs = this.#watermarkMs;
+    if (lastEmits === undefined) {
+      const isEmpty = views.length === 0 && emits.length === 0;
+      return { out: isEmpty ? undefined : this.#out.encode(lastOut, watermarkMs, views, emits) };
+    }
+    const viewed = emits.filter(({ job, kind }) => this.#viewedEmits.get(job)?.has(kind));
+    const isEmpty = views.length === 0 && viewed.length === 0;
+    return {
+      out: isEmpty ? undefined : this.#out.encode(lastOut, watermarkMs, views, viewed, "viewedEmits"),
+      emits: emits.length === 0 ? undefined : this.#out.encodeEmits(lastEmits, watermarkMs, emits),
     };
   }
 }

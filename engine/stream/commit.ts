@@ -47,8 +47,10 @@ export interface CommitBody {
   indexed?: readonly string[];
   timersSet: [atMs: number, member: string][];
   timersRemoved: string[];
-  /** The out record, for views and sinks; undefined when there is none. */
+  /** The record for views, with all emits when these have no stream of their own; undefined when there is none. */
   out: Buffer | undefined;
+  /** The record for sinks, when emits have a stream of their own. */
+  emits?: Buffer | undefined;
   deadLetters: DeadLetter[];
   /** Ids of dead letters that were replayed: this commit removes them and the requests to replay them. */
   resolvedDeadLetters: string[];
@@ -70,8 +72,18 @@ export interface Task {
   versions: ReadonlyMap<string, number>;
   /** By job, the epoch of the last owner that has maintained its index. */
   indexed: ReadonlyMap<string, number>;
-  /** The last commit that has an out record; 0 for none. */
+  /** The last commit that has a record for views; 0 for none. */
   lastOut: number;
+  /** The stream of emits; undefined while the partition's emits are in the records for views. */
+  emits?: EmitStream;
+}
+
+/** The partition's stream of emits. */
+export interface EmitStream {
+  /** The first commit whose emits are in it, or would be; those of earlier commits are in the records for views. */
+  from: number;
+  /** The last commit with emits, in either form; 0 for none. */
+  last: number;
 }
 
 /**
@@ -166,14 +178,16 @@ export async function freeTask(redis: RedisClient, keys: PartitionKeys): Promise
 export async function commitTask(
   redis: RedisClient,
   keys: PartitionKeys,
-  task: Fence & { number: number; leaseMs: number; lastOut: number },
+  task: Fence & { number: number; leaseMs: number; lastOut: number; emits?: EmitStream },
   body: CommitBody,
   now = "",
 ): Promise<void> {
   const keyList = [keys.task, keys.timers, keys.out, keys.deadLetters, keys.deadEntries, keys.deadRequests];
+  keyList.push(keys.emits);
   for (const { job } of body.states) keyList.push(keys.state(job));
   for (const { job } of body.states.filter(changesIndex)) keyList.push(keys.index(job), keys.indexCounts(job));
   const args = [task.epoch, task.run, task.number, task.leaseMs, now, body.out ?? "", packChanges(task, body)];
+  args.push(body.emits ?? "");
   await fenced("task.commit", keys, () => callFunction(redis, "task_commit", keyList, args));
 }
 
@@ -221,7 +235,10 @@ export async function commitWithRetries(
  * remove, for each job its states (key, bytes, …), for each job the keys whose state is deleted, and the changes of
  * each index that changes.
  */
-function packChanges(task: { epoch: number; number: number; lastOut: number }, body: CommitBody): Buffer {
+function packChanges(
+  task: { epoch: number; number: number; lastOut: number; emits?: EmitStream },
+  body: CommitBody,
+): Buffer {
   writer.begin();
   writer.list(CHANGES);
   const fields = [
@@ -232,6 +249,8 @@ function packChanges(task: { epoch: number; number: number; lastOut: number }, b
     "lastOut",
     body.out ? task.number : task.lastOut,
   ];
+  const { emits } = task;
+  if (emits) fields.push("emitsFrom", emits.from, "lastEmits", body.emits ? task.number : emits.last);
   for (const [job, offset] of body.cursors) fields.push(cursorField(job), offset);
   for (const [job, version] of body.versions ?? []) fields.push(VERSION + job, version);
   for (const job of body.indexed ?? []) fields.push(indexedField(job), task.epoch);
@@ -314,6 +333,7 @@ function taskOf(flat: string[], run: string): Task {
     versions,
     indexed,
     lastOut: number("lastOut"),
+    ...(fields.has("emitsFrom") ? { emits: { from: number("emitsFrom"), last: number("lastEmits") } } : {}),
   };
 }
 

@@ -21,7 +21,9 @@ export interface JobContext {
   readonly key: string;
   /** The log's clock: everything up to here has been processed. */
   readonly watermarkMs: number;
-  /** Publishes an emit to sinks and views: it leaves with the commit or not at all. */
+  /**
+   * Publishes an emit to sinks, and to views if its kind is in `viewedEmits`. It leaves with the commit or not at all.
+   */
   emit(kind: string, payload: unknown): void;
   /**
    * Sets the key's only timer: it fires when the watermark reaches `atMs`, or as soon as the watermark moves when
@@ -55,8 +57,6 @@ export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
    * format 3.
    */
   upgrade?(old: unknown, from: number, key: string): State;
-  /** Kinds of emits that views get, too; left out: all. */
-  readonly viewedEmits?: readonly string[];
   /** The key that an event belongs to, in the topic's own partitioning; undefined when the job ignores the event. */
   key(event: Event): string | undefined;
   /** The state of a key that has none. */
@@ -71,6 +71,8 @@ export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
    * @param sinceMs the earliest event time that changed the key since the last view; 0: return everything
    */
   view?(state: State, key: string, sinceMs: number): unknown;
+  /** Kinds of emits that views get, too; all others are for sinks alone. */
+  readonly viewedEmits?: readonly string[];
   /**
    * The index entries of a state, each name once. They are written in the same commit as the state, so that readers
    * need not read all states. Depends on the state alone. A change of its result needs a new version of the job: the

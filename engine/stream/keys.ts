@@ -13,8 +13,13 @@ export interface PartitionKeys {
   task: string;
   /** Sorted set: durable timers by event time. */
   timers: string;
-  /** Stream: out records of commits; entry ids are `<commit number>-0`. */
+  /**
+   * Stream: what views read of commits, and before format 3 the emits, too; entry ids are `<commit number>-0`. Stored
+   * name.
+   */
   out: string;
+  /** Stream: what sinks read of commits, from format 3 on; entry ids as above. */
+  emits: string;
   /** Stream: records that could not be processed; ids are the times when they became dead letters. */
   deadLetters: string;
   /** Hash: log entries of dead letters, each stored once. */
@@ -74,10 +79,10 @@ export function partitionKeys(prefix: string, topic: string, partition: number):
   return keysUnder(tag(prefix, topic, partition));
 }
 
-/** The same for a sink, which is a task whose log is the partition's `out`. */
+/** The same for a sink, which is a task whose logs are the partition's `out` and `emits`. */
 export function sinkKeys(prefix: string, topic: string, partition: number, sink: string): PartitionKeys {
   const base = tag(prefix, topic, partition);
-  return { ...keysUnder(`${base}:sink:${sink}`), log: `${base}:out` };
+  return { ...keysUnder(`${base}:sink:${sink}`), log: `${base}:emits` };
 }
 
 function keysUnder(base: string): PartitionKeys {
@@ -87,6 +92,7 @@ function keysUnder(base: string): PartitionKeys {
     task: `${base}:task`,
     timers: `${base}:timers`,
     out: `${base}:out`,
+    emits: `${base}:emits`,
     deadLetters: `${base}:dead-letters`,
     deadEntries: `${base}:dead-entries`,
     deadRequests: `${base}:dead-requests`,

@@ -32,12 +32,26 @@ export async function readLog(
   count: number,
   blockMs = 0,
 ): Promise<LogEntry[]> {
+  const [entries] = await readLogs(client, [key], after, count, blockMs);
+  return entries as LogEntry[];
+}
+
+/** The same of several logs of one partition: up to `count` entries of each; waits for an entry of any of them. */
+export async function readLogs(
+  client: RedisClient,
+  keys: readonly string[],
+  after: number,
+  count: number,
+  blockMs = 0,
+): Promise<LogEntry[][]> {
+  const streams = [...keys, ...keys.map(() => `${after}-0`)];
   const reply = (
     blockMs > 0
-      ? await client.xreadBuffer("COUNT", count, "BLOCK", blockMs, "STREAMS", key, `${after}-0`)
-      : await client.xreadBuffer("COUNT", count, "STREAMS", key, `${after}-0`)
+      ? await client.xreadBuffer("COUNT", count, "BLOCK", blockMs, "STREAMS", ...streams)
+      : await client.xreadBuffer("COUNT", count, "STREAMS", ...streams)
   ) as [Buffer, RawEntry[]][] | null;
-  return (reply?.[0]?.[1] ?? []).map(entryOf);
+  const read = new Map((reply ?? []).map(([name, entries]) => [name.toString("utf8"), entries]));
+  return keys.map((key) => (read.get(key) ?? []).map(entryOf));
 }
 
 /** Checks that entries follow `after` without a gap; a gap means that the log was trimmed past this reader. */
@@ -90,6 +104,32 @@ export async function trimLog(
     else low = found;
   }
   return Number(await client.xtrim(key, "MINID", `${high}-0`));
+}
+
+/** Entries of one step of `removeEntries`: each may be some 100 KB. */
+const REMOVED_AT_ONCE = 64;
+
+/**
+ * Removes the entries from an offset on, below `keepFrom`, that were written before `beforeMs`, and keeps all before
+ * that offset. It reads each of them, so `trimLog` is better wherever it will do.
+ */
+export async function removeEntries(
+  client: RedisClient,
+  key: string,
+  from: number,
+  keepFrom: number,
+  beforeMs: number,
+  timeOf: (entry: LogEntry) => number,
+): Promise<void> {
+  for (let next = from; ; ) {
+    const raw = (await client.xrangeBuffer(key, `${next}-0`, `(${keepFrom}-0`, "COUNT", REMOVED_AT_ONCE)) as RawEntry[];
+    const old = raw.map(entryOf).filter((entry) => timeOf(entry) < beforeMs);
+    const last = old.at(-1)?.offset;
+    if (last === undefined) return;
+    await client.xdel(key, ...old.map(({ offset }) => `${offset}-0`));
+    if (old.length < REMOVED_AT_ONCE) return;
+    next = last + 1;
+  }
 }
 
 function timeOrNothing(entry: LogEntry, timeOf: (entry: LogEntry) => number): number | undefined {

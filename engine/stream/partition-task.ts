@@ -8,7 +8,7 @@
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { BatchProcessor } from "./batch-processor.js";
-import { type CommitBody, commitWithRetries, readTask, renewTask, type Task } from "./commit.js";
+import { type CommitBody, commitWithRetries, type EmitStream, renewTask, type Task } from "./commit.js";
 import {
   countDeadLetters,
   type DeadLetter,
@@ -18,16 +18,17 @@ import {
   trimDeadLetters,
 } from "./dead-letter.js";
 import type { DurableTimer, TimerPage } from "./durable-timers.js";
+import { LATEST_FORMAT } from "./format.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import type { PartitionKeys } from "./keys.js";
 import { openLeasedReader } from "./leased-loop.js";
 import { assertContiguous, readLog, trimLog } from "./log.js";
+import { trimOutputs } from "./output-trimming.js";
 import { readFields } from "./reads.js";
 import type { RedisClient } from "./redis.js";
 import { Reindex } from "./reindex.js";
 import { nowArgument } from "./server-clock.js";
 import type { Share } from "./share.js";
-import { oldestUndelivered } from "./sinks.js";
 import type { Topic } from "./topic.js";
 
 export interface PartitionTaskOptions<Event extends LogEvent> {
@@ -112,8 +113,11 @@ const PAGE_TIMERS = 20_000;
 const TRIM_EVERY_MS = 30_000;
 /** A job that nobody has run for this many times the retention counts as retired. */
 const ABSENT_JOB_RETENTIONS = 3;
-/** Out records are kept this long for views and sinks that read late (by Redis' clock). */
-const OUT_RETENTION_MS = 900_000;
+/**
+ * From this format on, emits are in a stream of their own. The first commit in it is a fact of the partition: from then
+ * on every owner writes so, whatever format it has read last.
+ */
+const EMITS_APART = 3;
 
 export class PartitionTask<Event extends LogEvent> {
   readonly #partition: number;
@@ -128,6 +132,7 @@ export class PartitionTask<Event extends LogEvent> {
   readonly #reindex: Reindex<Event>;
   #commit: number;
   #lastOut: number;
+  #emits: EmitStream | undefined;
   #deadLetters: DeadLetterTotals = { deadLetters: 0, bytes: 0 };
   /** Whether more replays are requested than one commit does. */
   #hasRequests = false;
@@ -166,6 +171,7 @@ export class PartitionTask<Event extends LogEvent> {
     this.#onProgress = run.onProgress;
     this.#commit = task.commit;
     this.#lastOut = task.lastOut;
+    this.#emits = task.emits;
     this.#processor = new BatchProcessor<Event>({
       topic,
       jobs,
@@ -246,7 +252,7 @@ export class PartitionTask<Event extends LogEvent> {
     if (after > 0) assertContiguous(entries, after, this.#keys.log);
     if (entries.length === 0) return;
     const eventsBefore = processor.counts.events;
-    const body = await processor.process(entries, this.#lastOut, isIsolated);
+    const body = await processor.process(entries, this.#lastOut, isIsolated, this.#emitStream()?.last);
     const events = processor.counts.events - eventsBefore;
     const aim = Math.floor((READ_EVENTS * entries.length) / (events + 1));
     // Dead letters are held in memory with their entries: then few. Otherwise at most twice as many as now, because
@@ -260,16 +266,26 @@ export class PartitionTask<Event extends LogEvent> {
     } else if (paceMs > 0 && events < FEW_EVENTS) await clock.sleep(paceMs, this.#signal);
   }
 
+  /** The stream of emits, begun with the next commit if the format allows it now. */
+  #emitStream(): EmitStream | undefined {
+    const { format = () => LATEST_FORMAT } = this.#options;
+    if (!this.#emits && format() >= EMITS_APART) this.#emits = { from: this.#commit + 1, last: this.#lastOut };
+    return this.#emits;
+  }
+
   async #write(body: CommitBody): Promise<void> {
     const { redis, clock, serverClock, leaseMs } = this.#options;
     const startedMs = clock.now();
     const signal = this.#signal;
     const retries = { clock, serverClock, untilMs: startedMs + leaseMs, mayRepeat: () => !signal.aborted, signal };
-    const commit = { ...this.#task, number: this.#commit + 1, leaseMs, lastOut: this.#lastOut };
+    const { epoch, run } = this.#task;
+    const emits = this.#emits && { emits: this.#emits };
+    const commit = { epoch, run, number: this.#commit + 1, leaseMs, lastOut: this.#lastOut, ...emits };
     await commitWithRetries(redis, this.#keys, commit, body, retries);
     this.#processor.committed();
     this.#commit++;
     if (body.out) this.#lastOut = this.#commit;
+    if (body.emits && this.#emits) this.#emits = { ...this.#emits, last: this.#commit };
     this.#renewedMs = clock.now();
     this.#updateStats(this.#renewedMs - startedMs);
     if (body.deadLetters.length + body.resolvedDeadLetters.length > 0) {
@@ -301,7 +317,9 @@ export class PartitionTask<Event extends LogEvent> {
   /** Replays requested dead letters, one commit's worth; the next ones after the next batch. */
   async #replayRequested(): Promise<void> {
     const deadLetters = await requestedReplays(this.#options.redis, this.#keys, REPLAY_DEAD_LETTERS);
-    if (deadLetters.length > 0) await this.#write(await this.#processor.replay(deadLetters, this.#lastOut));
+    if (deadLetters.length > 0) {
+      await this.#write(await this.#processor.replay(deadLetters, this.#lastOut, this.#emitStream()?.last));
+    }
     this.#hasRequests = deadLetters.length === REPLAY_DEAD_LETTERS;
   }
 
@@ -349,14 +367,7 @@ export class PartitionTask<Event extends LogEvent> {
     const others = [...this.#task.cursors].flatMap(([job, cursor]) => (own.has(job) ? [] : [cursor]));
     await trim(Math.min(readAfter, ...others), retentionMs);
     await trim(readAfter, ABSENT_JOB_RETENTIONS * retentionMs);
-    const outRetentionMs = Math.min(retentionMs, OUT_RETENTION_MS);
-    // The clock that commits are dated with: this machine's may differ.
-    const { committedMs } = await readTask(redis, this.#keys);
-    const undelivered = await oldestUndelivered(redis, prefix, topic.name, this.#partition, committedMs);
-    const keepFrom = Math.min(this.#commit, undelivered);
-    await trimLog(redis, this.#keys.out, keepFrom, committedMs - outRetentionMs, ({ fields }) =>
-      Number(fields[1]?.toString("latin1")),
-    );
+    await trimOutputs(redis, { prefix, topic: topic.name, partition: this.#partition }, retentionMs);
   }
 }
 

@@ -163,17 +163,18 @@ local function change_index(index_key, counts_key, clears, names)
 end
 
 -- task_commit: writes what a batch changed.
--- KEYS: task, timers, out, dead letters, dead entries, dead requests, then one state hash for each job, then for each
---       job whose index changes the index and the counts of its names
--- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 out record ('' for none), 7 changes:
+-- KEYS: task, timers, out, dead letters, dead entries, dead requests, emits, then one state hash for each job, then
+--       for each job whose index changes the index and the counts of its names
+-- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 record for views ('' for none), 7 changes:
 --       msgpack, a list of lists of texts: fields of the task (watermark, cursors, …), timers to set (score, member,
 --       …), timers to remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …),
 --       dead letters to remove with their requests; for each job the arguments of HSET; for each job the keys whose
 --       state is deleted; for each index that changes: '1' when it is deleted first, and its names: name, entries to
---       add (score, member, …), entries to remove
+--       add (score, member, …), entries to remove; 8 record of emits ('' for none)
+-- An entry of emits also has `b`: the bytes of all such records ever written, this one included.
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
-  if #args ~= 7 then return redis.error_reply('ERR this commit has the format of another version') end
+  if #args ~= 8 then return redis.error_reply('ERR this commit has the format of another version') end
   local task = redis.call('HMGET', keys[1], 'epoch', 'commit')
   local refused = refusal(task[1], args[1], args[2])
   if refused then return refused end
@@ -194,14 +195,18 @@ local function commit(keys, args)
     redis.call('ZREM', keys[6], resolved[i])
   end
   for job = 1, #states do
-    call_chunked('HSET', keys[job + 6], states[job])
-    call_chunked('HDEL', keys[job + 6], tombstones[job])
+    call_chunked('HSET', keys[job + 7], states[job])
+    call_chunked('HDEL', keys[job + 7], tombstones[job])
   end
   for i = 1, #indexes do
-    local at = 6 + #states + 2 * i
+    local at = 7 + #states + 2 * i
     change_index(keys[at - 1], keys[at], indexes[i][1], indexes[i][2])
   end
   if args[6] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[6], 'e', args[1]) end
+  if args[8] ~= '' then
+    local bytes = redis.call('HINCRBY', keys[1], 'emitBytes', #args[8])
+    redis.call('XADD', keys[7], number .. '-0', 'm', now, 'r', args[8], 'e', args[1], 'b', digits(bytes))
+  end
   redis.call('HSET', keys[1], 'commit', number, 'at', now, 'until', digits(clock + tonumber(args[4])), unpack(fields))
   return 1
 end

@@ -9,9 +9,10 @@ import { stockJobs } from "../../engine/jobs/index.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
 import { type Balances, cellOf, displayUnits, EVENT_TYPES, emptyBalances, POOLS } from "../../engine/stock/model.js";
 import { stockTopic } from "../../engine/stock/topic.js";
+import { lastEmitEntry } from "../../engine/stream/emits.js";
 import type { Emit } from "../../engine/stream/job.js";
 import { field, readLog } from "../../engine/stream/log.js";
-import { decodeOut } from "../../engine/stream/out-record.js";
+import { decodeEmits, decodeOut } from "../../engine/stream/out-record.js";
 import { decodeState } from "../../engine/stream/pack.js";
 import { refold } from "../jobs/refold.js";
 import type { Bed } from "./bed.js";
@@ -112,6 +113,7 @@ async function checkPartition(bed: Bed, partition: number, findings: Findings): 
   // What went out: a chain without a gap, and every emit once, in the log's order.
   const emitted: Emit[] = [];
   let last = 0;
+  let lastJoint = 0;
   let epoch = 0;
   for (;;) {
     const entries = await readLog(redis, keys.out, last, READ_ENTRIES);
@@ -120,6 +122,7 @@ async function checkPartition(bed: Bed, partition: number, findings: Findings): 
       const record = decodeOut(field(entry, "r") as Buffer);
       expect(record.previous, `${place}: what commit ${entry.offset} follows on`).toBe(last);
       last = entry.offset;
+      if (!record.isSplit) lastJoint = last;
       const written = field(entry, "e");
       const commit = {
         partition,
@@ -130,10 +133,23 @@ async function checkPartition(bed: Bed, partition: number, findings: Findings): 
       expect(commit.epoch ?? epoch, `${place}: epoch of commit ${last}`).toBeGreaterThanOrEqual(epoch);
       epoch = commit.epoch ?? epoch;
       findings.commits.push(commit);
+      // Commits before the format was raised have the emits in the same record.
+      if (!record.isSplit) emitted.push(...record.emits);
+    }
+  }
+  expect(task?.lastOut ?? 0, `${place}: last commit with a record for views`).toBe(last);
+  let lastEmits = lastJoint;
+  for (;;) {
+    const entries = await readLog(redis, keys.emits, lastEmits, READ_ENTRIES);
+    if (entries.length === 0) break;
+    for (const entry of entries) {
+      const record = decodeEmits(field(entry, "r") as Buffer);
+      expect(record.previous, `${place}: the emits that commit ${entry.offset} follows on`).toBe(lastEmits);
+      lastEmits = entry.offset;
       emitted.push(...record.emits);
     }
   }
-  expect(task?.lastOut ?? 0, `${place}: last commit that gave something out`).toBe(last);
+  expect(task ? lastEmitEntry(task) : 0, `${place}: last commit with emits`).toBe(lastEmits);
   expect(emitted, `${place}: emits`).toEqual(emits);
   findings.emits += emitted.length;
 }

@@ -4,7 +4,13 @@
  */
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { Backlog, type OutEntry, type Pending, WINDOW_BYTES, WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
+import {
+  Backlog,
+  type BacklogEntry,
+  type Pending,
+  WINDOW_BYTES,
+  WINDOW_DELIVERIES,
+} from "../../engine/outbox/backlog.js";
 import type { StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Emit } from "../../engine/stream/job.js";
 
@@ -15,7 +21,7 @@ const emit = (key: string, kind = "go", payload: unknown = undefined): Emit => (
   atMs: 5,
   payload,
 });
-const entry = (commit: number, emits: Emit[], bytes = 100, previous = 0): OutEntry => ({
+const entry = (commit: number, emits: Emit[], bytes = 100, previous = 0): BacklogEntry => ({
   commit,
   previous,
   committedMs: commit * 10,

@@ -11,6 +11,7 @@ import type { Outbox } from "../../engine/outbox/outbox.js";
 import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
 import { acquireTask, loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import { listDeadLetters, readDeadLetters, requestReplay } from "../../engine/stream/dead-letter.js";
+import { lastEmitEntry } from "../../engine/stream/emits.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Runner } from "../../engine/stream/runner.js";
@@ -72,9 +73,9 @@ function start(
 
 const delivered = (outbox: Outbox): number => outbox.stats().partitions.reduce((sum, each) => sum + each.delivered, 0);
 const cursor = async (): Promise<number> => (await readTask(client, sink())).cursors.get(ENTRY_CURSOR) ?? 0;
-const lastOut = async (): Promise<number> => (await readTask(client, keys())).lastOut;
+const lastEntry = async (): Promise<number> => lastEmitEntry(await readTask(client, keys()));
 /** Waits until everything is delivered and written down. */
-const settled = () => until(async () => (await cursor()) === (await lastOut()), "the cursor at the end");
+const settled = () => until(async () => (await cursor()) === (await lastEntry()), "the cursor at the end");
 
 describe("an outbox", () => {
   it("delivers what was committed before and after its start, each once, in order for each key", async () => {

@@ -1,7 +1,8 @@
 /**
  * How far a sink is behind the commits of a partition, for tests that wait for its deliveries.
  */
-import { cursorField } from "../../engine/stream/commit.js";
+import { cursorField, readTask } from "../../engine/stream/commit.js";
+import { lastEmitEntry } from "../../engine/stream/emits.js";
 import { partitionKeys, sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { ENTRY_CURSOR } from "../../engine/stream/sinks.js";
@@ -14,9 +15,9 @@ export async function entriesBehind(
   partition: number,
   sink: string,
 ): Promise<number> {
-  const [entry, lastOut] = await Promise.all([
+  const [entry, task] = await Promise.all([
     redis.hget(sinkKeys(prefix, topic, partition, sink).task, cursorField(ENTRY_CURSOR)),
-    redis.hget(partitionKeys(prefix, topic, partition).task, "lastOut"),
+    readTask(redis, partitionKeys(prefix, topic, partition)),
   ]);
-  return Math.max(0, Number(lastOut ?? 0) - Number(entry ?? 0));
+  return Math.max(0, lastEmitEntry(task) - Number(entry ?? 0));
 }

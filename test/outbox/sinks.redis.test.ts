@@ -26,8 +26,8 @@ afterEach(async () => {
   for (const stop of stops.splice(0).reverse()) await stop();
 });
 
-const oldestOut = async (prefix: string): Promise<number> =>
-  Number.parseInt((await client.xrange(toyKeys(prefix).out, "-", "+", "COUNT", 1))[0]?.[0] ?? "", 10);
+const oldestEmits = async (prefix: string): Promise<number> =>
+  Number.parseInt((await client.xrange(toyKeys(prefix).emits, "-", "+", "COUNT", 1))[0]?.[0] ?? "", 10);
 
 /** Runs a task that trims every few milliseconds what is older than one. */
 function startTrimmingRunner(prefix: string): void {
@@ -54,13 +54,13 @@ describe("trimming", () => {
     startTrimmingRunner(prefix);
     await commits(prefix, 20);
     await sleep(100);
-    expect(await oldestOut(prefix)).toBe(1);
+    expect(await oldestEmits(prefix)).toBe(1);
     const receiver = notingReceiver();
     const outbox = startOutbox(outboxOptions(client, redis.url, prefix, receiver));
     stops.push(() => outbox.stop());
     await until(() => receiver.sent.length === 20, "the deliveries");
     await commits(prefix, 1);
-    await until(async () => (await oldestOut(prefix)) >= 20, "the trimming");
+    await until(async () => (await oldestEmits(prefix)) >= 20, "the trimming");
   });
 
   it("waits for a sink that has stopped half way, and not for one that has not run for a week", async () => {
@@ -74,8 +74,8 @@ describe("trimming", () => {
     expect(await oldestUndelivered(client, prefix, "toys", 0, nowMs)).toBe(8);
     startTrimmingRunner(prefix);
     await commits(prefix, 20);
-    await until(async () => (await oldestOut(prefix)) === 8, "the trimming");
+    await until(async () => (await oldestEmits(prefix)) === 8, "the trimming");
     await sleep(50);
-    expect(await oldestOut(prefix)).toBe(8);
+    expect(await oldestEmits(prefix)).toBe(8);
   });
 });

@@ -28,9 +28,10 @@ import { stockTopic } from "../../engine/stock/topic.js";
 import { BatchProcessor } from "../../engine/stream/batch-processor.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { type DeadLetter, listDeadLetters, readDeadLetters } from "../../engine/stream/dead-letter.js";
+import type { AnyJob, Emit } from "../../engine/stream/job.js";
 import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
 import { assertContiguous, field, type LogEntry } from "../../engine/stream/log.js";
-import { decodeOut } from "../../engine/stream/out-record.js";
+import { decodeEmits, decodeOut } from "../../engine/stream/out-record.js";
 import { decodeState } from "../../engine/stream/pack.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { Audit } from "./audit.js";
@@ -200,15 +201,25 @@ async function checkTask(client: RedisClient, world: World, keys: StockKeys, log
   const timers = Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], Number(flat[2 * i + 1])]);
   same("timers", timers.sort(byName), [...quiet.timers].sort(byName));
 
-  const emits: unknown[] = [];
+  const emits: Emit[] = [];
+  const viewed: Emit[] = [];
   let previous = 0;
   for (const { offset: commit, fields } of await wholeStream(client, world, keys.out)) {
     const out = decodeOut(field({ offset: commit, fields }, "r") as Buffer);
-    same(`the commit before ${commit} that emitted something`, out.previous, previous);
+    same(`the commit before ${commit} with a record for views`, out.previous, previous);
     if (commit <= previous || commit > commits.length) throw new Error(`commit ${commit} was never applied`);
     previous = commit;
-    emits.push(...out.emits);
+    viewed.push(...out.emits);
   }
+  previous = 0;
+  for (const { offset: commit, fields } of await wholeStream(client, world, keys.emits)) {
+    const record = decodeEmits(field({ offset: commit, fields }, "r") as Buffer);
+    same(`the commit before ${commit} that emitted something`, record.previous, previous);
+    if (commit <= previous || commit > commits.length) throw new Error(`commit ${commit} was never applied`);
+    previous = commit;
+    emits.push(...record.emits);
+  }
+  same("the emits that views get", viewed, emits.filter(isViewed(jobsOf(world.plan))));
   same("the number of emits", emits.length, quiet.emits.length);
   for (const [i, emit] of emits.entries()) same(`emit ${i + 1}`, emit, quiet.emits[i]);
   const deadLetterIds = (await listDeadLetters(client, keys, "-", 100_000)).map(({ id }) => id);
@@ -217,6 +228,9 @@ async function checkTask(client: RedisClient, world: World, keys: StockKeys, log
   );
   same("dead letters", deadLetters, quiet.deadLetters);
 }
+
+const isViewed = (jobs: readonly AnyJob<StockEvent>[]) => (emit: Emit) =>
+  jobs.some(({ name, viewedEmits = [] }) => name === emit.job && viewedEmits.includes(emit.kind));
 
 const byName = (a: unknown[], b: unknown[]): number => (String(a[0]) < String(b[0]) ? -1 : 1);
 

@@ -318,7 +318,7 @@ export class FaultyRedis {
     const commands = client as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
     if (method === "xreadBuffer") {
       const { key, after, rest } = readOf(args);
-      const last = this.#offsets.get(key);
+      const last = key === undefined ? undefined : this.#offsets.get(key);
       if (last !== undefined && after >= last) return Promise.resolve(null);
       return (commands[method] as (...args: unknown[]) => Promise<unknown>).call(client, ...rest);
     }
@@ -425,10 +425,13 @@ function blockMsOf({ method, args }: Operation): number {
   return method === "xreadBuffer" && args[2] === "BLOCK" ? Number(args[3]) : 0;
 }
 
-/** A blocking read of a log: its key, its offset, and its arguments without the blocking option. */
-function readOf(args: readonly unknown[]): { key: string; after: number; rest: unknown[] } {
-  const [key, id] = args.slice(-2) as [string, string];
-  return { key, after: Number.parseInt(id, 10), rest: ["COUNT", args[1], "STREAMS", key, id] };
+/**
+ * A read of a log: its key, its offset, and its arguments without the blocking option; no key for a read of several.
+ */
+function readOf(args: readonly unknown[]): { key: string | undefined; after: number; rest: unknown[] } {
+  const streams = args.slice(args.indexOf("STREAMS"));
+  const key = streams.length === 3 ? (streams[1] as string) : undefined;
+  return { key, after: Number.parseInt(streams.at(-1) as string, 10), rest: ["COUNT", args[1], ...streams] };
 }
 
 /** Arguments as text for the trace. */

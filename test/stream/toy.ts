@@ -81,6 +81,7 @@ export const toyTopic = (more: Partial<Topic<ToyEvent>> = {}): Topic<ToyEvent> =
 
 export const toyJob = (name = "toy.1"): Job<ToyEvent, ToyState> => ({
   name,
+  viewedEmits: ["seen", "fired"],
   key: (event) => (event.key === "" ? undefined : event.key),
   initial: () => ({ units: 0, events: 0, fired: [], watermarks: [], again: 0, trap: false }),
   onEvent(state, event, context) {

@@ -159,6 +159,8 @@ export function depletionJob(zone: Zone): Job<StockEvent, DepletionState> {
   return {
     name: DEPLETION_JOB,
 
+    viewedEmits: [ALERT_EMIT],
+
     key: (event) =>
       isDemand(event) || event.type === "SkuConfigured" || event.type === "AlertAcknowledged" ? event.sku : undefined,
 
