@@ -20,6 +20,8 @@ interface ValidatorError {
   params: Record<string, unknown>;
   message?: string;
   parentSchema?: { description?: string };
+  /** The name that `propertyNames` refuses. */
+  propertyName?: string;
 }
 
 const TYPES: Record<string, string> = {
@@ -37,7 +39,9 @@ export function faultsOf(errors: readonly unknown[]): InputFault[] {
   for (const each of errors) {
     const error = each as ValidatorError;
     const field = fieldOf(error);
-    if (!faults.has(field)) faults.set(field, { field, message: messageOf(error) });
+    // It comes after the faults of its branches, each of which tells a part.
+    const isChoice = error.keyword === "anyOf" && error.parentSchema?.description !== undefined;
+    if (!faults.has(field) || isChoice) faults.set(field, { field, message: messageOf(error) });
   }
   return [...faults.values()];
 }
@@ -56,18 +60,21 @@ export function pathText(path: readonly (string | number)[]): string {
   return wellFormed(text);
 }
 
-function fieldOf({ instancePath, keyword, params }: ValidatorError): string {
+function fieldOf({ instancePath, keyword, params, propertyName }: ValidatorError): string {
   const path = instancePath
     .split("/")
     .slice(1)
     .map((part) => (/^\d+$/.test(part) ? Number(part) : part.replaceAll("~1", "/").replaceAll("~0", "~")));
   if (keyword === "required") path.push(String(params["missingProperty"]));
   if (keyword === "additionalProperties") path.push(String(params["additionalProperty"]));
+  if (propertyName !== undefined) path.push(propertyName);
+  else if (keyword === "propertyNames") path.push(String(params["propertyName"]));
   return pathText(path);
 }
 
-function messageOf({ keyword, params, message, parentSchema }: ValidatorError): string {
+function messageOf({ keyword, params, message, parentSchema, propertyName }: ValidatorError): string {
   const limit = params["limit"];
+  if (propertyName !== undefined) return `has a name that is not ${parentSchema?.description ?? "allowed"}`;
   switch (keyword) {
     case "required":
       return "is missing";
@@ -87,9 +94,12 @@ function messageOf({ keyword, params, message, parentSchema }: ValidatorError): 
       return `must have at most ${limit} entries`;
     case "minProperties":
       return "must set at least one option";
+    case "maxProperties":
+      return `must have at most ${limit} values`;
     case "minLength":
     case "maxLength":
     case "pattern":
+    case "anyOf":
       return `must be ${parentSchema?.description ?? "a text of another format"}`;
     case "enum":
       return `must be one of ${(params["allowedValues"] as unknown[]).join(", ")}`;

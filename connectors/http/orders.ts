@@ -206,7 +206,7 @@ function viewRoute(server: FastifyInstance, { deps, authorize }: RouteContext): 
       schema: {
         tags: ["orders"],
         operationId: "getOrder",
-        summary: "An order: the states of its lines, its steps and its exceptions",
+        summary: "An order: its details, the states of its lines, its steps and its exceptions",
         description: "A line in state `none` was refused or undone, or is older than the ledger remembers.",
         security: TOKEN_NEEDED,
         params: OrderParams,
@@ -216,11 +216,14 @@ function viewRoute(server: FastifyInstance, { deps, authorize }: RouteContext): 
     async (request, reply) => {
       const { id } = request.params;
       assertOrderId(id);
-      const [lines, flow] = await fromStore(
+      const [order, flow] = await fromStore(
         "orders.read",
         Promise.all([deps.orderService.read(id), deps.tracker.track(id)]),
       );
-      if (lines) return { id, lines, steps: flow.taken.map(stepText), exceptions: flow.open.map(exceptionText) };
+      if (order) {
+        const { lines, details } = order;
+        return { id, ...details, lines, steps: flow.taken.map(stepText), exceptions: flow.open.map(exceptionText) };
+      }
       return refused(reply, { id, outcome: "unknown_order", repeated: false, lines: [] });
     },
   );
@@ -228,18 +231,18 @@ function viewRoute(server: FastifyInstance, { deps, authorize }: RouteContext): 
 
 /** The order of a request body; throws on faults that its schema cannot find. */
 function orderOf(body: Static<typeof PlaceOrder>, { deps, defaultLocation }: RouteContext): Order {
-  const { id, channel, shipTo, holdMs } = body;
+  const { id, channel, ...others } = body;
   if (id !== undefined) {
     assertOrderId(id);
     if (channel !== undefined && !id.startsWith(channel))
       throw badInputFault([{ field: "channel", message: "differs from the channel of the id" }]);
   }
-  const lines = body.lines.map(
+  const lines = others.lines.map(
     (line): OrderLine => (line.location === undefined ? { ...line, location: defaultLocation } : (line as OrderLine)),
   );
-  const order: Order = { id: id ?? chainId(channel ?? deps.channel, deps.clock.now()), lines };
-  if (shipTo !== undefined) order.shipTo = shipTo;
-  if (holdMs !== undefined) order.holdMs = holdMs;
+  const order: Order = { id: id ?? chainId(channel ?? deps.channel, deps.clock.now()), ...others, lines };
+  const fault = deps.orderService.detailFaultOf(order);
+  if (fault) throw badInputFault([fault]);
   return order;
 }
 

@@ -27,8 +27,28 @@ export interface ShipTo {
   note?: string;
 }
 
+/**
+ * What rules and reports need of an order beside its lines. None of it may be personal data: it is kept as long as the
+ * order, is in logs and states, and no erasure removes it.
+ */
+export interface OrderDetails {
+  /** In minor units of the currency (fen, cents): a whole number from 0 to 2^53 - 1. Only with `currency`. */
+  amount?: number;
+  /** ISO 4217, such as `CNY`. Only with `amount`. */
+  currency?: string;
+  /** The kind of payment, such as `alipay`: 1 to 32 of a-z 0-9 _ -. */
+  paymentKind?: string;
+  /** The shop's reference to the buyer, never a name: 1 to 64 printable ASCII characters without spaces. */
+  buyer?: string;
+  /** At most MAX_ATTRIBUTES, and MAX_ATTRIBUTES_BYTES together. */
+  attributes?: Readonly<Record<string, AttributeValue>>;
+}
+
+/** A text has at most MAX_ATTRIBUTE_CHARACTERS, a number is finite. */
+export type AttributeValue = string | number | boolean;
+
 /** What was ordered. */
-export interface OrderBody {
+export interface OrderBody extends OrderDetails {
   /** 1 to MAX_ORDER_LINES; line number n has the id `<order id>-<n>`. */
   lines: OrderLine[];
   shipTo?: ShipTo;
@@ -42,6 +62,10 @@ export interface Order extends OrderBody {
 }
 
 export const MAX_ORDER_LINES = 100;
+export const MAX_ATTRIBUTES = 32;
+export const MAX_ATTRIBUTE_CHARACTERS = 200;
+/** As JSON. With the other details an order's record grows by less than 4.5 KiB, and its entry in the log as well. */
+export const MAX_ATTRIBUTES_BYTES = 4_096;
 
 /**
  * The steps of an order (R16), then those that end it early or stand beside. `picking`: the warehouse has the order.
@@ -85,8 +109,8 @@ export interface OrderEvent extends LogEvent, Evidence {
   /** When the order was first placed, by the log's clock. */
   createdMs: number;
   /**
-   * Only with the steps after which the order goes to the warehouse: `locked` and `cancellation_refused`. Holds
-   * personal data only in a deployment of format 1, which has no refused cancellation.
+   * Only with the steps after which the order goes to the warehouse: `locked` and `cancellation_refused`. With the
+   * order's details. Holds personal data only in a deployment of format 1, which has no refused cancellation.
    */
   body?: OrderBody;
 }

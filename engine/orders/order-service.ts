@@ -7,6 +7,7 @@
  * from there.
  */
 import { monotonicClock, type Scheduler } from "../kernel/clock.js";
+import { badInput } from "../kernel/errors.js";
 import type { Ledger } from "../stock/ledger.js";
 import { isAccepted } from "../stock/model.js";
 import { Cancellation } from "./cancellation.js";
@@ -25,10 +26,12 @@ import {
   type Evidence,
   type LineReply,
   type Order,
+  type OrderDetails,
   type OrderReply,
   shopEvidence,
   type WithdrawalResult,
 } from "./model.js";
+import { type DetailFault, detailFaultOf, detailsOf } from "./order-details.js";
 import { OrderLines } from "./order-lines.js";
 import type { OrderStore, RecordOutcome } from "./order-store.js";
 import { Payment } from "./payment.js";
@@ -36,6 +39,12 @@ import { Placement, prepareOrder } from "./placement.js";
 
 /** Steps that warehouse, printer, carrier and stock count report; the others this service records itself. */
 export type ReportedStep = "picking" | "labelled" | "waybill" | "reported" | "counted";
+
+/** An order as it is now. */
+export interface OrderReading {
+  lines: LineReply[];
+  details: OrderDetails;
+}
 
 export class OrderService {
   readonly #orderStore: OrderStore;
@@ -58,9 +67,12 @@ export class OrderService {
    * Reserves every line of an order, or none. Safe to repeat with the same id and body. The order's steps carry the
    * actor; the events of its lines carry the order's id.
    * @param actor who was authenticated
-   * @throws EngineError `contended` (retryable) when the same order is placed again and again at the same time
+   * @throws EngineError `contended` (retryable) when the same order is placed again and again at the same time;
+   *   `bad_input` when its details cannot be stored: `detailFaultOf`
    */
-  place(order: Order, actor?: string): Promise<OrderReply> {
+  async place(order: Order, actor?: string): Promise<OrderReply> {
+    const fault = this.detailFaultOf(order);
+    if (fault) throw badInput("orders.place", fault.field, fault.message);
     const prepared = prepareOrder(order);
     return this.#join(`place ${order.id} ${prepared.fingerprint}`, () => this.#placement.place(prepared, actor));
   }
@@ -140,10 +152,17 @@ export class OrderService {
     return this.#orderStore.format === 1 || ids.size === 0 ? new Set() : this.#orderStore.known(ids);
   }
 
-  /** The states of an order's lines, or undefined when the order is not known. */
-  async read(id: string): Promise<LineReply[] | undefined> {
+  /** Why an order's details cannot be stored in this deployment now, or undefined. */
+  detailFaultOf(order: OrderDetails): DetailFault | undefined {
+    return detailFaultOf(order, this.#orderStore.format);
+  }
+
+  /** The states of an order's lines and its details, or undefined when the order is not known. */
+  async read(id: string): Promise<OrderReading | undefined> {
     const found = await this.#orderStore.find(id);
-    return found && lineReplies(found.order, await this.#lines.recall(found.order));
+    if (!found) return undefined;
+    const { order } = found;
+    return { lines: lineReplies(order, await this.#lines.recall(order)), details: detailsOf(order) ?? {} };
   }
 
   /**

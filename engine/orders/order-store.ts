@@ -18,6 +18,7 @@ import { Erasures } from "./erasures.js";
 import { eventBeginning } from "./log-entry.js";
 import { type Evidence, ORDER_STEPS, type Order, type OrderBody, type OrderStep, shopEvidence } from "./model.js";
 import { type Argument, dayNumber, keysBeforeDays, type OrderCallOptions, OrderCalls } from "./order-calls.js";
+import { detailsOf } from "./order-details.js";
 import {
   attemptOf,
   bodyOf,
@@ -295,6 +296,7 @@ export class OrderStore {
       const body: OrderBody = shipTo === undefined || isApart ? { lines } : { lines, shipTo };
       // A payment that counts the lines needs it to compute when they were deducted.
       if (lines.length > 1 && holdMs !== undefined) body.holdMs = holdMs;
+      Object.assign(body, detailsOf(order));
       const event = eventBeginning(id, "created", shopEvidence(actor));
       args.push(dayNumber(keys, orders, buyers, id), id, fingerprint, pack(body), event);
       if (shipTo === undefined) args.push(0, "");

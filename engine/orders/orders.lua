@@ -82,9 +82,9 @@ local function ended_before_picking(steps)
   return has_step(steps, LOCKED) and not has_step(steps, PICKING) and is_ended and 1 or 0
 end
 
--- Only bodies of format 1 name a buyer.
+-- Only bodies of format 1 name a buyer. The text alone may also be part of an attribute.
 local function names_buyer(body)
-  return string.find(body, 'shipTo', 1, true) ~= nil
+  return string.find(body, 'shipTo', 1, true) ~= nil and cmsgpack.unpack(body).shipTo ~= nil
 end
 
 -- A body without the buyer, and the buyer, if it has one.
@@ -92,7 +92,6 @@ local function part(body)
   if not names_buyer(body) then return body end
   local whole = cmsgpack.unpack(body)
   local buyer = whole.shipTo
-  if buyer == nil then return body end
   whole.shipTo = nil
   return cmsgpack.pack(whole), cmsgpack.pack(buyer)
 end

@@ -8,6 +8,7 @@ import { fingerprintOfAll, hash53 } from "../stock/fingerprint.js";
 import { type AbortLine, isAccepted, type Outcome, type Reply, type ReserveStock } from "../stock/model.js";
 import { firstRefusal, isSuperseded, replyOf } from "./line-replies.js";
 import { lineId, type Order, type OrderReply } from "./model.js";
+import { detailsOf, detailsText } from "./order-details.js";
 import { contended, lineTarget, MAX_ROUNDS, type OrderLines } from "./order-lines.js";
 import type { OrderStore } from "./order-store.js";
 
@@ -114,10 +115,13 @@ function reservations({ id, lines, holdMs }: Order): ReserveStock[] {
   });
 }
 
-/** The address is a part of the order: the same id with another address is another order. */
-function fingerprintOf({ shipTo }: Order, commands: readonly ReserveStock[]): number {
-  const lines = fingerprintOfAll(commands);
-  return shipTo === undefined ? lines : hash53(`${lines} ${JSON.stringify(Object.entries(shipTo).sort())}`);
+/** The address and the details are parts of the order: the same id with others is another order. */
+function fingerprintOf(order: Order, commands: readonly ReserveStock[]): number {
+  const { shipTo } = order;
+  const details = detailsOf(order);
+  let fingerprint = fingerprintOfAll(commands);
+  if (shipTo !== undefined) fingerprint = hash53(`${fingerprint} ${JSON.stringify(Object.entries(shipTo).sort())}`);
+  return details === undefined ? fingerprint : hash53(`${fingerprint} details ${detailsText(details)}`);
 }
 
 /** A refusal that is not remembered: a later attempt may be accepted. */

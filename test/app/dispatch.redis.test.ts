@@ -186,7 +186,9 @@ describe("paid orders", () => {
     wms.markPicked(taken);
     for (const id of [free, taken]) expect((await engine.orders.service.cancel(id)).outcome).toBe("cancelling");
     const states = async () =>
-      Promise.all([free, taken].map(async (id) => (await engine.orders.service.read(id))?.map(({ state }) => state)));
+      Promise.all(
+        [free, taken].map(async (id) => (await engine.orders.service.read(id))?.lines.map(({ state }) => state)),
+      );
     await expect.poll(states, patience).toEqual([["cancelled_paid"], ["paid"]]);
     const steps = async () => (await engine.orders.tracker.track(taken)).taken.map(({ step }) => step);
     await expect.poll(steps, patience).toContain("cancellation_refused");

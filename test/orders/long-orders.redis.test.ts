@@ -84,7 +84,7 @@ describe("an order that is paid", () => {
       await pass(days);
       expect(await cell()).toMatchObject({ sellable: 998, committed: 2, presale: 998 });
       for (const id of orders) {
-        expect((await orderService.read(id))?.map(({ state }) => state)).toEqual(["paid", "paid"]);
+        expect((await orderService.read(id))?.lines.map(({ state }) => state)).toEqual(["paid", "paid"]);
         expect(await orderService.outbound(id)).toMatchObject({ outcome: "accepted", repeated: false });
       }
       expect(await cell()).toMatchObject({ sellable: 996, committed: 0, presale: 998 });

@@ -134,7 +134,7 @@ class OrderBed {
   }
 
   async statesOf(id: string): Promise<string[] | undefined> {
-    return (await this.orderService.read(id))?.map(({ state }) => state);
+    return (await this.orderService.read(id))?.lines.map(({ state }) => state);
   }
 
   /** Advances the clock, and ends the holds that are due. */

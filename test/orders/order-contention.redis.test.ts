@@ -151,7 +151,7 @@ describe("under contention", () => {
     }
     const inState = { held: 0, paid: 0, outbound: 0 };
     for (const { id } of placed) {
-      for (const { state, units, missingUnits = 0 } of (await bed.orderService.read(id)) ?? [])
+      for (const { state, units, missingUnits = 0 } of (await bed.orderService.read(id))?.lines ?? [])
         if (state === "held" || state === "paid" || state === "outbound") inState[state] += units - missingUnits;
     }
     const sums = { sellable: 0, reserved: 0, committed: 0 };

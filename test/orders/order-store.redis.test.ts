@@ -1,8 +1,15 @@
 /** The order store on a real Redis: steps are recorded once, and the log has exactly them. */
+import { Packr } from "msgpackr";
 import { beforeAll, describe, expect, it } from "vitest";
-import { chainId } from "../../engine/kernel/chain-id.js";
+import { chainId, chainIdDay } from "../../engine/kernel/chain-id.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
-import { ORDER_STEPS, type Order, type OrderEvent, type OrderStep } from "../../engine/orders/model.js";
+import {
+  ORDER_STEPS,
+  type Order,
+  type OrderDetails,
+  type OrderEvent,
+  type OrderStep,
+} from "../../engine/orders/model.js";
 import { OrderStore } from "../../engine/orders/order-store.js";
 import { orderTopic } from "../../engine/orders/topic.js";
 import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
@@ -238,5 +245,63 @@ describe("orders that wait for the warehouse", () => {
     const next = await placed();
     await note(next, "paid", "locked");
     expect(await orderStore.waiting.count()).toBe(1);
+  });
+});
+
+describe("the details of an order", () => {
+  const DETAILS: OrderDetails = {
+    amount: Number.MAX_SAFE_INTEGER,
+    currency: "CNY",
+    paymentKind: "alipay",
+    buyer: "shipTo",
+    attributes: JSON.parse('{"constructor":"shipTo","big":1099511627776,"share":-0.15,"first":true,"empty":""}'),
+  };
+
+  it("are read back as they came, and are in the log with the lock and with no other step", async () => {
+    orderStore = newStore();
+    const placed: Order = { ...order(), ...DETAILS };
+    const { id, lines } = placed;
+    expect(await orderStore.open(placed, 7)).toBe(1);
+    expect((await orderStore.find(id))?.order).toEqual({ id, lines, ...DETAILS });
+    expect(await orderStore.beginAttempt(id)).toMatchObject({ attempt: 2, lines, ...DETAILS });
+    expect(await orderStore.status(id)).toMatchObject({ shipTo: placed.shipTo });
+    await orderStore.record((["paid", "locked"] as const).map((step) => ({ id, step, ...SHOP })));
+    const bodies = (await events()).map(({ step, body }) => [step, body]);
+    expect(bodies).toEqual([
+      ["created", undefined],
+      ["paid", undefined],
+      ["locked", { lines, ...DETAILS }],
+    ]);
+  });
+
+  it("stay when the personal data is erased, and none of their values is taken for personal data", async () => {
+    orderStore = newStore();
+    const named: Order = { ...order(), ...DETAILS };
+    const { shipTo: _, ...anonymous } = { ...order(), ...DETAILS };
+    for (const placed of [named, anonymous]) {
+      const { id } = placed;
+      await orderStore.open(placed, 7);
+      await orderStore.record((["paid", "cancelled"] as const).map((step) => ({ id, step, ...SHOP })));
+    }
+    const due = await Promise.all(
+      Array.from({ length: PARTITIONS }, (_, partition) =>
+        redis.zrange(orderKeys(prefix, partition).erasures, "0", "-1"),
+      ),
+    );
+    expect(due.flat()).toEqual([named.id]);
+    expect(await orderStore.erasures.erase(orderStore.partitionOf(named.id), [named.id], false)).toEqual(["erased"]);
+    expect((await orderStore.status(named.id))?.shipTo).toBeUndefined();
+    const { id, lines } = named;
+    expect((await orderStore.find(id))?.order).toEqual({ id, lines, ...DETAILS });
+  });
+
+  it("cost an order that has none not a byte", async () => {
+    orderStore = newStore();
+    const { id, lines } = order();
+    await orderStore.open({ id, lines, attributes: {} }, 7);
+    const key = orderKeys(prefix, orderStore.partitionOf(id)).orders(chainIdDay(id));
+    const record = await redis.hgetBuffer(key, id);
+    // 22 bytes before the body: attempts, fingerprint, steps, creation time.
+    expect(record?.subarray(22)).toEqual(new Packr({ useRecords: false }).pack({ lines }));
   });
 });

@@ -4,7 +4,13 @@
  */
 import { Type } from "typebox";
 import { EXCEPTION_KINDS } from "../../../engine/orders/flow.js";
-import { MAX_ORDER_LINES, ORDER_STEPS } from "../../../engine/orders/model.js";
+import {
+  MAX_ATTRIBUTE_CHARACTERS,
+  MAX_ATTRIBUTES,
+  MAX_ATTRIBUTES_BYTES,
+  MAX_ORDER_LINES,
+  ORDER_STEPS,
+} from "../../../engine/orders/model.js";
 import {
   Channel,
   Count,
@@ -17,6 +23,7 @@ import {
   MissingUnits,
   OrderId,
   OrderPool,
+  PLAIN,
   Sku,
   State,
   text,
@@ -48,6 +55,62 @@ const ShipTo = Type.Object(
   { ...closed, minProperties: 1 },
 );
 
+const ATTRIBUTE_NAME_PATTERN = "^[a-z][a-z0-9_.-]{0,31}$";
+
+const AttributeValue = Type.Union(
+  [Type.String({ maxLength: MAX_ATTRIBUTE_CHARACTERS, pattern: `^${PLAIN}*$` }), Type.Number(), Type.Boolean()],
+  {
+    description: `a text of at most ${MAX_ATTRIBUTE_CHARACTERS} characters without control characters, a number, or true or false`,
+  },
+);
+
+/** Of a request and of an answer. */
+const details = {
+  amount: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "what the buyer pays, in minor units of the currency (fen, cents); only with `currency`",
+      examples: [25_900],
+    }),
+  ),
+  currency: Type.Optional(
+    Type.String({
+      pattern: "^[A-Z]{3}$",
+      description: "a currency of ISO 4217, 3 letters A-Z; only with `amount`",
+      examples: ["CNY"],
+    }),
+  ),
+  paymentKind: Type.Optional(
+    Type.String({
+      pattern: "^[a-z0-9_-]{1,32}$",
+      description: "a kind of payment of 1 to 32 of a-z 0-9 _ -",
+      examples: ["alipay"],
+    }),
+  ),
+  buyer: Type.Optional(
+    Type.String({
+      pattern: "^[!-~]{1,64}$",
+      description:
+        "your reference to the buyer, 1 to 64 printable ASCII characters without spaces; never a name, a phone number or an e-mail address: it is not erased with personal data",
+      examples: ["buyer-81027"],
+    }),
+  ),
+  attributes: Type.Optional(
+    Type.Unsafe<Record<string, string | number | boolean>>({
+      type: "object",
+      propertyNames: {
+        pattern: ATTRIBUTE_NAME_PATTERN,
+        description: "a letter a-z and up to 31 of a-z 0-9 _ . -",
+      },
+      additionalProperties: AttributeValue,
+      maxProperties: MAX_ATTRIBUTES,
+      description: `what your rules need of the order: at most ${MAX_ATTRIBUTES} values and ${MAX_ATTRIBUTES_BYTES} bytes as JSON, each named by a letter a-z and up to 31 of a-z 0-9 _ . -; no personal data: it is not erased`,
+      examples: [{ "address.kind": "hotel", "coupon.share": 0.15, "first-order": true }],
+    }),
+  ),
+};
+
 export const PlaceOrder = Type.Object(
   {
     id: Type.Optional(OrderId),
@@ -61,8 +124,21 @@ export const PlaceOrder = Type.Object(
     ),
     shipTo: Type.Optional(ShipTo),
     holdMs: Type.Optional(HoldMs),
+    ...details,
   },
-  { ...closed, examples: [{ lines: [{ sku: "TEA-0042", units: 2 }] }] },
+  {
+    ...closed,
+    examples: [
+      {
+        lines: [{ sku: "TEA-0042", units: 2 }],
+        amount: 25_900,
+        currency: "CNY",
+        paymentKind: "alipay",
+        buyer: "buyer-81027",
+        attributes: { "address.kind": "hotel" },
+      },
+    ],
+  },
 );
 
 const Source = Type.String({
@@ -151,6 +227,7 @@ const FlowException = {
 
 export const OrderView = Type.Object({
   id: Type.String(),
+  ...details,
   lines: Type.Array(Type.Object({ ...orderLine, state: State, missingUnits: MissingUnits })),
   steps: Type.Array(
     Type.Object({

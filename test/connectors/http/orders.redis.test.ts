@@ -134,6 +134,43 @@ describe("placing an order", () => {
   });
 });
 
+describe("the details of an order", () => {
+  const DETAILS = {
+    amount: Number.MAX_SAFE_INTEGER,
+    currency: "CNY",
+    paymentKind: "alipay",
+    buyer: "buyer-81027",
+    attributes: { constructor: "x", "address.kind": "酒店", share: -0.15, first: true },
+  };
+
+  it("are shown as they came, whether the order is repeated or erased, and belong to its body", async () => {
+    await bed.receive("DETAILED", 5);
+    const id = freshId();
+    const body = { id, lines: [{ sku: "DETAILED", units: 1 }], shipTo: { name: "李伟" }, ...DETAILS };
+    expect((await place(body)).status).toBe(201);
+    expect((await bed.send("GET", `/v1/orders/${id}`)).json).toMatchObject({
+      id,
+      ...DETAILS,
+      lines: [{ state: "held" }],
+    });
+    expect((await place(body)).json).toMatchObject({ repeated: true });
+    for (const other of [{ amount: 1 }, { buyer: "buyer-2" }, { attributes: {} }])
+      expect((await place({ ...body, ...other })).json).toMatchObject({ code: "id_reused" });
+    expect((await bed.send("DELETE", `/v1/orders/${id}/personal-data`)).status).toBe(200);
+    expect((await bed.send("GET", `/v1/orders/${id}`)).json).toMatchObject(DETAILS);
+  });
+
+  it("are absent where none were sent, and a number that is not finite is refused", async () => {
+    await bed.receive("PLAIN", 5);
+    const { json } = await place({ lines: [{ sku: "PLAIN", units: 1 }], attributes: {} });
+    const view = (await bed.send("GET", `/v1/orders/${json.id}`)).json;
+    expect(Object.keys(view)).toEqual(["id", "lines", "steps", "exceptions"]);
+    const headers = { "content-type": "application/json" };
+    const infinite = '{"lines":[{"sku":"PLAIN","units":1}],"attributes":{"share":1e999}}';
+    expect((await place(infinite, headers)).json.errors).toMatchObject([{ field: "attributes.share" }]);
+  });
+});
+
 describe("the life of an order", () => {
   it("is paid, sent out, and shows the states of its lines", async () => {
     await bed.receive("L", 5);
