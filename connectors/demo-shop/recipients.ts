@@ -51,8 +51,8 @@ export function recipientOf(order: string): ShipTo {
   return recipient;
 }
 
-/** FNV-1a. */
-function hashOf(text: string): number {
+/** FNV-1a, 32 bits. */
+export function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
   return hash;

@@ -5,6 +5,7 @@
  * A refused order is not sent again; an overloaded engine gets the same request, with the same id, a little later.
  */
 import { type DemoAction, type DemoShop, demoShop, type Phase } from "../../connectors/demo-shop/index.js";
+import { paymentOf } from "../../connectors/demo-shop/payments.js";
 import { recipientOf } from "../../connectors/demo-shop/recipients.js";
 import { acceleratedClock, type Clock, sleep } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
@@ -133,7 +134,10 @@ export class DemoFeed {
   }
 
   async #place({ orders }: Engine, { order: { id, lines } }: OrderAction): Promise<void> {
-    const placed = { id, lines: [...lines], shipTo: recipientOf(id) };
+    const payment = paymentOf(id, lines);
+    // A folder of an earlier release may not take it yet.
+    const details = orders.service.detailFaultOf(payment) === undefined ? payment : {};
+    const placed = { id, lines: [...lines], shipTo: recipientOf(id), ...details };
     const placing = withRetries(() => orders.service.place(placed)).then(({ outcome }) => {
       if (isAccepted(outcome as never)) this.#refused.delete(id);
       else this.#refuse(id);
