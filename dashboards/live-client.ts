@@ -1,48 +1,63 @@
 /**
- * One connected screen on the gateway's side: its WebSocket, the frames it has not acknowledged, and its limits. A
- * client with too many unacknowledged frames gets no further ones until it has acknowledged all; then it gets one
- * snapshot. Bad frames, floods, missing acks and missing pongs close the connection; nothing here throws.
+ * One connected screen on the gateway's side: its WebSocket, its subscriptions and its limits. A subscription that is
+ * not possible is answered with the reason, and the connection stays. Bad frames, floods, missing acks and missing
+ * pongs close the connection; nothing here throws.
  */
 import type { Duplex } from "node:stream";
 import type { RawData, WebSocket } from "ws";
 import type { Clock } from "../engine/kernel/clock.js";
-import { type ClientFrame, decodeClientFrame, type ServerFrame, type ViewName } from "./protocol.js";
-import type { ViewFeed } from "./view-feed.js";
+import type { FeedRole } from "./feed.js";
+import type { FeedStream } from "./feed-stream.js";
+import {
+  type ClientFrame,
+  decodeClientFrame,
+  encodeServerFrame,
+  type FeedRequest,
+  FrameError,
+  MAX_SUBSCRIPTIONS,
+  type RefusalReason,
+} from "./protocol.js";
+import { type FrameCounters, Subscription, type SubscriptionContext } from "./subscription.js";
 
-/** The largest client frame is an ack: about 30 bytes. */
-export const MAX_CLIENT_FRAME_BYTES = 256;
-/** One ack a frame at the fastest useful tick (50 ms) is 20 a second; twice that and some room. */
-const MAX_CLIENT_FRAMES_PER_SECOND = 50;
-/** As many frames of the largest size, with their headers. Fragments are counted in the bytes alone. */
-const MAX_CLIENT_BYTES_PER_SECOND = MAX_CLIENT_FRAMES_PER_SECOND * (MAX_CLIENT_FRAME_BYTES + 14);
+/** A subscription to 16 feeds with one parameter each is about 700 bytes; everything else is smaller. */
+export const MAX_CLIENT_FRAME_BYTES = 1_024;
+/** One ack a feed and tick: 16 feeds at 4 ticks a second are 64 a second; twice that and some room. */
+const MAX_CLIENT_FRAMES_PER_SECOND = 150;
+/** A ping counts as so many frames. It has to be answered, and no screen needs one: the gateway sends them. */
+const PING_COST = 3;
+/** 150 acks of the longest name are 10 KB, and some room. Fragments are counted in the bytes alone. */
+const MAX_CLIENT_BYTES_PER_SECOND = 16_384;
 /** How long a closing client may take to answer before its socket is destroyed. */
 export const CLOSE_GRACE_MS = 500;
 
 const CLOSE_UNSUPPORTED_DATA = 1003;
 const CLOSE_POLICY_VIOLATION = 1008;
 
+const HEARTBEAT = encodeServerFrame({ t: "heartbeat" });
+
 /** Totals since the start, for /metrics. */
-export interface GatewayCounters {
-  /** Frames encoded: at most one delta or heartbeat, and one snapshot, per view and tick. */
-  framesEncoded: number;
-  framesSent: number;
-  bytesSent: number;
-  snapshotsSent: number;
-  /** Deltas and heartbeats withheld from clients that were behind. */
-  framesSkipped: number;
-  resyncs: number;
+export interface GatewayCounters extends FrameCounters {
   clientsAccepted: number;
   /** Upgrades refused: wrong path or origin, or too many clients. */
   clientsRefused: number;
   /** Clients closed for bad frames, floods, or missing subscribe, ack or pong. */
   clientsExpelled: number;
+  subscriptionsRefused: number;
 }
 
 export interface ClientLimits {
-  maxUnackedFrames: number;
   pingMs: number;
   ackTimeoutMs: number;
   subscribeTimeoutMs: number;
+  heartbeatMs: number;
+}
+
+/** Who has opened a connection. */
+export interface Viewer {
+  /** Connections with the same group (of a session or an address) share a limit; undefined: none. */
+  readonly group?: string | undefined;
+  /** Whether the viewer has a role. */
+  may(role: FeedRole): boolean;
 }
 
 /** What all clients of one gateway share. */
@@ -50,11 +65,11 @@ export interface ClientContext {
   clock: Clock;
   limits: ClientLimits;
   counters: GatewayCounters;
+  subscriptions: SubscriptionContext;
   /** The connected clients. A client removes itself; frames that arrive after that are ignored. */
   clients: Set<LiveClient>;
-  /** The feed of a view, up to date for a client that begins to watch it. */
-  feedFor(view: ViewName): ViewFeed;
-  encode(frame: ServerFrame): Uint8Array;
+  /** The state that a viewer asks for, or why it is refused. */
+  streamFor(request: FeedRequest, viewer: Viewer): FeedStream | RefusalReason;
 }
 
 function bytesOf(data: RawData): Uint8Array {
@@ -63,62 +78,50 @@ function bytesOf(data: RawData): Uint8Array {
 }
 
 export class LiveClient {
-  /** Clients with the same group share a limit of connections; undefined: none. */
-  readonly group: string | undefined;
+  readonly viewer: Viewer;
   readonly #socket: WebSocket;
   readonly #context: ClientContext;
   readonly #connectedAtMs: number;
-  #feed: ViewFeed | undefined;
-  /** Numbers of the frames sent and not yet acknowledged, ascending. */
-  #unacked: number[] = [];
-  /** When the oldest of `#unacked` was sent, or the last ack came. */
-  #waitingSinceMs: number;
-  #needsSnapshot = false;
-  #snapshotSeq = -1;
+  /** By feed; also those that have ended, because their frames may still be unacknowledged. */
+  readonly #subscriptions = new Map<string, Subscription>();
+  #hasSubscribed = false;
+  #sentAtMs: number;
   #framesThisSecond = 0;
   #bytesThisSecond = 0;
   #pingedAtMs: number;
   #hasPonged = true;
 
   /** Adds itself to the context's clients. `connection` is the stream below the WebSocket. */
-  constructor(socket: WebSocket, connection: Duplex, group: string | undefined, context: ClientContext) {
+  constructor(socket: WebSocket, connection: Duplex, viewer: Viewer, context: ClientContext) {
     const nowMs = context.clock.now();
-    this.group = group;
+    this.viewer = viewer;
     this.#socket = socket;
     this.#context = context;
     this.#connectedAtMs = nowMs;
-    this.#waitingSinceMs = nowMs;
+    this.#sentAtMs = nowMs;
     this.#pingedAtMs = nowMs;
     context.clients.add(this);
     context.counters.clientsAccepted++;
     socket.on("message", (data, isBinary) => this.#receive(data, isBinary));
-    socket.on("ping", () => this.#countFrame());
+    socket.on("ping", () => this.#countFrames(PING_COST));
     socket.on("pong", () => {
       this.#hasPonged = true;
-      this.#countFrame();
+      this.#countFrames(1);
     });
     connection.on("data", (bytes: Buffer) => this.#countBytes(bytes.length));
     socket.on("error", () => {}); // an oversized or broken frame: ws closes by itself, `close` follows
-    socket.on("close", () => context.clients.delete(this));
+    socket.on("close", () => this.leave());
   }
 
-  /** The view it has subscribed to. */
-  get feed(): ViewFeed | undefined {
-    return this.#feed;
+  /** Ends its subscriptions; the gateway sends it nothing further. @returns whether it was connected */
+  leave(): boolean {
+    for (const subscription of this.#subscriptions.values()) subscription.stop();
+    return this.#context.clients.delete(this);
   }
 
-  /** Once a tick: sends the feed's newest frame, a snapshot, or nothing. `bytes`: the frame, if there is one. */
-  deliver(feed: ViewFeed, bytes: Uint8Array | undefined): void {
-    const { counters, limits } = this.#context;
-    if (this.#needsSnapshot) {
-      if (bytes !== undefined) counters.framesSkipped++;
-      this.#trySnapshot(feed);
-    } else if (bytes !== undefined && this.#unacked.length >= limits.maxUnackedFrames) {
-      counters.framesSkipped++;
-      this.#needsSnapshot = true;
-    } else if (bytes !== undefined) {
-      this.#send(feed.seq, bytes);
-    }
+  /** Once a tick, after the feeds: shows that the connection works when nothing else has been sent for a while. */
+  sendHeartbeat(nowMs: number): void {
+    if (this.#hasSubscribed && nowMs - this.#sentAtMs >= this.#context.limits.heartbeatMs) this.#send(HEARTBEAT);
   }
 
   /** Once a second: starts a new second of the rate limits, checks the timeouts and pings. */
@@ -126,14 +129,15 @@ export class LiveClient {
     const { clients, limits, counters } = this.#context;
     this.#framesThisSecond = 0;
     this.#bytesThisSecond = 0;
-    if (this.#feed === undefined) {
-      if (nowMs - this.#connectedAtMs >= limits.subscribeTimeoutMs) this.#expel(CLOSE_POLICY_VIOLATION, "no subscribe");
-    } else if (this.#unacked.length > 0 && nowMs - this.#waitingSinceMs >= limits.ackTimeoutMs) {
-      this.#expel(CLOSE_POLICY_VIOLATION, "no ack");
-    }
+    let unackedMs = 0;
+    for (const subscription of this.#subscriptions.values())
+      unackedMs = Math.max(unackedMs, subscription.unackedMs(nowMs));
+    if (!this.#hasSubscribed && nowMs - this.#connectedAtMs >= limits.subscribeTimeoutMs)
+      this.#expel(CLOSE_POLICY_VIOLATION, "no subscribe");
+    else if (unackedMs >= limits.ackTimeoutMs) this.#expel(CLOSE_POLICY_VIOLATION, "no ack");
     if (nowMs - this.#pingedAtMs < limits.pingMs || !clients.has(this)) return;
     if (!this.#hasPonged) {
-      clients.delete(this);
+      this.leave();
       counters.clientsExpelled++;
       this.#socket.terminate();
       return;
@@ -149,59 +153,75 @@ export class LiveClient {
       this.#expel(CLOSE_UNSUPPORTED_DATA, "binary frames only");
       return;
     }
-    if (!this.#countFrame()) return;
-    const fault = this.#apply(data);
+    let frame: ClientFrame;
+    try {
+      frame = decodeClientFrame(bytesOf(data));
+    } catch (error) {
+      const isOther = error instanceof FrameError && error.code === "other_version";
+      // Pages reload when they receive a frame of another version; this one is readable in every version.
+      if (isOther) this.#send(HEARTBEAT);
+      this.#expel(CLOSE_POLICY_VIOLATION, isOther ? "another version" : "unreadable frame");
+      return;
+    }
+    // Each feed of a subscription may be answered, so it counts like a frame of its own.
+    if (!this.#countFrames(frame.t === "subscribe" ? frame.feeds.length : 1)) return;
+    const fault = this.#apply(frame);
     if (fault !== undefined) this.#expel(CLOSE_POLICY_VIOLATION, fault);
   }
 
   /** @returns what is wrong with the frame, or undefined */
-  #apply(data: RawData): string | undefined {
-    let frame: ClientFrame;
-    try {
-      frame = decodeClientFrame(bytesOf(data));
-    } catch {
-      return "unreadable frame";
-    }
+  #apply(frame: ClientFrame): string | undefined {
     if (frame.t === "subscribe") {
-      if (this.#feed !== undefined) return "already subscribed";
-      this.#feed = this.#context.feedFor(frame.view);
-      this.#needsSnapshot = true;
-    } else if (this.#feed === undefined) {
-      return "subscribe first";
-    } else if (frame.t === "resync") {
-      this.#context.counters.resyncs++;
-      this.#needsSnapshot = true;
-    } else {
-      if (frame.seq > this.#feed.seq) return "ack of a frame never sent";
-      const { seq } = frame;
-      this.#unacked = this.#unacked.filter((sent) => sent > seq);
-      this.#waitingSinceMs = this.#context.clock.now();
+      this.#hasSubscribed = true;
+      for (const request of frame.feeds) this.#subscribe(request);
+      return undefined;
     }
-    if (this.#needsSnapshot) this.#trySnapshot(this.#feed);
+    if (frame.t === "unsubscribe") {
+      for (const name of frame.feeds) this.#subscriptions.get(name)?.stop();
+      return undefined;
+    }
+    const subscription = this.#subscriptions.get(frame.feed);
+    if (subscription === undefined) return "subscribe first";
+    if (frame.t === "ack") return subscription.acknowledge(frame.seq);
+    subscription.resync();
     return undefined;
   }
 
-  /** One snapshot per tick at most, and only to a client that has acknowledged everything. */
-  #trySnapshot(feed: ViewFeed): void {
-    if (this.#unacked.length > 0 || this.#snapshotSeq === feed.seq) return;
-    this.#needsSnapshot = false;
-    this.#snapshotSeq = feed.seq;
-    this.#context.counters.snapshotsSent++;
-    this.#send(feed.seq, feed.snapshot(this.#context.encode));
+  #subscribe(request: FeedRequest): void {
+    const { name } = request;
+    const subscription = this.#subscriptions.get(name);
+    const stream =
+      subscription?.isActive !== true && this.#countActive() >= MAX_SUBSCRIPTIONS
+        ? "too_many"
+        : this.#context.streamFor(request, this.viewer);
+    if (typeof stream === "string") {
+      this.#context.counters.subscriptionsRefused++;
+      this.#send(encodeServerFrame({ t: "refused", feed: name, reason: stream }));
+      return;
+    }
+    const active = subscription ?? new Subscription(this.#context.subscriptions, (bytes) => this.#send(bytes));
+    this.#subscriptions.set(name, active);
+    active.watch(stream);
   }
 
-  #send(seq: number, bytes: Uint8Array): void {
+  #countActive(): number {
+    let active = 0;
+    for (const subscription of this.#subscriptions.values()) if (subscription.isActive) active++;
+    return active;
+  }
+
+  #send(bytes: Uint8Array): void {
     const { clock, counters } = this.#context;
-    if (this.#unacked.length === 0) this.#waitingSinceMs = clock.now();
-    this.#unacked.push(seq);
+    this.#sentAtMs = clock.now();
     counters.framesSent++;
     counters.bytesSent += bytes.byteLength;
     this.#socket.send(bytes, { binary: true }, () => {}); // a failed write is followed by `close`
   }
 
-  /** Counts a frame of any kind: a ping has to be answered, and a pong costs as much as an ack. */
-  #countFrame(): boolean {
-    if (++this.#framesThisSecond <= MAX_CLIENT_FRAMES_PER_SECOND) return true;
+  /** Counts frames of any kind: a pong costs as much as an ack. */
+  #countFrames(frames: number): boolean {
+    this.#framesThisSecond += frames;
+    if (this.#framesThisSecond <= MAX_CLIENT_FRAMES_PER_SECOND) return true;
     this.#expelFlood("too many frames");
     return false;
   }
@@ -219,9 +239,8 @@ export class LiveClient {
 
   /** Closes the connection, once. */
   #expel(code: number, reason: string): void {
-    const { clients, counters } = this.#context;
-    if (!clients.delete(this)) return;
-    counters.clientsExpelled++;
+    if (!this.leave()) return;
+    this.#context.counters.clientsExpelled++;
     const terminate = setTimeout(() => this.#socket.terminate(), CLOSE_GRACE_MS);
     terminate.unref();
     this.#socket.once("close", () => clearTimeout(terminate));

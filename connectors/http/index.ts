@@ -41,6 +41,7 @@ export { ConnectionLimit } from "./connection-limit.js";
 export { Connections, hasTruncatedHeaders, type PerConnectionLimits, serveWithoutUpgrade } from "./connections.js";
 export type { HttpDeps } from "./deps.js";
 export { hostOrOriginFault } from "./guard.js";
+export { DEMO_IDENTITY, type Identity, mayDo } from "./identity.js";
 export { apiDocument } from "./openapi.js";
 export { httpOptions } from "./options.js";
 export { pairingPage } from "./pairing-page.js";

@@ -4,7 +4,7 @@
  * the rest, a desktop all. Screen readers announce a new alert once, not the whole list.
  */
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { AlertFrame } from "../protocol.js";
+import type { AlertBody } from "../feeds/alerts.js";
 import { useFit } from "./fit.js";
 import { nameWidth, shortName } from "./format.js";
 import type { LiveModel } from "./live-model.js";
@@ -20,11 +20,11 @@ const CLEARED_SHOWN = { wall: 8, desktop: 8, phone: 3 } as const;
 /** A phone shows these first, so that the SKUs below need little scrolling. */
 const FIRST_ALERTS = 8;
 
-function Alert({ alert, model }: { alert: AlertFrame; model: LiveModel }) {
+function Alert({ alert, model }: { alert: AlertBody; model: LiveModel }) {
   const { text, format, layout } = usePage();
   const open = alert.state !== "cleared";
   // An open alert shows the present figures, a cleared one those of when it fired.
-  const row = open ? model.rowOf.get(alert.sku) : undefined;
+  const row = open ? model.heat.rowOf.get(alert.sku) : undefined;
   const hourUnits = row?.hourUnits ?? alert.hourUnits;
   const dailyAverage = row === undefined ? alert.dailyAverage : row.dailyAverage;
   const times = format.times(hourUnits, dailyAverage);
@@ -86,7 +86,7 @@ function Alert({ alert, model }: { alert: AlertFrame; model: LiveModel }) {
 /** Whole minutes, so that the text does not change every second. */
 const minutesOnly = (ms: number): number => Math.max(60_000, Math.floor(ms / 60_000) * 60_000);
 
-function Announcer({ open }: { open: readonly AlertFrame[] }) {
+function Announcer({ open }: { open: readonly AlertBody[] }) {
   const { text, format } = usePage();
   const seen = useRef<Set<string>>(undefined);
   const [announcement, setAnnouncement] = useState("");

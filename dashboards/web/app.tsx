@@ -1,9 +1,9 @@
 /**
- * The page: it opens the connection for its layout's view and renders at most once a frame of the display. Before the
- * first snapshot it shows that it is waiting. When the connection is lost it keeps the last state, dimmed, under a
+ * The page: it subscribes to the feeds of its layout and renders at most once a frame of the display. Before the first
+ * snapshots it shows that it is waiting. When the connection is lost it keeps the last state, dimmed, under a
  * banner with its age.
  */
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Alerts } from "./alerts.js";
 import { BreakerBanner, ConnectionBanner } from "./banners.js";
 import { translator } from "./dictionary.js";
@@ -13,15 +13,16 @@ import { Header } from "./header.js";
 import { Heatmap } from "./heatmap.js";
 import { HotSkus } from "./hot-skus.js";
 import { initialLanguage, storeLanguage } from "./language.js";
-import { LiveConnection, type LiveState } from "./live-connection.js";
+import { CONNECTING, LiveConnection, type LiveState } from "./live-connection.js";
+import { feedsOf, type Size } from "./live-model.js";
 import { PageContext, usePage } from "./page-context.js";
 
-const CONNECTING: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
 const DEFAULT_ZONE = "Asia/Shanghai";
 
 /** The newest state of the connection; frames that arrive faster than the display refreshes are shown together. */
-function useLive(view: "wall" | "phone"): LiveState {
+function useLive(size: Size): LiveState {
   const [state, setState] = useState(CONNECTING);
+  const connection = useRef<LiveConnection>(undefined);
   useEffect(() => {
     let newest = CONNECTING;
     let requested = 0;
@@ -29,21 +30,35 @@ function useLive(view: "wall" | "phone"): LiveState {
       requested = 0;
       setState(newest);
     };
-    const connection = new LiveConnection(view, (changed) => {
+    const opened = new LiveConnection(feedsOf(size), (changed) => {
       newest = changed;
       if (requested === 0) requested = requestAnimationFrame(show);
     });
+    connection.current = opened;
     return () => {
       cancelAnimationFrame(requested);
-      connection.close();
+      opened.close();
     };
-  }, [view]);
+  }, []);
+  const subscribed = useRef(size);
+  useEffect(() => {
+    if (subscribed.current === size) return;
+    subscribed.current = size;
+    connection.current?.subscribe(feedsOf(size));
+  }, [size]);
   return state;
 }
 
 function Waiting({ state }: { state: LiveState }) {
   const { text, format } = usePage();
   useTicks(500, true);
+  if (state.refused !== undefined)
+    return (
+      <div class="waiting" role="status" data-tone="alarm">
+        <strong>{text("waitingRefused")}</strong>
+        <span>{text("waitingRefusedFeed", { feed: state.refused })}</span>
+      </div>
+    );
   const failed = state.attempts > 0;
   const seconds = Math.max(0, Math.ceil((state.retryAtMs - performance.now()) / 1_000));
   return (
@@ -66,7 +81,7 @@ export function App() {
   const layout = useLayout();
   const theme = useTheme(layout);
   const state = useLive(layout === "phone" ? "phone" : "wall");
-  const zone = state.model?.zone ?? DEFAULT_ZONE;
+  const zone = state.model?.engine.zone ?? DEFAULT_ZONE;
   const page = useMemo(() => {
     const text = translator(language);
     return { language, text, format: formatIn(language, zone, text), layout, theme };
@@ -90,7 +105,7 @@ export function App() {
         <Header state={state} onLanguage={switchLanguage} />
         <div class="banners">
           <ConnectionBanner state={state} />
-          {model !== undefined && <BreakerBanner breakers={model.engine.gates} nowMs={model.engine.nowMs} />}
+          {model !== undefined && <BreakerBanner breakers={model.breakers} nowMs={model.engine.nowMs} />}
         </div>
         {model === undefined ? (
           <main class="main main-waiting">
@@ -99,8 +114,8 @@ export function App() {
         ) : (
           <main class="main">
             <Alerts model={model} />
-            <HotSkus model={model} />
-            <Heatmap model={model} />
+            <HotSkus model={model.heat} alerts={model.alerts} />
+            <Heatmap model={model.heat} alerts={model.alerts} />
           </main>
         )}
       </div>

@@ -2,7 +2,7 @@
  * Warnings below the header. One appears when the figures are old: since when, and when the page connects again. The
  * other appears when a breaker is open: what it stops, until when, by whom and why.
  */
-import type { BreakerFrame } from "../protocol.js";
+import type { BreakerBody } from "../feeds/breakers.js";
 import { useTicks } from "./environment.js";
 import type { LiveState } from "./live-connection.js";
 import { usePage } from "./page-context.js";
@@ -29,8 +29,8 @@ export function ConnectionBanner({ state }: { state: LiveState }) {
   );
 }
 
-function BreakerItem({ breaker, nowMs }: { breaker: BreakerFrame; nowMs: number }) {
-  const { text, format } = usePage();
+function BreakerItem({ breaker, nowMs }: { breaker: BreakerBody; nowMs: number }) {
+  const { text } = usePage();
   const [kind, name = ""] = breaker.scope.split(/:(.*)/s, 2);
   const scope =
     kind === "location"
@@ -38,27 +38,41 @@ function BreakerItem({ breaker, nowMs }: { breaker: BreakerFrame; nowMs: number 
       : kind === "sku"
         ? text("breakerSku", { name })
         : text("breakerShop");
-  const leftMs = breaker.untilMs - nowMs;
   return (
     <p class="breaker-item">
       <b>{scope}</b>
-      <span class="breaker-until">
-        {text("breakerUntil", { time: format.second(breaker.untilMs) })}
-        {" · "}
-        {leftMs > 0 ? text("breakerLeft", { left: format.countdown(leftMs) }) : text("breakerRechecking")}
-      </span>
+      <BreakerEnd breaker={breaker} nowMs={nowMs} />
       <span>{text("breakerBy", { actor: breaker.actor })}</span>
       <span>{breaker.reason}</span>
     </p>
   );
 }
 
-export function BreakerBanner({ breakers, nowMs }: { breakers: readonly BreakerFrame[]; nowMs: number }) {
+/** Until when the breaker is open, and what follows; or that it is half-open. */
+function BreakerEnd({ breaker, nowMs }: { breaker: BreakerBody; nowMs: number }) {
+  const { text, format } = usePage();
+  const { state, untilMs, atEnd } = breaker;
+  if (state === "half_open") return <span class="breaker-until">{text("breakerHalfOpen")}</span>;
+  if (untilMs === null) return null;
+  const leftMs = untilMs - nowMs;
+  return (
+    <span class="breaker-until">
+      {text("breakerUntil", { time: format.second(untilMs) })}
+      {atEnd === "half_open" && text("breakerThenHalfOpen")}
+      {" · "}
+      {leftMs > 0 ? text("breakerLeft", { left: format.countdown(leftMs) }) : text("breakerRechecking")}
+    </span>
+  );
+}
+
+export function BreakerBanner({ breakers, nowMs }: { breakers: readonly BreakerBody[]; nowMs: number }) {
   const { text, format } = usePage();
   if (breakers.length === 0) return null;
   return (
     <div class="banner breaker" data-tone="alarm" data-testid="breaker" role="alert">
-      <strong>{text("breakerOpen")}</strong>
+      <strong>
+        {text(breakers.every(({ state }) => state === "half_open") ? "breakerHalfOpenTitle" : "breakerOpen")}
+      </strong>
       <div class="breaker-list">
         {breakers.slice(0, SHOWN_BREAKERS).map((breaker) => (
           <BreakerItem key={breaker.scope} breaker={breaker} nowMs={nowMs} />

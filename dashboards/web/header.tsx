@@ -3,9 +3,9 @@
  * clock is written into the page ten times a second without rendering; it stops when the data is not live.
  */
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import type { EngineFrame } from "../protocol.js";
 import { type PlainKey, sceneText } from "./dictionary.js";
 import type { LiveState, Phase } from "./live-connection.js";
+import type { LiveModel } from "./live-model.js";
 import { Logo } from "./logo.js";
 import { usePage } from "./page-context.js";
 import { ShopClock } from "./shop-clock.js";
@@ -18,12 +18,13 @@ const CLOCK_PERIOD_MS = 100;
 
 type Tone = "good" | "calm" | "warn" | "alarm";
 
-function engineState(engine: EngineFrame | undefined): readonly [PlainKey, Tone] {
-  if (engine === undefined) return ["engineUnknown", "calm"];
-  if (engine.gates.some(({ scope }) => scope === "shop")) return ["engineStopped", "alarm"];
+function engineState(model: LiveModel | undefined): readonly [PlainKey, Tone] {
+  if (model === undefined) return ["engineUnknown", "calm"];
+  const { engine, breakers } = model;
+  if (breakers.some(({ scope }) => scope === "shop")) return ["engineStopped", "alarm"];
   if (engine.lagMs >= BEHIND_MS) return ["engineBehind", "alarm"];
   if (engine.lagMs >= CATCHING_UP_MS) return ["engineCatchingUp", "warn"];
-  if (engine.gates.length > 0) return ["enginePartlyStopped", "warn"];
+  if (breakers.length > 0) return ["enginePartlyStopped", "warn"];
   return engine.commandsPerSecond > 0 ? ["engineRunning", "good"] : ["engineIdle", "calm"];
 }
 
@@ -41,11 +42,12 @@ function Clock({ state }: { state: LiveState }) {
   const date = useRef<HTMLSpanElement>(null);
   const clock = useMemo(() => new ShopClock(), []);
   const engine = state.model?.engine;
+  const engineAtMs = state.model?.engineAtMs ?? 0;
   const running = state.phase === "live";
 
   useEffect(() => {
-    if (engine !== undefined && running) clock.observe(engine.nowMs, engine.speed, state.frameAtMs);
-  }, [clock, engine, running, state.frameAtMs]);
+    if (engine !== undefined && running) clock.observe(engine.nowMs, engine.speed, engineAtMs);
+  }, [clock, engine, engineAtMs, running]);
 
   const known = engine !== undefined;
   // Without new frames the clock shows the last frame's time, as everything else on the page does.
@@ -93,7 +95,7 @@ export function Header({ state, onLanguage }: { state: LiveState; onLanguage: ()
   const { text, format, language } = usePage();
   const engine = state.model?.engine;
   const live = state.phase === "live";
-  const [engineKey, engineTone] = engineState(live ? engine : undefined);
+  const [engineKey, engineTone] = engineState(live ? state.model : undefined);
   const [connectionKey, connectionTone] = connections[state.phase];
   const lagging = engine !== undefined && engine.lagEntries > 0;
   return (

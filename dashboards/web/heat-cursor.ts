@@ -4,8 +4,8 @@
  */
 import type { RefObject } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import type { HeatModel, HeatRowModel } from "../feeds/stock-heat/store.js";
 import type { HeatCanvas, HeatCell } from "./heat-canvas.js";
-import type { LiveModel, LiveRow } from "./live-model.js";
 
 export interface HeatCursor {
   /** The selected cell; undefined when none is. */
@@ -29,8 +29,8 @@ const KEY_MOVES: Readonly<Record<string, readonly [rows: number, minutes: number
 const between = (value: number, low: number, high: number): number => Math.min(Math.max(value, low), high);
 
 export function useHeatCursor(
-  model: LiveModel,
-  rows: readonly LiveRow[],
+  model: HeatModel,
+  rows: readonly HeatRowModel[],
   canvas: RefObject<HTMLCanvasElement | null>,
   heat: { readonly current: HeatCanvas | undefined },
 ): HeatCursor {
@@ -68,7 +68,7 @@ export function useHeatCursor(
       if (move === undefined || rows.length === 0) return;
       event.preventDefault();
       const from = cell ?? { row: -move[0], minute: lastMinute - move[1] };
-      const row = rows[between(from.row + move[0], 0, rows.length - 1)] as LiveRow;
+      const row = rows[between(from.row + move[0], 0, rows.length - 1)] as HeatRowModel;
       setCursor({ sku: row.sku, minute: between(from.minute + move[1], firstMinute, lastMinute) });
     },
   };

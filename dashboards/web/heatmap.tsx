@@ -5,13 +5,15 @@
  */
 import type { RefObject } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
+import type { AlertBody } from "../feeds/alerts.js";
+import { type HeatModel, type HeatRowModel, rankedRows } from "../feeds/stock-heat/store.js";
 import { rootFontSize, useSize } from "./environment.js";
 import { shortName } from "./format.js";
 import { HeatCanvas, type HeatCell, type HeatColours } from "./heat-canvas.js";
 import { useHeatCursor } from "./heat-cursor.js";
 import { HeatLegend } from "./heat-legend.js";
 import { scaleTop } from "./heat-scale.js";
-import { alertedSkus, type LiveModel, type LiveRow, rankedRows } from "./live-model.js";
+import { alertedSkus } from "./live-model.js";
 import { Logo } from "./logo.js";
 import { type Page, usePage } from "./page-context.js";
 
@@ -38,7 +40,7 @@ function coloursOf(element: Element): HeatColours {
 /** The hottest hundredth of the cells shares the scale's last colour; a single spike would darken all others. */
 const BELOW_TOP = 0.99;
 
-function hotMinute(model: LiveModel, rows: readonly LiveRow[]): number {
+function hotMinute(model: HeatModel, rows: readonly HeatRowModel[]): number {
   const cells: number[] = [];
   for (const row of rows) cells.push(...(model.cells.get(row.id)?.values() ?? []));
   cells.sort((a, b) => a - b);
@@ -48,15 +50,16 @@ function hotMinute(model: LiveModel, rows: readonly LiveRow[]): number {
 /** A phone's page scrolls, so there the panel is as tall as its rows. */
 const phoneHeight = (rows: number): string => `${1.75 + 1.6 * Math.max(rows, 6)}rem`;
 
-function timesText(row: LiveRow, { text, format }: Page): string {
+function timesText(row: HeatRowModel, { text, format }: Page): string {
   const times = format.times(row.hourUnits, row.dailyAverage);
   if (times !== undefined) return `${times}×`;
   return row.dailyAverage === null ? text("newSku") : "–";
 }
 
 interface Drawing {
-  model: LiveModel;
-  rows: readonly LiveRow[];
+  model: HeatModel;
+  alerts: readonly AlertBody[];
+  rows: readonly HeatRowModel[];
   /** End of the colour scale, in units a minute. */
   top: number;
   size: { width: number; height: number };
@@ -67,11 +70,11 @@ interface Drawing {
 function useDrawing(
   canvas: RefObject<HTMLCanvasElement | null>,
   heat: { current: HeatCanvas | undefined },
-  { model, rows, top, size, cell }: Drawing,
+  { model, alerts, rows, top, size, cell }: Drawing,
 ): void {
   const page = usePage();
   const { text, format, layout, theme, language } = page;
-  const alerted = alertedSkus(model);
+  const alerted = alertedSkus(alerts);
   const alertKey = Array.from(alerted).join("\n");
   // A model changes in place: its revision stands for rows and cells.
   useLayoutEffect(() => {
@@ -116,7 +119,7 @@ function placeTooltip(
 }
 
 interface TooltipProps {
-  row: LiveRow;
+  row: HeatRowModel;
   minute: number;
   units: number;
   box: RefObject<HTMLDivElement | null>;
@@ -143,7 +146,7 @@ function Tooltip({ row, minute, units, box }: TooltipProps) {
   );
 }
 
-function summaryOf(model: LiveModel, rows: readonly LiveRow[], { text, format }: Page): string {
+function summaryOf(model: HeatModel, rows: readonly HeatRowModel[], { text, format }: Page): string {
   const hottest = rows[0];
   if (hottest === undefined) return text("heatmapEmpty");
   const summary = text("heatmapSummary", {
@@ -155,7 +158,7 @@ function summaryOf(model: LiveModel, rows: readonly LiveRow[], { text, format }:
   return `${summary} ${text("heatmapHint")}`;
 }
 
-export function Heatmap({ model }: { model: LiveModel }) {
+export function Heatmap({ model, alerts }: { model: HeatModel; alerts: readonly AlertBody[] }) {
   const page = usePage();
   const { text, layout } = page;
   const box = useRef<HTMLDivElement>(null);
@@ -168,7 +171,7 @@ export function Heatmap({ model }: { model: LiveModel }) {
   const rows = rankedRows(model);
   top.current = scaleTop(hotMinute(model, rows), top.current);
   const { cell, onPointer, onPointerLeave, onKey } = useHeatCursor(model, rows, canvas, heat);
-  useDrawing(canvas, heat, { model, rows, top: top.current, size, cell });
+  useDrawing(canvas, heat, { model, alerts, rows, top: top.current, size, cell });
   // After the drawing, which sets where the cells are.
   useLayoutEffect(() => {
     const centre = cell && heat.current?.centreOf(cell);

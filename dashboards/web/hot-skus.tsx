@@ -3,9 +3,11 @@
  * a phone, in the order of the heatmap. A SKU without sellable units is marked "sold out", not only by a zero.
  */
 import { useState } from "preact/hooks";
+import type { AlertBody } from "../feeds/alerts.js";
+import { type HeatModel, type HeatRowModel, rankedRows } from "../feeds/stock-heat/store.js";
 import { useFit } from "./fit.js";
 import { nameWidth, shortName } from "./format.js";
-import { alertedSkus, type LiveModel, type LiveRow, rankedRows } from "./live-model.js";
+import { alertedSkus } from "./live-model.js";
 import { usePage } from "./page-context.js";
 
 /** Heights in rem, as in styles/hot-skus.css. */
@@ -19,12 +21,12 @@ const FIRST_CARDS = 6;
 
 const MINOR = ["reserved", "committed", "safety", "presale"] as const;
 
-function Sellable({ row }: { row: LiveRow }) {
+function Sellable({ row }: { row: HeatRowModel }) {
   const { text, format } = usePage();
   return row.sellable > 0 ? <span>{format.units(row.sellable)}</span> : <span class="sold-out">{text("soldOut")}</span>;
 }
 
-function Name({ row, alerted }: { row: LiveRow; alerted: boolean }) {
+function Name({ row, alerted }: { row: HeatRowModel; alerted: boolean }) {
   const { text, layout } = usePage();
   return (
     <>
@@ -40,7 +42,15 @@ function Name({ row, alerted }: { row: LiveRow; alerted: boolean }) {
   );
 }
 
-function Table({ rows, alerted, full }: { rows: readonly LiveRow[]; alerted: ReadonlySet<string>; full: boolean }) {
+function Table({
+  rows,
+  alerted,
+  full,
+}: {
+  rows: readonly HeatRowModel[];
+  alerted: ReadonlySet<string>;
+  full: boolean;
+}) {
   const { text, format } = usePage();
   return (
     <table class="stock" data-full={full ? "" : undefined}>
@@ -82,7 +92,7 @@ function Table({ rows, alerted, full }: { rows: readonly LiveRow[]; alerted: Rea
   );
 }
 
-function Card({ row, alerted }: { row: LiveRow; alerted: boolean }) {
+function Card({ row, alerted }: { row: HeatRowModel; alerted: boolean }) {
   const { text, format } = usePage();
   const times = format.times(row.hourUnits, row.dailyAverage);
   return (
@@ -120,7 +130,7 @@ function Card({ row, alerted }: { row: LiveRow; alerted: boolean }) {
   );
 }
 
-export function HotSkus({ model }: { model: LiveModel }) {
+export function HotSkus({ model, alerts }: { model: HeatModel; alerts: readonly AlertBody[] }) {
   const { text, format, layout } = usePage();
   const [all, setAll] = useState(false);
   const { box, fit } = useFit<HTMLDivElement>(ROW_REM, HEAD_REM, layout === "wall");
@@ -128,7 +138,7 @@ export function HotSkus({ model }: { model: LiveModel }) {
     0,
     Math.min(fit, layout === "desktop" ? DESKTOP_ROWS : Number.POSITIVE_INFINITY),
   );
-  const alerted = alertedSkus(model);
+  const alerted = alertedSkus(alerts);
   return (
     <section class="panel hot" aria-labelledby="hot-title">
       <div class="panel-head">

@@ -1,27 +1,30 @@
 /**
- * Keeps one WebSocket to the gateway and applies its frames to a model. It acknowledges every frame, asks for a
- * snapshot when frames are missing, reports stale data after three seconds without a frame, and reconnects with
- * growing, random pauses; the last model stays, so that the page can show it as old. On another protocol version the
- * page reloads, at most once a minute. Not every state arrives, only the newest.
+ * Keeps one WebSocket to the gateway and applies its frames to the page's copies of the feeds. It acknowledges every
+ * numbered frame, asks for a snapshot of a feed when frames of it are missing, reports stale data within two seconds
+ * without a frame, and reconnects with growing, random pauses; the last model stays, so that the page can show it as
+ * old. On another protocol version the page reloads, at most once a minute. Not every state arrives, only the newest.
  */
 import {
+  type BodyFrame,
   decodeServerFrame,
   encodeClientFrame,
+  type FeedRequest,
   FrameError,
-  FrameKind,
   LIVE_PATH,
+  type RefusedFrame,
   type ServerFrame,
-  type ViewName,
 } from "../protocol.js";
-import { applyFrame, type LiveModel } from "./live-model.js";
+import { LiveCopies, type LiveModel } from "./live-model.js";
 
-/** `loading`: the first snapshot is still to come. `offline`: waiting to retry. `reconnecting`: trying. */
+/** `loading`: the first snapshots are still to come. `offline`: waiting to retry. `reconnecting`: trying. */
 export type Phase = "loading" | "live" | "stale" | "offline" | "reconnecting";
 
 export interface LiveState {
   phase: Phase;
-  /** Undefined before the first snapshot; old unless the phase is live. */
+  /** Undefined before the first snapshots; old unless the phase is live. */
   model: LiveModel | undefined;
+  /** A feed that the gateway does not send to this page. */
+  refused: string | undefined;
   /** When the last frame came, on `performance.now`'s scale. */
   frameAtMs: number;
   /** When the next attempt starts, while offline. */
@@ -30,8 +33,20 @@ export interface LiveState {
   attempts: number;
 }
 
-/** Three heartbeats. */
-const STALE_MS = 3_000;
+/** What is shown before anything has come. */
+export const CONNECTING: LiveState = {
+  phase: "loading",
+  model: undefined,
+  refused: undefined,
+  frameAtMs: 0,
+  retryAtMs: 0,
+  attempts: 0,
+};
+
+/** The silence is checked this often. */
+const WATCH_MS = 200;
+/** Three heartbeats. With WATCH_MS and a heartbeat's own delay, old data is shown as old after less than 2 s. */
+const STALE_MS = 1_750;
 /** After this time without a frame the connection is given up even if it seems open. */
 const SILENT_MS = 12_000;
 const CONNECT_TIMEOUT_MS = 8_000;
@@ -71,26 +86,31 @@ function reloadOnce(): void {
   }
 }
 
-const WATCH_MS = 250;
-
 export class LiveConnection {
-  readonly #view: ViewName;
   readonly #onChange: (state: LiveState) => void;
   readonly #watch: ReturnType<typeof setInterval>;
-  #state: LiveState = { phase: "loading", model: undefined, frameAtMs: 0, retryAtMs: 0, attempts: 0 };
+  readonly #copies = new LiveCopies();
+  readonly #resyncing = new Set<string>();
+  #feeds: readonly FeedRequest[];
+  #state: LiveState = CONNECTING;
   #socket: WebSocket | undefined;
   #openedAtMs = 0;
-  #isResyncing = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   /** Connects at once. `onChange` is called after every frame and every change of phase. */
-  constructor(view: ViewName, onChange: (state: LiveState) => void) {
-    this.#view = view;
+  constructor(feeds: readonly FeedRequest[], onChange: (state: LiveState) => void) {
+    this.#feeds = feeds;
     this.#onChange = onChange;
     this.#watch = setInterval(() => this.#checkSilence(), WATCH_MS);
     addEventListener("online", this.#retryNow);
     document.addEventListener("visibilitychange", this.#retryNow);
     this.#connect();
+  }
+
+  /** Changes the parameters of feeds. Until their snapshots arrive, the last model stays. */
+  subscribe(feeds: readonly FeedRequest[]): void {
+    this.#feeds = feeds;
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encodeClientFrame({ t: "subscribe", feeds }));
   }
 
   /** Closes it for good. */
@@ -107,7 +127,8 @@ export class LiveConnection {
   #connect(): void {
     clearTimeout(this.#retry);
     this.#retry = undefined;
-    this.#isResyncing = false;
+    this.#resyncing.clear();
+    for (const copy of this.#copies.byName.values()) copy.restart();
     this.#openedAtMs = performance.now();
     if (this.#state.phase === "offline")
       this.#publish({ phase: this.#state.model === undefined ? "loading" : "reconnecting" });
@@ -118,7 +139,7 @@ export class LiveConnection {
     let isOpened = false;
     socket.onopen = () => {
       isOpened = true;
-      socket.send(encodeClientFrame({ t: "subscribe", view: this.#view }));
+      socket.send(encodeClientFrame({ t: "subscribe", feeds: this.#feeds }));
     };
     socket.onmessage = ({ data }) => {
       if (this.#socket === socket && data instanceof ArrayBuffer) this.#receive(socket, new Uint8Array(data));
@@ -138,17 +159,30 @@ export class LiveConnection {
       from.close();
       return;
     }
-    from.send(encodeClientFrame({ t: "ack", seq: frame.seq }));
-    // After a reconnect the old model's frame numbers are not valid: wait for the snapshot.
-    const { phase } = this.#state;
-    const following = phase === "live" || phase === "stale" || frame.t === FrameKind.snapshot;
-    const { model, gap } = applyFrame(following ? this.#state.model : undefined, frame);
-    if (!gap) this.#isResyncing = false;
-    else if (!this.#isResyncing) {
-      this.#isResyncing = true;
-      from.send(encodeClientFrame({ t: "resync" }));
+    const atMs = performance.now();
+    if (frame.t === "refused") this.#showRefused(frame);
+    else if (frame.t !== "heartbeat") this.#apply(from, frame, atMs);
+    const model = this.#copies.model();
+    const isLive = Array.from(this.#copies.byName.values()).every(({ isFollowing }) => isFollowing);
+    this.#publish({ frameAtMs: atMs, attempts: 0, ...(isLive && { phase: "live", model }) });
+  }
+
+  #apply(from: WebSocket, frame: BodyFrame, atMs: number): void {
+    const { feed, seq } = frame;
+    from.send(encodeClientFrame({ t: "ack", feed, seq }));
+    const isGap = this.#copies.byName.get(feed)?.apply(frame, atMs) === true;
+    if (!isGap) this.#resyncing.delete(feed);
+    else if (!this.#resyncing.has(feed)) {
+      this.#resyncing.add(feed);
+      from.send(encodeClientFrame({ t: "resync", feed }));
     }
-    if (model !== undefined) this.#publish({ phase: "live", model, frameAtMs: performance.now(), attempts: 0 });
+  }
+
+  /** Without one of its feeds the page shows nothing: it says which one. */
+  #showRefused({ feed, reason }: RefusedFrame): void {
+    // The page is of another release than the server.
+    if (reason === "unknown" || reason === "bad_parameters") reloadOnce();
+    this.#publish({ refused: feed });
   }
 
   #lose(lost: WebSocket): void {

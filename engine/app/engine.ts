@@ -210,7 +210,7 @@ function makeStock(
 }
 
 const liveSourceOf = (
-  { shopTime }: EngineSettings,
+  { shopTime, zone }: EngineSettings,
   { ledger, depletionView, storefrontView }: EngineStock,
   { worker, follower }: RunningTopic,
   clock: Clock,
@@ -223,6 +223,7 @@ const liveSourceOf = (
     follower,
     clock,
     wall: systemClock,
+    zone,
     speed: () => shopTime?.speed() ?? 1,
     scene: () => shopTime?.scene(),
   });

@@ -1,16 +1,13 @@
 /**
- * The data of the screens, read from the jobs' views: implements the dashboards' LiveSource, so that they do not
+ * The data of the screens, read from the jobs' views: implements the sources of the product's feeds, which do not
  * depend on jobs or ledger. Rates are means over the last five seconds of real time. Everything is read from memory;
  * only the open breakers are read from Redis, once a second.
  */
-import type {
-  AlertLive,
-  BreakerLive,
-  EngineLive,
-  LiveSource,
-  SkuLive,
-  StockLevels,
-} from "../../dashboards/live-source.js";
+import type { AlertBody } from "../../dashboards/feeds/alerts.js";
+import type { BreakerBody } from "../../dashboards/feeds/breakers.js";
+import type { EngineBody } from "../../dashboards/feeds/engine.js";
+import type { FeedSources } from "../../dashboards/feeds/index.js";
+import type { SkuLive, StockLevels } from "../../dashboards/feeds/stock-heat/feed.js";
 import type { DepletionView } from "../jobs/depletion/view.js";
 import type { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
@@ -32,6 +29,8 @@ export interface LiveSourceParts {
   clock: Clock;
   /** Real time. */
   wall: Clock;
+  /** IANA name of the shop's time zone. */
+  zone: string;
   speed(): number;
   scene(): string | undefined;
 }
@@ -47,10 +46,10 @@ const RATE_SAMPLES = 10;
 const BREAKERS_EVERY_SAMPLES = 2;
 const NO_STOCK: StockLevels = { sellable: 0, reserved: 0, committed: 0, safety: 0, presale: 0, display: 0 };
 
-export class EngineLiveSource implements LiveSource {
+export class EngineLiveSource implements FeedSources {
   readonly #parts: LiveSourceParts;
   readonly #samples: Sample[] = [];
-  #breakers: BreakerLive[] = [];
+  #breakers: BreakerBody[] = [];
   #samplesTaken = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -67,23 +66,31 @@ export class EngineLiveSource implements LiveSource {
     clearInterval(this.#timer);
   }
 
-  engine(): EngineLive {
-    const { clock, follower, speed, scene } = this.#parts;
+  engine(): EngineBody {
+    const { clock, follower, zone, speed, scene } = this.#parts;
     const first = this.#samples[0];
     const last = this.#samples.at(-1);
     const seconds = first && last ? (last.atMs - first.atMs) / 1_000 : 0;
     const rate = (of: "commands" | "events") =>
       first && last && seconds > 0 ? Math.round((last[of] - first[of]) / seconds) : 0;
     return {
+      zone,
       nowMs: clock.now(),
       speed: speed(),
       commandsPerSecond: rate("commands"),
       eventsPerSecond: rate("events"),
       lagEntries: follower.lagEntries(),
       lagMs: follower.oldestAgeMs(),
-      scene: scene(),
-      breakers: this.#breakers,
+      scene: scene() ?? null,
     };
+  }
+
+  breakers(): readonly BreakerBody[] {
+    return this.#breakers;
+  }
+
+  nowMs(): number {
+    return this.#parts.clock.now();
   }
 
   ranked(limit: number): readonly SkuLive[] {
@@ -105,9 +112,23 @@ export class EngineLiveSource implements LiveSource {
     return panes;
   }
 
-  alerts(limit: number): readonly AlertLive[] {
+  alertedSkus(limit: number): readonly string[] {
+    const open = this.#parts.depletionView.openAlerts();
+    return open.slice(0, limit).map(({ sku }) => sku);
+  }
+
+  alerts(limit: number): readonly AlertBody[] {
     const { depletionView } = this.#parts;
-    return [...depletionView.openAlerts(), ...depletionView.clearedAlerts()].slice(0, limit);
+    const alerts = [...depletionView.openAlerts(), ...depletionView.clearedAlerts()].slice(0, limit);
+    return alerts.map(({ id, sku, state, firedAtMs, clearedAtMs = null, hourUnits, dailyAverage = null }) => ({
+      id,
+      sku,
+      state,
+      firedAtMs,
+      clearedAtMs,
+      hourUnits,
+      dailyAverage,
+    }));
   }
 
   #skuLive(sku: string, hourUnits: number): SkuLive {
@@ -135,7 +156,9 @@ export class EngineLiveSource implements LiveSource {
       const open = await this.#parts.ledger.openBreakers();
       this.#breakers = open.map(({ scope, untilMs, actor, reason }) => ({
         scope: breakerKey(scope),
+        state: "open",
         untilMs,
+        atEnd: "close",
         actor,
         reason,
       }));

@@ -184,7 +184,7 @@ const PROCESS_METRICS: readonly MetricRow[] = [
     "Open depletion alerts",
     ({ engine }) => engine.stock.depletionView.openAlerts().length,
   ),
-  ofProcess("breakers_open", "gauge", "Open breakers", ({ engine }) => engine.live.engine().breakers.length),
+  ofProcess("breakers_open", "gauge", "Open breakers", ({ engine }) => engine.live.breakers().length),
   ofProcess("live_clients", "gauge", "Screens connected", ({ gateway }) => gateway.clients),
   ofProcess(
     "live_frames_sent_total",

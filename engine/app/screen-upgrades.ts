@@ -1,23 +1,31 @@
 /**
- * WebSocket upgrades of the screens: checks host, origin and session, hands the connection to the gateway, and closes
- * a screen within 10 s of the end of its session or token. An upgrade to anything else is served as a plain request.
+ * WebSocket upgrades of the screens: checks host, origin and session, hands the connection to the gateway with the role
+ * of its identity, and closes a screen within 10 s of the end of its session or token, or a change of its role. An
+ * upgrade to anything else is served as a plain request.
  */
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import {
   type Connections,
+  DEMO_IDENTITY,
   type HttpDeps,
   hasTruncatedHeaders,
   hostOrOriginFault,
+  type Identity,
+  mayDo,
   serveWithoutUpgrade,
 } from "../../connectors/http/index.js";
 import type { Gateway } from "../../dashboards/gateway.js";
+import type { Viewer } from "../../dashboards/live-client.js";
 import { LIVE_PATH } from "../../dashboards/protocol.js";
 import { answerRaw } from "./raw-answer.js";
 
+type RefusalCode = Parameters<typeof answerRaw>[1];
 type ScreenGateway = Pick<Gateway, "handleUpgrade">;
 
+/** What everybody may see on open screens. */
+const PUBLIC_IDENTITY: Identity = { name: "public", role: "read" };
 /** How soon a screen is closed after its session was revoked. */
 const RECHECK_MS = 10_000;
 
@@ -32,8 +40,8 @@ export interface ScreenUpgradesOptions {
 
 export class ScreenUpgrades {
   readonly #options: ScreenUpgradesOptions;
-  /** Screens that need a session, with the request that opened them. */
-  readonly #withSession = new Map<Duplex, IncomingMessage>();
+  /** Screens of an identity, with the request that opened them and the role that they have. */
+  readonly #identified = new Map<Duplex, { request: IncomingMessage; role: Identity["role"] }>();
   readonly #screens = new WeakSet<Duplex>();
   #recheckTimer: NodeJS.Timeout | undefined;
 
@@ -71,42 +79,57 @@ export class ScreenUpgrades {
     }
     const refusal = deps.stopping() ? "stopping" : hostOrOriginFault(request, deps);
     if (refusal) answerRaw(socket, refusal);
-    else if (access.isOpen("screens")) {
-      this.#screens.add(socket);
-      gateway.handleUpgrade(request, socket, head, access.quotaKeyOf(request));
-    } else this.#openWithSession(gateway, request, socket, head);
+    else if (access.isOpen("screens") && (deps.open || !access.hasCredentials(request)))
+      this.#openPublic(gateway, request, socket, head);
+    else this.#openIdentified(gateway, request, socket, head);
   }
 
-  #openWithSession(gateway: ScreenGateway, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  /** Open screens need no identity, and show what everybody may read. */
+  #openPublic(gateway: ScreenGateway, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { access, deps } = this.#options;
+    this.#screens.add(socket);
+    const viewer = viewerOf(deps.open ? DEMO_IDENTITY : PUBLIC_IDENTITY, access.quotaKeyOf(request));
+    gateway.handleUpgrade(request, socket, head, viewer);
+  }
+
+  #openIdentified(gateway: ScreenGateway, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { access } = this.#options;
     socket.on("error", () => socket.destroy());
-    this.#options.access.authenticate(request, { needsOrigin: true }).then(
+    const refuse = (code: RefusalCode) => {
+      if (access.isOpen("screens")) this.#openPublic(gateway, request, socket, head);
+      else answerRaw(socket, code);
+    };
+    access.authenticate(request, { needsOrigin: true }).then(
       (caller) => {
         // Its `close` was emitted already, so it would never leave the map.
         if (socket.destroyed) return;
         if ("code" in caller) {
-          answerRaw(socket, caller.code);
+          refuse(caller.code);
           return;
         }
+        const { identity, quotaKey } = caller;
         this.#screens.add(socket);
-        gateway.handleUpgrade(request, socket, head, caller.quotaKey);
-        this.#withSession.set(socket, request);
-        socket.once("close", () => this.#withSession.delete(socket));
+        gateway.handleUpgrade(request, socket, head, viewerOf(identity, quotaKey));
+        this.#identified.set(socket, { request, role: identity.role });
+        socket.once("close", () => this.#identified.delete(socket));
       },
-      () => answerRaw(socket, "unavailable"),
+      () => refuse("unavailable"),
     );
   }
 
-  /** Closes the screens whose session or token has ended. */
+  /** Closes the screens whose session or token has ended, or has another role now. */
   #recheck(): void {
-    for (const [socket, request] of this.#withSession)
+    for (const [socket, { request, role }] of this.#identified)
       this.#options.access.authenticate(request, { needsOrigin: true }).then(
         (caller) => {
-          if ("code" in caller) socket.destroy();
+          if ("code" in caller || caller.identity.role !== role) socket.destroy();
         },
         () => {}, // Redis does not answer: the screen shows old data and says so
       );
   }
 }
+
+const viewerOf = (identity: Identity, group: string): Viewer => ({ group, may: (role) => mayDo(identity, role) });
 
 const isLiveViewRequest = ({ headers, url }: IncomingMessage): boolean =>
   headers.upgrade?.toLowerCase() === "websocket" && url?.split("?", 1)[0] === LIVE_PATH;

@@ -7,8 +7,9 @@ import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
 import { Sessions, TokenFile } from "../../connectors/http/index.js";
 import { openObjectStore } from "../../connectors/objects/index.js";
+import { FEEDS } from "../../dashboards/feeds/index.js";
 import { Gateway } from "../../dashboards/gateway.js";
-import { sleep, systemClock } from "../kernel/clock.js";
+import { monotonicClock, sleep } from "../kernel/clock.js";
 import { badInput, EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { durationText, type OptionValues } from "../kernel/options.js";
@@ -137,10 +138,9 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
   const tokenFile = tokensFile === undefined ? undefined : new TokenFile(tokensFile, settings.onTrouble);
   await lifecycle.start(tokenFile);
   const gateway = new Gateway({
-    source: engine.live,
-    clock: systemClock,
+    feeds: FEEDS.map((feed) => feed(engine.live)),
+    clock: monotonicClock,
     tickMs: SCREEN_TICK_MS,
-    zone: settings.zone,
   });
   const registry = new Registry();
   registerEngineMetrics(registry, { engine, gateway, intake });

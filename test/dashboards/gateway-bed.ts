@@ -1,79 +1,53 @@
 /**
- * What the gateway's tests share: a gateway on a loopback port, a source whose figures the test sets, and screens that
- * are real WebSocket clients. Time is a manual clock and the tests tick by hand, so nothing waits for a timer except
- * where a socket must answer.
+ * What the gateway's tests share: a gateway on a loopback port, feeds whose value the test sets, and screens that are
+ * real WebSocket clients. Time is a manual clock and the tests tick by hand, so nothing waits for a timer except where
+ * a socket must answer.
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach } from "vitest";
 import { WebSocket } from "ws";
+import type { Feed, FeedBody, FeedParameters, FeedRole, FeedState } from "../../dashboards/feed.js";
 import { Gateway, type GatewayOptions } from "../../dashboards/gateway.js";
-import type { AlertLive, EngineLive, LiveSource, SkuLive } from "../../dashboards/live-source.js";
 import {
+  type BodyFrame,
   type ClientFrame,
   decodeServerFrame,
   encodeClientFrame,
+  type FeedRequest,
   LIVE_PATH,
   type ServerFrame,
 } from "../../dashboards/protocol.js";
-import { ManualClock, MINUTE_MS } from "../../engine/kernel/clock.js";
+import { ManualClock } from "../../engine/kernel/clock.js";
 
-export const MINUTE = 29_695_200;
-
-/** A few SKUs whose figures the test sets. */
-class FakeSource implements LiveSource {
-  readonly skus = new Map<string, SkuLive>();
-  readonly minutes = new Map<string, Map<number, number>>();
-  alertList: AlertLive[] = [];
-  state: EngineLive = {
-    nowMs: MINUTE * MINUTE_MS + 5_000,
-    speed: 1,
-    commandsPerSecond: 10,
-    eventsPerSecond: 10,
-    lagEntries: 0,
-    lagMs: 0,
-    scene: undefined,
-    breakers: [],
-  };
+/** A feed of one value; its bodies name the parameters, too. A delta is made when the value has changed. */
+class FakeFeed implements Feed {
+  readonly name: string;
+  readonly role: FeedRole;
+  readonly parameters: Readonly<Record<string, readonly (string | number)[]>>;
+  value = 0;
   reads = 0;
+  opened = 0;
 
-  sell(sku: string, units: number, minute = MINUTE): void {
-    const before = this.skus.get(sku);
-    const panes = this.minutes.get(sku) ?? new Map<number, number>();
-    this.minutes.set(sku, panes.set(minute, (panes.get(minute) ?? 0) + units));
-    this.skus.set(sku, {
-      sku,
-      revision: (before?.revision ?? 0) + 1,
-      hourUnits: (before?.hourUnits ?? 0) + units,
-      dailyAverage: before?.dailyAverage,
-      levels: {
-        sellable: (before?.levels.sellable ?? 1_000) - units,
-        reserved: (before?.levels.reserved ?? 0) + units,
-        committed: 0,
-        safety: 10,
-        presale: 0,
-        display: 900,
+  constructor(name: string, role: FeedRole = "read", parameters: FakeFeed["parameters"] = {}) {
+    this.name = name;
+    this.role = role;
+    this.parameters = parameters;
+  }
+
+  open(parameters: FeedParameters): FeedState {
+    this.opened++;
+    let read: number | undefined;
+    const bodyOf = (value: number | undefined): FeedBody => ({ ...parameters, value });
+    return {
+      advance: () => {
+        this.reads++;
+        if (read === this.value) return undefined;
+        read = this.value;
+        return bodyOf(read);
       },
-    });
-  }
-
-  engine(): EngineLive {
-    this.reads++;
-    return this.state;
-  }
-  ranked(limit: number): SkuLive[] {
-    return Array.from(this.skus.values())
-      .sort((a, b) => b.hourUnits - a.hourUnits || (a.sku < b.sku ? -1 : 1))
-      .slice(0, limit);
-  }
-  sku(sku: string): SkuLive | undefined {
-    return this.skus.get(sku);
-  }
-  panes(sku: string, sinceMinute: number): Array<[number, number]> {
-    return Array.from(this.minutes.get(sku) ?? []).filter(([minute]) => minute >= sinceMinute);
-  }
-  alerts(limit: number): AlertLive[] {
-    return this.alertList.slice(0, limit);
+      snapshot: () => bodyOf(read),
+    };
   }
 }
 
@@ -81,6 +55,7 @@ interface ScreenOptions {
   acking?: boolean;
   origin?: string;
   group?: string;
+  role?: "read" | "admin";
 }
 
 /** A screen that keeps every frame; with `acking` it acknowledges each. */
@@ -91,14 +66,18 @@ class Screen {
   readonly #socket: WebSocket;
   readonly #waiters = new Set<() => void>();
 
-  constructor(url: string, { acking, origin, group }: ScreenOptions) {
-    const headers = { ...(origin !== undefined && { origin }), ...(group !== undefined && { "x-group": group }) };
+  constructor(url: string, { acking, origin, group, role = "read" }: ScreenOptions) {
+    const headers = {
+      "x-role": role,
+      ...(origin !== undefined && { origin }),
+      ...(group !== undefined && { "x-group": group }),
+    };
     this.#socket = new WebSocket(url, { perMessageDeflate: false, headers });
     this.#socket.on("message", (data: Buffer) => {
       const frame = decodeServerFrame(data);
       this.bytes.push(data);
       this.frames.push(frame);
-      if (acking === true) this.send({ t: "ack", seq: frame.seq });
+      if (acking === true && "seq" in frame) this.send({ t: "ack", feed: frame.feed, seq: frame.seq });
       this.#wake();
     });
     this.#socket.on("error", () => {});
@@ -132,12 +111,18 @@ class Screen {
   pause(): void {
     this.#socket.pause();
   }
-  get last(): ServerFrame {
-    return this.frames.at(-1) as ServerFrame;
+  /** The newest frame with a body. */
+  get last(): BodyFrame {
+    return this.frames.findLast((frame) => "seq" in frame) as BodyFrame;
+  }
+  ack(): void {
+    const { feed, seq } = this.last;
+    this.send({ t: "ack", feed, seq });
   }
   async until(done: () => boolean): Promise<void> {
     while (!done()) await new Promise<void>((resolve) => this.#waiters.add(resolve));
   }
+  /** The frame of this number, of any kind, counted from 1. */
   async got(frames: number): Promise<ServerFrame> {
     await this.until(() => this.frames.length >= frames);
     return this.frames[frames - 1] as ServerFrame;
@@ -152,19 +137,15 @@ class Screen {
   }
 }
 
-/** A gateway in front of a source with the SKUs A (30 units in the last hour), B (20) and C (10). */
+/** A gateway with the feeds `orders`, `stock` (with sizes) and, for admins, `staff`; without heartbeats. */
 class GatewayBed {
-  readonly source = new FakeSource();
+  readonly orders = new FakeFeed("orders");
+  readonly stock = new FakeFeed("stock", "read", { size: ["wall", "phone"], minutes: [60, 30] });
+  readonly staff = new FakeFeed("staff", "admin");
   readonly clock = new ManualClock(1_000_000);
   readonly #screens: Screen[] = [];
   #gateway: Gateway | undefined;
   #server: Server | undefined;
-
-  constructor() {
-    this.source.sell("A", 30);
-    this.source.sell("B", 20);
-    this.source.sell("C", 10);
-  }
 
   get gateway(): Gateway {
     return this.#gateway as Gateway;
@@ -176,20 +157,32 @@ class GatewayBed {
   }
 
   async start(options: Partial<GatewayOptions> = {}): Promise<void> {
-    const gateway = new Gateway({ source: this.source, clock: this.clock, tickMs: 3_600_000, ...options });
+    const gateway = new Gateway({
+      feeds: [this.orders, this.stock, this.staff],
+      clock: this.clock,
+      tickMs: 3_600_000,
+      heartbeatMs: 3_600_000,
+      ...options,
+    });
     const server = createServer((_, response) => response.end());
     this.#gateway = gateway;
     this.#server = server;
     server.on("upgrade", (request, socket, head) =>
-      gateway.handleUpgrade(request, socket, head, request.headers["x-group"]?.toString()),
+      gateway.handleUpgrade(request, socket, head, {
+        group: request.headers["x-group"]?.toString(),
+        may: (role) => role === "read" || role === request.headers["x-role"],
+      }),
     );
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   }
 
   async stop(): Promise<void> {
     for (const screen of this.#screens) screen.end();
-    await this.gateway.close();
-    await new Promise((resolve) => this.#server?.close(resolve));
+    await this.#gateway?.close();
+    await new Promise<void>((resolve) => {
+      if (this.#server === undefined) resolve();
+      else this.#server.close(() => resolve());
+    });
   }
 
   connect(options: ScreenOptions & { path?: string } = {}): Screen {
@@ -198,11 +191,12 @@ class GatewayBed {
     return screen;
   }
 
-  /** A screen with its first snapshot; it acknowledges every frame unless `acking` is false. */
-  async subscribed(options: ScreenOptions & { view?: "wall" | "phone" } = {}): Promise<Screen> {
+  /** A screen with the first snapshots of its feeds; it acknowledges every frame unless `acking` is false. */
+  async subscribed(options: ScreenOptions & { feeds?: readonly FeedRequest[] } = {}): Promise<Screen> {
+    const feeds = options.feeds ?? [{ name: "orders" }];
     const screen = await this.connect({ acking: true, ...options }).open();
-    screen.send({ t: "subscribe", view: options.view ?? "wall" });
-    await screen.got(1);
+    screen.send({ t: "subscribe", feeds });
+    await screen.got(feeds.length);
     return screen;
   }
 

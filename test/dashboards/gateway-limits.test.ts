@@ -2,9 +2,11 @@
  * What the gateway refuses: bad frames, floods, silent clients, too many of them, and other sites' pages; and how it
  * closes. Real WebSocket clients on loopback; time is a manual clock and the tests tick by hand.
  */
+
+import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import type { WebSocket } from "ws";
-import { encodeClientFrame, FrameKind } from "../../dashboards/protocol.js";
+import { encodeClientFrame, type FeedRequest, MAX_SUBSCRIPTIONS } from "../../dashboards/protocol.js";
 import { settled, useGatewayBed } from "./gateway-bed.js";
 
 const current = useGatewayBed();
@@ -13,7 +15,7 @@ describe("clients that are refused or closed", () => {
   it.each<[string, Buffer | string, number]>([
     ["text", "hello", 1003],
     ["bytes that are not msgpack", Buffer.from([0xc1, 0xff]), 1008],
-    ["an ack before subscribing", Buffer.from(encodeClientFrame({ t: "ack", seq: 1 })), 1008],
+    ["an ack before subscribing", Buffer.from(encodeClientFrame({ t: "ack", feed: "orders", seq: 1 })), 1008],
     ["a frame that is too large", Buffer.alloc(4_096), 1009],
   ])("%s closes the connection", async (_, data, code) => {
     const bed = current();
@@ -24,21 +26,28 @@ describe("clients that are refused or closed", () => {
     await settled(() => bed.gateway.clients === 0);
   });
 
-  it("a second subscription and an ack of a frame never sent close the connection", async () => {
+  it("an ack of a frame never sent closes the connection", async () => {
     const bed = current();
     await bed.start();
-    const [second, early] = [await bed.subscribed(), await bed.subscribed()];
-    second.send({ t: "subscribe", view: "phone" });
-    early.send({ t: "ack", seq: 1_000_000 });
-    expect((await second.ended()).code).toBe(1008);
-    expect((await early.ended()).code).toBe(1008);
+    const screen = await bed.subscribed();
+    screen.send({ t: "ack", feed: "orders", seq: 1_000_000 });
+    expect(await screen.ended()).toEqual({ code: 1008, reason: "ack of a frame never sent" });
+  });
+
+  it("a page of another version gets a frame of this one before it is closed, so that it reloads", async () => {
+    const bed = current();
+    await bed.start();
+    const screen = await bed.connect().open();
+    screen.sendRaw(new Packr({ useRecords: false }).pack({ v: 1, t: "subscribe", view: "wall" }));
+    expect(await screen.ended()).toEqual({ code: 1008, reason: "another version" });
+    expect(screen.frames).toEqual([{ t: "heartbeat" }]);
   });
 
   it("a flood of frames closes the connection", async () => {
     const bed = current();
     await bed.start();
     const screen = await bed.subscribed();
-    for (let i = 0; i < 60; i++) screen.send({ t: "resync" });
+    for (let i = 0; i < 160; i++) screen.send({ t: "resync", feed: "orders" });
     expect(await screen.ended()).toEqual({ code: 1008, reason: "too many frames" });
   });
 
@@ -66,6 +75,16 @@ describe("clients that are refused or closed", () => {
     expect(await screen.ended()).toEqual({ code: 1008, reason: "too many bytes" });
   });
 
+  it("a flood of subscriptions that are refused closes the connection: each feed counts as a frame", async () => {
+    const bed = current();
+    await bed.start();
+    const screen = await bed.connect().open();
+    const feeds = Array.from({ length: MAX_SUBSCRIPTIONS }, (_, i): FeedRequest => ({ name: `x${i}` }));
+    for (let i = 0; i < 10; i++) screen.send({ t: "subscribe", feeds });
+    expect(await screen.ended()).toEqual({ code: 1008, reason: "too many frames" });
+    expect(bed.gateway.counters.subscriptionsRefused).toBe(144);
+  });
+
   it("a client that never subscribes is closed", async () => {
     const bed = current();
     await bed.start({ subscribeTimeoutMs: 10_000 });
@@ -81,9 +100,9 @@ describe("clients that are refused or closed", () => {
     const bad = await bed.subscribed();
     bad.sendRaw("nonsense");
     await bad.ended();
-    bed.source.sell("A", 1);
+    bed.orders.value++;
     bed.tickAfter(250);
-    expect((await good.got(2)).t).toBe(FrameKind.delta);
+    expect((await good.got(2)).t).toBe("delta");
   });
 
   it("clients above the limit are refused with 503 until another one leaves", async () => {
@@ -158,6 +177,6 @@ describe("closing the gateway", () => {
     await bed.start({ tickMs: 5, heartbeatMs: 0 });
     const screen = await bed.subscribed();
     await screen.got(3);
-    expect(screen.frames[1]?.t).toBe(FrameKind.heartbeat);
+    expect(screen.frames[1]?.t).toBe("heartbeat");
   });
 });

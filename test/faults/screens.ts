@@ -1,24 +1,18 @@
 /**
- * A screen of the fault tests: a live WebSocket client that receives the wall like a page, reconnects whenever its
- * connection ends, and checks what it receives: a snapshot first, then frames without a gap, rows that match the
- * order. Every value is absolute, so what it shows at the end can be compared with the ledger. It draws
- * nothing.
+ * A screen of the fault tests: a live WebSocket client that receives a wall's heatmap like a page, reconnects whenever
+ * its connection ends, and checks what it receives: a snapshot first, then frames without a gap, rows that match the
+ * order. Every value is absolute, so what it shows at the end can be compared with the ledger. It draws nothing.
  */
 import { WebSocket } from "ws";
-import {
-  decodeServerFrame,
-  encodeClientFrame,
-  FrameKind,
-  LIVE_PATH,
-  type RowFrame,
-  type ServerFrame,
-} from "../../dashboards/protocol.js";
+import type { HeatDelta, HeatRow, HeatSnapshot } from "../../dashboards/feeds/stock-heat/body.js";
+import { type BodyFrame, decodeServerFrame, encodeClientFrame, LIVE_PATH } from "../../dashboards/protocol.js";
 
 const RECONNECT_MS = 200;
+const FEED = "stock-heat";
 
 export class Screen {
   /** Figures by SKU, as shown now. */
-  get rows(): Map<string, RowFrame> {
+  get rows(): Map<string, HeatRow> {
     return new Map([...this.#rows.values()].map((row) => [row[1], row]));
   }
   /** Whether a snapshot of the present connection is shown. */
@@ -26,7 +20,7 @@ export class Screen {
   connections = 0;
   snapshots = 0;
   readonly faults: string[] = [];
-  readonly #rows = new Map<number, RowFrame>();
+  readonly #rows = new Map<number, HeatRow>();
   readonly #url: string;
   readonly #token: string;
   #socket: WebSocket | undefined;
@@ -53,11 +47,16 @@ export class Screen {
     this.#seq = undefined;
     socket.on("open", () => {
       this.connections++;
-      socket.send(encodeClientFrame({ t: "subscribe", view: "wall" }));
+      socket.send(encodeClientFrame({ t: "subscribe", feeds: [{ name: FEED, size: "wall" }] }));
     });
     socket.on("message", (bytes: Buffer) => {
       const frame = decodeServerFrame(bytes);
-      socket.send(encodeClientFrame({ t: "ack", seq: frame.seq }));
+      if (frame.t === "heartbeat") return;
+      if (frame.t === "refused") {
+        this.faults.push(`the feed is refused: ${frame.reason}`);
+        return;
+      }
+      socket.send(encodeClientFrame({ t: "ack", feed: FEED, seq: frame.seq }));
       this.#take(frame, socket);
     });
     socket.on("error", () => {});
@@ -67,16 +66,15 @@ export class Screen {
     });
   }
 
-  #take(frame: ServerFrame, socket: WebSocket): void {
-    if (frame.t === FrameKind.snapshot) {
+  #take(frame: BodyFrame, socket: WebSocket): void {
+    if (frame.t === "snapshot") {
+      const { rows, order, cells } = frame.body as HeatSnapshot;
       this.snapshots++;
       this.#rows.clear();
-      for (const row of frame.rows) this.#rows.set(row[0], row);
-      if (this.#rows.size !== frame.rows.length || this.rows.size !== frame.rows.length)
-        this.faults.push(`a snapshot of ${frame.rows.length} rows names some twice`);
-      const strangers = [...frame.order, ...frame.cells.map(([id]) => id as number)].filter(
-        (id) => !this.#rows.has(id),
-      );
+      for (const row of rows) this.#rows.set(row[0], row);
+      if (this.#rows.size !== rows.length || this.rows.size !== rows.length)
+        this.faults.push(`a snapshot of ${rows.length} rows names some twice`);
+      const strangers = [...order, ...cells.map(([id]) => id as number)].filter((id) => !this.#rows.has(id));
       if (strangers.length > 0) this.faults.push(`a snapshot ranks rows that it does not have: ${strangers}`);
       this.#seq = frame.seq;
       this.isLive = true;
@@ -85,13 +83,13 @@ export class Screen {
       // A client that was behind is skipped; the rule is to ask for everything again.
       this.#seq = frame.seq;
       this.isLive = false;
-      socket.send(encodeClientFrame({ t: "resync" }));
+      socket.send(encodeClientFrame({ t: "resync", feed: FEED }));
     } else {
       this.#seq = frame.seq;
-      if (frame.t === FrameKind.delta && this.isLive) {
-        for (const row of frame.rows ?? []) this.#rows.set(row[0], row);
-        for (const id of frame.gone ?? []) this.#rows.delete(id);
-      }
+      if (!this.isLive) return;
+      const { rows = [], removed = [] } = frame.body as HeatDelta;
+      for (const row of rows) this.#rows.set(row[0], row);
+      for (const id of removed) this.#rows.delete(id);
     }
   }
 }

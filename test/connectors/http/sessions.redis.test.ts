@@ -9,31 +9,18 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { Sessions } from "../../../connectors/http/index.js";
+import { type Feed, type FeedRole, wholeState } from "../../../dashboards/feed.js";
 import { Gateway } from "../../../dashboards/gateway.js";
-import type { LiveSource } from "../../../dashboards/live-source.js";
+import { decodeServerFrame, encodeClientFrame, LIVE_PATH, type ServerFrame } from "../../../dashboards/protocol.js";
 import type { RunningServer } from "../../../engine/app/server.js";
-import { systemClock } from "../../../engine/kernel/clock.js";
+import { monotonicClock, systemClock } from "../../../engine/kernel/clock.js";
 import { type Answer, httpBed, type Sending, send } from "./http-bed.js";
 
 const secretOf = (name: string) => `the-secret-of-${name}-0123456789`;
 const bed = httpBed({ tokens: [`li.wei:operate:${secretOf("li.wei")}`, `boss:admin:${secretOf("boss")}`] });
 const as = (name: string) => ({ authorization: `Bearer ${secretOf(name)}` });
-const source: LiveSource = {
-  engine: () => ({
-    nowMs: 0,
-    speed: 1,
-    commandsPerSecond: 0,
-    eventsPerSecond: 0,
-    lagEntries: 0,
-    lagMs: 0,
-    scene: undefined,
-    breakers: [],
-  }),
-  ranked: () => [],
-  sku: () => undefined,
-  panes: () => [],
-  alerts: () => [],
-};
+const feedFor = (role: FeedRole): Feed => ({ name: `for-${role}`, role, open: () => wholeState(() => ({ role })) });
+const feeds = [feedFor("read"), feedFor("operate")];
 
 let server: RunningServer;
 let webRoot: string;
@@ -41,7 +28,12 @@ beforeAll(async () => {
   webRoot = await mkdtemp(join(tmpdir(), "shuiwei-web-"));
   await writeFile(join(webRoot, "index.html"), "<!doctype html><title>wall</title>");
   await writeFile(join(webRoot, "secret.js"), "1;");
-  const gateway = new Gateway({ source, clock: systemClock, tickMs: 50, maxClients: 10 });
+  const gateway = new Gateway({
+    feeds: [feedFor("read"), feedFor("operate")],
+    clock: systemClock,
+    tickMs: 50,
+    maxClients: 10,
+  });
   const tokens = [`li.wei:operate:${secretOf("li.wei")}`, `boss:admin:${secretOf("boss")}`];
   server = await bed.another({ tokens, webRoot, gateway, allowedHosts: ["wall.shop.example"] });
 });
@@ -68,6 +60,24 @@ const live = (headers: Record<string, string>): Promise<{ outcome: "open" | numb
     socket.on("unexpected-response", (_, response) => resolve({ outcome: response.statusCode ?? 0, socket }));
     socket.on("error", () => {});
   });
+
+/** Subscribes to every feed. Gives the names of those that are sent. */
+async function feedsSentTo(port: number, headers: Record<string, string>): Promise<string[]> {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${LIVE_PATH}`, { headers });
+  const answers: ServerFrame[] = [];
+  await new Promise<void>((resolve, reject) => {
+    socket.on("error", reject);
+    socket.on("open", () =>
+      socket.send(encodeClientFrame({ t: "subscribe", feeds: feeds.map(({ name }) => ({ name })) })),
+    );
+    socket.on("message", (data: Buffer) => {
+      const frame = decodeServerFrame(data);
+      if (frame.t !== "heartbeat" && answers.push(frame) === feeds.length) resolve();
+    });
+  });
+  socket.terminate();
+  return answers.flatMap((frame) => (frame.t === "snapshot" ? [frame.feed] : []));
+}
 
 describe("a pairing code", () => {
   it("opens one session, once, however it is typed", async () => {
@@ -304,6 +314,24 @@ describe("the screens", () => {
     await ask("DELETE", `/v1/sessions/${id}`, as("boss"));
     await closed;
   }, 40_000);
+
+  it("get the feeds that the role of their session or token may see", async () => {
+    const session = { cookie: await paired(), origin: own() };
+    expect(await feedsSentTo(server.port, session)).toEqual(["for-read"]);
+    expect(await feedsSentTo(server.port, as("li.wei"))).toEqual(["for-read", "for-operate"]);
+  });
+
+  it("that are open show everybody what may be read, and more to those whose role allows it", async () => {
+    const gateway = new Gateway({ feeds, clock: monotonicClock, tickMs: 50 });
+    const tokens = [`li.wei:operate:${secretOf("li.wei")}`];
+    const { port } = await bed.another({ tokens, gateway, openParts: ["screens"] });
+    expect(await feedsSentTo(port, {})).toEqual(["for-read"]);
+    expect(await feedsSentTo(port, as("li.wei"))).toEqual(["for-read", "for-operate"]);
+    expect(await feedsSentTo(port, as("somebody"))).toEqual(["for-read"]);
+    expect(await feedsSentTo(port, { cookie: "shuiwei_session=ended", origin: `http://127.0.0.1:${port}` })).toEqual([
+      "for-read",
+    ]);
+  });
 
   it("leave room for others: one session may use a fifth of the limit", async () => {
     const cookie = await paired();

@@ -1,0 +1,33 @@
+/**
+ * The feed `breakers`: the breakers that refuse new orders now (R14), all of them, whenever one has changed. The shop
+ * has few at a time; their number is bounded by what operators open.
+ */
+import { type Feed, wholeState } from "../feed.js";
+
+/** New orders in the scope are refused. */
+export interface BreakerBody {
+  /** `shop`, `location:X` or `sku:X`. */
+  scope: string;
+  /** `half_open`: its time is over, and a comparison decides whether it closes. */
+  state: "open" | "half_open";
+  /** When an open one ends, in the shop's time; null: it stays until it is closed. */
+  untilMs: number | null;
+  /** What happens then. */
+  atEnd: "close" | "half_open";
+  actor: string;
+  reason: string;
+}
+
+export interface BreakersBody {
+  breakers: readonly BreakerBody[];
+}
+
+export interface BreakersSource {
+  breakers(): readonly BreakerBody[];
+}
+
+export const breakersFeed = (source: BreakersSource): Feed => ({
+  name: "breakers",
+  role: "read",
+  open: () => wholeState((): BreakersBody => ({ breakers: source.breakers() })),
+});
