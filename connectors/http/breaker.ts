@@ -1,12 +1,12 @@
 /**
- * The breaker over HTTP (R14): lists open breakers, and opens or closes one by hand. Both changes are events with an
- * actor. `BreakerWatch` computes when a refused order may be sent again; it reads the store at most once a second,
- * however many orders are refused.
+ * The breaker over HTTP (R14): lists breakers that are open or half-open, and changes one by hand. Each change is an
+ * event with an actor. `BreakerWatch` computes when a refused order may be sent again; it reads the store at most once
+ * a second, however many orders are refused.
  */
 import type { Static } from "typebox";
 import { stopwatch } from "../../engine/kernel/clock.js";
+import type { BreakerScope, OpenBreaker } from "../../engine/stock/breaker.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
-import type { BreakerScope, OpenBreaker } from "../../engine/stock/model.js";
 import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
 import { badInputFault } from "./problem.js";
@@ -20,6 +20,8 @@ const DEFAULT_OPEN_MS = 600_000;
 const REFRESH_MS = 1_000;
 /** Retry-After for a breaker without an end, which is closed by hand only. */
 const NO_END_SECONDS = 60;
+/** Retry-After for a half-open breaker: a comparison takes seconds, and then an operator closes it. */
+const HALF_OPEN_SECONDS = 5;
 
 export class BreakerWatch {
   readonly #deps: Pick<HttpDeps, "ledger" | "clock" | "speed">;
@@ -33,13 +35,13 @@ export class BreakerWatch {
   /** Seconds (of real time) after which an order with these lines may be accepted; never fails. */
   async retryAfterSeconds(lines: readonly { sku: string; location: string }[]): Promise<number> {
     const { clock, speed = () => 1 } = this.#deps;
-    let waitMs = 0;
-    for (const { scope, untilMs } of await this.#read()) {
+    let waitSeconds = 0;
+    for (const { scope, state, untilMs } of await this.#read()) {
       if (!lines.some((line) => isIn(scope, line))) continue;
-      if (untilMs === 0) return NO_END_SECONDS;
-      waitMs = Math.max(waitMs, untilMs - clock.now());
+      const seconds = untilMs === 0 ? NO_END_SECONDS : (untilMs - clock.now()) / speed() / 1_000;
+      waitSeconds = Math.max(waitSeconds, state === "half_open" ? HALF_OPEN_SECONDS : seconds);
     }
-    return waitMs / speed() / 1_000;
+    return waitSeconds;
   }
 
   #read(): Promise<OpenBreaker[]> {
@@ -59,10 +61,17 @@ const completeness = (missing: readonly number[] = []) => ({
   ...(missing.length === 0 ? {} : { missing }),
 });
 
-/** Open breakers, without those whose time has ended: they refuse nothing, even before the ledger has closed them. */
+/**
+ * Breakers as they are now, even before the ledger has ended those whose time is over: they are half-open, or refuse
+ * nothing.
+ */
 async function openBreakers({ ledger, clock }: { ledger: Ledger; clock: HttpDeps["clock"] }): Promise<OpenBreaker[]> {
   const breakers = await fromStore("breaker.read", ledger.openBreakers());
-  return breakers.filter(({ untilMs }) => untilMs === 0 || untilMs > clock.now());
+  return breakers.flatMap((breaker) => {
+    const { untilMs, atEnd, ...rest } = breaker;
+    if (untilMs === 0 || untilMs > clock.now()) return [breaker];
+    return atEnd === "half_open" ? [{ ...rest, state: atEnd, sinceMs: untilMs, untilMs: 0 }] : [];
+  });
 }
 
 export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
@@ -71,10 +80,12 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
     const breakers = await openBreakers(deps);
     return {
       open: breakers.length > 0,
-      breakers: breakers.map(({ scope, sinceMs, untilMs, actor, onBehalfOf, reason, missing }) => ({
+      breakers: breakers.map(({ scope, state, sinceMs, untilMs, atEnd, actor, onBehalfOf, reason, missing }) => ({
         scope,
+        state,
         since: isoOf(sinceMs),
         ...(untilMs === 0 ? {} : { until: isoOf(untilMs) }),
+        ...(atEnd === undefined ? {} : { atEnd }),
         actor,
         ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
         reason,
@@ -90,8 +101,8 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
       schema: {
         tags: ["breaker"],
         operationId: "getBreaker",
-        summary: "Breakers that are open",
-        description: "Each with its scope, actor, reason, start and end.",
+        summary: "Breakers that are open or half-open",
+        description: "Each with its scope, state, actor, reason, start and end. `open` is true when there is any.",
         security: TOKEN_NEEDED,
         response: { 200: BreakerAnswer, ...problems },
       },
@@ -106,23 +117,32 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
       schema: {
         tags: ["breaker"],
         operationId: "setBreaker",
-        summary: "Opens or closes a breaker by hand",
+        summary: "Opens, half-opens or closes a breaker by hand",
         description:
-          "While it is open, new orders in its scope are refused (503); payments, cancellations and outbound continue. `forMs` is in the shop's time: 10 minutes by default, 0 until it is closed by hand. When `complete`, every partition of the scope refuses new orders; partitions that cannot be reached are in `missing` and are updated automatically later. Safe to repeat.",
+          "While it is open or half-open, new orders in its scope are refused (503); payments, cancellations and outbound continue. `forMs` is in the shop's time: 10 minutes by default, 0 until it is changed by hand. With `atEnd: half_open` it becomes half-open then, and stays so until it is closed or opened by hand; otherwise it closes. When `complete`, every partition of the scope refuses new orders; partitions that cannot be reached are in `missing` and are updated automatically later. Safe to repeat.",
         security: TOKEN_NEEDED,
         body: BreakerBody,
         response: { 200: BreakerChange, ...problems },
       },
     },
     async (request) => {
-      const { action, reason, forMs } = request.body;
-      const cause = { ...causeOf(request, request.body), reason };
+      const { action, reason, forMs, atEnd } = request.body;
       const scope = scopeOf(request.body.scope);
-      if (action === "close") {
-        if (forMs !== undefined) throw badInputFault([{ field: "forMs", message: "is allowed only with open" }]);
-      }
-      const whole = { ...cause, forMs: action === "close" ? 0 : (forMs ?? DEFAULT_OPEN_MS) };
-      const { changed, missing } = await fromStore(`breaker.${action}`, ledger.breakers.set(scope, action, whole));
+      const isOpening = action === "open";
+      const faults = [
+        ...(!isOpening && forMs !== undefined ? [{ field: "forMs", message: "is allowed only with open" }] : []),
+        ...(atEnd !== undefined && (!isOpening || forMs === 0)
+          ? [{ field: "atEnd", message: "is allowed only with open and a time" }]
+          : []),
+      ];
+      if (faults.length > 0) throw badInputFault(faults);
+      const wanted = {
+        ...causeOf(request, request.body),
+        reason,
+        forMs: isOpening ? (forMs ?? DEFAULT_OPEN_MS) : 0,
+        ...(atEnd === "half_open" && { atEnd }),
+      };
+      const { changed, missing } = await fromStore(`breaker.${action}`, ledger.breakers.set(scope, action, wanted));
       return { changed, ...completeness(missing), ...(await answer()) };
     },
   );

@@ -14,7 +14,7 @@ const TAGS = [
   },
   { name: "skus", description: "Settings of SKUs and of their categories" },
   { name: "alerts", description: "Alerts of unusual depletion" },
-  { name: "breaker", description: "The breaker that stops new orders" },
+  { name: "breaker", description: "Breakers, which stop new orders" },
   { name: "access", description: "Sessions of browsers, and pairing a browser" },
   { name: "operations", description: "Health, readiness and metrics of a process" },
 ];

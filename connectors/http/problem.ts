@@ -53,6 +53,7 @@ const FAULTS = {
   order_on_its_way: [409, "The order is on its way to the warehouse, which needs the address"],
   alert_cleared: [409, "The alert has cleared"],
   too_many_sessions: [409, "There are too many sessions"],
+  format_too_old: [409, "Not possible before the upgrade of the deployment is finished"],
   body_too_large: [413, "The body is too large"],
   too_many_commands: [413, "There are too many commands in one body"],
   path_too_long: [414, "A part of the path is too long"],
@@ -203,6 +204,7 @@ function engineFault(error: EngineError, report: Report): HttpFault {
       { headers },
     );
   }
+  if (error.code === "format_too_old") return new HttpFault("format_too_old", error.message);
   if (error.code === "bad_input") return badInputFault([{ field: error.input ?? "", message: error.message }]);
   return unexpected(error, report);
 }

@@ -11,8 +11,8 @@ import type { SkuLive, StockLevels } from "../../dashboards/feeds/stock-heat/fee
 import type { DepletionView } from "../jobs/depletion/view.js";
 import type { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
+import { breakerKey } from "../stock/breaker.js";
 import type { Ledger } from "../stock/ledger.js";
-import { breakerKey } from "../stock/partition-state.js";
 import type { Follower } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
 import { minuteOf } from "../stream/window.js";
@@ -154,11 +154,11 @@ export class EngineLiveSource implements FeedSources {
   async #readBreakers(): Promise<void> {
     try {
       const open = await this.#parts.ledger.openBreakers();
-      this.#breakers = open.map(({ scope, untilMs, actor, reason }) => ({
+      this.#breakers = open.map(({ scope, state, untilMs, atEnd = "close" as const, actor, reason }) => ({
         scope: breakerKey(scope),
-        state: "open",
+        state,
         untilMs,
-        atEnd: "close",
+        atEnd,
         actor,
         reason,
       }));

@@ -1,31 +1,34 @@
 /**
- * Breakers of the whole deployment (R14). The desired state of each, open or closed, is written in one place first,
- * with a version; then it is applied in every partition of its scope, where an older version never replaces a newer
- * one. A partition that cannot be reached, or that lost the write in a failover, has an older version: it is reported
- * as missing, and `repair` brings it up to date, in any process, once a second. Each partition closes a breaker itself
- * when its time is over: `untilMs` is a point in time.
+ * Breakers of the whole deployment (R14). The desired state of each, open, half-open or closed, is written in one place
+ * first, with a version; then it is applied in every partition of its scope, where an older version never replaces a
+ * newer one. A partition that cannot be reached, or that lost the write in a failover, has an older version: it is
+ * reported as missing, and `repair` brings it up to date, in any process, once a second. When the time of a breaker is
+ * over (`untilMs` is a point in time), each partition closes it itself, or makes it half-open. Each change is an event
+ * of every partition's log (from format 3 on one that is counted).
  */
 import { sleep } from "../kernel/clock.js";
-import { messageOf } from "../kernel/errors.js";
+import { badInput, EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { RedisClient } from "../stream/redis.js";
-import type { BreakerScope, OpenBreaker } from "./model.js";
-import { breakerKey } from "./partition-state.js";
+import {
+  type BreakerAction,
+  type BreakerCause,
+  type BreakerScope,
+  breakerKey,
+  breakerScopeOf,
+  type DesiredBreaker,
+  type OpenBreaker,
+} from "./breaker.js";
 
-/** Who opens or closes a breaker, and why; recorded with it. */
-export interface BreakerCause {
-  actor: string;
-  onBehalfOf?: string;
-  reason: string;
-}
+/** The first format in which breakers may be half-open: the release before it would close them by time. */
+const HALF_OPEN_FORMAT = 3;
 
-/** The desired state of a breaker. */
-export interface DesiredBreaker extends BreakerCause {
-  action: "open" | "close";
-  version: number;
-  sinceMs: number;
-  /** 0: until it is closed by hand. */
-  untilMs: number;
+/** A change that is wanted, without its version. */
+export interface WantedBreaker extends BreakerCause {
+  /** Only with `open`: how long; 0: until it is changed by hand. */
+  forMs: number;
+  /** Only with `open` and `forMs`: what it becomes then; left out: closed. */
+  atEnd?: "half_open";
 }
 
 export interface BreakerChange {
@@ -42,15 +45,19 @@ export interface BreakersOptions {
   partitions: number;
   partitionOf(sku: string): number;
   keysOf(partition: number): { head: string; breakers: string };
+  /** The deployment's format. */
+  format(): number;
   /** Writes the desired state of a breaker, and returns it with its version. */
-  setDesired(scope: string, action: "open" | "close", cause: BreakerCause & { forMs: number }): Promise<DesiredBreaker>;
+  setDesired(scope: string, action: BreakerAction, wanted: WantedBreaker): Promise<DesiredBreaker>;
   /** Applies the desired state in a partition. Returns whether that has changed anything there. */
   apply(partition: number, scope: string, desired: DesiredBreaker): Promise<boolean>;
 }
 
-/** The actual state of a partition: breakers that are open in it, and the last applied version of each. */
+type StoredBreaker = Omit<OpenBreaker, "scope"> & { version?: number };
+
+/** The actual state of a partition: its breakers, open and half-open, and the last applied version of each. */
 interface PartitionBreakers {
-  open: Map<string, Omit<OpenBreaker, "scope">>;
+  open: Map<string, StoredBreaker>;
   versions: Map<string, number>;
 }
 
@@ -79,34 +86,55 @@ export class Breakers {
   }
 
   /**
-   * Opens or closes a breaker everywhere in its scope. Fails only when the desired state cannot be written; partitions
-   * that fail to apply it are returned as missing. `forMs` 0: until it is closed by hand.
+   * Opens, half-opens or closes a breaker everywhere in its scope. Fails only when the desired state cannot be written;
+   * partitions that fail to apply it are returned as missing.
+   * @throws EngineError `bad_input` when time or end do not fit the action; `format_too_old` for a half-open breaker
+   *   while an upgrade is not finished
    */
   async set(
     scope: BreakerScope,
-    action: "open" | "close",
-    cause: BreakerCause & { forMs: number },
+    action: BreakerAction,
+    wanted: BreakerCause & Partial<WantedBreaker>,
   ): Promise<BreakerChange> {
+    const { forMs = 0, atEnd } = wanted;
+    if (forMs > 0 && action !== "open") throw badInput("breakers.set", "forMs", "is allowed only with open");
+    if (atEnd !== undefined && forMs === 0)
+      throw badInput("breakers.set", "atEnd", "is allowed only with open and a time (forMs)");
+    if ((action === "half_open" || atEnd !== undefined) && this.#options.format() < HALF_OPEN_FORMAT)
+      throw new EngineError(
+        "a breaker cannot be half-open while processes of the previous release may run: run `shuiwei upgrade --finish`",
+        { op: "breakers.set", code: "format_too_old", retryable: false },
+      );
     const key = breakerKey(scope);
-    const desired = await this.#options.setDesired(key, action, cause);
+    const desired = await this.#options.setDesired(key, action, { ...wanted, forMs });
     return this.#applyIn(this.#partitionsOf(key), key, desired);
   }
 
-  /** Breakers that are open somewhere or shall be open, each once, with the partitions where they are not open. */
+  /**
+   * Breakers that are open or half-open somewhere, or shall be, each once, as the newest version of it says, with the
+   * partitions where that is not in force.
+   */
   async open(): Promise<OpenBreaker[]> {
     const { desired, partitions } = await this.#read();
-    const found = new Map<string, OpenBreaker>();
+    const found = new Map<string, StoredBreaker>();
     for (const partition of partitions)
-      for (const [key, breaker] of partition?.open ?? [])
-        if (!found.has(key)) found.set(key, { ...breaker, scope: scopeOf(key) });
-    for (const [key, { action, version, ...breaker }] of desired)
-      if (action === "open" && !found.has(key) && this.#behind(key, version, partitions).length > 0)
-        found.set(key, { ...breaker, scope: scopeOf(key) });
-    for (const [key, breaker] of found) {
-      const missing = this.#partitionsOf(key).filter((partition) => !partitions[partition]?.open.has(key));
-      if (missing.length > 0) breaker.missing = missing;
+      for (const [key, breaker] of partition?.open ?? []) {
+        const known = found.get(key);
+        if (!known || isNewer(breaker, known)) found.set(key, breaker);
+      }
+    for (const [key, { action, ...breaker }] of desired) {
+      if (action === "close" || this.#behind(key, breaker.version, partitions).length === 0) continue;
+      const known = found.get(key);
+      if (!known || breaker.version > (known.version ?? 0)) found.set(key, { ...breaker, state: action });
     }
-    return [...found.values()];
+    return [...found].map(([key, { version = 0, ...breaker }]) => {
+      const isInForce = (partition: number): boolean => {
+        const there = partitions[partition]?.open.get(key);
+        return there !== undefined && (there.version ?? 0) >= version;
+      };
+      const missing = this.#partitionsOf(key).filter((partition) => !isInForce(partition));
+      return { ...breaker, scope: breakerScopeOf(key), ...(missing.length > 0 && { missing }) };
+    });
   }
 
   /** Applies desired states in partitions that have an older version. Returns a sentence for each repaired breaker. */
@@ -119,9 +147,7 @@ export class Breakers {
       const { missing } = await this.#applyIn(behind, key, breaker);
       const repaired = behind.filter((partition) => !missing.includes(partition));
       if (repaired.length > 0)
-        done.push(
-          `the breaker ${key} was not ${breaker.action === "open" ? "open" : "closed"} in ${listOf(repaired)}: it is now`,
-        );
+        done.push(`the breaker ${key} was not ${STATE_WORDS[breaker.action]} in ${listOf(repaired)}: it is now`);
     }
     return done;
   }
@@ -185,24 +211,25 @@ export class Breakers {
 
   #partitionsOf(key: string): number[] {
     const { partitions, partitionOf } = this.#options;
-    const scope = scopeOf(key);
+    const scope = breakerScopeOf(key);
     return scope.kind === "sku"
       ? [partitionOf(scope.sku)]
       : Array.from({ length: partitions }, (_, partition) => partition);
   }
 }
 
-function breakerOf(text: string): Omit<OpenBreaker, "scope"> {
-  const { version: _, ...breaker } = JSON.parse(text) as Omit<OpenBreaker, "scope"> & { version?: number };
-  return breaker;
-}
+const breakerOf = (text: string): StoredBreaker =>
+  ({ state: "open", ...(JSON.parse(text) as Partial<StoredBreaker>) }) as StoredBreaker;
+
+/** Of two partitions' states: of the same version, one that is half-open has passed its end. */
+const isNewer = (a: StoredBreaker, b: StoredBreaker): boolean =>
+  (a.version ?? 0) > (b.version ?? 0) || (a.version === b.version && a.state === "half_open" && b.state === "open");
+
+const STATE_WORDS: Readonly<Record<BreakerAction, string>> = {
+  open: "open",
+  half_open: "half-open",
+  close: "closed",
+};
 
 const listOf = (partitions: readonly number[]): string =>
   `partition${partitions.length === 1 ? "" : "s"} ${partitions.join(", ")}`;
-
-function scopeOf(key: string): BreakerScope {
-  const at = key.indexOf(":");
-  if (at < 0) return { kind: "shop" };
-  const name = key.slice(at + 1);
-  return key.startsWith("location:") ? { kind: "location", location: name } : { kind: "sku", sku: name };
-}

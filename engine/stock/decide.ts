@@ -5,6 +5,7 @@
  * not recorded; every other first answer is, and is given again to the same id with the same body.
  */
 import { chainIdDay } from "../kernel/chain-id.js";
+import { isRefusing } from "./breaker-rules.js";
 import { decideLine } from "./decide-line.js";
 import { admission, isInWindow, isOfOrder, refuse, repeat } from "./decision.js";
 import { fingerprintOf } from "./fingerprint.js";
@@ -96,7 +97,7 @@ function decideAgain(record: IdRecord, attempt: number, ofOrder: boolean): Decis
 function hasOpenBreaker(partition: PartitionState, { sku, location }: StockCommand): boolean {
   for (const key of ["shop", `location:${location}`, `sku:${sku}`]) {
     const breaker = partition.breakers.get(key);
-    if (breaker && (breaker.untilMs === 0 || breaker.untilMs > partition.clockMs)) return true;
+    if (breaker && isRefusing(breaker, partition.clockMs)) return true;
   }
   return false;
 }

@@ -1,11 +1,22 @@
--- Breakers: an open one refuses new reservations in its scope (R14). A part of ledger.lua.
+-- Breakers: one that is open or half-open refuses new reservations in its scope (R14). A part of ledger.lua.
 
--- When each open breaker closes, by scope; nil when none is open.
+-- From this format on an entry of a breaker is one event, and breakers may be half-open.
+local BREAKER_EVENTS_FORMAT = 3
+
+-- Whether a breaker stays when its time is over.
+local function ends_half_open(breaker)
+  return breaker.atEnd == 'half_open'
+end
+
+-- When each breaker ends to refuse, by scope (0: not by itself); nil when there is none.
 local function breakers_of(partition)
   if partition.open_breakers == 0 then return nil end
   local fields = redis.call('HGETALL', partition.breakers_key)
   local breakers = {}
-  for i = 1, #fields, 2 do breakers[fields[i]] = tonumber(cjson.decode(fields[i + 1]).untilMs) end
+  for i = 1, #fields, 2 do
+    local breaker = cjson.decode(fields[i + 1])
+    breakers[fields[i]] = ends_half_open(breaker) and 0 or tonumber(breaker.untilMs)
+  end
   return breakers
 end
 
@@ -19,49 +30,108 @@ local function is_refused(breakers, now, name)
   return false
 end
 
--- Closes breakers whose time is over.
-local function close_due_breakers(partition)
+-- JSON of an object from names and encoded values; a name without a value is left out. It is not encoded as a whole:
+-- cjson would write times with an exponent.
+local function object_of(...)
+  local parts = {}
+  for i = 1, select('#', ...), 2 do
+    local name, value = select(i, ...)
+    if value then parts[#parts + 1] = '"' .. name .. '":' .. value end
+  end
+  return '{' .. table.concat(parts, ',') .. '}'
+end
+
+local function encoded(text)
+  return text and cjson.encode(text)
+end
+
+-- Stores a breaker. `open_state` is 'open' or 'half_open'.
+local function put_breaker(partition, scope, open_state, breaker)
+  local text = object_of('untilMs', digits(breaker.untilMs), 'sinceMs', digits(breaker.sinceMs),
+    'actor', cjson.encode(breaker.actor), 'reason', cjson.encode(breaker.reason),
+    'onBehalfOf', encoded(breaker.onBehalfOf), 'version', breaker.version and digits(breaker.version),
+    'atEnd', encoded(breaker.atEnd), 'state', open_state == 'half_open' and '"half_open"')
+  partition.open_breakers = partition.open_breakers + redis.call('HSET', partition.breakers_key, scope, text)
+end
+
+-- Deletes a breaker; returns whether there was one.
+local function remove_breaker(partition, scope)
+  if redis.call('HDEL', partition.breakers_key, scope) == 0 then return false end
+  partition.open_breakers = partition.open_breakers - 1
+  return true
+end
+
+-- Logs a change. `action` is 'open', 'half_open' or 'close'.
+local function log_breaker(partition, scope, action, cause, until_ms, version, at_end)
+  if partition.format < BREAKER_EVENTS_FORMAT then
+    append(partition, 0, 't', digits(partition.clock), 'c', scope, 'j', cjson.encode({
+      action = action, actor = cause.actor, onBehalfOf = cause.onBehalfOf, reason = cause.reason,
+    }))
+    return
+  end
+  append(partition, 1, 't', digits(partition.clock), 'c', scope, 'j', object_of('action', cjson.encode(action),
+    'actor', cjson.encode(cause.actor), 'onBehalfOf', encoded(cause.onBehalfOf), 'reason', cjson.encode(cause.reason),
+    'untilMs', action == 'open' and digits(until_ms), 'version', version and digits(version),
+    'atEnd', action == 'open' and encoded(at_end)))
+end
+
+local TIME_IS_OVER = { actor = 'engine', reason = 'its time is over' }
+
+-- Makes a breaker whose time is over half-open. Who opened it, and why, stays.
+local function half_open_at_end(partition, scope, breaker)
+  breaker.sinceMs, breaker.untilMs, breaker.atEnd = breaker.untilMs, 0, nil
+  put_breaker(partition, scope, 'half_open', breaker)
+  log_breaker(partition, scope, 'half_open', TIME_IS_OVER, 0, breaker.version)
+end
+
+-- Closes breakers whose time is over, or makes them half-open, in the order of their names.
+local function end_due_breakers(partition)
   local fields = redis.call('HGETALL', partition.breakers_key)
-  for i = 1, #fields, 2 do
-    local breaker = cjson.decode(fields[i + 1])
+  local scopes, texts = {}, {}
+  for i = 1, #fields, 2 do scopes[#scopes + 1], texts[fields[i]] = fields[i], fields[i + 1] end
+  table.sort(scopes)
+  for _, scope in ipairs(scopes) do
+    local breaker = cjson.decode(texts[scope])
     -- While clocks disagree the present is not known, and the log's clock may be far ahead of it.
     if not partition.refused_by and breaker.untilMs > 0 and breaker.untilMs <= present(partition) then
-      redis.call('HDEL', partition.breakers_key, fields[i])
-      partition.open_breakers = partition.open_breakers - 1
-      append(partition, 0, 't', digits(partition.clock), 'c', fields[i],
-        'j', cjson.encode({ action = 'close', actor = 'engine', reason = 'its time is over' }))
+      if ends_half_open(breaker) then
+        half_open_at_end(partition, scope, breaker)
+      else
+        remove_breaker(partition, scope)
+        log_breaker(partition, scope, 'close', TIME_IS_OVER, 0, breaker.version)
+      end
     end
   end
 end
 
--- stock_apply_breaker: opens or closes a breaker in one partition.
+-- stock_apply_breaker: opens, half-opens or closes a breaker in one partition.
 -- KEYS: head, cells, holds, breakers, log
--- ARGV: 1 clock (see time_of), 2 scope, 3 'open' or 'close', 4 JSON {actor, onBehalfOf, reason}, 5 version, 6 since
---       when, 7 until when (0: until it is closed by hand)
+-- ARGV: 1 clock (see time_of), 2 scope, 3 'open', 'half_open' or 'close', 4 JSON {actor, onBehalfOf, reason},
+--       5 version, 6 since when, 7 until when (0: until it is changed by hand), 8 the deployment's format,
+--       9 'half_open' when it becomes so when its time is over, else ''
 -- Returns: the last offset, or nil when nothing was to be done: it was not open, this version or a newer one has been
 --          applied, or its time is over
 local function apply_breaker(keys, args)
-  local partition = open_partition(keys, '', 0, 0, 1)
+  local partition = open_partition(keys, '', 0, 0, tonumber(args[8]))
   set_clock(partition, args[1])
-  local scope, cause, version, until_ms = args[2], cjson.decode(args[4]), tonumber(args[5]), tonumber(args[7])
+  local scope, action, breaker = args[2], args[3], cjson.decode(args[4])
+  breaker.version, breaker.sinceMs, breaker.untilMs = tonumber(args[5]), tonumber(args[6]), tonumber(args[7])
+  if args[9] ~= '' then breaker.atEnd = args[9] end
   -- `gate:<scope>` is the stored name of the applied version.
-  if version <= (tonumber(redis.call('HGET', partition.head_key, 'gate:' .. scope)) or 0) then return false end
-  redis.call('HSET', partition.head_key, 'gate:' .. scope, digits(version))
-  local opens = args[3] == 'open' and (until_ms == 0 or until_ms > present(partition))
-  if opens then
-    -- Not encoded as a whole: cjson would write times with an exponent.
-    local behalf = cause.onBehalfOf and ',"onBehalfOf":' .. cjson.encode(cause.onBehalfOf) or ''
-    local text = string.format('{"untilMs":%s,"sinceMs":%s,"actor":%s,"reason":%s%s,"version":%s}', digits(until_ms),
-      digits(tonumber(args[6])), cjson.encode(cause.actor), cjson.encode(cause.reason), behalf, digits(version))
-    partition.open_breakers = partition.open_breakers + redis.call('HSET', partition.breakers_key, scope, text)
-  elseif redis.call('HDEL', partition.breakers_key, scope) == 0 then
-    return false
-  else
-    partition.open_breakers = partition.open_breakers - 1
+  if breaker.version <= (tonumber(redis.call('HGET', partition.head_key, 'gate:' .. scope)) or 0) then return false end
+  redis.call('HSET', partition.head_key, 'gate:' .. scope, digits(breaker.version))
+  if action == 'open' and breaker.untilMs > 0 and breaker.untilMs <= present(partition) then
+    action = ends_half_open(breaker) and 'end' or 'close'
   end
-  append(partition, 0, 't', digits(partition.clock), 'c', scope, 'j', cjson.encode({
-    action = opens and 'open' or 'close', actor = cause.actor, onBehalfOf = cause.onBehalfOf, reason = cause.reason,
-  }))
+  if action == 'end' then
+    half_open_at_end(partition, scope, breaker)
+  elseif action == 'close' then
+    if not remove_breaker(partition, scope) then return false end
+    log_breaker(partition, scope, action, breaker, 0, breaker.version)
+  else
+    put_breaker(partition, scope, action, breaker)
+    log_breaker(partition, scope, action, breaker, breaker.untilMs, breaker.version, breaker.atEnd)
+  end
   save_head(partition)
   return digits(partition.offset)
 end
@@ -69,9 +139,9 @@ end
 -- stock_set_breaker: records the desired state of a breaker before any partition applies it. Its version is the time,
 -- or one more than the last version: so versions grow even when this server has lost the last ones.
 -- KEYS: desired states of breakers
--- ARGV: 1 clock (see time_of), 2 scope, 3 'open' or 'close', 4 JSON {actor, onBehalfOf, reason, forMs} (forMs 0: until
---       it is closed by hand)
--- Returns: JSON {action, version, sinceMs, untilMs, actor, onBehalfOf, reason}
+-- ARGV: 1 clock (see time_of), 2 scope, 3 'open', 'half_open' or 'close', 4 JSON {actor, onBehalfOf, reason, forMs,
+--       atEnd} (forMs 0: until it is changed by hand; atEnd 'half_open', or left out: it closes at its end)
+-- Returns: JSON {action, version, sinceMs, untilMs, actor, reason, onBehalfOf, atEnd}
 local function set_breaker(keys, args)
   local now = time_of(args[1])
   local cause, version = cjson.decode(args[4]), now
@@ -79,14 +149,13 @@ local function set_breaker(keys, args)
   for i = 1, #all, 2 do
     local desired = cjson.decode(all[i + 1])
     version = math.max(version, desired.version + 1)
-    -- All partitions have applied it long ago, or have closed it by its time.
-    local ended = desired.action == 'close' and desired.sinceMs or desired.untilMs
+    -- All partitions have applied it long ago, or have closed it by its time. One that becomes half-open does not end.
+    local ended = desired.action == 'close' and desired.sinceMs or ends_half_open(desired) and 0 or desired.untilMs
     if ended > 0 and ended + DESIRED_KEPT_MS < now then redis.call('HDEL', keys[1], all[i]) end
   end
-  local behalf = cause.onBehalfOf and ',"onBehalfOf":' .. cjson.encode(cause.onBehalfOf) or ''
-  local text = string.format('{"action":%s,"version":%s,"sinceMs":%s,"untilMs":%s,"actor":%s,"reason":%s%s}',
-    cjson.encode(args[3]), digits(version), digits(now), digits(cause.forMs > 0 and now + cause.forMs or 0),
-    cjson.encode(cause.actor), cjson.encode(cause.reason), behalf)
+  local text = object_of('action', cjson.encode(args[3]), 'version', digits(version), 'sinceMs', digits(now),
+    'untilMs', digits(cause.forMs > 0 and now + cause.forMs or 0), 'actor', cjson.encode(cause.actor),
+    'reason', cjson.encode(cause.reason), 'onBehalfOf', encoded(cause.onBehalfOf), 'atEnd', encoded(cause.atEnd))
   redis.call('HSET', keys[1], args[2], text)
   return text
 end

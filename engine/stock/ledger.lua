@@ -180,7 +180,7 @@ local function last_logged_time(partition)
   return 0
 end
 
--- stock_tick: does what is due by time in a partition that may have no commands: ends due holds, closes breakers whose
+-- stock_tick: does what is due by time in a partition that may have no commands: ends due holds, ends breakers whose
 -- time is over, and appends an empty log entry when the clock has crossed a multiple of the heartbeat since the last
 -- entry, so that windows end.
 -- KEYS: head, cells, holds, breakers, log
@@ -195,7 +195,7 @@ local function tick(keys, args)
     and present(partition) >= find_next_due(partition) then
     swept = sweep(partition)
   end
-  close_due_breakers(partition)
+  end_due_breakers(partition)
   local heartbeat = tonumber(args[4])
   if partition.offset == offset_before
     and math.floor(partition.clock / heartbeat) > math.floor(last_logged_time(partition) / heartbeat) then

@@ -16,7 +16,8 @@ import type { RedisClient } from "../stream/redis.js";
 import { isOutOfMemory } from "../stream/redis-errors.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
-import { type BreakerCause, Breakers, type DesiredBreaker } from "./breakers.js";
+import type { BreakerAction, DesiredBreaker, OpenBreaker } from "./breaker.js";
+import { Breakers, type WantedBreaker } from "./breakers.js";
 import {
   type Balances,
   CELL_SEPARATOR,
@@ -25,7 +26,6 @@ import {
   emptyBalances,
   LINE_STATES,
   type LineState,
-  type OpenBreaker,
   OUTCOMES,
   type Outcome,
   type Reply,
@@ -130,7 +130,8 @@ export class Ledger {
       partitions,
       partitionOf: (sku) => this.partitionOf(sku),
       keysOf: (partition) => this.#keysOf(partition),
-      setDesired: (scope, action, cause) => this.#setBreaker(breakersKey(prefix), scope, action, cause),
+      format: () => this.#format(),
+      setDesired: (scope, action, wanted) => this.#setBreaker(breakersKey(prefix), scope, action, wanted),
       apply: (partition, scope, desired) => this.#applyBreaker(this.#keysOf(partition), scope, desired),
     });
     this.#batchers = this.#keys.map(
@@ -196,7 +197,7 @@ export class Ledger {
   }
 
   /**
-   * Does what is due by time in a partition: ends due holds, closes breakers whose time is over, ends windows. Safe to
+   * Does what is due by time in a partition: ends due holds, ends breakers whose time is over, ends windows. Safe to
    * repeat.
    */
   async tick(partition: number): Promise<TickResult> {
@@ -210,7 +211,7 @@ export class Ledger {
     return { expired, offset: Number(offset), clockMs: Number(clockMs) };
   }
 
-  /** Breakers that are open somewhere or shall be open, each once. */
+  /** Breakers that are open or half-open somewhere, or shall be, each once. */
   async openBreakers(): Promise<OpenBreaker[]> {
     return this.breakers.open();
   }
@@ -265,19 +266,15 @@ export class Ledger {
     } while (cursor !== "0");
   }
 
-  async #setBreaker(
-    key: string,
-    scope: string,
-    action: string,
-    cause: BreakerCause & { forMs: number },
-  ): Promise<DesiredBreaker> {
-    const args = [this.#now(), scope, action, JSON.stringify(cause)];
+  async #setBreaker(key: string, scope: string, action: BreakerAction, wanted: WantedBreaker): Promise<DesiredBreaker> {
+    const args = [this.#now(), scope, action, JSON.stringify(wanted)];
     return JSON.parse(String(await this.#write("stock_set_breaker", [key], args))) as DesiredBreaker;
   }
 
   async #applyBreaker(keys: StockKeys, scope: string, desired: DesiredBreaker): Promise<boolean> {
-    const { action, version, sinceMs, untilMs, ...cause } = desired;
-    const args = [this.#now(), scope, action, JSON.stringify(cause), version, sinceMs, untilMs];
+    const { action, version, sinceMs, untilMs, atEnd = "", ...cause } = desired;
+    const times = [version, sinceMs, untilMs];
+    const args = [this.#now(), scope, action, JSON.stringify(cause), ...times, this.#format(), atEnd];
     const all = [keys.head, keys.cells, keys.holds, keys.breakers, keys.log];
     return (await this.#write("stock_apply_breaker", all, args)) !== null;
   }

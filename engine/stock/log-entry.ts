@@ -17,6 +17,7 @@ import {
   splitCell,
   unpack,
 } from "./batch-decoder.js";
+import { breakerScopeOf } from "./breaker.js";
 import {
   ACCOUNTS,
   type Account,
@@ -62,7 +63,7 @@ const COMMON_FIELDS = ["t", "n"];
 const BATCH_FIELDS = ["b", "o", "s", "g", "d", "m"];
 /** `x` expired holds. */
 const EXPIRY_FIELDS = ["x"];
-/** `c` a breaker's scope, `j` the change. */
+/** `c` a breaker's scope, `j` the change: JSON {action, actor, onBehalfOf, reason, untilMs, version, atEnd}. */
 const BREAKER_FIELDS = ["c", "j"];
 
 type Fields = ReadonlyMap<string, Buffer>;
@@ -98,7 +99,9 @@ function decode(entry: LogEntry): DecodedEntry {
     decoded = batchEvents(entry.offset, fields, clockMs, bytes);
   } else {
     assertOnly(fields, BREAKER_FIELDS);
-    assert(fields.has("c") === fields.has("j"), "a breaker's entry lacks its scope or the change");
+    const [scope, change] = [fields.get("c"), fields.get("j")];
+    assert((scope === undefined) === (change === undefined), "a breaker's entry lacks its scope or the change");
+    if (scope && change) decoded.events = [breakerEvent(entry.offset, clockMs, scope.toString("utf8"), change)];
   }
   if (fields.has("n")) decoded.total = numberOf(fields, "n");
   return decoded;
@@ -139,6 +142,42 @@ function wholeNumber(bytes: Buffer | undefined, name: string): number {
   const value = Number(text);
   assert(/^\d+$/.test(text) && Number.isSafeInteger(value), `the field ${name} is not a whole number`);
   return value;
+}
+
+const BREAKER_EVENTS: Readonly<Record<string, EventType>> = {
+  open: EVENT_TYPES.openBreaker,
+  half_open: EVENT_TYPES.halfOpenBreaker,
+  close: EVENT_TYPES.closeBreaker,
+};
+
+/** The change of a breaker. Entries of formats before 3 have no version and no end. */
+function breakerEvent(offset: number, clockMs: number, key: string, bytes: Buffer): StockEvent {
+  const change = JSON.parse(bytes.toString("utf8")) as Record<string, unknown>;
+  assert(typeof change === "object" && change !== null, "the change of a breaker is not an object");
+  const { action, ...cause } = change;
+  const type = Object.hasOwn(BREAKER_EVENTS, String(action)) ? BREAKER_EVENTS[String(action)] : undefined;
+  assert(type !== undefined, "the change of a breaker has an unknown action");
+  assert(/^(shop$|location:.|sku:.)/su.test(key), "the scope of a breaker is unknown");
+  for (const name of ["actor", "reason"]) assert(typeof cause[name] === "string", `a breaker's ${name} is not a text`);
+  for (const name of ["onBehalfOf", "atEnd"])
+    assert(["string", "undefined"].includes(typeof cause[name]), `a breaker's ${name} is not a text`);
+  for (const name of ["untilMs", "version"])
+    assert(cause[name] === undefined || Number.isSafeInteger(cause[name]), `a breaker's ${name} is not a whole number`);
+  const scope = breakerScopeOf(key);
+  return {
+    type,
+    offset,
+    index: 0,
+    id: key,
+    sku: scope.kind === "sku" ? scope.sku : "",
+    location: scope.kind === "location" ? scope.location : "",
+    units: 0,
+    from: "outside",
+    to: "outside",
+    atMs: clockMs,
+    clockMs,
+    detail: { scope, ...cause },
+  };
 }
 
 function expiriesOf(offset: number, clockMs: number, bytes: Buffer): StockEvent[] {

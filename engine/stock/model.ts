@@ -324,7 +324,7 @@ export interface Transfer {
   units: number;
 }
 
-/** Types of events by the kind of their command; `LineExpired` has no command. */
+/** Types of events by the kind of their command; an expiry and changes of breakers have no command. */
 export const EVENT_TYPES = {
   receive: "StockReceived",
   correct: "StockCorrected",
@@ -342,6 +342,9 @@ export const EVENT_TYPES = {
   configure: "SkuConfigured",
   acknowledge: "AlertAcknowledged",
   expire: "LineExpired",
+  openBreaker: "BreakerOpened",
+  halfOpenBreaker: "BreakerHalfOpened",
+  closeBreaker: "BreakerClosed",
 } as const;
 export type EventKind = keyof typeof EVENT_TYPES;
 export type EventType = (typeof EVENT_TYPES)[EventKind];
@@ -352,8 +355,9 @@ export interface StockEvent {
   /** Entry of the partition's log, and the event's index in it: together they identify the event. */
   offset: number;
   index: number;
-  /** The command's id; of an expiry, the line's. */
+  /** The command's id; of an expiry, the line's; of a breaker's change, the stored name of its scope. */
   id: string;
+  /** Of a breaker's change, SKU and location are empty where its scope names none. */
   sku: string;
   location: string;
   units: number;
@@ -367,27 +371,11 @@ export interface StockEvent {
   clockMs: number;
   /**
    * Actor, reason, settings and the like; `missingUnits`; `unexplained` when goods left an unexpected pool or are
-   * missing.
+   * missing; of a breaker's change BreakerDetail (breaker.ts).
    */
   detail?: Record<string, unknown>;
   /** Of `StockReserved`: it does not count as demand; a later `LineAccepted` does (R9). */
   uncounted?: true;
   /** Of `LineOutbound`: the line was reserved from presale, so its goods leave sellable only now. */
   presale?: true;
-}
-
-/** What a breaker applies to: the whole shop, one location, or one SKU (R14). */
-export type BreakerScope = { kind: "shop" } | { kind: "location"; location: string } | { kind: "sku"; sku: string };
-
-/** An open breaker: new orders in its scope are refused. */
-export interface OpenBreaker {
-  scope: BreakerScope;
-  /** When it closes by itself (milliseconds since the epoch); 0: only by hand. */
-  untilMs: number;
-  sinceMs: number;
-  actor: string;
-  onBehalfOf?: string;
-  reason: string;
-  /** Partitions of its scope where it is not open, or that cannot be read; left out when there is none. */
-  missing?: number[];
 }

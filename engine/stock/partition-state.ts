@@ -3,12 +3,12 @@
  * same state in Redis; the simulation compares the two at every step. It holds a single partition, and no log.
  */
 import { LATEST_FORMAT } from "../stream/format.js";
+import type { OpenBreaker } from "./breaker.js";
 import {
   type Balances,
   type CommandKind,
   DEFAULT_ID_RETENTION_DAYS,
   type LineState,
-  type OpenBreaker,
   type Outcome,
   type Reply,
   type Transfer,
@@ -88,10 +88,6 @@ export interface Expiry {
   record: IdRecord;
   transfer: CellTransfer;
 }
-
-/** The name of a breaker's scope, as stored. */
-export const breakerKey = (scope: OpenBreaker["scope"]): string =>
-  scope.kind === "shop" ? "shop" : scope.kind === "location" ? `location:${scope.location}` : `sku:${scope.sku}`;
 
 /** Reserved and aborted: nothing is held, and only a later attempt may reserve. */
 export const isAborted = ({ kind, outcome, state }: IdRecord): boolean =>

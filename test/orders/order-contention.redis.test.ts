@@ -4,7 +4,7 @@ import type { EngineError } from "../../engine/kernel/errors.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import type { Order } from "../../engine/orders/model.js";
 import { OrderService } from "../../engine/orders/order-service.js";
-import type { BreakerScope } from "../../engine/stock/model.js";
+import type { BreakerScope } from "../../engine/stock/breaker.js";
 import { AT, HOLD_MS, line, withOrderBed } from "./order-bed.js";
 
 const bed = withOrderBed();

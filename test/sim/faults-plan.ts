@@ -88,7 +88,7 @@ interface BusyState {
 /** A job that emits on every event, sets its timers again, and clears keys. */
 const busyJob: Job<StockEvent, BusyState> = {
   name: "busy.1",
-  key: (event) => event.sku,
+  key: (event) => event.sku || undefined,
   initial: () => ({ events: 0, units: 0, fired: 0, again: 0 }),
   onEvent(state, event, context) {
     state.events++;
@@ -109,7 +109,7 @@ const busyJob: Job<StockEvent, BusyState> = {
 /** A job that fails on some events and some timers. Its changes before the error must be undone. */
 const failingJob: Job<StockEvent, { events: number }> = {
   name: "failing.1",
-  key: (event) => event.location,
+  key: (event) => event.location || undefined,
   initial: () => ({ events: 0 }),
   onEvent(state, event, context) {
     state.events++;

@@ -8,11 +8,11 @@ import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
 import { ManualClock } from "../../engine/kernel/clock.js";
 import { type Random, secureBytes, seededRandom } from "../../engine/kernel/random.js";
+import { type BreakerScope, isBreakerEvent } from "../../engine/stock/breaker.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { eventsOf } from "../../engine/stock/log-entry.js";
 import {
   type Balances,
-  type BreakerScope,
   CELL_SEPARATOR,
   emptyBalances,
   KINDS,
@@ -23,12 +23,13 @@ import {
   type StockCommand,
   type StockEvent,
 } from "../../engine/stock/model.js";
+import { LATEST_FORMAT } from "../../engine/stream/format.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { assertContiguous, readLog } from "../../engine/stream/log.js";
 import { withRedis } from "../redis/with-redis.js";
 import { Audit } from "./audit.js";
 import { CommandStream, LOCATIONS, SKUS } from "./commands.js";
-import { Reference } from "./reference.js";
+import { BREAKER_EVENTS_FORMAT, Reference } from "./reference.js";
 
 const COMMANDS = Number(process.env["COMMANDS"] ?? 40_000);
 const SEEDS = Number(process.env["LEDGER_SEEDS"] ?? 1);
@@ -50,7 +51,7 @@ describe("the ledger and its reference", () => {
       : [Number(GIVEN_SEED)];
 
   it.each([
-    [2, COMMANDS],
+    [LATEST_FORMAT, COMMANDS],
     // Format 1; a quarter of the commands, because its rules have not changed.
     [1, COMMANDS / 4],
   ])(
@@ -185,7 +186,7 @@ class Simulation {
       if (this.step % FULL_CHECK_STEPS === 0) await this.#checkAll();
     }
     await this.#checkAll();
-    if (this.#format > 1) this.#checkCoverage();
+    if (this.#format === LATEST_FORMAT) this.#checkCoverage();
   }
 
   /** The first twentieth one by one, so that a difference shows its command; later mixed sizes. */
@@ -266,9 +267,18 @@ class Simulation {
 
   async #openBreaker(): Promise<void> {
     const scope = this.#scope();
-    const forMs = this.#random.pick([0, 1_000, 60_000, 600_000]);
-    this.#reference.openBreaker(this.#clock.now(), scope, forMs);
-    await this.#ledger.breakers.set(scope, "open", { actor: "sim", reason: "drill", forMs });
+    const random = this.#random;
+    const forMs = random.pick([0, 1_000, 60_000, 600_000]);
+    const canBeHalfOpen = this.#format >= BREAKER_EVENTS_FORMAT;
+    const cause = { actor: "sim", reason: "drill" };
+    if (canBeHalfOpen && random.below(4) === 0) {
+      this.#reference.setBreaker(this.#clock.now(), scope, "half_open");
+      await this.#ledger.breakers.set(scope, "half_open", cause);
+    } else {
+      const atEnd = canBeHalfOpen && forMs > 0 && random.below(2) === 0 ? "half_open" : undefined;
+      this.#reference.setBreaker(this.#clock.now(), scope, "open", forMs, atEnd);
+      await this.#ledger.breakers.set(scope, "open", { ...cause, forMs, ...(atEnd && { atEnd }) });
+    }
     this.#count(`breaker ${scope.kind}`);
     await this.#check(new Set());
   }
@@ -276,12 +286,8 @@ class Simulation {
   async #closeBreaker(): Promise<void> {
     const open = [...this.#reference.partition.breakers.values()];
     const scope = open.length > 0 && this.#random.below(4) > 0 ? this.#random.pick(open).scope : this.#scope();
-    const expected = this.#reference.closeBreaker(this.#clock.now(), scope);
-    const { changed: found } = await this.#ledger.breakers.set(scope, "close", {
-      actor: "sim",
-      reason: "over",
-      forMs: 0,
-    });
+    const expected = this.#reference.setBreaker(this.#clock.now(), scope, "close");
+    const { changed: found } = await this.#ledger.breakers.set(scope, "close", { actor: "sim", reason: "drill" });
     if (found !== expected) throw fault(`closing ${JSON.stringify(scope)}`, expected, found);
     await this.#check(new Set());
   }
@@ -305,9 +311,11 @@ class Simulation {
         this.#audit.fold(event);
         this.#count(event.type);
         this.#count(`${event.type} from ${event.from}`);
+        if (isBreakerEvent(event)) this.#count(`${event.type} by ${event.detail?.["actor"]}`);
         if (event.detail?.["missingUnits"]) this.#count(`${event.type} with missing units`);
       }
-      this.#events += events.length;
+      const isCounted = this.#format >= BREAKER_EVENTS_FORMAT || !events.some(isBreakerEvent);
+      if (isCounted) this.#events += events.length;
       if (total !== this.#events) throw fault(`the count of events in entry ${entry.offset}`, this.#events, total);
     }
     if (position < expected.length) throw fault(`event ${position + 1}`, expected[position], undefined);
@@ -377,9 +385,10 @@ class Simulation {
         throw fault(`ids in ${key}`, days.get(key), sizes.get(key));
     }
 
-    const breakers = Object.keys(await this.#client.hgetall(this.#keys.breakers)).sort();
-    if (!isDeepStrictEqual(breakers, [...partition.breakers.keys()].sort()))
-      throw fault("breakers", [...partition.breakers.keys()], breakers);
+    const stored = Object.entries(await this.#client.hgetall(this.#keys.breakers));
+    const breakers = new Map(stored.map(([key, text]) => [key, { state: "open", ...JSON.parse(text) }]));
+    const expected = new Map([...partition.breakers].map(([key, { scope: _, ...breaker }]) => [key, breaker]));
+    if (!isDeepStrictEqual(breakers, expected)) throw fault("breakers", [...expected], [...breakers]);
   }
 
   #count(what: string): void {
@@ -403,6 +412,8 @@ class Simulation {
         "LineExpired",
         "LineAccepted",
       ],
+      ...["BreakerOpened by sim", "BreakerHalfOpened by sim", "BreakerHalfOpened by engine"],
+      ...["BreakerClosed by sim", "BreakerClosed by engine"],
       ...["LineOutbound from reserved", "LineOutbound from committed", "LineOutbound from sellable"],
       ...["LineOutbound with missing units", "LineCancelled with missing units", "cancel superseded"],
     ];

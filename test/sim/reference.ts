@@ -4,10 +4,11 @@
  * thousand commands because it calls `advance` only when a hold may be due or a day has passed.
  */
 import { DAY_MS } from "../../engine/kernel/clock.js";
+import { type BreakerAction, type BreakerScope, breakerKey } from "../../engine/stock/breaker.js";
+import { applyBreaker, type BreakerChanged, endBreakers } from "../../engine/stock/breaker-rules.js";
 import { decide } from "../../engine/stock/decide.js";
 import { advance, evolve } from "../../engine/stock/evolve.js";
 import {
-  type BreakerScope,
   cellOf,
   EVENT_TYPES,
   type EventType,
@@ -17,12 +18,10 @@ import {
   type StockEvent,
   SWEEP_LIMIT,
 } from "../../engine/stock/model.js";
-import {
-  breakerKey,
-  type Decision,
-  emptyPartitionState,
-  type PartitionState,
-} from "../../engine/stock/partition-state.js";
+import { type Decision, emptyPartitionState, type PartitionState } from "../../engine/stock/partition-state.js";
+
+/** Before this format entries of breakers have neither version nor end, and are not counted. */
+export const BREAKER_EVENTS_FORMAT = 3;
 
 /** When all of the units are missing. */
 const NO_TRANSFER = { from: "outside", to: "outside" } as const;
@@ -39,6 +38,8 @@ export class Reference {
   fullSweeps = 0;
   #nextDueMs = Number.POSITIVE_INFINITY;
   #day = -1;
+  /** Of the last change of any breaker. */
+  #breakerVersion = 0;
 
   constructor(retentionDays: number, format: number) {
     this.partition = emptyPartitionState(retentionDays, format);
@@ -76,34 +77,49 @@ export class Reference {
   tick(nowMs: number, touched: Set<string>): number {
     const before = this.events.length;
     this.#passTime(Math.max(this.partition.clockMs, nowMs), touched);
-    for (const [key, { untilMs }] of this.partition.breakers)
-      if (untilMs > 0 && untilMs <= this.partition.clockMs) this.partition.breakers.delete(key);
-    return this.events.length - before;
+    const expired = this.events.length - before;
+    for (const change of endBreakers(this.partition)) this.events.push(this.#breakerEventOf(change));
+    return expired;
   }
 
-  /** `forMs` counts from the caller's clock; the partition's may be past that: then the breaker is closed. */
-  openBreaker(nowMs: number, scope: BreakerScope, forMs: number): void {
+  /**
+   * Applies a change by hand, and returns whether it has changed anything. `forMs` counts from the caller's clock; the
+   * partition's may be past that: then the breaker has ended.
+   */
+  setBreaker(nowMs: number, scope: BreakerScope, action: BreakerAction, forMs = 0, atEnd?: "half_open"): boolean {
     const { partition } = this;
-    const clockMs = Math.max(partition.clockMs, nowMs);
-    const untilMs = forMs > 0 ? nowMs + forMs : 0;
-    if (untilMs > 0 && untilMs <= clockMs) {
-      this.closeBreaker(nowMs, scope);
-      return;
-    }
-    partition.clockMs = clockMs;
-    partition.breakers.set(breakerKey(scope), {
-      scope,
-      untilMs,
-      sinceMs: partition.clockMs,
+    const beforeMs = partition.clockMs;
+    partition.clockMs = Math.max(beforeMs, nowMs);
+    this.#breakerVersion = Math.max(nowMs, this.#breakerVersion + 1);
+    const change = applyBreaker(partition, scope, {
+      action,
+      version: this.#breakerVersion,
+      sinceMs: nowMs,
+      untilMs: forMs > 0 ? nowMs + forMs : 0,
+      ...(atEnd && { atEnd }),
       actor: "sim",
       reason: "drill",
     });
+    if (change) this.events.push(this.#breakerEventOf(change));
+    else partition.clockMs = beforeMs;
+    return change !== undefined;
   }
 
-  closeBreaker(nowMs: number, scope: BreakerScope): boolean {
-    const open = this.partition.breakers.delete(breakerKey(scope));
-    if (open) this.partition.clockMs = Math.max(this.partition.clockMs, nowMs);
-    return open;
+  #breakerEventOf({ type, detail }: BreakerChanged): ExpectedEvent {
+    const { clockMs, format } = this.partition;
+    const { scope, actor, reason } = detail;
+    return {
+      type,
+      id: breakerKey(scope),
+      sku: scope.kind === "sku" ? scope.sku : "",
+      location: scope.kind === "location" ? scope.location : "",
+      units: 0,
+      from: "outside",
+      to: "outside",
+      atMs: clockMs,
+      clockMs,
+      detail: format < BREAKER_EVENTS_FORMAT ? { scope, actor, reason } : { ...detail },
+    };
   }
 
   /** The millisecond in which the next hold expires or breaker closes: an error of one millisecond shows there. */

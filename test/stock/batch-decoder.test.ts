@@ -134,7 +134,8 @@ describe("an entry that cannot be read", () => {
     const later = { colour: "red", settings: { alertFactor: 2, colourFactor: 3 } };
     expect(eventsOf(changed(13, [[1, later]])).events[1]?.detail).toEqual(later);
     const own = { t: NOW, b: packr.pack(raw()), o: Buffer.from([0, 0]) };
-    for (const fields of [own, { t: NOW, n: 3 }, { t: NOW, c: Buffer.from("shop"), j: Buffer.from("{}") }])
+    const change = Buffer.from(JSON.stringify({ action: "open", actor: "a", reason: "b", colour: "red" }));
+    for (const fields of [own, { t: NOW, n: 3 }, { t: NOW, c: Buffer.from("shop"), j: change }])
       expect(eventsOf(entryOf({ ...fields, "+later": Buffer.from([1]) }))).toEqual(eventsOf(entryOf(fields)));
   });
 

@@ -5,9 +5,12 @@
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
-import { ManualClock, MINUTE_MS } from "../../engine/kernel/clock.js";
+import { DAY_MS, ManualClock, MINUTE_MS } from "../../engine/kernel/clock.js";
+import type { BreakerDetail } from "../../engine/stock/breaker.js";
 import { Ledger } from "../../engine/stock/ledger.js";
+import { eventsOf } from "../../engine/stock/log-entry.js";
 import { stockKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { withRedis } from "../redis/with-redis.js";
 
@@ -65,11 +68,13 @@ const skus = (): string[] => {
 const order = async (sku: string): Promise<string> =>
   (
     await ledger.apply({
-      ...{ kind: "reserve", id: chainIdFromNumber("S1", NOW, ids++), sku, location: "SH", units: 1 },
+      ...{ kind: "reserve", id: chainIdFromNumber("S1", clock.now(), ids++), sku, location: "SH", units: 1 },
     })
   ).outcome;
 /** The outcome of an order in each partition; without a breaker it is `unknown_sku` here. */
 const answers = () => Promise.all(skus().map(order));
+const eventsOfLog = async (partition: number) =>
+  (await readLog(client, stockKeys(prefix, partition).log, 0, 1_000)).flatMap((entry) => eventsOf(entry).events);
 const REFUSED = "breaker_open";
 const NOT_REFUSED = "unknown_sku";
 
@@ -78,7 +83,7 @@ describe("a breaker", () => {
     expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [] });
     expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
     expect(await ledger.openBreakers()).toEqual([
-      { scope: SHOP, actor: "lin", reason: "they differ", sinceMs: NOW, untilMs: 0 },
+      { scope: SHOP, state: "open", actor: "lin", reason: "they differ", sinceMs: NOW, untilMs: 0 },
     ]);
     expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: true, missing: [] });
     expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: false, missing: [] });
@@ -145,6 +150,87 @@ describe("a breaker", () => {
     clock.moveTo(NOW + 1_000);
     expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [] });
     expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
+  });
+
+  it("opened to be half-open at its end becomes so in every partition, and refuses until it is changed by hand", async () => {
+    const opening = { ...cause, forMs: MINUTE_MS, atEnd: "half_open" } as const;
+    await ledger.breakers.set(SHOP, "open", opening);
+    clock.moveTo(NOW + MINUTE_MS);
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
+    for (let partition = 0; partition < PARTITIONS; partition++) await ledger.tick(partition);
+    const half = { scope: SHOP, state: "half_open", sinceMs: NOW + MINUTE_MS, untilMs: 0, actor: "lin" };
+    expect(await ledger.openBreakers()).toEqual([{ ...half, reason: "they differ" }]);
+    clock.moveTo(NOW + 60 * DAY_MS);
+    await ledger.breakers.set({ kind: "sku", sku: "other" }, "open", cause);
+    expect(await ledger.breakers.repair()).toEqual([]);
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
+    expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: true, missing: [] });
+    expect(await answers()).toEqual([NOT_REFUSED, NOT_REFUSED, NOT_REFUSED]);
+    const changes = (await eventsOfLog(1))
+      .filter(({ id }) => id === "shop")
+      .map(({ type, detail }) => ({ type, detail }));
+    const [opened, halfOpened, closed] = changes.map(({ detail }) => detail as BreakerDetail | undefined);
+    expect(changes.map(({ type }) => type)).toEqual(["BreakerOpened", "BreakerHalfOpened", "BreakerClosed"]);
+    expect(opened).toEqual({
+      ...{ scope: SHOP, actor: "lin", reason: "they differ", atEnd: "half_open" },
+      ...{ untilMs: NOW + MINUTE_MS, version: NOW },
+    });
+    expect(halfOpened).toEqual({ scope: SHOP, actor: "engine", reason: "its time is over", version: NOW });
+    expect(closed?.version).toBeGreaterThan(NOW);
+  });
+
+  it("half-opened by hand, or after its time, reaches a partition that was away, and is missing there until then", async () => {
+    await ledger.breakers.set(SHOP, "open", cause);
+    cut = 1;
+    expect(await ledger.breakers.set(SHOP, "half_open", cause)).toEqual({ changed: true, missing: [1] });
+    cut = undefined;
+    expect(await ledger.openBreakers()).toMatchObject([{ state: "half_open", missing: [1] }]);
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
+    expect(await ledger.breakers.repair()).toEqual(["the breaker shop was not half-open in partition 1: it is now"]);
+    expect((await ledger.openBreakers())[0]).not.toHaveProperty("missing");
+
+    const sku = { kind: "sku", sku: skus()[2] as string } as const;
+    cut = 2;
+    await ledger.breakers.set(sku, "open", { ...cause, forMs: MINUTE_MS, atEnd: "half_open" });
+    clock.moveTo(NOW + 2 * MINUTE_MS);
+    cut = undefined;
+    await ledger.breakers.set(SHOP, "close", cause);
+    expect(await answers()).toEqual([NOT_REFUSED, NOT_REFUSED, NOT_REFUSED]);
+    await ledger.breakers.repair();
+    expect(await ledger.openBreakers()).toMatchObject([{ scope: sku, state: "half_open", sinceMs: NOW + MINUTE_MS }]);
+    expect((await eventsOfLog(2)).at(-1)).toMatchObject({ type: "BreakerHalfOpened", sku: sku.sku, location: "" });
+  });
+
+  it("is not half-open, and its entries are as the previous release wrote them, until the upgrade is finished", async () => {
+    const old = new Ledger({ redis: client, prefix, partitions: PARTITIONS, clock, format: () => 2 });
+    await expect(old.breakers.set(SHOP, "half_open", cause)).rejects.toThrow("upgrade --finish");
+    const ending = { ...cause, forMs: 1_000, atEnd: "half_open" } as const;
+    await expect(old.breakers.set(SHOP, "open", ending)).rejects.toThrow("upgrade --finish");
+    expect(await old.openBreakers()).toEqual([]);
+    await old.breakers.set(SHOP, "open", { ...cause, onBehalfOf: "li", forMs: 1_000 });
+    const { breakers, log } = stockKeys(prefix, 0);
+    expect(await client.hgetall(breakers)).toEqual({
+      shop: `{"untilMs":${NOW + 1_000},"sinceMs":${NOW},"actor":"lin","reason":"they differ","onBehalfOf":"li","version":${NOW}}`,
+    });
+    expect(await client.hgetall(`${prefix}:breakers`)).toEqual({
+      shop: `{"action":"open","version":${NOW},"sinceMs":${NOW},"untilMs":${NOW + 1_000},"actor":"lin","reason":"they differ","onBehalfOf":"li"}`,
+    });
+    const [[, [...fields]] = ["", []]] = await client.xrange(log, "-", "+");
+    expect(fields.slice(0, 7)).toEqual(["n", "0", "t", String(NOW), "c", "shop", "j"]);
+    expect(JSON.parse(fields[7] ?? "")).toEqual({
+      action: "open",
+      actor: "lin",
+      onBehalfOf: "li",
+      reason: "they differ",
+    });
+    expect(await eventsOfLog(0)).toMatchObject([{ type: "BreakerOpened", detail: { scope: SHOP, actor: "lin" } }]);
+  });
+
+  it("rejects a time or an end that does not fit the action", async () => {
+    const ending = { ...cause, atEnd: "half_open" } as const;
+    await expect(ledger.breakers.set(SHOP, "close", { ...cause, forMs: 1 })).rejects.toThrow("forMs: is allowed only");
+    await expect(ledger.breakers.set(SHOP, "half_open", { ...cause, forMs: 1 })).rejects.toThrow("forMs: is allowed");
+    await expect(ledger.breakers.set(SHOP, "open", ending)).rejects.toThrow("atEnd: is allowed only with open and");
   });
 
   it("of one SKU needs only the partition of the SKU", async () => {

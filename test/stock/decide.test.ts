@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { DAY_MS } from "../../engine/kernel/clock.js";
+import { endBreakers } from "../../engine/stock/breaker-rules.js";
 import { DEFAULT_ID_RETENTION_DAYS, HOLD_MARGIN_DAYS, MAX_UNITS } from "../../engine/stock/model.js";
 import { given, MINUTE_MS, NOON, newId, Scene, stocked } from "./scene.js";
 
@@ -284,6 +285,25 @@ describe("an open breaker (R14)", () => {
     const scene = stocked().breaker({ kind: "shop" }, MINUTE_MS);
     expect(scene.after(MINUTE_MS - 1).when({ kind: "reserve", units: 1 }).outcome).toBe("breaker_open");
     expect(scene.after(1).when({ kind: "reserve", units: 1 }).outcome).toBe("accepted");
+  });
+
+  it("refuses while it is half-open, which it becomes when its time is over, if it was opened so", () => {
+    const reserve = { kind: "reserve", units: 1 } as const;
+    const scene = stocked().breaker({ kind: "shop" }, MINUTE_MS, "half_open").after(MINUTE_MS);
+    // As long as no tick has come, and after it.
+    expect(scene.when(reserve).outcome).toBe("breaker_open");
+    const { clockMs } = scene.partition;
+    expect(endBreakers(scene.partition)).toEqual([
+      {
+        type: "BreakerHalfOpened",
+        detail: { scope: { kind: "shop" }, actor: "engine", reason: "its time is over", version: 1 },
+      },
+    ]);
+    expect(scene.partition.breakers.get("shop")).toMatchObject({ state: "half_open", sinceMs: clockMs, untilMs: 0 });
+    expect(scene.after(MINUTE_MS).when(reserve).outcome).toBe("breaker_open");
+    expect(endBreakers(scene.partition)).toEqual([]);
+    expect(scene.breaker({ kind: "shop" }, 0, undefined, "close").when(reserve).outcome).toBe("accepted");
+    expect(scene.breaker({ kind: "shop" }, 0, undefined, "half_open").when(reserve).outcome).toBe("breaker_open");
   });
 
   it("still gives a first answer again", () => {

@@ -231,7 +231,9 @@ describe("a breaker", () => {
     const line = place();
     await ledger.apply({ kind: "reserve", ...line, units: 1 });
     await ledger.breakers.set({ kind: "shop" }, "open", cause);
-    expect(await ledger.openBreakers()).toEqual([{ scope: { kind: "shop" }, untilMs: 0, sinceMs: START_MS, ...by }]);
+    expect(await ledger.openBreakers()).toEqual([
+      { scope: { kind: "shop" }, state: "open", untilMs: 0, sinceMs: START_MS, ...by },
+    ]);
     const refused = reserve(1);
     expect((await ledger.apply(refused)).outcome).toBe("breaker_open");
     expect((await ledger.apply({ kind: "pay", ...line, units: 1 })).outcome).toBe("accepted");
@@ -246,7 +248,7 @@ describe("a breaker", () => {
     await ledger.apply(reserve(1));
     const { head, breakers, holds, log } = stockKeys(PREFIX, 0);
     const offset = await client.hincrby(head, "offset", 1);
-    await client.xadd(log, `${offset}-0`, "t", START_MS, "c", "shop", "j", "{}");
+    await client.xadd(log, `${offset}-0`, "t", START_MS, "c", "shop", "j", JSON.stringify({ action: "open", ...by }));
     await client.hset(breakers, "shop", JSON.stringify({ untilMs: 0, sinceMs: START_MS, ...by }));
     await client.zadd(holds, START_MS + 5, newId());
     expect((await ledger.apply(reserve(1))).outcome).toBe("breaker_open");

@@ -273,12 +273,52 @@ describe("an event of the log", () => {
     expect(eventsOf(entryOf({ t: NOW, x: swept })).events[0]?.units).toBe(MAX_UNITS);
   });
 
-  it("does not exist in a heartbeat or a breaker's entry, which still move the clock", () => {
+  it("does not exist in a heartbeat, which still moves the clock", () => {
     expect(eventsOf(entryOf({ t: NOW }))).toEqual({ clockMs: NOW, events: [] });
-    expect(eventsOf(entryOf({ t: NOW, c: Buffer.from("shop"), j: Buffer.from("{}") }))).toEqual({
-      clockMs: NOW,
-      events: [],
-    });
     expect(entryTimeMs(entryOf({ t: NOW }))).toBe(NOW);
+  });
+});
+
+describe("the event of a breaker", () => {
+  const by = { actor: "ops", onBehalfOf: "li.wei", reason: "盘点" };
+  const entry = (scope: string, change: unknown) =>
+    entryOf({ t: NOW, c: Buffer.from(scope), j: Buffer.from(JSON.stringify(change)) });
+  const none = { index: 0, units: 0, from: "outside", to: "outside", atMs: NOW, clockMs: NOW };
+
+  it("names scope, cause, end and version; SKU and location as its scope does", () => {
+    const [opened] = eventsOf(
+      entry("location:SH:1", { action: "open", ...by, untilMs: NOW + 1, version: 7, atEnd: "half_open" }),
+    ).events;
+    const scope = { kind: "location", location: "SH:1" };
+    expect(opened).toMatchObject({
+      ...{ type: "BreakerOpened", id: "location:SH:1", sku: "", location: "SH:1", ...none },
+      detail: { scope, ...by, untilMs: NOW + 1, version: 7, atEnd: "half_open" },
+    });
+    expect(eventsOf(entry("sku:A", { action: "half_open", ...by, version: 8 })).events).toMatchObject([
+      { type: "BreakerHalfOpened", sku: "A", location: "", detail: { scope: { kind: "sku", sku: "A" }, version: 8 } },
+    ]);
+    expect(eventsOf(entry("shop", { action: "close", ...by, version: 9 })).events).toMatchObject([
+      { type: "BreakerClosed", sku: "", location: "", detail: { scope: { kind: "shop" }, version: 9 } },
+    ]);
+  });
+
+  it("is the same in an entry of an older format, without end and version", () => {
+    const { onBehalfOf: _, ...cause } = by;
+    expect(eventsOf(entry("shop", { action: "open", ...cause })).events).toMatchObject([
+      { type: "BreakerOpened", ...none, detail: { scope: { kind: "shop" }, ...cause } },
+    ]);
+  });
+
+  it("is rejected with an unknown action or scope, or a cause that is not a text", () => {
+    for (const [scope, change, fault] of [
+      ["shop", { ...by, action: "toggle" }, "unknown action"],
+      ["shop", { ...by, action: "toString" }, "unknown action"],
+      ["store", { ...by, action: "open" }, "scope"],
+      ["sku:", { ...by, action: "open" }, "scope"],
+      ["shop", { action: "open", actor: "a" }, "reason is not a text"],
+      ["shop", { ...by, action: "open", untilMs: 1.5 }, "untilMs is not a whole number"],
+      ["shop", null, "not an object"],
+    ] as const)
+      expect(() => eventsOf(entry(scope, change)), fault).toThrow(fault);
   });
 });

@@ -4,11 +4,12 @@
  */
 import { expect } from "vitest";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
+import type { BreakerAction, BreakerScope } from "../../engine/stock/breaker.js";
+import { applyBreaker } from "../../engine/stock/breaker-rules.js";
 import { decide } from "../../engine/stock/decide.js";
 import { advance, evolve } from "../../engine/stock/evolve.js";
 import {
   type Balances,
-  type BreakerScope,
   cellOf,
   DEFAULT_ID_RETENTION_DAYS,
   emptyBalances,
@@ -16,7 +17,7 @@ import {
   type Reply,
   type StockCommand,
 } from "../../engine/stock/model.js";
-import { breakerKey, emptyPartitionState, type PartitionState } from "../../engine/stock/partition-state.js";
+import { emptyPartitionState, type PartitionState } from "../../engine/stock/partition-state.js";
 import { LATEST_FORMAT } from "../../engine/stream/format.js";
 
 export const NOON = Date.UTC(2026, 5, 18, 12);
@@ -71,14 +72,13 @@ export class Scene {
     return this;
   }
 
-  breaker(scope: BreakerScope, forMs = 0): this {
+  breaker(scope: BreakerScope, forMs = 0, atEnd?: "half_open", action: BreakerAction = "open"): this {
     const { clockMs } = this.partition;
-    this.partition.breakers.set(breakerKey(scope), {
-      scope,
-      untilMs: forMs && clockMs + forMs,
-      sinceMs: clockMs,
-      actor: "a",
-      reason: "r",
+    const untilMs = forMs && clockMs + forMs;
+    const cause = { actor: "a", reason: "r" };
+    applyBreaker(this.partition, scope, {
+      ...{ action, version: 1, sinceMs: clockMs, untilMs, ...cause },
+      ...(atEnd && { atEnd }),
     });
     return this;
   }

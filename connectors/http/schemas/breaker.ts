@@ -1,5 +1,5 @@
 /**
- * Schemas of open breakers, and of opening or closing one.
+ * Schemas of breakers that are open or half-open, and of opening, half-opening or closing one.
  */
 import { Type } from "typebox";
 import { Actor, closed, Instant, Location, Reason, Sku } from "./common.js";
@@ -9,7 +9,7 @@ const MAX_BREAKER_MS = 30 * 86_400_000;
 
 export const BreakerBody = Type.Object(
   {
-    action: Type.Enum(["open", "close"]),
+    action: Type.Enum(["open", "half_open", "close"]),
     scope: Type.Object(
       { kind: Type.Enum(["shop", "location", "sku"]), location: Type.Optional(Location), sku: Type.Optional(Sku) },
       closed,
@@ -17,6 +17,9 @@ export const BreakerBody = Type.Object(
     actor: Actor,
     reason: Reason,
     forMs: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_BREAKER_MS })),
+    atEnd: Type.Optional(
+      Type.Enum(["close", "half_open"], { description: "what an open breaker becomes when its time is over" }),
+    ),
   },
   {
     ...closed,
@@ -32,14 +35,18 @@ const Breaker = Type.Object({
     location: Type.Optional(Type.String()),
     sku: Type.Optional(Type.String()),
   }),
+  state: Type.Enum(["open", "half_open"], {
+    description: "both refuse new orders; half_open until an operator closes or opens it: the stock is compared",
+  }),
   since: Instant,
-  until: Type.Optional(Type.String({ format: "date-time", description: "absent when it is closed by hand only" })),
+  until: Type.Optional(Type.String({ format: "date-time", description: "absent when it is changed by hand only" })),
+  atEnd: Type.Optional(Type.Enum(["half_open"], { description: "what it becomes then; absent: closed" })),
   actor: Type.String({ description: "the authenticated client" }),
   onBehalfOf: Type.Optional(Type.String({ description: "the actor that the request named" })),
   reason: Type.String(),
-  complete: Type.Boolean({ description: "whether it is open in every partition of its scope" }),
+  complete: Type.Boolean({ description: "whether this is in force in every partition of its scope" }),
   missing: Type.Optional(
-    Type.Array(Type.Integer(), { description: "partitions where it is not open yet, or that cannot be reached" }),
+    Type.Array(Type.Integer(), { description: "partitions where it is not in force yet, or that cannot be reached" }),
   ),
 });
 

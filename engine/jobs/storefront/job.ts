@@ -3,6 +3,7 @@
  * publishes the levels to views after each commit; the ledger never reads them. What customers see is computed by the
  * reader, from the same numbers.
  */
+import { isBreakerEvent } from "../../stock/breaker.js";
 import { type Balances, emptyBalances, type StockEvent } from "../../stock/model.js";
 import { configured, type SettingsState } from "../../stock/settings.js";
 import type { Job } from "../../stream/job.js";
@@ -18,7 +19,7 @@ export interface StorefrontState {
 export const storefrontJob: Job<StockEvent, StorefrontState> = {
   name: STOREFRONT_JOB,
 
-  key: (event) => event.sku,
+  key: (event) => (isBreakerEvent(event) ? undefined : event.sku),
 
   initial: () => ({ locations: [], settings: null }),
 

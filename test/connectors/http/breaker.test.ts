@@ -3,12 +3,13 @@
  */
 import { describe, expect, it } from "vitest";
 import { BreakerWatch } from "../../../connectors/http/breaker.js";
+import type { BreakerScope, OpenBreaker } from "../../../engine/stock/breaker.js";
 import type { Ledger } from "../../../engine/stock/ledger.js";
-import type { BreakerScope, OpenBreaker } from "../../../engine/stock/model.js";
 
 const NOW = 1_750_000_000_000;
 const breaker = (scope: BreakerScope, forMs: number): OpenBreaker => ({
   scope,
+  state: "open",
   untilMs: forMs === 0 ? 0 : NOW + forMs,
   sinceMs: NOW,
   actor: "a",
@@ -38,6 +39,14 @@ describe("when a refused order may be sent again", () => {
 
   it("is in a minute when only an operator closes the breaker", async () => {
     expect(await watching(async () => [breaker({ kind: "shop" }, 0)]).retryAfterSeconds([line])).toBe(60);
+  });
+
+  it("is in five seconds while a breaker is half-open, also by time before the ledger has noted it", async () => {
+    const half = { ...breaker({ kind: "shop" }, 0), state: "half_open" } as const;
+    expect(await watching(async () => [half]).retryAfterSeconds([line])).toBe(5);
+    const over = { ...breaker({ kind: "shop" }, -1), atEnd: "half_open" } as const;
+    expect(await watching(async () => [over]).retryAfterSeconds([line])).toBe(5);
+    expect(await watching(async () => [half, breaker({ kind: "shop" }, 9_000)]).retryAfterSeconds([line])).toBe(9);
   });
 
   it("is at once when the breaker has closed meanwhile, or the ledger cannot be read", async () => {

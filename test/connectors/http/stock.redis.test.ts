@@ -241,7 +241,15 @@ describe("the breaker", () => {
     const cause = { actor: "li.wei", reason: "flood" };
     const opened = await bed.send("POST", "/v1/breaker", { body: { action: "open", scope, ...cause, forMs: 0 } });
     expect(opened.json.breakers).toEqual([
-      { scope, since: expect.any(String), actor: "default", onBehalfOf: "li.wei", reason: "flood", complete: true },
+      {
+        scope,
+        state: "open",
+        since: expect.any(String),
+        actor: "default",
+        onBehalfOf: "li.wei",
+        reason: "flood",
+        complete: true,
+      },
     ]);
     const refused = await bed.send("POST", "/v1/orders", {
       body: { lines: [{ sku: "L", location: "east", units: 1 }] },
@@ -249,6 +257,32 @@ describe("the breaker", () => {
     expect([refused.json.code, refused.headers["retry-after"]]).toEqual(["breaker_open", "60"]);
     await bed.send("POST", "/v1/breaker", { body: { action: "close", scope, ...cause } });
   });
+});
+
+it("a breaker can be half-open: by hand, or when its time is over; both are shown, and refuse orders", async () => {
+  const scope = { kind: "sku", sku: "HALF" };
+  const change = { scope, actor: "li.wei", reason: "count differs" };
+  const opened = await bed.send("POST", "/v1/breaker", {
+    body: { action: "open", ...change, forMs: 600_000, atEnd: "half_open" },
+  });
+  expect(opened.json.breakers).toMatchObject([{ scope, state: "open", atEnd: "half_open", complete: true }]);
+  const half = await bed.send("POST", "/v1/breaker", { body: { action: "half_open", ...change } });
+  expect(half.json).toMatchObject({ changed: true, open: true, breakers: [{ scope, state: "half_open" }] });
+  expect(half.json.breakers[0]).not.toHaveProperty("until");
+  const place = async () => {
+    const { json, headers } = await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "HALF", units: 1 }] } });
+    return [json.code, headers["retry-after"]];
+  };
+  // Breakers are read once a second.
+  await expect.poll(place, { timeout: 10_000 }).toEqual(["breaker_open", "5"]);
+  for (const [body, field] of [
+    [{ action: "half_open", ...change, forMs: 1 }, "forMs"],
+    [{ action: "close", ...change, atEnd: "close" }, "atEnd"],
+    [{ action: "open", ...change, forMs: 0, atEnd: "half_open" }, "atEnd"],
+  ] as const)
+    expect((await bed.send("POST", "/v1/breaker", { body })).json).toMatchObject({ errors: [{ field }] });
+  const closed = await bed.send("POST", "/v1/breaker", { body: { action: "close", ...change } });
+  expect(closed.json).toMatchObject({ changed: true, open: false });
 });
 
 it("fresh ids are chain ids, all different, in the requested channel", async () => {

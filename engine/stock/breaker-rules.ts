@@ -1,0 +1,65 @@
+/**
+ * The rules of breakers in one partition as pure functions (R14): the reference that ledger-breakers.lua is compared
+ * with. Each function changes the partition's state and returns what its log must then hold. Nothing here knows other
+ * partitions or reads a clock.
+ */
+import { type BreakerDetail, type BreakerScope, breakerKey, type DesiredBreaker, type OpenBreaker } from "./breaker.js";
+import type { PartitionState } from "./partition-state.js";
+
+/** A change as the log records it. */
+export interface BreakerChanged {
+  type: "BreakerOpened" | "BreakerHalfOpened" | "BreakerClosed";
+  detail: BreakerDetail;
+}
+
+/** Whether a breaker refuses new orders; one whose time is over may not have been ended by a tick yet. */
+export const isRefusing = ({ untilMs, atEnd }: OpenBreaker, nowMs: number): boolean =>
+  untilMs === 0 || atEnd === "half_open" || untilMs > nowMs;
+
+/** Ends the breakers whose time is over at the partition's clock, in the order of their names. */
+export const endBreakers = (partition: PartitionState): BreakerChanged[] =>
+  [...partition.breakers]
+    .filter(([, { untilMs }]) => untilMs > 0 && untilMs <= partition.clockMs)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, breaker]) => end(partition, breaker));
+
+/** Applies a desired state that is newer than all before. Returns undefined when there is nothing to change. */
+export function applyBreaker(
+  partition: PartitionState,
+  scope: BreakerScope,
+  desired: DesiredBreaker,
+): BreakerChanged | undefined {
+  const { action, version, sinceMs, untilMs, atEnd, ...cause } = desired;
+  const isOver = action === "open" && untilMs > 0 && untilMs <= partition.clockMs;
+  const breaker: StoredBreaker = { scope, state: "open", sinceMs, untilMs, ...(atEnd && { atEnd }), ...cause, version };
+  if (isOver && atEnd === "half_open") return end(partition, breaker);
+  if (isOver || action === "close") {
+    if (!partition.breakers.delete(breakerKey(scope))) return undefined;
+    return { type: "BreakerClosed", detail: { scope, ...cause, version } };
+  }
+  partition.breakers.set(breakerKey(scope), { ...breaker, state: action });
+  if (action === "half_open") return { type: "BreakerHalfOpened", detail: { scope, ...cause, version } };
+  return { type: "BreakerOpened", detail: { scope, ...cause, untilMs, version, ...(atEnd && { atEnd }) } };
+}
+
+interface StoredBreaker extends OpenBreaker {
+  version?: number;
+}
+
+function end(partition: PartitionState, breaker: StoredBreaker): BreakerChanged {
+  const { scope, untilMs, atEnd, version } = breaker;
+  const detail: BreakerDetail = {
+    scope,
+    actor: "engine",
+    reason: "its time is over",
+    ...(version !== undefined && { version }),
+  };
+  const key = breakerKey(scope);
+  if (atEnd !== "half_open") {
+    partition.breakers.delete(key);
+    return { type: "BreakerClosed", detail };
+  }
+  const { atEnd: _, ...rest } = breaker;
+  partition.breakers.set(key, { ...rest, state: "half_open", sinceMs: untilMs, untilMs: 0 });
+  return { type: "BreakerHalfOpened", detail };
+}

@@ -1,0 +1,75 @@
+/**
+ * The vocabulary of breakers (R14): what one applies to, its states, and the events of its changes. A breaker is an
+ * operator's stop of new orders; payments, cancellations and goods that leave go on. Types and names only: breakers.ts
+ * keeps them in all partitions, breaker-rules.ts states the rules of one.
+ */
+import { type Cause, EVENT_TYPES, type StockEvent } from "./model.js";
+
+/** What a breaker applies to: the whole shop, one location, or one SKU (R14). */
+export type BreakerScope = { kind: "shop" } | { kind: "location"; location: string } | { kind: "sku"; sku: string };
+
+/**
+ * `half_open` refuses new orders, too, until an operator closes or opens the breaker: in this state the stock is
+ * compared.
+ */
+export type BreakerState = "open" | "half_open";
+
+export type BreakerAction = BreakerState | "close";
+
+/** Who changes a breaker, and why; recorded with it. */
+export interface BreakerCause extends Cause {
+  actor: string;
+  reason: string;
+}
+
+/** The desired state of a breaker. */
+export interface DesiredBreaker extends BreakerCause {
+  action: BreakerAction;
+  /** Orders the changes of one breaker in all partitions. */
+  version: number;
+  sinceMs: number;
+  /** 0: until it is changed by hand. */
+  untilMs: number;
+  /** What it becomes when its time is over; left out: closed. */
+  atEnd?: "half_open";
+}
+
+/** A breaker that is open or half-open: new orders in its scope are refused. */
+export interface OpenBreaker extends BreakerCause {
+  scope: BreakerScope;
+  state: BreakerState;
+  /** When it ends by itself (milliseconds since the epoch); 0: only by hand. */
+  untilMs: number;
+  /** What it becomes then; left out: closed. */
+  atEnd?: "half_open";
+  /** Since when it has been in this state. */
+  sinceMs: number;
+  /** Partitions of its scope where this is not in force, or that cannot be read; left out when there is none. */
+  missing?: number[];
+}
+
+/** The detail of the events of a breaker. They move no units. */
+export interface BreakerDetail extends BreakerCause {
+  scope: BreakerScope;
+  /** Of `BreakerOpened`: as in the desired state. Left out in entries of formats before 3, as the version. */
+  untilMs?: number;
+  version?: number;
+  /** Of `BreakerOpened`, as in the desired state. */
+  atEnd?: "half_open";
+}
+
+/** Whether an event is a change of a breaker: it has no units, and maybe no SKU and no location. */
+export const isBreakerEvent = ({ type }: Pick<StockEvent, "type">): boolean =>
+  type === EVENT_TYPES.openBreaker || type === EVENT_TYPES.halfOpenBreaker || type === EVENT_TYPES.closeBreaker;
+
+/** The name of a breaker's scope, as stored. */
+export const breakerKey = (scope: BreakerScope): string =>
+  scope.kind === "shop" ? "shop" : scope.kind === "location" ? `location:${scope.location}` : `sku:${scope.sku}`;
+
+/** The scope that such a name stands for. */
+export function breakerScopeOf(key: string): BreakerScope {
+  const at = key.indexOf(":");
+  if (at < 0) return { kind: "shop" };
+  const name = key.slice(at + 1);
+  return key.startsWith("location:") ? { kind: "location", location: name } : { kind: "sku", sku: name };
+}
