@@ -3,7 +3,7 @@
  * read one after another, in the order given. Every file's header is checked before the first row is returned, so a
  * wrong mapping fails at once. Rows are not sorted, and nothing is sent to the ledger here.
  */
-import type { HistoryChunk } from "../../engine/replay/history.js";
+import type { HistoryReading } from "../../engine/replay/history.js";
 import { createMapper } from "../mapping/mapping.js";
 import type { Mapping } from "../mapping/mapping.schema.js";
 import { openCsv } from "./reader.js";
@@ -18,7 +18,7 @@ export async function* readHistory(
   files: readonly string[],
   mapping: Mapping,
   options: { zone?: string | undefined } = {},
-): AsyncGenerator<HistoryChunk> {
+): HistoryReading {
   const mapper = createMapper(mapping, options);
   let totalBytes = 0;
   for (const [ordinal, name] of files.entries()) {

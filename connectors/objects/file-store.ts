@@ -28,9 +28,10 @@ export class FileStore implements ObjectStore {
     this.#root = root;
   }
 
-  async put(key: string, bytes: Uint8Array): Promise<void> {
+  async put(key: string, bytes: Uint8Array, _contentType?: string, signal?: AbortSignal): Promise<void> {
     checkKey(key);
     checkSize(bytes);
+    signal?.throwIfAborted();
     const path = this.#pathOf(key);
     const folder = dirname(path);
     const unfinished = join(folder, UNFINISHED + secureBytes(SUFFIX_BYTES).toString("hex"));
@@ -45,8 +46,9 @@ export class FileStore implements ObjectStore {
     }
   }
 
-  async get(key: string): Promise<Uint8Array | undefined> {
+  async get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     checkKey(key);
+    signal?.throwIfAborted();
     const path = this.#pathOf(key);
     try {
       const { size } = await stat(path);
@@ -58,8 +60,9 @@ export class FileStore implements ObjectStore {
     }
   }
 
-  async delete(key: string): Promise<void> {
+  async delete(key: string, signal?: AbortSignal): Promise<void> {
     checkKey(key);
+    signal?.throwIfAborted();
     try {
       await rm(this.#pathOf(key), { force: true });
     } catch (thrown) {

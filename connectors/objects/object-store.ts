@@ -1,19 +1,24 @@
 /**
  * The contract of object storage: bytes under a key, complete or not at all. Putting the same key again replaces the
- * object, so a put may be repeated. Objects are not listed: they are deleted by their key. Keys are checked here for
- * every kind of storage.
+ * object, so a put may be repeated; whoever reads meanwhile gets the old object or the new one. Objects are not
+ * listed: they are deleted by their key. No error contains a credential. Keys are checked here for every kind of
+ * storage. test/conformance/object-store.ts tests the contract.
  */
 import { badInput, EngineError } from "../../engine/kernel/errors.js";
 
 export interface ObjectStore {
   /**
-   * Resolves when the storage has the object; how durable that is, each says of itself.
+   * Resolves when the storage has the object; how durable that is, each says of itself. The bytes are the caller's
+   * again once it has resolved.
    * @param key parts of letters, digits, dots, dashes and underscores with slashes between; see checkKey
+   * @param signal when it is aborted before, nothing is done; later, the storage may have the object or not
    * @throws EngineError `bad_input` (the key, or too many bytes), `objects_unavailable` (retryable), `objects_refused`
+   *   (an operator must change something first); the signal's reason
    */
   put(key: string, bytes: Uint8Array, contentType: string, signal?: AbortSignal): Promise<void>;
   /**
-   * The object, or undefined when there is none.
+   * The object, or undefined when there is none; a storage may not be able to tell that from being away, and says so.
+   * The bytes are the reader's own.
    * @throws as put
    */
   get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;

@@ -1,6 +1,7 @@
 /**
  * The rows that a source of history gives to the replay, in chunks: each row with its meaning for the ledger, or with
- * the reason why it has none. Sources are connectors; the replay does not depend on any of them.
+ * the reason why it has none. Sources are connectors; the replay does not depend on any of them. What each promises is
+ * the contract of HistoryReading, which test/conformance/source.ts tests.
  */
 import type { StockCommand } from "../stock/model.js";
 
@@ -35,6 +36,19 @@ export interface RejectedRow {
   row: Record<string, string>;
 }
 export type MappedRow = IntentRow | RejectedRow;
+
+/** A chunk has at most so many rows, whatever the size of the input: a source's memory does not grow with it. */
+export const MAX_CHUNK_ROWS = 65_536;
+
+/**
+ * A source that is being read. Rows come once each and in the order of the input, file after file; the same input
+ * gives the same rows with the same ids. A row that cannot be understood is a RejectedRow, and the reading goes on.
+ * Nothing is read before a chunk is asked for. However the reading ends (at the end, by `return`, which is how it is
+ * cancelled, or by a fault), nothing stays open.
+ * @throws EngineError (`bad_input`, with the file and where possible the line) when the input cannot be read on, after
+ *   the rows before; when a file is missing or is none of this source's, before the first row
+ */
+export type HistoryReading = AsyncGenerator<HistoryChunk, void, undefined>;
 
 /** Some rows of one file, and how far the reading has come. */
 export interface HistoryChunk {

@@ -22,13 +22,13 @@ import type { AnyJob } from "../stream/job.js";
 import { connect, openReader, type RedisAddress, type RedisClient } from "../stream/redis.js";
 import { Worker } from "../stream/worker.js";
 import { AlertList } from "./alert-list.js";
-import { commandsOf, type HistoryChunk, type IntentRow, type MappedRow } from "./history.js";
+import { commandsOf, type HistoryChunk, type HistoryReading, type IntentRow, type MappedRow } from "./history.js";
 import { checkOut, SUMMARY_FILE, writeTogether } from "./output.js";
 import { stateHash } from "./state-hash.js";
 
 export interface ReplaySettings {
   /** The rows, in the order in which they happened. Closed by the replay, also after a fault. */
-  history: AsyncGenerator<HistoryChunk>;
+  history: HistoryReading;
   /** Units received of every SKU at every location when it is first seen; 0: none. */
   openingStock: number;
   zone: string;
@@ -249,7 +249,7 @@ async function feed(
   tally: Tally,
   rejected: FileHandle,
   first: IteratorResult<HistoryChunk>,
-  chunks: AsyncGenerator<HistoryChunk>,
+  chunks: HistoryReading,
   settings: ReplaySettings,
   elapsed: () => number,
 ): Promise<void> {
