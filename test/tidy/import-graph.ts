@@ -3,7 +3,7 @@
  * modules nothing reaches.
  */
 import { dirname, join, normalize } from "node:path/posix";
-import { isUnder, MODULE, type Rule, type SourceFile, WEB } from "./source-files.js";
+import { isUnder, MODULE, onceEach, type Rule, type SourceFile, WEB } from "./source-files.js";
 
 const SPECIFIER =
   /\b(?:import|export)\b[^"'`;()]*?\bfrom\s*["']([^"']+)["']|\bimport\s*["']([^"']+)["']|\bimport\(\s*["'`]([^"'`$]+)["'`]|\bnew URL\(\s*["'`]([^"'`$]+)["'`]\s*,\s*import\.meta\.url/g;
@@ -34,7 +34,7 @@ export interface Import {
   to: string;
 }
 
-export function importsOf(files: readonly SourceFile[]): Import[] {
+export const importsOf = onceEach((files): Import[] => {
   const paths = new Set(files.map(({ path }) => path));
   return files
     .filter(({ path }) => MODULE.test(path))
@@ -44,7 +44,7 @@ export function importsOf(files: readonly SourceFile[]): Import[] {
         return to === undefined ? [] : [{ from: file.path, to }];
       }),
     );
-}
+});
 
 /** Rooms by floor. A room is the matched text. */
 const FLOORS: readonly (readonly [number, RegExp])[] = [

@@ -28,6 +28,16 @@ export function filesUnder(folder: string): SourceFile[] {
   });
 }
 
+/** A function of a list of files that does its work once for each list. */
+export function onceEach<Result>(read: (files: readonly SourceFile[]) => Result) {
+  const results = new WeakMap<readonly SourceFile[], Result>();
+  return (files: readonly SourceFile[]): Result => {
+    const known = results.get(files) ?? read(files);
+    results.set(files, known);
+    return known;
+  };
+}
+
 export const isUnder = (path: string, ...places: string[]) =>
   places.some((place) => path === place || path.startsWith(place));
 

@@ -5,7 +5,7 @@
  */
 import { parseAst } from "vite";
 import { resolve } from "./import-graph.js";
-import { isUnder, MODULE, type Rule, type SourceFile } from "./source-files.js";
+import { isUnder, MODULE, onceEach, type Rule, type SourceFile } from "./source-files.js";
 
 /** A node of the tree (ESTree), as far as the rules read it. */
 interface Node {
@@ -30,11 +30,15 @@ function treeOf({ path, text }: SourceFile): Node {
 const isNode = (value: unknown): value is Node =>
   typeof value === "object" && value !== null && typeof (value as Node).type === "string";
 
-function visit(node: Node, parents: readonly Node[], enter: (node: Node, parents: readonly Node[]) => void): void {
-  enter(node, parents);
-  const path = [...parents, node];
-  for (const value of Object.values(node))
-    for (const child of [value].flat()) if (isNode(child)) visit(child, path, enter);
+/** Enters a tree of half a million nodes in all: nothing is allocated for a node. */
+function visit(node: Node, parent: Node | undefined, enter: (node: Node, parent: Node | undefined) => void): void {
+  enter(node, parent);
+  for (const field in node) {
+    const value = node[field];
+    if (Array.isArray(value)) {
+      for (const child of value) if (isNode(child)) visit(child, node, enter);
+    } else if (isNode(value)) visit(value, node, enter);
+  }
 }
 
 // ---- length
@@ -44,7 +48,11 @@ const FILE_LINES = 400;
 const PRODUCT = ["engine/", "connectors/", "dashboards/", "bench/"];
 const CODE = /\.(tsx?|mjs|lua|css)$/;
 
-const linesOf = (text: string, start: number, end: number): number => text.slice(start, end).split("\n").length;
+function linesOf(text: string, start: number, end: number): number {
+  let lines = 1;
+  for (let at = text.indexOf("\n", start); at !== -1 && at < end; at = text.indexOf("\n", at + 1)) lines++;
+  return lines;
+}
 
 const nameOf = (value: unknown): string | undefined => {
   if (!isNode(value)) return undefined;
@@ -55,10 +63,9 @@ const nameOf = (value: unknown): string | undefined => {
 function functionsOf(file: SourceFile): { name: string; lines: number }[] {
   if (file.path.endsWith(".lua")) return luaFunctionsOf(file.text);
   const found: { name: string; lines: number }[] = [];
-  visit(treeOf(file), [], (node, parents) => {
+  visit(treeOf(file), undefined, (node, parent) => {
     if (!/^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/.test(node.type)) return;
     const lines = linesOf(file.text, node.start, node.end);
-    const parent = parents.at(-1);
     const holder = parent && /^(MethodDefinition|PropertyDefinition|Property|VariableDeclarator)$/.test(parent.type);
     const name = nameOf(node) ?? (holder ? nameOf(parent) : undefined) ?? "";
     // One without a name is a part of the function around it.
@@ -83,11 +90,12 @@ export interface Reasons {
   functions: Readonly<Record<string, string>>;
 }
 
-const longFunctionsOf = (files: readonly SourceFile[]): Long[] =>
+const longFunctionsOf = onceEach((files: readonly SourceFile[]): Long[] =>
   files
     .filter(({ path }) => /\.(tsx?|mjs|lua)$/.test(path) && isUnder(path, ...PRODUCT))
     .flatMap((file) => functionsOf(file).map(({ name, lines }) => ({ place: `${file.path} ${name}`, lines })))
-    .filter(({ lines }) => lines > FUNCTION_LINES);
+    .filter(({ lines }) => lines > FUNCTION_LINES),
+);
 
 const longFilesOf = (files: readonly SourceFile[]): Long[] =>
   files
@@ -144,8 +152,8 @@ function exportsOf(file: SourceFile): string[] {
 
 function namesIn(pattern: Node): string[] {
   const names: string[] = [];
-  visit(pattern, [], (node, parents) => {
-    const isKey = parents.at(-1)?.type === "Property" && parents.at(-1)?.["key"] === node;
+  visit(pattern, undefined, (node, parent) => {
+    const isKey = parent?.type === "Property" && parent["key"] === node;
     if (node.type === "Identifier" && !isKey) names.push(nameOf(node) as string);
   });
   return pattern.type === "Identifier" ? [nameOf(pattern) as string] : names;
@@ -159,7 +167,7 @@ function takenBy(file: SourceFile, paths: ReadonlySet<string>): { names: Set<str
     const value = isNode(source) ? source["value"] : undefined;
     return typeof value === "string" ? resolve(file.path, value, paths) : undefined;
   };
-  visit(treeOf(file), [], (node) => {
+  visit(treeOf(file), undefined, (node) => {
     const to = target(node["source"]);
     if (to === undefined) return;
     if (node.type === "ImportExpression" || node.type === "ExportAllDeclaration") whole.add(to);
