@@ -13,8 +13,8 @@ import { EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { EraseOutcome } from "../orders/erasures.js";
 import type { OrderStore } from "../orders/order-store.js";
-import { emitOf } from "../outbox/delivery-dead-letter.js";
 import { listDeadLetters, readDeadLetters, removeDeadLetters, type StoredDeadLetter } from "../stream/dead-letter.js";
+import { emitOf } from "../stream/emit-dead-letter.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 

@@ -3,8 +3,8 @@
  * and as text where they are printable. Events are decoded where that is possible.
  */
 import { messageOf } from "../kernel/errors.js";
-import { emitOf } from "../outbox/delivery-dead-letter.js";
 import { deadLetterTimeMs, type StoredDeadLetter } from "../stream/dead-letter.js";
+import { emitOf } from "../stream/emit-dead-letter.js";
 import { idOf, type Selection } from "./dead-letter-selection.js";
 import { escapeControls } from "./text.js";
 

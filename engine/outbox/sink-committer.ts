@@ -8,13 +8,13 @@ import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields } from "../kernel/logger.js";
 import { type CommitBody, commitWithRetries, renewTask, type Task } from "../stream/commit.js";
 import { countDeadLetters, type DeadLetter, isDeadLetterLimitReached } from "../stream/dead-letter.js";
+import { onlyEmit } from "../stream/emit-dead-letter.js";
 import { type EmitEntry, readEmitEntry } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import { nowArgument } from "../stream/server-clock.js";
 import { EMIT_CURSOR, ENTRY_CURSOR } from "../stream/sinks.js";
 import type { Backlog, Cursor, Pending } from "./backlog.js";
-import { onlyEmit } from "./delivery-dead-letter.js";
 import type { Delivered, Receiver } from "./receiver.js";
 
 export interface SinkCommitterOptions {

@@ -26,17 +26,20 @@ import type { LogEntry } from "./log.js";
 import { partitionOf } from "./partition.js";
 import type { RedisClient } from "./redis.js";
 import type { ReplicationBarrier } from "./replication-barrier.js";
+import type { Route } from "./route.js";
 import { nextDueMs, type Schedule, type ScheduleState, stepOf, type Tick } from "./schedule.js";
 import type { Topic } from "./topic.js";
 
 export interface EventTopicOptions {
-  /** Lower-case letters, digits and hyphens; no other topic's. */
+  /** At most 29 lower-case letters, digits and hyphens; no other topic's. */
   name: string;
   partitions: number;
   redis: RedisClient;
   prefix: string;
   /** Of daily schedules. */
   zone: Zone;
+  /** Which emits of other topics become events of this one; `Forwarders` apply them. */
+  routes?: readonly Route[];
   /** Each fires in the partition of its name. */
   schedules?: readonly Schedule[];
   /** `append` returns when enough replicas have the events; left out: when the primary has them. */
@@ -63,7 +66,8 @@ export interface ScheduleOverview {
   standsStill: boolean;
 }
 
-const NAME = /^[a-z0-9][a-z0-9-]{0,31}$/;
+/** 29 characters, because `to-<name>` names a sink. */
+const NAME = /^[a-z0-9][a-z0-9-]{0,28}$/;
 const SCHEDULE_NAME = /^[a-z0-9][a-z0-9.-]{0,63}$/;
 /** Windows end at least this often in a partition without events. */
 const HEARTBEAT_MS = MINUTE_MS;
@@ -81,6 +85,7 @@ export const eventTopic = (options: EventTopicOptions): EventTopic => new EventT
 export class EventTopic implements Topic<TopicEvent> {
   readonly name: string;
   readonly partitions: number;
+  readonly routes: readonly Route[];
   readonly schedules: readonly Schedule[];
   readonly decode = topicEventsOf;
   readonly timeOf = (entry: LogEntry): number => entryTimeMs(entry);
@@ -89,8 +94,9 @@ export class EventTopic implements Topic<TopicEvent> {
   readonly #keys: EventKeys[];
 
   constructor(options: EventTopicOptions) {
-    const { name, partitions, prefix, schedules = [] } = options;
-    if (!NAME.test(name)) throw badInput("events.topic", name, "a topic's name is lower-case letters, digits, hyphens");
+    const { name, partitions, prefix, routes = [], schedules = [] } = options;
+    if (!NAME.test(name))
+      throw badInput("events.topic", name, "a topic's name is at most 29 lower-case letters, digits, hyphens");
     for (const [i, schedule] of schedules.entries()) {
       const place = `schedules of ${name}`;
       if (!SCHEDULE_NAME.test(schedule.name))
@@ -100,6 +106,7 @@ export class EventTopic implements Topic<TopicEvent> {
     }
     this.name = name;
     this.partitions = partitions;
+    this.routes = routes;
     this.schedules = schedules;
     this.#options = options;
     this.#keys = Array.from({ length: partitions }, (_, partition) => eventKeys(prefix, name, partition));

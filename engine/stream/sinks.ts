@@ -12,6 +12,9 @@ import type { RedisClient } from "./redis.js";
 export const ENTRY_CURSOR = "entry";
 export const EMIT_CURSOR = "emit";
 
+/** The name of the sink that forwards emits to an event topic. */
+export const forwarderSink = (target: string): string => `to-${target}`;
+
 /** Longer than most outages of a receiver. */
 const RETIRED_AFTER_MS = 7 * 86_400_000;
 

@@ -6,11 +6,11 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { emitOf } from "../../engine/outbox/delivery-dead-letter.js";
 import type { Outbox } from "../../engine/outbox/outbox.js";
 import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
 import { acquireTask, loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import { listDeadLetters, readDeadLetters, requestReplay } from "../../engine/stream/dead-letter.js";
+import { emitOf } from "../../engine/stream/emit-dead-letter.js";
 import { lastEmitEntry } from "../../engine/stream/emits.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";

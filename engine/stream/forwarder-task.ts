@@ -1,0 +1,380 @@
+/**
+ * Forwards the emits of one partition of a topic to an event topic while this process has the lease: reads them from
+ * its cursor, applies the routes, appends the events to the partitions of the target, then commits the cursor. An event
+ * is appended once, across crashes, take-overs, repeated and late calls: each partition of the target skips what it has
+ * taken and refuses an earlier owner. What a failed-over server has lost is found by comparison and forwarded again, so
+ * nothing is skipped. An emit that cannot be mapped becomes a dead letter; the others go on.
+ */
+import type { Clock, Scheduler } from "../kernel/clock.js";
+import { EngineError } from "../kernel/errors.js";
+import type { LogFields, OnTrouble } from "../kernel/logger.js";
+import { type CommitBody, commitWithRetries, readTask, renewTask, type Task } from "./commit.js";
+import {
+  countDeadLetters,
+  type DeadLetter,
+  isDeadLetterLimitReached,
+  requestedReplays,
+  type StoredDeadLetter,
+  trimDeadLetters,
+} from "./dead-letter.js";
+import { EmitRouter, type RoutedBatch } from "./emit-router.js";
+import { type EmitEntry, EmitReader, lastEmitEntry } from "./emits.js";
+import { digestOf, EventProducer, resumeAfter, type Taken } from "./event-producer.js";
+import type { EventTopic } from "./event-topic.js";
+import { eventKeys, type PartitionKeys } from "./keys.js";
+import { type Lease, openLeasedReader } from "./leased-loop.js";
+import type { RedisClient } from "./redis.js";
+import type { ReplicationBarrier } from "./replication-barrier.js";
+import type { Route } from "./route.js";
+import { nowArgument, serverNowMs } from "./server-clock.js";
+import type { Share } from "./share.js";
+import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "./sinks.js";
+
+export interface ForwarderOptions {
+  /** With its routes. */
+  target: EventTopic;
+  prefix: string;
+  redis: RedisClient;
+  /** Opens the connection that waits for new emits; it ends with the server that it reads from. The task closes it. */
+  openReader(log: string): RedisClient | Promise<RedisClient>;
+  /** For pauses and intervals in this process. */
+  clock: Scheduler;
+  /** For leases and commits; left out: the Redis server's own clock. */
+  serverClock?: Clock;
+  leaseMs: number;
+  /** An emit is forwarded when replicas have it, and passed when they have its event; left out: at once. */
+  replicas?: ReplicationBarrier;
+  onTrouble: OnTrouble;
+}
+
+/** Figures of one partition of a source since its forwarder started. */
+export interface ForwarderStats {
+  /** Entries of emits that have not been read yet, at the last check. */
+  lagEntries: number;
+  /** The age of the oldest of them, at the last check; 0: there is none. */
+  behindMs: number;
+  /** Events appended to the target; after a restart some may count twice. */
+  forwarded: number;
+  deadLetters: number;
+}
+
+/** What a task works on. */
+export interface ForwarderPlace {
+  /** The topic whose emits are forwarded. */
+  readonly source: string;
+  readonly partition: number;
+  readonly routes: readonly Route[];
+  /** The name of the sink that forwards. */
+  readonly sink: string;
+  readonly keys: { readonly sink: PartitionKeys; readonly source: PartitionKeys };
+  readonly share: Share;
+}
+
+/**
+ * A cursor of the sink's task: the last entry that was ever forwarded. When entries are read again, because the target
+ * may have lost their events, their dead letters are already there.
+ */
+const PASSED_CURSOR = "passed";
+/** Entries of one read: each may hold some thousands of emits. */
+const READ_ENTRIES = 16;
+const BLOCK_MS = 500;
+/** The cursor is committed at this interval; what was forwarded since is read again after a crash, and skipped. */
+const WRITE_EVERY_MS = 50;
+const CHECK_EVERY_MS = 1_000;
+const TRIM_EVERY_MS = 60_000;
+/** Dead letters of one check that are replayed. */
+const REPLAY_LIMIT = 256;
+/** Characters of a dead letter's reason in a message. */
+const REASON_SHOWN = 200;
+
+export class ForwarderTask {
+  readonly #options: ForwarderOptions;
+  readonly #place: ForwarderPlace;
+  readonly #lease: Lease;
+  readonly #stats: ForwarderStats;
+  readonly #signal: AbortSignal;
+  readonly #clock: Scheduler;
+  /** Of each partition of the target. */
+  readonly #producers: readonly EventProducer[];
+  readonly #router: EmitRouter;
+  #commit: number;
+  /** The last entry that is forwarded, and the last that is committed. */
+  #position: number;
+  #written: number;
+  #passed: number;
+  #writtenMs: number;
+  #renewedMs: number;
+  #checkedMs: number;
+  #trimmedMs: number;
+  #isFull = false;
+
+  constructor(
+    options: ForwarderOptions,
+    place: ForwarderPlace,
+    lease: Lease,
+    stats: ForwarderStats,
+    signal: AbortSignal,
+  ) {
+    const { target, redis, prefix, replicas, clock } = options;
+    const { task, askedMs } = lease;
+    this.#options = options;
+    this.#place = place;
+    this.#lease = lease;
+    this.#stats = stats;
+    this.#signal = signal;
+    this.#clock = clock;
+    this.#commit = task.commit;
+    this.#position = task.cursors.get(ENTRY_CURSOR) ?? 0;
+    this.#written = this.#position;
+    this.#passed = Math.max(this.#position, task.cursors.get(PASSED_CURSOR) ?? 0);
+    this.#writtenMs = askedMs;
+    this.#renewedMs = askedMs;
+    this.#checkedMs = askedMs - CHECK_EVERY_MS;
+    this.#trimmedMs = askedMs - TRIM_EVERY_MS;
+    const source = `${place.source}/${String(place.partition).padStart(2, "0")}`;
+    this.#router = new EmitRouter({ source, routes: place.routes, partitions: target.partitions });
+    this.#producers = Array.from(
+      { length: target.partitions },
+      (_, partition) =>
+        new EventProducer({
+          redis,
+          ...(replicas ? { replicas } : {}),
+          keys: eventKeys(prefix, target.name, partition),
+          source,
+          task,
+          clockArgument: () => target.clockArgument(),
+        }),
+    );
+  }
+
+  /**
+   * Forwards until the signal aborts or the partition is to be released.
+   * @throws EngineError `stale_epoch`, `stale_run`, `stale_fence`, or an error of Redis: it has to start again
+   */
+  async run(): Promise<void> {
+    const { openReader } = this.#options;
+    const { keys, share, partition } = this.#place;
+    const taken = await this.#open();
+    const reader = await openLeasedReader(openReader, keys.sink, this.#lease.task);
+    // Ends the waiting read; a read never changes anything.
+    const end = (): void => reader.disconnect();
+    this.#signal.addEventListener("abort", end, { once: true });
+    try {
+      await this.#begin(reader, taken);
+      const emits = new EmitReader(reader, keys.source);
+      while (!this.#signal.aborted && !share.isSurplus(partition)) {
+        await this.#forwardNext(emits);
+        await this.#renewIfDue();
+        await this.#checkIfDue();
+      }
+      if (this.#position > this.#written) await this.#write([], []);
+    } finally {
+      this.#signal.removeEventListener("abort", end);
+      reader.disconnect();
+    }
+  }
+
+  // ---- the beginning
+
+  /** Excludes earlier owners at every partition of the target. */
+  async #open(): Promise<Taken[]> {
+    const { redis, serverClock, leaseMs } = this.#options;
+    const { keys } = this.#place;
+    await registerSink(redis, keys.source, this.#place.sink, await serverNowMs(redis, serverClock));
+    const taken = await Promise.all(this.#producers.map((producer) => producer.open()));
+    // The lease still holds after the openings: whoever acquires it later opens later, too.
+    this.#renewedMs = this.#clock.now();
+    await renewTask(redis, keys.sink, this.#lease.task, leaseMs, nowArgument(serverClock));
+    return taken;
+  }
+
+  /**
+   * Finds where to begin. A source that has failed over may have lost commits that were forwarded and used their
+   * numbers again: each partition of the target goes back to the last commit that both have. A partition of the target
+   * may have lost events that the cursor has passed: then the cursor goes back.
+   */
+  async #begin(reader: RedisClient, taken: readonly Taken[]): Promise<void> {
+    const digests = await this.#digestsUpTo(reader, Math.max(...taken.map(({ last }) => last)));
+    const lasts = taken.map((each) => resumeAfter(each, this.#position, digests));
+    const lacking = taken.flatMap(({ mayLack }, i) => (mayLack ? [lasts[i] as number] : []));
+    const from = Math.min(this.#position, ...lacking);
+    if (from < this.#position) {
+      this.#position = from;
+      await this.#write([], []);
+    }
+    await Promise.all(this.#producers.map((producer, i) => producer.begin(lasts[i] as number)));
+  }
+
+  /** Digests of the source's entries of emits after the cursor, up to a commit. */
+  async #digestsUpTo(reader: RedisClient, last: number): Promise<Map<number, Buffer>> {
+    const digests = new Map<number, Buffer>();
+    const emits = new EmitReader(reader, this.#place.keys.source);
+    for (let after = this.#position; after < last; ) {
+      const entries = await emits.read(after, READ_ENTRIES, 0);
+      if (entries.length === 0) break;
+      for (const { commit, stored } of entries) digests.set(commit, digestOf(stored));
+      after = (entries.at(-1) as EmitEntry).commit;
+    }
+    return digests;
+  }
+
+  // ---- forwarding
+
+  async #forwardNext(emits: EmitReader): Promise<void> {
+    const isUnwritten = this.#position > this.#written;
+    if (this.#isFull) {
+      await this.#clock.sleep(Math.min(CHECK_EVERY_MS, this.#options.leaseMs / 4), this.#signal);
+      return;
+    }
+    const entries = await emits.read(this.#position, READ_ENTRIES, isUnwritten ? WRITE_EVERY_MS : BLOCK_MS);
+    const last = entries.at(-1);
+    if (last) {
+      const [{ previous }] = entries as [EmitEntry];
+      if (this.#passed > 0 && previous > Math.max(this.#passed, this.#position))
+        this.#report(
+          `the emits after entry ${this.#position} and up to ${previous} were deleted before they were forwarded`,
+        );
+      if (!(await this.#areReplicated())) return;
+      const batch = this.#router.batchOf(entries, this.#passed);
+      await this.#send(batch);
+      this.#position = last.commit;
+      if (batch.deadLetters.length > 0) await this.#write(batch.deadLetters, []);
+      this.#lease.progressed();
+    }
+    const isDue = this.#clock.now() - this.#writtenMs >= WRITE_EVERY_MS;
+    if (this.#position > this.#written && (!last || isDue)) await this.#write([], []);
+  }
+
+  async #send({ commits, events }: RoutedBatch): Promise<void> {
+    const calls = [...commits].map(([partition, own]) => (this.#producers[partition] as EventProducer).forward(own));
+    await allSettled(calls);
+    this.#stats.forwarded += events;
+  }
+
+  /**
+   * With a replication barrier: waits until the replicas have what has been read. A write after the read proves it,
+   * because it comes later in replication, too.
+   */
+  async #areReplicated(): Promise<boolean> {
+    const { replicas, serverClock, leaseMs } = this.#options;
+    if (!replicas) return true;
+    const { keys } = this.#place;
+    const { epoch, run } = this.#lease.task;
+    while (!this.#signal.aborted) {
+      try {
+        await replicas.call("task_renew", [keys.sink.task], [epoch, run, leaseMs, nowArgument(serverClock)]);
+        return true;
+      } catch (thrown) {
+        if (!(thrown instanceof EngineError && thrown.code === "not_replicated")) throw thrown;
+        this.#report(`${thrown.message}: nothing is forwarded until they have`);
+        await this.#clock.sleep(thrown.retryAfterMs ?? CHECK_EVERY_MS, this.#signal);
+      }
+    }
+    return false;
+  }
+
+  // ---- the cursor and the lease
+
+  /** Commits the position, with dead letters. If the result is unknown, again, until the lease may be lost. */
+  async #write(deadLetters: DeadLetter[], resolvedDeadLetters: string[]): Promise<void> {
+    const { redis, serverClock, leaseMs } = this.#options;
+    const { sink } = this.#place.keys;
+    const { task } = this.#lease;
+    const position = this.#position;
+    const passed = Math.max(this.#passed, position);
+    const body: CommitBody = {
+      watermarkMs: task.watermarkMs,
+      events: task.events,
+      cursors: new Map([
+        [ENTRY_CURSOR, position],
+        [EMIT_CURSOR, 0],
+        [PASSED_CURSOR, passed],
+      ]),
+      states: [],
+      timersSet: [],
+      timersRemoved: [],
+      out: undefined,
+      deadLetters,
+      resolvedDeadLetters,
+    };
+    const commit = { ...task, number: this.#commit + 1, leaseMs };
+    const askedMs = await commitWithRetries(redis, sink, commit, body, {
+      clock: this.#clock,
+      serverClock,
+      untilMs: this.#renewedMs + leaseMs,
+      mayRepeat: () => !this.#signal.aborted,
+      signal: this.#signal,
+    });
+    this.#commit++;
+    this.#written = position;
+    this.#passed = passed;
+    this.#writtenMs = this.#clock.now();
+    this.#renewedMs = askedMs;
+    const [first] = deadLetters;
+    if (!first) return;
+    this.#stats.deadLetters += deadLetters.filter(({ was }) => was === undefined).length;
+    this.#isFull = isDeadLetterLimitReached(await countDeadLetters(redis, sink));
+    const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
+    this.#report(`became a dead letter: entry ${first.offset}: ${first.reason.slice(0, REASON_SHOWN)}${more}`);
+  }
+
+  async #renewIfDue(): Promise<void> {
+    const { redis, serverClock, leaseMs } = this.#options;
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#renewedMs <= leaseMs / 3) return;
+    await renewTask(redis, this.#place.keys.sink, this.#lease.task, leaseMs, nowArgument(serverClock));
+    this.#renewedMs = nowMs;
+    // A partition of the target that has lost events says so, also when there is nothing to forward.
+    await allSettled(this.#producers.map((producer) => producer.forward([])));
+  }
+
+  // ---- what changes slowly
+
+  async #checkIfDue(): Promise<void> {
+    const { redis, serverClock } = this.#options;
+    const { keys, sink } = this.#place;
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#checkedMs < CHECK_EVERY_MS) return;
+    this.#checkedMs = nowMs;
+    const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
+    this.#updateLag(task, serverMs);
+    if (this.#isFull) {
+      const kept = await countDeadLetters(redis, keys.sink);
+      this.#isFull = isDeadLetterLimitReached(kept);
+      if (this.#isFull)
+        this.#report(
+          `too many dead letters (${kept.deadLetters}): nothing more is forwarded; list them (dead-letters list), then replay or remove them`,
+          { level: "error" },
+        );
+    }
+    await this.#replay(await requestedReplays(redis, keys.sink, REPLAY_LIMIT));
+    if (nowMs - this.#trimmedMs < TRIM_EVERY_MS) return;
+    this.#trimmedMs = nowMs;
+    await registerSink(redis, keys.source, sink, serverMs);
+    await trimDeadLetters(redis, keys.sink);
+  }
+
+  #updateLag(task: Task, serverMs: number): void {
+    const lag = Math.max(0, lastEmitEntry(task) - this.#position);
+    this.#stats.lagEntries = lag;
+    this.#stats.behindMs = lag === 0 ? 0 : Math.max(0, serverMs - task.committedMs);
+  }
+
+  /** Forwards dead letters once more that an operator has requested. */
+  async #replay(requested: readonly StoredDeadLetter[]): Promise<void> {
+    const { calls, deadLetters, done } = this.#router.replayOf(requested);
+    if (done.length === 0) return;
+    await allSettled([...calls].map(([partition, own]) => (this.#producers[partition] as EventProducer).replay(own)));
+    await this.#write(deadLetters, done);
+  }
+
+  #report(message: string, fields: LogFields = {}): void {
+    const { source: topic, partition, sink } = this.#place;
+    this.#options.onTrouble(message, { topic, partition, sink, ...fields });
+  }
+}
+
+/** Waits for all, also after one has failed: nothing is under way when it returns. @throws the first error */
+async function allSettled(calls: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;
+}
