@@ -52,10 +52,10 @@ export function pageOf(partition: number, deadLetter: StoredDeadLetter, selectio
 }
 
 export function rowOf(partition: number, deadLetter: StoredDeadLetter, { source }: Selection): string {
-  const { id, first, job, index, offset, timerMs, key, tries, reason } = deadLetter;
+  const { id, first, job, index, offset, timer, timerMs, key, tries, reason } = deadLetter;
   const part = source.sink === undefined ? "event" : "emit";
   const event = index === undefined ? `entry ${offset}` : `entry ${offset} ${part} ${index}`;
-  const what = timerMs === undefined ? event : `timer ${timeOf(timerMs)}`;
+  const what = timerMs === undefined ? event : `timer ${timer === undefined ? "" : `${timer} `}${timeOf(timerMs)}`;
   const cut = reason.length > REASON_SHOWN ? `${reason.slice(0, REASON_SHOWN)}…` : reason;
   return padded([
     idOf(partition, id),

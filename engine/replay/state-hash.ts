@@ -7,6 +7,7 @@ import type { Ledger } from "../stock/ledger.js";
 import { cellOf } from "../stock/model.js";
 import { partitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
+import { withoutHeader } from "../stream/state-codec.js";
 
 /**
  * Hashes all balances and all keyed state, in the order of their names: the same however the work was cut into
@@ -27,7 +28,7 @@ export async function stateHash(
     const keys = partitionKeys(prefix, "stock", partition);
     for (const { name } of jobs) {
       for (const [key, state] of Object.entries(await redis.hgetallBuffer(keys.state(name)))) {
-        entries.push([`${name} ${key}`, state.toString("base64")]);
+        entries.push([`${name} ${key}`, withoutHeader(state).toString("base64")]);
       }
     }
   }

@@ -12,6 +12,7 @@ import type { CommitBody } from "./commit.js";
 import type { DeadLetter, StoredDeadLetter } from "./dead-letter.js";
 import { DeadLetterRecorder } from "./dead-letter-recorder.js";
 import { type DurableTimer, DurableTimers, type LoadTimers } from "./durable-timers.js";
+import { LATEST_FORMAT } from "./format.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import { JobCalls, PoisonError } from "./job-calls.js";
 import { KeyedState, type KeyState, type LoadStates } from "./keyed-state.js";
@@ -41,6 +42,8 @@ export interface BatchProcessorOptions<Event extends LogEvent> {
   loadStates: LoadStates;
   /** Whether commits publish changed views. */
   withViews: boolean | (() => boolean);
+  /** The format that may be written now; left out: the latest. */
+  format?: (() => number) | undefined;
 }
 
 /** An entry as read; one that could not be decoded has no events, no time and a dead letter. */
@@ -60,6 +63,8 @@ const NO_KEY: KeyState = {
   life: "kept",
   indexed: [],
   indexing: [],
+  openUntilMs: Number.POSITIVE_INFINITY,
+  exists: false,
 };
 
 export class BatchProcessor<Event extends LogEvent> {
@@ -67,6 +72,7 @@ export class BatchProcessor<Event extends LogEvent> {
   readonly #jobs: readonly AnyJob<Event>[];
   readonly #loadStates: LoadStates;
   readonly #withViews: () => boolean;
+  readonly #format: () => number;
   /** Last offset that each job has processed; by job, as the lists below. */
   readonly #cursors: number[];
   readonly #states: readonly KeyedState<Event>[];
@@ -94,11 +100,11 @@ export class BatchProcessor<Event extends LogEvent> {
     this.#jobs = jobs;
     this.#loadStates = loadStates;
     this.#withViews = typeof withViews === "boolean" ? () => withViews : withViews;
+    this.#format = options.format ?? (() => LATEST_FORMAT);
     this.#cursors = jobs.map((job) => cursors.get(job.name) ?? 0);
     this.#states = jobs.map((job) => new KeyedState(job));
     this.#viewedEmits = new Map(jobs.map(({ name, viewedEmits = [] }) => [name, new Set(viewedEmits)]));
-    const names = jobs.map(({ name }) => name);
-    this.#timers = new DurableTimers(names, timers, options.loadTimers?.bind(options));
+    this.#timers = new DurableTimers(jobs, timers, options.loadTimers?.bind(options));
     this.#context = new CallContext(this.#timers);
     this.#deadLetters = new DeadLetterRecorder(topic);
     this.#versions = new Map([...versionsOf(jobs)].filter(([, version]) => version > 1));
@@ -112,6 +118,7 @@ export class BatchProcessor<Event extends LogEvent> {
       jobs,
       states: this.#states,
       watermarks: this.#watermarks,
+      cursors: this.#cursors,
       timers: this.#timers,
       context: this.#context,
       deadLetters: this.#deadLetters,
@@ -190,7 +197,8 @@ export class BatchProcessor<Event extends LogEvent> {
       .flatMap((deadLetter) => plan.callsOf(deadLetter))
       .map((call) => ({ ...call, held: this.#stateOf(call.job, call.key) }));
     await this.#fetch();
-    for (const { source, job, held, event, atMs } of calls) this.#calls.call(job, held, event, atMs, source);
+    for (const { source, job, held, event, atMs, timer } of calls)
+      this.#calls.call(job, held, event, atMs, source, timer);
     this.#deadLetters.resolve(deadLetters);
     return this.#body(lastOut, lastEmits);
   }
@@ -205,7 +213,8 @@ export class BatchProcessor<Event extends LogEvent> {
 
   #begin(isIsolated: boolean): void {
     this.#calls.isIsolated = isIsolated;
-    for (const states of this.#states) states.begin();
+    const format = this.#format();
+    for (const states of this.#states) states.begin(format);
   }
 
   async #processChunk(entries: readonly LogEntry[], decoded: readonly Decoded<Event>[]): Promise<void> {
@@ -217,7 +226,7 @@ export class BatchProcessor<Event extends LogEvent> {
       // A job that is behind reads the same bytes again: their dead letter has been written already.
       if (deadLetter && entry.offset > this.#reached) this.#deadLetters.add(deadLetter);
       for (const event of events) {
-        if (event.clockMs > this.#lowestWatermarkMs) this.#advance(event.clockMs, entry);
+        if (event.clockMs > this.#lowestWatermarkMs) this.#advance(event.clockMs, entry, event.index);
         for (let j = 0; j < this.#jobs.length; j++) {
           if (entry.offset <= (this.#cursors[j] as number)) continue;
           const held = called[next++];
@@ -225,7 +234,7 @@ export class BatchProcessor<Event extends LogEvent> {
           else if (held) this.#calls.call(j, held, event, event.atMs, entry);
         }
       }
-      if (clockMs > this.#lowestWatermarkMs) this.#advance(clockMs, entry);
+      if (clockMs > this.#lowestWatermarkMs) this.#advance(clockMs, entry, events.length);
       for (let j = 0; j < this.#cursors.length; j++)
         this.#cursors[j] = Math.max(this.#cursors[j] as number, entry.offset);
       this.#reached = Math.max(this.#reached, entry.offset);
@@ -264,7 +273,7 @@ export class BatchProcessor<Event extends LogEvent> {
       }
     }
     await this.#timers.loadTo(endMs);
-    for (const { job, key } of this.#timers.due(endMs)) this.#stateOf(job, key);
+    for (const { job, key } of this.#timers.keysDue(endMs)) this.#stateOf(job, key);
     await this.#fetch();
     return called;
   }
@@ -288,12 +297,13 @@ export class BatchProcessor<Event extends LogEvent> {
   }
 
   /** Moves the watermark and fires the timers that become due. */
-  #advance(clockMs: number, entry: LogEntry): void {
+  #advance(clockMs: number, entry: LogEntry, nextIndex: number): void {
+    this.#calls.nextIndex = nextIndex;
     for (let timer = this.#timers.takeDue(clockMs); timer; timer = this.#timers.takeDue(clockMs)) {
-      const { job: j, key, atMs } = timer;
+      const { job: j, key, atMs, name } = timer;
       // A job sees a timer's own time as the watermark, however far the log's clock has jumped.
       this.#watermarks[j] = atMs;
-      if (this.#jobs[j]?.onTimer) this.#calls.call(j, this.#stateOf(j, key), undefined, atMs, entry);
+      if (this.#jobs[j]?.onTimer) this.#calls.call(j, this.#stateOf(j, key), undefined, atMs, entry, name);
     }
     let lowestMs = Number.POSITIVE_INFINITY;
     for (let j = 0; j < this.#watermarks.length; j++) {
@@ -320,7 +330,7 @@ export class BatchProcessor<Event extends LogEvent> {
         };
         const changes = (this.#states[j] as KeyedState<Event>).changes(withViews && view ? publish : undefined);
         states.push({ job: name, ...changes });
-        this.#timers.changes(j, name, timersSet, timersRemoved);
+        this.#timers.changes(j, timersSet, timersRemoved);
       }
       records = this.#records(views, lastOut, lastEmits);
     } catch (thrown) {

@@ -40,11 +40,11 @@ export class CallContext implements JobContext {
     this.emits.push({ job: this.#job, kind, key: this.key, atMs: this.#atMs, payload });
   }
 
-  setTimer(atMs: number | undefined): void {
+  setTimer(atMs: number | undefined, name?: string): void {
     // Always after the watermark: otherwise a timer could set itself again without end, and a timer of a job that is
     // behind could be taken for one that is due.
     const soonestMs = this.watermarkMs + 1;
-    this.#timers.set(this.#index, this.key, atMs !== undefined && atMs < soonestMs ? soonestMs : atMs);
+    this.#timers.set(this.#index, this.key, atMs !== undefined && atMs < soonestMs ? soonestMs : atMs, name);
   }
 
   late(): void {

@@ -7,6 +7,7 @@
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
+import { type ClosingWrite, closingsByPeriod } from "./closings.js";
 import { type DeadLetter, encodeDeadLetter, encodeEntry, entryName } from "./dead-letter.js";
 import { callFunction, loadLibrary } from "./functions.js";
 import { type IndexChange, indexedField, memberOf } from "./job-index.js";
@@ -22,7 +23,7 @@ const BACKOFF_MAX_MS = 2_000;
 
 const writer = new PackWriter();
 /** Lists that the changes of a commit are made of. */
-const CHANGES = 9;
+const CHANGES = 10;
 
 /** What one batch changed. */
 export interface CommitBody {
@@ -40,6 +41,10 @@ export interface CommitBody {
     tombstones: string[];
     /** Changes of the job's index; left out: none. */
     index?: IndexChange[];
+    /** States before their first change in a period; one that is stored already stays. Left out: none. */
+    closings?: readonly ClosingWrite[];
+    /** How long they are stored after this commit. */
+    closingsKeptMs?: number;
     /** Deletes the job's index first; `index` is applied after that. */
     clearsIndex?: boolean;
   }[];
@@ -186,6 +191,7 @@ export async function commitTask(
   keyList.push(keys.emits);
   for (const { job } of body.states) keyList.push(keys.state(job));
   for (const { job } of body.states.filter(changesIndex)) keyList.push(keys.index(job), keys.indexCounts(job));
+  for (const { job, period } of closingsByPeriod(body.states)) keyList.push(keys.closings(job, period));
   const args = [task.epoch, task.run, task.number, task.leaseMs, now, body.out ?? "", packChanges(task, body)];
   args.push(body.emits ?? "");
   await fenced("task.commit", keys, () => callFunction(redis, "task_commit", keyList, args));
@@ -232,8 +238,8 @@ export async function commitWithRetries(
  * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a
  * list or a text, because Lua would change numbers: fields of the task, timers to set (time, member, …), timers to
  * remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …), dead letters to
- * remove, for each job its states (key, bytes, …), for each job the keys whose state is deleted, and the changes of
- * each index that changes.
+ * remove, for each job its states (key, bytes, …), for each job the keys whose state is deleted, the changes of each
+ * index that changes, and the closings of each job and period: how long they are stored, then key, bytes, ….
  */
 function packChanges(
   task: { epoch: number; number: number; lastOut: number; emits?: EmitStream },
@@ -285,6 +291,16 @@ function packChanges(
   }
   writer.value(body.states.map(({ tombstones }) => tombstones));
   writer.value(body.states.filter(changesIndex).map(indexChangesOf));
+  const closings = closingsByPeriod(body.states);
+  writer.list(closings.length);
+  for (const { keptMs, of } of closings) {
+    writer.list(1 + 2 * of.length);
+    writer.text(String(keptMs));
+    for (const { key, bytes } of of) {
+      writer.text(key);
+      writer.bytes(bytes);
+    }
+  }
   return writer.take();
 }
 

@@ -22,6 +22,8 @@ export interface FailedCall<Event> {
   key: string | undefined;
   /** Undefined for a timer. */
   event: Event | undefined;
+  /** The name of a named timer. */
+  timer?: string | undefined;
   atMs: number;
   source: CallSource;
 }
@@ -49,11 +51,12 @@ export class DeadLetterRecorder<Event extends LogEvent> {
     this.#written.push(deadLetter);
   }
 
-  addCall({ job, key, event, atMs, source }: FailedCall<Event>, thrown: unknown): void {
+  addCall({ job, key, event, timer, atMs, source }: FailedCall<Event>, thrown: unknown): void {
     this.#written.push({
       offset: source.offset,
       job,
       ...(event ? { index: event.index } : { timerMs: atMs }),
+      ...(timer === undefined ? {} : { timer }),
       ...(key === undefined ? {} : { key }),
       reason: messageOf(thrown),
       ...triesOf(source.deadLetter),

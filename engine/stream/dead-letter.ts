@@ -22,6 +22,8 @@ export interface DeadLetter {
   index?: number;
   key?: string;
   timerMs?: number;
+  /** The name of a named timer. */
+  timer?: string;
   reason: string;
   /** How often it has been processed. */
   tries: number;

@@ -5,8 +5,9 @@
  */
 import { messageOf } from "../kernel/errors.js";
 import type { CallContext } from "./call-context.js";
+import type { ChangePosition } from "./closings.js";
 import type { CallSource, DeadLetterRecorder, FailedCall } from "./dead-letter-recorder.js";
-import type { DurableTimers, TimerBefore } from "./durable-timers.js";
+import type { DurableTimers, TimersBefore } from "./durable-timers.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import type { KeyedState, KeyState, StateBefore } from "./keyed-state.js";
 import { encodeState } from "./pack.js";
@@ -17,7 +18,9 @@ export class PoisonError extends Error {
 }
 
 /** What a call may change, as it was before the call. */
-interface Before extends StateBefore, TimerBefore {
+interface Before {
+  state: StateBefore;
+  timers: TimersBefore;
   emits: number;
   late: number;
 }
@@ -27,6 +30,8 @@ export interface JobCallsParts<Event extends LogEvent> {
   jobs: readonly AnyJob<Event>[];
   states: readonly KeyedState<Event>[];
   watermarks: readonly number[];
+  /** Last offset that each job has processed. */
+  cursors: readonly number[];
   timers: DurableTimers;
   context: CallContext;
   deadLetters: DeadLetterRecorder<Event>;
@@ -36,32 +41,45 @@ export interface JobCallsParts<Event extends LogEvent> {
 export class JobCalls<Event extends LogEvent> {
   /** Whether each call can be undone; slower, because each call packs a state. */
   isIsolated = false;
+  /** Of the event in its entry before which timers fire. */
+  nextIndex = 0;
   readonly #parts: JobCallsParts<Event>;
 
   constructor(parts: JobCallsParts<Event>) {
     this.#parts = parts;
   }
 
-  /** Lets a job handle an event, or its timer when there is none. When it throws, only a dead letter remains. */
-  call(j: number, held: KeyState, event: Event | undefined, atMs: number, source: CallSource): void {
-    const { jobs, states: allStates, context, watermarks } = this.#parts;
+  /**
+   * Lets a job handle an event, or its timer when there is none. When it throws, only a dead letter remains.
+   * @param timer the name of a named timer
+   */
+  call(j: number, held: KeyState, event: Event | undefined, atMs: number, source: CallSource, timer?: string): void {
+    const watermarkMs = this.#parts.watermarks[j] as number;
+    const { jobs, states: allStates, context, timers } = this.#parts;
     const job = jobs[j] as AnyJob<Event>;
     const states = allStates[j] as KeyedState<Event>;
     const before = this.isIsolated ? this.#before(j, held) : undefined;
     try {
+      if (watermarkMs >= held.openUntilMs) states.close(held, this.#positionOf(j, event, source, watermarkMs));
       states.touch(held, atMs);
-      context.enter(j, job.name, held.key, atMs, watermarks[j] as number);
+      context.enter(j, job.name, held.key, atMs, watermarkMs);
       if (event) job.onEvent(held.state, event, context);
-      else job.onTimer?.(held.state, atMs, context);
+      else job.onTimer?.(held.state, atMs, context, timer);
       if (context.isCleared) {
         states.clear(held);
-        context.setTimer(undefined);
+        timers.clear(j, held.key);
       }
       if (before) this.#check(states, held, before);
     } catch (thrown) {
       if (before) this.#undo(j, held, before);
-      this.#failed({ job: job.name, key: held.key, event, atMs, source }, thrown);
+      this.#failed({ job: job.name, key: held.key, event, timer, atMs, source }, thrown);
     }
+  }
+
+  /** A replay changes what the job has made of the log up to its cursor. */
+  #positionOf(j: number, event: Event | undefined, source: CallSource, clockMs: number): ChangePosition {
+    if (source.deadLetter) return { offset: (this.#parts.cursors[j] as number) + 1, index: 0, clockMs };
+    return { offset: source.offset, index: event?.index ?? this.nextIndex, clockMs };
   }
 
   /** Asks again for a key that the job could not name, to record why; a key on the second try is a failure, too. */
@@ -91,8 +109,8 @@ export class JobCalls<Event extends LogEvent> {
   #before(j: number, held: KeyState): Before {
     const { states, timers, context } = this.#parts;
     return {
-      ...(states[j] as KeyedState<Event>).before(held),
-      ...timers.before(j, held.key),
+      state: (states[j] as KeyedState<Event>).before(held),
+      timers: timers.before(j, held.key),
       emits: context.emits.length,
       late: context.lateEvents,
     };
@@ -109,7 +127,7 @@ export class JobCalls<Event extends LogEvent> {
     const { states, timers, context } = this.#parts;
     context.emits.length = before.emits;
     context.lateEvents = before.late;
-    timers.undo(j, held.key, before);
-    states[j]?.undo(held, before);
+    timers.undo(j, before.timers);
+    states[j]?.undo(held, before.state);
   }
 }

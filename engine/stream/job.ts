@@ -26,15 +26,16 @@ export interface JobContext {
    */
   emit(kind: string, payload: unknown): void;
   /**
-   * Sets the key's only timer: it fires when the watermark reaches `atMs`, or as soon as the watermark moves when
+   * Sets one of the key's timers: it fires when the watermark reaches `atMs`, or as soon as the watermark moves when
    * `atMs` has passed. Undefined removes the timer.
+   * @param name one of the job's `timers`; left out: the unnamed timer, which every key has
    */
-  setTimer(atMs: number | undefined): void;
+  setTimer(atMs: number | undefined, name?: string): void;
   /** Counts an event that arrived after its window was closed. */
   late(): void;
   /**
-   * Deletes the key's state and timer at the end of the current call, whatever else the call does to them; its emits
-   * leave. A later event of the key, in the same commit or another, begins with `initial`. Views get null for the key.
+   * Deletes the key's state and all its timers at the end of the current call, whatever else the call does to them; its
+   * emits leave. A later event of the key, in the same commit or another, begins with `initial`. Views get null for it.
    */
   clear(): void;
 }
@@ -57,13 +58,27 @@ export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
    * format 3.
    */
   upgrade?(old: unknown, from: number, key: string): State;
+  /**
+   * Names of a key's further timers, beside the unnamed one: printable ASCII. They need format 3. A durable timer whose
+   * name is not in the list any more is removed without a call, so keep an empty list when the last name goes. Keys of
+   * such a job contain no U+001F.
+   */
+  readonly timers?: readonly string[];
+  /**
+   * Keeps each key's state as it was before its first change in a period of the log's clock, for readers of the past
+   * (`closings.ts`). Written from format 3 on.
+   * @property periodMs a period's length; periods begin at multiples of it since the epoch
+   * @property keptMs how long a period's states are stored after the last one was written, by the server's clock
+   */
+  readonly closings?: { readonly periodMs: number; readonly keptMs: number };
   /** The key that an event belongs to, in the topic's own partitioning; undefined when the job ignores the event. */
   key(event: Event): string | undefined;
   /** The state of a key that has none. */
   initial(key: string): State;
   /** Changes the state in place. Throws only on an invalid event, which becomes a dead letter. */
   onEvent(state: State, event: Event, context: JobContext): void;
-  onTimer?(state: State, atMs: number, context: JobContext): void;
+  /** @param timer its name; undefined for the unnamed timer */
+  onTimer?(state: State, atMs: number, context: JobContext, timer?: string): void;
   /**
    * What views get when a key has changed: absolute values, so that a missed one does no harm after the next. Never
    * null: the runtime publishes null for a cleared key. Serving processes of the previous version read it during a

@@ -5,13 +5,15 @@
  * Redis are handled elsewhere.
  */
 import { messageOf } from "../kernel/errors.js";
+import { type ChangePosition, type ClosingWrite, encodeClosing } from "./closings.js";
 import type { AnyJob, IndexEntry, LogEvent } from "./job.js";
 import { type IndexChange, indexChanges } from "./job-index.js";
 import { decodeState, encodeState } from "./pack.js";
-import { encodeWithHeader, stateOf, versionOf, withoutHeader } from "./state-codec.js";
+import { encodeWithHeader, periodOf, STATE_HEADER_FORMAT, stateOf, versionOf, withoutHeader } from "./state-codec.js";
 
 /** Keys kept in memory for one job between commits. */
 const CACHE_LIMIT = 20_000;
+const NEVER = Number.POSITIVE_INFINITY;
 /** No event has changed a key since the last commit. */
 const CLEAN = Number.POSITIVE_INFINITY;
 const NONE: readonly IndexEntry[] = [];
@@ -35,6 +37,13 @@ export interface KeyState {
   /** Index entries of the state in the last commit, and in the next one. */
   indexed: readonly IndexEntry[];
   indexing: readonly IndexEntry[];
+  /**
+   * When the period of the last change ends, by the log's clock: the next change from then on needs a closing. 0: no
+   * period is known. Never, for a job without closings.
+   */
+  openUntilMs: number;
+  /** Whether it has a state beside the initial one; only for a job with closings. */
+  exists: boolean;
 }
 
 /** A key as it was before a call. */
@@ -43,6 +52,10 @@ export interface StateBefore {
   packed: Buffer | undefined;
   touchedMs: number;
   life: KeyState["life"];
+  openUntilMs: number;
+  exists: boolean;
+  /** How many closings there were. */
+  closings: number;
 }
 
 /** Reads states of one job; null for a key that has none. */
@@ -56,6 +69,9 @@ export interface StateChanges {
   set: [key: string, state: Buffer][];
   tombstones: string[];
   index: IndexChange[];
+  closings: ClosingWrite[];
+  /** How long the closings are stored. */
+  closingsKeptMs: number;
 }
 
 export class KeyedState<Event extends LogEvent> {
@@ -68,6 +84,9 @@ export class KeyedState<Event extends LogEvent> {
   /** States as they were packed after their last call; only in isolated mode, and only for one batch. */
   readonly #packed = new Map<KeyState, Buffer>();
   readonly #version: number;
+  /** Length of a period; 0: the job keeps no closings, or the format does not allow them yet. */
+  #periodMs = 0;
+  #closings: ClosingWrite[] = [];
 
   constructor(job: AnyJob<Event>) {
     this.#job = job;
@@ -82,7 +101,17 @@ export class KeyedState<Event extends LogEvent> {
   want(key: string): KeyState {
     let held = this.#keys.get(key);
     if (!held) {
-      held = { key, state: undefined, fault: undefined, touchedMs: CLEAN, life: "kept", indexed: NONE, indexing: NONE };
+      held = {
+        key,
+        state: undefined,
+        fault: undefined,
+        touchedMs: CLEAN,
+        life: "kept",
+        indexed: NONE,
+        indexing: NONE,
+        openUntilMs: this.#periodMs === 0 ? NEVER : 0,
+        exists: false,
+      };
       this.#keys.set(key, held);
       this.#wanted.push(held);
     }
@@ -105,6 +134,10 @@ export class KeyedState<Event extends LogEvent> {
   #fill(held: KeyState, bytes: Buffer | null | undefined): void {
     try {
       held.state = bytes ? stateOf(this.#job, held.key, bytes) : this.#job.initial(held.key);
+      if (bytes && this.#periodMs > 0) {
+        held.exists = true;
+        held.openUntilMs = ((periodOf(bytes) ?? -1) + 1) * this.#periodMs;
+      }
       if (bytes && this.#job.index) held.indexed = this.#job.index(held.state, held.key);
     } catch (thrown) {
       this.#unreadable.push(held);
@@ -124,20 +157,39 @@ export class KeyedState<Event extends LogEvent> {
     if (atMs < held.touchedMs) held.touchedMs = atMs;
   }
 
+  /**
+   * Records the state before a change, which is the key's first in its period; call it when the log's clock has reached
+   * `openUntilMs`, before `touch`.
+   */
+  close(held: KeyState, position: ChangePosition): void {
+    if (held.fault !== undefined) return;
+    const period = Math.floor(position.clockMs / this.#periodMs);
+    const packed = held.exists && held.life !== "cleared" ? this.#encode(held) : undefined;
+    this.#closings.push({ period, key: held.key, bytes: encodeClosing(position, packed) });
+    held.openUntilMs = (period + 1) * this.#periodMs;
+    held.exists = true;
+  }
+
   clear(held: KeyState): void {
     held.state = undefined;
     held.life = "cleared";
   }
 
-  /** Begins a batch. */
-  begin(): void {
+  /** Begins a batch. @param format that may be written */
+  begin(format: number): void {
     this.#packed.clear();
+    const periodMs = format < STATE_HEADER_FORMAT ? 0 : (this.#job.closings?.periodMs ?? 0);
+    if (periodMs === this.#periodMs) return;
+    this.#periodMs = periodMs;
+    // Read again, with their periods.
+    this.#keys.clear();
   }
 
   before(held: KeyState): StateBefore {
-    const { state, fault, touchedMs, life } = held;
+    const { state, fault, touchedMs, life, openUntilMs, exists } = held;
     const hasState = fault === undefined && life !== "cleared";
-    return { packed: hasState ? (this.#packed.get(held) ?? encodeState(state)) : undefined, touchedMs, life };
+    const packed = hasState ? (this.#packed.get(held) ?? encodeState(state)) : undefined;
+    return { packed, touchedMs, life, openUntilMs, exists, closings: this.#closings.length };
   }
 
   /** Checks that the result of a call can be committed. @throws when state or view cannot be packed */
@@ -153,8 +205,11 @@ export class KeyedState<Event extends LogEvent> {
     this.#packed.set(held, packed);
   }
 
-  undo(held: KeyState, { packed, touchedMs, life }: StateBefore): void {
+  undo(held: KeyState, { packed, touchedMs, life, openUntilMs, exists, closings }: StateBefore): void {
     if (held.fault !== undefined) return;
+    held.openUntilMs = openUntilMs;
+    held.exists = exists;
+    this.#closings.length = closings;
     held.state = packed && decodeState(packed);
     held.life = life;
     held.touchedMs = touchedMs;
@@ -188,7 +243,7 @@ export class KeyedState<Event extends LogEvent> {
           held.indexing = job.index(state, key);
           indexChanges(key, held.indexed, held.indexing, index);
         }
-        const packed = this.#encode(state);
+        const packed = this.#encode(held);
         set.push([key, packed]);
         if (publish && job.view) {
           const view = job.view(state, key, life === "recreated" ? 0 : touchedMs);
@@ -198,12 +253,15 @@ export class KeyedState<Event extends LogEvent> {
         throw new Error(`${job.name} on key ${key}: ${messageOf(thrown)}`, { cause: thrown });
       }
     }
-    return { set, tombstones, index };
+    return { set, tombstones, index, closings: this.#closings, closingsKeptMs: job.closings?.keptMs ?? 0 };
   }
 
   /** A state as it is stored. */
-  #encode(state: unknown): Buffer {
-    return this.#version === 1 ? encodeState(state) : encodeWithHeader(this.#version, undefined, state);
+  #encode({ state, openUntilMs }: KeyState): Buffer {
+    if (this.#periodMs === 0)
+      return this.#version === 1 ? encodeState(state) : encodeWithHeader(this.#version, undefined, state);
+    const period = openUntilMs === 0 ? undefined : openUntilMs / this.#periodMs - 1;
+    return encodeWithHeader(this.#version, period, state);
   }
 
   /** Call this when the commit has been written. */
@@ -215,6 +273,7 @@ export class KeyedState<Event extends LogEvent> {
       else held.life = "kept";
     }
     this.#dirty.clear();
+    this.#closings = [];
     if (this.#keys.size > CACHE_LIMIT) this.#keys.clear();
     // Read again when they are wanted next: an operator may have repaired them.
     for (const { key } of this.#unreadable) this.#keys.delete(key);

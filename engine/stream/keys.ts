@@ -32,6 +32,8 @@ export interface PartitionKeys {
   sinks: string;
   /** Hash: keyed state of one job. */
   state(job: string): string;
+  /** Hash: states of one job before their first change in a period, by key; it expires. */
+  closings(job: string, period: number): string;
   /** Sorted set: index of one job's states, `<name>\u001f<key>` by score. */
   index(job: string): string;
   /** Hash: how many entries of each name the index has. */
@@ -99,6 +101,7 @@ function keysUnder(base: string): PartitionKeys {
     deadActions: `${base}:dead-actions`,
     sinks: `${base}:sinks`,
     state: (job) => `${base}:state:${job}`,
+    closings: (job, period) => `${base}:closings:${job}:${period}`,
     index: (job) => `${base}:index:${job}`,
     indexCounts: (job) => `${base}:index-counts:${job}`,
   };

@@ -182,6 +182,7 @@ export class PartitionTask<Event extends LogEvent> {
       loadTimers: (afterMs) => this.#loadTimers(afterMs),
       loadStates: (job, keyNames) => readFields(redis, keys.state(job), keyNames),
       withViews,
+      format: options.format,
     });
     this.#reindex = new Reindex(redis, keys, jobs, task);
     this.#counted = this.#processor.counts;
@@ -327,8 +328,11 @@ export class PartitionTask<Event extends LogEvent> {
     const [first] = deadLetters;
     if (!first) return;
     this.#stats.deadLetters += deadLetters.filter(({ was }) => was === undefined).length;
-    const { job, key, index, offset, timerMs, reason } = first;
-    const what = job === undefined ? "" : `${job}, ${timerMs === undefined ? `event ${index} of ` : "timer at "}`;
+    const { job, key, index, offset, timer = "", timerMs, reason } = first;
+    const what =
+      job === undefined
+        ? ""
+        : `${job}, ${timerMs === undefined ? `event ${index} of ` : `timer${timer && ` ${timer}`} at `}`;
     const keyName = key === undefined ? undefined : this.#options.topic.keyName;
     const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
     this.#report(`set aside: ${what}entry ${offset}: ${reason.slice(0, REASON_SHOWN)}${more}`, {

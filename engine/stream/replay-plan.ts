@@ -16,6 +16,8 @@ export interface ReplayCall<Event> {
   key: string;
   /** Undefined for a timer. */
   event: Event | undefined;
+  /** The name of a named timer. */
+  timer: string | undefined;
   atMs: number;
 }
 
@@ -47,10 +49,14 @@ export class ReplayPlan<Event extends LogEvent> {
 
   #plan(deadLetter: StoredDeadLetter): ReplayCall<Event>[] {
     const { jobs, cursors } = this.#options;
-    const { offset, fields, key, timerMs } = deadLetter;
+    const { offset, fields, key, timer, timerMs } = deadLetter;
     const source: CallSource = { offset, fields, deadLetter };
-    if (timerMs !== undefined && key !== undefined)
-      return [{ source, job: this.#indexOf(deadLetter), key, event: undefined, atMs: timerMs }];
+    if (timerMs !== undefined && key !== undefined) {
+      const job = this.#indexOf(deadLetter);
+      if (timer !== undefined && !jobs[job]?.timers?.includes(timer))
+        throw new Error(`${deadLetter.job} has no timer ${JSON.stringify(timer)}`);
+      return [{ source, job, key, event: undefined, timer, atMs: timerMs }];
+    }
     const events = this.#eventsOf(deadLetter);
     if (deadLetter.job !== undefined) {
       const event = events.find(({ index }) => index === deadLetter.index);
@@ -79,7 +85,7 @@ export class ReplayPlan<Event extends LogEvent> {
     } catch (thrown) {
       deadLetters.addCall({ job: called.name, key: undefined, event, atMs, source }, thrown);
     }
-    return key === undefined ? [] : [{ source, job, key, event, atMs }];
+    return key === undefined ? [] : [{ source, job, key, event, timer: undefined, atMs }];
   }
 
   #indexOf({ job, offset }: DeadLetter): number {

@@ -13,7 +13,7 @@ import { decodeState, PackWriter } from "./pack.js";
 export type StateShape<State> = Pick<Job<never, State>, "name" | "version" | "upgrade">;
 
 /** From this format on states may have a header, which the previous release cannot read. */
-const STATE_HEADER_FORMAT = 3;
+export const STATE_HEADER_FORMAT = 3;
 
 const MARK = 0xc1;
 const NIL = 0xc0;
@@ -38,16 +38,20 @@ export const versionsOf = <Event extends LogEvent>(jobs: readonly AnyJob<Event>[
   new Map(jobs.map((job) => [job.name, versionOf(job)]));
 
 /**
- * Checks that a deployment's format allows the jobs to write their states.
+ * Checks that a deployment's format allows the jobs to write their states and timers.
  * @throws EngineError `format_too_old` when it does not
  */
 export function checkJobs<Event extends LogEvent>(jobs: readonly AnyJob<Event>[], format: number): void {
   if (format >= STATE_HEADER_FORMAT) return;
   for (const job of jobs) {
     const version = versionOf(job);
-    if (version === FIRST_VERSION) continue;
+    const hasNamedTimers = (job.timers?.length ?? 0) > 0;
+    if (version === FIRST_VERSION && !hasNamedTimers) continue;
+    const what = hasNamedTimers
+      ? `${job.name} has named timers, which need`
+      : `version ${version} of ${job.name} needs`;
     throw new EngineError(
-      `version ${version} of ${job.name} needs format ${STATE_HEADER_FORMAT}, and this deployment writes format ${format}: run "shuiwei upgrade --finish" first, then start this worker`,
+      `${what} format ${STATE_HEADER_FORMAT}, and this deployment writes format ${format}: run "shuiwei upgrade --finish" first, then start this worker`,
       { op: "worker.start", code: "format_too_old", retryable: false, input: job.name },
     );
   }
@@ -87,6 +91,9 @@ export function stateOf<State>(job: StateShape<State>, key: string, bytes: Buffe
     input: key,
   });
 }
+
+/** The period of a stored state's last change; undefined when it was written without. */
+export const periodOf = (bytes: Buffer): number | undefined => headerOf(bytes).period;
 
 /** A stored state without its header. */
 export const withoutHeader = (bytes: Buffer): Buffer =>

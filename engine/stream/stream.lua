@@ -164,13 +164,15 @@ end
 
 -- task_commit: writes what a batch changed.
 -- KEYS: task, timers, out, dead letters, dead entries, dead requests, emits, then one state hash for each job, then
---       for each job whose index changes the index and the counts of its names
+--       for each job whose index changes the index and the counts of its names, then a hash for each job and period
+--       with closings
 -- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 record for views ('' for none), 7 changes:
 --       msgpack, a list of lists of texts: fields of the task (watermark, cursors, …), timers to set (score, member,
 --       …), timers to remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …),
 --       dead letters to remove with their requests; for each job the arguments of HSET; for each job the keys whose
 --       state is deleted; for each index that changes: '1' when it is deleted first, and its names: name, entries to
---       add (score, member, …), entries to remove; 8 record of emits ('' for none)
+--       add (score, member, …), entries to remove; for each hash of closings: for how many ms it is stored, then key,
+--       bytes, …; 8 record of emits ('' for none)
 -- An entry of emits also has `b`: the bytes of all such records ever written, this one included.
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
@@ -182,7 +184,7 @@ local function commit(keys, args)
   if number == last then return 2 end
   if number ~= last + 1 then return redis.error_reply('COMMIT_GAP expected commit ' .. (last + 1) .. ', got ' .. number) end
 
-  local fields, set, removed, dead, entries, resolved, states, tombstones, indexes = unpack(cmsgpack.unpack(args[7]))
+  local fields, set, removed, dead, entries, resolved, states, tombstones, indexes, closings = unpack(cmsgpack.unpack(args[7]))
   local clock = clock_of(args[5])
   local now = digits(clock)
   call_chunked('ZADD', keys[2], set)
@@ -201,6 +203,11 @@ local function commit(keys, args)
   for i = 1, #indexes do
     local at = 7 + #states + 2 * i
     change_index(keys[at - 1], keys[at], indexes[i][1], indexes[i][2])
+  end
+  for i = 1, #closings do
+    local key, list = keys[7 + #states + 2 * #indexes + i], closings[i]
+    for j = 2, #list, 2 do redis.call('HSETNX', key, list[j], list[j + 1]) end
+    redis.call('PEXPIRE', key, list[1])
   end
   if args[6] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[6], 'e', args[1]) end
   if args[8] ~= '' then

@@ -5,6 +5,7 @@
  * have expired.
  */
 
+import { checkClosings } from "./closings.js";
 import { newerVersionIn } from "./commit.js";
 import { LATEST_FORMAT } from "./format.js";
 import type { LogEvent } from "./job.js";
@@ -29,10 +30,11 @@ export class Worker<Event extends LogEvent> {
     this.#runners = Array.from({ length: partitions }, (_, partition) => new Runner(partition, { ...options, share }));
   }
 
-  /** @throws EngineError `format_too_old` when the deployment's format does not allow a job's states */
+  /** @throws EngineError `format_too_old` when the deployment's format does not allow a job, `bad_closings` */
   start(): void {
     const { jobs, format } = this.#options;
     checkJobs(jobs, format?.() ?? LATEST_FORMAT);
+    for (const job of jobs) checkClosings(job);
     this.#share.start();
     for (const runner of this.#runners) runner.start();
   }

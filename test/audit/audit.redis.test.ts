@@ -7,7 +7,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { PartitionAudit } from "../../engine/audit/audit.js";
 import type { Mismatch } from "../../engine/audit/comparison.js";
 import { ShadowFold } from "../../engine/audit/shadow-fold.js";
-import { STOREFRONT_JOB, type StorefrontState, storefrontJob } from "../../engine/jobs/storefront/job.js";
+import { STOREFRONT_JOB, storefrontJob } from "../../engine/jobs/storefront/job.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
@@ -16,8 +16,9 @@ import { type Balances, cellOf, emptyBalances, POOLS, type StockCommand } from "
 import { stockTopic } from "../../engine/stock/topic.js";
 import { cursorField, loadStreamLibrary } from "../../engine/stream/commit.js";
 import { stockKeys } from "../../engine/stream/keys.js";
-import { decodeState, encodeState } from "../../engine/stream/pack.js";
+import { encodeState } from "../../engine/stream/pack.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
+import { stateOf } from "../../engine/stream/state-codec.js";
 import { Worker } from "../../engine/stream/worker.js";
 import { withRedis } from "../redis/with-redis.js";
 import { CommandStream } from "../sim/commands.js";
@@ -316,7 +317,7 @@ describe("the storefront job", () => {
   it("is at fault when its state has been changed", async () => {
     await shop();
     const key = keysOf("cup").state(STOREFRONT_JOB);
-    const state = decodeState((await client.hgetBuffer(key, "cup")) as Buffer) as StorefrontState;
+    const state = stateOf(storefrontJob, "cup", (await client.hgetBuffer(key, "cup")) as Buffer);
     for (const [location, balances] of state.locations) if (location === LOCATION) balances.committed += 2;
     await client.hset(key, "cup", encodeState(state));
     expect(await cycle(auditOf("cup"))).toMatchObject([{ pools: [{ pool: "committed", ledger: 0, job: 2 }] }]);

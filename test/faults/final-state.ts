@@ -13,7 +13,7 @@ import { lastEmitEntry } from "../../engine/stream/emits.js";
 import type { Emit } from "../../engine/stream/job.js";
 import { field, readLog } from "../../engine/stream/log.js";
 import { decodeEmits, decodeOut } from "../../engine/stream/out-record.js";
-import { decodeState } from "../../engine/stream/pack.js";
+import { stateOf } from "../../engine/stream/state-codec.js";
 import { refold } from "../jobs/refold.js";
 import type { Bed } from "./bed.js";
 import type { Answered } from "./shop.js";
@@ -85,7 +85,8 @@ async function checkPartition(bed: Bed, partition: number, findings: Findings): 
 
   // The jobs.
   const task = (await bed.tasks())[partition];
-  for (const { name } of jobs) {
+  for (const job of jobs) {
+    const { name } = job;
     expect(task?.cursors.get(name) ?? 0, `${place}: cursor of ${name}`).toBe(offset);
     const expected = states.get(name) as Map<string, Buffer>;
     const found = new Map<string, Buffer>();
@@ -101,7 +102,9 @@ async function checkPartition(bed: Bed, partition: number, findings: Findings): 
     expect([...found.keys()].sort(), `${place}: keys of ${name}`).toEqual([...expected.keys()].sort());
     for (const [key, state] of found) {
       if (!state.equals(expected.get(key) as Buffer))
-        expect(decodeState(state), `${place}: ${name} of ${key}`).toEqual(decodeState(expected.get(key) as Buffer));
+        expect(stateOf(job, key, state), `${place}: ${name} of ${key}`).toEqual(
+          stateOf(job, key, expected.get(key) as Buffer),
+        );
     }
   }
   const flat = await redis.zrange(keys.timers, "0", "-1", "WITHSCORES");

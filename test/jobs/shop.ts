@@ -8,7 +8,7 @@ import type { StockEvent } from "../../engine/stock/model.js";
 import { BatchProcessor } from "../../engine/stream/batch-processor.js";
 import type { Emit, Job } from "../../engine/stream/job.js";
 import { decodeOut } from "../../engine/stream/out-record.js";
-import { decodeState } from "../../engine/stream/pack.js";
+import { stateOf } from "../../engine/stream/state-codec.js";
 
 export type ShopEvent = Partial<StockEvent> & { clockMs: number };
 
@@ -49,7 +49,7 @@ export class Shop<State> {
 
   state(key: string): State | undefined {
     const bytes = this.#states.get(key);
-    return bytes && (decodeState(bytes) as State);
+    return bytes && stateOf(this.#job, key, bytes);
   }
 
   get timers(): ReadonlyMap<string, number> {

@@ -32,8 +32,8 @@ import type { AnyJob, Emit } from "../../engine/stream/job.js";
 import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
 import { assertContiguous, field, type LogEntry } from "../../engine/stream/log.js";
 import { decodeEmits, decodeOut } from "../../engine/stream/out-record.js";
-import { decodeState } from "../../engine/stream/pack.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
+import { stateOf } from "../../engine/stream/state-codec.js";
 import { Audit } from "./audit.js";
 import { fixedTurns, jobsOf, type Plan, RETENTION_DAYS, START_MS } from "./faults-plan.js";
 import { entriesOf, linesOf, type World } from "./faults-world.js";
@@ -189,13 +189,14 @@ async function checkTask(client: RedisClient, world: World, keys: StockKeys, log
   for (const [i, { epoch }] of commits.entries())
     if (i > 0 && epoch < (commits[i - 1]?.epoch ?? 0)) throw new Error(`commit ${i + 1} is of an older owner`);
 
-  for (const { name } of jobsOf(plan)) {
+  for (const job of jobsOf(plan)) {
+    const { name } = job;
     const found = await client.hgetallBuffer(keys.state(name));
     const wanted = quiet.states.get(name) ?? new Map<string, Buffer>();
     same(`keys of ${name}`, Object.keys(found).sort(), [...wanted.keys()].sort());
     for (const [key, state] of wanted)
       if (!state.equals(found[key] as Buffer))
-        same(`state of ${key} in ${name}`, decodeState(found[key] as Buffer), decodeState(state));
+        same(`state of ${key} in ${name}`, stateOf(job, key, found[key] as Buffer), stateOf(job, key, state));
   }
   const flat = await client.zrange(keys.timers, "0", "-1", "WITHSCORES");
   const timers = Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], Number(flat[2 * i + 1])]);

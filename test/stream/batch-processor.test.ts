@@ -8,7 +8,8 @@ import { describe, expect, it } from "vitest";
 import { garbage, Store, type ToyEntry, toyEntries, toyJob, toyTopic } from "./toy.js";
 
 const T0 = 1_700_000_000_000;
-const job = toyJob();
+const job = { ...toyJob(), timers: ["one", "two"] };
+const timer = fc.constantFrom("one", "two");
 
 const words = fc.record(
   {
@@ -19,6 +20,7 @@ const words = fc.record(
     // Also now and in the past.
     inMs: fc.integer({ min: -2_000, max: 8_000 }),
     again: fc.nat(3),
+    timer,
   } as const,
   { requiredKeys: ["key"] },
 );
@@ -183,12 +185,16 @@ describe("within a batch", () => {
 
 describe("timers that are read page by page when they are due", () => {
   const word = fc.constantFrom("arm", "arm", "disarm", "emit", "clear", "poison", "trap", undefined);
-  const event = fc.record({
-    key: fc.constantFrom("a", "b", "c", "d", "e", "f"),
-    word,
-    inMs: fc.constantFrom(0, 500, 1_000, 5_000, 20_000),
-    again: fc.nat(2),
-  });
+  const event = fc.record(
+    {
+      key: fc.constantFrom("a", "b", "c", "d", "e", "f"),
+      word,
+      inMs: fc.constantFrom(0, 500, 1_000, 5_000, 20_000),
+      again: fc.nat(2),
+      timer,
+    },
+    { requiredKeys: ["key", "word", "inMs", "again"] },
+  );
   const entry = fc.record({
     stepMs: fc.constantFrom(0, 100, 1_000, 30_000),
     events: fc.array(event, { maxLength: 4 }),

@@ -18,9 +18,9 @@ import { loadStreamLibrary } from "../../engine/stream/commit.js";
 import { listDeadLetters, readDeadLetters, type StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Job } from "../../engine/stream/job.js";
 import { stockKeys } from "../../engine/stream/keys.js";
-import { decodeState } from "../../engine/stream/pack.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import { Runner } from "../../engine/stream/runner.js";
+import { stateOf } from "../../engine/stream/state-codec.js";
 import { withRedis } from "../redis/with-redis.js";
 import { seen } from "./toy-log.js";
 
@@ -70,10 +70,7 @@ async function smuggle(fields: Record<string, Buffer | string>): Promise<number>
 async function storefront(): Promise<Record<string, unknown>> {
   const all = (await client.hgetallBuffer(keys.state(storefrontJob.name))) as Record<string, Buffer>;
   return Object.fromEntries(
-    Object.entries(all).map(([sku, bytes]) => [
-      sku,
-      Object.fromEntries((decodeState(bytes) as StorefrontState).locations),
-    ]),
+    Object.entries(all).map(([sku, bytes]) => [sku, Object.fromEntries(stateOf(storefrontJob, sku, bytes).locations)]),
   );
 }
 

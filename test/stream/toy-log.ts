@@ -6,7 +6,7 @@ import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { type DeadLetter, listDeadLetters, readDeadLetters } from "../../engine/stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys } from "../../engine/stream/keys.js";
-import { decodeOut } from "../../engine/stream/out-record.js";
+import { decodeEmits } from "../../engine/stream/out-record.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import type { RunnerOptions } from "../../engine/stream/runner.js";
 import { type ToyEntry, type ToyEvent, toyFields, toyJob, toyTopic } from "./toy.js";
@@ -41,12 +41,14 @@ export async function pictureOf(client: RedisClient, keys: PartitionKeys, jobs: 
     states: sorted(states),
     timers: sorted(timers),
     emits: await emitsOf(client, keys),
+    closings: [],
     deadLetters: await deadLettersOf(client, keys),
   };
 }
 
+/** Every emit that is stored, of a deployment in the latest format. */
 export const emitsOf = async (client: RedisClient, keys: PartitionKeys) =>
-  (await client.xrangeBuffer(keys.out, "-", "+")).flatMap(([, fields]) => decodeOut(fields[3] as Buffer).emits);
+  (await client.xrangeBuffer(keys.emits, "-", "+")).flatMap(([, fields]) => decodeEmits(fields[3] as Buffer).emits);
 
 /** Dead letters with their entries, as the processor made them. */
 export async function deadLettersOf(client: RedisClient, keys: PartitionKeys): Promise<DeadLetter[]> {

@@ -13,7 +13,7 @@ import type { Emit, Job, LogEvent } from "../../engine/stream/job.js";
 import { PoisonError } from "../../engine/stream/job-calls.js";
 import { field, type LogEntry } from "../../engine/stream/log.js";
 import { decodeOut, type OutRecord } from "../../engine/stream/out-record.js";
-import { decodeState } from "../../engine/stream/pack.js";
+import { stateOf } from "../../engine/stream/state-codec.js";
 import type { Topic } from "../../engine/stream/topic.js";
 
 export interface ToyWords {
@@ -24,6 +24,8 @@ export interface ToyWords {
   word?: "arm" | "disarm" | "emit" | "poison" | "late" | "trap" | "clear" | "snap";
   /** For `arm`: the timer's time after the clock. */
   inMs?: number;
+  /** For `arm` and `disarm`: the name of one of the job's named timers. */
+  timer?: string;
   /** For `arm`: how often the timer arms itself again, a second later each. */
   again?: number;
 }
@@ -96,22 +98,22 @@ export const toyJob = (name = "toy.1"): Job<ToyEvent, ToyState> => ({
     if (event.word === "trap") state.trap = true;
     if (event.word === "late") context.late();
     if (event.word === "emit") context.emit("seen", { units: state.units, at: event.offset });
-    if (event.word === "disarm") context.setTimer(undefined);
+    if (event.word === "disarm") context.setTimer(undefined, event.timer);
     if (event.word === "arm") {
       state.again = event.again ?? 0;
-      context.setTimer(event.clockMs + (event.inMs ?? 0));
+      context.setTimer(event.clockMs + (event.inMs ?? 0), event.timer);
     }
   },
-  onTimer(state, atMs, context) {
+  onTimer(state, atMs, context, timer) {
     if (state.trap) {
       state.trap = false;
       throw new Error("bad timer");
     }
     state.fired = [...state.fired, atMs].slice(-20);
-    context.emit("fired", { at: atMs, watermark: context.watermarkMs });
+    context.emit("fired", { at: atMs, watermark: context.watermarkMs, ...(timer === undefined ? {} : { timer }) });
     if (state.again > 0) {
       state.again--;
-      context.setTimer(atMs + 1_000);
+      context.setTimer(atMs + 1_000, timer);
     }
   },
   view: (state, key, sinceMs) => ({ key, units: state.units, sinceMs }),
@@ -125,6 +127,9 @@ export class Store {
   watermarkMs = 0;
   readonly outs: OutRecord[] = [];
   readonly deadLetters: DeadLetter[] = [];
+  /** By `<job> <period> <key>`; the first of each stays. */
+  readonly closings = new Map<string, Buffer>();
+  format: number | undefined;
   readonly loads: string[] = [];
 
   /** Timers of one read; 0: all are passed at the start. */
@@ -143,6 +148,7 @@ export class Store {
         return keys.map((key) => this.states.get(job)?.get(key) ?? null);
       },
       withViews: true,
+      ...(this.format === undefined ? {} : { format: () => this.format as number }),
     });
   }
 
@@ -154,7 +160,11 @@ export class Store {
   }
 
   write(body: CommitBody): void {
-    for (const { job, set, tombstones } of body.states) {
+    for (const { job, set, tombstones, closings = [] } of body.states) {
+      for (const { period, key, bytes } of closings) {
+        const name = `${job} ${period} ${key}`;
+        if (!this.closings.has(name)) this.closings.set(name, bytes);
+      }
       const states = this.states.get(job) ?? new Map<string, Buffer>();
       this.states.set(job, states);
       for (const [key, state] of set) states.set(key, state);
@@ -200,7 +210,7 @@ export class Store {
 
   state(key: string, job = "toy.1"): ToyState | undefined {
     const bytes = this.states.get(job)?.get(key);
-    return bytes && (decodeState(bytes) as ToyState);
+    return bytes && stateOf<ToyState>({ name: job }, key, bytes);
   }
 
   emits(job?: string): Emit[] {
@@ -219,6 +229,9 @@ export class Store {
         .map(([name, states]) => [name, sorted(states).map(([key, bytes]) => [key, bytes.toString("hex")])]),
       timers: sorted(this.timers).filter(([member]) => mine(member)),
       emits: this.emits(job),
+      closings: sorted(this.closings)
+        .filter(([name]) => mine(name))
+        .map(([name, bytes]) => [name, bytes.toString("hex")]),
       deadLetters: job === undefined ? deadLetters : deadLetters.map((deadLetter) => JSON.stringify(deadLetter)).sort(),
     };
   }

@@ -3,12 +3,16 @@
  * publishes the levels to views after each commit; the ledger never reads them. What customers see is computed by the
  * reader, from the same numbers.
  */
+import { DAY_MS } from "../../kernel/clock.js";
 import { isBreakerEvent } from "../../stock/breaker.js";
 import { type Balances, emptyBalances, type StockEvent } from "../../stock/model.js";
 import { configured, type SettingsState } from "../../stock/settings.js";
 import type { Job } from "../../stream/job.js";
 
 export const STOREFRONT_JOB = "storefront.1";
+
+/** Five days longer than the log is kept by default, so that its oldest events have a state to start from. */
+const CLOSINGS_KEPT_MS = 8 * DAY_MS;
 
 export interface StorefrontState {
   /** A list, not an object: a location may have any name, `__proto__` too. */
@@ -31,6 +35,8 @@ export const storefrontJob: Job<StockEvent, StorefrontState> = {
     if (event.from !== "outside") balancesAt(state, event.location)[event.from] -= event.units;
     if (event.to !== "outside") balancesAt(state, event.toLocation ?? event.location)[event.to] += event.units;
   },
+
+  closings: { periodMs: DAY_MS, keptMs: CLOSINGS_KEPT_MS },
 
   view: (state): StorefrontState => state,
 };
