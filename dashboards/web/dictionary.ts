@@ -58,7 +58,7 @@ const dictionary = {
   breakerSku: { zh: "{name} 停止接新单", en: "No new orders: {name}" },
   breakerUntil: { zh: "至 {time}", en: "until {time}" },
   breakerThenHalfOpen: { zh: "，之后半开", en: ", then half-open" },
-  breakerHalfOpen: { zh: "半开，核对一致后恢复", en: "half-open, closes when the comparison agrees" },
+  breakerHalfOpen: { zh: "半开，等待核对", en: "half-open, awaiting the comparison" },
   breakerLeft: { zh: "还剩 {left}", en: "{left} left" },
   breakerRechecking: { zh: "正在复核", en: "checking again" },
   breakerBy: { zh: "操作：{actor}", en: "by {actor}" },

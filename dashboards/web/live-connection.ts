@@ -44,9 +44,9 @@ export const CONNECTING: LiveState = {
 };
 
 /** The silence is checked this often. */
-const WATCH_MS = 200;
+const WATCH_MS = 100;
 /** Three heartbeats. With WATCH_MS and a heartbeat's own delay, old data is shown as old after less than 2 s. */
-const STALE_MS = 1_750;
+const STALE_MS = 1_500;
 /** After this time without a frame the connection is given up even if it seems open. */
 const SILENT_MS = 12_000;
 const CONNECT_TIMEOUT_MS = 8_000;

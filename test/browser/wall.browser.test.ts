@@ -1,7 +1,8 @@
 /**
  * The built product from outside: the demo runs as a process of its own, and the page is opened in a real Chromium.
- * Checked are changing cells, a new alert, both languages, a phone and the breaker. At the end the demo gets SIGINT and
- * must leave no process and no socket. Needs a build and a browser; `npm run test:browser` makes the build.
+ * Checked are changing cells, a new alert, both languages, a phone, the breaker, and an engine that stands still. At
+ * the end the demo gets SIGINT and must leave no process and no socket. Needs a build and a browser; `npm run
+ * test:browser` makes the build.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -127,6 +128,19 @@ describe("the wall", () => {
     await page.close();
   });
 
+  it("changes its size on the same connection", async () => {
+    const page = await browser.newPage({ viewport: { width: 1920, height: 1080 } });
+    let connections = 0;
+    page.on("websocket", () => connections++);
+    await page.goto(url);
+    const rows = async () => Number(await heatmap(page).getAttribute("data-rows"));
+    await expect.poll(rows, { timeout: SLOW_MS }).toBeGreaterThan(20);
+    await page.setViewportSize({ width: 390, height: 844 });
+    await expect.poll(rows, { timeout: SLOW_MS }).toBe(20);
+    expect(connections).toBe(1);
+    await page.close();
+  });
+
   it("shows a breaker while it is open", async () => {
     const breaker = (action: string) =>
       fetch(`${url}/v1/breaker`, {
@@ -143,6 +157,18 @@ describe("the wall", () => {
 
   it("sends no request to other hosts and reports no error", () => {
     expect(faults).toEqual([]);
+  });
+
+  it("shows old figures as old while the engine stands still, and is live again after that", async () => {
+    const state = () => wall.getByTestId("connection").getAttribute("data-state");
+    await expect.poll(state, { timeout: SLOW_MS }).toBe("live");
+    demo.kill("SIGSTOP");
+    try {
+      await expect.poll(state, { timeout: SLOW_MS }).toBe("stale");
+    } finally {
+      demo.kill("SIGCONT");
+    }
+    await expect.poll(state, { timeout: SLOW_MS }).toBe("live");
   });
 
   it("shows that the engine has stopped, and the engine leaves no process and no socket", async () => {
