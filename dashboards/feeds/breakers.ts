@@ -8,9 +8,9 @@ import { type Feed, wholeState } from "../feed.js";
 export interface BreakerBody {
   /** `shop`, `location:X` or `sku:X`. */
   scope: string;
-  /** `half_open`: its time is over, and a comparison decides whether it closes. */
+  /** `half_open`: it refuses orders, too, until an operator closes or opens it. */
   state: "open" | "half_open";
-  /** When an open one ends, in the shop's time; null: it stays until it is closed. */
+  /** When an open one ends, in the shop's time; null: it stays until an operator changes it. */
   untilMs: number | null;
   /** What happens then. */
   atEnd: "close" | "half_open";

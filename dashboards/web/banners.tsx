@@ -48,12 +48,12 @@ function BreakerItem({ breaker, nowMs }: { breaker: BreakerBody; nowMs: number }
   );
 }
 
-/** Until when the breaker is open, and what follows; or that it is half-open. */
+/** Until when the breaker is open, and what follows then; or that it is half-open. */
 function BreakerEnd({ breaker, nowMs }: { breaker: BreakerBody; nowMs: number }) {
   const { text, format } = usePage();
   const { state, untilMs, atEnd } = breaker;
   if (state === "half_open") return <span class="breaker-until">{text("breakerHalfOpen")}</span>;
-  if (untilMs === null) return null;
+  if (untilMs === null) return <span class="breaker-until">{text("breakerNoEnd")}</span>;
   const leftMs = untilMs - nowMs;
   return (
     <span class="breaker-until">

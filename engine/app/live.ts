@@ -157,7 +157,7 @@ export class EngineLiveSource implements FeedSources {
       this.#breakers = open.map(({ scope, state, untilMs, atEnd = "close" as const, actor, reason }) => ({
         scope: breakerKey(scope),
         state,
-        untilMs,
+        untilMs: untilMs === 0 ? null : untilMs,
         atEnd,
         actor,
         reason,
