@@ -14,6 +14,7 @@ import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import type { SkuSetting } from "../../engine/stock/settings.js";
 import type { TokenLookup } from "./identity.js";
+import type { RouteGroup } from "./route-context.js";
 import type { Sessions } from "./sessions.js";
 
 export interface HttpDeps {
@@ -71,6 +72,8 @@ export interface HttpDeps {
   maxUnderWay?: number;
   /** New orders are refused while an earlier one has waited this long, in real ms; never when left out. */
   maxWaitMs?: number;
+  /** Further groups of routes; none when left out. */
+  routes?: readonly RouteGroup[];
   /** Further metrics in Prometheus' text format. */
   metrics(): Promise<string>;
   /** Called for every unexpected error, with its instance id, and for trouble with the store. */

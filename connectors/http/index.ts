@@ -46,6 +46,7 @@ export { apiDocument } from "./openapi.js";
 export { httpOptions } from "./options.js";
 export { pairingPage } from "./pairing-page.js";
 export { faultOf, problemOf, sendProblem } from "./problem.js";
+export type { RouteGroup } from "./route-context.js";
 export { Sessions } from "./sessions.js";
 export { TokenFile } from "./token-file.js";
 
@@ -147,6 +148,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       breakerRoutes,
       sessionRoutes,
       operationsRoutes(metrics),
+      ...(deps.routes ?? []),
     ];
     for (const group of groups) group(server, context);
     // After all routes are registered, also those in scopes of their own.

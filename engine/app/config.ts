@@ -2,9 +2,10 @@
  * The options of `serve` and `demo`, joined from the folders' tables, and the only reader of the environment. Every
  * fault is found before anything starts, and all of them are listed at once.
  */
+
+import type { Connector } from "../../connectors/connector.js";
 import { httpOptions } from "../../connectors/http/options.js";
-import { objectsOptions } from "../../connectors/objects/options.js";
-import { wmsOptions } from "../../connectors/wms/options.js";
+import { CONNECTORS } from "../../connectors/index.js";
 import { defineOptions, joinOptions, type OptionReading, type OptionTable, readOptions } from "../kernel/options.js";
 import { orderOptions } from "../orders/options.js";
 import { redisOptions } from "../redis/options.js";
@@ -17,15 +18,8 @@ const { partitions } = streamOptions;
 const { port } = httpOptions;
 const { dir, appendfsync } = redisOptions;
 
-export const serveOptions = joinOptions(
-  httpOptions,
-  redisOptions,
-  streamOptions,
-  stockOptions,
-  orderOptions,
-  intakeOptions,
-  wmsOptions,
-  objectsOptions,
+const partOptions = joinOptions(httpOptions, redisOptions, streamOptions, stockOptions, orderOptions, intakeOptions);
+const processOptions = joinOptions(
   loggingOptions,
   defineOptions({
     roles: {
@@ -41,6 +35,17 @@ export const serveOptions = joinOptions(
     },
   }),
 );
+
+/** The options of `serve` itself. Those of connectors are read by the connectors. */
+export type ServeOptions = typeof partOptions & typeof processOptions;
+
+/** All options of `serve` with these connectors. */
+const serveOptionsWith = (connectors: readonly Connector[]): ServeOptions => {
+  const tables = connectors.map(({ options = {} }) => options);
+  return joinOptions(partOptions, ...tables, processOptions) as unknown as ServeOptions;
+};
+
+export const serveOptions = serveOptionsWith(CONNECTORS);
 
 export const demoOptions = joinOptions(
   { port, dir, appendfsync, partitions } satisfies OptionTable,

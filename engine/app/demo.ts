@@ -5,9 +5,6 @@
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { openObjectStore } from "../../connectors/objects/index.js";
-import { objectsOptions } from "../../connectors/objects/options.js";
-import { wmsOptions } from "../../connectors/wms/options.js";
 import { WmsSandbox } from "../../connectors/wms/sandbox.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { OptionValues } from "../kernel/options.js";
@@ -16,7 +13,7 @@ import { streamOptions } from "../stream/options.js";
 import type { demoOptions } from "./config.js";
 import { DemoFeed } from "./demo-feed.js";
 import { startEngine } from "./engine.js";
-import type { EngineSettings, WmsSettings } from "./engine-settings.js";
+import type { EngineSettings } from "./engine-settings.js";
 import { intakeOptions } from "./intake.js";
 import { withLifecycle } from "./lifecycle.js";
 import { createLog } from "./logging.js";
@@ -47,8 +44,8 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
     const limitPerSecond = WMS_LIMIT_BASE + Math.round(WMS_LIMIT_PER_SPEED * options.speed);
     const warehouse = new WmsSandbox({ limitPerSecond, ordersKept: WMS_ORDERS_KEPT });
     await lifecycle.start(warehouse);
-    const wms = wmsOf(warehouse.url, limitPerSecond, dir);
-    const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), wms, signal });
+    const wms = { wmsUrl: warehouse.url, wmsLimit: limitPerSecond, wmsInFlight: WMS_IN_FLIGHT };
+    const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), options: wms, signal });
     lifecycle.onStop(() => engine.stop());
     const server = await serveEngine(engine, surfaceOf(options), lifecycle);
     print(`open ${server.url}  (documentation at ${server.url}/docs; Ctrl-C ends it)`);
@@ -90,22 +87,6 @@ const settingsOf = (
   empty: true,
   shopTime: time,
   onTrouble,
-});
-
-const wmsOf = (url: string, limitPerSecond: number, dir: string): WmsSettings => ({
-  url,
-  token: undefined,
-  limitPerSecond,
-  inFlight: WMS_IN_FLIGHT,
-  timeoutMs: wmsOptions.wmsTimeoutMs.default,
-  maxBacklog: intakeOptions.maxBacklog.default,
-  objects: openObjectStore({
-    dir,
-    objectsUrl: undefined,
-    objectsKeyId: undefined,
-    objectsSecret: undefined,
-    objectsTimeoutMs: objectsOptions.objectsTimeoutMs.default,
-  }),
 });
 
 const surfaceOf = ({ port }: DemoOptions): Surface => ({

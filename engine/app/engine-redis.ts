@@ -21,7 +21,7 @@ import { claimSettings } from "../stream/settings.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
 import { releaseVersion } from "./release.js";
-import type { Tables } from "./tables.js";
+import { sinksOf, type Tables } from "./tables.js";
 
 export interface EngineRedis {
   readonly address: RedisAddress;
@@ -70,12 +70,12 @@ export async function openEngineRedis(
 async function preparePrivateRedis(
   redis: RedisClient,
   { empty, prefix, partitions }: EngineSettings,
-  { topics, sinks }: Tables,
+  tables: Tables,
 ): Promise<void> {
   if (empty) await redis.flushall();
   const tasks = Array.from({ length: partitions }, (_, partition) => [
-    ...topics.map(({ name }) => partitionKeys(prefix, name, partition)),
-    ...sinks.map(({ name, topic }) => sinkKeys(prefix, topic, partition, name)),
+    ...tables.topics.map(({ name }) => partitionKeys(prefix, name, partition)),
+    ...sinksOf(tables).map(({ name, topic }) => sinkKeys(prefix, topic, partition, name)),
   ]);
   await Promise.all(tasks.flat().map((keys) => freeTask(redis, keys)));
 }

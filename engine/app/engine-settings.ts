@@ -16,19 +16,6 @@ export interface ShopTime {
   scene(): string | undefined;
 }
 
-export interface WmsSettings {
-  url: string;
-  token: string | undefined;
-  /** Requests that it takes; all workers together stay below it in every second (R22). */
-  limitPerSecond: number;
-  inFlight: number;
-  timeoutMs: number;
-  /** Paid orders that may wait for it before new ones are refused. */
-  maxBacklog: number;
-  /** Where texts go that the WMS contract has no field for. */
-  objects: ObjectStore;
-}
-
 export interface EngineSettings {
   /** Undefined: a private Redis in `dir`. */
   redisUrl: string | undefined;
@@ -49,8 +36,13 @@ export interface EngineSettings {
   zone: string;
   idRetentionDays: number;
   batchLimit: number;
-  /** The warehouse that paid orders are sent to; left out: this process sends none. */
-  wms?: WmsSettings;
+  /**
+   * Values of the connectors' options, by key, such as `wmsUrl`; a key that is missing has its default. Options of
+   * others are ignored.
+   */
+  options?: Readonly<Record<string, unknown>>;
+  /** Where texts go that outside systems have no field for; left out: the storage that the options name. */
+  objects?: ObjectStore;
   /**
    * How long an order may take from step to step; the same in every process of a deployment. The deadline of
    * `picking` applies once the deployment has a warehouse. Left out: no deadlines.

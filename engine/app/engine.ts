@@ -3,6 +3,8 @@
  * views are put together here and nowhere else. Parts start in the order in which they depend on each other and stop in
  * the opposite order: what serves first, then the jobs and what they have begun, then Redis.
  */
+import type { ConnectorParts, OpenConnector } from "../../connectors/connector.js";
+import type { Feed } from "../../dashboards/feed.js";
 import { ShadowFold } from "../audit/shadow-fold.js";
 import { DepletionView } from "../jobs/depletion/view.js";
 import { ExceptionList } from "../jobs/order-flow/exceptions.js";
@@ -23,9 +25,10 @@ import type { EngineSettings } from "./engine-settings.js";
 import type { Warehouse } from "./intake.js";
 import { Lifecycle } from "./lifecycle.js";
 import { EngineLiveSource } from "./live.js";
+import { openConnectors, openObjects } from "./open-connectors.js";
 import { PersonalData } from "./personal-data.js";
-import { makeTopics, type RunningTopic, sharedByWorkers, topicNamed, viewOf } from "./running-topics.js";
-import { openSinks, type RunningSink } from "./sinks.js";
+import { makeTopics, type RunningTopic, sharedByWorkers, topicNamed, viewsOf } from "./running-topics.js";
+import { openSinks, orderLimitPerSecond, type RunningSink } from "./sinks.js";
 import { PRODUCT_TABLES, type Tables } from "./tables.js";
 
 /** Balances and what is known about SKUs. */
@@ -65,7 +68,11 @@ export interface Engine {
   readonly orders: EngineOrders;
   /** Those that the settings name, where this process runs jobs. */
   readonly sinks: readonly RunningSink[];
+  /** What connectors offer beside sinks, where the settings ask for it. */
+  readonly connectors: readonly OpenConnector[];
   readonly live: EngineLiveSource;
+  /** What screens can subscribe to. */
+  readonly feeds: readonly Feed[];
   /** The format that the deployment is written in, and what its operator has to do about it. */
   readonly formats: Pick<FormatWatch, "current" | "wrong" | "warnings">;
   /** Resolves with the last line of its log when a private Redis ends by itself; otherwise never. */
@@ -87,10 +94,11 @@ export async function startEngine(settings: EngineSettings, tables: Tables = PRO
 }
 
 async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lifecycle): Promise<Engine> {
+  const objects = await openObjects(settings, tables);
   const connections = await openEngineRedis(settings, tables, lifecycle);
   const clock = settings.shopTime?.clock ?? systemClock;
   const { ledger, orderStore } = makeStores(settings, connections);
-  const orders = makeOrders(settings, connections, ledger, orderStore);
+  const orders = makeOrders(settings, tables, connections, { ledger, orderStore, objects });
   await lifecycle.start(orders.personalData);
   const topics = makeTopics({
     tables,
@@ -105,18 +113,14 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   });
   const stock = makeStock(settings, connections, ledger, tables, topics);
   const live = liveSourceOf(settings, stock, topicNamed(topics, "stock"), clock);
-  const sinks = settings.worker
-    ? await openSinks(
-        tables,
-        { settings, orderStore, orderService: orders.service, lifecycle },
-        {
-          ...sharedByWorkers(settings, connections),
-          ...barrierOf(connections),
-          wall: clock,
-          partitions: settings.partitions,
-        },
-      )
-    : [];
+  const { redis } = connections;
+  const { prefix, partitions, onTrouble, options = {} } = settings;
+  const connectorParts: ConnectorParts = {
+    ...{ redis, prefix, partitions, ledger, orderStore, objects, clock, onTrouble },
+    orderService: orders.service,
+  };
+  const delivering = { ...sharedByWorkers(settings, connections), ...barrierOf(connections), wall: clock, partitions };
+  const sinks = settings.worker ? await openSinks(tables, options, connectorParts, delivering, lifecycle) : [];
 
   // Before the first event is processed; the ticks read whether a warehouse was added later.
   if (settings.worker) await orderStore.waiting.readHasWarehouse(0);
@@ -125,19 +129,22 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
+  const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
   ledger.breakers.start(settings.onTrouble);
   lifecycle.onStop(() => ledger.breakers.stop());
 
   return {
     settings,
-    redis: connections.redis,
+    redis,
     clock,
     topics,
     topic: (name) => topicNamed(topics, name),
     stock,
     orders,
     sinks,
+    connectors,
     live,
+    feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),
     formats: connections.formats,
     redisEnded: connections.ended,
     stop: () => lifecycle.stop(),
@@ -168,11 +175,12 @@ function makeStores(settings: EngineSettings, connections: EngineRedis): { ledge
 }
 
 function makeOrders(
-  { prefix, partitions, wms, onTrouble }: EngineSettings,
+  { prefix, partitions, options = {}, onTrouble }: EngineSettings,
+  tables: Tables,
   { redis, viewRedis }: EngineRedis,
-  ledger: Ledger,
-  store: OrderStore,
+  { ledger, orderStore: store, objects }: Pick<ConnectorParts, "ledger" | "orderStore" | "objects">,
 ): EngineOrders {
+  const limitPerSecond = orderLimitPerSecond(tables, options);
   return {
     service: new OrderService(ledger, store),
     store,
@@ -184,9 +192,10 @@ function makeOrders(
       prefix,
       onTrouble,
       clock: monotonicClock,
-      ...(wms ? { objects: wms.objects } : {}),
+      // Only what takes the orders has stored objects of them.
+      ...(limitPerSecond === undefined ? {} : { objects }),
     }),
-    warehouse: wms && { ...wms, backlog: () => store.waiting.count() },
+    warehouse: limitPerSecond === undefined ? undefined : { limitPerSecond, backlog: () => store.waiting.count() },
   };
 }
 
@@ -198,13 +207,14 @@ function makeStock(
   topics: readonly RunningTopic[],
 ): EngineStock {
   const { worker } = topicNamed(topics, "stock");
+  const views = viewsOf(topics);
   const owned = (partition: number): boolean => worker?.stats()[partition]?.owned === true;
   return {
     ledger,
     categories: new Categories(redis, prefix),
     skuSettings,
-    depletionView: viewOf(topics, DepletionView),
-    storefrontView: viewOf(topics, StorefrontView),
+    depletionView: views.of(DepletionView),
+    storefrontView: views.of(StorefrontView),
     shadow: worker && new ShadowFold({ redis: viewRedis, prefix, partitions, owned, onTrouble }),
   };
 }

@@ -56,15 +56,16 @@ export interface IntakeSettings {
   maxLagMs: number;
   maxMemoryShare: number;
   /** Left out: this process has no warehouse. */
-  warehouse?: Warehouse;
+  warehouse?: Warehouse & {
+    /** New orders are refused when more than this wait. */
+    maxBacklog: number;
+  };
 }
 
 /** The receiver of paid orders. */
 export interface Warehouse {
   /** Reads how many paid orders it does not have yet. */
   backlog(): Promise<number>;
-  /** New orders are refused when more than this wait. */
-  maxBacklog: number;
   limitPerSecond: number;
 }
 
@@ -281,7 +282,7 @@ export class Intake {
 
   /** How long a working warehouse needs until new orders are accepted again. */
   #drainMs(): number {
-    const { maxBacklog, limitPerSecond } = this.#settings.warehouse as Warehouse;
+    const { maxBacklog, limitPerSecond } = this.#settings.warehouse as NonNullable<IntakeSettings["warehouse"]>;
     const seconds = (this.#backlog - maxBacklog * REOPEN_BACKLOG_SHARE) / limitPerSecond;
     return Math.min(LONGEST_RETRY_MS, Math.max(RETRY_LAG_MS, seconds * 1_000));
   }

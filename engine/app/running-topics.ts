@@ -12,7 +12,7 @@ import { openReader } from "../stream/redis.js";
 import { Worker } from "../stream/worker.js";
 import type { EngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
-import type { Tables, TopicEntry, TopicParts } from "./tables.js";
+import { sinksOf, type Tables, type TopicEntry, type TopicParts, type Views } from "./tables.js";
 
 export interface RunningTopic {
   readonly name: string;
@@ -52,7 +52,7 @@ export function makeTopics(options: RunningTopicsOptions): readonly RunningTopic
   const { tables } = options;
   const names = new Set(tables.topics.map(({ name }) => name));
   assert(names.size === tables.topics.length, "two topics have the same name");
-  for (const { topic } of [...tables.jobs, ...tables.sinks]) assert(names.has(topic), `there is no topic ${topic}`);
+  for (const { topic } of [...tables.jobs, ...sinksOf(tables)]) assert(names.has(topic), `there is no topic ${topic}`);
   return tables.topics.map((entry) => makeTopic(entry, options));
 }
 
@@ -99,9 +99,10 @@ export function topicNamed(topics: readonly RunningTopic[], name: string): Runni
   return found;
 }
 
-/** The view of a class. Asking for one that no job of the tables has is a programming mistake. */
-export function viewOf<Kind extends View>(topics: readonly RunningTopic[], kind: new () => Kind): Kind {
-  const found = topics.flatMap(({ views }) => views).find((view) => view instanceof kind);
-  assert(found !== undefined, `no job of the tables has the view ${kind.name}`);
-  return found as Kind;
-}
+export const viewsOf = (topics: readonly RunningTopic[]): Views => ({
+  of(kind) {
+    const found = topics.flatMap(({ views }) => views).find((view) => view instanceof kind);
+    assert(found !== undefined, `no job of the tables has the view ${kind.name}`);
+    return found as InstanceType<typeof kind>;
+  },
+});

@@ -5,9 +5,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
-import { Sessions, TokenFile } from "../../connectors/http/index.js";
-import { openObjectStore } from "../../connectors/objects/index.js";
-import { FEEDS } from "../../dashboards/feeds/index.js";
+import { type RouteGroup, Sessions, TokenFile } from "../../connectors/http/index.js";
 import { Gateway } from "../../dashboards/gateway.js";
 import { monotonicClock, sleep } from "../kernel/clock.js";
 import { badInput, EngineError } from "../kernel/errors.js";
@@ -15,14 +13,15 @@ import type { OnTrouble } from "../kernel/logger.js";
 import { durationText, type OptionValues } from "../kernel/options.js";
 import { deadlinesOf, personalDataTimesOf } from "../orders/options.js";
 import type { SharedSettings } from "../stream/settings.js";
-import type { serveOptions } from "./config.js";
+import type { ServeOptions } from "./config.js";
 import { type Engine, startEngine } from "./engine.js";
 import type { EngineSettings } from "./engine-settings.js";
-import { Intake } from "./intake.js";
+import { Intake, intakeOptions } from "./intake.js";
 import { type Lifecycle, withLifecycle } from "./lifecycle.js";
 import { createLog, secretsOf } from "./logging.js";
 import { registerEngineMetrics } from "./metrics.js";
 import { type RunningServer, startServer } from "./server.js";
+import { PRODUCT_TABLES, type Tables } from "./tables.js";
 
 export interface Surface {
   host: string;
@@ -40,6 +39,8 @@ export interface Surface {
   trustProxy?: boolean;
   maxLagMs: number;
   maxMemoryShare: number;
+  /** Paid orders that may wait for the warehouse before new ones are refused; left out: the default. */
+  maxBacklog?: number;
   /** Left out: new orders are not refused because earlier ones wait. */
   maxWaitMs?: number;
 }
@@ -52,7 +53,12 @@ const DRAINING_SIGNAL = "SIGTERM";
 /** A turn of the event loop takes up to 30 ms in a rush: so a thousand connections a second are accepted. */
 const ACCEPTS = 32;
 
-export async function runServe(options: OptionValues<typeof serveOptions>, signal: AbortSignal): Promise<void> {
+/** @param options with the values of the connectors' options */
+export async function runServe(
+  options: OptionValues<ServeOptions>,
+  signal: AbortSignal,
+  tables: Tables = PRODUCT_TABLES,
+): Promise<void> {
   const serves = options.roles.includes("api");
   if (!serves && options.redisUrl === undefined) {
     throw badInput(
@@ -63,7 +69,7 @@ export async function runServe(options: OptionValues<typeof serveOptions>, signa
   }
   const { onTrouble } = createLog({ level: options.logLevel, secrets: secretsOf(options) });
   await withLifecycle(async (lifecycle) => {
-    const engine = await startEngine({ ...settingsOf(options, onTrouble), signal });
+    const engine = await startEngine({ ...settingsOf(options, onTrouble), signal }, tables);
     lifecycle.onStop(() => engine.stop());
     let server: RunningServer | undefined;
     if (serves) {
@@ -81,7 +87,7 @@ export async function runServe(options: OptionValues<typeof serveOptions>, signa
 }
 
 /** Settings that results depend on. A process that only serves names none that it does not use. */
-function sharedSettingsOf(options: OptionValues<typeof serveOptions>): SharedSettings {
+function sharedSettingsOf(options: OptionValues<ServeOptions>): SharedSettings {
   const days = { zone: options.zone, "id-retention-days": String(options.idRetentionDays) };
   const location = options.roles.includes("api") ? { "default-location": options.defaultLocation } : {};
   if (!options.roles.includes("worker")) return { ...days, ...location };
@@ -97,25 +103,13 @@ function sharedSettingsOf(options: OptionValues<typeof serveOptions>): SharedSet
   };
 }
 
-function settingsOf(options: OptionValues<typeof serveOptions>, onTrouble: OnTrouble): EngineSettings {
+function settingsOf(options: OptionValues<ServeOptions>, onTrouble: OnTrouble): EngineSettings {
   return {
     ...options,
     sharedSettings: sharedSettingsOf(options),
     deadlines: deadlinesOf(options),
     personalData: personalDataTimesOf(options),
-    ...(options.wmsUrl === undefined
-      ? {}
-      : {
-          wms: {
-            url: options.wmsUrl,
-            token: options.wmsToken,
-            limitPerSecond: options.wmsLimit,
-            inFlight: options.wmsInFlight,
-            timeoutMs: options.wmsTimeoutMs,
-            maxBacklog: options.maxBacklog,
-            objects: openObjectStore(options),
-          },
-        }),
+    options,
     worker: options.roles.includes("worker"),
     empty: false,
     shopTime: undefined,
@@ -131,14 +125,14 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
     ...surface,
     redis,
     followers: engine.topics.map(({ follower }) => follower),
-    ...(warehouse ? { warehouse } : {}),
+    ...(warehouse ? { warehouse: { maxBacklog: intakeOptions.maxBacklog.default, ...surface, ...warehouse } } : {}),
   });
   await lifecycle.start(intake);
   const { tokensFile } = surface;
   const tokenFile = tokensFile === undefined ? undefined : new TokenFile(tokensFile, settings.onTrouble);
   await lifecycle.start(tokenFile);
   const gateway = new Gateway({
-    feeds: FEEDS.map((feed) => feed(engine.live)),
+    feeds: engine.feeds,
     clock: monotonicClock,
     tickMs: SCREEN_TICK_MS,
   });
@@ -149,7 +143,11 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
     ...(tokenFile ? { tokenFile } : {}),
     ...servedPartsOf(engine),
     stopping: () => false,
-    readiness: () => [...intake.wrong(), ...engine.formats.wrong()],
+    readiness: () => [
+      ...intake.wrong(),
+      ...engine.formats.wrong(),
+      ...engine.connectors.flatMap((connector) => connector.readiness?.() ?? []),
+    ],
     warnings: () => [
       ...intake.warnings(),
       ...(tokenFile?.warnings() ?? []),
@@ -157,7 +155,13 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...engine.topics.flatMap(({ worker, follower }) => [...(worker?.warnings() ?? []), ...follower.warnings()]),
       ...engine.sinks.flatMap(({ outbox }) => outbox.warnings()),
       ...(engine.stock.shadow?.warnings() ?? []),
+      ...engine.connectors.flatMap((connector) => connector.warnings?.() ?? []),
     ],
+    routes: engine.connectors.map(
+      (connector): RouteGroup =>
+        (server, { authorize }) =>
+          connector.routes?.(server, authorize),
+    ),
     refuseNew: () => intake.refuse(),
     metrics: () => registry.metrics(),
     onTrouble: settings.onTrouble,

@@ -1,45 +1,15 @@
 /**
- * The table of sinks: the outside systems that get what the jobs of a topic emit. A line says which topic it delivers
- * and how its receiver is opened from the settings; the engine makes and runs the outbox.
+ * The sinks of the tables in a running engine: each that the options name is opened and gets an outbox. It does not
+ * start them: the composition root does.
  */
 import type { Metric } from "prom-client";
-import type { OrderService } from "../orders/order-service.js";
-import type { OrderStore } from "../orders/order-store.js";
+import type { ConnectorParts, Sink } from "../../connectors/connector.js";
+import { assert } from "../kernel/errors.js";
+import { valuesOf } from "../kernel/options.js";
 import { Outbox, type OutboxOptions } from "../outbox/outbox.js";
-import type { Receiver } from "../outbox/receiver.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
-import type { Tables } from "./tables.js";
-import { warehouseSink } from "./warehouse.js";
-
-/** What a sink may be opened with. */
-export interface SinkParts {
-  readonly settings: EngineSettings;
-  readonly orderStore: OrderStore;
-  readonly orderService: OrderService;
-  /** Stops what the sink has opened, after its outbox. */
-  readonly lifecycle: Lifecycle;
-}
-
-export interface OpenSink {
-  readonly receiver: Receiver;
-  /** What the receiver takes; all workers together stay below it in every second. */
-  readonly limitPerSecond: number;
-  /** Requests under way at most, of all workers together. */
-  readonly inFlight: number;
-  /** Metrics of its own, beside those that every sink has. */
-  readonly metrics?: readonly Metric[];
-}
-
-/** A line of the table of sinks. */
-export interface SinkEntry {
-  /** The name of its receiver. */
-  readonly name: string;
-  /** The topic whose emits it delivers. */
-  readonly topic: string;
-  /** Opens it, in a process that runs jobs; undefined: the settings name no such system. */
-  open(parts: SinkParts): Promise<OpenSink | undefined>;
-}
+import { sinksOf, type Tables } from "./tables.js";
 
 export interface RunningSink {
   readonly name: string;
@@ -48,20 +18,38 @@ export interface RunningSink {
   readonly metrics: readonly Metric[];
 }
 
-export const SINKS: readonly SinkEntry[] = [warehouseSink];
+type Options = EngineSettings["options"] & {};
 
-/** Opens the sinks that the settings name, without starting them. */
+/** The sinks whose outside system the options name. */
+const configuredSinks = (tables: Tables, options: Options): readonly Sink[] =>
+  sinksOf(tables).filter((sink) => sink.isConfigured(valuesOf(sink.options, options)));
+
+/** The requests a second of the sink that takes the paid orders; undefined without one. */
+export function orderLimitPerSecond(tables: Tables, options: Options): number | undefined {
+  const [sink, ...more] = configuredSinks(tables, options).filter(({ takesOrders }) => takesOrders);
+  assert(more.length === 0, "two sinks take the paid orders");
+  return sink?.limits(valuesOf(sink.options, options)).perSecond;
+}
+
+/**
+ * Opens the sinks that the options name, without starting them; what they have opened is closed with `lifecycle`.
+ */
 export async function openSinks(
   tables: Tables,
-  parts: SinkParts,
+  options: Options,
+  parts: ConnectorParts,
   shared: Omit<OutboxOptions, "receiver" | "topic" | "limitPerSecond" | "inFlight">,
+  lifecycle: Lifecycle,
 ): Promise<readonly RunningSink[]> {
   const sinks: RunningSink[] = [];
-  for (const { name, topic, open } of tables.sinks) {
-    const opened = await open(parts);
-    if (!opened) continue;
-    const { metrics = [], ...own } = opened;
-    sinks.push({ name, topic, metrics, outbox: new Outbox({ ...shared, ...own, topic }) });
+  for (const sink of configuredSinks(tables, options)) {
+    const { name, topic } = sink;
+    const values = valuesOf(sink.options, options);
+    const { receiver, metrics = [], close } = await sink.open(values, parts);
+    lifecycle.onStop(() => close?.());
+    assert(receiver.name === name, `the receiver of the sink ${name} is named ${receiver.name}`);
+    const { perSecond: limitPerSecond, inFlight } = sink.limits(values);
+    sinks.push({ name, topic, metrics, outbox: new Outbox({ ...shared, receiver, topic, limitPerSecond, inFlight }) });
   }
   return sinks;
 }

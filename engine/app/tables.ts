@@ -1,8 +1,12 @@
 /**
- * What an engine is made of, as tables: topics, jobs, sinks. Composition, metrics, readiness, `dead-letters` and the
- * freeing of leases iterate over them, so whatever is in a table appears everywhere. An extension passes tables with
- * more lines to `startEngine`.
+ * What an engine is made of, as tables: topics, jobs, connectors with their sinks, feeds. Composition,
+ * configuration, metrics, readiness, `dead-letters` and the freeing of leases iterate over them, so whatever is in a
+ * table appears everywhere. An extension passes tables with more lines to `startEngine`.
  */
+import type { Connector, Sink } from "../../connectors/connector.js";
+import { CONNECTORS } from "../../connectors/index.js";
+import type { Feed } from "../../dashboards/feed.js";
+import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
 import { JOBS, type JobEntry, SKU_SETTINGS } from "../jobs/index.js";
 import { orderEventsOf } from "../orders/log-entry.js";
 import type { OrderStore } from "../orders/order-store.js";
@@ -11,10 +15,10 @@ import type { Ledger } from "../stock/ledger.js";
 import { eventsOf } from "../stock/log-entry.js";
 import type { SkuSetting } from "../stock/settings.js";
 import { stockTopic } from "../stock/topic.js";
+import type { View } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
 import type { LogEntry } from "../stream/log.js";
 import type { Topic } from "../stream/topic.js";
-import { SINKS, type SinkEntry } from "./sinks.js";
 
 /** What a topic may be made from. */
 export interface TopicParts {
@@ -38,10 +42,19 @@ export interface TopicEntry {
   readonly minPollMs?: number;
 }
 
+/** The views of a running engine. */
+export interface Views {
+  /** The view of a class. Asking for one that no job of the tables has is a programming mistake. */
+  of<Kind extends View>(kind: new () => Kind): Kind;
+}
+
 export interface Tables {
   readonly topics: readonly TopicEntry[];
   readonly jobs: readonly JobEntry[];
-  readonly sinks: readonly SinkEntry[];
+  /** Their sinks are the engine's sinks. */
+  readonly connectors: readonly Connector[];
+  /** What screens can subscribe to. */
+  readonly feeds: readonly FeedEntry[];
   /** What a SKU or a category may be configured with. */
   readonly skuSettings: readonly SkuSetting[];
 }
@@ -64,5 +77,18 @@ const TOPICS: readonly TopicEntry[] = [
   },
 ];
 
+/** Makes a feed from the data of the product's screens, or from the views of jobs. */
+export type FeedEntry = (sources: FeedSources, views: Views) => Feed;
+
 /** The product. */
-export const PRODUCT_TABLES: Tables = { topics: TOPICS, jobs: JOBS, sinks: SINKS, skuSettings: SKU_SETTINGS };
+export const PRODUCT_TABLES: Tables = {
+  topics: TOPICS,
+  jobs: JOBS,
+  connectors: CONNECTORS,
+  feeds: FEEDS,
+  skuSettings: SKU_SETTINGS,
+};
+
+/** The sinks of all connectors. */
+export const sinksOf = ({ connectors }: Pick<Tables, "connectors">): readonly Sink[] =>
+  connectors.flatMap(({ sinks = [] }) => sinks);

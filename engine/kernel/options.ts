@@ -136,6 +136,16 @@ export function joinOptions<const T extends readonly OptionTable[]>(...tables: T
   return Object.assign({}, ...tables) as Joined<T> & OptionTable;
 }
 
+/** Values of a table as they were given elsewhere; a key that is missing there has its default. */
+export function valuesOf<T extends OptionTable>(table: T, given: Readonly<Record<string, unknown>>): OptionValues<T> {
+  const values = Object.entries(table).map(([key, option]) => [key, given[key] ?? absentValueOf(option)]);
+  return Object.freeze(Object.fromEntries(values)) as OptionValues<T>;
+}
+
+/** The value of an option that is not set. */
+const absentValueOf = (option: Option) =>
+  option.default ?? (option.type === "list" ? [] : option.type === "boolean" ? false : undefined);
+
 /** The flag of a key, without its dashes. */
 const flagOf = (key: string, option: Option): string =>
   (option.type === "duration" ? key.replace(/Ms$/, "") : key).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
@@ -159,7 +169,7 @@ export function readOptions<T extends OptionTable>(table: T, sources: OptionSour
     const place = flagText === undefined ? variable : `--${flagOf(key, option)}`;
     if (text === undefined) {
       if (option.required) faults.push(`--${flagOf(key, option)} (or ${variable}) must be set: ${option.about}`);
-      values[key] = option.default ?? (option.type === "list" ? [] : option.type === "boolean" ? false : undefined);
+      values[key] = absentValueOf(option);
       continue;
     }
     const value = parse(option, text);

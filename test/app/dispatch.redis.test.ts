@@ -54,7 +54,7 @@ const engineFor = (
     prefix,
     leaseMs: 5_000,
     deadlines: { picking: 60_000, labelled: 60_000 },
-    wms: wmsSettings(wms.url, objects),
+    ...wmsSettings(wms.url, objects),
   });
 
 const SHIP_TO = {

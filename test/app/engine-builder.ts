@@ -52,13 +52,9 @@ export function withEngines(): TestEngines {
   };
 }
 
-export const wmsSettings = (url: string, objects: ObjectStore): NonNullable<EngineSettings["wms"]> => ({
-  url,
-  token: undefined,
-  limitPerSecond: 1_000,
-  inFlight: 64,
+/** An engine that sends orders to a WMS. */
+export const wmsSettings = (url: string, objects: ObjectStore): Pick<EngineSettings, "options" | "objects"> => ({
   // On a busy machine an answer may take long; one of the WMS may take this long.
-  timeoutMs: 3_000,
-  maxBacklog: 100_000,
+  options: { wmsUrl: url, wmsLimit: 1_000, wmsInFlight: 64, wmsTimeoutMs: 3_000 },
   objects,
 });

@@ -284,7 +284,7 @@ describe("a WMS that does not answer", () => {
     // No order gets so far that it would store anything.
     const objects = { put: async () => {}, get: async () => undefined, delete: async () => {} };
     const wms = wmsSettings(`http://127.0.0.1:${(refusing.address() as AddressInfo).port}`, objects);
-    const engine = await engines.start({ redisUrl: redis.url, prefix: "wms", wms });
+    const engine = await engines.start({ redisUrl: redis.url, prefix: "wms", ...wms });
     const ask = asking(await serverOf(engines, engine));
     await stock(engine);
     const orders = Array.from({ length: 16 }, (_, i) => orderOf(i));

@@ -24,7 +24,7 @@ async function metricNames(): Promise<Set<string>> {
     const wms = new WmsSandbox();
     await lifecycle.start(wms);
     const warehouse = wmsSettings(wms.url, new FileStore(dir));
-    const engine = await engines.start({ redisUrl: redis.url, prefix: "metrics", wms: warehouse });
+    const engine = await engines.start({ redisUrl: redis.url, prefix: "metrics", ...warehouse });
     lifecycle.onStop(() => engines.stop());
     const { url } = await serveEngine(
       engine,

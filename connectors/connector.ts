@@ -1,0 +1,106 @@
+/**
+ * The contract of a connector: its options, and what it opens for the engine (sinks, an object store, HTTP routes). It
+ * is a table that the engine reads: options are joined into the configuration; sinks get an outbox, metrics, warnings
+ * and dead letters; routes, readiness and warnings appear in the server. A connector's entry is loaded at every start
+ * of the program, so what is slow to load is imported inside `open`.
+ */
+import type { FastifyInstance, onRequestHookHandler } from "fastify";
+import type { Metric } from "prom-client";
+import type { Clock } from "../engine/kernel/clock.js";
+import type { OnTrouble } from "../engine/kernel/logger.js";
+import type { OptionTable, OptionValues } from "../engine/kernel/options.js";
+import type { OrderService } from "../engine/orders/order-service.js";
+import type { OrderStore } from "../engine/orders/order-store.js";
+import type { Receiver } from "../engine/outbox/receiver.js";
+import type { Ledger } from "../engine/stock/ledger.js";
+import type { RedisClient } from "../engine/stream/redis.js";
+
+/** Bytes under a key, as `connectors/objects/object-store.ts` specifies. */
+interface Objects {
+  put(key: string, bytes: Uint8Array, contentType: string, signal?: AbortSignal): Promise<void>;
+  get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  delete(key: string, signal?: AbortSignal): Promise<void>;
+}
+
+/** The parts of the engine that a connector may use. */
+export interface ConnectorParts {
+  readonly redis: RedisClient;
+  /** Of the deployment's keys. */
+  readonly prefix: string;
+  readonly partitions: number;
+  readonly ledger: Ledger;
+  readonly orderService: OrderService;
+  readonly orderStore: OrderStore;
+  readonly objects: Objects;
+  /** The shop's time. */
+  readonly clock: Clock;
+  readonly onTrouble: OnTrouble;
+}
+
+export interface OpenSink {
+  readonly receiver: Receiver;
+  /** Metrics of its own, beside those that every sink has; registered nowhere yet. */
+  readonly metrics?: readonly Metric[];
+  /** Called after the last delivery. */
+  close?(): unknown;
+}
+
+/** Delivers what the jobs of a topic emit to an outside system. */
+export interface Sink<Options extends OptionTable = OptionTable> {
+  /** The name of its receiver. */
+  readonly name: string;
+  /** The topic whose emits it delivers. */
+  readonly topic: string;
+  /** May be its connector's table. */
+  readonly options: Options;
+  /** It takes the paid orders: new orders are refused while too many wait for it (R22). One sink at most. */
+  readonly takesOrders?: boolean;
+  /** Whether the options name the outside system; if not, the sink is not opened. */
+  isConfigured(values: OptionValues<Options>): boolean;
+  /**
+   * Requests that the outside system takes: all workers together stay below `perSecond` in every second, and have
+   * `inFlight` under way at most.
+   */
+  limits(values: OptionValues<Options>): { readonly perSecond: number; readonly inFlight: number };
+  /** Opens it, in a process that runs jobs. */
+  open(values: OptionValues<Options>, parts: ConnectorParts): Promise<OpenSink>;
+}
+
+/** What a connector offers beside its sinks. */
+export interface OpenConnector {
+  /**
+   * Adds routes to the HTTP API, with the API's checks and limits.
+   * @param authorize for a route's `onRequest`: accepts only clients with this role
+   */
+  routes?(
+    server: FastifyInstance,
+    authorize: (role: "read" | "order" | "operate" | "admin") => onRequestHookHandler,
+  ): void;
+  /** Why the process is not ready; empty when it is. */
+  readiness?(): string[];
+  /** What an operator should look into although the process is ready. */
+  warnings?(): string[];
+  /** Called before the jobs of this process stop. */
+  close?(): unknown;
+}
+
+export interface Connector<Options extends OptionTable = OptionTable> {
+  /** The name of its folder. */
+  readonly name: string;
+  readonly options?: Options;
+  readonly sinks?: readonly Sink[];
+  /**
+   * The object storage that the options name; the first connector with one is used.
+   * @param dir the folder of a private Redis and what belongs to it
+   * @throws EngineError `bad_option`
+   */
+  objectStore?(values: OptionValues<Options>, dir: string): Promise<Objects>;
+  /** Opens what it offers, in every process; undefined: the options do not ask for it. */
+  open?(values: OptionValues<Options>, parts: ConnectorParts): Promise<OpenConnector | undefined>;
+}
+
+/** Infers the type of the options' values. */
+export const defineSink = <const Options extends OptionTable>(sink: Sink<Options>): Sink<Options> => sink;
+/** The same for a connector. */
+export const defineConnector = <const Options extends OptionTable>(connector: Connector<Options>): Connector<Options> =>
+  connector;

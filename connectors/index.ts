@@ -1,0 +1,10 @@
+/**
+ * The table of connectors to outside systems. A new connector is a folder here and its line. Not in the table: the
+ * HTTP API, which is the engine's own server; `csv`, `mapping` and `demo-shop`, which `shuiwei replay` and
+ * `shuiwei demo` read without options of their own.
+ */
+import type { Connector } from "./connector.js";
+import { objectsConnector } from "./objects/connector.js";
+import { wmsConnector } from "./wms/connector.js";
+
+export const CONNECTORS: readonly Connector[] = [wmsConnector, objectsConnector];

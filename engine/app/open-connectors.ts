@@ -1,0 +1,41 @@
+/**
+ * The connectors of the tables in a running engine: the object storage that one of them names, and what the others
+ * open beside their sinks.
+ */
+import type { ConnectorParts, OpenConnector } from "../../connectors/connector.js";
+import { assert } from "../kernel/errors.js";
+import { valuesOf } from "../kernel/options.js";
+import type { EngineSettings } from "./engine-settings.js";
+import type { Lifecycle } from "./lifecycle.js";
+import type { Tables } from "./tables.js";
+
+/**
+ * The object storage that the options name. Nothing is sent to it yet.
+ * @throws EngineError `bad_option`
+ */
+export async function openObjects(
+  { objects, options: given = {}, dir }: EngineSettings,
+  { connectors }: Tables,
+): Promise<ConnectorParts["objects"]> {
+  if (objects) return objects;
+  const connector = connectors.find(({ objectStore }) => objectStore);
+  assert(connector?.objectStore, "no connector of the tables has an object storage");
+  return connector.objectStore(valuesOf(connector.options ?? {}, given), dir);
+}
+
+/** Opens what the options ask for; it is closed with `lifecycle`. */
+export async function openConnectors(
+  { connectors }: Tables,
+  given: Readonly<Record<string, unknown>>,
+  parts: ConnectorParts,
+  lifecycle: Lifecycle,
+): Promise<readonly OpenConnector[]> {
+  const opened: OpenConnector[] = [];
+  for (const connector of connectors) {
+    const open = await connector.open?.(valuesOf(connector.options ?? {}, given), parts);
+    if (!open) continue;
+    lifecycle.onStop(() => open.close?.());
+    opened.push(open);
+  }
+  return opened;
+}
