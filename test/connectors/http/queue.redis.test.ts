@@ -23,6 +23,7 @@ it("refuses new orders while the oldest has waited too long, and accepts them ag
     await held;
     return bed.orderService.place(each, actor);
   };
+  orderService.detailFaultOf = (each) => bed.orderService.detailFaultOf(each);
   orderService.pay = (id, actor) => bed.orderService.pay(id, actor);
   const { port } = await bed.another({ orderService, maxWaitMs: 50 });
   const first = send(port, "POST", "/v1/orders", { body: order() });

@@ -400,7 +400,11 @@ describe("documentation", () => {
     expect(json.components.schemas.Problem.properties).toHaveProperty("errors");
     const place = json.paths["/v1/orders"].post;
     expect(place.security).toEqual([{ bearer: [] }, { session: [] }]);
-    expect(place.requestBody.content["application/json"].example).toEqual({ lines: [{ sku: "TEA-0042", units: 2 }] });
+    expect(place.requestBody.content["application/json"].example).toMatchObject({
+      lines: [{ sku: "TEA-0042", units: 2 }],
+      amount: 25_900,
+      currency: "CNY",
+    });
     expect(place.responses["4XX"].content["application/problem+json"].schema).toEqual({
       $ref: "#/components/schemas/Problem",
     });
