@@ -1,8 +1,8 @@
 /**
  * The fault tests, `npm run test:faults`: one file at a time, because each has redis-server and several product
  * processes of its own, kills and freezes them under load, and measures pauses. With the simulations at length, the
- * soak, the real year and the benchmarks in short. Kept out of
- * `npm test` because they take minutes and need a build.
+ * soak, the real year, random tests at full length (test/length.ts) and the benchmarks in short. Kept out of `npm test`
+ * because they take minutes and need a build.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
@@ -15,11 +15,14 @@ export default defineConfig({
       "test/sim/*.redis.test.ts",
       "test/bench/*.redis.test.ts",
       "test/bench/soak.redis.test.ts",
-      "test/replay/real-year.redis.test.ts",
+      "test/replay/*.redis.test.ts",
+      "test/audit/audit.redis.test.ts",
+      "test/connectors/http/fuzz.redis.test.ts",
+      "test/outbox/losses.redis.test.ts",
     ],
     // The simulation with 250 shops, and every fourth call of every story struck; SEEDS=1000 leaves none out. The
     // ledger's proof with ten seeds.
-    env: { SEEDS: process.env["SEEDS"] ?? "250", LEDGER_SEEDS: process.env["LEDGER_SEEDS"] ?? "10" },
+    env: { SHUIWEI_LONG: "1", SEEDS: process.env["SEEDS"] ?? "250", LEDGER_SEEDS: process.env["LEDGER_SEEDS"] ?? "10" },
     pool: "forks",
     maxWorkers: 1,
     fileParallelism: false,

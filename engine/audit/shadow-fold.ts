@@ -19,6 +19,8 @@ export interface ShadowFoldOptions {
   owned(partition: number): boolean;
   /** Gets alarms, and errors after which the loop goes on, as text. */
   onTrouble: OnTrouble;
+  /** The pause between two rounds, in ms; left out: a second. */
+  everyMs?: number;
 }
 
 const EVERY_MS = 1_000;
@@ -93,7 +95,7 @@ export class ShadowFold {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await sleep(EVERY_MS, signal);
+      await sleep(this.#options.everyMs ?? EVERY_MS, signal);
       try {
         await this.#round();
       } catch (thrown) {

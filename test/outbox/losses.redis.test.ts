@@ -14,6 +14,7 @@ import { sinkKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import { ReplicationBarrier } from "../../engine/stream/replication-barrier.js";
 import { Runner } from "../../engine/stream/runner.js";
+import { lengthOf } from "../length.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import { Server } from "../redis/server.js";
 import { append, runnerOptions, seen, toyKeys, until } from "../stream/toy-log.js";
@@ -133,7 +134,7 @@ describe("after Redis has come back without its newest writes", () => {
 });
 
 describe("a receiver that was away for long", () => {
-  const ORDERS = 20_000;
+  const ORDERS = lengthOf({ short: 2 * WINDOW_DELIVERIES, long: 20_000 });
   const LIMIT = 12_000;
   /** Emits of one commit at most, and so of one entry that is read. */
   const AT_ONCE = 1_000;

@@ -18,10 +18,10 @@ import type { Plan, Script, ScriptedClient } from "./faults-plan.js";
 import { World } from "./faults-world.js";
 import { FAULTS, type FaultKind, type FaultSource } from "./faulty-redis.js";
 
-const SEEDS = Number(process.env["SEEDS"] ?? 30);
+const SEEDS = Number(process.env["SEEDS"] ?? 12);
 const EVERY_CALL_SEEDS = 1_000;
 /** A short run tries one call in this number of each script. */
-const SPARSE = 48;
+const SPARSE = 96;
 /** A seed of a shop, or script:call:fault. */
 const REPLAY = process.env["SHUIWEI_SEED"];
 /** A seed takes about 130 ms, also on a busy machine less than this. */

@@ -111,15 +111,15 @@ describe("placing an order", () => {
     expect(answer.json).toMatchObject({ status: 422, code: "id_outside_window" });
   });
 
-  it("sells exactly 1,000 of 1,000 units to 64 concurrent clients, and every sale is one 201", {
+  it("sells exactly 400 of 400 units to 64 concurrent clients, and every sale is one 201", {
     timeout: 180_000,
   }, async () => {
-    await bed.receive("HOT", 1_000);
+    await bed.receive("HOT", 400);
     const clients = Array.from({ length: 64 }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
     const statuses = new Map<number, number>();
     await Promise.all(
       clients.map(async (agent) => {
-        for (let i = 0; i < 25; i++) {
+        for (let i = 0; i < 10; i++) {
           const { status } = await bed.send("POST", "/v1/orders", {
             body: { id: freshId(), lines: [{ sku: "HOT", units: 1 }] },
             agent,
@@ -129,8 +129,8 @@ describe("placing an order", () => {
         agent.destroy();
       }),
     );
-    expect(Object.fromEntries(statuses)).toEqual({ 201: 1_000, 409: 600 });
-    expect(await cell("HOT")).toMatchObject({ sellable: 0, reserved: 1_000 });
+    expect(Object.fromEntries(statuses)).toEqual({ 201: 400, 409: 240 });
+    expect(await cell("HOT")).toMatchObject({ sellable: 0, reserved: 400 });
   });
 });
 
