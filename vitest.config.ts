@@ -1,9 +1,9 @@
 /**
  * The test run of `npm test`: everything but the long suites (browser, cluster, openapi, and faults with what else
  * takes long). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts` starts a redis-server of its own
- * (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Each file
- * with a Redis runs in a process of its own; the pure ones share them. Three at a time keep two cores busy, for many
- * wait.
+ * (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Files
+ * share processes, one after the other, because loading the product takes a second of a processor; those that need a
+ * process of their own are in ALONE. Three at a time keep two cores busy, for many wait.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
@@ -17,6 +17,18 @@ const LONG = [
   "test/replay/real-year.redis.test.ts",
   "**/*.openapi.test.ts",
 ];
+/** Start processes, fill or limit what the process shares, or register hooks in a module that they import. */
+const ALONE = [
+  "test/app/dispatch.redis.test.ts",
+  "test/app/full-disk.redis.test.ts",
+  "test/app/intake.redis.test.ts",
+  "test/audit/planted.redis.test.ts",
+  "test/cli/*.redis.test.ts",
+  "test/extension/**/*.redis.test.ts",
+  "test/sim/*.redis.test.ts",
+  "test/stream/dead-letter*.redis.test.ts",
+];
+const redis = { testTimeout: 120_000, hookTimeout: 60_000 };
 const shared = { pool: "forks" as const, exclude: ["**/node_modules/**", "dist/**", ...LONG] };
 
 export default defineConfig({
@@ -30,7 +42,6 @@ export default defineConfig({
           name: "pure",
           include: ["test/**/*.test.ts"],
           exclude: [...shared.exclude, "**/*.redis.test.ts"],
-          // Starting a process and loading the product anew for each would take longer than most of them.
           isolate: false,
           testTimeout: 30_000,
         },
@@ -38,12 +49,14 @@ export default defineConfig({
       {
         test: {
           ...shared,
+          ...redis,
           name: "redis",
           include: ["test/**/*.redis.test.ts"],
-          testTimeout: 120_000,
-          hookTimeout: 60_000,
+          exclude: [...shared.exclude, ...ALONE],
+          isolate: false,
         },
       },
+      { test: { ...shared, ...redis, name: "alone", include: ALONE } },
     ],
   },
 });
