@@ -4,7 +4,7 @@
  */
 import { messageOf } from "../kernel/errors.js";
 import { deadLetterTimeMs, type StoredDeadLetter } from "../stream/dead-letter.js";
-import { emitOf } from "../stream/emit-dead-letter.js";
+import { emitOf, emitsOf } from "../stream/emit-dead-letter.js";
 import { idOf, type Selection } from "./dead-letter-selection.js";
 import { escapeControls } from "./text.js";
 
@@ -27,7 +27,11 @@ export function detailOf(partition: number, deadLetter: StoredDeadLetter, select
 function decodedOf(deadLetter: StoredDeadLetter, { source }: Selection): object {
   if (deadLetter.fields.length === 0) return {};
   const { topic, sink } = source;
-  if (sink !== undefined) return { emit: emitOf(deadLetter) };
+  if (sink !== undefined) {
+    return deadLetter.index === undefined
+      ? { emits: emitsOf(deadLetter).map(([, emit]) => emit) }
+      : { emit: emitOf(deadLetter) };
+  }
   try {
     const { events } = topic.decode(deadLetter);
     return deadLetter.index === undefined
@@ -52,9 +56,10 @@ export function pageOf(partition: number, deadLetter: StoredDeadLetter, selectio
 }
 
 export function rowOf(partition: number, deadLetter: StoredDeadLetter, { source }: Selection): string {
-  const { id, first, job, index, offset, timer, timerMs, key, tries, reason } = deadLetter;
+  const { id, first, job, index, offset, timer, timerMs, key, tries, reason, deliveries } = deadLetter;
   const part = source.sink === undefined ? "event" : "emit";
-  const event = index === undefined ? `entry ${offset}` : `entry ${offset} ${part} ${index}`;
+  const within = deliveries === undefined ? "" : `, ${deliveries} deliveries`;
+  const event = index === undefined ? `entry ${offset}${within}` : `entry ${offset} ${part} ${index}`;
   const what = timerMs === undefined ? event : `timer ${timer === undefined ? "" : `${timer} `}${timeOf(timerMs)}`;
   const cut = reason.length > REASON_SHOWN ? `${reason.slice(0, REASON_SHOWN)}…` : reason;
   return padded([

@@ -28,6 +28,12 @@ export interface Cursor {
 /** What the backlog needs of an entry. */
 export type BacklogEntry = Omit<EmitEntry, "stored">;
 
+/** A dead letter that is tried again, with the deliveries of it that are not settled yet. */
+export interface Replay {
+  readonly deadLetter: StoredDeadLetter;
+  left: number;
+}
+
 /** A delivery that is not settled. */
 export class Pending {
   readonly delivery: Delivery;
@@ -37,8 +43,12 @@ export class Pending {
   readonly job: string;
   /** Undefined for a dead letter that is tried again: the cursor does not wait for it. */
   readonly position: EntryPosition | undefined;
-  readonly deadLetter: StoredDeadLetter | undefined;
+  readonly replay: Replay | undefined;
   readonly tries = new Tries();
+  /** Whether a request of it has no answer yet. */
+  isUnderWay = false;
+  /** Its entry was given up while it waited: it is not sent any more. */
+  isDropped = false;
   /** Whether the receiver may have it from a try without an answer. */
   mayHaveArrived = false;
 
@@ -48,7 +58,7 @@ export class Pending {
     commit: number,
     index: number,
     bytes: number,
-    from: EntryPosition | StoredDeadLetter,
+    from: EntryPosition | Replay,
   ) {
     this.delivery = delivery;
     this.job = job;
@@ -56,7 +66,7 @@ export class Pending {
     this.index = index;
     this.bytes = bytes;
     this.position = "entry" in from ? from : undefined;
-    this.deadLetter = "entry" in from ? undefined : from;
+    this.replay = "entry" in from ? undefined : from;
   }
 }
 
@@ -66,9 +76,8 @@ interface EntryPosition {
   readonly at: number;
 }
 
-interface Entry {
-  readonly commit: number;
-  readonly committedMs: number;
+interface Entry extends Pick<BacklogEntry, "commit" | "committedMs" | "startBytes"> {
+  readonly pendings: Pending[];
   /** Indexes of the wanted emits, and whether each is settled. */
   readonly indexes: readonly number[];
   readonly settled: boolean[];
@@ -117,52 +126,88 @@ export class Backlog {
     return this.#span >= SPAN_LIMIT;
   }
 
-  /** When the oldest entry that is not settled was committed; undefined when all are. */
-  get oldestMs(): number | undefined {
-    return this.#entries[0]?.committedMs;
+  /** The oldest entry that is not settled; undefined when all are. */
+  get oldest(): Pick<BacklogEntry, "commit" | "committedMs" | "startBytes"> | undefined {
+    return this.#entries[0];
   }
 
   /** Adds an entry. Returns the deliveries that may be sent at once. */
-  add({ commit, previous, committedMs, bytes, emits }: BacklogEntry, wants: (kind: string) => boolean): Pending[] {
+  add(
+    { commit, previous, committedMs, startBytes, bytes, emits }: BacklogEntry,
+    wants: (kind: string) => boolean,
+  ): Pending[] {
     // The emits that the cursor counts are of an entry that was deleted.
     if (this.#entries.length === 0 && previous > this.#cursor.entry) this.#cursor = { entry: previous, emits: 0 };
     const from = this.#entries.length === 0 ? this.#cursor.emits : 0;
     const indexes: number[] = [];
     for (let i = from; i < emits.length; i++) if (wants((emits[i] as Emit).kind)) indexes.push(i);
     const share = indexes.length === 0 ? 0 : bytes / indexes.length;
-    const entry: Entry = { commit, committedMs, indexes, settled: indexes.map(() => false), at: 0 };
+    const settled = indexes.map(() => false);
+    const start = startBytes === undefined ? {} : { startBytes };
+    const entry: Entry = { commit, committedMs, ...start, indexes, settled, at: 0, pendings: [] };
     this.#entries.push(entry);
     this.#read = commit;
     this.#span += 1 + indexes.length;
     const ready: Pending[] = [];
     for (let at = 0; at < indexes.length; at++) {
       const index = indexes[at] as number;
-      this.#enqueue(this.#pendingOf(emits[index] as Emit, commit, index, share, { entry, at }), ready);
+      const pending = this.#pendingOf(emits[index] as Emit, commit, index, share, { entry, at });
+      entry.pendings.push(pending);
+      this.#enqueue(pending, ready);
     }
     this.#advance();
     return ready;
   }
 
   /**
-   * Adds a dead letter that is to be tried again, after the other deliveries of its key; each once. Returns it if it
+   * Adds a dead letter that is to be tried again, after the other deliveries of its keys; each once. Returns those that
    * may be sent at once.
    */
-  addDeadLetter(deadLetter: StoredDeadLetter, emit: Emit, bytes: number): Pending[] {
+  addDeadLetter(
+    deadLetter: StoredDeadLetter,
+    emits: readonly (readonly [index: number, emit: Emit])[],
+    bytes: number,
+  ): Pending[] {
     if (this.#deadLetters.has(deadLetter.id)) return [];
     this.#deadLetters.add(deadLetter.id);
+    const replay: Replay = { deadLetter, left: emits.length };
     const ready: Pending[] = [];
-    this.#enqueue(this.#pendingOf(emit, deadLetter.offset, deadLetter.index ?? 0, bytes, deadLetter), ready);
+    for (const [index, emit] of emits)
+      this.#enqueue(this.#pendingOf(emit, deadLetter.offset, index, bytes / emits.length, replay), ready);
     return ready;
+  }
+
+  /**
+   * Gives up the oldest entry, whatever waits of it: the cursor passes it. A request under way keeps its place before
+   * the other deliveries of its key until it is settled.
+   * @returns the deliveries that were not settled, and those of their keys that may be sent now
+   */
+  dropOldest(): { commit: number; dropped: Pending[]; ready: Pending[] } | undefined {
+    const entry = this.#entries.shift();
+    if (!entry) return undefined;
+    const dropped = entry.pendings.filter((_, at) => !entry.settled[at]);
+    const ready: Pending[] = [];
+    for (const pending of dropped) {
+      pending.isDropped = true;
+      if (pending.isUnderWay) continue;
+      const queue = this.#keys.get(pending.delivery.key) as Pending[];
+      const at = queue.indexOf(pending);
+      queue.splice(at, 1);
+      this.#left(pending, queue);
+      if (at === 0 && queue[0]) ready.push(queue[0]);
+    }
+    this.#span -= 1 + entry.indexes.length;
+    this.#cursor = { entry: entry.commit, emits: 0 };
+    this.#advance();
+    return { commit: entry.commit, dropped, ready: ready.filter(({ isDropped }) => !isDropped) };
   }
 
   /** Records that a delivery needs no further try. Returns the next one of its key, if there is one. */
   settle(pending: Pending): Pending | undefined {
-    const { delivery, bytes, position: place } = pending;
-    const queue = this.#keys.get(delivery.key) as Pending[];
+    const { position: place } = pending;
+    const queue = this.#keys.get(pending.delivery.key) as Pending[];
     queue.shift();
-    if (queue.length === 0) this.#keys.delete(delivery.key);
-    this.#deliveries--;
-    this.#bytes -= bytes;
+    this.#left(pending, queue);
     if (place) {
       place.entry.settled[place.at] = true;
       this.#advance();
@@ -173,6 +218,12 @@ export class Backlog {
   /** The removal of a dead letter has been committed: the same one may be added again. */
   deadLetterRemoved(id: string): void {
     this.#deadLetters.delete(id);
+  }
+
+  #left({ delivery, bytes }: Pending, queue: readonly Pending[]): void {
+    if (queue.length === 0) this.#keys.delete(delivery.key);
+    this.#deliveries--;
+    this.#bytes -= bytes;
   }
 
   #enqueue(pending: Pending, ready: Pending[]): void {
@@ -187,13 +238,7 @@ export class Backlog {
     this.#bytes += pending.bytes;
   }
 
-  #pendingOf(
-    emit: Emit,
-    commit: number,
-    index: number,
-    bytes: number,
-    from: EntryPosition | StoredDeadLetter,
-  ): Pending {
+  #pendingOf(emit: Emit, commit: number, index: number, bytes: number, from: EntryPosition | Replay): Pending {
     const { job, kind, key, atMs, payload } = emit;
     return new Pending({ id: this.#idOf(commit, index), kind, key, atMs, payload }, job, commit, index, bytes, from);
   }

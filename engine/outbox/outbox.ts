@@ -17,6 +17,7 @@ import { serverNowMs } from "../stream/server-clock.js";
 import { Share } from "../stream/share.js";
 import { registerSink } from "../stream/sinks.js";
 import { Circuit, type CircuitState } from "./circuit.js";
+import type { EmitBounds } from "./emit-bounds.js";
 import { RateLimiter } from "./rate-limiter.js";
 import type { Receiver } from "./receiver.js";
 import { Sender } from "./sender.js";
@@ -56,6 +57,8 @@ export interface OutboxOptions {
   inFlight: number;
   /** For the pauses between tries; left out: seeded by the system. */
   random?: Random;
+  /** How much of a partition's emits the receiver may hold back; left out: the default. */
+  bounds?: EmitBounds;
   /** Left out: a delivery may be sent before any replica has its commit. */
   replicas?: ReplicationBarrier;
   /** Called with faults that the loops survive, and with their end, in words. */
@@ -119,9 +122,16 @@ export class Outbox {
     if (this.#sender.unmetDependency !== undefined)
       warnings.push(`deliveries to ${this.#name} wait: ${this.#sender.unmetDependency}`);
     for (const fault of this.#sender.faults) warnings.push(`${this.#name} refuses ${fault}`);
-    const deadLetters = this.#owners.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
+    const sum = (figure: "deadLetters" | "overflowStored" | "dropped") =>
+      this.#owners.reduce((total, { stats }) => total + stats[figure], 0);
+    const deadLetters = sum("deadLetters");
     if (deadLetters > 0)
-      warnings.push(`${deadLetters} deliveries were refused by ${this.#name} for good and are set aside`);
+      warnings.push(`${deadLetters} deliveries that ${this.#name} has refused for good are dead letters`);
+    const overflowed = sum("overflowStored");
+    if (overflowed > 0) warnings.push(`${overflowed} deliveries to ${this.#name} waited too long and are dead letters`);
+    const dropped = sum("dropped");
+    if (dropped > 0)
+      warnings.push(`${dropped} deliveries to ${this.#name} were removed: there was no room for their dead letters`);
     return warnings;
   }
 
@@ -139,10 +149,14 @@ class PartitionOwner {
     waiting: 0,
     lagEntries: 0,
     behindMs: 0,
+    pinnedBytes: 0,
     delivered: 0,
     retries: 0,
     throttled: 0,
     deadLetters: 0,
+    overflowed: 0,
+    overflowStored: 0,
+    dropped: 0,
   };
   readonly #partition: number;
   readonly #options: PartitionOptions;

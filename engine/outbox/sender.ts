@@ -151,7 +151,7 @@ export class Sender {
     for (; this.#first < this.#ready.length; this.#first++) {
       const nowMs = clock.now();
       const item = this.#ready[this.#first] as Item;
-      if (!item.source.maySend(nowMs)) continue;
+      if (item.pending.isDropped || !item.source.maySend(nowMs)) continue;
       if (this.#underWay >= rateLimiter.inFlight || circuit.waitMs(nowMs) > 0 || !rateLimiter.take(nowMs)) break;
       void this.#send(item, nowMs);
     }
@@ -214,6 +214,7 @@ export class Sender {
     const isProbe = circuit.sent();
     this.#underWay++;
     source.onSent();
+    pending.isUnderWay = true;
     pending.tries.started(this.#record);
     let result: DeliveryOutcome;
     try {
@@ -223,6 +224,7 @@ export class Sender {
     }
     if (result.outcome === "retry" && result.mayHaveArrived) pending.mayHaveArrived = true;
     this.#underWay--;
+    pending.isUnderWay = false;
     const nowMs = clock.now();
     // When its source has ended, the next owner sends it again: the outcome does not count.
     if (source.signal.aborted) circuit.abandoned(isProbe);
@@ -267,9 +269,13 @@ export class Sender {
       return;
     }
     source.onRetry(throttled);
+    if (pending.isDropped) {
+      source.onGivenUp(pending, result.reason, briefOf(result));
+      return;
+    }
     void clock
       .sleep(pauseMs(tries.failures, result.retryAfterMs, random), source.signal)
-      .then(() => (source.signal.aborted ? undefined : this.offer([pending], source)));
+      .then(() => (source.signal.aborted || pending.isDropped ? undefined : this.offer([pending], source)));
   }
 
   /**

@@ -7,15 +7,16 @@ import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields } from "../kernel/logger.js";
 import { type CommitBody, commitWithRetries, renewTask, type Task } from "../stream/commit.js";
-import { countDeadLetters, type DeadLetter, isDeadLetterLimitReached } from "../stream/dead-letter.js";
-import { onlyEmit } from "../stream/emit-dead-letter.js";
+import { countDeadLetters, countOverflow, type DeadLetter, isDeadLetterLimitReached } from "../stream/dead-letter.js";
+import { onlyEmits } from "../stream/emit-dead-letter.js";
 import { type EmitEntry, readEmitEntry } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import { nowArgument } from "../stream/server-clock.js";
 import { EMIT_CURSOR, ENTRY_CURSOR } from "../stream/sinks.js";
 import type { Backlog, Cursor, Pending } from "./backlog.js";
-import type { Delivered, Receiver } from "./receiver.js";
+import { type EmitBounds, EmitOverflow, type OverflowChanges, OverflowReport } from "./emit-bounds.js";
+import type { Delivered, Delivery, Receiver } from "./receiver.js";
 
 export interface SinkCommitterOptions {
   receiver: Receiver;
@@ -23,6 +24,8 @@ export interface SinkCommitterOptions {
   clock: Scheduler;
   serverClock?: Clock;
   leaseMs: number;
+  /** How much of a partition's emits the sink may hold back; left out: the default. */
+  bounds?: EmitBounds;
 }
 
 /** What the task of the partition shares with it. */
@@ -34,7 +37,7 @@ export interface SinkCommitterContext {
   /** As it was acquired. */
   readonly task: Task;
   readonly backlog: Backlog;
-  readonly stats: { deadLetters: number };
+  readonly stats: { deadLetters: number; overflowed: number; overflowStored: number; dropped: number };
   /** Ends pauses. */
   readonly signal: AbortSignal;
   isEnding(): boolean;
@@ -55,6 +58,14 @@ interface GivenUp {
   readonly brief: string;
 }
 
+/** An entry that waits no longer: the emits of it that are not settled. */
+interface Overflow {
+  readonly commit: number;
+  readonly indexes: readonly number[];
+  readonly deliveries: readonly Delivery[];
+  readonly reason: string;
+}
+
 export class SinkCommitter {
   readonly #options: SinkCommitterOptions;
   readonly #context: SinkCommitterContext;
@@ -68,6 +79,9 @@ export class SinkCommitter {
   #commit: number;
   #written: Cursor;
   #settled: number;
+  #overflow: Overflow[] = [];
+  readonly #emitOverflow: EmitOverflow;
+  readonly #unreported: OverflowReport;
 
   /** @param askedMs when the lease was asked for */
   constructor(options: SinkCommitterOptions, context: SinkCommitterContext, askedMs: number) {
@@ -78,6 +92,8 @@ export class SinkCommitter {
     this.#commit = context.task.commit;
     this.#settled = context.task.events;
     this.#written = context.backlog.cursor;
+    this.#emitOverflow = new EmitOverflow(options.redis, context.keys);
+    this.#unreported = new OverflowReport(options.clock);
   }
 
   // ---- the lease
@@ -122,18 +138,42 @@ export class SinkCommitter {
 
   addDelivered(pending: Pending, receipt: unknown, atMs: number): void {
     this.#done.push({ delivery: pending.delivery, receipt, atMs });
-    if (pending.deadLetter) this.#deadLettersDone.push(pending.deadLetter.id);
+    this.#settleReplay(pending);
     this.#settled++;
   }
 
   addGivenUp(pending: Pending, reason: string, brief: string): void {
     this.#refused.push({ pending, reason, brief });
+    this.#settleReplay(pending);
     this.#settled++;
+  }
+
+  /** Adds an entry that waits no longer. */
+  addOverflow(overflow: Overflow): void {
+    this.#overflow.push(overflow);
+    this.#settled += overflow.deliveries.length;
+  }
+
+  /** A replayed dead letter is removed when all of its deliveries are settled. */
+  #settleReplay({ replay }: Pending): void {
+    if (!replay) return;
+    replay.left--;
+    if (replay.left === 0) this.#deadLettersDone.push(replay.deadLetter.id);
+  }
+
+  /** A dead letter of which this sink wants no emit any more. */
+  addNeedless(id: string): void {
+    this.#deadLettersDone.push(id);
   }
 
   /** Whether settled deliveries wait for the next commit. */
   get hasSettled(): boolean {
-    return this.#done.length + this.#refused.length > 0;
+    return this.#done.length + this.#refused.length + this.#overflow.length + this.#deadLettersDone.length > 0;
+  }
+
+  /** Whether entries that wait no longer are not committed yet. */
+  get hasOverflow(): boolean {
+    return this.#overflow.length > 0;
   }
 
   /** The last entry of which all is committed. */
@@ -148,11 +188,18 @@ export class SinkCommitter {
     return this.#isFull;
   }
 
-  /** Counts the dead letters that are kept. */
+  /**
+   * Counts the dead letters that are kept. Those of entries that waited too long do not stop the sink: they make room
+   * for newer ones.
+   */
   async count(): Promise<number> {
-    const kept = await countDeadLetters(this.#options.redis, this.#context.keys);
-    this.#isFull = isDeadLetterLimitReached(kept);
-    return kept.deadLetters;
+    const { redis } = this.#options;
+    const { keys, stats } = this.#context;
+    const [kept, overflow] = await Promise.all([countDeadLetters(redis, keys), countOverflow(redis, keys)]);
+    stats.overflowStored = overflow.deliveries;
+    const deadLetters = kept.deadLetters - overflow.deadLetters;
+    this.#isFull = isDeadLetterLimitReached({ deadLetters, bytes: kept.bytes - overflow.bytes });
+    return deadLetters;
   }
 
   // ---- the commit
@@ -167,26 +214,29 @@ export class SinkCommitter {
     const cursor = backlog.cursor;
     const done = this.#done.splice(0);
     const refused = this.#refused.splice(0);
+    const overflow = this.#overflow.splice(0);
     const deadLettersDone = this.#deadLettersDone.splice(0);
     const settled = this.#settled;
     const hasMoved = cursor.entry !== this.#written.entry || cursor.emits !== this.#written.emits;
-    if (!hasMoved && done.length + refused.length === 0) return;
+    if (!hasMoved && done.length + refused.length + deadLettersDone.length === 0) return;
     try {
-      await this.#reportToReceiver(done, refused);
+      await this.#reportToReceiver(done, [
+        ...refused.map(({ pending }) => pending.delivery),
+        ...overflow.flatMap(({ deliveries }) => deliveries),
+      ]);
     } catch (thrown) {
       // Reported again with the next ones; the cursor stays, and reading stops when too many wait.
       this.#done.unshift(...done);
       this.#refused.unshift(...refused);
+      this.#overflow.unshift(...overflow);
       this.#deadLettersDone.unshift(...deadLettersDone);
       this.#context.report(`deliveries cannot be recorded: ${messageOf(thrown)}`);
       await this.#options.clock.sleep(TROUBLE_PAUSE_MS, this.#context.signal);
       return;
     }
-    const deadLetters = await this.#deadLettersOf(refused);
-    const resolvedDeadLetters = [
-      ...deadLettersDone,
-      ...refused.flatMap(({ pending: { deadLetter } }) => (deadLetter ? [deadLetter.id] : [])),
-    ];
+    const ofRefused = await this.#deadLettersOf(refused);
+    const given = overflow.length > 0 ? await this.#changesOf(overflow, ofRefused) : undefined;
+    const resolvedDeadLetters = [...deadLettersDone, ...(given?.resolvedDeadLetters ?? [])];
     await this.#commitOnce({
       watermarkMs: task.watermarkMs,
       events: settled,
@@ -198,15 +248,30 @@ export class SinkCommitter {
       timersSet: [],
       timersRemoved: [],
       out: undefined,
-      deadLetters,
+      deadLetters: [...ofRefused, ...(given?.deadLetters ?? [])],
       resolvedDeadLetters,
+      ...(given && { counts: given.counts }),
     });
     this.#written = cursor;
     for (const id of resolvedDeadLetters) backlog.deadLetterRemoved(id);
-    if (refused.length > 0) await this.#reportDeadLetters(refused);
+    if (refused.length > 0) this.#reportDeadLetters(refused);
+    if (given) this.#reportOverflow(given);
+    if (refused.length + resolvedDeadLetters.length > 0 || given) await this.count();
   }
 
-  async #reportToReceiver(done: readonly Delivered[], refused: readonly GivenUp[]): Promise<void> {
+  /** The changes for entries that wait no longer; one whose record is gone has nothing to keep. */
+  async #changesOf(overflow: readonly Overflow[], others: readonly DeadLetter[]): Promise<OverflowChanges> {
+    const { redis } = this.#options;
+    const found = await Promise.all(
+      overflow.map(async ({ commit, indexes, reason }) => {
+        const entry = await readEmitEntry(redis, this.#context.partitionKeys, commit);
+        return entry ? [{ commit, indexes, reason, stored: entry.stored }] : [];
+      }),
+    );
+    return this.#emitOverflow.changes(found.flat(), others);
+  }
+
+  async #reportToReceiver(done: readonly Delivered[], refused: readonly Delivery[]): Promise<void> {
     const { receiver } = this.#options;
     const { partition } = this.#context;
     if (receiver.delivered) {
@@ -214,10 +279,7 @@ export class SinkCommitter {
         await receiver.delivered(partition, done.slice(from, from + DELIVERED_AT_ONCE));
       }
     }
-    if (receiver.deadLettered && refused.length > 0) {
-      const deliveries = refused.map(({ pending }) => pending.delivery);
-      await receiver.deadLettered(partition, deliveries);
-    }
+    if (receiver.deadLettered && refused.length > 0) await receiver.deadLettered(partition, refused);
   }
 
   /**
@@ -228,12 +290,13 @@ export class SinkCommitter {
     const entries = new Map<number, EmitEntry | undefined>();
     const deadLetters: DeadLetter[] = [];
     for (const { pending, reason } of refused) {
-      const { commit, index, job, delivery, deadLetter } = pending;
+      const { commit, index, job, delivery } = pending;
+      const deadLetter = pending.replay?.deadLetter;
       if (!deadLetter && !entries.has(commit)) {
         entries.set(commit, await readEmitEntry(this.#options.redis, this.#context.partitionKeys, commit));
       }
       const from = deadLetter ?? entries.get(commit)?.stored;
-      const fields = from ? onlyEmit(from, index) : [];
+      const fields = from ? onlyEmits({ offset: commit, fields: from.fields }, [index]) : [];
       const tries = deadLetter
         ? { tries: deadLetter.tries + 1, was: deadLetter.id, first: deadLetter.first ?? deadLetter.id }
         : { tries: 1 };
@@ -242,12 +305,22 @@ export class SinkCommitter {
     return deadLetters;
   }
 
-  async #reportDeadLetters(refused: readonly GivenUp[]): Promise<void> {
+  #reportDeadLetters(refused: readonly GivenUp[]): void {
     this.#context.stats.deadLetters += refused.length;
-    await this.count();
     const [{ pending, brief }] = refused as [GivenUp];
     const more = refused.length > 1 ? ` (and ${refused.length - 1} more)` : "";
-    this.#context.report(`set aside: ${brief.slice(0, REASON_LIMIT)}${more}`, { order: pending.delivery.key });
+    this.#context.report(`became a dead letter: ${brief.slice(0, REASON_LIMIT)}${more}`, {
+      order: pending.delivery.key,
+    });
+  }
+
+  #reportOverflow({ overflowed, dropped }: OverflowChanges): void {
+    const { stats } = this.#context;
+    stats.overflowed += overflowed;
+    stats.dropped += dropped;
+    this.#unreported.add(overflowed, dropped);
+    const message = this.#unreported.takeMessage();
+    if (message !== undefined) this.#context.report(message, { level: "error" });
   }
 
   /** Repeats a commit whose result is unknown, until the lease may be lost. */

@@ -9,7 +9,7 @@ import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { readTask, type Task } from "../stream/commit.js";
 import { requestedReplays, type StoredDeadLetter, trimDeadLetters } from "../stream/dead-letter.js";
-import { emitOf } from "../stream/emit-dead-letter.js";
+import { emitsOf } from "../stream/emit-dead-letter.js";
 import { EmitReader, lastEmitEntry } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
@@ -18,9 +18,12 @@ import { nowArgument, serverNowMs } from "../stream/server-clock.js";
 import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { Backlog, type Pending } from "./backlog.js";
+import { boundReached, DEFAULT_EMIT_BOUNDS, oldestAfter, pinnedBytes } from "./emit-bounds.js";
+import { giveUpOldest } from "./overdue-entries.js";
 import type { Sender, Source } from "./sender.js";
 import { Signal } from "./signal.js";
 import { SinkCommitter, type SinkCommitterOptions } from "./sink-committer.js";
+import { UnwantedKinds } from "./unwanted-kinds.js";
 
 export interface SinkPartitionTaskOptions extends SinkCommitterOptions {
   sender: Sender;
@@ -38,10 +41,18 @@ export interface SinkTaskStats {
   lagEntries: number;
   /** The age of the oldest commit that is not delivered, at the last check; 0: none is waiting. */
   behindMs: number;
+  /** Bytes of emits that are kept for this sink, at the last check. */
+  pinnedBytes: number;
   delivered: number;
   retries: number;
   throttled: number;
+  /** Deliveries that the receiver has refused. */
   deadLetters: number;
+  /** Deliveries that waited too long and became dead letters; of them those that are stored, at the last check. */
+  overflowed: number;
+  overflowStored: number;
+  /** Deliveries whose dead letters were removed to make room. */
+  dropped: number;
 }
 
 /** A partition's figures since its outbox started. */
@@ -78,6 +89,7 @@ export class SinkPartitionTask implements Source {
   readonly #room = new Signal();
   readonly #writing = new Signal();
   readonly #ended = new Signal();
+  readonly #unwanted = new UnwantedKinds();
   #isEnding = false;
   #underWay = 0;
   #checkedMs = 0;
@@ -197,7 +209,8 @@ export class SinkPartitionTask implements Source {
   }
 
   onGivenUp(pending: Pending, reason: string, brief: string): void {
-    this.#committer.addGivenUp(pending, reason, brief);
+    // Otherwise it is a dead letter already.
+    if (!pending.isDropped) this.#committer.addGivenUp(pending, reason, brief);
     this.#settle(pending);
   }
 
@@ -224,8 +237,8 @@ export class SinkPartitionTask implements Source {
         await this.#room.wait(clock, CHECK_EVERY_MS);
         continue;
       }
-      const entries = await reader.read(this.#backlog.readUpTo, READ_ENTRIES, BLOCK_MS);
-      if (entries.length === 0 || !(await this.#areReplicated())) continue;
+      const entries = await reader.readLazily(this.#backlog.readUpTo, READ_ENTRIES, BLOCK_MS);
+      if (!entries || !(await this.#areReplicated())) continue;
       for (const entry of entries) {
         // One entry may hold some thousands: the rest is read once more when there is room.
         if (!this.#backlog.hasRoom) break;
@@ -234,6 +247,7 @@ export class SinkPartitionTask implements Source {
         if (last > 0 && previous > last) {
           this.#report(`the emits after entry ${last} and up to ${previous} were deleted before they were sent`);
         }
+        this.#unwanted.add(entry.emits, receiver);
         sender.offer(
           this.#backlog.add(entry, (kind) => receiver.wants(kind)),
           this,
@@ -294,7 +308,8 @@ export class SinkPartitionTask implements Source {
     const [partitionTask, nowMs] = await Promise.all([readTask(redis, this.#outKeys), serverNowMs(redis, serverClock)]);
     const lastEntry = lastEmitEntry(partitionTask);
     this.#stats.lagEntries = Math.max(0, lastEntry - this.#backlog.readUpTo);
-    const oldestMs = this.#backlog.oldestMs;
+    await this.#holdBounds(partitionTask, nowMs);
+    const oldestMs = this.#backlog.oldest?.committedMs;
     this.#stats.behindMs = oldestMs === undefined ? 0 : Math.max(0, nowMs - oldestMs);
     if (this.#backlog.size === 0 && this.#committer.writtenEntry === lastEntry) {
       await this.#options.receiver.idle?.(this.#partition).catch((thrown) => this.#report(messageOf(thrown)));
@@ -315,14 +330,41 @@ export class SinkPartitionTask implements Source {
     await trimDeadLetters(redis, this.#keys);
   }
 
+  /** Gives up what is beyond a bound, and measures what is held back. */
+  async #holdBounds({ emits }: Task, nowMs: number): Promise<void> {
+    const { bounds = DEFAULT_EMIT_BOUNDS, redis, sender } = this.#options;
+    if (!emits) return;
+    await this.#unwanted.store(redis, this.#keys);
+    await giveUpOldest(this.#backlog, this.#committer, {
+      isOverdue: (entry) => boundReached(entry, bounds, emits.bytes ?? 0, nowMs),
+      isEnding: () => this.#isEnding,
+      onReady: (ready) => sender.offer(ready, this),
+    });
+    this.#room.notify();
+    // An operator may have removed some.
+    if (this.#stats.overflowStored > 0) await this.#committer.count();
+    this.#stats.waiting = this.#backlog.size;
+    const { oldest, readUpTo } = this.#backlog;
+    const next =
+      oldest ?? (emits.last > readUpTo ? await oldestAfter(redis, this.#outKeys, emits, readUpTo) : undefined);
+    this.#stats.pinnedBytes = pinnedBytes(emits, next);
+  }
+
   /** Delivers dead letters once more that an operator has requested. */
   #replay(deadLetters: readonly StoredDeadLetter[]): void {
     for (const deadLetter of deadLetters) {
-      const emit = emitOf(deadLetter);
+      const { receiver, sender } = this.#options;
+      const emits = emitsOf(deadLetter);
       // Without its bytes it stays a dead letter, and its request stays: the operator has to remove them.
-      if (!emit) continue;
+      if (emits.length === 0) continue;
+      // A process without the receiver may have kept more than that.
+      const wanted = emits.filter(([, { kind }]) => receiver.wants(kind));
+      if (wanted.length === 0) {
+        this.#committer.addNeedless(deadLetter.id);
+        continue;
+      }
       const bytes = deadLetter.fields.reduce((sum, { length }) => sum + length, 0);
-      this.#options.sender.offer(this.#backlog.addDeadLetter(deadLetter, emit, bytes), this);
+      sender.offer(this.#backlog.addDeadLetter(deadLetter, wanted, bytes), this);
     }
   }
 

@@ -59,6 +59,8 @@ export interface CommitBody {
   deadLetters: DeadLetter[];
   /** Ids of dead letters that were replayed: this commit removes them and the requests to replay them. */
   resolvedDeadLetters: string[];
+  /** Further numbers of the task, by the name of their field. */
+  counts?: Readonly<Record<string, number>>;
 }
 
 /** A task as Redis holds it. */
@@ -89,6 +91,8 @@ export interface EmitStream {
   from: number;
   /** The last commit with emits, in either form; 0 for none. */
   last: number;
+  /** Bytes of all records that were ever written to it; as read. */
+  bytes?: number;
 }
 
 /**
@@ -237,9 +241,10 @@ export async function commitWithRetries(
 /**
  * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a
  * list or a text, because Lua would change numbers: fields of the task, timers to set (time, member, …), timers to
- * remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …), dead letters to
- * remove, for each job its states (key, bytes, …), for each job the keys whose state is deleted, the changes of each
- * index that changes, and the closings of each job and period: how long they are stored, then key, bytes, ….
+ * remove, dead letters to add (bytes, name of the entry or '', number of deliveries or '', …), their entries
+ * (name, bytes, …), dead letters to remove, for each job its states (key, bytes, …), for each job the keys whose state
+ * is deleted, the changes of each index that changes, and the closings of each job and period: how long they are
+ * stored, then key, bytes, ….
  */
 function packChanges(
   task: { epoch: number; number: number; lastOut: number; emits?: EmitStream },
@@ -255,6 +260,7 @@ function packChanges(
     "lastOut",
     body.out ? task.number : task.lastOut,
   ];
+  for (const [name, count] of Object.entries(body.counts ?? {})) fields.push(name, count);
   const { emits } = task;
   if (emits) fields.push("emitsFrom", emits.from, "lastEmits", body.emits ? task.number : emits.last);
   for (const [job, offset] of body.cursors) fields.push(cursorField(job), offset);
@@ -268,11 +274,12 @@ function packChanges(
   }
   writer.value(body.timersRemoved);
   const entries = new Map<string, Buffer>();
-  writer.list(2 * body.deadLetters.length);
+  writer.list(3 * body.deadLetters.length);
   for (const deadLetter of body.deadLetters) {
     const name = deadLetter.fields.length > 0 ? entryName(deadLetter) : "";
     writer.bytes(encodeDeadLetter(deadLetter));
     writer.text(name);
+    writer.text(String(deadLetter.deliveries ?? ""));
     if (name !== "" && !entries.has(name)) entries.set(name, encodeEntry(deadLetter.fields));
   }
   writer.list(2 * entries.size);
@@ -349,7 +356,9 @@ function taskOf(flat: string[], run: string): Task {
     versions,
     indexed,
     lastOut: number("lastOut"),
-    ...(fields.has("emitsFrom") ? { emits: { from: number("emitsFrom"), last: number("lastEmits") } } : {}),
+    ...(fields.has("emitsFrom")
+      ? { emits: { from: number("emitsFrom"), last: number("lastEmits"), bytes: number("emitBytes") } }
+      : {}),
   };
 }
 

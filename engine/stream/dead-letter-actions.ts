@@ -9,8 +9,9 @@ import type { RedisClient } from "./redis.js";
 export interface DeadLetterAction {
   /** When it was requested, by the server's clock. */
   atMs: number;
-  action: "replay" | "remove";
-  /** `cli:<name>` when it came from the command line instead of the API. */
+  /** `drop`: removed by the engine to make room, the oldest first; `deadLetters` are the first and the last of them. */
+  action: "replay" | "remove" | "drop";
+  /** `cli:<name>` when it came from the command line instead of the API; of `drop`: `engine`. */
   actor: string;
   /** Ids of the dead letters, without their partition. */
   deadLetters: string[];
@@ -19,15 +20,24 @@ export interface DeadLetterAction {
 /** One record names up to some hundred dead letters. */
 const ACTIONS_KEPT = 10_000;
 
-/** Records an action before it is done. */
+/** Records an action before it is done. Returns the record's id. */
 export async function recordDeadLetterAction(
   redis: RedisClient,
   { deadActions }: PartitionKeys,
   { action, actor, deadLetters }: Omit<DeadLetterAction, "atMs">,
-): Promise<void> {
+): Promise<string> {
   // `letters`: stored name.
   const fields = ["action", action, "actor", actor, "letters", deadLetters.join(" ")];
-  await redis.xadd(deadActions, "MAXLEN", "~", ACTIONS_KEPT, "*", ...fields);
+  return (await redis.xadd(deadActions, "MAXLEN", "~", ACTIONS_KEPT, "*", ...fields)) as string;
+}
+
+/** Removes a record of an action, because a newer record includes it. */
+export async function removeDeadLetterAction(
+  redis: RedisClient,
+  { deadActions }: PartitionKeys,
+  id: string,
+): Promise<void> {
+  await redis.xdel(deadActions, id);
 }
 
 /** The newest actions, in the order in which they were requested. */

@@ -31,6 +31,11 @@ export interface DeadLetter {
   fields: readonly Buffer[];
   /** True when `fields` hold the failed record alone: then they are stored for this dead letter only. */
   isOwn?: boolean;
+  /**
+   * Of a sink that fell too far behind: how many deliveries of the entry it holds, which are all of its `fields`. Only
+   * such a dead letter may be removed to make room for newer ones.
+   */
+  deliveries?: number;
   /** Ids of the dead letter that this one has replaced, and of the first of the chain. */
   was?: string;
   first?: string;
@@ -81,6 +86,17 @@ export const encodeEntry = (fields: readonly Buffer[]): Buffer => packr.pack(fie
 export async function countDeadLetters(redis: RedisClient, keys: PartitionKeys): Promise<DeadLetterTotals> {
   const [deadLetters, bytes] = await Promise.all([redis.xlen(keys.deadLetters), redis.hget(keys.deadEntries, "bytes")]);
   return { deadLetters, bytes: Number(bytes ?? 0) };
+}
+
+/** How much of it is of a sink that fell too far behind. */
+export interface OverflowTotals extends DeadLetterTotals {
+  deliveries: number;
+}
+
+export async function countOverflow(redis: RedisClient, keys: PartitionKeys): Promise<OverflowTotals> {
+  const found = await redis.hmget(keys.deadEntries, "overflow", "overflowBytes", "overflowDeliveries");
+  const [deadLetters = 0, bytes = 0, deliveries = 0] = found.map(Number);
+  return { deadLetters, bytes, deliveries };
 }
 
 type RawDeadLetter = [id: Buffer, fields: Buffer[]];

@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../kernel/errors.js";
 import type { DeadLetter, StoredDeadLetter } from "./dead-letter.js";
-import { emitsOf, onlyEmit } from "./emit-dead-letter.js";
+import { emitsOf, onlyEmits } from "./emit-dead-letter.js";
 import type { EmitEntry } from "./emits.js";
 import { encodeEvent } from "./event-entry.js";
 import { digestOf, type ForwardedCommit, type ReplayedDeadLetter } from "./event-producer.js";
@@ -61,7 +61,7 @@ export class EmitRouter {
           if (commit <= passed) continue;
           const { job, key } = emit;
           const reason = messageOf(thrown);
-          const fields = onlyEmit(stored, index);
+          const fields = onlyEmits(stored, [index]);
           batch.deadLetters.push({ offset: commit, job, index, key, reason, tries: 1, fields, isOwn: true });
         }
       }

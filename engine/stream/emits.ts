@@ -22,6 +22,8 @@ export interface EmitEntry {
   readonly bytes: number;
   /** May be empty in the old form, where a record has views, too. */
   readonly emits: readonly Emit[];
+  /** Bytes of all entries that were ever written before it; undefined in the old form. */
+  readonly startBytes?: number;
   /** As stored. */
   readonly stored: LogEntry;
 }
@@ -32,12 +34,16 @@ export class EmitReader {
   readonly #reader: RedisClient;
   readonly #keys: StreamKeys;
   /** Whether no old record follows the last entry that was returned. */
-  #isSplit = false;
+  #isSplit: boolean;
 
-  /** @param reader a connection that may wait for entries */
-  constructor(reader: RedisClient, keys: StreamKeys) {
+  /**
+   * @param reader a connection that may wait for entries
+   * @param isSplit whether all old records are known to be before the first position
+   */
+  constructor(reader: RedisClient, keys: StreamKeys, isSplit = false) {
     this.#reader = reader;
     this.#keys = keys;
+    this.#isSplit = isSplit;
   }
 
   /**
@@ -45,18 +51,35 @@ export class EmitReader {
    * @param blockMs how long to wait when there is none; it may return nothing earlier
    */
   async read(after: number, count: number, blockMs: number): Promise<EmitEntry[]> {
+    return [...((await this.readLazily(after, count, blockMs)) ?? [])];
+  }
+
+  /**
+   * The same; an entry is decoded only when it is asked for, because each may hold some thousands of emits. Undefined
+   * when there is none.
+   */
+  async readLazily(after: number, count: number, blockMs: number): Promise<Iterable<EmitEntry> | undefined> {
     const { out, emits } = this.#keys;
-    if (this.#isSplit) return (await readLog(this.#reader, emits, after, count, blockMs)).map(splitEntryOf);
+    if (this.#isSplit) {
+      const entries = await readLog(this.#reader, emits, after, count, blockMs);
+      return entries.length === 0 ? undefined : this.#decoded([], entries);
+    }
     const [joint = [], split = []] = await readLogs(this.#reader, [out, emits], after, count, blockMs);
-    const old: EmitEntry[] = [];
+    if (joint.length + split.length === 0) return undefined;
+    // Otherwise `out` may have more old records: the entries of `emits` were written after them.
+    return this.#decoded(joint, split, joint.length < count);
+  }
+
+  *#decoded(joint: readonly LogEntry[], split: readonly LogEntry[], isAll = true): Generator<EmitEntry> {
     for (const entry of joint) {
       const found = jointEntryOf(entry);
-      if (found) old.push(found);
+      if (found) yield found;
       else this.#isSplit = true;
+      // All that follow are for views, too.
+      if (!found) break;
     }
-    // All that `out` has: the entries of `emits` were written after it.
-    if (joint.length < count && split.length > 0) this.#isSplit = true;
-    return this.#isSplit ? [...old, ...split.map(splitEntryOf)] : old;
+    if (isAll && split.length > 0) this.#isSplit = true;
+    if (this.#isSplit) for (const entry of split) yield splitEntryOf(entry);
   }
 }
 
@@ -79,7 +102,8 @@ export const lastEmitEntry = ({ emits, lastOut }: { emits?: EmitStream; lastOut:
 
 function splitEntryOf(entry: LogEntry): EmitEntry {
   const bytes = field(entry, "r") as Buffer;
-  return { ...decodeEmits(bytes), ...placeOf(entry, bytes) };
+  const endBytes = Number(field(entry, "b")?.toString("latin1"));
+  return { ...decodeEmits(bytes), ...placeOf(entry, bytes), startBytes: endBytes - bytes.length };
 }
 
 /** Undefined when the record has views only. */

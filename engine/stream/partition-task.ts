@@ -335,7 +335,7 @@ export class PartitionTask<Event extends LogEvent> {
         : `${job}, ${timerMs === undefined ? `event ${index} of ` : `timer${timer && ` ${timer}`} at `}`;
     const keyName = key === undefined ? undefined : this.#options.topic.keyName;
     const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
-    this.#report(`set aside: ${what}entry ${offset}: ${reason.slice(0, REASON_SHOWN)}${more}`, {
+    this.#report(`became a dead letter: ${what}entry ${offset}: ${reason.slice(0, REASON_SHOWN)}${more}`, {
       ...(job === undefined ? {} : { job }),
       ...(keyName ? { [keyName]: key } : {}),
     });

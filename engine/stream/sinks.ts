@@ -1,8 +1,7 @@
 /**
- * Registration and cursors of sinks. A sink delivers a partition's out records to an outside receiver; it is a task of
- * its own (`sinkKeys`) with a lease and a cursor, and its log is the partition's `out`. Records that it has not
- * delivered are kept, however long its receiver is unavailable. A sink that nobody has run for a week counts as
- * retired, so that an unused name does not fill Redis.
+ * Registration and cursors of sinks. A sink delivers a partition's emits to an outside receiver; it is a task of its
+ * own (`sinkKeys`) with a lease and a cursor. Emits that it has not delivered are kept, within the bounds of the
+ * outbox. A sink that nobody has run for a week counts as retired, so that an unused name does not fill Redis.
  */
 import { cursorField } from "./commit.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "./keys.js";
@@ -33,8 +32,14 @@ export async function registerSink(
   await redis.hset(keys.sinks, sink, nowMs);
 }
 
+/** Sinks of a partition that somebody has run within a week. Parameters as above. */
+export async function activeSinks(redis: RedisClient, keys: PartitionKeys, nowMs: number): Promise<string[]> {
+  const sinks = await redis.hgetall(keys.sinks);
+  return Object.keys(sinks).filter((sink) => Number(sinks[sink]) >= nowMs - RETIRED_AFTER_MS);
+}
+
 /**
- * The lowest entry of a partition's `out` that a sink may not have delivered; Infinity when there is none.
+ * The lowest commit whose emits a sink may not have delivered; Infinity when there is none.
  * @param nowMs as above
  */
 export async function oldestUndelivered(
@@ -44,8 +49,7 @@ export async function oldestUndelivered(
   partition: number,
   nowMs: number,
 ): Promise<number> {
-  const sinks = await redis.hgetall(partitionKeys(prefix, topic, partition).sinks);
-  const active = Object.keys(sinks).filter((sink) => Number(sinks[sink]) >= nowMs - RETIRED_AFTER_MS);
+  const active = await activeSinks(redis, partitionKeys(prefix, topic, partition), nowMs);
   const cursors = await Promise.all(
     active.map((sink) => redis.hget(sinkKeys(prefix, topic, partition, sink).task, cursorField(ENTRY_CURSOR))),
   );

@@ -99,11 +99,23 @@ local function join(keys, args)
   return redis.call('ZRANGE', keys[1], 0, -1)
 end
 
--- Dead letters: a stream (fields d: the dead letter; o: the name of its entry, when it has one) and a hash of those
--- entries, each stored once: 'r:<name>' its bytes, 'n:<name>' how many dead letters need it, 'bytes' the total size.
-local function add_dead_letter(letters_key, entries_key, dead_letter, entry)
+-- Dead letters: a stream (fields d: the dead letter; o: the name of its entry, when it has one; v: how many deliveries
+-- it holds, for one of a sink that fell too far behind) and a hash of those entries, each stored once: 'r:<name>' its
+-- bytes, 'n:<name>' how many dead letters need it, 'bytes' the total size. The hash also has what those with v come to:
+-- 'overflow' their number, 'overflowBytes', 'overflowDeliveries'. Such an entry belongs to one dead letter.
+local function count_overflow(entries_key, entry, deliveries, sign)
+  local bytes = redis.call('HSTRLEN', entries_key, 'r:' .. entry)
+  redis.call('HINCRBY', entries_key, 'overflow', sign)
+  redis.call('HINCRBY', entries_key, 'overflowBytes', digits(sign * bytes))
+  redis.call('HINCRBY', entries_key, 'overflowDeliveries', digits(sign * tonumber(deliveries)))
+end
+
+local function add_dead_letter(letters_key, entries_key, dead_letter, entry, deliveries)
   if entry == '' then
     redis.call('XADD', letters_key, '*', 'd', dead_letter)
+  elseif deliveries ~= '' then
+    redis.call('XADD', letters_key, '*', 'd', dead_letter, 'o', entry, 'v', deliveries)
+    redis.call('HINCRBY', entries_key, 'n:' .. entry, 1)
   else
     redis.call('XADD', letters_key, '*', 'd', dead_letter, 'o', entry)
     redis.call('HINCRBY', entries_key, 'n:' .. entry, 1)
@@ -120,6 +132,7 @@ local function remove_dead_letter(letters_key, entries_key, id)
   if not found then return 0 end
   redis.call('XDEL', letters_key, id)
   local entry = found[2][4]
+  if found[2][5] == 'v' then count_overflow(entries_key, entry, found[2][6], -1) end
   if entry and redis.call('HINCRBY', entries_key, 'n:' .. entry, -1) <= 0 then
     local bytes = redis.call('HSTRLEN', entries_key, 'r:' .. entry)
     redis.call('HDEL', entries_key, 'r:' .. entry, 'n:' .. entry)
@@ -168,11 +181,11 @@ end
 --       with closings
 -- ARGV: 1 epoch, 2 run, 3 number of this commit, 4 lease in ms, 5 clock, 6 record for views ('' for none), 7 changes:
 --       msgpack, a list of lists of texts: fields of the task (watermark, cursors, …), timers to set (score, member,
---       …), timers to remove, dead letters to add (bytes, name of the entry or '', …), their entries (name, bytes, …),
---       dead letters to remove with their requests; for each job the arguments of HSET; for each job the keys whose
---       state is deleted; for each index that changes: '1' when it is deleted first, and its names: name, entries to
---       add (score, member, …), entries to remove; for each hash of closings: for how many ms it is stored, then key,
---       bytes, …; 8 record of emits ('' for none)
+--       …), timers to remove, dead letters to add (bytes, name of the entry or '', number of deliveries or '', …),
+--       their entries (name, bytes, …), dead letters to remove with their requests; for each job the arguments of
+--       HSET; for each job the keys whose state is deleted; for each index that changes: '1' when it is deleted first,
+--       and its names: name, entries to add (score, member, …), entries to remove; for each hash of closings: for how
+--       many ms it is stored, then key, bytes, …; 8 record of emits ('' for none)
 -- An entry of emits also has `b`: the bytes of all such records ever written, this one included.
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
@@ -189,8 +202,11 @@ local function commit(keys, args)
   local now = digits(clock)
   call_chunked('ZADD', keys[2], set)
   call_chunked('ZREM', keys[2], removed)
-  for i = 1, #dead, 2 do add_dead_letter(keys[4], keys[5], dead[i], dead[i + 1]) end
+  for i = 1, #dead, 3 do add_dead_letter(keys[4], keys[5], dead[i], dead[i + 1], dead[i + 2]) end
   for i = 1, #entries, 2 do add_dead_entry(keys[5], entries[i], entries[i + 1]) end
+  for i = 1, #dead, 3 do
+    if dead[i + 2] ~= '' then count_overflow(keys[5], dead[i + 1], dead[i + 2], 1) end
+  end
   -- After the new ones are added: the entry of a dead letter that failed again is kept for its successor.
   for i = 1, #resolved do
     remove_dead_letter(keys[4], keys[5], resolved[i])

@@ -18,13 +18,13 @@ function log(options: { level?: LogLevel; pretty?: boolean; secrets?: string[] }
 describe("a log line", () => {
   it("is one JSON object with time, level, message and fields", () => {
     const { lines, onTrouble } = log();
-    onTrouble("set aside: HTTP 422", { order: "WB01", topic: "orders", partition: 3, sink: "wms" });
+    onTrouble("became a dead letter: HTTP 422", { order: "WB01", topic: "orders", partition: 3, sink: "wms" });
     expect(lines).toHaveLength(1);
     expect(lines[0]?.endsWith("\n")).toBe(true);
     expect(JSON.parse(lines[0] as string)).toEqual({
       level: "warn",
       time: "2026-06-18T00:00:01.234Z",
-      message: "set aside: HTTP 422",
+      message: "became a dead letter: HTTP 422",
       order: "WB01",
       topic: "orders",
       partition: 3,

@@ -312,7 +312,7 @@ describe.skipIf(onCluster)("personal data and secrets", () => {
     expect(replayed).toContain("invalid_order");
     for (const text of [listed, shown, replayed]) expect(tracesIn(text)).toEqual([]);
     await expectNoTrace();
-    expect(written).toContain("set aside: HTTP 422 invalid_order");
+    expect(written).toContain("became a dead letter: HTTP 422 invalid_order");
     await expectOnlyBeside(1);
     wmsAnswer = undefined;
     await deadLetters("replay", "all");

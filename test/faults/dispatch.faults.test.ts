@@ -259,7 +259,7 @@ it("every order whose payment was answered is at the warehouse once, whichever p
     tookMs.push((arrived.get(id) as number) - (taken.find(({ step }) => step === "paid")?.atMs as number));
   }
   bed.expectNoCrash();
-  const lost = /unsent|set aside|more than .* takes/;
+  const lost = /unsent|became a dead letter|more than .* takes/;
   expect(bed.products.flatMap(({ complaints }) => complaints.filter((text) => lost.test(text)))).toEqual([]);
   await bed.stopProducts();
 

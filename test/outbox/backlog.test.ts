@@ -50,10 +50,10 @@ describe("a backlog", () => {
     it.settle(last);
     it.settle(first[1]);
     expect(it.cursor).toEqual({ entry: 0, emits: 1 });
-    expect(it.oldestMs).toBe(30);
+    expect(it.oldest?.committedMs).toBe(30);
     it.settle(first[0]);
     expect(it.cursor).toEqual({ entry: 4, emits: 0 });
-    expect(it.oldestMs).toBeUndefined();
+    expect(it.oldest).toBeUndefined();
   });
 
   it("passes entries of which nothing is wanted", () => {
@@ -105,16 +105,16 @@ describe("a backlog", () => {
     const it = backlog({ entry: 9, emits: 0 });
     const deadLetter = { id: "5-0", offset: 3, index: 1, reason: "", tries: 1, fields: [] } satisfies StoredDeadLetter;
     const [first] = it.add(entry(10, [emit("a")]), wants) as [Pending];
-    expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toEqual([]);
-    expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toEqual([]);
+    expect(it.addDeadLetter(deadLetter, [[1, emit("a")]], 10)).toEqual([]);
+    expect(it.addDeadLetter(deadLetter, [[1, emit("a")]], 10)).toEqual([]);
     const next = it.settle(first) as Pending;
-    expect(next).toMatchObject({ delivery: { id: "t/00/3.1" }, deadLetter });
+    expect(next).toMatchObject({ delivery: { id: "t/00/3.1" }, replay: { deadLetter } });
     it.settle(next);
     expect(it.cursor).toEqual({ entry: 10, emits: 0 });
     expect(it.size).toBe(0);
-    expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toEqual([]);
+    expect(it.addDeadLetter(deadLetter, [[1, emit("a")]], 10)).toEqual([]);
     it.deadLetterRemoved("5-0");
-    expect(it.addDeadLetter(deadLetter, emit("a"), 10)).toHaveLength(1);
+    expect(it.addDeadLetter(deadLetter, [[1, emit("a")]], 10)).toHaveLength(1);
   });
 
   it("agrees with a simple reference, whatever the order of settling", () => {

@@ -203,7 +203,7 @@ describe("what the receiver refuses", () => {
       { key: "bad", reason: "no such street", job: "toy.1", tries: 1, index: 1 },
       { key: "bad", reason: "no such street", job: "toy.1", tries: 1, index: 3 },
     ]);
-    expect(troubles.join()).toContain("set aside: no such street");
+    expect(troubles.join()).toContain("became a dead letter: no such street");
     expect(outbox.stats().partitions[0]).toMatchObject({ delivered: 2, deadLetters: 2 });
 
     await requestReplay(client, sink(), deadLetters.slice(0, 1));
@@ -239,7 +239,7 @@ describe("what the receiver refuses", () => {
     const kept = Object.values(await client.hgetallBuffer(sink().deadEntries)).map((bytes) => bytes.toString("latin1"));
     expect(kept.join()).toContain("bad");
     expect(kept.join()).not.toContain("neighbour");
-    expect(troubles.join()).toContain("set aside: HTTP 422");
+    expect(troubles.join()).toContain("became a dead letter: HTTP 422");
     expect(troubles.join()).not.toContain("Laneway");
     const ids = deadLetters.map(({ id }) => id);
     expect((await readDeadLetters(client, sink(), ids)).map((deadLetter) => emitOf(deadLetter)?.key)).toEqual([

@@ -5,13 +5,12 @@
 import { describe, expect, it } from "vitest";
 import type { Scheduler } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { Pending } from "../../engine/outbox/backlog.js";
+import { Pending, type Replay } from "../../engine/outbox/backlog.js";
 import { Circuit } from "../../engine/outbox/circuit.js";
 import type { RateLimiter } from "../../engine/outbox/rate-limiter.js";
 import type { Receiver } from "../../engine/outbox/receiver.js";
 import { TRIES_LIMIT } from "../../engine/outbox/retry.js";
 import { Sender, type Source } from "../../engine/outbox/sender.js";
-import type { StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 
 /**
  * Tries withdrawal `w` so often, beside `x`; three picks are taken meanwhile each time. Returns those that are given
@@ -41,7 +40,7 @@ async function withdrawalsTried(
       }),
   };
   const pending = (kind: string, key: string): Pending =>
-    new Pending({ id: `${ids++}`, kind, key, atMs: 0, payload: {} }, "job", 1, 0, 1, {} as StoredDeadLetter);
+    new Pending({ id: `${ids++}`, kind, key, atMs: 0, payload: {} }, "job", 1, 0, 1, {} as Replay);
   const pace = {
     inFlight: 100,
     ratePerSecond: 1,

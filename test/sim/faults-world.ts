@@ -46,7 +46,7 @@ export interface AppliedCommit {
 
 /** Errors that the engine's loops may report under faults; any other fails the run. */
 const EXPECTED_ERRORS =
-  /Connection is closed|Command timed out|STALE_EPOCH|STALE_RUN|set aside: .*: (bad event|bad timer)( \(and \d+ more\))?$|contended|at the same time/;
+  /Connection is closed|Command timed out|STALE_EPOCH|STALE_RUN|became a dead letter: .*: (bad event|bad timer)( \(and \d+ more\))?$|contended|at the same time/;
 
 export class World {
   readonly plan: Plan;

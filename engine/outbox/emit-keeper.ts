@@ -1,0 +1,191 @@
+/**
+ * Holds the bounds on waiting emits for sinks that no process runs: it acquires a sink's lease when it is free, turns
+ * what is beyond a bound into dead letters as the sink's own process would, and releases the lease. One is enough for
+ * each partition: a process looks after the partitions whose jobs it runs. It has no receiver: it keeps
+ * emits of every kind that the sink is not known to ignore, and cannot call the receiver's `deadLettered`.
+ */
+import type { Clock, Scheduler } from "../kernel/clock.js";
+import { messageOf } from "../kernel/errors.js";
+import type { OnTrouble } from "../kernel/logger.js";
+import { acquireTask, commitTask, readTask, releaseTask, type Task } from "../stream/commit.js";
+import { type EmitEntry, EmitReader } from "../stream/emits.js";
+import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
+import type { RedisClient } from "../stream/redis.js";
+import { nowArgument, serverNowMs } from "../stream/server-clock.js";
+import { activeSinks, EMIT_CURSOR, ENTRY_CURSOR } from "../stream/sinks.js";
+import {
+  boundReached,
+  DEFAULT_EMIT_BOUNDS,
+  type EmitBounds,
+  EmitOverflow,
+  type OverflowEntry,
+  OverflowReport,
+  oldestAfter,
+} from "./emit-bounds.js";
+import { readUnwantedKinds } from "./unwanted-kinds.js";
+
+export interface EmitKeeperOptions {
+  topic: string;
+  partitions: number;
+  prefix: string;
+  redis: RedisClient;
+  /** Names this process in leases. */
+  owner: string;
+  clock: Scheduler;
+  /** For leases and the age of emits; left out: the Redis server's own. */
+  serverClock?: Clock;
+  leaseMs: number;
+  /** Left out: the default. */
+  bounds?: EmitBounds;
+  /** Whether this process runs a partition's jobs now. */
+  isOwned(partition: number): boolean;
+  onTrouble: OnTrouble;
+}
+
+/** Deliveries since the start. */
+export interface EmitKeeperFigures {
+  readonly overflowed: number;
+  readonly dropped: number;
+}
+
+/** What a partition may hold beyond a bound is what it emits in this time. */
+const EVERY_MS = 10_000;
+/** Entries of one commit: a record is about as large as one commit of jobs. */
+const ENTRIES_AT_ONCE = 64;
+
+export class EmitKeeper {
+  readonly #options: EmitKeeperOptions;
+  readonly #stop = new AbortController();
+  /** By partition and sink. */
+  readonly #reports = new Map<string, OverflowReport>();
+  #overflowed = 0;
+  #dropped = 0;
+  #running: Promise<void> | undefined;
+
+  constructor(options: EmitKeeperOptions) {
+    this.#options = options;
+  }
+
+  get figures(): EmitKeeperFigures {
+    return { overflowed: this.#overflowed, dropped: this.#dropped };
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, topic, partitions, isOwned, onTrouble } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      for (let partition = 0; partition < partitions; partition++) {
+        if (signal.aborted || !isOwned(partition)) continue;
+        try {
+          await this.check(partition);
+        } catch (thrown) {
+          if (!signal.aborted) onTrouble(`the bounds of waiting emits: ${messageOf(thrown)}`, { topic, partition });
+        }
+      }
+      await clock.sleep(EVERY_MS, signal);
+    }
+  }
+
+  /** Checks a partition once. */
+  async check(partition: number): Promise<void> {
+    const { prefix, topic, redis, serverClock } = this.#options;
+    const keys = partitionKeys(prefix, topic, partition);
+    const task = await readTask(redis, keys);
+    if (!task.emits) return;
+    const nowMs = await serverNowMs(redis, serverClock);
+    for (const sink of await activeSinks(redis, keys, task.committedMs)) {
+      const ofSink = sinkKeys(prefix, topic, partition, sink);
+      const { cursors } = await readTask(redis, ofSink);
+      const oldest = await oldestAfter(redis, keys, task.emits, cursors.get(ENTRY_CURSOR) ?? 0);
+      if (oldest && this.#reasonFor(oldest, task, nowMs) !== undefined)
+        await this.#hold(keys, ofSink, task, nowMs, { partition, sink });
+    }
+  }
+
+  #reasonFor(entry: EmitEntry, { emits }: Task, nowMs: number): string | undefined {
+    return boundReached(entry, this.#options.bounds ?? DEFAULT_EMIT_BOUNDS, emits?.bytes ?? 0, nowMs);
+  }
+
+  async #hold(
+    keys: PartitionKeys,
+    ofSink: PartitionKeys,
+    partitionTask: Task,
+    nowMs: number,
+    place: { partition: number; sink: string },
+  ): Promise<void> {
+    const { redis, owner, leaseMs, serverClock } = this.#options;
+    // Another name than that of this process's own outbox, whose lease it would acquire otherwise.
+    const lease = await acquireTask(redis, ofSink, `${owner}/keeper`, leaseMs, nowArgument(serverClock));
+    if (!("epoch" in lease)) return;
+    try {
+      await this.#giveUp(keys, ofSink, partitionTask, lease, nowMs, place);
+    } finally {
+      await releaseTask(redis, ofSink, lease.epoch);
+    }
+  }
+
+  async #giveUp(
+    keys: PartitionKeys,
+    ofSink: PartitionKeys,
+    partitionTask: Task,
+    lease: Task,
+    nowMs: number,
+    place: { partition: number; sink: string },
+  ): Promise<void> {
+    const { redis, leaseMs, serverClock } = this.#options;
+    const reader = new EmitReader(redis, keys);
+    const overflow = new EmitOverflow(redis, ofSink);
+    const unwanted = await readUnwantedKinds(redis, ofSink);
+    let entry = lease.cursors.get(ENTRY_CURSOR) ?? 0;
+    let settled = lease.cursors.get(EMIT_CURSOR) ?? 0;
+    for (let number = lease.commit + 1; !this.#stop.signal.aborted; number++) {
+      const found = await reader.read(entry, ENTRIES_AT_ONCE, 0);
+      const given: OverflowEntry[] = [];
+      const before = entry;
+      for (const each of found) {
+        const reason = this.#reasonFor(each, partitionTask, nowMs);
+        if (reason === undefined) break;
+        const indexes = [...each.emits.keys()].filter(
+          (index) => index >= settled && !unwanted.has(each.emits[index]?.kind as string),
+        );
+        if (indexes.length > 0) given.push({ commit: each.commit, indexes, reason, stored: each.stored });
+        entry = each.commit;
+        settled = 0;
+      }
+      if (entry === before) return;
+      const { deadLetters, resolvedDeadLetters, counts, overflowed, dropped } = await overflow.changes(given, []);
+      const cursors = new Map([
+        [ENTRY_CURSOR, entry],
+        [EMIT_CURSOR, settled],
+      ]);
+      const { watermarkMs, events, epoch, run } = lease;
+      const nothing = { states: [], timersSet: [], timersRemoved: [], out: undefined };
+      const body = { ...nothing, watermarkMs, events, cursors, deadLetters, resolvedDeadLetters, counts };
+      const commit = { epoch, run, number, leaseMs, lastOut: 0 };
+      await commitTask(redis, ofSink, commit, body, nowArgument(serverClock));
+      this.#report(overflowed, dropped, place);
+    }
+  }
+
+  #report(overflowed: number, dropped: number, { partition, sink }: { partition: number; sink: string }): void {
+    const { clock, topic, onTrouble } = this.#options;
+    this.#overflowed += overflowed;
+    this.#dropped += dropped;
+    const name = `${partition} ${sink}`;
+    const report = this.#reports.get(name) ?? new OverflowReport(clock);
+    this.#reports.set(name, report);
+    report.add(overflowed, dropped);
+    const message = report.takeMessage();
+    if (message !== undefined)
+      onTrouble(`${message}; no process runs this sink`, { level: "error", topic, partition, sink });
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * Gives up the oldest entries of a backlog while they are beyond a bound: their deliveries become dead letters with the
+ * next commit, which also moves the cursor past them. Requests under way are not waited for; one that is accepted after
+ * all is accepted again when the dead letter is replayed, under the same id.
+ */
+import type { Backlog, Pending } from "./backlog.js";
+import type { EntryPlace } from "./emit-bounds.js";
+import type { SinkCommitter } from "./sink-committer.js";
+
+export interface OverdueRules {
+  /** Why an entry may not wait any longer; undefined: it may. */
+  isOverdue(entry: EntryPlace): string | undefined;
+  isEnding(): boolean;
+  /** Called with deliveries that may be sent now, because an older one of their key was given up. */
+  onReady(ready: readonly Pending[]): void;
+}
+
+/** Entries that one commit gives up. */
+const GIVEN_UP_AT_ONCE = 256;
+
+/** @throws as the committer's `write` and `renewIfDue` */
+export async function giveUpOldest(backlog: Backlog, committer: SinkCommitter, rules: OverdueRules): Promise<void> {
+  // When the last ones cannot be recorded, no more are given up.
+  while (!rules.isEnding() && !committer.hasOverflow) {
+    if (giveUpSome(backlog, committer, rules) === 0) return;
+    await committer.write();
+    await committer.renewIfDue();
+  }
+}
+
+function giveUpSome(backlog: Backlog, committer: SinkCommitter, { isOverdue, onReady }: OverdueRules): number {
+  let entries = 0;
+  for (; entries < GIVEN_UP_AT_ONCE; entries++) {
+    const { oldest } = backlog;
+    const reason = oldest && isOverdue(oldest);
+    const given = reason === undefined ? undefined : backlog.dropOldest();
+    if (reason === undefined || !given) break;
+    const { commit, dropped, ready } = given;
+    const indexes = dropped.map(({ index }) => index);
+    const deliveries = dropped.map(({ delivery }) => delivery);
+    if (dropped.length > 0) committer.addOverflow({ commit, indexes, deliveries, reason });
+    onReady(ready);
+  }
+  return entries;
+}

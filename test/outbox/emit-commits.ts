@@ -1,0 +1,40 @@
+/**
+ * Commits of a partition with emits and nothing else, without jobs: as fast as Redis takes them.
+ */
+import { acquireTask, commitTask, type Task } from "../../engine/stream/commit.js";
+import type { Emit } from "../../engine/stream/job.js";
+import { partitionKeys } from "../../engine/stream/keys.js";
+import { OutRecordWriter } from "../../engine/stream/out-record.js";
+import type { RedisClient } from "../../engine/stream/redis.js";
+
+const LEASE_MS = 3_600_000;
+
+export const emitOfKey = (key: string, kind = "seen"): Emit => ({ job: "toy.1", kind, key, atMs: 0, payload: {} });
+
+export class EmitCommits {
+  readonly #client: RedisClient;
+  readonly #keys;
+  readonly #writer = new OutRecordWriter();
+  #task: Task | undefined;
+  #number = 0;
+  #last = 0;
+
+  constructor(client: RedisClient, prefix: string) {
+    this.#client = client;
+    this.#keys = partitionKeys(prefix, "toys", 0);
+  }
+
+  /** One commit. @param now by the server's clock; '': its own */
+  async write(emits: readonly Emit[], now = ""): Promise<void> {
+    this.#task ??= (await acquireTask(this.#client, this.#keys, "emitter", LEASE_MS, now)) as Task;
+    const { epoch, run } = this.#task;
+    const number = ++this.#number;
+    const stream = { from: 1, last: this.#last };
+    const record = this.#writer.encodeEmits(this.#last, 0, emits);
+    const nothing = { states: [], timersSet: [], timersRemoved: [], deadLetters: [], resolvedDeadLetters: [] };
+    const body = { ...nothing, watermarkMs: 0, events: 0, cursors: new Map(), out: undefined, emits: record };
+    const task = { epoch, run, number, leaseMs: LEASE_MS, lastOut: 0, emits: stream };
+    await commitTask(this.#client, this.#keys, task, body, now);
+    this.#last = number;
+  }
+}
