@@ -28,7 +28,7 @@ import { EngineLiveSource } from "./live.js";
 import { openConnectors, openObjects } from "./open-connectors.js";
 import { PersonalData } from "./personal-data.js";
 import { makeTopics, type RunningTopic, sharedByWorkers, topicNamed, viewsOf } from "./running-topics.js";
-import { openSinks, orderLimitPerSecond, type RunningSink } from "./sinks.js";
+import { emitKeepersOf, openSinks, orderLimitPerSecond, type RunningSink } from "./sinks.js";
 import { PRODUCT_TABLES, type Tables } from "./tables.js";
 
 /** Balances and what is known about SKUs. */
@@ -126,6 +126,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   if (settings.worker) await orderStore.waiting.readHasWarehouse(0);
   for (const { worker } of topics) await lifecycle.start(worker);
   for (const { outbox } of sinks) await lifecycle.start(outbox);
+  for (const keeper of emitKeepersOf(topics, delivering)) await lifecycle.start(keeper);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);

@@ -6,9 +6,11 @@ import type { Metric } from "prom-client";
 import type { ConnectorParts, Sink } from "../../connectors/connector.js";
 import { assert } from "../kernel/errors.js";
 import { valuesOf } from "../kernel/options.js";
+import { EmitKeeper, type EmitKeeperOptions } from "../outbox/emit-keeper.js";
 import { Outbox, type OutboxOptions } from "../outbox/outbox.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
+import type { RunningTopic } from "./running-topics.js";
 import { sinksOf, type Tables } from "./tables.js";
 
 export interface RunningSink {
@@ -53,3 +55,14 @@ export async function openSinks(
   }
   return sinks;
 }
+
+/** What holds the bounds for sinks that no process runs: one for each topic whose jobs this process runs. */
+export const emitKeepersOf = (
+  topics: readonly RunningTopic[],
+  shared: Omit<EmitKeeperOptions, "topic" | "isOwned">,
+): readonly EmitKeeper[] =>
+  topics.flatMap(({ name, worker }) => {
+    if (!worker) return [];
+    const isOwned = (partition: number): boolean => worker.stats()[partition]?.owned === true;
+    return [new EmitKeeper({ ...shared, topic: name, isOwned })];
+  });
