@@ -26,8 +26,9 @@ const LEFT_OUT = [
   "test/connectors/http/outage.redis.test.ts",
   // Fills the one Redis that it has up to its limit, and kills it.
   "test/app/intake.redis.test.ts",
-  // Runs against a simulated Redis, and compares it with one server.
+  // Run against a simulated Redis, and compare it with one server.
   "test/sim/faults.redis.test.ts",
+  "test/sim/forwarding.redis.test.ts",
 ];
 
 export default defineConfig({

@@ -27,7 +27,7 @@ import { partitionOf } from "./partition.js";
 import type { RedisClient } from "./redis.js";
 import type { ReplicationBarrier } from "./replication-barrier.js";
 import type { Route } from "./route.js";
-import { nextDueMs, type Schedule, type ScheduleState, stepOf, type Tick } from "./schedule.js";
+import { nextDueMs, type Schedule, type ScheduleState, type ScheduleStep, stepOf } from "./schedule.js";
 import type { Topic } from "./topic.js";
 
 export interface EventTopicOptions {
@@ -152,10 +152,10 @@ export class EventTopic implements Topic<TopicEvent> {
       const text = stored.get(schedule.name) ?? "";
       stored.delete(schedule.name);
       const step = stepOf(schedule, this.#options.zone, this.#stateOf(schedule.name, text), Number(now));
-      if (step) await this.#fire(keys, schedule.name, text, JSON.stringify(step.state), step.ticks);
+      if (step) await this.#fire(keys, schedule.name, text, JSON.stringify(step.state), step);
     }
     // Schedules that have been removed from the definition.
-    for (const [name, text] of stored) await this.#fire(keys, name, text, "", []);
+    for (const [name, text] of stored) await this.#fire(keys, name, text, "");
   }
 
   /** The schedules as they are stored; those that no partition's owner has stored yet are left out. */
@@ -193,7 +193,8 @@ export class EventTopic implements Topic<TopicEvent> {
       callFunction(redis, "events_append", [head, log], args));
   }
 
-  async #fire(keys: EventKeys, name: string, from: string, to: string, ticks: readonly Tick[]): Promise<void> {
+  async #fire(keys: EventKeys, name: string, from: string, to: string, step?: ScheduleStep): Promise<void> {
+    const { ticks = [], validBeforeMs = Number.POSITIVE_INFINITY } = step ?? {};
     const events = ticks.map(({ dueMs, missed }) =>
       encodeEvent({
         id: `${name}@${new Date(dueMs).toISOString()}`,
@@ -208,7 +209,7 @@ export class EventTopic implements Topic<TopicEvent> {
       this.#options.redis,
       "events_fire",
       [keys.head, keys.log, keys.schedules],
-      [this.clockArgument(), name, from, to, lastMs, ticks.length, Buffer.concat(events)],
+      [this.clockArgument(), name, from, to, lastMs, validBeforeMs, ticks.length, Buffer.concat(events)],
     );
   }
 

@@ -69,17 +69,21 @@ end
 -- events_fire: changes the state of a schedule and appends its ticks, unless the state is another one by now.
 -- KEYS: head, log, schedules
 -- ARGV: 1 clock (see time_of), 2 name, 3 the state as it was read ('' for none), 4 the new state ('' deletes it),
---       5 due time of the last tick, 6 number of ticks, 7 their events
+--       5 due time of the last tick, 6 the time from which on the ticks must not be appended, 7 number of ticks, 8
+--       their events
 -- Returns: the offset of the ticks' entry; 0 when there is no tick; -1 when nothing was changed, because the state is
---          another one, the clocks disagree, or the last tick is not due by this clock
+--          another one, the clocks disagree, or the last tick is not due yet or too late by this clock
 local function fire(keys, args)
   local log = open_log(keys, args[1])
-  local ticks = tonumber(args[6])
+  local ticks = tonumber(args[7])
   if (redis.call('HGET', keys[3], args[2]) or '') ~= args[3] then return -1 end
-  if ticks > 0 and (not log.agree or tonumber(args[5]) > log.now) then return -1 end
+  if ticks > 0 then
+    local before = tonumber(args[6]) or math.huge
+    if not log.agree or log.now < tonumber(args[5]) or log.now >= before then return -1 end
+  end
   if args[4] == '' then redis.call('HDEL', keys[3], args[2]) else redis.call('HSET', keys[3], args[2], args[4]) end
   if ticks == 0 then return 0 end
-  append(log, ticks, args[7])
+  append(log, ticks, args[8])
   save_head(log)
   return log.offset
 end

@@ -121,6 +121,15 @@ function definitionOf(due: Due, zone: Zone): string {
 /** How late a due time may be found that still gets a tick under the rule `none`: less than this. */
 const graceMsOf = (due: Due): number => (due.kind === "every" ? Math.min(GRACE_MS, due.intervalMs) : GRACE_MS);
 
+/** What is to be done for a schedule at one moment. */
+export interface ScheduleStep {
+  ticks: Tick[];
+  /** The state after them. */
+  state: ScheduleState;
+  /** From then on the ticks are not those of the catch-up rule any more: they must not be appended. */
+  validBeforeMs: number;
+}
+
 /**
  * What is to be done for a schedule now: ticks, at most TICKS_LIMIT, and the state after them; undefined when nothing
  * is. A schedule that is new or whose definition has changed is due first after now.
@@ -131,15 +140,17 @@ export function stepOf(
   zone: Zone,
   stored: ScheduleState | undefined,
   nowMs: number,
-): { ticks: Tick[]; state: ScheduleState } | undefined {
+): ScheduleStep | undefined {
   const definition = definitionOf(due, zone);
   if (stored?.definition !== definition) {
     const counts = stored ?? { missed: 0, missedInAll: 0 };
-    return { ticks: [], state: { ...counts, definition, dueMs: nextDueMs(due, nowMs, zone) } };
+    const state = { ...counts, definition, dueMs: nextDueMs(due, nowMs, zone) };
+    return { ticks: [], state, validBeforeMs: Number.POSITIVE_INFINITY };
   }
   if (stored.dueMs > nowMs) return undefined;
   const ticks: Tick[] = [];
   let { dueMs, missed, missedInAll } = stored;
+  let validBeforeMs = Number.POSITIVE_INFINITY;
   if (catchUp === "every") {
     for (; dueMs <= nowMs && ticks.length < TICKS_LIMIT; dueMs = nextDueMs(due, dueMs, zone)) {
       ticks.push({ dueMs, missed });
@@ -156,10 +167,12 @@ export function stepOf(
       missed = 0;
     }
     dueMs = nextDueMs(due, lastMs, zone);
+    validBeforeMs = catchUp === "last" ? dueMs : lastMs + graceMsOf(due);
   }
   const firedMs = ticks.at(-1)?.dueMs ?? stored.firedMs;
   return {
     ticks,
     state: { definition, dueMs, ...(firedMs === undefined ? {} : { firedMs }), missed, missedInAll },
+    validBeforeMs,
   };
 }

@@ -80,7 +80,14 @@ const CLOCK_ARGUMENT: Readonly<Record<string, number>> = {
   stock_tick: 0,
   stock_apply_breaker: 0,
   stock_set_breaker: 0,
+  events_append: 0,
+  events_tick: 0,
+  events_fire: 0,
+  events_forward: 0,
+  events_replay: 0,
 };
+/** Functions that append to the log of an event topic; each returns the log's last offset first, or alone. */
+const APPENDS_EVENTS = new Set(["events_append", "events_tick", "events_fire", "events_forward", "events_replay"]);
 /** How often the time advances although a call could be executed: one step in this number. */
 const TIME_FIRST = 10;
 /** How often a reply stays pending while others act: one call in this number. */
@@ -322,6 +329,10 @@ export class FaultyRedis {
       if (last !== undefined && after >= last) return Promise.resolve(null);
       return (commands[method] as (...args: unknown[]) => Promise<unknown>).call(client, ...rest);
     }
+    if (method === "time") {
+      const now = this.#options.time.now();
+      return Promise.resolve([Math.floor(now / 1_000), (now % 1_000) * 1_000]);
+    }
     const clockIndex = CLOCK_ARGUMENT[name];
     if (clockIndex !== undefined) {
       const own = [...(args[3] as unknown[])];
@@ -341,11 +352,20 @@ export class FaultyRedis {
 
   /** Unblocks the reads that wait for an entry that a call has appended. */
   #recordOffset({ name, args }: Operation, reply: unknown): void {
-    if (!name.startsWith("stock_") || name === "stock_set_breaker" || reply === null) return;
-    const log = (args[2] as string[])[4] as string;
-    const offset = Number(
-      name === "stock_apply_breaker" ? reply : (reply as unknown[])[name === "stock_apply" ? 2 : 1],
-    );
+    if (reply === null) return;
+    const keys = args[2] as string[];
+    if (APPENDS_EVENTS.has(name)) {
+      const offset = Number([reply].flat()[0]);
+      if (offset > 0) this.appended(keys[1] as string, offset);
+    } else if (name.startsWith("stock_") && name !== "stock_set_breaker") {
+      const position = name === "stock_apply" ? 2 : 1;
+      const offset = Number(name === "stock_apply_breaker" ? reply : (reply as unknown[])[position]);
+      this.appended(keys[4] as string, offset);
+    }
+  }
+
+  /** A log has entries up to this offset: ends the reads that wait for one. */
+  appended(log: string, offset: number): void {
     this.#offsets.set(log, offset);
     for (const { queue } of this.#connections) {
       for (const operation of queue) {

@@ -15,6 +15,7 @@ import {
   every,
   nextDueMs,
   type ScheduleState,
+  type ScheduleStep,
   stepOf,
 } from "../../engine/stream/schedule.js";
 
@@ -157,8 +158,9 @@ describe("an interval", () => {
 
 describe("a step", () => {
   const DUE = every(10_000);
+  const resultOf = (found: ScheduleStep | undefined) => found && { ticks: found.ticks, state: found.state };
   const step = (catchUp: CatchUp, stored: ScheduleState | undefined, nowMs: number, due: Due = DUE) =>
-    stepOf({ name: "s", due, catchUp }, UTC, stored, nowMs);
+    resultOf(stepOf({ name: "s", due, catchUp }, UTC, stored, nowMs));
   const at = (dueMs: number, more: Partial<ScheduleState> = {}): ScheduleState => ({
     definition: "every 10000 0",
     dueMs,
@@ -250,6 +252,15 @@ describe("a step", () => {
     const inUtc = step("every", undefined, 0, daily("18:00"))?.state;
     const inShanghai = stepOf({ name: "s", due: daily("18:00"), catchUp: "every" }, zoneOf("Asia/Shanghai"), inUtc, 0);
     expect(inShanghai?.state).toMatchObject({ definition: "daily 18:00 Asia/Shanghai", dueMs: 10 * 3_600_000 });
+  });
+
+  it("is valid until the next due time or the end of the grace, and every missed tick for ever", () => {
+    const until = (catchUp: CatchUp, due: Due, dueMs: number, definition: string) =>
+      stepOf({ name: "s", due, catchUp }, UTC, at(dueMs, { definition }), dueMs)?.validBeforeMs;
+    expect(until("every", DUE, 30_000, "every 10000 0")).toBe(Number.POSITIVE_INFINITY);
+    expect(until("last", DUE, 30_000, "every 10000 0")).toBe(40_000);
+    expect(until("none", DUE, 30_000, "every 10000 0")).toBe(40_000);
+    expect(until("none", every(3_600_000), 3_600_000, "every 3600000 0")).toBe(3_660_000);
   });
 
   it("of a changed catch-up rule goes on", () => {
