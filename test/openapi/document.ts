@@ -2,7 +2,9 @@
  * The OpenAPI document of the HTTP surface, made without a store: the routes are registered, nothing is asked and
  * nothing listens.
  */
+
 import { createServer, type ServerOptions } from "../../engine/app/server.js";
+import { SKU_SETTINGS } from "../../engine/jobs/index.js";
 
 export interface Operation {
   operationId: string;
@@ -27,6 +29,7 @@ export async function apiDocument(): Promise<ApiDocument> {
     open: false,
     openParts: [],
     channel: "WB",
+    skuSettings: SKU_SETTINGS,
     stopping: () => false,
     onTrouble: (message) => {
       throw new Error(message);
