@@ -10,6 +10,7 @@ import type { TemporaryRefusal } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
 import type { EraseOutcome } from "../../engine/orders/erasures.js";
 import type { OrderService } from "../../engine/orders/order-service.js";
+import type { BalanceHistory } from "../../engine/stock/as-of.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import type { SkuSetting } from "../../engine/stock/settings.js";
@@ -25,6 +26,8 @@ export interface HttpDeps {
   storefrontView: StorefrontView;
   depletionView: DepletionView;
   categories: Categories;
+  /** Balances of instants in the past. */
+  history: BalanceHistory;
   /** Settings that a SKU or a category may have. */
   skuSettings: readonly SkuSetting[];
   /** Deletes the personal data of an order's buyer. */

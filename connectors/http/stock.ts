@@ -8,8 +8,9 @@ import { createHash } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import type { Levels } from "../../engine/jobs/storefront/view.js";
+import type { Locations } from "../../engine/stock/as-of.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
-import { refuse, retryAfter } from "./problem.js";
+import { badInputFault, refuse, retryAfter } from "./problem.js";
 import {
   assertQuery,
   isoOf,
@@ -20,7 +21,7 @@ import {
 } from "./route-context.js";
 import { SkuParams } from "./schemas/common.js";
 import { problems } from "./schemas/problem.js";
-import { LedgerAnswer, SkuStockQuery, StockAnswer, StockListAnswer, StockQuery } from "./schemas/stock.js";
+import { LedgerAnswer, LedgerQuery, SkuStockQuery, StockAnswer, StockListAnswer, StockQuery } from "./schemas/stock.js";
 import { fromStore } from "./store-errors.js";
 
 /** R6: no answer is older than this, in whatever cache it was. */
@@ -127,32 +128,73 @@ function levelsRoute(server: FastifyInstance, context: RouteContext): void {
 }
 
 function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext): void {
-  server.get<{ Params: Static<typeof SkuParams> }>(
+  server.get<{ Params: Static<typeof SkuParams>; Querystring: Static<typeof LedgerQuery> }>(
     "/v1/ledger/:sku",
     {
       onRequest: authorize("read"),
+      preValidation: (request, _reply, done) => {
+        assertQuery(request);
+        done();
+      },
       schema: {
         tags: ["stock"],
         operationId: "getLedger",
-        summary: "All balances of a SKU, as they are in the ledger now",
-        description: "Read from the ledger, not from a view: the total and each location.",
+        summary: "All balances of a SKU, as they are in the ledger now or were at an instant",
+        description:
+          "Read from the ledger, not from a view: the total and each location. With `?at=<ISO instant>` they are what the ledger held when its clock had passed that instant, exact to the millisecond, as far back as its log is kept (3 days by default); before that 410 `outside_retention`. An instant in the future is answered with the present balances and their `asOf`.",
         security: TOKEN_NEEDED,
         params: SkuParams,
+        querystring: LedgerQuery,
         response: { 200: LedgerAnswer, ...problems },
       },
     },
     async (request, reply) => {
       const { sku } = request.params;
-      const cells = await fromStore("ledger.balances", deps.ledger.balances(sku));
-      if (!cells) return refuse(reply, "unknown_sku", "no units of this SKU were ever received");
-      const total = emptyBalances();
-      const locations = [...cells].map(([location, cell]) => {
-        for (const pool of POOLS) total[pool] += cell[pool];
-        return { location, ...cell, onHand: onHandUnits(cell) };
-      });
-      return { sku, total: { ...total, onHand: onHandUnits(total) }, locations };
+      const { at } = request.query;
+      if (at === undefined) {
+        const cells = await fromStore("ledger.balances", deps.ledger.balances(sku));
+        return cells ? ledgerAnswer(sku, cells) : unknownSku(reply);
+      }
+      const result = await fromStore("ledger.asOf", deps.history.asOf([sku], instantOf(at)));
+      if (result.outcome === "outside_retention")
+        return refuse(reply, result.outcome, `the log of this SKU begins at ${isoOf(result.fromMs)}`);
+      if (result.outcome === "too_many_entries")
+        return refuse(
+          reply,
+          result.outcome,
+          `${result.entries} entries of the log would have to be read; at most ${result.limit} are`,
+        );
+      const cells = result.skus.get(sku);
+      const [position] = result.positions;
+      if (!cells || !position) return unknownSku(reply);
+      const { partition, offset, asOfMs } = position;
+      return { ...ledgerAnswer(sku, cells), asOf: isoOf(asOfMs), position: { partition, offset } };
     },
   );
+}
+
+const unknownSku = (reply: FastifyReply): FastifyReply =>
+  refuse(reply, "unknown_sku", "no units of this SKU were ever received");
+
+function ledgerAnswer(sku: string, cells: Locations) {
+  const total = emptyBalances();
+  const locations = [...cells].map(([location, cell]) => {
+    for (const pool of POOLS) total[pool] += cell[pool];
+    return { location, ...cell, onHand: onHandUnits(cell) };
+  });
+  return { sku, total: { ...total, onHand: onHandUnits(total) }, locations };
+}
+
+/** Date and time with an offset from UTC (RFC 3339); others depend on where they are read. */
+const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})$/;
+
+function instantOf(text: string): number {
+  const atMs = INSTANT.test(text) ? Date.parse(text) : Number.NaN;
+  // The 30th of February would otherwise be the 2nd of March.
+  const day = text.slice(0, 10);
+  if (!(atMs >= 0) || !isoOf(Date.parse(day)).startsWith(day))
+    throw badInputFault([{ field: "at", message: "must be an instant like 2026-06-18T20:00:00+08:00" }]);
+  return atMs;
 }
 
 /** The time up to which the views of all these SKUs are complete, or undefined when that is too long ago. */

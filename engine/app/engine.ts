@@ -15,6 +15,7 @@ import { zoneOf } from "../kernel/zone.js";
 import { deadlinesWith } from "../orders/flow.js";
 import { OrderService } from "../orders/order-service.js";
 import { OrderStore } from "../orders/order-store.js";
+import { BalanceHistory } from "../stock/as-of.js";
 import { Categories } from "../stock/categories.js";
 import { Ledger } from "../stock/ledger.js";
 import type { SkuSetting } from "../stock/settings.js";
@@ -35,6 +36,8 @@ import { PRODUCT_TABLES, type Tables } from "./tables.js";
 export interface EngineStock {
   readonly ledger: Ledger;
   readonly categories: Categories;
+  /** Balances of instants in the past. */
+  readonly history: BalanceHistory;
   /** The settings that a SKU or a category may have. */
   readonly skuSettings: readonly SkuSetting[];
   readonly storefrontView: StorefrontView;
@@ -213,6 +216,7 @@ function makeStock(
   return {
     ledger,
     categories: new Categories(redis, prefix),
+    history: new BalanceHistory({ redis, prefix, partitions }),
     skuSettings,
     depletionView: views.of(DepletionView),
     storefrontView: views.of(StorefrontView),

@@ -58,9 +58,16 @@ export interface BreakerDetail extends BreakerCause {
   atEnd?: "half_open";
 }
 
+const BREAKER_TYPES: ReadonlySet<string> = new Set([
+  EVENT_TYPES.openBreaker,
+  EVENT_TYPES.halfOpenBreaker,
+  EVENT_TYPES.closeBreaker,
+]);
+
 /** Whether an event is a change of a breaker: it has no units, and maybe no SKU and no location. */
-export const isBreakerEvent = ({ type }: Pick<StockEvent, "type">): boolean =>
-  type === EVENT_TYPES.openBreaker || type === EVENT_TYPES.halfOpenBreaker || type === EVENT_TYPES.closeBreaker;
+export const isBreakerEvent = ({ type, units }: Pick<StockEvent, "type" | "units">): boolean =>
+  // Jobs ask for every event, and nearly all have units.
+  units === 0 && BREAKER_TYPES.has(type);
 
 /** The name of a breaker's scope, as stored. */
 export const breakerKey = (scope: BreakerScope): string =>

@@ -36,8 +36,33 @@ export const StockListAnswer = Type.Object({
 
 const balances = { ...Object.fromEntries(POOLS.map((pool) => [pool, Count])), onHand: Count };
 
+export const LedgerQuery = Type.Object(
+  {
+    at: Type.Optional(
+      Type.String({
+        maxLength: 40,
+        description: "an instant with its offset from UTC; left out: now",
+        examples: ["2026-06-18T20:00:00+08:00"],
+      }),
+    ),
+  },
+  closed,
+);
+
 export const LedgerAnswer = Type.Object({
   sku: Type.String(),
+  asOf: Type.Optional(
+    Type.String({
+      format: "date-time",
+      description: "with ?at: that instant, or the time up to which the ledger's log goes when that is earlier",
+    }),
+  ),
+  position: Type.Optional(
+    Type.Object(
+      { partition: Type.Integer(), offset: Type.Integer() },
+      { description: "with ?at: the last entry of the log that may be in the balances; 0: none" },
+    ),
+  ),
   total: Type.Object(balances),
   locations: Type.Array(Type.Object({ location: Type.String(), ...balances })),
 });

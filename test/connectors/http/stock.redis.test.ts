@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { CACHE_HEADERS, OLDEST_VIEW_MS } from "../../../connectors/http/stock.js";
 import { chainIdFault } from "../../../engine/kernel/chain-id.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
+import { stockKeys } from "../../../engine/stream/keys.js";
 import { freshId, httpBed, send } from "./http-bed.js";
 
 const bed = httpBed();
@@ -256,6 +257,43 @@ describe("the breaker", () => {
     });
     expect([refused.json.code, refused.headers["retry-after"]]).toEqual(["breaker_open", "60"]);
     await bed.send("POST", "/v1/breaker", { body: { action: "close", scope, ...cause } });
+  });
+});
+
+describe("the ledger at an instant", () => {
+  it("answers with the balances that it held then, the instant and the position of its log", async () => {
+    await bed.receive("PAST", 5, "east");
+    const between = new Date(systemClock.now()).toISOString();
+    await expect.poll(() => systemClock.now()).toBeGreaterThan(Date.parse(between) + 1);
+    await bed.receive("PAST", 7, "main");
+    const then = (await bed.send("GET", `/v1/ledger/PAST?at=${between}`)).json;
+    expect(then).toMatchObject({ sku: "PAST", asOf: between, total: { sellable: 5, onHand: 5 } });
+    expect(then.locations).toMatchObject([
+      { location: "east", sellable: 5 },
+      { location: "main", sellable: 0 },
+    ]);
+    expect(then.position).toEqual({ partition: bed.ledger.partitionOf("PAST"), offset: expect.any(Number) });
+    const later = (await bed.send("GET", "/v1/ledger/PAST?at=2100-01-01T00:00:00%2B08:00")).json;
+    expect(later).toMatchObject({ total: { sellable: 12 } });
+    expect(Date.parse(later.asOf)).toBeLessThanOrEqual(systemClock.now() + 1_000);
+    expect((await bed.send("GET", "/v1/ledger/PAST")).json).not.toHaveProperty("asOf");
+  });
+
+  it("rejects what is no instant, an unknown SKU, and an instant before its log begins", async () => {
+    for (const at of ["yesterday", "2026-06-18", "2026-06-18T20:00:00", "2026-02-30T00:00:00Z", "2026-06-18T25:00:00Z"])
+      expect((await bed.send("GET", `/v1/ledger/PAST?at=${at}`)).json, at).toMatchObject({
+        status: 400,
+        errors: [{ field: "at" }],
+      });
+    const now = new Date(systemClock.now()).toISOString();
+    expect((await bed.send("GET", `/v1/ledger/NEVER?at=${now}`)).json).toMatchObject({ code: "unknown_sku" });
+    const { log } = stockKeys("t", bed.ledger.partitionOf("TRIMMED"));
+    await bed.receive("TRIMMED", 1);
+    await bed.receive("TRIMMED", 1);
+    const [last] = await bed.redis.xrevrange(log, "+", "-", "COUNT", 1);
+    await bed.redis.xtrim(log, "MINID", last?.[0] ?? "");
+    const answer = await bed.send("GET", "/v1/ledger/TRIMMED?at=2026-01-01T00:00:00Z");
+    expect([answer.status, answer.json.code]).toEqual([410, "outside_retention"]);
   });
 });
 
