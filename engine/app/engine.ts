@@ -9,6 +9,7 @@ import { ShadowFold } from "../audit/shadow-fold.js";
 import { DepletionView } from "../jobs/depletion/view.js";
 import { ExceptionList } from "../jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../jobs/order-flow/track.js";
+import { StorefrontAnchors } from "../jobs/storefront/anchors.js";
 import { StorefrontView } from "../jobs/storefront/view.js";
 import { type Clock, monotonicClock, systemClock } from "../kernel/clock.js";
 import { zoneOf } from "../kernel/zone.js";
@@ -216,7 +217,7 @@ function makeStock(
   return {
     ledger,
     categories: new Categories(redis, prefix),
-    history: new BalanceHistory({ redis, prefix, partitions }),
+    history: new BalanceHistory({ redis, prefix, partitions, anchors: new StorefrontAnchors(redis) }),
     skuSettings,
     depletionView: views.of(DepletionView),
     storefrontView: views.of(StorefrontView),

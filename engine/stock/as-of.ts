@@ -28,7 +28,7 @@ export interface BalanceAnchor {
 
 /** Where balances of earlier positions are stored. */
 export interface BalanceAnchors {
-  /** What is stored of each SKU near an instant, in the order of the SKUs; of one SKU in any order, and maybe nothing. */
+  /** What is stored of each SKU near an instant, in the order of the SKUs; maybe nothing. */
   read(keys: StockKeys, skus: readonly string[], atMs: number): Promise<readonly (readonly BalanceAnchor[])[]>;
 }
 

@@ -4,7 +4,8 @@
  * trimmed, and while it grows.
  */
 import { isDeepStrictEqual } from "node:util";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import { StorefrontAnchors } from "../../engine/jobs/storefront/anchors.js";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, ManualClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
@@ -15,10 +16,12 @@ import { type Balances, emptyBalances, POOLS, type StockEvent } from "../../engi
 import { stockKeys } from "../../engine/stream/keys.js";
 import { type LogEntry, readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
+import { withEngines } from "../app/engine-builder.js";
 import { withRedis } from "../redis/with-redis.js";
 import { CommandStream, SKUS } from "../sim/commands.js";
 
 const redis = withRedis();
+const engines = withEngines();
 const START_MS = Date.UTC(2026, 5, 17, 16);
 const PREFIX = "as-of";
 const PARTITIONS = 2;
@@ -157,6 +160,15 @@ beforeAll(async () => {
     clock.moveTo(clock.now() + random.pick([0, 0, 900, 60_000, 1_800_000, 6 * 3_600_000]));
     stream.timeMs = Math.max(stream.timeMs, clock.now());
   }
+  // The jobs process the log, and stop before its last part.
+  const engine = await engines.start({
+    ...{ redisUrl: redis.url, prefix: PREFIX, partitions: PARTITIONS },
+    shopTime: { clock, speed: () => 1, scene: () => undefined },
+  });
+  const { follower } = engine.topic("stock");
+  const isDone = () => follower.stats().every(({ lagEntries }) => lagEntries === 0);
+  await vi.waitFor(() => expect(isDone()).toBe(true), { timeout: 30_000 });
+  await engines.stop();
   for (let more = 0; more < 20; more++) await ledger.applyMany(stream.take(5));
   await readLogs();
 });
@@ -171,7 +183,20 @@ describe("balances at an instant", () => {
     await compareMany(historyOf(anchorsBefore(Number.POSITIVE_INFINITY)), instants.slice(INSTANTS / 4, INSTANTS / 2));
     // Jobs that are behind have stored nothing of the log's last part.
     const behind = anchorsBefore((logs[0] as LogEntry[]).length / 2);
-    await compareMany(historyOf(behind), instants.slice(INSTANTS / 2));
+    await compareMany(historyOf(behind), instants.slice(INSTANTS / 2, (INSTANTS * 3) / 4));
+    await compareMany(historyOf(new StorefrontAnchors(client)), instants.slice((INSTANTS * 3) / 4));
+  });
+
+  it("may follow from the closings of the storefront job, each of which is as the log was there", async () => {
+    const anchors = new StorefrontAnchors(client);
+    const stored = await Promise.all(keys.map((each) => anchors.read(each, SKUS, START_MS + 2 * DAY_MS)));
+    expect(stored.flat(2).length).toBeGreaterThan(5);
+    for (const [i, sku] of SKUS.entries())
+      for (const { offset, index, locations } of stored[ledger.partitionOf(sku)]?.[i] ?? []) {
+        const first = eventsOfSku.get(sku)?.find(([, event]) => event.offset === offset && event.index === index);
+        const before = foldOf(sku, (_, order) => order < (first?.[0] ?? 0));
+        expect(shown(locations), `SHUIWEI_SEED=${SEED} ${sku}`).toEqual(shown(before));
+      }
   });
 
   it("are the present ones, as of the log's clock, when the instant is later than that", async () => {

@@ -12,7 +12,7 @@ import type { Job } from "../../stream/job.js";
 export const STOREFRONT_JOB = "storefront.1";
 
 /** Five days longer than the log is kept by default, so that its oldest events have a state to start from. */
-const CLOSINGS_KEPT_MS = 8 * DAY_MS;
+export const CLOSINGS_KEPT_MS = 8 * DAY_MS;
 
 export interface StorefrontState {
   /** A list, not an object: a location may have any name, `__proto__` too. */
