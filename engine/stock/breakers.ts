@@ -138,10 +138,15 @@ export class Breakers {
   }
 
   /** Applies desired states in partitions that have an older version. Returns a sentence for each repaired breaker. */
-  async repair(): Promise<string[]> {
+  repair(): Promise<string[]> {
+    return this.#repair(() => true);
+  }
+
+  async #repair(isDue: (key: string, desired: DesiredBreaker) => boolean): Promise<string[]> {
     const { desired, partitions } = await this.#read();
     const done: string[] = [];
     for (const [key, breaker] of desired) {
+      if (!isDue(key, breaker)) continue;
       const behind = this.#behind(key, breaker.version, partitions).filter((partition) => partitions[partition]);
       if (behind.length === 0) continue;
       const { missing } = await this.#applyIn(behind, key, breaker);
@@ -155,9 +160,17 @@ export class Breakers {
   async #run(onTrouble: OnTrouble): Promise<void> {
     const { signal } = this.#stop;
     let lastTrouble = "";
+    // A version that is seen for the first time may still be on its way to the partitions.
+    let seen = new Map<string, number>();
     while (!signal.aborted) {
+      const before = seen;
+      seen = new Map();
+      const isKnown = (key: string, { version }: DesiredBreaker): boolean => {
+        seen.set(key, version);
+        return before.get(key) === version;
+      };
       try {
-        for (const repaired of await this.repair()) onTrouble(repaired);
+        for (const repaired of await this.#repair(isKnown)) onTrouble(repaired);
         lastTrouble = "";
       } catch (thrown) {
         const trouble = `breakers: ${messageOf(thrown)}`;
