@@ -23,7 +23,7 @@ export default defineConfig({
     // The simulation with 250 shops, and every fourth call of every story struck; SEEDS=1000 leaves none out. The
     // ledger's proof with ten seeds, forwarding and schedules with 2,000.
     env: {
-      SHUIWEI_LONG: "1",
+      LONG_TESTS: "1",
       SEEDS: process.env["SEEDS"] ?? "250",
       LEDGER_SEEDS: process.env["LEDGER_SEEDS"] ?? "10",
       FORWARDING_SEEDS: process.env["FORWARDING_SEEDS"] ?? "2000",
