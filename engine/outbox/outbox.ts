@@ -86,6 +86,8 @@ export class Outbox {
   constructor(options: OutboxOptions) {
     const { receiver, topic, partitions, prefix, clock, onTrouble } = options;
     assert(/^[a-z0-9-]{1,32}$/.test(receiver.name), `${receiver.name} is no name of a receiver`);
+    const { deliveries = 1 } = receiver.batch ?? {};
+    assert(deliveries >= 1 && Boolean(receiver.batch) === Boolean(receiver.deliverBatch), `${receiver.name}: no batch`);
     this.#name = receiver.name;
     const key = workersKey(prefix, `${topic}:${receiver.name}`);
     this.#share = new Share({ ...options, key, partitions });

@@ -1,8 +1,8 @@
 /**
- * The contract of a receiver: an outside system that takes deliveries one by one. It returns the outcome of each; when
- * and how often a delivery is tried again is decided by the outbox. A delivery may come more than once (after a crash,
- * after a lost answer), so the receiving system must recognize it by its key and kind. Its id alone is not enough: a
- * Redis that has lost its newest writes assigns the same numbers again.
+ * The contract of a receiver: an outside system that takes deliveries one by one, or several with one request. It
+ * returns the outcome of each; when and how often a delivery is tried again is decided by the outbox. A delivery may
+ * come more than once (after a crash, after a lost answer), so the receiving system must recognize it by its key and
+ * kind. Its id alone is not enough: a Redis that has lost its newest writes assigns the same numbers again.
  */
 
 /** One emit of a commit, on its way out. */
@@ -63,6 +63,13 @@ export interface Delivered {
   readonly atMs: number;
 }
 
+/** How much one request may hold. */
+export interface BatchLimits {
+  readonly deliveries: number;
+  /** Of the deliveries as they are stored; one that is larger is sent alone. Left out: no limit. */
+  readonly bytes?: number;
+}
+
 export interface Receiver {
   /** Names the sink: its cursor, its dead letters, its rate limit. 1 to 32 of a-z 0-9 -. */
   readonly name: string;
@@ -74,6 +81,19 @@ export interface Receiver {
    * @param mayHaveArrived whether a try before this one returned it
    */
   deliver(delivery: Delivery, signal: AbortSignal, mayHaveArrived: boolean): Promise<DeliveryOutcome>;
+  /** Of a receiver that takes several deliveries with one request; it has `deliverBatch`, too. */
+  readonly batch?: BatchLimits;
+  /**
+   * The same for two deliveries or more, none of the same key. Sends one request at most: it counts once for the rate
+   * limit and for the requests under way. A single delivery is sent with `deliver`.
+   * @param mayHaveArrived by position
+   * @returns the outcome of each, by position; another number of them counts as a throw, which is `retry` for all
+   */
+  deliverBatch?(
+    deliveries: readonly Delivery[],
+    signal: AbortSignal,
+    mayHaveArrived: readonly boolean[],
+  ): Promise<readonly DeliveryOutcome[]>;
   /**
    * Called before the cursor moves past these deliveries, in order for each key; may be called again for the same
    * ones. A throw holds the cursor.

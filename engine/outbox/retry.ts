@@ -36,6 +36,8 @@ export class Tries {
   failures = 0;
   /** Those that count against the delivery. */
   counted = 0;
+  /** Requests with it that failed without an answer: each time it is sent with fewer others. */
+  failedRequests = 0;
   #before: ReceiverRecord | undefined;
 
   /** @param record as it was when this one went out */

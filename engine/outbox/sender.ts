@@ -1,7 +1,8 @@
 /**
  * Sends the ready deliveries of all partitions of this process to one receiver: as fast as the rate limiter allows, as
- * many at once as may be under way, and none while the circuit is open. It decides when a delivery is tried again and
- * when it becomes a dead letter; its source records the outcome. It holds no more than the sources' backlogs do.
+ * many requests at once as may be under way, and none while the circuit is open. It decides when a delivery is tried
+ * again and when it becomes a dead letter; its source records the outcome. It holds no more than the sources' backlogs
+ * do.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
@@ -11,6 +12,15 @@ import type { Pending } from "./backlog.js";
 import type { Circuit, CircuitState } from "./circuit.js";
 import type { RateLimiter } from "./rate-limiter.js";
 import type { Delivery, DeliveryOutcome, Receiver } from "./receiver.js";
+import {
+  type Answer,
+  deliverJoined,
+  isSilence,
+  isUnsent,
+  JoinedRequest,
+  type Judgement,
+  judgementOf,
+} from "./requests.js";
 import { pauseMs, type ReceiverRecord } from "./retry.js";
 import { Signal } from "./signal.js";
 
@@ -22,7 +32,7 @@ export interface Source {
   maySend(nowMs: number): boolean;
   /** Whether reading waits for its oldest delivery to be settled, whatever the outcome. */
   readonly isBlocked: boolean;
-  /** Called for every request that is sent, and at its end. */
+  /** Called for every delivery that is sent, and at the end of its request. */
   onSent(): void;
   onEnded(): void;
   onDelivered(pending: Pending, receipt: unknown, atMs: number): void;
@@ -45,6 +55,12 @@ export interface SenderOptions {
 interface Item {
   readonly pending: Pending;
   readonly source: Source;
+}
+
+/** A delivery of a request, with its outcome. */
+interface Answered extends Item, Answer {
+  /** Whether it is refused for a fault of which all of its kind are. */
+  readonly isOfKind: boolean;
 }
 
 /** Reservations are made this often at most: some hundred calls a second while busy, and none when idle. */
@@ -150,15 +166,30 @@ export class Sender {
     if (circuit.state(clock.now()) === "half_open") this.#putFewestFailuresFirst();
     for (; this.#first < this.#ready.length; this.#first++) {
       const nowMs = clock.now();
-      const item = this.#ready[this.#first] as Item;
-      if (item.pending.isDropped || !item.source.maySend(nowMs)) continue;
+      const { pending, source } = this.#ready[this.#first] as Item;
+      if (pending.isDropped || !source.maySend(nowMs)) continue;
       if (this.#underWay >= rateLimiter.inFlight || circuit.waitMs(nowMs) > 0 || !rateLimiter.take(nowMs)) break;
-      void this.#send(item, nowMs);
+      void this.#send(this.#joined(nowMs), nowMs);
     }
     // Not one by one: the list may be long.
     if (this.#first < COMPACT_AT && this.#first < this.#ready.length) return;
     this.#ready.splice(0, this.#first);
     this.#first = 0;
+  }
+
+  /** The next delivery, and those after it that go out with the same request. `#first` is at the last of them. */
+  #joined(nowMs: number): Item[] {
+    const { receiver, circuit } = this.#options;
+    // The probe is one delivery.
+    const isProbe = circuit.state(nowMs) !== "closed";
+    const joined = new JoinedRequest<Item>(isProbe ? undefined : receiver.batch);
+    joined.add(this.#ready[this.#first] as Item);
+    for (let at = this.#first + 1; at < this.#ready.length; at++) {
+      const item = this.#ready[at] as Item;
+      if (!item.pending.isDropped && item.source.maySend(nowMs) && !joined.add(item)) break;
+      this.#first = at;
+    }
+    return joined.items;
   }
 
   /**
@@ -183,11 +214,12 @@ export class Sender {
 
   /** Makes a reservation when one is needed. Returns how long there is nothing to do. */
   async #turn(): Promise<number> {
-    const { clock, circuit, rateLimiter } = this.#options;
+    const { receiver, clock, circuit, rateLimiter } = this.#options;
     const nowMs = clock.now();
     const pausedMs = circuit.waitMs(nowMs);
     const room = circuit.state(nowMs) === "closed" ? rateLimiter.inFlight - this.#underWay : 1;
-    const wanted = pausedMs > 0 ? 0 : Math.max(0, Math.min(this.#waiting, room) - rateLimiter.reserved(nowMs));
+    const requests = Math.ceil(this.#waiting / (receiver.batch?.deliveries ?? 1));
+    const wanted = pausedMs > 0 ? 0 : Math.max(0, Math.min(requests, room) - rateLimiter.reserved(nowMs));
     const isDue = nowMs >= this.#askAgainMs;
     if (isDue && (wanted > 0 || rateLimiter.hasNews(this.#underWay) || this.#mustPublish(nowMs))) {
       const askAgainMs = await rateLimiter.reserve(wanted, this.#underWay);
@@ -208,47 +240,50 @@ export class Sender {
     return this.#underWay > 0 && nowMs - this.#publishedMs >= PUBLISH_MS;
   }
 
-  async #send(item: Item, startedMs: number): Promise<void> {
+  async #send(items: readonly Item[], startedMs: number): Promise<void> {
     const { receiver, circuit, clock } = this.#options;
-    const { pending, source } = item;
     const isProbe = circuit.sent();
     this.#underWay++;
-    source.onSent();
-    pending.isUnderWay = true;
-    pending.tries.started(this.#record);
-    let result: DeliveryOutcome;
-    try {
-      result = await receiver.deliver(pending.delivery, source.signal, pending.mayHaveArrived);
-    } catch (thrown) {
-      result = { outcome: "retry", reason: messageOf(thrown), mayHaveArrived: true };
+    for (const { pending, source } of items) {
+      source.onSent();
+      pending.isUnderWay = true;
+      pending.tries.started(this.#record);
     }
-    if (result.outcome === "retry" && result.mayHaveArrived) pending.mayHaveArrived = true;
+    const results = await deliverJoined(receiver, items);
     this.#underWay--;
-    pending.isUnderWay = false;
-    const nowMs = clock.now();
-    // When its source has ended, the next owner sends it again: the outcome does not count.
-    if (source.signal.aborted) circuit.abandoned(isProbe);
-    else this.#settle(item, result, isProbe, startedMs, nowMs);
-    source.onEnded();
+    const answers: Answered[] = [];
+    for (const [i, { pending, source }] of items.entries()) {
+      const result = results[i] as DeliveryOutcome;
+      if (result.outcome === "retry" && result.mayHaveArrived) pending.mayHaveArrived = true;
+      pending.isUnderWay = false;
+      const { delivery } = pending;
+      // When its source has ended, the next owner sends it again: the outcome does not count.
+      if (!source.signal.aborted)
+        answers.push({ pending, source, delivery, result, isOfKind: this.#isFaultOfKind(delivery, result) });
+    }
+    if (answers.length === 0) circuit.abandoned(isProbe);
+    else this.#settle(answers, isProbe, startedMs, clock.now());
+    for (const { source } of items) source.onEnded();
     this.#signal.notify();
   }
 
-  #settle(
-    { pending, source }: Item,
-    result: DeliveryOutcome,
-    isProbe: boolean,
-    startedMs: number,
-    nowMs: number,
-  ): void {
-    const { rateLimiter, circuit, clock, random, wall = clock } = this.#options;
-    const isOfKind = this.#isFaultOfKind(pending.delivery, result);
-    const isUnsent = result.outcome !== "refused" && result.isUnsent === true;
-    const isSilence = result.outcome === "retry" && !result.throttled && !result.dependencyFailed && !isUnsent;
-    if (isUnsent) circuit.abandoned(isProbe);
-    else if (isSilence) this.#failed(nowMs, isProbe, pending.delivery, result);
-    else this.#answered(nowMs, startedMs, pending.delivery, result);
-    if (result.outcome === "retry" && result.dependencyFailed) this.#dependencyFailed(nowMs, briefOf(result));
-    if (result.outcome !== "retry" && !isUnsent) this.#record = { ...this.#record, taken: this.#record.taken + 1 };
+  #settle(answers: readonly Answered[], isProbe: boolean, startedMs: number, nowMs: number): void {
+    const { rateLimiter, circuit } = this.#options;
+    const judgement = judgementOf(answers);
+    if (judgement.circuit === "unsent") circuit.abandoned(isProbe);
+    else if (judgement.circuit === "failed") this.#failed(nowMs, isProbe, answers);
+    else this.#answered(nowMs, startedMs, answers);
+    if (judgement.isThrottled) rateLimiter.throttled(judgement.retryAfterMs);
+    this.#addToRecord(judgement);
+    for (const answer of answers) this.#settleOne(answer, nowMs);
+  }
+
+  #addToRecord({ taken, silent }: Judgement): void {
+    this.#record = { taken: this.#record.taken + taken, failed: this.#record.failed + silent };
+  }
+
+  #settleOne({ pending, source, result, isOfKind }: Answered, nowMs: number): void {
+    const { clock, random, wall = clock } = this.#options;
     if (result.outcome === "done") {
       source.onDelivered(pending, result.receipt, wall.now());
       return;
@@ -257,13 +292,14 @@ export class Sender {
       source.onGivenUp(pending, result.reason, briefOf(result));
       return;
     }
+    if (result.dependencyFailed) this.#dependencyFailed(nowMs, briefOf(result));
     const throttled = result.throttled ?? false;
-    if (throttled) rateLimiter.throttled(result.retryAfterMs);
     const { tries } = pending;
-    const record = this.#record;
-    if (isSilence) this.#record = { ...record, failed: record.failed + 1 };
-    if (result.dependencyFailed || isUnsent || (isOfKind && !source.isBlocked)) tries.failedUncounted();
-    else if (tries.failed(record, throttled)) {
+    const isSilent = isSilence(result);
+    if (isSilent) tries.failedRequests++;
+    const { taken, failed } = this.#record;
+    if (result.dependencyFailed || isUnsent(result) || (isOfKind && !source.isBlocked)) tries.failedUncounted();
+    else if (tries.failed({ taken, failed: isSilent ? failed - 1 : failed }, throttled)) {
       const tried = `not accepted after ${tries.failures} tries: `;
       source.onGivenUp(pending, tried + result.reason, tried + briefOf(result));
       return;
@@ -294,37 +330,41 @@ export class Sender {
     this.#dependency = { reason, atMs: nowMs };
   }
 
-  #answered(nowMs: number, startedMs: number, { kind }: Delivery, { outcome }: DeliveryOutcome): void {
+  #answered(nowMs: number, startedMs: number, answers: readonly Answered[]): void {
     const { circuit, rateLimiter, receiver, onTrouble } = this.#options;
     const wasClosed = circuit.state(nowMs) === "closed";
     circuit.answered();
     rateLimiter.answered(nowMs - startedMs);
+    this.#addFaults(answers);
     this.#faulty.clear();
-    if (outcome !== "retry") this.#faults.delete(kind);
+    for (const { result, delivery } of answers)
+      if (result.outcome !== "retry" && !isUnsent(result)) this.#faults.delete(delivery.kind);
     if (!wasClosed) onTrouble(`${receiver.name} takes deliveries again`, { level: "info", sink: receiver.name });
   }
 
-  #failed(
-    nowMs: number,
-    isProbe: boolean,
-    { id, kind }: Delivery,
-    result: DeliveryOutcome & { outcome: "retry" },
-  ): void {
+  #failed(nowMs: number, isProbe: boolean, answers: readonly Answered[]): void {
     const { circuit, receiver, onTrouble } = this.#options;
-    const { reason, brief = reason, fault } = result;
-    if (fault !== undefined) {
-      this.#faults.set(kind, fault);
-      // One delivery that is refused again and again does not open the circuit: others must not wait for it.
-      if (!isProbe && this.#faulty.has(id)) return;
-      if (this.#faulty.size < FAULTY_LIMIT) this.#faulty.add(id);
-    }
+    const isNew = this.#addFaults(answers);
+    // One delivery that is refused again and again does not open the circuit: others must not wait for it.
+    if (!isProbe && !isNew) return;
     const wasClosed = circuit.state(nowMs) === "closed";
     circuit.failed(nowMs, isProbe);
-    if (wasClosed && circuit.state(nowMs) !== "closed") {
-      onTrouble(`${receiver.name} takes no deliveries (${fault ?? brief}): they wait until it does`, {
-        sink: receiver.name,
-      });
+    if (!wasClosed || circuit.state(nowMs) === "closed") return;
+    const [why] = answers.flatMap(({ result }) => (isSilence(result) ? [result.fault ?? briefOf(result)] : []));
+    onTrouble(`${receiver.name} takes no deliveries (${why}): they wait until it does`, { sink: receiver.name });
+  }
+
+  /** Returns whether one of them failed without a fault, or for the first time since the receiver accepted one. */
+  #addFaults(answers: readonly Answered[]): boolean {
+    let isNew = false;
+    for (const { result, delivery } of answers) {
+      if (!isSilence(result)) continue;
+      if (result.fault === undefined || !this.#faulty.has(delivery.id)) isNew = true;
+      if (result.fault === undefined) continue;
+      this.#faults.set(delivery.kind, result.fault);
+      if (this.#faulty.size < FAULTY_LIMIT) this.#faulty.add(delivery.id);
     }
+    return isNew;
   }
 }
 
