@@ -13,6 +13,7 @@ import type { OrderService } from "../engine/orders/order-service.js";
 import type { OrderStore } from "../engine/orders/order-store.js";
 import type { Receiver } from "../engine/outbox/receiver.js";
 import type { Ledger } from "../engine/stock/ledger.js";
+import type { NewEvent } from "../engine/stream/event-entry.js";
 import type { RedisClient } from "../engine/stream/redis.js";
 
 /** Bytes under a key, as `connectors/objects/object-store.ts` specifies. */
@@ -32,6 +33,8 @@ export interface ConnectorParts {
   readonly orderService: OrderService;
   readonly orderStore: OrderStore;
   readonly objects: Objects;
+  /** Appends events to an event topic of the tables, as `EventTopic.append`. */
+  append(topic: string, events: readonly NewEvent[]): Promise<void>;
   /** The shop's time. */
   readonly clock: Clock;
   readonly onTrouble: OnTrouble;

@@ -40,7 +40,7 @@ const processOptions = joinOptions(
 export type ServeOptions = typeof partOptions & typeof processOptions;
 
 /** All options of `serve` with these connectors. */
-const serveOptionsWith = (connectors: readonly Connector[]): ServeOptions => {
+export const serveOptionsWith = (connectors: readonly Connector[]): ServeOptions => {
   const tables = connectors.map(({ options = {} }) => options);
   return joinOptions(partOptions, ...tables, processOptions) as unknown as ServeOptions;
 };

@@ -6,10 +6,8 @@ import { hostname } from "node:os";
 import { systemClock } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import { secureBytes } from "../kernel/random.js";
-import { OrderStore } from "../orders/order-store.js";
 import { loadRateLimiterLibrary } from "../outbox/rate-limiter.js";
 import { startRedis } from "../redis/embedded.js";
-import { Ledger } from "../stock/ledger.js";
 import { freeTask, loadStreamLibrary } from "../stream/commit.js";
 import { Heartbeat } from "../stream/fleet.js";
 import { FormatWatch } from "../stream/format.js";
@@ -21,7 +19,7 @@ import { claimSettings } from "../stream/settings.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
 import { releaseVersion } from "./release.js";
-import { sinksOf, type Tables } from "./tables.js";
+import { emitReadersOf, type Tables } from "./tables.js";
 
 export interface EngineRedis {
   readonly address: RedisAddress;
@@ -62,7 +60,7 @@ export async function openEngineRedis(
     waitReplicas > 0 ? new ReplicationBarrier({ open: () => connect(address), replicas: waitReplicas }) : undefined;
   lifecycle.onStop(() => replicas?.close());
 
-  const { formats, owner } = await joinDeployment({ redis, viewRedis }, settings, lifecycle);
+  const { formats, owner } = await joinDeployment({ redis, viewRedis }, settings, tables, lifecycle);
   return { address, redis, viewRedis, replicas, formats, owner, ended: server ? server.ended : new Promise(() => {}) };
 }
 
@@ -75,7 +73,7 @@ async function preparePrivateRedis(
   if (empty) await redis.flushall();
   const tasks = Array.from({ length: partitions }, (_, partition) => [
     ...tables.topics.map(({ name }) => partitionKeys(prefix, name, partition)),
-    ...sinksOf(tables).map(({ name, topic }) => sinkKeys(prefix, topic, partition, name)),
+    ...emitReadersOf(tables).map(({ name, topic }) => sinkKeys(prefix, topic, partition, name)),
   ]);
   await Promise.all(tasks.flat().map((keys) => freeTask(redis, keys)));
 }
@@ -83,6 +81,7 @@ async function preparePrivateRedis(
 async function joinDeployment(
   { redis, viewRedis }: Pick<EngineRedis, "redis" | "viewRedis">,
   { prefix, partitions, sharedSettings = {}, acceptSettings = false, worker, onTrouble }: EngineSettings,
+  { topics }: Tables,
   lifecycle: Lifecycle,
 ): Promise<Pick<EngineRedis, "formats" | "owner">> {
   const format = await claimDeployment(redis, prefix, partitions);
@@ -91,8 +90,7 @@ async function joinDeployment(
   const formats = new FormatWatch({ ...shared, format });
   await lifecycle.start(formats);
   await Promise.all([
-    Ledger.load(redis),
-    OrderStore.load(redis),
+    ...topics.map(({ load }) => load(redis)),
     loadStreamLibrary(redis),
     loadRateLimiterLibrary(redis),
   ]);

@@ -21,6 +21,7 @@ import { Categories } from "../stock/categories.js";
 import { Ledger } from "../stock/ledger.js";
 import type { SkuSetting } from "../stock/settings.js";
 import type { FormatWatch } from "../stream/format.js";
+import { Forwarders } from "../stream/forwarders.js";
 import type { RedisClient } from "../stream/redis.js";
 import { type EngineRedis, openEngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
@@ -29,9 +30,17 @@ import { Lifecycle } from "./lifecycle.js";
 import { EngineLiveSource } from "./live.js";
 import { openConnectors, openObjects } from "./open-connectors.js";
 import { PersonalData } from "./personal-data.js";
-import { makeTopics, type RunningTopic, sharedByWorkers, topicNamed, viewsOf } from "./running-topics.js";
+import {
+  eventTopicNamed,
+  eventTopicsOf,
+  makeTopics,
+  type RunningTopic,
+  sharedByWorkers,
+  topicNamed,
+  viewsOf,
+} from "./running-topics.js";
 import { emitKeepersOf, openSinks, orderLimitPerSecond, type RunningSink } from "./sinks.js";
-import { PRODUCT_TABLES, type Tables } from "./tables.js";
+import { checkTables, PRODUCT_TABLES, type Tables, type TopicParts } from "./tables.js";
 
 /** Balances and what is known about SKUs. */
 export interface EngineStock {
@@ -72,6 +81,8 @@ export interface Engine {
   readonly orders: EngineOrders;
   /** Those that the settings name, where this process runs jobs. */
   readonly sinks: readonly RunningSink[];
+  /** Of each event topic, where this process runs jobs. */
+  readonly forwarders: readonly Forwarders[];
   /** What connectors offer beside sinks, where the settings ask for it. */
   readonly connectors: readonly OpenConnector[];
   readonly live: EngineLiveSource;
@@ -87,6 +98,10 @@ export interface Engine {
 
 const DAY_SECONDS = 86_400;
 
+/**
+ * Starts an engine of these settings and tables.
+ * @throws EngineError as openEngineRedis, checkTables, the connectors and the workers
+ */
 export async function startEngine(settings: EngineSettings, tables: Tables = PRODUCT_TABLES): Promise<Engine> {
   const lifecycle = new Lifecycle();
   try {
@@ -98,6 +113,7 @@ export async function startEngine(settings: EngineSettings, tables: Tables = PRO
 }
 
 async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lifecycle): Promise<Engine> {
+  checkTables(tables);
   const objects = await openObjects(settings, tables);
   const connections = await openEngineRedis(settings, tables, lifecycle);
   const clock = settings.shopTime?.clock ?? systemClock;
@@ -108,7 +124,12 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     tables,
     settings,
     connections,
-    topicParts: { ledger, orderStore, onErasuresDue: orders.personalData.sweep },
+    topicParts: {
+      ledger,
+      orderStore,
+      onErasuresDue: orders.personalData.sweep,
+      events: eventsOf(settings, connections),
+    },
     jobParts: {
       zone: zoneOf(settings.zone),
       deadlines: () => deadlinesWith(settings.deadlines ?? {}, orderStore.waiting.hasWarehouse),
@@ -122,14 +143,19 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const connectorParts: ConnectorParts = {
     ...{ redis, prefix, partitions, ledger, orderStore, objects, clock, onTrouble },
     orderService: orders.service,
+    append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   };
   const delivering = { ...sharedByWorkers(settings, connections), ...barrierOf(connections), wall: clock, partitions };
   const sinks = settings.worker ? await openSinks(tables, options, connectorParts, delivering, lifecycle) : [];
+  const forwarders = settings.worker
+    ? eventTopicsOf(topics).map((target) => new Forwarders({ ...delivering, target }))
+    : [];
 
   // Before the first event is processed; the ticks read whether a warehouse was added later.
   if (settings.worker) await orderStore.waiting.readHasWarehouse(0);
   for (const { worker } of topics) await lifecycle.start(worker);
   for (const { outbox } of sinks) await lifecycle.start(outbox);
+  for (const each of forwarders) await lifecycle.start(each);
   for (const keeper of emitKeepersOf(topics, delivering)) await lifecycle.start(keeper);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
@@ -147,6 +173,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     stock,
     orders,
     sinks,
+    forwarders,
     connectors,
     live,
     feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),
@@ -155,6 +182,20 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     stop: () => lifecycle.stop(),
   };
 }
+
+/** What every event topic has. */
+const eventsOf = (
+  { prefix, partitions, zone, shopTime, onTrouble }: EngineSettings,
+  connections: EngineRedis,
+): TopicParts["events"] => ({
+  redis: connections.redis,
+  prefix,
+  partitions,
+  zone: zoneOf(zone),
+  onTrouble,
+  ...barrierOf(connections),
+  ...(shopTime ? { clock: shopTime.clock } : {}),
+});
 
 /** What every command that has to be replicated waits for. */
 const barrierOf = ({ replicas }: EngineRedis) => (replicas ? { replicas } : {});

@@ -1,41 +1,13 @@
 /**
- * The engine's own metrics for Prometheus, as one table of name, type, help, labels and how to read the values. Topics
- * and sinks of the engine's tables appear by their names as label values. Labels are topics, partitions, jobs and
- * sinks, never SKUs or orders. Values are read from the running parts when Prometheus asks, so the hot path counts
- * nothing for them.
+ * The engine's own metrics for Prometheus, as one table of name, type, help, labels and how to read the values. Topics,
+ * jobs and sinks of the engine's tables appear by their names as label values. Values are read from the running parts
+ * when Prometheus asks, so the hot path counts nothing for them.
  */
-import type { Gateway } from "../../dashboards/gateway.js";
 import { stopwatch } from "../kernel/clock.js";
 import type { Outbox, OutboxFigures } from "../outbox/outbox.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
-import type { Follower, PartitionStats } from "../stream/follower.js";
-import type { LogEvent } from "../stream/job.js";
-import type { RunnerStats } from "../stream/partition-task.js";
-import type { Engine } from "./engine.js";
-import type { Intake } from "./intake.js";
-import type { RunningTopic } from "./running-topics.js";
-
-/** What the values are read from. */
-export interface MetricSources {
-  engine: Engine;
-  gateway: Gateway;
-  intake: Intake;
-}
-
-/** A value with its labels' values, in the order of the metric's labels; undefined: no value now. */
-export type Sample = readonly [value: number | undefined, ...labels: (string | number)[]];
-
-type MetricType = "gauge" | "counter";
-type Label = "topic" | "partition" | "sink" | "step" | "kind";
-
-export interface MetricRow {
-  /** After the prefix `shuiwei_`. */
-  readonly name: string;
-  readonly type: MetricType;
-  readonly help: string;
-  readonly labels: readonly Label[];
-  read(sources: MetricSources): readonly Sample[] | Promise<readonly Sample[]>;
-}
+import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
+import { TOPIC_METRICS } from "./topic-metrics.js";
 
 /** A metric without labels; undefined counts as 0. */
 const ofProcess = (
@@ -44,43 +16,6 @@ const ofProcess = (
   help: string,
   read: (sources: MetricSources) => number | undefined,
 ): MetricRow => ({ name, type, help, labels: [], read: (sources) => [[read(sources) ?? 0]] });
-
-/** A metric of every topic's partitions. @param read a topic's values by partition; undefined is left out */
-const ofPartitions = (
-  name: string,
-  type: MetricType,
-  help: string,
-  read: (topic: RunningTopic) => readonly (number | undefined)[],
-): MetricRow => ({
-  name: `partition_${name}`,
-  type,
-  help,
-  labels: ["topic", "partition"],
-  read: ({ engine }) =>
-    engine.topics.flatMap((topic) => read(topic).map((value, partition): Sample => [value, topic.name, partition])),
-});
-
-/** The same of partitions whose jobs this process runs, since it started. */
-const ofOwnPartitions = (
-  name: string,
-  type: MetricType,
-  help: string,
-  read: (stats: RunnerStats) => number,
-): MetricRow =>
-  ofPartitions(name, type, help, ({ worker }) =>
-    (worker?.stats() ?? []).map((stats) => (stats.owned ? read(stats) : undefined)),
-  );
-
-/** The same of all partitions, whichever process runs their jobs. */
-const ofAllPartitions = (
-  name: string,
-  type: MetricType,
-  help: string,
-  read: (stats: PartitionStats, partition: number, follower: Follower<LogEvent>) => number | undefined,
-): MetricRow =>
-  ofPartitions(name, type, help, ({ follower }) =>
-    follower.stats().map((stats, partition) => read(stats, partition, follower)),
-  );
 
 /** A metric of every sink. */
 const ofSinks = (
@@ -200,52 +135,6 @@ const PROCESS_METRICS: readonly MetricRow[] = [
   ),
 ];
 
-const OWN_PARTITION_METRICS: readonly MetricRow[] = [
-  ofOwnPartitions("events_total", "counter", "Events the jobs have processed", ({ events }) => events),
-  ofOwnPartitions("commits_total", "counter", "Commits written", ({ commits }) => commits),
-  ofOwnPartitions("commit_seconds", "gauge", "Duration of the last commit", ({ lastCommitMs }) => lastCommitMs / 1_000),
-  ofOwnPartitions("late_events_total", "counter", "Events that came after their pane was deleted", ({ late }) => late),
-  ofOwnPartitions(
-    "dead_letters_total",
-    "counter",
-    "Records that could not be processed and became dead letters",
-    ({ deadLetters }) => deadLetters,
-  ),
-];
-
-/** Every process that serves reports the same values: aggregate them with max, not with sum. */
-const PARTITION_METRICS: readonly MetricRow[] = [
-  ofAllPartitions("offset", "gauge", "Last offset of the log that every job has committed", ({ offset }) => offset),
-  ofAllPartitions(
-    "watermark_seconds",
-    "gauge",
-    "Watermark of the jobs, seconds since the epoch, by the log's clock",
-    ({ watermarkMs }) => watermarkMs / 1_000,
-  ),
-  ofAllPartitions("lag_entries", "gauge", "Log entries that no commit has covered yet", ({ lagEntries }) => lagEntries),
-  ofAllPartitions("lag_events", "gauge", "Events that no commit has covered yet", ({ lagEvents }) => lagEvents),
-  ofAllPartitions(
-    "lag_seconds",
-    "gauge",
-    "How old the partition's views may be at most",
-    (_, partition, follower) => follower.ageMs(partition) / 1_000,
-  ),
-  ofAllPartitions(
-    "commit_age_seconds",
-    "gauge",
-    "Time since the last commit, by the Redis server's clock; absent before the first",
-    ({ committedMs }, _, follower) =>
-      committedMs === 0 ? undefined : Math.max(0, follower.serverNowMs() - committedMs) / 1_000,
-  ),
-  ofAllPartitions(
-    "lease_changes_total",
-    "counter",
-    "Times the partition's lease was taken, by any process",
-    ({ epoch }) => epoch,
-  ),
-  ofAllPartitions("dead_letters", "gauge", "Dead letters that are stored now", ({ deadLetters }) => deadLetters),
-];
-
 /** Where this process delivers: summed over its partitions. */
 const SINK_METRICS: readonly MetricRow[] = [
   ofSinks(
@@ -271,6 +160,30 @@ const SINK_METRICS: readonly MetricRow[] = [
     "counter",
     "Deliveries that the receiver refused and that are not tried again",
     sumOf(({ deadLetters }) => deadLetters),
+  ),
+  ofSinks(
+    "overflowed_total",
+    "counter",
+    "Deliveries that waited too long and became dead letters",
+    sumOf(({ overflowed }) => overflowed),
+  ),
+  ofSinks(
+    "overflow_stored",
+    "gauge",
+    "Of these, those that are stored now",
+    sumOf(({ overflowStored }) => overflowStored),
+  ),
+  ofSinks(
+    "dropped_total",
+    "counter",
+    "Deliveries whose dead letters were removed to make room: they are lost",
+    sumOf(({ dropped }) => dropped),
+  ),
+  ofSinks(
+    "pinned_bytes",
+    "gauge",
+    "Bytes of emits that are kept because they are not delivered",
+    sumOf(({ pinnedBytes }) => pinnedBytes),
   ),
   ofSinks(
     "behind_seconds",
@@ -306,8 +219,7 @@ const ORDER_EXCEPTIONS: MetricRow = {
 export const metricTable = (): readonly MetricRow[] => [
   ...PROCESS_METRICS,
   uptime(),
-  ...OWN_PARTITION_METRICS,
-  ...PARTITION_METRICS,
+  ...TOPIC_METRICS,
   ...SINK_METRICS,
   ORDER_EXCEPTIONS,
 ];

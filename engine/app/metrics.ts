@@ -3,7 +3,8 @@
  * itself.
  */
 import { Counter, Gauge, type Registry } from "prom-client";
-import { type MetricSources, metricTable } from "./metric-table.js";
+import type { MetricSources } from "./metric-row.js";
+import { metricTable } from "./metric-table.js";
 
 export function registerEngineMetrics(registry: Registry, sources: MetricSources): void {
   for (const { name, type, help, labels, read } of metricTable()) {

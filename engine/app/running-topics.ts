@@ -6,16 +6,19 @@ import type { JobParts } from "../jobs/index.js";
 import { jobsOf } from "../jobs/index.js";
 import { type Clock, monotonicClock } from "../kernel/clock.js";
 import { assert } from "../kernel/errors.js";
+import { EventTopic } from "../stream/event-topic.js";
 import { Follower, type View } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
 import { openReader } from "../stream/redis.js";
+import type { Topic } from "../stream/topic.js";
 import { Worker } from "../stream/worker.js";
 import type { EngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
-import { sinksOf, type Tables, type TopicEntry, type TopicParts, type Views } from "./tables.js";
+import type { Tables, TopicEntry, TopicParts, Views } from "./tables.js";
 
 export interface RunningTopic {
   readonly name: string;
+  readonly topic: Topic<LogEvent>;
   /** Undefined where this process runs no jobs. */
   readonly worker: Worker<LogEvent> | undefined;
   readonly follower: Follower<LogEvent>;
@@ -50,9 +53,6 @@ export interface RunningTopicsOptions {
 /** Makes the topics in the order of their table. */
 export function makeTopics(options: RunningTopicsOptions): readonly RunningTopic[] {
   const { tables } = options;
-  const names = new Set(tables.topics.map(({ name }) => name));
-  assert(names.size === tables.topics.length, "two topics have the same name");
-  for (const { topic } of [...tables.jobs, ...sinksOf(tables)]) assert(names.has(topic), `there is no topic ${topic}`);
   return tables.topics.map((entry) => makeTopic(entry, options));
 }
 
@@ -63,13 +63,15 @@ function makeTopic(entry: TopicEntry, options: RunningTopicsOptions): RunningTop
   const jobs = jobsOf(tables.jobs, name, jobParts);
   const views = tables.jobs.flatMap(({ topic, views = [] }) => (topic === name ? views.map((View) => new View()) : []));
   const format = connections.formats.current;
+  const topic = entry.make(topicParts);
   return {
     name,
+    topic,
     views,
     worker: settings.worker
       ? new Worker({
           ...sharedByWorkers(settings, connections),
-          topic: entry.make(topicParts),
+          topic,
           jobs,
           format,
           tickMs,
@@ -98,6 +100,17 @@ export function topicNamed(topics: readonly RunningTopic[], name: string): Runni
   assert(found !== undefined, `the tables have no topic ${name}`);
   return found;
 }
+
+/** The event topic of a name. Asking for one that is not in the tables is a programming mistake. */
+export function eventTopicNamed(topics: readonly RunningTopic[], name: string): EventTopic {
+  const { topic } = topicNamed(topics, name);
+  assert(topic instanceof EventTopic, `${name} is no event topic`);
+  return topic;
+}
+
+/** The event topics among them. */
+export const eventTopicsOf = (topics: readonly RunningTopic[]): readonly EventTopic[] =>
+  topics.flatMap(({ topic }) => (topic instanceof EventTopic ? [topic] : []));
 
 export const viewsOf = (topics: readonly RunningTopic[]): Views => ({
   of(kind) {

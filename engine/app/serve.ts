@@ -154,6 +154,7 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...engine.formats.warnings(),
       ...engine.topics.flatMap(({ worker, follower }) => [...(worker?.warnings() ?? []), ...follower.warnings()]),
       ...engine.sinks.flatMap(({ outbox }) => outbox.warnings()),
+      ...engine.forwarders.flatMap((each) => each.warnings()),
       ...(engine.stock.shadow?.warnings() ?? []),
       ...engine.connectors.flatMap((connector) => connector.warnings?.() ?? []),
     ],

@@ -28,8 +28,7 @@ const configuredSinks = (tables: Tables, options: Options): readonly Sink[] =>
 
 /** The requests a second of the sink that takes the paid orders; undefined without one. */
 export function orderLimitPerSecond(tables: Tables, options: Options): number | undefined {
-  const [sink, ...more] = configuredSinks(tables, options).filter(({ takesOrders }) => takesOrders);
-  assert(more.length === 0, "two sinks take the paid orders");
+  const sink = configuredSinks(tables, options).find(({ takesOrders }) => takesOrders);
   return sink?.limits(valuesOf(sink.options, options)).perSecond;
 }
 

@@ -8,16 +8,23 @@ import { CONNECTORS } from "../../connectors/index.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
 import { JOBS, type JobEntry, SKU_SETTINGS } from "../jobs/index.js";
+import { assert } from "../kernel/errors.js";
 import { orderEventsOf } from "../orders/log-entry.js";
-import type { OrderStore } from "../orders/order-store.js";
+import { OrderStore } from "../orders/order-store.js";
 import { orderTopic } from "../orders/topic.js";
-import type { Ledger } from "../stock/ledger.js";
+import { Ledger } from "../stock/ledger.js";
 import { eventsOf } from "../stock/log-entry.js";
 import type { SkuSetting } from "../stock/settings.js";
 import { stockTopic } from "../stock/topic.js";
+import { topicEventsOf } from "../stream/event-entry.js";
+import { type EventTopicOptions, eventTopic, loadEventsLibrary } from "../stream/event-topic.js";
 import type { View } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
 import type { LogEntry } from "../stream/log.js";
+import type { RedisClient } from "../stream/redis.js";
+import { checkRoutes, type Route } from "../stream/route.js";
+import type { Schedule } from "../stream/schedule.js";
+import { forwarderSink } from "../stream/sinks.js";
 import type { Topic } from "../stream/topic.js";
 
 /** What a topic may be made from. */
@@ -26,12 +33,16 @@ export interface TopicParts {
   readonly orderStore: OrderStore;
   /** Erases what is due of buyers' personal data in a partition of the orders. */
   onErasuresDue(partition: number): void;
+  /** What every event topic of the engine has. */
+  readonly events: Omit<EventTopicOptions, "name" | "routes" | "schedules">;
 }
 
 /** A line of the table of topics. */
 export interface TopicEntry {
   readonly name: string;
   make(parts: TopicParts): Topic<LogEvent>;
+  /** Loads its function library into Redis; called before `make`. */
+  load(redis: RedisClient): Promise<void>;
   /** Decodes one entry, for whoever reads the log without an engine; as the topic does. */
   decode(entry: LogEntry): { events: readonly LogEvent[] };
   /** The jobs pause after a small batch for so many times the configured pace; left out: once. */
@@ -40,7 +51,25 @@ export interface TopicEntry {
   withViews?(format: number): boolean;
   /** The followers poll no more often than this; left out: as often as configured. */
   readonly minPollMs?: number;
+  /** Of an event topic: which emits of other topics become its events. */
+  readonly routes?: readonly Route[];
 }
+
+/** An event topic: the routes and schedules that feed it. */
+export interface EventTopicEntry {
+  /** At most 29 lower-case letters, digits and hyphens. */
+  readonly name: string;
+  readonly routes?: readonly Route[];
+  readonly schedules?: readonly Schedule[];
+}
+
+/** The line of an event topic. */
+export const eventTopicEntry = (own: EventTopicEntry): TopicEntry => ({
+  ...own,
+  load: loadEventsLibrary,
+  make: ({ events }) => eventTopic({ ...events, ...own }),
+  decode: topicEventsOf,
+});
 
 /** The views of a running engine. */
 export interface Views {
@@ -63,9 +92,10 @@ export interface Tables {
 const FORMAT_WITHOUT_ORDER_VIEWS = 2;
 
 const TOPICS: readonly TopicEntry[] = [
-  { name: "stock", make: ({ ledger }) => stockTopic(ledger), decode: eventsOf },
+  { name: "stock", load: Ledger.load, make: ({ ledger }) => stockTopic(ledger), decode: eventsOf },
   {
     name: "orders",
+    load: OrderStore.load,
     make: ({ orderStore, onErasuresDue }) => orderTopic(orderStore, onErasuresDue),
     decode: orderEventsOf,
     // The next step of an order is seconds away, so its jobs may wait longer for a larger batch.
@@ -88,6 +118,31 @@ export const PRODUCT_TABLES: Tables = {
   feeds: FEEDS,
   skuSettings: SKU_SETTINGS,
 };
+
+/** Who reads the emits of a topic: sinks, and the forwarders to event topics. */
+export const emitReadersOf = (tables: Pick<Tables, "connectors" | "topics">): { name: string; topic: string }[] => [
+  ...sinksOf(tables).map(({ name, topic }) => ({ name, topic })),
+  ...tables.topics.flatMap(({ name, routes = [] }) =>
+    [...new Set(routes.map(({ from }) => from))].map((topic) => ({ name: forwarderSink(name), topic })),
+  ),
+];
+
+/**
+ * Checks that the tables fit together, before anything starts. A job or a sink of a topic that does not exist is a
+ * programming mistake.
+ * @throws EngineError `bad_input` when two topics have one name, or routes name no topic or form a circle
+ */
+export function checkTables(tables: Tables): void {
+  checkRoutes(tables.topics);
+  const sinks = sinksOf(tables);
+  for (const { topic } of [...tables.jobs, ...sinks])
+    assert(
+      tables.topics.some(({ name }) => name === topic),
+      `there is no topic ${topic}`,
+    );
+  assert(new Set(sinks.map(({ name }) => name)).size === sinks.length, "two sinks have the same name");
+  assert(sinks.filter(({ takesOrders }) => takesOrders).length <= 1, "two sinks take the paid orders");
+}
 
 /** The sinks of all connectors. */
 export const sinksOf = ({ connectors }: Pick<Tables, "connectors">): readonly Sink[] =>

@@ -3,7 +3,7 @@
  * `PARTITION/TIME-NUMBER`, for example `07/1718640000000-0`.
  */
 import type { Deployment } from "../app/deployment.js";
-import { sinksOf, type Tables, type TopicEntry } from "../app/tables.js";
+import { emitReadersOf, type Tables, type TopicEntry } from "../app/tables.js";
 import { badInput } from "../kernel/errors.js";
 import { listDeadLetters, type StoredDeadLetter } from "../stream/dead-letter.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
@@ -35,7 +35,7 @@ export type Selection = Pick<DeadLetterOptions, "prefix" | "partition" | "actor"
 /** @throws EngineError `bad_input` when the tables have no such topic or sink */
 export function selectionOf(options: DeadLetterOptions, tables: Tables): Selection {
   const { topics } = tables;
-  const sinks = sinksOf(tables);
+  const sinks = emitReadersOf(tables);
   const [name, sink] = options.from.split("/") as [string, string | undefined];
   const topic = topics.find((each) => each.name === name);
   const isKnown = topic && (sink === undefined || sinks.some((each) => each.topic === name && each.name === sink));

@@ -151,9 +151,9 @@ export class BatchProcessor<Event extends LogEvent> {
     return this.#watermarkMs;
   }
 
-  /** Late events and events processed since the start. */
-  get counts(): { late: number; events: number } {
-    return { late: this.#context.lateEvents, events: this.#events };
+  /** Late events by job, in the jobs' order, and events processed since the start. */
+  get counts(): { late: readonly number[]; events: number } {
+    return { late: this.#cursors.map((_, j) => this.#context.lateEvents[j] ?? 0), events: this.#events };
   }
 
   /**

@@ -9,7 +9,7 @@ export class CallContext implements JobContext {
   key = "";
   watermarkMs = 0;
   emits: Emit[] = [];
-  lateEvents = 0;
+  readonly lateEvents: number[] = [];
   /** Whether the current call clears its key. */
   isCleared = false;
   readonly #timers: DurableTimers;
@@ -48,7 +48,7 @@ export class CallContext implements JobContext {
   }
 
   late(): void {
-    this.lateEvents++;
+    this.lateEvents[this.#index] = (this.lateEvents[this.#index] ?? 0) + 1;
   }
 
   clear(): void {

@@ -112,7 +112,7 @@ export class JobCalls<Event extends LogEvent> {
       state: (states[j] as KeyedState<Event>).before(held),
       timers: timers.before(j, held.key),
       emits: context.emits.length,
-      late: context.lateEvents,
+      late: context.lateEvents[j] ?? 0,
     };
   }
 
@@ -126,7 +126,7 @@ export class JobCalls<Event extends LogEvent> {
   #undo(j: number, held: KeyState, before: Before): void {
     const { states, timers, context } = this.#parts;
     context.emits.length = before.emits;
-    context.lateEvents = before.late;
+    context.lateEvents[j] = before.late;
     timers.undo(j, before.timers);
     states[j]?.undo(held, before.state);
   }

@@ -58,15 +58,22 @@ export interface PartitionTaskOptions<Event extends LogEvent> {
   onTrouble: OnTrouble;
 }
 
+/** Late events of a job, and its events and timers that became dead letters. */
+export interface JobFigures {
+  late: number;
+  deadLetters: number;
+}
+
 /** What a partition's tasks have done since its runner started. */
 export interface TaskStats {
   offset: number;
   watermarkMs: number;
   events: number;
   commits: number;
-  late: number;
   deadLetters: number;
   lastCommitMs: number;
+  /** By job. */
+  jobs: Map<string, JobFigures>;
 }
 
 /** A partition's figures since its runner started. */
@@ -138,7 +145,7 @@ export class PartitionTask<Event extends LogEvent> {
   #hasRequests = false;
   #readEntries = READ_ENTRIES;
   /** What of the processor's counts is in the statistics. */
-  #counted: { late: number; events: number };
+  #counted: { late: readonly number[]; events: number };
   #renewedMs: number;
   #tickedMs = 0;
   #trimmedMs: number;
@@ -304,8 +311,15 @@ export class PartitionTask<Event extends LogEvent> {
     stats.commits++;
     stats.lastCommitMs = lastCommitMs;
     stats.events += counts.events - this.#counted.events;
-    stats.late += counts.late - this.#counted.late;
+    for (const [j, { name }] of this.#options.jobs.entries())
+      this.#figuresOf(name).late += (counts.late[j] ?? 0) - (this.#counted.late[j] ?? 0);
     this.#counted = counts;
+  }
+
+  #figuresOf(job: string): JobFigures {
+    const figures = this.#stats.jobs.get(job) ?? { late: 0, deadLetters: 0 };
+    this.#stats.jobs.set(job, figures);
+    return figures;
   }
 
   async #renewIfDue(): Promise<void> {
@@ -327,7 +341,11 @@ export class PartitionTask<Event extends LogEvent> {
   #reportDeadLetters(deadLetters: readonly DeadLetter[]): void {
     const [first] = deadLetters;
     if (!first) return;
-    this.#stats.deadLetters += deadLetters.filter(({ was }) => was === undefined).length;
+    for (const { job, was } of deadLetters) {
+      if (was !== undefined) continue;
+      this.#stats.deadLetters++;
+      if (job !== undefined) this.#figuresOf(job).deadLetters++;
+    }
     const { job, key, index, offset, timer = "", timerMs, reason } = first;
     const what =
       job === undefined

@@ -28,9 +28,9 @@ export class Runner<Event extends LogEvent> {
     watermarkMs: 0,
     events: 0,
     commits: 0,
-    late: 0,
     deadLetters: 0,
     lastCommitMs: 0,
+    jobs: new Map(),
   };
   readonly #retryBudget: RetryBudget = { isolatedEntries: 0 };
   readonly #loop: LeasedLoop;

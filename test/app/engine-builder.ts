@@ -7,13 +7,14 @@ import type { ObjectStore } from "../../connectors/objects/index.js";
 import { type Engine, startEngine } from "../../engine/app/engine.js";
 import type { EngineSettings } from "../../engine/app/engine-settings.js";
 import { Lifecycle } from "../../engine/app/lifecycle.js";
+import type { Tables } from "../../engine/app/tables.js";
 
 /** What every test chooses itself, and what it wants to be different. */
 export type OwnSettings = Partial<EngineSettings> & Pick<EngineSettings, "redisUrl" | "prefix">;
 
 export interface TestEngines {
   /** The test may stop the engine earlier. */
-  start(own: OwnSettings): Promise<Engine>;
+  start(own: OwnSettings, tables?: Tables): Promise<Engine>;
   /** Adds what has to stop before the engines that run now. */
   onStop(stop: () => unknown): void;
   /** Stops everything now, for tests that need each an engine of its own. */
@@ -42,8 +43,8 @@ export function withEngines(): TestEngines {
   const lifecycle = new Lifecycle();
   afterAll(() => lifecycle.stop());
   return {
-    async start(own) {
-      const engine = await startEngine({ ...DEFAULTS, ...own });
+    async start(own, tables) {
+      const engine = await startEngine({ ...DEFAULTS, ...own }, tables);
       lifecycle.onStop(() => engine.stop());
       return engine;
     },

@@ -57,7 +57,7 @@ export class Shop<State> {
   }
 
   get late(): number {
-    return this.#processor.counts.late;
+    return this.#processor.counts.late[0] ?? 0;
   }
 
   async #process(entry: { offset: number; fields: Buffer[] }): Promise<void> {
