@@ -21,6 +21,7 @@ import { Worker } from "../../engine/stream/worker.js";
 import { Clients, type Services } from "./faults-clients.js";
 import { jobsOf, type Plan, RETENTION_DAYS, START_MS } from "./faults-plan.js";
 import { type FaultSource, FaultyRedis, type Operation } from "./faulty-redis.js";
+import { SavedRedis } from "./saved-redis.js";
 import type { SimulatedProcess } from "./simulated-process.js";
 import { VirtualTime } from "./virtual-time.js";
 
@@ -65,6 +66,7 @@ export class World {
   /** Lines granted to a request that its client had given up, after the client had received a refusal. */
   grantedLate = 0;
   readonly #client: RedisClient;
+  readonly #server: SavedRedis;
   readonly #random: Random;
   readonly #fixedClock = new ManualClock(START_MS);
   readonly #services: (ServiceProcess | undefined)[] = [];
@@ -74,14 +76,13 @@ export class World {
   #clientsLeft = 0;
   #failure: unknown;
   #isQuiet = false;
-  /** The last save: what Redis has after a loss, by key. */
-  #saved = new Map<string, Buffer>();
 
   constructor(client: RedisClient, prefix: string, seed: number, plan: Plan, faults: FaultSource, isVerbose = false) {
     this.plan = plan;
     this.prefix = prefix;
     this.seed = seed;
     this.#client = client;
+    this.#server = new SavedRedis(client, prefix);
     this.#random = seededRandom(seed);
     this.clients = new Clients({
       plan,
@@ -131,7 +132,7 @@ export class World {
 
   async #step(): Promise<void> {
     if (this.steps++ > MAX_STEPS) throw new Error(`no rest after ${MAX_STEPS} steps`);
-    if (this.plan.losesWrites && !this.#isQuiet && this.steps % SAVE_STEPS === 0) await this.#save();
+    if (this.plan.losesWrites && !this.#isQuiet && this.steps % SAVE_STEPS === 0) await this.#server.save();
     await this.net.step();
     if (this.#failure) throw this.#failure;
   }
@@ -256,27 +257,17 @@ export class World {
 
   // ---- what Redis does
 
-  async #save(): Promise<void> {
-    const keys = await this.#client.keys(`${this.prefix}:*`);
-    const values = await Promise.all(keys.map((key) => this.#client.dumpBuffer(key)));
-    this.#saved = new Map(keys.map((key, i) => [key, values[i] as Buffer]));
-  }
-
-  /** Replaces the contents with the last save, as when another server takes over. */
-  async #loseWrites(): Promise<void> {
+  /** Another server takes over with what was saved last. */
+  async #loseWrites(): Promise<() => boolean> {
     const client = this.#client;
-    const keys = await client.keys(`${this.prefix}:*`);
-    if (keys.length > 0) await client.del(keys);
-    for (const [key, value] of this.#saved) await client.restore(key, 0, value);
-    // Becoming a primary gives the server a new run id without a restart.
-    await client.call("REPLICAOF", "127.0.0.1", "1");
-    await client.call("REPLICAOF", "NO", "ONE");
+    await this.#server.restore();
     for (const [task, commits] of this.commits) {
       const [commit, epoch] = await client.hmget(task, "commit", "epoch");
       commits.length = Number(commit ?? 0);
       this.#epochs.set(task, Number(epoch ?? 0));
     }
     this.clients.voidAnswers();
+    return () => true;
   }
 
   async #before({ name, args }: Operation): Promise<void> {

@@ -10,7 +10,7 @@ import type { Random } from "../../engine/kernel/random.js";
 import { plainNameOf } from "../../engine/stream/library.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { SimulatedProcess } from "./simulated-process.js";
-import type { VirtualTime } from "./virtual-time.js";
+import type { Alarm, VirtualTime } from "./virtual-time.js";
 
 export const FAULTS = [
   "crash before",
@@ -25,7 +25,9 @@ export const FAULTS = [
   "all connections lost",
   "newest writes lost",
 ] as const;
-export type FaultKind = (typeof FAULTS)[number];
+/** Before the call, every call that is put off is executed; only fault sources that aim use it. */
+export const LATE_FIRST = "late calls first";
+export type FaultKind = (typeof FAULTS)[number] | typeof LATE_FIRST;
 
 /** Returns the fault of a call, by the call's number in the run. */
 export type FaultSource = (operation: Operation, number: number) => FaultKind | undefined;
@@ -50,8 +52,8 @@ export type Outcome = { reply: unknown } | { error: Error };
 export interface Observer {
   before(operation: Operation): Promise<void> | undefined;
   after(operation: Operation, reply: unknown): void;
-  /** Another server takes over without the newest writes. */
-  loseWrites(): Promise<void>;
+  /** Another server takes over without the newest writes. Returns which calls go to it: their connections break. */
+  loseWrites(): Promise<(operation: Operation) => boolean>;
 }
 
 export interface FaultyRedisOptions {
@@ -116,9 +118,9 @@ export class FaultyRedis {
   hash = 0;
   readonly #options: FaultyRedisOptions;
   #connections: Connection[] = [];
-  /** Late calls that are due, and the number of those not yet due. */
+  /** Late calls that are due, and those that are not, each with its alarm. */
   readonly #late: Operation[] = [];
-  #lateToCome = 0;
+  readonly #lateToCome = new Map<Operation, Alarm>();
   /** The last offset of each log, from the replies of functions. */
   readonly #offsets = new Map<string, number>();
 
@@ -128,7 +130,7 @@ export class FaultyRedis {
 
   /** Whether a call that was given up may still be executed. */
   get hasLate(): boolean {
-    return this.#lateToCome > 0 || this.#late.length > 0;
+    return this.#lateToCome.size > 0 || this.#late.length > 0;
   }
 
   process(name: string): SimulatedProcess {
@@ -214,7 +216,7 @@ export class FaultyRedis {
 
   /** Executes a call, or injects a fault. */
   async #do(connection: Connection, operation: Operation): Promise<void> {
-    const { faults, random, time, longestMs, observer } = this.#options;
+    const { faults, random, time, longestMs } = this.#options;
     const fault = faults(operation, this.calls++);
     if (fault) this.injected.set(fault, (this.injected.get(fault) ?? 0) + 1);
     const { process } = operation;
@@ -275,9 +277,17 @@ export class FaultyRedis {
         return;
       case "newest writes lost":
         this.#traceCall(operation, fault);
-        for (const other of [...this.#connections]) this.#break(other);
         this.#offsets.clear();
-        await observer.loseWrites();
+        await this.#loseWrites();
+        return;
+      case LATE_FIRST:
+        this.#traceCall(operation, fault);
+        for (const [late, alarm] of this.#lateToCome) {
+          time.cancel(alarm);
+          this.#late.push(late);
+        }
+        this.#lateToCome.clear();
+        for (const late of this.#late.splice(0)) await this.#perform(late, "late");
     }
   }
 
@@ -377,8 +387,17 @@ export class FaultyRedis {
   }
 
   /** Ends a connection's calls with an error; later calls use a new connection. */
-  #break(connection: Connection): void {
-    for (const operation of connection.queue.splice(0)) operation.settle({ error: new Error(CLOSED) });
+  #break(connection: Connection, isBroken: (operation: Operation) => boolean = () => true): void {
+    const calls = connection.queue.splice(0);
+    for (const operation of calls) {
+      if (isBroken(operation)) operation.settle({ error: new Error(CLOSED) });
+      else connection.queue.push(operation);
+    }
+  }
+
+  async #loseWrites(): Promise<void> {
+    const isOfServer = await this.#options.observer.loseWrites();
+    for (const connection of [...this.#connections]) this.#break(connection, isOfServer);
   }
 
   /**
@@ -398,11 +417,11 @@ export class FaultyRedis {
   /** Executes the call later, whether or not its process still waits for it. */
   #putOff(operation: Operation): void {
     const { time, random, longestMs } = this.#options;
-    this.#lateToCome++;
-    time.after(1 + random.below(longestMs), () => {
-      this.#lateToCome--;
+    const alarm = time.after(1 + random.below(longestMs), () => {
+      this.#lateToCome.delete(operation);
       this.#late.push(operation);
     });
+    this.#lateToCome.set(operation, alarm);
   }
 
   /** Calls sent by an ended process are executed late or never. */

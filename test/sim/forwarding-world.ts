@@ -19,27 +19,11 @@ import type { Route } from "../../engine/stream/route.js";
 import { every, type Schedule, type ScheduleState } from "../../engine/stream/schedule.js";
 import { ENTRY_CURSOR, forwarderSink } from "../../engine/stream/sinks.js";
 import { Worker } from "../../engine/stream/worker.js";
-import { type FaultSource, FaultyRedis } from "./faulty-redis.js";
+import { type FaultSource, FaultyRedis, type Operation } from "./faulty-redis.js";
+import type { ForwardingPlan } from "./forwarding-plan.js";
 import { SavedRedis } from "./saved-redis.js";
 import type { SimulatedProcess } from "./simulated-process.js";
 import { VirtualTime } from "./virtual-time.js";
-
-export interface ForwardingPlan {
-  servers: 1 | 2;
-  partitions: number;
-  workers: number;
-  leaseMs: number;
-  tickMs: number;
-  timeoutMs: number;
-  /** How often events are appended to the source, and the longest pause between. */
-  appends: number;
-  pauseMs: number;
-  /** The longest time during which all processes are away; 0: they never are. */
-  outageMs: number;
-  losesWrites: boolean;
-  /** A server loses the writes of at most this number of steps. */
-  saveSteps: number;
-}
 
 export const SOURCE = "src";
 export const TARGET = "dst";
@@ -279,13 +263,17 @@ export class ForwardingWorld {
 
   // ---- what Redis does
 
-  async #loseWrites(): Promise<void> {
-    const chosen = this.#random.below(this.#servers.length);
+  async #loseWrites(): Promise<(operation: Operation) => boolean> {
+    const { loser } = this.plan;
+    const chosen = loser === "any" ? this.#random.below(this.#servers.length) : loser === "source" ? 0 : 1;
     const before = chosen === 0 ? await this.#commits() : [];
     await this.#servers[chosen]?.restore();
-    if (chosen > 0) return;
+    const isOfServer = ({ method, args }: Operation): boolean =>
+      this.plan.servers === 1 || isOfTarget(method, args) === (chosen === 1);
+    if (chosen > 0) return isOfServer;
     for (const [partition, after] of (await this.#commits()).entries())
       this.lost[partition]?.push({ after, upTo: before[partition] as number });
+    return isOfServer;
   }
 
   /** By partition of the source: the number of its last commit. */
@@ -297,17 +285,20 @@ export class ForwardingWorld {
 
 /** A client that sends each call to the server of its key: the target's is the second. */
 function byKey(first: RedisClient, second: RedisClient): RedisClient {
-  const keyOf = (method: string, args: readonly unknown[]): unknown => {
-    if (/^(fcall|eval)/.test(method)) return (args[2] as string[])[0];
-    return method.startsWith("xread") ? args[args.indexOf("STREAMS") + 1] : args[0];
-  };
   return new Proxy({} as RedisClient, {
     get: (_, method) => {
       if (typeof method !== "string" || method === "then") return undefined;
       return (...args: unknown[]) => {
-        const client = String(keyOf(method, args)).includes(`{${TARGET}:`) ? second : first;
+        const client = isOfTarget(method, args) ? second : first;
         return (client as unknown as Record<string, (...args: unknown[]) => unknown>)[method]?.(...args);
       };
     },
   });
+}
+
+/** Whether the key of a call is the target's. */
+function isOfTarget(method: string, args: readonly unknown[]): boolean {
+  const streams = method.startsWith("xread") ? args[args.indexOf("STREAMS") + 1] : args[0];
+  const key = /^(fcall|eval)/.test(method) ? (args[2] as string[])[0] : streams;
+  return String(key).includes(`{${TARGET}:`);
 }
