@@ -341,7 +341,7 @@ it("jobs are brought to a changed version and to a third under load, and hold wh
     expect(watch.oldestAgeMs).toBeLessThan(OLDEST_MS);
     expect(watch.versionsSeen).toContain("123");
     expect(fleet.clock.now()).toBeGreaterThan(Date.UTC(2026, 5, 18));
-    expect(fleet.troubles.filter((text) => text.includes("set aside"))).toEqual([]);
+    expect(fleet.troubles.filter((text) => text.includes("became a dead letter"))).toEqual([]);
   } finally {
     await load.stop();
     await watch.stop();
