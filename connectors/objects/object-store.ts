@@ -8,8 +8,8 @@ import { badInput, EngineError } from "../../engine/kernel/errors.js";
 
 export interface ObjectStore {
   /**
-   * Resolves when the storage has the object; how durable that is, each says of itself. The bytes are the caller's
-   * again once it has resolved.
+   * Resolves when the storage has the object; each storage documents how durable that is. Once it has resolved, the
+   * caller may change the bytes.
    * @param key parts of letters, digits, dots, dashes and underscores with slashes between; see checkKey
    * @param signal when it is aborted before, nothing is done; later, the storage may have the object or not
    * @throws EngineError `bad_input` (the key, or too many bytes), `objects_unavailable` (retryable), `objects_refused`
@@ -17,8 +17,8 @@ export interface ObjectStore {
    */
   put(key: string, bytes: Uint8Array, contentType: string, signal?: AbortSignal): Promise<void>;
   /**
-   * The object, or undefined when there is none; a storage may not be able to tell that from being away, and says so.
-   * The bytes are the reader's own.
+   * The object, or undefined when there is none. A storage that cannot distinguish this from being unreachable
+   * documents it. The caller may change the bytes.
    * @throws as put
    */
   get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;

@@ -124,7 +124,7 @@ export class ScreenUpgrades {
         (caller) => {
           if ("code" in caller || caller.identity.role !== role) socket.destroy();
         },
-        () => {}, // Redis does not answer: the screen shows old data and says so
+        () => {}, // Redis does not answer: the screen shows old data as old
       );
   }
 }

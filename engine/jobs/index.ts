@@ -1,5 +1,5 @@
 /**
- * The table of jobs: the topic that each reads, how it is made, and the views that hang on it; and the settings of
+ * The table of jobs: the topic that each reads, how it is made, and the views that it fills; and the settings of
  * SKUs. A new job is a folder here and its line. Jobs of one topic process an event in the order of the table. A
  * setting that a job reads is defined beside it, and an entry in a list here.
  */

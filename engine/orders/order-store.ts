@@ -1,7 +1,7 @@
 /**
  * What was ordered, by the order's id, and which steps each order has taken. An order is written before its first line
  * is reserved, so that a payment finds the lines whichever process accepted the order, and a repeated order is
- * recognized. A step is recorded once, and appended to the orders' log in the same atomic call. An order is kept for
+ * recognised. A step is recorded once, and appended to the orders' log in the same atomic call. An order is kept for
  * longer than the ledger keeps ids, and until it has ended. No stock is read or written here.
  */
 import { chainIdDay } from "../kernel/chain-id.js";

@@ -1,8 +1,8 @@
 /**
  * Holds the bounds on waiting emits for sinks that no process runs: it acquires a sink's lease when it is free, turns
  * what is beyond a bound into dead letters as the sink's own process would, and releases the lease. One is enough for
- * each partition: a process looks after the partitions whose jobs it runs. It has no receiver: it keeps
- * emits of every kind that the sink is not known to ignore, and cannot call the receiver's `deadLettered`.
+ * each partition: a process checks the partitions whose jobs it runs. It has no receiver: it keeps emits of every kind
+ * that the sink is not recorded to ignore, and cannot call the receiver's `deadLettered`.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";

@@ -1,9 +1,9 @@
 /**
  * Delivers what a topic's jobs emit to one receiver: effectively once, in order for each key, as fast as the receiver
  * takes it. Several processes may do so at once; each partition is owned by one, with a lease of the sink's own, and
- * all share one rate limiter. Nothing is lost when the receiver or a process is down: the cursor is in Redis, and
- * `out` is not trimmed past it. A delivery is sent again when its answer was lost or its owner died: a receiver that
- * recognizes its key accepts it once.
+ * all share one rate limiter. When the receiver or a process is down, deliveries wait: the cursor is in Redis, and
+ * emits are not trimmed past it, within the bounds of emit-bounds.ts; beyond them they become dead letters. A delivery
+ * is sent again when its answer was lost or its owner died: a receiver that recognises its key accepts it once.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { assert } from "../kernel/errors.js";

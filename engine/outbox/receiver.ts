@@ -1,7 +1,7 @@
 /**
  * The contract of a receiver: an outside system that takes deliveries one by one, or several with one request. It
  * returns the outcome of each; when and how often a delivery is tried again is decided by the outbox. A delivery may
- * come more than once (after a crash, after a lost answer), so the receiving system must recognize it by its key and
+ * come more than once (after a crash, after a lost answer), so the receiving system must recognise it by its key and
  * kind. Its id alone is not enough: a Redis that has lost its newest writes assigns the same numbers again.
  */
 

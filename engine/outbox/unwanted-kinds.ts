@@ -1,5 +1,5 @@
 /**
- * Kinds of emits that a sink has met and its receiver does not want. They are stored beside the cursor, so that emits
+ * Kinds of emits that a sink has read and its receiver ignores. They are stored beside the cursor, so that emits
  * of these kinds become no dead letters while no process runs the sink. A kind that is not listed may be unwanted, too.
  */
 import type { Emit } from "../stream/job.js";

@@ -1,7 +1,7 @@
 /**
  * The rules of breakers in one partition as pure functions (R14): the reference that ledger-breakers.lua is compared
- * with. Each function changes the partition's state and returns what its log must then hold. Nothing here knows other
- * partitions or reads a clock.
+ * with. Each function changes the partition's state and returns what its log must then hold. Nothing here reads other
+ * partitions or a clock.
  */
 import { type BreakerDetail, type BreakerScope, breakerKey, type DesiredBreaker, type OpenBreaker } from "./breaker.js";
 import type { PartitionState } from "./partition-state.js";

@@ -8,7 +8,7 @@ local function ends_half_open(breaker)
   return breaker.atEnd == 'half_open'
 end
 
--- When each breaker ends to refuse, by scope (0: not by itself); nil when there is none.
+-- When each breaker stops refusing, by scope (0: not by itself); nil when there is none.
 local function breakers_of(partition)
   if partition.open_breakers == 0 then return nil end
   local fields = redis.call('HGETALL', partition.breakers_key)

@@ -324,7 +324,7 @@ export class ForwarderTask {
     if (nowMs - this.#renewedMs <= leaseMs / 3) return;
     await renewTask(redis, this.#place.keys.sink, this.#lease.task, leaseMs, nowArgument(serverClock));
     this.#renewedMs = nowMs;
-    // A partition of the target that has lost events says so, also when there is nothing to forward.
+    // A partition of the target that has lost events reports it, also when there is nothing to forward.
     await allSettled(this.#producers.map((producer) => producer.forward([])));
   }
 

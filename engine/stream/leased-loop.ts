@@ -1,7 +1,7 @@
 /**
  * One loop for all work that one process at a time may do: acquire a task's lease, work under it, release it, and begin
  * again until stopped. It is the only place that recovers: after an error it waits, twice as long each time, and starts
- * again; progress resets the wait. Two loops may believe for a moment that they own the same task (a frozen process, a
+ * again; progress resets the wait. Two loops may act as owners of the same task for a moment (a frozen process, a
  * lost answer): every write must be fenced by the lease's epoch and run. Renewing the lease is the work's part.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";

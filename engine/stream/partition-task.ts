@@ -1,7 +1,7 @@
 /**
  * One partition's jobs under one lease: read the log from the jobs' own cursor, process a batch, commit, repeat. The
- * lease is renewed on the way, dead letters are replayed when an operator has requested it, and log and `out` are
- * trimmed. With too many dead letters the partition stops reading, and loses nothing: new entries stay in the log.
+ * lease is renewed on the way, dead letters are replayed when an operator has requested it, and log, views and emits
+ * are trimmed. With too many dead letters the partition stops reading, and loses nothing: new entries stay in the log.
  * It does not take the lease and does not recover from errors: any error ends it, and the runner starts a new one from
  * the last commit.
  */

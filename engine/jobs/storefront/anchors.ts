@@ -1,7 +1,7 @@
 /**
  * The closings of the storefront job as anchors for balances in the past (engine/stock/as-of.ts): what a SKU had before
  * its first change of a UTC day. With them an instant is at most a day's part of the log away from stored balances.
- * They are as right as the job's state: an audit compares that with the ledger all the time. It reads only.
+ * They are as correct as the job's state, which the shadow fold compares with the ledger all the time. It reads only.
  */
 import { DAY_MS } from "../../kernel/clock.js";
 import type { BalanceAnchor, BalanceAnchors } from "../../stock/as-of.js";
