@@ -32,6 +32,9 @@ export interface EngineSettings {
   /** Pause of the jobs after a small batch; left out: none. */
   paceMs?: number;
   retentionMs: number;
+  /** How much of a partition's emits, and how long, a sink may hold back; left out: the options' defaults. */
+  emitMaxBytes?: number;
+  emitMaxAgeMs?: number;
   pollMs: number;
   zone: string;
   idRetentionDays: number;

@@ -39,7 +39,7 @@ import {
   topicNamed,
   viewsOf,
 } from "./running-topics.js";
-import { emitKeepersOf, openSinks, orderLimitPerSecond, type RunningSink } from "./sinks.js";
+import { emitBoundsOf, emitKeepersOf, openSinks, orderLimitPerSecond, type RunningSink } from "./sinks.js";
 import { checkTables, PRODUCT_TABLES, type Tables, type TopicParts } from "./tables.js";
 
 /** Balances and what is known about SKUs. */
@@ -145,7 +145,13 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   };
-  const delivering = { ...sharedByWorkers(settings, connections), ...barrierOf(connections), wall: clock, partitions };
+  const delivering = {
+    ...sharedByWorkers(settings, connections),
+    ...barrierOf(connections),
+    bounds: emitBoundsOf(settings),
+    wall: clock,
+    partitions,
+  };
   const sinks = settings.worker ? await openSinks(tables, options, connectorParts, delivering, lifecycle) : [];
   const forwarders = settings.worker
     ? eventTopicsOf(topics).map((target) => new Forwarders({ ...delivering, target }))

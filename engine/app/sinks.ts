@@ -6,6 +6,7 @@ import type { Metric } from "prom-client";
 import type { ConnectorParts, Sink } from "../../connectors/connector.js";
 import { assert } from "../kernel/errors.js";
 import { valuesOf } from "../kernel/options.js";
+import { DEFAULT_EMIT_BOUNDS, type EmitBounds } from "../outbox/emit-bounds.js";
 import { EmitKeeper, type EmitKeeperOptions } from "../outbox/emit-keeper.js";
 import { Outbox, type OutboxOptions } from "../outbox/outbox.js";
 import type { EngineSettings } from "./engine-settings.js";
@@ -19,6 +20,12 @@ export interface RunningSink {
   readonly outbox: Outbox;
   readonly metrics: readonly Metric[];
 }
+
+/** How much of a partition's emits a sink may hold back. */
+export const emitBoundsOf = ({ emitMaxBytes, emitMaxAgeMs }: EngineSettings): EmitBounds => ({
+  maxBytes: emitMaxBytes ?? DEFAULT_EMIT_BOUNDS.maxBytes,
+  maxAgeMs: emitMaxAgeMs ?? DEFAULT_EMIT_BOUNDS.maxAgeMs,
+});
 
 type Options = EngineSettings["options"] & {};
 

@@ -20,6 +20,7 @@ import { recordDeadLetterAction, removeDeadLetterAction } from "../stream/dead-l
 import { onlyEmits } from "../stream/emit-dead-letter.js";
 import { type EmitEntry, EmitReader } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
+import { streamOptions } from "../stream/options.js";
 import type { RedisClient } from "../stream/redis.js";
 
 export interface EmitBounds {
@@ -29,8 +30,10 @@ export interface EmitBounds {
   readonly maxAgeMs: number;
 }
 
-/** 64 MiB: some 200,000 pick requests of 300 bytes, half an hour of a partition's rush. 7 days: a long holiday. */
-export const DEFAULT_EMIT_BOUNDS: EmitBounds = { maxBytes: 64 * 1024 * 1024, maxAgeMs: 7 * 86_400_000 };
+export const DEFAULT_EMIT_BOUNDS: EmitBounds = {
+  maxBytes: streamOptions.emitMaxBytes.default,
+  maxAgeMs: streamOptions.emitMaxAgeMs.default,
+};
 
 /** What decides whether an entry is beyond a bound. */
 export type EntryPlace = Pick<EmitEntry, "committedMs" | "startBytes">;

@@ -48,5 +48,22 @@ export const streamOptions = defineOptions({
     max: 1_000,
     about: "how long jobs pause after a small batch, so that the next is larger; 0: no pause",
   },
+  emitMaxBytes: {
+    type: "integer",
+    // Some 200,000 pick requests of 300 bytes: half an hour of a partition's rush.
+    default: 64 * 1024 * 1024,
+    min: 1024 * 1024,
+    max: 4 * 1024 ** 3,
+    unit: "bytes",
+    about: "emits of a partition that may wait for an outside system; older ones become dead letters",
+  },
+  emitMaxAgeMs: {
+    type: "duration",
+    // A long holiday.
+    default: 7 * 86_400_000,
+    min: 60_000,
+    max: 90 * 86_400_000,
+    about: "how long an emit may wait for an outside system, before it becomes a dead letter",
+  },
   pollMs: { type: "duration", default: 50, min: 5, max: 2_000, about: "how often views read new commits" },
 });
