@@ -92,10 +92,10 @@ export function nextDueMs(due: Due, afterMs: number, zone: Zone): number {
     return (Math.floor((afterMs - offsetMs) / intervalMs) + 1) * intervalMs + offsetMs;
   }
   for (let day = zone.dayOf(afterMs) - 1; ; day++) {
-    // A day that the zone has left out, as when it changed sides of the date line, has no due time.
-    if (zone.reachedMs(day * DAY_MS) === zone.reachedMs((day + 1) * DAY_MS)) continue;
     const dueMs = zone.reachedMs(day * DAY_MS + due.timeMs);
-    if (dueMs > afterMs) return dueMs;
+    if (dueMs <= afterMs) continue;
+    // A day that the zone has left out, as when it changed sides of the date line, has no due time.
+    if (zone.reachedMs(day * DAY_MS) !== zone.reachedMs((day + 1) * DAY_MS)) return dueMs;
   }
 }
 
