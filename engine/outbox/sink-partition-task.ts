@@ -5,7 +5,7 @@
  * delivered again by the next owner, under the same ids.
  */
 import { setMaxListeners } from "node:events";
-import { EngineError, messageOf } from "../kernel/errors.js";
+import { messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { readTask, type Task } from "../stream/commit.js";
 import { requestedReplays, type StoredDeadLetter, trimDeadLetters } from "../stream/dead-letter.js";
@@ -13,8 +13,9 @@ import { emitsOf } from "../stream/emit-dead-letter.js";
 import { EmitReader, lastEmitEntry } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
+import { areReplicated } from "../stream/replicated-reads.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
-import { nowArgument, serverNowMs } from "../stream/server-clock.js";
+import { serverNowMs } from "../stream/server-clock.js";
 import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { Backlog, type Pending } from "./backlog.js";
@@ -258,25 +259,19 @@ export class SinkPartitionTask implements Source {
     }
   }
 
-  /**
-   * With a replication barrier: waits until the replicas have what has been read. A write after the read proves it,
-   * because it comes later in replication, too.
-   */
-  async #areReplicated(): Promise<boolean> {
+  #areReplicated(): Promise<boolean> {
     const { replicas, clock, serverClock, leaseMs } = this.#options;
-    if (!replicas) return true;
-    const { epoch, run } = this.#task;
-    while (!this.#isEnding) {
-      try {
-        await replicas.call("task_renew", [this.#keys.task], [epoch, run, leaseMs, nowArgument(serverClock)]);
-        return true;
-      } catch (thrown) {
-        if (!(thrown instanceof EngineError && thrown.code === "not_replicated")) throw thrown;
-        this.#report(`${thrown.message}: nothing is sent until they have`);
-        await clock.sleep(thrown.retryAfterMs ?? CHECK_EVERY_MS, this.#abort.signal);
-      }
-    }
-    return false;
+    return areReplicated({
+      replicas,
+      taskKey: this.#keys.task,
+      task: this.#task,
+      leaseMs,
+      serverClock,
+      clock,
+      isEnding: () => this.#isEnding,
+      signal: this.#abort.signal,
+      onMissing: (reason) => this.#report(`${reason}: nothing is sent until they have`),
+    });
   }
 
   // ---- writing

@@ -6,7 +6,6 @@
  * nothing is skipped. An emit that cannot be mapped becomes a dead letter; the others go on.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
-import { EngineError } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { type CommitBody, commitWithRetries, readTask, renewTask, type Task } from "./commit.js";
 import {
@@ -24,6 +23,7 @@ import type { EventTopic } from "./event-topic.js";
 import { eventKeys, type PartitionKeys } from "./keys.js";
 import { type Lease, openLeasedReader } from "./leased-loop.js";
 import type { RedisClient } from "./redis.js";
+import { areReplicated } from "./replicated-reads.js";
 import type { ReplicationBarrier } from "./replication-barrier.js";
 import type { Route } from "./route.js";
 import { nowArgument, serverNowMs } from "./server-clock.js";
@@ -251,26 +251,19 @@ export class ForwarderTask {
     this.#stats.forwarded += events;
   }
 
-  /**
-   * With a replication barrier: waits until the replicas have what has been read. A write after the read proves it,
-   * because it comes later in replication, too.
-   */
-  async #areReplicated(): Promise<boolean> {
+  #areReplicated(): Promise<boolean> {
     const { replicas, serverClock, leaseMs } = this.#options;
-    if (!replicas) return true;
-    const { keys } = this.#place;
-    const { epoch, run } = this.#lease.task;
-    while (!this.#signal.aborted) {
-      try {
-        await replicas.call("task_renew", [keys.sink.task], [epoch, run, leaseMs, nowArgument(serverClock)]);
-        return true;
-      } catch (thrown) {
-        if (!(thrown instanceof EngineError && thrown.code === "not_replicated")) throw thrown;
-        this.#report(`${thrown.message}: nothing is forwarded until they have`);
-        await this.#clock.sleep(thrown.retryAfterMs ?? CHECK_EVERY_MS, this.#signal);
-      }
-    }
-    return false;
+    return areReplicated({
+      replicas,
+      taskKey: this.#place.keys.sink.task,
+      task: this.#lease.task,
+      leaseMs,
+      serverClock,
+      clock: this.#clock,
+      isEnding: () => this.#signal.aborted,
+      signal: this.#signal,
+      onMissing: (reason) => this.#report(`${reason}: nothing is forwarded until they have`),
+    });
   }
 
   // ---- the cursor and the lease
