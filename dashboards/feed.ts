@@ -13,7 +13,7 @@ export type FeedParameters = Readonly<Record<string, string | number>>;
 
 /**
  * What a frame carries: plain values that msgpack can encode. Every value is absolute, so that applying a body twice,
- * or a later one without an earlier one, never makes a figure drift.
+ * or a later one without an earlier one, never makes a figure wrong.
  */
 export type FeedBody = object;
 

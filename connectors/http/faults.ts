@@ -39,7 +39,7 @@ export function faultsOf(errors: readonly unknown[]): InputFault[] {
   for (const each of errors) {
     const error = each as ValidatorError;
     const field = fieldOf(error);
-    // It comes after the faults of its branches, each of which tells a part.
+    // It comes after the faults of its branches, each of which reports a part.
     const isChoice = error.keyword === "anyOf" && error.parentSchema?.description !== undefined;
     if (!faults.has(field) || isChoice) faults.set(field, { field, message: messageOf(error) });
   }

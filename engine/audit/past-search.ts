@@ -1,7 +1,7 @@
 /**
  * Searches the log for what has happened to cells that differ: the events since their last agreement, the job's dead
  * letters, and entries that are missing or cannot be read. It only reads. Of a cell with too many events the newest are
- * kept, and the result says so.
+ * kept, and the result states it.
  */
 import { STOREFRONT_JOB } from "../jobs/storefront/job.js";
 import { eventsOf } from "../stock/log-entry.js";

@@ -111,7 +111,7 @@ end
 
 -- events_open_source: excludes all earlier forwarders of a source. Of two leases of one run the later one is that with
 -- the higher epoch. Leases of different runs have no order: then each may exclude the other, and the one whose lease
--- has ended finds that out at its next call to the source.
+-- has ended gets an error at its next call to the source.
 -- KEYS: producers   ARGV: 1 source, 2 run and 3 epoch of the forwarder's lease
 -- Returns: {last, marks, run when a forwarder began to append last ('' for never), this run}
 local function open_source(keys, args)

@@ -161,13 +161,13 @@ export function describeObjectStore(
       expect(await get(KEY)).toBe("before");
     });
 
-    it.each(OPERATIONS)("says when an operator must help: %s", async (operation) => {
+    it.each(OPERATIONS)("reports that an operator must act first: %s", async (operation) => {
       const thrown = await faultOf(run(operation, await bed.denied()));
       expect(thrown).toMatchObject({ code: "objects_refused", retryable: false });
       expectUseful(thrown);
     });
 
-    it.each(features.noticesUnreachable)("says when it may work later: %s", async (operation) => {
+    it.each(features.noticesUnreachable)("reports that it may work later: %s", async (operation) => {
       const thrown = await faultOf(run(operation, await bed.unreachable()));
       expect(thrown).toMatchObject({ code: "objects_unavailable", retryable: true });
       expectUseful(thrown);

@@ -324,7 +324,7 @@ describe("schedules", () => {
     expect(await ticksIn()).toEqual(["kept 08:00:40 0"]);
   });
 
-  it("do not fire a due time twice after the clock was set back, and say that they stand still", async () => {
+  it("do not fire a due time twice after the clock was set back, and report that they stand still", async () => {
     await at(0, topicWith({ schedules: [schedule("s")] }));
     const ahead = topicWith({ schedules: [schedule("s")], clock: new ManualClock(START + 60_000) });
     await ahead.tick(0);
