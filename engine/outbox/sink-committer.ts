@@ -7,9 +7,15 @@ import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields } from "../kernel/logger.js";
 import { type CommitBody, commitWithRetries, renewTask, type Task } from "../stream/commit.js";
-import { countDeadLetters, countOverflow, type DeadLetter, isDeadLetterLimitReached } from "../stream/dead-letter.js";
-import { onlyEmits } from "../stream/emit-dead-letter.js";
-import { type EmitEntry, readEmitEntry } from "../stream/emits.js";
+import {
+  countDeadLetters,
+  countOverflow,
+  type DeadLetter,
+  isDeadLetterLimitReached,
+  type StoredDeadLetter,
+} from "../stream/dead-letter.js";
+import { emitPicker } from "../stream/emit-dead-letter.js";
+import { readEmitEntry } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import { nowArgument } from "../stream/server-clock.js";
@@ -287,16 +293,18 @@ export class SinkCommitter {
    * costs no memory.
    */
   async #deadLettersOf(refused: readonly GivenUp[]): Promise<DeadLetter[]> {
-    const entries = new Map<number, EmitEntry | undefined>();
+    const pickers = new Map<number | StoredDeadLetter, ReturnType<typeof emitPicker> | undefined>();
     const deadLetters: DeadLetter[] = [];
     for (const { pending, reason } of refused) {
       const { commit, index, job, delivery } = pending;
       const deadLetter = pending.replay?.deadLetter;
-      if (!deadLetter && !entries.has(commit)) {
-        entries.set(commit, await readEmitEntry(this.#options.redis, this.#context.partitionKeys, commit));
+      const from = deadLetter ?? commit;
+      if (!pickers.has(from)) {
+        const { redis } = this.#options;
+        const stored = deadLetter ?? (await readEmitEntry(redis, this.#context.partitionKeys, commit))?.stored;
+        pickers.set(from, stored && emitPicker(stored));
       }
-      const from = deadLetter ?? entries.get(commit)?.stored;
-      const fields = from ? onlyEmits({ offset: commit, fields: from.fields }, [index]) : [];
+      const fields = pickers.get(from)?.([index]) ?? [];
       const tries = deadLetter
         ? { tries: deadLetter.tries + 1, was: deadLetter.id, first: deadLetter.first ?? deadLetter.id }
         : { tries: 1 };

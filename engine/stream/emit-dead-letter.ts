@@ -9,16 +9,24 @@ import { decodeOut } from "./out-record.js";
 import { encodeState } from "./pack.js";
 
 /**
- * An entry with the emits at these indexes and nothing else: views are large and not sent by a sink, and other emits
- * may name other buyers. Older releases read one emit at the same index.
+ * Of an entry, the emits at given indexes and nothing else: views are large and not sent by a sink, and other emits may
+ * name other buyers. Older releases read one emit at the same index. The entry is decoded once, however often the
+ * returned function is called: all emits of a large entry may fail.
  */
-export function onlyEmits(entry: LogEntry, indexes: readonly number[]): Buffer[] {
+export function emitPicker({ fields }: Pick<LogEntry, "fields">): (indexes: readonly number[]) => Buffer[] {
+  const entry = { offset: 0, fields };
   const { previous, watermarkMs, emits: all } = decodeOut(field(entry, "r") as Buffer);
-  const emits = new Array<Emit | null>(Math.max(...indexes) + 1).fill(null);
-  for (const index of indexes) emits[index] = all[index] ?? null;
-  const only = { previous, watermarkMs, views: [], emits };
-  return [Buffer.from("m"), field(entry, "m") as Buffer, Buffer.from("r"), encodeState(only)];
+  const committed = field(entry, "m") as Buffer;
+  return (indexes) => {
+    const emits = new Array<Emit | null>(Math.max(...indexes) + 1).fill(null);
+    for (const index of indexes) emits[index] = all[index] ?? null;
+    const only = { previous, watermarkMs, views: [], emits };
+    return [Buffer.from("m"), committed, Buffer.from("r"), encodeState(only)];
+  };
 }
+
+/** The same for one call. */
+export const onlyEmits = (entry: LogEntry, indexes: readonly number[]): Buffer[] => emitPicker(entry)(indexes);
 
 /** The emits that a dead letter is about, each with its index; none when its bytes were removed or are not valid. */
 export function emitsOf(deadLetter: StoredDeadLetter): [index: number, emit: Emit][] {

@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../kernel/errors.js";
 import type { DeadLetter, StoredDeadLetter } from "./dead-letter.js";
-import { emitsOf, onlyEmits } from "./emit-dead-letter.js";
+import { emitPicker, emitsOf } from "./emit-dead-letter.js";
 import type { EmitEntry } from "./emits.js";
 import { encodeEvent } from "./event-entry.js";
 import { digestOf, type ForwardedCommit, type ReplayedDeadLetter } from "./event-producer.js";
@@ -54,6 +54,7 @@ export class EmitRouter {
     const batch: RoutedBatch = { commits: new Map(), events: 0, deadLetters: [] };
     for (const { commit, emits, stored } of entries) {
       const parts: Parts = new Map();
+      let pick: ReturnType<typeof emitPicker> | undefined;
       for (const [index, emit] of emits.entries()) {
         try {
           this.#route(emit, commit, index, parts);
@@ -61,7 +62,8 @@ export class EmitRouter {
           if (commit <= passed) continue;
           const { job, key } = emit;
           const reason = messageOf(thrown);
-          const fields = onlyEmits(stored, [index]);
+          pick ??= emitPicker(stored);
+          const fields = pick([index]);
           batch.deadLetters.push({ offset: commit, job, index, key, reason, tries: 1, fields, isOwn: true });
         }
       }
@@ -83,12 +85,18 @@ export class EmitRouter {
       if (found.length === 0) continue;
       replay.done.push(deadLetter.id);
       const parts: Parts = new Map();
-      try {
-        for (const [index, emit] of found) this.#route(emit, deadLetter.offset, index, parts);
-      } catch (thrown) {
-        const { id: was, first = was, tries, ...record } = deadLetter;
-        replay.deadLetters.push({ ...record, reason: messageOf(thrown), tries: tries + 1, was, first });
-        continue;
+      let pick: ReturnType<typeof emitPicker> | undefined;
+      for (const [index, emit] of found) {
+        try {
+          this.#route(emit, deadLetter.offset, index, parts);
+        } catch (thrown) {
+          // The others of its group are forwarded; it becomes a dead letter of its own.
+          pick ??= emitPicker(deadLetter);
+          const { id: was, first = was, tries, deliveries: _, ...record } = deadLetter;
+          const { job, key } = emit;
+          const own = { job, index, key, fields: pick([index]), isOwn: true, reason: messageOf(thrown) };
+          replay.deadLetters.push({ ...record, ...own, tries: tries + 1, was, first });
+        }
       }
       for (const [partition, events] of parts) addTo(replay.calls, partition, { id: deadLetter.id, events });
     }
