@@ -154,6 +154,8 @@ export class EmitKeeper {
       for (const each of found) {
         const reason = this.#reasonFor(each, partitionTask, nowMs);
         if (reason === undefined) break;
+        // The emits that the cursor counts are of an entry that was deleted.
+        if (each.previous > entry) settled = 0;
         const indexes = [...each.emits.keys()].filter(
           (index) => index >= settled && !unwanted.has(each.emits[index]?.kind as string),
         );

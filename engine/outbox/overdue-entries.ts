@@ -3,6 +3,7 @@
  * next commit, which also moves the cursor past them. Requests under way are not waited for; one that is accepted after
  * all is accepted again when the dead letter is replayed, under the same id.
  */
+import type { EmitEntry } from "../stream/emits.js";
 import type { Backlog, Pending } from "./backlog.js";
 import type { EntryPlace } from "./emit-bounds.js";
 import type { SinkCommitter } from "./sink-committer.js";
@@ -25,6 +26,31 @@ export async function giveUpOldest(backlog: Backlog, committer: SinkCommitter, r
     if (giveUpSome(backlog, committer, rules) === 0) return;
     await committer.write();
     await committer.renewIfDue();
+  }
+}
+
+/**
+ * The same for entries that the sink does not read meanwhile, because it has too many dead letters or no room: without
+ * this they would be held back without a bound. Call it when the backlog has no entry that is beyond a bound.
+ * @param read up to some entries after one
+ * @param wants whether the receiver wants emits of a kind
+ */
+export async function giveUpUnread(
+  backlog: Backlog,
+  committer: SinkCommitter,
+  rules: OverdueRules,
+  read: (after: number) => Promise<readonly EmitEntry[]>,
+  wants: (kind: string) => boolean,
+): Promise<void> {
+  while (!rules.isEnding() && !committer.hasOverflow && backlog.oldest === undefined) {
+    const before = backlog.readUpTo;
+    for (const entry of await read(before)) {
+      if (rules.isOverdue(entry) === undefined) break;
+      // Its deliveries are not sent: they are given up at once.
+      if (entry.commit > backlog.readUpTo) backlog.add(entry, wants);
+    }
+    if (backlog.readUpTo === before) return;
+    await giveUpOldest(backlog, committer, rules);
   }
 }
 

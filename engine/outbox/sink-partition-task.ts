@@ -20,7 +20,7 @@ import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { Backlog, type Pending } from "./backlog.js";
 import { boundReached, DEFAULT_EMIT_BOUNDS, oldestAfter, pinnedBytes } from "./emit-bounds.js";
-import { giveUpOldest } from "./overdue-entries.js";
+import { giveUpOldest, giveUpUnread, type OverdueRules } from "./overdue-entries.js";
 import type { Sender, Source } from "./sender.js";
 import { Signal } from "./signal.js";
 import { SinkCommitter, type SinkCommitterOptions } from "./sink-committer.js";
@@ -91,6 +91,7 @@ export class SinkPartitionTask implements Source {
   readonly #writing = new Signal();
   readonly #ended = new Signal();
   readonly #unwanted = new UnwantedKinds();
+  readonly #wants = (kind: string): boolean => this.#options.receiver.wants(kind);
   #isEnding = false;
   #underWay = 0;
   #checkedMs = 0;
@@ -245,14 +246,13 @@ export class SinkPartitionTask implements Source {
         if (!this.#backlog.hasRoom) break;
         const { previous } = entry;
         const last = this.#backlog.readUpTo;
+        // Given up meanwhile.
+        if (entry.commit <= last) continue;
         if (last > 0 && previous > last) {
           this.#report(`the emits after entry ${last} and up to ${previous} were deleted before they were sent`);
         }
         this.#unwanted.add(entry.emits, receiver);
-        sender.offer(
-          this.#backlog.add(entry, (kind) => receiver.wants(kind)),
-          this,
-        );
+        sender.offer(this.#backlog.add(entry, this.#wants), this);
       }
       this.#stats.waiting = this.#backlog.size;
       this.#writing.notify();
@@ -327,14 +327,20 @@ export class SinkPartitionTask implements Source {
 
   /** Gives up what is beyond a bound, and measures what is held back. */
   async #holdBounds({ emits }: Task, nowMs: number): Promise<void> {
-    const { bounds = DEFAULT_EMIT_BOUNDS, redis, sender } = this.#options;
+    const { bounds = DEFAULT_EMIT_BOUNDS, redis, sender, receiver } = this.#options;
     if (!emits) return;
-    await this.#unwanted.store(redis, this.#keys);
-    await giveUpOldest(this.#backlog, this.#committer, {
+    await this.#unwanted.store(redis, this.#keys, receiver);
+    const rules: OverdueRules = {
       isOverdue: (entry) => boundReached(entry, bounds, emits.bytes ?? 0, nowMs),
       isEnding: () => this.#isEnding,
       onReady: (ready) => sender.offer(ready, this),
-    });
+    };
+    await giveUpOldest(this.#backlog, this.#committer, rules);
+    if (!this.#backlog.hasRoom || this.#committer.isFull) {
+      const reader = new EmitReader(redis, this.#outKeys, this.#backlog.readUpTo >= emits.from - 1);
+      const read = (after: number) => reader.read(after, READ_ENTRIES, 0);
+      await giveUpUnread(this.#backlog, this.#committer, rules, read, this.#wants);
+    }
     this.#room.notify();
     // An operator may have removed some.
     if (this.#stats.overflowStored > 0) await this.#committer.count();

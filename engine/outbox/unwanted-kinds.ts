@@ -17,17 +17,25 @@ export async function readUnwantedKinds(redis: RedisClient, keysOfSink: Partitio
 
 export class UnwantedKinds {
   readonly #kinds = new Set<string>();
-  #stored = 0;
+  /** As Redis has them; undefined until they have been read. */
+  #stored: string | undefined;
 
   add(emits: readonly Emit[], receiver: Pick<Receiver, "wants">): void {
     for (const { kind } of emits) if (!receiver.wants(kind)) this.#kinds.add(kind);
   }
 
-  /** Stores what is new. */
-  async store(redis: RedisClient, keysOfSink: PartitionKeys): Promise<void> {
-    if (this.#kinds.size === this.#stored) return;
-    const size = this.#kinds.size;
-    await redis.hset(keysOfSink.task, FIELD, JSON.stringify([...this.#kinds]));
-    this.#stored = size;
+  /** Stores what is new, and removes what an earlier release of the receiver did not want and this one does. */
+  async store(redis: RedisClient, keysOfSink: PartitionKeys, receiver: Pick<Receiver, "wants">): Promise<void> {
+    if (this.#stored === undefined) {
+      const stored = await readUnwantedKinds(redis, keysOfSink);
+      for (const kind of stored) if (!receiver.wants(kind)) this.#kinds.add(kind);
+      this.#stored = textOf(stored);
+    }
+    const text = textOf(this.#kinds);
+    if (text === this.#stored) return;
+    await redis.hset(keysOfSink.task, FIELD, text);
+    this.#stored = text;
   }
 }
+
+const textOf = (kinds: ReadonlySet<string>): string => JSON.stringify([...kinds].sort());

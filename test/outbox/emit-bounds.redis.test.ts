@@ -2,6 +2,7 @@
 import { Packr } from "msgpackr";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../engine/kernel/clock.js";
+import { WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
 import { DEFAULT_EMIT_BOUNDS, type EmitBounds } from "../../engine/outbox/emit-bounds.js";
 import { EmitKeeper } from "../../engine/outbox/emit-keeper.js";
 import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
@@ -63,6 +64,14 @@ function commits(): (count?: number) => Promise<void> {
   return async (count = ENTRIES) => {
     for (let i = 0; i < count; i++) await emitter.write([emitOfKey(`k${next++}`), emitOfKey("timer", "fired")]);
   };
+}
+
+/** Ordinary dead letters without entries, as many as given. */
+async function fillDeadLetters(count: number): Promise<void> {
+  const packed = new Packr({ useRecords: false }).pack({ offset: 1, reason: "refused", tries: 1 });
+  const pipeline = client.pipeline();
+  for (let i = 0; i < count; i++) pipeline.xadd(sink().deadLetters, "*", "d", packed);
+  await pipeline.exec();
 }
 
 /** A receiver that is down until it is set to be up. */
@@ -133,10 +142,7 @@ describe("a receiver that is down", () => {
   });
 
   it("gets ordinary dead letters first when room is scarce: the oldest of this kind are removed and recorded", async () => {
-    const packed = new Packr({ useRecords: false }).pack({ offset: 1, reason: "refused", tries: 1 });
-    const pipeline = client.pipeline();
-    for (let i = 0; i < DEAD_LETTERS_LIMIT - 10; i++) pipeline.xadd(sink().deadLetters, "*", "d", packed);
-    await pipeline.exec();
+    await fillDeadLetters(DEAD_LETTERS_LIMIT - 10);
     const { receiver, given } = receiverThat({ isUp: false });
     const { outbox } = start(receiver);
     await commits()();
@@ -187,5 +193,52 @@ describe("a sink that no process runs", () => {
     await until(async () => (await countDeadLetters(client, sink())).deadLetters === 0, "the replay");
     await until(async () => (await waitingAfter()) === 0, "the rest");
     expect(before + (again.stats().partitions[0]?.delivered ?? 0)).toBe(2 + 2 * ENTRIES);
+  });
+});
+
+describe("a sink that reads no further", () => {
+  it("is held to the bounds while it has too many ordinary dead letters", async () => {
+    await fillDeadLetters(DEAD_LETTERS_LIMIT);
+    const state = { isUp: true };
+    const refusing = receiverThat(state);
+    const deliver = async (): Promise<DeliveryOutcome> => ({ outcome: "refused", reason: "never" });
+    const { outbox } = start({ ...refusing.receiver, deliver });
+    const write = commits();
+    await write(1);
+    await until(() => (outbox.stats().partitions[0]?.deadLetters ?? 0) === 1, "the refusal");
+    await write();
+    await until(() => (outbox.stats().partitions[0]?.overflowed ?? 0) > 20, "the bound");
+    expect(refusing.given.slice(0, 3)).toEqual(["k0", "k1", "k2"]);
+    expect(refusing.given.length + (await waitingAfter())).toBe(ENTRIES + 1);
+  });
+
+  it("is held to the bounds while replayed dead letters take all room", async () => {
+    const state = { isUp: false };
+    const { receiver, given } = receiverThat(state);
+    const { outbox } = start(receiver);
+    const emitter = new EmitCommits(client, prefix);
+    const many = Array.from({ length: WINDOW_DELIVERIES }, (_, i) => emitOfKey(`m${i}`));
+    await emitter.write(many);
+    await emitter.write(many.slice(0, 100));
+    await until(async () => (await totals()).kept.deliveries >= WINDOW_DELIVERIES, "the first dead letter");
+    await requestReplay(client, sink(), await listDeadLetters(client, sink(), "-", 10));
+    await until(() => (outbox.stats().partitions[0]?.waiting ?? 0) >= WINDOW_DELIVERIES, "the replay");
+    for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`k${i}`)]);
+    await until(() => given.includes("k20"), "the bound");
+    state.isUp = true;
+    await until(async () => (await waitingAfter()) === 0, "the rest");
+  });
+});
+
+describe("kinds that a receiver does not want", () => {
+  it("are not stored any more when a newer release of it wants them", async () => {
+    await registerSink(client, keys(), SINK, systemClock.now());
+    await client.hset(sink().task, "unwanted", JSON.stringify(["seen", "fired"]));
+    const { receiver } = receiverThat({ isUp: true });
+    const { outbox } = start(receiver);
+    const emitter = new EmitCommits(client, prefix);
+    await emitter.write([emitOfKey("first")]);
+    await until(async () => (await client.hget(sink().task, "unwanted")) === '["fired"]', "the kinds");
+    await outbox.stop();
   });
 });
