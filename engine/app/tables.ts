@@ -128,8 +128,8 @@ export const emitReadersOf = (tables: Pick<Tables, "connectors" | "topics">): { 
 ];
 
 /**
- * Checks that the tables fit together, before anything starts. A job or a sink of a topic that does not exist is a
- * programming mistake.
+ * Checks that the tables fit together, before anything starts. A job or a sink of a topic that does not exist, and a
+ * topic that no job reads, are programming mistakes.
  * @throws EngineError `bad_input` when two topics have one name, or routes name no topic or form a circle
  */
 export function checkTables(tables: Tables): void {
@@ -139,6 +139,12 @@ export function checkTables(tables: Tables): void {
     assert(
       tables.topics.some(({ name }) => name === topic),
       `there is no topic ${topic}`,
+    );
+  // Without a job its log would have no cursor, and would not be trimmed.
+  for (const { name } of tables.topics)
+    assert(
+      tables.jobs.some(({ topic }) => topic === name),
+      `no job reads the topic ${name}`,
     );
   assert(new Set(sinks.map(({ name }) => name)).size === sinks.length, "two sinks have the same name");
   assert(sinks.filter(({ takesOrders }) => takesOrders).length <= 1, "two sinks take the paid orders");

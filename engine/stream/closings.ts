@@ -86,14 +86,16 @@ export async function readClosings<State>(
   return found.map((bytes, i) => (bytes ? closingOf(job, key, periods[i] as number, bytes) : undefined));
 }
 
-/** @throws EngineError `bad_closings` when the lengths of a job's closings are not positive whole numbers */
+/** The number of a period is stored in 32 bits, which lasts for periods of 415 ms in 2026. */
+const PERIOD_LEAST_MS = 1_000;
+
+/** @throws EngineError `bad_closings` when the lengths of a job's closings are not whole numbers, or too short */
 export function checkClosings(job: { name: string; closings?: { periodMs: number; keptMs: number } }): void {
-  const { periodMs = 1, keptMs = 1 } = job.closings ?? {};
-  if ([periodMs, keptMs].every((length) => Number.isSafeInteger(length) && length > 0)) return;
-  throw new EngineError(`${job.name}: periodMs and keptMs of its closings must be positive whole numbers`, {
-    op: "worker.start",
-    code: "bad_closings",
-    retryable: false,
-    input: job.name,
-  });
+  const { periodMs = PERIOD_LEAST_MS, keptMs = 1 } = job.closings ?? {};
+  const areWhole = [periodMs, keptMs].every(Number.isSafeInteger);
+  if (areWhole && periodMs >= PERIOD_LEAST_MS && keptMs > 0) return;
+  throw new EngineError(
+    `${job.name}: periodMs of its closings must be a whole number from ${PERIOD_LEAST_MS} on, keptMs one from 1 on`,
+    { op: "worker.start", code: "bad_closings", retryable: false, input: job.name },
+  );
 }

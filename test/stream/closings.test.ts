@@ -177,13 +177,15 @@ describe("the closings of a log", () => {
   });
 });
 
-it("lengths of periods that are not positive whole numbers are rejected", () => {
+it("lengths of periods that are no whole numbers, or too short to be counted in 32 bits, are rejected", () => {
   for (const closings of [
     { periodMs: 0, keptMs: 1 },
-    { periodMs: 1.5, keptMs: 1 },
-    { periodMs: 1, keptMs: Number.NaN },
+    { periodMs: 1_000.5, keptMs: 1 },
+    { periodMs: 400, keptMs: 1 },
+    { periodMs: 1_000, keptMs: 0 },
+    { periodMs: 1_000, keptMs: Number.NaN },
   ])
-    expect(() => checkClosings({ name: "toy.1", closings })).toThrow("positive whole numbers");
+    expect(() => checkClosings({ name: "toy.1", closings })).toThrow("of its closings must be");
   checkClosings(job);
   checkClosings(toyJob());
 });
