@@ -10,6 +10,7 @@ import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { type CommitBody, commitWithRetries, readTask, renewTask, type Task } from "./commit.js";
 import {
   countDeadLetters,
+  countOverflow,
   type DeadLetter,
   isDeadLetterLimitReached,
   requestedReplays,
@@ -306,7 +307,7 @@ export class ForwarderTask {
     const [first] = deadLetters;
     if (!first) return;
     this.#stats.deadLetters += deadLetters.filter(({ was }) => was === undefined).length;
-    this.#isFull = isDeadLetterLimitReached(await countDeadLetters(redis, sink));
+    await this.#countDeadLetters();
     const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
     this.#report(`became a dead letter: entry ${first.offset}: ${first.reason.slice(0, REASON_SHOWN)}${more}`);
   }
@@ -332,11 +333,10 @@ export class ForwarderTask {
     const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
     this.#updateLag(task, serverMs);
     if (this.#isFull) {
-      const kept = await countDeadLetters(redis, keys.sink);
-      this.#isFull = isDeadLetterLimitReached(kept);
+      const kept = await this.#countDeadLetters();
       if (this.#isFull)
         this.#report(
-          `too many dead letters (${kept.deadLetters}): nothing more is forwarded; list them (dead-letters list), then replay or remove them`,
+          `too many dead letters (${kept}): nothing more is forwarded; list them (dead-letters list), then replay or remove them`,
           { level: "error" },
         );
     }
@@ -345,6 +345,16 @@ export class ForwarderTask {
     this.#trimmedMs = nowMs;
     await registerSink(redis, keys.source, sink, serverMs);
     await trimDeadLetters(redis, keys.sink);
+  }
+
+  /** Those of emits that waited too long do not count: they make room for newer ones. */
+  async #countDeadLetters(): Promise<number> {
+    const { redis } = this.#options;
+    const { sink } = this.#place.keys;
+    const [kept, overflow] = await Promise.all([countDeadLetters(redis, sink), countOverflow(redis, sink)]);
+    const deadLetters = kept.deadLetters - overflow.deadLetters;
+    this.#isFull = isDeadLetterLimitReached({ deadLetters, bytes: kept.bytes - overflow.bytes });
+    return deadLetters;
   }
 
   #updateLag(task: Task, serverMs: number): void {
