@@ -102,6 +102,7 @@ export class ForwardingWorld {
   #appended = 0;
   #starts = 0;
   #awayUntilMs = 0;
+  #lostMs = Number.NEGATIVE_INFINITY;
   #alive = new Set<SimulatedProcess>();
   #failure: unknown;
   #isQuiet = false;
@@ -162,6 +163,9 @@ export class ForwardingWorld {
 
   /** Whether the jobs have processed both logs, all emits are forwarded, and no schedule is due. */
   async #isAtRest(): Promise<boolean> {
+    // A forwarder with nothing to forward notices a loss of its target when it renews its lease, and its successor when
+    // the lease of a dead one has expired.
+    if (this.time.now() - this.#lostMs < 2 * this.plan.leaseMs) return false;
     for (const { name } of SCHEDULES) {
       const keys = eventKeys(this.prefix, TARGET, partitionOf(name, this.plan.partitions));
       const state = await this.client.hget(keys.schedules, name);
@@ -267,6 +271,7 @@ export class ForwardingWorld {
     const { loser } = this.plan;
     const chosen = loser === "any" ? this.#random.below(this.#servers.length) : loser === "source" ? 0 : 1;
     const before = chosen === 0 ? await this.#commits() : [];
+    this.#lostMs = this.time.now();
     await this.#servers[chosen]?.restore();
     const isOfServer = ({ method, args }: Operation): boolean =>
       this.plan.servers === 1 || isOfTarget(method, args) === (chosen === 1);
