@@ -48,6 +48,10 @@ export interface EmitKeeperFigures {
   readonly dropped: number;
 }
 
+/** Why an entry may not wait any longer; undefined: it may. */
+type ReasonFor = (entry: EmitEntry) => string | undefined;
+
+const RETIRING = "no process has run the sink for 13 days";
 /** What a partition may hold beyond a bound is what it emits in this time. */
 const EVERY_MS = 10_000;
 /** Entries of one commit: a record is about as large as one commit of jobs. */
@@ -102,24 +106,23 @@ export class EmitKeeper {
     const task = await readTask(redis, keys);
     if (!task.emits) return;
     const nowMs = await serverNowMs(redis, serverClock);
-    for (const sink of await activeSinks(redis, keys, task.committedMs)) {
+    const { emits } = task;
+    for (const { name: sink, isRetiring } of await activeSinks(redis, keys, task.committedMs)) {
       const ofSink = sinkKeys(prefix, topic, partition, sink);
       const { cursors } = await readTask(redis, ofSink);
-      const oldest = await oldestAfter(redis, keys, task.emits, cursors.get(ENTRY_CURSOR) ?? 0);
-      if (oldest && this.#reasonFor(oldest, task, nowMs) !== undefined)
-        await this.#hold(keys, ofSink, task, nowMs, { partition, sink });
+      const oldest = await oldestAfter(redis, keys, emits, cursors.get(ENTRY_CURSOR) ?? 0);
+      const reasonFor = (entry: EmitEntry): string | undefined =>
+        isRetiring
+          ? RETIRING
+          : boundReached(entry, this.#options.bounds ?? DEFAULT_EMIT_BOUNDS, emits.bytes ?? 0, nowMs);
+      if (oldest && reasonFor(oldest) !== undefined) await this.#hold(keys, ofSink, reasonFor, { partition, sink });
     }
-  }
-
-  #reasonFor(entry: EmitEntry, { emits }: Task, nowMs: number): string | undefined {
-    return boundReached(entry, this.#options.bounds ?? DEFAULT_EMIT_BOUNDS, emits?.bytes ?? 0, nowMs);
   }
 
   async #hold(
     keys: PartitionKeys,
     ofSink: PartitionKeys,
-    partitionTask: Task,
-    nowMs: number,
+    reasonFor: ReasonFor,
     place: { partition: number; sink: string },
   ): Promise<void> {
     const { redis, owner, leaseMs, serverClock } = this.#options;
@@ -127,7 +130,7 @@ export class EmitKeeper {
     const lease = await acquireTask(redis, ofSink, `${owner}/keeper`, leaseMs, nowArgument(serverClock));
     if (!("epoch" in lease)) return;
     try {
-      await this.#giveUp(keys, ofSink, partitionTask, lease, nowMs, place);
+      await this.#giveUp(keys, ofSink, reasonFor, lease, place);
     } finally {
       await releaseTask(redis, ofSink, lease.epoch);
     }
@@ -136,9 +139,8 @@ export class EmitKeeper {
   async #giveUp(
     keys: PartitionKeys,
     ofSink: PartitionKeys,
-    partitionTask: Task,
+    reasonFor: ReasonFor,
     lease: Task,
-    nowMs: number,
     place: { partition: number; sink: string },
   ): Promise<void> {
     const { redis, leaseMs, serverClock } = this.#options;
@@ -152,7 +154,7 @@ export class EmitKeeper {
       const given: OverflowEntry[] = [];
       const before = entry;
       for (const each of found) {
-        const reason = this.#reasonFor(each, partitionTask, nowMs);
+        const reason = reasonFor(each);
         if (reason === undefined) break;
         // The emits that the cursor counts are of an entry that was deleted.
         if (each.previous > entry) settled = 0;

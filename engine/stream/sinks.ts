@@ -1,8 +1,10 @@
 /**
  * Registration and cursors of sinks. A sink delivers a partition's emits to an outside receiver; it is a task of its
  * own (`sinkKeys`) with a lease and a cursor. Emits that it has not delivered are kept, within the bounds of the
- * outbox. A sink that nobody has run for a week counts as retired, so that an unused name does not fill Redis.
+ * outbox. A sink that nobody has run for two weeks counts as retired, so that an unused name does not fill Redis. In
+ * the last day before that all that waits for it is given up.
  */
+import { DAY_MS } from "../kernel/clock.js";
 import { cursorField } from "./commit.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
@@ -14,8 +16,10 @@ export const EMIT_CURSOR = "emit";
 /** The name of the sink that forwards emits to an event topic. */
 export const forwarderSink = (target: string): string => `to-${target}`;
 
-/** Longer than most outages of a receiver. */
-const RETIRED_AFTER_MS = 7 * 86_400_000;
+/** Longer than emits may wait by default: a sink that is away loses none in silence. */
+const RETIRED_AFTER_MS = 14 * DAY_MS;
+/** Workers look at waiting emits every few seconds: a day contains a time at which one runs. */
+const RETIRING_MS = DAY_MS;
 
 /**
  * Registers a sink: before it reads for the first time, and repeatedly. While it is registered, nothing that it has not
@@ -32,10 +36,19 @@ export async function registerSink(
   await redis.hset(keys.sinks, sink, nowMs);
 }
 
-/** Sinks of a partition that somebody has run within a week. Parameters as above. */
-export async function activeSinks(redis: RedisClient, keys: PartitionKeys, nowMs: number): Promise<string[]> {
-  const sinks = await redis.hgetall(keys.sinks);
-  return Object.keys(sinks).filter((sink) => Number(sinks[sink]) >= nowMs - RETIRED_AFTER_MS);
+/** A sink that is not retired. */
+interface ActiveSink {
+  readonly name: string;
+  /** Whether it retires within a day unless somebody runs it: what waits for it is given up now. */
+  readonly isRetiring: boolean;
+}
+
+/** Sinks of a partition that are not retired. Parameters as above. */
+export async function activeSinks(redis: RedisClient, keys: PartitionKeys, nowMs: number): Promise<ActiveSink[]> {
+  return Object.entries(await redis.hgetall(keys.sinks)).flatMap(([name, registered]) => {
+    const awayMs = nowMs - Number(registered);
+    return awayMs <= RETIRED_AFTER_MS ? [{ name, isRetiring: awayMs > RETIRED_AFTER_MS - RETIRING_MS }] : [];
+  });
 }
 
 /**
@@ -51,7 +64,7 @@ export async function oldestUndelivered(
 ): Promise<number> {
   const active = await activeSinks(redis, partitionKeys(prefix, topic, partition), nowMs);
   const cursors = await Promise.all(
-    active.map((sink) => redis.hget(sinkKeys(prefix, topic, partition, sink).task, cursorField(ENTRY_CURSOR))),
+    active.map(({ name }) => redis.hget(sinkKeys(prefix, topic, partition, name).task, cursorField(ENTRY_CURSOR))),
   );
   return Math.min(Number.POSITIVE_INFINITY, ...cursors.map((entry) => Number(entry ?? 0) + 1));
 }

@@ -1,7 +1,7 @@
 /** Bounds on emits that wait for a receiver: dead letters of what is beyond them, their replay, and their own limit. */
 import { Packr } from "msgpackr";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../engine/kernel/clock.js";
+import { DAY_MS, systemClock } from "../../engine/kernel/clock.js";
 import { WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
 import { DEFAULT_EMIT_BOUNDS, type EmitBounds } from "../../engine/outbox/emit-bounds.js";
 import { EmitKeeper } from "../../engine/outbox/emit-keeper.js";
@@ -193,6 +193,24 @@ describe("a sink that no process runs", () => {
     await until(async () => (await countDeadLetters(client, sink())).deadLetters === 0, "the replay");
     await until(async () => (await waitingAfter()) === 0, "the rest");
     expect(before + (again.stats().partitions[0]?.delivered ?? 0)).toBe(2 + 2 * ENTRIES);
+  });
+});
+
+describe("a sink that nobody has run for 13 days", () => {
+  it("loses nothing in silence when it retires: what waits becomes dead letters before", async () => {
+    await registerSink(client, keys(), SINK, systemClock.now() - 13.5 * DAY_MS);
+    const troubles: string[] = [];
+    const keeper = new EmitKeeper({
+      ...outboxOptions(client, redis.url, prefix, receiverThat({ isUp: true }).receiver),
+      isOwned: () => true,
+      onTrouble: (message) => troubles.push(message),
+    });
+    await commits()(3);
+    await keeper.check(0);
+    // Two an entry: without a process, emits of every kind are kept.
+    expect((await totals()).kept.deliveries).toBe(6);
+    expect(await waitingAfter()).toBe(0);
+    expect(troubles.join()).toContain("no process runs this sink");
   });
 });
 
