@@ -227,7 +227,8 @@ async function build() {
   const last = `${DIST}.${process.pid}.last`;
   for (const name of fs.readdirSync(ROOT)) if (/^dist\.\d/.test(name)) fs.rmSync(join(ROOT, name), { recursive: true });
   try {
-    await compile("typescript/bin/tsc", ["--project", "tsconfig.build.json", "--outDir", next]);
+    // Types are checked by `npm test`: without that a build takes a fifth of the time.
+    await compile("typescript/bin/tsc", ["--project", "tsconfig.build.json", "--noCheck", "--outDir", next]);
     for (const path of sources()) {
       const name = relative(ROOT, path);
       if (NOT_AN_ASSET.test(name) || /^(dashboards.web|engine.boot)\b/.test(name)) continue;

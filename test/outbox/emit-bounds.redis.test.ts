@@ -20,6 +20,7 @@ import { newestDeadLetterActions } from "../../engine/stream/dead-letter-actions
 import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { registerSink } from "../../engine/stream/sinks.js";
+import { lengthOf } from "../length.js";
 import { withRedis } from "../redis/with-redis.js";
 import { toyKeys, until } from "../stream/toy-log.js";
 import { EmitCommits, emitOfKey } from "./emit-commits.js";
@@ -122,7 +123,7 @@ describe("a receiver that is down", () => {
     await until(async () => (await countDeadLetters(client, sink())).deadLetters === 0, "the replay");
     expect(await countOverflow(client, sink())).toEqual({ deadLetters: 0, bytes: 0, deliveries: 0 });
     expect(outbox.stats().partitions[0]?.delivered).toBe(ENTRIES);
-    expect(outbox.warnings().join()).not.toContain("waited too long");
+    await until(() => !outbox.warnings().join().includes("waited too long"), "the next check");
   });
 
   it("gives up what is older than the bound, and holds nothing back from other sinks", async () => {
@@ -230,22 +231,26 @@ describe("a sink that reads no further", () => {
     expect(refusing.given.length + (await waitingAfter())).toBe(ENTRIES + 1);
   });
 
-  it("is held to the bounds while replayed dead letters take all room", async () => {
-    const state = { isUp: false };
-    const { receiver, given } = receiverThat(state);
-    const { outbox } = start(receiver);
-    const emitter = new EmitCommits(client, prefix);
-    const many = Array.from({ length: WINDOW_DELIVERIES }, (_, i) => emitOfKey(`m${i}`));
-    await emitter.write(many);
-    await emitter.write(many.slice(0, 100));
-    await until(async () => (await totals()).kept.deliveries >= WINDOW_DELIVERIES, "the first dead letter");
-    await requestReplay(client, sink(), await listDeadLetters(client, sink(), "-", 10));
-    await until(() => (outbox.stats().partitions[0]?.waiting ?? 0) >= WINDOW_DELIVERIES, "the replay");
-    for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`k${i}`)]);
-    await until(() => given.includes("k20"), "the bound");
-    state.isUp = true;
-    await until(async () => (await waitingAfter()) === 0, "the rest");
-  });
+  // Some seconds of deliveries that fail.
+  it.runIf(lengthOf({ short: 0, long: 1 }) === 1)(
+    "is held to the bounds while replayed dead letters take all room",
+    async () => {
+      const state = { isUp: false };
+      const { receiver, given } = receiverThat(state);
+      const { outbox } = start(receiver);
+      const emitter = new EmitCommits(client, prefix);
+      const many = Array.from({ length: WINDOW_DELIVERIES }, (_, i) => emitOfKey(`m${i}`));
+      await emitter.write(many);
+      await emitter.write(many.slice(0, 100));
+      await until(async () => (await totals()).kept.deliveries >= WINDOW_DELIVERIES, "the first dead letter");
+      await requestReplay(client, sink(), await listDeadLetters(client, sink(), "-", 10));
+      await until(() => (outbox.stats().partitions[0]?.waiting ?? 0) >= WINDOW_DELIVERIES, "the replay");
+      for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`k${i}`)]);
+      await until(() => given.includes("k20"), "the bound");
+      state.isUp = true;
+      await until(async () => (await waitingAfter()) === 0, "the rest");
+    },
+  );
 });
 
 describe("kinds that a receiver does not want", () => {

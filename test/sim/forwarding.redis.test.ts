@@ -18,7 +18,7 @@ import { checkForwarding, type Seen } from "./forwarding-check.js";
 import { AIMS, type Aim, faultsOf, planOf } from "./forwarding-plan.js";
 import { ForwardingWorld } from "./forwarding-world.js";
 
-const SEEDS = Number(process.env["FORWARDING_SEEDS"] ?? 10);
+const SEEDS = Number(process.env["FORWARDING_SEEDS"] ?? 5);
 const REPLAY = process.env["SHUIWEI_SEED"];
 const LIMIT_MS = 120_000 + SEEDS * 2_000;
 const FLUSH_EVERY = 50;

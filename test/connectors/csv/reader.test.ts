@@ -11,6 +11,7 @@ import { openCsv, readRows } from "../../../connectors/csv/reader.js";
 import { MAX_FIELD_BYTES, MAX_ROW_CHARACTERS } from "../../../connectors/csv/row-parser.js";
 import type { SourceRow } from "../../../connectors/mapping/mapping.js";
 import { EngineError } from "../../../engine/kernel/errors.js";
+import { lengthOf } from "../../length.js";
 
 let folder: string;
 beforeAll(async () => {
@@ -150,7 +151,7 @@ describe("reading rows", () => {
           }
         },
       ),
-      { numRuns: 500 },
+      { numRuns: lengthOf({ short: 200, long: 500 }) },
     );
   });
 });
