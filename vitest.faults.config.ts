@@ -24,12 +24,12 @@ export default defineConfig({
       "test/outbox/losses.redis.test.ts",
     ],
     // The simulation with 250 shops, and every fourth call of every story struck; SEEDS=1000 leaves none out. The
-    // ledger's proof with ten seeds, forwarding and schedules with 600.
+    // ledger's proof with ten seeds, forwarding and schedules with 400.
     env: {
       LONG_TESTS: "1",
       SEEDS: process.env["SEEDS"] ?? "250",
       LEDGER_SEEDS: process.env["LEDGER_SEEDS"] ?? "10",
-      FORWARDING_SEEDS: process.env["FORWARDING_SEEDS"] ?? "600",
+      FORWARDING_SEEDS: process.env["FORWARDING_SEEDS"] ?? "400",
     },
     pool: "forks",
     maxWorkers: 1,

@@ -212,6 +212,8 @@ class Simulation {
    * More holds than one sweep ends fall due together; in every second rush long after their days could be retired.
    */
   async #rush(number: number): Promise<void> {
+    // A breaker would refuse the orders, and their holds are to expire in full sweeps.
+    for (const { scope } of [...this.#reference.partition.breakers.values()]) await this.#close(scope);
     const orders = this.#stream.rush(2_600, 600_000);
     for (let first = 0; first < orders.length; first += BATCH_LIMIT)
       await this.#apply(orders.slice(first, first + BATCH_LIMIT));
@@ -285,7 +287,10 @@ class Simulation {
 
   async #closeBreaker(): Promise<void> {
     const open = [...this.#reference.partition.breakers.values()];
-    const scope = open.length > 0 && this.#random.below(4) > 0 ? this.#random.pick(open).scope : this.#scope();
+    await this.#close(open.length > 0 && this.#random.below(4) > 0 ? this.#random.pick(open).scope : this.#scope());
+  }
+
+  async #close(scope: BreakerScope): Promise<void> {
     const expected = this.#reference.setBreaker(this.#clock.now(), scope, "close");
     const { changed: found } = await this.#ledger.breakers.set(scope, "close", { actor: "sim", reason: "drill" });
     if (found !== expected) throw fault(`closing ${JSON.stringify(scope)}`, expected, found);
