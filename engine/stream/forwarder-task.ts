@@ -168,11 +168,14 @@ export class ForwarderTask {
         await this.#renewIfDue();
         await this.#checkIfDue();
       }
-      if (this.#position > this.#written) await this.#write([], []);
+    } catch (thrown) {
+      // Stopping ends the waiting read with an error; what is forwarded is committed all the same.
+      if (!this.#signal.aborted) throw thrown;
     } finally {
       this.#signal.removeEventListener("abort", end);
       reader.disconnect();
     }
+    if (this.#position > this.#written) await this.#write([], []);
   }
 
   // ---- the beginning
