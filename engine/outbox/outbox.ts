@@ -39,13 +39,13 @@ export interface OutboxOptions {
    * closes it.
    */
   openReader(log: string): RedisClient | Promise<RedisClient>;
-  /** Names this process in leases and in the pace. */
+  /** Names this process in leases and at the rate limiter. */
   owner: string;
   /** By which it waits and measures. */
   clock: Scheduler;
   /** What time it is when a delivery has been taken; left out: the same. */
   wall?: Clock;
-  /** What leases, commits and the pace go by; left out: the Redis server's own. */
+  /** The clock of leases, commits and the rate limiter; left out: the Redis server's own. */
   serverClock?: Clock;
   leaseMs: number;
   /** What the receiver takes; all workers together stay below it. */

@@ -59,8 +59,10 @@ async function deliverSeveral(receiver: Receiver, sent: readonly Sent[]): Promis
   const { signal, release } = abortOfAll(new Set(sent.map(({ source }) => source.signal)));
   try {
     const outcomes = (await receiver.deliverBatch?.(deliveries, signal, mayHaveArrived)) ?? [];
-    if (outcomes.length === sent.length) return outcomes;
-    throw new Error(`${receiver.name} returned ${outcomes.length} outcomes for ${sent.length} deliveries`);
+    if (outcomes.length === sent.length && outcomes.every(Boolean)) return outcomes;
+    throw new Error(
+      `${receiver.name} returned ${outcomes.filter(Boolean).length} outcomes for ${sent.length} deliveries`,
+    );
   } finally {
     release();
   }

@@ -8,8 +8,7 @@ import { EngineError, messageOf } from "../kernel/errors.js";
 import type { LogFields } from "../kernel/logger.js";
 import { type CommitBody, commitWithRetries, renewTask, type Task } from "../stream/commit.js";
 import {
-  countDeadLetters,
-  countOverflow,
+  countDeadLettersByKind,
   type DeadLetter,
   isDeadLetterLimitReached,
   type StoredDeadLetter,
@@ -201,11 +200,10 @@ export class SinkCommitter {
   async count(): Promise<number> {
     const { redis } = this.#options;
     const { keys, stats } = this.#context;
-    const [kept, overflow] = await Promise.all([countDeadLetters(redis, keys), countOverflow(redis, keys)]);
+    const { ordinary, overflow } = await countDeadLettersByKind(redis, keys);
     stats.overflowStored = overflow.deliveries;
-    const deadLetters = kept.deadLetters - overflow.deadLetters;
-    this.#isFull = isDeadLetterLimitReached({ deadLetters, bytes: kept.bytes - overflow.bytes });
-    return deadLetters;
+    this.#isFull = isDeadLetterLimitReached(ordinary);
+    return ordinary.deadLetters;
   }
 
   // ---- the commit

@@ -242,8 +242,8 @@ export async function commitWithRetries(
  * A commit's lists as one argument: thousands of arguments cost the client more than the bytes. Everything in it is a
  * list or a text, because Lua would change numbers: fields of the task, timers to set (time, member, …), timers to
  * remove, dead letters to add (bytes, name of the entry or '', number of deliveries or '', …), their entries
- * (name, bytes, …), dead letters to remove, for each job its states (key, bytes, …), for each job the keys whose state
- * is deleted, the changes of each index that changes, and the closings of each job and period: how long they are
+ * (name, bytes, …), dead letters to remove, for each job its states (key, bytes, …), for each job the keys whose
+ * state is deleted, the changes of each index that changes, and the closings of each job and period: how long they are
  * stored, then key, bytes, ….
  */
 function packChanges(

@@ -99,6 +99,18 @@ export async function countOverflow(redis: RedisClient, keys: PartitionKeys): Pr
   return { deadLetters, bytes, deliveries };
 }
 
+/** The two kinds apart: only the ordinary ones stop a reader at the limit, the others make room for newer ones. */
+export async function countDeadLettersByKind(
+  redis: RedisClient,
+  keys: PartitionKeys,
+): Promise<{ ordinary: DeadLetterTotals; overflow: OverflowTotals }> {
+  const [all, overflow] = await Promise.all([countDeadLetters(redis, keys), countOverflow(redis, keys)]);
+  return {
+    ordinary: { deadLetters: all.deadLetters - overflow.deadLetters, bytes: all.bytes - overflow.bytes },
+    overflow,
+  };
+}
+
 type RawDeadLetter = [id: Buffer, fields: Buffer[]];
 
 /**

@@ -9,8 +9,7 @@ import type { Clock, Scheduler } from "../kernel/clock.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { type CommitBody, commitWithRetries, readTask, renewTask, type Task } from "./commit.js";
 import {
-  countDeadLetters,
-  countOverflow,
+  countDeadLettersByKind,
   type DeadLetter,
   isDeadLetterLimitReached,
   requestedReplays,
@@ -352,12 +351,9 @@ export class ForwarderTask {
 
   /** Those of emits that waited too long do not count: they make room for newer ones. */
   async #countDeadLetters(): Promise<number> {
-    const { redis } = this.#options;
-    const { sink } = this.#place.keys;
-    const [kept, overflow] = await Promise.all([countDeadLetters(redis, sink), countOverflow(redis, sink)]);
-    const deadLetters = kept.deadLetters - overflow.deadLetters;
-    this.#isFull = isDeadLetterLimitReached({ deadLetters, bytes: kept.bytes - overflow.bytes });
-    return deadLetters;
+    const { ordinary } = await countDeadLettersByKind(this.#options.redis, this.#place.keys.sink);
+    this.#isFull = isDeadLetterLimitReached(ordinary);
+    return ordinary.deadLetters;
   }
 
   #updateLag(task: Task, serverMs: number): void {

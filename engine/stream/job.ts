@@ -60,8 +60,9 @@ export interface Job<Event extends LogEvent = LogEvent, State = unknown> {
   upgrade?(old: unknown, from: number, key: string): State;
   /**
    * Names of a key's further timers, beside the unnamed one: printable ASCII. They need format 3. A durable timer whose
-   * name is not in the list any more is removed without a call, so keep an empty list when the last name goes. Keys of
-   * such a job contain no U+001F.
+   * name is not in the list any more is removed without a call, so keep an empty list when the last name goes. A new
+   * name needs a higher `version`: otherwise a worker of the release before removes its timers. Keys of such a job
+   * contain no U+001F.
    */
   readonly timers?: readonly string[];
   /**

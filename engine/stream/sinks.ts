@@ -16,7 +16,7 @@ export const EMIT_CURSOR = "emit";
 /** The name of the sink that forwards emits to an event topic. */
 export const forwarderSink = (target: string): string => `to-${target}`;
 
-/** Longer than emits may wait by default: a sink that is away loses none in silence. */
+/** Longer than emits may wait by default: what a sink that is away does not get becomes dead letters first. */
 const RETIRED_AFTER_MS = 14 * DAY_MS;
 /** Workers look at waiting emits every few seconds: a day contains a time at which one runs. */
 const RETIRING_MS = DAY_MS;

@@ -1,5 +1,5 @@
 /**
- * The feed `stock-heat`: SKU × minute of the hottest SKUs (R12), with their balances. It shows the SKUs of the ranking,
+ * The feed `stock-heat`: SKU × minute of the hottest SKUs (R12), with balances. It shows the SKUs of the ranking,
  * which is renewed every few seconds, and those with an open alert; a SKU keeps its row id while it is shown. Only rows
  * and cells that changed are sent. States between two ticks are not sent.
  */
