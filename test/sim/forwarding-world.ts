@@ -9,7 +9,7 @@ import { zoneOf } from "../../engine/kernel/zone.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { lastEmitEntry } from "../../engine/stream/emits.js";
 import type { NewEvent, TopicEvent } from "../../engine/stream/event-entry.js";
-import { type EventTopic, eventTopic } from "../../engine/stream/event-topic.js";
+import { type EventTopic, type EventTopicOptions, eventTopic } from "../../engine/stream/event-topic.js";
 import { Forwarders } from "../../engine/stream/forwarders.js";
 import type { Emit, Job } from "../../engine/stream/job.js";
 import { eventKeys, partitionKeys, sinkKeys } from "../../engine/stream/keys.js";
@@ -122,7 +122,7 @@ export class ForwardingWorld {
     const [first, second] = clients;
     this.client = plan.servers === 1 ? first : byKey(first, second);
     this.#servers = clients.slice(0, plan.servers).map((client) => new SavedRedis(client, prefix));
-    this.#feeder = this.#topic(SOURCE, this.client);
+    this.#feeder = this.#topic(SOURCE, this.client, { clock: this.time });
     this.net = new FaultyRedis({
       client: this.client,
       time: this.time,
@@ -209,9 +209,10 @@ export class ForwardingWorld {
     }
   }
 
-  #topic(name: string, redis: RedisClient, more: { routes?: Route[]; schedules?: readonly Schedule[] } = {}) {
+  /** Without a clock of its own, a call gets the time at which it arrives, as from a server's clock. */
+  #topic(name: string, redis: RedisClient, more: Partial<EventTopicOptions> = {}) {
     const { partitions } = this.plan;
-    return eventTopic({ name, partitions, redis, prefix: this.prefix, zone: ZONE, clock: this.time, ...more });
+    return eventTopic({ name, partitions, redis, prefix: this.prefix, zone: ZONE, wall: this.time, ...more });
   }
 
   // ---- processes
