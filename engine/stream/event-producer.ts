@@ -46,6 +46,8 @@ const COMMIT_BYTES = 8;
 const DIGEST_BYTES = 8;
 /** The same as ENTRY_EVENTS in events.lua: a commit with more is passed in several parts of one call. */
 const PART_EVENTS = 1_000;
+/** Events of one call, as long as a single commit is not larger: Redis serves nobody else meanwhile, some ms. */
+const CALL_BYTES = 1024 * 1024;
 
 /** Recognises the emits of a commit after its server may have lost it and used its number again. */
 export function digestOf({ fields }: LogEntry): Buffer {
@@ -120,24 +122,27 @@ export class EventProducer {
    *   what it has taken, or an error of Redis
    */
   async forward(commits: readonly ForwardedCommit[]): Promise<void> {
-    const args: FunctionArgument[] = [];
-    for (const { commit, digest, events } of commits)
-      for (const part of partsOf(events)) args.push(commit, digest, part.length, Buffer.concat(part));
-    await this.#append("events_forward", args);
+    await this.#append(
+      "events_forward",
+      commits.map(({ commit, digest, events }) => ({ head: [commit, digest], events })),
+    );
   }
 
   /** Appends the events of dead letters, each dead letter's once. Throws as `forward`. */
   async replay(deadLetters: readonly ReplayedDeadLetter[]): Promise<void> {
-    const args: FunctionArgument[] = [];
-    for (const { id, events } of deadLetters)
-      for (const part of partsOf(events)) args.push(id, part.length, Buffer.concat(part));
-    await this.#append("events_replay", args);
+    await this.#append(
+      "events_replay",
+      deadLetters.map(({ id, events }) => ({ head: [id], events })),
+    );
   }
 
-  async #append(name: string, args: readonly FunctionArgument[]): Promise<void> {
+  /** One call at least: a server that has lost what it had taken reports it. */
+  async #append(name: string, groups: readonly EventGroup[]): Promise<void> {
     const { keys, source, task, clockArgument } = this.#options;
-    const common = [clockArgument(), source, `${task.run} ${task.epoch} 1`, this.#run];
-    await this.#call(name, [keys.head, keys.log, keys.producers], [...common, ...args]);
+    for (const args of callsOf(groups)) {
+      const common = [clockArgument(), source, `${task.run} ${task.epoch} 1`, this.#run];
+      await this.#call(name, [keys.head, keys.log, keys.producers], [...common, ...args]);
+    }
   }
 
   async #call(name: string, keys: string[], args: FunctionArgument[]): Promise<unknown> {
@@ -163,6 +168,26 @@ const REFUSALS: readonly [beginning: string, code: string][] = [
   ["STALE_RUN", "stale_run"],
 ];
 
-function* partsOf(events: readonly Buffer[]): Generator<readonly Buffer[]> {
-  for (let from = 0; from < events.length; from += PART_EVENTS) yield events.slice(from, from + PART_EVENTS);
+/** Events that are appended by one call, all or none, and the arguments before them. */
+interface EventGroup {
+  readonly head: readonly FunctionArgument[];
+  readonly events: readonly Buffer[];
+}
+
+/** The arguments of each call: as many groups as there are in CALL_BYTES, at least one. */
+function* callsOf(groups: readonly EventGroup[]): Generator<FunctionArgument[]> {
+  let args: FunctionArgument[] = [];
+  let bytes = 0;
+  for (const { head, events } of groups) {
+    if (bytes >= CALL_BYTES) {
+      yield args;
+      [args, bytes] = [[], 0];
+    }
+    for (let from = 0; from < events.length; from += PART_EVENTS) {
+      const part = Buffer.concat(events.slice(from, from + PART_EVENTS));
+      args.push(...head, Math.min(PART_EVENTS, events.length - from), part);
+      bytes += part.length;
+    }
+  }
+  yield args;
 }
