@@ -231,14 +231,25 @@ export async function removeDeadLetters(
   return removed.map((n) => n === 1);
 }
 
-/** Removes dead letters that are too old, some 2,000 at a time. Returns how many. */
+/** Dead letters that one call removes: Redis serves nobody else meanwhile. */
+const TRIM_AT_ONCE = 200;
+/** Calls of one trimming. */
+const TRIM_CALLS = 20;
+
+/** Removes dead letters that are too old, the oldest first, 4,000 at most. Returns how many. */
 export async function trimDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
   ageMs = DEAD_LETTER_AGE_MS,
 ): Promise<number> {
   const deadLetterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
-  return (await callFunction(redis, "dead_letters_trim", deadLetterKeys, [ageMs])) as number;
+  let trimmed = 0;
+  for (let call = 1; call <= TRIM_CALLS; call++) {
+    const removed = (await callFunction(redis, "dead_letters_trim", deadLetterKeys, [ageMs, TRIM_AT_ONCE])) as number;
+    trimmed += removed;
+    if (removed < TRIM_AT_ONCE) break;
+  }
+  return trimmed;
 }
 
 /** When a dead letter was written, by its id, in milliseconds since the epoch. */

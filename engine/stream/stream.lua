@@ -152,11 +152,13 @@ local function remove_dead_letters(keys, args)
   return removed
 end
 
--- dead_letters_trim: removes dead letters above an age, the oldest first, CHUNK at most.
--- KEYS: dead letters, dead entries, dead requests   ARGV: 1 the age in ms, by this server's clock   Returns: how many
+-- dead_letters_trim: removes dead letters above an age, the oldest first.
+-- KEYS: dead letters, dead entries, dead requests
+-- ARGV: 1 the age in ms, by this server's clock, 2 how many at most
+-- Returns: how many
 local function trim_dead_letters(keys, args)
   local before = digits(clock_of('') - tonumber(args[1]))
-  local old = redis.call('XRANGE', keys[1], '-', '(' .. before .. '-0', 'COUNT', CHUNK)
+  local old = redis.call('XRANGE', keys[1], '-', '(' .. before .. '-0', 'COUNT', args[2])
   for _, dead_letter in ipairs(old) do
     remove_dead_letter(keys[1], keys[2], dead_letter[1])
     redis.call('ZREM', keys[3], dead_letter[1])
