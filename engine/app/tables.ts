@@ -146,6 +146,8 @@ export function checkTables(tables: Tables): void {
       tables.jobs.some(({ topic }) => topic === name),
       `no job reads the topic ${name}`,
     );
+  const readers = emitReadersOf(tables).map(({ name, topic }) => `${topic} ${name}`);
+  assert(new Set(readers).size === readers.length, "two sinks or forwarders of a topic have the same name");
   assert(new Set(sinks.map(({ name }) => name)).size === sinks.length, "two sinks have the same name");
   assert(sinks.filter(({ takesOrders }) => takesOrders).length <= 1, "two sinks take the paid orders");
 }
