@@ -133,6 +133,12 @@ const PROCESS_METRICS: readonly MetricRow[] = [
     "Frames not sent to screens that were behind",
     ({ gateway }) => gateway.counters.framesSkipped,
   ),
+  ofProcess(
+    "live_subscriptions_refused_total",
+    "counter",
+    "Subscriptions of screens refused: unknown feed, wrong parameters, or a role that may not see it",
+    ({ gateway }) => gateway.counters.subscriptionsRefused,
+  ),
 ];
 
 /** Where this process delivers: summed over its partitions. */
