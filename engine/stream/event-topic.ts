@@ -5,7 +5,7 @@
  * decreases and proceeds without events, so windows end and timers fire. When the server's clock and this machine's
  * disagree, no schedule fires.
  */
-import { type Clock, DEFAULT_CLOCK_BOUND_MS, MINUTE_MS, systemClock } from "../kernel/clock.js";
+import { type Clock, DAY_MS, DEFAULT_CLOCK_BOUND_MS, MINUTE_MS, systemClock } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { Zone } from "../kernel/zone.js";
@@ -74,6 +74,8 @@ const HEARTBEAT_MS = MINUTE_MS;
 /** Events and bytes of one call: ten entries, so that one call does not keep other callers waiting for long. */
 const APPEND_EVENTS_LIMIT = 10_000;
 const APPEND_BYTES_LIMIT = 8 * 1024 * 1024;
+/** How long after its due time a schedule that the definition does not have is deleted: upgrades take less. */
+const UNDEFINED_KEPT_MS = 7 * DAY_MS;
 
 /** Loads the function library into Redis; call once before the first event. */
 export const loadEventsLibrary = (redis: RedisClient): Promise<void> =>
@@ -154,8 +156,11 @@ export class EventTopic implements Topic<TopicEvent> {
       const step = stepOf(schedule, this.#options.zone, this.#stateOf(schedule.name, text), Number(now));
       if (step) await this.#fire(keys, schedule.name, text, JSON.stringify(step.state), step);
     }
-    // Schedules that have been removed from the definition.
-    for (const [name, text] of stored) await this.#fire(keys, name, text, "");
+    // Schedules that the definition does not have. In a rolling upgrade they may be those of a newer one.
+    for (const [name, text] of stored) {
+      const state = this.#stateOf(name, text);
+      if (!state || Number(now) - state.dueMs > UNDEFINED_KEPT_MS) await this.#fire(keys, name, text, "");
+    }
   }
 
   /** The schedules as they are stored; those that no partition's owner has stored yet are left out. */

@@ -315,13 +315,25 @@ describe("schedules", () => {
     expect(new Set(await ticksIn()).size).toBe(1_500);
   });
 
-  it("that are removed leave nothing, and a changed definition begins anew from now", async () => {
-    await at(0, topicWith({ schedules: [schedule("gone"), schedule("kept")] }));
-    const changed = topicWith({ schedules: [schedule("kept", { due: every(40_000) })] });
+  it("of a changed definition begin anew from now", async () => {
+    await at(0, topicWith({ schedules: [schedule("s")] }));
+    const changed = topicWith({ schedules: [schedule("s", { due: every(40_000) })] });
     await at(30_000, changed);
-    expect(await client.hkeys(keysOf().schedules)).toEqual(["kept"]);
     await at(50_000, changed);
-    expect(await ticksIn()).toEqual(["kept 08:00:40 0"]);
+    expect(await ticksIn()).toEqual(["s 08:00:40 0"]);
+  });
+
+  it("that an older process does not know miss nothing, and are deleted a week after they were removed", async () => {
+    const [newer, older] = [topicWith({ schedules: [schedule("s")] }), topicWith({})];
+    await at(0, newer);
+    await at(30_000, older);
+    expect(await ticksIn()).toEqual([]);
+    await at(35_000, newer);
+    expect(await ticksIn()).toEqual(["s 08:00:15 0", "s 08:00:30 0"]);
+    await at(7 * 86_400_000 + 45_000, older);
+    expect(await client.hkeys(keysOf().schedules)).toEqual(["s"]);
+    await at(7 * 86_400_000 + 45_001, older);
+    expect(await client.hkeys(keysOf().schedules)).toEqual([]);
   });
 
   it("do not fire a due time twice after the clock was set back, and report that they stand still", async () => {
