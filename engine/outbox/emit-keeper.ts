@@ -1,5 +1,5 @@
 /**
- * Holds the bounds on waiting emits for sinks that no process runs: it acquires a sink's lease when it is free, turns
+ * Holds the bounds on waiting emits for sinks without an owner: it acquires a sink's lease when it is free, turns
  * what is beyond a bound into dead letters as the sink's own process would, and releases the lease. One is enough for
  * each partition: a process checks the partitions whose jobs it runs. It has no receiver: it keeps emits of every kind
  * that the sink is not recorded to ignore, and cannot call the receiver's `deadLettered`.
@@ -190,6 +190,6 @@ export class EmitKeeper {
     report.add(overflowed, dropped);
     const message = report.takeMessage();
     if (message !== undefined)
-      onTrouble(`${message}; no process runs this sink`, { level: "error", topic, partition, sink });
+      onTrouble(`${message}; no process delivers to it`, { level: "error", topic, partition, sink });
   }
 }

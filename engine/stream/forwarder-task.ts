@@ -152,8 +152,10 @@ export class ForwarderTask {
    * @throws EngineError `stale_epoch`, `stale_run`, `stale_fence`, or an error of Redis: it has to start again
    */
   async run(): Promise<void> {
-    const { openReader } = this.#options;
+    const { openReader, redis } = this.#options;
     const { keys, share, partition } = this.#place;
+    await this.#countDeadLetters();
+    if (this.#isFull && (await requestedReplays(redis, keys.sink, 1)).length === 0) return this.#rest();
     const taken = await this.#open();
     const reader = await openLeasedReader(openReader, keys.sink, this.#lease.task);
     // Ends the waiting read; a read never changes anything.
@@ -162,11 +164,12 @@ export class ForwarderTask {
     try {
       await this.#begin(reader, taken);
       const emits = new EmitReader(reader, keys.source);
-      while (!this.#signal.aborted && !share.isSurplus(partition)) {
+      do {
+        await this.#checkIfDue();
+        if (this.#isFull) break;
         await this.#forwardNext(emits);
         await this.#renewIfDue();
-        await this.#checkIfDue();
-      }
+      } while (!this.#signal.aborted && !share.isSurplus(partition));
     } catch (thrown) {
       // Stopping ends the waiting read with an error; what is forwarded is committed all the same.
       if (!this.#signal.aborted) throw thrown;
@@ -175,6 +178,22 @@ export class ForwarderTask {
       reader.disconnect();
     }
     if (this.#position > this.#written) await this.#write([], []);
+    if (this.#isFull && !this.#signal.aborted) await this.#rest();
+  }
+
+  /** Nothing is forwarded while there are too many dead letters. Without the lease, others can bound what waits. */
+  async #rest(): Promise<void> {
+    const { redis, serverClock } = this.#options;
+    const { keys, sink } = this.#place;
+    const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
+    this.#updateLag(task, serverMs);
+    await registerSink(redis, keys.source, sink, serverMs);
+    await trimDeadLetters(redis, keys.sink);
+    this.#report(
+      "too many dead letters: nothing more is forwarded; list them (dead-letters list), then replay or remove them",
+      { level: "error" },
+    );
+    this.#lease.waitAfter(CHECK_EVERY_MS);
   }
 
   // ---- the beginning
@@ -225,10 +244,6 @@ export class ForwarderTask {
 
   async #forwardNext(emits: EmitReader): Promise<void> {
     const isUnwritten = this.#position > this.#written;
-    if (this.#isFull) {
-      await this.#clock.sleep(Math.min(CHECK_EVERY_MS, this.#options.leaseMs / 4), this.#signal);
-      return;
-    }
     const entries = await emits.read(this.#position, READ_ENTRIES, isUnwritten ? WRITE_EVERY_MS : BLOCK_MS);
     const last = entries.at(-1);
     if (last) {
@@ -334,15 +349,11 @@ export class ForwarderTask {
     this.#checkedMs = nowMs;
     const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
     this.#updateLag(task, serverMs);
-    if (this.#isFull) {
-      const kept = await this.#countDeadLetters();
-      if (this.#isFull)
-        this.#report(
-          `too many dead letters (${kept}): nothing more is forwarded; list them (dead-letters list), then replay or remove them`,
-          { level: "error" },
-        );
+    const requested = await requestedReplays(redis, keys.sink, REPLAY_LIMIT);
+    if (requested.length > 0) {
+      await this.#replay(requested);
+      await this.#countDeadLetters();
     }
-    await this.#replay(await requestedReplays(redis, keys.sink, REPLAY_LIMIT));
     if (nowMs - this.#trimmedMs < TRIM_EVERY_MS) return;
     this.#trimmedMs = nowMs;
     await registerSink(redis, keys.source, sink, serverMs);
@@ -350,10 +361,9 @@ export class ForwarderTask {
   }
 
   /** Those of emits that waited too long do not count: they make room for newer ones. */
-  async #countDeadLetters(): Promise<number> {
+  async #countDeadLetters(): Promise<void> {
     const { ordinary } = await countDeadLettersByKind(this.#options.redis, this.#place.keys.sink);
     this.#isFull = isDeadLetterLimitReached(ordinary);
-    return ordinary.deadLetters;
   }
 
   #updateLag(task: Task, serverMs: number): void {

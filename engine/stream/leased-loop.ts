@@ -52,6 +52,8 @@ export interface Lease {
   readonly askedMs: number;
   /** The work has progressed: the wait after the next error is the shortest again. */
   progressed(): void;
+  /** When the work returns, the loop waits this long before it acquires the lease again; another may meanwhile. */
+  waitAfter(waitMs: number): void;
 }
 
 /** How often a worker with room asks for a lease that another worker has to give back: the pause when one moves. */
@@ -66,6 +68,7 @@ export class LeasedLoop {
   #isOwned = false;
   #leaseChanges = 0;
   #backoffMs = BACKOFF_FIRST_MS;
+  #waitMs = 0;
   #running: Promise<void> | undefined;
 
   constructor(options: LeasedLoopOptions) {
@@ -97,6 +100,7 @@ export class LeasedLoop {
     const { signal } = this.#stop;
     const { clock, share, partition, place, onTrouble, recover } = this.#options;
     while (!signal.aborted) {
+      this.#waitMs = 0;
       try {
         await this.#prepare();
         const lease = await this.#acquire();
@@ -111,6 +115,7 @@ export class LeasedLoop {
         share?.release(partition);
         this.#isOwned = false;
       }
+      if (this.#waitMs > 0) await clock.sleep(this.#waitMs, signal);
     }
   }
 
@@ -139,16 +144,28 @@ export class LeasedLoop {
     } finally {
       share?.settle(partition, task !== undefined && !("heldForMs" in task));
     }
-    if (!("heldForMs" in task)) return { task, askedMs, progressed: () => this.#progressed() };
+    if (!("heldForMs" in task)) return this.#leaseOf(task, askedMs);
     await clock.sleep(Math.min(task.heldForMs, share ? ACQUIRE_EVERY_MS : leaseMs / 2), signal);
     return undefined;
   }
 
-  #progressed(): void {
-    this.#backoffMs = BACKOFF_FIRST_MS;
+  #leaseOf(task: Task, askedMs: number): Lease {
+    return {
+      task,
+      askedMs,
+      progressed: () => {
+        this.#backoffMs = BACKOFF_FIRST_MS;
+      },
+      waitAfter: (waitMs) => {
+        this.#waitMs = waitMs;
+      },
+    };
   }
 
-  /** Works, and releases the lease when the work ended without an error or the loop is stopped. */
+  /**
+   * Works. Releases the lease when the work ended without an error or the loop is stopped, and after errors that do not
+   * cease: what waits for the work may then be bounded by another (`EmitKeeper`).
+   */
   async #work(lease: Lease): Promise<void> {
     const { redis, keys, work } = this.#options;
     const { signal } = this.#stop;
@@ -159,9 +176,10 @@ export class LeasedLoop {
       await work(lease, signal);
       isComplete = true;
     } finally {
-      // Stopping may end a waiting read with an error; the lease is released all the same. After another error this
+      // Stopping may end a waiting read with an error; the lease is released all the same. After a first error this
       // process acquires it again.
       if (isComplete || signal.aborted) await releaseTask(redis, keys, lease.task.epoch);
+      else if (this.#backoffMs === BACKOFF_MAX_MS) await releaseTask(redis, keys, lease.task.epoch).catch(() => {});
     }
   }
 }

@@ -184,7 +184,7 @@ describe("a sink that no process runs", () => {
     expect(counts).toEqual([kept.deliveries, 0]);
     expect(keeper.figures).toEqual({ overflowed: kept.deliveries, dropped: 0 });
     expect(kept.deliveries).toBeGreaterThan(20);
-    expect(troubles.join()).toContain("no process runs this sink");
+    expect(troubles.join()).toContain("no process delivers to it");
     await keeper.check(0);
     expect((await totals()).counts).toEqual(counts);
     expect(given).toEqual([]);
@@ -211,7 +211,7 @@ describe("a sink that nobody has run for 13 days", () => {
     // Two an entry: without a process, emits of every kind are kept.
     expect((await totals()).kept.deliveries).toBe(6);
     expect(await waitingAfter()).toBe(0);
-    expect(troubles.join()).toContain("no process runs this sink");
+    expect(troubles.join()).toContain("no process delivers to it");
   });
 });
 

@@ -1,0 +1,117 @@
+/** Bounds on emits that wait for a forwarder which cannot forward: it releases its lease, and the keeper holds them. */
+import { Packr } from "msgpackr";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../engine/kernel/clock.js";
+import { zoneOf } from "../../engine/kernel/zone.js";
+import { DEFAULT_EMIT_BOUNDS } from "../../engine/outbox/emit-bounds.js";
+import { EmitKeeper } from "../../engine/outbox/emit-keeper.js";
+import { loadStreamLibrary } from "../../engine/stream/commit.js";
+import {
+  countDeadLetters,
+  DEAD_LETTERS_LIMIT,
+  listDeadLetters,
+  removeDeadLetters,
+} from "../../engine/stream/dead-letter.js";
+import { newestDeadLetterActions } from "../../engine/stream/dead-letter-actions.js";
+import { topicEventsOf } from "../../engine/stream/event-entry.js";
+import { eventTopic, loadEventsLibrary } from "../../engine/stream/event-topic.js";
+import { Forwarders } from "../../engine/stream/forwarders.js";
+import { eventKeys, sinkKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
+import { connect, type RedisClient } from "../../engine/stream/redis.js";
+import { forwarderSink } from "../../engine/stream/sinks.js";
+import { withRedis } from "../redis/with-redis.js";
+import { until } from "../stream/toy-log.js";
+import { EmitCommits, emitOfKey } from "./emit-commits.js";
+
+const redis = withRedis();
+const PREFIX = "t";
+const SINK = forwarderSink("dst");
+const KEYS = sinkKeys(PREFIX, "toys", 0, SINK);
+const BOUNDS = { ...DEFAULT_EMIT_BOUNDS, maxBytes: 1_000 };
+const ENTRIES = 40;
+const stops: (() => Promise<unknown>)[] = [];
+let client: RedisClient;
+
+beforeAll(async () => {
+  client = redis.connect();
+  await Promise.all([loadStreamLibrary(client), loadEventsLibrary(client)]);
+});
+afterEach(async () => {
+  for (const stop of stops.splice(0).reverse()) await stop();
+});
+
+const forwarded = async (): Promise<string[]> =>
+  (await readLog(client, eventKeys(PREFIX, "dst", 0).log, 0, 1_000)).flatMap((entry) =>
+    topicEventsOf(entry).events.map(({ key }) => key),
+  );
+
+async function fillDeadLetters(): Promise<void> {
+  const packed = new Packr({ useRecords: false }).pack({ offset: 1, reason: "refused", tries: 1 });
+  const pipeline = client.pipeline();
+  for (let i = 0; i < DEAD_LETTERS_LIMIT; i++) pipeline.xadd(KEYS.deadLetters, "*", "d", packed);
+  await pipeline.exec();
+}
+
+describe("a forwarder with too many dead letters", () => {
+  it("holds back a bounded number of bytes, counts what was given up, and forwards again when there is room", async () => {
+    const troubles: string[] = [];
+    const shared = {
+      prefix: PREFIX,
+      partitions: 1,
+      redis: client,
+      clock: systemClock,
+      leaseMs: 1_000,
+      onTrouble: (message: string) => troubles.push(message),
+    };
+    const target = eventTopic({
+      ...shared,
+      name: "dst",
+      zone: zoneOf("UTC"),
+      routes: [{ from: "toys", kinds: ["seen"], event: ({ key }) => ({ key, kind: "seen", payload: null }) }],
+    });
+    const openReader = () => connect({ url: redis.url }, true);
+    const start = () => {
+      const forwarders = new Forwarders({ ...shared, target, openReader, owner: "one" });
+      stops.push(() => forwarders.stop());
+      forwarders.start();
+      return forwarders;
+    };
+    const emitter = new EmitCommits(client, PREFIX);
+    const before = start();
+    await emitter.write([emitOfKey("first")]);
+    await until(async () => (await forwarded()).length === 1, "the first");
+    await before.stop();
+
+    await fillDeadLetters();
+    const forwarders = start();
+    for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`k${i}`)]);
+    await until(() => (forwarders.stats()[0]?.lagEntries ?? 0) === ENTRIES, "the lag");
+    await until(() => troubles.join().includes("too many dead letters: nothing more is forwarded"), "the message");
+
+    const keeper = new EmitKeeper({ ...shared, topic: "toys", owner: "one", bounds: BOUNDS, isOwned: () => true });
+    await until(async () => {
+      await keeper.check(0);
+      return keeper.figures.overflowed > 0;
+    }, "the bound");
+    const { overflowed } = keeper.figures;
+    expect(overflowed).toBeGreaterThan(20);
+    expect(overflowed).toBeLessThan(ENTRIES);
+    // Ordinary dead letters leave no room for others.
+    expect(keeper.figures.dropped).toBe(overflowed);
+    const actions = await newestDeadLetterActions(client, KEYS, 10);
+    expect(actions.map(({ action, actor }) => [action, actor])).toEqual([["drop", "engine"]]);
+    expect(await forwarded()).toEqual(["first"]);
+
+    const oldest = await listDeadLetters(client, KEYS, "-", 500);
+    await removeDeadLetters(
+      client,
+      KEYS,
+      oldest.map(({ id }) => id),
+    );
+    await until(async () => (await forwarded()).length === 1 + ENTRIES - overflowed, "what was not given up");
+    for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`m${i}`)]);
+    await until(async () => (await forwarded()).length === 1 + 2 * ENTRIES - overflowed, "the next");
+    expect((await countDeadLetters(client, KEYS)).deadLetters).toBe(DEAD_LETTERS_LIMIT - 500);
+  });
+});
