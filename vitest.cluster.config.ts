@@ -1,10 +1,11 @@
 /**
  * The tests that need a Redis on a Redis Cluster instead: three masters and three replicas, one Cluster for all
- * files, one file at a time. Beside them those that kill masters, move slots and ask Sentinels, on servers of their
- * own.
+ * files, one file at a time; files share a process as in the ordinary run. Beside them those that kill masters, move
+ * slots and ask Sentinels, on servers of their own.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { ALONE } from "./vitest.config.js";
 
 /** Files of the ordinary run that a Cluster changes nothing about, each with the reason. */
 const LEFT_OUT = [
@@ -31,16 +32,31 @@ const LEFT_OUT = [
   "test/sim/forwarding.redis.test.ts",
 ];
 
+const shared = {
+  exclude: ["**/node_modules/**", "dist/**", "test/browser/**", ...LEFT_OUT],
+  globalSetup: ["test/redis/cluster-setup.ts"],
+  pool: "forks" as const,
+  fileParallelism: false,
+  testTimeout: 120_000,
+  hookTimeout: 60_000,
+};
+
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   test: {
-    include: ["test/**/*.redis.test.ts", "test/cluster/**/*.cluster.test.ts"],
-    exclude: ["**/node_modules/**", "dist/**", "test/browser/**", ...LEFT_OUT],
-    globalSetup: ["test/redis/cluster-setup.ts"],
-    pool: "forks",
     maxWorkers: 1,
     fileParallelism: false,
-    testTimeout: 120_000,
-    hookTimeout: 60_000,
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: "redis",
+          include: ["test/**/*.redis.test.ts"],
+          exclude: [...shared.exclude, ...ALONE],
+          isolate: false,
+        },
+      },
+      { test: { ...shared, name: "alone", include: [...ALONE, "test/cluster/**/*.cluster.test.ts"] } },
+    ],
   },
 });

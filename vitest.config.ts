@@ -18,7 +18,7 @@ const LONG = [
   "**/*.openapi.test.ts",
 ];
 /** Start processes, fill or limit what the process shares, or register hooks in a module that they import. */
-const ALONE = [
+export const ALONE = [
   "test/app/dispatch.redis.test.ts",
   "test/app/full-disk.redis.test.ts",
   "test/app/intake.redis.test.ts",
