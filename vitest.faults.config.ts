@@ -23,8 +23,8 @@ export default defineConfig({
       "test/outbox/emit-bounds.redis.test.ts",
       "test/outbox/losses.redis.test.ts",
     ],
-    // The simulation with 250 shops, and every fourth call of every story struck; SEEDS=1000 leaves none out. The
-    // ledger's proof with ten seeds, forwarding and schedules with 400.
+    // The simulation with 250 shops, and a fault at every fourth call of every script; SEEDS=1000 tries every call. The
+    // comparison of the ledger with decide.ts with ten seeds, forwarding and schedules with 400.
     env: {
       LONG_TESTS: "1",
       SEEDS: process.env["SEEDS"] ?? "250",

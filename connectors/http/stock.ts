@@ -1,7 +1,7 @@
 /**
- * Stock over HTTP: the levels shown to customers (R5, R6), public and cacheable by a CDN, and the ledger's current
- * balances, for clients with a token. Levels come from the view in memory and carry the time as of which they are
- * true. They are refused when they could become older than 15 seconds in caches. They do not promise that an order
+ * Stock over HTTP: the levels shown to customers (R5, R6), public and cacheable by a CDN, and the ledger's balances,
+ * present and past, for clients with a token. Levels come from the view in memory and carry the time as of which they
+ * are true. They are refused when they could become older than 15 seconds in caches. They do not promise that an order
  * will be accepted.
  */
 import { createHash } from "node:crypto";

@@ -12,7 +12,7 @@ export interface EngineBody {
   nowMs: number;
   /** How many seconds of the shop's time pass in one second. */
   speed: number;
-  /** Commands the ledger decided, and events the jobs have committed (mean of the last 5 s). */
+  /** A second, mean of the last 5 s: commands decided for this process, events that its jobs have committed. */
   commandsPerSecond: number;
   eventsPerSecond: number;
   /**

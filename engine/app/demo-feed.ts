@@ -1,6 +1,6 @@
 /**
  * Feeds the demo shop's actions to an engine. A week of history is sent as fast as the ledger accepts it, so that
- * daily averages exist. Then the shop's clock starts at midnight of 18 June and runs 60 times as fast as real time,
+ * daily averages exist. Then the shop's clock starts at midnight of 18 June and runs faster than real time (`--speed`),
  * and every order, payment and parcel is sent at its time through the same order service and ledger as a real shop's.
  * A refused order is not sent again; an overloaded engine gets the same request, with the same id, a little later.
  */

@@ -78,7 +78,7 @@ export interface RedisMemory {
 
 const CHECK_EVERY_MS = 1_000;
 /**
- * After this long without an answer Redis, or the network, is reported as not answering. The client fails after 8 s.
+ * After this long without an answer Redis, or the network, is reported as not answering. The client fails after 10 s.
  */
 const SILENT_MS = 1_000;
 /**

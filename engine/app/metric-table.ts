@@ -119,7 +119,12 @@ const PROCESS_METRICS: readonly MetricRow[] = [
     "Open depletion alerts",
     ({ engine }) => engine.stock.depletionView.openAlerts().length,
   ),
-  ofProcess("breakers_open", "gauge", "Open breakers", ({ engine }) => engine.live.breakers().length),
+  ofProcess(
+    "breakers_open",
+    "gauge",
+    "Breakers that are open or half-open: both refuse new orders",
+    ({ engine }) => engine.live.breakers().length,
+  ),
   ofProcess("live_clients", "gauge", "Screens connected", ({ gateway }) => gateway.clients),
   ofProcess(
     "live_frames_sent_total",

@@ -1,6 +1,6 @@
 /**
  * WebSocket upgrades of the screens: checks host, origin and session, hands the connection to the gateway with the role
- * of its identity, and closes a screen within 10 s of the end of its session or token, or a change of its role. An
+ * of its identity, and closes a screen within 15 s of the end of its session or token, or a change of its role. An
  * upgrade to anything else is served as a plain request.
  */
 import type { IncomingMessage, Server } from "node:http";
@@ -26,7 +26,7 @@ type ScreenGateway = Pick<Gateway, "handleUpgrade">;
 
 /** What everybody may see on open screens. */
 const PUBLIC_IDENTITY: Identity = { name: "public", role: "read" };
-/** How soon a screen is closed after its session was revoked. */
+/** How often screens are checked; a session that another process has ended may be cached for 5 s more. */
 const RECHECK_MS = 10_000;
 
 export interface ScreenUpgradesOptions {

@@ -1,8 +1,8 @@
 /**
- * The shadow fold: for the partitions that this process owns, a few SKUs a second are compared with what the log
- * says, round and round for as long as it runs. A mismatch is an alarm: one line that names cell, numbers and the
- * first differing event, reported once until the difference changes. It stops nothing: whether to close the shop is for
- * people to decide. A whole partition is through in one cycle, so that long may a fault go unseen.
+ * The shadow fold: for the partitions that this process owns, a few SKUs a second are compared with the fold of the
+ * log, over and over for as long as it runs. A mismatch is an alarm: one line that names cell, numbers and the first
+ * differing event, reported once until the difference changes. It stops nothing: whether to close the shop is for an
+ * operator to decide. A whole partition is compared in one cycle, so a fault is found within that time.
  */
 import { sleep, stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";

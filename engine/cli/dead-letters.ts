@@ -14,7 +14,7 @@ export const command = defineCommand({
   replay ID… | all  the partition's worker processes them once more, each with the job that failed: at most once, and what the job then emits
                     is delivered. An event whose window is over by now counts as late. One that fails again stays, under a new id.
   remove ID… | all  delete them
-  history           who has replayed or removed dead letters, the newest last
+  history           who has replayed or removed dead letters (engine: to make room), the newest last
 
 Dead letters are kept for 30 days. Status 1: a dead letter does not exist, failed again, or was not processed in time.
 

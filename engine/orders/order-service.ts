@@ -144,7 +144,7 @@ export class OrderService {
   }
 
   /**
-   * Which of these ids are orders, whose lines must not be changed by stock commands: the ledger cannot say it of a
+   * Which of these ids are orders, whose lines must not be changed by stock commands: the ledger does not have it for a
    * line that was reserved in format 1, or never. In format 1 none, because the previous release, which runs beside
    * this one, allows such commands.
    */

@@ -4,7 +4,7 @@
  * newer one. A partition that cannot be reached, or that lost the write in a failover, has an older version: it is
  * reported as missing, and `repair` brings it up to date, in any process, once a second. When the time of a breaker is
  * over (`untilMs` is a point in time), each partition closes it itself, or makes it half-open. Each change is an event
- * of every partition's log (from format 3 on one that is counted).
+ * of the log of every partition of its scope; before format 3 the log's number of events does not include it.
  */
 import { sleep } from "../kernel/clock.js";
 import { badInput, EngineError, messageOf } from "../kernel/errors.js";

@@ -1,9 +1,9 @@
 /**
  * The only write path of a job, and the lease that guards it. A commit carries everything that a batch changed (state,
- * timers, cursors, watermark, out record, dead letters) in one atomic call. It is rejected under an old epoch, and by a
- * server that has restarted since the lease was taken (it may have lost what the batch has read); sent twice it is
- * applied once. When to retry or to give the lease back is decided by the runner. Times are the Redis server's unless a
- * clock is passed.
+ * timers, cursors, watermark, view record, emits, dead letters) in one atomic call. It is rejected under an old epoch,
+ * and by a server that has restarted since the lease was taken (it may have lost what the batch has read); sent twice
+ * it is applied once. When to retry or to release the lease is decided by the runner. Times are the Redis server's
+ * unless a clock is passed.
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";

@@ -1,7 +1,7 @@
 /**
- * Who replayed or removed dead letters: a short history for each partition. A record is written before the action, so
- * no dead letter is removed without one; an action that fails afterwards leaves a record of what was requested. The
- * oldest records are deleted when there are many.
+ * Who replayed or removed dead letters, and what the engine removed to make room: a short history for each partition. A
+ * record is written before the action; one that fails afterwards leaves a record of what was requested. Dead letters
+ * past the age limit are removed without a record. The oldest records are deleted when there are many.
  */
 import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";

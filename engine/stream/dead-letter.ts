@@ -2,8 +2,8 @@
  * Dead letters: records that could not be processed. A dead letter states where and why, and keeps the failed record,
  * so that it can be examined and replayed long after the log has been trimmed: the record alone where its topic can
  * cut it out of its entry, otherwise the whole entry, stored once for all its dead letters. Only commits write dead
- * letters. They are removed by a replay, by an operator, or at the age limit, never because there are many. Requesting
- * a replay only stores the request: the partition's owner does it.
+ * letters. They are removed by a replay, by an operator, or at the age limit; those of emits that waited too long also
+ * to make room for newer ones. Requesting a replay only stores the request: the partition's owner does it.
  */
 import { Packr, Unpackr } from "msgpackr";
 import { callFunction } from "./functions.js";

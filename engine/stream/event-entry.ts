@@ -29,7 +29,7 @@ export interface NewEvent {
   atMs?: number;
 }
 
-/** What a tick of a schedule says; its kind is `tick` and its key the schedule's name. */
+/** The payload of a schedule's tick; its kind is `tick` and its key the schedule's name. */
 export interface TickPayload {
   name: string;
   dueMs: number;
@@ -105,7 +105,7 @@ export function onlyTopicEvent(entry: LogEntry, index: number): Buffer[] {
   );
 }
 
-/** When an entry was appended. @throws Error when it does not say */
+/** When an entry was appended. @throws Error when it has no time */
 export function entryTimeMs(entry: LogEntry): number {
   const timeMs = Number(textOf(entry, "t"));
   if (Number.isSafeInteger(timeMs) && timeMs > 0) return timeMs;

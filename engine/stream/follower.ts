@@ -1,5 +1,5 @@
 /**
- * Keeps views in memory up to date with the out records of a topic's commits, in any process, owner or not. It starts
+ * Keeps views in memory up to date with the view records of a topic's commits, in any process, owner or not. It starts
  * from the jobs' states in Redis and continues with the commits after them; values are absolute, so an overlap does no
  * harm. `freshAsOf` is proven: at that time the log held nothing that the views do not include. A follower that fell
  * behind the trimming, or whose Redis restarted and may have lost records, starts from the states again. States of a

@@ -95,7 +95,8 @@ class ForwardedSource {
   warnings(): string[] {
     const deadLetters = this.#loops.reduce((sum, { stats }) => sum + stats.deadLetters, 0);
     if (deadLetters === 0) return [];
-    return [`${deadLetters} emits of ${this.#source} could not be forwarded to ${this.#target} and are dead letters`];
+    const emits = `${deadLetters} emits of ${this.#source} to ${this.#target}`;
+    return [`${emits} could not be forwarded and became dead letters since the start`];
   }
 
   #loopOf(partition: number, options: ForwardersOptions, routes: readonly Route[], sink: string) {

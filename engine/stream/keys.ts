@@ -26,9 +26,9 @@ export interface PartitionKeys {
   deadEntries: string;
   /** Sorted set: dead letters whose replay is requested, by offset. */
   deadRequests: string;
-  /** Stream: who replayed or removed dead letters. */
+  /** Stream: who replayed or removed dead letters, the engine included. */
   deadActions: string;
-  /** Hash: sinks that deliver out records, each with the time when it last registered itself. */
+  /** Hash: sinks and forwarders that read the emits, each with the time when it last registered itself. */
   sinks: string;
   /** Hash: keyed state of one job. */
   state(job: string): string;

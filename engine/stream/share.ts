@@ -31,8 +31,8 @@ export interface ShareOptions {
 }
 
 /**
- * Within this time the others notice a new worker and give partitions back. A worker is dropped after four missed
- * registrations.
+ * Within this time the others get the name of a new worker and give partitions back. A worker that has not registered
+ * itself for the time of a lease is not counted any more: by default, ten missed registrations.
  */
 const REGISTER_EVERY_MS = 1_000;
 
