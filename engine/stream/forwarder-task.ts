@@ -49,9 +49,9 @@ export interface ForwarderOptions {
 
 /** Figures of one partition of a source since its forwarder started. */
 export interface ForwarderStats {
-  /** Entries of emits that have not been read yet, at the last check. */
+  /** Commits of the source after the last entry read, at the last check; a commit without emits may count. */
   lagEntries: number;
-  /** The age of the oldest of them, at the last check; 0: there is none. */
+  /** The age of the oldest entry of emits after it, at the last check; 0: there is none. */
   behindMs: number;
   /** Events appended to the target; after a restart some may count twice. */
   forwarded: number;
@@ -155,7 +155,7 @@ export class ForwarderTask {
     const { openReader, redis } = this.#options;
     const { keys, share, partition } = this.#place;
     await this.#countDeadLetters();
-    if (this.#isFull && (await requestedReplays(redis, keys.sink, 1)).length === 0) return this.#rest();
+    if (this.#isFull && (await requestedReplays(redis, keys.sink, 1)).length === 0) return this.#waitForRoom();
     const taken = await this.#open();
     const reader = await openLeasedReader(openReader, keys.sink, this.#lease.task);
     // Ends the waiting read; a read never changes anything.
@@ -178,15 +178,15 @@ export class ForwarderTask {
       reader.disconnect();
     }
     if (this.#position > this.#written) await this.#write([], []);
-    if (this.#isFull && !this.#signal.aborted) await this.#rest();
+    if (this.#isFull && !this.#signal.aborted) await this.#waitForRoom();
   }
 
-  /** Nothing is forwarded while there are too many dead letters. Without the lease, others can bound what waits. */
-  async #rest(): Promise<void> {
+  /** Nothing is forwarded while there are too many dead letters. Without the lease, the bounds are held by others. */
+  async #waitForRoom(): Promise<void> {
     const { redis, serverClock } = this.#options;
     const { keys, sink } = this.#place;
     const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
-    this.#updateLag(task, serverMs);
+    await this.#updateLag(task, serverMs);
     await registerSink(redis, keys.source, sink, serverMs);
     await trimDeadLetters(redis, keys.sink);
     this.#report(
@@ -348,7 +348,7 @@ export class ForwarderTask {
     if (nowMs - this.#checkedMs < CHECK_EVERY_MS) return;
     this.#checkedMs = nowMs;
     const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
-    this.#updateLag(task, serverMs);
+    await this.#updateLag(task, serverMs);
     const requested = await requestedReplays(redis, keys.sink, REPLAY_LIMIT);
     if (requested.length > 0) {
       await this.#replay(requested);
@@ -366,10 +366,13 @@ export class ForwarderTask {
     this.#isFull = isDeadLetterLimitReached(ordinary);
   }
 
-  #updateLag(task: Task, serverMs: number): void {
+  async #updateLag(task: Task, serverMs: number): Promise<void> {
     const lag = Math.max(0, lastEmitEntry(task) - this.#position);
+    const emits = new EmitReader(this.#options.redis, this.#place.keys.source);
+    // The task has the time of the newest commit only.
+    const [oldest] = lag === 0 ? [] : await emits.read(this.#position, 1, 0);
     this.#stats.lagEntries = lag;
-    this.#stats.behindMs = lag === 0 ? 0 : Math.max(0, serverMs - task.committedMs);
+    this.#stats.behindMs = oldest ? Math.max(0, serverMs - oldest.committedMs) : 0;
   }
 
   /** Forwards dead letters once more that an operator has requested. */
