@@ -64,6 +64,13 @@ async function list(reached: Deployment, selection: Selection): Promise<void> {
   if (!selection.json) printLine(deadLetters === 0 ? "no dead letters" : `${deadLetters} dead letters`);
 }
 
+/** What the engine removed to make room: its record has the ids of the first and the last only. */
+function droppedText(ids: readonly string[]): string {
+  const [first, last = first] = ids;
+  if (first === undefined) return "new ones of emits that waited too long, which were not stored";
+  return `those of emits that waited too long, from ${first} to ${last}`;
+}
+
 async function history(reached: Deployment, selection: Selection): Promise<void> {
   const lines: { atMs: number; line: string }[] = [];
   for (const { partition, keys } of partitionsOf(reached, selection)) {
@@ -74,7 +81,8 @@ async function history(reached: Deployment, selection: Selection): Promise<void>
     )) {
       const ids = deadLetters.map((id) => idOf(partition, id));
       const entry = { when: timeOf(atMs), actor, action, deadLetters: ids };
-      const shown = ids.length > IDS_SHOWN ? `${ids.length} dead letters from ${ids[0]} on` : ids.join(", ");
+      const several = ids.length > IDS_SHOWN ? `${ids.length} dead letters from ${ids[0]} on` : ids.join(", ");
+      const shown = action === "drop" ? droppedText(ids) : several;
       lines.push({
         atMs,
         line: selection.json ? JSON.stringify(entry) : `${entry.when}  ${escapeControls(actor)}  ${action}  ${shown}`,

@@ -128,7 +128,7 @@ export class Outbox {
       this.#owners.reduce((total, { stats }) => total + stats[figure], 0);
     const deadLetters = sum("deadLetters");
     if (deadLetters > 0)
-      warnings.push(`${deadLetters} deliveries that ${this.#name} has refused for good are dead letters`);
+      warnings.push(`${deadLetters} deliveries became dead letters since the start: ${this.#name} refused them`);
     const overflowed = sum("overflowStored");
     if (overflowed > 0) warnings.push(`${overflowed} deliveries to ${this.#name} waited too long and are dead letters`);
     const dropped = sum("dropped");
