@@ -47,8 +47,8 @@ export class Pending {
   readonly tries = new Tries();
   /** Whether a request of it has no answer yet. */
   isUnderWay = false;
-  /** Its entry was given up while it waited: it is not sent any more. */
-  isDropped = false;
+  /** Its entry has overflowed: it becomes a dead letter and is not sent any more. */
+  isOverflowed = false;
   /** Whether the receiver may have it from a try without an answer. */
   mayHaveArrived = false;
 
@@ -178,17 +178,17 @@ export class Backlog {
   }
 
   /**
-   * Gives up the oldest entry, whatever waits of it: the cursor passes it. A request under way keeps its place before
+   * Takes out the oldest entry, whatever waits of it: the cursor passes it. A request under way keeps its place before
    * the other deliveries of its key until it is settled.
    * @returns the deliveries that were not settled, and those of their keys that may be sent now
    */
-  dropOldest(): { commit: number; dropped: Pending[]; ready: Pending[] } | undefined {
+  takeOldest(): { commit: number; unsettled: Pending[]; ready: Pending[] } | undefined {
     const entry = this.#entries.shift();
     if (!entry) return undefined;
-    const dropped = entry.pendings.filter((_, at) => !entry.settled[at]);
+    const unsettled = entry.pendings.filter((_, at) => !entry.settled[at]);
     const ready: Pending[] = [];
-    for (const pending of dropped) {
-      pending.isDropped = true;
+    for (const pending of unsettled) {
+      pending.isOverflowed = true;
       if (pending.isUnderWay) continue;
       const queue = this.#keys.get(pending.delivery.key) as Pending[];
       const at = queue.indexOf(pending);
@@ -199,7 +199,7 @@ export class Backlog {
     this.#span -= 1 + entry.indexes.length;
     this.#cursor = { entry: entry.commit, emits: 0 };
     this.#advance();
-    return { commit: entry.commit, dropped, ready: ready.filter(({ isDropped }) => !isDropped) };
+    return { commit: entry.commit, unsettled, ready: ready.filter(({ isOverflowed }) => !isOverflowed) };
   }
 
   /** Records that a delivery needs no further try. Returns the next one of its key, if there is one. */

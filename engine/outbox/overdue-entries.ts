@@ -1,5 +1,5 @@
 /**
- * Gives up the oldest entries of a backlog while they are beyond a bound: their deliveries become dead letters with the
+ * The overflow of a backlog: while its oldest entries are beyond a bound, their deliveries become dead letters with the
  * next commit, which also moves the cursor past them. Requests under way are not waited for; one that is accepted after
  * all is accepted again when the dead letter is replayed, under the same id.
  */
@@ -12,18 +12,18 @@ export interface OverdueRules {
   /** Why an entry may not wait any longer; undefined: it may. */
   isOverdue(entry: EntryPlace): string | undefined;
   isEnding(): boolean;
-  /** Called with deliveries that may be sent now, because an older one of their key was given up. */
+  /** Called with deliveries that may be sent now, because an older one of their key has overflowed. */
   onReady(ready: readonly Pending[]): void;
 }
 
-/** Entries that one commit gives up. */
-const GIVEN_UP_AT_ONCE = 256;
+/** Entries that overflow with one commit. */
+const OVERFLOW_AT_ONCE = 256;
 
 /** @throws as the committer's `write` and `renewIfDue` */
-export async function giveUpOldest(backlog: Backlog, committer: SinkCommitter, rules: OverdueRules): Promise<void> {
-  // When the last ones cannot be recorded, no more are given up.
+export async function overflowOldest(backlog: Backlog, committer: SinkCommitter, rules: OverdueRules): Promise<void> {
+  // When the last ones cannot be recorded, no more are taken out.
   while (!rules.isEnding() && !committer.hasOverflow) {
-    if (giveUpSome(backlog, committer, rules) === 0) return;
+    if (overflowSome(backlog, committer, rules) === 0) return;
     await committer.write();
     await committer.renewIfDue();
   }
@@ -35,7 +35,7 @@ export async function giveUpOldest(backlog: Backlog, committer: SinkCommitter, r
  * @param read up to some entries after one
  * @param wants whether the receiver wants emits of a kind
  */
-export async function giveUpUnread(
+export async function overflowUnread(
   backlog: Backlog,
   committer: SinkCommitter,
   rules: OverdueRules,
@@ -50,21 +50,21 @@ export async function giveUpUnread(
       if (entry.commit > backlog.readUpTo) backlog.add(entry, wants);
     }
     if (backlog.readUpTo === before) return;
-    await giveUpOldest(backlog, committer, rules);
+    await overflowOldest(backlog, committer, rules);
   }
 }
 
-function giveUpSome(backlog: Backlog, committer: SinkCommitter, { isOverdue, onReady }: OverdueRules): number {
+function overflowSome(backlog: Backlog, committer: SinkCommitter, { isOverdue, onReady }: OverdueRules): number {
   let entries = 0;
-  for (; entries < GIVEN_UP_AT_ONCE; entries++) {
+  for (; entries < OVERFLOW_AT_ONCE; entries++) {
     const { oldest } = backlog;
     const reason = oldest && isOverdue(oldest);
-    const given = reason === undefined ? undefined : backlog.dropOldest();
+    const given = reason === undefined ? undefined : backlog.takeOldest();
     if (reason === undefined || !given) break;
-    const { commit, dropped, ready } = given;
-    const indexes = dropped.map(({ index }) => index);
-    const deliveries = dropped.map(({ delivery }) => delivery);
-    if (dropped.length > 0) committer.addOverflow({ commit, indexes, deliveries, reason });
+    const { commit, unsettled, ready } = given;
+    const indexes = unsettled.map(({ index }) => index);
+    const deliveries = unsettled.map(({ delivery }) => delivery);
+    if (unsettled.length > 0) committer.addOverflow({ commit, indexes, deliveries, reason });
     onReady(ready);
   }
   return entries;

@@ -167,7 +167,7 @@ export class Sender {
     for (; this.#first < this.#ready.length; this.#first++) {
       const nowMs = clock.now();
       const { pending, source } = this.#ready[this.#first] as Item;
-      if (pending.isDropped || !source.maySend(nowMs)) continue;
+      if (pending.isOverflowed || !source.maySend(nowMs)) continue;
       if (this.#underWay >= rateLimiter.inFlight || circuit.waitMs(nowMs) > 0 || !rateLimiter.take(nowMs)) break;
       void this.#send(this.#joined(nowMs), nowMs);
     }
@@ -186,7 +186,7 @@ export class Sender {
     joined.add(this.#ready[this.#first] as Item);
     for (let at = this.#first + 1; at < this.#ready.length; at++) {
       const item = this.#ready[at] as Item;
-      if (!item.pending.isDropped && item.source.maySend(nowMs) && !joined.add(item)) break;
+      if (!item.pending.isOverflowed && item.source.maySend(nowMs) && !joined.add(item)) break;
       this.#first = at;
     }
     return joined.items;
@@ -305,13 +305,13 @@ export class Sender {
       return;
     }
     source.onRetry(throttled);
-    if (pending.isDropped) {
+    if (pending.isOverflowed) {
       source.onGivenUp(pending, result.reason, briefOf(result));
       return;
     }
     void clock
       .sleep(pauseMs(tries.failures, result.retryAfterMs, random), source.signal)
-      .then(() => (source.signal.aborted || pending.isDropped ? undefined : this.offer([pending], source)));
+      .then(() => (source.signal.aborted || pending.isOverflowed ? undefined : this.offer([pending], source)));
   }
 
   /**

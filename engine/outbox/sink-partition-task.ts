@@ -20,7 +20,7 @@ import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { Backlog, type Pending } from "./backlog.js";
 import { boundReached, DEFAULT_EMIT_BOUNDS, oldestAfter, pinnedBytes } from "./emit-bounds.js";
-import { giveUpOldest, giveUpUnread, type OverdueRules } from "./overdue-entries.js";
+import { type OverdueRules, overflowOldest, overflowUnread } from "./overdue-entries.js";
 import type { Sender, Source } from "./sender.js";
 import { Signal } from "./signal.js";
 import { SinkCommitter, type SinkCommitterOptions } from "./sink-committer.js";
@@ -212,7 +212,7 @@ export class SinkPartitionTask implements Source {
 
   onGivenUp(pending: Pending, reason: string, brief: string): void {
     // Otherwise it is a dead letter already.
-    if (!pending.isDropped) this.#committer.addGivenUp(pending, reason, brief);
+    if (!pending.isOverflowed) this.#committer.addGivenUp(pending, reason, brief);
     this.#settle(pending);
   }
 
@@ -335,11 +335,11 @@ export class SinkPartitionTask implements Source {
       isEnding: () => this.#isEnding,
       onReady: (ready) => sender.offer(ready, this),
     };
-    await giveUpOldest(this.#backlog, this.#committer, rules);
+    await overflowOldest(this.#backlog, this.#committer, rules);
     if (!this.#backlog.hasRoom || this.#committer.isFull) {
       const reader = new EmitReader(redis, this.#outKeys, this.#backlog.readUpTo >= emits.from - 1);
       const read = (after: number) => reader.read(after, READ_ENTRIES, 0);
-      await giveUpUnread(this.#backlog, this.#committer, rules, read, this.#wants);
+      await overflowUnread(this.#backlog, this.#committer, rules, read, this.#wants);
     }
     this.#room.notify();
     // An operator may have removed some.
