@@ -60,7 +60,7 @@ function BreakerEnd({ breaker, nowMs }: { breaker: BreakerBody; nowMs: number })
       {text("breakerUntil", { time: format.second(untilMs) })}
       {atEnd === "half_open" && text("breakerThenHalfOpen")}
       {" · "}
-      {leftMs > 0 ? text("breakerLeft", { left: format.countdown(leftMs) }) : text("breakerRechecking")}
+      {leftMs > 0 ? text("breakerLeft", { left: format.countdown(leftMs) }) : text("breakerEnding")}
     </span>
   );
 }
