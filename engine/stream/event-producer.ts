@@ -46,7 +46,7 @@ const COMMIT_BYTES = 8;
 const DIGEST_BYTES = 8;
 /** The same as ENTRY_EVENTS in events.lua: a commit with more is passed in several parts of one call. */
 const PART_EVENTS = 1_000;
-/** Events of one call, as long as a single commit is not larger: Redis serves nobody else meanwhile, some ms. */
+/** Bytes of events in one call, unless a single commit has more: Redis serves nobody else meanwhile, some ms. */
 const CALL_BYTES = 1024 * 1024;
 
 /** Recognises the emits of a commit after its server may have lost it and used its number again. */
