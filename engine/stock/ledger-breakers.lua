@@ -120,7 +120,9 @@ local function apply_breaker(keys, args)
   -- `gate:<scope>` is the stored name of the applied version.
   if breaker.version <= (tonumber(redis.call('HGET', partition.head_key, 'gate:' .. scope)) or 0) then return false end
   redis.call('HSET', partition.head_key, 'gate:' .. scope, digits(breaker.version))
-  if action == 'open' and breaker.untilMs > 0 and breaker.untilMs <= present(partition) then
+  -- As in end_due_breakers: while clocks disagree it may be too early, so it opens, and a later tick ends it.
+  if not partition.refused_by and action == 'open' and breaker.untilMs > 0
+    and breaker.untilMs <= present(partition) then
     action = ends_half_open(breaker) and 'end' or 'close'
   end
   if action == 'end' then

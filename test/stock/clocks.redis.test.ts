@@ -142,6 +142,22 @@ describe("a ledger whose clock an earlier release has set ahead", () => {
     expect((await right.apply(reserve())).outcome).toBe("breaker_open");
   });
 
+  it("opens a breaker while clocks disagree, and ends it when they agree and its time is over", async () => {
+    const [wrong, right] = [ledgerOf({ wall: off(60_000) }), ledgerOf()];
+    await right.apply(receive());
+    await client.hset(stockKeys(prefix, 0).head, "clock", systemClock.now() + JUMP_MS);
+    const cause = { actor: "test", reason: "test" };
+    await wrong.breakers.set({ kind: "shop" }, "open", { ...cause, forMs: HOUR_MS });
+    expect(await right.openBreakers()).toMatchObject([{ scope: { kind: "shop" }, state: "open" }]);
+    expect((await right.apply(reserve())).outcome).toBe("breaker_open");
+    await wrong.breakers.set({ kind: "shop" }, "open", { ...cause, forMs: 1 });
+    await until(async () => {
+      await right.tick(0);
+      return (await right.openBreakers()).length === 0;
+    }, "the end of the breaker");
+    expect((await right.apply(reserve())).outcome).toBe("accepted");
+  });
+
   it.each([
     ["two hours", JUMP_MS],
     ["a hundred days", 100 * DAY_MS],
