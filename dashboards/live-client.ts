@@ -1,7 +1,7 @@
 /**
  * One connected screen on the gateway's side: its WebSocket, its subscriptions and its limits. A subscription that is
- * not possible is answered with the reason, and the connection stays. Bad frames, floods, missing acks and missing
- * pongs close the connection; nothing here throws.
+ * not possible is answered with the reason, and the connection stays. Bad frames, floods, missing acks, missing pongs
+ * and frames that are not read close the connection; nothing here throws.
  */
 import type { Duplex } from "node:stream";
 import type { RawData, WebSocket } from "ws";
@@ -27,6 +27,13 @@ const MAX_CLIENT_FRAMES_PER_SECOND = 150;
 const PING_COST = 3;
 /** 150 acks of the longest name are 10 KB, and some room. Fragments are counted in the bytes alone. */
 const MAX_CLIENT_BYTES_PER_SECOND = 16_384;
+/**
+ * What may wait to be sent to one client; a client with more does not read. One that acknowledges only what it has read
+ * stays below it: 4 unacknowledged frames of each feed, at most 136 KB of `stock-heat` (180 rows with 60 minutes each),
+ * 32 KB of `alerts` and 0.5 KB of `engine`, are 674 KB; the rest is for 4 lists of 190 open breakers with 463 bytes
+ * each, and for heartbeats. A single larger frame is sent whenever less than this is waiting.
+ */
+export const MAX_UNSENT_BYTES = 1_048_576;
 /** How long a closing client may take to answer before its socket is destroyed. */
 export const CLOSE_GRACE_MS = 500;
 
@@ -40,7 +47,7 @@ export interface GatewayCounters extends FrameCounters {
   clientsAccepted: number;
   /** Upgrades refused: wrong path or origin, or too many clients. */
   clientsRefused: number;
-  /** Clients closed for bad frames, floods, or missing subscribe, ack or pong. */
+  /** Clients closed for bad frames, floods, missing subscribe, ack or pong, or because they do not read. */
   clientsExpelled: number;
   subscriptionsRefused: number;
 }
@@ -126,7 +133,7 @@ export class LiveClient {
 
   /** Once a second: starts a new second of the rate limits, checks the timeouts and pings. */
   checkTimeouts(nowMs: number): void {
-    const { clients, limits, counters } = this.#context;
+    const { clients, limits } = this.#context;
     this.#framesThisSecond = 0;
     this.#bytesThisSecond = 0;
     let unackedMs = 0;
@@ -135,11 +142,11 @@ export class LiveClient {
     if (!this.#hasSubscribed && nowMs - this.#connectedAtMs >= limits.subscribeTimeoutMs)
       this.#expel(CLOSE_POLICY_VIOLATION, "no subscribe");
     else if (unackedMs >= limits.ackTimeoutMs) this.#expel(CLOSE_POLICY_VIOLATION, "no ack");
+    // Also here, because the answers to its pings are not sent by `#send`.
+    else this.#canReceive();
     if (nowMs - this.#pingedAtMs < limits.pingMs || !clients.has(this)) return;
     if (!this.#hasPonged) {
-      this.leave();
-      counters.clientsExpelled++;
-      this.#socket.terminate();
+      this.#terminate();
       return;
     }
     this.#hasPonged = false;
@@ -188,6 +195,8 @@ export class LiveClient {
   }
 
   #subscribe(request: FeedRequest): void {
+    // The answer to an earlier feed of the same frame may have been too much for it.
+    if (!this.#context.clients.has(this)) return;
     const { name } = request;
     const subscription = this.#subscriptions.get(name);
     const stream =
@@ -211,11 +220,23 @@ export class LiveClient {
   }
 
   #send(bytes: Uint8Array): void {
+    if (!this.#canReceive()) return;
     const { clock, counters } = this.#context;
     this.#sentAtMs = clock.now();
     counters.framesSent++;
     counters.bytesSent += bytes.byteLength;
     this.#socket.send(bytes, { binary: true }, () => {}); // a failed write is followed by `close`
+  }
+
+  /**
+   * Acks alone do not show that a client reads: numbers can be acknowledged unread, and refusals, heartbeats and pongs
+   * need no ack. Ends the connection when too much is waiting.
+   */
+  #canReceive(): boolean {
+    if (!this.#context.clients.has(this)) return false;
+    if (this.#socket.bufferedAmount <= MAX_UNSENT_BYTES) return true;
+    this.#terminate();
+    return false;
   }
 
   /** Counts frames of any kind: a pong costs as much as an ack. */
@@ -235,6 +256,13 @@ export class LiveClient {
     this.#expel(CLOSE_POLICY_VIOLATION, reason);
     // A flood may go on after the close frame; it stays unread until the socket is destroyed.
     this.#socket.pause();
+  }
+
+  /** Ends the connection of a client that would not read a close frame. */
+  #terminate(): void {
+    if (!this.leave()) return;
+    this.#context.counters.clientsExpelled++;
+    this.#socket.terminate();
   }
 
   /** Closes the connection, once. */

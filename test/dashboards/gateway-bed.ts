@@ -20,12 +20,16 @@ import {
 } from "../../dashboards/protocol.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
 
-/** A feed of one value; its bodies name the parameters, too. A delta is made when the value has changed. */
+/**
+ * A feed of one value; its bodies name the parameters, too, and are as long as the test needs. A delta is made when the
+ * value has changed.
+ */
 class FakeFeed implements Feed {
   readonly name: string;
   readonly role: FeedRole;
   readonly parameters: Readonly<Record<string, readonly (string | number)[]>>;
   value = 0;
+  padding: string | undefined;
   reads = 0;
   opened = 0;
 
@@ -38,7 +42,11 @@ class FakeFeed implements Feed {
   open(parameters: FeedParameters): FeedState {
     this.opened++;
     let read: number | undefined;
-    const bodyOf = (value: number | undefined): FeedBody => ({ ...parameters, value });
+    const bodyOf = (value: number | undefined): FeedBody => ({
+      ...parameters,
+      value,
+      ...(this.padding !== undefined && { padding: this.padding }),
+    });
     return {
       advance: () => {
         this.reads++;

@@ -6,6 +6,7 @@
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import type { WebSocket } from "ws";
+import { MAX_UNSENT_BYTES } from "../../dashboards/live-client.js";
 import { encodeClientFrame, type FeedRequest, MAX_SUBSCRIPTIONS } from "../../dashboards/protocol.js";
 import { settled, useGatewayBed } from "./gateway-bed.js";
 
@@ -83,6 +84,46 @@ describe("clients that are refused or closed", () => {
     for (let i = 0; i < 10; i++) screen.send({ t: "subscribe", feeds });
     expect(await screen.ended()).toEqual({ code: 1008, reason: "too many frames" });
     expect(bed.gateway.counters.subscriptionsRefused).toBe(144);
+  });
+
+  it("a client that acknowledges frames without reading them is closed before 1 MiB waits for it in memory", async () => {
+    const bed = current();
+    await bed.start();
+    bed.orders.padding = "x".repeat(100_000);
+    const reader = await bed.subscribed();
+    const silent = await bed.subscribed({ acking: false });
+    silent.pause();
+    // What the kernel takes, a few MiB, is not in this process.
+    for (let tick = 0; tick < 400 && bed.gateway.clients === 2; tick++) {
+      bed.orders.value++;
+      bed.tickAfter(250);
+      await reader.until(() => reader.last.seq === bed.orders.value + 1);
+      silent.raw.pong();
+      silent.send({ t: "ack", feed: "orders", seq: reader.last.seq });
+    }
+    expect(bed.gateway.clients).toBe(1);
+    expect(bed.gateway.counters.clientsExpelled).toBe(1);
+  });
+
+  it("a client that does not read its refusals is closed, although it answers pings", async () => {
+    const bed = current();
+    await bed.start();
+    bed.orders.padding = "x".repeat(MAX_UNSENT_BYTES);
+    const silent = await bed.subscribed({ acking: false, feeds: [{ name: "orders" }] });
+    silent.pause();
+    const feeds = Array.from({ length: MAX_SUBSCRIPTIONS }, (_, i): FeedRequest => ({ name: `x${i}` }));
+    for (let second = 0; second < 100 && bed.gateway.clients === 1; second++) {
+      const { framesSent } = bed.gateway.counters;
+      // Fills what the kernel takes.
+      silent.send({ t: "subscribe", feeds: [{ name: "orders" }] });
+      silent.send({ t: "ack", feed: "orders", seq: 1 });
+      for (let i = 0; i < 8; i++) silent.send({ t: "subscribe", feeds });
+      silent.raw.pong();
+      await settled(() => bed.gateway.clients === 0 || bed.gateway.counters.framesSent >= framesSent + 128);
+      bed.tickAfter(1_000);
+    }
+    expect(bed.gateway.clients).toBe(0);
+    expect(bed.gateway.counters.clientsExpelled).toBe(1);
   });
 
   it("a client that never subscribes is closed", async () => {
