@@ -14,6 +14,12 @@ import { Tries } from "./retry.js";
 export const WINDOW_DELIVERIES = 4_000;
 export const WINDOW_BYTES = 16 * 1024 * 1024;
 /**
+ * Of these, what dead letters under replay may take: new deliveries are sent after what is in memory before them, and
+ * are not to wait long. More are added as soon as half of them are settled.
+ */
+export const REPLAY_DELIVERIES = 250;
+const REPLAY_BYTES = WINDOW_BYTES / 4;
+/**
  * Entries and deliveries above the cursor, settled ones included: at most these are sent again after a crash,
  * beside the last entry read.
  */
@@ -95,6 +101,9 @@ export class Backlog {
   #deliveries = 0;
   #bytes = 0;
   #span = 0;
+  /** Of dead letters that are tried again. */
+  #replayed = 0;
+  #replayedBytes = 0;
 
   /** @param idOf the id of a delivery */
   constructor(cursor: Cursor, idOf: (commit: number, index: number) => string) {
@@ -119,6 +128,16 @@ export class Backlog {
 
   get hasRoom(): boolean {
     return this.#deliveries < WINDOW_DELIVERIES && this.#bytes < WINDOW_BYTES && this.#span < SPAN_LIMIT;
+  }
+
+  /** Whether there is room for one more delivery of a dead letter. */
+  get hasReplayRoom(): boolean {
+    return this.hasRoom && this.#replayed < REPLAY_DELIVERIES && this.#replayedBytes < REPLAY_BYTES;
+  }
+
+  /** Whether at least half of what replays may take is free. */
+  get isReplayLow(): boolean {
+    return this.hasRoom && this.#replayed <= REPLAY_DELIVERIES / 2 && this.#replayedBytes <= REPLAY_BYTES / 2;
   }
 
   /** Whether nothing more is read until the oldest delivery is settled. */
@@ -159,21 +178,23 @@ export class Backlog {
     return ready;
   }
 
+  /** Whether this dead letter is under replay, or replayed without a commit that removes it. */
+  hasDeadLetter(id: string): boolean {
+    return this.#deadLetters.has(id);
+  }
+
+  /** Adds a dead letter that is to be tried again; its deliveries follow. */
+  addDeadLetter(id: string): void {
+    this.#deadLetters.add(id);
+  }
+
   /**
-   * Adds a dead letter that is to be tried again, after the other deliveries of its keys; each once. Returns those that
-   * may be sent at once.
+   * Adds a delivery of a dead letter, after the other deliveries of its key. Returns it if it may be sent at once,
+   * otherwise nothing.
    */
-  addDeadLetter(
-    deadLetter: StoredDeadLetter,
-    emits: readonly (readonly [index: number, emit: Emit])[],
-    bytes: number,
-  ): Pending[] {
-    if (this.#deadLetters.has(deadLetter.id)) return [];
-    this.#deadLetters.add(deadLetter.id);
-    const replay: Replay = { deadLetter, left: emits.length };
+  addReplayed(replay: Replay, index: number, emit: Emit, bytes: number): Pending[] {
     const ready: Pending[] = [];
-    for (const [index, emit] of emits)
-      this.#enqueue(this.#pendingOf(emit, deadLetter.offset, index, bytes / emits.length, replay), ready);
+    this.#enqueue(this.#pendingOf(emit, replay.deadLetter.offset, index, bytes, replay), ready);
     return ready;
   }
 
@@ -220,10 +241,13 @@ export class Backlog {
     this.#deadLetters.delete(id);
   }
 
-  #left({ delivery, bytes }: Pending, queue: readonly Pending[]): void {
+  #left({ delivery, bytes, replay }: Pending, queue: readonly Pending[]): void {
     if (queue.length === 0) this.#keys.delete(delivery.key);
     this.#deliveries--;
     this.#bytes -= bytes;
+    if (!replay) return;
+    this.#replayed--;
+    this.#replayedBytes -= bytes;
   }
 
   #enqueue(pending: Pending, ready: Pending[]): void {
@@ -236,6 +260,9 @@ export class Backlog {
     }
     this.#deliveries++;
     this.#bytes += pending.bytes;
+    if (!pending.replay) return;
+    this.#replayed++;
+    this.#replayedBytes += pending.bytes;
   }
 
   #pendingOf(emit: Emit, commit: number, index: number, bytes: number, from: EntryPosition | Replay): Pending {

@@ -8,8 +8,7 @@ import { setMaxListeners } from "node:events";
 import { messageOf } from "../kernel/errors.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
 import { readTask, type Task } from "../stream/commit.js";
-import { requestedReplays, type StoredDeadLetter, trimDeadLetters } from "../stream/dead-letter.js";
-import { emitsOf } from "../stream/emit-dead-letter.js";
+import { trimDeadLetters } from "../stream/dead-letter.js";
 import { EmitReader, lastEmitEntry } from "../stream/emits.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
@@ -19,6 +18,7 @@ import { serverNowMs } from "../stream/server-clock.js";
 import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { Backlog, type Pending } from "./backlog.js";
+import { DeadLetterReplay } from "./dead-letter-replay.js";
 import { boundReached, DEFAULT_EMIT_BOUNDS, oldestAfter, pinnedBytes } from "./emit-bounds.js";
 import { type OverdueRules, overflowOldest, overflowUnread } from "./overdue-entries.js";
 import type { Sender, Source } from "./sender.js";
@@ -70,8 +70,6 @@ const WRITE_EVERY_MS = 50;
 /** The interval of commits that only pass unwanted emits, and of the checks of what changes slowly. */
 const CHECK_EVERY_MS = 1_000;
 const TRIM_EVERY_MS = 60_000;
-/** Dead letters of one check that are tried again. */
-const REPLAY_LIMIT = 256;
 /** How long the end waits for requests under way; then the next owner repeats them. */
 const DRAIN_MS = 5_000;
 
@@ -85,6 +83,7 @@ export class SinkPartitionTask implements Source {
   readonly #stats: SinkTaskStats;
   readonly #backlog: Backlog;
   readonly #committer: SinkCommitter;
+  readonly #replay: DeadLetterReplay;
   readonly #abort = new AbortController();
   /** Set when there is room to read again, when there is something to commit, when a request has ended. */
   readonly #room = new Signal();
@@ -136,6 +135,14 @@ export class SinkPartitionTask implements Source {
       report: (message: string, fields?: LogFields) => this.#report(message, fields),
     };
     this.#committer = new SinkCommitter(options, context, askedMs);
+    this.#replay = new DeadLetterReplay({
+      redis: options.redis,
+      keys: keys.sink,
+      backlog: this.#backlog,
+      wants: this.#wants,
+      onReady: (ready) => options.sender.offer(ready, this),
+      onNeedless: (id) => this.#committer.addNeedless(id),
+    });
     // Every request and every pause of a delivery listens to it.
     setMaxListeners(0, this.#abort.signal);
   }
@@ -291,6 +298,7 @@ export class SinkPartitionTask implements Source {
         this.#checkedMs = nowMs;
         await this.#check();
       }
+      if (isCheckDue || this.#replay.isDue) await this.#replay.fill();
       // Signals that come meanwhile count as one.
       await clock.sleep(Math.max(0, WRITE_EVERY_MS - (clock.now() - nowMs)), this.#abort.signal);
     }
@@ -318,7 +326,6 @@ export class SinkPartitionTask implements Source {
         );
       } else this.#room.notify();
     }
-    if (this.#backlog.hasRoom) this.#replay(await requestedReplays(redis, this.#keys, REPLAY_LIMIT));
     if (clock.now() - this.#trimmedMs < TRIM_EVERY_MS) return;
     this.#trimmedMs = clock.now();
     await registerSink(redis, this.#outKeys, this.#options.receiver.name, nowMs);
@@ -349,24 +356,6 @@ export class SinkPartitionTask implements Source {
     const next =
       oldest ?? (emits.last > readUpTo ? await oldestAfter(redis, this.#outKeys, emits, readUpTo) : undefined);
     this.#stats.pinnedBytes = pinnedBytes(emits, next);
-  }
-
-  /** Delivers dead letters once more that an operator has requested. */
-  #replay(deadLetters: readonly StoredDeadLetter[]): void {
-    for (const deadLetter of deadLetters) {
-      const { receiver, sender } = this.#options;
-      const emits = emitsOf(deadLetter);
-      // Without its bytes it stays a dead letter, and its request stays: the operator has to remove them.
-      if (emits.length === 0) continue;
-      // A process without the receiver may have kept more than that.
-      const wanted = emits.filter(([, { kind }]) => receiver.wants(kind));
-      if (wanted.length === 0) {
-        this.#committer.addNeedless(deadLetter.id);
-        continue;
-      }
-      const bytes = deadLetter.fields.reduce((sum, { length }) => sum + length, 0);
-      sender.offer(this.#backlog.addDeadLetter(deadLetter, wanted, bytes), this);
-    }
   }
 
   #report(message: string, fields: LogFields = {}): void {

@@ -111,7 +111,8 @@ export async function countDeadLettersByKind(
   };
 }
 
-type RawDeadLetter = [id: Buffer, fields: Buffer[]];
+/** As Redis returns it. The fourth field is the name of its entry, if it has one. */
+export type RawDeadLetter = [id: Buffer, fields: Buffer[]];
 
 /**
  * Reads dead letters in the order in which they were written, without their entries (`fields` is empty).
@@ -165,7 +166,12 @@ export async function newestDeadLetters(
   return withEntries(redis, keys, raw);
 }
 
-async function withEntries(redis: RedisClient, keys: PartitionKeys, raw: RawDeadLetter[]): Promise<StoredDeadLetter[]> {
+/** The dead letters with their entries; without `fields` when an entry is missing. */
+export async function withEntries(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  raw: readonly RawDeadLetter[],
+): Promise<StoredDeadLetter[]> {
   const names = [...new Set(raw.flatMap(([, [, , , name]]) => (name ? [name.toString("latin1")] : [])))];
   const packed =
     names.length === 0 ? [] : await redis.hmgetBuffer(keys.deadEntries, ...names.map((name) => `r:${name}`));
@@ -192,13 +198,22 @@ export async function requestedReplays(
   count: number,
 ): Promise<StoredDeadLetter[]> {
   const ids = await redis.zrange(keys.deadRequests, "0", String(count - 1));
-  if (ids.length === 0) return [];
-  const deadLetters = await readDeadLetters(redis, keys, ids);
-  if (deadLetters.length < ids.length) {
-    const there = new Set(deadLetters.map(({ id }) => id));
-    await redis.zrem(keys.deadRequests, ...ids.filter((id) => !there.has(id)));
-  }
-  return deadLetters.sort((a, b) => a.offset - b.offset || (a.index ?? 0) - (b.index ?? 0));
+  const { raw } = await requestedDeadLetters(redis, keys, ids);
+  return withEntries(redis, keys, raw);
+}
+
+/** Those of these requests, without their entries. Requests for dead letters that have been removed are deleted. */
+export async function requestedDeadLetters(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  ids: readonly string[],
+): Promise<{ raw: RawDeadLetter[]; deleted: number }> {
+  const found = (await rawDeadLetters(redis, keys, ids)).map((raw) => ({ raw, deadLetter: deadLetterOf(raw) }));
+  const there = new Set(found.map(({ deadLetter }) => deadLetter.id));
+  const gone = ids.filter((id) => !there.has(id));
+  const deleted = gone.length === 0 ? 0 : await redis.zrem(keys.deadRequests, ...gone);
+  found.sort(({ deadLetter: a }, { deadLetter: b }) => a.offset - b.offset || (a.index ?? 0) - (b.index ?? 0));
+  return { raw: found.map(({ raw }) => raw), deleted };
 }
 
 /** Requests a replay by the partition's owner. */

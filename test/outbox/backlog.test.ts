@@ -8,6 +8,7 @@ import {
   Backlog,
   type BacklogEntry,
   type Pending,
+  REPLAY_DELIVERIES,
   WINDOW_BYTES,
   WINDOW_DELIVERIES,
 } from "../../engine/outbox/backlog.js";
@@ -101,20 +102,35 @@ describe("a backlog", () => {
     expect(long.size).toBe(1);
   });
 
-  it("accepts a dead letter once, after the deliveries of its key, and does not move the cursor", () => {
+  it("adds deliveries of a dead letter after those of their keys, and does not move the cursor", () => {
     const it = backlog({ entry: 9, emits: 0 });
     const deadLetter = { id: "5-0", offset: 3, index: 1, reason: "", tries: 1, fields: [] } satisfies StoredDeadLetter;
     const [first] = it.add(entry(10, [emit("a")]), wants) as [Pending];
-    expect(it.addDeadLetter(deadLetter, [[1, emit("a")]], 10)).toEqual([]);
-    expect(it.addDeadLetter(deadLetter, [[1, emit("a")]], 10)).toEqual([]);
+    it.addDeadLetter("5-0");
+    expect(it.addReplayed({ deadLetter, left: 1 }, 1, emit("a"), 10)).toEqual([]);
     const next = it.settle(first) as Pending;
     expect(next).toMatchObject({ delivery: { id: "t/00/3.1" }, replay: { deadLetter } });
     it.settle(next);
     expect(it.cursor).toEqual({ entry: 10, emits: 0 });
     expect(it.size).toBe(0);
-    expect(it.addDeadLetter(deadLetter, [[1, emit("a")]], 10)).toEqual([]);
+    expect(it.hasDeadLetter("5-0")).toBe(true);
     it.deadLetterRemoved("5-0");
-    expect(it.addDeadLetter(deadLetter, [[1, emit("a")]], 10)).toHaveLength(1);
+    expect(it.hasDeadLetter("5-0")).toBe(false);
+  });
+
+  it("has room for a small number of deliveries of dead letters, and then still for new ones", () => {
+    const it = backlog();
+    const deadLetter = { id: "5-0", offset: 3, reason: "", tries: 1, fields: [] } satisfies StoredDeadLetter;
+    const replay = { deadLetter, left: 1_000 };
+    const added: Pending[] = [];
+    while (it.hasReplayRoom) added.push(...it.addReplayed(replay, added.length, emit(`k${added.length}`), 10));
+    expect(added).toHaveLength(REPLAY_DELIVERIES);
+    expect(it.hasRoom).toBe(true);
+    for (const each of added.slice(REPLAY_DELIVERIES / 2)) it.settle(each);
+    expect(it.isReplayLow).toBe(true);
+    it.addReplayed(replay, 0, emit("large"), WINDOW_BYTES / 4);
+    expect(it.hasReplayRoom).toBe(false);
+    expect(it.hasRoom).toBe(true);
   });
 
   it("agrees with a simple reference, whatever the order of settling", () => {

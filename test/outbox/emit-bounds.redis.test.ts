@@ -2,7 +2,6 @@
 import { Packr } from "msgpackr";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { DAY_MS, systemClock } from "../../engine/kernel/clock.js";
-import { WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
 import { DEFAULT_EMIT_BOUNDS, type EmitBounds } from "../../engine/outbox/emit-bounds.js";
 import { EmitKeeper } from "../../engine/outbox/emit-keeper.js";
 import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
@@ -20,7 +19,6 @@ import { newestDeadLetterActions } from "../../engine/stream/dead-letter-actions
 import { sinkKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { registerSink } from "../../engine/stream/sinks.js";
-import { lengthOf } from "../length.js";
 import { withRedis } from "../redis/with-redis.js";
 import { toyKeys, until } from "../stream/toy-log.js";
 import { EmitCommits, emitOfKey } from "./emit-commits.js";
@@ -230,27 +228,59 @@ describe("a sink that reads no further", () => {
     expect(refusing.given.slice(0, 3)).toEqual(["k0", "k1", "k2"]);
     expect(refusing.given.length + (await waitingAfter())).toBe(ENTRIES + 1);
   });
+});
 
-  // Some seconds of deliveries that fail.
-  it.runIf(lengthOf({ short: 0, long: 1 }) === 1)(
-    "is held to the bounds while replayed dead letters take all room",
-    async () => {
-      const state = { isUp: false };
-      const { receiver, given } = receiverThat(state);
-      const { outbox } = start(receiver);
-      const emitter = new EmitCommits(client, prefix);
-      const many = Array.from({ length: WINDOW_DELIVERIES }, (_, i) => emitOfKey(`m${i}`));
-      await emitter.write(many);
-      await emitter.write(many.slice(0, 100));
-      await until(async () => (await totals()).kept.deliveries >= WINDOW_DELIVERIES, "the first dead letter");
-      await requestReplay(client, sink(), await listDeadLetters(client, sink(), "-", 10));
-      await until(() => (outbox.stats().partitions[0]?.waiting ?? 0) >= WINDOW_DELIVERIES, "the replay");
-      for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`k${i}`)]);
-      await until(() => given.includes("k20"), "the bound");
-      state.isUp = true;
-      await until(async () => (await waitingAfter()) === 0, "the rest");
-    },
-  );
+describe("a replay of all deliveries of a long absence", () => {
+  const COMMITS = 10;
+  const AT_ONCE = 1_000;
+
+  /** Dead letters of a whole commit each, and a receiver that does not answer before `open` is called. */
+  async function replayAll() {
+    await registerSink(client, keys(), SINK, systemClock.now());
+    const emitter = new EmitCommits(client, prefix);
+    const names = Array.from({ length: AT_ONCE }, (_, i) => i);
+    for (let c = 0; c < COMMITS; c++) await emitter.write(names.map((i) => emitOfKey(`old${c}-${i}`)));
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const receiver = notingReceiver(async () => {
+      await gate;
+      return { outcome: "done" };
+    });
+    const options = outboxOptions(client, redis.url, prefix, receiver, { bounds: BOUNDS });
+    await new EmitKeeper({ ...options, isOwned: () => true }).check(0);
+    expect((await totals()).kept.deliveries).toBe(COMMITS * AT_ONCE);
+    await requestReplay(client, sink(), await listDeadLetters(client, sink(), "-", 2 * DEAD_LETTERS_LIMIT));
+    const outbox = startOutbox(options);
+    stops.push(async () => {
+      open();
+      await outbox.stop();
+    });
+    return { emitter, receiver, open, stats: () => outbox.stats().partitions[0] };
+  }
+
+  it("lets a new delivery be sent after a small part of them", async () => {
+    const { emitter, receiver, open, stats } = await replayAll();
+    await until(() => receiver.sent.length > 0, "the first of the replay");
+    await emitter.write([emitOfKey("new")]);
+    await until(() => stats()?.lagEntries === 0 && (stats()?.behindMs ?? 0) > 0, "the new one to be read");
+    open();
+    await until(() => receiver.sent.some(({ key }) => key === "new"), "the new one");
+    expect(receiver.sent.findIndex(({ key }) => key === "new")).toBeLessThan(1_000);
+    await until(async () => (await countDeadLetters(client, sink())).deadLetters === 0, "the replay");
+    expect(new Set(receiver.sent.map(({ key }) => key)).size).toBe(COMMITS * AT_ONCE + 1);
+    expect(receiver.sent).toHaveLength(COMMITS * AT_ONCE + 1);
+  });
+
+  it("is not held up by requests for dead letters whose bytes are missing", async () => {
+    await fillDeadLetters(600);
+    const { receiver, open } = await replayAll();
+    open();
+    await until(async () => (await countOverflow(client, sink())).deliveries === 0, "the replay");
+    expect(receiver.sent).toHaveLength(COMMITS * AT_ONCE);
+    expect(await client.zcard(sink().deadRequests)).toBe(600);
+  });
 });
 
 describe("kinds that a receiver does not want", () => {
