@@ -6,6 +6,7 @@
 import type { Static } from "typebox";
 import { stopwatch } from "../../engine/kernel/clock.js";
 import type { BreakerScope, OpenBreaker } from "../../engine/stock/breaker.js";
+import { isInScope } from "../../engine/stock/breaker-rules.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
@@ -37,7 +38,7 @@ export class BreakerWatch {
     const { clock, speed = () => 1 } = this.#deps;
     let waitSeconds = 0;
     for (const { scope, state, untilMs } of await this.#read()) {
-      if (!lines.some((line) => isIn(scope, line))) continue;
+      if (!lines.some((line) => isInScope(scope, line))) continue;
       const seconds = untilMs === 0 ? NO_END_SECONDS : (untilMs - clock.now()) / speed() / 1_000;
       waitSeconds = Math.max(waitSeconds, state === "half_open" ? HALF_OPEN_SECONDS : seconds);
     }
@@ -52,9 +53,6 @@ export class BreakerWatch {
     return this.#breakers;
   }
 }
-
-const isIn = (scope: BreakerScope, line: { sku: string; location: string }): boolean =>
-  scope.kind === "shop" || (scope.kind === "location" ? scope.location === line.location : scope.sku === line.sku);
 
 const completeness = (missing: readonly number[] = []) => ({
   complete: missing.length === 0,

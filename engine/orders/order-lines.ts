@@ -38,6 +38,11 @@ export class OrderLines {
     return this.#ledger.applyMany(commands);
   }
 
+  /** Whether a breaker refuses a new order for certain. */
+  areRefused({ lines }: Order): boolean {
+    return this.#ledger.isRefusedByBreaker(lines);
+  }
+
   /** Sends the same command for the lines at these indexes. */
   apply(order: Order, indexes: readonly number[], kind: LineCommand, attempt?: number): Promise<Reply[]> {
     return this.#ledger.applyMany(

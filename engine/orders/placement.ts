@@ -35,6 +35,10 @@ export class Placement {
 
   /** @throws EngineError `contended` (retryable) when the same order is placed again and again at the same time */
   async place({ order, commands, fingerprint }: PreparedOrder, actor: string | undefined): Promise<OrderReply> {
+    // Nothing is written for an order that a breaker refuses: the orders of a long stop would fill Redis. One that is
+    // known goes on: it may have been accepted before.
+    if (this.#lines.areRefused(order) && (await this.#orderStore.newestAttempt(order.id)) === 0)
+      return refusedByBreaker(order);
     let repeated = true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const attempt = await this.#orderStore.open(order, fingerprint, actor);
@@ -122,6 +126,12 @@ function fingerprintOf(order: Order, commands: readonly ReserveStock[]): number 
   let fingerprint = fingerprintOfAll(commands);
   if (shipTo !== undefined) fingerprint = hash53(`${fingerprint} ${JSON.stringify(Object.entries(shipTo).sort())}`);
   return details === undefined ? fingerprint : hash53(`${fingerprint} details ${detailsText(details)}`);
+}
+
+function refusedByBreaker(order: Order): OrderReply {
+  const outcome = "breaker_open";
+  const replies = order.lines.map((): Reply => ({ outcome, repeated: false, state: "none" }));
+  return replyOf(order, outcome, replies, false);
 }
 
 /** A refusal that is not remembered: a later attempt may be accepted. */

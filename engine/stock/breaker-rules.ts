@@ -12,6 +12,10 @@ export interface BreakerChanged {
   detail: BreakerDetail;
 }
 
+/** Whether a breaker applies to an order line. */
+export const isInScope = (scope: BreakerScope, line: { sku: string; location: string }): boolean =>
+  scope.kind === "shop" || (scope.kind === "location" ? scope.location === line.location : scope.sku === line.sku);
+
 /** Whether a breaker refuses new orders; one whose time is over may not have been ended by a tick yet. */
 export const isRefusing = ({ untilMs, atEnd }: OpenBreaker, nowMs: number): boolean =>
   untilMs === 0 || atEnd === "half_open" || untilMs > nowMs;

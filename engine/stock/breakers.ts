@@ -6,7 +6,7 @@
  * over (`untilMs` is a point in time), each partition closes it itself, or makes it half-open. Each change is an event
  * of the log of every partition of its scope; before format 3 the log's number of events does not include it.
  */
-import { sleep } from "../kernel/clock.js";
+import { sleep, stopwatch } from "../kernel/clock.js";
 import { badInput, EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { RedisClient } from "../stream/redis.js";
@@ -19,6 +19,7 @@ import {
   type DesiredBreaker,
   type OpenBreaker,
 } from "./breaker.js";
+import { isInScope, isRefusing } from "./breaker-rules.js";
 
 /** The first format in which breakers may be half-open: the release before it would close them by time. */
 const HALF_OPEN_FORMAT = 3;
@@ -65,11 +66,24 @@ interface PartitionBreakers {
 const versionField = (scope: string): string => `gate:${scope}`;
 
 const REPAIR_EVERY_MS = 1_000;
+/** What was read counts for so long in `refuses`: two of the reads that come each second. */
+const SEEN_FOR_MS = 2 * REPAIR_EVERY_MS;
+
+/** All partitions as they were read, and the desired states. */
+interface BreakersState {
+  desired: Map<string, DesiredBreaker>;
+  /** Undefined where a partition could not be read. */
+  partitions: (PartitionBreakers | undefined)[];
+}
 
 export class Breakers {
   readonly #options: BreakersOptions;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
+  /** As last read, while this process reads them once a second. */
+  #seen: { breakers: readonly OpenBreaker[]; age: () => number } | undefined;
+  /** How many changes through this object have begun or ended: a read during one may be older than the change. */
+  #changes = 0;
 
   constructor(options: BreakersOptions) {
     this.#options = options;
@@ -106,8 +120,29 @@ export class Breakers {
         { op: "breakers.set", code: "format_too_old", retryable: false },
       );
     const key = breakerKey(scope);
-    const desired = await this.#options.setDesired(key, action, { ...wanted, forMs });
-    return this.#applyIn(this.#partitionsOf(key), key, desired);
+    this.#changes++;
+    try {
+      const desired = await this.#options.setDesired(key, action, { ...wanted, forMs });
+      return await this.#applyIn(this.#partitionsOf(key), key, desired);
+    } finally {
+      this.#changes++;
+      this.#seen = undefined;
+    }
+  }
+
+  /**
+   * Whether the ledger would refuse one of these lines, by what this process has read in the last two seconds: then an
+   * order need not be written first. `false` promises nothing; the ledger decides.
+   */
+  refuses(lines: readonly { sku: string; location: string }[], nowMs: number): boolean {
+    if (!this.#seen || this.#seen.age() > SEEN_FOR_MS) return false;
+    return this.#seen.breakers.some(
+      (breaker) =>
+        isRefusing(breaker, nowMs) &&
+        lines.some(
+          (line) => isInScope(breaker.scope, line) && !breaker.missing?.includes(this.#options.partitionOf(line.sku)),
+        ),
+    );
   }
 
   /**
@@ -115,7 +150,10 @@ export class Breakers {
    * partitions where that is not in force.
    */
   async open(): Promise<OpenBreaker[]> {
-    const { desired, partitions } = await this.#read();
+    return this.#openIn(await this.#read());
+  }
+
+  #openIn({ desired, partitions }: BreakersState): OpenBreaker[] {
     const found = new Map<string, StoredBreaker>();
     for (const partition of partitions)
       for (const [key, breaker] of partition?.open ?? []) {
@@ -192,8 +230,10 @@ export class Breakers {
   }
 
   /** @throws when no partition can be read, or the desired states cannot */
-  async #read(): Promise<{ desired: Map<string, DesiredBreaker>; partitions: (PartitionBreakers | undefined)[] }> {
+  async #read(): Promise<BreakersState> {
     const { redis, key, partitions, keysOf } = this.#options;
+    const changes = this.#changes;
+    const age = stopwatch();
     const texts = Object.entries(await redis.hgetall(key));
     const desired = new Map(texts.map(([scope, text]) => [scope, JSON.parse(text) as DesiredBreaker]));
     const scopes = [...desired.keys()];
@@ -211,10 +251,12 @@ export class Breakers {
       }),
     );
     if (settled.every(({ status }) => status === "rejected")) throw (settled[0] as PromiseRejectedResult).reason;
-    return {
+    const state = {
       desired,
       partitions: settled.map((result) => (result.status === "fulfilled" ? result.value : undefined)),
     };
+    if (this.#running && changes === this.#changes) this.#seen = { breakers: this.#openIn(state), age };
+    return state;
   }
 
   /** Partitions of a scope that have not applied a version, or that could not be read. */

@@ -216,6 +216,11 @@ export class Ledger {
     return this.breakers.open();
   }
 
+  /** Whether a breaker refuses one of these lines for certain: see `Breakers.refuses`. */
+  isRefusedByBreaker(lines: readonly { sku: string; location: string }[]): boolean {
+    return this.breakers.refuses(lines, this.#clock?.now() ?? this.#wall.now());
+  }
+
   /** All balances of a SKU by location, as the ledger holds them now; undefined for an unknown SKU. */
   async balances(sku: string): Promise<Map<string, Balances> | undefined> {
     const { cells } = this.#keysOf(this.partitionOf(sku));

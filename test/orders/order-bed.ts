@@ -96,6 +96,7 @@ class OrderBed {
   stepwise(between: (command: StockCommand, position: number) => Promise<void> | void): OrderService {
     const { ledger } = this;
     const stub = {
+      isRefusedByBreaker: () => false,
       recall: (lines: { id: string; sku: string }[]) => ledger.recall(lines),
       async applyMany(commands: readonly StockCommand[]): Promise<Reply[]> {
         const replies: Reply[] = [];

@@ -3,8 +3,9 @@
  */
 import { Agent } from "node:http";
 import { describe, expect, it } from "vitest";
-import { chainId, chainIdFault } from "../../../engine/kernel/chain-id.js";
+import { chainId, chainIdDay, chainIdFault } from "../../../engine/kernel/chain-id.js";
 import { DAY_MS, systemClock } from "../../../engine/kernel/clock.js";
+import { orderKeys, stockKeys } from "../../../engine/stream/keys.js";
 import { freshId, httpBed } from "./http-bed.js";
 
 const bed = httpBed();
@@ -304,5 +305,46 @@ describe("while a breaker is open", () => {
     expect(closed.json).toEqual({ changed: true, open: false, complete: true, breakers: [] });
     expect((await bed.send("GET", "/v1/breaker")).json).toEqual({ open: false, breakers: [] });
     expect((await place(body)).status).toBe(201);
+  });
+
+  const setBreaker = (action: string, scope: object) =>
+    bed.send("POST", "/v1/breaker", { body: { action, scope, actor: "li.wei", reason: "count differs" } });
+
+  it.each([
+    ["shop", "open", { kind: "shop" }],
+    ["location", "open", { kind: "location", location: "west" }],
+    ["SKU", "half_open", { kind: "sku", sku: "H" }],
+  ])("stores nothing of the orders that one for the %s refuses, and answers known ones", async (_, action, scope) => {
+    await bed.receive("H", 5, "west");
+    const lines = [{ sku: "H", location: "west", units: 1 }];
+    const before = { id: freshId(), lines };
+    const first = await place(before);
+    expect(first.status).toBe(201);
+    expect((await setBreaker(action, scope)).json).toMatchObject({ complete: true });
+    const day = chainIdDay(before.id);
+    const sizes = () =>
+      Promise.all(
+        Array.from({ length: bed.ledger.partitions }, (_, partition) => {
+          const [orders, stock] = [orderKeys("t", partition), stockKeys("t", partition)];
+          return Promise.all([bed.redis.hlen(orders.orders(day)), bed.redis.hlen(stock.lines(day))]);
+        }),
+      );
+    const stored = await sizes();
+    const ids = Array.from({ length: 100 }, () => freshId());
+    for (const answer of await Promise.all(ids.map((id) => place({ id, lines })))) {
+      expect(answer.json).toMatchObject({ status: 503, code: "breaker_open" });
+      expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
+    }
+    expect(await sizes()).toEqual(stored);
+    for (let partition = 0; partition < bed.ledger.partitions; partition++) {
+      const entries = await bed.redis.xrange(orderKeys("t", partition).log, "-", "+");
+      const logged = entries.flatMap(([, fields]) => fields).join();
+      expect(ids.filter((id) => logged.includes(id))).toEqual([]);
+    }
+    const repeated = await place(before);
+    expect(repeated.status).toBe(200);
+    expect(repeated.json).toEqual({ ...first.json, repeated: true });
+    expect((await setBreaker("close", scope)).json).toMatchObject({ complete: true });
+    expect((await place({ id: ids[0], lines })).status).toBe(201);
   });
 });
