@@ -6,7 +6,6 @@
 import { userInfo } from "node:os";
 import type { Deployment } from "../app/deployment.js";
 import { sleep, systemClock } from "../kernel/clock.js";
-import { messageOf } from "../kernel/errors.js";
 import { loadStreamLibrary } from "../stream/commit.js";
 import {
   findDeadLetters,
@@ -18,7 +17,7 @@ import {
 } from "../stream/dead-letter.js";
 import { type DeadLetterAction, recordDeadLetterAction } from "../stream/dead-letter-actions.js";
 import type { PartitionKeys } from "../stream/keys.js";
-import { type Group, idOf, OP, PAGE, pagesOf, type Selection } from "./dead-letter-selection.js";
+import { type Group, idOf, PAGE, pagesOf, type Selection } from "./dead-letter-selection.js";
 
 /** The owner reads requests with every tick, a second by default; it processes some thousands of them a second. */
 const WAIT_MS = 15_000;
@@ -39,6 +38,7 @@ export async function replay(
   options: Selection,
   signal: AbortSignal,
 ): Promise<Outcome[]> {
+  await loadStreamLibrary(reached.redis);
   const outcomes = await Promise.all(groups.map((group) => replayIn(reached, group, options, signal)));
   return outcomes.flat();
 }
@@ -163,7 +163,7 @@ export async function remove(reached: Deployment, groups: readonly Group[], opti
   return outcomes;
 }
 
-/** Records who does something, before it is done. A full Redis cannot record it; removing still has to be possible. */
+/** Records who does something, before it is done. */
 async function record(
   { redis }: Deployment,
   keys: PartitionKeys,
@@ -171,12 +171,7 @@ async function record(
   deadLetters: string[],
   { actor }: Selection,
 ): Promise<void> {
-  try {
-    await recordDeadLetterAction(redis, keys, { action, actor: `cli:${actor ?? systemUser()}`, deadLetters });
-  } catch (thrown) {
-    if (!/\bOOM\b/.test(messageOf(thrown))) throw thrown;
-    process.stderr.write(`shuiwei ${OP}: who did this is not recorded, because Redis has no memory left\n`);
-  }
+  await recordDeadLetterAction(redis, keys, { action, actor: `cli:${actor ?? systemUser()}`, deadLetters });
 }
 
 function systemUser(): string {

@@ -2,12 +2,13 @@
  * Kinds of emits that a sink has read and its receiver ignores. They are stored beside the cursor, so that emits
  * of these kinds become no dead letters while no process runs the sink. A kind that is not listed may be unwanted, too.
  */
+import { callFunction } from "../stream/functions.js";
 import type { Emit } from "../stream/job.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { Receiver } from "./receiver.js";
 
-/** The field of the sink's task. */
+/** The field of the sink's task, as `sinks_ignore` in stream.lua writes it. */
 const FIELD = "unwanted";
 
 export async function readUnwantedKinds(redis: RedisClient, keysOfSink: PartitionKeys): Promise<Set<string>> {
@@ -33,7 +34,7 @@ export class UnwantedKinds {
     }
     const text = textOf(this.#kinds);
     if (text === this.#stored) return;
-    await redis.hset(keysOfSink.task, FIELD, text);
+    await callFunction(redis, "sinks_ignore", [keysOfSink.task], [text]);
     this.#stored = text;
   }
 }

@@ -3,6 +3,7 @@
  * record is written before the action; one that fails afterwards leaves a record of what was requested. Dead letters
  * past the age limit are removed without a record. The oldest records are deleted when there are many.
  */
+import { callFunction } from "./functions.js";
 import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
@@ -20,7 +21,7 @@ export interface DeadLetterAction {
 /** One record names up to some hundred dead letters. */
 const ACTIONS_KEPT = 10_000;
 
-/** Records an action before it is done. Returns the record's id. */
+/** Records an action before it is done, also when Redis is full. Returns the record's id. */
 export async function recordDeadLetterAction(
   redis: RedisClient,
   { deadActions }: PartitionKeys,
@@ -28,7 +29,7 @@ export async function recordDeadLetterAction(
 ): Promise<string> {
   // `letters`: stored name.
   const fields = ["action", action, "actor", actor, "letters", deadLetters.join(" ")];
-  return (await redis.xadd(deadActions, "MAXLEN", "~", ACTIONS_KEPT, "*", ...fields)) as string;
+  return (await callFunction(redis, "dead_letters_record", [deadActions], [ACTIONS_KEPT, ...fields])) as string;
 }
 
 /** Removes a record of an action, because a newer record includes it. */

@@ -6,6 +6,7 @@
  */
 import { DAY_MS } from "../kernel/clock.js";
 import { cursorField } from "./commit.js";
+import { callFunction } from "./functions.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
 
@@ -33,7 +34,7 @@ export async function registerSink(
   sink: string,
   nowMs: number,
 ): Promise<void> {
-  await redis.hset(keys.sinks, sink, nowMs);
+  await callFunction(redis, "sinks_register", [keys.sinks], [sink, nowMs]);
 }
 
 /** A sink that is not retired. */

@@ -166,6 +166,22 @@ local function trim_dead_letters(keys, args)
   return #old
 end
 
+-- dead_letters_record: records what is done with dead letters, and deletes the oldest records.
+-- KEYS: dead actions   ARGV: 1 about how many records are kept, then fields and values   Returns: the record's id
+local function record_action(keys, args)
+  return redis.call('XADD', keys[1], 'MAXLEN', '~', args[1], '*', unpack(args, 2))
+end
+
+-- sinks_register: records that a sink is run. KEYS: sinks   ARGV: 1 its name, 2 the time
+local function register_sink(keys, args)
+  return redis.call('HSET', keys[1], args[1], args[2])
+end
+
+-- sinks_ignore: stores which kinds of emits a sink ignores. KEYS: the sink's task   ARGV: 1 the kinds
+local function ignore_kinds(keys, args)
+  return redis.call('HSET', keys[1], 'unwanted', args[1])
+end
+
 -- Changes the index of a job's states. The counts are changed by the replies of ZADD and ZREM, so they always agree
 -- with the sorted set.
 local function change_index(index_key, counts_key, clears, names)
@@ -236,7 +252,8 @@ local function commit(keys, args)
   return 1
 end
 
--- Allowed when Redis is full: commits, and the trimming after them, free memory.
+-- Allowed when Redis is full: commits, and the trimming after them, free memory, and so does a sink that delivers. The
+-- records of it are small and few.
 local function register(name, callback, flag)
   redis.register_function({ function_name = name, callback = callback, flags = { flag } })
 end
@@ -249,3 +266,6 @@ register('workers_join', join, 'allow-oom')
 register('workers_leave', leave, 'allow-oom')
 register('dead_letters_remove', remove_dead_letters, 'allow-oom')
 register('dead_letters_trim', trim_dead_letters, 'allow-oom')
+register('dead_letters_record', record_action, 'allow-oom')
+register('sinks_register', register_sink, 'allow-oom')
+register('sinks_ignore', ignore_kinds, 'allow-oom')

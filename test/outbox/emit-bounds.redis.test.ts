@@ -1,5 +1,4 @@
 /** Bounds on emits that wait for a receiver: dead letters of what is beyond them, their replay, and their own limit. */
-import { Packr } from "msgpackr";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { DAY_MS, systemClock } from "../../engine/kernel/clock.js";
 import { DEFAULT_EMIT_BOUNDS, type EmitBounds } from "../../engine/outbox/emit-bounds.js";
@@ -22,7 +21,7 @@ import { registerSink } from "../../engine/stream/sinks.js";
 import { withRedis } from "../redis/with-redis.js";
 import { toyKeys, until } from "../stream/toy-log.js";
 import { EmitCommits, emitOfKey } from "./emit-commits.js";
-import { notingReceiver, outboxOptions, SINK, startOutbox } from "./outbox-bed.js";
+import { fillDeadLetters, notingReceiver, outboxOptions, SINK, startOutbox } from "./outbox-bed.js";
 
 const redis = withRedis();
 /** An entry with one emit is some 110 bytes. */
@@ -63,14 +62,6 @@ function commits(): (count?: number) => Promise<void> {
   return async (count = ENTRIES) => {
     for (let i = 0; i < count; i++) await emitter.write([emitOfKey(`k${next++}`), emitOfKey("timer", "fired")]);
   };
-}
-
-/** Ordinary dead letters without entries, as many as given. */
-async function fillDeadLetters(count: number): Promise<void> {
-  const packed = new Packr({ useRecords: false }).pack({ offset: 1, reason: "refused", tries: 1 });
-  const pipeline = client.pipeline();
-  for (let i = 0; i < count; i++) pipeline.xadd(sink().deadLetters, "*", "d", packed);
-  await pipeline.exec();
 }
 
 /** A receiver that is down until it is set to be up. */
@@ -141,7 +132,7 @@ describe("a receiver that is down", () => {
   });
 
   it("gets ordinary dead letters first when room is scarce: the oldest of this kind are removed and recorded", async () => {
-    await fillDeadLetters(DEAD_LETTERS_LIMIT - 10);
+    await fillDeadLetters(client, sink(), DEAD_LETTERS_LIMIT - 10);
     const { receiver, given } = receiverThat({ isUp: false });
     const { outbox } = start(receiver);
     await commits()();
@@ -215,7 +206,7 @@ describe("a sink that nobody has run for 13 days", () => {
 
 describe("a sink that reads no further", () => {
   it("is held to the bounds while it has too many ordinary dead letters", async () => {
-    await fillDeadLetters(DEAD_LETTERS_LIMIT);
+    await fillDeadLetters(client, sink(), DEAD_LETTERS_LIMIT);
     const state = { isUp: true };
     const refusing = receiverThat(state);
     const deliver = async (): Promise<DeliveryOutcome> => ({ outcome: "refused", reason: "never" });
@@ -274,7 +265,7 @@ describe("a replay of all deliveries of a long absence", () => {
   });
 
   it("is not held up by requests for dead letters whose bytes are missing", async () => {
-    await fillDeadLetters(600);
+    await fillDeadLetters(client, sink(), 600);
     const { receiver, open } = await replayAll();
     open();
     await until(async () => (await countOverflow(client, sink())).deliveries === 0, "the replay");

@@ -1,5 +1,4 @@
 /** Bounds on emits that wait for a forwarder which cannot forward: it releases its lease, and the keeper holds them. */
-import { Packr } from "msgpackr";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
@@ -23,6 +22,7 @@ import { forwarderSink } from "../../engine/stream/sinks.js";
 import { withRedis } from "../redis/with-redis.js";
 import { until } from "../stream/toy-log.js";
 import { EmitCommits, emitOfKey } from "./emit-commits.js";
+import { fillDeadLetters } from "./outbox-bed.js";
 
 const redis = withRedis();
 const PREFIX = "t";
@@ -45,13 +45,6 @@ const forwarded = async (): Promise<string[]> =>
   (await readLog(client, eventKeys(PREFIX, "dst", 0).log, 0, 1_000)).flatMap((entry) =>
     topicEventsOf(entry).events.map(({ key }) => key),
   );
-
-async function fillDeadLetters(): Promise<void> {
-  const packed = new Packr({ useRecords: false }).pack({ offset: 1, reason: "refused", tries: 1 });
-  const pipeline = client.pipeline();
-  for (let i = 0; i < DEAD_LETTERS_LIMIT; i++) pipeline.xadd(KEYS.deadLetters, "*", "d", packed);
-  await pipeline.exec();
-}
 
 describe("a forwarder with too many dead letters", () => {
   it("holds back a bounded number of bytes, counts what was given up, and forwards again when there is room", async () => {
@@ -83,7 +76,7 @@ describe("a forwarder with too many dead letters", () => {
     await until(async () => (await forwarded()).length === 1, "the first");
     await before.stop();
 
-    await fillDeadLetters();
+    await fillDeadLetters(client, KEYS, DEAD_LETTERS_LIMIT);
     const forwarders = start();
     for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`k${i}`)]);
     await until(() => (forwarders.stats()[0]?.lagEntries ?? 0) === ENTRIES, "the lag");

@@ -5,10 +5,12 @@
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Packr } from "msgpackr";
 import { type WmsClient, wmsClient } from "../../connectors/wms/client.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { Outbox, type OutboxOptions } from "../../engine/outbox/outbox.js";
 import type { Delivery, DeliveryOutcome, Receiver } from "../../engine/outbox/receiver.js";
+import type { PartitionKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 
 export const SINK = "wms";
@@ -148,4 +150,12 @@ export function startOutbox(options: OutboxOptions): Outbox {
   const outbox = new Outbox(options);
   outbox.start();
   return outbox;
+}
+
+/** Ordinary dead letters of a sink without entries, as many as given. */
+export async function fillDeadLetters(client: RedisClient, sink: PartitionKeys, count: number): Promise<void> {
+  const packed = new Packr({ useRecords: false }).pack({ offset: 1, reason: "refused", tries: 1 });
+  const pipeline = client.pipeline();
+  for (let i = 0; i < count; i++) pipeline.xadd(sink.deadLetters, "*", "d", packed);
+  await pipeline.exec();
 }
