@@ -3,7 +3,7 @@
  * stopped does not keep the others from being stopped. It does not restart parts and sets no time limit.
  */
 
-/** A part that is started and stopped once. */
+/** A part that is started and stopped once. It may be stopped after its start has failed. */
 export interface Part {
   start(): unknown;
   stop(): unknown;
@@ -12,11 +12,19 @@ export interface Part {
 export class Lifecycle {
   readonly #stops: (() => unknown)[] = [];
 
-  /** Starts a part and adds its stop; does nothing for a part that this process does not have. */
+  /**
+   * Starts a part; does nothing for a part that this process does not have. The part is also stopped when its start
+   * fails, and when another start fails while this one is under way: then once it has ended, so that no part needs a
+   * stop that interrupts its start.
+   */
   async start(part: Part | undefined): Promise<void> {
     if (!part) return;
-    await part.start();
-    this.onStop(() => part.stop());
+    const starting = (async () => await part.start())();
+    this.onStop(async () => {
+      await starting.catch(() => {}); // reported to the caller of `start`
+      await part.stop();
+    });
+    await starting;
   }
 
   /** Adds what is done when the process stops, before everything that was added earlier. */
