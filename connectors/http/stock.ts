@@ -10,7 +10,8 @@ import type { Static } from "typebox";
 import type { Levels } from "../../engine/jobs/storefront/view.js";
 import type { Locations } from "../../engine/stock/as-of.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
-import { badInputFault, refuse, retryAfter } from "./problem.js";
+import { ConcurrencyLimit } from "./admission.js";
+import { badInputFault, HttpFault, refuse, retryAfter } from "./problem.js";
 import {
   assertQuery,
   isoOf,
@@ -48,6 +49,9 @@ export const CACHE_HEADERS = { "cache-control": CACHE_CONTROL, "cdn-cache-contro
  * cache.
  */
 const AS_OF_STEP_MS = 1_000;
+
+/** Each reads up to 250,000 entries of a log, in steps of 1 to 2 ms: this many leave most of every turn to orders. */
+const MAX_PAST_BALANCES = 4;
 
 export const stockRoutes: RouteGroup = (server, context) => {
   levelRoute(server, context);
@@ -128,10 +132,17 @@ function levelsRoute(server: FastifyInstance, context: RouteContext): void {
 }
 
 function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext): void {
+  const past = new ConcurrencyLimit(MAX_PAST_BALANCES, "requests for past balances");
   server.get<{ Params: Static<typeof SkuParams>; Querystring: Static<typeof LedgerQuery> }>(
     "/v1/ledger/:sku",
     {
-      onRequest: authorize("read"),
+      onRequest: [
+        authorize("read"),
+        (request, reply, done) => {
+          if ("at" in (request.query as object)) past.guard.call(server, request, reply, done);
+          else done();
+        },
+      ],
       preValidation: (request, _reply, done) => {
         assertQuery(request);
         done();
@@ -141,7 +152,7 @@ function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext)
         operationId: "getLedger",
         summary: "All balances of a SKU, as they are in the ledger now or were at an instant",
         description:
-          "Read from the ledger, not from a view: the total and each location. With `?at=<ISO instant>` they are what the ledger held when its clock had passed that instant, exact to the millisecond, as far back as its log is kept (3 days by default); before that 410 `outside_retention`. An instant in the future is answered with the present balances and their `asOf`.",
+          "Read from the ledger, not from a view: the total and each location. With `?at=<ISO instant>` they are what the ledger held when its clock had passed that instant, exact to the millisecond, as far back as its log is kept (3 days by default); before that 410 `outside_retention`. An instant in the future is answered with the present balances and their `asOf`. At most 4 requests with `at` are served concurrently; further ones get 429.",
         security: TOKEN_NEEDED,
         params: SkuParams,
         querystring: LedgerQuery,
@@ -155,7 +166,14 @@ function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext)
         const cells = await fromStore("ledger.balances", deps.ledger.balances(sku));
         return cells ? ledgerAnswer(sku, cells) : unknownSku(reply);
       }
-      const result = await fromStore("ledger.asOf", deps.history.asOf([sku], instantOf(at)));
+      // Its place in the limit is free once the client has left: then nothing more is read for it.
+      const left = new AbortController();
+      reply.raw.once("close", () => left.abort());
+      const reading = fromStore("ledger.asOf", deps.history.asOf([sku], instantOf(at), left.signal));
+      const result = await reading.catch((thrown: unknown) => {
+        // Nobody reads this answer; as a fault of Redis it would be reported.
+        throw left.signal.aborted ? new HttpFault("request_timeout", "the client has left") : thrown;
+      });
       if (result.outcome === "outside_retention")
         return refuse(reply, result.outcome, `the log of this SKU begins at ${isoOf(result.fromMs)}`);
       if (result.outcome === "too_many_entries")

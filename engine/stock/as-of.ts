@@ -132,9 +132,10 @@ export class BalanceHistory {
   /**
    * The balances of SKUs at one instant, in milliseconds since the epoch. Reads each partition's log once. Those of
    * different partitions do not belong to one moment of the outside world: each log has a clock of its own.
+   * @param signal ends it before the next page: it rejects with the signal's reason
    * @throws EngineError `undecodable` when an entry cannot be read that may hold an event of these SKUs
    */
-  async asOf(skus: readonly string[], atMs: number): Promise<AsOf> {
+  async asOf(skus: readonly string[], atMs: number, signal?: AbortSignal): Promise<AsOf> {
     const groups = new Map<number, string[]>();
     for (const sku of new Set(skus)) {
       const partition = partitionOf(sku, this.#options.partitions);
@@ -145,7 +146,7 @@ export class BalanceHistory {
     // One after the other, so that memory and load of Redis are those of one.
     for (const [partition, group] of groups) {
       const target = await this.#targetOf(partition, atMs);
-      const refusal = "outcome" in target ? target : await this.#fold(target, group, found);
+      const refusal = "outcome" in target ? target : await this.#fold(target, group, found, signal);
       if (refusal) return refusal;
       const { offset, asOfMs } = target as Target;
       positions.push({ partition, offset, asOfMs });
@@ -184,12 +185,14 @@ export class BalanceHistory {
     target: Target,
     skus: readonly string[],
     found: Map<string, Locations>,
+    signal: AbortSignal | undefined,
   ): Promise<AsOfRefusal | undefined> {
     const { redis, prefix, anchors, entriesLimit: limit = DEFAULT_ENTRIES_LIMIT } = this.#options;
     const keys = stockKeys(prefix, target.partition);
     const folds = new Map<string, SkuFold>();
     let [from, to] = [Number.POSITIVE_INFINITY, 0];
     for (let at = 0; at < skus.length; at += SKUS_AT_ONCE) {
+      signal?.throwIfAborted();
       const part = skus.slice(at, at + SKUS_AT_ONCE);
       const present = await readPresent(redis, keys, part);
       const stored = (await anchors?.read(keys, part, target.asOfMs)) ?? [];
@@ -203,7 +206,7 @@ export class BalanceHistory {
       }
     }
     if (to - from >= limit) return { outcome: "too_many_entries", entries: to - from + 1, limit };
-    const isComplete = from > to || (await readEvents(redis, keys.log, from, to, folds));
+    const isComplete = from > to || (await readEvents(redis, keys.log, from, to, folds, signal));
     if (!isComplete) {
       // Trimmed in the meantime.
       const [first] = await readLog(redis, keys.log, 0, 1);
@@ -290,11 +293,13 @@ async function readEvents(
   from: number,
   to: number,
   folds: ReadonlyMap<string, SkuFold>,
+  signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const names =
     folds.size > SEARCHED_SKUS ? undefined : [...folds.keys()].map((sku) => Buffer.from(sku + CELL_SEPARATOR));
   let events = 0;
   for (let after = from - 1; after < to; ) {
+    signal?.throwIfAborted();
     const page = await readLog(redis, log, after, Math.min(PAGE_ENTRIES, to - after));
     if (page[0]?.offset !== after + 1) return false;
     assertContiguous(page, after, log);

@@ -228,6 +228,14 @@ describe("balances at an instant", () => {
     });
   });
 
+  it("are not read to the end once their caller has left", async () => {
+    const sku = SKUS.find((each) => ledger.partitionOf(each) === 0) as string;
+    const left = new AbortController();
+    const reading = historyOf().asOf([sku], START_MS + 1, left.signal);
+    left.abort(new Error("left"));
+    await expect(reading).rejects.toThrow("left");
+  });
+
   it("are an error, not a guess, when an entry of the SKU cannot be read, and found when it is another's", async () => {
     const prefix = `${PREFIX}-damaged`;
     const clock = new ManualClock(START_MS);

@@ -2,12 +2,13 @@
  * What customers are shown and what operators read and set: freshness, caching, balances, settings, alerts,
  * breaker, ids.
  */
+import { request } from "node:http";
 import { describe, expect, it } from "vitest";
 import { CACHE_HEADERS, OLDEST_VIEW_MS } from "../../../connectors/http/stock.js";
 import { chainIdFault } from "../../../engine/kernel/chain-id.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
 import { stockKeys } from "../../../engine/stream/keys.js";
-import { freshId, httpBed, send } from "./http-bed.js";
+import { freshId, httpBed, send, TOKEN } from "./http-bed.js";
 
 const bed = httpBed();
 const show = (path: string, headers: Record<string, string> = {}) =>
@@ -277,6 +278,38 @@ describe("the ledger at an instant", () => {
     expect(later).toMatchObject({ total: { sellable: 12 } });
     expect(Date.parse(later.asOf)).toBeLessThanOrEqual(systemClock.now() + 1_000);
     expect((await bed.send("GET", "/v1/ledger/PAST")).json).not.toHaveProperty("asOf");
+  });
+
+  it("is read for four requests at a time, further ones get 429, and one that has left is read no further", async () => {
+    const signals: (AbortSignal | undefined)[] = [];
+    let answer = (): void => {};
+    const hold = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const { history } = bed.deps();
+    const slow = {
+      asOf: async (skus: string[], atMs: number, signal?: AbortSignal) => {
+        signals.push(signal);
+        await hold;
+        return history.asOf(skus, atMs, signal);
+      },
+    };
+    const { port } = await bed.another({ history: slow as never });
+    await bed.receive("BUSY", 1);
+    const path = "/v1/ledger/BUSY?at=2100-01-01T00:00:00Z";
+    const leaving = request({ port, path, headers: { authorization: `Bearer ${TOKEN}` } }).on("error", () => {});
+    leaving.end();
+    const three = Array.from({ length: 3 }, () => send(port, "GET", path));
+    await expect.poll(() => signals.length).toBe(4);
+    const refused = await send(port, "GET", path);
+    expect([refused.status, refused.json.code, refused.headers["retry-after"]]).toEqual([429, "overloaded", "1"]);
+    expect((await send(port, "GET", "/v1/ledger/BUSY")).status).toBe(200);
+    leaving.destroy();
+    await expect.poll(() => signals.filter((signal) => signal?.aborted).length).toBe(1);
+    const next = send(port, "GET", path);
+    await expect.poll(() => signals.length).toBe(5);
+    answer();
+    expect((await Promise.all([...three, next])).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
   });
 
   it("rejects what is no instant, an unknown SKU, and an instant before its log begins", async () => {
