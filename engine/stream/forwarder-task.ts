@@ -12,7 +12,6 @@ import {
   countDeadLettersByKind,
   type DeadLetter,
   isDeadLetterLimitReached,
-  requestedReplays,
   type StoredDeadLetter,
   trimDeadLetters,
 } from "./dead-letter.js";
@@ -25,6 +24,7 @@ import { type Lease, openLeasedReader } from "./leased-loop.js";
 import type { RedisClient } from "./redis.js";
 import { areReplicated } from "./replicated-reads.js";
 import type { ReplicationBarrier } from "./replication-barrier.js";
+import { RequestedReplays } from "./requested-replays.js";
 import type { Route } from "./route.js";
 import { nowArgument, serverNowMs } from "./server-clock.js";
 import type { Share } from "./share.js";
@@ -82,8 +82,6 @@ const BLOCK_MS = 500;
 const WRITE_EVERY_MS = 50;
 const CHECK_EVERY_MS = 1_000;
 const TRIM_EVERY_MS = 60_000;
-/** Dead letters of one check that are replayed. */
-const REPLAY_LIMIT = 256;
 /** Characters of a dead letter's reason in a message. */
 const REASON_SHOWN = 200;
 
@@ -97,6 +95,7 @@ export class ForwarderTask {
   /** Of each partition of the target. */
   readonly #producers: readonly EventProducer[];
   readonly #router: EmitRouter;
+  readonly #requested: RequestedReplays;
   #commit: number;
   /** The last entry that is forwarded, and the last that is committed. */
   #position: number;
@@ -133,6 +132,7 @@ export class ForwarderTask {
     this.#trimmedMs = askedMs - TRIM_EVERY_MS;
     const source = `${place.source}/${String(place.partition).padStart(2, "0")}`;
     this.#router = new EmitRouter({ source, routes: place.routes, partitions: target.partitions });
+    this.#requested = new RequestedReplays(redis, place.keys.sink);
     this.#producers = Array.from(
       { length: target.partitions },
       (_, partition) =>
@@ -152,10 +152,10 @@ export class ForwarderTask {
    * @throws EngineError `stale_epoch`, `stale_run`, `stale_fence`, or an error of Redis: it has to start again
    */
   async run(): Promise<void> {
-    const { openReader, redis } = this.#options;
+    const { openReader } = this.#options;
     const { keys, share, partition } = this.#place;
     await this.#countDeadLetters();
-    if (this.#isFull && (await requestedReplays(redis, keys.sink, 1)).length === 0) return this.#waitForRoom();
+    if (this.#isFull && (await this.#requested.next()).length === 0) return this.#waitForRoom();
     const taken = await this.#open();
     const reader = await openLeasedReader(openReader, keys.sink, this.#lease.task);
     // Ends the waiting read; a read never changes anything.
@@ -349,7 +349,7 @@ export class ForwarderTask {
     this.#checkedMs = nowMs;
     const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
     await this.#updateLag(task, serverMs);
-    const requested = await requestedReplays(redis, keys.sink, REPLAY_LIMIT);
+    const requested = await this.#requested.next();
     if (requested.length > 0) {
       await this.#replay(requested);
       await this.#countDeadLetters();
@@ -378,6 +378,8 @@ export class ForwarderTask {
   /** Forwards dead letters once more that an operator has requested. */
   async #replay(requested: readonly StoredDeadLetter[]): Promise<void> {
     const { calls, deadLetters, done } = this.#router.replayOf(requested);
+    const tried = new Set(done);
+    for (const { id } of requested) if (!tried.has(id)) this.#requested.pass(id);
     if (done.length === 0) return;
     await allSettled([...calls].map(([partition, own]) => (this.#producers[partition] as EventProducer).replay(own)));
     await this.#write(deadLetters, done);

@@ -47,6 +47,21 @@ export class RequestedReplays {
     }
   }
 
+  /** Of those that have bytes, the first ones, as many as are replayed with one commit. */
+  async next(): Promise<StoredDeadLetter[]> {
+    const found: StoredDeadLetter[] = [];
+    let bytes = 0;
+    for await (const some of this.read()) {
+      for (const deadLetter of some) {
+        if (deadLetter.fields.length === 0) this.pass(deadLetter.id);
+        else found.push(deadLetter);
+        for (const { length } of deadLetter.fields) bytes += length;
+      }
+      if (found.length >= REQUESTS_AT_ONCE || bytes >= ENTRY_BYTES_AT_ONCE) break;
+    }
+    return found;
+  }
+
   /** Passes over this one from now on: it cannot be replayed. */
   pass(id: string): void {
     // Some may have been removed: those that are left are read once more.

@@ -3,11 +3,12 @@
  * stop and take over; an emit that cannot be mapped becomes a dead letter and is replayed once; chains pass on; calls
  * under an older fence are refused, and repeated ones do nothing. Losses are in `test/sim/forwarding.redis.test.ts`.
  */
+import { Packr } from "msgpackr";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
-import { requestReplay } from "../../engine/stream/dead-letter.js";
+import { listDeadLetters, requestReplay } from "../../engine/stream/dead-letter.js";
 import { type NewEvent, type TopicEvent, topicEventsOf } from "../../engine/stream/event-entry.js";
 import { EventProducer } from "../../engine/stream/event-producer.js";
 import { type EventTopic, eventTopic, loadEventsLibrary } from "../../engine/stream/event-topic.js";
@@ -237,6 +238,25 @@ describe("an emit that its route cannot map", () => {
     const replayed = (await eventsOf("dst")).find(({ payload }) => (payload as Said).n === 5);
     expect(replayed?.id).toBe(`src/0${partition}/${first?.offset}.1`);
     expect(troubles[0]).toContain("became a dead letter: entry");
+  });
+});
+
+describe("requests for dead letters whose bytes are missing", () => {
+  it("do not hold up the replay of others", async () => {
+    const [source, target] = [topicOf("src"), topicOf("dst", route("src"))];
+    startWorker(source);
+    startForwarders(target, "one");
+    await source.append([say(5, { bad: true })]);
+    const keys = sinkKeys("t", "src", partitionOf("k0", PARTITIONS), forwarderSink("dst"));
+    await until(async () => (await deadLettersOf(client, keys)).length === 1, "the dead letter");
+    const [written] = await listDeadLetters(client, keys, "-", 1);
+    const packed = new Packr({ useRecords: false }).pack({ offset: 0, reason: "refused", tries: 1 });
+    for (let i = 0; i < 300; i++) await client.xadd(keys.deadLetters, "*", "d", packed);
+    await requestReplay(client, keys, await listDeadLetters(client, keys, written?.id as string, 300));
+    isMended = true;
+    await requestReplay(client, keys, written ? [written] : []);
+    await until(async () => (await numbers("dst")).length === 1, "the replay");
+    expect(await client.zcard(keys.deadRequests)).toBe(300);
   });
 });
 

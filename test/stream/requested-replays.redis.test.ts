@@ -61,4 +61,13 @@ describe("requested replays", () => {
     expect((await read(new RequestedReplays(client, keys))).flat()).toEqual(ids.slice(100));
     expect(await client.zcard(keys.deadRequests)).toBe(200);
   });
+
+  it("are taken for a commit in small parts, those with bytes only", async () => {
+    const ids = await request([0, LARGE, LARGE, LARGE, ...Array.from({ length: 300 }, () => 0), LARGE]);
+    const requests = new RequestedReplays(redis.connect(), keys);
+    const next = async () => (await requests.next()).map(({ id }) => id);
+    expect(await next()).toEqual(ids.slice(1, 3));
+    await redis.connect().xdel(keys.deadLetters, ...ids.slice(1, 4));
+    expect(await next()).toEqual(ids.slice(-1));
+  });
 });
