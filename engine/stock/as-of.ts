@@ -37,8 +37,13 @@ export interface AsOfPosition {
   partition: number;
   /** The last entry with an event in the answer, at most; 0: none. */
   offset: number;
-  /** The instant that was asked for, or the log's clock when that has not passed the instant yet. */
+  /** The instant that was asked for, or the log's clock when that is earlier. */
   asOfMs: number;
+  /**
+   * The log's clock has passed the instant, so every later answer is the same. Otherwise an event at `asOfMs` or later
+   * may still follow.
+   */
+  isFinal: boolean;
 }
 
 export type AsOfRefusal =
@@ -148,8 +153,8 @@ export class BalanceHistory {
       const target = await this.#targetOf(partition, atMs);
       const refusal = "outcome" in target ? target : await this.#fold(target, group, found, signal);
       if (refusal) return refusal;
-      const { offset, asOfMs } = target as Target;
-      positions.push({ partition, offset, asOfMs });
+      const { offset, asOfMs, isFinal } = target as Target;
+      positions.push({ partition, offset, asOfMs, isFinal });
     }
     return { outcome: "found", skus: found, positions };
   }
@@ -163,10 +168,11 @@ export class BalanceHistory {
       ["hget", head, "clock"],
     ]);
     const [last, clockMs] = [Number(lastText ?? 0), Number(clockText ?? 0)];
-    const target = { partition, oldest: first?.offset };
+    const target = { partition, oldest: first?.offset, isFinal: true };
     if (atMs >= clockMs)
       return {
         ...target,
+        isFinal: false,
         offset: last,
         firstUnwanted: last + 1,
         asOfMs: clockMs,

@@ -209,6 +209,32 @@ describe("balances at an instant", () => {
     }
   });
 
+  it("are final only once the log's clock has passed the instant: an event of the same millisecond may follow", async () => {
+    const prefix = `${PREFIX}-final`;
+    const clock = new ManualClock(START_MS);
+    const other = new Ledger({ redis: client, prefix, partitions: 1, clock });
+    const history = new BalanceHistory({ redis: client, prefix, partitions: 1 });
+    const receive = (n: number) => {
+      const id = chainIdFromNumber("S1", START_MS, n);
+      return other.apply({ kind: "receive", id, sku: "A", location: "SH", units: 1 });
+    };
+    const answer = async (atMs: number) => {
+      const result = await history.asOf(["A"], atMs);
+      if (result.outcome !== "found") throw new Error(result.outcome);
+      const { asOfMs, isFinal } = result.positions[0] ?? {};
+      return [result.skus.get("A")?.get("SH")?.sellable, asOfMs, isFinal];
+    };
+    await receive(1);
+    expect(await answer(START_MS)).toEqual([1, START_MS, false]);
+    expect(await answer(START_MS + 10)).toEqual([1, START_MS, false]);
+    await receive(2);
+    expect(await answer(START_MS)).toEqual([2, START_MS, false]);
+    clock.moveTo(START_MS + 1);
+    await receive(3);
+    expect(await answer(START_MS)).toEqual([2, START_MS, true]);
+    expect(await answer(START_MS + 1)).toEqual([3, START_MS + 1, false]);
+  });
+
   it("name every location of today, with zeros before its first units, and leave out an unknown SKU", async () => {
     const [sku = ""] = SKUS;
     const result = await historyOf().asOf([sku, "NEVER-SEEN"], START_MS - 1);

@@ -57,6 +57,12 @@ export const LedgerAnswer = Type.Object({
       description: "with ?at: that instant, or the time up to which the ledger's log goes when that is earlier",
     }),
   ),
+  final: Type.Optional(
+    Type.Boolean({
+      description:
+        "with ?at: the ledger's clock has passed the instant, so every later answer has the same balances; false: events at `asOf` or later may still follow",
+    }),
+  ),
   position: Type.Optional(
     Type.Object(
       { partition: Type.Integer(), offset: Type.Integer() },

@@ -268,14 +268,14 @@ describe("the ledger at an instant", () => {
     await expect.poll(() => systemClock.now()).toBeGreaterThan(Date.parse(between) + 1);
     await bed.receive("PAST", 7, "main");
     const then = (await bed.send("GET", `/v1/ledger/PAST?at=${between}`)).json;
-    expect(then).toMatchObject({ sku: "PAST", asOf: between, total: { sellable: 5, onHand: 5 } });
+    expect(then).toMatchObject({ sku: "PAST", asOf: between, final: true, total: { sellable: 5, onHand: 5 } });
     expect(then.locations).toMatchObject([
       { location: "east", sellable: 5 },
       { location: "main", sellable: 0 },
     ]);
     expect(then.position).toEqual({ partition: bed.ledger.partitionOf("PAST"), offset: expect.any(Number) });
     const later = (await bed.send("GET", "/v1/ledger/PAST?at=2100-01-01T00:00:00%2B08:00")).json;
-    expect(later).toMatchObject({ total: { sellable: 12 } });
+    expect(later).toMatchObject({ final: false, total: { sellable: 12 } });
     expect(Date.parse(later.asOf)).toBeLessThanOrEqual(systemClock.now() + 1_000);
     expect((await bed.send("GET", "/v1/ledger/PAST")).json).not.toHaveProperty("asOf");
   });
