@@ -7,7 +7,6 @@ import type { Static } from "typebox";
 import { stopwatch } from "../../engine/kernel/clock.js";
 import type { BreakerScope, OpenBreaker } from "../../engine/stock/breaker.js";
 import { isInScope } from "../../engine/stock/breaker-rules.js";
-import type { Ledger } from "../../engine/stock/ledger.js";
 import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
 import { badInputFault } from "./problem.js";
@@ -48,7 +47,7 @@ export class BreakerWatch {
   #read(): Promise<OpenBreaker[]> {
     if (this.#age === undefined || this.#age() > REFRESH_MS) {
       this.#age = stopwatch();
-      this.#breakers = openBreakers(this.#deps).catch(() => []);
+      this.#breakers = this.#deps.ledger.openBreakers().catch(() => []);
     }
     return this.#breakers;
   }
@@ -59,23 +58,10 @@ const completeness = (missing: readonly number[] = []) => ({
   ...(missing.length === 0 ? {} : { missing }),
 });
 
-/**
- * Breakers as they are now, even before the ledger has ended those whose time is over: they are half-open, or refuse
- * nothing.
- */
-async function openBreakers({ ledger, clock }: { ledger: Ledger; clock: HttpDeps["clock"] }): Promise<OpenBreaker[]> {
-  const breakers = await fromStore("breaker.read", ledger.openBreakers());
-  return breakers.flatMap((breaker) => {
-    const { untilMs, atEnd, ...rest } = breaker;
-    if (untilMs === 0 || untilMs > clock.now()) return [breaker];
-    return atEnd === "half_open" ? [{ ...rest, state: atEnd, sinceMs: untilMs, untilMs: 0 }] : [];
-  });
-}
-
 export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
   const { ledger } = deps;
   const answer = async () => {
-    const breakers = await openBreakers(deps);
+    const breakers = await fromStore("breaker.read", ledger.openBreakers());
     return {
       open: breakers.length > 0,
       breakers: breakers.map(({ scope, state, sinceMs, untilMs, atEnd, actor, onBehalfOf, reason, missing }) => ({

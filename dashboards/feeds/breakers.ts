@@ -16,6 +16,8 @@ export interface BreakerBody {
   atEnd: "close" | "half_open";
   actor: string;
   reason: string;
+  /** Partitions of its scope that do not refuse orders yet, or that cannot be read; left out when there is none. */
+  missing?: readonly number[];
 }
 
 export interface BreakersBody {

@@ -44,6 +44,7 @@ function BreakerItem({ breaker, nowMs }: { breaker: BreakerBody; nowMs: number }
       <BreakerEnd breaker={breaker} nowMs={nowMs} />
       <span>{text("breakerBy", { actor: breaker.actor })}</span>
       <span>{breaker.reason}</span>
+      {breaker.missing && <span>{text("breakerMissing", { partitions: breaker.missing.join(", ") })}</span>}
     </p>
   );
 }

@@ -154,13 +154,14 @@ export class EngineLiveSource implements FeedSources {
   async #readBreakers(): Promise<void> {
     try {
       const open = await this.#parts.ledger.openBreakers();
-      this.#breakers = open.map(({ scope, state, untilMs, atEnd = "close" as const, actor, reason }) => ({
+      this.#breakers = open.map(({ scope, state, untilMs, atEnd = "close" as const, actor, reason, missing }) => ({
         scope: breakerKey(scope),
         state,
         untilMs: untilMs === 0 ? null : untilMs,
         atEnd,
         actor,
         reason,
+        ...(missing && { missing }),
       }));
     } catch {
       // Redis does not answer: the screens keep the last breakers and show the lag.

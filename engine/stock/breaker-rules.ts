@@ -20,6 +20,16 @@ export const isInScope = (scope: BreakerScope, line: { sku: string; location: st
 export const isRefusing = ({ untilMs, atEnd }: OpenBreaker, nowMs: number): boolean =>
   untilMs === 0 || atEnd === "half_open" || untilMs > nowMs;
 
+/**
+ * A breaker as it is at a time, even before its partitions have ended it: it is half-open, or refuses nothing
+ * (undefined).
+ */
+export function breakerAt(breaker: OpenBreaker, nowMs: number): OpenBreaker | undefined {
+  const { untilMs, atEnd, ...rest } = breaker;
+  if (untilMs === 0 || untilMs > nowMs) return breaker;
+  return atEnd === "half_open" ? { ...rest, state: atEnd, sinceMs: untilMs, untilMs: 0 } : undefined;
+}
+
 /** Ends the breakers whose time is over at the partition's clock, in the order of their names. */
 export const endBreakers = (partition: PartitionState): BreakerChanged[] =>
   [...partition.breakers]

@@ -17,6 +17,7 @@ import { isOutOfMemory } from "../stream/redis-errors.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
 import type { BreakerAction, DesiredBreaker, OpenBreaker } from "./breaker.js";
+import { breakerAt } from "./breaker-rules.js";
 import { Breakers, type WantedBreaker } from "./breakers.js";
 import {
   type Balances,
@@ -211,14 +212,15 @@ export class Ledger {
     return { expired, offset: Number(offset), clockMs: Number(clockMs) };
   }
 
-  /** Breakers that are open or half-open somewhere, or shall be, each once. */
+  /** Breakers that are open or half-open now, somewhere, or shall be, each once. */
   async openBreakers(): Promise<OpenBreaker[]> {
-    return this.breakers.open();
+    const breakers = await this.breakers.open();
+    return breakers.flatMap((breaker) => breakerAt(breaker, this.#nowMs()) ?? []);
   }
 
   /** Whether a breaker refuses one of these lines for certain: see `Breakers.refuses`. */
   isRefusedByBreaker(lines: readonly { sku: string; location: string }[]): boolean {
-    return this.breakers.refuses(lines, this.#clock?.now() ?? this.#wall.now());
+    return this.breakers.refuses(lines, this.#nowMs());
   }
 
   /** All balances of a SKU by location, as the ledger holds them now; undefined for an unknown SKU. */
@@ -331,6 +333,11 @@ export class Ledger {
     // Older releases cannot read the outcome `clocks_disagree` in the log.
     const outcome = this.#format() >= DISAGREE_FORMAT ? "clocks_disagree" : "breaker_open";
     return `~${this.#wall.now()},${this.#clockBoundMs},${OUTCOMES.indexOf(outcome)}`;
+  }
+
+  /** The time as this process has it, for readings: a decision uses the server's, too. */
+  #nowMs(): number {
+    return this.#clock?.now() ?? this.#wall.now();
   }
 
   #keysOf(partition: number): StockKeys {

@@ -92,11 +92,16 @@ describe("the feed of the breakers", () => {
     reason: "差异 0.83%",
   };
 
-  it("sends the breakers as soon as one opens, becomes half-open or closes", () => {
+  it("sends the breakers as soon as one opens, is open in more partitions, becomes half-open or closes", () => {
     let breakers: BreakerBody[] = [];
     const state = breakersFeed({ breakers: () => breakers }).open({});
     expect(state.advance(0)).toEqual({ breakers: [] });
-    for (const next of [[open], [{ ...open, state: "half_open" as const, untilMs: null }], []]) {
+    for (const next of [
+      [{ ...open, missing: [2] }],
+      [open],
+      [{ ...open, state: "half_open" as const, untilMs: null }],
+      [],
+    ]) {
       breakers = next;
       expect(state.advance(250)).toEqual({ breakers: next });
       expect(state.advance(500)).toBeUndefined();

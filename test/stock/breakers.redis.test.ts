@@ -18,6 +18,7 @@ const redis = withRedis();
 const PARTITIONS = 3;
 const NOW = Date.UTC(2026, 5, 18);
 const SHOP = { kind: "shop" } as const;
+const SKU = { kind: "sku", sku: "CUP" } as const;
 const cause = { actor: "lin", reason: "they differ", forMs: 0 };
 let client: RedisClient;
 let prefix = "";
@@ -177,6 +178,15 @@ describe("a breaker", () => {
     });
     expect(halfOpened).toEqual({ scope: SHOP, actor: "engine", reason: "its time is over", version: NOW });
     expect(closed?.version).toBeGreaterThan(NOW);
+  });
+
+  it("is listed as it is now when its time is over, before a partition has ended it", async () => {
+    await ledger.breakers.set(SHOP, "open", { ...cause, forMs: MINUTE_MS });
+    await ledger.breakers.set(SKU, "open", { ...cause, forMs: MINUTE_MS, atEnd: "half_open" });
+    expect(await ledger.openBreakers()).toHaveLength(2);
+    clock.moveTo(NOW + MINUTE_MS);
+    const half = { scope: SKU, state: "half_open", sinceMs: NOW + MINUTE_MS, untilMs: 0 };
+    expect(await ledger.openBreakers()).toEqual([{ ...half, actor: "lin", reason: "they differ" }]);
   });
 
   it("half-opened by hand, or after its time, reaches a partition that was away, and is missing there until then", async () => {
