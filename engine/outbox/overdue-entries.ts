@@ -30,8 +30,9 @@ export async function overflowOldest(backlog: Backlog, committer: SinkCommitter,
 }
 
 /**
- * The same for entries that the sink does not read meanwhile, because it has too many dead letters or no room: without
- * this they would be held back without a bound. Call it when the backlog has no entry that is beyond a bound.
+ * The same for entries that the sink does not read meanwhile, because it has too many dead letters or no room, or
+ * waits for replicas: without this they would be held back without a bound. Call it when the backlog has no entry that
+ * is beyond a bound.
  * @param read up to some entries after one
  * @param wants whether the receiver wants emits of a kind
  */

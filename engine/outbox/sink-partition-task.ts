@@ -92,6 +92,8 @@ export class SinkPartitionTask implements Source {
   readonly #unwanted = new UnwantedKinds();
   readonly #wants = (kind: string): boolean => this.#options.receiver.wants(kind);
   #isEnding = false;
+  /** Whether too few replicas have the entries that were read. */
+  #isUnreplicated = false;
   #underWay = 0;
   #checkedMs = 0;
   #trimmedMs: number;
@@ -266,9 +268,9 @@ export class SinkPartitionTask implements Source {
     }
   }
 
-  #areReplicated(): Promise<boolean> {
+  async #areReplicated(): Promise<boolean> {
     const { replicas, clock, serverClock, leaseMs } = this.#options;
-    return areReplicated({
+    const result = await areReplicated({
       replicas,
       taskKey: this.#keys.task,
       task: this.#task,
@@ -277,8 +279,13 @@ export class SinkPartitionTask implements Source {
       clock,
       isEnding: () => this.#isEnding,
       signal: this.#abort.signal,
-      onMissing: (reason) => this.#report(`${reason}: nothing is sent until they have`),
+      onMissing: (reason) => {
+        this.#isUnreplicated = true;
+        this.#report(`${reason}: nothing is sent until they have`);
+      },
     });
+    this.#isUnreplicated = false;
+    return result;
   }
 
   // ---- writing
@@ -343,7 +350,7 @@ export class SinkPartitionTask implements Source {
       onReady: (ready) => sender.offer(ready, this),
     };
     await overflowOldest(this.#backlog, this.#committer, rules);
-    if (!this.#backlog.hasRoom || this.#committer.isFull) {
+    if (!this.#backlog.hasRoom || this.#committer.isFull || this.#isUnreplicated) {
       const reader = new EmitReader(redis, this.#outKeys, this.#backlog.readUpTo >= emits.from - 1);
       const read = (after: number) => reader.read(after, READ_ENTRIES, 0);
       await overflowUnread(this.#backlog, this.#committer, rules, read, this.#wants);

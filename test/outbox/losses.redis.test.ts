@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { SlidingSecond } from "../../connectors/wms/sandbox/sliding-second.js";
 import { sleep } from "../../engine/kernel/clock.js";
 import { WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
+import { DEFAULT_EMIT_BOUNDS } from "../../engine/outbox/emit-bounds.js";
 import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
 import type { Delivery } from "../../engine/outbox/receiver.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
@@ -18,6 +19,7 @@ import { lengthOf } from "../length.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import { Server } from "../redis/server.js";
 import { append, runnerOptions, seen, toyKeys, until } from "../stream/toy-log.js";
+import { EmitCommits, emitOfKey } from "./emit-commits.js";
 import { notingReceiver, outboxOptions, SINK, startOutbox } from "./outbox-bed.js";
 import { entriesBehind } from "./sink-lag.js";
 
@@ -79,17 +81,23 @@ const settled = ({ client }: Place) =>
 const named = (name: string, count: number): string[] => Array.from({ length: count }, (_, i) => `${name}${i}`);
 const keysOf = (sent: readonly Delivery[]): string[] => sent.map(({ key }) => key).sort();
 
+/** A primary with one replica, and the barrier that waits for it. */
+async function replicated() {
+  const bed = await SentinelBed.start({ replicas: 1, sentinels: 0 });
+  stops.push(() => bed.stop());
+  const [primary, replica] = bed.servers as [Server, Server];
+  const place = await reach(primary);
+  const barrier = new ReplicationBarrier({ open: () => connect({ url: place.url }), replicas: 1 });
+  stops.push(() => barrier.close());
+  return { place, replica, barrier };
+}
+
 describe("with a replication barrier", () => {
   it("nothing is sent that no replica has, until one is back", async () => {
-    const bed = await SentinelBed.start({ replicas: 1, sentinels: 0 });
-    stops.push(() => bed.stop());
-    const [primary, replica] = bed.servers as [Server, Server];
-    const place = await reach(primary);
-    const breaker = new ReplicationBarrier({ open: () => connect({ url: place.url }), replicas: 1 });
-    stops.push(() => breaker.close());
+    const { place, replica, barrier } = await replicated();
     startRunner(place);
     const receiver = notingReceiver();
-    const { troubles } = start(place, receiver, { replicas: breaker, leaseMs: 10_000 });
+    const { troubles } = start(place, receiver, { replicas: barrier, leaseMs: 10_000 });
     await emit(place, named("a", 20));
     await until(() => receiver.sent.length === 20, "the first deliveries");
     replica.freeze();
@@ -103,6 +111,27 @@ describe("with a replication barrier", () => {
     await settled(place);
     expect(keysOf(receiver.sent)).toEqual([...named("a", 20), ...named("b", 20)].sort());
     expect(troubles.join()).toContain("nothing is sent until they have");
+  });
+
+  it("a sink is held to the bounds while no replica is there", async () => {
+    const { place, replica, barrier } = await replicated();
+    const receiver = notingReceiver();
+    const bounds = { ...DEFAULT_EMIT_BOUNDS, maxBytes: 1_000 };
+    const { outbox } = start(place, receiver, { replicas: barrier, leaseMs: 10_000, bounds });
+    const emitter = new EmitCommits(place.client, PREFIX);
+    await emitter.write([emitOfKey("first")]);
+    await until(() => receiver.sent.length === 1, "the first");
+    replica.freeze();
+    const overflowed = () => outbox.stats().partitions[0]?.overflowed ?? 0;
+    try {
+      for (const key of named("k", 40)) await emitter.write([emitOfKey(key)]);
+      await until(() => overflowed() > 20, "the bound");
+      expect(receiver.sent).toHaveLength(1);
+    } finally {
+      replica.thaw();
+    }
+    await settled(place);
+    expect(keysOf(receiver.sent)).toEqual(["first", ...named("k", 40).slice(overflowed())].sort());
   });
 });
 
