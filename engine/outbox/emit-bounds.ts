@@ -38,16 +38,21 @@ export const DEFAULT_EMIT_BOUNDS: EmitBounds = {
 /** What decides whether an entry is beyond a bound. */
 export type EntryPlace = Pick<EmitEntry, "committedMs" | "startBytes">;
 
-/** Why an entry may not wait any longer, in words; undefined: it may. */
+/**
+ * Why an entry may not wait any longer, in words; undefined: it may.
+ * @param nowMs undefined: clocks differ, and only bytes count
+ */
 export function boundReached(
   { committedMs, startBytes }: EntryPlace,
   { maxBytes, maxAgeMs }: EmitBounds,
   totalBytes: number,
-  nowMs: number,
+  nowMs: number | undefined,
 ): string | undefined {
   if (startBytes !== undefined && totalBytes - startBytes > maxBytes)
     return `not delivered before ${maxBytes} bytes of emits waited`;
-  return nowMs - committedMs > maxAgeMs ? `not delivered within ${durationText(maxAgeMs)}` : undefined;
+  return nowMs !== undefined && nowMs - committedMs > maxAgeMs
+    ? `not delivered within ${durationText(maxAgeMs)}`
+    : undefined;
 }
 
 /** The oldest entry after a sink's cursor. */

@@ -11,7 +11,7 @@ import { acquireTask, commitTask, readTask, releaseTask, type Task } from "../st
 import { type EmitEntry, EmitReader } from "../stream/emits.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
-import { nowArgument, serverNowMs } from "../stream/server-clock.js";
+import { agreedMs, nowArgument, serverNowMs } from "../stream/server-clock.js";
 import { activeSinks, EMIT_CURSOR, ENTRY_CURSOR } from "../stream/sinks.js";
 import {
   boundReached,
@@ -105,9 +105,11 @@ export class EmitKeeper {
     const keys = partitionKeys(prefix, topic, partition);
     const task = await readTask(redis, keys);
     if (!task.emits) return;
-    const nowMs = await serverNowMs(redis, serverClock);
+    const nowMs = agreedMs(await serverNowMs(redis, serverClock), serverClock);
+    // The last commit may have been written while the server's clock was ahead.
+    const retiredMs = nowMs === undefined ? undefined : Math.min(nowMs, task.committedMs);
     const { emits } = task;
-    for (const { name: sink, isRetiring } of await activeSinks(redis, keys, task.committedMs)) {
+    for (const { name: sink, isRetiring } of await activeSinks(redis, keys, retiredMs)) {
       const ofSink = sinkKeys(prefix, topic, partition, sink);
       const { cursors } = await readTask(redis, ofSink);
       const oldest = await oldestAfter(redis, keys, emits, cursors.get(ENTRY_CURSOR) ?? 0);

@@ -13,7 +13,7 @@ import { type PartitionKeys, partitionKeys, rateLimiterKey, sinkKeys, workersKey
 import { type Lease, LeasedLoop, openLeasedReader } from "../stream/leased-loop.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
-import { serverNowMs } from "../stream/server-clock.js";
+import { renewalMs, serverNowMs } from "../stream/server-clock.js";
 import { Share } from "../stream/share.js";
 import { registerSink } from "../stream/sinks.js";
 import { Circuit, type CircuitState } from "./circuit.js";
@@ -179,7 +179,10 @@ class PartitionOwner {
       keys: this.#keys.sink,
       partition,
       place: { topic, partition, sink },
-      prepare: async () => registerSink(redis, this.#keys.partition, sink, await serverNowMs(redis, serverClock)),
+      prepare: async () => {
+        const nowMs = renewalMs(await serverNowMs(redis, serverClock), serverClock);
+        await registerSink(redis, this.#keys.partition, sink, nowMs);
+      },
       work: (lease, signal) => this.#work(lease, signal),
     });
   }

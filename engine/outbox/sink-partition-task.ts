@@ -14,7 +14,7 @@ import type { PartitionKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import { areReplicated } from "../stream/replicated-reads.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
-import { serverNowMs } from "../stream/server-clock.js";
+import { agreedMs, renewalMs, serverNowMs } from "../stream/server-clock.js";
 import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
 import { Backlog, type Pending } from "./backlog.js";
@@ -318,7 +318,7 @@ export class SinkPartitionTask implements Source {
     const [partitionTask, nowMs] = await Promise.all([readTask(redis, this.#outKeys), serverNowMs(redis, serverClock)]);
     const lastEntry = lastEmitEntry(partitionTask);
     this.#stats.lagEntries = Math.max(0, lastEntry - this.#backlog.readUpTo);
-    await this.#holdBounds(partitionTask, nowMs);
+    await this.#holdBounds(partitionTask, agreedMs(nowMs, serverClock));
     const oldestMs = this.#backlog.oldest?.committedMs;
     this.#stats.behindMs = oldestMs === undefined ? 0 : Math.max(0, nowMs - oldestMs);
     if (this.#backlog.size === 0 && this.#committer.writtenEntry === lastEntry) {
@@ -335,12 +335,12 @@ export class SinkPartitionTask implements Source {
     }
     if (clock.now() - this.#trimmedMs < TRIM_EVERY_MS) return;
     this.#trimmedMs = clock.now();
-    await registerSink(redis, this.#outKeys, this.#options.receiver.name, nowMs);
+    await registerSink(redis, this.#outKeys, this.#options.receiver.name, renewalMs(nowMs, serverClock));
     await trimDeadLetters(redis, this.#keys);
   }
 
   /** Gives up what is beyond a bound, and measures what is held back. */
-  async #holdBounds({ emits }: Task, nowMs: number): Promise<void> {
+  async #holdBounds({ emits }: Task, nowMs: number | undefined): Promise<void> {
     const { bounds = DEFAULT_EMIT_BOUNDS, redis, sender, receiver } = this.#options;
     if (!emits) return;
     await this.#unwanted.store(redis, this.#keys, receiver);

@@ -9,6 +9,7 @@ import { Packr, Unpackr } from "msgpackr";
 import { callFunction } from "./functions.js";
 import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";
+import { wallArgument } from "./server-clock.js";
 
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false });
@@ -251,7 +252,10 @@ const TRIM_AT_ONCE = 200;
 /** Calls of one trimming. */
 const TRIM_CALLS = 20;
 
-/** Removes dead letters that are too old, the oldest first, 4,000 at most. Returns how many. */
+/**
+ * Removes dead letters that are too old, the oldest first, 4,000 at most; none while the server's clock and this
+ * process's differ. Returns how many.
+ */
 export async function trimDeadLetters(
   redis: RedisClient,
   keys: PartitionKeys,
@@ -260,7 +264,11 @@ export async function trimDeadLetters(
   const deadLetterKeys = [keys.deadLetters, keys.deadEntries, keys.deadRequests];
   let trimmed = 0;
   for (let call = 1; call <= TRIM_CALLS; call++) {
-    const removed = (await callFunction(redis, "dead_letters_trim", deadLetterKeys, [ageMs, TRIM_AT_ONCE])) as number;
+    const removed = (await callFunction(redis, "dead_letters_trim", deadLetterKeys, [
+      ageMs,
+      TRIM_AT_ONCE,
+      wallArgument(),
+    ])) as number;
     trimmed += removed;
     if (removed < TRIM_AT_ONCE) break;
   }

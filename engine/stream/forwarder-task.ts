@@ -26,7 +26,7 @@ import { areReplicated } from "./replicated-reads.js";
 import type { ReplicationBarrier } from "./replication-barrier.js";
 import { RequestedReplays } from "./requested-replays.js";
 import type { Route } from "./route.js";
-import { nowArgument, serverNowMs } from "./server-clock.js";
+import { nowArgument, renewalMs, serverNowMs } from "./server-clock.js";
 import type { Share } from "./share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "./sinks.js";
 
@@ -187,7 +187,7 @@ export class ForwarderTask {
     const { keys, sink } = this.#place;
     const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
     await this.#updateLag(task, serverMs);
-    await registerSink(redis, keys.source, sink, serverMs);
+    await registerSink(redis, keys.source, sink, renewalMs(serverMs, serverClock));
     await trimDeadLetters(redis, keys.sink);
     this.#report(
       "too many dead letters: nothing more is forwarded; list them (dead-letters list), then replay or remove them",
@@ -202,7 +202,8 @@ export class ForwarderTask {
   async #open(): Promise<Taken[]> {
     const { redis, serverClock, leaseMs } = this.#options;
     const { keys } = this.#place;
-    await registerSink(redis, keys.source, this.#place.sink, await serverNowMs(redis, serverClock));
+    const nowMs = renewalMs(await serverNowMs(redis, serverClock), serverClock);
+    await registerSink(redis, keys.source, this.#place.sink, nowMs);
     const taken = await Promise.all(this.#producers.map((producer) => producer.open()));
     // The lease still holds after the openings: whoever acquires it later opens later, too.
     this.#renewedMs = this.#clock.now();
@@ -356,7 +357,7 @@ export class ForwarderTask {
     }
     if (nowMs - this.#trimmedMs < TRIM_EVERY_MS) return;
     this.#trimmedMs = nowMs;
-    await registerSink(redis, keys.source, sink, serverMs);
+    await registerSink(redis, keys.source, sink, renewalMs(serverMs, serverClock));
     await trimDeadLetters(redis, keys.sink);
   }
 

@@ -73,7 +73,7 @@ export function assertContiguous(entries: readonly LogEntry[], after: number, ke
 /**
  * Removes entries below `keepFrom` that were written before `beforeMs`, by MINID. Times never decrease within a log,
  * so the boundary is found by binary search: about log2(entries) reads of one entry. An entry whose time cannot be read
- * counts as old as the next one.
+ * counts as old as the next one. Such entries may be many if they follow on each other.
  * @param timeOf when an entry was written; may throw
  * @returns how many entries were removed
  */
@@ -84,15 +84,40 @@ export async function trimLog(
   beforeMs: number,
   timeOf: (entry: LogEntry) => number,
 ): Promise<number> {
+  /** The entry at an offset or the next one after it, below a limit. */
+  const timedFrom = async (offset: number, limit: number) => {
+    const entry = await entryFrom(client, key, offset);
+    return entry && entry.offset < limit ? { offset: entry.offset, atMs: timeOrNothing(entry, timeOf) } : undefined;
+  };
+  /** The first entry after an unreadable one whose time can be read: by steps that double, then by halves. */
+  const timedAfter = async (unreadable: number) => {
+    let unread = unreadable;
+    let found: Awaited<ReturnType<typeof timedFrom>>;
+    let limit = keepFrom;
+    for (let step = 1; unread + step < keepFrom; step *= 2) {
+      found = await timedFrom(unread + step, keepFrom);
+      if (!found) break;
+      limit = unread + step;
+      if (found.atMs !== undefined) break;
+      unread = found.offset;
+      limit = keepFrom;
+    }
+    while (limit - unread > 1) {
+      const middle = Math.floor((unread + limit) / 2);
+      const between = await timedFrom(middle, limit);
+      if (between && between.atMs === undefined) unread = between.offset;
+      else {
+        limit = middle;
+        found = between ?? found;
+      }
+    }
+    return found;
+  };
   /** The first entry from an offset on whose time can be read, if it is removable; otherwise undefined. */
   const removableFrom = async (offset: number): Promise<number | undefined> => {
-    for (let from = offset; ; ) {
-      const entry = await entryFrom(client, key, from);
-      if (!entry || entry.offset >= keepFrom) return undefined;
-      const atMs = timeOrNothing(entry, timeOf);
-      if (atMs !== undefined) return atMs < beforeMs ? entry.offset : undefined;
-      from = entry.offset + 1;
-    }
+    const entry = await timedFrom(offset, keepFrom);
+    const found = entry && entry.atMs === undefined ? await timedAfter(entry.offset) : entry;
+    return found?.atMs !== undefined && found.atMs < beforeMs ? found.offset : undefined;
   };
   let low = await removableFrom(0);
   if (low === undefined) return 0;
@@ -108,10 +133,12 @@ export async function trimLog(
 
 /** Entries of one step of `removeEntries`: each may be some 100 KB. */
 const REMOVED_AT_ONCE = 64;
+/** It ends after so many whose time cannot be read: they are read each time. */
+const UNREAD_LIMIT = 1_000;
 
 /**
  * Removes the entries from an offset on, below `keepFrom`, that were written before `beforeMs`, and keeps all before
- * that offset. It reads each of them, so `trimLog` is better wherever it will do.
+ * that offset. It reads each of them, so `trimLog` is better wherever it will do. Times as there.
  */
 export async function removeEntries(
   client: RedisClient,
@@ -121,14 +148,23 @@ export async function removeEntries(
   beforeMs: number,
   timeOf: (entry: LogEntry) => number,
 ): Promise<void> {
+  /** Entries whose time cannot be read, since the last one whose time can. */
+  const unread: string[] = [];
   for (let next = from; ; ) {
     const raw = (await client.xrangeBuffer(key, `${next}-0`, `(${keepFrom}-0`, "COUNT", REMOVED_AT_ONCE)) as RawEntry[];
-    const old = raw.map(entryOf).filter((entry) => timeOf(entry) < beforeMs);
-    const last = old.at(-1)?.offset;
-    if (last === undefined) return;
-    await client.xdel(key, ...old.map(({ offset }) => `${offset}-0`));
-    if (old.length < REMOVED_AT_ONCE) return;
-    next = last + 1;
+    const old: string[] = [];
+    for (const entry of raw.map(entryOf)) {
+      const atMs = timeOrNothing(entry, timeOf);
+      if (atMs !== undefined && atMs >= beforeMs) {
+        next = Number.POSITIVE_INFINITY;
+        break;
+      }
+      unread.push(`${entry.offset}-0`);
+      if (atMs !== undefined) old.push(...unread.splice(0));
+      next = entry.offset + 1;
+    }
+    if (old.length > 0) await client.xdel(key, ...old);
+    if (raw.length < REMOVED_AT_ONCE || next === Number.POSITIVE_INFINITY || unread.length > UNREAD_LIMIT) return;
   }
 }
 

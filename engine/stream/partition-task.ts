@@ -377,7 +377,7 @@ export class PartitionTask<Event extends LogEvent> {
   }
 
   async #trim(): Promise<void> {
-    const { redis, prefix, topic, jobs, retentionMs } = this.#options;
+    const { redis, prefix, topic, jobs, retentionMs, serverClock } = this.#options;
     const { readAfter, watermarkMs } = this.#processor;
     await trimDeadLetters(redis, this.#keys);
     if (retentionMs === 0) return;
@@ -389,7 +389,7 @@ export class PartitionTask<Event extends LogEvent> {
     const others = [...this.#task.cursors].flatMap(([job, cursor]) => (own.has(job) ? [] : [cursor]));
     await trim(Math.min(readAfter, ...others), retentionMs);
     await trim(readAfter, ABSENT_JOB_RETENTIONS * retentionMs);
-    await trimOutputs(redis, { prefix, topic: topic.name, partition: this.#partition }, retentionMs);
+    await trimOutputs(redis, { prefix, topic: topic.name, partition: this.#partition }, retentionMs, serverClock);
   }
 }
 

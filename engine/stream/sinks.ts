@@ -26,7 +26,7 @@ const RETIRING_MS = DAY_MS;
  * Registers a sink: before it reads for the first time, and repeatedly. While it is registered, nothing that it has not
  * delivered is trimmed.
  * @param keys of the partition
- * @param nowMs the time, by the clock that commits are dated with
+ * @param nowMs the time, by the clock that commits are dated with: `renewalMs`
  */
 export async function registerSink(
   redis: RedisClient,
@@ -44,8 +44,12 @@ interface ActiveSink {
   readonly isRetiring: boolean;
 }
 
-/** Sinks of a partition that are not retired. Parameters as above. */
-export async function activeSinks(redis: RedisClient, keys: PartitionKeys, nowMs: number): Promise<ActiveSink[]> {
+/** Sinks of a partition that are not retired. @param nowMs as above; undefined: clocks differ, and none is retired */
+export async function activeSinks(
+  redis: RedisClient,
+  keys: PartitionKeys,
+  nowMs = Number.NEGATIVE_INFINITY,
+): Promise<ActiveSink[]> {
   return Object.entries(await redis.hgetall(keys.sinks)).flatMap(([name, registered]) => {
     const awayMs = nowMs - Number(registered);
     return awayMs <= RETIRED_AFTER_MS ? [{ name, isRetiring: awayMs > RETIRED_AFTER_MS - RETIRING_MS }] : [];
@@ -54,7 +58,7 @@ export async function activeSinks(redis: RedisClient, keys: PartitionKeys, nowMs
 
 /**
  * The lowest commit whose emits a sink may not have delivered; Infinity when there is none.
- * @param nowMs as above
+ * @param nowMs the time, by the clock that commits are dated with
  */
 export async function oldestUndelivered(
   redis: RedisClient,

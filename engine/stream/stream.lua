@@ -20,6 +20,7 @@ local function digits(n)
 end
 
 -- include server-run.lua
+-- include server-time.lua
 
 -- Returns: the sum of what the calls return
 local function call_chunked(command, key, list)
@@ -154,10 +155,12 @@ end
 
 -- dead_letters_trim: removes dead letters above an age, the oldest first.
 -- KEYS: dead letters, dead entries, dead requests
--- ARGV: 1 the age in ms, by this server's clock, 2 how many at most
--- Returns: how many
+-- ARGV: 1 the age in ms, by this server's clock, 2 how many at most, 3 the caller's clock, as in server-time.lua
+-- Returns: how many; 0 while the clocks differ
 local function trim_dead_letters(keys, args)
-  local before = digits(clock_of('') - tonumber(args[1]))
+  local now, agrees = time_of(args[3])
+  if not agrees then return 0 end
+  local before = digits(now - tonumber(args[1]))
   local old = redis.call('XRANGE', keys[1], '-', '(' .. before .. '-0', 'COUNT', args[2])
   for _, dead_letter in ipairs(old) do
     remove_dead_letter(keys[1], keys[2], dead_letter[1])

@@ -114,7 +114,7 @@ it(
       await keeper.check(0);
       mostBytes = Math.max(mostBytes, (await usedBytes()) - baseBytes);
       await until(() => viewed === minute, "the view");
-      await trimOutputs(client, { prefix: PREFIX, topic: "toys", partition: 0 }, 7 * 1_440 * MINUTE_MS);
+      await trimOutputs(client, { prefix: PREFIX, topic: "toys", partition: 0 }, 7 * 1_440 * MINUTE_MS, serverClock);
       if (minute % WAIT_EVERY_MINUTES === 0)
         await until(() => delivered === minute * EMITS_A_MINUTE, "the healthy sink");
       expect(await client.xlen(keys.out)).toBeLessThan(15 + 2 * CHECK_EVERY_MINUTES);

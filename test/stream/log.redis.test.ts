@@ -4,7 +4,7 @@
  */
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { assertContiguous, field, type LogEntry, readLog, trimLog } from "../../engine/stream/log.js";
+import { assertContiguous, field, type LogEntry, readLog, removeEntries, trimLog } from "../../engine/stream/log.js";
 import { withRedis } from "../redis/with-redis.js";
 
 const redis = withRedis();
@@ -115,6 +115,31 @@ describe("trimming", () => {
     // The entry right before the cursor has no next entry with a time, and stays for now.
     expect(await trimLog(client, KEY, 12, 200, timeOf)).toBe(5);
     expect(await left()).toEqual([11, 12]);
+  });
+
+  it("skips many entries that follow on each other and whose time cannot be read", async () => {
+    await fill(plain(500));
+    for (let offset = 501; offset <= 2_000; offset++) await client.xadd(KEY, `${offset}-0`, "x", "");
+    await fill(Array.from({ length: 500 }, (_, i) => [2_001 + i, 6_000 + i]));
+    // An entry after them is not old: nor are they.
+    expect(await trimLog(client, KEY, 2_500, 6_000, timeOf)).toBe(500);
+    expect(await trimLog(client, KEY, 2_500, 6_000, timeOf)).toBe(0);
+    expect(await trimLog(client, KEY, 1_900, 7_000, timeOf)).toBe(0);
+    expect(await trimLog(client, KEY, 2_500, 6_001, timeOf)).toBe(1_501);
+    expect((await left())[0]).toBe(2_002);
+  });
+
+  it("removes entries one by one, with those before them whose time cannot be read", async () => {
+    await fill(plain(100));
+    for (let offset = 101; offset <= 300; offset++) await client.xadd(KEY, `${offset}-0`, "x", "");
+    await fill(Array.from({ length: 100 }, (_, i) => [301 + i, 3_010 + i]));
+    await removeEntries(client, KEY, 50, 390, 3_010, timeOf);
+    expect((await left()).slice(48, 52)).toEqual([49, 101, 102, 103]);
+    await removeEntries(client, KEY, 50, 390, 3_020, timeOf);
+    expect(await left()).toEqual([
+      ...Array.from({ length: 49 }, (_, i) => i + 1),
+      ...Array.from({ length: 90 }, (_, i) => i + 311),
+    ]);
   });
 
   it("finds the boundary in logs with gaps and with equal times, as a plain search does", async () => {
