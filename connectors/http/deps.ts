@@ -36,6 +36,8 @@ export interface HttpDeps {
   asOf(sku: string): number;
   /** The age of that time, in milliseconds of real time. */
   ageMs(sku: string): number;
+  /** The age of the least fresh partition. */
+  oldestAgeMs(): number;
   /** The shop's clock: ids are made and times are judged by it. */
   clock: Clock;
   /** Seconds of the shop's time in one real second; 1 when left out. */

@@ -187,6 +187,7 @@ export function servedPartsOf({ stock, orders, clock, settings, topic }: Engine)
     clock,
     asOf: (sku: string) => follower.freshAsOf(ledger.partitionOf(sku)),
     ageMs: (sku: string) => follower.ageMs(ledger.partitionOf(sku)),
+    oldestAgeMs: () => follower.oldestAgeMs(),
     eraseBuyer: (id: string) => orders.personalData.erase(id),
     speed: () => settings.shopTime?.speed() ?? 1,
   };
