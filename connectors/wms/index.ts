@@ -39,7 +39,9 @@ export interface WmsOptions {
   contract: Pick<Contract, "check">;
   /** Stores what the contract has no field for. */
   objects: ObjectWriter;
-  orderStore: Pick<OrderStore, "record" | "markDeadLetters" | "status"> & { waiting: Pick<WaitingOrders, "correct"> };
+  orderStore: Pick<OrderStore, "recordDelivered" | "markDeadLetters" | "status"> & {
+    waiting: Pick<WaitingOrders, "correct">;
+  };
   /** Called with the WMS's answer to a withdrawal; may be called again for the same one. */
   settle(order: string, result: WithdrawalResult, evidence: Evidence): Promise<unknown>;
   /** Called with the time from each order's payment to the warehouse, in ms: this machine's clock minus the log's. */
@@ -81,7 +83,9 @@ export function wmsReceiver({ client, contract, objects, orderStore, settle, onP
       const picked = asked.filter(
         ({ delivery, receipt }) => delivery.kind === PICK_EMIT && answerOf(receipt) !== WITHDRAWN_BEFORE,
       );
-      await orderStore.record(picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })));
+      await orderStore.recordDelivered(
+        picked.map(({ delivery }) => ({ id: delivery.key, step: "picking", source: WMS_SINK })),
+      );
       for (const each of picked) onPicking(tookMs(each));
       // A pick that finds its own withdrawal settles it, too: the process that got the first answer may have died.
       const withdrawn = asked.filter(

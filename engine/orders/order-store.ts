@@ -14,6 +14,7 @@ import type { OrderKeys } from "../stream/keys.js";
 import { partitionOf } from "../stream/partition.js";
 import { readFields } from "../stream/reads.js";
 import type { RedisClient } from "../stream/redis.js";
+import { addByPartition } from "./by-partition.js";
 import { Erasures } from "./erasures.js";
 import { eventBeginning } from "./log-entry.js";
 import { type Evidence, ORDER_STEPS, type Order, type OrderBody, type OrderStep, shopEvidence } from "./model.js";
@@ -128,6 +129,8 @@ export class OrderStore {
   readonly #calls: OrderCalls;
   readonly #openings: TurnBatcher<Opening, number>[];
   readonly #records: TurnBatcher<Mark, RecordOutcome>[];
+  /** Those of a sink, which do not wait for replicas. */
+  readonly #sinkRecords: TurnBatcher<Mark, RecordOutcome>[];
   readonly #statuses: TurnBatcher<string, OrderStatus | undefined>[];
 
   constructor(options: OrderStoreOptions) {
@@ -141,9 +144,17 @@ export class OrderStore {
     this.#openings = this.#calls.keys.map(
       (keys) => new TurnBatcher({ op: "orders.open", ...limits, send: (items) => this.#open(keys, items) }),
     );
-    this.#records = this.#calls.keys.map(
-      (keys) => new TurnBatcher({ op: "orders.record", ...limits, send: (items) => this.#record(keys, items) }),
-    );
+    const records = (write: OrderCalls["write"]) =>
+      this.#calls.keys.map(
+        (keys) =>
+          new TurnBatcher({
+            op: "orders.record",
+            ...limits,
+            send: (items: Mark[]) => this.#record(keys, items, write),
+          }),
+      );
+    this.#records = records((...call) => this.#calls.write(...call));
+    this.#sinkRecords = records((...call) => this.#calls.call(...call));
     this.#statuses = this.#calls.keys.map(
       (keys) => new TurnBatcher({ op: "orders.status", ...limits, send: (ids) => this.#readStatuses(keys, ids) }),
     );
@@ -218,31 +229,21 @@ export class OrderStore {
 
   /** Records steps, each once. May be sent again after an unknown result. */
   record(steps: readonly StepRecord[]): Promise<RecordOutcome[]> {
-    return this.#recordAll(steps);
+    return addByPartition(this.#records, steps);
   }
 
-  /** Records that requests of these orders to the warehouse have become dead letters, each once. */
+  /**
+   * The same for what a sink of the orders' topic has delivered, without waiting for replicas: the sink's commit on the
+   * same server comes later in replication and does not wait either. A server that has lost these has lost that one.
+   */
+  recordDelivered(steps: readonly StepRecord[]): Promise<RecordOutcome[]> {
+    return addByPartition(this.#sinkRecords, steps);
+  }
+
+  /** Records, as `recordDelivered` does, that requests of these orders have become dead letters, each once. */
   async markDeadLetters(ids: readonly string[]): Promise<void> {
-    await this.#recordAll(ids.map((id) => ({ id, step: DEAD_LETTER_MARK, source: "" })));
-  }
-
-  async #recordAll(marks: readonly Mark[]): Promise<RecordOutcome[]> {
-    const outcomes = new Array<RecordOutcome>(marks.length);
-    const parts = new Map<number, number[]>();
-    for (let i = 0; i < marks.length; i++) {
-      const partition = this.partitionOf((marks[i] as Mark).id);
-      const part = parts.get(partition);
-      if (part) part.push(i);
-      else parts.set(partition, [i]);
-    }
-    await Promise.all(
-      [...parts].map(async ([partition, indexes]) => {
-        const batcher = this.#records[partition] as TurnBatcher<Mark, RecordOutcome>;
-        const results = await batcher.add(indexes.map((i) => marks[i] as Mark));
-        for (let i = 0; i < results.length; i++) outcomes[indexes[i] as number] = results[i] as RecordOutcome;
-      }),
-    );
-    return outcomes;
+    const marks = ids.map((id): Mark => ({ id, step: DEAD_LETTER_MARK, source: "" }));
+    await addByPartition(this.#sinkRecords, marks);
   }
 
   /** How many orders have taken each step since the deployment began; a step that none has taken is left out. */
@@ -305,7 +306,11 @@ export class OrderStore {
     return (await this.#calls.write("order_open", keys, args)) as number[];
   }
 
-  async #record({ orders, buyers, ...partitionKeys }: OrderKeys, marks: Mark[]): Promise<RecordOutcome[]> {
+  async #record(
+    { orders, buyers, ...partitionKeys }: OrderKeys,
+    marks: Mark[],
+    write: OrderCalls["write"],
+  ): Promise<RecordOutcome[]> {
     const keys = keysBeforeDays(partitionKeys);
     const { unpaidMs, endedMs } = this.#times;
     // As long as an order that has ended is kept: one that has not ended by then has been at the warehouse for long,
@@ -322,7 +327,7 @@ export class OrderStore {
       const holds = WITH_BODY.has(step) ? body : REPEATABLE.has(step) ? REPEATABLE_STEP : NO_BODY;
       args.push(day, id, ORDER_STEPS.indexOf(step), holds, eventBeginning(id, step, evidence));
     }
-    const results = (await this.#calls.write("order_record", keys, args)) as number[];
+    const results = (await write("order_record", keys, args)) as number[];
     return results.map((result) => RECORD_OUTCOMES.get(result) ?? "unknown");
   }
 

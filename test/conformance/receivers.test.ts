@@ -19,7 +19,7 @@ const FAST = { msPerCharacter: 0.01, baseMs: 0 };
 
 /** What the receiver uses of the order store; every order is locked. */
 const orderStore = {
-  record: async (steps: readonly unknown[]) => steps.map(() => "recorded" as const),
+  recordDelivered: async (steps: readonly unknown[]) => steps.map(() => "recorded" as const),
   markDeadLetters: async () => {},
   waiting: { correct: async () => false },
   status: async () => ({ hasStep: (step: string) => step === "locked" }),

@@ -15,6 +15,7 @@ import { orderTopic } from "../../engine/orders/topic.js";
 import { orderKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
+import { ReplicationBarrier } from "../../engine/stream/replication-barrier.js";
 import { withRedis } from "../redis/with-redis.js";
 
 const server = withRedis();
@@ -63,6 +64,22 @@ async function events(): Promise<OrderEvent[]> {
 }
 
 describe("a step of an order", () => {
+  it("that a sink has delivered, and its dead letters, are recorded while no replica is there", async () => {
+    orderStore = newStore();
+    const placed = order();
+    const { id } = placed;
+    await orderStore.open(placed, 7);
+    await orderStore.record([{ id, step: "paid", ...SHOP }]);
+    const replicas = new ReplicationBarrier({ open: () => server.connect(), replicas: 1 });
+    const options = { redis, prefix, partitions: PARTITIONS, keepSeconds: 86_400, clock, replicas };
+    const waiting = new OrderStore(options);
+    await expect(waiting.record([{ id, step: "locked", ...SHOP }])).rejects.toMatchObject({ code: "not_replicated" });
+    expect(await waiting.recordDelivered([{ id, step: "picking", source: "wms" }])).toEqual(["recorded"]);
+    await waiting.markDeadLetters([id]);
+    replicas.close();
+    expect((await events()).map(({ step }) => step)).toEqual(["created", "paid", "locked", "picking"]);
+  });
+
   it("is in the log once, with its evidence, and the goods' list with the lock", async () => {
     orderStore = newStore();
     const placed = order();

@@ -24,7 +24,7 @@ function bed(steps: readonly OrderStep[] | "unknown" | "unreadable") {
     contract: { check: () => [] },
     objects: { put: async () => {} },
     orderStore: {
-      async record(records) {
+      async recordDelivered(records) {
         notes.push(...records);
         return records.map(() => "recorded" as const);
       },
