@@ -21,13 +21,15 @@ export interface EmitRouterOptions {
   partitions: number;
 }
 
-/** What a batch of entries becomes. */
+/** What entries become. */
 export interface RoutedBatch {
   /** By partition of the target. */
   commits: Map<number, ForwardedCommit[]>;
   events: number;
   deadLetters: DeadLetter[];
 }
+
+export const emptyBatch = (): RoutedBatch => ({ commits: new Map(), events: 0, deadLetters: [] });
 
 /** What dead letters become that are replayed. */
 export interface RoutedReplay {
@@ -49,32 +51,31 @@ export class EmitRouter {
     this.#options = options;
   }
 
-  /** @param passed entries up to this one have their dead letters already */
-  batchOf(entries: readonly EmitEntry[], passed: number): RoutedBatch {
-    const batch: RoutedBatch = { commits: new Map(), events: 0, deadLetters: [] };
-    for (const { commit, emits, stored } of entries) {
-      const parts: Parts = new Map();
-      let pick: ReturnType<typeof emitPicker> | undefined;
-      for (const [index, emit] of emits.entries()) {
-        try {
-          this.#route(emit, commit, index, parts);
-        } catch (thrown) {
-          if (commit <= passed) continue;
-          const { job, key } = emit;
-          const reason = messageOf(thrown);
-          pick ??= emitPicker(stored);
-          const fields = pick([index]);
-          batch.deadLetters.push({ offset: commit, job, index, key, reason, tries: 1, fields, isOwn: true });
-        }
-      }
-      if (parts.size === 0) continue;
-      const digest = digestOf(stored);
-      for (const [partition, events] of parts) {
-        addTo(batch.commits, partition, { commit, digest, events });
-        batch.events += events.length;
+  /**
+   * Adds what an entry becomes to a batch.
+   * @param settled so many of its emits have their dead letters already
+   */
+  add(batch: RoutedBatch, { commit, emits, stored }: EmitEntry, settled: number): void {
+    const parts: Parts = new Map();
+    let pick: ReturnType<typeof emitPicker> | undefined;
+    for (const [index, emit] of emits.entries()) {
+      try {
+        this.#route(emit, commit, index, parts);
+      } catch (thrown) {
+        if (index < settled) continue;
+        const { job, key } = emit;
+        const reason = messageOf(thrown);
+        pick ??= emitPicker(stored);
+        const fields = pick([index]);
+        batch.deadLetters.push({ offset: commit, job, index, key, reason, tries: 1, fields, isOwn: true });
       }
     }
-    return batch;
+    if (parts.size === 0) return;
+    const digest = digestOf(stored);
+    for (const [partition, events] of parts) {
+      addTo(batch.commits, partition, { commit, digest, events });
+      batch.events += events.length;
+    }
   }
 
   replayOf(requested: readonly StoredDeadLetter[]): RoutedReplay {

@@ -7,18 +7,13 @@
  */
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import type { LogFields, OnTrouble } from "../kernel/logger.js";
-import { type CommitBody, commitWithRetries, readTask, renewTask, type Task } from "./commit.js";
-import {
-  countDeadLettersByKind,
-  type DeadLetter,
-  isDeadLetterLimitReached,
-  type StoredDeadLetter,
-  trimDeadLetters,
-} from "./dead-letter.js";
-import { EmitRouter, type RoutedBatch } from "./emit-router.js";
+import { readTask, type Task } from "./commit.js";
+import { type StoredDeadLetter, trimDeadLetters } from "./dead-letter.js";
+import { EmitRouter, emptyBatch, type RoutedBatch } from "./emit-router.js";
 import { type EmitEntry, EmitReader, lastEmitEntry } from "./emits.js";
 import { digestOf, EventProducer, resumeAfter, type Taken } from "./event-producer.js";
 import type { EventTopic } from "./event-topic.js";
+import { ForwarderCursor, WRITE_EVERY_MS } from "./forwarder-cursor.js";
 import { eventKeys, type PartitionKeys } from "./keys.js";
 import { type Lease, openLeasedReader } from "./leased-loop.js";
 import type { RedisClient } from "./redis.js";
@@ -26,9 +21,9 @@ import { areReplicated } from "./replicated-reads.js";
 import type { ReplicationBarrier } from "./replication-barrier.js";
 import { RequestedReplays } from "./requested-replays.js";
 import type { Route } from "./route.js";
-import { nowArgument, renewalMs, serverNowMs } from "./server-clock.js";
+import { renewalMs, serverNowMs } from "./server-clock.js";
 import type { Share } from "./share.js";
-import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "./sinks.js";
+import { registerSink } from "./sinks.js";
 
 export interface ForwarderOptions {
   /** With its routes. */
@@ -70,20 +65,13 @@ export interface ForwarderPlace {
   readonly share: Share;
 }
 
-/**
- * A cursor of the sink's task: the last entry that was ever forwarded. When entries are read again, because the target
- * may have lost their events, their dead letters are already there.
- */
-const PASSED_CURSOR = "passed";
-/** Entries of one read: each may hold some thousands of emits. */
+/** Entries of one read; each is decoded in its turn. */
 const READ_ENTRIES = 16;
+/** Emits that are forwarded together, unless an entry has more. */
+const BATCH_EMITS = 1_000;
 const BLOCK_MS = 500;
-/** The cursor is committed at this interval; what was forwarded since is read again after a crash, and skipped. */
-const WRITE_EVERY_MS = 50;
 const CHECK_EVERY_MS = 1_000;
 const TRIM_EVERY_MS = 60_000;
-/** Characters of a dead letter's reason in a message. */
-const REASON_SHOWN = 200;
 
 export class ForwarderTask {
   readonly #options: ForwarderOptions;
@@ -96,16 +84,9 @@ export class ForwarderTask {
   readonly #producers: readonly EventProducer[];
   readonly #router: EmitRouter;
   readonly #requested: RequestedReplays;
-  #commit: number;
-  /** The last entry that is forwarded, and the last that is committed. */
-  #position: number;
-  #written: number;
-  #passed: number;
-  #writtenMs: number;
-  #renewedMs: number;
+  readonly #cursor: ForwarderCursor;
   #checkedMs: number;
   #trimmedMs: number;
-  #isFull = false;
 
   constructor(
     options: ForwarderOptions,
@@ -122,12 +103,8 @@ export class ForwarderTask {
     this.#stats = stats;
     this.#signal = signal;
     this.#clock = clock;
-    this.#commit = task.commit;
-    this.#position = task.cursors.get(ENTRY_CURSOR) ?? 0;
-    this.#written = this.#position;
-    this.#passed = Math.max(this.#position, task.cursors.get(PASSED_CURSOR) ?? 0);
-    this.#writtenMs = askedMs;
-    this.#renewedMs = askedMs;
+    const report = (message: string) => this.#report(message);
+    this.#cursor = new ForwarderCursor(options, { keys: place.keys.sink, lease, stats, signal, report });
     this.#checkedMs = askedMs - CHECK_EVERY_MS;
     this.#trimmedMs = askedMs - TRIM_EVERY_MS;
     const source = `${place.source}/${String(place.partition).padStart(2, "0")}`;
@@ -154,8 +131,8 @@ export class ForwarderTask {
   async run(): Promise<void> {
     const { openReader } = this.#options;
     const { keys, share, partition } = this.#place;
-    await this.#countDeadLetters();
-    if (this.#isFull && (await this.#requested.next()).length === 0) return this.#waitForRoom();
+    await this.#cursor.countDeadLetters();
+    if (this.#cursor.isFull && (await this.#requested.next()).length === 0) return this.#waitForRoom();
     const taken = await this.#open();
     const reader = await openLeasedReader(openReader, keys.sink, this.#lease.task);
     // Ends the waiting read; a read never changes anything.
@@ -166,7 +143,7 @@ export class ForwarderTask {
       const emits = new EmitReader(reader, keys.source);
       do {
         await this.#checkIfDue();
-        if (this.#isFull) break;
+        if (this.#cursor.isFull) break;
         await this.#forwardNext(emits);
         await this.#renewIfDue();
       } while (!this.#signal.aborted && !share.isSurplus(partition));
@@ -177,8 +154,8 @@ export class ForwarderTask {
       this.#signal.removeEventListener("abort", end);
       reader.disconnect();
     }
-    if (this.#position > this.#written) await this.#write([], []);
-    if (this.#isFull && !this.#signal.aborted) await this.#waitForRoom();
+    if (this.#cursor.hasUnwritten) await this.#cursor.write([], []);
+    if (this.#cursor.isFull && !this.#signal.aborted) await this.#waitForRoom();
   }
 
   /** Nothing is forwarded while there are too many dead letters. Without the lease, the bounds are held by others. */
@@ -200,14 +177,13 @@ export class ForwarderTask {
 
   /** Excludes earlier owners at every partition of the target. */
   async #open(): Promise<Taken[]> {
-    const { redis, serverClock, leaseMs } = this.#options;
+    const { redis, serverClock } = this.#options;
     const { keys } = this.#place;
     const nowMs = renewalMs(await serverNowMs(redis, serverClock), serverClock);
     await registerSink(redis, keys.source, this.#place.sink, nowMs);
     const taken = await Promise.all(this.#producers.map((producer) => producer.open()));
     // The lease still holds after the openings: whoever acquires it later opens later, too.
-    this.#renewedMs = this.#clock.now();
-    await renewTask(redis, keys.sink, this.#lease.task, leaseMs, nowArgument(serverClock));
+    await this.#cursor.renew();
     return taken;
   }
 
@@ -218,13 +194,10 @@ export class ForwarderTask {
    */
   async #begin(reader: RedisClient, taken: readonly Taken[]): Promise<void> {
     const digests = await this.#digestsUpTo(reader, Math.max(...taken.map(({ last }) => last)));
-    const lasts = taken.map((each) => resumeAfter(each, this.#position, digests));
+    const lasts = taken.map((each) => resumeAfter(each, this.#cursor.position, digests));
     const lacking = taken.flatMap(({ mayLack }, i) => (mayLack ? [lasts[i] as number] : []));
-    const from = Math.min(this.#position, ...lacking);
-    if (from < this.#position) {
-      this.#position = from;
-      await this.#write([], []);
-    }
+    const from = Math.min(this.#cursor.position, ...lacking);
+    if (from < this.#cursor.position) await this.#cursor.moveBack(from);
     await Promise.all(this.#producers.map((producer, i) => producer.begin(lasts[i] as number)));
   }
 
@@ -232,7 +205,7 @@ export class ForwarderTask {
   async #digestsUpTo(reader: RedisClient, last: number): Promise<Map<number, Buffer>> {
     const digests = new Map<number, Buffer>();
     const emits = new EmitReader(reader, this.#place.keys.source);
-    for (let after = this.#position; after < last; ) {
+    for (let after = this.#cursor.position; after < last; ) {
       const entries = await emits.read(after, READ_ENTRIES, 0);
       if (entries.length === 0) break;
       for (const { commit, stored } of entries) digests.set(commit, digestOf(stored));
@@ -244,24 +217,43 @@ export class ForwarderTask {
   // ---- forwarding
 
   async #forwardNext(emits: EmitReader): Promise<void> {
-    const isUnwritten = this.#position > this.#written;
-    const entries = await emits.read(this.#position, READ_ENTRIES, isUnwritten ? WRITE_EVERY_MS : BLOCK_MS);
-    const last = entries.at(-1);
-    if (last) {
-      const [{ previous }] = entries as [EmitEntry];
-      if (this.#passed > 0 && previous > Math.max(this.#passed, this.#position))
-        this.#report(
-          `the emits after entry ${this.#position} and up to ${previous} were deleted before they were forwarded`,
-        );
-      if (!(await this.#areReplicated())) return;
-      const batch = this.#router.batchOf(entries, this.#passed);
+    const cursor = this.#cursor;
+    const blockMs = cursor.hasUnwritten ? WRITE_EVERY_MS : BLOCK_MS;
+    const entries = await emits.readLazily(cursor.position, READ_ENTRIES, blockMs);
+    if (!entries) {
+      if (cursor.hasUnwritten) await cursor.write([], []);
+    } else if (await this.#areReplicated()) await this.#forward(entries);
+  }
+
+  /** One entry is decoded at a time: each may hold some thousands of emits. */
+  async #forward(entries: Iterable<EmitEntry>): Promise<void> {
+    const cursor = this.#cursor;
+    let batch = emptyBatch();
+    let last: EmitEntry | undefined;
+    let read = 0;
+    const flush = async (): Promise<void> => {
+      if (!last) return;
       await this.#send(batch);
-      this.#position = last.commit;
-      if (batch.deadLetters.length > 0) await this.#write(batch.deadLetters, []);
+      await cursor.pass(last, batch.deadLetters);
       this.#lease.progressed();
+      [batch, last, read] = [emptyBatch(), undefined, 0];
+    };
+    for (const entry of entries) {
+      const before = last?.commit ?? cursor.position;
+      if (cursor.passed > 0 && entry.previous > Math.max(cursor.passed, before))
+        this.#report(
+          `the emits after entry ${before} and up to ${entry.previous} were deleted before they were forwarded`,
+        );
+      this.#router.add(batch, entry, cursor.settledOf(entry));
+      last = entry;
+      read += entry.emits.length;
+      if (batch.deadLetters.length === 0 && read < BATCH_EMITS) continue;
+      await flush();
+      if (cursor.isFull || this.#signal.aborted) return;
+      await this.#renewIfDue();
     }
-    const isDue = this.#clock.now() - this.#writtenMs >= WRITE_EVERY_MS;
-    if (this.#position > this.#written && (!last || isDue)) await this.#write([], []);
+    await flush();
+    await cursor.writeIfDue();
   }
 
   async #send({ commits, events }: RoutedBatch): Promise<void> {
@@ -285,57 +277,10 @@ export class ForwarderTask {
     });
   }
 
-  // ---- the cursor and the lease
-
-  /** Commits the position, with dead letters. If the result is unknown, again, until the lease may be lost. */
-  async #write(deadLetters: DeadLetter[], resolvedDeadLetters: string[]): Promise<void> {
-    const { redis, serverClock, leaseMs } = this.#options;
-    const { sink } = this.#place.keys;
-    const { task } = this.#lease;
-    const position = this.#position;
-    const passed = Math.max(this.#passed, position);
-    const body: CommitBody = {
-      watermarkMs: task.watermarkMs,
-      events: task.events,
-      cursors: new Map([
-        [ENTRY_CURSOR, position],
-        [EMIT_CURSOR, 0],
-        [PASSED_CURSOR, passed],
-      ]),
-      states: [],
-      timersSet: [],
-      timersRemoved: [],
-      out: undefined,
-      deadLetters,
-      resolvedDeadLetters,
-    };
-    const commit = { ...task, number: this.#commit + 1, leaseMs };
-    const askedMs = await commitWithRetries(redis, sink, commit, body, {
-      clock: this.#clock,
-      serverClock,
-      untilMs: this.#renewedMs + leaseMs,
-      mayRepeat: () => !this.#signal.aborted,
-      signal: this.#signal,
-    });
-    this.#commit++;
-    this.#written = position;
-    this.#passed = passed;
-    this.#writtenMs = this.#clock.now();
-    this.#renewedMs = askedMs;
-    const [first] = deadLetters;
-    if (!first) return;
-    this.#stats.deadLetters += deadLetters.filter(({ was }) => was === undefined).length;
-    await this.#countDeadLetters();
-    const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
-    this.#report(`became a dead letter: entry ${first.offset}: ${first.reason.slice(0, REASON_SHOWN)}${more}`);
-  }
+  // ---- the lease
 
   async #renewIfDue(): Promise<void> {
-    const { redis, serverClock, leaseMs } = this.#options;
-    const nowMs = this.#clock.now();
-    if (nowMs - this.#renewedMs <= leaseMs / 3) return;
-    await renewTask(redis, this.#place.keys.sink, this.#lease.task, leaseMs, nowArgument(serverClock));
-    this.#renewedMs = nowMs;
+    if (!(await this.#cursor.renewIfDue())) return;
     // A partition of the target that has lost events reports it, also when there is nothing to forward.
     await allSettled(this.#producers.map((producer) => producer.forward([])));
   }
@@ -353,7 +298,7 @@ export class ForwarderTask {
     const requested = await this.#requested.next();
     if (requested.length > 0) {
       await this.#replay(requested);
-      await this.#countDeadLetters();
+      await this.#cursor.countDeadLetters();
     }
     if (nowMs - this.#trimmedMs < TRIM_EVERY_MS) return;
     this.#trimmedMs = nowMs;
@@ -361,17 +306,11 @@ export class ForwarderTask {
     await trimDeadLetters(redis, keys.sink);
   }
 
-  /** Those of emits that waited too long do not count: they make room for newer ones. */
-  async #countDeadLetters(): Promise<void> {
-    const { ordinary } = await countDeadLettersByKind(this.#options.redis, this.#place.keys.sink);
-    this.#isFull = isDeadLetterLimitReached(ordinary);
-  }
-
   async #updateLag(task: Task, serverMs: number): Promise<void> {
-    const lag = Math.max(0, lastEmitEntry(task) - this.#position);
+    const lag = Math.max(0, lastEmitEntry(task) - this.#cursor.position);
     const emits = new EmitReader(this.#options.redis, this.#place.keys.source);
     // The task has the time of the newest commit only.
-    const [oldest] = lag === 0 ? [] : await emits.read(this.#position, 1, 0);
+    const [oldest] = lag === 0 ? [] : await emits.read(this.#cursor.position, 1, 0);
     this.#stats.lagEntries = lag;
     this.#stats.behindMs = oldest ? Math.max(0, serverMs - oldest.committedMs) : 0;
   }
@@ -383,7 +322,7 @@ export class ForwarderTask {
     for (const { id } of requested) if (!tried.has(id)) this.#requested.pass(id);
     if (done.length === 0) return;
     await allSettled([...calls].map(([partition, own]) => (this.#producers[partition] as EventProducer).replay(own)));
-    await this.#write(deadLetters, done);
+    await this.#cursor.write(deadLetters, done);
   }
 
   #report(message: string, fields: LogFields = {}): void {

@@ -1,10 +1,10 @@
 /** Bounds on emits that wait for a forwarder which cannot forward: it releases its lease, and the keeper holds them. */
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
 import { DEFAULT_EMIT_BOUNDS } from "../../engine/outbox/emit-bounds.js";
 import { EmitKeeper } from "../../engine/outbox/emit-keeper.js";
-import { loadStreamLibrary } from "../../engine/stream/commit.js";
+import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import {
   countDeadLetters,
   DEAD_LETTERS_LIMIT,
@@ -18,7 +18,8 @@ import { Forwarders } from "../../engine/stream/forwarders.js";
 import { eventKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
-import { forwarderSink } from "../../engine/stream/sinks.js";
+import type { Route } from "../../engine/stream/route.js";
+import { EMIT_CURSOR, ENTRY_CURSOR, forwarderSink } from "../../engine/stream/sinks.js";
 import { withRedis } from "../redis/with-redis.js";
 import { until } from "../stream/toy-log.js";
 import { EmitCommits, emitOfKey } from "./emit-commits.js";
@@ -37,6 +38,7 @@ beforeAll(async () => {
   client = redis.connect();
   await Promise.all([loadStreamLibrary(client), loadEventsLibrary(client)]);
 });
+beforeEach(() => redis.flush());
 afterEach(async () => {
   for (const stop of stops.splice(0).reverse()) await stop();
 });
@@ -46,30 +48,65 @@ const forwarded = async (): Promise<string[]> =>
     topicEventsOf(entry).events.map(({ key }) => key),
   );
 
+/** Forwarders from one partition to one, by one route. */
+function bed(event: Route["event"]) {
+  const troubles: string[] = [];
+  const shared = {
+    prefix: PREFIX,
+    partitions: 1,
+    redis: client,
+    clock: systemClock,
+    leaseMs: 1_000,
+    onTrouble: (message: string) => troubles.push(message),
+  };
+  const routes = [{ from: "toys", kinds: ["seen"], event }];
+  const target = eventTopic({ ...shared, name: "dst", zone: zoneOf("UTC"), routes });
+  const openReader = () => connect({ url: redis.url }, true);
+  const start = () => {
+    const forwarders = new Forwarders({ ...shared, target, openReader, owner: "one" });
+    stops.push(() => forwarders.stop());
+    forwarders.start();
+    return forwarders;
+  };
+  return { start, shared, troubles };
+}
+
+const keysOfDeadLetters = async (): Promise<string[]> =>
+  (await listDeadLetters(client, KEYS, "-", 2 * DEAD_LETTERS_LIMIT)).flatMap(({ key }) => key ?? []);
+
+describe("an entry of which no emit can be mapped", () => {
+  it("becomes dead letters in parts, stops between two of them at the limit, and none comes twice", async () => {
+    const { start } = bed(() => {
+      throw new Error("no event");
+    });
+    const count = 2_200;
+    await fillDeadLetters(client, KEYS, DEAD_LETTERS_LIMIT - 600);
+    const emitter = new EmitCommits(client, PREFIX);
+    start();
+    await emitter.write([emitOfKey("first")]);
+    await emitter.write(Array.from({ length: count }, (_, i) => emitOfKey(`k${i}`)));
+    await until(async () => (await keysOfDeadLetters()).length > 600, "the limit");
+    await stops.pop()?.();
+    const kept = await keysOfDeadLetters();
+    expect(kept.length).toBeLessThan(count / 2);
+    const { cursors } = await readTask(client, KEYS);
+    expect([cursors.get(ENTRY_CURSOR), cursors.get(EMIT_CURSOR)]).toEqual([1, kept.length - 1]);
+
+    const oldest = await listDeadLetters(client, KEYS, "-", 5_000);
+    await removeDeadLetters(
+      client,
+      KEYS,
+      oldest.map(({ id }) => id),
+    );
+    start();
+    await until(async () => (await readTask(client, KEYS)).cursors.get(ENTRY_CURSOR) === 2, "the rest");
+    expect(await keysOfDeadLetters()).toEqual(["first", ...Array.from({ length: count }, (_, i) => `k${i}`)]);
+  });
+});
+
 describe("a forwarder with too many dead letters", () => {
   it("holds back a bounded number of bytes, counts what was given up, and forwards again when there is room", async () => {
-    const troubles: string[] = [];
-    const shared = {
-      prefix: PREFIX,
-      partitions: 1,
-      redis: client,
-      clock: systemClock,
-      leaseMs: 1_000,
-      onTrouble: (message: string) => troubles.push(message),
-    };
-    const target = eventTopic({
-      ...shared,
-      name: "dst",
-      zone: zoneOf("UTC"),
-      routes: [{ from: "toys", kinds: ["seen"], event: ({ key }) => ({ key, kind: "seen", payload: null }) }],
-    });
-    const openReader = () => connect({ url: redis.url }, true);
-    const start = () => {
-      const forwarders = new Forwarders({ ...shared, target, openReader, owner: "one" });
-      stops.push(() => forwarders.stop());
-      forwarders.start();
-      return forwarders;
-    };
+    const { start, shared, troubles } = bed(({ key }) => ({ key, kind: "seen", payload: null }));
     const emitter = new EmitCommits(client, PREFIX);
     const before = start();
     await emitter.write([emitOfKey("first")]);

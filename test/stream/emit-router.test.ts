@@ -1,11 +1,11 @@
 /** What emits become for an event topic: failures of a route, alone, in numbers, and in a replayed group. */
 import { describe, expect, it } from "vitest";
-import type { StoredDeadLetter } from "../../engine/stream/dead-letter.js";
+import type { DeadLetter, StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 import { emitsOf, onlyEmits } from "../../engine/stream/emit-dead-letter.js";
-import { EmitRouter } from "../../engine/stream/emit-router.js";
+import { EmitRouter, emptyBatch } from "../../engine/stream/emit-router.js";
 import type { EmitEntry } from "../../engine/stream/emits.js";
 import type { Emit } from "../../engine/stream/job.js";
-import { OutRecordWriter } from "../../engine/stream/out-record.js";
+import { decodeOut, OutRecordWriter } from "../../engine/stream/out-record.js";
 import type { Route } from "../../engine/stream/route.js";
 
 const route: Route = {
@@ -20,9 +20,11 @@ const router = new EmitRouter({ source: "toys/00", routes: [route], partitions: 
 
 const emitOf = (key: string, payload: unknown): Emit => ({ job: "toy.1", kind: "sold", key, atMs: 1, payload });
 
-function entryOf(commit: number, emits: Emit[]): EmitEntry {
+/** @param isOld of the form before the stream of emits */
+function entryOf(commit: number, emits: Emit[], isOld = false): EmitEntry {
   const bytes = new OutRecordWriter().encodeEmits(commit - 1, 0, emits);
   const stored = { offset: commit, fields: [Buffer.from("m"), Buffer.from("1"), Buffer.from("r"), bytes] };
+  if (!isOld) stored.fields.push(Buffer.from("b"), Buffer.from(String(bytes.length)));
   return { commit, previous: commit - 1, committedMs: 1, bytes: bytes.length, emits, stored };
 }
 
@@ -42,10 +44,54 @@ describe("emits that cannot be mapped", () => {
         return value;
       },
     });
-    const { deadLetters, events } = router.batchOf([{ ...entry, stored: { offset: 7, fields } }], 0);
+    const batch = emptyBatch();
+    router.add(batch, { ...entry, stored: { offset: 7, fields } }, 0);
+    const { deadLetters, events } = batch;
     expect([deadLetters.length, events]).toEqual([2_000, 1_000]);
     expect(deadLetters.slice(0, 2).map(keysOf)).toEqual([["k1"], ["k2"]]);
     expect(reads).toBeLessThan(10);
+  });
+
+  it("stores each alone, in as many bytes wherever it is in its entry", () => {
+    const batch = emptyBatch();
+    router.add(
+      batch,
+      entryOf(
+        7,
+        Array.from({ length: 3_000 }, (_, i) => emitOf(`k${i}`, "bad")),
+      ),
+      0,
+    );
+    const sizes = batch.deadLetters.map(({ fields }) => fields.reduce((sum, { length }) => sum + length, 0));
+    expect(Math.max(...sizes)).toBeLessThan(150);
+    expect(keysOf(batch.deadLetters[2_999] as DeadLetter)).toEqual(["k2999"]);
+  });
+
+  it("stores those of the old form at their place in a list, as older releases read them", () => {
+    const emits = ["a", "b", "c", "d"].map((key) => emitOf(key, "bad"));
+    const { stored } = entryOf(7, emits, true);
+    const fields = onlyEmits(stored, [1, 3]);
+    expect(decodeOut(fields[3] as Buffer).emits.map((emit: Emit | null) => emit?.key)).toEqual([
+      undefined,
+      "b",
+      undefined,
+      "d",
+    ]);
+    expect(keysOf({ fields })).toEqual(["b", "d"]);
+    expect(keysOf({ fields: onlyEmits({ offset: 7, fields }, [3]), index: 3 })).toEqual(["d"]);
+  });
+
+  it("picks any number of emits", () => {
+    const emits = Array.from({ length: 130_000 }, (_, i) => emitOf(`k${i}`, "good"));
+    const { stored } = entryOf(7, emits);
+    expect(keysOf({ fields: onlyEmits(stored, [...emits.keys()]) })).toHaveLength(130_000);
+  });
+
+  it("makes no dead letters of those that have theirs", () => {
+    const batch = emptyBatch();
+    router.add(batch, entryOf(7, [emitOf("a", "bad"), emitOf("b", "good"), emitOf("c", "bad")]), 2);
+    expect(batch.deadLetters.map(({ key }) => key)).toEqual(["c"]);
+    expect(batch.events).toBe(1);
   });
 
   it("replays the others of a group, and keeps each that fails again as a dead letter of its own", () => {

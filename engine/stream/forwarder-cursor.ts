@@ -1,0 +1,210 @@
+/**
+ * How far a forwarder is in a partition's emits, and its commits, which also renew the lease. Dead letters of one entry
+ * may be many: they are committed in parts, with the number of emits that have theirs, so that none comes twice when
+ * the entry is read again.
+ */
+import type { Scheduler } from "../kernel/clock.js";
+import { type CommitBody, commitWithRetries, renewTask } from "./commit.js";
+import { countDeadLettersByKind, type DeadLetter, isDeadLetterLimitReached } from "./dead-letter.js";
+import type { EmitEntry } from "./emits.js";
+import type { ForwarderOptions, ForwarderStats } from "./forwarder-task.js";
+import type { PartitionKeys } from "./keys.js";
+import type { Lease } from "./leased-loop.js";
+import { nowArgument } from "./server-clock.js";
+import { EMIT_CURSOR, ENTRY_CURSOR } from "./sinks.js";
+
+/** What the task of the partition shares with its cursor. */
+export interface ForwarderCursorContext {
+  /** The sink's. */
+  readonly keys: PartitionKeys;
+  readonly lease: Lease;
+  readonly stats: ForwarderStats;
+  /** Ends pauses and repetitions. */
+  readonly signal: AbortSignal;
+  report(message: string): void;
+}
+
+/**
+ * Cursors of the sink's task: the last entry that was ever passed, and how many emits of the next one have their dead
+ * letters. When entries are read again, because the target may have lost their events, their dead letters are already
+ * there.
+ */
+const PASSED_CURSOR = "passed";
+const PASSED_EMITS_CURSOR = "passedEmits";
+/** The cursor is committed at this interval; what was forwarded since is read again after a crash, and skipped. */
+export const WRITE_EVERY_MS = 50;
+/** Dead letters of one commit, and their bytes, unless one has more: Redis serves nobody else meanwhile. */
+const PART_DEAD_LETTERS = 500;
+const PART_BYTES = 1024 * 1024;
+/** Characters of a dead letter's reason in a message. */
+const REASON_SHOWN = 200;
+
+export class ForwarderCursor {
+  readonly #options: ForwarderOptions;
+  readonly #context: ForwarderCursorContext;
+  readonly #clock: Scheduler;
+  #commit: number;
+  /** The last entry that is forwarded, and the last that is committed. */
+  #position: number;
+  #written: number;
+  #passed: number;
+  #passedEmits: number;
+  #writtenMs: number;
+  #renewedMs: number;
+  #isFull = false;
+
+  constructor(options: ForwarderOptions, context: ForwarderCursorContext) {
+    const { task, askedMs } = context.lease;
+    const passed = task.cursors.get(PASSED_CURSOR) ?? 0;
+    this.#options = options;
+    this.#context = context;
+    this.#clock = options.clock;
+    this.#commit = task.commit;
+    this.#position = task.cursors.get(ENTRY_CURSOR) ?? 0;
+    this.#written = this.#position;
+    this.#passed = Math.max(this.#position, passed);
+    this.#passedEmits = this.#passed === passed ? (task.cursors.get(PASSED_EMITS_CURSOR) ?? 0) : 0;
+    this.#writtenMs = askedMs;
+    this.#renewedMs = askedMs;
+  }
+
+  /** The last entry that is forwarded. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** The last entry that was ever passed. */
+  get passed(): number {
+    return this.#passed;
+  }
+
+  get hasUnwritten(): boolean {
+    return this.#position > this.#written;
+  }
+
+  /** Whether so many dead letters are stored that nothing more is forwarded; at the last count. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  /** How many emits of an entry have their dead letters. */
+  settledOf({ commit, previous }: EmitEntry): number {
+    if (commit <= this.#passed) return Number.POSITIVE_INFINITY;
+    return previous <= this.#passed ? this.#passedEmits : 0;
+  }
+
+  /** Begins at an earlier entry. Throws as `write`. */
+  async moveBack(to: number): Promise<void> {
+    this.#position = to;
+    await this.write([], []);
+  }
+
+  /**
+   * Passes an entry that is forwarded, with its dead letters. When there are too many, it is passed in part. Throws as
+   * `write`.
+   */
+  async pass(entry: EmitEntry, deadLetters: readonly DeadLetter[]): Promise<void> {
+    const parts = [...partsOf(deadLetters)];
+    const last = parts.pop();
+    for (const part of parts) {
+      this.#moveTo(Math.max(this.#position, this.#passed, entry.previous));
+      this.#passedEmits = (part.at(-1)?.index ?? 0) + 1;
+      await this.write(part, []);
+      if (this.#isFull) return;
+    }
+    this.#moveTo(entry.commit);
+    if (last) await this.write(last, []);
+  }
+
+  #moveTo(position: number): void {
+    this.#position = position;
+    if (position <= this.#passed) return;
+    this.#passed = position;
+    this.#passedEmits = 0;
+  }
+
+  async writeIfDue(): Promise<void> {
+    if (this.hasUnwritten && this.#clock.now() - this.#writtenMs >= WRITE_EVERY_MS) await this.write([], []);
+  }
+
+  /**
+   * Commits the position, with dead letters. If the result is unknown, again, until the lease may be lost.
+   * @throws EngineError `stale_epoch`, `stale_run`, or an error of Redis
+   */
+  async write(deadLetters: DeadLetter[], resolvedDeadLetters: string[]): Promise<void> {
+    const { redis, serverClock, leaseMs } = this.#options;
+    const { keys, lease, signal, stats, report } = this.#context;
+    const { task } = lease;
+    const position = this.#position;
+    const body: CommitBody = {
+      watermarkMs: task.watermarkMs,
+      events: task.events,
+      cursors: new Map([
+        [ENTRY_CURSOR, position],
+        // What holds the bounds on waiting emits leaves out those that have their dead letters.
+        [EMIT_CURSOR, position === this.#passed ? this.#passedEmits : 0],
+        [PASSED_CURSOR, this.#passed],
+        [PASSED_EMITS_CURSOR, this.#passedEmits],
+      ]),
+      states: [],
+      timersSet: [],
+      timersRemoved: [],
+      out: undefined,
+      deadLetters,
+      resolvedDeadLetters,
+    };
+    const commit = { ...task, number: this.#commit + 1, leaseMs };
+    const askedMs = await commitWithRetries(redis, keys, commit, body, {
+      clock: this.#clock,
+      serverClock,
+      untilMs: this.#renewedMs + leaseMs,
+      mayRepeat: () => !signal.aborted,
+      signal,
+    });
+    this.#commit++;
+    this.#written = position;
+    this.#writtenMs = this.#clock.now();
+    this.#renewedMs = askedMs;
+    const [first] = deadLetters;
+    if (!first) return;
+    stats.deadLetters += deadLetters.filter(({ was }) => was === undefined).length;
+    await this.countDeadLetters();
+    const more = deadLetters.length > 1 ? ` (and ${deadLetters.length - 1} more)` : "";
+    report(`became a dead letter: entry ${first.offset}: ${first.reason.slice(0, REASON_SHOWN)}${more}`);
+  }
+
+  /** Those of emits that waited too long do not count: they make room for newer ones. */
+  async countDeadLetters(): Promise<void> {
+    const { ordinary } = await countDeadLettersByKind(this.#options.redis, this.#context.keys);
+    this.#isFull = isDeadLetterLimitReached(ordinary);
+  }
+
+  /** Throws as `write`. */
+  async renew(): Promise<void> {
+    const { redis, serverClock, leaseMs } = this.#options;
+    const askedMs = this.#clock.now();
+    await renewTask(redis, this.#context.keys, this.#context.lease.task, leaseMs, nowArgument(serverClock));
+    this.#renewedMs = askedMs;
+  }
+
+  /** Renews the lease when a third of its time is over. Returns whether it was. Throws as `write`. */
+  async renewIfDue(): Promise<boolean> {
+    if (this.#clock.now() - this.#renewedMs <= this.#options.leaseMs / 3) return false;
+    await this.renew();
+    return true;
+  }
+}
+
+function* partsOf(deadLetters: readonly DeadLetter[]): Generator<DeadLetter[]> {
+  let part: DeadLetter[] = [];
+  let bytes = 0;
+  for (const deadLetter of deadLetters) {
+    if (part.length === PART_DEAD_LETTERS || bytes >= PART_BYTES) {
+      yield part;
+      [part, bytes] = [[], 0];
+    }
+    part.push(deadLetter);
+    for (const { length } of deadLetter.fields) bytes += length;
+  }
+  if (part.length > 0) yield part;
+}
