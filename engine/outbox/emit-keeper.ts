@@ -13,6 +13,7 @@ import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import { agreedMs, nowArgument, serverNowMs } from "../stream/server-clock.js";
 import { activeSinks, EMIT_CURSOR, ENTRY_CURSOR } from "../stream/sinks.js";
+import { readUnwantedKinds } from "../stream/unwanted-kinds.js";
 import {
   boundReached,
   DEFAULT_EMIT_BOUNDS,
@@ -22,7 +23,6 @@ import {
   OverflowReport,
   oldestAfter,
 } from "./emit-bounds.js";
-import { readUnwantedKinds } from "./unwanted-kinds.js";
 
 export interface EmitKeeperOptions {
   topic: string;

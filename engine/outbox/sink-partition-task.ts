@@ -17,6 +17,7 @@ import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { agreedMs, renewalMs, serverNowMs } from "../stream/server-clock.js";
 import type { Share } from "../stream/share.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, registerSink } from "../stream/sinks.js";
+import { UnwantedKinds } from "../stream/unwanted-kinds.js";
 import { Backlog, type Pending } from "./backlog.js";
 import { DeadLetterReplay } from "./dead-letter-replay.js";
 import { boundReached, DEFAULT_EMIT_BOUNDS, oldestAfter, pinnedBytes } from "./emit-bounds.js";
@@ -24,7 +25,6 @@ import { type OverdueRules, overflowOldest, overflowUnread } from "./overdue-ent
 import type { Sender, Source } from "./sender.js";
 import { Signal } from "./signal.js";
 import { SinkCommitter, type SinkCommitterOptions } from "./sink-committer.js";
-import { UnwantedKinds } from "./unwanted-kinds.js";
 
 export interface SinkPartitionTaskOptions extends SinkCommitterOptions {
   sender: Sender;

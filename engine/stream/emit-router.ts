@@ -51,6 +51,11 @@ export class EmitRouter {
     this.#options = options;
   }
 
+  /** Whether a route has emits of a kind. */
+  wants(kind: string): boolean {
+    return this.#options.routes.some(({ kinds }) => kinds.includes(kind));
+  }
+
   /**
    * Adds what an entry becomes to a batch.
    * @param settled so many of its emits have their dead letters already

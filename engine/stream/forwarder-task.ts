@@ -24,6 +24,7 @@ import type { Route } from "./route.js";
 import { renewalMs, serverNowMs } from "./server-clock.js";
 import type { Share } from "./share.js";
 import { registerSink } from "./sinks.js";
+import { UnwantedKinds } from "./unwanted-kinds.js";
 
 export interface ForwarderOptions {
   /** With its routes. */
@@ -85,6 +86,7 @@ export class ForwarderTask {
   readonly #router: EmitRouter;
   readonly #requested: RequestedReplays;
   readonly #cursor: ForwarderCursor;
+  readonly #unwanted = new UnwantedKinds();
   #checkedMs: number;
   #trimmedMs: number;
 
@@ -129,8 +131,10 @@ export class ForwarderTask {
    * @throws EngineError `stale_epoch`, `stale_run`, `stale_fence`, or an error of Redis: it has to start again
    */
   async run(): Promise<void> {
-    const { openReader } = this.#options;
+    const { openReader, redis } = this.#options;
     const { keys, share, partition } = this.#place;
+    // Before anything that may fail for long: a route may be new.
+    await this.#unwanted.store(redis, keys.sink, this.#router);
     await this.#cursor.countDeadLetters();
     if (this.#cursor.isFull && (await this.#requested.next()).length === 0) return this.#waitForRoom();
     const taken = await this.#open();
@@ -244,6 +248,7 @@ export class ForwarderTask {
         this.#report(
           `the emits after entry ${before} and up to ${entry.previous} were deleted before they were forwarded`,
         );
+      this.#unwanted.add(entry.emits, this.#router);
       this.#router.add(batch, entry, cursor.settledOf(entry));
       last = entry;
       read += entry.emits.length;
@@ -295,6 +300,7 @@ export class ForwarderTask {
     this.#checkedMs = nowMs;
     const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
     await this.#updateLag(task, serverMs);
+    await this.#unwanted.store(redis, keys.sink, this.#router);
     const requested = await this.#requested.next();
     if (requested.length > 0) {
       await this.#replay(requested);

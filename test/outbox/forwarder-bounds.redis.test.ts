@@ -20,6 +20,7 @@ import { readLog } from "../../engine/stream/log.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import type { Route } from "../../engine/stream/route.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, forwarderSink } from "../../engine/stream/sinks.js";
+import { readUnwantedKinds } from "../../engine/stream/unwanted-kinds.js";
 import { withRedis } from "../redis/with-redis.js";
 import { until } from "../stream/toy-log.js";
 import { EmitCommits, emitOfKey } from "./emit-commits.js";
@@ -143,5 +144,29 @@ describe("a forwarder with too many dead letters", () => {
     for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`m${i}`)]);
     await until(async () => (await forwarded()).length === 1 + 2 * ENTRIES - overflowed, "the next");
     expect((await countDeadLetters(client, KEYS)).deadLetters).toBe(DEAD_LETTERS_LIMIT - 500);
+  });
+});
+
+describe("emits that no route takes", () => {
+  it("become no dead letters while their forwarder cannot forward", async () => {
+    const { start, shared } = bed(({ key }) => ({ key, kind: "seen", payload: null }));
+    const emitter = new EmitCommits(client, PREFIX);
+    start();
+    await emitter.write([emitOfKey("a"), emitOfKey("b", "other")]);
+    await until(async () => (await readUnwantedKinds(client, KEYS)).has("other"), "the kinds");
+    await stops.pop()?.();
+    for (let i = 0; i < ENTRIES; i++) await emitter.write([emitOfKey(`k${i}`, i === 0 ? "seen" : "other")]);
+    const keeper = new EmitKeeper({ ...shared, topic: "toys", owner: "one", bounds: BOUNDS, isOwned: () => true });
+    await keeper.check(0);
+    expect(keeper.figures.overflowed).toBe(1);
+    expect((await countDeadLetters(client, KEYS)).deadLetters).toBe(1);
+  });
+
+  it("are wanted again as soon as a route takes them, also while nothing is forwarded", async () => {
+    await client.hset(KEYS.task, "unwanted", JSON.stringify(["other", "seen"]));
+    await fillDeadLetters(client, KEYS, DEAD_LETTERS_LIMIT);
+    bed(({ key }) => ({ key, kind: "seen", payload: null })).start();
+    await until(async () => !(await readUnwantedKinds(client, KEYS)).has("seen"), "the kinds");
+    expect([...(await readUnwantedKinds(client, KEYS))]).toEqual(["other"]);
   });
 });
