@@ -39,47 +39,56 @@ const PART_BYTES = 1024 * 1024;
 /** Characters of a dead letter's reason in a message. */
 const REASON_SHOWN = 200;
 
+/** Of a forwarder in the emits. */
+interface Place {
+  /** The last entry that is forwarded. */
+  readonly position: number;
+  /** The last entry that was ever passed, and how many emits of the next one have their dead letters. */
+  readonly passed: number;
+  readonly passedEmits: number;
+}
+
 export class ForwarderCursor {
   readonly #options: ForwarderOptions;
   readonly #context: ForwarderCursorContext;
   readonly #clock: Scheduler;
   #commit: number;
-  /** The last entry that is forwarded, and the last that is committed. */
-  #position: number;
+  #place: Place;
+  /** The last entry that is committed. */
   #written: number;
-  #passed: number;
-  #passedEmits: number;
   #writtenMs: number;
   #renewedMs: number;
   #isFull = false;
 
   constructor(options: ForwarderOptions, context: ForwarderCursorContext) {
     const { task, askedMs } = context.lease;
+    const position = task.cursors.get(ENTRY_CURSOR) ?? 0;
     const passed = task.cursors.get(PASSED_CURSOR) ?? 0;
     this.#options = options;
     this.#context = context;
     this.#clock = options.clock;
     this.#commit = task.commit;
-    this.#position = task.cursors.get(ENTRY_CURSOR) ?? 0;
-    this.#written = this.#position;
-    this.#passed = Math.max(this.#position, passed);
-    this.#passedEmits = this.#passed === passed ? (task.cursors.get(PASSED_EMITS_CURSOR) ?? 0) : 0;
+    this.#place =
+      position > passed
+        ? { position, passed: position, passedEmits: 0 }
+        : { position, passed, passedEmits: task.cursors.get(PASSED_EMITS_CURSOR) ?? 0 };
+    this.#written = position;
     this.#writtenMs = askedMs;
     this.#renewedMs = askedMs;
   }
 
   /** The last entry that is forwarded. */
   get position(): number {
-    return this.#position;
+    return this.#place.position;
   }
 
   /** The last entry that was ever passed. */
   get passed(): number {
-    return this.#passed;
+    return this.#place.passed;
   }
 
   get hasUnwritten(): boolean {
-    return this.#position > this.#written;
+    return this.#place.position > this.#written;
   }
 
   /** Whether so many dead letters are stored that nothing more is forwarded; at the last count. */
@@ -89,13 +98,14 @@ export class ForwarderCursor {
 
   /** How many emits of an entry have their dead letters. */
   settledOf({ commit, previous }: EmitEntry): number {
-    if (commit <= this.#passed) return Number.POSITIVE_INFINITY;
-    return previous <= this.#passed ? this.#passedEmits : 0;
+    const { passed, passedEmits } = this.#place;
+    if (commit <= passed) return Number.POSITIVE_INFINITY;
+    return previous <= passed ? passedEmits : 0;
   }
 
   /** Begins at an earlier entry. Throws as `write`. */
   async moveBack(to: number): Promise<void> {
-    this.#position = to;
+    this.#place = { ...this.#place, position: to };
     await this.write([], []);
   }
 
@@ -107,20 +117,18 @@ export class ForwarderCursor {
     const parts = [...partsOf(deadLetters)];
     const last = parts.pop();
     for (const part of parts) {
-      this.#moveTo(Math.max(this.#position, this.#passed, entry.previous));
-      this.#passedEmits = (part.at(-1)?.index ?? 0) + 1;
-      await this.write(part, []);
+      const position = Math.max(this.#place.position, this.#place.passed, entry.previous);
+      await this.#commitAt({ position, passed: position, passedEmits: (part.at(-1)?.index ?? 0) + 1 }, part, []);
       if (this.#isFull) return;
     }
-    this.#moveTo(entry.commit);
-    if (last) await this.write(last, []);
-  }
-
-  #moveTo(position: number): void {
-    this.#position = position;
-    if (position <= this.#passed) return;
-    this.#passed = position;
-    this.#passedEmits = 0;
+    const { passed } = this.#place;
+    const place =
+      entry.commit > passed
+        ? { position: entry.commit, passed: entry.commit, passedEmits: 0 }
+        : { ...this.#place, position: entry.commit };
+    // An entry counts as passed only with its dead letters: the commit at the end has none.
+    if (last) await this.#commitAt(place, last, []);
+    else this.#place = place;
   }
 
   async writeIfDue(): Promise<void> {
@@ -131,20 +139,24 @@ export class ForwarderCursor {
    * Commits the position, with dead letters. If the result is unknown, again, until the lease may be lost.
    * @throws EngineError `stale_epoch`, `stale_run`, or an error of Redis
    */
-  async write(deadLetters: DeadLetter[], resolvedDeadLetters: string[]): Promise<void> {
+  write(deadLetters: DeadLetter[], resolvedDeadLetters: string[]): Promise<void> {
+    return this.#commitAt(this.#place, deadLetters, resolvedDeadLetters);
+  }
+
+  async #commitAt(place: Place, deadLetters: DeadLetter[], resolvedDeadLetters: string[]): Promise<void> {
     const { redis, serverClock, leaseMs } = this.#options;
     const { keys, lease, signal, stats, report } = this.#context;
     const { task } = lease;
-    const position = this.#position;
+    const { position, passed, passedEmits } = place;
     const body: CommitBody = {
       watermarkMs: task.watermarkMs,
       events: task.events,
       cursors: new Map([
         [ENTRY_CURSOR, position],
         // What holds the bounds on waiting emits leaves out those that have their dead letters.
-        [EMIT_CURSOR, position === this.#passed ? this.#passedEmits : 0],
-        [PASSED_CURSOR, this.#passed],
-        [PASSED_EMITS_CURSOR, this.#passedEmits],
+        [EMIT_CURSOR, position === passed ? passedEmits : 0],
+        [PASSED_CURSOR, passed],
+        [PASSED_EMITS_CURSOR, passedEmits],
       ]),
       states: [],
       timersSet: [],
@@ -162,6 +174,7 @@ export class ForwarderCursor {
       signal,
     });
     this.#commit++;
+    this.#place = place;
     this.#written = position;
     this.#writtenMs = this.#clock.now();
     this.#renewedMs = askedMs;
