@@ -16,6 +16,7 @@ import { zoneOf } from "../kernel/zone.js";
 import { deadlinesWith } from "../orders/flow.js";
 import { OrderService } from "../orders/order-service.js";
 import { OrderStore } from "../orders/order-store.js";
+import type { EmitKeeper } from "../outbox/emit-keeper.js";
 import { BalanceHistory } from "../stock/as-of.js";
 import { Categories } from "../stock/categories.js";
 import { Ledger } from "../stock/ledger.js";
@@ -83,6 +84,8 @@ export interface Engine {
   readonly sinks: readonly RunningSink[];
   /** Of each event topic, where this process runs jobs. */
   readonly forwarders: readonly Forwarders[];
+  /** What holds the bounds for sinks and forwarders that no process runs, where this process runs jobs. */
+  readonly emitKeepers: readonly EmitKeeper[];
   /** What connectors offer beside sinks, where the settings ask for it. */
   readonly connectors: readonly OpenConnector[];
   readonly live: EngineLiveSource;
@@ -156,13 +159,14 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const forwarders = settings.worker
     ? eventTopicsOf(topics).map((target) => new Forwarders({ ...delivering, target }))
     : [];
+  const emitKeepers = emitKeepersOf(topics, delivering);
 
   // Before the first event is processed; the ticks read whether a warehouse was added later.
   if (settings.worker) await orderStore.waiting.readHasWarehouse(0);
   for (const { worker } of topics) await lifecycle.start(worker);
   for (const { outbox } of sinks) await lifecycle.start(outbox);
   for (const each of forwarders) await lifecycle.start(each);
-  for (const keeper of emitKeepersOf(topics, delivering)) await lifecycle.start(keeper);
+  for (const keeper of emitKeepers) await lifecycle.start(keeper);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
@@ -180,6 +184,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     orders,
     sinks,
     forwarders,
+    emitKeepers,
     connectors,
     live,
     feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),

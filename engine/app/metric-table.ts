@@ -4,6 +4,7 @@
  * when Prometheus asks, so the hot path counts nothing for them.
  */
 import { stopwatch } from "../kernel/clock.js";
+import type { EmitKeeperFigures } from "../outbox/emit-keeper.js";
 import type { Outbox, OutboxFigures } from "../outbox/outbox.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
 import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
@@ -36,6 +37,22 @@ const sumOf =
   (figure: (stats: OutboxStats) => number) =>
   ({ partitions }: ReturnType<Outbox["stats"]>): number =>
     partitions.reduce((sum, stats) => sum + figure(stats), 0);
+
+/** A counter of emits that waited too long, over sinks that this process runs and sinks that no process runs. */
+const ofOverflow = (name: string, help: string, figure: keyof EmitKeeperFigures): MetricRow => ({
+  name: `sink_${name}`,
+  type: "counter",
+  help,
+  labels: ["sink"],
+  read({ engine }) {
+    const sums = new Map<string, number>();
+    const add = (sink: string, value: number): Map<string, number> => sums.set(sink, (sums.get(sink) ?? 0) + value);
+    for (const { name: sink, outbox } of engine.sinks) add(sink, sumOf((stats) => stats[figure])(outbox.stats()));
+    for (const { figuresOfSinks } of engine.emitKeepers)
+      for (const [sink, figures] of figuresOfSinks) add(sink, figures[figure]);
+    return [...sums].map(([sink, sum]): Sample => [sum, sink]);
+  },
+});
 
 const uptime = (): MetricRow => {
   const elapsed = stopwatch();
@@ -172,24 +189,14 @@ const SINK_METRICS: readonly MetricRow[] = [
     "Deliveries that the receiver refused and that are not tried again",
     sumOf(({ deadLetters }) => deadLetters),
   ),
-  ofSinks(
-    "overflowed_total",
-    "counter",
-    "Deliveries that waited too long and became dead letters",
-    sumOf(({ overflowed }) => overflowed),
-  ),
+  ofOverflow("overflowed_total", "Deliveries that waited too long and became dead letters", "overflowed"),
   ofSinks(
     "overflow_stored",
     "gauge",
     "Of these, those that are stored now",
     sumOf(({ overflowStored }) => overflowStored),
   ),
-  ofSinks(
-    "dropped_total",
-    "counter",
-    "Deliveries whose dead letters were removed to make room: they are lost",
-    sumOf(({ dropped }) => dropped),
-  ),
+  ofOverflow("dropped_total", "Deliveries whose dead letters were removed to make room: they are lost", "dropped"),
   ofSinks(
     "pinned_bytes",
     "gauge",

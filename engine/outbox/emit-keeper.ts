@@ -48,6 +48,12 @@ export interface EmitKeeperFigures {
   readonly dropped: number;
 }
 
+const NOTHING: EmitKeeperFigures = { overflowed: 0, dropped: 0 };
+const sumOf = (a: EmitKeeperFigures, b: EmitKeeperFigures): EmitKeeperFigures => ({
+  overflowed: a.overflowed + b.overflowed,
+  dropped: a.dropped + b.dropped,
+});
+
 /** Why an entry may not wait any longer; undefined: it may. */
 type ReasonFor = (entry: EmitEntry) => string | undefined;
 
@@ -62,16 +68,21 @@ export class EmitKeeper {
   readonly #stop = new AbortController();
   /** By partition and sink. */
   readonly #reports = new Map<string, OverflowReport>();
-  #overflowed = 0;
-  #dropped = 0;
+  readonly #figures = new Map<string, EmitKeeperFigures>();
   #running: Promise<void> | undefined;
 
   constructor(options: EmitKeeperOptions) {
     this.#options = options;
   }
 
+  /** By sink. */
+  get figuresOfSinks(): ReadonlyMap<string, EmitKeeperFigures> {
+    return this.#figures;
+  }
+
+  /** Of all sinks. */
   get figures(): EmitKeeperFigures {
-    return { overflowed: this.#overflowed, dropped: this.#dropped };
+    return [...this.#figures.values()].reduce(sumOf, NOTHING);
   }
 
   start(): void {
@@ -184,8 +195,7 @@ export class EmitKeeper {
 
   #report(overflowed: number, dropped: number, { partition, sink }: { partition: number; sink: string }): void {
     const { clock, topic, onTrouble } = this.#options;
-    this.#overflowed += overflowed;
-    this.#dropped += dropped;
+    this.#figures.set(sink, sumOf(this.#figures.get(sink) ?? NOTHING, { overflowed, dropped }));
     const name = `${partition} ${sink}`;
     const report = this.#reports.get(name) ?? new OverflowReport(clock);
     this.#reports.set(name, report);

@@ -179,6 +179,8 @@ class PartitionOwner {
       keys: this.#keys.sink,
       partition,
       place: { topic, partition, sink },
+      // Its owner reports them.
+      away: () => Object.assign(this.#stats, { lagEntries: 0, behindMs: 0, pinnedBytes: 0, overflowStored: 0 }),
       prepare: async () => {
         const nowMs = renewalMs(await serverNowMs(redis, serverClock), serverClock);
         await registerSink(redis, this.#keys.partition, sink, nowMs);

@@ -114,6 +114,8 @@ class ForwardedSource {
       partition,
       share,
       place: { topic: source, partition, sink },
+      // Its owner reports them.
+      away: () => Object.assign(stats, { lagEntries: 0, behindMs: 0 }),
       work: (lease, signal) =>
         new ForwarderTask(options, { source, partition, routes, sink, keys, share }, lease, stats, signal).run(),
     });

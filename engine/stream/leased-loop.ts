@@ -38,6 +38,8 @@ export interface LeasedLoopOptions {
    * returns, the lease is released; when it throws, the loop waits and acquires the lease anew.
    */
   work(lease: Lease, signal: AbortSignal): Promise<void>;
+  /** Called, again and again, while the lease or its place in the share is another process's. */
+  away?(): void;
   /** Handles an error after which the work starts again at once, without a message; returns false for all others. */
   recover?(thrown: unknown): boolean;
   /** Where: part of every message. */
@@ -127,9 +129,10 @@ export class LeasedLoop {
 
   /** Acquires the lease if there is room for it and it is free; otherwise waits a while and returns undefined. */
   async #acquire(): Promise<Lease | undefined> {
-    const { redis, keys, partition, owner, leaseMs, clock, serverClock, share, versions } = this.#options;
+    const { redis, keys, partition, owner, leaseMs, clock, serverClock, share, versions, away } = this.#options;
     const { signal } = this.#stop;
     if (share && !(await share.reserve(partition))) {
+      away?.();
       await clock.sleep(ACQUIRE_EVERY_MS, signal);
       return undefined;
     }
@@ -145,6 +148,7 @@ export class LeasedLoop {
       share?.settle(partition, task !== undefined && !("heldForMs" in task));
     }
     if (!("heldForMs" in task)) return this.#leaseOf(task, askedMs);
+    away?.();
     await clock.sleep(Math.min(task.heldForMs, share ? ACQUIRE_EVERY_MS : leaseMs / 2), signal);
     return undefined;
   }
