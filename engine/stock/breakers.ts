@@ -66,6 +66,8 @@ interface PartitionBreakers {
 const versionField = (scope: string): string => `gate:${scope}`;
 
 const REPAIR_EVERY_MS = 1_000;
+/** A partition that does not answer in this time counts as not reachable. */
+const ANSWER_MS = 1_000;
 /** What was read counts for so long in `refuses`: two of the reads that come each second. */
 const SEEN_FOR_MS = 2 * REPAIR_EVERY_MS;
 
@@ -94,9 +96,9 @@ export class Breakers {
     this.#running ??= this.#run(onTrouble);
   }
 
-  async stop(): Promise<void> {
+  /** Does not wait for calls under way: they may take long, and their replies change nothing here. */
+  stop(): void {
     this.#stop.abort();
-    await this.#running;
   }
 
   /**
@@ -184,7 +186,7 @@ export class Breakers {
     const { desired, partitions } = await this.#read();
     const done: string[] = [];
     for (const [key, breaker] of desired) {
-      if (!isDue(key, breaker)) continue;
+      if (this.#stop.signal.aborted || !isDue(key, breaker)) continue;
       const behind = this.#behind(key, breaker.version, partitions).filter((partition) => partitions[partition]);
       if (behind.length === 0) continue;
       const { missing } = await this.#applyIn(behind, key, breaker);
@@ -201,6 +203,7 @@ export class Breakers {
     // A version that is seen for the first time may still be on its way to the partitions.
     let seen = new Map<string, number>();
     while (!signal.aborted) {
+      const elapsed = stopwatch();
       const before = seen;
       seen = new Map();
       const isKnown = (key: string, { version }: DesiredBreaker): boolean => {
@@ -208,20 +211,21 @@ export class Breakers {
         return before.get(key) === version;
       };
       try {
-        for (const repaired of await this.#repair(isKnown)) onTrouble(repaired);
+        const repaired = await this.#repair(isKnown);
+        if (!signal.aborted) for (const sentence of repaired) onTrouble(sentence);
         lastTrouble = "";
       } catch (thrown) {
         const trouble = `breakers: ${messageOf(thrown)}`;
         if (!signal.aborted && trouble !== lastTrouble) onTrouble(trouble);
         lastTrouble = trouble;
       }
-      await sleep(REPAIR_EVERY_MS, signal);
+      await sleep(Math.max(0, REPAIR_EVERY_MS - elapsed()), signal);
     }
   }
 
   async #applyIn(partitions: readonly number[], key: string, desired: DesiredBreaker): Promise<BreakerChange> {
     const settled = await Promise.allSettled(
-      partitions.map((partition) => this.#options.apply(partition, key, desired)),
+      partitions.map((partition) => inTime(this.#options.apply(partition, key, desired))),
     );
     return {
       changed: settled.some((result) => result.status === "fulfilled" && result.value),
@@ -234,16 +238,18 @@ export class Breakers {
     const { redis, key, partitions, keysOf } = this.#options;
     const changes = this.#changes;
     const age = stopwatch();
-    const texts = Object.entries(await redis.hgetall(key));
+    const texts = Object.entries(await inTime(redis.hgetall(key)));
     const desired = new Map(texts.map(([scope, text]) => [scope, JSON.parse(text) as DesiredBreaker]));
     const scopes = [...desired.keys()];
     const settled = await Promise.allSettled(
       Array.from({ length: partitions }, async (_, partition): Promise<PartitionBreakers> => {
         const { head, breakers } = keysOf(partition);
-        const [hash, versions] = await Promise.all([
-          redis.hgetall(breakers),
-          scopes.length === 0 ? [] : redis.hmget(head, ...scopes.map(versionField)),
-        ]);
+        const [hash, versions] = await inTime(
+          Promise.all([
+            redis.hgetall(breakers),
+            scopes.length === 0 ? [] : redis.hmget(head, ...scopes.map(versionField)),
+          ]),
+        );
         return {
           open: new Map(Object.entries(hash).map(([scope, text]) => [scope, breakerOf(text)])),
           versions: new Map(scopes.map((scope, i) => [scope, Number(versions[i] ?? 0)])),
@@ -270,6 +276,30 @@ export class Breakers {
     return scope.kind === "sku"
       ? [partitionOf(scope.sku)]
       : Array.from({ length: partitions }, (_, partition) => partition);
+  }
+}
+
+/**
+ * The result of a call, or a failure after a second: one silent partition delays no other. The call goes on; a change
+ * that arrives late has a version, so it replaces no newer one.
+ */
+async function inTime<T>(call: Promise<T>): Promise<T> {
+  const answered = new AbortController();
+  const late = async (): Promise<never> => {
+    await sleep(ANSWER_MS, answered.signal);
+    // A process that stood still reads the answers that have come in the meantime first.
+    await sleep(1, answered.signal);
+    throw new EngineError("Redis has not answered within a second", {
+      op: "breakers",
+      code: "unavailable",
+      retryable: true,
+      retryAfterMs: ANSWER_MS,
+    });
+  };
+  try {
+    return await Promise.race([call, late()]);
+  } finally {
+    answered.abort();
   }
 }
 

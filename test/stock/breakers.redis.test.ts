@@ -12,6 +12,7 @@ import { eventsOf } from "../../engine/stock/log-entry.js";
 import { stockKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
+import { until } from "../redis/server.js";
 import { withRedis } from "../redis/with-redis.js";
 
 const redis = withRedis();
@@ -28,6 +29,8 @@ let clock: ManualClock;
 let ledger: Ledger;
 /** A partition that cannot be reached. */
 let cut: number | undefined;
+/** Its calls are not answered, instead of failing. */
+let isSilent = false;
 /** Calls to it in the meantime: they may arrive later. */
 let late: (() => Promise<unknown>)[] = [];
 
@@ -39,6 +42,7 @@ beforeEach(() => {
   prefix = `breakers${rounds++}`;
   clock = new ManualClock(NOW);
   cut = undefined;
+  isSilent = false;
   late = [];
   ledger = new Ledger({ redis: cutting(client), prefix, partitions: PARTITIONS, clock });
 });
@@ -54,7 +58,7 @@ function cutting(real: RedisClient): RedisClient {
         if (cut === undefined || !JSON.stringify(args).includes(stockKeys(prefix, cut).head.slice(0, -4)))
           return call();
         late.push(call);
-        return Promise.reject(new Error("Connection is closed."));
+        return isSilent ? new Promise(() => undefined) : Promise.reject(new Error("Connection is closed."));
       };
     },
   });
@@ -254,6 +258,27 @@ describe("a breaker", () => {
     expect(await order(first)).toBe(REFUSED);
     expect(await order(second)).toBe(NOT_REFUSED);
     expect((await ledger.openBreakers())[0]).not.toHaveProperty("missing");
+  });
+
+  it("is opened, listed and repaired while a partition does not answer, and applied there when it does", async () => {
+    [cut, isSilent] = [1, true];
+    expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [1] });
+    const { head, breakers } = stockKeys(prefix, 2);
+    await Promise.all([client.del(breakers), client.hdel(head, "gate:shop")]);
+    expect(await ledger.openBreakers()).toMatchObject([{ scope: SHOP, missing: [1, 2] }]);
+    expect(await ledger.breakers.repair()).toEqual(["the breaker shop was not open in partition 2: it is now"]);
+    cut = undefined;
+    expect(await ledger.breakers.repair()).toEqual(["the breaker shop was not open in partition 1: it is now"]);
+    for (const arrive of late.splice(0)) await arrive();
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
+    expect((await ledger.openBreakers())[0]).not.toHaveProperty("missing");
+  });
+
+  it("does not delay the stop of a process while a partition does not answer", async () => {
+    [cut, isSilent] = [0, true];
+    ledger.breakers.start(() => undefined);
+    await until(() => late.length > 0, "a call to the partition");
+    await ledger.breakers.stop();
   });
 
   it("is repaired by any process in the background", async () => {
