@@ -118,7 +118,6 @@ export class BatchProcessor<Event extends LogEvent> {
       jobs,
       states: this.#states,
       watermarks: this.#watermarks,
-      cursors: this.#cursors,
       timers: this.#timers,
       context: this.#context,
       deadLetters: this.#deadLetters,

@@ -1,8 +1,8 @@
 /**
  * Closings: what a job's state of a key was before the key's first change in a period. Together with the log's events
  * from there on they give the state at any time of the period. They are written with the commit of that change, once
- * each, and expire. A key that did not change in a period has none there. A dead letter that is replayed later changes
- * the state at the time of its replay, which no closing before that includes.
+ * each, and expire. A key that did not change in a period has none there. Closings written while a dead letter waits
+ * lack its event: its replay removes them, and readers must not use closings of a partition that has dead letters.
  */
 import { EngineError } from "../kernel/errors.js";
 import type { PartitionKeys } from "./keys.js";
@@ -25,11 +25,11 @@ export interface Closing<State> extends ChangePosition {
   state: State | undefined;
 }
 
-/** A closing that a commit writes. */
+/** A closing that a commit writes, or, without bytes, removes. */
 export interface ClosingWrite {
   period: number;
   key: string;
-  bytes: Buffer;
+  bytes: Buffer | undefined;
 }
 
 /** What a commit writes of one job and period. */

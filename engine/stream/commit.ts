@@ -41,7 +41,7 @@ export interface CommitBody {
     tombstones: string[];
     /** Changes of the job's index; left out: none. */
     index?: IndexChange[];
-    /** States before their first change in a period; one that is stored already stays. Left out: none. */
+    /** States before their first change in a period; one that is stored already stays. And removals. Left out: none. */
     closings?: readonly ClosingWrite[];
     /** How long they are stored after this commit. */
     closingsKeptMs?: number;
@@ -244,7 +244,7 @@ export async function commitWithRetries(
  * remove, dead letters to add (bytes, name of the entry or '', number of deliveries or '', …), their entries
  * (name, bytes, …), dead letters to remove, for each job its states (key, bytes, …), for each job the keys whose
  * state is deleted, the changes of each index that changes, and the closings of each job and period: how long they are
- * stored, then key, bytes, ….
+ * stored, then key, bytes or '' to remove it, ….
  */
 function packChanges(
   task: { epoch: number; number: number; lastOut: number; emits?: EmitStream },
@@ -305,7 +305,8 @@ function packChanges(
     writer.text(String(keptMs));
     for (const { key, bytes } of of) {
       writer.text(key);
-      writer.bytes(bytes);
+      if (bytes) writer.bytes(bytes);
+      else writer.text("");
     }
   }
   return writer.take();

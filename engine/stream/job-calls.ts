@@ -30,8 +30,6 @@ export interface JobCallsParts<Event extends LogEvent> {
   jobs: readonly AnyJob<Event>[];
   states: readonly KeyedState<Event>[];
   watermarks: readonly number[];
-  /** Last offset that each job has processed. */
-  cursors: readonly number[];
   timers: DurableTimers;
   context: CallContext;
   deadLetters: DeadLetterRecorder<Event>;
@@ -60,7 +58,8 @@ export class JobCalls<Event extends LogEvent> {
     const states = allStates[j] as KeyedState<Event>;
     const before = this.isIsolated ? this.#before(j, held) : undefined;
     try {
-      if (watermarkMs >= held.openUntilMs) states.close(held, this.#positionOf(j, event, source, watermarkMs));
+      if (source.deadLetter) states.removeClosings(held, event?.clockMs ?? atMs, Math.max(...this.#parts.watermarks));
+      else if (watermarkMs >= held.openUntilMs) states.close(held, this.#positionOf(event, source, watermarkMs));
       states.touch(held, atMs);
       context.enter(j, job.name, held.key, atMs, watermarkMs);
       if (event) job.onEvent(held.state, event, context);
@@ -76,9 +75,7 @@ export class JobCalls<Event extends LogEvent> {
     }
   }
 
-  /** A replay changes what the job has made of the log up to its cursor. */
-  #positionOf(j: number, event: Event | undefined, source: CallSource, clockMs: number): ChangePosition {
-    if (source.deadLetter) return { offset: (this.#parts.cursors[j] as number) + 1, index: 0, clockMs };
+  #positionOf(event: Event | undefined, source: CallSource, clockMs: number): ChangePosition {
     return { offset: source.offset, index: event?.index ?? this.nextIndex, clockMs };
   }
 

@@ -14,6 +14,8 @@ import { encodeWithHeader, periodOf, STATE_HEADER_FORMAT, stateOf, versionOf, wi
 /** Keys kept in memory for one job between commits. */
 const CACHE_LIMIT = 20_000;
 const NEVER = Number.POSITIVE_INFINITY;
+/** Periods whose closings a replay removes, the latest: older ones have expired, as long as jobs keep fewer. */
+const MOST_REMOVED = 1_000;
 /** No event has changed a key since the last commit. */
 const CLEAN = Number.POSITIVE_INFINITY;
 const NONE: readonly IndexEntry[] = [];
@@ -167,6 +169,20 @@ export class KeyedState<Event extends LogEvent> {
     const packed = held.exists && held.life !== "cleared" ? this.#encode(held) : undefined;
     this.#closings.push({ period, key: held.key, bytes: encodeClosing(position, packed) });
     held.openUntilMs = (period + 1) * this.#periodMs;
+    held.exists = true;
+  }
+
+  /**
+   * Before the replay of what happened at `fromMs`, by the log's clock: removes the closings from then on, which lack
+   * it. The key's next change writes one again.
+   * @param toMs the log's clock
+   */
+  removeClosings(held: KeyState, fromMs: number, toMs: number): void {
+    if (held.fault !== undefined || this.#periodMs === 0) return;
+    const to = Math.floor(toMs / this.#periodMs);
+    const from = Math.max(Math.floor(fromMs / this.#periodMs), to - MOST_REMOVED);
+    for (let period = from; period <= to; period++) this.#closings.push({ period, key: held.key, bytes: undefined });
+    held.openUntilMs = 0;
     held.exists = true;
   }
 

@@ -206,7 +206,7 @@ end
 --       their entries (name, bytes, …), dead letters to remove with their requests; for each job the arguments of
 --       HSET; for each job the keys whose state is deleted; for each index that changes: '1' when it is deleted first,
 --       and its names: name, entries to add (score, member, …), entries to remove; for each hash of closings: for how
---       many ms it is stored, then key, bytes, …; 8 record of emits ('' for none)
+--       many ms it is stored, then key, bytes or '' to remove it, …; 8 record of emits ('' for none)
 -- An entry of emits also has `b`: the bytes of all such records ever written, this one included.
 -- Returns: 1 when applied now, 2 when it had been applied before
 local function commit(keys, args)
@@ -243,7 +243,9 @@ local function commit(keys, args)
   end
   for i = 1, #closings do
     local key, list = keys[7 + #states + 2 * #indexes + i], closings[i]
-    for j = 2, #list, 2 do redis.call('HSETNX', key, list[j], list[j + 1]) end
+    for j = 2, #list, 2 do
+      if list[j + 1] == '' then redis.call('HDEL', key, list[j]) else redis.call('HSETNX', key, list[j], list[j + 1]) end
+    end
     redis.call('PEXPIRE', key, list[1])
   end
   if args[6] ~= '' then redis.call('XADD', keys[3], number .. '-0', 'm', now, 'r', args[6], 'e', args[1]) end

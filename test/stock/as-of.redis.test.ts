@@ -254,6 +254,18 @@ describe("balances at an instant", () => {
     });
   });
 
+  it("follow from no closing while the partition has dead letters, whose events closings may lack", async () => {
+    const anchors = new StorefrontAnchors(client);
+    const [first] = keys as [(typeof keys)[number]];
+    const own = SKUS.filter((sku) => ledger.partitionOf(sku) === 0);
+    const read = async () => (await anchors.read(first, own, START_MS + 2 * DAY_MS)).flat().length;
+    expect(await read()).toBeGreaterThan(0);
+    await client.xadd(first.deadLetters, "1-0", "r", "x");
+    expect(await read()).toBe(0);
+    await client.del(first.deadLetters);
+    expect(await read()).toBeGreaterThan(0);
+  });
+
   it("are not read to the end once their caller has left", async () => {
     const sku = SKUS.find((each) => ledger.partitionOf(each) === 0) as string;
     const left = new AbortController();

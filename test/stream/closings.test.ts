@@ -106,7 +106,7 @@ describe("a closing", () => {
     expect(periodOf(store.states.get("toy.1")?.get("a") as Buffer)).toBe(FIRST);
   });
 
-  it("before a replayed dead letter stands for the log up to the job's cursor", async () => {
+  it("that lacks a dead letter's event is removed by its replay, and the next change writes a right one", async () => {
     let isBroken = true;
     const mended = {
       ...job,
@@ -115,19 +115,33 @@ describe("a closing", () => {
         job.onEvent(state, event, context);
       },
     };
-    const store = await new Store().run(
-      [mended],
-      toyEntries([entry(0, { key: "a", units: 5 }, { key: "a", word: "late" }), entry(10_000, { key: "b" })]),
-    );
+    const add = (afterMs: number, units: number) => entry(afterMs, { key: "a", units });
+    const entries = toyEntries([
+      add(0, 5),
+      entry(10_000, { key: "a", units: 100, word: "late" }, { key: "b", units: 1 }),
+      add(20_000, 1),
+      add(30_000, 2),
+      add(30_001, 4),
+      add(40_000, 8),
+    ]);
+    const store = await new Store().run([mended], entries.slice(0, 4));
+    expect(closingIn(store, FIRST + 3)?.state).toMatchObject({ units: 6 });
+    const replay = async () => {
+      const step = store.step([mended]);
+      const deadLetters = store.deadLetters.splice(0).map((each) => ({ ...each, id: "1-0" }));
+      store.write(await step.replay(deadLetters, 0));
+    };
+    await replay();
+    expect(store.deadLetters).toHaveLength(1);
+    expect(closingIn(store, FIRST + 3)?.state).toMatchObject({ units: 6 });
     isBroken = false;
-    const step = store.step([mended]);
-    store.write(
-      await step.replay(
-        store.deadLetters.map((deadLetter) => ({ ...deadLetter, id: "1-0" })),
-        0,
-      ),
-    );
-    expect(closingIn(store, FIRST + 1)).toMatchObject({ offset: 3, index: 0, state: { units: 5 } });
+    await replay();
+    expect(closingIn(store, FIRST)).toBeDefined();
+    for (const period of [FIRST + 1, FIRST + 2, FIRST + 3]) expect(closingIn(store, period)).toBeUndefined();
+    expect(closingIn(store, FIRST + 1, "b")).toBeDefined();
+    await store.run([mended], entries.slice(4));
+    expect(closingIn(store, FIRST + 3)).toMatchObject({ offset: 5, index: 0, state: { units: 108 } });
+    expect(closingIn(store, FIRST + 4)).toMatchObject({ offset: 6, state: { units: 112 } });
   });
 
   it("is packed with the state's header, and read by a later version", () => {

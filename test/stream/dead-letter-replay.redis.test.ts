@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { sleep } from "../../engine/kernel/clock.js";
+import { readClosings } from "../../engine/stream/closings.js";
 import { readTask } from "../../engine/stream/commit.js";
 import { countDeadLetters, readDeadLetters } from "../../engine/stream/dead-letter.js";
 import { connect } from "../../engine/stream/redis.js";
@@ -30,6 +31,31 @@ import { toyTopic } from "./toy.js";
 import { append, seen, until } from "./toy-log.js";
 
 describe("a replay", () => {
+  it("removes the key's closings since the event, which lack it, and no others", async () => {
+    const PERIOD_MS = 10_000;
+    const closings = { periodMs: PERIOD_MS, keptMs: 3_600_000 };
+    const at = (period: number, key: string, word?: "poison") => ({
+      clockMs: T0 + period * PERIOD_MS,
+      events: [{ key, ...(word && { word }) }],
+    });
+    for (const each of [at(0, "a"), at(1, "a", "poison"), at(2, "a"), at(2, "b"), at(3, "a")])
+      await append(client, keys(), [each]);
+    const failing = run({ jobs: [{ ...adder("onEvent"), closings }] });
+    await seen(client, keys(), 5, ["adder.1"]);
+    const job = { ...adder(undefined), closings };
+    const stored = async (key: string) => {
+      const periods = [0, 1, 2, 3].map((period) => T0 / PERIOD_MS + period);
+      return (await readClosings(client, keys(), job, periods, key)).map((closing) => closing !== undefined);
+    };
+    expect(await stored("a")).toEqual([true, false, true, true]);
+    await failing.runner.stop();
+    run({ jobs: [job] });
+    await replayed(await ids());
+    expect(await listed()).toEqual([]);
+    expect(await stored("a")).toEqual([true, false, false, false]);
+    expect(await stored("b")).toEqual([false, false, true, false]);
+  });
+
   it("that fails again leaves the dead letter under a new id, with one more try and the new reason", async () => {
     await append(client, keys(), [{ clockMs: T0, events: [{ key: "a", word: "poison" }] }]);
     run({ jobs: [adder("onEvent")] });

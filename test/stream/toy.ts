@@ -163,7 +163,8 @@ export class Store {
     for (const { job, set, tombstones, closings = [] } of body.states) {
       for (const { period, key, bytes } of closings) {
         const name = `${job} ${period} ${key}`;
-        if (!this.closings.has(name)) this.closings.set(name, bytes);
+        if (!bytes) this.closings.delete(name);
+        else if (!this.closings.has(name)) this.closings.set(name, bytes);
       }
       const states = this.states.get(job) ?? new Map<string, Buffer>();
       this.states.set(job, states);

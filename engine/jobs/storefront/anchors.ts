@@ -1,7 +1,8 @@
 /**
  * The closings of the storefront job as anchors for balances in the past (engine/stock/as-of.ts): what a SKU had before
  * its first change of a UTC day. With them an instant is at most a day's part of the log away from stored balances.
- * They are as correct as the job's state, which the shadow fold compares with the ledger all the time. It reads only.
+ * They are as correct as the job's state, which the shadow fold compares with the ledger all the time. While the
+ * partition has dead letters there are none: closings written since then lack those events. It reads only.
  */
 import { DAY_MS } from "../../kernel/clock.js";
 import type { BalanceAnchor, BalanceAnchors } from "../../stock/as-of.js";
@@ -25,9 +26,12 @@ export class StorefrontAnchors implements BalanceAnchors {
   async read(keys: StockKeys, skus: readonly string[], atMs: number): Promise<readonly (readonly BalanceAnchor[])[]> {
     const day = Math.floor(atMs / DAY_MS);
     const days = Array.from({ length: DAYS_BEFORE + 1 + DAYS_AFTER }, (_, i) => day - DAYS_BEFORE + i);
-    const stored = await Promise.all(
-      days.map((period) => readFields(this.#redis, keys.closings(storefrontJob.name, period), skus)),
-    );
+    // The count is asked for first: a dead letter that is replayed in between has taken wrong closings with it.
+    const [deadLetters, ...stored] = await Promise.all([
+      this.#redis.xlen(keys.deadLetters),
+      ...days.map((period) => readFields(this.#redis, keys.closings(storefrontJob.name, period), skus)),
+    ]);
+    if (deadLetters > 0) return skus.map(() => []);
     return skus.map((sku, i) =>
       days.flatMap((period, d) => {
         const bytes = stored[d]?.[i];
