@@ -11,7 +11,7 @@ import { escapeControls } from "./text.js";
 const REASON_SHOWN = 60;
 
 export function summaryOf(partition: number, deadLetter: StoredDeadLetter) {
-  const { id, fields: _, was: __, first, ...rest } = deadLetter;
+  const { id, fields: _, was: __, digest: ___, first, ...rest } = deadLetter;
   return { id: idOf(partition, id), when: whenOf(first ?? id), ...rest };
 }
 

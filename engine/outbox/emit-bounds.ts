@@ -19,6 +19,7 @@ import {
 import { recordDeadLetterAction, removeDeadLetterAction } from "../stream/dead-letter-actions.js";
 import { onlyEmits } from "../stream/emit-dead-letter.js";
 import { type EmitEntry, EmitReader } from "../stream/emits.js";
+import { digestOf } from "../stream/event-producer.js";
 import type { PartitionKeys } from "../stream/keys.js";
 import { streamOptions } from "../stream/options.js";
 import type { RedisClient } from "../stream/redis.js";
@@ -117,7 +118,8 @@ export class EmitOverflow {
     await this.#readCounts();
     const added = entries.map(({ commit, indexes, reason, stored }): DeadLetter => {
       const fields = onlyEmits(stored, indexes);
-      return { offset: commit, reason, tries: 0, fields, isOwn: true, deliveries: indexes.length };
+      const digest = digestOf(stored).toString("hex");
+      return { offset: commit, reason, tries: 0, fields, isOwn: true, deliveries: indexes.length, digest };
     });
     const overflowed = deliveriesOf(added);
     const { resolvedDeadLetters, dropped, kept } = await this.#makeRoom(added, others);

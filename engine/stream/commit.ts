@@ -59,8 +59,8 @@ export interface CommitBody {
   deadLetters: DeadLetter[];
   /** Ids of dead letters that were replayed: this commit removes them and the requests to replay them. */
   resolvedDeadLetters: string[];
-  /** Further numbers of the task, by the name of their field. */
-  counts?: Readonly<Record<string, number>>;
+  /** Further fields of the task, by name. */
+  counts?: Readonly<Record<string, number | string>>;
 }
 
 /** A task as Redis holds it. */

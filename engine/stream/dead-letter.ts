@@ -37,6 +37,8 @@ export interface DeadLetter {
    * such a dead letter may be removed to make room for newer ones.
    */
   deliveries?: number;
+  /** Of such a dead letter: digest of its entry, in hexadecimal digits. */
+  digest?: string;
   /** Ids of the dead letter that this one has replaced, and of the first of the chain. */
   was?: string;
   first?: string;

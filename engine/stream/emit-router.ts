@@ -98,13 +98,16 @@ export class EmitRouter {
         } catch (thrown) {
           // The others of its group are forwarded; it becomes a dead letter of its own.
           pick ??= emitPicker(deadLetter);
-          const { id: was, first = was, tries, deliveries: _, ...record } = deadLetter;
+          const { id: was, first = was, tries, deliveries: _, digest: __, ...record } = deadLetter;
           const { job, key } = emit;
           const own = { job, index, key, fields: pick([index]), isOwn: true, reason: messageOf(thrown) };
           replay.deadLetters.push({ ...record, ...own, tries: tries + 1, was, first });
         }
       }
-      for (const [partition, events] of parts) addTo(replay.calls, partition, { id: deadLetter.id, events });
+      const { id, offset, index, digest } = deadLetter;
+      // A partition may have taken the entry before it was given up. An emit alone has failed, so none has it.
+      const entry = index === undefined && digest ? { commit: offset, digest: Buffer.from(digest, "hex") } : undefined;
+      for (const [partition, events] of parts) addTo(replay.calls, partition, { id, events, ...(entry && { entry }) });
     }
     return replay;
   }

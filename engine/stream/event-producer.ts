@@ -27,6 +27,8 @@ export interface Taken {
   marks: Mark[];
   /** Whether the partition may have lost events since a forwarder began to append there; also when none has. */
   mayLack: boolean;
+  /** Commits with events here whose emits became dead letters all the same, in the order in which that was found. */
+  overflowed: Mark[];
 }
 
 /** The packed events of one commit for one partition of the target, in order. */
@@ -39,6 +41,8 @@ export interface ForwardedCommit {
 /** The packed events of one dead letter for one partition of the target, in order. */
 export interface ReplayedDeadLetter {
   id: string;
+  /** Of a dead letter of a whole entry: where the partition has its events, they are skipped. */
+  entry?: Mark;
   events: readonly Buffer[];
 }
 
@@ -61,7 +65,11 @@ export function digestOf({ fields }: LogEntry): Buffer {
  * @param cursor up to this commit all is forwarded, by the source's own record
  * @param digests of the source's commits after the cursor, by number
  */
-export function resumeAfter({ last, marks }: Taken, cursor: number, digests: ReadonlyMap<number, Buffer>): number {
+export function resumeAfter(
+  { last, marks }: Omit<Taken, "overflowed">,
+  cursor: number,
+  digests: ReadonlyMap<number, Buffer>,
+): number {
   if (last <= cursor) return last;
   let after = cursor;
   for (const { commit, digest } of marks) {
@@ -90,6 +98,7 @@ export class EventProducer {
   readonly #options: EventProducerOptions;
   /** The run of the partition's server when it was opened. */
   #run = "";
+  #overflowed: ReadonlySet<string> = new Set();
 
   constructor(options: EventProducerOptions) {
     this.#options = options;
@@ -99,21 +108,26 @@ export class EventProducer {
   async open(): Promise<Taken> {
     const { keys, source, task } = this.#options;
     const reply = await this.#call("events_open_source", [keys.producers], [source, task.run, task.epoch]);
-    const [last, packed, before, run] = reply as [Buffer, Buffer, Buffer, Buffer];
+    const [last, marks, before, run, overflowed] = reply as [Buffer, Buffer, Buffer, Buffer, Buffer];
     this.#run = run.toString("latin1");
     const beganIn = before.toString("latin1");
-    const marks: Mark[] = [];
-    for (let at = 0; at < packed.length; at += COMMIT_BYTES + DIGEST_BYTES) {
-      const digest = packed.subarray(at + COMMIT_BYTES, at + COMMIT_BYTES + DIGEST_BYTES);
-      marks.push({ commit: packed.readDoubleBE(at), digest });
-    }
-    return { last: Number(last.toString("latin1")), marks, mayLack: beganIn === "" || !isSameRun(beganIn, this.#run) };
+    return {
+      last: Number(last.toString("latin1")),
+      marks: unpackMarks(marks),
+      mayLack: beganIn === "" || !isSameRun(beganIn, this.#run),
+      overflowed: unpackMarks(overflowed),
+    };
   }
 
-  /** Sets the newest commit that counts as taken; once, before the first event. Throws as `forward`. */
-  async begin(last: number): Promise<void> {
+  /**
+   * Sets the newest commit that counts as taken, and those with events here whose emits became dead letters; once,
+   * before the first event. Throws as `forward`.
+   */
+  async begin(last: number, overflowed: readonly Mark[] = []): Promise<void> {
     const { keys, source, task } = this.#options;
-    await this.#call("events_begin_source", [keys.producers], [source, task.run, task.epoch, this.#run, last]);
+    const args = [source, task.run, task.epoch, this.#run, last, packMarks(overflowed)];
+    await this.#call("events_begin_source", [keys.producers], args);
+    this.#overflowed = new Set(overflowed.map(markName));
   }
 
   /**
@@ -130,9 +144,10 @@ export class EventProducer {
 
   /** Appends the events of dead letters, each dead letter's once. Throws as `forward`. */
   async replay(deadLetters: readonly ReplayedDeadLetter[]): Promise<void> {
+    const lacking = deadLetters.filter(({ entry }) => !entry || !this.#overflowed.has(markName(entry)));
     await this.#append(
       "events_replay",
-      deadLetters.map(({ id, events }) => ({ head: [id], events })),
+      lacking.map(({ id, events }) => ({ head: [id], events })),
     );
   }
 
@@ -161,6 +176,28 @@ export class EventProducer {
     }
   }
 }
+
+function unpackMarks(packed: Buffer): Mark[] {
+  const marks: Mark[] = [];
+  for (let at = 0; at < packed.length; at += COMMIT_BYTES + DIGEST_BYTES) {
+    const digest = packed.subarray(at + COMMIT_BYTES, at + COMMIT_BYTES + DIGEST_BYTES);
+    marks.push({ commit: packed.readDoubleBE(at), digest });
+  }
+  return marks;
+}
+
+function packMarks(marks: readonly Mark[]): Buffer {
+  const packed = Buffer.alloc(marks.length * (COMMIT_BYTES + DIGEST_BYTES));
+  for (const [i, { commit, digest }] of marks.entries()) {
+    const at = i * (COMMIT_BYTES + DIGEST_BYTES);
+    packed.writeDoubleBE(commit, at);
+    digest.copy(packed, at + COMMIT_BYTES);
+  }
+  return packed;
+}
+
+/** Names a commit and its content. */
+export const markName = ({ commit, digest }: Mark): string => `${commit} ${digest.toString("hex")}`;
 
 /** How an error of the functions begins, and its code. */
 const REFUSALS: readonly [beginning: string, code: string][] = [

@@ -96,6 +96,7 @@ end
 --   marks     the newest commits with events here, oldest first: number (8 bytes) and digest of the emits (8 bytes)
 --   run       this server's run when the forwarder began to append
 --   replayed  ids of the dead letters that were replayed last
+--   overflowed  marks, as above, of commits with events here whose emits became dead letters all the same
 local MARKS_BYTES = 256 * 16
 local REPLAYED = 1024
 
@@ -113,22 +114,23 @@ end
 -- the higher epoch. Leases of different runs have no order: then each may exclude the other, and the one whose lease
 -- has ended gets an error at its next call to the source.
 -- KEYS: producers   ARGV: 1 source, 2 run and 3 epoch of the forwarder's lease
--- Returns: {last, marks, run when a forwarder began to append last ('' for never), this run}
+-- Returns: {last, marks, run when a forwarder began to append last ('' for never), this run, overflowed}
 local function open_source(keys, args)
   local source, run, epoch = args[1], args[2], tonumber(args[3])
-  local stored = redis.call('HMGET', keys[1], source .. ':fence', source .. ':last', source .. ':marks', source .. ':run')
+  local stored = redis.call('HMGET', keys[1], source .. ':fence', source .. ':last', source .. ':marks', source .. ':run',
+    source .. ':overflowed')
   local fence_run, fence_epoch, step = string.match(stored[1] or '', '^(%S+) (%d+) (%d)$')
   if fence_run and is_same_run(fence_run, run) then
     fence_epoch = tonumber(fence_epoch)
     if epoch < fence_epoch or (epoch == fence_epoch and step ~= '0') then return stale_fence() end
   end
   redis.call('HSET', keys[1], source .. ':fence', run .. ' ' .. args[3] .. ' 0')
-  return { stored[2] or '0', stored[3] or '', stored[4] or '', this_run() }
+  return { stored[2] or '0', stored[3] or '', stored[4] or '', this_run(), stored[5] or '' }
 end
 
 -- events_begin_source: sets where a forwarder begins, before its first event. Once for each opening.
 -- KEYS: producers   ARGV: 1 source, 2 run and 3 epoch of the forwarder's lease, 4 this server's run when it was opened,
--- 5 the newest commit that counts as taken
+-- 5 the newest commit that counts as taken, 6 overflowed
 local function begin_source(keys, args)
   local source, last = args[1], tonumber(args[5])
   local refused = refusal(keys[1], source, args[2] .. ' ' .. args[3] .. ' 0', args[4])
@@ -136,7 +138,7 @@ local function begin_source(keys, args)
   local marks = redis.call('HGET', keys[1], source .. ':marks') or ''
   while #marks > 0 and struct.unpack('>d', marks, #marks - 15) > last do marks = string.sub(marks, 1, -17) end
   redis.call('HSET', keys[1], source .. ':fence', args[2] .. ' ' .. args[3] .. ' 1', source .. ':last', digits(last),
-    source .. ':marks', marks, source .. ':run', this_run())
+    source .. ':marks', marks, source .. ':run', this_run(), source .. ':overflowed', string.sub(args[6], -MARKS_BYTES))
   return 1
 end
 

@@ -8,6 +8,7 @@ import { type CommitBody, commitWithRetries, renewTask } from "./commit.js";
 import { countDeadLettersByKind, type DeadLetter, isDeadLetterLimitReached } from "./dead-letter.js";
 import type { EmitEntry } from "./emits.js";
 import type { ForwarderOptions, ForwarderStats } from "./forwarder-task.js";
+import { GIVEN_UP_FIELD, GivenUpEntries } from "./given-up-entries.js";
 import type { PartitionKeys } from "./keys.js";
 import type { Lease } from "./leased-loop.js";
 import { nowArgument } from "./server-clock.js";
@@ -31,6 +32,11 @@ export interface ForwarderCursorContext {
  */
 const PASSED_CURSOR = "passed";
 const PASSED_EMITS_CURSOR = "passedEmits";
+/**
+ * A cursor: the last entry that a forwarder has passed. What holds the bounds on waiting emits moves only the cursor of
+ * all sinks: entries between the two were given up.
+ */
+const FORWARDED_CURSOR = "forwarded";
 /** The cursor is committed at this interval; what was forwarded since is read again after a crash, and skipped. */
 export const WRITE_EVERY_MS = 50;
 /** Dead letters of one commit, and their bytes, unless one has more: Redis serves nobody else meanwhile. */
@@ -54,6 +60,7 @@ export class ForwarderCursor {
   readonly #clock: Scheduler;
   #commit: number;
   #place: Place;
+  #givenUp = new GivenUpEntries();
   /** The last entry that is committed. */
   #written: number;
   #writtenMs: number;
@@ -103,10 +110,22 @@ export class ForwarderCursor {
     return previous <= passed ? passedEmits : 0;
   }
 
-  /** Begins at an earlier entry. Throws as `write`. */
-  async moveBack(to: number): Promise<void> {
-    this.#place = { ...this.#place, position: to };
-    await this.write([], []);
+  /** Reads which entries were given up; returns them. */
+  async readGivenUp(): Promise<GivenUpEntries> {
+    const { keys, lease } = this.#context;
+    const forwarded = lease.task.cursors.get(FORWARDED_CURSOR) ?? 0;
+    const known = await GivenUpEntries.read(this.#options.redis, keys);
+    const { position } = this.#place;
+    this.#givenUp = position > forwarded ? known.with(forwarded, position) : known;
+    return this.#givenUp;
+  }
+
+  /** Begins at an entry, which may be an earlier one, and stores which were given up. Throws as `write`. */
+  async begin(at: number): Promise<void> {
+    const { position } = this.#place;
+    const forwarded = this.#context.lease.task.cursors.get(FORWARDED_CURSOR) ?? 0;
+    if (at === position && position <= forwarded) return;
+    await this.#commitAt({ ...this.#place, position: at }, [], [], { [GIVEN_UP_FIELD]: this.#givenUp.text });
   }
 
   /**
@@ -143,7 +162,12 @@ export class ForwarderCursor {
     return this.#commitAt(this.#place, deadLetters, resolvedDeadLetters);
   }
 
-  async #commitAt(place: Place, deadLetters: DeadLetter[], resolvedDeadLetters: string[]): Promise<void> {
+  async #commitAt(
+    place: Place,
+    deadLetters: DeadLetter[],
+    resolvedDeadLetters: string[],
+    fields: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
     const { redis, serverClock, leaseMs } = this.#options;
     const { keys, lease, signal, stats, report } = this.#context;
     const { task } = lease;
@@ -157,6 +181,7 @@ export class ForwarderCursor {
         [EMIT_CURSOR, position === passed ? passedEmits : 0],
         [PASSED_CURSOR, passed],
         [PASSED_EMITS_CURSOR, passedEmits],
+        [FORWARDED_CURSOR, position],
       ]),
       states: [],
       timersSet: [],
@@ -164,6 +189,7 @@ export class ForwarderCursor {
       out: undefined,
       deadLetters,
       resolvedDeadLetters,
+      counts: fields,
     };
     const commit = { ...task, number: this.#commit + 1, leaseMs };
     const askedMs = await commitWithRetries(redis, keys, commit, body, {

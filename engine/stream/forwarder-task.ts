@@ -11,9 +11,10 @@ import { readTask, type Task } from "./commit.js";
 import { type StoredDeadLetter, trimDeadLetters } from "./dead-letter.js";
 import { EmitRouter, emptyBatch, type RoutedBatch } from "./emit-router.js";
 import { type EmitEntry, EmitReader, lastEmitEntry } from "./emits.js";
-import { digestOf, EventProducer, resumeAfter, type Taken } from "./event-producer.js";
+import { digestOf, EventProducer, markName, resumeAfter, type Taken } from "./event-producer.js";
 import type { EventTopic } from "./event-topic.js";
 import { ForwarderCursor, WRITE_EVERY_MS } from "./forwarder-cursor.js";
+import { GivenUpEntries } from "./given-up-entries.js";
 import { eventKeys, type PartitionKeys } from "./keys.js";
 import { type Lease, openLeasedReader } from "./leased-loop.js";
 import type { RedisClient } from "./redis.js";
@@ -87,6 +88,7 @@ export class ForwarderTask {
   readonly #requested: RequestedReplays;
   readonly #cursor: ForwarderCursor;
   readonly #unwanted = new UnwantedKinds();
+  #givenUp = new GivenUpEntries();
   #checkedMs: number;
   #trimmedMs: number;
 
@@ -194,15 +196,23 @@ export class ForwarderTask {
   /**
    * Finds where to begin. A source that has failed over may have lost commits that were forwarded and used their
    * numbers again: each partition of the target goes back to the last commit that both have. A partition of the target
-   * may have lost events that the cursor has passed: then the cursor goes back.
+   * may have lost events that the cursor has passed: then the cursor goes back. Entries that were given up are left
+   * out: their dead letters are replayed where they are lacking.
    */
   async #begin(reader: RedisClient, taken: readonly Taken[]): Promise<void> {
     const digests = await this.#digestsUpTo(reader, Math.max(...taken.map(({ last }) => last)));
     const lasts = taken.map((each) => resumeAfter(each, this.#cursor.position, digests));
     const lacking = taken.flatMap(({ mayLack }, i) => (mayLack ? [lasts[i] as number] : []));
     const from = Math.min(this.#cursor.position, ...lacking);
-    if (from < this.#cursor.position) await this.#cursor.moveBack(from);
-    await Promise.all(this.#producers.map((producer, i) => producer.begin(lasts[i] as number)));
+    this.#givenUp = await this.#cursor.readGivenUp();
+    await this.#cursor.begin(from);
+    const begins = taken.map(({ marks, overflowed }, i) => {
+      // Some partitions may have taken an entry before it was given up, because another one could not be reached.
+      const known = new Set(overflowed.map(markName));
+      const more = marks.filter((mark) => this.#givenUp.has(mark.commit) && !known.has(markName(mark)));
+      return (this.#producers[i] as EventProducer).begin(lasts[i] as number, [...overflowed, ...more]);
+    });
+    await Promise.all(begins);
   }
 
   /** Digests of the source's entries of emits after the cursor, up to a commit. */
@@ -249,7 +259,7 @@ export class ForwarderTask {
           `the emits after entry ${before} and up to ${entry.previous} were deleted before they were forwarded`,
         );
       this.#unwanted.add(entry.emits, this.#router);
-      this.#router.add(batch, entry, cursor.settledOf(entry));
+      if (!this.#givenUp.has(entry.commit)) this.#router.add(batch, entry, cursor.settledOf(entry));
       last = entry;
       read += entry.emits.length;
       if (batch.deadLetters.length === 0 && read < BATCH_EMITS) continue;

@@ -10,6 +10,7 @@ import {
   DEAD_LETTERS_LIMIT,
   listDeadLetters,
   removeDeadLetters,
+  requestReplay,
 } from "../../engine/stream/dead-letter.js";
 import { newestDeadLetterActions } from "../../engine/stream/dead-letter-actions.js";
 import { topicEventsOf } from "../../engine/stream/event-entry.js";
@@ -17,6 +18,7 @@ import { eventTopic, loadEventsLibrary } from "../../engine/stream/event-topic.j
 import { Forwarders } from "../../engine/stream/forwarders.js";
 import { eventKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
+import { partitionOf } from "../../engine/stream/partition.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import type { Route } from "../../engine/stream/route.js";
 import { EMIT_CURSOR, ENTRY_CURSOR, forwarderSink } from "../../engine/stream/sinks.js";
@@ -49,8 +51,8 @@ const forwarded = async (): Promise<string[]> =>
     topicEventsOf(entry).events.map(({ key }) => key),
   );
 
-/** Forwarders from one partition to one, by one route. */
-function bed(event: Route["event"]) {
+/** Forwarders from one partition to one or more, by one route. */
+function bed(event: Route["event"], targetPartitions = 1) {
   const troubles: string[] = [];
   const shared = {
     prefix: PREFIX,
@@ -61,7 +63,7 @@ function bed(event: Route["event"]) {
     onTrouble: (message: string) => troubles.push(message),
   };
   const routes = [{ from: "toys", kinds: ["seen"], event }];
-  const target = eventTopic({ ...shared, name: "dst", zone: zoneOf("UTC"), routes });
+  const target = eventTopic({ ...shared, partitions: targetPartitions, name: "dst", zone: zoneOf("UTC"), routes });
   const openReader = () => connect({ url: redis.url }, true);
   const start = () => {
     const forwarders = new Forwarders({ ...shared, target, openReader, owner: "one" });
@@ -168,5 +170,68 @@ describe("emits that no route takes", () => {
     bed(({ key }) => ({ key, kind: "seen", payload: null })).start();
     await until(async () => !(await readUnwantedKinds(client, KEYS)).has("seen"), "the kinds");
     expect([...(await readUnwantedKinds(client, KEYS))]).toEqual(["other"]);
+  });
+});
+
+describe("entries that were given up while one of two partitions of the target could not be reached", () => {
+  const [A, B] = [eventKeys(PREFIX, "dst", 0), eventKeys(PREFIX, "dst", 1)];
+  /** Keys of either partition. */
+  const ofA = Array.from({ length: 40 }, (_, i) => `k${i}`).filter((key) => partitionOf(key, 2) === 0);
+  const ofB = Array.from({ length: 40 }, (_, i) => `k${i}`).filter((key) => partitionOf(key, 2) === 1);
+  const keysIn = async ({ log }: { log: string }): Promise<string[]> =>
+    (await readLog(client, log, 0, 1_000)).flatMap((entry) => topicEventsOf(entry).events.map(({ key }) => key));
+  const emitPair = (emitter: EmitCommits, i: number) =>
+    emitter.write([emitOfKey(ofA[i] as string), emitOfKey(ofB[i] as string)]);
+  const giveUpAll = async (shared: ReturnType<typeof bed>["shared"]): Promise<void> => {
+    const bounds = { ...BOUNDS, maxBytes: 0 };
+    const keeper = new EmitKeeper({ ...shared, topic: "toys", owner: "one", bounds, isOwned: () => true });
+    await until(async () => {
+      await keeper.check(0);
+      return keeper.figures.overflowed > 0;
+    }, "the bound");
+  };
+  const replayAll = async (): Promise<void> => {
+    await requestReplay(client, KEYS, await listDeadLetters(client, KEYS, "-", 100));
+    await until(async () => (await countDeadLetters(client, KEYS)).deadLetters === 0, "the replay");
+  };
+
+  it("are forwarded by a replay only where they are lacking", async () => {
+    const { start, shared } = bed(({ key }) => ({ key, kind: "seen", payload: null }), 2);
+    const emitter = new EmitCommits(client, PREFIX);
+    start();
+    await emitPair(emitter, 0);
+    await until(async () => (await keysIn(B)).length === 1, "the first");
+    await client.rename(B.log, "away");
+    await client.set(B.log, "no log");
+    await emitPair(emitter, 1);
+    await emitPair(emitter, 2);
+    await until(async () => (await keysIn(A)).length >= 2, "the other partition");
+    await stops.pop()?.();
+    await giveUpAll(shared);
+    await client.rename("away", B.log);
+    start();
+    await emitPair(emitter, 3);
+    await until(async () => (await keysIn(B)).includes(ofB[3] as string), "the next");
+    await replayAll();
+    expect((await keysIn(A)).sort()).toEqual(ofA.slice(0, 4).sort());
+    expect((await keysIn(B)).sort()).toEqual(ofB.slice(0, 4).sort());
+  });
+
+  it("are not forwarded beside their dead letters when a partition has lost its events", async () => {
+    const { start, shared } = bed(({ key }) => ({ key, kind: "seen", payload: null }), 2);
+    const emitter = new EmitCommits(client, PREFIX);
+    start();
+    await emitPair(emitter, 0);
+    await until(async () => (await keysIn(B)).length === 1, "the first");
+    await stops.pop()?.();
+    await emitPair(emitter, 1);
+    await giveUpAll(shared);
+    await client.del(B.log, B.head, B.producers);
+    start();
+    await emitPair(emitter, 2);
+    await until(async () => (await keysIn(B)).includes(ofB[2] as string), "the next");
+    await replayAll();
+    expect((await keysIn(A)).sort()).toEqual(ofA.slice(0, 3).sort());
+    expect((await keysIn(B)).sort()).toEqual(ofB.slice(0, 3).sort());
   });
 });

@@ -278,7 +278,7 @@ describe("a partition of the target", () => {
 
   it("takes each commit once, and skips those that it has", async () => {
     const producer = producerOf(1, RUN);
-    expect(await producer.open()).toEqual({ last: 0, marks: [], mayLack: true });
+    expect(await producer.open()).toEqual({ last: 0, marks: [], mayLack: true, overflowed: [] });
     await producer.begin(0);
     await producer.forward([commit(3), commit(5, 2)]);
     await producer.forward([commit(3), commit(5, 2), commit(8)]);
@@ -345,6 +345,25 @@ describe("a partition of the target", () => {
     await last.begin(1);
     await last.forward([commit(2)]);
     expect(await offsets()).toBe(4);
+  });
+
+  it("skips a replayed entry of which it has the events, and not one with other emits of the same number", async () => {
+    const producer = producerOf(1, RUN);
+    await producer.open();
+    await producer.begin(0);
+    await producer.forward([commit(1), commit(2)]);
+    const next = producerOf(2, RUN);
+    const { marks } = await next.open();
+    await next.begin(2, marks);
+    const last = producerOf(3, RUN);
+    const { overflowed } = await last.open();
+    expect(overflowed).toEqual(marks);
+    await last.begin(2, overflowed);
+    const { events } = commit(1);
+    await last.replay([{ id: "1-0", entry: commit(1), events }]);
+    expect(await offsets()).toBe(2);
+    await last.replay([{ id: "2-0", entry: { commit: 1, digest: Buffer.alloc(8, 9) }, events }]);
+    expect(await offsets()).toBe(3);
   });
 
   it("replays a dead letter once", async () => {
