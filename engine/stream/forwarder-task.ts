@@ -91,6 +91,8 @@ export class ForwarderTask {
   #givenUp = new GivenUpEntries();
   #checkedMs: number;
   #trimmedMs: number;
+  /** Whether too few replicas have what was read, for longer than a lease. */
+  #isUnreplicated = false;
 
   constructor(
     options: ForwarderOptions,
@@ -134,11 +136,13 @@ export class ForwarderTask {
    */
   async run(): Promise<void> {
     const { openReader, redis } = this.#options;
-    const { keys, share, partition } = this.#place;
+    const { keys } = this.#place;
     // Before anything that may fail for long: a route may be new.
     await this.#unwanted.store(redis, keys.sink, this.#router);
     await this.#cursor.countDeadLetters();
     if (this.#cursor.isFull && (await this.#requested.next()).length === 0) return this.#waitForRoom();
+    // One attempt: before they have what is there, nothing new can be forwarded.
+    if (!(await this.#areReplicated(0))) return this.#giveBack(this.#options.leaseMs);
     const taken = await this.#open();
     const reader = await openLeasedReader(openReader, keys.sink, this.#lease.task);
     // Ends the waiting read; a read never changes anything.
@@ -151,8 +155,9 @@ export class ForwarderTask {
         await this.#checkIfDue();
         if (this.#cursor.isFull) break;
         await this.#forwardNext(emits);
+        if (this.#isUnreplicated) break;
         await this.#renewIfDue();
-      } while (!this.#signal.aborted && !share.isSurplus(partition));
+      } while (!this.#isEnding);
     } catch (thrown) {
       // Stopping ends the waiting read with an error; what is forwarded is committed all the same.
       if (!this.#signal.aborted) throw thrown;
@@ -162,21 +167,32 @@ export class ForwarderTask {
     }
     if (this.#cursor.hasUnwritten) await this.#cursor.write([], []);
     if (this.#cursor.isFull && !this.#signal.aborted) await this.#waitForRoom();
+    else if (this.#isUnreplicated) await this.#giveBack(this.#options.leaseMs);
   }
 
-  /** Nothing is forwarded while there are too many dead letters. Without the lease, the bounds are held by others. */
+  get #isEnding(): boolean {
+    const { share, partition } = this.#place;
+    return this.#signal.aborted || share.isSurplus(partition);
+  }
+
+  /** Nothing is forwarded while there are too many dead letters. */
   async #waitForRoom(): Promise<void> {
+    this.#report(
+      "too many dead letters: nothing more is forwarded; list them (dead-letters list), then replay or remove them",
+      { level: "error" },
+    );
+    await this.#giveBack(CHECK_EVERY_MS);
+  }
+
+  /** For a while it does not have the lease: then others hold the bounds on what waits. */
+  async #giveBack(waitMs: number): Promise<void> {
     const { redis, serverClock } = this.#options;
     const { keys, sink } = this.#place;
     const [task, serverMs] = await Promise.all([readTask(redis, keys.source), serverNowMs(redis, serverClock)]);
     await this.#updateLag(task, serverMs);
     await registerSink(redis, keys.source, sink, renewalMs(serverMs, serverClock));
     await trimDeadLetters(redis, keys.sink);
-    this.#report(
-      "too many dead letters: nothing more is forwarded; list them (dead-letters list), then replay or remove them",
-      { level: "error" },
-    );
-    this.#lease.waitAfter(CHECK_EVERY_MS);
+    this.#lease.waitAfter(waitMs);
   }
 
   // ---- the beginning
@@ -236,7 +252,8 @@ export class ForwarderTask {
     const entries = await emits.readLazily(cursor.position, READ_ENTRIES, blockMs);
     if (!entries) {
       if (cursor.hasUnwritten) await cursor.write([], []);
-    } else if (await this.#areReplicated()) await this.#forward(entries);
+    } else if (await this.#areReplicated(this.#options.leaseMs)) await this.#forward(entries);
+    else this.#isUnreplicated = !this.#isEnding;
   }
 
   /** One entry is decoded at a time: each may hold some thousands of emits. */
@@ -277,7 +294,7 @@ export class ForwarderTask {
     this.#stats.forwarded += events;
   }
 
-  #areReplicated(): Promise<boolean> {
+  #areReplicated(patienceMs: number): Promise<boolean> {
     const { replicas, serverClock, leaseMs } = this.#options;
     return areReplicated({
       replicas,
@@ -286,7 +303,8 @@ export class ForwarderTask {
       leaseMs,
       serverClock,
       clock: this.#clock,
-      isEnding: () => this.#signal.aborted,
+      patienceMs,
+      isEnding: () => this.#isEnding,
       signal: this.#signal,
       onMissing: (reason) => this.#report(`${reason}: nothing is forwarded until they have`),
     });

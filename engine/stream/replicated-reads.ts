@@ -19,6 +19,8 @@ export interface ReplicatedReads {
   serverClock: Clock | undefined;
   /** For the pause between two attempts. */
   clock: Scheduler;
+  /** How long it tries, once at least; left out: until the task ends. */
+  patienceMs?: number;
   isEnding(): boolean;
   signal: AbortSignal;
   /** Called at each attempt at which too few replicas have it. */
@@ -29,12 +31,13 @@ const RETRY_AFTER_MS = 1_000;
 
 /**
  * Waits until the replicas have everything that has been read. A write after the read proves it, because it comes later
- * in replication, too. Returns false when the task ends meanwhile.
+ * in replication, too. Returns false when the task ends meanwhile, or after `patienceMs`.
  * @throws EngineError `stale_epoch` or `stale_run`, or an error of Redis
  */
 export async function areReplicated(reads: ReplicatedReads): Promise<boolean> {
   const { replicas, taskKey, task, leaseMs, serverClock, clock, signal } = reads;
   if (!replicas) return true;
+  const untilMs = clock.now() + (reads.patienceMs ?? Number.POSITIVE_INFINITY);
   while (!reads.isEnding()) {
     try {
       await replicas.call("task_renew", [taskKey], [task.epoch, task.run, leaseMs, nowArgument(serverClock)]);
@@ -42,6 +45,7 @@ export async function areReplicated(reads: ReplicatedReads): Promise<boolean> {
     } catch (thrown) {
       if (!(thrown instanceof EngineError && thrown.code === "not_replicated")) throw thrown;
       reads.onMissing(thrown.message);
+      if (clock.now() >= untilMs) return false;
       await clock.sleep(thrown.retryAfterMs ?? RETRY_AFTER_MS, signal);
     }
   }

@@ -5,16 +5,22 @@
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { SlidingSecond } from "../../connectors/wms/sandbox/sliding-second.js";
-import { sleep } from "../../engine/kernel/clock.js";
+import { sleep, systemClock } from "../../engine/kernel/clock.js";
+import { zoneOf } from "../../engine/kernel/zone.js";
 import { WINDOW_DELIVERIES } from "../../engine/outbox/backlog.js";
 import { DEFAULT_EMIT_BOUNDS } from "../../engine/outbox/emit-bounds.js";
+import { EmitKeeper } from "../../engine/outbox/emit-keeper.js";
 import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
 import type { Delivery } from "../../engine/outbox/receiver.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
+import { eventTopic, loadEventsLibrary } from "../../engine/stream/event-topic.js";
+import { Forwarders } from "../../engine/stream/forwarders.js";
 import { sinkKeys } from "../../engine/stream/keys.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import { ReplicationBarrier } from "../../engine/stream/replication-barrier.js";
+import type { Route } from "../../engine/stream/route.js";
 import { Runner } from "../../engine/stream/runner.js";
+import { forwarderSink } from "../../engine/stream/sinks.js";
 import { lengthOf } from "../length.js";
 import { SentinelBed } from "../redis/sentinels.js";
 import { Server } from "../redis/server.js";
@@ -132,6 +138,41 @@ describe("with a replication barrier", () => {
     }
     await settled(place);
     expect(keysOf(receiver.sent)).toEqual(["first", ...named("k", 40).slice(overflowed())].sort());
+  });
+
+  it("a forwarder is held to the bounds by a keeper while no replica is there", async () => {
+    const { place, replica, barrier } = await replicated();
+    const { client: redis, url } = place;
+    await loadEventsLibrary(redis);
+    const troubles: string[] = [];
+    const onTrouble = (message: string) => troubles.push(message);
+    const shared = { prefix: PREFIX, partitions: 1, redis, clock: systemClock, leaseMs: 3_000, onTrouble };
+    const event: Route["event"] = ({ key }) => ({ key, kind: "seen", payload: null });
+    const routes = [{ from: "toys", kinds: ["seen"], event }];
+    const target = eventTopic({ ...shared, name: "dst", zone: zoneOf("UTC"), routes });
+    const openReader = () => connect({ url }, true);
+    const forwarders = new Forwarders({ ...shared, target, openReader, owner: "one", replicas: barrier });
+    stops.push(() => forwarders.stop());
+    forwarders.start();
+    const behind = () => entriesBehind(redis, PREFIX, "toys", 0, forwarderSink("dst"));
+    const emitter = new EmitCommits(redis, PREFIX);
+    await emitter.write([emitOfKey("first")]);
+    await until(async () => (await behind()) === 0, "the first");
+    replica.freeze();
+    const bounds = { ...DEFAULT_EMIT_BOUNDS, maxBytes: 1_000 };
+    const keeper = new EmitKeeper({ ...shared, topic: "toys", owner: "one", bounds, isOwned: () => true });
+    try {
+      for (const key of named("k", 40)) await emitter.write([emitOfKey(key)]);
+      await until(async () => {
+        await keeper.check(0);
+        return keeper.figures.overflowed > 20;
+      }, "the bound");
+      expect(troubles.join()).toContain("nothing is forwarded until they have");
+    } finally {
+      replica.thaw();
+    }
+    await until(async () => (await behind()) === 0, "the rest");
+    expect(forwarders.stats()[0]?.forwarded).toBe(41 - keeper.figures.overflowed);
   });
 });
 
