@@ -177,7 +177,8 @@ export async function releaseTask(redis: RedisClient, keys: PartitionKeys, epoch
 
 /** Ends any lease; call it only when the owner cannot be running any more. */
 export async function freeTask(redis: RedisClient, keys: PartitionKeys): Promise<void> {
-  if (await redis.hexists(keys.task, "until")) await redis.hset(keys.task, "until", 0);
+  // A full Redis refuses to set a field, and lets one be deleted.
+  await redis.hdel(keys.task, "until");
 }
 
 /**

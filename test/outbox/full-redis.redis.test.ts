@@ -4,7 +4,7 @@ import { systemClock } from "../../engine/kernel/clock.js";
 import { zoneOf } from "../../engine/kernel/zone.js";
 import { DEFAULT_EMIT_BOUNDS } from "../../engine/outbox/emit-bounds.js";
 import { loadRateLimiterLibrary } from "../../engine/outbox/rate-limiter.js";
-import { loadStreamLibrary } from "../../engine/stream/commit.js";
+import { acquireTask, freeTask, loadStreamLibrary } from "../../engine/stream/commit.js";
 import { countOverflow, DEAD_LETTERS_LIMIT } from "../../engine/stream/dead-letter.js";
 import { newestDeadLetterActions } from "../../engine/stream/dead-letter-actions.js";
 import { topicEventsOf } from "../../engine/stream/event-entry.js";
@@ -60,6 +60,13 @@ describe("a full Redis", () => {
     await until(async () => Number(await client.hget(sink().task, "cursor:entry")) === 5, "the cursor");
     expect((await activeSinks(client, toyKeys(prefix), systemClock.now())).map(({ name }) => name)).toEqual([SINK]);
     expect(options.troubles).toEqual([]);
+  });
+
+  it("lets a lease be ended whose owner is dead, and be taken", async () => {
+    await acquireTask(client, sink(), "dead", 600_000, "");
+    await fill();
+    await freeTask(client, sink());
+    expect(await acquireTask(client, sink(), "next", 1_000, "")).toMatchObject({ epoch: 2 });
   });
 
   it("lets a forwarder start and forward", async () => {
