@@ -28,11 +28,13 @@ export function evolve(partition: PartitionState, id: string, decision: Decision
   const before = bucket.get(id);
   const record = { ...decision.record };
   // A line of a retired day is kept for some time after its end.
-  const isEnd = before !== undefined && holdsUnits(before) && !holdsUnits(record);
-  if (isEnd && record.missingUnits === 0 && partition.format > 1 && day <= partition.retiredDay)
-    record.expiresAtMs = partition.clockMs;
+  const isEnd = before !== undefined && !hasEnded(before) && hasEnded(record);
+  if (isEnd && partition.format > 1 && day <= partition.retiredDay) record.expiresAtMs = partition.clockMs;
   bucket.set(id, record);
 }
+
+/** Whether a line holds no units and has none that are missing. */
+const hasEnded = (record: IdRecord): boolean => !holdsUnits(record) && record.missingUnits === 0;
 
 function applyTransfer(partition: PartitionState, transfer: CellTransfer): void {
   if (transfer.from !== "outside") cellIn(partition, transfer.cell)[transfer.from] -= transfer.units;
@@ -91,4 +93,4 @@ const isKept = (partition: PartitionState, record: IdRecord): boolean =>
   record.kind === "reserve" &&
   isAccepted(record.outcome) &&
   record.state !== "none" &&
-  (holdsUnits(record) || record.missingUnits > 0 || Math.floor(record.expiresAtMs / DAY_MS) > partition.retiredDay);
+  (!hasEnded(record) || Math.floor(record.expiresAtMs / DAY_MS) > partition.retiredDay);

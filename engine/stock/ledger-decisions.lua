@@ -277,9 +277,10 @@ local function decide_line(
   end
   local outcome, state, newest, missing =
     change_line(partition, i, kind, c, pool, held, was_state, line_attempt, attempt, by_order_service)
+  local had_end = not holds_units(was_state) and expires >= 0
   if missing then expires = missing > 0 and -missing or math.max(0, expires) end
   -- A line of a retired day is kept for some time after its end.
-  if expires >= 0 and partition.format > 1 and day <= (partition.retired_day or -1) and holds_units(was_state)
+  if expires >= 0 and partition.format > 1 and day <= (partition.retired_day or -1) and not had_end
     and not holds_units(state) then
     expires = partition.clock
   end

@@ -132,6 +132,30 @@ describe("a retired day", () => {
   });
 });
 
+describe("a cancelled line whose units were missing", () => {
+  it("is kept from the time when its outbound explained them, as long as ids are", async () => {
+    const short = ledgerOn(client, { idRetentionDays: 2 });
+    const pass = async (days: number) => {
+      for (let day = 0; day < days; day++) {
+        clock.moveTo(clock.now() + DAY_MS);
+        for (let i = 0; i < 4; i++) await short.tick(0);
+      }
+    };
+    const line = { ...place(), units: 5 };
+    await short.applyMany([receive(5), { kind: "reserve", ...line }, { kind: "pay", ...line }]);
+    await short.apply({ kind: "correct", ...place(), units: -3, pool: "committed" });
+    expect(await short.apply({ kind: "cancel", ...line })).toMatchObject({ state: "cancelled_paid", missingUnits: 3 });
+    await pass(20);
+    await short.apply({ ...receive(5), id: chainId("S1", clock.now()) });
+    const sendOut = () => short.apply({ kind: "outbound", ...line });
+    expect(await sendOut()).toEqual({ outcome: "accepted", repeated: false, state: "outbound" });
+    await pass(1);
+    expect(await sendOut()).toEqual({ outcome: "accepted", repeated: true, state: "outbound" });
+    await pass(20);
+    expect(await sendOut()).toMatchObject({ outcome: "unknown_line" });
+  });
+});
+
 describe("a batch in which days pass", () => {
   it("removes the lines that it wrote itself, and leaves no bucket", async () => {
     const old = receive(5);
