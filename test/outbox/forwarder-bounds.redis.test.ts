@@ -201,14 +201,14 @@ describe("entries that were given up while one of two partitions of the target c
     start();
     await emitPair(emitter, 0);
     await until(async () => (await keysIn(B)).length === 1, "the first");
-    await client.rename(B.log, "away");
+    await client.rename(B.log, `${B.log}:away`);
     await client.set(B.log, "no log");
     await emitPair(emitter, 1);
     await emitPair(emitter, 2);
     await until(async () => (await keysIn(A)).length >= 2, "the other partition");
     await stops.pop()?.();
     await giveUpAll(shared);
-    await client.rename("away", B.log);
+    await client.rename(`${B.log}:away`, B.log);
     start();
     await emitPair(emitter, 3);
     await until(async () => (await keysIn(B)).includes(ofB[3] as string), "the next");
