@@ -128,6 +128,11 @@ export class ConcurrencyLimit {
       done();
       return;
     }
+    if (request.raw.socket.destroyed) {
+      // It has left while an earlier hook waited: no further `close` would release its place.
+      sendProblem(reply, problemOf("request_timeout", "the connection was closed"));
+      return;
+    }
     if (this.#inFlight >= this.#limit) {
       sendProblem(
         reply,
