@@ -9,6 +9,7 @@ import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { acquireTask, commitTask, readTask, releaseTask, type Task } from "../stream/commit.js";
 import { type EmitEntry, EmitReader } from "../stream/emits.js";
+import { GivenUpEntries } from "../stream/given-up-entries.js";
 import { type PartitionKeys, partitionKeys, sinkKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
 import { agreedMs, nowArgument, serverNowMs } from "../stream/server-clock.js";
@@ -160,6 +161,8 @@ export class EmitKeeper {
     const reader = new EmitReader(redis, keys);
     const overflow = new EmitOverflow(redis, ofSink);
     const unwanted = await readUnwantedKinds(redis, ofSink);
+    // A forwarder may have gone back: these have their dead letters.
+    const givenUp = await GivenUpEntries.read(redis, ofSink);
     let entry = lease.cursors.get(ENTRY_CURSOR) ?? 0;
     let settled = lease.cursors.get(EMIT_CURSOR) ?? 0;
     for (let number = lease.commit + 1; !this.#stop.signal.aborted; number++) {
@@ -174,7 +177,8 @@ export class EmitKeeper {
         const indexes = [...each.emits.keys()].filter(
           (index) => index >= settled && !unwanted.has(each.emits[index]?.kind as string),
         );
-        if (indexes.length > 0) given.push({ commit: each.commit, indexes, reason, stored: each.stored });
+        if (indexes.length > 0 && !givenUp.has(each.commit))
+          given.push({ commit: each.commit, indexes, reason, stored: each.stored });
         entry = each.commit;
         settled = 0;
       }

@@ -129,7 +129,8 @@ export class ForwarderCursor {
   }
 
   /**
-   * Passes an entry that is forwarded, with its dead letters. When there are too many, it is passed in part. Throws as
+   * Passes an entry that is forwarded, with its dead letters, in parts if they are many. It is passed as a whole, also
+   * when there are too many then: a replay treats an entry that was given up as forwarded or not forwarded. Throws as
    * `write`.
    */
   async pass(entry: EmitEntry, deadLetters: readonly DeadLetter[]): Promise<void> {
@@ -138,7 +139,6 @@ export class ForwarderCursor {
     for (const part of parts) {
       const position = Math.max(this.#place.position, this.#place.passed, entry.previous);
       await this.#commitAt({ position, passed: position, passedEmits: (part.at(-1)?.index ?? 0) + 1 }, part, []);
-      if (this.#isFull) return;
     }
     const { passed } = this.#place;
     const place =

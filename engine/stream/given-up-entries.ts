@@ -1,7 +1,6 @@
 /**
- * Entries of emits that were given up while a forwarder could not forward them: dead letters hold what was to become of
- * them. They are stored beside the cursor, so that a forwarder which reads again what its target has lost leaves them
- * out.
+ * Entries of emits that were given up while a forwarder could not forward them: their emits are in dead letters. They
+ * are stored beside the cursor, so that a forwarder which reads again what its target has lost leaves them out.
  */
 import type { PartitionKeys } from "./keys.js";
 import type { RedisClient } from "./redis.js";

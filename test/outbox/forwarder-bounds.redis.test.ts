@@ -16,12 +16,13 @@ import { newestDeadLetterActions } from "../../engine/stream/dead-letter-actions
 import { topicEventsOf } from "../../engine/stream/event-entry.js";
 import { eventTopic, loadEventsLibrary } from "../../engine/stream/event-topic.js";
 import { Forwarders } from "../../engine/stream/forwarders.js";
-import { eventKeys, sinkKeys } from "../../engine/stream/keys.js";
+import { GIVEN_UP_FIELD, GivenUpEntries } from "../../engine/stream/given-up-entries.js";
+import { eventKeys, partitionKeys, sinkKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import { partitionOf } from "../../engine/stream/partition.js";
 import { connect, type RedisClient } from "../../engine/stream/redis.js";
 import type { Route } from "../../engine/stream/route.js";
-import { EMIT_CURSOR, ENTRY_CURSOR, forwarderSink } from "../../engine/stream/sinks.js";
+import { ENTRY_CURSOR, forwarderSink, registerSink } from "../../engine/stream/sinks.js";
 import { readUnwantedKinds } from "../../engine/stream/unwanted-kinds.js";
 import { withRedis } from "../redis/with-redis.js";
 import { until } from "../stream/toy-log.js";
@@ -78,22 +79,23 @@ const keysOfDeadLetters = async (): Promise<string[]> =>
   (await listDeadLetters(client, KEYS, "-", 2 * DEAD_LETTERS_LIMIT)).flatMap(({ key }) => key ?? []);
 
 describe("an entry of which no emit can be mapped", () => {
-  it("becomes dead letters in parts, stops between two of them at the limit, and none comes twice", async () => {
+  it("becomes dead letters in parts, and as a whole: then nothing more is forwarded until there is room", async () => {
     const { start } = bed(() => {
       throw new Error("no event");
     });
-    const count = 2_200;
+    const many = Array.from({ length: 2_200 }, (_, i) => `k${i}`);
     await fillDeadLetters(client, KEYS, DEAD_LETTERS_LIMIT - 600);
     const emitter = new EmitCommits(client, PREFIX);
     start();
     await emitter.write([emitOfKey("first")]);
-    await emitter.write(Array.from({ length: count }, (_, i) => emitOfKey(`k${i}`)));
-    await until(async () => (await keysOfDeadLetters()).length > 600, "the limit");
+    await emitter.write(many.map((key) => emitOfKey(key)));
+    await emitter.write([emitOfKey("last")]);
+    const entryCursor = async () => (await readTask(client, KEYS)).cursors.get(ENTRY_CURSOR);
+    await until(async () => (await entryCursor()) === 2, "the large entry");
     await stops.pop()?.();
-    const kept = await keysOfDeadLetters();
-    expect(kept.length).toBeLessThan(count / 2);
-    const { cursors } = await readTask(client, KEYS);
-    expect([cursors.get(ENTRY_CURSOR), cursors.get(EMIT_CURSOR)]).toEqual([1, kept.length - 1]);
+    expect(await entryCursor()).toBe(2);
+    expect(await keysOfDeadLetters()).toEqual(["first", ...many]);
+    expect((await readTask(client, KEYS)).commit).toBeGreaterThan(4);
 
     const oldest = await listDeadLetters(client, KEYS, "-", 5_000);
     await removeDeadLetters(
@@ -102,8 +104,8 @@ describe("an entry of which no emit can be mapped", () => {
       oldest.map(({ id }) => id),
     );
     start();
-    await until(async () => (await readTask(client, KEYS)).cursors.get(ENTRY_CURSOR) === 2, "the rest");
-    expect(await keysOfDeadLetters()).toEqual(["first", ...Array.from({ length: count }, (_, i) => `k${i}`)]);
+    await until(async () => (await entryCursor()) === 3, "the last");
+    expect(await keysOfDeadLetters()).toEqual(["first", ...many, "last"]);
   });
 });
 
@@ -170,6 +172,20 @@ describe("emits that no route takes", () => {
     bed(({ key }) => ({ key, kind: "seen", payload: null })).start();
     await until(async () => !(await readUnwantedKinds(client, KEYS)).has("seen"), "the kinds");
     expect([...(await readUnwantedKinds(client, KEYS))]).toEqual(["other"]);
+  });
+});
+
+describe("entries that a forwarder which has gone back reads again", () => {
+  it("do not become dead letters a second time", async () => {
+    const { shared } = bed(({ key }) => ({ key, kind: "seen", payload: null }));
+    await registerSink(client, partitionKeys(PREFIX, "toys", 0), SINK, systemClock.now());
+    const emitter = new EmitCommits(client, PREFIX);
+    for (let i = 0; i < 5; i++) await emitter.write([emitOfKey(`k${i}`)]);
+    await client.hset(KEYS.task, GIVEN_UP_FIELD, new GivenUpEntries().with(0, 3).text);
+    const bounds = { ...BOUNDS, maxBytes: 0 };
+    const keeper = new EmitKeeper({ ...shared, topic: "toys", owner: "one", bounds, isOwned: () => true });
+    await keeper.check(0);
+    expect((await listDeadLetters(client, KEYS, "-", 100)).map(({ offset }) => offset)).toEqual([4, 5]);
   });
 });
 
