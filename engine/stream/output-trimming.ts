@@ -2,9 +2,9 @@
  * Removes what has left a partition's commits and nobody needs any more. Records for views are kept for some minutes,
  * and no sink holds them back. Emits are kept for the same time and until every sink has delivered them; how much of
  * them a sink may hold back is bounded by the outbox. In the old form, where one record has both, the record waits for
- * the sinks. Nothing is removed while the server's clock and this process's differ.
+ * the sinks. While the server's clock and this process's differ, the earlier one counts.
  */
-import type { Clock } from "../kernel/clock.js";
+import { type Clock, systemClock } from "../kernel/clock.js";
 import { readTask } from "./commit.js";
 import { type PartitionKeys, partitionKeys } from "./keys.js";
 import { type LogEntry, removeEntries, trimLog } from "./log.js";
@@ -39,10 +39,9 @@ export async function trimOutputs(
 ): Promise<void> {
   const keys: PartitionKeys = partitionKeys(prefix, topic, partition);
   const { committedMs, commit, emits } = await readTask(redis, keys);
-  const agreed = agreedMs(await serverNowMs(redis, serverClock), serverClock);
-  if (agreed === undefined) return;
-  // The last commit may have been written while the server's clock was ahead.
-  const nowMs = Math.min(committedMs, agreed);
+  const serverMs = await serverNowMs(redis, serverClock);
+  // While the clocks differ, the earlier one removes nothing too early. The last commit may be dated ahead.
+  const nowMs = Math.min(committedMs, agreedMs(serverMs, serverClock) ?? Math.min(serverMs, systemClock.now()));
   const timeOf = committedMsOf(nowMs);
   const beforeMs = nowMs - Math.min(retentionMs, OUTPUT_RETENTION_MS);
   const undelivered = await oldestUndelivered(redis, prefix, topic, partition, nowMs);

@@ -129,6 +129,15 @@ describe("a server's clock that has jumped ahead", () => {
   });
 });
 
+describe("clocks that differ", () => {
+  it("remove views and emits by the earlier one", async () => {
+    for (const agoMs of [2 * HOUR_MS, 2 * HOUR_MS, 40 * MINUTE_MS, 0]) await write(String(nowMs - agoMs));
+    jumpAhead(HOUR_MS);
+    await trim();
+    expect([await waiting(), await client.xlen(keys().out)]).toEqual([2, 2]);
+  });
+});
+
 describe("a server's clock that is behind", () => {
   it("dates a sink's registration so that it is not retired once the clock is right", async () => {
     jumpAhead(-20 * DAY_MS);
