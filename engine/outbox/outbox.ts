@@ -202,7 +202,7 @@ class PartitionOwner {
     return this.#loop.stop();
   }
 
-  async #work({ task, askedMs, progressed }: Lease, signal: AbortSignal): Promise<void> {
+  async #work({ task, askedMs, progressed, waitAfter }: Lease, signal: AbortSignal): Promise<void> {
     const reader = await openLeasedReader(this.#options.openReader, this.#keys.sink, task);
     const deliveredBefore = this.#stats.delivered;
     try {
@@ -216,6 +216,8 @@ class PartitionOwner {
         askedMs,
       );
       await partitionTask.run(signal);
+      // Meanwhile the lease is free, and another process can hold the bounds.
+      if (partitionTask.isStuck) waitAfter(this.#options.leaseMs);
     } finally {
       reader.disconnect();
       if (this.#stats.delivered > deliveredBefore) progressed();

@@ -85,6 +85,8 @@ export class SinkCommitter {
   #written: Cursor;
   #settled: number;
   #overflow: Overflow[] = [];
+  /** Since when outcomes cannot be recorded; undefined: they can. */
+  #unrecordedSinceMs: number | undefined;
   readonly #emitOverflow: EmitOverflow;
   readonly #unreported: OverflowReport;
 
@@ -181,6 +183,12 @@ export class SinkCommitter {
     return this.#overflow.length > 0;
   }
 
+  /** Whether outcomes could not be recorded for the time of a lease. */
+  get isStuck(): boolean {
+    const { clock, leaseMs } = this.#options;
+    return this.#unrecordedSinceMs !== undefined && clock.now() - this.#unrecordedSinceMs > leaseMs;
+  }
+
   /** The last entry of which all is committed. */
   get writtenEntry(): number {
     return this.#written.entry;
@@ -234,10 +242,12 @@ export class SinkCommitter {
       this.#refused.unshift(...refused);
       this.#overflow.unshift(...overflow);
       this.#deadLettersDone.unshift(...deadLettersDone);
+      this.#unrecordedSinceMs ??= this.#options.clock.now();
       this.#context.report(`deliveries cannot be recorded: ${messageOf(thrown)}`);
       await this.#options.clock.sleep(TROUBLE_PAUSE_MS, this.#context.signal);
       return;
     }
+    this.#unrecordedSinceMs = undefined;
     const ofRefused = await this.#deadLettersOf(refused);
     const given = overflow.length > 0 ? await this.#changesOf(overflow, ofRefused) : undefined;
     const resolvedDeadLetters = [...deadLettersDone, ...(given?.resolvedDeadLetters ?? [])];

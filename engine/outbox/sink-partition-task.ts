@@ -94,6 +94,8 @@ export class SinkPartitionTask implements Source {
   #isEnding = false;
   /** Whether too few replicas have the entries that were read. */
   #isUnreplicated = false;
+  /** Whether more than the bounds allow waits because outcomes cannot be recorded: then it ends. */
+  isStuck = false;
   #underWay = 0;
   #checkedMs = 0;
   #trimmedMs: number;
@@ -301,6 +303,7 @@ export class SinkPartitionTask implements Source {
       // Settled deliveries are committed soon; entries without wanted emits are not.
       if (this.#committer.hasSettled || isCheckDue) await this.#committer.write();
       await this.#committer.renewIfDue();
+      if (this.isStuck) return;
       if (isCheckDue) {
         this.#checkedMs = nowMs;
         await this.#check();
@@ -337,6 +340,7 @@ export class SinkPartitionTask implements Source {
     this.#trimmedMs = clock.now();
     await registerSink(redis, this.#outKeys, this.#options.receiver.name, renewalMs(nowMs, serverClock));
     await trimDeadLetters(redis, this.#keys);
+    await this.#committer.count();
   }
 
   /** Gives up what is beyond a bound, and measures what is held back. */
@@ -363,6 +367,9 @@ export class SinkPartitionTask implements Source {
     const next =
       oldest ?? (emits.last > readUpTo ? await oldestAfter(redis, this.#outKeys, emits, readUpTo) : undefined);
     this.#stats.pinnedBytes = pinnedBytes(emits, next);
+    if (!this.#committer.isStuck) return;
+    const unwritten = await oldestAfter(redis, this.#outKeys, emits, this.#committer.writtenEntry);
+    this.isStuck = unwritten !== undefined && rules.isOverdue(unwritten) !== undefined;
   }
 
   #report(message: string, fields: LogFields = {}): void {

@@ -204,6 +204,26 @@ describe("a sink that nobody has run for 13 days", () => {
   });
 });
 
+describe("a sink that cannot record outcomes", () => {
+  it("releases its lease, so that a keeper holds it to the bounds", async () => {
+    const { receiver } = receiverThat({ isUp: true });
+    const delivered = async (): Promise<void> => {
+      throw new Error("no replica");
+    };
+    const { options } = start({ ...receiver, delivered });
+    const write = commits();
+    await write(1);
+    await until(() => options.troubles.join().includes("cannot be recorded: no replica"), "the trouble");
+    await write();
+    const keeper = new EmitKeeper({ ...options, bounds: BOUNDS, isOwned: () => true });
+    await until(async () => {
+      await keeper.check(0);
+      return keeper.figures.overflowed > 20;
+    }, "the bound");
+    expect(await waitingAfter()).toBeLessThan(ENTRIES / 2);
+  });
+});
+
 describe("a sink that reads no further", () => {
   it("is held to the bounds while it has too many ordinary dead letters", async () => {
     await fillDeadLetters(client, sink(), DEAD_LETTERS_LIMIT);
