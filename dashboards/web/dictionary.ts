@@ -63,7 +63,7 @@ const dictionary = {
   breakerLeft: { zh: "还剩 {left}", en: "{left} left" },
   breakerEnding: { zh: "即将结束", en: "ending" },
   breakerBy: { zh: "操作：{actor}", en: "by {actor}" },
-  breakerMissing: { zh: "分区 {partitions} 尚未生效", en: "not in force in partitions {partitions}" },
+  breakerMissing: { zh: "分区 {partitions} 未确认生效", en: "not known to be in force in partitions {partitions}" },
   breakerMore: { zh: "另有 {number} 处", en: "{number} more" },
 
   heatmap: { zh: "每分钟消耗热力图", en: "Depletion by minute" },

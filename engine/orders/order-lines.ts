@@ -38,7 +38,7 @@ export class OrderLines {
     return this.#ledger.applyMany(commands);
   }
 
-  /** Whether a breaker refuses a new order for certain. */
+  /** Whether a breaker refuses a new order, by what this process has read in the last two seconds. */
   areRefused({ lines }: Order): boolean {
     return this.#ledger.isRefusedByBreaker(lines);
   }

@@ -144,9 +144,9 @@ export class OrderService {
   }
 
   /**
-   * Which of these ids are orders, whose lines must not be changed by stock commands: the ledger does not have it for a
-   * line that was reserved in format 1, or never. In format 1 none, because the previous release, which runs beside
-   * this one, allows such commands.
+   * Which of these ids are orders, whose lines must not be changed by stock commands: the ledger has no mark of it for
+   * a line that was reserved in format 1, and no record of one that never was. In format 1 none, because the previous
+   * release, which runs beside this one, allows such commands.
    */
   async knownOrders(ids: ReadonlySet<string>): Promise<ReadonlySet<string>> {
     return this.#orderStore.format === 1 || ids.size === 0 ? new Set() : this.#orderStore.known(ids);

@@ -218,7 +218,7 @@ export class Ledger {
     return breakers.flatMap((breaker) => breakerAt(breaker, this.#nowMs()) ?? []);
   }
 
-  /** Whether a breaker refuses one of these lines for certain: see `Breakers.refuses`. */
+  /** Whether a breaker refuses one of these lines, as last read: see `Breakers.refuses`. */
   isRefusedByBreaker(lines: readonly { sku: string; location: string }[]): boolean {
     return this.breakers.refuses(lines, this.#nowMs());
   }

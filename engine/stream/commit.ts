@@ -41,7 +41,7 @@ export interface CommitBody {
     tombstones: string[];
     /** Changes of the job's index; left out: none. */
     index?: IndexChange[];
-    /** States before their first change in a period; one that is stored already stays. And removals. Left out: none. */
+    /** States before their first change in a period, which replace no stored ones, and removals. Left out: none. */
     closings?: readonly ClosingWrite[];
     /** How long they are stored after this commit. */
     closingsKeptMs?: number;

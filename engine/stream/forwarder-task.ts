@@ -184,7 +184,7 @@ export class ForwarderTask {
     await this.#giveBack(CHECK_EVERY_MS);
   }
 
-  /** For a while it does not have the lease: then others hold the bounds on what waits. */
+  /** Leaves the lease free for a while, so that another process can hold the bounds on what waits. */
   async #giveBack(waitMs: number): Promise<void> {
     const { redis, serverClock } = this.#options;
     const { keys, sink } = this.#place;

@@ -73,7 +73,7 @@ export function assertContiguous(entries: readonly LogEntry[], after: number, ke
 /**
  * Removes entries below `keepFrom` that were written before `beforeMs`, by MINID. Times never decrease within a log,
  * so the boundary is found by binary search: about log2(entries) reads of one entry. An entry whose time cannot be read
- * counts as old as the next one. Such entries may be many if they follow on each other.
+ * counts as old as the next one. A run of such entries may be long: its end is searched for in the same way.
  * @param timeOf when an entry was written; may throw
  * @returns how many entries were removed
  */

@@ -2,7 +2,8 @@
  * The closings of the storefront job as anchors for balances in the past (engine/stock/as-of.ts): what a SKU had before
  * its first change of a UTC day. With them an instant is at most a day's part of the log away from stored balances.
  * They are as correct as the job's state, which the shadow fold compares with the ledger all the time. While the
- * partition has dead letters there are none: closings written since then lack those events. It reads only.
+ * partition has dead letters there are none: closings written since then lack those events. When a dead letter is
+ * removed instead of replayed, they are used although they lack it, as the job's state does. It reads only.
  */
 import { DAY_MS } from "../../kernel/clock.js";
 import type { BalanceAnchor, BalanceAnchors } from "../../stock/as-of.js";
