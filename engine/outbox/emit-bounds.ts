@@ -81,7 +81,7 @@ export interface OverflowEntry {
 }
 
 /** What a commit has to write for entries that are given up. */
-export interface OverflowChanges extends Required<Pick<CommitBody, "deadLetters" | "resolvedDeadLetters" | "counts">> {
+export interface OverflowChanges extends Required<Pick<CommitBody, "deadLetters" | "resolvedDeadLetters" | "fields">> {
   /** Deliveries that become dead letters, and those of dead letters that are removed for them. */
   overflowed: number;
   dropped: number;
@@ -130,7 +130,7 @@ export class EmitOverflow {
       resolvedDeadLetters,
       overflowed,
       dropped,
-      counts: { overflowed: this.#overflowed, dropped: this.#dropped },
+      fields: { overflowed: this.#overflowed, dropped: this.#dropped },
     };
   }
 

@@ -183,14 +183,14 @@ export class EmitKeeper {
         settled = 0;
       }
       if (entry === before) return;
-      const { deadLetters, resolvedDeadLetters, counts, overflowed, dropped } = await overflow.changes(given, []);
+      const { deadLetters, resolvedDeadLetters, fields, overflowed, dropped } = await overflow.changes(given, []);
       const cursors = new Map([
         [ENTRY_CURSOR, entry],
         [EMIT_CURSOR, settled],
       ]);
       const { watermarkMs, events, epoch, run } = lease;
       const nothing = { states: [], timersSet: [], timersRemoved: [], out: undefined };
-      const body = { ...nothing, watermarkMs, events, cursors, deadLetters, resolvedDeadLetters, counts };
+      const body = { ...nothing, watermarkMs, events, cursors, deadLetters, resolvedDeadLetters, fields };
       const commit = { epoch, run, number, leaseMs, lastOut: 0 };
       await commitTask(redis, ofSink, commit, body, nowArgument(serverClock));
       this.#report(overflowed, dropped, place);

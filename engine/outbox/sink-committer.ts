@@ -264,7 +264,7 @@ export class SinkCommitter {
       out: undefined,
       deadLetters: [...ofRefused, ...(given?.deadLetters ?? [])],
       resolvedDeadLetters,
-      ...(given && { counts: given.counts }),
+      ...(given && { fields: given.fields }),
     });
     this.#written = cursor;
     for (const id of resolvedDeadLetters) backlog.deadLetterRemoved(id);

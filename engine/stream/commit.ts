@@ -60,7 +60,7 @@ export interface CommitBody {
   /** Ids of dead letters that were replayed: this commit removes them and the requests to replay them. */
   resolvedDeadLetters: string[];
   /** Further fields of the task, by name. */
-  counts?: Readonly<Record<string, number | string>>;
+  fields?: Readonly<Record<string, number | string>>;
 }
 
 /** A task as Redis holds it. */
@@ -261,7 +261,7 @@ function packChanges(
     "lastOut",
     body.out ? task.number : task.lastOut,
   ];
-  for (const [name, count] of Object.entries(body.counts ?? {})) fields.push(name, count);
+  for (const [name, value] of Object.entries(body.fields ?? {})) fields.push(name, value);
   const { emits } = task;
   if (emits) fields.push("emitsFrom", emits.from, "lastEmits", body.emits ? task.number : emits.last);
   for (const [job, offset] of body.cursors) fields.push(cursorField(job), offset);

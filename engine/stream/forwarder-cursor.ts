@@ -110,14 +110,18 @@ export class ForwarderCursor {
     return previous <= passed ? passedEmits : 0;
   }
 
-  /** Reads which entries were given up; returns them. */
-  async readGivenUp(): Promise<GivenUpEntries> {
+  /** Whether an entry was given up, as last read: its emits are in dead letters. */
+  isGivenUp(commit: number): boolean {
+    return this.#givenUp.has(commit);
+  }
+
+  /** Reads which entries were given up; once, before `begin`. */
+  async readGivenUp(): Promise<void> {
     const { keys, lease } = this.#context;
     const forwarded = lease.task.cursors.get(FORWARDED_CURSOR) ?? 0;
     const known = await GivenUpEntries.read(this.#options.redis, keys);
     const { position } = this.#place;
     this.#givenUp = position > forwarded ? known.with(forwarded, position) : known;
-    return this.#givenUp;
   }
 
   /** Begins at an entry, which may be an earlier one, and stores which were given up. Throws as `write`. */
@@ -189,7 +193,7 @@ export class ForwarderCursor {
       out: undefined,
       deadLetters,
       resolvedDeadLetters,
-      counts: fields,
+      fields,
     };
     const commit = { ...task, number: this.#commit + 1, leaseMs };
     const askedMs = await commitWithRetries(redis, keys, commit, body, {

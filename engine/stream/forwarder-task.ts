@@ -14,7 +14,6 @@ import { type EmitEntry, EmitReader, lastEmitEntry } from "./emits.js";
 import { digestOf, EventProducer, markName, resumeAfter, type Taken } from "./event-producer.js";
 import type { EventTopic } from "./event-topic.js";
 import { ForwarderCursor, WRITE_EVERY_MS } from "./forwarder-cursor.js";
-import { GivenUpEntries } from "./given-up-entries.js";
 import { eventKeys, type PartitionKeys } from "./keys.js";
 import { type Lease, openLeasedReader } from "./leased-loop.js";
 import type { RedisClient } from "./redis.js";
@@ -88,7 +87,6 @@ export class ForwarderTask {
   readonly #requested: RequestedReplays;
   readonly #cursor: ForwarderCursor;
   readonly #unwanted = new UnwantedKinds();
-  #givenUp = new GivenUpEntries();
   #checkedMs: number;
   #trimmedMs: number;
   /** Whether too few replicas have what was read, for longer than a lease. */
@@ -220,12 +218,12 @@ export class ForwarderTask {
     const lasts = taken.map((each) => resumeAfter(each, this.#cursor.position, digests));
     const lacking = taken.flatMap(({ mayLack }, i) => (mayLack ? [lasts[i] as number] : []));
     const from = Math.min(this.#cursor.position, ...lacking);
-    this.#givenUp = await this.#cursor.readGivenUp();
+    await this.#cursor.readGivenUp();
     await this.#cursor.begin(from);
     const begins = taken.map(({ marks, overflowed }, i) => {
       // Some partitions may have taken an entry before it was given up, because another one could not be reached.
       const known = new Set(overflowed.map(markName));
-      const more = marks.filter((mark) => this.#givenUp.has(mark.commit) && !known.has(markName(mark)));
+      const more = marks.filter((mark) => this.#cursor.isGivenUp(mark.commit) && !known.has(markName(mark)));
       return (this.#producers[i] as EventProducer).begin(lasts[i] as number, [...overflowed, ...more]);
     });
     await Promise.all(begins);
@@ -276,7 +274,7 @@ export class ForwarderTask {
           `the emits after entry ${before} and up to ${entry.previous} were deleted before they were forwarded`,
         );
       this.#unwanted.add(entry.emits, this.#router);
-      if (!this.#givenUp.has(entry.commit)) this.#router.add(batch, entry, cursor.settledOf(entry));
+      if (!cursor.isGivenUp(entry.commit)) this.#router.add(batch, entry, cursor.settledOf(entry));
       last = entry;
       read += entry.emits.length;
       if (batch.deadLetters.length === 0 && read < BATCH_EMITS) continue;
