@@ -51,8 +51,8 @@ const FLOORS: readonly (readonly [number, RegExp])[] = [
   [0, /^engine\/kernel\//],
   [1, /^engine\/(stream|redis)\//],
   [2, /^engine\/(stock|outbox)\//],
-  [3, /^engine\/orders\//],
-  [4, /^engine\/jobs\/[^/]+/],
+  [3, /^engine\/(orders|reconciliation)\//],
+  [4, /^engine\/jobs\/[^/]+|^engine\/history\//],
   [5, /^engine\/(audit|replay)\//],
   [6, /^connectors\/[^/]+|^dashboards\//],
   [7, /^engine\/app\//],
@@ -119,8 +119,8 @@ export const everyModuleIsImported: Rule = (files) => {
 };
 
 /** Rooms are the folders of `engine/`; an arrow is a pair of rooms of which one imports the other. */
-const MOST_ROOMS = 12;
-const MOST_ARROWS = 40;
+const MOST_ROOMS = 14;
+const MOST_ARROWS = 52;
 
 export const engineIsSmall: Rule = (files) => {
   const roomIn = (path: string): string | undefined => /^engine\/([^/]+)\//.exec(path)?.[1];
