@@ -125,3 +125,82 @@ export interface Comparison {
   readonly leftOut: Readonly<Record<string, string>>;
   readonly durationMs: number;
 }
+
+/** Rows of one partition by column, in any order; each cell of a snapshot comes once. At most 4,096 rows. */
+export interface RowChunk {
+  readonly skus: readonly string[];
+  readonly locations: readonly string[];
+  readonly units: readonly number[];
+}
+
+/** Why a part or a whole snapshot is not accepted; in no order of precedence: the first one found is reported. */
+export type SnapshotRefusalCode =
+  /** Not all parts came in time, or a newer snapshot of the source was complete before. */
+  | "incomplete"
+  /** A part came twice with other rows. */
+  | "part_differs"
+  /** Parts of one snapshot state another measure, instant, number of parts or number of rows. */
+  | "header_differs"
+  | "row_total"
+  | "duplicate_row"
+  | "unknown_location"
+  /** Units that are no whole number from 0, or that do not count pieces. */
+  | "wrong_unit"
+  /** A row that cannot be read, or has an impossible SKU. */
+  | "malformed_row"
+  /** The instant lies ahead of the engine's clock. */
+  | "future"
+  /** The source has reported a newer complete one. */
+  | "older"
+  /** The source's clock is too far from the engine's to know which instant is meant. */
+  | "clock_skew"
+  | "too_many_rows"
+  | "too_many_sources"
+  | "too_many_snapshots";
+
+export interface SnapshotRefusal {
+  readonly code: SnapshotRefusalCode;
+  /** A sentence for people that names the row and the part, where one is at fault. */
+  readonly message: string;
+  /** The part, and the row in it, both from 1. */
+  readonly part?: number;
+  readonly row?: number;
+}
+
+/** What every part of a snapshot states about the whole. */
+export interface SnapshotHeader {
+  readonly source: string;
+  readonly id: string;
+  readonly measure: Measure;
+  /** As stated, by the source's clock. */
+  readonly statedAsOfMs: number;
+  readonly parts: number;
+  /** In all parts together. */
+  readonly rows: number;
+}
+
+/** A snapshot as it is kept, whatever became of it. */
+export interface SnapshotRecord extends SnapshotHeader {
+  readonly state: "receiving" | "complete" | "refused";
+  /** Corrected by the skew. */
+  readonly asOfMs: number;
+  readonly skewMs?: number;
+  /** When its first part began. */
+  readonly receivedMs: number;
+  readonly partsReceived: number;
+  readonly rowsReceived: number;
+  /** When it was complete or refused. */
+  readonly endedMs?: number;
+  readonly refusal?: SnapshotRefusal;
+}
+
+/** What a comparison reads of snapshots; engine/reconciliation/snapshot-store.ts has them. */
+export interface SnapshotReader {
+  /** The newest complete one of each source. */
+  newest(): Promise<ReadonlyMap<string, Snapshot>>;
+  /**
+   * The rows of one partition (`partitionOf(sku, partitions)`).
+   * @throws EngineError `snapshot_gone` when it is no longer kept
+   */
+  rows(snapshot: Snapshot, partition: number, signal?: AbortSignal): AsyncIterable<RowChunk>;
+}
