@@ -1,0 +1,157 @@
+/**
+ * The events of one SKU in a span of time, the oldest first, read from its partition's log page by page. The span is
+ * that between two balances: events with `fromMs` < `clockMs` ≤ `toMs` are exactly what makes the balances as of
+ * `fromMs` those as of `toMs`. What is returned is complete or refused: a span that begins before the oldest entry is
+ * `outside_retention`, and an entry that cannot be read is an error. What is written after the start is not read.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { EngineError } from "../kernel/errors.js";
+import { stockKeys } from "../stream/keys.js";
+import { assertContiguous, type LogEntry } from "../stream/log.js";
+import { type LogSource, lastBegunBy, redisLog } from "../stream/log-source.js";
+import { partitionOf } from "../stream/partition.js";
+import { readTogether } from "../stream/reads.js";
+import type { RedisClient } from "../stream/redis.js";
+import { breakerKey } from "./breaker.js";
+import { entryTimeMs, eventsOf } from "./log-entry.js";
+import { CELL_SEPARATOR, type StockEvent } from "./model.js";
+
+/** Entries that a call reads, at most: as many as for balances in the past, about 6 s in which other work goes on. */
+const DEFAULT_ENTRIES_LIMIT = 250_000;
+const PAGE_ENTRIES = 64;
+/** Events decoded in one turn of the event loop: 2,000 × 1 µs are 2 ms; the last entry adds 1,000 at most. */
+const TURN_EVENTS = 2_000;
+
+export interface SkuEventsOptions {
+  redis: RedisClient;
+  prefix: string;
+  partitions: number;
+  /** The log of each partition; left out: what Redis has. */
+  logOf?: ((partition: number) => LogSource) | undefined;
+  entriesLimit?: number;
+}
+
+/** Where a span ends in a partition's log. */
+export interface SpanEnd {
+  readonly partition: number;
+  /** The end that was asked for, or the log's clock when that is earlier. */
+  readonly toMs: number;
+  /** The log's clock has passed the end, so a later call finds the same. */
+  readonly isFinal: boolean;
+}
+
+export type SpanRefusal =
+  /** The log does not go back that far; it does from `fromMs` on. */
+  | { readonly outcome: "outside_retention"; readonly fromMs: number }
+  | { readonly outcome: "too_many_entries"; readonly entries: number; readonly limit: number };
+
+export type FoundSkuEvents =
+  | ({ readonly outcome: "found"; readonly events: AsyncIterable<StockEvent> } & SpanEnd)
+  | SpanRefusal;
+
+/**
+ * Finds a span, and reads its events when they are iterated.
+ * @param fromMs the events after this instant
+ * @param toMs up to and with this one
+ * @param signal ends the reading before the next page: it rejects with the signal's reason
+ * @throws EngineError `undecodable` while iterating, when an entry cannot be read that may hold an event of the SKU;
+ *   `log_gap` when the log is trimmed past the reader
+ */
+export async function findSkuEvents(
+  options: SkuEventsOptions,
+  sku: string,
+  fromMs: number,
+  toMs: number,
+  signal?: AbortSignal,
+): Promise<FoundSkuEvents> {
+  const { redis, prefix, partitions, logOf, entriesLimit: limit = DEFAULT_ENTRIES_LIMIT } = options;
+  const partition = partitionOf(sku, partitions);
+  const { head, log } = stockKeys(prefix, partition);
+  const source = logOf?.(partition) ?? redisLog(redis, log);
+  const first = await source.first();
+  const [lastText, clockText] = await readTogether(redis, [
+    ["hget", head, "offset"],
+    ["hget", head, "clock"],
+  ]);
+  const [last, clockMs] = [Number(lastText ?? 0), Number(clockText ?? 0)];
+  const end: SpanEnd = { partition, toMs: Math.min(toMs, clockMs), isFinal: toMs < clockMs };
+  if (fromMs >= end.toMs) return { outcome: "found", events: nothing(), ...end };
+  const [oldest] = first === undefined ? [] : await source.read(first - 1, 1);
+  if (!oldest) return { outcome: "outside_retention", fromMs: clockMs };
+  const oldestMs = entryTimeMs(oldest);
+  // Its clock is the one before it: an instant at or after that has only entries which are there.
+  if (oldest.offset !== 1 && fromMs < oldestMs) return { outcome: "outside_retention", fromMs: oldestMs };
+  const placeOf = (atMs: number) =>
+    oldestMs <= atMs ? lastBegunBy(source, atMs, oldest.offset, last, entryTimeMs) : oldest.offset;
+  const from = await placeOf(fromMs);
+  const to = toMs >= clockMs ? last : await placeOf(toMs);
+  if (to - from >= limit) return { outcome: "too_many_entries", entries: to - from + 1, limit };
+  const isWanted = (event: StockEvent): boolean => event.sku === sku && event.clockMs > fromMs && event.clockMs <= toMs;
+  return { outcome: "found", events: readEvents(source, log, from, to, sku, isWanted, signal), ...end };
+}
+
+/**
+ * The same as a stream, for whoever cannot go on without the events.
+ * @throws EngineError also `outside_retention` and `too_many_entries`
+ */
+export async function* skuEvents(
+  options: SkuEventsOptions,
+  sku: string,
+  fromMs: number,
+  toMs: number,
+  signal?: AbortSignal,
+): AsyncGenerator<StockEvent> {
+  const found = await findSkuEvents(options, sku, fromMs, toMs, signal);
+  if (found.outcome === "found") {
+    yield* found.events;
+    return;
+  }
+  const message =
+    found.outcome === "outside_retention"
+      ? `the log of ${sku} begins at ${new Date(found.fromMs).toISOString()}`
+      : `${found.entries} entries of the log would have to be read; at most ${found.limit} are`;
+  throw new EngineError(message, { op: "stock.skuEvents", code: found.outcome, retryable: false, input: sku });
+}
+
+async function* nothing(): AsyncGenerator<StockEvent> {}
+
+async function* readEvents(
+  source: LogSource,
+  key: string,
+  from: number,
+  to: number,
+  sku: string,
+  isWanted: (event: StockEvent) => boolean,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<StockEvent> {
+  // Most entries have no event of the SKU: they are not decoded.
+  const names = [Buffer.from(sku + CELL_SEPARATOR), Buffer.from(breakerKey({ kind: "sku", sku }))];
+  let decoded = 0;
+  for (let after = from - 1; after < to; ) {
+    signal?.throwIfAborted();
+    const page = await source.read(after, Math.min(PAGE_ENTRIES, to - after));
+    assertContiguous(page, after, key);
+    if (page.length === 0) throw missingEntry(key, after + 1);
+    for (const entry of page) {
+      if (!mentions(entry, names)) continue;
+      const { events } = eventsOf(entry);
+      for (const event of events) if (isWanted(event)) yield event;
+      decoded += events.length;
+      if (decoded < TURN_EVENTS) continue;
+      decoded = 0;
+      await nextTurn();
+    }
+    after += page.length;
+  }
+}
+
+const mentions = ({ fields }: LogEntry, names: readonly Buffer[]): boolean =>
+  fields.some((bytes) => names.some((name) => bytes.includes(name)));
+
+const missingEntry = (key: string, offset: number): EngineError =>
+  new EngineError(`${key}: entry ${offset} is missing`, {
+    op: "log.read",
+    code: "log_gap",
+    retryable: false,
+    input: key,
+  });
