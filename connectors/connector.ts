@@ -15,6 +15,7 @@ import type { Receiver } from "../engine/outbox/receiver.js";
 import type { Ledger } from "../engine/stock/ledger.js";
 import type { NewEvent } from "../engine/stream/event-entry.js";
 import type { RedisClient } from "../engine/stream/redis.js";
+import type { SourceKind } from "./source.js";
 
 /** Bytes under a key, as `connectors/objects/object-store.ts` specifies. */
 interface Objects {
@@ -92,6 +93,8 @@ export interface Connector<Options extends OptionTable = OptionTable> {
   readonly name: string;
   readonly options?: Options;
   readonly sinks?: readonly Sink[];
+  /** Kinds of sources that the configuration of sources may name (contract: `connectors/source.ts`). */
+  readonly sourceKinds?: readonly SourceKind[];
   /**
    * The object storage that the options name; the first connector with one is used.
    * @param dir the folder of a private Redis and what belongs to it
