@@ -43,24 +43,31 @@ export function applyBreaker(
   scope: BreakerScope,
   desired: DesiredBreaker,
 ): BreakerChanged | undefined {
-  const { action, version, sinceMs, untilMs, atEnd, ...cause } = desired;
+  const { action, version, sinceMs, untilMs, atEnd, ...recorded } = desired;
+  const { changeId: _, ...cause } = recorded;
   const isOver = action === "open" && untilMs > 0 && untilMs <= partition.clockMs;
-  const breaker: StoredBreaker = { scope, state: "open", sinceMs, untilMs, ...(atEnd && { atEnd }), ...cause, version };
+  const breaker: OpenBreaker = {
+    scope,
+    state: "open",
+    sinceMs,
+    untilMs,
+    ...(atEnd && { atEnd }),
+    ...recorded,
+    version,
+  };
   if (isOver && atEnd === "half_open") return end(partition, breaker);
   if (isOver || action === "close") {
     if (!partition.breakers.delete(breakerKey(scope))) return undefined;
     return { type: "BreakerClosed", detail: { scope, ...cause, version } };
   }
+  const extended = action === "open" && partition.breakers.get(breakerKey(scope))?.state === "open";
   partition.breakers.set(breakerKey(scope), { ...breaker, state: action });
   if (action === "half_open") return { type: "BreakerHalfOpened", detail: { scope, ...cause, version } };
-  return { type: "BreakerOpened", detail: { scope, ...cause, untilMs, version, ...(atEnd && { atEnd }) } };
+  const detail: BreakerDetail = { scope, ...cause, untilMs, version, ...(atEnd && { atEnd }) };
+  return { type: "BreakerOpened", detail: { ...detail, ...(extended && { extended }) } };
 }
 
-interface StoredBreaker extends OpenBreaker {
-  version?: number;
-}
-
-function end(partition: PartitionState, breaker: StoredBreaker): BreakerChanged {
+function end(partition: PartitionState, breaker: OpenBreaker): BreakerChanged {
   const { scope, untilMs, atEnd, version } = breaker;
   const detail: BreakerDetail = {
     scope,

@@ -1,7 +1,7 @@
 /**
- * The vocabulary of breakers (R14): what one applies to, its states, and the events of its changes. A breaker is an
- * operator's stop of new orders; payments, cancellations and goods that leave go on. Types and names only: breakers.ts
- * keeps them in all partitions, breaker-rules.ts states the rules of one.
+ * The vocabulary of breakers (R14): what one applies to, its states, and the events of its changes. A breaker is a
+ * stop of new orders, by an operator or by the engine after a comparison; payments, cancellations and goods that leave
+ * go on. Types and names only: breakers.ts keeps them in all partitions, breaker-rules.ts states the rules of one.
  */
 import { type Cause, EVENT_TYPES, type StockEvent } from "./model.js";
 
@@ -9,17 +9,33 @@ import { type Cause, EVENT_TYPES, type StockEvent } from "./model.js";
 export type BreakerScope = { kind: "shop" } | { kind: "location"; location: string } | { kind: "sku"; sku: string };
 
 /**
- * `half_open` refuses new orders, too, until an operator closes or opens the breaker: in this state the stock is
- * compared.
+ * `half_open` refuses new orders, too, until the breaker is closed or opened: in this state the stock is compared.
  */
 export type BreakerState = "open" | "half_open";
 
 export type BreakerAction = BreakerState | "close";
 
+/** Which comparison opened a breaker, and by how much its parties part. */
+export interface BreakerEvidence {
+  /** The comparison's id. */
+  comparison: string;
+  /** The two parties: two sources, or a source and the ledger. */
+  pair: [a: string, b: string];
+  /** Their divergence in the breaker's scope, from 0 (R13), and the share above which it opens. */
+  share: number;
+  threshold: number;
+  /** The SKUs that differ most; left out when none is known. */
+  skus?: string[];
+}
+
 /** Who changes a breaker, and why; recorded with it. */
 export interface BreakerCause extends Cause {
   actor: string;
   reason: string;
+  /** Of an opening after a comparison. */
+  evidence?: BreakerEvidence;
+  /** Of a change by the engine itself: recognises a repetition of the same change. */
+  changeId?: string;
 }
 
 /** The desired state of a breaker. */
@@ -44,13 +60,24 @@ export interface OpenBreaker extends BreakerCause {
   atEnd?: "half_open";
   /** Since when it has been in this state. */
   sinceMs: number;
+  /** Of its newest change; left out where a format before 3 did not store it. */
+  version?: number;
   /** Partitions of its scope where this is not in force, or that cannot be read; left out when there is none. */
   missing?: number[];
 }
 
+/** A breaker as its newest change and the time say, closed ones included. */
+export interface BreakerStatus extends Omit<OpenBreaker, "state" | "version"> {
+  state: BreakerState | "closed";
+  /** Of the newest change; 0: not known. A time that is over changes the state, not the version. */
+  version: number;
+}
+
 /** The detail of the events of a breaker. They move no units. */
-export interface BreakerDetail extends BreakerCause {
+export interface BreakerDetail extends Omit<BreakerCause, "changeId"> {
   scope: BreakerScope;
+  /** Of `BreakerOpened`: it was open before; its end, reason and actor are new. */
+  extended?: true;
   /** Of `BreakerOpened`: as in the desired state. Left out in entries of formats before 3, as the version. */
   untilMs?: number;
   version?: number;

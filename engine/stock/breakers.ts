@@ -4,22 +4,24 @@
  * newer one. A partition that cannot be reached, or that lost the write in a failover, has an older version: it is
  * reported as missing, and `repair` brings it up to date, in any process, once a second. When the time of a breaker is
  * over (`untilMs` is a point in time), each partition closes it itself, or makes it half-open. Each change is an event
- * of the log of every partition of its scope; before format 3 the log's number of events does not include it.
+ * of the log of every partition of its scope; before format 3 the log's number of events does not include it. A change
+ * may depend on the newest version that its maker knows (`setIf`), so that it never overrides one that it has not seen.
  */
 import { sleep, stopwatch } from "../kernel/clock.js";
-import { badInput, EngineError, messageOf } from "../kernel/errors.js";
+import { assert, badInput, EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { RedisClient } from "../stream/redis.js";
 import {
   type BreakerAction,
   type BreakerCause,
   type BreakerScope,
+  type BreakerStatus,
   breakerKey,
   breakerScopeOf,
   type DesiredBreaker,
   type OpenBreaker,
 } from "./breaker.js";
-import { isInScope, isRefusing } from "./breaker-rules.js";
+import { breakerAt, isInScope, isRefusing } from "./breaker-rules.js";
 
 /** The first format in which breakers may be half-open: the release before it would close them by time. */
 const HALF_OPEN_FORMAT = 3;
@@ -37,6 +39,13 @@ export interface BreakerChange {
   changed: boolean;
   /** Partitions of its scope that have not applied it yet; empty: all have. */
   missing: number[];
+  /** Of the change. */
+  version: number;
+}
+
+/** Refused: the breaker has a change that the caller did not know. Nothing is changed. */
+export interface VersionDiffers {
+  outcome: "version_differs";
 }
 
 export interface BreakersOptions {
@@ -48,13 +57,21 @@ export interface BreakersOptions {
   keysOf(partition: number): { head: string; breakers: string };
   /** The deployment's format. */
   format(): number;
-  /** Writes the desired state of a breaker, and returns it with its version. */
-  setDesired(scope: string, action: BreakerAction, wanted: WantedBreaker): Promise<DesiredBreaker>;
+  /**
+   * Writes the desired state of a breaker, and returns it with its version; undefined when there is a change later than
+   * `ifVersion`.
+   */
+  setDesired(
+    scope: string,
+    action: BreakerAction,
+    wanted: WantedBreaker,
+    ifVersion?: number,
+  ): Promise<DesiredBreaker | undefined>;
   /** Applies the desired state in a partition. Returns whether that has changed anything there. */
   apply(partition: number, scope: string, desired: DesiredBreaker): Promise<boolean>;
 }
 
-type StoredBreaker = Omit<OpenBreaker, "scope"> & { version?: number };
+type StoredBreaker = Omit<OpenBreaker, "scope">;
 
 /** The actual state of a partition: its breakers, open and half-open, and the last applied version of each. */
 interface PartitionBreakers {
@@ -112,6 +129,30 @@ export class Breakers {
     action: BreakerAction,
     wanted: BreakerCause & Partial<WantedBreaker>,
   ): Promise<BreakerChange> {
+    const change = await this.#set(scope, action, wanted);
+    assert(change !== undefined, "a change without a condition was refused");
+    return change;
+  }
+
+  /**
+   * The same, unless the breaker has a change later than `ifVersion` (0: any change). Repeating the newest change of a
+   * breaker, by its `changeId`, changes nothing and returns its version.
+   */
+  async setIf(
+    scope: BreakerScope,
+    action: BreakerAction,
+    wanted: BreakerCause & Partial<WantedBreaker>,
+    ifVersion: number,
+  ): Promise<BreakerChange | VersionDiffers> {
+    return (await this.#set(scope, action, wanted, ifVersion)) ?? { outcome: "version_differs" };
+  }
+
+  async #set(
+    scope: BreakerScope,
+    action: BreakerAction,
+    wanted: BreakerCause & Partial<WantedBreaker>,
+    ifVersion?: number,
+  ): Promise<BreakerChange | undefined> {
     const { forMs = 0, atEnd } = wanted;
     if (forMs > 0 && action !== "open") throw badInput("breakers.set", "forMs", "is allowed only with open");
     if (atEnd !== undefined && forMs === 0)
@@ -124,8 +165,9 @@ export class Breakers {
     const key = breakerKey(scope);
     this.#changes++;
     try {
-      const desired = await this.#options.setDesired(key, action, { ...wanted, forMs });
-      return await this.#applyIn(this.#partitionsOf(key), key, desired);
+      const desired = await this.#options.setDesired(key, action, { ...wanted, forMs }, ifVersion);
+      if (!desired) return undefined;
+      return { ...(await this.#applyIn(this.#partitionsOf(key), key, desired)), version: desired.version };
     } finally {
       this.#changes++;
       this.#seen = undefined;
@@ -155,6 +197,25 @@ export class Breakers {
     return this.#openIn(await this.#read());
   }
 
+  /**
+   * Every breaker with a recorded change, closed ones included, and those that are open without one, as they are at a
+   * time. A closed one is forgotten 30 days after it was closed.
+   */
+  async statuses(nowMs: number): Promise<BreakerStatus[]> {
+    const state = await this.#read();
+    const found = new Map<string, BreakerStatus>();
+    for (const breaker of this.#openIn(state)) {
+      const now = breakerAt(breaker, nowMs) ?? { ...breaker, state: "closed" as const };
+      found.set(breakerKey(breaker.scope), { ...now, version: now.version ?? 0 });
+    }
+    for (const [key, { action, ...breaker }] of state.desired) {
+      if ((found.get(key)?.version ?? -1) >= breaker.version) continue;
+      // All partitions have applied it, and none refuses orders: it was closed, or its time is over.
+      found.set(key, { ...breaker, scope: breakerScopeOf(key), state: "closed" });
+    }
+    return [...found.values()];
+  }
+
   #openIn({ desired, partitions }: BreakersState): OpenBreaker[] {
     const found = new Map<string, StoredBreaker>();
     for (const partition of partitions)
@@ -167,7 +228,8 @@ export class Breakers {
       const known = found.get(key);
       if (!known || breaker.version > (known.version ?? 0)) found.set(key, { ...breaker, state: action });
     }
-    return [...found].map(([key, { version = 0, ...breaker }]) => {
+    return [...found].map(([key, breaker]) => {
+      const { version = 0 } = breaker;
       const isInForce = (partition: number): boolean => {
         const there = partitions[partition]?.open.get(key);
         return there !== undefined && (there.version ?? 0) >= version;
@@ -223,7 +285,11 @@ export class Breakers {
     }
   }
 
-  async #applyIn(partitions: readonly number[], key: string, desired: DesiredBreaker): Promise<BreakerChange> {
+  async #applyIn(
+    partitions: readonly number[],
+    key: string,
+    desired: DesiredBreaker,
+  ): Promise<Omit<BreakerChange, "version">> {
     const settled = await Promise.allSettled(
       partitions.map((partition) => inTime(this.#options.apply(partition, key, desired))),
     );

@@ -8,22 +8,53 @@ local function ends_half_open(breaker)
   return breaker.atEnd == 'half_open'
 end
 
--- When each breaker stops refusing, by scope (0: not by itself); nil when there is none.
-local function breakers_of(partition)
+-- The stored name of a location's or a SKU's scope, of the cell with this name.
+local function location_scope(name)
+  return 'location:' .. string.sub(name, string.find(name, '\31', 1, true) + 1)
+end
+local function sku_scope(name)
+  return 'sku:' .. string.sub(name, 1, string.find(name, '\31', 1, true) - 1)
+end
+
+-- The scopes that cells are in, each once.
+local function scopes_of(names)
+  local scopes, seen = { 'shop' }, {}
+  for _, name in ipairs(names) do
+    for _, scope in ipairs({ location_scope(name), sku_scope(name) }) do
+      if not seen[scope] then scopes[#scopes + 1], seen[scope] = scope, true end
+    end
+  end
+  return scopes
+end
+
+-- When each breaker that cells are in stops refusing, by scope (0: not by itself); nil when no breaker is open. More
+-- breakers than cells are not read all: a call costs what its cells cost, however many breakers are open.
+local function breakers_of(partition, names)
   if partition.open_breakers == 0 then return nil end
-  local fields = redis.call('HGETALL', partition.breakers_key)
   local breakers = {}
-  for i = 1, #fields, 2 do
-    local breaker = cjson.decode(fields[i + 1])
-    breakers[fields[i]] = ends_half_open(breaker) and 0 or tonumber(breaker.untilMs)
+  local function add(scope, text)
+    local breaker = cjson.decode(text)
+    breakers[scope] = ends_half_open(breaker) and 0 or tonumber(breaker.untilMs)
+  end
+  if partition.open_breakers <= #names then
+    local fields = redis.call('HGETALL', partition.breakers_key)
+    for i = 1, #fields, 2 do add(fields[i], fields[i + 1]) end
+    return breakers
+  end
+  local scopes = scopes_of(names)
+  for first = 1, #scopes, CHUNK do
+    local last = math.min(first + CHUNK - 1, #scopes)
+    local texts = redis.call('HMGET', partition.breakers_key, unpack(scopes, first, last))
+    for i = 1, #texts do
+      if texts[i] then add(scopes[first + i - 1], texts[i]) end
+    end
   end
   return breakers
 end
 
 -- Whether a breaker refuses reservations at a cell.
 local function is_refused(breakers, now, name)
-  local at = string.find(name, '\31', 1, true)
-  for _, scope in ipairs({ 'shop', 'location:' .. string.sub(name, at + 1), 'sku:' .. string.sub(name, 1, at - 1) }) do
+  for _, scope in ipairs({ 'shop', location_scope(name), sku_scope(name) }) do
     local until_ms = breakers[scope]
     if until_ms and (until_ms == 0 or until_ms > now) then return true end
   end
@@ -41,8 +72,9 @@ local function object_of(...)
   return '{' .. table.concat(parts, ',') .. '}'
 end
 
-local function encoded(text)
-  return text and cjson.encode(text)
+-- JSON of a text or of evidence; nil of nil.
+local function encoded(value)
+  return value and cjson.encode(value)
 end
 
 -- Stores a breaker. `open_state` is 'open' or 'half_open'.
@@ -50,7 +82,8 @@ local function put_breaker(partition, scope, open_state, breaker)
   local text = object_of('untilMs', digits(breaker.untilMs), 'sinceMs', digits(breaker.sinceMs),
     'actor', cjson.encode(breaker.actor), 'reason', cjson.encode(breaker.reason),
     'onBehalfOf', encoded(breaker.onBehalfOf), 'version', breaker.version and digits(breaker.version),
-    'atEnd', encoded(breaker.atEnd), 'state', open_state == 'half_open' and '"half_open"')
+    'atEnd', encoded(breaker.atEnd), 'state', open_state == 'half_open' and '"half_open"',
+    'evidence', encoded(breaker.evidence), 'changeId', encoded(breaker.changeId))
   partition.open_breakers = partition.open_breakers + redis.call('HSET', partition.breakers_key, scope, text)
 end
 
@@ -61,8 +94,8 @@ local function remove_breaker(partition, scope)
   return true
 end
 
--- Logs a change. `action` is 'open', 'half_open' or 'close'.
-local function log_breaker(partition, scope, action, cause, until_ms, version, at_end)
+-- Logs a change. `action` is 'open', 'half_open' or 'close'; `extended` whether it was open before.
+local function log_breaker(partition, scope, action, cause, until_ms, version, at_end, extended)
   if partition.format < BREAKER_EVENTS_FORMAT then
     append(partition, 0, 't', digits(partition.clock), 'c', scope, 'j', cjson.encode({
       action = action, actor = cause.actor, onBehalfOf = cause.onBehalfOf, reason = cause.reason,
@@ -72,7 +105,14 @@ local function log_breaker(partition, scope, action, cause, until_ms, version, a
   append(partition, 1, 't', digits(partition.clock), 'c', scope, 'j', object_of('action', cjson.encode(action),
     'actor', cjson.encode(cause.actor), 'onBehalfOf', encoded(cause.onBehalfOf), 'reason', cjson.encode(cause.reason),
     'untilMs', action == 'open' and digits(until_ms), 'version', version and digits(version),
-    'atEnd', action == 'open' and encoded(at_end)))
+    'atEnd', action == 'open' and encoded(at_end), 'evidence', encoded(cause.evidence),
+    'extended', extended and 'true'))
+end
+
+-- Whether a breaker is stored as open, not half-open.
+local function is_stored_open(partition, scope)
+  local text = redis.call('HGET', partition.breakers_key, scope)
+  return text and cjson.decode(text).state ~= 'half_open' or false
 end
 
 local TIME_IS_OVER = { actor = 'engine', reason = 'its time is over' }
@@ -106,7 +146,8 @@ end
 
 -- stock_apply_breaker: opens, half-opens or closes a breaker in one partition.
 -- KEYS: head, cells, holds, breakers, log
--- ARGV: 1 clock (see time_of), 2 scope, 3 'open', 'half_open' or 'close', 4 JSON {actor, onBehalfOf, reason},
+-- ARGV: 1 clock (see time_of), 2 scope, 3 'open', 'half_open' or 'close', 4 JSON {actor, onBehalfOf, reason, evidence,
+--         changeId},
 --       5 version, 6 since when, 7 until when (0: until it is changed by hand), 8 the deployment's format,
 --       9 'half_open' when it becomes so when its time is over, else ''
 -- Returns: the last offset, or nil when nothing was to be done: it was not open, this version or a newer one has been
@@ -131,22 +172,34 @@ local function apply_breaker(keys, args)
     if not remove_breaker(partition, scope) then return false end
     log_breaker(partition, scope, action, breaker, 0, breaker.version)
   else
+    local extended = action == 'open' and is_stored_open(partition, scope)
     put_breaker(partition, scope, action, breaker)
-    log_breaker(partition, scope, action, breaker, breaker.untilMs, breaker.version, breaker.atEnd)
+    log_breaker(partition, scope, action, breaker, breaker.untilMs, breaker.version, breaker.atEnd, extended)
   end
   save_head(partition)
   return digits(partition.offset)
 end
 
 -- stock_set_breaker: records the desired state of a breaker before any partition applies it. Its version is the time,
--- or one more than the last version: so versions grow even when this server has lost the last ones.
+-- or one more than the last version: so versions grow even when this server has lost the last ones. Repeating the
+-- newest change of a breaker (the same changeId) changes nothing and returns what is recorded.
 -- KEYS: desired states of breakers
 -- ARGV: 1 clock (see time_of), 2 scope, 3 'open', 'half_open' or 'close', 4 JSON {actor, onBehalfOf, reason, forMs,
---       atEnd} (forMs 0: until it is changed by hand; atEnd 'half_open', or left out: it closes at its end)
--- Returns: JSON {action, version, sinceMs, untilMs, actor, reason, onBehalfOf, atEnd}
+--       atEnd, evidence, changeId} (forMs 0: until it is changed by hand; atEnd 'half_open', or left out: it closes at
+--       its end), 5 the newest version that the caller knows: a later one refuses the change; '': any
+-- Returns: JSON {action, version, sinceMs, untilMs, actor, reason, onBehalfOf, atEnd, evidence, changeId}; nil when
+--          there is a later version
 local function set_breaker(keys, args)
   local now = time_of(args[1])
   local cause, version = cjson.decode(args[4]), now
+  local recorded = redis.call('HGET', keys[1], args[2])
+  if recorded then
+    local newest = cjson.decode(recorded)
+    if cause.changeId and newest.changeId == cause.changeId then return recorded end
+    if args[5] ~= '' and newest.version > tonumber(args[5]) then return false end
+  end
+  -- The server may have lost the version that the caller knows.
+  if args[5] ~= '' then version = math.max(version, tonumber(args[5]) + 1) end
   local all = redis.call('HGETALL', keys[1])
   for i = 1, #all, 2 do
     local desired = cjson.decode(all[i + 1])
@@ -157,7 +210,8 @@ local function set_breaker(keys, args)
   end
   local text = object_of('action', cjson.encode(args[3]), 'version', digits(version), 'sinceMs', digits(now),
     'untilMs', digits(cause.forMs > 0 and now + cause.forMs or 0), 'actor', cjson.encode(cause.actor),
-    'reason', cjson.encode(cause.reason), 'onBehalfOf', encoded(cause.onBehalfOf), 'atEnd', encoded(cause.atEnd))
+    'reason', cjson.encode(cause.reason), 'onBehalfOf', encoded(cause.onBehalfOf), 'atEnd', encoded(cause.atEnd),
+    'evidence', encoded(cause.evidence), 'changeId', encoded(cause.changeId))
   redis.call('HSET', keys[1], args[2], text)
   return text
 end

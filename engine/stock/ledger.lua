@@ -95,7 +95,7 @@ local function apply(keys, args)
   local is_caller_clock = set_clock(partition, args[1])
   load_cells(partition, names)
   local found, records = read_records(keys, ids, days, day_numbers), partition.records
-  local breakers = breakers_of(partition)
+  local breakers = breakers_of(partition, names)
   local outcomes, states = list_of(n), list_of(n)
   local segment, segment_clock = 1, partition.clock -- first command that is not in the log yet, and the clock before it
   local has_changes, events = false, 0 -- of the segment

@@ -16,7 +16,7 @@ import type { RedisClient } from "../stream/redis.js";
 import { isOutOfMemory } from "../stream/redis-errors.js";
 import type { ReplicationBarrier } from "../stream/replication-barrier.js";
 import { ENTRY_COMMANDS_LIMIT, encodeBatch, IS_UNCOUNTED, REPEATED } from "./batch.js";
-import type { BreakerAction, DesiredBreaker, OpenBreaker } from "./breaker.js";
+import type { BreakerAction, BreakerStatus, DesiredBreaker, OpenBreaker } from "./breaker.js";
 import { breakerAt } from "./breaker-rules.js";
 import { Breakers, type WantedBreaker } from "./breakers.js";
 import {
@@ -132,7 +132,8 @@ export class Ledger {
       partitionOf: (sku) => this.partitionOf(sku),
       keysOf: (partition) => this.#keysOf(partition),
       format: () => this.#format(),
-      setDesired: (scope, action, wanted) => this.#setBreaker(breakersKey(prefix), scope, action, wanted),
+      setDesired: (scope, action, wanted, ifVersion) =>
+        this.#setBreaker(breakersKey(prefix), scope, action, wanted, ifVersion),
       apply: (partition, scope, desired) => this.#applyBreaker(this.#keysOf(partition), scope, desired),
     });
     this.#batchers = this.#keys.map(
@@ -218,6 +219,11 @@ export class Ledger {
     return breakers.flatMap((breaker) => breakerAt(breaker, this.#nowMs()) ?? []);
   }
 
+  /** The breakers with their newest changes, closed ones included: see `Breakers.statuses`. */
+  breakerStatuses(): Promise<BreakerStatus[]> {
+    return this.breakers.statuses(this.#nowMs());
+  }
+
   /** Whether a breaker refuses one of these lines, as last read: see `Breakers.refuses`. */
   isRefusedByBreaker(lines: readonly { sku: string; location: string }[]): boolean {
     return this.breakers.refuses(lines, this.#nowMs());
@@ -273,9 +279,16 @@ export class Ledger {
     } while (cursor !== "0");
   }
 
-  async #setBreaker(key: string, scope: string, action: BreakerAction, wanted: WantedBreaker): Promise<DesiredBreaker> {
-    const args = [this.#now(), scope, action, JSON.stringify(wanted)];
-    return JSON.parse(String(await this.#write("stock_set_breaker", [key], args))) as DesiredBreaker;
+  async #setBreaker(
+    key: string,
+    scope: string,
+    action: BreakerAction,
+    wanted: WantedBreaker,
+    ifVersion: number | undefined,
+  ): Promise<DesiredBreaker | undefined> {
+    const args = [this.#now(), scope, action, JSON.stringify(wanted), ifVersion ?? ""];
+    const recorded = await this.#write("stock_set_breaker", [key], args);
+    return recorded === null ? undefined : (JSON.parse(String(recorded)) as DesiredBreaker);
   }
 
   async #applyBreaker(keys: StockKeys, scope: string, desired: DesiredBreaker): Promise<boolean> {

@@ -6,7 +6,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { DAY_MS, ManualClock, MINUTE_MS } from "../../engine/kernel/clock.js";
-import type { BreakerDetail } from "../../engine/stock/breaker.js";
+import type { BreakerDetail, BreakerEvidence } from "../../engine/stock/breaker.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { eventsOf } from "../../engine/stock/log-entry.js";
 import { stockKeys } from "../../engine/stream/keys.js";
@@ -85,20 +85,20 @@ const NOT_REFUSED = "unknown_sku";
 
 describe("a breaker", () => {
   it("is open in every partition when no partition is missing", async () => {
-    expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [] });
+    expect(await ledger.breakers.set(SHOP, "open", cause)).toMatchObject({ changed: true, missing: [] });
     expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
     expect(await ledger.openBreakers()).toEqual([
-      { scope: SHOP, state: "open", actor: "lin", reason: "they differ", sinceMs: NOW, untilMs: 0 },
+      { scope: SHOP, state: "open", actor: "lin", reason: "they differ", sinceMs: NOW, untilMs: 0, version: NOW },
     ]);
-    expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: true, missing: [] });
-    expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: false, missing: [] });
+    expect(await ledger.breakers.set(SHOP, "close", cause)).toMatchObject({ changed: true, missing: [] });
+    expect(await ledger.breakers.set(SHOP, "close", cause)).toMatchObject({ changed: false, missing: [] });
     expect(await answers()).toEqual([NOT_REFUSED, NOT_REFUSED, NOT_REFUSED]);
     expect(await ledger.openBreakers()).toEqual([]);
   });
 
   it("names the partitions where it is not open, and opens there when they can be reached again", async () => {
     cut = 1;
-    expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [1] });
+    expect(await ledger.breakers.set(SHOP, "open", cause)).toMatchObject({ changed: true, missing: [1] });
     expect(await ledger.openBreakers()).toMatchObject([{ scope: SHOP, missing: [1] }]);
     expect(await ledger.breakers.repair()).toEqual([]);
     cut = undefined;
@@ -140,7 +140,7 @@ describe("a breaker", () => {
     cut = 0;
     await ledger.breakers.set(SHOP, "open", cause);
     const opening = late.splice(0);
-    expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: true, missing: [0] });
+    expect(await ledger.breakers.set(SHOP, "close", cause)).toMatchObject({ changed: true, missing: [0] });
     cut = undefined;
     expect(await ledger.breakers.repair()).toHaveLength(1);
     expect(opening).toHaveLength(1);
@@ -153,7 +153,7 @@ describe("a breaker", () => {
     await ledger.breakers.set(SHOP, "close", cause);
     await client.del(`${prefix}:breakers`);
     clock.moveTo(NOW + 1_000);
-    expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [] });
+    expect(await ledger.breakers.set(SHOP, "open", cause)).toMatchObject({ changed: true, missing: [] });
     expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
   });
 
@@ -164,12 +164,12 @@ describe("a breaker", () => {
     expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
     for (let partition = 0; partition < PARTITIONS; partition++) await ledger.tick(partition);
     const half = { scope: SHOP, state: "half_open", sinceMs: NOW + MINUTE_MS, untilMs: 0, actor: "lin" };
-    expect(await ledger.openBreakers()).toEqual([{ ...half, reason: "they differ" }]);
+    expect(await ledger.openBreakers()).toEqual([{ ...half, reason: "they differ", version: NOW }]);
     clock.moveTo(NOW + 60 * DAY_MS);
     await ledger.breakers.set({ kind: "sku", sku: "other" }, "open", cause);
     expect(await ledger.breakers.repair()).toEqual([]);
     expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
-    expect(await ledger.breakers.set(SHOP, "close", cause)).toEqual({ changed: true, missing: [] });
+    expect(await ledger.breakers.set(SHOP, "close", cause)).toMatchObject({ changed: true, missing: [] });
     expect(await answers()).toEqual([NOT_REFUSED, NOT_REFUSED, NOT_REFUSED]);
     const changes = (await eventsOfLog(1))
       .filter(({ id }) => id === "shop")
@@ -190,13 +190,13 @@ describe("a breaker", () => {
     expect(await ledger.openBreakers()).toHaveLength(2);
     clock.moveTo(NOW + MINUTE_MS);
     const half = { scope: SKU, state: "half_open", sinceMs: NOW + MINUTE_MS, untilMs: 0 };
-    expect(await ledger.openBreakers()).toEqual([{ ...half, actor: "lin", reason: "they differ" }]);
+    expect(await ledger.openBreakers()).toMatchObject([{ ...half, actor: "lin", reason: "they differ" }]);
   });
 
   it("half-opened by hand, or after its time, reaches a partition that was away, and is missing there until then", async () => {
     await ledger.breakers.set(SHOP, "open", cause);
     cut = 1;
-    expect(await ledger.breakers.set(SHOP, "half_open", cause)).toEqual({ changed: true, missing: [1] });
+    expect(await ledger.breakers.set(SHOP, "half_open", cause)).toMatchObject({ changed: true, missing: [1] });
     cut = undefined;
     expect(await ledger.openBreakers()).toMatchObject([{ state: "half_open", missing: [1] }]);
     expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
@@ -240,6 +240,87 @@ describe("a breaker", () => {
     expect(await eventsOfLog(0)).toMatchObject([{ type: "BreakerOpened", detail: { scope: SHOP, actor: "lin" } }]);
   });
 
+  it("changes only as its maker knows it: a later change refuses one that depends on an earlier version", async () => {
+    const own = { ...cause, actor: "engine", changeId: "c-1" };
+    const first = await ledger.breakers.setIf(SHOP, "open", own, 0);
+    expect(first).toEqual({ changed: true, missing: [], version: NOW });
+    // The same change again, as after a lost answer.
+    expect(await ledger.breakers.setIf(SHOP, "open", own, 0)).toEqual({ changed: false, missing: [], version: NOW });
+    const { version } = await ledger.breakers.set(SHOP, "close", cause);
+    expect(version).toBe(NOW + 1);
+    const refused = { outcome: "version_differs" };
+    expect(await ledger.breakers.setIf(SHOP, "open", own, 0)).toEqual(refused);
+    expect(await ledger.breakers.setIf(SHOP, "open", { ...own, changeId: "c-2" }, NOW)).toEqual(refused);
+    expect(await ledger.openBreakers()).toEqual([]);
+    expect(await ledger.breakers.setIf(SHOP, "open", { ...own, changeId: "c-3" }, version)).toMatchObject({
+      version: NOW + 2,
+    });
+    // A version that the server has lost: the next one is later all the same.
+    await client.del(`${prefix}:breakers`);
+    expect(await ledger.breakers.setIf(SHOP, "close", { ...own, changeId: "c-4" }, NOW + 2)).toEqual({
+      changed: true,
+      missing: [],
+      version: NOW + 3,
+    });
+  });
+
+  it("is told with its newest change, also when it is closed or its time is over", async () => {
+    expect(await ledger.breakerStatuses()).toEqual([]);
+    await ledger.breakers.set(SHOP, "open", { ...cause, changeId: "c-1", forMs: MINUTE_MS, atEnd: "half_open" });
+    await ledger.breakers.set(SKU, "open", { ...cause, forMs: MINUTE_MS });
+    const [shop, sku] = await ledger.breakerStatuses();
+    expect(shop).toMatchObject({ scope: SHOP, state: "open", changeId: "c-1", version: NOW });
+    expect(sku).toMatchObject({ scope: SKU, state: "open", version: NOW + 1 });
+    clock.moveTo(NOW + MINUTE_MS);
+    const later = [
+      { scope: SHOP, state: "half_open", sinceMs: NOW + MINUTE_MS, version: NOW },
+      { scope: SKU, state: "closed", version: NOW + 1 },
+    ];
+    expect(await ledger.breakerStatuses()).toMatchObject(later);
+    for (let partition = 0; partition < PARTITIONS; partition++) await ledger.tick(partition);
+    expect(await ledger.breakerStatuses()).toMatchObject([{ ...later[0], changeId: "c-1" }, later[1]]);
+    await ledger.breakers.set(SHOP, "close", { actor: "li", reason: "counted" });
+    expect(await ledger.breakerStatuses()).toMatchObject([
+      { scope: SHOP, state: "closed", actor: "li", reason: "counted" },
+      { scope: SKU, state: "closed" },
+    ]);
+  });
+
+  it("keeps its evidence until it is closed, and its events tell the evidence and an extension", async () => {
+    const evidence: BreakerEvidence = {
+      comparison: "0000019ED8B4C000-1",
+      pair: ["wms", "ledger"],
+      share: 0.012345,
+      threshold: 0.005,
+      skus: ["CUP", "杯"],
+    };
+    await ledger.breakers.set(SHOP, "open", { ...cause, forMs: MINUTE_MS, atEnd: "half_open", evidence });
+    expect(await ledger.openBreakers()).toMatchObject([{ evidence }]);
+    clock.moveTo(NOW + MINUTE_MS);
+    await ledger.tick(1);
+    await ledger.breakers.set(SHOP, "open", { ...cause, forMs: MINUTE_MS });
+    await ledger.breakers.set(SHOP, "open", { ...cause, reason: "longer", forMs: 10 * MINUTE_MS });
+    expect(await ledger.openBreakers()).toMatchObject([{ reason: "longer", untilMs: NOW + 11 * MINUTE_MS }]);
+    const events = await eventsOfLog(1);
+    expect(events.map(({ type, detail }) => [type, detail?.["evidence"], detail?.["extended"]])).toEqual([
+      ["BreakerOpened", evidence, undefined],
+      ["BreakerHalfOpened", undefined, undefined],
+      ["BreakerOpened", undefined, undefined],
+      ["BreakerOpened", undefined, true],
+    ]);
+  });
+
+  it("refuses its own orders alone, with more breakers open than an order has lines", async () => {
+    const [sku = "", other = ""] = skus();
+    for (let i = 0; i < 40; i++)
+      await ledger.breakers.set({ kind: "location", location: `L${i}` }, "open", { ...cause, forMs: MINUTE_MS });
+    expect(await answers()).toEqual([NOT_REFUSED, NOT_REFUSED, NOT_REFUSED]);
+    await ledger.breakers.set({ kind: "sku", sku }, "open", cause);
+    expect([await order(sku), await order(other)]).toEqual([REFUSED, NOT_REFUSED]);
+    await ledger.breakers.set({ kind: "location", location: "SH" }, "open", cause);
+    expect(await answers()).toEqual([REFUSED, REFUSED, REFUSED]);
+  });
+
   it("rejects a time or an end that does not fit the action", async () => {
     const ending = { ...cause, atEnd: "half_open" } as const;
     await expect(ledger.breakers.set(SHOP, "close", { ...cause, forMs: 1 })).rejects.toThrow("forMs: is allowed only");
@@ -250,7 +331,7 @@ describe("a breaker", () => {
   it("of one SKU needs only the partition of the SKU", async () => {
     const [first = "", second = ""] = skus();
     cut = 1;
-    expect(await ledger.breakers.set({ kind: "sku", sku: first }, "open", cause)).toEqual({
+    expect(await ledger.breakers.set({ kind: "sku", sku: first }, "open", cause)).toMatchObject({
       changed: true,
       missing: [],
     });
@@ -262,7 +343,7 @@ describe("a breaker", () => {
 
   it("is opened, listed and repaired while a partition does not answer, and applied there when it does", async () => {
     [cut, isSilent] = [1, true];
-    expect(await ledger.breakers.set(SHOP, "open", cause)).toEqual({ changed: true, missing: [1] });
+    expect(await ledger.breakers.set(SHOP, "open", cause)).toMatchObject({ changed: true, missing: [1] });
     const { head, breakers } = stockKeys(prefix, 2);
     await Promise.all([client.del(breakers), client.hdel(head, "gate:shop")]);
     expect(await ledger.openBreakers()).toMatchObject([{ scope: SHOP, missing: [1, 2] }]);
