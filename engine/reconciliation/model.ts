@@ -98,13 +98,23 @@ export interface Difference {
   readonly explainedUnits: number;
 }
 
+/** How far two parties part in one SKU, over the locations that both report. */
+export interface SkuDivergence {
+  readonly sku: string;
+  readonly differingUnits: number;
+  readonly totalUnits: number;
+}
+
 /** Two parties of a comparison: two sources, or a source and the ledger (always `b`). */
 export interface PairDivergence {
   readonly a: string;
   readonly b: string;
   readonly shop: Divergence;
+  /** At most 1,000: those with the greatest differing units first. */
   readonly locations: Readonly<Record<string, Divergence>>;
-  /** The greatest differences, greatest first; a limited number. */
+  /** SKUs that differ, those with the greatest differing units first; at most 100. */
+  readonly skus: readonly SkuDivergence[];
+  /** The greatest differences, greatest first; at most 20. */
   readonly top: readonly Difference[];
   /** Cells that only one of the two reports; they are in no divergence. */
   readonly onlyInA: number;

@@ -7,11 +7,21 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type StockKeys, stockKeys } from "../stream/keys.js";
-import { assertContiguous, type LogEntry, readLog } from "../stream/log.js";
+import { assertContiguous, type LogEntry } from "../stream/log.js";
+import { type LogSource, redisLog } from "../stream/log-source.js";
 import { partitionOf } from "../stream/partition.js";
 import { readTogether } from "../stream/reads.js";
 import type { RedisClient } from "../stream/redis.js";
-import { entryTimeMs, eventsOf } from "./log-entry.js";
+import { refusalOf, type ScannedCells, type ScanPlace, scanCells } from "./as-of-scan.js";
+import { eventsOf } from "./log-entry.js";
+import {
+  type AsOfPosition,
+  type AsOfRefusal,
+  readHead,
+  removedMeanwhile,
+  type Target,
+  targetAt,
+} from "./log-instant.js";
 import { type Balances, CELL_SEPARATOR, cellOf, emptyBalances, type StockEvent } from "./model.js";
 import { balancesOf } from "./records.js";
 
@@ -32,26 +42,6 @@ export interface BalanceAnchors {
   read(keys: StockKeys, skus: readonly string[], atMs: number): Promise<readonly (readonly BalanceAnchor[])[]>;
 }
 
-/** What an answer contains of one partition's log. */
-export interface AsOfPosition {
-  partition: number;
-  /** The last entry with an event in the answer, at most; 0: none. */
-  offset: number;
-  /** The instant that was asked for, or the log's clock when that is earlier. */
-  asOfMs: number;
-  /**
-   * The log's clock has passed the instant, so every later answer is the same. Otherwise an event at `asOfMs` or later
-   * may still follow.
-   */
-  isFinal: boolean;
-}
-
-export type AsOfRefusal =
-  /** The log does not go back that far; it does from `fromMs` on. */
-  | { outcome: "outside_retention"; fromMs: number }
-  /** The nearest stored balances are too many entries away. */
-  | { outcome: "too_many_entries"; entries: number; limit: number };
-
 export type AsOf =
   | {
       outcome: "found";
@@ -66,6 +56,11 @@ export type AsOf =
  * which other requests go on: the limit is for Redis and for clients that wait. Entries are dropped page by page.
  */
 const DEFAULT_ENTRIES_LIMIT = 250_000;
+/**
+ * A scan serves a whole comparison instead of one client, and may go back to a snapshot of yesterday: 2,000,000 entries
+ * are 24 hours at 23 a second, and take some 50 s and 1 µs for each event.
+ */
+const DEFAULT_SCAN_LIMIT = 2_000_000;
 const PAGE_ENTRIES = 64;
 /** Events decoded in one turn of the event loop: 2,000 × 1 µs are 2 ms; the last entry adds 1,000 at most. */
 const TURN_EVENTS = 2_000;
@@ -81,6 +76,10 @@ export interface BalanceHistoryOptions {
   /** Left out: every answer follows from the present. */
   anchors?: BalanceAnchors;
   entriesLimit?: number;
+  /** The same for a scan. */
+  scanLimit?: number;
+  /** Where a partition's log is read; the one in Redis when left out. */
+  logOf?: ((partition: number) => LogSource) | undefined;
 }
 
 /** Moves the balances of one SKU from an anchor to an instant. Pure; takes the SKU's events in the order of the log. */
@@ -118,15 +117,6 @@ class SkuFold {
   }
 }
 
-/** The instant as a place in one partition's log. */
-interface Target extends AsOfPosition {
-  isWanted(event: StockEvent): boolean;
-  /** The first entry that may have events which are not in the answer. */
-  firstUnwanted: number;
-  /** The log's first entry; undefined when it has none. */
-  oldest: number | undefined;
-}
-
 export class BalanceHistory {
   readonly #options: BalanceHistoryOptions;
 
@@ -141,17 +131,19 @@ export class BalanceHistory {
    * @throws EngineError `undecodable` when an entry cannot be read that may hold an event of these SKUs
    */
   async asOf(skus: readonly string[], atMs: number, signal?: AbortSignal): Promise<AsOf> {
+    const { redis, prefix, partitions } = this.#options;
     const groups = new Map<number, string[]>();
     for (const sku of new Set(skus)) {
-      const partition = partitionOf(sku, this.#options.partitions);
+      const partition = partitionOf(sku, partitions);
       groups.set(partition, [...(groups.get(partition) ?? []), sku]);
     }
     const found = new Map<string, Locations>();
     const positions: AsOfPosition[] = [];
     // One after the other, so that memory and load of Redis are those of one.
     for (const [partition, group] of groups) {
-      const target = await this.#targetOf(partition, atMs);
-      const refusal = "outcome" in target ? target : await this.#fold(target, group, found, signal);
+      const log = this.#logOf(partition);
+      const target = await targetAt(log, await readHead(redis, prefix, partition, log), atMs);
+      const refusal = "outcome" in target ? target : await this.#fold(target, log, group, found, signal);
       if (refusal) return refusal;
       const { offset, asOfMs, isFinal } = target as Target;
       positions.push({ partition, offset, asOfMs, isFinal });
@@ -159,36 +151,42 @@ export class BalanceHistory {
     return { outcome: "found", skus: found, positions };
   }
 
-  async #targetOf(partition: number, atMs: number): Promise<Target | AsOfRefusal> {
-    const { redis, prefix } = this.#options;
-    const { head, log } = stockKeys(prefix, partition);
-    const [first] = await readLog(redis, log, 0, 1);
-    const [lastText, clockText] = await readTogether(redis, [
-      ["hget", head, "offset"],
-      ["hget", head, "clock"],
-    ]);
-    const [last, clockMs] = [Number(lastText ?? 0), Number(clockText ?? 0)];
-    const target = { partition, oldest: first?.offset, isFinal: true };
-    if (atMs >= clockMs)
-      return {
-        ...target,
-        isFinal: false,
-        offset: last,
-        firstUnwanted: last + 1,
-        asOfMs: clockMs,
-        isWanted: ({ offset }) => offset <= last,
-      };
-    const isWanted = (event: StockEvent): boolean => event.clockMs <= atMs;
-    if (first && entryTimeMs(first) <= atMs) {
-      const offset = await lastBegunBy(redis, log, atMs, first.offset, last);
-      return { ...target, offset, firstUnwanted: offset, asOfMs: atMs, isWanted };
+  /**
+   * All cells of one partition at some instants, each with the events up to `windowMs` before and after it.
+   * @param signal ends it before the next page: it rejects with the signal's reason
+   * @throws EngineError as `scanCells`
+   */
+  scan(
+    partition: number,
+    instants: readonly number[],
+    windowMs: number,
+    signal?: AbortSignal,
+  ): Promise<ScannedCells | AsOfRefusal> {
+    return scanCells(this.#placeOf(partition), instants, windowMs, signal);
+  }
+
+  /** Why a scan to an instant would be refused in some partition; undefined: it would not. */
+  async refusalOf(atMs: number, windowMs: number): Promise<AsOfRefusal | undefined> {
+    for (let partition = 0; partition < this.#options.partitions; partition++) {
+      const refusal = await refusalOf(this.#placeOf(partition), [atMs], windowMs);
+      if (refusal) return refusal;
     }
-    if (first?.offset === 1) return { ...target, offset: 0, firstUnwanted: 1, asOfMs: atMs, isWanted };
-    return { outcome: "outside_retention", fromMs: first ? entryTimeMs(first) : clockMs };
+    return undefined;
+  }
+
+  #placeOf(partition: number): ScanPlace {
+    const { redis, prefix, scanLimit: entriesLimit = DEFAULT_SCAN_LIMIT } = this.#options;
+    return { redis, prefix, partition, log: this.#logOf(partition), entriesLimit };
+  }
+
+  #logOf(partition: number): LogSource {
+    const { redis, prefix, logOf } = this.#options;
+    return logOf?.(partition) ?? redisLog(redis, stockKeys(prefix, partition).log);
   }
 
   async #fold(
     target: Target,
+    log: LogSource,
     skus: readonly string[],
     found: Map<string, Locations>,
     signal: AbortSignal | undefined,
@@ -212,12 +210,9 @@ export class BalanceHistory {
       }
     }
     if (to - from >= limit) return { outcome: "too_many_entries", entries: to - from + 1, limit };
-    const isComplete = from > to || (await readEvents(redis, keys.log, from, to, folds, signal));
-    if (!isComplete) {
-      // Trimmed in the meantime.
-      const [first] = await readLog(redis, keys.log, 0, 1);
-      return { outcome: "outside_retention", fromMs: first ? entryTimeMs(first) : target.asOfMs };
-    }
+    const isComplete = from > to || (await readEvents(log, from, to, folds, signal));
+    // Trimmed in the meantime.
+    if (!isComplete) return removedMeanwhile(log, target.asOfMs);
     for (const [sku, { locations }] of folds) found.set(sku, locations);
     return undefined;
   }
@@ -240,24 +235,6 @@ function nearest(
     if (!best || last - first < best.last - best.first) best = { anchor, first, last };
   }
   return best as ReturnType<typeof nearest>;
-}
-
-/** The last entry whose clock before it has not passed an instant. All entries before it have ended by then. */
-async function lastBegunBy(
-  redis: RedisClient,
-  log: string,
-  atMs: number,
-  first: number,
-  last: number,
-): Promise<number> {
-  let [low, high] = [first, last + 1];
-  while (high - low > 1) {
-    const middle = Math.floor((low + high) / 2);
-    const [entry] = await readLog(redis, log, middle - 1, 1);
-    if (entry && entryTimeMs(entry) <= atMs) low = middle;
-    else high = middle;
-  }
-  return low;
 }
 
 /** The SKUs' present balances, as anchors after the log's end at the same moment; undefined for an unknown SKU. */
@@ -294,8 +271,7 @@ async function readPresent(
 
 /** Gives the events of some entries to the folds of their SKUs. Returns false when entries are missing at the start. */
 async function readEvents(
-  redis: RedisClient,
-  log: string,
+  log: LogSource,
   from: number,
   to: number,
   folds: ReadonlyMap<string, SkuFold>,
@@ -306,9 +282,9 @@ async function readEvents(
   let events = 0;
   for (let after = from - 1; after < to; ) {
     signal?.throwIfAborted();
-    const page = await readLog(redis, log, after, Math.min(PAGE_ENTRIES, to - after));
+    const page = await log.read(after, Math.min(PAGE_ENTRIES, to - after));
     if (page[0]?.offset !== after + 1) return false;
-    assertContiguous(page, after, log);
+    assertContiguous(page, after, "the stock log");
     for (const entry of page) {
       if (names && !mentions(entry, names)) continue;
       for (const event of eventsOf(entry).events) {

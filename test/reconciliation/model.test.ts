@@ -14,6 +14,7 @@ import {
   NO_DIVERGENCE,
   type PairDivergence,
   PUBLISHED,
+  type SkuDivergence,
   type Snapshot,
   type SnapshotRow,
   shareOf,
@@ -62,11 +63,13 @@ describe("divergence (R13)", () => {
   it("is kept as plain data", () => {
     const difference: Difference = { sku: "A", location: "main", aUnits: 9, bUnits: 10, explainedUnits: 0 };
     const shop = withCell(NO_DIVERGENCE, 9, 10);
+    const sku: SkuDivergence = { sku: "A", differingUnits: 1, totalUnits: 10 };
     const pair: PairDivergence = {
       a: "wms",
       b: LEDGER,
       shop,
       locations: { main: shop },
+      skus: [sku],
       top: [difference],
       onlyInA: 0,
       onlyInB: 0,
