@@ -31,6 +31,7 @@ const REFUSALS = {
   insufficient_units: [409, "There are not enough units in the pool"],
   order_line: [409, "The line belongs to an order, which is changed as a whole under /v1/orders"],
   limit_exceeded: [409, "The pool would hold more than 9007199254740991 units"],
+  balance_changed: [409, "The cell does not hold the expected units"],
   clocks_disagree: [503, "New orders are refused: the clocks of the store and of this server disagree"],
   unknown_order: [404, "The order is not known"],
   cancellation_refused: [409, "The warehouse refuses to release the order"],

@@ -141,6 +141,7 @@ const DETAILS: Readonly<Record<string, (value: unknown) => boolean>> = {
   onBehalfOf: (value) => typeof value === "string",
   reason: (value) => typeof value === "string",
   alertId: (value) => typeof value === "string",
+  settlement: (value) => isSettlement(value),
   category: (value) => typeof value === "string",
   settings: (value) => value === undefined || areSettings(value),
   categorySettings: (value) => areSettings(value),
@@ -148,6 +149,10 @@ const DETAILS: Readonly<Record<string, (value: unknown) => boolean>> = {
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+const isSettlement = (value: unknown): boolean =>
+  isRecord(value) &&
+  ["comparison", "source", "snapshot", "proposal"].every((name) => typeof value[name] === "string") &&
+  Number.isSafeInteger(value["asOfMs"]);
 /** All settings are numbers, also those that this version does not use. */
 const areSettings = (value: unknown): boolean =>
   isRecord(value) && Object.values(value).every((setting) => Number.isFinite(setting) && (setting as number) >= 0);

@@ -24,13 +24,16 @@ export const BATCH_VERSION = 2;
 export const ENTRY_COMMANDS_LIMIT = 1_000;
 /** Deployments of an older format have readers that cannot read marks. */
 const MARKS_FORMAT = 2;
-/** Deployments of an older format have readers that refuse an entry with the detail `onBehalfOf`. */
-const ON_BEHALF_FORMAT = 2;
+/** Deployments of an older format have readers that refuse an entry with the details `onBehalfOf` and `settlement`. */
+const MORE_DETAILS_FORMAT = 2;
 /** Added to the code of a line's state in an answer when the line has the mark `UNCOUNTED`. */
 export const IS_UNCOUNTED = 128;
 /** Added to the code of an outcome that was given before. */
 export const REPEATED = 128;
 const FINGERPRINT_BYTES = 8;
+/** In an expectation: nothing is expected, or the correction belongs to no instant. */
+const NONE = -1;
+const NOTHING = Buffer.alloc(0);
 
 const packr = new Packr({ useRecords: false });
 const accountCode = Object.fromEntries(ACCOUNTS.map((account, code) => [account, code])) as Record<Account, number>;
@@ -76,6 +79,11 @@ export interface EncodedBatch {
   bytes: Buffer;
   /** Of the bodies, 8 bytes a command as ledger.lua stores them; zeros for a command about a line reserved before. */
   fingerprints: Buffer;
+  /**
+   * What corrections expect, and the instants that they belong to, as ledger.lua reads them; empty when there is none.
+   * Not part of the batch: the log does not need it, and older releases could not read it there.
+   */
+  expectations: Buffer;
   /** UTC days that the ids carry: the call needs their buckets, in this order. */
   days: number[];
 }
@@ -174,7 +182,16 @@ export function encodeBatch(commands: readonly StockCommand[], format = LATEST_F
     targets,
     details,
   ];
-  return { bytes: packr.pack(batch), fingerprints, days: dayNumbers };
+  return { bytes: packr.pack(batch), fingerprints, expectations: expectationsOf(commands), days: dayNumbers };
+}
+
+function expectationsOf(commands: readonly StockCommand[]): Buffer {
+  const expectations: [position: number, onHandUnits: number, instantMs: number][] = [];
+  for (const [i, command] of commands.entries()) {
+    if (command.kind !== "correct" || (command.expected ?? command.settlement) === undefined) continue;
+    expectations.push([i + 1, command.expected?.onHandUnits ?? NONE, command.settlement?.asOfMs ?? NONE]);
+  }
+  return expectations.length > 0 ? packr.pack(expectations) : NOTHING;
 }
 
 function poolByte(command: StockCommand, format: number): number {
@@ -189,12 +206,14 @@ function poolByte(command: StockCommand, format: number): number {
 
 function detailOf(command: StockCommand, format: number): Record<string, unknown> | undefined {
   const { actor, onBehalfOf, reason } = command;
-  if (actor === undefined && reason === undefined && command.kind !== "configure" && command.kind !== "acknowledge")
-    return undefined;
+  const settlement = command.kind === "correct" && format >= MORE_DETAILS_FORMAT ? command.settlement : undefined;
+  const hasCause = actor !== undefined || reason !== undefined || settlement !== undefined;
+  if (!hasCause && command.kind !== "configure" && command.kind !== "acknowledge") return undefined;
   const detail: Record<string, unknown> = {};
   if (actor !== undefined) detail["actor"] = actor;
-  if (onBehalfOf !== undefined && format >= ON_BEHALF_FORMAT) detail["onBehalfOf"] = onBehalfOf;
+  if (onBehalfOf !== undefined && format >= MORE_DETAILS_FORMAT) detail["onBehalfOf"] = onBehalfOf;
   if (reason !== undefined) detail["reason"] = reason;
+  if (settlement !== undefined) detail["settlement"] = { ...settlement };
   if (command.kind === "configure") {
     const { settings, category, categorySettings } = command;
     Object.assign(detail, { settings }, category && { category }, categorySettings && { categorySettings });

@@ -9,7 +9,7 @@ import { isRefusing } from "./breaker-rules.js";
 import { decideLine } from "./decide-line.js";
 import { admission, isInWindow, isOfOrder, refuse, repeat } from "./decision.js";
 import { fingerprintOf } from "./fingerprint.js";
-import { cellOf, DEFAULT_HOLD_MS, type StockCommand } from "./model.js";
+import { cellOf, DEFAULT_HOLD_MS, emptyBalances, type Outcome, onHandUnits, type StockCommand } from "./model.js";
 import { type CellTransfer, type Decision, type IdRecord, isAborted, type PartitionState } from "./partition-state.js";
 
 type NewCommand = Extract<
@@ -61,7 +61,7 @@ function decideNew(partition: PartitionState, command: NewCommand, record: IdRec
 
   const cell = cellOf(command.sku, command.location);
   const transfer = transferOf(command, cell);
-  const outcome = transfer ? admission(partition, command.kind, transfer) : "accepted";
+  const outcome = outcomeOf(partition, command, cell, transfer);
   const accepted = outcome === "accepted";
   const held = accepted && command.kind === "reserve";
   return {
@@ -100,6 +100,18 @@ function hasOpenBreaker(partition: PartitionState, { sku, location }: StockComma
     if (breaker && isRefusing(breaker, partition.clockMs)) return true;
   }
   return false;
+}
+
+function outcomeOf(
+  partition: PartitionState,
+  command: NewCommand,
+  cell: string,
+  transfer: CellTransfer | undefined,
+): Outcome {
+  const expected = command.kind === "correct" ? command.expected : undefined;
+  if (expected && onHandUnits(partition.cells.get(cell) ?? emptyBalances()) !== expected.onHandUnits)
+    return "balance_changed";
+  return transfer ? admission(partition, command.kind, transfer) : "accepted";
 }
 
 /** The transfer of a command with an id of its own; undefined when it moves nothing. */

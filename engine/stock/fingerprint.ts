@@ -43,6 +43,11 @@ function addCommand(command: StockCommand): void {
     case "acknowledge":
       add(measured(command.alertId));
       break;
+    case "correct":
+      addAll(command.units, command.pool ?? "");
+      if (command.expected !== undefined) add(`\nif on hand ${command.expected.onHandUnits}`);
+      if (command.settlement !== undefined) add(`\nsettles ${measured(command.settlement.proposal)}`);
+      break;
     default:
       addAll(command.units, command.pool ?? "");
   }

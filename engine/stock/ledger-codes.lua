@@ -9,8 +9,8 @@ local OUTSIDE, SELLABLE, RESERVED, COMMITTED, SAFETY, PRESALE = 0, 1, 2, 3, 4, 5
 -- Outcomes
 local ACCEPTED, ADMITTED_ANEW, CANCELLED_PAID, ID_REUSED, ID_OUTSIDE_WINDOW, SUPERSEDED, BREAKER_OPEN, UNKNOWN_SKU,
   UNKNOWN_LINE, LINE_MISMATCH, LINE_CANCELLED, NOT_PAID, ALREADY_OUTBOUND, HOLD_EXPIRED, INSUFFICIENT_SELLABLE,
-  INSUFFICIENT_PRESALE, INSUFFICIENT_UNITS, LIMIT_EXCEEDED, ORDER_LINE =
-  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
+  INSUFFICIENT_PRESALE, INSUFFICIENT_UNITS, LIMIT_EXCEEDED, ORDER_LINE, BALANCE_CHANGED =
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20
 local REPEATED = 128 -- added to the code of an outcome that was given before
 -- States of a line; REFUNDED is `cancelled_paid`
 local NONE, HELD, PAID, CANCELLED, EXPIRED, OUT, REFUNDED, UNPAID, CANCELLING = 0, 1, 2, 3, 4, 5, 6, 7, 8
@@ -25,6 +25,7 @@ local MAX_UNITS = 9007199254740991
 local SWEEP_LIMIT = 1000 -- as in model.ts
 local HOLD_MARGIN_DAYS = 4 -- as in model.ts
 local DESIRED_KEPT_MS = 30 * DAY_MS -- a partition that cannot be reached for longer may miss that a breaker was closed
+local CORRECTIONS_KEPT_MS = 8 * DAY_MS -- a day longer than snapshots are kept and compared
 local STRIP_COUNT = 500 -- records: about a millisecond
 local CHUNK = 2000 -- arguments of one Redis command; unpack fails near 8,000
 local CELLS_AT_ONCE = 1000 -- five balances each, for the same reason

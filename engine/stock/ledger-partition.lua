@@ -166,13 +166,16 @@ local function create_cell(partition, position)
   partition.created[#partition.created + 1] = position
 end
 
+-- Everything in the cell but presale; 0 when there is no such cell.
+local function on_hand(partition, c)
+  local all, base = partition.balances, 5 * c - 5
+  if not all[base + SELLABLE] then return 0 end
+  return all[base + SELLABLE] + all[base + RESERVED] + all[base + COMMITTED] + all[base + SAFETY]
+end
+
 -- Whether the cell can take in units from outside of it without exceeding MAX_UNITS.
 local function fits(partition, c, pool, amount)
-  local all, base = partition.balances, 5 * c - 5
-  local held
-  if pool == PRESALE then held = all[base + PRESALE] or 0
-  elseif not all[base + SELLABLE] then held = 0
-  else held = all[base + SELLABLE] + all[base + RESERVED] + all[base + COMMITTED] + all[base + SAFETY] end
+  local held = pool == PRESALE and (partition.balances[5 * c - 5 + PRESALE] or 0) or on_hand(partition, c)
   return amount <= MAX_UNITS - held
 end
 
@@ -217,6 +220,24 @@ local function flush(partition)
   call_chunked('ZREM', partition.holds_key, partition.ended, #partition.ended)
   call_chunked('ZADD', partition.holds_key, partition.due, partition.due_n)
   partition.dirty, partition.written, partition.ended, partition.due_n = {}, {}, {}, 0
+end
+
+-- Writes which cells were corrected and when, and the corrections that settle a difference (R14), so that both can be
+-- read without the log. `list` alternates the time of the event, cell name, id, units and the instant that the
+-- correction belongs to (-1: it settles nothing).
+local function save_corrections(corrected_key, settled_key, list)
+  for k = 1, #list, 5 do
+    local clock, name, instant = list[k], list[k + 1], list[k + 4]
+    redis.call('ZADD', corrected_key, 'GT', digits(clock), name)
+    if instant >= 0 then
+      local settled = table.concat({ name, list[k + 2], digits(list[k + 3]), digits(instant) }, '\31')
+      redis.call('ZADD', settled_key, digits(clock), settled)
+    end
+  end
+  local newest = list[#list - 4]
+  local oldest = '(' .. digits(newest - CORRECTIONS_KEPT_MS)
+  redis.call('ZREMRANGEBYSCORE', corrected_key, '-inf', oldest)
+  redis.call('ZREMRANGEBYSCORE', settled_key, '-inf', oldest)
 end
 
 -- Appends a log entry with this many events. Each entry carries the count of all events so far: from it a reader

@@ -63,6 +63,19 @@ local function log_segment(partition, batch, outcomes, first, last, start_clock,
   append(partition, events, unpack(fields))
 end
 
+-- What cells must hold, and the instants that corrections belong to, each by the command's position.
+local function expectations_of(packed)
+  local expected, instants = {}, {}
+  if packed and packed ~= '' then
+    for _, expectation in ipairs(cmsgpack.unpack(packed)) do
+      local i, units, instant = unpack(expectation)
+      if units >= 0 then expected[i] = units end
+      if instant >= 0 then instants[i] = instant end
+    end
+  end
+  return expected, instants
+end
+
 -- stock_apply: decides a batch of commands in order.
 -- KEYS: head, cells, holds, breakers, log, then the buckets of the days that the batch's ids carry
 -- ARGV: 1 clock: see time_of (a clock of the caller's own also moves on with the commands' times)
@@ -73,6 +86,9 @@ end
 --         for "all of the first", attempts, times, target cells and details 0 for "none", holds one number for all
 --       5 fingerprints, 8 bytes a command; not logged, because only the ledger uses them
 --       6 the deployment's format
+--       7 expectations: msgpack list of [position, units on hand that the cell must hold or -1, instant that the
+--         correction belongs to or -1], or empty; not logged, because only the ledger uses them
+--       8, 9 names of the sets of corrected cells and of settled differences
 -- Returns: outcomes (one byte a command, +128 when repeated); states (one byte a command, +128 when the line is not
 --          counted as demand); last offset of the log; position and number of missing units for each command whose line
 --          lacks units
@@ -88,6 +104,8 @@ local function apply(keys, args)
   if targets == 0 then targets = nil end
   local hold_all = type(holds) == 'number' and holds or nil
   local n = #ids
+  local expected, instants = expectations_of(args[7])
+  local corrections, changed_balances = {}, {} -- to be written; positions of commands with BALANCE_CHANGED
   local sub = string.sub
   local kind_codes, pool_codes = { string.byte(kinds, 1, n) }, { string.byte(pool_bytes, 1, n) }
 
@@ -147,8 +165,17 @@ local function apply(keys, args)
           hold_all or holds[i], fingerprint, names[c])
       else
         local target = targets and targets[i] or 0
-        outcome = decide_goods(partition, kind, c, kind == MOVE and byte or byte % POOL_CODES, amount,
-          target ~= 0 and target or c)
+        if expected[i] and expected[i] ~= on_hand(partition, c) then
+          outcome = BALANCE_CHANGED
+        else
+          outcome = decide_goods(partition, kind, c, kind == MOVE and byte or byte % POOL_CODES, amount,
+            target ~= 0 and target or c)
+        end
+        if kind == CORRECT and outcome == ACCEPTED and byte % POOL_CODES ~= PRESALE then
+          local k = #corrections
+          corrections[k + 1], corrections[k + 2], corrections[k + 3] = partition.clock, names[c], id
+          corrections[k + 4], corrections[k + 5] = amount, instants[i] or -1
+        end
         put_record(partition, id, day, kind, outcome, NONE, SELLABLE, attempt, 0, kind == CORRECT and 0 or amount,
           fingerprint, names[c])
         changed = true
@@ -160,12 +187,21 @@ local function apply(keys, args)
     end
     if changed then has_changes = true end
     if outcome <= CANCELLED_PAID then events = events + 1 end
+    if outcome % REPEATED == BALANCE_CHANGED then
+      -- The log has another refusal instead: readers of an older release reject an entry with a code they do not know.
+      changed_balances[#changed_balances + 1] = i
+      outcome = outcome - BALANCE_CHANGED + INSUFFICIENT_UNITS
+    end
     outcomes[i], states[i] = char(outcome), char(state)
   end
 
   flush(partition)
+  if corrections[1] then save_corrections(args[8], args[9], corrections) end
   if has_changes then log_segment(partition, args[4], outcomes, segment, n, segment_clock, events, is_caller_clock) end
   save_head(partition)
+  for _, i in ipairs(changed_balances) do
+    outcomes[i] = char(string.byte(outcomes[i]) - INSUFFICIENT_UNITS + BALANCE_CHANGED)
+  end
   return { table.concat(outcomes), table.concat(states), digits(partition.offset), partition.missing }
 end
 

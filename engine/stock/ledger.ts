@@ -318,11 +318,14 @@ export class Ledger {
 
   async #apply(name: string, keys: StockKeys, commands: StockCommand[]): Promise<Reply[]> {
     const format = this.#format();
-    const { bytes, fingerprints, days } = encodeBatch(commands, format);
+    const { bytes, fingerprints, expectations, days } = encodeBatch(commands, format);
     const [outcomes, states, , missing] = (await this.#write(
       name,
       [keys.head, keys.cells, keys.holds, keys.breakers, keys.log, ...days.map(keys.lines)],
-      [this.#now(), this.#retentionDays, keys.linesBase, bytes, fingerprints, format],
+      [
+        ...[this.#now(), this.#retentionDays, keys.linesBase, bytes, fingerprints, format],
+        ...[expectations, keys.corrected, keys.settled],
+      ],
     )) as [Buffer, Buffer, Buffer, Buffer[]];
     this.#commands += commands.length;
     const replies = commands.map((_, i) => replyOf(outcomes[i] as number, states[i] as number));

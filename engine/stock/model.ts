@@ -79,6 +79,16 @@ export interface ReceiveStock extends CommandBase {
 }
 /** Pools that a stock count can correct; reserved units belong to lines and move only with them. */
 export type CountedPool = Exclude<Pool, "reserved">;
+/** The report that a correction follows (R13, R14): recorded with the event. */
+export interface SettledDifference {
+  comparison: string;
+  source: string;
+  /** Of that source. */
+  snapshot: string;
+  proposal: string;
+  /** The instant that the snapshot describes: the correction belongs before it. */
+  asOfMs: number;
+}
 /**
  * outside → pool (found) or pool → outside (lost): a count was wrong. The only command that takes
  * negative units.
@@ -87,6 +97,9 @@ export interface CorrectStock extends CommandBase {
   kind: "correct";
   units: number;
   pool?: CountedPool;
+  /** What the cell must hold (compare and set): everything but presale; 0 of a cell that does not exist. */
+  expected?: { onHandUnits: number };
+  settlement?: SettledDifference;
 }
 /** pool → pool at one location, or sellable → sellable of another location. */
 export interface MoveStock extends CommandBase {
@@ -252,8 +265,9 @@ export const ACCOUNTS = ["outside", ...POOLS] as const satisfies readonly Accoun
 /**
  * Outcomes of commands, in order of precedence: the first that applies is returned. The index is the code in replies
  * and in ledger.lua; append only. `order_line` (only the order service may change the line) precedes every other
- * refusal of a known line. The first three are not refusals: `admitted_anew` is a payment after expiry for which there
- * were units, `cancelled_paid` a cancellation of a paid line, so that the money must be refunded.
+ * refusal of a known line, `balance_changed` (the cell does not hold what was expected) those for too few or too many
+ * units. The first three are not refusals: `admitted_anew` is a payment after expiry for which there were units,
+ * `cancelled_paid` a cancellation of a paid line, so that the money must be refunded.
  */
 export const OUTCOMES = [
   "accepted",
@@ -276,6 +290,7 @@ export const OUTCOMES = [
   "limit_exceeded",
   "order_line",
   "clocks_disagree",
+  "balance_changed",
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 

@@ -50,6 +50,10 @@ export interface StockKeys extends PartitionKeys {
   /** Hash: remembered ids of one UTC day; the function appends the day's number for expiries. */
   linesBase: string;
   lines(day: number): string;
+  /** Sorted set: cells that were corrected, by the time of the last correction. */
+  corrected: string;
+  /** Sorted set: corrections that settled a difference, by the time of the event. */
+  settled: string;
 }
 
 export interface OrderKeys extends PartitionKeys {
@@ -116,6 +120,8 @@ export function stockKeys(prefix: string, partition: number): StockKeys {
     breakers: `${base}:gates`,
     linesBase: `${base}:lines:`,
     lines: (day) => `${base}:lines:${day}`,
+    corrected: `${base}:corrected`,
+    settled: `${base}:settled`,
   };
 }
 

@@ -18,7 +18,7 @@ export const readFields = (client: RedisClient, key: string, fields: readonly st
 /** A read of `readTogether`; one whose name ends in `Buffer` returns buffers instead of texts. */
 export type ReadCommand =
   | [name: "hget" | "hgetBuffer" | "zscore", key: string, field: string]
-  | [name: "hmget" | "hmgetBuffer", key: string, fields: readonly string[]];
+  | [name: "hmget" | "hmgetBuffer" | "zmscore", key: string, fields: readonly string[]];
 
 const READ_TOGETHER = readFileSync(new URL("./read-together.lua", import.meta.url), "utf8");
 

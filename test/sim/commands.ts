@@ -42,6 +42,7 @@ const GIANT_UNITS = [
   MAX_UNITS,
 ];
 const HOLDS_MS = [1, 1_000, 60_000, 600_000, 7_200_000, MAX_HOLD_MS];
+const SETTLEMENT = { comparison: "c-1", source: "wms", snapshot: "s-1", proposal: "p-1", asOfMs: 1_780_000_000_000 };
 /** How many earlier lines and commands are kept for repetition. */
 const MEMORY = 2_000;
 
@@ -183,7 +184,8 @@ export class CommandStream {
         // Corrections of committed units are mostly negative, so that some lines have missing units.
         if (pool === "committed") return { kind, ...at, units: random.pick([-1, -2, -3, -9, 1]), pool };
         const units = this.#units(at.sku, 40) * (random.below(2) === 0 ? 1 : -1);
-        return { kind, ...at, units, ...(pool && { pool: pool as CountedPool }), ...this.#cause() };
+        const expected = random.below(4) === 0 ? { expected: { onHandUnits: random.below(30) } } : {};
+        return { kind, ...at, units, ...(pool && { pool: pool as CountedPool }), ...expected, ...this.#cause() };
       }
       case "move": {
         const at = this.#target();
@@ -218,6 +220,8 @@ export class CommandStream {
     const random = this.#random;
     const line = { ...this.#target(STOCKED.slice(0, -1)), units: 1 + random.below(400) };
     const presale = { ...line, pool: "presale" } as const;
+    const counted = { ...line, sku: `COUNTED-${this.#salt++}` };
+    const expected = { onHandUnits: line.units };
     const last = random.pick(["cancel", "outbound"] as const);
     this.#queue.push(
       ...random.pick<StockCommand[]>([
@@ -245,6 +249,13 @@ export class CommandStream {
           { kind: "correct", ...line, id: this.#id(), units: -1 - random.below(line.units), pool: "committed" },
           { kind: last, ...line, ofOrder: true },
           { kind: "outbound", ...line, ofOrder: true },
+        ],
+        // A new cell is corrected as it was counted, and again after it has changed.
+        [
+          { kind: "receive", ...counted, id: this.#id() },
+          { kind: "correct", ...counted, id: this.#id(), units: -1, expected },
+          { kind: "correct", ...counted, id: this.#id(), units: -1, expected, settlement: SETTLEMENT },
+          { kind: "correct", ...counted, id: this.#id(), units: 1, settlement: SETTLEMENT },
         ],
         // A cancellation arrives after the goods have left.
         [

@@ -179,7 +179,7 @@ export class Reference {
     { deductedMs }: Decision,
   ): ExpectedEvent {
     const { kind, id, sku, location, atMs, actor, reason } = command;
-    const { clockMs } = this.partition;
+    const { clockMs, format } = this.partition;
     const units = "units" in command ? command.units : 0;
     const { from, to, units: moved } = transfer ?? { from: "outside", to: "outside", units };
     const event: ExpectedEvent = {
@@ -199,6 +199,7 @@ export class Reference {
     const detail = {
       ...(actor !== undefined && { actor }),
       ...(reason !== undefined && { reason }),
+      ...(kind === "correct" && command.settlement && format > 1 && { settlement: command.settlement }),
       ...(kind === "configure" && { settings: command.settings }),
       ...(kind === "acknowledge" && { alertId: command.alertId }),
     };

@@ -41,6 +41,31 @@ describe("goods (R1, R2)", () => {
     expect(scene.when({ kind: "correct", units: -1 }).outcome).toBe("insufficient_units");
   });
 
+  it("are corrected only while the cell holds what is expected, all pools on hand together", () => {
+    const scene = stocked(5).given({ kind: "move", units: 2, from: "sellable", to: "safety" });
+    const refused = scene.when({ kind: "correct", units: 1, expected: { onHandUnits: 3 } });
+    expect([refused.outcome, scene.cell()]).toEqual(["balance_changed", { sellable: 3, safety: 2 }]);
+    scene.given({ kind: "correct", units: 1, expected: { onHandUnits: 5 } });
+    expect(scene.cell()).toEqual({ sellable: 4, safety: 2 });
+  });
+
+  it("of a cell that does not exist are expected to be 0", () => {
+    const scene = new Scene();
+    expect(scene.when({ kind: "correct", units: 1, expected: { onHandUnits: 1 } }).outcome).toBe("balance_changed");
+    expect(scene.when({ kind: "correct", units: -1, expected: { onHandUnits: 0 } }).outcome).toBe("unknown_sku");
+    expect(scene.given({ kind: "correct", units: 1, expected: { onHandUnits: 0 } }).cell()).toEqual({ sellable: 1 });
+  });
+
+  it("stay refused under the same id, also when the cell holds what was expected again", () => {
+    const scene = stocked(5);
+    const id = newId();
+    const correction = { kind: "correct", id, units: -1, expected: { onHandUnits: 6 } } as const;
+    expect(scene.when(correction).outcome).toBe("balance_changed");
+    scene.given({ kind: "receive", units: 1 });
+    expect(scene.when(correction)).toMatchObject({ outcome: "balance_changed", repeated: true });
+    expect(scene.when({ kind: "correct", id, units: -1 }).outcome).toBe("id_reused");
+  });
+
   it("that were never received cannot be taken", () => {
     const scene = new Scene();
     expect(scene.when({ kind: "reserve", units: 1 }).outcome).toBe("unknown_sku");

@@ -38,6 +38,7 @@ const command = fc
         units.map((n) => -n),
       ),
       pool,
+      expected: fc.option(fc.record({ onHandUnits: fc.integer({ min: 0, max: MAX_UNITS }) }), { nil: undefined }),
     }),
     fc.record({
       ...base,

@@ -26,6 +26,15 @@ const OpenPool = Type.Enum(["sellable", "safety", "presale"]);
 
 const CountedPool = Type.Enum(["sellable", "committed", "safety", "presale"]);
 
+const ExpectedCell = Type.Object(
+  { onHandUnits: Type.Integer({ minimum: 0, maximum: MAX_UNITS }) },
+  {
+    ...closed,
+    description:
+      "what the cell must hold (sellable, reserved, committed and safety together); else the correction is refused as balance_changed, and so is every repeat of its id",
+  },
+);
+
 const MovePool = Type.Enum(["sellable", "safety"]);
 
 /** 2000-01-01: an earlier time was most likely given in seconds. */
@@ -60,6 +69,7 @@ const FixedSchemas = {
       units: Type.Integer({ minimum: -MAX_UNITS, maximum: MAX_UNITS, not: { const: 0 } }),
       // Reserved units cannot be corrected: they belong to order lines.
       pool: Type.Optional(CountedPool),
+      expected: Type.Optional(ExpectedCell),
     },
     closed,
   ),

@@ -93,6 +93,18 @@ describe("bulk commands", () => {
     expect(await cell("N1")).toMatchObject({ sellable: 4 });
   });
 
+  it("apply a correction only while the cell holds what is expected", async () => {
+    const correct = (onHandUnits: number) => ({
+      ...{ kind: "correct", id: freshId(), sku: "E1", units: 2, actor: "li.wei", reason: "counted" },
+      expected: { onHandUnits },
+    });
+    const answer = await ndjson([correct(1), correct(0), correct(0)]);
+    const lines = answer.text.trimEnd().split("\n");
+    const outcomes = lines.map((text) => JSON.parse(text).outcome);
+    expect(outcomes).toEqual(["balance_changed", "accepted", "balance_changed"]);
+    expect(await cell("E1")).toMatchObject({ sellable: 2 });
+  });
+
   it.each(["ndjson", "msgpack"] as const)(
     "move no line of a stored order, recognised by the order's id alone (%s)",
     async (how) => {
