@@ -148,6 +148,34 @@ export function eventKeys(prefix: string, topic: string, partition: number): Eve
   };
 }
 
+/** What sources report in parts: `snapshots`, or `movements`. Each kind's registry is in one slot. */
+export interface ReportKeys {
+  /** Hash: the header of each report, by `<source>/<id>`. */
+  headers: string;
+  /** Hash: how each report ended, by the same name. */
+  ends: string;
+  /** Hash: reports whose completion was made known, by the same name. */
+  announced: string;
+  /** Hash: the parts of one report by their number; it expires. */
+  parts(name: string): string;
+  /** String that expires: what one process does for all of them at an instant. */
+  claim(name: string): string;
+  /** List: packed rows of one part in one partition; it expires. */
+  rows(partition: number, writer: string): string;
+}
+
+export function reportKeys(prefix: string, kind: "snapshots" | "movements"): ReportKeys {
+  const base = `${prefix}:{${kind}}`;
+  return {
+    headers: `${base}:headers`,
+    ends: `${base}:ends`,
+    announced: `${base}:announced`,
+    parts: (name) => `${base}:parts:${name}`,
+    claim: (name) => `${base}:claim:${name}`,
+    rows: (partition, writer) => `${tag(prefix, kind, partition)}:rows:${writer}`,
+  };
+}
+
 /** Hash: what was fixed when the deployment was created, and its format. */
 export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
 
