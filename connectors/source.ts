@@ -11,8 +11,11 @@ import type { Zone } from "../engine/kernel/zone.js";
 
 /** What is asked of a source. */
 export type PullRequest =
-  /** All cells, or of a source of changes the cells that changed since the last acknowledged page. */
-  | { readonly kind: "snapshot" }
+  /**
+   * All cells; of a source of changes, the cells that changed since they were last asked for. `cursor` is that of the
+   * newest page that was stored; undefined the first time.
+   */
+  | { readonly kind: "snapshot"; readonly cursor?: string }
   /** Movements booked in [fromMs, toMs) by the source's clock; the span is `movementSpanMs` of the kind at most. */
   | { readonly kind: "movements"; readonly fromMs: number; readonly toMs: number };
 
@@ -37,18 +40,26 @@ export interface SourcePage {
   readonly asOfMs?: number;
   /** Rows in the whole snapshot, where the source states it: another number of rows makes it incomplete. */
   readonly totalRows?: number;
+  /** Of a source of changes: where the next pull continues once this page is stored; at most 1,000 characters. */
+  readonly cursor?: string;
+  /** Another snapshot waits at the source: it is pulled at once. */
+  readonly more?: boolean;
   /**
    * Tells the source that it need not give these rows again. Called once, only after everything on this page and the
-   * pages before is stored; never after a failure. Safe to repeat. May throw: the rows then come again.
+   * pages before is stored; never after a failure, and never by a check or a dry run. Safe to repeat. May throw: the
+   * rows then come again.
    */
   acknowledge?(signal: AbortSignal): Promise<void>;
+  /** Called once instead, when the rows are refused for good, so that they do not come again. */
+  refuse?(reason: string): Promise<void>;
 }
 
 /** An open source. One pull runs at a time. */
 export interface Source {
   /**
-   * Yields pages until everything has come. A page that the source repeats is yielded once, or its rows are recognised
-   * by their cell or id. Ending the iteration early stops all requests.
+   * Yields pages until everything has come; none when there is nothing new. A page that the source repeats is yielded
+   * once. A source that gives the same rows until they are acknowledged stops after a page that was not. Ending the
+   * iteration early stops all requests.
    * @throws EngineError: `retryable` when the same pull may succeed later; otherwise with the place in `input`
    */
   pull(request: PullRequest, signal: AbortSignal): AsyncIterable<SourcePage>;
@@ -117,6 +128,11 @@ export interface SourceParts {
   readonly zone: Zone;
   /** The folder of the configuration file: relative paths begin here. */
   readonly folder: string;
+  /**
+   * Reads a time in the source's `timeFormat`.
+   * @throws EngineError `bad_input`
+   */
+  timeMs(value: unknown, place: string): number;
 }
 
 /** Which field of a raw row is what. A name, or a JSON pointer into nested objects when it begins with `/`. */
@@ -166,6 +182,10 @@ export interface SourceKind<Settings extends TSchema = TSchema> {
   open(settings: Static<Settings>, parts: SourceParts): Promise<Source>;
 }
 
+/** Infers the type of the connection's settings. */
+export const defineSourceKind = <const Settings extends TSchema>(kind: SourceKind<Settings>): SourceKind =>
+  kind as unknown as SourceKind;
+
 /** Marks a secret in a schema. */
 export const SECRET_MARK = "x-secret";
 
@@ -176,7 +196,7 @@ export const SECRET_MARK = "x-secret";
 export const secretText = (about: string) =>
   Type.Unsafe<string>({
     [SECRET_MARK]: true,
-    description: about,
+    description: `${about}: {"env": "NAME"} or {"file": "PATH"}`,
     type: "object",
     additionalProperties: false,
     minProperties: 1,

@@ -6,6 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import { SECRET_MARK } from "../source.js";
+import { escapedName } from "./json-places.js";
 
 /** How secrets are found. */
 export interface SecretLookup {
@@ -56,7 +57,10 @@ export async function resolveSecrets(
     const entries = await Promise.all(
       Object.entries(value).map(async ([name, each]) => {
         const under = memberOf(part, name, value as Record<string, unknown>);
-        return [name, under === undefined ? each : await resolve(under, each, `${pointer}/${escaped(name)}`)] as const;
+        return [
+          name,
+          under === undefined ? each : await resolve(under, each, `${pointer}/${escapedName(name)}`),
+        ] as const;
       }),
     );
     return Object.fromEntries(entries);
@@ -96,5 +100,3 @@ async function textOf(
     return { message: `the file ${path} cannot be read (${(thrown as NodeJS.ErrnoException).code ?? "unknown"})` };
   }
 }
-
-const escaped = (name: string): string => name.replaceAll("~", "~0").replaceAll("/", "~1");
