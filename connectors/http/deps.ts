@@ -1,6 +1,8 @@
 /**
  * What the HTTP connector needs from the engine and from the configuration.
  */
+import type { OrderHistory } from "../../engine/history/order-history.js";
+import type { SkuHistory } from "../../engine/history/sku-history.js";
 import type { DepletionView } from "../../engine/jobs/depletion/view.js";
 import type { ExceptionList } from "../../engine/jobs/order-flow/exceptions.js";
 import type { OrderTracker } from "../../engine/jobs/order-flow/track.js";
@@ -28,6 +30,11 @@ export interface HttpDeps {
   categories: Categories;
   /** Balances of instants in the past. */
   history: BalanceHistory;
+  /** Changes of a SKU's stock in the past. */
+  skuHistory: SkuHistory;
+  orderHistory: OrderHistory;
+  /** The shop's time zone: an IANA name. */
+  zone: string;
   /** Settings that a SKU or a category may have. */
   skuSettings: readonly SkuSetting[];
   /** Deletes the personal data of an order's buyer. */

@@ -21,6 +21,7 @@ import { commandRoutes, MAX_BULK_REQUESTS } from "./commands.js";
 import { continueBody } from "./continue.js";
 import type { HttpDeps } from "./deps.js";
 import { entryGuard, tokensOf } from "./guard.js";
+import { historyRoutes } from "./history.js";
 import type { Role } from "./identity.js";
 import { idRoutes } from "./ids.js";
 import { readJson } from "./json.js";
@@ -142,6 +143,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       personalDataRoutes,
       commandRoutes,
       stockRoutes,
+      historyRoutes,
       settingsRoutes,
       idRoutes,
       alertRoutes,

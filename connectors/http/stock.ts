@@ -11,7 +11,8 @@ import type { Levels } from "../../engine/jobs/storefront/view.js";
 import type { Locations } from "../../engine/stock/as-of.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
-import { badInputFault, HttpFault, refuse, retryAfter } from "./problem.js";
+import { instantOf, readWhileConnected, refusePast } from "./past.js";
+import { refuse, retryAfter } from "./problem.js";
 import {
   assertQuery,
   isoOf,
@@ -166,22 +167,9 @@ function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext)
         const cells = await fromStore("ledger.balances", deps.ledger.balances(sku));
         return cells ? ledgerAnswer(sku, cells) : unknownSku(reply);
       }
-      // Its place in the limit is free once the client has left: then nothing more is read for it.
-      const left = new AbortController();
-      reply.raw.once("close", () => left.abort());
-      const reading = fromStore("ledger.asOf", deps.history.asOf([sku], instantOf(at), left.signal));
-      const result = await reading.catch((thrown: unknown) => {
-        // Nobody reads this answer; as a fault of Redis it would be reported.
-        throw left.signal.aborted ? new HttpFault("request_timeout", "the client has left") : thrown;
-      });
-      if (result.outcome === "outside_retention")
-        return refuse(reply, result.outcome, `the log of this SKU begins at ${isoOf(result.fromMs)}`);
-      if (result.outcome === "too_many_entries")
-        return refuse(
-          reply,
-          result.outcome,
-          `${result.entries} entries of the log would have to be read; at most ${result.limit} are`,
-        );
+      const atMs = instantOf(at, "at");
+      const result = await readWhileConnected("ledger.asOf", reply, (signal) => deps.history.asOf([sku], atMs, signal));
+      if (result.outcome !== "found") return refusePast(reply, result);
       const cells = result.skus.get(sku);
       const [position] = result.positions;
       if (!cells || !position) return unknownSku(reply);
@@ -206,18 +194,6 @@ function ledgerAnswer(sku: string, cells: Locations) {
     return { location, ...cell, onHand: onHandUnits(cell) };
   });
   return { sku, total: { ...total, onHand: onHandUnits(total) }, locations };
-}
-
-/** Date and time with an offset from UTC (RFC 3339); others depend on where they are read. */
-const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})$/;
-
-function instantOf(text: string): number {
-  const atMs = INSTANT.test(text) ? Date.parse(text) : Number.NaN;
-  // The 30th of February would otherwise be the 2nd of March.
-  const day = text.slice(0, 10);
-  if (!(atMs >= 0) || !isoOf(Date.parse(day)).startsWith(day))
-    throw badInputFault([{ field: "at", message: "must be an instant like 2026-06-18T20:00:00+08:00" }]);
-  return atMs;
 }
 
 /** The time up to which the views of all these SKUs are complete, or undefined when that is too long ago. */

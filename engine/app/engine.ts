@@ -6,6 +6,8 @@
 import type { ConnectorParts, OpenConnector } from "../../connectors/connector.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { ShadowFold } from "../audit/shadow-fold.js";
+import { OrderHistory } from "../history/order-history.js";
+import { SkuHistory } from "../history/sku-history.js";
 import { DepletionView } from "../jobs/depletion/view.js";
 import { ExceptionList } from "../jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../jobs/order-flow/track.js";
@@ -49,6 +51,8 @@ export interface EngineStock {
   readonly categories: Categories;
   /** Balances of instants in the past. */
   readonly history: BalanceHistory;
+  /** Changes of a SKU's stock in the past. */
+  readonly skuHistory: SkuHistory;
   /** The settings that a SKU or a category may have. */
   readonly skuSettings: readonly SkuSetting[];
   readonly storefrontView: StorefrontView;
@@ -62,6 +66,7 @@ export interface EngineOrders {
   readonly service: OrderService;
   readonly store: OrderStore;
   readonly tracker: OrderTracker;
+  readonly history: OrderHistory;
   readonly exceptions: ExceptionList;
   readonly personalData: PersonalData;
   /** The receiver of paid orders as the intake needs it; undefined without one. */
@@ -242,6 +247,7 @@ function makeOrders(
     service: new OrderService(ledger, store),
     store,
     tracker: new OrderTracker(redis, prefix, partitions),
+    history: new OrderHistory({ redis, prefix, partitions, orderStore: store }),
     exceptions: new ExceptionList(viewRedis, prefix, partitions),
     personalData: new PersonalData({
       orderStore: store,
@@ -265,11 +271,13 @@ function makeStock(
 ): EngineStock {
   const { worker } = topicNamed(topics, "stock");
   const views = viewsOf(topics);
+  const history = new BalanceHistory({ redis, prefix, partitions, anchors: new StorefrontAnchors(redis) });
   const owned = (partition: number): boolean => worker?.stats()[partition]?.owned === true;
   return {
     ledger,
     categories: new Categories(redis, prefix),
-    history: new BalanceHistory({ redis, prefix, partitions, anchors: new StorefrontAnchors(redis) }),
+    history,
+    skuHistory: new SkuHistory(history, { redis, prefix, partitions }),
     skuSettings,
     depletionView: views.of(DepletionView),
     storefrontView: views.of(StorefrontView),

@@ -184,6 +184,8 @@ export function servedPartsOf({ stock, orders, clock, settings, topic }: Engine)
     orderService: orders.service,
     tracker: orders.tracker,
     exceptions: orders.exceptions,
+    orderHistory: orders.history,
+    zone: settings.zone,
     clock,
     asOf: (sku: string) => follower.freshAsOf(ledger.partitionOf(sku)),
     ageMs: (sku: string) => follower.ageMs(ledger.partitionOf(sku)),

@@ -45,27 +45,54 @@ export type SpanRefusal =
   | { readonly outcome: "outside_retention"; readonly fromMs: number }
   | { readonly outcome: "too_many_entries"; readonly entries: number; readonly limit: number };
 
-export type FoundSkuEvents =
+export type FoundEvents =
   | ({ readonly outcome: "found"; readonly events: AsyncIterable<StockEvent> } & SpanEnd)
   | SpanRefusal;
 
+/** Which events of a partition are wanted. */
+export interface WantedEvents {
+  readonly partition: number;
+  /** An entry with none of these texts has no wanted event: it is not decoded. */
+  readonly texts: readonly string[];
+  isWanted(event: StockEvent): boolean;
+}
+
 /**
- * Finds a span, and reads its events when they are iterated.
+ * Finds a SKU's span, and reads its events when they are iterated.
  * @param fromMs the events after this instant
  * @param toMs up to and with this one
  * @param signal ends the reading before the next page: it rejects with the signal's reason
  * @throws EngineError `undecodable` while iterating, when an entry cannot be read that may hold an event of the SKU;
  *   `log_gap` when the log is trimmed past the reader
  */
-export async function findSkuEvents(
+export const findSkuEvents = (
   options: SkuEventsOptions,
   sku: string,
   fromMs: number,
   toMs: number,
   signal?: AbortSignal,
-): Promise<FoundSkuEvents> {
-  const { redis, prefix, partitions, logOf, entriesLimit: limit = DEFAULT_ENTRIES_LIMIT } = options;
-  const partition = partitionOf(sku, partitions);
+): Promise<FoundEvents> =>
+  findEvents(
+    options,
+    {
+      partition: partitionOf(sku, options.partitions),
+      texts: [sku + CELL_SEPARATOR, breakerKey({ kind: "sku", sku })],
+      isWanted: (event) => event.sku === sku,
+    },
+    fromMs,
+    toMs,
+    signal,
+  );
+
+/** The same for any events of one partition. */
+export async function findEvents(
+  options: SkuEventsOptions,
+  { partition, texts, isWanted }: WantedEvents,
+  fromMs: number,
+  toMs: number,
+  signal?: AbortSignal,
+): Promise<FoundEvents> {
+  const { redis, prefix, logOf, entriesLimit: limit = DEFAULT_ENTRIES_LIMIT } = options;
   const { head, log } = stockKeys(prefix, partition);
   const source = logOf?.(partition) ?? redisLog(redis, log);
   const first = await source.first();
@@ -86,8 +113,8 @@ export async function findSkuEvents(
   const from = await placeOf(fromMs);
   const to = toMs >= clockMs ? last : await placeOf(toMs);
   if (to - from >= limit) return { outcome: "too_many_entries", entries: to - from + 1, limit };
-  const isWanted = (event: StockEvent): boolean => event.sku === sku && event.clockMs > fromMs && event.clockMs <= toMs;
-  return { outcome: "found", events: readEvents(source, log, from, to, sku, isWanted, signal), ...end };
+  const isInSpan = (event: StockEvent): boolean => event.clockMs > fromMs && event.clockMs <= toMs && isWanted(event);
+  return { outcome: "found", events: readEvents(source, log, { from, to }, texts, isInSpan, signal), ...end };
 }
 
 /**
@@ -118,14 +145,12 @@ async function* nothing(): AsyncGenerator<StockEvent> {}
 async function* readEvents(
   source: LogSource,
   key: string,
-  from: number,
-  to: number,
-  sku: string,
+  { from, to }: { from: number; to: number },
+  texts: readonly string[],
   isWanted: (event: StockEvent) => boolean,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<StockEvent> {
-  // Most entries have no event of the SKU: they are not decoded.
-  const names = [Buffer.from(sku + CELL_SEPARATOR), Buffer.from(breakerKey({ kind: "sku", sku }))];
+  const names = texts.map((text) => Buffer.from(text));
   let decoded = 0;
   for (let after = from - 1; after < to; ) {
     signal?.throwIfAborted();

@@ -1,0 +1,48 @@
+/**
+ * What routes that read the past share: instants in a query, reading that ends when the client leaves, and the refusals
+ * of a log that does not go back so far. Reading the past takes up to some seconds, so each such route has a limit of
+ * its own.
+ */
+import type { FastifyReply } from "fastify";
+import type { AsOfRefusal } from "../../engine/stock/as-of.js";
+import { badInputFault, HttpFault, refuse } from "./problem.js";
+import { isoOf } from "./route-context.js";
+import { fromStore } from "./store-errors.js";
+
+/** Date and time with an offset from UTC (RFC 3339); others depend on where they are read. */
+const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})$/;
+
+/** An instant of the query, in milliseconds since the epoch. @param field its name there */
+export function instantOf(text: string, field: string): number {
+  const atMs = INSTANT.test(text) ? Date.parse(text) : Number.NaN;
+  // The 30th of February would otherwise be the 2nd of March.
+  const day = text.slice(0, 10);
+  if (!(atMs >= 0) || !isoOf(Date.parse(day)).startsWith(day))
+    throw badInputFault([{ field, message: "must be an instant like 2026-06-18T20:00:00+08:00" }]);
+  return atMs;
+}
+
+/** Reads until it is done or the client has left: its place in the limit is free then, and nothing more is read. */
+export async function readWhileConnected<T>(
+  op: string,
+  reply: FastifyReply,
+  read: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const left = new AbortController();
+  reply.raw.once("close", () => left.abort());
+  return fromStore(op, read(left.signal)).catch((thrown: unknown) => {
+    // Nobody reads this answer; as a fault of Redis it would be reported.
+    throw left.signal.aborted ? new HttpFault("request_timeout", "the client has left") : thrown;
+  });
+}
+
+export function refusePast(reply: FastifyReply, refusal: AsOfRefusal): FastifyReply {
+  const { outcome } = refusal;
+  return outcome === "outside_retention"
+    ? refuse(reply, outcome, `the log of this SKU begins at ${isoOf(refusal.fromMs)}`)
+    : refuse(
+        reply,
+        outcome,
+        `${refusal.entries} entries of the log would have to be read; at most ${refusal.limit} are`,
+      );
+}
