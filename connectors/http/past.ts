@@ -4,7 +4,7 @@
  * its own.
  */
 import type { FastifyReply } from "fastify";
-import type { AsOfRefusal } from "../../engine/stock/as-of.js";
+import type { AsOfRefusal } from "../../engine/stock/log-instant.js";
 import { badInputFault, HttpFault, refuse } from "./problem.js";
 import { isoOf } from "./route-context.js";
 import { fromStore } from "./store-errors.js";

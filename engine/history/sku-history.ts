@@ -5,7 +5,8 @@
  * unit. Pages do not depend on each other: each begins with the balances at its own first change. It only reads.
  */
 import { badInput } from "../kernel/errors.js";
-import type { AsOfRefusal, BalanceHistory, Locations } from "../stock/as-of.js";
+import type { BalanceHistory, Locations } from "../stock/as-of.js";
+import type { AsOfRefusal } from "../stock/log-instant.js";
 import type { StockEvent } from "../stock/model.js";
 import { findSkuEvents, type SkuEventsOptions } from "../stock/sku-events.js";
 import { type Change, lineOf, type Mismatch, mismatchesOf, RunningBalances } from "./changes.js";

@@ -8,12 +8,12 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { EngineError } from "../kernel/errors.js";
 import { stockKeys } from "../stream/keys.js";
 import { assertContiguous, type LogEntry } from "../stream/log.js";
-import { type LogSource, lastBegunBy, redisLog } from "../stream/log-source.js";
+import { type LogSource, redisLog } from "../stream/log-source.js";
 import { partitionOf } from "../stream/partition.js";
-import { readTogether } from "../stream/reads.js";
 import type { RedisClient } from "../stream/redis.js";
 import { breakerKey } from "./breaker.js";
-import { entryTimeMs, eventsOf } from "./log-entry.js";
+import { eventsOf } from "./log-entry.js";
+import { type AsOfRefusal, readHead, targetAt } from "./log-instant.js";
 import { CELL_SEPARATOR, type StockEvent } from "./model.js";
 
 /** Entries that a call reads, at most: as many as for balances in the past, about 6 s in which other work goes on. */
@@ -40,14 +40,9 @@ export interface SpanEnd {
   readonly isFinal: boolean;
 }
 
-export type SpanRefusal =
-  /** The log does not go back that far; it does from `fromMs` on. */
-  | { readonly outcome: "outside_retention"; readonly fromMs: number }
-  | { readonly outcome: "too_many_entries"; readonly entries: number; readonly limit: number };
-
 export type FoundEvents =
   | ({ readonly outcome: "found"; readonly events: AsyncIterable<StockEvent> } & SpanEnd)
-  | SpanRefusal;
+  | AsOfRefusal;
 
 /** Which events of a partition are wanted. */
 export interface WantedEvents {
@@ -93,28 +88,22 @@ export async function findEvents(
   signal?: AbortSignal,
 ): Promise<FoundEvents> {
   const { redis, prefix, logOf, entriesLimit: limit = DEFAULT_ENTRIES_LIMIT } = options;
-  const { head, log } = stockKeys(prefix, partition);
-  const source = logOf?.(partition) ?? redisLog(redis, log);
-  const first = await source.first();
-  const [lastText, clockText] = await readTogether(redis, [
-    ["hget", head, "offset"],
-    ["hget", head, "clock"],
-  ]);
-  const [last, clockMs] = [Number(lastText ?? 0), Number(clockText ?? 0)];
-  const end: SpanEnd = { partition, toMs: Math.min(toMs, clockMs), isFinal: toMs < clockMs };
-  if (fromMs >= end.toMs) return { outcome: "found", events: nothing(), ...end };
-  const [oldest] = first === undefined ? [] : await source.read(first - 1, 1);
-  if (!oldest) return { outcome: "outside_retention", fromMs: clockMs };
-  const oldestMs = entryTimeMs(oldest);
-  // Its clock is the one before it: an instant at or after that has only entries which are there.
-  if (oldest.offset !== 1 && fromMs < oldestMs) return { outcome: "outside_retention", fromMs: oldestMs };
-  const placeOf = (atMs: number) =>
-    oldestMs <= atMs ? lastBegunBy(source, atMs, oldest.offset, last, entryTimeMs) : oldest.offset;
-  const from = await placeOf(fromMs);
-  const to = toMs >= clockMs ? last : await placeOf(toMs);
+  const key = stockKeys(prefix, partition).log;
+  const log = logOf?.(partition) ?? redisLog(redis, key);
+  const head = await readHead(redis, prefix, partition, log);
+  const [start, end] = [await targetAt(log, head, fromMs), await targetAt(log, head, toMs)];
+  if ("outcome" in start) return start;
+  if ("outcome" in end) return end;
+  const [from, to] = [start.firstUnwanted, end.offset];
   if (to - from >= limit) return { outcome: "too_many_entries", entries: to - from + 1, limit };
   const isInSpan = (event: StockEvent): boolean => event.clockMs > fromMs && event.clockMs <= toMs && isWanted(event);
-  return { outcome: "found", events: readEvents(source, log, { from, to }, texts, isInSpan, signal), ...end };
+  return {
+    outcome: "found",
+    events: readEvents(log, key, { from, to }, texts, isInSpan, signal),
+    partition,
+    toMs: end.asOfMs,
+    isFinal: end.isFinal,
+  };
 }
 
 /**
@@ -139,8 +128,6 @@ export async function* skuEvents(
       : `${found.entries} entries of the log would have to be read; at most ${found.limit} are`;
   throw new EngineError(message, { op: "stock.skuEvents", code: found.outcome, retryable: false, input: sku });
 }
-
-async function* nothing(): AsyncGenerator<StockEvent> {}
 
 async function* readEvents(
   source: LogSource,

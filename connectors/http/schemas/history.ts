@@ -58,7 +58,7 @@ const change = {
   position: Type.Object({ partition: Type.Integer(), offset: Type.Integer(), index: Type.Integer() }),
 };
 
-export const StoryAnswer = Type.Object({
+const StoryAnswer = Type.Object({
   language: Type.Enum([...LANGUAGES]),
   title: Type.String(),
   before: Type.Array(Type.String()),
