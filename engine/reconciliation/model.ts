@@ -166,7 +166,9 @@ export type SnapshotRefusalCode =
   | "clock_skew"
   | "too_many_rows"
   | "too_many_sources"
-  | "too_many_snapshots";
+  | "too_many_snapshots"
+  /** Of movements: one whose time is not in the span that is reported, or a span that no batch may have. */
+  | "outside_span";
 
 export interface SnapshotRefusal {
   readonly code: SnapshotRefusalCode;
@@ -175,6 +177,25 @@ export interface SnapshotRefusal {
   /** The part, and the row in it, both from 1. */
   readonly part?: number;
   readonly row?: number;
+}
+
+/** A batch of movements as it is kept: what a source has booked in a span of time. */
+export interface MovementRecord {
+  readonly source: string;
+  readonly id: string;
+  readonly state: "receiving" | "complete" | "refused";
+  /** The span [fromMs, toMs), by the source's clock as stated. */
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** The source's clock minus the engine's; undefined: not known. */
+  readonly skewMs?: number;
+  readonly parts: number;
+  readonly rows: number;
+  readonly receivedMs: number;
+  readonly partsReceived: number;
+  readonly rowsReceived: number;
+  readonly endedMs?: number;
+  readonly refusal?: SnapshotRefusal;
 }
 
 /** What every part of a snapshot states about the whole. */

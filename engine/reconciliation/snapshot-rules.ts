@@ -42,7 +42,7 @@ export const MAX_ROW_UNITS = 1_000_000_000;
 
 /** Letters and digits, then dots, colons, hyphens and underscores, too: ids become parts of keys. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/;
-const isReportId = (id: string): boolean => ID.test(id);
+export const isReportId = (id: string): boolean => ID.test(id);
 /** As in requests to the HTTP API: no control characters, not only blanks. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
 const BAD_SKU = /[\u0000-\u001f\u007f-\u009f\p{Cs}]|^\s*$/u;
@@ -58,7 +58,7 @@ const isSku = (sku: string): boolean => sku.length <= MAX_SKU_LENGTH && !BAD_SKU
  * Refuses a header that the caller should never have passed on.
  * @throws EngineError `bad_input`
  */
-function checkShape({ source, id, parts, part, rows }: Omit<SnapshotPartHeader, "measure" | "asOfMs">): void {
+export function checkShape({ source, id, parts, part, rows }: Omit<SnapshotPartHeader, "measure" | "asOfMs">): void {
   const fault = (place: string, message: string) => badInput("reconciliation.receive", place, message);
   if (!isSourceName(source))
     throw fault("source", 'expected 1 to 32 lower-case letters, digits and hyphens, and not "ledger"');
@@ -88,7 +88,7 @@ export const skewOf = ({ sentAtMs }: Pick<SnapshotPartHeader, "sentAtMs">, nowMs
   sentAtMs === undefined ? undefined : sentAtMs - nowMs;
 
 /** What is wrong with the clock of a source. */
-function skewRefusal(skewMs: number | undefined): SnapshotRefusal | undefined {
+export function skewRefusal(skewMs: number | undefined): SnapshotRefusal | undefined {
   if (skewMs === undefined || Math.abs(skewMs) <= MAX_SKEW_MS) return undefined;
   const direction = skewMs > 0 ? "ahead of" : "behind";
   return {
@@ -131,7 +131,7 @@ function unitRefusal(unit: string | undefined): SnapshotRefusal | undefined {
   return { code: "wrong_unit", message: `units must count pieces; this snapshot counts ${JSON.stringify(unit)}` };
 }
 
-const rowsRefusal = (rows: number, maxRows: number): SnapshotRefusal | undefined =>
+export const rowsRefusal = (rows: number, maxRows: number): SnapshotRefusal | undefined =>
   rows <= maxRows
     ? undefined
     : { code: "too_many_rows", message: `${rows} rows are announced; at most ${maxRows} are accepted` };
