@@ -12,6 +12,8 @@ import type { TemporaryRefusal } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
 import type { EraseOutcome } from "../../engine/orders/erasures.js";
 import type { OrderService } from "../../engine/orders/order-service.js";
+import type { MovementStore } from "../../engine/reconciliation/movement-store.js";
+import type { SnapshotStore } from "../../engine/reconciliation/snapshot-store.js";
 import type { BalanceHistory } from "../../engine/stock/as-of.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
@@ -35,6 +37,9 @@ export interface HttpDeps {
   orderHistory: OrderHistory;
   /** The shop's time zone: an IANA name. */
   zone: string;
+  /** What sources report. */
+  snapshots: SnapshotStore;
+  movements: MovementStore;
   /** Settings that a SKU or a category may have. */
   skuSettings: readonly SkuSetting[];
   /** Deletes the personal data of an order's buyer. */

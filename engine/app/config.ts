@@ -8,6 +8,7 @@ import { httpOptions } from "../../connectors/http/options.js";
 import { CONNECTORS } from "../../connectors/index.js";
 import { defineOptions, joinOptions, type OptionReading, type OptionTable, readOptions } from "../kernel/options.js";
 import { orderOptions } from "../orders/options.js";
+import { reconciliationOptions } from "../reconciliation/options.js";
 import { redisOptions } from "../redis/options.js";
 import { stockOptions } from "../stock/options.js";
 import { streamOptions } from "../stream/options.js";
@@ -18,7 +19,15 @@ const { partitions } = streamOptions;
 const { port } = httpOptions;
 const { dir, appendfsync } = redisOptions;
 
-const partOptions = joinOptions(httpOptions, redisOptions, streamOptions, stockOptions, orderOptions, intakeOptions);
+const partOptions = joinOptions(
+  httpOptions,
+  redisOptions,
+  streamOptions,
+  stockOptions,
+  orderOptions,
+  reconciliationOptions,
+  intakeOptions,
+);
 const processOptions = joinOptions(
   loggingOptions,
   defineOptions({

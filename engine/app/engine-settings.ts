@@ -53,6 +53,11 @@ export interface EngineSettings {
   deadlines?: Deadlines;
   /** How long a buyer's text is kept; the same in every process. Left out: the defaults. */
   personalData?: PersonalDataTimes;
+  /** Complete snapshots that are kept of each source, and how long; left out: the defaults. */
+  snapshotsKept?: number;
+  snapshotRetentionMs?: number;
+  /** How often what is published becomes a snapshot; left out or 0: never. */
+  publishedEveryMs?: number;
   /** Settings that must be the same in every process of the deployment; left out: not checked. */
   sharedSettings?: SharedSettings;
   /** Whether they replace the deployment's earlier ones. */

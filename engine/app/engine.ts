@@ -33,6 +33,7 @@ import { Lifecycle } from "./lifecycle.js";
 import { EngineLiveSource } from "./live.js";
 import { openConnectors, openObjects } from "./open-connectors.js";
 import { PersonalData } from "./personal-data.js";
+import { type EngineReconciliation, startReconciliation } from "./reconciliation.js";
 import {
   eventTopicNamed,
   eventTopicsOf,
@@ -85,6 +86,8 @@ export interface Engine {
   topic(name: string): RunningTopic;
   readonly stock: EngineStock;
   readonly orders: EngineOrders;
+  /** What sources report. */
+  readonly reconciliation: EngineReconciliation;
   /** Those that the settings name, where this process runs jobs. */
   readonly sinks: readonly RunningSink[];
   /** Of each event topic, where this process runs jobs. */
@@ -175,6 +178,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
+  const reconciliation = await startReconciliation(settings, { redis, topics, clock }, lifecycle);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
   ledger.breakers.start(settings.onTrouble);
   lifecycle.onStop(() => ledger.breakers.stop());
@@ -187,6 +191,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     topic: (name) => topicNamed(topics, name),
     stock,
     orders,
+    reconciliation,
     sinks,
     forwarders,
     emitKeepers,

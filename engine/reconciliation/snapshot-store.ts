@@ -118,6 +118,11 @@ export class SnapshotStore implements SnapshotReader {
     return { ...this.#reports.ended, rows: this.#reports.rowsReceived };
   }
 
+  /** Whether this process is the one that makes a source's snapshot of an instant; the claim ends by itself. */
+  claim(source: string, dueMs: number, keptMs: number): Promise<boolean> {
+    return this.#reports.registry.claim(`${source}/${dueMs}`, keptMs);
+  }
+
   /** All that are kept, the newest instant first. */
   async list(): Promise<readonly SnapshotRecord[]> {
     const all = await this.#reports.registry.all();

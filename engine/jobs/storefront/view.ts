@@ -21,6 +21,8 @@ export interface SkuLevels {
 export class StorefrontView implements View {
   readonly job = STOREFRONT_JOB;
   readonly #skus = new Map<string, SkuLevels>();
+  readonly #locations = new Set<string>();
+  #cells = 0;
   #revision = 0;
 
   onView(sku: string, value: unknown): void {
@@ -31,7 +33,9 @@ export class StorefrontView implements View {
     for (const [location, balances] of locations) {
       for (const pool of POOLS) total[pool] += balances[pool];
       levels.set(location, withDisplay(balances, displayCoefficient));
+      this.#locations.add(location);
     }
+    this.#cells += levels.size - (this.#skus.get(sku)?.locations.size ?? 0);
     this.#skus.set(sku, {
       // Over all locations the display is worked out once: flooring each location's share would lose a unit here and
       // there.
@@ -43,7 +47,26 @@ export class StorefrontView implements View {
   }
 
   onReset(isOf: (sku: string) => boolean): void {
-    for (const sku of this.#skus.keys()) if (isOf(sku)) this.#skus.delete(sku);
+    for (const [sku, { locations }] of this.#skus)
+      if (isOf(sku)) {
+        this.#cells -= locations.size;
+        this.#skus.delete(sku);
+      }
+  }
+
+  /** Every location at which any SKU has or had units. A location stays: its balances do, too. */
+  get locations(): ReadonlySet<string> {
+    return this.#locations;
+  }
+
+  /** SKUs at locations. */
+  get cells(): number {
+    return this.#cells;
+  }
+
+  /** All SKUs; one that changes during the iteration comes as it was or as it is. */
+  all(): IterableIterator<[sku: string, levels: SkuLevels]> {
+    return this.#skus.entries();
   }
 
   get(sku: string): SkuLevels | undefined {

@@ -1,0 +1,46 @@
+/**
+ * Reconciliation in a running engine: the stores of what sources report, and the engine's own source `published`. It is
+ * the same in every process; a serving one takes reports and sweeps, and one of them makes each published snapshot.
+ */
+import { StorefrontView } from "../jobs/storefront/view.js";
+import type { Clock } from "../kernel/clock.js";
+import { MovementStore } from "../reconciliation/movement-store.js";
+import { SnapshotStore } from "../reconciliation/snapshot-store.js";
+import type { RedisClient } from "../stream/redis.js";
+import type { EngineSettings } from "./engine-settings.js";
+import type { Lifecycle } from "./lifecycle.js";
+import { PublishedSource } from "./published-source.js";
+import { type RunningTopic, topicNamed, viewsOf } from "./running-topics.js";
+
+export interface EngineReconciliation {
+  readonly snapshots: SnapshotStore;
+  readonly movements: MovementStore;
+}
+
+export async function startReconciliation(
+  { prefix, partitions, snapshotsKept, snapshotRetentionMs, publishedEveryMs = 0, onTrouble }: EngineSettings,
+  { redis, topics, clock }: { redis: RedisClient; topics: readonly RunningTopic[]; clock: Clock },
+  lifecycle: Lifecycle,
+): Promise<EngineReconciliation> {
+  const { follower } = topicNamed(topics, "stock");
+  const view = viewsOf(topics).of(StorefrontView);
+  const shared = { redis, prefix, partitions, clock, onTrouble };
+  const snapshots = new SnapshotStore({
+    ...shared,
+    ...(snapshotsKept === undefined ? {} : { keep: snapshotsKept }),
+    ...(snapshotRetentionMs === undefined ? {} : { keepMs: snapshotRetentionMs }),
+    locations: () => (Number.isFinite(follower.oldestAgeMs()) ? view.locations : undefined),
+  });
+  const movements = new MovementStore(shared);
+  const published = new PublishedSource({
+    store: snapshots,
+    view,
+    clock,
+    everyMs: publishedEveryMs,
+    asOfMs: () => follower.asOf(),
+    ageMs: () => follower.oldestAgeMs(),
+    onTrouble,
+  });
+  for (const part of [snapshots, movements, published]) await lifecycle.start(part);
+  return { snapshots, movements };
+}
