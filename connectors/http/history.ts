@@ -10,7 +10,7 @@ import { orderStory, type Story, skuStory } from "../../engine/history/story.js"
 import type { Locations } from "../../engine/stock/as-of.js";
 import { onHandUnits, type StockEvent } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
-import { instantOf, readWhileConnected, refusePast } from "./past.js";
+import { queriedInstant, readWhileConnected, refusePast } from "./past.js";
 import { badInputFault, refuse } from "./problem.js";
 import {
   assertOrderId,
@@ -60,8 +60,8 @@ function skuRoute(server: FastifyInstance, { deps, authorize }: RouteContext, li
     async (request, reply) => {
       const { sku } = request.params;
       const { from, to, location, after, limit: given = DEFAULT_LIMIT, format, lang = "zh" } = request.query;
-      const fromMs = from === undefined ? undefined : instantOf(from, "from");
-      const toMs = to === undefined ? deps.clock.now() : instantOf(to, "to");
+      const fromMs = from === undefined ? undefined : queriedInstant(from, "from");
+      const toMs = to === undefined ? deps.clock.now() : queriedInstant(to, "to");
       if (fromMs !== undefined && fromMs > toMs)
         throw badInputFault([{ field: "from", message: "must not be after `to`" }]);
       const query = { fromMs, toMs, location, after, limit: given };

@@ -4,20 +4,16 @@
  * its own.
  */
 import type { FastifyReply } from "fastify";
+import { instantOf } from "../../engine/kernel/instant.js";
 import type { AsOfRefusal } from "../../engine/stock/log-instant.js";
 import { badInputFault, HttpFault, refuse } from "./problem.js";
 import { isoOf } from "./route-context.js";
 import { fromStore } from "./store-errors.js";
 
-/** Date and time with an offset from UTC (RFC 3339); others depend on where they are read. */
-const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2})$/;
-
 /** An instant of the query, in milliseconds since the epoch. @param field its name there */
-export function instantOf(text: string, field: string): number {
-  const atMs = INSTANT.test(text) ? Date.parse(text) : Number.NaN;
-  // The 30th of February would otherwise be the 2nd of March.
-  const day = text.slice(0, 10);
-  if (!(atMs >= 0) || !isoOf(Date.parse(day)).startsWith(day))
+export function queriedInstant(text: string, field: string): number {
+  const atMs = instantOf(text);
+  if (atMs === undefined)
     throw badInputFault([{ field, message: "must be an instant like 2026-06-18T20:00:00+08:00" }]);
   return atMs;
 }

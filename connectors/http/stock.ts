@@ -11,7 +11,7 @@ import type { Levels } from "../../engine/jobs/storefront/view.js";
 import type { Locations } from "../../engine/stock/as-of.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
-import { instantOf, readWhileConnected, refusePast } from "./past.js";
+import { queriedInstant, readWhileConnected, refusePast } from "./past.js";
 import { refuse, retryAfter } from "./problem.js";
 import {
   assertQuery,
@@ -167,7 +167,7 @@ function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext)
         const cells = await fromStore("ledger.balances", deps.ledger.balances(sku));
         return cells ? ledgerAnswer(sku, cells) : unknownSku(reply);
       }
-      const atMs = instantOf(at, "at");
+      const atMs = queriedInstant(at, "at");
       const result = await readWhileConnected("ledger.asOf", reply, (signal) => deps.history.asOf([sku], atMs, signal));
       if (result.outcome !== "found") return refusePast(reply, result);
       const cells = result.skus.get(sku);

@@ -6,6 +6,7 @@ import type { Command } from "./command.js";
 import { command as contract } from "./contract.js";
 import { command as deadLetters } from "./dead-letters.js";
 import { command as demo } from "./demo.js";
+import { command as explain } from "./explain.js";
 import { command as replay } from "./replay.js";
 import { command as restore } from "./restore.js";
 import { command as sandbox } from "./sandbox.js";
@@ -18,6 +19,7 @@ export const COMMANDS: readonly Command[] = [
   serve,
   replay,
   audit,
+  explain,
   backup,
   restore,
   upgrade,

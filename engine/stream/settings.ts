@@ -66,3 +66,7 @@ async function missing(redis: RedisClient, key: string, settings: SharedSettings
   const values = await redis.hmget(key, ...names.map((name) => FIELD + name));
   return names.filter((_, i) => values[i] === null);
 }
+
+/** A setting of a deployment by its option's name; undefined when no process has stored it. */
+export const readSetting = async (redis: RedisClient, prefix: string, name: string): Promise<string | undefined> =>
+  (await redis.hget(deploymentKey(prefix), FIELD + name)) ?? undefined;
