@@ -124,7 +124,7 @@ export async function scanCells(
       code: "log_shorter",
       retryable: true,
     });
-  const fold = new Fold(present, plan.targets, windowMs);
+  const fold = new Fold(present, plan.targets, instants, windowMs);
   const isComplete = await readEvents(place.log, plan.from, present.newestOffset, fold, signal);
   if (!isComplete) return removedMeanwhile(place.log, plan.head.clockMs);
   const { cells, length } = present;
@@ -194,12 +194,13 @@ class Fold {
   readonly #windowMs: number;
   readonly #atMs: readonly number[];
 
-  constructor(present: Present, targets: readonly Target[], windowMs: number) {
+  /** @param instants as they were asked for: the log's clock may not have reached them */
+  constructor(present: Present, targets: readonly Target[], instants: readonly number[], windowMs: number) {
     this.#present = present;
     this.#targets = targets;
     this.#windowMs = windowMs;
     this.#windows = targets.map(() => new Map());
-    this.#atMs = targets.map(({ asOfMs }) => asOfMs);
+    this.#atMs = instants;
     const used = present.length * POOL_COUNT;
     this.instants = targets.map(({ partition, offset, asOfMs, isFinal }, k) => ({
       position: { partition, offset, asOfMs, isFinal },

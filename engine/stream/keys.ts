@@ -176,6 +176,31 @@ export function reportKeys(prefix: string, kind: "snapshots" | "movements"): Rep
   };
 }
 
+/** Comparisons of sources; all keys are in one slot. */
+export interface ComparisonKeys {
+  /** Sorted set: the comparisons' ids by the time at which each was made. */
+  order: string;
+  /** Hash: packed comparisons by their ids. */
+  summaries: string;
+  /** String that expires: the packed differences of one comparison. */
+  differences(id: string): string;
+  /** Hash: how many bytes of differences each comparison has. */
+  differenceBytes: string;
+  /** Hash: the newest value of each pair of parties. */
+  live: string;
+}
+
+export function comparisonKeys(prefix: string): ComparisonKeys {
+  const base = `${prefix}:{comparisons}`;
+  return {
+    order: `${base}:order`,
+    summaries: `${base}:summaries`,
+    differences: (id) => `${base}:differences:${id}`,
+    differenceBytes: `${base}:difference-bytes`,
+    live: `${base}:live`,
+  };
+}
+
 /** Hash: what was fixed when the deployment was created, and its format. */
 export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
 

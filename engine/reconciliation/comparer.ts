@@ -1,0 +1,277 @@
+/**
+ * Compares the newest fresh snapshot of each source with what the ledger held at that snapshot's instant, and the
+ * sources with each other (R13), partition by partition, in the memory of one partition. It reads the ledger while the
+ * shop goes on and disturbs nobody. The result is stored and returned; acting on it is the business of others. A source
+ * that cannot be compared is left out with the reason, and the others are compared all the same.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { chainId } from "../kernel/chain-id.js";
+import { type Clock, HOUR_MS, sleep, stopwatch } from "../kernel/clock.js";
+import { EngineError } from "../kernel/errors.js";
+import type { BalanceHistory } from "../stock/as-of.js";
+import type { ScannedCells, ScannedInstant } from "../stock/as-of-scan.js";
+import type { AsOfRefusal } from "../stock/log-instant.js";
+import { CELL_SEPARATOR, displayUnits, POOLS } from "../stock/model.js";
+import { PairSum, type PartyCells } from "./comparison.js";
+import type { ComparedPair, ComparisonStore } from "./comparison-store.js";
+import {
+  type Comparison,
+  type ComparisonCause,
+  LEDGER,
+  type Measure,
+  type Snapshot,
+  type SnapshotReader,
+} from "./model.js";
+
+/** An ERP that reports once a day may be two hours late. */
+const DEFAULT_FRESH_MS = 26 * HOUR_MS;
+/** R13: events so near to the instant may be on its other side in a source. */
+const DEFAULT_WINDOW_MS = 2_000;
+/** Sources compared at once: 8 with the ledger and 28 pairs of them. Those with the newest instants are taken. */
+const MAX_SOURCES = 8;
+/** The ledger's clock may be behind this process's by so much. */
+const CLOCK_MARGIN_MS = 100;
+/** How often it looks whether the window is over, in real time; the shop's clock may be faster. */
+const POLL_MS = 20;
+/** Real time for which it waits at most; afterwards a clock stands still, and what is there is compared. */
+const MAX_WAIT_MS = 10_000;
+/** Cells of one pair that are compared in one turn of the event loop: 20,000 × 50 ns are 1 ms. */
+const TURN_CELLS = 20_000;
+/** Rows of snapshots that are taken in before another task gets its turn: four chunks, some 3 ms. */
+const TURN_ROWS = 16_384;
+/** Comparisons that wait for the one under way. Each takes seconds; more than these are a mistake of the caller. */
+const MAX_WAITING = 8;
+
+export interface ComparerOptions {
+  readonly snapshots: SnapshotReader;
+  readonly history: Pick<BalanceHistory, "scan" | "refusalOf">;
+  readonly store: Pick<ComparisonStore, "put">;
+  readonly partitions: number;
+  /** The shop's clock. */
+  readonly clock: Clock;
+  /** Older snapshots are left out, in milliseconds of the shop's time; DEFAULT_FRESH_MS when left out. */
+  readonly freshMs?: number;
+  readonly windowMs?: number;
+  /** Units that were settled against a snapshot, by cell (`cellOf`): they count as booked before its instant. */
+  settledUnits?(snapshot: Snapshot, partition: number): Promise<ReadonlyMap<string, number>>;
+  /** The coefficient of a SKU's display today (R5); past ones are not kept. Undefined: the default. */
+  displayCoefficient?(sku: string): number | undefined;
+}
+
+export class Comparer {
+  readonly #options: ComparerOptions;
+  readonly #freshMs: number;
+  readonly #windowMs: number;
+  /** Comparisons of this process run one after the other, for the memory's sake. */
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(options: ComparerOptions) {
+    this.#options = options;
+    this.#freshMs = options.freshMs ?? DEFAULT_FRESH_MS;
+    this.#windowMs = options.windowMs ?? DEFAULT_WINDOW_MS;
+  }
+
+  /**
+   * Makes a comparison and stores it. Events shortly after a snapshot's instant belong to it, so it waits until they
+   * have happened: two seconds at most.
+   * @param signal ends it at the next page: it rejects with the signal's reason, and nothing is stored
+   * @throws EngineError `busy` when too many wait already, `snapshot_gone` or `log_trimmed` when what it reads was
+   *   removed in the meantime, all to be tried again; `undecodable` when an entry of the log cannot be read
+   */
+  async compare(cause: ComparisonCause, signal?: AbortSignal): Promise<Comparison> {
+    if (this.#waiting >= MAX_WAITING)
+      throw new EngineError(`${MAX_WAITING} comparisons are waiting already`, {
+        op: "comparison.make",
+        code: "busy",
+        retryable: true,
+      });
+    this.#waiting++;
+    const turn = this.#last.then(() => this.#compare(cause, signal));
+    this.#last = turn.catch(() => {});
+    return turn.finally(() => {
+      this.#waiting--;
+    });
+  }
+
+  async #compare(cause: ComparisonCause, signal: AbortSignal | undefined): Promise<Comparison> {
+    const { clock, store, partitions } = this.#options;
+    signal?.throwIfAborted();
+    const elapsedMs = stopwatch();
+    const { snapshots, leftOut } = await this.#choose();
+    await this.#untilWindowsAreOver(snapshots, signal);
+    for (const snapshot of [...snapshots]) {
+      const refusal = await this.#options.history.refusalOf(snapshot.asOfMs, this.#windowMs);
+      if (!refusal) continue;
+      snapshots.splice(snapshots.indexOf(snapshot), 1);
+      leftOut[snapshot.source] = reasonOf(refusal);
+    }
+    const sums = pairsOf(snapshots);
+    if (snapshots.length > 0)
+      for (let partition = 0; partition < partitions; partition++)
+        await this.#comparePartition(partition, snapshots, sums, signal);
+    const pairs: ComparedPair[] = sums.map(({ sum }) => sum.result());
+    const atMs = clock.now();
+    const comparison: Comparison = {
+      id: chainId("CP", atMs),
+      ...{ atMs, cause, snapshots, leftOut },
+      pairs: pairs.map(({ pair }) => pair),
+      durationMs: Math.round(elapsedMs()),
+    };
+    signal?.throwIfAborted();
+    await store.put(comparison, pairs);
+    return comparison;
+  }
+
+  /** The newest complete snapshots that are fresh, in the order of their sources' names. */
+  async #choose(): Promise<{ snapshots: Snapshot[]; leftOut: Record<string, string> }> {
+    const nowMs = this.#options.clock.now();
+    const leftOut: Record<string, string> = {};
+    const newest = [...(await this.#options.snapshots.newest()).values()].sort((a, b) => b.asOfMs - a.asOfMs);
+    const fresh = newest.filter(({ source, asOfMs }) => {
+      const at = new Date(asOfMs).toISOString();
+      if (nowMs - asOfMs > this.#freshMs)
+        leftOut[source] = `its newest complete snapshot is as of ${at}, more than ${hoursOf(this.#freshMs)} hours ago`;
+      else if (asOfMs - nowMs > this.#windowMs)
+        leftOut[source] = `its newest complete snapshot is as of ${at}, which is in the future`;
+      else return true;
+      return false;
+    });
+    for (const { source } of fresh.splice(MAX_SOURCES))
+      leftOut[source] = `${MAX_SOURCES} other sources have newer snapshots, and no more are compared at once`;
+    return { snapshots: fresh.sort((a, b) => (a.source < b.source ? -1 : 1)), leftOut };
+  }
+
+  /** Until all events have happened that may explain a gap. */
+  async #untilWindowsAreOver(snapshots: readonly Snapshot[], signal: AbortSignal | undefined): Promise<void> {
+    const { clock } = this.#options;
+    const overMs = Math.max(0, ...snapshots.map(({ asOfMs }) => asOfMs)) + this.#windowMs + CLOCK_MARGIN_MS;
+    const waitedMs = stopwatch();
+    while (clock.now() < overMs && waitedMs() < MAX_WAIT_MS) {
+      await sleep(Math.min(POLL_MS, overMs - clock.now()), signal);
+      signal?.throwIfAborted();
+    }
+  }
+
+  async #comparePartition(
+    partition: number,
+    snapshots: readonly Snapshot[],
+    sums: readonly PairOfSources[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { history } = this.#options;
+    const instants = [...new Set(snapshots.map(({ asOfMs }) => asOfMs))];
+    const scanned = await history.scan(partition, instants, this.#windowMs, signal);
+    if (scanned.outcome !== "scanned")
+      throw new EngineError(`partition ${partition}: ${reasonOf(scanned)}`, {
+        op: "comparison.make",
+        code: "log_trimmed",
+        retryable: true,
+      });
+    const reported: Float64Array[] = [];
+    for (const snapshot of snapshots) reported.push(await this.#rowsOf(snapshot, partition, scanned, signal));
+    const parties: PartyCells[] = [];
+    for (const [i, snapshot] of snapshots.entries()) {
+      const instant = scanned.instants[instants.indexOf(snapshot.asOfMs)] as ScannedInstant;
+      const ledger = this.#ledgerUnits(scanned, instant, snapshot.measure);
+      const settled = (await this.#options.settledUnits?.(snapshot, partition)) ?? [];
+      for (const [name, units] of settled) addSettled(scanned, ledger, name, units);
+      parties.push({
+        ...{ name: snapshot.source, measure: snapshot.measure, ledger },
+        units: padded(reported[i] as Float64Array, scanned.cells.length),
+        ...{ balances: instant.balances, windows: instant.windows },
+        coefficient: (sku) => this.#options.displayCoefficient?.(sku),
+      });
+    }
+    for (const { sum, a, b } of sums) {
+      sum.begin({ cells: scanned.cells, ledgerCells: scanned.length });
+      for (let from = 0; from < scanned.cells.length; from += TURN_CELLS) {
+        const to = Math.min(from + TURN_CELLS, scanned.cells.length);
+        sum.take(from, to, parties[a] as PartyCells, b === undefined ? undefined : parties[b]);
+        await nextTurn();
+        signal?.throwIfAborted();
+      }
+      sum.finish();
+    }
+  }
+
+  /** What a source reports, by cell; cells that the ledger does not have are added to the index. */
+  async #rowsOf(
+    snapshot: Snapshot,
+    partition: number,
+    { cells }: ScannedCells,
+    signal: AbortSignal | undefined,
+  ): Promise<Float64Array> {
+    let units = new Float64Array(Math.max(1, cells.length)).fill(Number.NaN);
+    let rows = 0;
+    for await (const chunk of this.#options.snapshots.rows(snapshot, partition, signal)) {
+      const { skus, locations, units: reported } = chunk;
+      for (let i = 0; i < skus.length; i++) {
+        const cell = cells.add(skus[i] as string, locations[i] as string);
+        if (cell >= units.length) units = padded(units, 2 * cell);
+        units[cell] = reported[i] as number;
+      }
+      rows += skus.length;
+      if (rows < TURN_ROWS) continue;
+      rows = 0;
+      await nextTurn();
+    }
+    return units;
+  }
+
+  #ledgerUnits({ cells, length }: ScannedCells, { balances }: ScannedInstant, measure: Measure): Float64Array {
+    const units = new Float64Array(length);
+    const coefficients: (number | undefined)[] = [];
+    for (let cell = 0; cell < length; cell++) {
+      const at = cell * POOLS.length;
+      const [sellable, reserved] = [balances[at] as number, balances[at + 1] as number];
+      if (measure === "sellable") units[cell] = sellable;
+      else if (measure === "on_hand")
+        units[cell] = sellable + reserved + (balances[at + 2] as number) + (balances[at + 3] as number);
+      else {
+        const sku = cells.skuOf[cell] as number;
+        if (!(sku in coefficients)) coefficients[sku] = this.#options.displayCoefficient?.(cells.sku(cell));
+        units[cell] = displayUnits(sellable, reserved, coefficients[sku]);
+      }
+    }
+    return units;
+  }
+}
+
+interface PairOfSources {
+  sum: PairSum;
+  /** Numbers of the sources; `b` undefined: the ledger. */
+  a: number;
+  b: number | undefined;
+}
+
+/** Every source with the ledger, then every two sources. */
+function pairsOf(snapshots: readonly Snapshot[]): PairOfSources[] {
+  const names = snapshots.map(({ source }) => source);
+  return [
+    ...names.map((name, a) => ({ sum: new PairSum(name, LEDGER), a, b: undefined })),
+    ...names.flatMap((name, a) =>
+      names.slice(a + 1).map((other, i) => ({ sum: new PairSum(name, other), a, b: a + 1 + i })),
+    ),
+  ];
+}
+
+function addSettled({ cells, length }: ScannedCells, ledger: Float64Array, name: string, units: number): void {
+  const at = name.indexOf(CELL_SEPARATOR);
+  const cell = cells.find(name.slice(0, at), name.slice(at + 1));
+  if (cell >= 0 && cell < length) ledger[cell] = (ledger[cell] as number) + units;
+}
+
+/** The same numbers with room for more cells: those that come after them are not reported. */
+function padded(units: Float64Array, length: number): Float64Array<ArrayBuffer> {
+  const copy = new Float64Array(length).fill(Number.NaN);
+  copy.set(units.length > length ? units.subarray(0, length) : units);
+  return copy;
+}
+
+const hoursOf = (ms: number): number => Math.round(ms / HOUR_MS);
+
+const reasonOf = (refusal: AsOfRefusal): string =>
+  refusal.outcome === "outside_retention"
+    ? `the ledger's log does not go back to its instant: it begins at ${new Date(refusal.fromMs).toISOString()}`
+    : `${refusal.entries} entries of the log have come since its instant; at most ${refusal.limit} are read`;
