@@ -13,6 +13,7 @@ export default defineConfig({
     include: [
       "test/faults/**/*.faults.test.ts",
       "test/sim/*.redis.test.ts",
+      "test/sim/divergence.test.ts",
       "test/bench/*.redis.test.ts",
       "test/bench/soak.redis.test.ts",
       "test/replay/*.redis.test.ts",

@@ -1,0 +1,83 @@
+/**
+ * Where two sides part, in seeded shops: a warehouse that makes one mistake with one event is found out, by its
+ * snapshots alone and by its movements with and without ids, and the event is in the first group of causes, always. A
+ * warehouse that is only late and out of order makes no divergence. How often several events fit is printed.
+ */
+import { describe, expect, it } from "vitest";
+import type { CauseGroup } from "../../engine/reconciliation/divergence-cause.js";
+import { searchGaps } from "../../engine/reconciliation/gap-search.js";
+import { pairMovements } from "../../engine/reconciliation/movement-pairing.js";
+import { lengthOf } from "../length.js";
+import { LATENESS_MS, MISTAKES, type Mistake, makeWorld, type World } from "./divergence-world.js";
+
+const SEEDS = Number(process.env["DIVERGENCE_SEEDS"] ?? lengthOf({ short: 150, long: 1_000 }));
+const FIRST = Number(process.env["SHUIWEI_SEED"] ?? 1);
+const COUNT = process.env["SHUIWEI_SEED"] ? 1 : SEEDS;
+const seeds = Array.from({ length: COUNT }, (_, i) => FIRST + i);
+
+const worldOf = (seed: number, kind?: "none"): World =>
+  makeWorld(seed, {
+    commands: 120,
+    snapshots: 5,
+    pauseMs: 2_000,
+    endsQuietly: true,
+    kind: kind ?? (MISTAKES[seed % MISTAKES.length] as (typeof MISTAKES)[number]),
+  });
+
+const searchOf = (world: World, sku: string) =>
+  searchGaps(world.observations.get(sku) ?? [], world.events.get(sku) ?? [], { windowMs: LATENESS_MS });
+
+/** Whether the event of the mistake is named by the first group. */
+const names = (group: CauseGroup | undefined, { bookable }: Mistake): boolean =>
+  group?.members.some(({ faults }) => faults.some(({ event }) => event === bookable.event)) ?? false;
+
+describe("a warehouse with one mistake", () => {
+  it("is found by its snapshots, and the event is in the first group of causes", () => {
+    let [found, ambiguous, members] = [0, 0, 0];
+    for (const seed of seeds) {
+      const world = worldOf(seed);
+      const { mistake } = world;
+      if (!mistake) throw new Error(`SHUIWEI_SEED=${seed}: no event fits`);
+      const search = searchOf(world, mistake.sku);
+      const [best] = search.causes;
+      if (!names(best, mistake)) expect(search, `SHUIWEI_SEED=${seed} ${mistake.kind}`).toBe("found");
+      found++;
+      if ((best?.count ?? 0) > 1) ambiguous++;
+      members += best?.count ?? 0;
+    }
+    console.info(`snapshots: ${found} of ${COUNT} found, ${ambiguous} ambiguous, ${members / COUNT} causes on average`);
+  });
+
+  it.each([true, false])("is found by its movements, with ids: %s", (withIds) => {
+    let [found, ambiguous, members] = [0, 0, 0];
+    for (const seed of seeds) {
+      const world = worldOf(seed);
+      const mistake = world.mistake as Mistake;
+      const all = world.movements.get(mistake.sku) ?? [];
+      const movements = withIds ? all : all.map((each, i) => ({ ...each, id: `m-${i}` }));
+      const pairing = pairMovements(world.events.get(mistake.sku) ?? [], movements, {
+        fromMs: world.fromMs,
+        toMs: world.toMs,
+        toleranceMs: LATENESS_MS,
+      });
+      const [best] = pairing.parts;
+      if (!names(best, mistake) || pairing.count !== 1)
+        expect(pairing, `SHUIWEI_SEED=${seed} ${mistake.kind}`).toBe("found");
+      found++;
+      if ((best?.count ?? 0) > 1) ambiguous++;
+      members += best?.count ?? 0;
+    }
+    console.info(`movements: ${found} of ${COUNT} found, ${ambiguous} ambiguous, ${members / COUNT} causes on average`);
+  });
+});
+
+describe("a warehouse that is late and out of order", () => {
+  it("makes no divergence, and no movement is without partner", () => {
+    for (const seed of seeds) {
+      const world = worldOf(seed, "none");
+      for (const sku of world.events.keys()) {
+        expect(searchOf(world, sku).firstUnequal, `SHUIWEI_SEED=${seed} ${sku}`).toBeUndefined();
+      }
+    }
+  });
+});
