@@ -12,6 +12,8 @@ import type { TemporaryRefusal } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
 import type { EraseOutcome } from "../../engine/orders/erasures.js";
 import type { OrderService } from "../../engine/orders/order-service.js";
+import type { Comparer } from "../../engine/reconciliation/comparer.js";
+import type { ComparisonStore } from "../../engine/reconciliation/comparison-store.js";
 import type { MovementStore } from "../../engine/reconciliation/movement-store.js";
 import type { SnapshotStore } from "../../engine/reconciliation/snapshot-store.js";
 import type { BalanceHistory } from "../../engine/stock/as-of.js";
@@ -40,6 +42,11 @@ export interface HttpDeps {
   /** What sources report. */
   snapshots: SnapshotStore;
   movements: MovementStore;
+  /** Makes comparisons of what sources report, and what is kept of them. */
+  comparer: Pick<Comparer, "compare">;
+  comparisons: ComparisonStore;
+  /** Asks the workers for a comparison; left out: no worker makes any. @param actor who asks */
+  requestComparison?(actor: string): Promise<void>;
   /** Settings that a SKU or a category may have. */
   skuSettings: readonly SkuSetting[];
   /** Deletes the personal data of an order's buyer. */

@@ -18,6 +18,7 @@ import { alertRoutes } from "./alerts.js";
 import { BreakerWatch, breakerRoutes } from "./breaker.js";
 import { quotaClientOf } from "./client.js";
 import { commandRoutes, MAX_BULK_REQUESTS } from "./commands.js";
+import { comparisonRoutes } from "./comparisons.js";
 import { continueBody } from "./continue.js";
 import type { HttpDeps } from "./deps.js";
 import { entryGuard, tokensOf } from "./guard.js";
@@ -148,6 +149,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       idRoutes,
       alertRoutes,
       breakerRoutes,
+      comparisonRoutes,
       sessionRoutes,
       operationsRoutes(metrics),
       ...(deps.routes ?? []),

@@ -15,6 +15,10 @@ const TAGS = [
   { name: "skus", description: "Settings of SKUs and of their categories" },
   { name: "alerts", description: "Alerts of unusual depletion" },
   { name: "breaker", description: "Breakers, which stop new orders" },
+  {
+    name: "reconciliation",
+    description: "What other systems report as their stock, and how far it parts from the ledger's",
+  },
   { name: "access", description: "Sessions of browsers, and pairing a browser" },
   { name: "operations", description: "Health, readiness and metrics of a process" },
 ];

@@ -17,7 +17,7 @@ export interface MetricSources {
 export type Sample = readonly [value: number | undefined, ...labels: (string | number)[]];
 
 export type MetricType = "gauge" | "counter";
-type Label = "topic" | "partition" | "job" | "sink" | "source" | "target" | "schedule" | "step" | "kind";
+type Label = "topic" | "partition" | "job" | "sink" | "source" | "target" | "schedule" | "step" | "kind" | "a" | "b";
 
 export interface MetricRow {
   /** After the prefix `shuiwei_`. */

@@ -8,6 +8,7 @@ import type { EmitKeeperFigures } from "../outbox/emit-keeper.js";
 import type { Outbox, OutboxFigures } from "../outbox/outbox.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
 import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
+import { reconciliationMetrics } from "./reconciliation-metrics.js";
 import { TOPIC_METRICS } from "./topic-metrics.js";
 
 /** A metric without labels; undefined counts as 0. */
@@ -240,4 +241,5 @@ export const metricTable = (): readonly MetricRow[] => [
   ...TOPIC_METRICS,
   ...SINK_METRICS,
   ORDER_EXCEPTIONS,
+  ...reconciliationMetrics(),
 ];

@@ -4,8 +4,13 @@
  */
 import { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
+import { Comparer } from "../reconciliation/comparer.js";
+import { ComparisonStore } from "../reconciliation/comparison-store.js";
 import { MovementStore } from "../reconciliation/movement-store.js";
+import { settledUnits } from "../reconciliation/settled-rows.js";
 import { SnapshotStore } from "../reconciliation/snapshot-store.js";
+import { BalanceHistory } from "../stock/as-of.js";
+import { Corrections } from "../stock/corrections.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
@@ -15,11 +20,21 @@ import { type RunningTopic, topicNamed, viewsOf } from "./running-topics.js";
 export interface EngineReconciliation {
   readonly snapshots: SnapshotStore;
   readonly movements: MovementStore;
+  readonly comparer: Comparer;
+  readonly comparisons: ComparisonStore;
+}
+
+export interface ReconciliationParts {
+  readonly redis: RedisClient;
+  /** For what reads much: commands do not wait behind it. */
+  readonly viewRedis: RedisClient;
+  readonly topics: readonly RunningTopic[];
+  readonly clock: Clock;
 }
 
 export async function startReconciliation(
   { prefix, partitions, snapshotsKept, snapshotRetentionMs, publishedEveryMs = 0, onTrouble }: EngineSettings,
-  { redis, topics, clock }: { redis: RedisClient; topics: readonly RunningTopic[]; clock: Clock },
+  { redis, viewRedis, topics, clock }: ReconciliationParts,
   lifecycle: Lifecycle,
 ): Promise<EngineReconciliation> {
   const { follower } = topicNamed(topics, "stock");
@@ -42,5 +57,16 @@ export async function startReconciliation(
     onTrouble,
   });
   for (const part of [snapshots, movements, published]) await lifecycle.start(part);
-  return { snapshots, movements };
+  const comparisons = new ComparisonStore(redis, prefix);
+  const corrections = new Corrections({ redis: viewRedis, prefix, partitions });
+  const comparer = new Comparer({
+    snapshots,
+    history: new BalanceHistory({ redis: viewRedis, prefix, partitions }),
+    store: comparisons,
+    partitions,
+    clock,
+    settledUnits: (snapshot, partition) => settledUnits(corrections, snapshot, partition),
+    displayCoefficient: (sku) => view.get(sku)?.displayCoefficient,
+  });
+  return { snapshots, movements, comparer, comparisons };
 }

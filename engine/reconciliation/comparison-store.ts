@@ -11,7 +11,7 @@ import { type ComparisonKeys, comparisonKeys } from "../stream/keys.js";
 import { decodeState, encodeState } from "../stream/pack.js";
 import type { RedisClient } from "../stream/redis.js";
 import { differingUnits, MAX_DIFFERENCES } from "./comparison.js";
-import type { Comparison, Difference, PairDivergence, Snapshot } from "./model.js";
+import type { Comparison, Difference, PairDivergence } from "./model.js";
 
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
@@ -144,16 +144,10 @@ export class ComparisonStore {
     };
   }
 
-  /** The newest value of each pair, the greatest share first. */
+  /** The newest value of each pair, in no order. */
   async live(): Promise<LiveDivergence[]> {
     const stored = await this.#redis.hgetall(this.#keys.live);
     return Object.values(stored).map((text) => JSON.parse(text) as LiveDivergence);
-  }
-
-  /** The snapshots of the newest comparison; empty when there is none. */
-  async newestSnapshots(): Promise<readonly Snapshot[]> {
-    const [newest] = await this.list(1);
-    return newest?.snapshots ?? [];
   }
 
   async #removeOld(atMs: number): Promise<void> {

@@ -15,6 +15,7 @@ export interface SkuLevels {
   total: Levels;
   locations: ReadonlyMap<string, Levels>;
   category: string | undefined;
+  displayCoefficient: number;
   revision: number;
 }
 
@@ -42,6 +43,7 @@ export class StorefrontView implements View {
       total: withDisplay(total, displayCoefficient),
       locations: levels,
       category: settings?.category ?? undefined,
+      displayCoefficient,
       revision: ++this.#revision,
     });
   }

@@ -42,6 +42,8 @@ describe("a role", () => {
     ["read", "GET", "/v1/alerts"],
     ["read", "GET", "/v1/breaker"],
     ["read", "GET", "/v1/ledger/A"],
+    ["read", "GET", "/v1/comparisons"],
+    ["read", "GET", "/v1/divergence"],
     ["order", "POST", "/v1/orders", {}],
     ["order", "POST", "/v1/orders/x/payment"],
     ["order", "POST", "/v1/orders/x/cancellation"],
@@ -56,6 +58,7 @@ describe("a role", () => {
     ["operate", "PUT", "/v1/categories/A/settings", {}],
     ["operate", "POST", "/v1/alerts/A%231/acknowledgement", {}],
     ["operate", "POST", "/v1/breaker", {}],
+    ["operate", "POST", "/v1/comparisons", {}],
   ];
   it.each(NEEDED)("%s or a higher one is needed for %s %s", async (...[needed, method, path, body]) => {
     for (const role of ROLES) {
