@@ -6,6 +6,7 @@
 import type { Connector } from "../../connectors/connector.js";
 import { httpOptions } from "../../connectors/http/options.js";
 import { CONNECTORS } from "../../connectors/index.js";
+import { consistencyOptions } from "../jobs/consistency/options.js";
 import { defineOptions, joinOptions, type OptionReading, type OptionTable, readOptions } from "../kernel/options.js";
 import { orderOptions } from "../orders/options.js";
 import { reconciliationOptions } from "../reconciliation/options.js";
@@ -26,6 +27,7 @@ const partOptions = joinOptions(
   stockOptions,
   orderOptions,
   reconciliationOptions,
+  consistencyOptions,
   intakeOptions,
 );
 const processOptions = joinOptions(

@@ -3,6 +3,7 @@
  * choose. Checked when they are read, not here.
  */
 import type { ObjectStore } from "../../connectors/objects/index.js";
+import type { ConsistencySettings } from "../jobs/consistency/options.js";
 import type { Clock } from "../kernel/clock.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { Deadlines } from "../orders/flow.js";
@@ -51,6 +52,11 @@ export interface EngineSettings {
    * `picking` applies once the deployment has a warehouse. Left out: no deadlines.
    */
   deadlines?: Deadlines;
+  /**
+   * When sources are compared, and what a comparison does to breakers; the same in every worker. Left out: the
+   * defaults.
+   */
+  consistency?: ConsistencySettings;
   /** How long a buyer's text is kept; the same in every process. Left out: the defaults. */
   personalData?: PersonalDataTimes;
   /** Complete snapshots that are kept of each source, and how long; left out: the defaults. */

@@ -8,12 +8,14 @@ import type { Feed } from "../../dashboards/feed.js";
 import { ShadowFold } from "../audit/shadow-fold.js";
 import { OrderHistory } from "../history/order-history.js";
 import { SkuHistory } from "../history/sku-history.js";
+import { type ConsistencySettings, consistencyOptions, consistencySettingsOf } from "../jobs/consistency/options.js";
 import { DepletionView } from "../jobs/depletion/view.js";
 import { ExceptionList } from "../jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../jobs/order-flow/track.js";
 import { StorefrontAnchors } from "../jobs/storefront/anchors.js";
 import { StorefrontView } from "../jobs/storefront/view.js";
 import { type Clock, monotonicClock, systemClock } from "../kernel/clock.js";
+import { valuesOf } from "../kernel/options.js";
 import { zoneOf } from "../kernel/zone.js";
 import { deadlinesWith } from "../orders/flow.js";
 import { OrderService } from "../orders/order-service.js";
@@ -136,8 +138,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     settings,
     connections,
     topicParts: {
-      ledger,
-      orderStore,
+      ...{ ledger, orderStore, consistency: consistencyOf(settings) },
       onErasuresDue: orders.personalData.sweep,
       events: eventsOf(settings, connections),
     },
@@ -203,6 +204,9 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     stop: () => lifecycle.stop(),
   };
 }
+
+const consistencyOf = ({ consistency }: EngineSettings): ConsistencySettings =>
+  consistency ?? consistencySettingsOf(valuesOf(consistencyOptions, {}));
 
 /** What every event topic has. */
 const eventsOf = (

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
 import { type RouteGroup, Sessions, TokenFile } from "../../connectors/http/index.js";
 import { Gateway } from "../../dashboards/gateway.js";
+import { consistencySettingsOf, sharedConsistencySettings } from "../jobs/consistency/options.js";
 import { monotonicClock, sleep } from "../kernel/clock.js";
 import { badInput, EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -100,6 +101,7 @@ function sharedSettingsOf(options: OptionValues<ServeOptions>): SharedSettings {
     "waybill-deadline": durationText(options.waybillDeadlineMs),
     "outbound-deadline": durationText(options.outboundDeadlineMs),
     "logistics-deadline": durationText(options.logisticsDeadlineMs),
+    ...sharedConsistencySettings(options),
   };
 }
 
@@ -108,6 +110,7 @@ function settingsOf(options: OptionValues<ServeOptions>, onTrouble: OnTrouble): 
     ...options,
     sharedSettings: sharedSettingsOf(options),
     deadlines: deadlinesOf(options),
+    consistency: consistencySettingsOf(options),
     personalData: personalDataTimesOf(options),
     options,
     worker: options.roles.includes("worker"),

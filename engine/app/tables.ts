@@ -1,12 +1,14 @@
 /**
- * What an engine is made of, as tables: topics, jobs, connectors with their sinks, feeds. Composition,
- * configuration, metrics, readiness, `dead-letters` and the freeing of leases iterate over them, so whatever is in a
- * table appears everywhere. An extension passes tables with more lines to `startEngine`.
+ * What an engine is made of, as tables: topics, jobs, sinks of its own, connectors with their sinks, feeds.
+ * Composition, configuration, metrics, readiness, `dead-letters` and the freeing of leases iterate over them, so
+ * whatever is in a table appears everywhere. An extension passes tables with more lines to `startEngine`.
  */
 import type { Connector, Sink } from "../../connectors/connector.js";
 import { CONNECTORS } from "../../connectors/index.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
+import { COMPARISON_KEY, CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
+import type { ConsistencySettings } from "../jobs/consistency/options.js";
 import { JOBS, type JobEntry, SKU_SETTINGS } from "../jobs/index.js";
 import { assert } from "../kernel/errors.js";
 import { orderEventsOf } from "../orders/log-entry.js";
@@ -23,7 +25,7 @@ import type { LogEvent } from "../stream/job.js";
 import type { LogEntry } from "../stream/log.js";
 import type { RedisClient } from "../stream/redis.js";
 import { checkRoutes, type Route } from "../stream/route.js";
-import type { Schedule } from "../stream/schedule.js";
+import { daily, type Schedule } from "../stream/schedule.js";
 import { forwarderSink } from "../stream/sinks.js";
 import type { Topic } from "../stream/topic.js";
 
@@ -33,6 +35,7 @@ export interface TopicParts {
   readonly orderStore: OrderStore;
   /** Erases what is due of buyers' personal data in a partition of the orders. */
   onErasuresDue(partition: number): void;
+  readonly consistency: ConsistencySettings;
   /** What every event topic of the engine has. */
   readonly events: Omit<EventTopicOptions, "name" | "routes" | "schedules">;
 }
@@ -55,19 +58,26 @@ export interface TopicEntry {
   readonly routes?: readonly Route[];
 }
 
+/** What schedules may depend on. */
+type ScheduleParts = Pick<TopicParts, "consistency">;
+
 /** An event topic: the routes and schedules that feed it. */
 export interface EventTopicEntry {
   /** At most 29 lower-case letters, digits and hyphens. */
   readonly name: string;
   readonly routes?: readonly Route[];
-  readonly schedules?: readonly Schedule[];
+  /** Those that depend on settings are made from them. Such a setting belongs to the deployment. */
+  readonly schedules?: readonly Schedule[] | ((parts: ScheduleParts) => readonly Schedule[]);
 }
 
 /** The line of an event topic. */
-export const eventTopicEntry = (own: EventTopicEntry): TopicEntry => ({
+export const eventTopicEntry = ({ schedules = [], ...own }: EventTopicEntry): TopicEntry => ({
   ...own,
   load: loadEventsLibrary,
-  make: ({ events }) => eventTopic({ ...events, ...own }),
+  make: (parts) => {
+    const made = typeof schedules === "function" ? schedules(parts) : schedules;
+    return eventTopic({ ...parts.events, ...own, schedules: made });
+  },
   decode: topicEventsOf,
 });
 
@@ -103,6 +113,14 @@ const TOPICS: readonly TopicEntry[] = [
     // Only processes of the previous release read this view.
     withViews: (format) => format < FORMAT_WITHOUT_ORDER_VIEWS,
     // Exceptions are about minutes and hours.
+    minPollMs: 250,
+  },
+  {
+    ...eventTopicEntry({
+      name: CONSISTENCY_TOPIC,
+      schedules: ({ consistency }) => [{ name: COMPARISON_KEY, due: daily(consistency.compareAt), catchUp: "last" }],
+    }),
+    // Breakers change within seconds.
     minPollMs: 250,
   },
 ];

@@ -9,6 +9,9 @@ import type { StockEvent } from "../stock/model.js";
 import { DISPLAY_COEFFICIENT, type SkuSetting, skuSettings } from "../stock/settings.js";
 import type { View } from "../stream/follower.js";
 import type { AnyJob, LogEvent } from "../stream/job.js";
+import { CONSISTENCY_TOPIC } from "./consistency/events.js";
+import { consistencyJob } from "./consistency/job.js";
+import { ConsistencyView } from "./consistency/view.js";
 import { depletionJob } from "./depletion/job.js";
 import { ALERT_FACTOR, ALERT_FLOOR_UNITS } from "./depletion/rule.js";
 import { DepletionView } from "./depletion/view.js";
@@ -37,6 +40,7 @@ export const JOBS: readonly JobEntry[] = [
   { topic: "stock", make: ({ zone }) => depletionJob(zone), views: [DepletionView] },
   { topic: "stock", make: () => storefrontJob, views: [StorefrontView] },
   { topic: "orders", make: ({ deadlines }) => orderFlowJob(deadlines) },
+  { topic: CONSISTENCY_TOPIC, make: () => consistencyJob, views: [ConsistencyView] },
 ];
 
 /** The jobs of one topic, made. */

@@ -111,7 +111,9 @@ it("dead letters of the job, and of the sink, are listed by name", async () => {
   await expect.poll(() => deadLetters(RESTOCK), patience).toMatch(/restock\.1 .* POISON .*this SKU cannot be ordered/);
   await expect.poll(() => deadLetters(`${RESTOCK}/supplier`), patience).toMatch(/emit 0 .* UNKNOWN .*HTTP 422/);
   expect(await deadLetters("stock/to-restock")).toBe("no dead letters\n");
-  await expect(deadLetters("restock/wms")).rejects.toThrow("is not one of stock, orders, restock, orders/wms");
+  await expect(deadLetters("restock/wms")).rejects.toThrow(
+    "is not one of stock, orders, consistency, restock, orders/wms",
+  );
 });
 
 it("metrics have the names of topic, sink, route and schedule", async () => {
