@@ -14,6 +14,7 @@ import type { EraseOutcome } from "../../engine/orders/erasures.js";
 import type { OrderService } from "../../engine/orders/order-service.js";
 import type { Comparer } from "../../engine/reconciliation/comparer.js";
 import type { ComparisonStore } from "../../engine/reconciliation/comparison-store.js";
+import type { Localiser } from "../../engine/reconciliation/localisation.js";
 import type { MovementStore } from "../../engine/reconciliation/movement-store.js";
 import type { SnapshotStore } from "../../engine/reconciliation/snapshot-store.js";
 import type { BalanceHistory } from "../../engine/stock/as-of.js";
@@ -47,6 +48,8 @@ export interface HttpDeps {
   comparisons: ComparisonStore;
   /** Asks the workers for a comparison; left out: no worker makes any. @param actor who asks */
   requestComparison?(actor: string): Promise<void>;
+  /** Finds where a source and the ledger part in a SKU. */
+  localiser: Localiser;
   /** Settings that a SKU or a category may have. */
   skuSettings: readonly SkuSetting[];
   /** Deletes the personal data of an order's buyer. */

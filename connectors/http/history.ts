@@ -156,7 +156,8 @@ const changeAnswer = ({ event, after, line, evidence }: Change, partition: numbe
   balances: locationList(after),
 });
 
-function eventAnswer(event: StockEvent, partition: number) {
+/** An event of the stock log, as answers have it. */
+export function eventAnswer(event: StockEvent, partition: number) {
   const { type, id, units, from, to, location, toLocation, clockMs, atMs, offset, index, detail } = event;
   const missing = detail?.["missingUnits"];
   return {

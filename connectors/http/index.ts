@@ -21,6 +21,7 @@ import { commandRoutes, MAX_BULK_REQUESTS } from "./commands.js";
 import { comparisonRoutes } from "./comparisons.js";
 import { continueBody } from "./continue.js";
 import type { HttpDeps } from "./deps.js";
+import { divergenceRoutes } from "./divergence.js";
 import { entryGuard, tokensOf } from "./guard.js";
 import { historyRoutes } from "./history.js";
 import type { Role } from "./identity.js";
@@ -145,6 +146,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       commandRoutes,
       stockRoutes,
       historyRoutes,
+      divergenceRoutes,
       settingsRoutes,
       idRoutes,
       alertRoutes,

@@ -32,13 +32,10 @@ export async function readWhileConnected<T>(
   });
 }
 
-export function refusePast(reply: FastifyReply, refusal: AsOfRefusal): FastifyReply {
-  const { outcome } = refusal;
-  return outcome === "outside_retention"
-    ? refuse(reply, outcome, `the log of this SKU begins at ${isoOf(refusal.fromMs)}`)
-    : refuse(
-        reply,
-        outcome,
-        `${refusal.entries} entries of the log would have to be read; at most ${refusal.limit} are`,
-      );
-}
+export const refusePast = (reply: FastifyReply, refusal: AsOfRefusal): FastifyReply =>
+  refuse(reply, refusal.outcome, pastRefusalText(refusal));
+
+export const pastRefusalText = (refusal: AsOfRefusal): string =>
+  refusal.outcome === "outside_retention"
+    ? `the log of this SKU begins at ${isoOf(refusal.fromMs)}`
+    : `${refusal.entries} entries of the log would have to be read; at most ${refusal.limit} are`;

@@ -59,6 +59,8 @@ const FAULTS = {
   differences_removed: [410, "The comparison's differences are not kept any more"],
   outside_retention: [410, "The log of changes does not go back to that instant"],
   body_too_large: [413, "The body is too large"],
+  not_reported: [404, "The source has reported no complete snapshot of the SKU"],
+  too_many_events: [422, "Too many changes of the SKU lie between the snapshots"],
   too_many_entries: [422, "Too many changes lie between that instant and the nearest stored balances"],
   too_many_commands: [413, "There are too many commands in one body"],
   path_too_long: [414, "A part of the path is too long"],

@@ -2,10 +2,12 @@
  * Reconciliation in a running engine: the stores of what sources report, and the engine's own source `published`. It is
  * the same in every process; a serving one takes reports and sweeps, and one of them makes each published snapshot.
  */
+import { StorefrontAnchors } from "../jobs/storefront/anchors.js";
 import { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
 import { Comparer } from "../reconciliation/comparer.js";
 import { ComparisonStore } from "../reconciliation/comparison-store.js";
+import { Localiser } from "../reconciliation/localisation.js";
 import { MovementStore } from "../reconciliation/movement-store.js";
 import { settledUnits } from "../reconciliation/settled-rows.js";
 import { SnapshotStore } from "../reconciliation/snapshot-store.js";
@@ -22,6 +24,7 @@ export interface EngineReconciliation {
   readonly movements: MovementStore;
   readonly comparer: Comparer;
   readonly comparisons: ComparisonStore;
+  readonly localiser: Localiser;
 }
 
 export interface ReconciliationParts {
@@ -58,15 +61,19 @@ export async function startReconciliation(
   });
   for (const part of [snapshots, movements, published]) await lifecycle.start(part);
   const comparisons = new ComparisonStore(redis, prefix);
-  const corrections = new Corrections({ redis: viewRedis, prefix, partitions });
+  const reading = { redis: viewRedis, prefix, partitions };
+  const corrections = new Corrections(reading);
+  const history = new BalanceHistory({ ...reading, anchors: new StorefrontAnchors(viewRedis) });
+  const displayCoefficient = (sku: string): number | undefined => view.get(sku)?.displayCoefficient;
   const comparer = new Comparer({
     snapshots,
-    history: new BalanceHistory({ redis: viewRedis, prefix, partitions }),
+    history,
     store: comparisons,
     partitions,
     clock,
     settledUnits: (snapshot, partition) => settledUnits(corrections, snapshot, partition),
-    displayCoefficient: (sku) => view.get(sku)?.displayCoefficient,
+    displayCoefficient,
   });
-  return { snapshots, movements, comparer, comparisons };
+  const localiser = new Localiser({ ...reading, snapshots, history, corrections, displayCoefficient });
+  return { snapshots, movements, comparer, comparisons, localiser };
 }

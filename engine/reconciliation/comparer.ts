@@ -26,7 +26,7 @@ import {
 /** An ERP that reports once a day may be two hours late. */
 const DEFAULT_FRESH_MS = 26 * HOUR_MS;
 /** R13: events so near to the instant may be on its other side in a source. */
-const DEFAULT_WINDOW_MS = 2_000;
+export const DEFAULT_WINDOW_MS = 2_000;
 /** Sources compared at once: 8 with the ledger and 28 pairs of them. Those with the newest instants are taken. */
 const MAX_SOURCES = 8;
 /** The ledger's clock may be behind this process's by so much. */

@@ -10,6 +10,7 @@ import type { AsOfRefusal } from "../stock/log-instant.js";
 import { type Balances, cellOf, emptyBalances, type StockEvent } from "../stock/model.js";
 import { findSkuEvents, type SkuEventsOptions } from "../stock/sku-events.js";
 import { partitionOf } from "../stream/partition.js";
+import { DEFAULT_WINDOW_MS } from "./comparer.js";
 import { type BookableEvent, bookableEvents, type CauseGroup, isAmbiguous } from "./divergence-cause.js";
 import { type Observation, searchGaps } from "./gap-search.js";
 import { measuredUnits, type Snapshot, type SnapshotReader, type SnapshotRecord } from "./model.js";
@@ -23,10 +24,10 @@ export interface LocaliserOptions extends SkuEventsOptions {
   readonly snapshots: KeptSnapshots;
   readonly history: Pick<BalanceHistory, "asOf">;
   readonly corrections: Corrections;
-  /** How late or early a source may book an event; as in comparisons. */
-  readonly windowMs: number;
+  /** How late or early a source may book an event; left out: as in comparisons. */
+  readonly windowMs?: number;
   /** Of what customers are shown, for sources that count that (R5); left out: the default. */
-  displayCoefficientOf?(sku: string): number | undefined;
+  displayCoefficient?(sku: string): number | undefined;
 }
 
 /** A snapshot of the source, as an answer names it. */
@@ -85,10 +86,10 @@ interface Looked {
 }
 
 export class Localiser {
-  readonly #options: LocaliserOptions;
+  readonly #options: LocaliserOptions & { readonly windowMs: number };
 
   constructor(options: LocaliserOptions) {
-    this.#options = options;
+    this.#options = { windowMs: DEFAULT_WINDOW_MS, ...options };
   }
 
   /** The sources that have a complete snapshot. */
@@ -172,7 +173,7 @@ export class Localiser {
       const held = asOf.skus.get(sku) ?? new Map<string, Balances>();
       const cells = [...reported].map(([location, sourceUnits]): LocatedCell => {
         const balances = held.get(location) ?? emptyBalances();
-        const booked = measuredUnits(balances, snapshot.measure, this.#options.displayCoefficientOf?.(sku));
+        const booked = measuredUnits(balances, snapshot.measure, this.#options.displayCoefficient?.(sku));
         return { location, sourceUnits, ledgerUnits: booked + settledAt(settled, sku, location, snapshot.asOfMs) };
       });
       looked.unshift({ snapshot, cells });
@@ -199,7 +200,7 @@ export class Localiser {
     isSettled: ReadonlySet<string>,
     signal: AbortSignal | undefined,
   ): Promise<BookableEvent[] | Exclude<LocalisationResult, Localisation>> {
-    const { windowMs, history, displayCoefficientOf } = this.#options;
+    const { windowMs, history, displayCoefficient } = this.#options;
     const [oldest, newest] = [(looked[0] as Looked).snapshot, (looked.at(-1) as Looked).snapshot];
     const [fromMs, toMs] = [oldest.asOfMs - windowMs - 1, newest.asOfMs + windowMs];
     const found = await findSkuEvents(this.#options, sku, fromMs, toMs, signal);
@@ -212,7 +213,7 @@ export class Localiser {
     const before = await history.asOf([sku], fromMs, signal);
     if (before.outcome !== "found") return before;
     const locations = new Map([...(before.skus.get(sku) ?? [])].map(([each, held]) => [each, { ...held }] as const));
-    const all = bookableEvents(locations, events, oldest.measure, displayCoefficientOf?.(sku));
+    const all = bookableEvents(locations, events, oldest.measure, displayCoefficient?.(sku));
     // A correction that settles a difference counts at its snapshot's instant; the source has nothing to book for it.
     return all.filter(({ event }) => !isSettled.has(event.id));
   }

@@ -37,7 +37,8 @@ const ByLocation = Type.Array(Type.Object({ location: Type.String(), ...balances
 
 const Account = Type.Enum([...ACCOUNTS]);
 
-const change = {
+/** An event of the stock log. */
+export const change = {
   at: Type.String({ format: "date-time", description: "when the ledger accepted it" }),
   happened: Type.Optional(Type.String({ format: "date-time", description: "when it had happened, if earlier" })),
   what: Type.String({ description: "the kind of the event, such as `StockReserved`" }),
