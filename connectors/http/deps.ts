@@ -16,6 +16,7 @@ import type { Comparer } from "../../engine/reconciliation/comparer.js";
 import type { ComparisonStore } from "../../engine/reconciliation/comparison-store.js";
 import type { Localiser } from "../../engine/reconciliation/localisation.js";
 import type { MovementStore } from "../../engine/reconciliation/movement-store.js";
+import type { Settlement } from "../../engine/reconciliation/settlement.js";
 import type { SnapshotStore } from "../../engine/reconciliation/snapshot-store.js";
 import type { BalanceHistory } from "../../engine/stock/as-of.js";
 import type { Categories } from "../../engine/stock/categories.js";
@@ -50,6 +51,8 @@ export interface HttpDeps {
   requestComparison?(actor: string): Promise<void>;
   /** Finds where a source and the ledger part in a SKU. */
   localiser: Localiser;
+  /** What settles differences between the ledger and a source. */
+  settlement: Settlement;
   /** Settings that a SKU or a category may have. */
   skuSettings: readonly SkuSetting[];
   /** Deletes the personal data of an order's buyer. */

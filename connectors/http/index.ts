@@ -35,6 +35,7 @@ import { BODY_LIMIT, type RouteContext } from "./route-context.js";
 import { ProblemSchema } from "./schemas/problem.js";
 import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
+import { settlementRoutes } from "./settlements.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
 
@@ -152,6 +153,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       alertRoutes,
       breakerRoutes,
       comparisonRoutes,
+      settlementRoutes,
       sessionRoutes,
       operationsRoutes(metrics),
       ...(deps.routes ?? []),

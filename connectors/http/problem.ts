@@ -55,6 +55,7 @@ const FAULTS = {
   order_on_its_way: [409, "The order is on its way to the warehouse, which needs the address"],
   alert_cleared: [409, "The alert has cleared"],
   too_many_sessions: [409, "There are too many sessions"],
+  settlement_limit: [409, "More would be settled than is allowed"],
   format_too_old: [409, "Not possible before the upgrade of the deployment is finished"],
   differences_removed: [410, "The comparison's differences are not kept any more"],
   outside_retention: [410, "The log of changes does not go back to that instant"],

@@ -179,7 +179,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
-  const reconciliation = await startReconciliation(settings, { ...connections, topics, clock }, lifecycle);
+  const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
   ledger.breakers.start(settings.onTrouble);
   lifecycle.onStop(() => ledger.breakers.stop());

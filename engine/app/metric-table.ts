@@ -234,6 +234,15 @@ const ORDER_EXCEPTIONS: MetricRow = {
   },
 };
 
+const SETTLEMENTS: MetricRow = {
+  name: "settlements_total",
+  type: "counter",
+  help: "Differing rows that somebody wanted to settle, by the outcome",
+  labels: ["kind"],
+  read: ({ engine }) =>
+    [...engine.reconciliation.settlement.counted].map(([outcome, times]): Sample => [times, outcome]),
+};
+
 /** All of them; the process begins to serve now. */
 export const metricTable = (): readonly MetricRow[] => [
   ...PROCESS_METRICS,
@@ -242,4 +251,5 @@ export const metricTable = (): readonly MetricRow[] => [
   ...SINK_METRICS,
   ORDER_EXCEPTIONS,
   ...reconciliationMetrics(),
+  SETTLEMENTS,
 ];

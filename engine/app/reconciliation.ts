@@ -10,9 +10,12 @@ import { ComparisonStore } from "../reconciliation/comparison-store.js";
 import { Localiser } from "../reconciliation/localisation.js";
 import { MovementStore } from "../reconciliation/movement-store.js";
 import { settledUnits } from "../reconciliation/settled-rows.js";
+import { Settlement } from "../reconciliation/settlement.js";
+import { SettlementStore } from "../reconciliation/settlement-store.js";
 import { SnapshotStore } from "../reconciliation/snapshot-store.js";
 import { BalanceHistory } from "../stock/as-of.js";
 import { Corrections } from "../stock/corrections.js";
+import type { Ledger } from "../stock/ledger.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
@@ -25,19 +28,21 @@ export interface EngineReconciliation {
   readonly comparer: Comparer;
   readonly comparisons: ComparisonStore;
   readonly localiser: Localiser;
+  readonly settlement: Settlement;
 }
 
 export interface ReconciliationParts {
   readonly redis: RedisClient;
   /** For what reads much: commands do not wait behind it. */
   readonly viewRedis: RedisClient;
+  readonly ledger: Ledger;
   readonly topics: readonly RunningTopic[];
   readonly clock: Clock;
 }
 
 export async function startReconciliation(
   { prefix, partitions, snapshotsKept, snapshotRetentionMs, publishedEveryMs = 0, onTrouble }: EngineSettings,
-  { redis, viewRedis, topics, clock }: ReconciliationParts,
+  { redis, viewRedis, ledger, topics, clock }: ReconciliationParts,
   lifecycle: Lifecycle,
 ): Promise<EngineReconciliation> {
   const { follower } = topicNamed(topics, "stock");
@@ -75,5 +80,7 @@ export async function startReconciliation(
     displayCoefficient,
   });
   const localiser = new Localiser({ ...reading, snapshots, history, corrections, displayCoefficient });
-  return { snapshots, movements, comparer, comparisons, localiser };
+  const store = new SettlementStore(redis, prefix);
+  const settlement = new Settlement({ ledger, corrections, store, comparisons, clock });
+  return { snapshots, movements, comparer, comparisons, localiser, settlement };
 }

@@ -233,3 +233,17 @@ export const sessionsKey = (prefix: string): string => `${prefix}:sessions`;
 
 /** String that expires: the grant of a pairing code, by the code's hash. */
 export const pairingKey = (prefix: string, digest: string): string => `${prefix}:pairing:${digest}`;
+
+/** Keys of settlements have one hash tag, so that what one request reads and writes of a comparison is in one slot. */
+const settlementKey = (prefix: string, name: string): string => `${prefix}:{settlement}:${name}`;
+
+/** Hash: what is proposed for each row of a comparison, by the row's key; it expires. */
+export const settlementProposalsKey = (prefix: string, comparison: string): string =>
+  settlementKey(prefix, `proposals:${comparison}`);
+
+/** Hash: what was decided about each row of a comparison, and how it ended; it expires. */
+export const settlementDecisionsKey = (prefix: string, comparison: string): string =>
+  settlementKey(prefix, `decisions:${comparison}`);
+
+/** Sorted set: ids of decided proposals by the time of the decision. */
+export const settlementLogKey = (prefix: string): string => settlementKey(prefix, "log");

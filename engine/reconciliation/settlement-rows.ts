@@ -1,0 +1,249 @@
+/**
+ * The rows of a comparison that can be settled: each difference between the ledger and a source, with what was decided
+ * about it, or what is proposed on the balance that the cell has now. Reading rows changes no balance and decides
+ * nothing; it records what is proposed, so that an approval names exactly what somebody was shown. Only the differences
+ * that the comparison has kept have rows, the greatest of each pair.
+ */
+import type { CellNow, Corrections } from "../stock/corrections.js";
+import type { Ledger } from "../stock/ledger.js";
+import { cellOf } from "../stock/model.js";
+import type { ComparisonStore, PairDifference } from "./comparison-store.js";
+import { ASK_ALWAYS, type ConflictPolicies } from "./conflict-policy.js";
+import { type Comparison, LEDGER, type Snapshot } from "./model.js";
+import {
+  baseOf,
+  type DifferingRow,
+  gapOf,
+  type OtherReport,
+  type Proposal,
+  proposalOf,
+  rowKeyOf,
+  rowWinner,
+} from "./proposal.js";
+import type { SettledDecision, SettlementStore, StoredRow } from "./settlement-store.js";
+
+/** Where comparisons are kept. */
+export type ComparisonReader = Pick<ComparisonStore, "get" | "list" | "differences">;
+
+export const ROW_STATES = [
+  /** Waits for a decision. */
+  "proposed",
+  /** Approved, and the ledger's answer is not recorded: send the approval again. */
+  "approving",
+  "approved",
+  "rejected",
+  /** The cell was corrected since the snapshot's instant: a newer snapshot tells what is left. */
+  "outdated",
+  /** The source is wrong by the policy. */
+  "source_to_correct",
+  /** The lost units are not sellable: somebody decides about their orders. */
+  "needs_decision",
+] as const;
+type RowState = (typeof ROW_STATES)[number];
+
+export interface SettlementRow {
+  readonly state: RowState;
+  readonly proposal: Proposal;
+  readonly decided?: SettledDecision;
+  /** The last approval that the ledger refused. */
+  readonly refused?: SettledDecision;
+}
+
+export interface RowQuery {
+  /** Left out: the newest. */
+  readonly comparison?: string;
+  readonly source?: string;
+  readonly location?: string;
+  /** `refused`: rows that wait for a decision again after an approval was refused. */
+  readonly state?: RowState | "refused";
+  readonly after?: number;
+  readonly limit: number;
+}
+
+export type RowPage =
+  | { outcome: "found"; comparison: string; rows: SettlementRow[]; next?: number }
+  /** Not known, or its differences are not kept any more. */
+  | { outcome: "unknown_comparison" };
+
+export interface SettlementRowsOptions {
+  readonly ledger: Pick<Ledger, "partitionOf">;
+  readonly corrections: Corrections;
+  readonly store: SettlementStore;
+  readonly comparisons: ComparisonReader;
+  /** By the measure of the source's snapshot; left out: a person chooses always. */
+  readonly policies?: () => ConflictPolicies;
+}
+
+/** Differences that one listing looks at for rows of a state. */
+const MAX_LOOKED_AT = 5_000;
+/** A comparison keeps no more differences of a pair. */
+const MAX_OF_PAIR = 10_000;
+/** A comparison keeps no more differences in all. */
+const MAX_OF_COMPARISON = 100_000;
+
+export class SettlementRows {
+  readonly #options: SettlementRowsOptions;
+  /** Of the comparison that was asked for last: gaps to the ledger by row. */
+  #gaps: { comparison: string; gaps: Promise<ReadonlyMap<string, number>> } | undefined;
+
+  constructor(options: SettlementRowsOptions) {
+    this.#options = options;
+  }
+
+  /** Rows of a comparison, the greatest gap first. A page may have fewer than `limit`, or none. */
+  async list(query: RowQuery): Promise<RowPage> {
+    const { comparisons } = this.#options;
+    const comparison = await (query.comparison === undefined
+      ? comparisons.list(1).then(([newest]) => newest)
+      : comparisons.get(query.comparison));
+    if (!comparison) return { outcome: "unknown_comparison" };
+    const { source, location, state, limit } = query;
+    const rows: SettlementRow[] = [];
+    let after = query.after ?? 0;
+    for (let lookedAt = 0; lookedAt < MAX_LOOKED_AT && rows.length < limit; ) {
+      const page = await comparisons.differences(comparison.id, {
+        ...{ after, limit: limit - rows.length },
+        ...(source !== undefined && { pair: { a: source, b: LEDGER } }),
+        ...(location !== undefined && { location }),
+      });
+      if (!page) return { outcome: "unknown_comparison" };
+      const found = await this.#rowsOf(comparison, page.differences, true);
+      rows.push(...found.filter((row) => isInState(row, state)));
+      if (page.next === undefined) return { outcome: "found", comparison: comparison.id, rows };
+      lookedAt += page.differences.length;
+      after = page.next;
+    }
+    return { outcome: "found", comparison: comparison.id, rows, next: after };
+  }
+
+  /**
+   * Every row of a source that waits for a decision, as it was shown last: on the balance that somebody has seen.
+   * Undefined when the comparison is not known or its differences are not kept any more.
+   */
+  async proposed(of: {
+    comparison: string;
+    source: string;
+    location?: string | undefined;
+  }): Promise<SettlementRow[] | undefined> {
+    const comparison = await this.#options.comparisons.get(of.comparison);
+    if (!comparison) return undefined;
+    const page = await this.#options.comparisons.differences(comparison.id, {
+      ...{ pair: { a: of.source, b: LEDGER }, limit: MAX_OF_PAIR },
+      ...(of.location !== undefined && { location: of.location }),
+    });
+    if (!page) return undefined;
+    const rows = await this.#rowsOf(comparison, page.differences, false);
+    return rows.filter(({ state }) => state === "proposed" || state === "approving");
+  }
+
+  /** What the ledger holds in the cells of rows, in their order. */
+  async cellsNow(rows: readonly { sku: string; location: string }[]): Promise<CellNow[]> {
+    const groups = new Map<number, { cells: string[]; positions: number[] }>();
+    for (const [i, { sku, location }] of rows.entries()) {
+      const partition = this.#options.ledger.partitionOf(sku);
+      const group = groups.get(partition) ?? { cells: [], positions: [] };
+      groups.set(partition, group);
+      group.cells.push(cellOf(sku, location));
+      group.positions.push(i);
+    }
+    const found = new Array<CellNow>(rows.length);
+    await Promise.all(
+      [...groups].map(async ([partition, { cells, positions }]) => {
+        const now = await this.#options.corrections.cellsNow(partition, cells);
+        for (const [k, i] of positions.entries()) found[i] = now[k] as CellNow;
+      }),
+    );
+    return found;
+  }
+
+  /** @param isFresh proposes anew where the balance has changed; otherwise what was proposed stays */
+  async #rowsOf(
+    comparison: Comparison,
+    differences: readonly PairDifference[],
+    isFresh: boolean,
+  ): Promise<SettlementRow[]> {
+    const snapshots = new Map(comparison.snapshots.map((snapshot) => [snapshot.source, snapshot]));
+    const rows: DifferingRow[] = [];
+    for (const difference of differences) {
+      const snapshot = difference.b === LEDGER ? snapshots.get(difference.a) : undefined;
+      if (snapshot && gapOf(difference) !== 0) rows.push({ comparison: comparison.id, snapshot, difference });
+    }
+    const keys = rows.map(({ snapshot: { source }, difference: { sku, location } }) => rowKeyOf(source, sku, location));
+    const [stored, now, winners] = await Promise.all([
+      this.#options.store.rows(comparison.id, keys),
+      this.cellsNow(rows.map(({ difference }) => difference)),
+      this.#winners(comparison, rows),
+    ]);
+    const made: [row: string, proposal: Proposal][] = [];
+    const found = rows.map((row, i): SettlementRow => {
+      const { decided, refused, proposal: known, revision } = stored[i] as StoredRow;
+      if (decided) return { state: decidedStateOf(decided), proposal: decided.decision.proposal, decided };
+      const cell = now[i] as CellNow;
+      let proposal = proposalOf(baseOf(row, winners[i]), cell.balances, revision);
+      if (known && !isFresh) proposal = known;
+      else if (known?.id !== proposal.id) made.push([keys[i] as string, proposal]);
+      return { state: openStateOf(proposal, cell), proposal, ...(refused && { refused }) };
+    });
+    await this.#options.store.propose(comparison.id, made);
+    return found;
+  }
+
+  /** Who is right about each row, by the policies. */
+  async #winners(comparison: Comparison, rows: readonly DifferingRow[]): Promise<(string | undefined)[]> {
+    const policies = this.#options.policies?.() ?? ASK_ALWAYS;
+    const isAsked = rows.every(({ snapshot }) => policies[snapshot.measure].policy === "ask");
+    const gaps = isAsked ? undefined : await this.#allGaps(comparison.id);
+    return rows.map((row) => {
+      const others = comparison.snapshots.filter(({ source }) => source !== row.snapshot.source);
+      const reports = gaps ? others.map((other) => reportOf(comparison, other, row, gaps)) : [];
+      return rowWinner(policies[row.snapshot.measure], row, reports);
+    });
+  }
+
+  #allGaps(comparison: string): Promise<ReadonlyMap<string, number>> {
+    if (this.#gaps?.comparison === comparison) return this.#gaps.gaps;
+    const gaps = this.#readGaps(comparison);
+    this.#gaps = { comparison, gaps };
+    gaps.catch(() => {
+      this.#gaps = undefined;
+    });
+    return gaps;
+  }
+
+  async #readGaps(comparison: string): Promise<ReadonlyMap<string, number>> {
+    const page = await this.#options.comparisons.differences(comparison, { limit: MAX_OF_COMPARISON });
+    const ofLedger = (page?.differences ?? []).filter(({ b }) => b === LEDGER);
+    return new Map(ofLedger.map((each) => [rowKeyOf(each.a, each.sku, each.location), gapOf(each)]));
+  }
+}
+
+function reportOf(
+  { pairs }: Comparison,
+  { source, asOfMs }: Snapshot,
+  { difference: { sku, location } }: DifferingRow,
+  gaps: ReadonlyMap<string, number>,
+): OtherReport {
+  const pair = pairs.find(({ a, b }) => a === source && b === LEDGER);
+  // Without a difference it agrees, if it reports every cell that the ledger has and all differences are kept.
+  const agrees = pair !== undefined && pair.onlyInB === 0 && pair.shop.differingCells <= MAX_OF_PAIR;
+  return { source, asOfMs, gapUnits: gaps.get(rowKeyOf(source, sku, location)) ?? (agrees ? 0 : undefined) };
+}
+
+const isInState = ({ state, refused }: SettlementRow, wanted: RowQuery["state"]): boolean =>
+  wanted === undefined || (wanted === "refused" ? refused !== undefined : state === wanted);
+
+function decidedStateOf({ decision, result }: SettledDecision): RowState {
+  if (decision.kind === "reject") return "rejected";
+  if (result === undefined) return "approving";
+  // Refused too often to be proposed again.
+  return result.outcome === "accepted" ? "approved" : "outdated";
+}
+
+function openStateOf(proposal: Proposal, cell: CellNow): RowState {
+  if (isOutdated(proposal, cell)) return "outdated";
+  if (proposal.winner !== undefined && proposal.winner !== proposal.source) return "source_to_correct";
+  return proposal.correctionUnits === 0 ? "needs_decision" : "proposed";
+}
+
+/** Whether the cell was corrected since the snapshot's instant: the gap may be gone, or another. */
+export const isOutdated = ({ asOfMs }: Proposal, { correctedMs = 0 }: CellNow): boolean => correctedMs > asOfMs;
