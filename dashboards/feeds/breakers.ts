@@ -3,12 +3,13 @@
  * has few at a time; their number is bounded by what operators open.
  */
 import { type Feed, wholeState } from "../feed.js";
+import type { EvidenceBody } from "./consistency.js";
 
 /** New orders in the scope are refused. */
 export interface BreakerBody {
   /** `shop`, `location:X` or `sku:X`. */
   scope: string;
-  /** `half_open`: it refuses orders, too, until an operator closes or opens it. */
+  /** `half_open`: it refuses orders, too, until it is closed or opened. */
   state: "open" | "half_open";
   /** When an open one ends, in the shop's time; null: it stays until an operator changes it. */
   untilMs: number | null;
@@ -16,6 +17,8 @@ export interface BreakerBody {
   atEnd: "close" | "half_open";
   actor: string;
   reason: string;
+  /** Of one that a comparison has opened. */
+  evidence?: EvidenceBody;
   /** Partitions of its scope that do not refuse orders yet, or that cannot be read; left out when there is none. */
   missing?: readonly number[];
 }

@@ -2,9 +2,16 @@
 import type { Feed } from "../feed.js";
 import { type AlertsSource, alertsFeed } from "./alerts.js";
 import { type BreakersSource, breakersFeed } from "./breakers.js";
+import { type ConsistencySource, consistencyFeed } from "./consistency.js";
 import { type EngineSource, engineFeed } from "./engine.js";
 import { type StockHeatSource, stockHeatFeed } from "./stock-heat/feed.js";
 
-export type FeedSources = EngineSource & BreakersSource & AlertsSource & StockHeatSource;
+export type FeedSources = EngineSource & BreakersSource & ConsistencySource & AlertsSource & StockHeatSource;
 
-export const FEEDS: readonly ((sources: FeedSources) => Feed)[] = [engineFeed, breakersFeed, alertsFeed, stockHeatFeed];
+export const FEEDS: readonly ((sources: FeedSources) => Feed)[] = [
+  engineFeed,
+  breakersFeed,
+  consistencyFeed,
+  alertsFeed,
+  stockHeatFeed,
+];

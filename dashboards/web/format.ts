@@ -7,6 +7,9 @@ import type { Language, Translate } from "./dictionary.js";
 
 const locales: Readonly<Record<Language, string>> = { zh: "zh-CN", en: "en-GB" };
 
+/** A hundredth of a percent: the last digit that is shown. */
+const SMALLEST_SHARE = 0.0001;
+
 const formatters = new Map<string, Intl.DateTimeFormat>();
 
 function dateTime(language: Language, zone: string, kind: "minute" | "second" | "date"): Intl.DateTimeFormat {
@@ -28,6 +31,10 @@ export interface Format {
   units(value: number): string;
   /** Short, for a scale: `480`, `12万`, `120K`. */
   mark(value: number): string;
+  /** A share from 0 to 1 as a percentage: `0.83 %`; a share that is not zero is never shown as zero. */
+  share(value: number): string;
+  /** With its sign: `+12`, `−3`. */
+  signed(value: number): string;
   /** How many times `dailyAverage` the `hourUnits` are; undefined without an average. */
   times(hourUnits: number, dailyAverage: number | null): string | undefined;
   /** `00:17` */
@@ -45,11 +52,20 @@ export interface Format {
 export function formatIn(language: Language, zone: string, text: Translate): Format {
   const whole = new Intl.NumberFormat(locales[language], { maximumFractionDigits: 0 });
   const compact = new Intl.NumberFormat(locales[language], { notation: "compact", maximumFractionDigits: 1 });
+  const percent = new Intl.NumberFormat(locales[language], {
+    style: "percent",
+    minimumFractionDigits: 2,
+    maximumFractionDigits: 2,
+  });
+  const signed = new Intl.NumberFormat(locales[language], { signDisplay: "exceptZero", maximumFractionDigits: 0 });
   const tenth = new Intl.NumberFormat(locales[language], { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   return {
     language,
     units: (value) => whole.format(value),
     mark: (value) => (value < 10_000 ? whole : compact).format(value),
+    share: (value) =>
+      value > 0 && value < SMALLEST_SHARE ? `<${percent.format(SMALLEST_SHARE)}` : percent.format(value),
+    signed: (value) => signed.format(value).replace("-", "\u2212"),
     times: (hourUnits, dailyAverage) => {
       if (dailyAverage === null || dailyAverage <= 0) return undefined;
       const times = hourUnits / dailyAverage;

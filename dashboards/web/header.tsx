@@ -5,10 +5,10 @@
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { type PlainKey, sceneText } from "./dictionary.js";
 import type { LiveState, Phase } from "./live-connection.js";
-import type { LiveModel } from "./live-model.js";
 import { Logo } from "./logo.js";
 import { usePage } from "./page-context.js";
 import { ShopClock } from "./shop-clock.js";
+import type { ShopModel } from "./shop-model.js";
 
 /** From this lag the views of the jobs are visibly old. */
 const CATCHING_UP_MS = 2_000;
@@ -18,7 +18,7 @@ const CLOCK_PERIOD_MS = 100;
 
 type Tone = "good" | "calm" | "warn" | "alarm";
 
-function engineState(model: LiveModel | undefined): readonly [PlainKey, Tone] {
+function engineState(model: ShopModel | undefined): readonly [PlainKey, Tone] {
   if (model === undefined) return ["engineUnknown", "calm"];
   const { engine, breakers } = model;
   if (breakers.some(({ scope }) => scope === "shop")) return ["engineStopped", "alarm"];
@@ -36,7 +36,7 @@ const connections: Readonly<Record<Phase, readonly [PlainKey, Tone]>> = {
   reconnecting: ["connectionReconnecting", "alarm"],
 };
 
-function Clock({ state }: { state: LiveState }) {
+export function ShopTime({ state }: { state: LiveState<ShopModel> }) {
   const { text, format } = usePage();
   const time = useRef<HTMLTimeElement>(null);
   const date = useRef<HTMLSpanElement>(null);
@@ -91,12 +91,57 @@ function Figure({ name, value, note }: { name: string; value: string; note?: str
   );
 }
 
-export function Header({ state, onLanguage }: { state: LiveState; onLanguage: () => void }) {
+export function ConnectionState({ phase }: { phase: Phase }) {
+  const { text } = usePage();
+  const [key, tone] = connections[phase];
+  return (
+    <span class="connection" data-testid="connection" data-state={phase} data-tone={tone} role="status">
+      <i class="dot" aria-hidden="true" />
+      {text(key)}
+    </span>
+  );
+}
+
+export function LanguageButton({ onLanguage }: { onLanguage: () => void }) {
+  const { text, language } = usePage();
+  return (
+    <button
+      type="button"
+      class="lang"
+      data-testid="lang"
+      lang={language === "zh" ? "en" : "zh-CN"}
+      aria-label={text("switchLanguage")}
+      onClick={onLanguage}
+    >
+      {text("otherLanguage")}
+    </button>
+  );
+}
+
+/** The link to the desk, with the greatest divergence of the last comparison. */
+function DeskLink({ consistency }: Pick<ShopModel, "consistency">) {
+  const { text, format } = usePage();
+  const share = consistency?.comparison?.pairs[0]?.share;
+  const isOver = share !== undefined && share > (consistency?.shopThreshold ?? 1);
+  return (
+    <a
+      class="lang desk-link"
+      href="/desk"
+      data-testid="desk-link"
+      data-tone={isOver ? "alarm" : "calm"}
+      title={text("deskLink")}
+    >
+      {text("desk")}
+      {share !== undefined && <b>{format.share(share)}</b>}
+    </a>
+  );
+}
+
+export function Header({ state, onLanguage }: { state: LiveState<ShopModel>; onLanguage: () => void }) {
   const { text, format, language } = usePage();
   const engine = state.model?.engine;
   const live = state.phase === "live";
   const [engineKey, engineTone] = engineState(live ? state.model : undefined);
-  const [connectionKey, connectionTone] = connections[state.phase];
   const lagging = engine !== undefined && engine.lagEntries > 0;
   return (
     <header class="header">
@@ -107,7 +152,7 @@ export function Header({ state, onLanguage }: { state: LiveState; onLanguage: ()
           <small>{text("productNote")}</small>
         </h1>
       </div>
-      <Clock state={state} />
+      <ShopTime state={state} />
       <div class="engine" data-tone={engineTone} data-testid="engine">
         {engine !== undefined && (
           <span class="engine-state">
@@ -127,26 +172,9 @@ export function Header({ state, onLanguage }: { state: LiveState; onLanguage: ()
         />
       </dl>
       <div class="controls">
-        <span
-          class="connection"
-          data-testid="connection"
-          data-state={state.phase}
-          data-tone={connectionTone}
-          role="status"
-        >
-          <i class="dot" aria-hidden="true" />
-          {text(connectionKey)}
-        </span>
-        <button
-          type="button"
-          class="lang"
-          data-testid="lang"
-          lang={language === "zh" ? "en" : "zh-CN"}
-          aria-label={text("switchLanguage")}
-          onClick={onLanguage}
-        >
-          {text("otherLanguage")}
-        </button>
+        <DeskLink consistency={state.model?.consistency} />
+        <ConnectionState phase={state.phase} />
+        <LanguageButton onLanguage={onLanguage} />
       </div>
     </header>
   );

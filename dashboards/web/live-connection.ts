@@ -14,15 +14,24 @@ import {
   type RefusedFrame,
   type ServerFrame,
 } from "../protocol.js";
-import { LiveCopies, type LiveModel } from "./live-model.js";
+import type { FeedCopy } from "./feed-copy.js";
 
 /** `loading`: the first snapshots are still to come. `offline`: waiting to retry. `reconnecting`: trying. */
 export type Phase = "loading" | "live" | "stale" | "offline" | "reconnecting";
 
-export interface LiveState {
+/** A page's copies of its feeds, and the model that they make together. */
+export interface Copies<Model> {
+  readonly byName: ReadonlyMap<string, FeedCopy<unknown>>;
+  /** Feeds that the page can do without: a server of the previous release does not have them. */
+  readonly optional?: ReadonlySet<string>;
+  /** Undefined until every feed but the optional ones has sent a snapshot. */
+  model(): Model | undefined;
+}
+
+export interface LiveState<Model> {
   phase: Phase;
   /** Undefined before the first snapshots; old unless the phase is live. */
-  model: LiveModel | undefined;
+  model: Model | undefined;
   /** A feed that the gateway does not send to this page. */
   refused: string | undefined;
   /** When the last frame came, on `performance.now`'s scale. */
@@ -34,7 +43,7 @@ export interface LiveState {
 }
 
 /** What is shown before anything has come. */
-export const CONNECTING: LiveState = {
+export const CONNECTING: LiveState<never> = {
   phase: "loading",
   model: undefined,
   refused: undefined,
@@ -86,19 +95,20 @@ function reloadOnce(): void {
   }
 }
 
-export class LiveConnection {
-  readonly #onChange: (state: LiveState) => void;
+export class LiveConnection<Model> {
+  readonly #onChange: (state: LiveState<Model>) => void;
   readonly #watch: ReturnType<typeof setInterval>;
-  readonly #copies = new LiveCopies();
+  readonly #copies: Copies<Model>;
   readonly #resyncing = new Set<string>();
   #feeds: readonly FeedRequest[];
-  #state: LiveState = CONNECTING;
+  #state: LiveState<Model> = CONNECTING;
   #socket: WebSocket | undefined;
   #openedAtMs = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   /** Connects at once. `onChange` is called after every frame and every change of phase. */
-  constructor(feeds: readonly FeedRequest[], onChange: (state: LiveState) => void) {
+  constructor(copies: Copies<Model>, feeds: readonly FeedRequest[], onChange: (state: LiveState<Model>) => void) {
+    this.#copies = copies;
     this.#feeds = feeds;
     this.#onChange = onChange;
     this.#watch = setInterval(() => this.#checkSilence(), WATCH_MS);
@@ -163,7 +173,9 @@ export class LiveConnection {
     if (frame.t === "refused") this.#showRefused(frame);
     else if (frame.t !== "heartbeat") this.#apply(from, frame, atMs);
     const model = this.#copies.model();
-    const isLive = Array.from(this.#copies.byName.values()).every(({ isFollowing }) => isFollowing);
+    const isLive = Array.from(this.#copies.byName).every(
+      ([name, { isFollowing }]) => isFollowing || this.#copies.optional?.has(name),
+    );
     this.#publish({ frameAtMs: atMs, attempts: 0, ...(isLive && { phase: "live", model }) });
   }
 
@@ -178,8 +190,9 @@ export class LiveConnection {
     }
   }
 
-  /** Without one of its feeds the page shows nothing: it says which one. */
+  /** Without one of its feeds the page shows nothing, unless it is optional: it says which one. */
   #showRefused({ feed, reason }: RefusedFrame): void {
+    if (this.#copies.optional?.has(feed)) return;
     // The page is of another release than the server.
     if (reason === "unknown" || reason === "bad_parameters") reloadOnce();
     this.#publish({ refused: feed });
@@ -210,7 +223,7 @@ export class LiveConnection {
     if (this.#socket === undefined && document.visibilityState === "visible") this.#connect();
   };
 
-  #publish(change: Partial<LiveState>): void {
+  #publish(change: Partial<LiveState<Model>>): void {
     this.#state = { ...this.#state, ...change };
     this.#onChange(this.#state);
   }

@@ -21,3 +21,13 @@ export function usePage(): Page {
   if (page === undefined) throw new Error("usePage needs a PageContext around the component");
   return page;
 }
+
+/** Names up to this length are abbreviations (ERP, WMS) and are shown in capital letters. */
+const LONGEST_ABBREVIATION = 4;
+
+/** The name of a party of a comparison: sources have names of their own, the engine's two have words. */
+export function partyName(text: Translate, party: string): string {
+  if (party === "ledger") return text("partyLedger");
+  if (party === "published") return text("partyPublished");
+  return party.length <= LONGEST_ABBREVIATION ? party.toUpperCase() : party.charAt(0).toUpperCase() + party.slice(1);
+}

@@ -9,6 +9,7 @@ import { ShadowFold } from "../audit/shadow-fold.js";
 import { OrderHistory } from "../history/order-history.js";
 import { SkuHistory } from "../history/sku-history.js";
 import { type ConsistencySettings, consistencyOptions, consistencySettingsOf } from "../jobs/consistency/options.js";
+import { ConsistencyView } from "../jobs/consistency/view.js";
 import { DepletionView } from "../jobs/depletion/view.js";
 import { ExceptionList } from "../jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../jobs/order-flow/track.js";
@@ -149,7 +150,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     clock,
   });
   const stock = makeStock(settings, connections, ledger, tables, topics);
-  const live = liveSourceOf(settings, stock, topicNamed(topics, "stock"), clock);
+  const live = liveSourceOf(settings, stock, topics, clock);
   const { redis } = connections;
   const { prefix, partitions, onTrouble, options = {} } = settings;
   const connectorParts: ConnectorParts = {
@@ -294,16 +295,20 @@ function makeStock(
   };
 }
 
-const liveSourceOf = (
-  { shopTime, zone }: EngineSettings,
+function liveSourceOf(
+  settings: EngineSettings,
   { ledger, depletionView, storefrontView }: EngineStock,
-  { worker, follower }: RunningTopic,
+  topics: readonly RunningTopic[],
   clock: Clock,
-): EngineLiveSource =>
-  new EngineLiveSource({
+): EngineLiveSource {
+  const { worker, follower } = topicNamed(topics, "stock");
+  const { shopTime, zone } = settings;
+  return new EngineLiveSource({
     ledger,
     depletionView,
     storefrontView,
+    consistencyView: viewsOf(topics).of(ConsistencyView),
+    shopThreshold: consistencyOf(settings).shopShare,
     worker,
     follower,
     clock,
@@ -312,3 +317,4 @@ const liveSourceOf = (
     speed: () => shopTime?.speed() ?? 1,
     scene: () => shopTime?.scene(),
   });
+}

@@ -5,9 +5,11 @@
  */
 import type { AlertBody } from "../../dashboards/feeds/alerts.js";
 import type { BreakerBody } from "../../dashboards/feeds/breakers.js";
+import type { ConsistencyBody } from "../../dashboards/feeds/consistency.js";
 import type { EngineBody } from "../../dashboards/feeds/engine.js";
 import type { FeedSources } from "../../dashboards/feeds/index.js";
 import type { SkuLive, StockLevels } from "../../dashboards/feeds/stock-heat/feed.js";
+import type { ConsistencyView } from "../jobs/consistency/view.js";
 import type { DepletionView } from "../jobs/depletion/view.js";
 import type { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
@@ -17,6 +19,7 @@ import type { Follower } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
 import { minuteOf } from "../stream/window.js";
 import type { Worker } from "../stream/worker.js";
+import { consistencyBody } from "./live-consistency.js";
 
 export interface LiveSourceParts {
   ledger: Ledger;
@@ -25,6 +28,9 @@ export interface LiveSourceParts {
   follower: Follower<LogEvent>;
   depletionView: DepletionView;
   storefrontView: StorefrontView;
+  consistencyView: ConsistencyView;
+  /** The divergence above which the shop's breaker opens, from 0 to 1. */
+  shopThreshold: number;
   /** The shop's time. */
   clock: Clock;
   /** Real time. */
@@ -87,6 +93,11 @@ export class EngineLiveSource implements FeedSources {
 
   breakers(): readonly BreakerBody[] {
     return this.#breakers;
+  }
+
+  consistency(): ConsistencyBody {
+    const { consistencyView, shopThreshold } = this.#parts;
+    return consistencyBody(consistencyView, shopThreshold);
   }
 
   nowMs(): number {
@@ -154,15 +165,18 @@ export class EngineLiveSource implements FeedSources {
   async #readBreakers(): Promise<void> {
     try {
       const open = await this.#parts.ledger.openBreakers();
-      this.#breakers = open.map(({ scope, state, untilMs, atEnd = "close" as const, actor, reason, missing }) => ({
-        scope: breakerKey(scope),
-        state,
-        untilMs: untilMs === 0 ? null : untilMs,
-        atEnd,
-        actor,
-        reason,
-        ...(missing && { missing }),
-      }));
+      this.#breakers = open.map(
+        ({ scope, state, untilMs, atEnd = "close" as const, actor, reason, evidence, missing }) => ({
+          scope: breakerKey(scope),
+          state,
+          untilMs: untilMs === 0 ? null : untilMs,
+          atEnd,
+          actor,
+          reason,
+          ...(evidence && { evidence }),
+          ...(missing && { missing }),
+        }),
+      );
     } catch {
       // Redis does not answer: the screens keep the last breakers and show the lag.
     }
