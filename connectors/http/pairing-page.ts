@@ -40,7 +40,7 @@ async function pair(text) {
     const headers = { "content-type": "application/json" };
     if (!isCode(text)) headers.authorization = "Bearer " + text;
     const answer = await fetch("/v1/sessions", { method: "POST", headers, body: JSON.stringify(isCode(text) ? { code: text } : {}) });
-    if (answer.status === 201) return location.replace("/");
+    if (answer.status === 201) return location.replace(location.pathname === "/pair" ? "/" : location.pathname);
     if (answer.status === 401) say("配对码或令牌不正确，或配对码已过期、已使用。", "The code or token is not valid, or the code has expired or was used.");
     else if (answer.status === 429) say("尝试次数过多，请稍后再试。", "Too many attempts. Try again later.");
     else say("暂时无法配对（" + answer.status + "），请稍后再试。", "Pairing is not possible at the moment (" + answer.status + "). Try again later.");

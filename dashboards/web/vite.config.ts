@@ -1,6 +1,7 @@
 /**
- * Builds the page into dist/web: hashed files beside one index.html, all from this server. Nothing is inlined,
- * neither scripts nor images, so that the page runs under `default-src 'self'`. It takes `vite build dashboards/web`.
+ * Builds the pages into dist/web: hashed files beside index.html (the wall) and desk.html, all from this server.
+ * Nothing is inlined, neither scripts nor images, so that they run under `default-src 'self'`. It takes
+ * `vite build dashboards/web`.
  */
 import { defineConfig } from "vite";
 
@@ -12,5 +13,6 @@ export default defineConfig({
     target: "es2022",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { input: { wall: "index.html", desk: "desk.html" } },
   },
 });

@@ -1,7 +1,7 @@
 /**
- * The web pages at / and the API's documentation at /docs, with their security headers. Without a session the page
- * itself is answered by the page for pairing. Both have limits of their own, so that clients who request them and do
- * not read the answers never use the capacity that orders need.
+ * The web pages at / (the wall) and /desk, and the API's documentation at /docs, with their security headers. Without a
+ * session a page is answered by the page for pairing. Both have limits of their own, so that clients who request them
+ * and do not read the answers never use the capacity that orders need.
  */
 import { existsSync } from "node:fs";
 import fastifyStatic from "@fastify/static";
@@ -26,7 +26,7 @@ const PAGE_HEADERS = {
   "permissions-policy": "camera=(), geolocation=(), microphone=()",
   "x-frame-options": "DENY",
 };
-const PAGE_PATH = /^\/(index\.html)?(\?|$)/;
+const PAGE_PATH = /^\/(index\.html|desk(\.html)?)?(\?|$)/;
 /** Built files carry a hash of their content in their name. */
 const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
 
@@ -56,6 +56,7 @@ export async function registerPages(scope: FastifyInstance, webRoot: string | un
         });
       },
     });
+    pages.get("/desk", { schema: { hide: true } }, (_request, reply) => reply.sendFile("desk.html"));
   });
 }
 
