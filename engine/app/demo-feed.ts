@@ -1,17 +1,19 @@
 /**
  * Feeds the demo shop's actions to an engine. A week of history is sent as fast as the ledger accepts it, so that
- * daily averages exist. Then the shop's clock starts at midnight of 18 June and runs faster than real time (`--speed`),
- * and every order, payment and parcel is sent at its time through the same order service and ledger as a real shop's.
- * A refused order is not sent again; an overloaded engine gets the same request, with the same id, a little later.
+ * daily averages exist. Then the shop's clock starts at midnight of 18 June and runs faster than real time
+ * (demo-time.ts), and every order, payment and parcel is sent at its time through the same order service and ledger as
+ * a real shop's. A refused order is not sent again; an overloaded engine gets the same request, with the same id, a
+ * little later.
  */
-import { type DemoAction, type DemoShop, demoShop, type Phase } from "../../connectors/demo-shop/index.js";
+import { type DemoAction, type DemoShop, demoShop } from "../../connectors/demo-shop/index.js";
 import { paymentOf } from "../../connectors/demo-shop/payments.js";
 import { recipientOf } from "../../connectors/demo-shop/recipients.js";
-import { acceleratedClock, type Clock, sleep } from "../kernel/clock.js";
+import { sleep } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { lineId } from "../orders/model.js";
 import { isAccepted, type StockCommand } from "../stock/model.js";
+import { DemoTime } from "./demo-time.js";
 import type { Engine } from "./engine.js";
 import type { ShopTime } from "./engine-settings.js";
 
@@ -26,36 +28,6 @@ const TRIES = 5;
 
 type OrderAction = Extract<DemoAction, { kind: "order" }>;
 type StepAction = Extract<DemoAction, { kind: "pay" | "cancel" | "outbound" }>;
-
-/** The shop's clock: set by hand during the history, then running. */
-class DemoTime implements ShopTime {
-  phase: Phase = "history";
-  #nowMs: number;
-  #running: Clock | undefined;
-  readonly #speed: number;
-  readonly clock: Clock = { now: () => this.#running?.now() ?? this.#nowMs };
-
-  constructor(startMs: number, speed: number) {
-    this.#nowMs = startMs;
-    this.#speed = speed;
-  }
-
-  moveTo(ms: number): void {
-    this.#nowMs = ms;
-  }
-
-  run(fromMs: number): void {
-    this.#running = acceleratedClock(fromMs, this.#speed);
-  }
-
-  speed(): number {
-    return this.#running ? this.#speed : 1;
-  }
-
-  scene(): string {
-    return this.phase;
-  }
-}
 
 export class DemoFeed {
   readonly shop: DemoShop;
@@ -101,6 +73,7 @@ export class DemoFeed {
   async play(engine: Engine, signal: AbortSignal, onTrouble: OnTrouble): Promise<void> {
     this.#time.run(this.shop.rushStartMs);
     while (!signal.aborted) {
+      this.#time.keepPace();
       const nowMs = this.#time.clock.now();
       while (this.#next.atMs <= nowMs) {
         const action = this.#take();

@@ -12,6 +12,7 @@ import { stockOptions } from "../stock/options.js";
 import { streamOptions } from "../stream/options.js";
 import type { demoOptions } from "./config.js";
 import { DemoFeed } from "./demo-feed.js";
+import { DemoSources } from "./demo-sources.js";
 import { startEngine } from "./engine.js";
 import type { EngineSettings } from "./engine-settings.js";
 import { intakeOptions } from "./intake.js";
@@ -51,9 +52,12 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
     print(`open ${server.url}  (documentation at ${server.url}/docs; Ctrl-C ends it)`);
     print("a week of history first, so that daily averages exist …");
     const stop = new AbortController();
-    const feeding = feed.feedHistory(engine, stop.signal).then(() => {
-      if (!stop.signal.aborted) print(`18 June, 00:00: the rush begins, at ${options.speed}× speed`);
-      return feed.play(engine, stop.signal, onTrouble);
+    const feeding = feed.feedHistory(engine, stop.signal).then(async () => {
+      if (stop.signal.aborted) return;
+      print(`18 June, 00:00: the rush begins, at ${options.speed}× speed`);
+      print(`at 01:15 the clock runs faster, until 17:55; at 18:00 the figures part: watch ${server.url}/desk`);
+      const sources = new DemoSources(engine, feed.shop, onTrouble);
+      await Promise.all([sources.run(stop.signal), feed.play(engine, stop.signal, onTrouble)]);
     });
     lifecycle.onStop(() => {
       stop.abort();
