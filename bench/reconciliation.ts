@@ -1,7 +1,7 @@
 /**
- * Reconciliation at the size of a large shop: how long a comparison of three sources with the ledger and with each other
- * takes, and how much memory. There is no peer: the usual way, a script that reads both sides one after the other,
- * compares with what the stock is by then, and so gives another answer.
+ * Reconciliation at the size of a large shop: how long a comparison of three sources with the ledger and with each
+ * other takes, and how much memory. There is no peer: the usual way, a script that reads both sides one after the
+ * other, compares with what the stock is by then, and so gives another answer.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

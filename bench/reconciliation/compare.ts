@@ -1,7 +1,7 @@
 /**
- * How long a comparison takes and how much memory: three sources that each report every cell, a few of them wrong,
- * against a ledger that has had further commands since their instants. Everything is the product's own: ledger, snapshot
- * store, comparer, on one Redis. The wait for events around the instants is over before a run begins.
+ * How long a comparison takes and how much memory: three sources that report every cell, a few of them wrong, against a
+ * ledger that has had further commands since their instants. Everything is the product's own: ledger, snapshot store,
+ * comparer, on one Redis. The wait for events around the instants is over before a run begins.
  */
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";

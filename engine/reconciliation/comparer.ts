@@ -10,6 +10,7 @@ import { type Clock, HOUR_MS, sleep, stopwatch } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import type { BalanceHistory } from "../stock/as-of.js";
 import type { ScannedCells, ScannedInstant } from "../stock/as-of-scan.js";
+import type { CellIndex } from "../stock/cell-index.js";
 import type { AsOfRefusal } from "../stock/log-instant.js";
 import { CELL_SEPARATOR, displayUnits, POOLS } from "../stock/model.js";
 import { PairSum, type PartyCells } from "./comparison.js";
@@ -168,8 +169,9 @@ export class Comparer {
         code: "log_trimmed",
         retryable: true,
       });
+    const order = new RowOrder(scanned.cells);
     const reported: Float64Array[] = [];
-    for (const snapshot of snapshots) reported.push(await this.#rowsOf(snapshot, partition, scanned, signal));
+    for (const snapshot of snapshots) reported.push(await this.#rowsOf(snapshot, partition, order, signal));
     const parties: PartyCells[] = [];
     for (const [i, snapshot] of snapshots.entries()) {
       const instant = scanned.instants[instants.indexOf(snapshot.asOfMs)] as ScannedInstant;
@@ -199,15 +201,16 @@ export class Comparer {
   async #rowsOf(
     snapshot: Snapshot,
     partition: number,
-    { cells }: ScannedCells,
+    order: RowOrder,
     signal: AbortSignal | undefined,
   ): Promise<Float64Array> {
-    let units = new Float64Array(Math.max(1, cells.length)).fill(Number.NaN);
+    let units = new Float64Array(Math.max(1, order.cells.length)).fill(Number.NaN);
     let rows = 0;
+    order.begin();
     for await (const chunk of this.#options.snapshots.rows(snapshot, partition, signal)) {
       const { skus, locations, units: reported } = chunk;
       for (let i = 0; i < skus.length; i++) {
-        const cell = cells.add(skus[i] as string, locations[i] as string);
+        const cell = order.cellOf(skus[i] as string, locations[i] as string);
         if (cell >= units.length) units = padded(units, 2 * cell);
         units[cell] = reported[i] as number;
       }
@@ -235,6 +238,44 @@ export class Comparer {
       }
     }
     return units;
+  }
+}
+
+/**
+ * Finds the cells of rows. Most sources list their rows in the same order, so the next cell is first guessed: the one
+ * that came after the present one in the source before. A right guess costs a sixth of a look-up.
+ */
+class RowOrder {
+  readonly cells: CellIndex;
+  /** By cell: the next one plus 1; 0: not known. */
+  #next: Uint32Array;
+  #last = -1;
+
+  constructor(cells: CellIndex) {
+    this.cells = cells;
+    this.#next = new Uint32Array(cells.length + 1);
+  }
+
+  /** Begins another source. */
+  begin(): void {
+    this.#last = -1;
+  }
+
+  cellOf(sku: string, location: string): number {
+    const last = this.#last;
+    const guess = last < 0 ? -1 : (this.#next[last] as number) - 1;
+    const isRight = guess >= 0 && this.cells.is(guess, sku, location);
+    const cell = isRight ? guess : this.cells.add(sku, location);
+    if (!isRight && last >= 0) {
+      if (last >= this.#next.length) {
+        const longer = new Uint32Array(2 * last);
+        longer.set(this.#next);
+        this.#next = longer;
+      }
+      this.#next[last] = cell + 1;
+    }
+    this.#last = cell;
+    return cell;
   }
 }
 

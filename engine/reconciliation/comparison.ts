@@ -112,7 +112,9 @@ export class PairSum {
       }
       // NaN is not equal to itself: the party does not report the cell.
       // biome-ignore lint/suspicious/noSelfCompare: see above; Number.isNaN costs a call for each cell
-      const [isInA, isInB] = [aUnits === aUnits, bUnits === bUnits];
+      const isInA = aUnits === aUnits;
+      // biome-ignore lint/suspicious/noSelfCompare: the same
+      const isInB = bUnits === bUnits;
       if (isInA && isInB) this.#add(cell, aUnits, bUnits, a, b);
       else if (isInA && aUnits !== 0) this.#onlyInA++;
       else if (isInB && bUnits !== 0) this.#onlyInB++;

@@ -59,6 +59,11 @@ export class CellIndex {
     return cell;
   }
 
+  /** Whether a cell has this SKU and location: cheaper than finding it, where the number can be guessed. */
+  is(cell: number, sku: string, location: string): boolean {
+    return cell < this.#length && this.sku(cell) === sku && this.location(cell) === location;
+  }
+
   sku(cell: number): string {
     return this.skus[this.skuOf[cell] as number] as string;
   }
@@ -70,14 +75,16 @@ export class CellIndex {
   #skuNumber(sku: string, isAdding = false): number {
     if (sku === this.#lastSku && this.#lastSkuNumber >= 0) return this.#lastSkuNumber;
     const found = numberIn(this.#skus, this.skus, sku, isAdding);
-    [this.#lastSku, this.#lastSkuNumber] = [sku, found];
+    this.#lastSku = sku;
+    this.#lastSkuNumber = found;
     return found;
   }
 
   #locationNumber(location: string, isAdding = false): number {
     if (location === this.#lastLocation && this.#lastLocationNumber >= 0) return this.#lastLocationNumber;
     const found = numberIn(this.#locations, this.locations, location, isAdding);
-    [this.#lastLocation, this.#lastLocationNumber] = [location, found];
+    this.#lastLocation = location;
+    this.#lastLocationNumber = found;
     return found;
   }
 
