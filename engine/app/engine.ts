@@ -8,9 +8,11 @@ import type { Feed } from "../../dashboards/feed.js";
 import { ShadowFold } from "../audit/shadow-fold.js";
 import { OrderHistory } from "../history/order-history.js";
 import { SkuHistory } from "../history/sku-history.js";
+import { CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
 import { type ConsistencySettings, consistencyOptions, consistencySettingsOf } from "../jobs/consistency/options.js";
 import { ConsistencyView } from "../jobs/consistency/view.js";
 import { DepletionView } from "../jobs/depletion/view.js";
+import type { JobParts } from "../jobs/index.js";
 import { ExceptionList } from "../jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../jobs/order-flow/track.js";
 import { StorefrontAnchors } from "../jobs/storefront/anchors.js";
@@ -46,8 +48,15 @@ import {
   topicNamed,
   viewsOf,
 } from "./running-topics.js";
-import { emitBoundsOf, emitKeepersOf, openSinks, orderLimitPerSecond, type RunningSink } from "./sinks.js";
-import { checkTables, PRODUCT_TABLES, type Tables, type TopicParts } from "./tables.js";
+import {
+  emitBoundsOf,
+  emitKeepersOf,
+  openOwnSinks,
+  openSinks,
+  orderLimitPerSecond,
+  type RunningSink,
+} from "./sinks.js";
+import { checkTables, type OwnSinkParts, PRODUCT_TABLES, type Tables, type TopicParts } from "./tables.js";
 
 /** Balances and what is known about SKUs. */
 export interface EngineStock {
@@ -143,10 +152,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
       onErasuresDue: orders.personalData.sweep,
       events: eventsOf(settings, connections),
     },
-    jobParts: {
-      zone: zoneOf(settings.zone),
-      deadlines: () => deadlinesWith(settings.deadlines ?? {}, orderStore.waiting.hasWarehouse),
-    },
+    jobParts: jobPartsOf(settings, orderStore),
     clock,
   });
   const stock = makeStock(settings, connections, ledger, tables, topics);
@@ -166,9 +172,8 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     partitions,
   };
   const sinks = settings.worker ? await openSinks(tables, options, connectorParts, delivering, lifecycle) : [];
-  const forwarders = settings.worker
-    ? eventTopicsOf(topics).map((target) => new Forwarders({ ...delivering, target }))
-    : [];
+  const targets = settings.worker ? eventTopicsOf(topics) : [];
+  const forwarders = targets.map((target) => new Forwarders({ ...delivering, target }));
   const emitKeepers = emitKeepersOf(topics, delivering);
 
   // Before the first event is processed; the ticks read whether a warehouse was added later.
@@ -181,6 +186,9 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
+  const ownParts = ownSinkPartsOf(settings, ledger, topics, reconciliation, clock);
+  const ownSinks = settings.worker ? openOwnSinks(tables, ownParts, delivering) : [];
+  for (const { outbox } of ownSinks) await lifecycle.start(outbox);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
   ledger.breakers.start(settings.onTrouble);
   lifecycle.onStop(() => ledger.breakers.stop());
@@ -194,7 +202,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     stock,
     orders,
     reconciliation,
-    sinks,
+    sinks: [...sinks, ...ownSinks],
     forwarders,
     emitKeepers,
     connectors,
@@ -208,6 +216,24 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
 
 const consistencyOf = ({ consistency }: EngineSettings): ConsistencySettings =>
   consistency ?? consistencySettingsOf(valuesOf(consistencyOptions, {}));
+
+const jobPartsOf = ({ zone, deadlines = {} }: EngineSettings, orderStore: OrderStore): JobParts => ({
+  zone: zoneOf(zone),
+  deadlines: () => deadlinesWith(deadlines, orderStore.waiting.hasWarehouse),
+});
+
+const ownSinkPartsOf = (
+  settings: EngineSettings,
+  ledger: Ledger,
+  topics: readonly RunningTopic[],
+  { comparer }: EngineReconciliation,
+  clock: Clock,
+): OwnSinkParts => ({
+  ...{ ledger, comparer, clock, partitions: settings.partitions, onTrouble: settings.onTrouble },
+  settings: consistencyOf(settings),
+  zone: zoneOf(settings.zone),
+  append: (events) => eventTopicNamed(topics, CONSISTENCY_TOPIC).append(events),
+});
 
 /** What every event topic has. */
 const eventsOf = (

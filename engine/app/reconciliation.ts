@@ -2,8 +2,12 @@
  * Reconciliation in a running engine: the stores of what sources report, and the engine's own source `published`. It is
  * the same in every process; a serving one takes reports and sweeps, and one of them makes each published snapshot.
  */
+
+import { CONSISTENCY_TOPIC, requestedEvent, snapshotEvent } from "../jobs/consistency/events.js";
+import { ConsistencyView } from "../jobs/consistency/view.js";
 import { StorefrontAnchors } from "../jobs/storefront/anchors.js";
 import { StorefrontView } from "../jobs/storefront/view.js";
+import { chainId } from "../kernel/chain-id.js";
 import type { Clock } from "../kernel/clock.js";
 import { Comparer } from "../reconciliation/comparer.js";
 import { ComparisonStore } from "../reconciliation/comparison-store.js";
@@ -20,7 +24,7 @@ import type { RedisClient } from "../stream/redis.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
 import { PublishedSource } from "./published-source.js";
-import { type RunningTopic, topicNamed, viewsOf } from "./running-topics.js";
+import { eventTopicNamed, type RunningTopic, topicNamed, viewsOf } from "./running-topics.js";
 
 export interface EngineReconciliation {
   readonly snapshots: SnapshotStore;
@@ -29,6 +33,9 @@ export interface EngineReconciliation {
   readonly comparisons: ComparisonStore;
   readonly localiser: Localiser;
   readonly settlement: Settlement;
+  readonly consistencyView: ConsistencyView;
+  /** Asks the workers for a comparison. */
+  requestComparison(actor: string): Promise<void>;
 }
 
 export interface ReconciliationParts {
@@ -47,11 +54,13 @@ export async function startReconciliation(
 ): Promise<EngineReconciliation> {
   const { follower } = topicNamed(topics, "stock");
   const view = viewsOf(topics).of(StorefrontView);
+  const consistency = eventTopicNamed(topics, CONSISTENCY_TOPIC);
   const shared = { redis, prefix, partitions, clock, onTrouble };
   const snapshots = new SnapshotStore({
     ...shared,
     ...(snapshotsKept === undefined ? {} : { keep: snapshotsKept }),
     ...(snapshotRetentionMs === undefined ? {} : { keepMs: snapshotRetentionMs }),
+    onComplete: (snapshot) => consistency.append([snapshotEvent(snapshot)]),
     locations: () => (Number.isFinite(follower.oldestAgeMs()) ? view.locations : undefined),
   });
   const movements = new MovementStore(shared);
@@ -82,5 +91,9 @@ export async function startReconciliation(
   const localiser = new Localiser({ ...reading, snapshots, history, corrections, displayCoefficient });
   const store = new SettlementStore(redis, prefix);
   const settlement = new Settlement({ ledger, corrections, store, comparisons, clock });
-  return { snapshots, movements, comparer, comparisons, localiser, settlement };
+  return {
+    ...{ snapshots, movements, comparer, comparisons, localiser, settlement },
+    consistencyView: viewsOf(topics).of(ConsistencyView),
+    requestComparison: (actor) => consistency.append([requestedEvent(chainId("CR", clock.now()), actor)]),
+  };
 }

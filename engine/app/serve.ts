@@ -156,9 +156,10 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...(tokenFile?.warnings() ?? []),
       ...engine.formats.warnings(),
       ...engine.topics.flatMap(({ worker, follower }) => [...(worker?.warnings() ?? []), ...follower.warnings()]),
-      ...engine.sinks.flatMap(({ outbox }) => outbox.warnings()),
+      ...engine.sinks.flatMap((sink) => sink.warnings()),
       ...engine.forwarders.flatMap((each) => each.warnings()),
       ...(engine.stock.shadow?.warnings() ?? []),
+      ...engine.reconciliation.consistencyView.warnings(engine.clock.now()),
       ...engine.connectors.flatMap((connector) => connector.warnings?.() ?? []),
     ],
     routes: engine.connectors.map(

@@ -12,13 +12,15 @@ import { Outbox, type OutboxOptions } from "../outbox/outbox.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
 import type { RunningTopic } from "./running-topics.js";
-import { sinksOf, type Tables } from "./tables.js";
+import { type OwnSinkParts, sinksOf, type Tables } from "./tables.js";
 
 export interface RunningSink {
   readonly name: string;
   readonly topic: string;
   readonly outbox: Outbox;
   readonly metrics: readonly Metric[];
+  /** What an operator should look into although the process is ready. */
+  warnings(): string[];
 }
 
 /** How much of a partition's emits a sink may hold back. */
@@ -57,10 +59,26 @@ export async function openSinks(
     lifecycle.onStop(() => close?.());
     assert(receiver.name === name, `the receiver of the sink ${name} is named ${receiver.name}`);
     const { perSecond: limitPerSecond, inFlight } = sink.limits(values);
-    sinks.push({ name, topic, metrics, outbox: new Outbox({ ...shared, receiver, topic, limitPerSecond, inFlight }) });
+    const outbox = new Outbox({ ...shared, receiver, topic, limitPerSecond, inFlight });
+    sinks.push({ name, topic, metrics, outbox, warnings: () => outbox.warnings() });
   }
   return sinks;
 }
+
+/** Opens the sinks of the engine itself, without starting them. */
+export const openOwnSinks = (
+  { ownSinks }: Tables,
+  parts: OwnSinkParts,
+  shared: Omit<OutboxOptions, "receiver" | "topic" | "limitPerSecond" | "inFlight">,
+): readonly RunningSink[] =>
+  ownSinks.map(({ name, topic, limits, open }) => {
+    const receiver = open(parts);
+    const outbox = new Outbox({
+      ...shared,
+      ...{ receiver, topic, limitPerSecond: limits.perSecond, inFlight: limits.inFlight },
+    });
+    return { name, topic, metrics: [], outbox, warnings: () => [...outbox.warnings(), ...receiver.warnings()] };
+  });
 
 /** What holds the bounds for sinks that no process runs: one for each topic whose jobs this process runs. */
 export const emitKeepersOf = (

@@ -9,11 +9,13 @@ import type { Feed } from "../../dashboards/feed.js";
 import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
 import { COMPARISON_KEY, CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
 import type { ConsistencySettings } from "../jobs/consistency/options.js";
+import { ConsistencyReceiver, type ConsistencyReceiverOptions } from "../jobs/consistency/receiver.js";
 import { JOBS, type JobEntry, SKU_SETTINGS } from "../jobs/index.js";
 import { assert } from "../kernel/errors.js";
 import { orderEventsOf } from "../orders/log-entry.js";
 import { OrderStore } from "../orders/order-store.js";
 import { orderTopic } from "../orders/topic.js";
+import type { Receiver } from "../outbox/receiver.js";
 import { Ledger } from "../stock/ledger.js";
 import { eventsOf } from "../stock/log-entry.js";
 import type { SkuSetting } from "../stock/settings.js";
@@ -87,10 +89,24 @@ export interface Views {
   of<Kind extends View>(kind: new () => Kind): Kind;
 }
 
+/** What the engine's own sinks deliver to. */
+export type OwnSinkParts = Omit<ConsistencyReceiverOptions, "name">;
+
+/** A sink whose receiver is a part of the engine, not an outside system. */
+export interface OwnSink {
+  readonly name: string;
+  /** The topic whose emits it delivers. */
+  readonly topic: string;
+  /** Deliveries a second, and at once, of all workers together. */
+  readonly limits: { readonly perSecond: number; readonly inFlight: number };
+  open(parts: OwnSinkParts): Receiver & { warnings(): string[] };
+}
+
 export interface Tables {
   readonly topics: readonly TopicEntry[];
   readonly jobs: readonly JobEntry[];
-  /** Their sinks are the engine's sinks. */
+  readonly ownSinks: readonly OwnSink[];
+  /** Their sinks are the engine's sinks, too. */
   readonly connectors: readonly Connector[];
   /** What screens can subscribe to. */
   readonly feeds: readonly FeedEntry[];
@@ -128,18 +144,29 @@ const TOPICS: readonly TopicEntry[] = [
 /** Makes a feed from the data of the product's screens, or from the views of jobs. */
 export type FeedEntry = (sources: FeedSources, views: Views) => Feed;
 
+/** Comparisons and changes of breakers, in the order in which the job asks for them. */
+const CONSISTENCY_SINK: OwnSink = {
+  name: "consistency",
+  topic: CONSISTENCY_TOPIC,
+  limits: { perSecond: 100, inFlight: 1 },
+  open: (parts) => new ConsistencyReceiver({ ...parts, name: CONSISTENCY_SINK.name }),
+};
+
 /** The product. */
 export const PRODUCT_TABLES: Tables = {
   topics: TOPICS,
   jobs: JOBS,
+  ownSinks: [CONSISTENCY_SINK],
   connectors: CONNECTORS,
   feeds: FEEDS,
   skuSettings: SKU_SETTINGS,
 };
 
 /** Who reads the emits of a topic: sinks, and the forwarders to event topics. */
-export const emitReadersOf = (tables: Pick<Tables, "connectors" | "topics">): { name: string; topic: string }[] => [
-  ...sinksOf(tables).map(({ name, topic }) => ({ name, topic })),
+export const emitReadersOf = (
+  tables: Pick<Tables, "connectors" | "ownSinks" | "topics">,
+): { name: string; topic: string }[] => [
+  ...[...sinksOf(tables), ...tables.ownSinks].map(({ name, topic }) => ({ name, topic })),
   ...tables.topics.flatMap(({ name, routes = [] }) =>
     [...new Set(routes.map(({ from }) => from))].map((topic) => ({ name: forwarderSink(name), topic })),
   ),
@@ -153,7 +180,7 @@ export const emitReadersOf = (tables: Pick<Tables, "connectors" | "topics">): { 
 export function checkTables(tables: Tables): void {
   checkRoutes(tables.topics);
   const sinks = sinksOf(tables);
-  for (const { topic } of [...tables.jobs, ...sinks])
+  for (const { topic } of [...tables.jobs, ...sinks, ...tables.ownSinks])
     assert(
       tables.topics.some(({ name }) => name === topic),
       `there is no topic ${topic}`,
@@ -166,7 +193,8 @@ export function checkTables(tables: Tables): void {
     );
   const readers = emitReadersOf(tables).map(({ name, topic }) => `${topic} ${name}`);
   assert(new Set(readers).size === readers.length, "two sinks or forwarders of a topic have the same name");
-  assert(new Set(sinks.map(({ name }) => name)).size === sinks.length, "two sinks have the same name");
+  const names = [...sinks, ...tables.ownSinks].map(({ name }) => name);
+  assert(new Set(names).size === names.length, "two sinks have the same name");
   assert(sinks.filter(({ takesOrders }) => takesOrders).length <= 1, "two sinks take the paid orders");
 }
 

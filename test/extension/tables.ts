@@ -8,6 +8,7 @@ import { supplierConnector } from "./supplier.js";
 export const EXTENDED_TABLES: Tables = {
   topics: [...PRODUCT_TABLES.topics, RESTOCK_TOPIC],
   jobs: [...PRODUCT_TABLES.jobs, LOW_STOCK, RESTOCK_JOB],
+  ownSinks: PRODUCT_TABLES.ownSinks,
   connectors: [...PRODUCT_TABLES.connectors, supplierConnector],
   feeds: [...PRODUCT_TABLES.feeds, RESTOCK_FEED],
   skuSettings: skuSettings([...PRODUCT_TABLES.skuSettings, LOW_STOCK_UNITS]),

@@ -36,7 +36,7 @@ const Breaker = Type.Object({
     sku: Type.Optional(Type.String()),
   }),
   state: Type.Enum(["open", "half_open"], {
-    description: "both refuse new orders; half_open until an operator closes or opens it: the stock is compared",
+    description: "both refuse new orders; half_open until it is closed or opened: the stock is compared",
   }),
   since: Instant,
   until: Type.Optional(Type.String({ format: "date-time", description: "absent when it is changed by hand only" })),

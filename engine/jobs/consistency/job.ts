@@ -7,7 +7,7 @@
  * again. It never undoes an operator's opening, and an operator's closing stands until a newer snapshot disagrees.
  */
 import { MINUTE_MS } from "../../kernel/clock.js";
-import type { ComparisonCause } from "../../reconciliation/model.js";
+import { type ComparisonCause, PUBLISHED } from "../../reconciliation/model.js";
 import { TICK_KIND, type TopicEvent } from "../../stream/event-entry.js";
 import type { Job, JobContext } from "../../stream/job.js";
 import { decide, type Effects, scopeOf } from "./decisions.js";
@@ -118,7 +118,7 @@ function onCompared(state: State, compared: ComparedEvent, context: JobContext):
   state.comparisons++;
   state.mode = mode;
   state.nextDueMs = nextDueMs;
-  if (comparison.snapshots.length > 0) state.reportedMs = context.watermarkMs;
+  if (comparison.snapshots.some(({ source }) => source !== PUBLISHED)) state.reportedMs = context.watermarkMs;
   const effects = effectsOf(state, context);
   const byScope = new Map(verdicts.map((verdict) => [verdict.scope, verdict]));
   for (const scope of new Set([...Object.keys(state.scopes), ...byScope.keys()]))

@@ -81,7 +81,7 @@ export interface ConsistencyState {
   last?: ComparisonSummary;
   /** Of the last comparison, those above their thresholds. */
   over: Verdict[];
-  /** When a comparison last had at least one snapshot. */
+  /** When a comparison last had at least one snapshot of an outside source. */
   reportedMs: number;
   scopes: Record<string, ScopeState>;
   history: BreakerHistoryEntry[];

@@ -3,6 +3,7 @@
  * their newest changes, and when the next comparison is due. Filled by the follower; reads nothing itself. A breaker
  * is shown as it was observed, about a second ago; the ledger has the present state.
  */
+import { PUBLISHED } from "../../reconciliation/model.js";
 import type { View } from "../../stream/follower.js";
 import type { BreakerMode, ComparisonSummary } from "./events.js";
 import { CONSISTENCY_JOB } from "./job.js";
@@ -86,8 +87,8 @@ export class ConsistencyView implements View {
         ? [`the comparison of ${new Date(nextDueMs).toISOString()} has not taken place`]
         : []),
       // A deployment without sources has nothing to compare.
-      ...(last?.snapshots.length === 0 && (this.#figures?.reportedMs ?? 0) > 0
-        ? ["no source has a fresh snapshot: the last comparison compared nothing"]
+      ...(last?.snapshots.every(({ source }) => source === PUBLISHED) && (this.#figures?.reportedMs ?? 0) > 0
+        ? ["no outside source has a fresh snapshot: the last comparison compared none"]
         : []),
     ];
   }
