@@ -10,8 +10,8 @@ import { isAscii, isUtf8 } from "node:buffer";
 import { type FileHandle, open } from "node:fs/promises";
 import { badInput, type EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { SourceRow } from "../mapping/mapping.js";
+import { GzipFault, unpacked } from "../mapping/unpack.js";
 import { NEW_LINE, OP, RowParser } from "./row-parser.js";
-import { GzipFault, unpacked } from "./unpack.js";
 
 /** One read of the file: small enough for a steady progress bar, large enough to keep the number of reads low. */
 const READ_BYTES = 64 * 1024;

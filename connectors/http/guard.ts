@@ -11,6 +11,7 @@ import { hasTruncatedHeaders } from "./connections.js";
 import type { HttpDeps } from "./deps.js";
 import type { TokenLookup } from "./identity.js";
 import { problemOf, retryAfter, sendProblem } from "./problem.js";
+import { isGzip } from "./streamed-body.js";
 import { readTokens } from "./tokens.js";
 
 declare module "fastify" {
@@ -88,9 +89,11 @@ export function entryGuard(deps: Pick<HttpDeps, "open" | "isAllowedHost" | "stop
       return;
     }
     const encoding = request.headers["content-encoding"];
-    if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
-      sendProblem(reply, problemOf("unsupported_encoding", "send the body without compression"), {
-        "accept-encoding": "identity",
+    const isStreamed = request.routeOptions.config.streamed === true;
+    if (encoding !== undefined && encoding.toLowerCase() !== "identity" && !(isStreamed && isGzip(request))) {
+      const detail = isStreamed ? "send the body plain or with gzip" : "send the body without compression";
+      sendProblem(reply, problemOf("unsupported_encoding", detail), {
+        "accept-encoding": isStreamed ? "gzip, identity" : "identity",
       });
       return;
     }

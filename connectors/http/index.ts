@@ -13,7 +13,7 @@ import type {
 } from "fastify";
 import { assert } from "../../engine/kernel/errors.js";
 import { Access } from "./access.js";
-import { ConcurrencyLimit } from "./admission.js";
+import { bodyWithin, ConcurrencyLimit } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { BreakerWatch, breakerRoutes } from "./breaker.js";
 import { quotaClientOf } from "./client.js";
@@ -36,6 +36,7 @@ import { ProblemSchema } from "./schemas/problem.js";
 import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
 import { settlementRoutes } from "./settlements.js";
+import { snapshotRoutes } from "./snapshots.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
 
@@ -83,6 +84,9 @@ const MAX_UNDER_WAY = 4_096;
  */
 const MAX_PARAMETERS = 128;
 
+/** 8 MiB at 3 Mbit/s. A slower sender gets 408; a body that streams has other limits. */
+const BODY_WITHIN_MS = 25_000;
+
 const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 const CHARSET = /;\s*charset\s*=\s*"?([^";]*)/i;
 
@@ -121,6 +125,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       if (request.routeOptions.config.ownLimit === true) done();
       else limits.requests.guard.call(server, request, reply, done);
     });
+    limitBodyTime(server);
     server.addHook("preParsing", continueBody);
     readJsonBodies(server);
     countRoutes(server, metrics);
@@ -154,6 +159,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       breakerRoutes,
       comparisonRoutes,
       settlementRoutes,
+      snapshotRoutes,
       sessionRoutes,
       operationsRoutes(metrics),
       ...(deps.routes ?? []),
@@ -190,6 +196,17 @@ function readJsonBodies(server: FastifyInstance): void {
       );
   });
 }
+
+function limitBodyTime(server: FastifyInstance): void {
+  const inTime = bodyWithin(BODY_WITHIN_MS);
+  server.addHook("onRequest", (request, reply, done) => {
+    if (request.routeOptions.config.streamed === true || hasNoBody(request)) done();
+    else inTime.call(server, request, reply, done);
+  });
+}
+
+const hasNoBody = ({ headers }: FastifyRequest): boolean =>
+  headers["transfer-encoding"] === undefined && (headers["content-length"] ?? "0") === "0";
 
 function hasManyParameters(url = ""): boolean {
   let at = url.indexOf("?");

@@ -20,6 +20,9 @@ export class MsgpackReader {
   /** Where the value must end, and the limit of its length. */
   #end: number;
   #maxBytes = 0;
+  /** Where the value began. */
+  #start = 0;
+  #isCutOff = false;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
@@ -36,9 +39,15 @@ export class MsgpackReader {
     return this.#at;
   }
 
+  /** After an error: whether the value goes beyond the bytes, so that it may be complete with more of them. */
+  get isCutOff(): boolean {
+    return this.#isCutOff;
+  }
+
   /** The next value, of at most `maxBytes`. Throws EngineError `bad_input`. */
   boundedValue(maxBytes: number): unknown {
     this.#maxBytes = maxBytes;
+    this.#start = this.#at;
     this.#end = Math.min(this.#bytes.length, this.#at + maxBytes);
     const value = this.value();
     this.#end = this.#bytes.length;
@@ -160,7 +169,10 @@ export class MsgpackReader {
   /** Advances over bytes that must exist; returns their position. */
   #take(size: number): number {
     const at = this.#at;
-    if (at + size > this.#bytes.length) throw this.#faultAt(this.#bytes.length, "ends too early");
+    if (at + size > this.#bytes.length) {
+      this.#isCutOff = this.#maxBytes === 0 || at + size <= this.#start + this.#maxBytes;
+      throw this.#faultAt(this.#bytes.length, "ends too early");
+    }
     if (at + size > this.#end) throw this.#faultAt(this.#end, `is longer than ${this.#maxBytes} bytes`);
     this.#at = at + size;
     return at;

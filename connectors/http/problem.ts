@@ -9,6 +9,7 @@ import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
 import { secureBytes } from "../../engine/kernel/random.js";
 import type { OrderOutcome } from "../../engine/orders/model.js";
+import type { SnapshotRefusalCode } from "../../engine/reconciliation/model.js";
 import { faultsOf, type InputFault, MAX_FAULTS } from "./faults.js";
 
 type Refusal = Exclude<OrderOutcome, "accepted" | "admitted_anew" | "cancelled_paid" | "cancelling">;
@@ -39,6 +40,25 @@ const REFUSALS = {
   whole_order_only: [409, "The warehouse has the order and releases only whole orders"],
 } as const satisfies Record<Refusal, readonly [number, string]>;
 
+/** Refusals of a source's report. */
+const REPORT_REFUSALS = {
+  incomplete: [409, "Not all parts came in time, or a newer snapshot was complete before"],
+  part_differs: [409, "The part came twice, with other content"],
+  header_differs: [409, "The parts do not state the same about the whole"],
+  older: [409, "The source has reported a newer snapshot"],
+  too_many_sources: [409, "Too many sources report"],
+  row_total: [422, "The number of rows is not the announced one"],
+  duplicate_row: [422, "A row comes twice"],
+  unknown_location: [422, "The ledger does not know the location"],
+  wrong_unit: [422, "The units are no whole number of pieces"],
+  future: [422, "The instant lies in the future"],
+  clock_skew: [422, "The source's clock is wrong"],
+  outside_span: [422, "The time is not in the span"],
+  malformed_row: [400, "A row cannot be read"],
+  too_many_rows: [413, "There are too many rows"],
+  too_many_snapshots: [429, "Too many snapshots are being received"],
+} as const satisfies Record<SnapshotRefusalCode, readonly [number, string]>;
+
 const FAULTS = {
   bad_input: [400, "The input is invalid"],
   malformed_body: [400, "The body cannot be read"],
@@ -50,6 +70,7 @@ const FAULTS = {
   unknown_session: [404, "The session is not known"],
   unknown_alert: [404, "The alert is not known"],
   unknown_comparison: [404, "The comparison is not known"],
+  unknown_snapshot: [404, "The snapshot is not kept"],
   method_not_allowed: [405, "The method is not allowed here"],
   request_timeout: [408, "The request took too long to arrive"],
   order_on_its_way: [409, "The order is on its way to the warehouse, which needs the address"],
@@ -78,7 +99,7 @@ const FAULTS = {
   stopping: [503, "The server is stopping"],
 } as const;
 
-const KINDS = { ...REFUSALS, ...FAULTS };
+const KINDS = { ...REFUSALS, ...REPORT_REFUSALS, ...FAULTS };
 export type ProblemCode = keyof typeof KINDS;
 
 export interface Problem {
@@ -170,7 +191,7 @@ export function faultOf(thrown: unknown, report: Report): HttpFault {
     case "FST_ERR_CTP_EMPTY_TYPE":
       return new HttpFault(
         "unsupported_media_type",
-        "send application/json; bulk commands as application/x-ndjson or application/msgpack",
+        "send application/json; bulk commands as application/x-ndjson or application/msgpack; snapshots and movements also as text/csv",
       );
     case "FST_ERR_BAD_URL":
       return new HttpFault("bad_request", "the URL has a broken percent escape");
@@ -249,6 +270,10 @@ function drain(raw: IncomingMessage, done: () => void): void {
   else raw.on("data", drop).on("end", finish).on("close", finish).resume();
 }
 
+/** Reads on for a while after an early answer is known. Returns whether the body has ended. */
+export const afterRest = (raw: IncomingMessage): Promise<boolean> =>
+  new Promise((resolve) => drain(raw, () => resolve(raw.complete)));
+
 /** Fastify's error handler: sends anything thrown as a problem. */
 export const errorHandler =
   (report: Report) =>
@@ -257,6 +282,9 @@ export const errorHandler =
     const send = (): void => {
       if (!reply.sent) sendProblem(reply, problem, headers);
     };
-    if (problem.code === "body_too_large") drain(request.raw, send);
+    // A body that streams is not at its end: its sender may read no answer before it has sent more.
+    const isUnread = request.routeOptions.config.streamed === true && !request.raw.complete;
+    if (isUnread) reply.header("connection", "close");
+    if (isUnread || problem.code === "body_too_large") drain(request.raw, send);
     else send();
   };

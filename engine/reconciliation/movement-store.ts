@@ -145,10 +145,7 @@ export class MovementStore {
       const full = (await registry.isFull()) ? tooMany : boundRefusal(all, source);
       if (full) return { outcome: "refused", refusal: full };
       const refusal = skewRefusal(skewMs) ?? spanRefusal(given) ?? rowsRefusal(rows, MAX_ROWS);
-      if (refusal) {
-        await registry.open(nameOf(header), header);
-        return this.#outcomeOf(await this.#reports.refuse(header, refusal));
-      }
+      if (refusal) return this.#outcomeOf(await this.#reports.refuse(header, refusal));
     }
     const opened = await this.#reports.open(header, part);
     if ("outcome" in opened) return this.#outcomeOf(opened);

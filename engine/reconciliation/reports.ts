@@ -100,18 +100,22 @@ export class Reports<Header extends ReportHeader> {
   }
 
   /**
-   * Begins a part. Returns the report's header and the part under that number if it has come before; or an outcome that
-   * needs no rows.
+   * Begins a part; it changes nothing yet. Returns the report's header and the part under that number if it has come
+   * before; or an outcome that needs no rows.
    */
   async open(given: Header, part: number): Promise<{ header: Header; known?: StoredPart } | ReportOutcome<Header>> {
     const name = nameOf(given);
-    const header = await this.registry.open(name, given);
-    const { stated } = this.#options;
-    const difference = headerDifference(stated(header), stated(given), part);
-    if (difference) return this.refuse(header, difference);
     const [known, found] = await Promise.all([this.registry.part(name, part), this.registry.find(name)]);
-    if (found?.end?.refusal) return { outcome: "refused", refusal: found.end.refusal };
-    return { header, ...(known ? { known } : {}) };
+    if (!found) return { header: given };
+    const difference = this.#difference(found.header, given, part);
+    if (difference) return this.refuse(found.header, difference);
+    if (found.end?.refusal) return { outcome: "refused", refusal: found.end.refusal };
+    return { header: found.header, ...(known ? { known } : {}) };
+  }
+
+  #difference(first: Header, given: Header, part: number): SnapshotRefusal | undefined {
+    const { stated } = this.#options;
+    return headerDifference(stated(first), stated(given), part);
   }
 
   /**
@@ -120,13 +124,20 @@ export class Reports<Header extends ReportHeader> {
    * @throws EngineError `unavailable`, retryable: send the part again
    */
   async finish(
-    header: Header,
+    given: Header,
     part: number,
     upload: PartUpload<ChunkBuilder>,
     known: StoredPart | undefined,
   ): Promise<ReportOutcome<Header>> {
-    const name = nameOf(header);
+    const name = nameOf(given);
     const own = await upload.finish();
+    // Only now, so that a part which breaks off leaves nothing. Another part may have been first meanwhile.
+    const header = await this.registry.open(name, given);
+    const difference = this.#difference(header, given, part);
+    if (difference) {
+      await upload.abort();
+      return this.refuse(header, difference);
+    }
     const recorded = known ?? (await this.registry.record(name, part, own));
     const isRepeated = recorded.writer !== own.writer;
     if (isRepeated) await upload.abort();
@@ -150,6 +161,7 @@ export class Reports<Header extends ReportHeader> {
   /** Refuses a report. One that has ended stays as it is; of a complete one only this part is refused. */
   async refuse(header: Header, refusal: SnapshotRefusal): Promise<ReportOutcome<Header>> {
     const name = nameOf(header);
+    await this.registry.open(name, header);
     const own: ReportEnd = { state: "refused", endedMs: this.#options.clock.now(), refusal };
     const end = await this.registry.end(name, own);
     if (end === own) this.ended.refused++;

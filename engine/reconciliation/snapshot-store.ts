@@ -189,10 +189,7 @@ export class SnapshotStore implements SnapshotReader {
       if (full) return { outcome: "refused", refusal: full };
       const newestMs = newestMsOf(all, given.source);
       const refusal = headerRefusal(given, { nowMs, newestMs, maxRows });
-      if (refusal) {
-        await this.#reports.registry.open(nameOf(header), header);
-        return outcomeOf(await this.#reports.refuse(header, refusal));
-      }
+      if (refusal) return outcomeOf(await this.#reports.refuse(header, refusal));
     }
     const opened = await this.#reports.open(header, given.part);
     if ("outcome" in opened) return outcomeOf(opened);

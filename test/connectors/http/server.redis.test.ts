@@ -433,6 +433,8 @@ describe("documentation", () => {
       "/v1/ids",
       "/v1/ledger/{sku}",
       "/v1/ledger/{sku}/history",
+      "/v1/movements",
+      "/v1/movements/{source}",
       "/v1/orders",
       "/v1/orders/{id}",
       "/v1/orders/{id}/cancellation",
@@ -451,6 +453,9 @@ describe("documentation", () => {
       "/v1/sessions/pairings",
       "/v1/sessions/{id}",
       "/v1/skus/{sku}/settings",
+      "/v1/snapshots",
+      "/v1/snapshots/{source}",
+      "/v1/snapshots/{source}/{id}",
       "/v1/stock",
       "/v1/stock/{sku}",
     ]);

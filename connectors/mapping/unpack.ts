@@ -26,7 +26,7 @@ async function* prepended(first: Uint8Array, rest: AsyncIterable<Uint8Array>): A
   yield* rest;
 }
 
-async function* inflated(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* inflated(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const gunzip = createGunzip({ chunkSize: INFLATED_BYTES });
   let ready: Uint8Array[] = [];
   let failure: NodeJS.ErrnoException | undefined;
