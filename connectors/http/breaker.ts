@@ -1,17 +1,27 @@
 /**
- * The breaker over HTTP (R14): lists breakers that are open or half-open, and changes one by hand. Each change is an
- * event with an actor. `BreakerWatch` computes when a refused order may be sent again; it reads the store at most once
- * a second, however many orders are refused.
+ * The breaker over HTTP (R14): lists breakers that are open or half-open with their evidence, changes one by hand, and
+ * tells the newest changes, those by the engine itself included. Each change is an event with an actor. `BreakerWatch`
+ * computes why an order is refused and when it may be sent again; it reads the store at most once a second, however
+ * many orders are refused.
  */
+import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
+import { HISTORY_KEPT } from "../../engine/jobs/consistency/state.js";
 import { stopwatch } from "../../engine/kernel/clock.js";
 import type { BreakerScope, OpenBreaker } from "../../engine/stock/breaker.js";
 import { isInScope } from "../../engine/stock/breaker-rules.js";
 import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
 import { badInputFault } from "./problem.js";
-import { isoOf, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
-import { BreakerAnswer, BreakerBody, BreakerChange } from "./schemas/breaker.js";
+import { assertQuery, isoOf, type RouteContext, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import {
+  type Breaker,
+  BreakerAnswer,
+  BreakerBody,
+  BreakerChange,
+  BreakerHistory,
+  BreakerHistoryQuery,
+} from "./schemas/breaker.js";
 import { problems } from "./schemas/problem.js";
 import { fromStore } from "./store-errors.js";
 
@@ -20,8 +30,17 @@ const DEFAULT_OPEN_MS = 600_000;
 const REFRESH_MS = 1_000;
 /** Retry-After for a breaker without an end, which is closed by hand only. */
 const NO_END_SECONDS = 60;
-/** Retry-After for a half-open breaker: a comparison takes seconds, and then an operator closes it. */
+/** Retry-After for a half-open breaker: a comparison takes seconds. */
 const HALF_OPEN_SECONDS = 5;
+const DEFAULT_HISTORY = 50;
+
+/** Why an order is refused, and when it may be accepted. */
+export interface BreakerRefusal {
+  /** Of real time. */
+  readonly seconds: number;
+  /** A sentence; empty when the breaker is gone already, or cannot be read. */
+  readonly why: string;
+}
 
 export class BreakerWatch {
   readonly #deps: Pick<HttpDeps, "ledger" | "clock" | "speed">;
@@ -32,16 +51,18 @@ export class BreakerWatch {
     this.#deps = deps;
   }
 
-  /** Seconds (of real time) after which an order with these lines may be accepted; never fails. */
-  async retryAfterSeconds(lines: readonly { sku: string; location: string }[]): Promise<number> {
+  /** By the breaker of these lines that lasts longest; never fails. */
+  async refusalOf(lines: readonly { sku: string; location: string }[]): Promise<BreakerRefusal> {
     const { clock, speed = () => 1 } = this.#deps;
-    let waitSeconds = 0;
-    for (const { scope, state, untilMs } of await this.#read()) {
+    let found: BreakerRefusal = { seconds: 0, why: "" };
+    for (const breaker of await this.#read()) {
+      const { scope, state, untilMs } = breaker;
       if (!lines.some((line) => isInScope(scope, line))) continue;
-      const seconds = untilMs === 0 ? NO_END_SECONDS : (untilMs - clock.now()) / speed() / 1_000;
-      waitSeconds = Math.max(waitSeconds, state === "half_open" ? HALF_OPEN_SECONDS : seconds);
+      const untilEnd = untilMs === 0 ? NO_END_SECONDS : (untilMs - clock.now()) / speed() / 1_000;
+      const seconds = state === "half_open" ? HALF_OPEN_SECONDS : untilEnd;
+      if (seconds > found.seconds) found = { seconds, why: whyOf(breaker) };
     }
-    return waitSeconds;
+    return found;
   }
 
   #read(): Promise<OpenBreaker[]> {
@@ -53,30 +74,86 @@ export class BreakerWatch {
   }
 }
 
+function whyOf({ scope, state, untilMs, reason }: OpenBreaker): string {
+  const of = scope.kind === "shop" ? "the shop" : scope.kind === "location" ? scope.location : scope.sku;
+  const now =
+    state === "half_open"
+      ? "half-open while stock is compared"
+      : untilMs === 0
+        ? "open until it is changed by hand"
+        : `open until ${isoOf(untilMs)}`;
+  return `the breaker of ${of} is ${now}: ${reason}`;
+}
+
 const completeness = (missing: readonly number[] = []) => ({
   complete: missing.length === 0,
-  ...(missing.length === 0 ? {} : { missing }),
+  ...(missing.length === 0 ? {} : { missing: [...missing] }),
 });
 
-export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
+function answerOf(breaker: OpenBreaker): Static<typeof Breaker> {
+  const { scope, state, sinceMs, untilMs, atEnd, actor, onBehalfOf, reason, version, evidence, missing } = breaker;
+  return {
+    scope,
+    state,
+    since: isoOf(sinceMs),
+    ...(untilMs === 0 ? {} : { until: isoOf(untilMs) }),
+    ...(atEnd === undefined ? {} : { atEnd }),
+    actor,
+    ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
+    reason,
+    ...(version === undefined ? {} : { version }),
+    ...(evidence === undefined ? {} : { evidence }),
+    ...completeness(missing),
+  };
+}
+
+function historyRoute(server: FastifyInstance, { deps, authorize }: RouteContext): void {
+  server.get<{ Querystring: Static<typeof BreakerHistoryQuery> }>(
+    "/v1/breaker/history",
+    {
+      onRequest: authorize("read"),
+      preValidation: (request, _reply, done) => {
+        readInteger(assertQuery(request), "limit");
+        done();
+      },
+      schema: {
+        tags: ["breaker"],
+        operationId: "getBreakerHistory",
+        summary: "The newest changes of breakers, newest first",
+        description: `Openings, extensions, half-openings and closings, by operators and by the engine itself, and in a dry run what would have opened; the newest ${HISTORY_KEPT} are kept. As the workers have observed them, about once a second: of changes that followed each other faster, the last one. The stock log has each. Default \`limit\`: ${DEFAULT_HISTORY}.`,
+        security: TOKEN_NEEDED,
+        querystring: BreakerHistoryQuery,
+        response: { 200: BreakerHistory, ...problems },
+      },
+    },
+    async (request) => {
+      const { consistencyView } = deps;
+      const { limit = DEFAULT_HISTORY } = request.query;
+      const { nextDueMs } = consistencyView;
+      return {
+        mode: consistencyView.mode,
+        ...(nextDueMs === undefined ? {} : { nextComparison: isoOf(nextDueMs) }),
+        events: consistencyView.history(limit).map(({ atMs, scope, kind, by, actor, reason, untilMs, evidence }) => ({
+          ...{ at: isoOf(atMs), scope, kind, by, actor, reason },
+          ...(untilMs ? { until: isoOf(untilMs) } : {}),
+          ...(evidence ? { evidence } : {}),
+        })),
+      };
+    },
+  );
+}
+
+export const breakerRoutes: RouteGroup = (server, context) => {
+  const { deps, authorize } = context;
   const { ledger } = deps;
   const answer = async () => {
     const breakers = await fromStore("breaker.read", ledger.openBreakers());
     return {
       open: breakers.length > 0,
-      breakers: breakers.map(({ scope, state, sinceMs, untilMs, atEnd, actor, onBehalfOf, reason, missing }) => ({
-        scope,
-        state,
-        since: isoOf(sinceMs),
-        ...(untilMs === 0 ? {} : { until: isoOf(untilMs) }),
-        ...(atEnd === undefined ? {} : { atEnd }),
-        actor,
-        ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
-        reason,
-        ...completeness(missing),
-      })),
+      breakers: breakers.map(answerOf),
     };
   };
+  historyRoute(server, context);
 
   server.get(
     "/v1/breaker",
@@ -103,7 +180,7 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
         operationId: "setBreaker",
         summary: "Opens, half-opens or closes a breaker by hand",
         description:
-          "While it is open or half-open, new orders in its scope are refused (503); payments, cancellations and outbound continue. `forMs` is in the shop's time: 10 minutes by default, 0 until it is changed by hand. With `atEnd: half_open` it becomes half-open then, and stays so until it is closed or opened by hand; otherwise it closes. When `complete`, every partition of the scope refuses new orders; partitions that cannot be reached are in `missing` and are updated automatically later. Safe to repeat.",
+          "While it is open or half-open, new orders in its scope are refused (503); payments, cancellations and outbound continue. `forMs` is in the shop's time: 10 minutes by default, 0 until it is changed by hand. With `atEnd: half_open` it becomes half-open then: stock is compared, and the result closes it or opens it again; otherwise it closes. To extend one that is open, open it again with a new `forMs` and `atEnd: half_open`: it ends `forMs` from now, and its event says `extended`. No comparison closes what a person has opened before it is half-open, and what a person has closed stays closed until a snapshot from after that differs too much. When `complete`, every partition of the scope refuses new orders; partitions that cannot be reached are in `missing` and are updated automatically later. Safe to repeat.",
         security: TOKEN_NEEDED,
         body: BreakerBody,
         response: { 200: BreakerChange, ...problems },
@@ -126,8 +203,9 @@ export const breakerRoutes: RouteGroup = (server, { deps, authorize }) => {
         forMs: isOpening ? (forMs ?? DEFAULT_OPEN_MS) : 0,
         ...(atEnd === "half_open" && { atEnd }),
       };
-      const { changed, missing } = await fromStore(`breaker.${action}`, ledger.breakers.set(scope, action, wanted));
-      return { changed, ...completeness(missing), ...(await answer()) };
+      const change = await fromStore(`breaker.${action}`, ledger.breakers.set(scope, action, wanted));
+      const { changed, missing, version } = change;
+      return { changed, version, ...completeness(missing), ...(await answer()) };
     },
   );
 };

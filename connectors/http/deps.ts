@@ -3,6 +3,7 @@
  */
 import type { OrderHistory } from "../../engine/history/order-history.js";
 import type { SkuHistory } from "../../engine/history/sku-history.js";
+import type { ConsistencyView } from "../../engine/jobs/consistency/view.js";
 import type { DepletionView } from "../../engine/jobs/depletion/view.js";
 import type { ExceptionList } from "../../engine/jobs/order-flow/exceptions.js";
 import type { OrderTracker } from "../../engine/jobs/order-flow/track.js";
@@ -47,6 +48,8 @@ export interface HttpDeps {
   /** Makes comparisons of what sources report, and what is kept of them. */
   comparer: Pick<Comparer, "compare">;
   comparisons: ComparisonStore;
+  /** The last comparison, and what comparisons have done to breakers. */
+  consistencyView: ConsistencyView;
   /** Asks the workers for a comparison; left out: no worker makes any. @param actor who asks */
   requestComparison?(actor: string): Promise<void>;
   /** Finds where a source and the ledger part in a SKU. */

@@ -90,12 +90,10 @@ function placementRoute(server: FastifyInstance, context: RouteContext, breakers
         return reply.code(201).header("location", `/v1/orders/${order.id}`).send(answer);
       }
       if (answer.outcome === "breaker_open") {
-        const seconds = await breakers.retryAfterSeconds(order.lines);
-        return sendProblem(
-          reply,
-          problemOf("breaker_open", "the order was not accepted; send it again with the same id", { id: order.id }),
-          retryAfter(seconds),
-        );
+        const { seconds, why } = await breakers.refusalOf(order.lines);
+        const again = "the order was not accepted; send it again with the same id";
+        const detail = why === "" ? again : `${again} after ${Math.max(1, Math.ceil(seconds))} s: ${why}`;
+        return sendProblem(reply, problemOf("breaker_open", detail, { id: order.id }), retryAfter(seconds));
       }
       if (answer.outcome === "clocks_disagree") {
         const detail = "the order was not accepted; send it again with the same id when the clocks have been corrected";

@@ -18,6 +18,7 @@ export function observe(state: ConsistencyState, { breakers, hasMore }: Breakers
   }
   // One comparison judges all that became half-open.
   if (isHalfOpen) effects.compare("half_open");
+  state.hasObserved = true;
   if (hasMore) return;
   for (const [scope, known] of Object.entries(state.scopes))
     if (!listed.has(scope) && isLost(known, 0, effects.nowMs)) restore(scope, known, effects);
@@ -36,7 +37,8 @@ function observeOne(state: ConsistencyState, observed: ObservedBreaker, effects:
   if (isSame) return false;
   const next = nextOf(state, known, observed);
   state.scopes[scope] = next;
-  recordObserved(known, observed, next, effects);
+  const kind = kindOf(state, known, observed);
+  if (kind) recordObserved(kind, known, observed, next, effects);
   if (next.state === "half_open") next.halfOpenAfter = state.asked;
   // Somebody else was first: what the last comparison has found is decided again.
   const isRefused = known?.wanted !== undefined && next.wanted === undefined && changeId !== known.wanted.id;
@@ -70,13 +72,12 @@ function nextOf(state: ConsistencyState, known: ScopeState | undefined, observed
 }
 
 function recordObserved(
+  kind: BreakerChangeKind,
   known: ScopeState | undefined,
   observed: ObservedBreaker,
   next: ScopeState,
   { record }: Effects,
 ): void {
-  const kind = kindOf(known?.state ?? "closed", observed.state);
-  if (!kind) return;
   const { scope, version, untilMs, sinceMs } = observed;
   const isByTime = known?.version === version;
   record({
@@ -91,10 +92,16 @@ function recordObserved(
   });
 }
 
-function kindOf(before: ObservedBreaker["state"], now: ObservedBreaker["state"]): BreakerChangeKind | undefined {
-  if (now === "open") return before === "open" ? "extended" : "opened";
-  if (now === "half_open") return "half_opened";
-  return before === "closed" ? undefined : "closed";
+function kindOf(
+  { hasObserved }: ConsistencyState,
+  known: ScopeState | undefined,
+  observed: ObservedBreaker,
+): BreakerChangeKind | undefined {
+  if (observed.state === "open") return known?.state === "open" ? "extended" : "opened";
+  if (observed.state === "half_open") return "half_opened";
+  if (known && known.state !== "closed") return "closed";
+  // It was opened and closed between two observations. What was closed before the first one is no news.
+  return hasObserved && observed.version > (known?.version ?? 0) ? "closed" : undefined;
 }
 
 /** Whether a breaker that should refuse orders now is gone, or is as it was before its newest change. */

@@ -84,6 +84,8 @@ export interface ConsistencyState {
   /** When a comparison last had at least one snapshot of an outside source. */
   reportedMs: number;
   scopes: Record<string, ScopeState>;
+  /** Breakers have been observed: what is new from then on is a change. */
+  hasObserved?: true;
   history: BreakerHistoryEntry[];
   /** Entries so far. */
   changes: number;

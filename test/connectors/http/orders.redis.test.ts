@@ -296,15 +296,33 @@ describe("while a breaker is open", () => {
     const body = { id: freshId(), lines: [{ sku: "G", units: 1 }] };
     const refused = await place(body);
     expect(refused.json).toMatchObject({ status: 503, code: "breaker_open", id: body.id });
+    expect(refused.json.detail).toMatch(
+      /again with the same id after \d{3} s: the breaker of G is open until .*: count/,
+    );
     expect(Number(refused.headers["retry-after"])).toBeGreaterThan(590);
     expect(Number(refused.headers["retry-after"])).toBeLessThanOrEqual(600);
     expect((await bed.send("POST", `/v1/orders/${id}/payment`)).status).toBe(200);
+    const events = async () => (await bed.send("GET", "/v1/breaker/history?limit=2")).json.events;
+    const patience = { timeout: 15_000, interval: 100 };
+    await expect.poll(events, patience).toMatchObject([{ kind: "opened", scope: "sku:G" }]);
     const closed = await bed.send("POST", "/v1/breaker", {
       body: { action: "close", scope, actor: "li.wei", reason: "counted again" },
     });
-    expect(closed.json).toEqual({ changed: true, open: false, complete: true, breakers: [] });
+    expect(closed.json).toEqual({
+      changed: true,
+      version: expect.any(Number),
+      open: false,
+      complete: true,
+      breakers: [],
+    });
     expect((await bed.send("GET", "/v1/breaker")).json).toEqual({ open: false, breakers: [] });
     expect((await place(body)).status).toBe(201);
+    await expect.poll(async () => (await events()).length, patience).toBe(2);
+    expect(await events()).toMatchObject([
+      { kind: "closed", by: "operator", actor: "default", reason: "counted again" },
+      { kind: "opened", by: "operator", reason: "count differs", until: expect.any(String) },
+    ]);
+    expect((await bed.send("GET", "/v1/breaker/history?limit=0")).status).toBe(400);
   });
 
   const setBreaker = (action: string, scope: object) =>

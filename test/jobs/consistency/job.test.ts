@@ -260,6 +260,20 @@ describe("an operator", () => {
     expect(bed.state.scopes["shop"]?.wanted).toBeUndefined();
   });
 
+  it("who opens and closes within a moment is told by the closing; what was closed before the first look is no news", () => {
+    const bed = new ConsistencyBed();
+    bed.set("location:SH", "close");
+    bed.observe();
+    expect(bed.history).toEqual([]);
+    bed.set("location:SH", "close");
+    bed.set("shop", "close");
+    bed.observe();
+    expect(bed.history).toEqual([
+      ["closed", "operator", "shop"],
+      ["closed", "operator", "location:SH"],
+    ]);
+  });
+
   it("half-opens, and the comparison that follows closes it", () => {
     const bed = new ConsistencyBed();
     bed.set("shop", "half_open");
