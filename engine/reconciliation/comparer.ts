@@ -6,7 +6,7 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { chainId } from "../kernel/chain-id.js";
-import { type Clock, HOUR_MS, sleep, stopwatch } from "../kernel/clock.js";
+import { type Clock, HOUR_MS, MINUTE_MS, sleep, stopwatch } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import type { BalanceHistory } from "../stock/as-of.js";
 import type { ScannedCells, ScannedInstant } from "../stock/as-of-scan.js";
@@ -15,6 +15,7 @@ import type { AsOfRefusal } from "../stock/log-instant.js";
 import { CELL_SEPARATOR, displayUnits, POOLS } from "../stock/model.js";
 import { PairSum, type PartyCells } from "./comparison.js";
 import type { ComparedPair, ComparisonStore } from "./comparison-store.js";
+import { NO_REACH, type Reach, reachOf } from "./explained.js";
 import {
   type Comparison,
   type ComparisonCause,
@@ -23,6 +24,8 @@ import {
   type Snapshot,
   type SnapshotReader,
 } from "./model.js";
+import { RowOrder } from "./row-order.js";
+import { gapsOf, MAX_GAPS, type PartitionGaps, partyFrom, type SnapshotGaps } from "./snapshot-gaps.js";
 
 /** An ERP that reports once a day may be two hours late. */
 const DEFAULT_FRESH_MS = 26 * HOUR_MS;
@@ -40,13 +43,15 @@ const MAX_WAIT_MS = 10_000;
 const TURN_CELLS = 20_000;
 /** Rows of snapshots that are taken in before another task gets its turn: four chunks, some 3 ms. */
 const TURN_ROWS = 16_384;
+/** From then on a snapshot is compared by what its first comparison found (snapshot-gaps.ts). */
+const KNOWN_AFTER_MS = 10 * MINUTE_MS;
 /** Comparisons that wait for the one under way. Each takes seconds; more than these are a mistake of the caller. */
 const MAX_WAITING = 8;
 
 export interface ComparerOptions {
   readonly snapshots: SnapshotReader;
   readonly history: Pick<BalanceHistory, "scan" | "refusalOf">;
-  readonly store: Pick<ComparisonStore, "put">;
+  readonly store: Pick<ComparisonStore, "put" | "gaps" | "putGaps">;
   readonly partitions: number;
   /** The shop's clock. */
   readonly clock: Clock;
@@ -101,27 +106,40 @@ export class Comparer {
     const elapsedMs = stopwatch();
     const { snapshots, leftOut } = await this.#choose();
     await this.#untilWindowsAreOver(snapshots, signal);
-    for (const snapshot of [...snapshots]) {
-      const refusal = await this.#options.history.refusalOf(snapshot.asOfMs, this.#windowMs);
-      if (!refusal) continue;
-      snapshots.splice(snapshots.indexOf(snapshot), 1);
-      leftOut[snapshot.source] = reasonOf(refusal);
+    const chosen: ChosenSnapshot[] = [];
+    for (const snapshot of snapshots) {
+      const each = await this.#readKnown(snapshot);
+      const refusal = each.known ? undefined : await this.#options.history.refusalOf(snapshot.asOfMs, this.#windowMs);
+      if (refusal) leftOut[snapshot.source] = reasonOf(refusal);
+      else chosen.push(each);
     }
-    const sums = pairsOf(snapshots);
-    if (snapshots.length > 0)
+    const sums = pairsOf(chosen.map(({ snapshot }) => snapshot.source));
+    if (chosen.length > 0)
       for (let partition = 0; partition < partitions; partition++)
-        await this.#comparePartition(partition, snapshots, sums, signal);
+        await this.#comparePartition(partition, chosen, sums, signal);
     const pairs: ComparedPair[] = sums.map(({ sum }) => sum.result());
     const atMs = clock.now();
     const comparison: Comparison = {
       id: chainId("CP", atMs),
-      ...{ atMs, cause, snapshots, leftOut },
+      ...{ atMs, cause, leftOut },
+      snapshots: chosen.map(({ snapshot }) => snapshot),
       pairs: pairs.map(({ pair }) => pair),
       durationMs: Math.round(elapsedMs()),
     };
     signal?.throwIfAborted();
     await store.put(comparison, pairs);
+    for (const { snapshot, found, isFinal } of chosen)
+      if (found && isFinal && found.reduce((sum, { gaps }) => sum + gaps.length, 0) <= MAX_GAPS)
+        await store.putGaps(snapshot.source, { id: snapshot.id, partitions: found });
     return comparison;
+  }
+
+  /** Near its instant, a snapshot is compared from the log, with the events around the instant. */
+  async #readKnown(snapshot: Snapshot): Promise<ChosenSnapshot> {
+    const gaps = await this.#options.store.gaps(snapshot.source);
+    if (gaps?.id !== snapshot.id) return { snapshot, found: [], isFinal: true };
+    const isOld = this.#options.clock.now() - snapshot.asOfMs > KNOWN_AFTER_MS;
+    return { snapshot, isFinal: true, ...(isOld ? { known: gaps } : {}) };
   }
 
   /** The newest complete snapshots that are fresh, in the order of their sources' names. */
@@ -156,12 +174,12 @@ export class Comparer {
 
   async #comparePartition(
     partition: number,
-    snapshots: readonly Snapshot[],
+    chosen: readonly ChosenSnapshot[],
     sums: readonly PairOfSources[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { history } = this.#options;
-    const instants = [...new Set(snapshots.map(({ asOfMs }) => asOfMs))];
+    const instants = [...new Set(chosen.filter(({ known }) => !known).map(({ snapshot }) => snapshot.asOfMs))];
     const scanned = await history.scan(partition, instants, this.#windowMs, signal);
     if (scanned.outcome !== "scanned")
       throw new EngineError(`partition ${partition}: ${reasonOf(scanned)}`, {
@@ -169,32 +187,50 @@ export class Comparer {
         code: "log_trimmed",
         retryable: true,
       });
-    const order = new RowOrder(scanned.cells);
+    const { cells, length } = scanned;
+    const order = new RowOrder(cells);
     const reported: Float64Array[] = [];
-    for (const snapshot of snapshots) reported.push(await this.#rowsOf(snapshot, partition, order, signal));
+    for (const { snapshot } of chosen) reported.push(await this.#rowsOf(snapshot, partition, order, signal));
     const parties: PartyCells[] = [];
-    for (const [i, snapshot] of snapshots.entries()) {
+    for (const [i, each] of chosen.entries()) {
+      const { snapshot, known, found } = each;
+      const units = padded(reported[i] as Float64Array, cells.length);
       const instant = scanned.instants[instants.indexOf(snapshot.asOfMs)] as ScannedInstant;
-      const ledger = this.#ledgerUnits(scanned, instant, snapshot.measure);
+      const gaps = known?.partitions[partition];
+      const party = gaps ? partyFrom(gaps, units, cells) : this.#partyAt(scanned, instant, snapshot.measure, units);
+      if (found && !gaps) {
+        found.push(gapsOf(scanned, party));
+        each.isFinal &&= instant.position.isFinal;
+      }
       const settled = (await this.#options.settledUnits?.(snapshot, partition)) ?? [];
-      for (const [name, units] of settled) addSettled(scanned, ledger, name, units);
-      parties.push({
-        ...{ name: snapshot.source, measure: snapshot.measure, ledger },
-        units: padded(reported[i] as Float64Array, scanned.cells.length),
-        ...{ balances: instant.balances, windows: instant.windows },
-        coefficient: (sku) => this.#options.displayCoefficient?.(sku),
-      });
+      for (const [name, more] of settled) addSettled(cells, party.ledger.subarray(0, length), name, more);
+      parties.push(party);
     }
     for (const { sum, a, b } of sums) {
-      sum.begin({ cells: scanned.cells, ledgerCells: scanned.length });
-      for (let from = 0; from < scanned.cells.length; from += TURN_CELLS) {
-        const to = Math.min(from + TURN_CELLS, scanned.cells.length);
+      sum.begin({ cells, ledgerCells: length });
+      for (let from = 0; from < cells.length; from += TURN_CELLS) {
+        const to = Math.min(from + TURN_CELLS, cells.length);
         sum.take(from, to, parties[a] as PartyCells, b === undefined ? undefined : parties[b]);
         await nextTurn();
         signal?.throwIfAborted();
       }
-      sum.finish();
+      sum.finish(b === undefined ? chosen[a]?.known?.partitions[partition]?.onlyInLedger : 0);
     }
+  }
+
+  #partyAt(scanned: ScannedCells, instant: ScannedInstant, measure: Measure, units: Float64Array): PartyCells {
+    const { balances, windows } = instant;
+    const reach = (cell: number): Reach => {
+      const effects = windows.get(cell);
+      if (!effects) return NO_REACH;
+      const at = cell * POOLS.length;
+      return reachOf(effects, measure, {
+        sellable: balances[at] as number,
+        reserved: balances[at + 1] as number,
+        coefficient: measure === "display" ? this.#options.displayCoefficient?.(scanned.cells.sku(cell)) : undefined,
+      });
+    };
+    return { units, ledger: this.#ledgerUnits(scanned, instant, measure), reach };
   }
 
   /** What a source reports, by cell; cells that the ledger does not have are added to the index. */
@@ -241,42 +277,14 @@ export class Comparer {
   }
 }
 
-/**
- * Finds the cells of rows. Most sources list their rows in the same order, so the next cell is first guessed: the one
- * that came after the present one in the source before. A right guess costs a sixth of a look-up.
- */
-class RowOrder {
-  readonly cells: CellIndex;
-  /** By cell: the next one plus 1; 0: not known. */
-  #next: Uint32Array;
-  #last = -1;
-
-  constructor(cells: CellIndex) {
-    this.cells = cells;
-    this.#next = new Uint32Array(cells.length + 1);
-  }
-
-  /** Begins another source. */
-  begin(): void {
-    this.#last = -1;
-  }
-
-  cellOf(sku: string, location: string): number {
-    const last = this.#last;
-    const guess = last < 0 ? -1 : (this.#next[last] as number) - 1;
-    const isRight = guess >= 0 && this.cells.is(guess, sku, location);
-    const cell = isRight ? guess : this.cells.add(sku, location);
-    if (!isRight && last >= 0) {
-      if (last >= this.#next.length) {
-        const longer = new Uint32Array(2 * last);
-        longer.set(this.#next);
-        this.#next = longer;
-      }
-      this.#next[last] = cell + 1;
-    }
-    this.#last = cell;
-    return cell;
-  }
+interface ChosenSnapshot {
+  readonly snapshot: Snapshot;
+  /** What a comparison before this one has found, where that is used. */
+  readonly known?: SnapshotGaps;
+  /** What this one finds, by partition, where that is not stored yet. */
+  readonly found?: PartitionGaps[];
+  /** The ledger's clock has passed the instant in every partition, so what is found stays true. */
+  isFinal: boolean;
 }
 
 interface PairOfSources {
@@ -287,8 +295,7 @@ interface PairOfSources {
 }
 
 /** Every source with the ledger, then every two sources. */
-function pairsOf(snapshots: readonly Snapshot[]): PairOfSources[] {
-  const names = snapshots.map(({ source }) => source);
+function pairsOf(names: readonly string[]): PairOfSources[] {
   return [
     ...names.map((name, a) => ({ sum: new PairSum(name, LEDGER), a, b: undefined })),
     ...names.flatMap((name, a) =>
@@ -297,10 +304,10 @@ function pairsOf(snapshots: readonly Snapshot[]): PairOfSources[] {
   ];
 }
 
-function addSettled({ cells, length }: ScannedCells, ledger: Float64Array, name: string, units: number): void {
+function addSettled(cells: CellIndex, ledger: Float64Array, name: string, units: number): void {
   const at = name.indexOf(CELL_SEPARATOR);
   const cell = cells.find(name.slice(0, at), name.slice(at + 1));
-  if (cell >= 0 && cell < length) ledger[cell] = (ledger[cell] as number) + units;
+  if (cell >= 0 && cell < ledger.length) ledger[cell] = (ledger[cell] as number) + units;
 }
 
 /** The same numbers with room for more cells: those that come after them are not reported. */

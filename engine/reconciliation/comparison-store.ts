@@ -12,11 +12,14 @@ import { decodeState, encodeState } from "../stream/pack.js";
 import type { RedisClient } from "../stream/redis.js";
 import { differingUnits, MAX_DIFFERENCES } from "./comparison.js";
 import type { Comparison, Difference, PairDivergence } from "./model.js";
+import type { SnapshotGaps } from "./snapshot-gaps.js";
 
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
 
 const KEPT_DAYS = 30;
+/** As long as a snapshot may be kept by default, and longer than any is compared. */
+const GAPS_KEPT_DAYS = 7;
 /** A comparison a minute for three and a half days, or one an hour for 30 days; some 1 to 5 KB each. */
 const MAX_SUMMARIES = 5_000;
 /** At most 36 pairs × 10,000 differences × some 15 bytes are 5.4 MB each; usually some KB. */
@@ -105,6 +108,17 @@ export class ComparisonStore {
     await redis.hset(this.#keys.summaries, id, summary);
     await redis.zadd(this.#keys.order, atMs, id);
     await this.#removeOld(atMs);
+  }
+
+  /** What the first comparison of a source's newest compared snapshot has found; undefined: not known. */
+  async gaps(source: string): Promise<SnapshotGaps | undefined> {
+    const packed = await this.#redis.getBuffer(this.#keys.gaps(source));
+    if (!packed) return undefined;
+    return decodeState(await inflate(packed, { maxOutputLength: MAX_UNPACKED_BYTES })) as SnapshotGaps;
+  }
+
+  async putGaps(source: string, gaps: SnapshotGaps): Promise<void> {
+    await this.#redis.set(this.#keys.gaps(source), await deflate(encodeState(gaps)), "PX", GAPS_KEPT_DAYS * DAY_MS);
   }
 
   /** Newest first. @param beforeMs only those made before this instant */

@@ -6,9 +6,9 @@
  * differ become objects, a limited number of them.
  */
 import type { CellIndex } from "../stock/cell-index.js";
-import { type DisplayBase, NO_REACH, type Reach, reachOf, unexplainedUnits } from "./explained.js";
+import { NO_REACH, type Reach, unexplainedUnits } from "./explained.js";
 import { Greatest } from "./greatest.js";
-import { type Difference, type Divergence, LEDGER, type Measure, type PairDivergence } from "./model.js";
+import { type Difference, type Divergence, LEDGER, type PairDivergence } from "./model.js";
 
 /** Differences of a pair that a comparison keeps; of the others only their number and units are known. */
 export const MAX_DIFFERENCES = 10_000;
@@ -18,17 +18,12 @@ const MAX_SKUS = 100;
 
 /** What one source reports of one partition, and what the ledger held at its instant in its measure. */
 export interface PartyCells {
-  readonly name: string;
-  readonly measure: Measure;
   /** By cell; NaN: it does not report the cell. */
   readonly units: Float64Array;
-  /** By cell, with what was settled since. */
+  /** By cell, with what was settled since; NaN, where the source does not report the cell: not known. */
   readonly ledger: Float64Array;
-  /** The ledger's balances by cell, five each, and events around the instant (`ScannedInstant`). */
-  readonly balances: Float64Array;
-  readonly windows: ReadonlyMap<number, readonly number[]>;
-  /** The display's coefficient of a SKU; undefined: the default. */
-  coefficient(sku: string): number | undefined;
+  /** What events around the instant may change about a cell. */
+  reach(cell: number): Reach;
 }
 
 export interface PartitionCells {
@@ -36,9 +31,6 @@ export interface PartitionCells {
   /** Of these, the ledger has the first ones; the others are only reported. */
   readonly ledgerCells: number;
 }
-
-const POOL_COUNT = 5;
-const [SELLABLE, RESERVED] = [0, 1];
 
 /** Sums of one kind of group in one partition, by the group's number. */
 class GroupSums {
@@ -113,11 +105,12 @@ export class PairSum {
       // NaN is not equal to itself: the party does not report the cell.
       // biome-ignore lint/suspicious/noSelfCompare: see above; Number.isNaN costs a call for each cell
       const isInA = aUnits === aUnits;
+      const reported = b ? (b.units[cell] as number) : bUnits;
       // biome-ignore lint/suspicious/noSelfCompare: the same
-      const isInB = bUnits === bUnits;
+      const isInB = reported === reported;
       if (isInA && isInB) this.#add(cell, aUnits, bUnits, a, b);
       else if (isInA && aUnits !== 0) this.#onlyInA++;
-      else if (isInB && bUnits !== 0) this.#onlyInB++;
+      else if (isInB && reported !== 0) this.#onlyInB++;
     }
   }
 
@@ -125,10 +118,7 @@ export class PairSum {
     const { cells } = this.#partition as PartitionCells;
     const gap = aUnits - bUnits;
     const total = Math.max(aUnits, bUnits, 0);
-    const differing =
-      gap === 0
-        ? 0
-        : unexplainedUnits(gap, reachIn(a, cell, cells), b === undefined ? NO_REACH : reachIn(b, cell, cells));
+    const differing = gap === 0 ? 0 : unexplainedUnits(gap, a.reach(cell), b?.reach(cell) ?? NO_REACH);
     this.#ofLocations.add(cells.locationOf[cell] as number, total, differing);
     this.#ofSkus.add(cells.skuOf[cell] as number, total, differing);
     if (differing === 0 || !this.#differences.takes(differing)) return;
@@ -140,9 +130,13 @@ export class PairSum {
     });
   }
 
-  /** Adds the partition's sums to those of the others. */
-  finish(): void {
+  /**
+   * Adds the partition's sums to those of the others.
+   * @param onlyInB further cells that only the second party has
+   */
+  finish(onlyInB = 0): void {
     const { cells } = this.#partition as PartitionCells;
+    this.#onlyInB += onlyInB;
     for (const [i, location] of cells.locations.entries()) {
       const sums = this.#ofLocations.of(i);
       if (sums.cells === 0) continue;
@@ -189,14 +183,3 @@ const sumOf = (a: Divergence | undefined, b: Divergence): Divergence => ({
   cells: (a?.cells ?? 0) + b.cells,
   differingCells: (a?.differingCells ?? 0) + b.differingCells,
 });
-
-function reachIn(party: PartyCells, cell: number, cells: CellIndex): Reach {
-  const effects = party.windows.get(cell);
-  if (!effects) return NO_REACH;
-  const base: DisplayBase = {
-    sellable: party.balances[cell * POOL_COUNT + SELLABLE] as number,
-    reserved: party.balances[cell * POOL_COUNT + RESERVED] as number,
-    coefficient: party.measure === "display" ? party.coefficient(cells.sku(cell)) : undefined,
-  };
-  return reachOf(effects, party.measure, base);
-}

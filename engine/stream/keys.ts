@@ -188,6 +188,8 @@ export interface ComparisonKeys {
   differenceBytes: string;
   /** Hash: the newest value of each pair of parties. */
   live: string;
+  /** String that expires: the packed gaps between a source's snapshot and the ledger. */
+  gaps(source: string): string;
 }
 
 export function comparisonKeys(prefix: string): ComparisonKeys {
@@ -198,6 +200,7 @@ export function comparisonKeys(prefix: string): ComparisonKeys {
     differences: (id) => `${base}:differences:${id}`,
     differenceBytes: `${base}:difference-bytes`,
     live: `${base}:live`,
+    gaps: (source) => `${base}:gaps:${source}`,
   };
 }
 
