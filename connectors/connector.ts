@@ -12,6 +12,8 @@ import type { OptionTable, OptionValues } from "../engine/kernel/options.js";
 import type { OrderService } from "../engine/orders/order-service.js";
 import type { OrderStore } from "../engine/orders/order-store.js";
 import type { Receiver } from "../engine/outbox/receiver.js";
+import type { MovementStore } from "../engine/reconciliation/movement-store.js";
+import type { SnapshotStore } from "../engine/reconciliation/snapshot-store.js";
 import type { Ledger } from "../engine/stock/ledger.js";
 import type { NewEvent } from "../engine/stream/event-entry.js";
 import type { RedisClient } from "../engine/stream/redis.js";
@@ -34,11 +36,23 @@ export interface ConnectorParts {
   readonly orderService: OrderService;
   readonly orderStore: OrderStore;
   readonly objects: Objects;
+  /** What sources report. */
+  readonly snapshots: SnapshotStore;
+  readonly movements: MovementStore;
+  /** The kinds of sources of all connectors. */
+  sourceKinds(): Promise<readonly SourceKind[]>;
   /** Appends events to an event topic of the tables, as `EventTopic.append`. */
   append(topic: string, events: readonly NewEvent[]): Promise<void>;
-  /** The shop's time. */
+  /** The shop's time, and its IANA zone. */
   readonly clock: Clock;
+  readonly zone: string;
   readonly onTrouble: OnTrouble;
+  /** Whether this process runs jobs; one that does not only serves. */
+  readonly worker: boolean;
+  /** For leases: this process's name, how long they last, and their clock when it is not the Redis server's. */
+  readonly lease: { readonly owner: string; readonly leaseMs: number; readonly serverClock?: Clock };
+  /** A variable of the environment, for secrets that a configuration refers to. */
+  environment(name: string): string | undefined;
 }
 
 export interface OpenSink {
@@ -84,6 +98,8 @@ export interface OpenConnector {
   readiness?(): string[];
   /** What an operator should look into although the process is ready. */
   warnings?(): string[];
+  /** Registered nowhere yet. */
+  readonly metrics?: readonly Metric[];
   /** Called before the jobs of this process stop. */
   close?(): unknown;
 }
@@ -93,8 +109,8 @@ export interface Connector<Options extends OptionTable = OptionTable> {
   readonly name: string;
   readonly options?: Options;
   readonly sinks?: readonly Sink[];
-  /** Kinds of sources that the configuration of sources may name (contract: `connectors/source.ts`). */
-  readonly sourceKinds?: readonly SourceKind[];
+  /** Loads the kinds of sources that the configuration of sources may name (contract: `connectors/source.ts`). */
+  sourceKinds?(): Promise<readonly SourceKind[]>;
   /**
    * The object storage that the options name; the first connector with one is used.
    * @param dir the folder of a private Redis and what belongs to it

@@ -5,6 +5,7 @@
  */
 import type { Connector } from "./connector.js";
 import { objectsConnector } from "./objects/connector.js";
+import { sourcesConnector } from "./sources/connector.js";
 import { wmsConnector } from "./wms/connector.js";
 
-export const CONNECTORS: readonly Connector[] = [wmsConnector, objectsConnector];
+export const CONNECTORS: readonly Connector[] = [wmsConnector, objectsConnector, sourcesConnector];

@@ -87,6 +87,8 @@ const DAILY_FRESHNESS_MS = 26 * 3_600_000;
 /** A pull may fail twice before its snapshot counts as old. */
 const PULLS_OF_FRESHNESS = 3;
 const LEAST_FRESHNESS_MS = 600_000;
+/** 1,200 batches of movements are kept of a source: 8 days of one every 10 minutes. */
+const LEAST_MOVEMENTS_MS = 600_000;
 const DEFAULT_REACH_MS = 86_400_000;
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** Names that the engine gives to parties of its own. */
@@ -328,7 +330,9 @@ class SourceCheck {
     if (fault !== undefined) this.#add(`${place}/timeFormat`, fault);
     const { every, daily } = given.schedule;
     const schedule = every === undefined ? { daily: daily ?? [] } : { everyMs: durationMs(every) };
-    if ("everyMs" in schedule && schedule.everyMs < 1_000) this.#add(`${place}/schedule/every`, "is below 1s");
+    const leastMs = pull === "movements" ? LEAST_MOVEMENTS_MS : 1_000;
+    if ("everyMs" in schedule && schedule.everyMs < leastMs)
+      this.#add(`${place}/schedule/every`, `is "${every}", and must be at least ${leastMs / 1_000}s for ${pull}`);
     return { schedule, fields, timeFormat, reachMs: given.reach ? durationMs(given.reach) : DEFAULT_REACH_MS };
   }
 }

@@ -4,6 +4,7 @@
  * rows mean together (a cell twice, a wrong total) is checked where they are collected.
  */
 import type { SnapshotRefusalCode } from "../../engine/reconciliation/model.js";
+import { isReportId } from "../../engine/reconciliation/snapshot-rules.js";
 import { MAX_UNITS } from "../../engine/stock/model.js";
 import { parseNumber, quote } from "../mapping/fields.js";
 import { nameFault } from "../mapping/mapping.schema.js";
@@ -46,7 +47,6 @@ class Fault extends Error {
   }
 }
 
-const MAX_ID_LENGTH = 128;
 /** Products of decimals and pieces differ from whole numbers by less than this. */
 const ROUNDING = 1e-6;
 
@@ -103,15 +103,23 @@ function textOf(value: unknown, name: string, code: SnapshotRefusalCode): string
   throw new Fault(code, value === undefined ? `lacks ${quote(name)}` : `${quote(name)} is no name: ${shown(value)}`);
 }
 
-function locationOf({ locations, otherLocations }: MapperConfiguration, field: string, theirs: string): string | null {
+function locationOf(source: MapperConfiguration, field: string, theirs: string): string | null {
+  const ours = ourLocation(source, theirs);
+  if (ours === undefined)
+    throw new Fault("unknown_location", `${quote(field)} is ${quote(theirs)}, which "locations" does not have`);
+  const fault = ours === null ? undefined : nameFault(ours);
+  if (fault !== undefined) throw new Fault("unknown_location", `${quote(field)} ${fault}`);
+  return ours;
+}
+
+/** Our name of an outside location; null: its rows are left out; undefined: it is not in the configuration. */
+export function ourLocation(
+  { locations, otherLocations }: Pick<MapperConfiguration, "locations" | "otherLocations">,
+  theirs: string,
+): string | null | undefined {
   const ours = locations.get(theirs);
   if (ours !== undefined) return ours;
-  if (otherLocations === "ignore") return null;
-  if (otherLocations === "fault")
-    throw new Fault("unknown_location", `${quote(field)} is ${quote(theirs)}, which "locations" does not have`);
-  const fault = nameFault(theirs);
-  if (fault !== undefined) throw new Fault("unknown_location", `${quote(field)} ${fault}`);
-  return theirs;
+  return { ignore: null, fault: undefined, same: theirs }[otherLocations];
 }
 
 function piecesOf({ units }: MapperConfiguration, field: string, value: unknown): number {
@@ -143,7 +151,11 @@ function timeOf(read: (value: unknown) => number | string, value: unknown, field
 
 function idOf(value: unknown, field: string): string {
   const id = textOf(value, field, "malformed_row");
-  if (id.length > MAX_ID_LENGTH) throw new Fault("malformed_row", `${quote(field)} is longer than ${MAX_ID_LENGTH}`);
+  if (!isReportId(id))
+    throw new Fault(
+      "malformed_row",
+      `${quote(field)} must be 1 to 64 letters, digits, dots, colons, hyphens: ${quote(id)}`,
+    );
   return id;
 }
 

@@ -84,6 +84,9 @@ export const readCommandLine = <Table extends OptionTable>(
 ): OptionReading<Table> =>
   readOptions(options, { env: process.env, args, elsewhere, ...(operands === undefined ? {} : { operands }) });
 
+/** A variable of the environment, which a configuration file names for a secret. */
+export const environmentVariable = (name: string): string | undefined => process.env[name];
+
 /** The environment for a program that is started, with more in it. */
 export const environmentWith = (more: Record<string, string>): Record<string, string | undefined> => ({
   ...process.env,

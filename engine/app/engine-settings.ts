@@ -68,6 +68,8 @@ export interface EngineSettings {
   sharedSettings?: SharedSettings;
   /** Whether they replace the deployment's earlier ones. */
   acceptSettings?: boolean;
+  /** A variable of the environment, for secrets that a configuration refers to; left out: none is set. */
+  environment?(name: string): string | undefined;
   /** Whether this process runs jobs, beside serving. */
   worker: boolean;
   /** Whether to empty the private Redis first, as a demo does. */

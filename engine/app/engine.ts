@@ -56,7 +56,14 @@ import {
   orderLimitPerSecond,
   type RunningSink,
 } from "./sinks.js";
-import { checkTables, type OwnSinkParts, PRODUCT_TABLES, type Tables, type TopicParts } from "./tables.js";
+import {
+  checkTables,
+  type OwnSinkParts,
+  PRODUCT_TABLES,
+  sourceKindsOf,
+  type Tables,
+  type TopicParts,
+} from "./tables.js";
 
 /** Balances and what is known about SKUs. */
 export interface EngineStock {
@@ -158,12 +165,15 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const stock = makeStock(settings, connections, ledger, tables, topics);
   const live = liveSourceOf(settings, stock, topics, clock);
   const { redis } = connections;
-  const { prefix, partitions, onTrouble, options = {} } = settings;
-  const connectorParts: ConnectorParts = {
-    ...{ redis, prefix, partitions, ledger, orderStore, objects, clock, onTrouble },
+  const { partitions, options = {} } = settings;
+  const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
+  const connectorParts = connectorPartsOf(settings, tables, connections, {
+    ...{ ledger, orderStore, objects, clock },
+    snapshots: reconciliation.snapshots,
+    movements: reconciliation.movements,
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
-  };
+  });
   const delivering = {
     ...sharedByWorkers(settings, connections),
     ...barrierOf(connections),
@@ -185,7 +195,6 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
-  const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
   const ownParts = ownSinkPartsOf(settings, ledger, topics, reconciliation, clock);
   const ownSinks = settings.worker ? openOwnSinks(tables, ownParts, delivering) : [];
   for (const { outbox } of ownSinks) await lifecycle.start(outbox);
@@ -233,6 +242,21 @@ const ownSinkPartsOf = (
   settings: consistencyOf(settings),
   zone: zoneOf(settings.zone),
   append: (events) => eventTopicNamed(topics, CONSISTENCY_TOPIC).append(events),
+});
+
+const connectorPartsOf = (
+  { prefix, partitions, zone, worker, leaseMs, environment = () => undefined, onTrouble }: EngineSettings,
+  tables: Tables,
+  { redis, owner }: EngineRedis,
+  parts: Pick<
+    ConnectorParts,
+    "ledger" | "orderStore" | "orderService" | "objects" | "snapshots" | "movements" | "clock" | "append"
+  >,
+): ConnectorParts => ({
+  ...parts,
+  ...{ redis, prefix, partitions, zone, worker, environment, onTrouble },
+  lease: { owner, leaseMs },
+  sourceKinds: () => sourceKindsOf(tables),
 });
 
 /** What every event topic has. */

@@ -14,7 +14,7 @@ import type { OnTrouble } from "../kernel/logger.js";
 import { durationText, type OptionValues } from "../kernel/options.js";
 import { deadlinesOf, personalDataTimesOf } from "../orders/options.js";
 import type { SharedSettings } from "../stream/settings.js";
-import type { ServeOptions } from "./config.js";
+import { environmentVariable, type ServeOptions } from "./config.js";
 import { type Engine, startEngine } from "./engine.js";
 import type { EngineSettings } from "./engine-settings.js";
 import { Intake, intakeOptions } from "./intake.js";
@@ -113,6 +113,7 @@ function settingsOf(options: OptionValues<ServeOptions>, onTrouble: OnTrouble): 
     consistency: consistencySettingsOf(options),
     personalData: personalDataTimesOf(options),
     options,
+    environment: environmentVariable,
     worker: options.roles.includes("worker"),
     empty: false,
     shopTime: undefined,

@@ -5,6 +5,7 @@
  */
 import type { Connector, Sink } from "../../connectors/connector.js";
 import { CONNECTORS } from "../../connectors/index.js";
+import type { SourceKind } from "../../connectors/source.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
 import { COMPARISON_KEY, CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
@@ -197,6 +198,10 @@ export function checkTables(tables: Tables): void {
   assert(new Set(names).size === names.length, "two sinks have the same name");
   assert(sinks.filter(({ takesOrders }) => takesOrders).length <= 1, "two sinks take the paid orders");
 }
+
+/** The kinds of sources of all connectors. */
+export const sourceKindsOf = async ({ connectors }: Pick<Tables, "connectors">): Promise<readonly SourceKind[]> =>
+  (await Promise.all(connectors.map(async (connector) => (await connector.sourceKinds?.()) ?? []))).flat();
 
 /** The sinks of all connectors. */
 export const sinksOf = ({ connectors }: Pick<Tables, "connectors">): readonly Sink[] =>

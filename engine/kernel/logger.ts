@@ -18,6 +18,8 @@ export interface LogFields {
   partition?: number;
   job?: string;
   sink?: string;
+  /** Of stock, by its name in the configuration. */
+  source?: string;
   /**
    * Address of an HTTP client. Messages are counted by address, so the caller must limit how many addresses it logs.
    */

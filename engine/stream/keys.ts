@@ -204,6 +204,34 @@ export function comparisonKeys(prefix: string): ComparisonKeys {
   };
 }
 
+/** What all processes know about the sources that are pulled; one slot. */
+export interface SourceListKeys {
+  /** Hash: each configured source, by its name, and under `*` what is configured for all. */
+  configured: string;
+  /** Hash: how the pulls of each source went, by `<source>/<what is pulled>`. */
+  states: string;
+  /** Hash: the newest request to pull a source at once, by its name. */
+  requests: string;
+}
+
+export function sourceListKeys(prefix: string): SourceListKeys {
+  const base = `${prefix}:{sources}`;
+  return { configured: `${base}:configured`, states: `${base}:states`, requests: `${base}:requests` };
+}
+
+/** Of one source that is pulled: a task with a lease, and what its next pull continues from. */
+export interface SourceKeys extends PartitionKeys {
+  /** Hash: of a source of changes, the newest units of each cell. */
+  cells: string;
+  /** Hash: cursors of its pulls. */
+  progress: string;
+}
+
+export function sourceKeys(prefix: string, source: string): SourceKeys {
+  const base = `${prefix}:{source:${source}}`;
+  return { ...keysUnder(base), cells: `${base}:cells`, progress: `${base}:progress` };
+}
+
 /** Hash: what was fixed when the deployment was created, and its format. */
 export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
 

@@ -60,9 +60,16 @@ const FLOORS: readonly (readonly [number, RegExp])[] = [
   [9, /^(bench|test)\//],
 ];
 const PRODUCT_TOP = 8;
-/** The list of a floor's rooms, and what they share: `mapping` serves every source. */
+/** The list of a floor's rooms, and what they share: what serves every source. */
 const LISTS = ["engine/jobs/index.ts", "connectors/index.ts"];
-const SHARED = ["engine/jobs/topics.ts", "connectors/connector.ts", "connectors/source.ts", "connectors/mapping/"];
+const SHARED = [
+  "engine/jobs/topics.ts",
+  "connectors/connector.ts",
+  "connectors/source.ts",
+  "connectors/mapping/",
+  "connectors/csv/row-parser.ts",
+  "connectors/sources/sandbox/",
+];
 
 function roomOf(path: string): { floor: number; room: string } | undefined {
   for (const [floor, pattern] of FLOORS) {

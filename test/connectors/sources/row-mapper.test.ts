@@ -97,7 +97,7 @@ describe("a row of a source", () => {
     [{ when: "yesterday" }, '"when" is not an ISO 8601 time'],
     [{ when: undefined }, '"when" is missing'],
     [{ no: undefined }, 'lacks "no"'],
-    [{ no: "x".repeat(200) }, "is longer than 128"],
+    [{ no: "x".repeat(200) }, "must be 1 to 64 letters"],
   ])("of a movement is a fault, too: %j", (change, message) => {
     expect(map({ ...MOVED, ...change }, "movements")).toMatchObject({
       fault: { message: expect.stringContaining(message) },

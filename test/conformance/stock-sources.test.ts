@@ -1,0 +1,50 @@
+/** The kinds of sources of stock against their contract, each with the sandbox of its outside system. */
+import { httpKind } from "../../connectors/sources/http-kind.js";
+import { SourceSandbox } from "../../connectors/sources/sandbox.js";
+import { describeStockSource, type StockSourceBed } from "./stock-source.js";
+
+const TOKEN = "the-token-of-this-test";
+const PAGE_ROWS = 4;
+
+const http = async (perSecond: number, connection: (url: string) => object): Promise<StockSourceBed> => {
+  const sandbox = new SourceSandbox({ token: TOKEN, perSecond, pageRows: PAGE_ROWS });
+  await sandbox.start();
+  const settings = {
+    ...connection(sandbox.url),
+    movements: { url: `${sandbox.url}/movements`, fromParameter: "from", toParameter: "to" },
+  };
+  const pull = { schedule: { everyMs: 60_000 }, timeFormat: "iso", reachMs: 86_400_000 };
+  const fields = { sku: "sku", location: "location", units: "units" };
+  return {
+    kind: httpKind,
+    connection: { ...settings, auth: { bearer: TOKEN } },
+    wrongConnection: { ...settings, auth: { bearer: "another-token-entirely" } },
+    pulls: { snapshot: { ...pull, fields }, movements: { ...pull, fields: { ...fields, id: "id", time: "time" } } },
+    stock: sandbox.stock,
+    figures: sandbox.figures,
+    fail: (how, times, after) => sandbox.fail(how, times, after),
+    close: () => sandbox.stop(),
+  };
+};
+
+const FEATURES = {
+  pageRows: PAGE_ROWS,
+  secrets: [TOKEN],
+  acknowledges: false,
+  movements: true,
+  hasLocations: true,
+};
+const HEADERS = { asOf: "x-as-of", id: "x-snapshot-id", totalRows: "x-total-rows", paging: { link: {} } };
+
+describeStockSource("HTTP with NDJSON", FEATURES, (perSecond) =>
+  http(perSecond, (url) => ({ url: `${url}/stock`, format: "ndjson", ...HEADERS })),
+);
+describeStockSource("HTTP with CSV", { ...FEATURES, movements: false, timed: false }, (perSecond) =>
+  http(perSecond, (url) => ({ url: `${url}/stock.csv`, format: "csv", ...HEADERS })),
+);
+describeStockSource("HTTP with JSON", { ...FEATURES, movements: false, timed: false }, (perSecond) =>
+  http(perSecond, (url) => ({
+    ...{ url: `${url}/stock.json`, format: "json", rows: "/items", asOf: "/asOf", id: "/id", totalRows: "/totalRows" },
+    paging: { cursor: { parameter: "cursor", next: "/next" } },
+  })),
+);
