@@ -150,7 +150,7 @@ const CHANGES = [
     kind: "approve",
     operationId: "settleDifferences",
     summary: "Books the corrections of proposals",
-    description: `One \`StockCorrected\` event for each row, with actor, reason, comparison, snapshot and proposal, if the cell still holds what it was proposed on; otherwise the row is refused (\`balance_changed\`) and proposed anew in \`next\`. The role operate may approve ${OPERATOR_LIMITS.rows} rows and ${OPERATOR_LIMITS.units} units a request, admin ${MAX_SETTLED_ROWS} rows. Safe to repeat: a proposal is booked once, and after a failure (503) the same request completes it.`,
+    description: `One \`StockCorrected\` event for each row, with actor, reason, comparison, snapshot and proposal, if the cell still holds what it was proposed on; otherwise the row is refused (\`balance_changed\`) and proposed anew in \`next\`. The role operate may approve ${OPERATOR_LIMITS.rows} rows and ${OPERATOR_LIMITS.units} units a request, admin ${MAX_SETTLED_ROWS} rows. Safe to repeat: a proposal is booked once; after a failure (503) the same request completes it. Sent again without ids it decides what still waits.`,
     done: "approved",
   },
   {

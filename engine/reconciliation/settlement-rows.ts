@@ -20,7 +20,8 @@ import {
   rowKeyOf,
   rowWinner,
 } from "./proposal.js";
-import type { SettledDecision, SettlementStore, StoredRow } from "./settlement-store.js";
+import { correctionOf } from "./settlement-command.js";
+import type { DecisionResult, SettledDecision, SettlementStore, StoredRow } from "./settlement-store.js";
 
 /** Where comparisons are kept. */
 export type ComparisonReader = Pick<ComparisonStore, "get" | "list" | "differences">;
@@ -66,7 +67,7 @@ export type RowPage =
   | { outcome: "unknown_comparison" };
 
 export interface SettlementRowsOptions {
-  readonly ledger: Pick<Ledger, "partitionOf">;
+  readonly ledger: Pick<Ledger, "partitionOf" | "recall">;
   readonly corrections: Corrections;
   readonly store: SettlementStore;
   readonly comparisons: ComparisonReader;
@@ -74,8 +75,10 @@ export interface SettlementRowsOptions {
   readonly policies?: () => ConflictPolicies;
 }
 
-/** Differences that one listing looks at for rows of a state. */
-const MAX_LOOKED_AT = 5_000;
+/** Differences that are looked at together: about 2 ms. */
+const PAGE_DIFFERENCES = 500;
+/** Pages that one listing looks at for rows of a state: 5,000 differences. */
+const MAX_PAGES = 10;
 /** A comparison keeps no more differences of a pair. */
 const MAX_OF_PAIR = 10_000;
 /** A comparison keeps no more differences in all. */
@@ -100,17 +103,25 @@ export class SettlementRows {
     const { source, location, state, limit } = query;
     const rows: SettlementRow[] = [];
     let after = query.after ?? 0;
-    for (let lookedAt = 0; lookedAt < MAX_LOOKED_AT && rows.length < limit; ) {
+    for (let pages = 0; pages < MAX_PAGES; pages++) {
       const page = await comparisons.differences(comparison.id, {
-        ...{ after, limit: limit - rows.length },
+        ...{ after, limit: PAGE_DIFFERENCES },
         ...(source !== undefined && { pair: { a: source, b: LEDGER } }),
         ...(location !== undefined && { location }),
       });
       if (!page) return { outcome: "unknown_comparison" };
-      const found = await this.#rowsOf(comparison, page.differences, true);
-      rows.push(...found.filter((row) => isInState(row, state)));
+      const differing = differingRows(comparison, page.differences);
+      // Of a state it is known only afterwards how many rows there are.
+      const wanted = state === undefined ? differing.slice(0, limit - rows.length) : differing;
+      for (const [i, row] of (await this.#rowsOf(comparison, wanted, true)).entries()) {
+        if (!isInState(row, state)) continue;
+        rows.push(row);
+        if (rows.length < limit) continue;
+        const next = after + (wanted[i] as DifferingRow & { at: number }).at + 1;
+        const isLast = page.next === undefined && i === differing.length - 1;
+        return { outcome: "found", comparison: comparison.id, rows, ...(!isLast && { next }) };
+      }
       if (page.next === undefined) return { outcome: "found", comparison: comparison.id, rows };
-      lookedAt += page.differences.length;
       after = page.next;
     }
     return { outcome: "found", comparison: comparison.id, rows, next: after };
@@ -132,7 +143,7 @@ export class SettlementRows {
       ...(of.location !== undefined && { location: of.location }),
     });
     if (!page) return undefined;
-    const rows = await this.#rowsOf(comparison, page.differences, false);
+    const rows = await this.#rowsOf(comparison, differingRows(comparison, page.differences), false);
     return rows.filter(({ state }) => state === "proposed" || state === "approving");
   }
 
@@ -157,20 +168,10 @@ export class SettlementRows {
   }
 
   /** @param isFresh proposes anew where the balance has changed; otherwise what was proposed stays */
-  async #rowsOf(
-    comparison: Comparison,
-    differences: readonly PairDifference[],
-    isFresh: boolean,
-  ): Promise<SettlementRow[]> {
-    const snapshots = new Map(comparison.snapshots.map((snapshot) => [snapshot.source, snapshot]));
-    const rows: DifferingRow[] = [];
-    for (const difference of differences) {
-      const snapshot = difference.b === LEDGER ? snapshots.get(difference.a) : undefined;
-      if (snapshot && gapOf(difference) !== 0) rows.push({ comparison: comparison.id, snapshot, difference });
-    }
+  async #rowsOf(comparison: Comparison, rows: readonly DifferingRow[], isFresh: boolean): Promise<SettlementRow[]> {
     const keys = rows.map(({ snapshot: { source }, difference: { sku, location } }) => rowKeyOf(source, sku, location));
     const [stored, now, winners] = await Promise.all([
-      this.#options.store.rows(comparison.id, keys),
+      this.#stored(comparison.id, keys),
       this.cellsNow(rows.map(({ difference }) => difference)),
       this.#winners(comparison, rows),
     ]);
@@ -186,6 +187,26 @@ export class SettlementRows {
     });
     await this.#options.store.propose(comparison.id, made);
     return found;
+  }
+
+  /**
+   * What is stored of rows. Where an approval has no result, because a process ended before it recorded one, the
+   * ledger's answer is taken, if it has one.
+   */
+  async #stored(comparison: string, keys: readonly string[]): Promise<StoredRow[]> {
+    const { store, ledger } = this.#options;
+    const rows = await store.rows(comparison, keys);
+    const open = rows.flatMap(({ decided }) =>
+      decided?.decision.kind === "approve" && !decided.result ? [decided.decision] : [],
+    );
+    if (open.length === 0) return rows;
+    const replies = await ledger.recall(open.map(correctionOf));
+    const results = open.flatMap((decision, i): [Proposal, DecisionResult][] => {
+      const reply = replies[i];
+      return reply ? [[decision.proposal, { outcome: reply.outcome, atMs: decision.atMs }]] : [];
+    });
+    await store.finish(comparison, results);
+    return results.length === 0 ? rows : store.rows(comparison, keys);
   }
 
   /** Who is right about each row, by the policies. */
@@ -215,6 +236,18 @@ export class SettlementRows {
     const ofLedger = (page?.differences ?? []).filter(({ b }) => b === LEDGER);
     return new Map(ofLedger.map((each) => [rowKeyOf(each.a, each.sku, each.location), gapOf(each)]));
   }
+}
+
+/** The differences of a page that are rows, each with its index in the page. */
+function differingRows(
+  { id, snapshots }: Comparison,
+  differences: readonly PairDifference[],
+): (DifferingRow & { at: number })[] {
+  const bySource = new Map(snapshots.map((snapshot) => [snapshot.source, snapshot]));
+  return differences.flatMap((difference, at) => {
+    const snapshot = difference.b === LEDGER ? bySource.get(difference.a) : undefined;
+    return snapshot && gapOf(difference) !== 0 ? [{ comparison: id, snapshot, difference, at }] : [];
+  });
 }
 
 function reportOf(

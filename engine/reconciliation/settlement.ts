@@ -6,14 +6,13 @@
  * the ledger is called: after a crash between them the same approval, sent again, completes it. A source that is wrong
  * is not corrected from here; its row is gone when a later snapshot is equal.
  */
-import { createHash } from "node:crypto";
-import { chainId } from "../kernel/chain-id.js";
 import type { Clock } from "../kernel/clock.js";
 import type { CellNow, Corrections } from "../stock/corrections.js";
 import type { Ledger } from "../stock/ledger.js";
-import type { CorrectStock, Outcome, Reply } from "../stock/model.js";
+import type { Outcome, Reply } from "../stock/model.js";
 import type { ConflictPolicies } from "./conflict-policy.js";
 import { type Proposal, parseProposalId, proposalOf } from "./proposal.js";
+import { correctionOf } from "./settlement-command.js";
 import { type ComparisonReader, isOutdated, type RowPage, type RowQuery, SettlementRows } from "./settlement-rows.js";
 import {
   type Decision,
@@ -76,13 +75,9 @@ export interface SettlementLimits {
 
 /** Rows that one request decides: each is some six calls of 5 µs and one command, so 2,000 take Redis about 100 ms. */
 export const MAX_SETTLED_ROWS = 2_000;
-/** The channel of the corrections' ids. */
-const CHANNEL = "ST";
-/** Ids of one snapshot are spread over a minute: two of them have the same time and 40 bits once in 10^16. */
-const ID_SPREAD_MS = 60_000;
 
 export interface SettlementOptions {
-  readonly ledger: Pick<Ledger, "applyMany" | "partitionOf">;
+  readonly ledger: Pick<Ledger, "applyMany" | "partitionOf" | "recall">;
   readonly corrections: Corrections;
   readonly store: SettlementStore;
   readonly comparisons: ComparisonReader;
@@ -291,21 +286,6 @@ function selectedRow(id: string, revision: number, stored: StoredRow): SelectedR
   // An earlier revision: the row is proposed anew, and this is how that one ended.
   if (refused?.decision.proposal.id === id) return { id, proposal: refused.decision.proposal, decided: refused };
   return proposal?.id === id ? { id, proposal } : { id };
-}
-
-/** The correction of an approved proposal: the same for the same decision, so that it is booked once. */
-function correctionOf({ proposal, actor, onBehalfOf, reason }: Decision): CorrectStock {
-  const { id, comparison, source, snapshot, asOfMs, sku, location, correctionUnits, onHandUnits } = proposal;
-  const spread = createHash("sha256").update(id).digest().readUInt32LE(8) % ID_SPREAD_MS;
-  return {
-    kind: "correct",
-    id: chainId(CHANNEL, asOfMs + spread, id),
-    ...{ sku, location, units: correctionUnits },
-    expected: { onHandUnits },
-    settlement: { comparison, source, snapshot, proposal: id, asOfMs },
-    ...{ actor, reason },
-    ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
-  };
 }
 
 function groupedBy<Item>(items: readonly Item[], nameOf: (item: Item) => string): Map<string, Item[]> {

@@ -8,11 +8,14 @@ import { Settlement, type SettlementOptions } from "../../engine/reconciliation/
 import { SettlementStore } from "../../engine/reconciliation/settlement-store.js";
 import { Corrections } from "../../engine/stock/corrections.js";
 import { Ledger } from "../../engine/stock/ledger.js";
-import type { StockCommand } from "../../engine/stock/model.js";
+import { eventsOf } from "../../engine/stock/log-entry.js";
+import type { StockCommand, StockEvent } from "../../engine/stock/model.js";
+import { stockKeys } from "../../engine/stream/keys.js";
+import { readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 
 export const START_MS = Date.UTC(2026, 5, 18, 10);
-const PREFIX = "settlement-test";
+export const PREFIX = "settlement-test";
 export const CAUSE = { actor: "li.wei", reason: "counted again" };
 export const WIDE = { rows: 1_000, units: 1_000_000 };
 
@@ -54,6 +57,10 @@ export class SettlementBed {
     return new Ledger({ redis, prefix: PREFIX, partitions: this.partitions, clock: this.clock });
   }
 
+  pass(ms: number): void {
+    this.clock.moveTo(this.clock.now() + ms);
+  }
+
   id(): string {
     return chainId("S1", this.clock.now());
   }
@@ -66,6 +73,11 @@ export class SettlementBed {
     await this.ledger.applyMany(
       Object.entries(units).map(([sku, each]): StockCommand => ({ kind: "receive", ...this.at(sku), units: each })),
     );
+  }
+
+  async eventsIn(partition: number): Promise<StockEvent[]> {
+    const entries = await readLog(this.redis, stockKeys(PREFIX, partition).log, 0, 100_000);
+    return entries.flatMap((entry) => eventsOf(entry).events);
   }
 
   async sellable(sku: string): Promise<number | undefined> {
