@@ -6,21 +6,23 @@
 import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
 import type { Cause, CauseGroup, Fault } from "../../engine/reconciliation/divergence-cause.js";
-import type { LocalisationResult, NamedSnapshot } from "../../engine/reconciliation/localisation.js";
+import type { LocalisationResult, MovementFaults, NamedSnapshot } from "../../engine/reconciliation/localisation.js";
 import { ConcurrencyLimit } from "./admission.js";
 import { eventAnswer } from "./history.js";
 import { pastRefusalText, readWhileConnected } from "./past.js";
 import { refuse } from "./problem.js";
 import { assertQuery, isoOf, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { SkuParams } from "./schemas/common.js";
-import { PartingAnswer, PartingQuery } from "./schemas/divergence.js";
+import { MovementFaultsAnswer, MovementSourceParams, PartingAnswer, PartingQuery } from "./schemas/divergence.js";
 import { problems } from "./schemas/problem.js";
 
 /** Each reads up to 8 snapshots of each source and as many entries of a log as a history: in steps of 1 to 2 ms. */
 const MAX_SEARCHES = 2;
 
 export const divergenceRoutes: RouteGroup = (server, context) => {
-  partingRoute(server, context, new ConcurrencyLimit(MAX_SEARCHES, "searches for where sources part"));
+  const limit = new ConcurrencyLimit(MAX_SEARCHES, "searches for where sources part");
+  partingRoute(server, context, limit);
+  movementFaultsRoute(server, context, limit);
 };
 
 function partingRoute(server: FastifyInstance, { deps, authorize }: RouteContext, limit: ConcurrencyLimit): void {
@@ -63,12 +65,57 @@ function partingRoute(server: FastifyInstance, { deps, authorize }: RouteContext
   );
 }
 
-type Refusal = Exclude<LocalisationResult, { outcome: "located" }>;
+function movementFaultsRoute(
+  server: FastifyInstance,
+  { deps, authorize }: RouteContext,
+  limit: ConcurrencyLimit,
+): void {
+  server.get<{ Params: Static<typeof MovementSourceParams> }>(
+    "/v1/movements/:source/divergence",
+    {
+      onRequest: [authorize("read"), limit.guard],
+      schema: {
+        tags: ["reconciliation"],
+        operationId: "listMovementFaults",
+        summary: "Where a source's movements and the ledger's events part",
+        description:
+          "Over the latest span that the source has reported without a gap, a day at most. Digests of units, number and content by cell are bisected, from the shop to locations and SKUs; cells that differ are read again by minutes, and the movements of the first 20 SKUs are paired with events, by id where the source passes on the ledger's, else by location, units and time. At most 2 searches run concurrently; further requests get 429.",
+        security: TOKEN_NEEDED,
+        params: MovementSourceParams,
+        response: { 200: MovementFaultsAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { source } = request.params;
+      const found = await readWhileConnected("divergence.movements", reply, (signal) =>
+        deps.localiser.movementFaults(source, signal),
+      );
+      if (found.outcome !== "found") return refuse(reply, found.outcome, refusalText(found));
+      return {
+        source,
+        from: isoOf(found.span.fromMs),
+        to: isoOf(found.span.toMs),
+        ids: found.withIds,
+        cells: found.cells.map(({ partedMs, ...cell }) => ({ ...cell, partedAt: isoOf(partedMs) })),
+        count: found.count,
+        skus: found.skus.map(({ sku, pairing }) => ({
+          sku,
+          faults: pairing.parts.map((group) => groupAnswer(group, deps.ledger.partitionOf(sku))),
+          count: pairing.count,
+        })),
+      };
+    },
+  );
+}
+
+type Refusal = Exclude<LocalisationResult, { outcome: "located" }> | Exclude<MovementFaults, { outcome: "found" }>;
 
 function refusalText(refusal: Refusal): string {
   if (refusal.outcome === "not_reported") return "no complete snapshot of this source has the SKU";
   if (refusal.outcome === "too_many_events")
     return `more than ${refusal.limit} changes of the SKU lie between the snapshots`;
+  if (refusal.outcome === "not_covered") return "no batch of movements of this source is complete";
+  if (refusal.outcome === "display_measure") return "the source counts what customers are shown";
   return pastRefusalText(refusal);
 }
 
@@ -85,6 +132,7 @@ function sourceAnswer(source: string, result: LocalisationResult, partition: num
     ...snapshotField("firstUnequal", result.firstUnequal),
     ...snapshotField("agreesUntil", result.agreesUntil),
     causes: causes.map((group) => groupAnswer(group, partition)),
+    further: result.further.map((group) => groupAnswer(group, partition)),
     ambiguous: isAmbiguous,
     mayBeOlder,
     persistent: isPersistent,

@@ -82,6 +82,8 @@ const FAULTS = {
   outside_retention: [410, "The log of changes does not go back to that instant"],
   body_too_large: [413, "The body is too large"],
   not_reported: [404, "The source has reported no complete snapshot of the SKU"],
+  not_covered: [404, "The source has reported no movements"],
+  display_measure: [422, "What customers are shown does not follow from movements"],
   too_many_events: [422, "Too many changes of the SKU lie between the snapshots"],
   too_many_entries: [422, "Too many changes lie between that instant and the nearest stored balances"],
   too_many_commands: [413, "There are too many commands in one body"],

@@ -88,7 +88,10 @@ export async function startReconciliation(
     settledUnits: (snapshot, partition) => settledUnits(corrections, snapshot, partition),
     displayCoefficient,
   });
-  const localiser = new Localiser({ ...reading, snapshots, history, corrections, displayCoefficient });
+  const localiser = new Localiser({
+    ...reading,
+    ...{ snapshots, movements, history, corrections, displayCoefficient },
+  });
   const store = new SettlementStore(redis, prefix);
   const settlement = new Settlement({ ledger, corrections, store, comparisons, clock });
   return {

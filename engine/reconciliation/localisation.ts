@@ -13,7 +13,9 @@ import { partitionOf } from "../stream/partition.js";
 import { DEFAULT_WINDOW_MS } from "./comparer.js";
 import { type BookableEvent, bookableEvents, type CauseGroup, isAmbiguous } from "./divergence-cause.js";
 import { type Observation, searchGaps } from "./gap-search.js";
-import { measuredUnits, type Snapshot, type SnapshotReader, type SnapshotRecord } from "./model.js";
+import { type Measure, measuredUnits, type Snapshot, type SnapshotReader, type SnapshotRecord } from "./model.js";
+import type { Pairing } from "./movement-pairing.js";
+import { type KeptMovements, MovementSearch, type PartedCells } from "./movement-search.js";
 
 /** What is read of snapshots: snapshot-store.ts has them. */
 export interface KeptSnapshots extends Pick<SnapshotReader, "rows"> {
@@ -24,6 +26,8 @@ export interface LocaliserOptions extends SkuEventsOptions {
   readonly snapshots: KeptSnapshots;
   readonly history: Pick<BalanceHistory, "asOf">;
   readonly corrections: Corrections;
+  /** Left out: causes are found by snapshots alone. */
+  readonly movements?: KeptMovements;
   /** How late or early a source may book an event; left out: as in comparisons. */
   readonly windowMs?: number;
   /** Of what customers are shown, for sources that count that (R5); left out: the default. */
@@ -50,12 +54,15 @@ export interface Localisation {
   readonly source: string;
   readonly cells: readonly LocatedCell[];
   readonly newest: NamedSnapshot;
+  /** `movements`: of the source's movements and the ledger's events, those without partner. */
   readonly basis: "snapshots" | "movements";
   readonly lastEqual: NamedSnapshot | undefined;
   /** Undefined: no snapshot differs by more than events around its instant explain. */
   readonly firstUnequal: NamedSnapshot | undefined;
   /** The best group first; empty when nothing that was tried explains the difference. */
   readonly causes: readonly CauseGroup[];
+  /** By movements: further faults up to the first unequal snapshot, after that of `causes`, each as a group. */
+  readonly further: readonly CauseGroup[];
   /** Several causes fit equally well, or an older event may be the cause. */
   readonly isAmbiguous: boolean;
   /** The difference may be older than the oldest snapshot that could be looked at. */
@@ -74,6 +81,19 @@ export type LocalisationResult =
   /** More events than can be looked at lie between the snapshots. */
   | { readonly outcome: "too_many_events"; readonly limit: number };
 
+/** What the movements of a source show, without snapshots. */
+export type MovementFaults =
+  | (Extract<PartedCells, { outcome: "found" }> & {
+      /** Of the first SKUs of the cells: what has no partner. Empty: only what is under way at the span's ends. */
+      readonly skus: readonly { readonly sku: string; readonly pairing: Pairing }[];
+    })
+  /** The source counts what customers are shown, which follows from no single movement. */
+  | { readonly outcome: "display_measure" }
+  | Exclude<PartedCells, { outcome: "found" }>
+  | Exclude<LocalisationResult, Localisation>;
+
+/** SKUs whose movements are paired with events in one call: each reads the span's part of the log once. */
+const MAX_PAIRED_SKUS = 20;
 /** Events of a SKU that are looked at: 20,000 × some 500 B are 10 MB, and the search tests each of them. */
 const MAX_EVENTS = 20_000;
 /** Snapshots without any difference that are read before the first one that differs: one may be equal by chance. */
@@ -87,9 +107,13 @@ interface Looked {
 
 export class Localiser {
   readonly #options: LocaliserOptions & { readonly windowMs: number };
+  readonly #movements: MovementSearch | undefined;
 
   constructor(options: LocaliserOptions) {
-    this.#options = { windowMs: DEFAULT_WINDOW_MS, ...options };
+    const windowMs = options.windowMs ?? DEFAULT_WINDOW_MS;
+    this.#options = { ...options, windowMs };
+    const { movements } = options;
+    this.#movements = movements && new MovementSearch({ ...options, movements, windowMs });
   }
 
   /** The sources that have a complete snapshot. */
@@ -115,8 +139,8 @@ export class Localiser {
     if (!Array.isArray(looked)) return looked;
     const isSettled = new Set(settled.map(({ id }) => id));
     while (looked.length > 0) {
-      const events = await this.#eventsBetween(sku, looked, isSettled, signal);
-      if (Array.isArray(events)) return this.#answer(sku, source, looked, events);
+      const events = await this.#eventsBetween(sku, spanOf(looked), isSettled, signal);
+      if (Array.isArray(events)) return this.#answer(sku, source, looked, events, signal);
       // The log reaches back to the oldest instant, but not to the window before it.
       if (events.outcome !== "outside_retention" || looked.length === 1) return events;
       looked.shift();
@@ -124,7 +148,13 @@ export class Localiser {
     return { outcome: "not_reported" };
   }
 
-  #answer(sku: string, source: string, looked: readonly Looked[], events: readonly BookableEvent[]): Localisation {
+  async #answer(
+    sku: string,
+    source: string,
+    looked: readonly Looked[],
+    events: readonly BookableEvent[],
+    signal: AbortSignal | undefined,
+  ): Promise<Localisation> {
     const observations = looked.map(
       ({ snapshot, cells }): Observation => ({
         snapshotId: snapshot.id,
@@ -132,24 +162,84 @@ export class Localiser {
         gaps: new Map(cells.map(({ location, sourceUnits, ledgerUnits }) => [location, sourceUnits - ledgerUnits])),
       }),
     );
-    const search = searchGaps(observations, events, this.#options);
+    const { windowMs } = this.#options;
+    const sinceMs = (observations[0] as Observation).asOfMs - windowMs;
+    const search = searchGaps(
+      observations,
+      events.filter(({ event }) => event.clockMs >= sinceMs),
+      { windowMs },
+    );
+    const first = observations.find(({ snapshotId }) => snapshotId === search.firstUnequal);
+    const last = observations.find(({ snapshotId }) => snapshotId === search.lastEqual);
+    const instants = { sinceMs, equalMs: last?.asOfMs ?? sinceMs, unequalMs: first?.asOfMs ?? sinceMs };
+    const pairing = first && (await this.#pair(sku, source, instants, events, signal));
+    const byMovements = pairing && { basis: "movements" as const, causes: pairing.parts.slice(0, 1) };
     const named = (id: string | undefined): NamedSnapshot | undefined => {
       const found = looked.find(({ snapshot }) => snapshot.id === id)?.snapshot;
       return found && { id: found.id, asOfMs: found.asOfMs };
     };
     const newest = looked.at(-1) as Looked;
     return {
-      ...{ outcome: "located", sku, source, basis: "snapshots" },
+      ...{ outcome: "located", sku, source },
+      ...(byMovements ?? { basis: "snapshots", causes: search.causes }),
+      further: pairing?.parts.slice(1) ?? [],
       cells: newest.cells,
       newest: named(newest.snapshot.id) as NamedSnapshot,
       lastEqual: named(search.lastEqual),
       firstUnequal: named(search.firstUnequal),
-      causes: search.causes,
-      isAmbiguous: isAmbiguous(search.causes) || search.mayBeOlder,
-      mayBeOlder: search.mayBeOlder,
+      isAmbiguous: byMovements ? isAmbiguous(byMovements.causes) : isAmbiguous(search.causes) || search.mayBeOlder,
+      mayBeOlder: search.mayBeOlder && !byMovements,
       isPersistent: search.persistent,
       agreesUntil: named(search.agreesUntil),
     };
+  }
+
+  /**
+   * What has no partner from the oldest snapshot to the first unequal one: an equal one may be equal by chance.
+   * Undefined: nothing, or the source has not reported all movements since the last equal one.
+   */
+  async #pair(
+    sku: string,
+    source: string,
+    { sinceMs, equalMs, unequalMs }: { sinceMs: number; equalMs: number; unequalMs: number },
+    events: readonly BookableEvent[],
+    signal: AbortSignal | undefined,
+  ): Promise<Pairing | undefined> {
+    const { toleranceMs = 0 } = this.#movements ?? {};
+    // What is nearer than the tolerance to an end of the reported span is not decided in any case.
+    const covered = await this.#movements?.covered(source, unequalMs - toleranceMs);
+    if (!this.#movements || !covered || covered.fromMs > equalMs + toleranceMs) return undefined;
+    // Partners of what is near the two ends are looked for beyond them.
+    const marginMs = 2 * toleranceMs;
+    const span = {
+      fromMs: Math.max(covered.fromMs, sinceMs - marginMs),
+      toMs: Math.min(covered.toMs, unequalMs + marginMs),
+      skewMs: covered.skewMs,
+    };
+    const pairing = await this.#movements.pair(sku, source, events, span, signal);
+    return pairing.count > 0 ? pairing : undefined;
+  }
+
+  /**
+   * What a source's movements show of the whole shop, in the latest span that it has reported without a gap.
+   * @throws as `locate`
+   */
+  async movementFaults(source: string, signal?: AbortSignal): Promise<MovementFaults> {
+    const records = await this.#options.snapshots.list();
+    const measure = records.find((each) => each.source === source && each.state === "complete")?.measure ?? "on_hand";
+    if (measure === "display") return { outcome: "display_measure" };
+    if (!this.#movements) return { outcome: "not_covered" };
+    const parted = await this.#movements.partedCells(source, measure, signal);
+    if (parted.outcome !== "found") return parted;
+    const skus: { sku: string; pairing: Pairing }[] = [];
+    for (const sku of [...new Set(parted.cells.map((cell) => cell.sku))].slice(0, MAX_PAIRED_SKUS)) {
+      const { fromMs, toMs } = parted.span;
+      const events = await this.#eventsBetween(sku, { fromMs, toMs, measure }, new Set(), signal);
+      if (!Array.isArray(events)) return events;
+      const pairing = await this.#movements.pair(sku, source, events, parted.span, signal);
+      if (pairing.count > 0) skus.push({ sku, pairing });
+    }
+    return { ...parted, skus };
   }
 
   /** Snapshots that have the SKU, the oldest first, from the newest back to the last that is surely equal. */
@@ -193,16 +283,16 @@ export class Localiser {
     return found;
   }
 
-  /** The events of the SKU from the window before the oldest snapshot to the window after the newest one. */
+  /** The events of the SKU in a span and around it. */
   async #eventsBetween(
     sku: string,
-    looked: readonly Looked[],
+    span: { fromMs: number; toMs: number; measure: Measure },
     isSettled: ReadonlySet<string>,
     signal: AbortSignal | undefined,
   ): Promise<BookableEvent[] | Exclude<LocalisationResult, Localisation>> {
     const { windowMs, history, displayCoefficient } = this.#options;
-    const [oldest, newest] = [(looked[0] as Looked).snapshot, (looked.at(-1) as Looked).snapshot];
-    const [fromMs, toMs] = [oldest.asOfMs - windowMs - 1, newest.asOfMs + windowMs];
+    const marginMs = this.#movements ? 3 * this.#movements.toleranceMs : windowMs;
+    const [fromMs, toMs] = [span.fromMs - marginMs - 1, span.toMs + marginMs];
     const found = await findSkuEvents(this.#options, sku, fromMs, toMs, signal);
     if (found.outcome !== "found") return found;
     const events: StockEvent[] = [];
@@ -213,11 +303,17 @@ export class Localiser {
     const before = await history.asOf([sku], fromMs, signal);
     if (before.outcome !== "found") return before;
     const locations = new Map([...(before.skus.get(sku) ?? [])].map(([each, held]) => [each, { ...held }] as const));
-    const all = bookableEvents(locations, events, oldest.measure, displayCoefficient?.(sku));
+    const all = bookableEvents(locations, events, span.measure, displayCoefficient?.(sku));
     // A correction that settles a difference counts at its snapshot's instant; the source has nothing to book for it.
     return all.filter(({ event }) => !isSettled.has(event.id));
   }
 }
+
+const spanOf = (looked: readonly Looked[]) => ({
+  fromMs: (looked[0] as Looked).snapshot.asOfMs,
+  toMs: (looked.at(-1) as Looked).snapshot.asOfMs,
+  measure: (looked[0] as Looked).snapshot.measure,
+});
 
 /** What settled a cell before a snapshot's instant and was booked after it. */
 const settledAt = (all: readonly SettledCorrection[], sku: string, location: string, asOfMs: number): number =>

@@ -190,8 +190,11 @@ export class MovementStore {
   }
 }
 
-/** A transfer is two movements with one id, at two locations. */
-const identityOf = ({ id, sku, location }: Movement): string => `${id}\u001f${sku}\u001f${location}`;
+/**
+ * A transfer is two movements with one id, at two locations; and where the id is an order's, the same id comes again
+ * with every step of it, and when the source has booked one twice: these differ by time.
+ */
+const identityOf = ({ id, sku, location, atMs }: Movement): string => [id, sku, location, atMs].join("\u001f");
 
 function expired(all: readonly Report<Header>[], nowMs: number): string[] {
   const old = all.filter(({ header, end }) =>

@@ -16,7 +16,7 @@ import { Reference } from "./reference.js";
 export const LATENESS_MS = 2_000;
 const START_MS = Date.UTC(2026, 5, 18, 2);
 export const SKUS = ["CUP-RED", "CUP-BLUE", "水杯-红"];
-export const LOCATIONS = ["SH-1", "GZ-2", "成都-3"];
+export const LOCATIONS = ["SH-1", "GZ-2", "CD-3"];
 const FORMAT = 3;
 const RETENTION_DAYS = 45;
 
@@ -124,7 +124,7 @@ export function warehouseOf(random: Random, all: readonly StockEvent[], options:
   const mistake = options.kind === "none" ? undefined : mistakeOf(random, events, options.kind, fromMs);
   // Its clock is measured and corrected, and it is late; or it books at once and its clock is not known to be off.
   const [latenessMs, clockOffMs] =
-    random.below(2) === 0 ? [LATENESS_MS, 0] : [0, random.below(2 * LATENESS_MS + 1) - LATENESS_MS];
+    random.below(2) === 0 ? [LATENESS_MS, 0] : [0, random.below(2 * LATENESS_MS - 1) - LATENESS_MS + 1];
   const bookings = [...events].flatMap(([sku, own]) =>
     own.flatMap((bookable) => bookingsOf(random, sku, bookable, mistake, latenessMs)),
   );
@@ -190,11 +190,12 @@ function bookingsOf(
   if (mistake?.bookable !== bookable) return legs;
   const elsewhere = random.pick(LOCATIONS.filter((location) => !effects.has(location)));
   const one = Math.sign(leg.units);
+  const againMs = event.clockMs + lateMs();
   switch (mistake.kind) {
     case "missing":
       return [];
     case "doubled":
-      return [...legs, ...legs.map((each) => ({ ...each, atMs: event.clockMs + lateMs() }))];
+      return [...legs, ...legs.map((each) => ({ ...each, atMs: againMs === atMs ? atMs + 1 : againMs }))];
     case "misplaced":
       return [{ ...leg, location: elsewhere }, ...rest];
     case "unit_lost":

@@ -4,14 +4,10 @@ import { MAX_MEMBERS } from "../../../engine/reconciliation/divergence-cause.js"
 import { Count, closed, Instant } from "./common.js";
 import { change } from "./history.js";
 
-export const PartingQuery = Type.Object(
-  {
-    source: Type.Optional(
-      Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,31}$", description: "the name of a source; left out: all of them" }),
-    ),
-  },
-  closed,
-);
+const SourceName = Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,31}$", description: "the name of a source" });
+
+/** Without a source: all of them. */
+export const PartingQuery = Type.Object({ source: Type.Optional(SourceName) }, closed);
 
 const NamedSnapshot = Type.Object({ id: Type.String(), asOf: Instant });
 
@@ -70,12 +66,42 @@ const SourceParting = Type.Object({
   firstUnequal: Type.Optional(NamedSnapshot),
   agreesUntil: Type.Optional(NamedSnapshot),
   causes: Type.Optional(Type.Array(CauseGroup, { description: "the best group first; empty: nothing explains it" })),
+  further: Type.Optional(
+    Type.Array(CauseGroup, { description: "by movements: further faults before `firstUnequal`, each as a group" }),
+  ),
   ambiguous: Type.Optional(
     Type.Boolean({ description: "several causes fit equally well, or an older event may be the cause" }),
   ),
   mayBeOlder: Type.Optional(Type.Boolean({ description: "the difference may be older than what is kept" })),
   persistent: Type.Optional(
     Type.Boolean({ description: "it stays over snapshots, although events around the instant explain it in each" }),
+  ),
+});
+
+export const MovementSourceParams = Type.Object({ source: SourceName }, closed);
+
+export const MovementFaultsAnswer = Type.Object({
+  source: Type.String(),
+  from: Instant,
+  to: Type.String({ format: "date-time", description: "the latest span that the source has reported without a gap" }),
+  ids: Type.Boolean({ description: "the source passes on the ledger's ids, so that these were compared, too" }),
+  cells: Type.Array(
+    Type.Object({
+      sku: Type.String(),
+      location: Type.String(),
+      units: Type.Integer({ description: "what the ledger has booked more than the source" }),
+      partedAt: Type.String({ format: "date-time", description: "the minute from which on they are never the same" }),
+    }),
+    { description: "the earliest first; also what is under way at the ends of the span" },
+  ),
+  count: Count,
+  skus: Type.Array(
+    Type.Object({
+      sku: Type.String(),
+      faults: Type.Array(CauseGroup, { description: "each fault as a group of what explains it equally well" }),
+      count: Count,
+    }),
+    { description: "of the first SKUs among the cells: events and movements without partner" },
   ),
 });
 

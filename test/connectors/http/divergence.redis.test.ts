@@ -1,6 +1,7 @@
 /** Where sources and the ledger part in a SKU, over HTTP. */
 import { describe, expect, it, vi } from "vitest";
 import { DEFAULT_WINDOW_MS } from "../../../engine/reconciliation/comparer.js";
+import { MovementPartWriter } from "../../../engine/reconciliation/movement-store.js";
 import { type Row, sendPart } from "../../reconciliation/snapshot-bed.js";
 import { httpBed } from "./http-bed.js";
 
@@ -58,6 +59,26 @@ describe("where a source and the ledger part", () => {
     const { status, json } = await parting("NEVER-SEEN", "?source=wms");
     expect([status, json.code]).toEqual([404, "not_reported"]);
     expect((await parting("NEVER-SEEN")).json.sources).toMatchObject([{ source: "wms", state: "not_reported" }]);
+  });
+
+  it("is shown by the source's movements, for the whole shop and for the SKU", async () => {
+    expect((await bed.send("GET", "/v1/movements/wms2/divergence")).json.code).toBe("not_covered");
+    await bed.receive("P3", 5);
+    const nowMs = bed.deps().clock.now();
+    const span = { fromMs: nowMs - 60_000, toMs: nowMs + 60_000 };
+    const writer = await bed
+      .deps()
+      .movements.receive({ source: "wms2", id: "b1", part: 1, parts: 1, rows: 1, ...span });
+    if (!(writer instanceof MovementPartWriter)) throw new Error("not received");
+    expect(writer.add("M1", "P4", "main", 7, nowMs - 30_000)).toBeUndefined();
+    expect(await writer.end()).toMatchObject({ outcome: "complete" });
+    const { status, json } = await bed.send("GET", "/v1/movements/wms2/divergence");
+    expect(status).toBe(200);
+    expect(json.cells).toContainEqual({ sku: "P3", location: "main", units: 5, partedAt: expect.any(String) });
+    const own = json.skus.find(({ sku }: { sku: string }) => sku === "P3");
+    expect(own).toMatchObject({ count: 1, faults: [{ members: [{ faults: [{ kind: "missing" }] }] }] });
+    const other = json.skus.find(({ sku }: { sku: string }) => sku === "P4");
+    expect(other.faults).toMatchObject([{ members: [{ faults: [{ kind: "unknown_to_ledger", movement: "M1" }] }] }]);
   });
 
   it("needs the role read, and a source's name", async () => {
