@@ -49,7 +49,8 @@ it("describes every operation, under a tag that is declared, with its faults", (
 it("names every operation by a verb and what it acts on, once", () => {
   const names = operations.map(([, { operationId }]) => operationId);
   expect(new Set(names).size).toBe(names.length);
-  const verbs = /^(acknowledge|apply|cancel|create|delete|get|list|pay|place|record|revoke|set|settle|update)[A-Z]/;
+  const verbs =
+    /^(acknowledge|apply|cancel|create|delete|get|list|pay|place|record|request|revoke|set|settle|update)[A-Z]/;
   expect(names.filter((name) => !verbs.test(name))).toEqual([]);
 });
 
