@@ -3,6 +3,7 @@
  * million names as keys of a Map cost ten times the memory and a joined text for each look-up. It only grows; it holds
  * the cells of one partition while one comparison reads them.
  */
+import { EngineError } from "../kernel/errors.js";
 
 /** Cells of one partition at most: 2^24 of them take some 1.5 GB here and in what belongs to them. */
 const MAX_CELLS = 2 ** 24;
@@ -38,7 +39,7 @@ export class CellIndex {
 
   /**
    * The cell's number; a new one when it is not there.
-   * @throws RangeError when a partition has too many cells
+   * @throws EngineError `too_many_cells` when a partition has more than can be compared
    */
   add(sku: string, location: string): number {
     const s = this.#skuNumber(sku, true);
@@ -47,7 +48,10 @@ export class CellIndex {
     const found = this.#slots[slot] as number;
     if (found > 0) return found - 1;
     const cell = this.#length;
-    if (cell >= MAX_CELLS) throw new RangeError(`more than ${MAX_CELLS} cells in one partition`);
+    if (cell >= MAX_CELLS) {
+      const detail = { op: "stock.scan", code: "too_many_cells", retryable: false };
+      throw new EngineError(`more than ${MAX_CELLS} cells in one partition`, detail);
+    }
     if (cell === this.skuOf.length) {
       this.#grow();
       slot = this.#slotOf(s, l);

@@ -21,10 +21,15 @@ async function report(source: string, rows: readonly SnapshotRow[]): Promise<str
   return id;
 }
 
-/** Two cells of which a WMS has lost units of one, and an ERP that is right. */
-async function comparedShop(): Promise<string> {
-  const known = (await bed.send("GET", "/v1/comparisons?limit=1")).json.comparisons[0];
-  if (known) return known.id;
+let compared: Promise<string> | undefined;
+
+/** Two cells of which a WMS has lost units of one, and an ERP that is right; the engine compares them, too. */
+const comparedShop = (): Promise<string> => {
+  compared ??= compareShop();
+  return compared;
+};
+
+async function compareShop(): Promise<string> {
   await bed.receive("C1", 100);
   await bed.receive("C2", 50, "east");
   // A snapshot is taken once the views know every location.
@@ -57,8 +62,9 @@ describe("a comparison over HTTP", () => {
       ["erp", "wms", expect.any(Number)],
     ]);
     expect(json.pairs[0]).toMatchObject({ cells: 2, differingCells: 0, totalUnits: 150, onlyInA: 0, onlyInB: 0 });
-    const [listed] = (await bed.send("GET", "/v1/comparisons")).json.comparisons;
-    expect(listed).toMatchObject({ id, pairs: [{ a: "erp", b: "ledger", share: 0 }, {}, {}] });
+    const { comparisons } = (await bed.send("GET", "/v1/comparisons")).json;
+    const listed = comparisons.find((each: { id: string }) => each.id === id);
+    expect(listed).toMatchObject({ pairs: [{ a: "erp", b: "ledger", share: 0 }, {}, {}] });
     expect(listed.pairs[0]).not.toHaveProperty("top");
   });
 
@@ -75,12 +81,12 @@ describe("a comparison over HTTP", () => {
     expect((await bed.send("GET", `${path}?limit=1&after=1`)).json.differences).toEqual([all.differences[1]]);
   });
 
-  it("is the live divergence of its pairs, the greatest share first, and a metric", async () => {
-    const id = await comparedShop();
+  it("is the live divergence of its pairs, the greatest share first", async () => {
+    await comparedShop();
     const { pairs } = (await bed.send("GET", "/v1/divergence")).json;
     expect(pairs).toHaveLength(3);
     expect(pairs[0].share).toBeGreaterThan(0.1);
-    expect(pairs[2]).toMatchObject({ a: "erp", b: "ledger", share: 0, comparison: id });
+    expect(pairs[2]).toMatchObject({ a: "erp", b: "ledger", share: 0, comparison: expect.any(String) });
     expect(pairs[0].ageMs).toBeGreaterThanOrEqual(0);
   });
 
@@ -91,8 +97,7 @@ describe("a comparison over HTTP", () => {
     expect(status).toBe(202);
     expect(json).toEqual({ requestedAt: expect.any(String), follow: "/v1/comparisons?limit=1" });
     expect(asked).toEqual(["default"]);
-    const { requestComparison, ...deps } = bed.deps();
-    const without = await bed.another(requestComparison ? { ...deps, requestComparison: undefined as never } : {});
+    const without = await bed.another({ requestComparison: undefined as never });
     expect((await send(without.port, "POST", "/v1/comparisons")).json).toMatchObject({ code: "not_ready" });
   });
 
