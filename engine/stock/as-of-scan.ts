@@ -132,7 +132,7 @@ export async function scanCells(
 }
 
 /** The ledger's balances, each as of the offset of the page that it came with. */
-interface Present {
+export interface Present {
   cells: CellIndex;
   length: number;
   balances: Float64Array;
@@ -142,7 +142,11 @@ interface Present {
   newestOffset: number;
 }
 
-async function readPresent({ redis, prefix, partition }: ScanPlace, signal: AbortSignal | undefined): Promise<Present> {
+/** All cells of a partition. Each page is read together with the log's offset. */
+export async function readPresent(
+  { redis, prefix, partition }: Pick<ScanPlace, "redis" | "prefix" | "partition">,
+  signal: AbortSignal | undefined,
+): Promise<Present> {
   const keys = stockKeys(prefix, partition);
   const cells = new CellIndex();
   let balances = new Float64Array(0);

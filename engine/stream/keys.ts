@@ -91,6 +91,12 @@ export function sinkKeys(prefix: string, topic: string, partition: number, sink:
   return { ...keysUnder(`${base}:sink:${sink}`), log: `${base}:emits` };
 }
 
+/** The same for what archives the log of a partition. */
+export function archiveKeys(prefix: string, topic: string, partition: number): PartitionKeys {
+  const base = tag(prefix, topic, partition);
+  return { ...keysUnder(`${base}:archive`), log: `${base}:log` };
+}
+
 function keysUnder(base: string): PartitionKeys {
   return {
     head: `${base}:head`,

@@ -22,7 +22,8 @@ import { LATEST_FORMAT } from "./format.js";
 import type { AnyJob, LogEvent } from "./job.js";
 import type { PartitionKeys } from "./keys.js";
 import { openLeasedReader } from "./leased-loop.js";
-import { assertContiguous, readLog, trimLog } from "./log.js";
+import { assertContiguous, readLog } from "./log.js";
+import { trimEntries } from "./log-trimming.js";
 import { trimOutputs } from "./output-trimming.js";
 import { readFields } from "./reads.js";
 import type { RedisClient } from "./redis.js";
@@ -118,8 +119,6 @@ const BLOCK_MS = 500;
 /** Timers of one read: those that are due soonest are in memory, the others are read when their time comes near. */
 const PAGE_TIMERS = 20_000;
 const TRIM_EVERY_MS = 30_000;
-/** A job that nobody has run for this many times the retention counts as retired. */
-const ABSENT_JOB_RETENTIONS = 3;
 /**
  * From this format on, emits are in a stream of their own. The first commit in it is a fact of the partition: from then
  * on every owner writes so, whatever format it has read last.
@@ -381,15 +380,11 @@ export class PartitionTask<Event extends LogEvent> {
     const { readAfter, watermarkMs } = this.#processor;
     await trimDeadLetters(redis, this.#keys);
     if (retentionMs === 0) return;
-    const trim = (keepFrom: number, ageMs: number) =>
-      trimLog(redis, this.#keys.log, keepFrom, watermarkMs - ageMs, topic.timeOf);
-    // A job that this process does not have may be a newer or older release's: entries that it has not read are kept
-    // longer, but not without end.
+    const place = { prefix, topic: topic.name, partition: this.#partition };
     const own = new Set(jobs.map(({ name }) => name));
     const others = [...this.#task.cursors].flatMap(([job, cursor]) => (own.has(job) ? [] : [cursor]));
-    await trim(Math.min(readAfter, ...others), retentionMs);
-    await trim(readAfter, ABSENT_JOB_RETENTIONS * retentionMs);
-    await trimOutputs(redis, { prefix, topic: topic.name, partition: this.#partition }, retentionMs, serverClock);
+    await trimEntries(redis, place, { readAfter, others, timeOf: topic.timeOf, nowMs: watermarkMs, retentionMs });
+    await trimOutputs(redis, place, retentionMs, serverClock);
   }
 }
 

@@ -1,0 +1,275 @@
+/**
+ * Archives one partition's log under one lease: reads entries after the last archived one, and writes them as segments
+ * to object storage, with the closing balances where a UTC day ends. A segment counts only once the head in Redis names
+ * its manifest; until then writing it again is harmless. So an archive has every entry once, whatever ends when.
+ * Entries that the log had lost before they could be archived are recorded as a gap. Any error ends the task; the
+ * lease's loop starts it again.
+ */
+import { type Clock, DAY_MS, type Scheduler } from "../kernel/clock.js";
+import { EngineError } from "../kernel/errors.js";
+import { secureBytes } from "../kernel/random.js";
+import { renewTask, type Task } from "../stream/commit.js";
+import { archiveKeys, type PartitionKeys, partitionKeys } from "../stream/keys.js";
+import { assertContiguous, type LogEntry, readLog } from "../stream/log.js";
+import { redisLog } from "../stream/log-source.js";
+import type { RedisClient } from "../stream/redis.js";
+import { nowArgument } from "../stream/server-clock.js";
+import { closePartition } from "./archive-closing.js";
+import {
+  type ArchiveHead,
+  type ArchivePlace,
+  type Closing,
+  encodeSegment,
+  type Generation,
+  generationOf,
+  MAX_OBJECT_BYTES,
+  type Manifest,
+  type ObjectRef,
+  refOf,
+  SEGMENT_BYTES,
+} from "./archive-format.js";
+import { commitArchiveHead, readArchiveHead } from "./archive-head.js";
+import type { ArchiveObjects } from "./archive-objects.js";
+
+/** Entries of one read. */
+const PAGE_ENTRIES = 64;
+/** How often the log is looked at while a segment fills. */
+const CHECK_EVERY_MS = 5_000;
+/** A segment that does not fill ends after this time, by the log's clock: 96 a day. */
+export const SEGMENT_MS = 15 * 60_000;
+/** Manifests that are removed before the next segment is written. */
+const REMOVED_AT_ONCE = 16;
+const GENERATION_BYTES = 6;
+
+export interface ArchiveTaskOptions {
+  redis: RedisClient;
+  objects: ArchiveObjects;
+  place: ArchivePlace;
+  /** Of the deployment. */
+  partitions: number;
+  /** When an entry was written. */
+  timeOf(entry: LogEntry): number;
+  /** Whether the partition has balances, which are closed at the end of each day. */
+  hasClosings: boolean;
+  /** Segments older than this are removed, by the log's clock; 0: none. */
+  retentionMs: number;
+  leaseMs: number;
+  clock: Scheduler;
+  serverClock?: Clock;
+  checkEveryMs?: number;
+  segmentMs?: number;
+  segmentBytes?: number;
+}
+
+export interface ArchiveFigures {
+  /** Since the start of the process. */
+  segments: number;
+  entries: number;
+  /** Written to object storage. */
+  bytes: number;
+  /** Entries that were lost before they could be archived. */
+  lostEntries: number;
+  /** The last archived entry, and the log's last one. */
+  archived: number;
+  logged: number;
+  /** By the log's clock, how long the oldest entry that is not archived has waited. */
+  behindMs: number;
+}
+
+export class ArchiveTask {
+  readonly #options: ArchiveTaskOptions;
+  readonly #task: Task;
+  readonly #figures: ArchiveFigures;
+  readonly #keys: PartitionKeys;
+  #commit: number;
+  #head!: ArchiveHead;
+  /** Of the log, not archived yet. */
+  #pending: LogEntry[] = [];
+  #pendingBytes = 0;
+  #gap: Manifest["gap"];
+  #renewedMs: number;
+
+  /** @param askedMs when the lease was requested, by the clock */
+  constructor(options: ArchiveTaskOptions, task: Task, figures: ArchiveFigures, askedMs: number) {
+    const { prefix, topic, partition } = options.place;
+    this.#options = options;
+    this.#task = task;
+    this.#figures = figures;
+    this.#keys = archiveKeys(prefix, topic, partition);
+    this.#commit = task.commit;
+    this.#renewedMs = askedMs;
+  }
+
+  /** Works until the signal aborts. @param progressed called after each segment */
+  async run(signal: AbortSignal, progressed: () => void): Promise<void> {
+    const { clock, checkEveryMs = CHECK_EVERY_MS } = this.#options;
+    await this.#begin();
+    while (!signal.aborted) {
+      await this.#renewIfDue();
+      const isFull = await this.#fill();
+      if (isFull) {
+        await this.#write(signal);
+        progressed();
+        await this.#removeOld(signal);
+      } else await clock.sleep(checkEveryMs, signal);
+    }
+  }
+
+  /** Reads where the archive ends, and begins a generation of its own: see Generation. */
+  async #begin(): Promise<void> {
+    const { redis, place } = this.#options;
+    const head = await readArchiveHead(redis, place);
+    const fresh: Generation = [head.number + 1, secureBytes(GENERATION_BYTES).toString("hex")];
+    const { generations, oldest } = head;
+    const used = generations.filter(
+      ([from], i) => from <= head.number && (generations[i + 1]?.[0] ?? oldest + 1) > oldest,
+    );
+    await this.#commitHead({ ...head, generations: [...used, fresh] });
+  }
+
+  /** Reads entries until the segment ends. Returns whether it has ended. */
+  async #fill(): Promise<boolean> {
+    const { redis, timeOf, hasClosings, segmentMs = SEGMENT_MS, segmentBytes = SEGMENT_BYTES } = this.#options;
+    const [offset, clock] = await redis.hmget(this.#logHead, "offset", "clock");
+    const logged = Number(offset ?? 0);
+    for (;;) {
+      const after = this.#pending.at(-1)?.offset ?? this.#gap?.last ?? this.#head.last;
+      const page = await readLog(redis, this.#keys.log, after, PAGE_ENTRIES);
+      const [first] = page;
+      if (!first) break;
+      if (this.#pending.length === 0 && first.offset > after + 1)
+        this.#gap = { first: after + 1, last: first.offset - 1 };
+      else assertContiguous(page, after, this.#keys.log);
+      for (const entry of page) {
+        const last = this.#pending.at(-1);
+        // A day's last entry ends the segment, for its closing.
+        if (hasClosings && last && dayOf(timeOf(entry)) > dayOf(timeOf(last))) return true;
+        this.#pending.push(entry);
+        this.#pendingBytes += entry.fields.reduce((sum, bytes) => sum + bytes.length, 0);
+        if (this.#pendingBytes >= segmentBytes) return true;
+      }
+    }
+    const [oldest] = this.#pending;
+    const behindMs = oldest ? Math.max(0, Number(clock ?? 0) - timeOf(oldest)) : 0;
+    Object.assign(this.#figures, { archived: this.#head.last, logged, behindMs });
+    return oldest !== undefined && behindMs >= segmentMs;
+  }
+
+  async #write(signal: AbortSignal): Promise<void> {
+    const { objects, timeOf, place } = this.#options;
+    const entries = this.#pending;
+    const [first, last] = [entries[0] as LogEntry, entries.at(-1) as LogEntry];
+    const { content, parts } = await encodeSegment(entries);
+    for (const { ref, bytes } of parts) await objects.putPart(ref, bytes, signal);
+    const number = this.#head.number + 1;
+    const closing = (await this.#isEndOfDay(last)) ? await this.#close(last, signal) : undefined;
+    const unbrokenFrom = this.#gap || number === 1 ? number : this.#head.unbrokenFrom;
+    const lastClosing = closing ? number : this.#head.lastClosing;
+    const manifest: Manifest = {
+      version: 1,
+      ...{ prefix: place.prefix, topic: place.topic, partition: place.partition },
+      number,
+      generation: generationOf(this.#head.generations, number),
+      previous: this.#head.sha256,
+      ...{ first: first.offset, last: last.offset, beginMs: timeOf(first), endMs: timeOf(last), content },
+      parts: parts.map(({ ref }) => ref),
+      ...(this.#gap && { gap: this.#gap }),
+      unbrokenFrom,
+      ...(closing && { closing }),
+      lastClosing,
+    };
+    const hash = await objects.putManifest(manifest, signal);
+    await this.#commitHead({ ...this.#head, number, sha256: hash, last: last.offset, unbrokenFrom, lastClosing });
+    await objects.putHead(this.#head, signal);
+    this.#count(
+      entries.length,
+      parts.reduce((sum, { ref }) => sum + ref.bytes, 0),
+    );
+  }
+
+  #count(entries: number, bytes: number): void {
+    const figures = this.#figures;
+    if (this.#gap) figures.lostEntries += this.#gap.last - this.#gap.first + 1;
+    figures.segments++;
+    figures.entries += entries;
+    figures.bytes += bytes;
+    figures.archived = this.#head.last;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    this.#gap = undefined;
+  }
+
+  /** Whether the entry after this one is of a later day. */
+  async #isEndOfDay(last: LogEntry): Promise<boolean> {
+    const { redis, timeOf, hasClosings } = this.#options;
+    if (!hasClosings) return false;
+    const [next] = await readLog(redis, this.#keys.log, last.offset, 1);
+    return next !== undefined && dayOf(timeOf(next)) > dayOf(timeOf(last));
+  }
+
+  async #close(last: LogEntry, signal: AbortSignal): Promise<Closing> {
+    const { redis, place, partitions, objects, timeOf } = this.#options;
+    const log = redisLog(redis, this.#keys.log);
+    const closed = await closePartition({ redis, ...place, partitions, log }, last.offset, signal);
+    const buckets: ObjectRef[] = [];
+    for (let bucket = 0; bucket < closed.buckets; bucket++) {
+      const bytes = await closed.bucket(bucket);
+      if (bytes.length > MAX_OBJECT_BYTES) throw tooLarge(bytes.length);
+      const ref = refOf(bytes);
+      await objects.putBucket(ref, bytes, signal);
+      buckets.push(ref);
+      await this.#renewIfDue();
+    }
+    return { offset: last.offset, atMs: timeOf(last), cells: closed.cells, buckets };
+  }
+
+  /** Removes the oldest segments past the retention; the newest stays, and so does the newest with a closing. */
+  async #removeOld(signal: AbortSignal): Promise<void> {
+    const { retentionMs, objects } = this.#options;
+    if (retentionMs === 0) return;
+    for (let removed = 0; removed < REMOVED_AT_ONCE; removed++) {
+      const { oldest, number, lastClosing, generations } = this.#head;
+      if (oldest >= number || oldest >= lastClosing) return;
+      const { manifest: newest } = await objects.manifest(generations, number, signal);
+      const { manifest } = await objects.manifest(generations, oldest, signal);
+      if (newest.endMs - manifest.endMs <= retentionMs) return;
+      // Readers begin after it from now on.
+      await this.#commitHead({ ...this.#head, oldest: oldest + 1 });
+      await objects.remove(manifest, signal);
+      await objects.putHead(this.#head, signal);
+    }
+  }
+
+  async #commitHead(head: ArchiveHead): Promise<void> {
+    const { redis, leaseMs, clock, serverClock } = this.#options;
+    const askedMs = clock.now();
+    const now = nowArgument(serverClock);
+    await commitArchiveHead(redis, this.#keys, head, { task: this.#task, number: this.#commit + 1, leaseMs, now });
+    this.#commit++;
+    this.#head = head;
+    this.#renewedMs = askedMs;
+  }
+
+  async #renewIfDue(): Promise<void> {
+    const { redis, clock, serverClock, leaseMs } = this.#options;
+    if (clock.now() - this.#renewedMs <= leaseMs / 3) return;
+    const askedMs = clock.now();
+    await renewTask(redis, this.#keys, this.#task, leaseMs, nowArgument(serverClock));
+    this.#renewedMs = askedMs;
+  }
+
+  /** The key of the log's head. */
+  get #logHead(): string {
+    const { prefix, topic, partition } = this.#options.place;
+    return partitionKeys(prefix, topic, partition).head;
+  }
+}
+
+const dayOf = (ms: number): number => Math.floor(ms / DAY_MS);
+
+const tooLarge = (bytes: number): EngineError =>
+  new EngineError(`a bucket of the closing has ${bytes} bytes; ${MAX_OBJECT_BYTES} are allowed`, {
+    op: "archive.close",
+    code: "closing_too_large",
+    retryable: false,
+  });
