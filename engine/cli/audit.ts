@@ -4,9 +4,10 @@
  * socket; otherwise it is started for the time of the audit. The status is 0 only if everything was compared and
  * agrees.
  */
+import { objectsOptions } from "../../connectors/objects/options.js";
 import type { AuditReport } from "../audit/deployment-audit.js";
 import { EngineError } from "../kernel/errors.js";
-import { defineOptions, joinOptions } from "../kernel/options.js";
+import { defineOptions, joinOptions, type OptionValues } from "../kernel/options.js";
 import { defineCommand } from "./command.js";
 import { deploymentOptions } from "./deployment-options.js";
 import { counted, figure } from "./text.js";
@@ -16,10 +17,21 @@ export const command = defineCommand({
   about: "check that balances, log and jobs agree to the unit; status 1 if they do not",
   options: joinOptions(
     deploymentOptions,
-    defineOptions({ json: { type: "boolean", about: "one line of JSON instead of text" } }),
+    objectsOptions,
+    defineOptions({
+      archive: {
+        type: "boolean",
+        about: "check the archive instead: hashes, chain, continuity with the log, closings",
+      },
+      json: { type: "boolean", about: "one line of JSON instead of text" },
+    }),
   ),
-  /** @throws EngineError `audit_mismatch` when something differs, `audit_incomplete` when not all was compared */
+  /**
+   * @throws EngineError `audit_mismatch` when something differs, `audit_incomplete` when not all was compared,
+   *   `archive_damaged` when the archive is not what was written
+   */
   async run({ values, signal }) {
+    if (values.archive) return runArchive(values, signal);
     const [{ withDeployment }, { auditDeployment }] = await Promise.all([
       import("../app/deployment.js"),
       import("../audit/deployment-audit.js"),
@@ -31,6 +43,30 @@ export const command = defineCommand({
     });
   },
 });
+
+async function runArchive(values: ArchiveValues, signal: AbortSignal): Promise<void> {
+  const [{ withDeployment }, { auditArchive, findingText }, { openObjectStore }] = await Promise.all([
+    import("../app/deployment.js"),
+    import("../audit/archive-audit.js"),
+    import("../../connectors/objects/index.js"),
+  ]);
+  await withDeployment("audit", values, async ({ redis, partitions }) => {
+    const store = openObjectStore(values);
+    const report = await auditArchive({ redis, prefix: values.prefix, partitions, store, signal });
+    const { findings, notes, manifests, entries, closings, live } = report;
+    const lines = [
+      `archive of ${counted(report.partitions, "partition")}: ${counted(manifests, "manifest")} in a chain, ${figure(entries)} entries, ${counted(closings, "closing")}; ${figure(live)} entries compared with the log`,
+      ...notes.map((note) => `NOTE ${note}`),
+      ...findings.map((finding) => `DAMAGED ${findingText(finding)}`),
+      ...(findings.length === 0 ? ["the archive is as it was written"] : []),
+    ];
+    process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : `${lines.join("\n")}\n`);
+    if (report.partitions === 0) throw failure("audit_incomplete", "nothing has been archived");
+    if (findings.length > 0) throw failure("archive_damaged", counted(findings.length, "finding"));
+  });
+}
+
+type ArchiveValues = OptionValues<typeof deploymentOptions & typeof objectsOptions> & { readonly json: boolean };
 
 function throwUnlessEqual({ mismatches, notCompared, cells }: AuditReport): void {
   if (mismatches.length > 0)

@@ -17,7 +17,7 @@ import { Ledger } from "../../engine/stock/ledger.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { withEngines } from "../app/engine-builder.js";
 import { withRedis } from "../redis/with-redis.js";
-import { runCommand } from "./run-command.js";
+import { NO_OBJECTS, runCommand } from "./run-command.js";
 
 const PREFIX = "kept";
 const redis = withRedis({ persistence: true });
@@ -74,7 +74,7 @@ describe("a backup", () => {
     // What comes after the backup is not in it.
     expect((await engine.orders.service.cancel(orders[1] as string)).outcome).toBe("accepted");
     await runCommand(restoreCommand, { redisUrl: undefined, dir: path("restored") }, [path("backup")]);
-    await runCommand(auditCommand, { ...where, dir: path("restored"), json: false });
+    await runCommand(auditCommand, { ...where, dir: path("restored"), ...NO_OBJECTS, archive: false, json: false });
 
     const restored = await engines.start({ ...where, dir: path("restored") });
     try {
@@ -92,7 +92,7 @@ describe("a backup", () => {
     } finally {
       await restored.stop();
     }
-    await runCommand(auditCommand, { ...where, dir: path("restored"), json: false });
+    await runCommand(auditCommand, { ...where, dir: path("restored"), ...NO_OBJECTS, archive: false, json: false });
   });
 
   it("is not restored over anything", async () => {

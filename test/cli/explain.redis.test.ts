@@ -9,7 +9,7 @@ import { Ledger } from "../../engine/stock/ledger.js";
 import { createDeployment, LATEST_FORMAT } from "../../engine/stream/format.js";
 import { claimSettings } from "../../engine/stream/settings.js";
 import { withRedis } from "../redis/with-redis.js";
-import { runCommand } from "./run-command.js";
+import { NO_OBJECTS, runCommand } from "./run-command.js";
 
 const redis = withRedis();
 const PREFIX = "explained";
@@ -22,6 +22,7 @@ const explain = (what: readonly string[], given: Partial<Parameters<typeof comma
     command,
     {
       ...{ redisUrl: redis.url, dir: ".", prefix: PREFIX, lang: "en", json: false },
+      ...NO_OBJECTS,
       ...{ at: undefined, from: undefined, location: undefined },
       ...given,
     },

@@ -7,3 +7,11 @@ export const runCommand = <Table extends OptionTable>(
   values: OptionValues<Table>,
   operands: readonly string[] = [],
 ): Promise<void> => command.run({ values, operands, signal: new AbortController().signal });
+
+/** Values of the object storage's options when none is given. */
+export const NO_OBJECTS = {
+  objectsUrl: undefined,
+  objectsKeyId: undefined,
+  objectsSecret: undefined,
+  objectsTimeoutMs: 5_000,
+};

@@ -12,7 +12,7 @@ import { command as restoreCommand } from "../../engine/cli/restore.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { withEngines } from "../app/engine-builder.js";
-import { runCommand } from "../cli/run-command.js";
+import { NO_OBJECTS, runCommand } from "../cli/run-command.js";
 import { ClusterBed } from "../redis/cluster.js";
 import { withRedis } from "../redis/with-redis.js";
 
@@ -51,7 +51,8 @@ it("is restored to a Cluster of another size", async () => {
 
   const target = { redisUrl: other.url, dir: "" };
   await runCommand(restoreCommand, target, [out]);
-  const audit = () => runCommand(auditCommand, { ...target, prefix: PREFIX, json: false });
+  const audit = () =>
+    runCommand(auditCommand, { ...target, prefix: PREFIX, ...NO_OBJECTS, archive: false, json: false });
   await audit();
   const moved = await engines.start({ redisUrl: other.url, prefix: PREFIX });
   try {
