@@ -153,7 +153,7 @@ function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext)
         operationId: "getLedger",
         summary: "All balances of a SKU, as they are in the ledger now or were at an instant",
         description:
-          "Read from the ledger, not from a view: the total and each location. With `?at=<ISO instant>` they are what the ledger held when its clock had passed that instant, exact to the millisecond, as far back as its log is kept (3 days by default); before that 410 `outside_retention`. An instant that the ledger's clock has not passed yet is answered with the present balances, their `asOf` and `final: false`: an event of that same millisecond may still follow. At most 4 requests with `at` are served concurrently; further ones get 429.",
+          "Read from the ledger, not from a view: the total and each location. With `?at=<ISO instant>` they are what the ledger held when its clock had passed that instant, exact to the millisecond, as far back as its log is kept (3 days by default) or archived; before that 410 `outside_retention`. An instant that the ledger's clock has not passed yet is answered with the present balances, their `asOf` and `final: false`: an event of that same millisecond may still follow. At most 4 requests with `at` are served concurrently; further ones get 429.",
         security: TOKEN_NEEDED,
         params: SkuParams,
         querystring: LedgerQuery,

@@ -6,6 +6,7 @@
 import type { Connector } from "../../connectors/connector.js";
 import { httpOptions } from "../../connectors/http/options.js";
 import { CONNECTORS } from "../../connectors/index.js";
+import { historyOptions } from "../history/options.js";
 import { consistencyOptions } from "../jobs/consistency/options.js";
 import { defineOptions, joinOptions, type OptionReading, type OptionTable, readOptions } from "../kernel/options.js";
 import { orderOptions } from "../orders/options.js";
@@ -27,6 +28,7 @@ const partOptions = joinOptions(
   stockOptions,
   orderOptions,
   reconciliationOptions,
+  historyOptions,
   consistencyOptions,
   intakeOptions,
 );

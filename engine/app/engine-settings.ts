@@ -36,6 +36,10 @@ export interface EngineSettings {
   /** How much of a partition's emits, and how long, a sink may hold back; left out: the options' defaults. */
   emitMaxBytes?: number;
   emitMaxAgeMs?: number;
+  /** Whether the logs are archived to the object storage, and read from there, too. */
+  archive?: boolean;
+  /** How long the archive keeps entries; left out or 0: without end. */
+  archiveRetentionMs?: number;
   pollMs: number;
   zone: string;
   idRetentionDays: number;

@@ -6,8 +6,9 @@
 import type { ConnectorParts, OpenConnector } from "../../connectors/connector.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { ShadowFold } from "../audit/shadow-fold.js";
-import { OrderHistory } from "../history/order-history.js";
-import { SkuHistory } from "../history/sku-history.js";
+import type { Archiver } from "../history/archiver.js";
+import type { OrderHistory } from "../history/order-history.js";
+import type { SkuHistory } from "../history/sku-history.js";
 import { CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
 import { type ConsistencySettings, consistencyOptions, consistencySettingsOf } from "../jobs/consistency/options.js";
 import { ConsistencyView } from "../jobs/consistency/view.js";
@@ -15,7 +16,6 @@ import { DepletionView } from "../jobs/depletion/view.js";
 import type { JobParts } from "../jobs/index.js";
 import { ExceptionList } from "../jobs/order-flow/exceptions.js";
 import { OrderTracker } from "../jobs/order-flow/track.js";
-import { StorefrontAnchors } from "../jobs/storefront/anchors.js";
 import { StorefrontView } from "../jobs/storefront/view.js";
 import { type Clock, monotonicClock, systemClock } from "../kernel/clock.js";
 import { valuesOf } from "../kernel/options.js";
@@ -24,7 +24,7 @@ import { deadlinesWith } from "../orders/flow.js";
 import { OrderService } from "../orders/order-service.js";
 import { OrderStore } from "../orders/order-store.js";
 import type { EmitKeeper } from "../outbox/emit-keeper.js";
-import { BalanceHistory } from "../stock/as-of.js";
+import type { BalanceHistory } from "../stock/as-of.js";
 import { Categories } from "../stock/categories.js";
 import { Ledger } from "../stock/ledger.js";
 import type { SkuSetting } from "../stock/settings.js";
@@ -33,6 +33,7 @@ import { Forwarders } from "../stream/forwarders.js";
 import type { RedisClient } from "../stream/redis.js";
 import { type EngineRedis, openEngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
+import { archiverOf, type Histories, makeHistories } from "./histories.js";
 import type { Warehouse } from "./intake.js";
 import { Lifecycle } from "./lifecycle.js";
 import { EngineLiveSource } from "./live.js";
@@ -113,6 +114,8 @@ export interface Engine {
   readonly forwarders: readonly Forwarders[];
   /** What holds the bounds for sinks and forwarders that no process runs, where this process runs jobs. */
   readonly emitKeepers: readonly EmitKeeper[];
+  /** What archives the logs, where the settings ask for it and this process runs jobs. */
+  readonly archiver: Archiver | undefined;
   /** What connectors offer beside sinks, where the settings ask for it. */
   readonly connectors: readonly OpenConnector[];
   readonly live: EngineLiveSource;
@@ -148,7 +151,8 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const connections = await openEngineRedis(settings, tables, lifecycle);
   const clock = settings.shopTime?.clock ?? systemClock;
   const { ledger, orderStore } = makeStores(settings, connections);
-  const orders = makeOrders(settings, tables, connections, { ledger, orderStore, objects });
+  const histories = makeHistories({ ...settings, ...connections }, orderStore, settings.archive ? objects : undefined);
+  const orders = makeOrders(settings, tables, connections, { ledger, orderStore, objects, history: histories.orders });
   await lifecycle.start(orders.personalData);
   const topics = makeTopics({
     tables,
@@ -162,10 +166,10 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     jobParts: jobPartsOf(settings, orderStore),
     clock,
   });
-  const stock = makeStock(settings, connections, ledger, tables, topics);
+  const stock = makeStock(settings, connections, { ledger, histories }, tables, topics);
   const live = liveSourceOf(settings, stock, topics, clock);
   const { redis } = connections;
-  const { partitions, options = {} } = settings;
+  const { options = {} } = settings;
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
   const connectorParts = connectorPartsOf(settings, tables, connections, {
     ...{ ledger, orderStore, objects, clock },
@@ -174,13 +178,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   });
-  const delivering = {
-    ...sharedByWorkers(settings, connections),
-    ...barrierOf(connections),
-    bounds: emitBoundsOf(settings),
-    wall: clock,
-    partitions,
-  };
+  const delivering = deliveringOf(settings, connections, clock);
   const sinks = settings.worker ? await openSinks(tables, options, connectorParts, delivering, lifecycle) : [];
   const targets = settings.worker ? eventTopicsOf(topics) : [];
   const forwarders = targets.map((target) => new Forwarders({ ...delivering, target }));
@@ -192,6 +190,8 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   for (const { outbox } of sinks) await lifecycle.start(outbox);
   for (const each of forwarders) await lifecycle.start(each);
   for (const keeper of emitKeepers) await lifecycle.start(keeper);
+  const archiver = archiverOf(settings, connections, objects);
+  await lifecycle.start(archiver);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
@@ -214,6 +214,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     sinks: [...sinks, ...ownSinks],
     forwarders,
     emitKeepers,
+    archiver,
     connectors,
     live,
     feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),
@@ -222,6 +223,15 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     stop: () => lifecycle.stop(),
   };
 }
+
+/** What all sinks and forwarders share. */
+const deliveringOf = (settings: EngineSettings, connections: EngineRedis, clock: Clock) => ({
+  ...sharedByWorkers(settings, connections),
+  ...barrierOf(connections),
+  bounds: emitBoundsOf(settings),
+  wall: clock,
+  partitions: settings.partitions,
+});
 
 const consistencyOf = ({ consistency }: EngineSettings): ConsistencySettings =>
   consistency ?? consistencySettingsOf(valuesOf(consistencyOptions, {}));
@@ -300,14 +310,19 @@ function makeOrders(
   { prefix, partitions, options = {}, onTrouble }: EngineSettings,
   tables: Tables,
   { redis, viewRedis }: EngineRedis,
-  { ledger, orderStore: store, objects }: Pick<ConnectorParts, "ledger" | "orderStore" | "objects">,
+  {
+    ledger,
+    orderStore: store,
+    objects,
+    history,
+  }: Pick<ConnectorParts, "ledger" | "orderStore" | "objects"> & Pick<EngineOrders, "history">,
 ): EngineOrders {
   const limitPerSecond = orderLimitPerSecond(tables, options);
   return {
     service: new OrderService(ledger, store),
     store,
     tracker: new OrderTracker(redis, prefix, partitions),
-    history: new OrderHistory({ redis, prefix, partitions, orderStore: store }),
+    history,
     exceptions: new ExceptionList(viewRedis, prefix, partitions),
     personalData: new PersonalData({
       orderStore: store,
@@ -325,19 +340,18 @@ function makeOrders(
 function makeStock(
   { prefix, partitions, onTrouble }: EngineSettings,
   { redis, viewRedis }: EngineRedis,
-  ledger: Ledger,
+  { ledger, histories }: { ledger: Ledger; histories: Histories },
   { skuSettings }: Tables,
   topics: readonly RunningTopic[],
 ): EngineStock {
   const { worker } = topicNamed(topics, "stock");
   const views = viewsOf(topics);
-  const history = new BalanceHistory({ redis, prefix, partitions, anchors: new StorefrontAnchors(redis) });
   const owned = (partition: number): boolean => worker?.stats()[partition]?.owned === true;
   return {
     ledger,
     categories: new Categories(redis, prefix),
-    history,
-    skuHistory: new SkuHistory(history, { redis, prefix, partitions }),
+    history: histories.balances,
+    skuHistory: histories.skus,
     skuSettings,
     depletionView: views.of(DepletionView),
     storefrontView: views.of(StorefrontView),

@@ -55,6 +55,20 @@ const ofOverflow = (name: string, help: string, figure: keyof EmitKeeperFigures)
   },
 });
 
+const ARCHIVE_COUNTERS = {
+  entries: ["archive_entries_total", "Log entries archived by this process"],
+  bytes: ["archive_bytes_total", "Bytes of archived entries that this process has stored, compressed"],
+  lostEntries: ["archive_lost_entries_total", "Log entries removed before they were archived; more than 0 is an alarm"],
+} as const;
+
+/** A counter of the archive. */
+function ofArchive(figure: keyof typeof ARCHIVE_COUNTERS): MetricRow {
+  const [name, help] = ARCHIVE_COUNTERS[figure];
+  return ofProcess(name, "counter", help, ({ engine }) =>
+    (engine.archiver?.figures ?? []).reduce((sum, figures) => sum + figures[figure], 0),
+  );
+}
+
 const uptime = (): MetricRow => {
   const elapsed = stopwatch();
   return ofProcess("up_seconds", "gauge", "Seconds since this process began to serve", () => elapsed() / 1_000);
@@ -99,6 +113,13 @@ const PROCESS_METRICS: readonly MetricRow[] = [
     "gauge",
     "Duration of the slowest partition's last round of the shadow fold: a fault is found within this time",
     ({ engine }) => engine.stock.shadow?.cycleSeconds,
+  ),
+  ...(["entries", "bytes", "lostEntries"] as const).map((figure) => ofArchive(figure)),
+  ofProcess(
+    "archive_behind_seconds",
+    "gauge",
+    "How long the oldest entry of a log that is not archived has waited, in this process's partitions",
+    ({ engine }) => Math.max(0, ...(engine.archiver?.figures ?? []).map(({ behindMs }) => behindMs / 1_000)),
   ),
   ofProcess(
     "intake_open",

@@ -161,6 +161,7 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...engine.forwarders.flatMap((each) => each.warnings()),
       ...(engine.stock.shadow?.warnings() ?? []),
       ...engine.reconciliation.consistencyView.warnings(engine.clock.now()),
+      ...(engine.archiver?.warnings() ?? []),
       ...engine.connectors.flatMap((connector) => connector.warnings?.() ?? []),
     ],
     routes: engine.connectors.map(

@@ -3,7 +3,10 @@
  * and from the logs alone. It works beside a running engine or without one, and changes nothing. What the logs no
  * longer have is stated, not guessed.
  */
+import type { openObjectStore } from "../../connectors/objects/index.js";
+import { objectsOptions } from "../../connectors/objects/options.js";
 import type { Deployment } from "../app/deployment.js";
+import type { Histories } from "../app/histories.js";
 import { LANGUAGES, type Language } from "../history/dictionary.js";
 import type { Story, StoryOptions } from "../history/story.js";
 import { CHAIN_ID_LENGTH, chainIdFault } from "../kernel/chain-id.js";
@@ -28,6 +31,7 @@ change with its cause and who did it, closing balances, and what does not add up
 `,
   options: joinOptions(
     deploymentOptions,
+    objectsOptions,
     defineOptions({
       at: { type: "string", about: "the story's end: an instant such as 2026-06-18T20:00:00+08:00" },
       from: { type: "string", about: "its beginning" },
@@ -55,9 +59,10 @@ change with its cause and who did it, closing balances, and what does not add up
       const options: StoryOptions = { language: values.lang as Language, zone };
       const place = { ...reached, prefix: values.prefix };
       const isOrder = what.length === CHAIN_ID_LENGTH && chainIdFault(what) === undefined;
+      const histories = await historiesOf(place, values);
       const story = isOrder
-        ? await orderOf(place, what, options, signal)
-        : await skuOf(place, what, { fromMs, toMs, location: values.location }, options, signal);
+        ? await orderOf(place, histories, what, options, signal)
+        : await skuOf(histories, what, { fromMs, toMs, location: values.location }, options, signal);
       const { storyText } = await import("../history/story.js");
       process.stdout.write(values.json ? `${JSON.stringify(story)}\n` : storyText(story));
     });
@@ -66,44 +71,45 @@ change with its cause and who did it, closing balances, and what does not add up
 
 type Place = Deployment & { readonly prefix: string };
 
-async function orderHistoryOf({ redis, prefix, partitions }: Place) {
-  const [{ OrderHistory }, { OrderStore }] = await Promise.all([
-    import("../history/order-history.js"),
+/** With the archive, if the deployment has one. */
+async function historiesOf(place: Place, values: Parameters<typeof openObjectStore>[0]): Promise<Histories> {
+  const [{ makeHistories }, { OrderStore }, { hasArchive }, objects] = await Promise.all([
+    import("../app/histories.js"),
     import("../orders/order-store.js"),
+    import("../history/archive-head.js"),
+    import("../../connectors/objects/index.js"),
   ]);
+  const isArchived = await hasArchive(place.redis, { prefix: place.prefix, topic: "stock", partition: 0 });
+  const { redis, prefix, partitions } = place;
   const orderStore = new OrderStore({ redis, prefix, partitions, keepSeconds: 0 });
-  return new OrderHistory({ redis, prefix, partitions, orderStore });
+  return makeHistories(place, orderStore, isArchived ? objects.openObjectStore(values) : undefined);
 }
 
-async function orderOf(place: Place, id: string, options: StoryOptions, signal: AbortSignal): Promise<Story> {
-  const [{ orderStory }, { OrderTracker }, histories] = await Promise.all([
+async function orderOf(
+  place: Place,
+  { orders }: Histories,
+  id: string,
+  options: StoryOptions,
+  signal: AbortSignal,
+): Promise<Story> {
+  const [{ orderStory }, { OrderTracker }] = await Promise.all([
     import("../history/story.js"),
     import("../jobs/order-flow/track.js"),
-    orderHistoryOf(place),
   ]);
-  const history = await histories.read(id, systemClock.now(), signal);
+  const history = await orders.read(id, systemClock.now(), signal);
   if (history.outcome !== "found") throw failure("unknown_order", `there is no order ${id}`);
   const { open } = await new OrderTracker(place.redis, place.prefix, place.partitions).track(id);
   return orderStory(history, open, options);
 }
 
 async function skuOf(
-  place: Place,
+  { skus, orders }: Histories,
   sku: string,
   span: { fromMs: number | undefined; toMs: number; location: string | undefined },
   options: StoryOptions,
   signal: AbortSignal,
 ): Promise<Story> {
-  const [{ skuStory }, { SkuHistory }, { BalanceHistory }, { StorefrontAnchors }, orders] = await Promise.all([
-    import("../history/story.js"),
-    import("../history/sku-history.js"),
-    import("../stock/as-of.js"),
-    import("../jobs/storefront/anchors.js"),
-    orderHistoryOf(place),
-  ]);
-  const { redis, prefix, partitions } = place;
-  const balances = new BalanceHistory({ redis, prefix, partitions, anchors: new StorefrontAnchors(redis) });
-  const skus = new SkuHistory(balances, { redis, prefix, partitions });
+  const { skuStory } = await import("../history/story.js");
   const found = await skus.read(sku, { ...span, limit: STORY_CHANGES }, signal);
   if (found.outcome === "unknown_sku") throw failure(found.outcome, `no units of ${sku} were ever received`);
   if (found.outcome === "outside_retention")

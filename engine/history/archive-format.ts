@@ -1,8 +1,8 @@
 /**
  * What an archive consists of, as bytes. A *segment* is a run of log entries, compressed and cut into parts; a
  * *closing* is a partition's balances at the end of a UTC day. Both are stored under the SHA-256 of their bytes. A
- * *manifest* names them and holds the SHA-256 of the manifest before it, so that no byte of what came earlier can change
- * without notice. Manifests are numbered from 1, so they are found without a list of objects. Pure, except for
+ * *manifest* names them and holds the SHA-256 of the manifest before it, so that no byte of what came earlier can
+ * change without notice. Manifests are numbered from 1, so they are found without a list of objects. Pure, except for
  * compression.
  */
 import { createHash } from "node:crypto";
@@ -40,9 +40,9 @@ export interface ArchivePlace {
 }
 
 /**
- * From which manifest on a generation has them. Each owner of the archive's lease begins a new one, so an owner that was
- * frozen and continues writes nowhere where its successor does; and so does a Redis that has gone back behind what was
- * archived (a backup was restored, a failover lost writes). One that wrote no manifest is forgotten.
+ * From which manifest on a generation has them. Each owner of the archive's lease begins a new one, so an owner that
+ * was frozen and continues writes nowhere where its successor does; and so does a Redis that has gone back behind what
+ * was archived (a backup was restored, a failover lost writes). One that wrote no manifest is forgotten.
  */
 export type Generation = readonly [from: number, name: string];
 

@@ -69,11 +69,9 @@ export class Archiver {
     await Promise.all(this.#owned.map(({ loop }) => loop.stop()));
   }
 
-  /** Of the partitions that this process archives. */
+  /** Since this process began, of every partition that it may archive. */
   get figures(): readonly (ArchiveFigures & { topic: string; partition: number })[] {
-    return this.#owned
-      .filter(({ loop }) => loop.isOwned)
-      .map(({ topic, partition, figures }) => ({ topic, partition, ...figures }));
+    return this.#owned.map(({ topic, partition, figures }) => ({ topic, partition, ...figures }));
   }
 
   /** What an operator should look into. */
@@ -107,6 +105,8 @@ export class Archiver {
       keys: archiveKeys(prefix, topic.name, partition),
       partition,
       place: { topic: topic.name, partition },
+      // Its owner reports it.
+      away: () => Object.assign(figures, { behindMs: 0 }),
       work: async ({ task, askedMs, progressed, waitAfter }, signal) => {
         if (topic.refusal?.() !== undefined) return waitAfter(this.#options.leaseMs);
         const { timeOf, hasClosings } = topic;

@@ -10,7 +10,7 @@ import { type LogEntry, trimLog } from "./log.js";
 import type { RedisClient } from "./redis.js";
 
 /** After this many times the retention, a job that nobody runs counts as retired, and the archive gets a gap. */
-export const HELD_RETENTIONS = 3;
+const HELD_RETENTIONS = 3;
 
 export interface TrimmedLog {
   /** The last entry that this process's jobs have processed. */

@@ -1,0 +1,18 @@
+/** Options of the archive. Processes that serve and processes that work are given the same ones. */
+import { defineOptions } from "../kernel/options.js";
+
+export const historyOptions = defineOptions({
+  archive: {
+    type: "boolean",
+    about:
+      "archive the logs of stock and orders, with each day's closing balances, to the object storage, and read what the log no longer has from there",
+  },
+  archiveRetentionMs: {
+    type: "duration",
+    default: 0,
+    min: 0,
+    // 10 years.
+    max: 3_650 * 86_400_000,
+    about: "how long the archive keeps entries; 0: without end",
+  },
+});
