@@ -17,6 +17,7 @@ import { settledUnits } from "../reconciliation/settled-rows.js";
 import { Settlement } from "../reconciliation/settlement.js";
 import { SettlementStore } from "../reconciliation/settlement-store.js";
 import { SnapshotStore } from "../reconciliation/snapshot-store.js";
+import { SourceRegistry } from "../reconciliation/source-registry.js";
 import { BalanceHistory } from "../stock/as-of.js";
 import { Corrections } from "../stock/corrections.js";
 import type { Ledger } from "../stock/ledger.js";
@@ -93,7 +94,8 @@ export async function startReconciliation(
     ...{ snapshots, movements, history, corrections, displayCoefficient },
   });
   const store = new SettlementStore(redis, prefix);
-  const settlement = new Settlement({ ledger, corrections, store, comparisons, clock });
+  const policies = () => new SourceRegistry(redis, prefix).conflicts();
+  const settlement = new Settlement({ ledger, corrections, store, comparisons, policies, clock });
   return {
     ...{ snapshots, movements, comparer, comparisons, localiser, settlement },
     consistencyView: viewsOf(topics).of(ConsistencyView),

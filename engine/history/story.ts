@@ -6,7 +6,7 @@
 import type { FlowException } from "../orders/flow.js";
 import type { Evidence, OrderStep } from "../orders/model.js";
 import type { Locations } from "../stock/as-of.js";
-import { onHandUnits, POOLS, type Pool, type StockEvent } from "../stock/model.js";
+import { onHandUnits, POOLS, type Pool, type SettledDifference, type StockEvent } from "../stock/model.js";
 import { type Change, lineOf } from "./changes.js";
 import { type Language, type TextKey, textOf } from "./dictionary.js";
 import type { OrderHistoryFound } from "./order-history.js";
@@ -218,13 +218,19 @@ function lineTextOf({ type, from, to }: StockEvent): TextKey {
 const isText = (value: unknown): value is string => typeof value === "string" && value !== "";
 
 function causeOf({ detail = {} }: StockEvent, evidence: Evidence | undefined, language: Language): string {
-  const { actor, onBehalfOf, reason } = detail as Readonly<Record<string, unknown>>;
-  let text = "";
+  const { actor, onBehalfOf, reason, settlement } = detail as Readonly<Record<string, unknown>>;
+  let text = settlement === undefined ? "" : textOf(language, "settles", snapshotIn(settlement));
   if (isText(actor) && isText(onBehalfOf)) text += textOf(language, "byOnBehalf", { actor, person: onBehalfOf });
   else if (isText(actor)) text += textOf(language, "by", { actor });
   else if (evidence) text += textOf(language, "reportedBy", { source: sourceOf(evidence) });
   if (isText(reason)) text += textOf(language, "because", { reason });
   return text;
+}
+
+/** Of a correction that settled a difference. */
+function snapshotIn(settlement: unknown): { source: string; snapshot: string } {
+  const { source, snapshot } = settlement as SettledDifference;
+  return { source, snapshot };
 }
 
 /** `shop (api-token)`: who reported a step, and who was authenticated. */

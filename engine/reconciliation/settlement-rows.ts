@@ -72,7 +72,7 @@ export interface SettlementRowsOptions {
   readonly store: SettlementStore;
   readonly comparisons: ComparisonReader;
   /** By the measure of the source's snapshot; left out: a person chooses always. */
-  readonly policies?: () => ConflictPolicies;
+  policies?(): Promise<ConflictPolicies>;
 }
 
 /** Differences that are looked at together: about 2 ms. */
@@ -211,7 +211,7 @@ export class SettlementRows {
 
   /** Who is right about each row, by the policies. */
   async #winners(comparison: Comparison, rows: readonly DifferingRow[]): Promise<(string | undefined)[]> {
-    const policies = this.#options.policies?.() ?? ASK_ALWAYS;
+    const policies = (await this.#options.policies?.()) ?? ASK_ALWAYS;
     const isAsked = rows.every(({ snapshot }) => policies[snapshot.measure].policy === "ask");
     const gaps = isAsked ? undefined : await this.#allGaps(comparison.id);
     return rows.map((row) => {

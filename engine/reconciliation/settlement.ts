@@ -82,7 +82,7 @@ export interface SettlementOptions {
   readonly store: SettlementStore;
   readonly comparisons: ComparisonReader;
   /** By the measure of the source's snapshot; left out: a person chooses always. */
-  readonly policies?: () => ConflictPolicies;
+  policies?(): Promise<ConflictPolicies>;
   /** The shop's clock. */
   readonly clock: Clock;
 }

@@ -43,6 +43,16 @@ describe("the dictionary", () => {
 });
 
 describe("the story of a SKU", () => {
+  it("names the snapshot that a correction follows", () => {
+    const settlement = { comparison: "c", source: "wms", snapshot: "s-7", proposal: "p", asOfMs: AT_MS - 60_000 };
+    const detail = { actor: "li.wei", reason: "recounted", settlement };
+    const span = spanOf([event({ type: "StockCorrected", units: 2, from: "sellable", detail })]);
+    expect([skuStory(span, EN), skuStory(span, ZH)].map(({ changes }) => changes[0]?.text)).toEqual([
+      "correction at SH: 2 fewer in sellable stock, to agree with the snapshot s-7 of wms; by li.wei; reason: recounted",
+      "SH 更正：可售库存少了 2 件，按 wms 的快照 s-7；操作：li.wei；原因：recounted",
+    ]);
+  });
+
   it("tells the beginning, each change with who did it and why, and the end", () => {
     const span = spanOf([
       event({ units: 5, to: "sellable", detail: { actor: "li.wei", onBehalfOf: "wang", reason: "PO 7" } }),

@@ -105,9 +105,9 @@ export class SettlementBed {
   }
 }
 
-export const ranked = (...order: string[]): (() => ConflictPolicies) => {
+export const ranked = (...order: string[]): (() => Promise<ConflictPolicies>) => {
   const policy = { policy: "rank", order } as const;
-  return () => ({ on_hand: policy, sellable: policy, display: policy });
+  return async () => ({ on_hand: policy, sellable: policy, display: policy });
 };
 
 const differenceOf = ({ sku, location = "SH", sourceUnits, ledgerUnits, ...more }: FoundDifference): Difference => ({

@@ -6,7 +6,9 @@ import { describe, expect, it } from "vitest";
 import { chainId } from "../../../engine/kernel/chain-id.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
 import { ComparisonStore } from "../../../engine/reconciliation/comparison-store.js";
+import { ASK_ALWAYS } from "../../../engine/reconciliation/conflict-policy.js";
 import { LEDGER, NO_DIVERGENCE } from "../../../engine/reconciliation/model.js";
+import { SourceRegistry } from "../../../engine/reconciliation/source-registry.js";
 import { freshId, httpBed } from "./http-bed.js";
 
 const secretOf = (name: string) => `the-secret-of-${name}-0123456789`;
@@ -92,6 +94,17 @@ describe("settlements", () => {
     expect([refused.status, refused.json.code]).toEqual([403, "forbidden"]);
     expect((await post("/v1/settlements/approval", all, "boss")).json.settled).toBe(1);
     expect(await sellable("C-CUP")).toBe(0);
+  });
+
+  it("follow the conflict policy of the sources' configuration", async () => {
+    const registry = new SourceRegistry(bed.redis, "t");
+    const policy = { policy: "rank", order: [LEDGER] } as const;
+    await registry.configure([], { on_hand: policy, sellable: policy, display: policy });
+    const comparison = await compared({ "E-CUP": [9, 10] });
+    expect((await get(`/v1/settlements?comparison=${comparison}`)).json.rows).toMatchObject([
+      { state: "source_to_correct", proposal: { winner: LEDGER, correctionUnits: 0 } },
+    ]);
+    await registry.configure([], ASK_ALWAYS);
   });
 
   it("are rejected with a reason, and not approved any more", async () => {
