@@ -1,6 +1,6 @@
 /**
- * Reconciliation at the size of a large shop: how long a comparison of three sources with the ledger and with each
- * other takes, and how much memory. There is no peer: the usual way, a script that reads both sides one after the
+ * Reconciliation at the size of a large shop: how fast a snapshot comes in over HTTP, and how long a comparison of three
+ * sources with the ledger and with each other takes; and how much memory both take. There is no peer: the usual way, a script that reads both sides one after the
  * other, compares with what the stock is by then, and so gives another answer.
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -11,7 +11,9 @@ import { figure } from "../engine/cli/text.js";
 import { startRedis } from "../engine/redis/embedded.js";
 import { connect } from "../engine/stream/redis.js";
 import { measureCompare } from "./reconciliation/compare.js";
+import { measureIngest } from "./reconciliation/ingest.js";
 
+const INGESTED_ROWS = 1_000_000;
 const SHAPES = [
   { skus: 10_000, locations: 1 },
   { skus: 100_000, locations: 10 },
@@ -24,6 +26,11 @@ export async function run({ runs, signal, onProgress }: BenchSettings): Promise<
   try {
     const table: string[] = [];
     const results: unknown[] = [];
+    const ingest = await measureIngest(server.socketPath, { rows: INGESTED_ROWS, runs, signal, onProgress });
+    for (const { format, rows, rowsPerSecond, cpuSeconds, rssAtTenth, rssAtEnd, storedBytesPerRow } of ingest)
+      table.push(
+        `ingest ${figure(rows)} rows as ${format}: ${figure(rowsPerSecond)} rows/s, ${cpuSeconds} s of CPU; memory ${rssAtTenth} MiB at a tenth, ${rssAtEnd} MiB at the end; ${storedBytesPerRow} bytes a row stored`,
+      );
     for (const shape of SHAPES) {
       onProgress(`comparing ${figure(shape.skus * shape.locations)} cells of three sources`);
       const result = await measureCompare(redis, shape, { runs, signal });
@@ -33,7 +40,7 @@ export async function run({ runs, signal, onProgress }: BenchSettings): Promise<
         `compare ${figure(rowsOfEach)} rows × 3 with the ledger: ${figure(milliseconds)} ms; memory ${rssBefore} MiB before, ${rssMost} MiB at most`,
       );
     }
-    return { rows: [], facts: { runs }, details: { results }, table };
+    return { rows: [], facts: { runs }, details: { ingest, results }, table };
   } finally {
     redis.disconnect();
     await server.stop();
