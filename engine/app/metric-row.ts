@@ -17,7 +17,19 @@ export interface MetricSources {
 export type Sample = readonly [value: number | undefined, ...labels: (string | number)[]];
 
 export type MetricType = "gauge" | "counter";
-type Label = "topic" | "partition" | "job" | "sink" | "source" | "target" | "schedule" | "step" | "kind" | "a" | "b";
+type Label =
+  | "topic"
+  | "partition"
+  | "job"
+  | "sink"
+  | "source"
+  | "target"
+  | "schedule"
+  | "step"
+  | "kind"
+  | "outcome"
+  | "a"
+  | "b";
 
 export interface MetricRow {
   /** After the prefix `shuiwei_`. */

@@ -9,6 +9,7 @@ import type { Outbox, OutboxFigures } from "../outbox/outbox.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
 import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
 import { reconciliationMetrics } from "./reconciliation-metrics.js";
+import { SNAPSHOT_METRICS } from "./snapshot-metrics.js";
 import { TOPIC_METRICS } from "./topic-metrics.js";
 
 /** A metric without labels; undefined counts as 0. */
@@ -272,5 +273,6 @@ export const metricTable = (): readonly MetricRow[] => [
   ...SINK_METRICS,
   ORDER_EXCEPTIONS,
   ...reconciliationMetrics(),
+  ...SNAPSHOT_METRICS,
   SETTLEMENTS,
 ];

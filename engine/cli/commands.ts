@@ -11,6 +11,7 @@ import { command as replay } from "./replay.js";
 import { command as restore } from "./restore.js";
 import { command as sandbox } from "./sandbox.js";
 import { command as serve } from "./serve.js";
+import { command as snapshots } from "./snapshots.js";
 import { command as tokens } from "./tokens.js";
 import { command as upgrade } from "./upgrade.js";
 
@@ -25,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
   upgrade,
   tokens,
   deadLetters,
+  snapshots,
   contract,
   sandbox,
   bench,

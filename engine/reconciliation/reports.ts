@@ -78,8 +78,8 @@ export class Reports<Header extends ReportHeader> {
   #stuck = new Set<string>();
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
-  /** Reports by how they ended, and rows, through this process. */
-  readonly ended = { complete: 0, refused: 0 };
+  /** Reports of each source by how they ended, and rows, through this process. */
+  readonly ended = new Map<string, Record<ReportEnd["state"], number>>();
   rowsReceived = 0;
 
   constructor(options: ReportsOptions<Header>) {
@@ -164,7 +164,7 @@ export class Reports<Header extends ReportHeader> {
     await this.registry.open(name, header);
     const own: ReportEnd = { state: "refused", endedMs: this.#options.clock.now(), refusal };
     const end = await this.registry.end(name, own);
-    if (end === own) this.ended.refused++;
+    if (end === own) this.#count(header, end);
     if (end.state === "complete") return { outcome: "refused", refusal };
     await this.#dropRows(name);
     return { outcome: "refused", refusal: end.refusal ?? refusal };
@@ -230,9 +230,15 @@ export class Reports<Header extends ReportHeader> {
       await this.#dropRows(name);
       return { outcome: "refused", refusal: end.refusal };
     }
-    if (end === own) this.ended.complete++;
+    if (end === own) this.#count(header, end);
     await this.#announce(header, end);
     return { outcome: "complete", header, end };
+  }
+
+  #count({ source }: Header, { state }: ReportEnd): void {
+    const counts = this.ended.get(source) ?? { complete: 0, refused: 0 };
+    counts[state]++;
+    this.ended.set(source, counts);
   }
 
   async #announce(header: Header, end: ReportEnd): Promise<void> {

@@ -113,9 +113,9 @@ export class SnapshotStore implements SnapshotReader {
     return this.#reports.sweep();
   }
 
-  /** Of this process since its start. */
-  get figures(): { complete: number; refused: number; rows: number } {
-    return { ...this.#reports.ended, rows: this.#reports.rowsReceived };
+  /** Of this process since its start: how snapshots of each source ended, and rows that were stored. */
+  get figures(): { ended: ReadonlyMap<string, { complete: number; refused: number }>; rows: number } {
+    return { ended: this.#reports.ended, rows: this.#reports.rowsReceived };
   }
 
   /** Whether this process is the one that makes a source's snapshot of an instant; the claim ends by itself. */

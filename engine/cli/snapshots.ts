@@ -1,0 +1,162 @@
+/**
+ * `shuiwei snapshots`: sends a file of rows to a running `serve` as a snapshot of a source, part by part with its
+ * progress, and lists what is kept. A part whose answer is lost is sent again, which is safe: the same rows under the
+ * same id count once. When it is stopped, sending the same file under the same id goes on with the parts that miss.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { systemClock } from "../kernel/clock.js";
+import { badInput, messageOf } from "../kernel/errors.js";
+import { instantOf } from "../kernel/instant.js";
+import { defineOptions, type OptionValues } from "../kernel/options.js";
+import { defineCommand } from "./command.js";
+import { counted, escapeControls, figure, notDone, printLine } from "./text.js";
+
+const OP = "snapshots";
+/** A part of so many rows may take long on a slow line; the server ends one that stops after 30 s. */
+const REQUEST_MS = 600_000;
+const TRIES = 6;
+const FIRST_PAUSE_MS = 500;
+const RETRIED = new Set([408, 429, 502, 503, 504]);
+
+const snapshotsOptions = defineOptions({
+  server: { type: "string", default: "http://127.0.0.1:8618", about: "the running serve" },
+  token: { type: "string", secret: true, about: "a token of that server with the role operate, as SHUIWEI_TOKEN" },
+  source: { type: "string", about: "send: the source whose snapshot it is, for example wms" },
+  asOf: { type: "string", about: "send: the instant that the rows describe, by this machine's clock" },
+  measure: {
+    type: "string",
+    default: "on_hand",
+    pattern: /on_hand|sellable|display/,
+    expects: "on_hand, sellable or display",
+    about: "send: what the units count",
+  },
+  id: { type: "string", about: "send: the snapshot's id; left out: its instant" },
+  rowsAPart: {
+    type: "integer",
+    default: 100_000,
+    min: 1,
+    max: 1_000_000,
+    unit: "rows",
+    about: "send: rows of one request",
+  },
+  json: { type: "boolean", about: "one line of JSON for each snapshot instead of text" },
+});
+type Options = OptionValues<typeof snapshotsOptions>;
+
+export const command = defineCommand({
+  name: "snapshots",
+  about: "what sources report as their stock: send a file, list what is kept",
+  operands: "ACTION [FILE]",
+  more: `  send FILE   rows with sku, location, units: .csv with a header, or .ndjson; also .gz. Sends parts and prints what became of the snapshot
+  list        every snapshot that is kept: source, id, state, rows, instant, and why it was refused
+
+Status 1: the snapshot was refused. Send it again under the same --id after an interruption, under a new one after a refusal.
+
+`,
+  options: snapshotsOptions,
+  async run({ values, operands: [action, file, ...more], signal }) {
+    if (action === "list" && file === undefined) await list(values, signal);
+    else if (action === "send" && file !== undefined && more.length === 0) await send(file, values, signal);
+    else throw badInput(OP, "ACTION", "must be send FILE, or list");
+  },
+});
+
+async function send(path: string, options: Options, signal: AbortSignal): Promise<void> {
+  const { source, asOf, measure, rowsAPart, json } = options;
+  if (source === undefined) throw badInput(OP, "--source", "must be set: whose stock the file reports");
+  const atMs = asOf === undefined ? undefined : instantOf(asOf);
+  if (asOf === undefined || atMs === undefined)
+    throw badInput(OP, "--as-of", "must be set to an instant such as 2026-06-18T18:00:00+08:00");
+  const { openSnapshotFile } = await import("./snapshot-file.js");
+  const file = await openSnapshotFile(path);
+  const parts = Math.ceil(file.rows / rowsAPart);
+  const id = options.id ?? new Date(atMs).toISOString();
+  let sent = 0;
+  for await (const { part, rows, body } of file.parts(rowsAPart)) {
+    const query = new URLSearchParams({
+      ...{ id, asOf, measure, part: String(part), parts: String(parts), rows: String(file.rows) },
+      sentAt: new Date(systemClock.now()).toISOString(),
+    });
+    const path = `/v1/snapshots/${encodeURIComponent(source)}?${query}`;
+    const answer = await request(options, path, signal, { body, contentType: file.contentType });
+    sent += rows;
+    process.stderr.write(`part ${part} of ${parts}: ${figure(sent)} of ${counted(file.rows, "row")}\n`);
+    if (answer["outcome"] !== "complete") continue;
+    printLine(
+      json ? JSON.stringify(answer) : `complete: ${counted(file.rows, "row")} of ${source} as of ${asOf}, id ${id}`,
+    );
+    return;
+  }
+  throw notDone(OP, `all ${counted(parts, "part")} were sent, and the snapshot is not complete: see "snapshots list"`);
+}
+
+interface SnapshotLine {
+  source: string;
+  id: string;
+  state: string;
+  parts: number;
+  partsReceived: number;
+  rows: number;
+  asOf: string;
+  refusal?: { message: string };
+}
+
+async function list(options: Options, signal: AbortSignal): Promise<void> {
+  const { snapshots } = (await request(options, "/v1/snapshots", signal)) as unknown as { snapshots: SnapshotLine[] };
+  for (const each of snapshots) printLine(options.json ? JSON.stringify(each) : lineOf(each));
+  if (!options.json && snapshots.length === 0) printLine("no snapshots");
+}
+
+function lineOf({ source, id, state, parts, partsReceived, rows, asOf, refusal }: SnapshotLine): string {
+  const progress = state === "receiving" ? `, ${partsReceived} of ${counted(parts, "part")}` : "";
+  const reason = refusal ? `: ${refusal.message}` : "";
+  return escapeControls(
+    `${source.padEnd(16)} ${id.padEnd(26)} ${state.padEnd(9)} ${figure(rows).padStart(11)} rows as of ${asOf}${progress}${reason}`,
+  );
+}
+
+/**
+ * A request to a running `serve`, again when it may succeed later.
+ * @throws EngineError `not_done` with the server's own message
+ */
+async function request(
+  { server, token }: Options,
+  path: string,
+  signal: AbortSignal,
+  sending?: { body: Buffer; contentType: string },
+): Promise<Record<string, unknown>> {
+  if (token === undefined) throw badInput(OP, "SHUIWEI_TOKEN", "set it to a token of the running server");
+  const headers = {
+    authorization: `Bearer ${token}`,
+    ...(sending ? { "content-type": sending.contentType, "content-encoding": "gzip" } : {}),
+  };
+  for (let attempt = 1; ; attempt++) {
+    let failure: string;
+    try {
+      const answer = await fetch(new URL(path, server), {
+        ...(sending ? { method: "POST", body: new Uint8Array(sending.body) } : {}),
+        ...{ headers, redirect: "error" },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
+      });
+      const text = await answer.text();
+      if (answer.ok) return JSON.parse(text) as Record<string, unknown>;
+      failure = `${server} answers ${answer.status}: ${detailOf(text)}`;
+      if (!RETRIED.has(answer.status)) throw notDone(OP, failure);
+    } catch (thrown) {
+      if (signal.aborted || (thrown instanceof Error && thrown.name === "EngineError")) throw thrown;
+      const why = messageOf(thrown instanceof Error && thrown.cause ? thrown.cause : thrown);
+      failure = `${server} cannot be reached: ${why}`;
+    }
+    if (attempt === TRIES) throw notDone(OP, failure);
+    await pause(FIRST_PAUSE_MS * 2 ** (attempt - 1), undefined, { signal });
+  }
+}
+
+function detailOf(text: string): string {
+  try {
+    return (JSON.parse(text) as { detail?: string }).detail ?? text.slice(0, 200);
+  } catch {
+    // Not an answer of `serve`: its first characters are the message.
+    return text.slice(0, 200);
+  }
+}
