@@ -1,7 +1,8 @@
 /**
- * Reconciliation at the size of a large shop: how fast a snapshot comes in over HTTP, and how long a comparison of three
- * sources with the ledger and with each other takes; and how much memory both take. There is no peer: the usual way, a script that reads both sides one after the
- * other, compares with what the stock is by then, and so gives another answer.
+ * Reconciliation at the size of a large shop: how fast a snapshot comes in over HTTP, how long a comparison of three
+ * sources with the ledger and with each other takes, and how much memory both take. There is no peer: the usual way, a
+ * script that reads both sides one after the other, compares with what the stock is by then, and so gives another
+ * answer.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

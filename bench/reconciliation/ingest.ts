@@ -156,7 +156,9 @@ export async function measureIngest(
 ): Promise<IngestResult[]> {
   const redis = connect({ url: socketPath });
   const usedBytes = async (): Promise<number> => Number(/used_memory:(\d+)/.exec(await redis.info("memory"))?.[1]);
-  const serving = await startServing({ redisPath: socketPath, roles: "api,worker", token: TOKEN });
+  // Apart, because the worker compares each snapshot, which takes memory of its own.
+  const worker = await startServing({ redisPath: socketPath, roles: "worker", token: TOKEN });
+  const serving = await startServing({ redisPath: socketPath, roles: "api", token: TOKEN });
   const results: IngestResult[] = [];
   try {
     await openLocations(socketPath, serving);
@@ -196,6 +198,7 @@ export async function measureIngest(
     }
   } finally {
     await serving.stop();
+    await worker.stop();
     redis.disconnect();
   }
   return results;
