@@ -58,6 +58,9 @@ describe("a role", () => {
     ["operate", "PUT", "/v1/categories/A/settings", {}],
     ["operate", "POST", "/v1/alerts/A%231/acknowledgement", {}],
     ["operate", "POST", "/v1/breaker", {}],
+    ["read", "GET", "/v1/settlements"],
+    ["operate", "POST", "/v1/settlements/approval", {}],
+    ["operate", "POST", "/v1/settlements/rejection", {}],
     ["operate", "POST", "/v1/comparisons", {}],
   ];
   it.each(NEEDED)("%s or a higher one is needed for %s %s", async (...[needed, method, path, body]) => {
