@@ -24,6 +24,7 @@ import { deadlinesWith } from "../orders/flow.js";
 import { OrderService } from "../orders/order-service.js";
 import { OrderStore } from "../orders/order-store.js";
 import type { EmitKeeper } from "../outbox/emit-keeper.js";
+import { SourceRegistry } from "../reconciliation/source-registry.js";
 import type { BalanceHistory } from "../stock/as-of.js";
 import { Categories } from "../stock/categories.js";
 import { Ledger } from "../stock/ledger.js";
@@ -195,7 +196,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
-  const ownParts = ownSinkPartsOf(settings, ledger, topics, reconciliation, clock);
+  const ownParts = ownSinkPartsOf(settings, { redis, ledger, clock }, topics, reconciliation);
   const ownSinks = settings.worker ? openOwnSinks(tables, ownParts, delivering) : [];
   for (const { outbox } of ownSinks) await lifecycle.start(outbox);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
@@ -243,13 +244,13 @@ const jobPartsOf = ({ zone, deadlines = {} }: EngineSettings, orderStore: OrderS
 
 const ownSinkPartsOf = (
   settings: EngineSettings,
-  ledger: Ledger,
+  { redis, ledger, clock }: Pick<ConnectorParts, "redis" | "ledger" | "clock">,
   topics: readonly RunningTopic[],
   { comparer }: EngineReconciliation,
-  clock: Clock,
 ): OwnSinkParts => ({
   ...{ ledger, comparer, clock, partitions: settings.partitions, onTrouble: settings.onTrouble },
   settings: consistencyOf(settings),
+  sources: new SourceRegistry(redis, settings.prefix),
   zone: zoneOf(settings.zone),
   append: (events) => eventTopicNamed(topics, CONSISTENCY_TOPIC).append(events),
 });

@@ -165,6 +165,30 @@ const PROCESS_METRICS: readonly MetricRow[] = [
     "Breakers that are open or half-open: both refuse new orders",
     ({ engine }) => engine.live.breakers().length,
   ),
+  ofProcess(
+    "breakers_open_by_themselves",
+    "gauge",
+    "Breakers that the engine has opened after a comparison and that are open or half-open, as last observed",
+    ({ engine }) => engine.reconciliation.consistencyView.breakers().filter(({ isByEngine }) => isByEngine).length,
+  ),
+  ofProcess(
+    "breaker_openings_total",
+    "counter",
+    "Breakers that the engine has opened after a comparison, over the life of the deployment",
+    ({ engine }) => engine.reconciliation.consistencyView.counts.openings,
+  ),
+  ofProcess(
+    "breaker_would_have_opened_total",
+    "counter",
+    "Breakers that would have opened but for the dry run, over the life of the deployment",
+    ({ engine }) => engine.reconciliation.consistencyView.counts.wouldHaveOpened,
+  ),
+  ofProcess(
+    "comparisons_total",
+    "counter",
+    "Comparisons that breakers were judged by, over the life of the deployment",
+    ({ engine }) => engine.reconciliation.consistencyView.counts.comparisons,
+  ),
   ofProcess("live_clients", "gauge", "Screens connected", ({ gateway }) => gateway.clients),
   ofProcess(
     "live_frames_sent_total",

@@ -12,11 +12,13 @@ import type { OnTrouble } from "../../kernel/logger.js";
 import type { Zone } from "../../kernel/zone.js";
 import type { Delivery, DeliveryOutcome, Receiver } from "../../outbox/receiver.js";
 import type { Comparison, ComparisonCause } from "../../reconciliation/model.js";
+import type { SourceRegistry } from "../../reconciliation/source-registry.js";
 import { type BreakerStatus, breakerKey, breakerScopeOf } from "../../stock/breaker.js";
 import type { Ledger } from "../../stock/ledger.js";
 import type { NewEvent } from "../../stream/event-entry.js";
 import { partitionOf } from "../../stream/partition.js";
 import { daily, nextDueMs } from "../../stream/schedule.js";
+import { ENGINE_ACTOR } from "./decisions.js";
 import {
   BREAKER_CHANGED_EMIT,
   BREAKERS_EVENT,
@@ -48,8 +50,8 @@ export interface ConsistencyReceiverOptions {
   readonly clock: Clock;
   /** Appends events to the topic `consistency`. */
   append(events: readonly NewEvent[]): Promise<void>;
-  /** Asks pulled sources for fresh snapshots; left out: there are none. */
-  refresh?(atMs: number): Promise<void>;
+  /** The sources that are pulled. */
+  readonly sources: Pick<SourceRegistry, "requestPull">;
   readonly onTrouble: OnTrouble;
 }
 
@@ -84,7 +86,7 @@ export class ConsistencyReceiver implements Receiver {
     try {
       if (kind === COMPARE_EMIT) await this.#compare(payload as CompareCommand, signal);
       else if (kind === SET_BREAKER_EMIT) await this.#setBreaker(payload as SetBreakerCommand);
-      else if (kind === REFRESH_EMIT) await this.#options.refresh?.((payload as RefreshCommand).atMs);
+      else if (kind === REFRESH_EMIT) await this.#refresh(payload as RefreshCommand);
       else this.#log(payload as BreakerHistoryEntry);
       return { outcome: "done" };
     } catch (thrown) {
@@ -130,6 +132,11 @@ export class ConsistencyReceiver implements Receiver {
     }
     // Also when somebody else was first: then the job decides again.
     await this.#tellBreakers(scope);
+  }
+
+  async #refresh({ atMs }: RefreshCommand): Promise<void> {
+    const reason = "a comparison that may close or open a breaker is due";
+    await this.#options.sources.requestPull({ atMs, actor: ENGINE_ACTOR, reason });
   }
 
   /** @param named a breaker that has to be among those that are told, as has the event then */
