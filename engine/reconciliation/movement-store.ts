@@ -14,6 +14,7 @@ import { PartUpload } from "./part-upload.js";
 import { nameOf, type Report, type ReportHeader, type ReportOutcome, Reports } from "./reports.js";
 import {
   checkShape,
+  isoOf,
   isReportId,
   MAX_RECEIVING,
   MAX_ROW_UNITS,
@@ -65,7 +66,7 @@ export class MovementStore {
       ...{ redis, partitions, clock, onTrouble },
       keys: reportKeys(prefix, "movements"),
       keptMs: KEPT_MS + DAY_MS,
-      stated: ({ fromMs, toMs, parts, rows }) => ({ fromMs, toMs, parts, rows }),
+      stated: ({ fromMs, toMs, parts, rows }) => ({ from: isoOf(fromMs), to: isoOf(toMs), parts, rows }),
       check: (_header, parts) => this.#duplicate(parts),
       late: () => undefined,
       expired,

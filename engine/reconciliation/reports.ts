@@ -6,7 +6,7 @@
  * which headers and rows are right: snapshot-store.ts and movement-store.ts do.
  */
 import { type Clock, HOUR_MS, sleep } from "../kernel/clock.js";
-import { messageOf } from "../kernel/errors.js";
+import { EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { ReportKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
@@ -187,7 +187,11 @@ export class Reports<Header extends ReportHeader> {
       else if (nowMs - header.receivedMs > RECEIVING_MS) await this.refuse(header, incomplete(size, header.parts));
     }
     // A process may be at it right now; one that is found twice has lost its process.
-    for (const { name, header } of all) if (full.has(name) && this.#stuck.has(name)) await this.#settle(header);
+    for (const { name, header } of all)
+      if (full.has(name) && this.#stuck.has(name))
+        await this.#settle(header).catch((thrown) =>
+          this.#options.onTrouble(`${name} cannot be ended: ${messageOf(thrown)}`),
+        );
     this.#stuck = full;
     const complete = all.filter(({ name, end }) => end?.state === "complete" && !removed.has(name));
     const missing = new Set(await this.registry.unannounced(complete.map(({ name }) => name)));
@@ -218,10 +222,10 @@ export class Reports<Header extends ReportHeader> {
     const rows = [...parts.values()].reduce((sum, part) => sum + part.rows, 0);
     if (rows !== header.rows) {
       const message = `the parts have ${rows} rows together, and ${header.rows} were announced`;
-      return this.refuse(header, { code: "row_total", message });
+      return this.#refuseWhole(header, { code: "row_total", message });
     }
-    const wrong = (await check(header, parts)) ?? late(header, await this.registry.all());
-    if (wrong) return this.refuse(header, wrong);
+    const wrong = (await check(header, parts).catch(rowsLost)) ?? late(header, await this.registry.all());
+    if (wrong) return this.#refuseWhole(header, wrong);
     // Before it is complete, so that no complete report loses rows because its process was killed here.
     await Promise.all([...parts.values()].map((part) => this.rows.keep(part, keptMs)));
     const own: ReportEnd = { state: "complete", endedMs: clock.now() };
@@ -241,6 +245,13 @@ export class Reports<Header extends ReportHeader> {
     this.ended.set(source, counts);
   }
 
+  /** Refuses a report that may have been ended by another process meanwhile: the answer is how it ended. */
+  async #refuseWhole(header: Header, refusal: SnapshotRefusal): Promise<ReportOutcome<Header>> {
+    const refused = await this.refuse(header, refusal);
+    const end = (await this.registry.find(nameOf(header)))?.end;
+    return end?.state === "complete" ? { outcome: "complete", header, end } : refused;
+  }
+
   async #announce(header: Header, end: ReportEnd): Promise<void> {
     try {
       await this.#options.onComplete?.(header, end);
@@ -258,6 +269,12 @@ export class Reports<Header extends ReportHeader> {
     await this.#dropRows(name);
     await this.registry.remove(name);
   }
+}
+
+/** Rows of a part that was recorded are not there: another process has refused the report, or a failover lost them. */
+function rowsLost(thrown: unknown): SnapshotRefusal {
+  if (!(thrown instanceof EngineError) || thrown.code !== "snapshot_gone") throw thrown;
+  return { code: "incomplete", message: "rows of a part were lost in the store: send all parts again under a new id" };
 }
 
 const incomplete = (came: number, parts: number): SnapshotRefusal => ({

@@ -78,7 +78,7 @@ export function checkSnapshotShape(header: SnapshotPartHeader): void {
 const isWhole = (n: number, from: number, to: number): boolean => Number.isSafeInteger(n) && n >= from && n <= to;
 
 const seconds = (ms: number): string => `${(Math.abs(ms) / 1_000).toFixed(Math.abs(ms) < 10_000 ? 3 : 0)} s`;
-const isoOf = (ms: number): string => {
+export const isoOf = (ms: number): string => {
   const date = new Date(ms);
   return Number.isNaN(date.getTime()) ? `${ms} ms` : date.toISOString();
 };

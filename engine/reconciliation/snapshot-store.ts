@@ -18,6 +18,7 @@ import { nameOf, type Report, type ReportEnd, type ReportHeader, type ReportOutc
 import {
   checkSnapshotShape,
   headerRefusal,
+  isoOf,
   MAX_RECEIVING,
   MAX_ROW_UNITS,
   MAX_ROWS,
@@ -91,7 +92,7 @@ export class SnapshotStore implements SnapshotReader {
       keys: reportKeys(prefix, "snapshots"),
       // A sweep removes them; this is for rows that no sweep finds.
       keptMs: keepMs + DAY_MS,
-      stated: ({ measure, statedAsOfMs, parts, rows }) => ({ measure, statedAsOfMs, parts, rows }),
+      stated: ({ measure, statedAsOfMs, parts, rows }) => ({ measure, asOf: isoOf(statedAsOfMs), parts, rows }),
       check: (header, parts) => this.#duplicate(header, parts),
       late: (header, all) => olderRefusal(header.source, asOfOf(header), newestMsOf(all, header.source)),
       expired: (all, nowMs) => this.#expired(all, nowMs),

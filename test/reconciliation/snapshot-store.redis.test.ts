@@ -165,7 +165,8 @@ describe("a refused snapshot is listed with its reason and leaves no rows:", () 
     const parts = { parts: 2, rows: 6 };
     await sendPart(bed.store, { ...parts, part: 1 }, rowsOf(3));
     const outcome = await sendPart(bed.store, { ...parts, part: 2, measure: "sellable" }, rowsOf(3, 3));
-    expect(outcome).toMatchObject({ outcome: "refused", refusal: { code: "header_differs", part: 2 } });
+    const message = "part 2 states measure sellable, an earlier part on_hand";
+    expect(outcome).toMatchObject({ outcome: "refused", refusal: { code: "header_differs", part: 2, message } });
     expect(await storedRows()).toEqual([]);
   });
 
@@ -184,6 +185,14 @@ describe("a refused snapshot is listed with its reason and leaves no rows:", () 
     expect(await bed.store.list()).toMatchObject([
       { state: "refused", refusal: { code: "incomplete", message: "1 of 2 parts came within an hour" } },
     ]);
+    expect(await storedRows()).toEqual([]);
+  });
+
+  it("parts whose rows a failover has lost", async () => {
+    await sendPart(bed.store, { parts: 2, rows: 6 }, rowsOf(3));
+    for (const key of await storedRows()) await redis.del(key);
+    const outcome = await sendPart(bed.store, { parts: 2, part: 2, rows: 6 }, rowsOf(3, 3));
+    expect(outcome).toMatchObject({ outcome: "refused", refusal: { code: "incomplete" } });
     expect(await storedRows()).toEqual([]);
   });
 

@@ -236,7 +236,7 @@ describe("nothing is left of a body that", () => {
   });
 
   it("inflates without end", async () => {
-    const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024, "\n"));
+    const bomb = gzipSync(Buffer.alloc(16 * 1024 * 1024, "\n"));
     const answer = await post(pathOf(freshSource()), bomb, NDJSON, { "content-encoding": "gzip" });
     expect(answer.json).toMatchObject({ status: 413, code: "body_too_large" });
   });
