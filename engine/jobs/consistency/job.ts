@@ -29,6 +29,7 @@ import {
 } from "./events.js";
 import { observe } from "./observation.js";
 import {
+  type ComparisonUnderWay,
   type ConsistencyFigures,
   type ConsistencyState,
   newConsistencyState,
@@ -69,8 +70,9 @@ export const consistencyJob: Job<TopicEvent, State> = {
     const nowMs = context.watermarkMs;
     const { comparing } = state;
     if (comparing && comparing.askedMs + ANSWER_MS <= nowMs) {
-      delete state.comparing;
-      compare(state, comparing.cause, context);
+      // Under the same id: whichever answer comes first counts, and a worker that is slow is not asked for more.
+      state.comparing = { ...comparing, askedMs: nowMs };
+      ask(state, state.comparing, context);
     }
     for (const known of Object.values(state.scopes)) {
       if (!known.wanted || known.wanted.askedMs + ANSWER_MS > nowMs) continue;
@@ -101,6 +103,10 @@ function compare(state: State, cause: ComparisonCause, context: JobContext): voi
   const number = ++state.asked;
   const id = `${context.watermarkMs}-${number}`;
   state.comparing = { number, id, cause, askedMs: context.watermarkMs };
+  ask(state, state.comparing, context);
+}
+
+function ask(state: State, { id, cause }: ComparisonUnderWay, context: JobContext): void {
   const scopes = Object.entries(state.scopes)
     .filter(([, known]) => known.state !== "closed")
     .map(([scope, { evidence }]) => ({ scope, ...(evidence && { pair: evidence.pair }) }));

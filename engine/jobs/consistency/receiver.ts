@@ -71,6 +71,8 @@ export class ConsistencyReceiver implements Receiver {
   /** What was told last, as text. */
   #told = "";
   #isTooOld = false;
+  /** The last command whose comparison was appended. */
+  #answered = "";
 
   constructor(options: ConsistencyReceiverOptions) {
     this.name = options.name;
@@ -107,6 +109,8 @@ export class ConsistencyReceiver implements Receiver {
   }
 
   async #compare({ id, cause, scopes }: CompareCommand, signal: AbortSignal): Promise<void> {
+    // Asked for again before the answer was read.
+    if (id === this.#answered) return;
     const { comparer, settings, append } = this.#options;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(COMPARE_LIMIT_MS)]);
     const comparison = await comparer.compare(cause, limit);
@@ -118,6 +122,7 @@ export class ConsistencyReceiver implements Receiver {
       nextDueMs: this.#nextDueMs(),
     };
     await append([{ id: comparison.id, key: COMPARISON_KEY, kind: COMPARED_EVENT, payload: fitted(compared) }]);
+    this.#answered = id;
   }
 
   async #setBreaker({ id, scope, action, ifVersion, ...wanted }: SetBreakerCommand): Promise<void> {
