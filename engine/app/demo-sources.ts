@@ -2,8 +2,8 @@
  * The outside systems of the demo: an ERP, a WMS and a storefront that report snapshots of the shop's stock. They
  * follow the ledger exactly, until shortly before 18:00 of the first day: then an evening delivery is received, of
  * which the WMS loses all bookings but one, so that the figures part by more than the breaker's threshold. What a
- * settlement corrects in the ledger, the WMS does not lack any more. These systems are made up; snapshots, comparison,
- * breaker and settlement are the product's own.
+ * settlement corrects in the ledger, the WMS does not lack any more, nor what is rejected: the WMS books it then. These
+ * systems are made up; snapshots, comparison, breaker and settlement are the product's own.
  */
 import { WAREHOUSES } from "../../connectors/demo-shop/catalogue.js";
 import type { DemoShop } from "../../connectors/demo-shop/index.js";
@@ -24,7 +24,7 @@ const SYSTEMS = [
 ] as const satisfies readonly { source: string; measure: Measure }[];
 
 /** The system that loses bookings. */
-const LOSING = "wms";
+export const LOSING = "wms";
 
 /** Times of the first day, after midnight. */
 const FIRST_REPORT_MS = 10 * MINUTE_MS;
@@ -42,6 +42,8 @@ const LOST_SHARE = 0.0085;
 /** Deliveries come in cartons; each position has one carton more than the one before, so that no two are equal. */
 const CARTON_UNITS = 24;
 
+/** Decisions that are looked at: far more than the delivery has positions. */
+const MAX_DECISIONS = 200;
 /** Real time between two looks at the clock. */
 const CHECK_MS = 100;
 /** Commands of an instant so long ago, in real time, are in the log: what is read of it does not change any more. */
@@ -173,7 +175,7 @@ export class DemoSources {
     this.#deliveredMs = this.#engine.clock.now();
   }
 
-  /** What the losing system lacks as of an instant: a settlement has corrected the ledger by what it lacked before. */
+  /** What the losing system lacks as of an instant, less what was settled since: see above. */
   async #stillLost(asOfMs: number): Promise<ReadonlyMap<string, number>> {
     if (this.#deliveredMs === undefined || asOfMs < this.#deliveredMs) return new Map();
     const lost = new Map(this.#lost);
@@ -182,6 +184,10 @@ export class DemoSources {
         const before = lost.get(cell);
         if (before !== undefined && bookedMs <= asOfMs) lost.set(cell, Math.max(0, before + units));
       }
+    const { decisions } = await this.#engine.reconciliation.settlement.decisions(MAX_DECISIONS);
+    for (const { decision } of decisions)
+      if (decision.kind === "reject" && decision.proposal.source === LOSING && decision.atMs >= this.#deliveredMs)
+        lost.delete(cellOf(decision.proposal.sku, decision.proposal.location));
     return lost;
   }
 }

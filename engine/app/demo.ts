@@ -12,7 +12,8 @@ import { stockOptions } from "../stock/options.js";
 import { streamOptions } from "../stream/options.js";
 import type { demoOptions } from "./config.js";
 import { DemoFeed } from "./demo-feed.js";
-import { DemoSources } from "./demo-sources.js";
+import { runDemoOperator } from "./demo-operator.js";
+import { DemoSources, LOSING } from "./demo-sources.js";
 import { startEngine } from "./engine.js";
 import type { EngineSettings } from "./engine-settings.js";
 import { intakeOptions } from "./intake.js";
@@ -57,7 +58,12 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
       print(`18 June, 00:00: the rush begins, at ${options.speed}× speed`);
       print(`at 01:15 the clock runs faster, until 17:55; at 18:00 the figures part: watch ${server.url}/desk`);
       const sources = new DemoSources(engine, feed.shop, onTrouble);
-      await Promise.all([sources.run(stop.signal), feed.play(engine, stop.signal, onTrouble)]);
+      const decisions = { shop: feed.shop, source: LOSING, onTrouble };
+      await Promise.all([
+        feed.play(engine, stop.signal, onTrouble),
+        sources.run(stop.signal),
+        runDemoOperator(engine, decisions, stop.signal),
+      ]);
     });
     lifecycle.onStop(() => {
       stop.abort();
