@@ -265,6 +265,7 @@ const dictionary = {
   refusedApproving: { zh: "已批准，结果待确认，可再批准一次", en: "approved, result not known: approve again" },
   refusedOther: { zh: "账本没有接受", en: "the ledger did not accept it" },
   needsDecision: { zh: "件数都已占用，需人工决定", en: "all units are held: needs a decision" },
+  renewed: { zh: "余额已变，新建议", en: "balance changed, new proposal" },
   outdatedRow: { zh: "快照之后已更正", en: "corrected since the snapshot" },
 
   inspector: { zh: "为什么不一样", en: "Why they differ" },

@@ -66,18 +66,24 @@ export interface BreakerEvent {
   evidence?: EvidenceBody;
 }
 
-/** `GET /v1/settlements` */
+/** `GET /v1/settlements`, the greatest difference first */
 export interface SettlementList {
-  settlements: readonly SettlementRow[];
+  rows: readonly SettlementRow[];
   /** For the next page; left out on the last. */
-  next?: string;
+  next?: number;
 }
 
 export interface SettlementRow {
-  /** Of what is proposed; another proposal about the same cell has another id. */
-  id: string;
-  /** `proposed`, `source_to_correct`, `needs_decision`, `outdated`, `approving`, `approved`, `rejected`. */
+  /** `proposed`, `source_to_correct`, `needs_decision`, `outdated`, `approving`, `approved` or `rejected`. */
   state: string;
+  proposal: Proposal;
+  /** The last approval that the ledger refused; what is proposed is newer. */
+  refused?: { at: string };
+}
+
+export interface Proposal {
+  /** Another proposal about the same cell has another id. */
+  id: string;
   source: string;
   sku: string;
   location: string;

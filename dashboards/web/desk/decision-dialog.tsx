@@ -19,7 +19,7 @@ interface DecisionDialogProps {
 
 export function DecisionDialog({ decision, rows, onDone, onClose }: DecisionDialogProps) {
   const { text, format } = usePage();
-  const units = rows.reduce((sum, { correctionUnits }) => sum + Math.abs(correctionUnits), 0);
+  const units = rows.reduce((sum, { proposal: { correctionUnits } }) => sum + Math.abs(correctionUnits), 0);
   const values = { rows: format.units(rows.length), units: format.units(units) };
   const isApproval = decision === "approval";
   return (
@@ -29,7 +29,7 @@ export function DecisionDialog({ decision, rows, onDone, onClose }: DecisionDial
       confirm={text(isApproval ? "approve" : "reject")}
       tone={isApproval ? "good" : "alarm"}
       onConfirm={async (reason) => {
-        const ids = rows.map(({ id }) => id);
+        const ids = rows.map(({ proposal }) => proposal.id);
         onDone(await post<SettlementResult>(`/v1/settlements/${decision}`, { ids, reason }));
       }}
       onClose={onClose}

@@ -20,7 +20,7 @@ interface RowProps extends DifferenceRowsProps {
 }
 
 /** Names a row through all comparisons. */
-export const keyOf = ({ source, sku, location }: SettlementRow): string => `${source} ${location} ${sku}`;
+export const keyOf = ({ proposal: { source, sku, location } }: SettlementRow): string => `${source} ${location} ${sku}`;
 
 /** Whether a correction of the ledger can be approved or rejected now. */
 export const isDecidable = ({ state }: SettlementRow): boolean => state === "proposed";
@@ -44,7 +44,7 @@ function Box({ row, chosen, onChosen }: RowProps) {
     <input
       type="checkbox"
       checked={chosen.has(keyOf(row))}
-      aria-label={text("chooseRow", { sku: row.sku, location: row.location })}
+      aria-label={text("chooseRow", { sku: row.proposal.sku, location: row.proposal.location })}
       onChange={toggle}
     />
   );
@@ -52,8 +52,12 @@ function Box({ row, chosen, onChosen }: RowProps) {
 
 function Sku({ row, onSubject }: RowProps) {
   return (
-    <button type="button" class="link sku" onClick={() => onSubject({ sku: row.sku, source: row.source })}>
-      {row.sku}
+    <button
+      type="button"
+      class="link sku"
+      onClick={() => onSubject({ sku: row.proposal.sku, source: row.proposal.source })}
+    >
+      {row.proposal.sku}
     </button>
   );
 }
@@ -62,15 +66,16 @@ function Sku({ row, onSubject }: RowProps) {
 function Correction({ row }: RowProps) {
   const { text, format } = usePage();
   if (row.state === "source_to_correct")
-    return <span class="quiet">{text("correctSource", { source: partyName(text, row.source) })}</span>;
+    return <span class="quiet">{text("correctSource", { source: partyName(text, row.proposal.source) })}</span>;
   const note = STATE_NOTES[row.state as keyof typeof STATE_NOTES];
   if (note !== undefined) return <span class="row-note">{text(note)}</span>;
   return (
     <>
-      <strong class="correction">{format.signed(row.correctionUnits)}</strong>
-      {row.restUnits > 0 && (
+      <strong class="correction">{format.signed(row.proposal.correctionUnits)}</strong>
+      {row.refused !== undefined && <small class="rest">{text("renewed")}</small>}
+      {row.proposal.restUnits > 0 && (
         <small class="rest" title={text("restNote")}>
-          {text("rest", { units: format.units(row.restUnits) })}
+          {text("rest", { units: format.units(row.proposal.restUnits) })}
         </small>
       )}
     </>
@@ -115,8 +120,8 @@ function Table(props: DifferenceRowsProps) {
           <tr
             key={keyOf(row)}
             data-testid="difference"
-            data-sku={row.sku}
-            data-shown={row.sku === subject?.sku || null}
+            data-sku={row.proposal.sku}
+            data-shown={row.proposal.sku === subject?.sku || null}
           >
             {chosen !== undefined && (
               <td class="box">
@@ -126,10 +131,10 @@ function Table(props: DifferenceRowsProps) {
             <th scope="row">
               <Sku row={row} {...props} />
             </th>
-            <td>{row.location}</td>
-            <td>{partyName(text, row.source)}</td>
-            <td class="number">{format.units(row.sourceUnits)}</td>
-            <td class="number">{format.units(row.ledgerUnits)}</td>
+            <td>{row.proposal.location}</td>
+            <td>{partyName(text, row.proposal.source)}</td>
+            <td class="number">{format.units(row.proposal.sourceUnits)}</td>
+            <td class="number">{format.units(row.proposal.ledgerUnits)}</td>
             <td class="number">
               <Correction row={row} {...props} />
             </td>
@@ -145,22 +150,22 @@ function Cards(props: DifferenceRowsProps) {
   return (
     <ul class="row-cards">
       {props.rows.map((row) => (
-        <li key={keyOf(row)} class="row-card" data-testid="difference" data-sku={row.sku}>
+        <li key={keyOf(row)} class="row-card" data-testid="difference" data-sku={row.proposal.sku}>
           <p class="row-card-head">
             <Box row={row} {...props} />
             <Sku row={row} {...props} />
             <span class="quiet">
-              {row.location} · {partyName(text, row.source)}
+              {row.proposal.location} · {partyName(text, row.proposal.source)}
             </span>
           </p>
           <dl>
             <div>
               <dt>{text("columnSource")}</dt>
-              <dd>{format.units(row.sourceUnits)}</dd>
+              <dd>{format.units(row.proposal.sourceUnits)}</dd>
             </div>
             <div>
               <dt>{text("columnLedger")}</dt>
-              <dd>{format.units(row.ledgerUnits)}</dd>
+              <dd>{format.units(row.proposal.ledgerUnits)}</dd>
             </div>
             <div>
               <dt>{text("columnCorrection")}</dt>

@@ -63,13 +63,14 @@ function useFilters(rows: readonly SettlementRow[]) {
   const [location, setLocation] = useState("");
   const values = useMemo(
     () => ({
-      sources: sortedOnce(rows.map((row) => row.source)),
-      locations: sortedOnce(rows.map((row) => row.location)),
+      sources: sortedOnce(rows.map(({ proposal }) => proposal.source)),
+      locations: sortedOnce(rows.map(({ proposal }) => proposal.location)),
     }),
     [rows],
   );
   const shown = rows.filter(
-    (row) => (source === "" || row.source === source) && (location === "" || row.location === location),
+    ({ proposal }) =>
+      (source === "" || proposal.source === source) && (location === "" || proposal.location === location),
   );
   const fields = (
     <>
@@ -99,7 +100,7 @@ interface RowsProps extends Omit<DifferencesProps, "comparison"> {
 
 function Rows({ list, mayOperate, subject, onSubject, onChanged }: RowsProps) {
   const { text, format } = usePage();
-  const { shown, fields } = useFilters(list.settlements);
+  const { shown, fields } = useFilters(list.rows);
   // By cell and source, not by id: every comparison gives its rows new ids.
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   // The rows as they are when the dialog opens: what is sent is what was shown.
@@ -176,10 +177,10 @@ export function Differences({ comparison, ...rest }: DifferencesProps) {
   if (settlements.answer !== undefined && settlements.answer !== before) setBefore(settlements.answer);
   const answer = settlements.answer ?? before;
   const list = useMemo(
-    () => answer && { ...answer, settlements: answer.settlements.filter(({ state }) => OPEN_STATES.has(state)) },
+    () => answer && { ...answer, rows: answer.rows.filter(({ state }) => OPEN_STATES.has(state)) },
     [answer],
   );
-  const number = list?.settlements.length ?? 0;
+  const number = list?.rows.length ?? 0;
   return (
     <Panel
       name="differences"
