@@ -217,6 +217,7 @@ const dictionary = {
   sourceReceiving: { zh: "接收中", en: "Receiving" },
   sourceOld: { zh: "过期", en: "Too old" },
   sourceRefused: { zh: "被拒收", en: "Refused" },
+  sourceOverdue: { zh: "逾期未到", en: "Overdue" },
   sourceFailing: { zh: "有故障", en: "Failing" },
   sourceWaiting: { zh: "等待首份", en: "Waiting" },
   sourceAge: { zh: "{age}前", en: "{age} ago" },

@@ -33,11 +33,13 @@ function scopeOf(key: string): object {
 function ActionDialog({
   action,
   scope,
+  actor,
   onDone,
   onClose,
 }: {
   action: Action;
   scope: string;
+  actor: string;
   onDone: () => void;
   onClose: () => void;
 }) {
@@ -48,7 +50,7 @@ function ActionDialog({
     const change = isClosing
       ? { action: "close" }
       : { action: "open", forMs: minutes * 60_000, ...(minutes > 0 && { atEnd: "half_open" }) };
-    await post("/v1/breaker", { ...change, scope: scopeOf(scope), reason });
+    await post("/v1/breaker", { ...change, scope: scopeOf(scope), actor, reason });
     onDone();
   };
   const titles = { open: "breakerDoOpen", extend: "breakerDoExtend", close: "breakerDoClose" } as const;
@@ -167,7 +169,13 @@ function State({ breaker, nowMs }: { breaker: BreakerBody; nowMs: number }) {
   );
 }
 
-export function Breaker({ model, mayOperate }: { model: ShopModel; mayOperate: boolean }) {
+interface BreakerProps {
+  model: ShopModel;
+  /** The name of whoever may change breakers; undefined: the caller may not. */
+  operator: string | undefined;
+}
+
+export function Breaker({ model, operator }: BreakerProps) {
   const { text } = usePage();
   const { breakers, engine, consistency } = model;
   const version = breakers.map(({ scope, state, untilMs }) => `${scope} ${state} ${untilMs}`).join();
@@ -193,7 +201,7 @@ export function Breaker({ model, mayOperate }: { model: ShopModel; mayOperate: b
       {breakers.map((breaker) => (
         <div key={breaker.scope} class="breaker-one">
           <State breaker={breaker} nowMs={engine.nowMs} />
-          {mayOperate && (
+          {operator !== undefined && (
             <div class="buttons">
               {button("close", breaker.scope, "breakerDoClose")}
               {button("extend", breaker.scope, "breakerDoExtend")}
@@ -201,10 +209,14 @@ export function Breaker({ model, mayOperate }: { model: ShopModel; mayOperate: b
           )}
         </div>
       ))}
-      {mayOperate && shop === undefined && <div class="buttons">{button("open", SHOP, "breakerDoOpenShop")}</div>}
+      {operator !== undefined && shop === undefined && (
+        <div class="buttons">{button("open", SHOP, "breakerDoOpenShop")}</div>
+      )}
       <h3>{text("breakerHistory")}</h3>
       <History history={history} />
-      {asked !== undefined && <ActionDialog {...asked} onDone={history.reload} onClose={() => setAsked(undefined)} />}
+      {asked !== undefined && operator !== undefined && (
+        <ActionDialog {...asked} actor={operator} onDone={history.reload} onClose={() => setAsked(undefined)} />
+      )}
     </Panel>
   );
 }

@@ -36,9 +36,16 @@ export interface SourceList {
 
 export interface SourceAnswer {
   name: string;
+  /** `pushed`: it sends its snapshots by itself. */
   kind: string;
-  faults?: readonly { message: string }[];
-  lastSuccess?: string;
+  freshnessMs?: number;
+  pulls: readonly {
+    schedule: string;
+    failures?: number;
+    overdue: boolean;
+    /** The newest first. */
+    faults: readonly { message: string }[];
+  }[];
 }
 
 /** `GET /v1/comparisons`, newest first */

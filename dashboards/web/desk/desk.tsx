@@ -46,7 +46,7 @@ export function Desk() {
           </main>
         ) : (
           <main class="main desk-main">
-            <Breaker model={model} mayOperate={mayOperate} />
+            <Breaker model={model} operator={mayOperate ? caller.answer?.name : undefined} />
             <DivergencePanel model={model} mayOperate={mayOperate} />
             <Sources nowMs={model.engine.nowMs} version={version} />
             <Differences

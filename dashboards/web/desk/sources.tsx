@@ -19,6 +19,7 @@ const STATES = {
   receiving: ["sourceReceiving", "calm"],
   old: ["sourceOld", "warn"],
   refused: ["sourceRefused", "alarm"],
+  overdue: ["sourceOverdue", "warn"],
   failing: ["sourceFailing", "alarm"],
   waiting: ["sourceWaiting", "calm"],
 } as const;
@@ -62,7 +63,7 @@ function Card({ card, nowMs }: { card: SourceCard; nowMs: number }) {
             )}
           </>
         )}
-        {card.kind !== undefined && <span>{card.kind}</span>}
+        {card.about !== undefined && <span>{card.about}</span>}
       </p>
       {receiving !== undefined && <Progress received={receiving.rowsReceived} rows={receiving.rows} />}
       {card.fault !== undefined && <p class="source-fault">{card.fault}</p>}
@@ -89,6 +90,8 @@ export function Sources({ nowMs, version }: { nowMs: number; version: string }) 
   const isReceiving = before.answer?.snapshots.some(({ state }) => state === "receiving") === true;
   const faster = useResource<SnapshotList>(isReceiving ? "/v1/snapshots" : undefined, RECEIVING_EVERY_MS);
   const snapshots = faster.answer ?? before.answer;
+  // A server of the previous release has no list of sources.
+  const listError = configured.error?.status === 404 ? undefined : configured.error;
   const isLoaded = snapshots !== undefined || configured.answer !== undefined;
   const cards = sourceCards(snapshots, configured.answer, nowMs);
   return (
@@ -97,7 +100,7 @@ export function Sources({ nowMs, version }: { nowMs: number; version: string }) 
       title={text("sources")}
       {...(cards.length > 0 && { note: text("sourcesNote", { number: format.units(cards.length) }) })}
     >
-      <OldNote error={before.error ?? configured.error} />
+      <OldNote error={before.error ?? listError} />
       {!isLoaded ? (
         <div class="desk-empty desk-loading" role="status">
           {text("loading")}

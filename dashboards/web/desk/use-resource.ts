@@ -1,6 +1,6 @@
 /**
  * An answer of the HTTP API as a hook: read at once, again whenever its path or `version` changes, and every so often
- * while the page is visible. One request at a time. When a request fails, the last answer stays and the error is
+ * while the page is visible; what does not exist (404) is not read again by itself. One request at a time. When a request fails, the last answer stays and the error is
  * beside it, so that a component can show old data as old.
  */
 import { useEffect, useRef, useState } from "preact/hooks";
@@ -25,6 +25,7 @@ export function useResource<Answer>(path: string | undefined, everyMs: number, v
   useEffect(() => {
     if (path === undefined) return;
     let ended = false;
+    let isMissing = false;
     let isReading = false;
     let isAskedAgain = false;
     const read = () => {
@@ -36,12 +37,11 @@ export function useResource<Answer>(path: string | undefined, everyMs: number, v
       get<Answer>(path)
         .then(
           (answer) => !ended && setState({ path, answer }),
-          (error: unknown) =>
-            !ended &&
-            setState((before) => ({
-              ...(before.path === path ? before : { path }),
-              error: error instanceof RequestError ? error : new RequestError(0, "", String(error)),
-            })),
+          (thrown: unknown) => {
+            const error = thrown instanceof RequestError ? thrown : new RequestError(0, "", String(thrown));
+            isMissing = error.status === 404;
+            if (!ended) setState((before) => ({ ...(before.path === path ? before : { path }), error }));
+          },
         )
         .finally(() => {
           isReading = false;
@@ -52,7 +52,9 @@ export function useResource<Answer>(path: string | undefined, everyMs: number, v
     };
     reload.current = read;
     read();
-    const readIfVisible = () => document.visibilityState === "visible" && read();
+    const readIfVisible = () => {
+      if (document.visibilityState === "visible" && !isMissing) read();
+    };
     const timer = setInterval(readIfVisible, everyMs);
     document.addEventListener("visibilitychange", readIfVisible);
     return () => {
