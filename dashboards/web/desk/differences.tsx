@@ -95,17 +95,16 @@ function useFilters(rows: readonly SettlementRow[]) {
 
 interface RowsProps extends Omit<DifferencesProps, "comparison"> {
   list: SettlementList;
-  onChanged: () => void;
+  onDone: (result: SettlementResult) => void;
 }
 
-function Rows({ list, mayOperate, subject, onSubject, onChanged }: RowsProps) {
+function Rows({ list, mayOperate, subject, onSubject, onDone }: RowsProps) {
   const { text, format } = usePage();
   const { shown, fields } = useFilters(list.rows);
   // By cell and source, not by id: every comparison gives its rows new ids.
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   // The rows as they are when the dialog opens: what is sent is what was shown.
   const [asked, setAsked] = useState<{ decision: Decision; rows: readonly SettlementRow[] }>();
-  const [result, setResult] = useState<SettlementResult>();
   const chosenRows = shown.filter((row) => isDecidable(row) && chosen.has(keyOf(row)));
   const button = (decision: Decision) => (
     <button
@@ -132,7 +131,6 @@ function Rows({ list, mayOperate, subject, onSubject, onChanged }: RowsProps) {
           </div>
         )}
       </div>
-      {result !== undefined && <ResultNote result={result} />}
       <DifferenceRows
         rows={shown}
         chosen={mayOperate ? chosen : undefined}
@@ -144,10 +142,9 @@ function Rows({ list, mayOperate, subject, onSubject, onChanged }: RowsProps) {
       {asked !== undefined && (
         <DecisionDialog
           {...asked}
-          onDone={(answer) => {
-            setResult(answer);
+          onDone={(result) => {
             setChosen(new Set());
-            onChanged();
+            onDone(result);
           }}
           onClose={() => setAsked(undefined)}
         />
@@ -181,12 +178,18 @@ export function Differences({ comparison, ...rest }: DifferencesProps) {
     [answer],
   );
   const number = list?.rows.length ?? 0;
+  const [result, setResult] = useState<SettlementResult>();
+  const done = (answered: SettlementResult) => {
+    setResult(answered);
+    settlements.reload();
+  };
   return (
     <Panel
       name="differences"
       title={text("differences")}
       {...(number > 0 && { note: text("differencesNote", { number: format.units(number) }) })}
     >
+      {result !== undefined && <ResultNote result={result} />}
       {comparison === undefined ? (
         <Empty title={text("divergenceEmpty")}>{text("divergenceEmptyNote")}</Empty>
       ) : (
@@ -195,7 +198,7 @@ export function Differences({ comparison, ...rest }: DifferencesProps) {
             number === 0 ? (
               <Empty title={text("differencesEmpty")}>{text("differencesEmptyNote")}</Empty>
             ) : (
-              <Rows list={shown} {...rest} onChanged={settlements.reload} />
+              <Rows list={shown} {...rest} onDone={done} />
             )
           }
         </Loaded>

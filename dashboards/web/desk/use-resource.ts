@@ -1,7 +1,7 @@
 /**
  * An answer of the HTTP API as a hook: read at once, again whenever its path or `version` changes, and every so often
- * while the page is visible; what does not exist (404) is not read again by itself. One request at a time. When a request fails, the last answer stays and the error is
- * beside it, so that a component can show old data as old.
+ * while the page is visible; what does not exist (404) is not read again by itself. One request at a time. When a
+ * request fails, the last answer stays and the error is beside it, so that a component can show old data as old.
  */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get, RequestError } from "./api.js";
