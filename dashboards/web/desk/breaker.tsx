@@ -6,7 +6,7 @@
 import { useState } from "preact/hooks";
 import type { BreakerBody } from "../../feeds/breakers.js";
 import { AUTOMATION, BreakerEnd, EvidenceText, ScopeText } from "../banners.js";
-import type { PlainKey } from "../dictionary.js";
+import type { PlainKey, Translate } from "../dictionary.js";
 import { usePage } from "../page-context.js";
 import type { ShopModel } from "../shop-model.js";
 import { post } from "./api.js";
@@ -96,6 +96,14 @@ const CHANGES: Readonly<Record<string, readonly [PlainKey, string]>> = {
   would_have_opened: ["historyWouldOpen", "warn"],
 };
 
+/** What the engine does by itself without evidence has one reason for each kind. */
+const OWN_REASONS: Readonly<Record<string, PlainKey>> = { half_opened: "historyTimeOver", closed: "historyWithin" };
+
+function reasonOf({ by, kind, reason }: BreakerEvent, text: Translate): string {
+  const own = by === "engine" ? OWN_REASONS[kind] : undefined;
+  return own === undefined ? reason : text(own);
+}
+
 function HistoryEntry({ event }: { event: BreakerEvent }) {
   const { text, format } = usePage();
   const [key, tone] = CHANGES[event.kind] ?? ["historyChanged", "calm"];
@@ -105,7 +113,7 @@ function HistoryEntry({ event }: { event: BreakerEvent }) {
       <b>{text(key)}</b>
       <span class="history-why">
         {event.scope !== SHOP && <span class="history-scope">{event.scope.replace(/^\w+:/, "")}</span>}
-        {event.evidence !== undefined ? <EvidenceText evidence={event.evidence} /> : event.reason}
+        {event.evidence !== undefined ? <EvidenceText evidence={event.evidence} /> : reasonOf(event, text)}
       </span>
       <span class="history-who">{event.by === "engine" ? text("byItself") : event.actor}</span>
     </li>

@@ -16,8 +16,8 @@ import { useResource } from "./use-resource.js";
 const COMPARISONS_EVERY_MS = 30_000;
 /** Comparisons in the small line. */
 const HISTORY = 60;
-/** Pairs that are shown first: each source with the ledger, then the sources with each other. */
-const SHOWN_PAIRS = 6;
+/** Pairs that are shown first, the greatest divergence before the others. */
+const SHOWN_PAIRS = { wall: 6, desktop: 6, phone: 3 } as const;
 
 const CAUSES: Readonly<Record<string, PlainKey>> = {
   schedule: "causeSchedule",
@@ -26,17 +26,18 @@ const CAUSES: Readonly<Record<string, PlainKey>> = {
   half_open: "causeHalfOpen",
 };
 
-type Points = (readonly [atMs: number, share: number])[];
+/** Shares, oldest first. */
+type Points = number[];
 
 const keyOf = ({ a, b }: { a: string; b: string }): string => `${a}:${b}`;
 
 /** The values of each pair, oldest first. */
 function pointsOf(list: ComparisonList | undefined): Map<string, Points> {
   const points = new Map<string, Points>();
-  for (const { at, pairs } of (list?.comparisons ?? []).toReversed())
+  for (const { pairs } of (list?.comparisons ?? []).toReversed())
     for (const pair of pairs) {
       const of = points.get(keyOf(pair)) ?? [];
-      of.push([Date.parse(at), pair.share]);
+      of.push(pair.share);
       points.set(keyOf(pair), of);
     }
   return points;
@@ -98,7 +99,7 @@ function CompareNow({ onDone }: { onDone: () => void }) {
 }
 
 export function DivergencePanel({ model, mayOperate }: { model: ShopModel; mayOperate: boolean }) {
-  const { text, format } = usePage();
+  const { text, format, layout } = usePage();
   const { consistency } = model;
   const comparison = consistency?.comparison ?? undefined;
   const list = useResource<ComparisonList>(
@@ -110,7 +111,7 @@ export function DivergencePanel({ model, mayOperate }: { model: ShopModel; mayOp
   const [all, setAll] = useState(false);
   const threshold = consistency?.shopThreshold ?? 0;
   const pairs = comparison?.pairs ?? [];
-  const shown = all ? pairs : pairs.slice(0, SHOWN_PAIRS);
+  const shown = all ? pairs : pairs.slice(0, SHOWN_PAIRS[layout]);
   return (
     <Panel
       name="divergence"
@@ -137,7 +138,7 @@ export function DivergencePanel({ model, mayOperate }: { model: ShopModel; mayOp
               <Pair key={keyOf(pair)} pair={pair} points={points.get(keyOf(pair)) ?? []} threshold={threshold} />
             ))}
           </ul>
-          {pairs.length > SHOWN_PAIRS && (
+          {pairs.length > SHOWN_PAIRS[layout] && (
             <button type="button" class="link" aria-expanded={all} onClick={() => setAll(!all)}>
               {all ? text("showFewer") : text("showAll", { number: format.units(pairs.length) })}
             </button>

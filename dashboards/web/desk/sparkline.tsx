@@ -1,11 +1,11 @@
 /**
- * The history of one pair's divergence as a small line against the threshold. Drawn as steps, because a value stands
- * until the next comparison. The scale begins at zero and reaches at least twice the threshold, so that the threshold
- * is always visible and small noise looks small.
+ * The history of one pair's divergence as a small line against the threshold. Each comparison is one step, whatever the
+ * time between two, because a value stands until the next one. The scale begins at zero and reaches at least twice the
+ * threshold, so that the threshold is always visible and small noise looks small.
  */
 interface SparklineProps {
-  /** Time and share, oldest first. */
-  points: readonly (readonly [atMs: number, share: number])[];
+  /** Shares, oldest first. */
+  points: readonly number[];
   threshold: number;
   label: string;
 }
@@ -13,21 +13,13 @@ interface SparklineProps {
 const WIDTH = 240;
 const HEIGHT = 44;
 const TOP = 3;
-/** The end mark must not be cut. */
-const RIGHT = 4;
 
 export function Sparkline({ points, threshold, label }: SparklineProps) {
-  const first = points[0]?.[0] ?? 0;
-  const last = points.at(-1)?.[0] ?? 0;
-  const span = Math.max(1, last - first);
-  const greatest = Math.max(2 * threshold, ...points.map(([, share]) => share));
-  const x = (atMs: number) => ((atMs - first) / span) * (WIDTH - RIGHT);
-  const y = (share: number) => HEIGHT - 1 - (share / greatest) * (HEIGHT - 1 - TOP);
-  const line = points
-    .map(([atMs, share], i) => (i === 0 ? `M${x(atMs)} ${y(share)}` : `H${x(atMs).toFixed(1)}V${y(share).toFixed(1)}`))
-    .join("");
-  const newest = points.at(-1);
-  const isOver = newest !== undefined && newest[1] > threshold;
+  const greatest = Math.max(2 * threshold, ...points);
+  const x = (i: number) => ((i / points.length) * WIDTH).toFixed(1);
+  const y = (share: number) => (HEIGHT - 1 - (share / greatest) * (HEIGHT - 1 - TOP)).toFixed(1);
+  const line = points.map((share, i) => `${i === 0 ? "M0 " : "V"}${y(share)}H${x(i + 1)}`).join("");
+  const isOver = (points.at(-1) ?? 0) > threshold;
   return (
     <svg
       class="spark"
@@ -38,8 +30,8 @@ export function Sparkline({ points, threshold, label }: SparklineProps) {
     >
       <title>{label}</title>
       <line class="spark-threshold" x1="0" x2={WIDTH} y1={y(threshold)} y2={y(threshold)} />
-      {points.length > 1 && <path class="spark-area" d={`${line}V${HEIGHT}H0Z`} />}
-      {points.length > 1 && <path class="spark-line" d={line} />}
+      {points.length > 0 && <path class="spark-area" d={`${line}V${HEIGHT}H0Z`} />}
+      {points.length > 0 && <path class="spark-line" d={line} />}
     </svg>
   );
 }
