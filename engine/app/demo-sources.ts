@@ -45,7 +45,7 @@ const CARTON_UNITS = 24;
 /** Decisions that are looked at: far more than the delivery has positions. */
 const MAX_DECISIONS = 200;
 /** Real time between two looks at the clock. */
-const CHECK_MS = 100;
+const CHECK_MS = 250;
 /** Commands of an instant so long ago, in real time, are in the log: what is read of it does not change any more. */
 const SETTLED_MS = 500;
 
@@ -63,6 +63,8 @@ export class DemoSources {
   /** Bookings that the losing system lacks: units by cell, and since when. */
   readonly #lost = new Map<string, number>();
   #deliveredMs: number | undefined;
+  /** The instant of the last report. */
+  #reportedMs = 0;
   /** On hand in the whole shop, as of the last report. */
   #totalUnits = 0;
 
@@ -83,7 +85,7 @@ export class DemoSources {
       const dayMs = clock.now() - this.#shop.rushStartMs;
       try {
         if (dayMs >= DELIVERY_MS && this.#deliveredMs === undefined) await this.#deliver();
-        if (dayMs < dueMs) continue;
+        if (dayMs < dueMs && !(await this.#isDecided())) continue;
         await this.#report(signal);
         dueMs = nextReportMs(dayMs);
       } catch (thrown) {
@@ -92,15 +94,33 @@ export class DemoSources {
     }
   }
 
+  /** The newest instant of which the log does not change any more. */
+  #settledMs(): number {
+    const { clock, settings } = this.#engine;
+    return Math.floor(clock.now() - SETTLED_MS * (settings.shopTime?.speed() ?? 1));
+  }
+
+  /**
+   * Whether differences were settled since the last report: then all systems report again at once, because those that
+   * agreed before have an older figure than the corrected ledger.
+   */
+  async #isDecided(): Promise<boolean> {
+    if (this.#deliveredMs === undefined) return false;
+    const { decisions } = await this.#engine.reconciliation.settlement.decisions(1);
+    const [newest] = decisions;
+    const settledMs = newest?.result?.atMs ?? newest?.decision.atMs ?? 0;
+    return settledMs > this.#reportedMs && settledMs < this.#settledMs();
+  }
+
   /** All systems report what they have at one instant. */
   async #report(signal: AbortSignal): Promise<void> {
-    const { clock, settings } = this.#engine;
-    const asOfMs = Math.floor(clock.now() - SETTLED_MS * (settings.shopTime?.speed() ?? 1));
+    const asOfMs = this.#settledMs();
     const rows = await this.#ledgerAt(asOfMs, signal);
     const lost = await this.#stillLost(asOfMs);
     this.#totalUnits = rows.reduce((sum, { balances }) => sum + measuredUnits(balances, "on_hand"), 0);
     for (const { source, measure } of SYSTEMS)
       await this.#send(source, measure, asOfMs, rows, source === LOSING ? lost : new Map());
+    this.#reportedMs = asOfMs;
   }
 
   async #ledgerAt(atMs: number, signal: AbortSignal): Promise<Row[]> {
