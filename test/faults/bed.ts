@@ -28,6 +28,8 @@ export interface BedSettings {
   leaseMs: number;
   tickMs?: number;
   appendfsync: "always" | "everysec";
+  /** How long logs are kept; left out: until the jobs have processed them. */
+  retention?: string;
   /** More arguments of every product process that serves. */
   apiArguments?: readonly string[];
   /** The command line of the product; left out: the one of this build. */
@@ -263,7 +265,7 @@ export class Bed {
 
   /** Starts a product process; with a port it can be found again after a restart. */
   async start(role: Role): Promise<Product> {
-    const { partitions, leaseMs, tickMs = 200, apiArguments = [], cli } = this.settings;
+    const { partitions, leaseMs, tickMs = 200, retention = "0", apiArguments = [], cli } = this.settings;
     const port = role === "api" ? await freePort() : 0;
     const name = `${role} ${this.products.filter((other) => other.role === role).length + 1}`;
     const product = new Product(
@@ -282,7 +284,7 @@ export class Bed {
         "--tick",
         String(tickMs),
         "--retention",
-        "0",
+        retention,
         ...(role === "api" ? ["--port", String(port), ...apiArguments] : []),
       ],
       cli,
