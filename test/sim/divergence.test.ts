@@ -5,7 +5,8 @@
  */
 import { describe, expect, it } from "vitest";
 import type { CauseGroup } from "../../engine/reconciliation/divergence-cause.js";
-import { searchGaps } from "../../engine/reconciliation/gap-search.js";
+import { NO_REACH, reachOf, unexplainedUnits } from "../../engine/reconciliation/explained.js";
+import { type Observation, searchGaps } from "../../engine/reconciliation/gap-search.js";
 import { pairMovements } from "../../engine/reconciliation/movement-pairing.js";
 import { lengthOf } from "../length.js";
 import { LATENESS_MS, MISTAKES, type Mistake, makeWorld, type World } from "./divergence-world.js";
@@ -27,6 +28,23 @@ const worldOf = (seed: number, kind?: "none"): World =>
 const searchOf = (world: World, sku: string) =>
   searchGaps(world.observations.get(sku) ?? [], world.events.get(sku) ?? [], { windowMs: LATENESS_MS });
 
+/** Units of an observation that a comparison counts as divergence. */
+function divergence(world: World, sku: string, { asOfMs, gaps }: Observation): number {
+  let units = 0;
+  for (const [location, gap] of gaps) {
+    const around = (world.events.get(sku) ?? []).flatMap(({ event, effects }) => {
+      const effect = effects.get(location) ?? 0;
+      if (Math.abs(event.clockMs - asOfMs) > LATENESS_MS) return [];
+      // What the ledger would have more if the event were on the other side of the instant.
+      const other = event.clockMs <= asOfMs ? -effect : effect;
+      return [other, 0, other];
+    });
+    const reach = reachOf(around, world.measure, { sellable: 0, reserved: 0, coefficient: undefined });
+    units += unexplainedUnits(gap, reach, NO_REACH);
+  }
+  return units;
+}
+
 /** Whether the event of the mistake is named by the first group. */
 const names = (group: CauseGroup | undefined, { bookable }: Mistake): boolean =>
   group?.members.some(({ faults }) => faults.some(({ event }) => event === bookable.event)) ?? false;
@@ -41,6 +59,9 @@ describe("a warehouse with one mistake", () => {
       const search = searchOf(world, mistake.sku);
       const [best] = search.causes;
       if (!names(best, mistake)) expect(search, `SHUIWEI_SEED=${seed} ${mistake.kind}`).toBe("found");
+      const observed = world.observations.get(mistake.sku) ?? [];
+      const firstDiverging = observed.find((each) => divergence(world, mistake.sku, each) > 0);
+      expect(search.firstUnequal, `SHUIWEI_SEED=${seed}: as a comparison`).toBe(firstDiverging?.snapshotId);
       found++;
       if ((best?.count ?? 0) > 1) ambiguous++;
       members += best?.count ?? 0;
@@ -77,6 +98,8 @@ describe("a warehouse that is late and out of order", () => {
       const world = worldOf(seed, "none");
       for (const sku of world.events.keys()) {
         expect(searchOf(world, sku).firstUnequal, `SHUIWEI_SEED=${seed} ${sku}`).toBeUndefined();
+        for (const observation of world.observations.get(sku) ?? [])
+          expect(divergence(world, sku, observation), `SHUIWEI_SEED=${seed} ${sku}`).toBe(0);
       }
     }
   });
