@@ -11,7 +11,7 @@ import { pairMovements } from "../../engine/reconciliation/movement-pairing.js";
 import { lengthOf } from "../length.js";
 import { LATENESS_MS, MISTAKES, type Mistake, makeWorld, type World } from "./divergence-world.js";
 
-const SEEDS = Number(process.env["DIVERGENCE_SEEDS"] ?? lengthOf({ short: 150, long: 1_000 }));
+const SEEDS = Number(process.env["DIVERGENCE_SEEDS"] ?? lengthOf({ short: 100, long: 1_000 }));
 const FIRST = Number(process.env["SHUIWEI_SEED"] ?? 1);
 const COUNT = process.env["SHUIWEI_SEED"] ? 1 : SEEDS;
 const seeds = Array.from({ length: COUNT }, (_, i) => FIRST + i);
