@@ -20,6 +20,7 @@ export default defineConfig({
       "test/audit/audit.redis.test.ts",
       "test/connectors/csv/reader.test.ts",
       "test/connectors/http/fuzz.redis.test.ts",
+      "test/history/archive.redis.test.ts",
       "test/jobs/depletion/job.test.ts",
       "test/outbox/emit-bounds.redis.test.ts",
       "test/outbox/losses.redis.test.ts",

@@ -33,12 +33,12 @@ export function makeHistories(
   const place = { redis, prefix, partitions };
   const archive = store && new Archive({ ...place, store });
   const anchors = new StorefrontAnchors(redis);
-  const shared = { ...place, logOf: archive?.logOf("stock") };
+  const shared = { ...place, logOf: archive?.logOf("stock", entryTimeMs) };
   const balances = new BalanceHistory({ ...shared, anchors: archive?.anchors(anchors) ?? anchors });
   return {
     balances,
     skus: new SkuHistory(balances, shared),
-    orders: new OrderHistory({ ...shared, orderStore, orderLogOf: archive?.logOf("orders") }),
+    orders: new OrderHistory({ ...shared, orderStore, orderLogOf: archive?.logOf("orders", orderEntryTimeMs) }),
   };
 }
 

@@ -5,7 +5,7 @@
  * byte that changed, an object that is missing and two that were exchanged are each found and named. It only reads, and
  * goes on after a finding.
  */
-import { type ArchiveHead, bucketKey, bucketOf, type Manifest } from "../history/archive-format.js";
+import { type ArchiveHead, bucketKey, bucketOf, headKey, type Manifest } from "../history/archive-format.js";
 import { readArchiveHead } from "../history/archive-head.js";
 import { ArchiveObjects, type ArchiveStore } from "../history/archive-objects.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
@@ -57,9 +57,17 @@ export async function auditArchive(options: ArchiveAuditOptions): Promise<Archiv
   for (const topic of TOPICS)
     for (let partition = 0; partition < partitions; partition++) {
       const place = { prefix, topic, partition };
+      const objects = new ArchiveObjects(store, place);
       const head = await readArchiveHead(redis, place);
+      const stored = await objects.head(options.signal).catch(damageOnly);
+      if (stored && stored.number > head.number)
+        notes.push(
+          `${topic}, partition ${partition}: the storage has manifests up to ${stored.number}, Redis names ${head.number}: Redis is that of an earlier time`,
+        );
       if (head.number === 0) continue;
-      const audit = new PartitionAudit(options, new ArchiveObjects(store, place), head);
+      const audit = new PartitionAudit(options, objects, head);
+      if (!stored)
+        audit.find(headKey(place), "the head is missing or cannot be read; it is written with the next segment");
       await audit.run();
       sum.partitions++;
       for (const figure of ["manifests", "entries", "closings", "live"] as const) sum[figure] += audit.counts[figure];
@@ -68,6 +76,14 @@ export async function auditArchive(options: ArchiveAuditOptions): Promise<Archiv
     }
   return { ...sum, findings: findings.slice(0, MAX_FINDINGS), notes };
 }
+
+/** Undefined for damage. @throws all else */
+function damageOnly(thrown: unknown): undefined {
+  if (!isDamage(thrown)) throw thrown;
+}
+
+const isDamage = (thrown: unknown): thrown is EngineError =>
+  thrown instanceof EngineError && ["archive_damaged", "archive_missing", "undecodable"].includes(thrown.code);
 
 class PartitionAudit {
   readonly counts = { manifests: 0, entries: 0, closings: 0, live: 0 };
@@ -107,7 +123,7 @@ class PartitionAudit {
       before = manifest;
     }
     if (live && live.offset > this.#head.last + 1)
-      this.#find(
+      this.find(
         undefined,
         `entries ${this.#head.last + 1} to ${live.offset - 1} are in neither the archive nor the log`,
       );
@@ -124,7 +140,7 @@ class PartitionAudit {
       try {
         const { manifest, hash, key } = await this.#objects.manifest(generations, number);
         if (wanted !== undefined && hash !== wanted)
-          this.#find(key, `manifest ${number} has another hash than the next one (or Redis) names`);
+          this.find(key, `manifest ${number} has another hash than the next one (or Redis) names`);
         wanted = manifest.previous;
         this.counts.manifests++;
       } catch (thrown) {
@@ -149,7 +165,7 @@ class PartitionAudit {
     const isFirst = number === this.#head.oldest;
     if (gap) this.notes.push(`${this.#name}: entries ${gap.first} to ${gap.last} were lost before they were archived`);
     if (before && first !== (gap ? gap.last : before.last) + 1)
-      this.#find(undefined, `manifest ${number} begins at entry ${first}, but the one before ends at ${before.last}`);
+      this.find(undefined, `manifest ${number} begins at entry ${first}, but the one before ends at ${before.last}`);
     // The fold begins where the log does.
     if (first === 1) this.#cells = new Map();
     else if (gap || isFirst || !before) this.#cells = undefined;
@@ -186,7 +202,7 @@ class PartitionAudit {
         this.counts.live++;
         const isSame =
           other.fields.length === fields.length && fields.every((bytes, i) => bytes.equals(other.fields[i] as Buffer));
-        if (!isSame) this.#find(undefined, `entry ${offset} of the archive differs from the log's`);
+        if (!isSame) this.find(undefined, `entry ${offset} of the archive differs from the log's`);
       }
       after = page.at(-1)?.offset ?? last;
     }
@@ -208,7 +224,7 @@ class PartitionAudit {
       for (const [name, ...units] of cells) {
         const sku = name.slice(0, name.indexOf(CELL_SEPARATOR));
         if (bucketOf(sku, partitions, closing.buckets.length) !== bucket)
-          this.#find(bucketKey(this.#objects.place, ref), `has the SKU ${sku}, which belongs to another bucket`);
+          this.find(bucketKey(this.#objects.place, ref), `has the SKU ${sku}, which belongs to another bucket`);
         stored.set(name, units);
       }
     }
@@ -227,7 +243,7 @@ class PartitionAudit {
         const [a, b] = [units?.[p] ?? 0, folded?.[pool] ?? 0];
         if (a === b) continue;
         const [sku, location] = name.split(CELL_SEPARATOR);
-        this.#find(
+        this.find(
           undefined,
           `the closing of manifest ${number} has ${a} ${pool} of ${sku} at ${location}; the entries make ${b}`,
         );
@@ -235,17 +251,15 @@ class PartitionAudit {
     }
   }
 
-  #find(key: string | undefined, words: string): void {
+  find(key: string | undefined, words: string): void {
     const { topic, partition } = this.#objects.place;
     this.findings.push({ topic, partition, ...(key === undefined ? {} : { key }), words });
   }
 
   /** @throws what is no finding about an object */
   #findThrown(thrown: unknown): void {
-    const isFinding =
-      thrown instanceof EngineError && ["archive_damaged", "archive_missing", "undecodable"].includes(thrown.code);
-    if (!isFinding) throw thrown;
-    this.#find(thrown.input, messageOf(thrown));
+    if (!isDamage(thrown)) throw thrown;
+    this.find(thrown.input, messageOf(thrown));
   }
 
   get #name(): string {

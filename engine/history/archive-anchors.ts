@@ -3,6 +3,7 @@
  * instant, and of the day of the instant. So an instant years ago is a day's part of the log away from stored balances.
  * It reads only.
  */
+import { EngineError } from "../kernel/errors.js";
 import type { BalanceAnchor, BalanceAnchors } from "../stock/as-of.js";
 import { CELL_SEPARATOR, emptyBalances, POOLS } from "../stock/model.js";
 import type { StockKeys } from "../stream/keys.js";
@@ -30,15 +31,29 @@ export class ArchiveAnchors implements BalanceAnchors {
   async read(keys: StockKeys, skus: readonly string[], atMs: number): Promise<readonly (readonly BalanceAnchor[])[]> {
     const nearer = await this.#nearer.read(keys, skus, atMs);
     const reader = this.#readerOf(keys.log);
-    const closings = reader ? await closingsAround(reader, atMs) : [];
-    if (!reader || closings.length === 0) return nearer;
-    const found = await Promise.all(
+    if (!reader || nearer.every((anchors) => anchors.length > 0)) return nearer;
+    try {
+      return await this.#archived(reader, skus, atMs, nearer);
+    } catch (thrown) {
+      // Anchors only spare reading: where the log in Redis will do, no object storage has to answer.
+      if (thrown instanceof EngineError && thrown.retryable) return nearer;
+      throw thrown;
+    }
+  }
+
+  async #archived(
+    reader: ArchiveReader,
+    skus: readonly string[],
+    atMs: number,
+    nearer: readonly (readonly BalanceAnchor[])[],
+  ): Promise<readonly (readonly BalanceAnchor[])[]> {
+    const closings = await closingsAround(reader, atMs);
+    return Promise.all(
       skus.map(async (sku, i) => [
         ...(nearer[i] ?? []),
         ...(await Promise.all(closings.map((closing) => this.#anchorOf(reader, closing, sku)))),
       ]),
     );
-    return found;
   }
 
   async #anchorOf(reader: ArchiveReader, closing: Closing, sku: string): Promise<BalanceAnchor> {

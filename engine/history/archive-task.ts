@@ -129,14 +129,24 @@ export class ArchiveTask {
 
   /** Reads entries until the segment ends. Returns whether it has ended. */
   async #fill(): Promise<boolean> {
-    const { redis, timeOf, hasClosings, segmentMs = SEGMENT_MS, segmentBytes = SEGMENT_BYTES } = this.#options;
-    const [offset, clock] = await redis.hmget(this.#logHead, "offset", "clock");
-    const logged = Number(offset ?? 0);
+    const { redis, timeOf, segmentMs = SEGMENT_MS } = this.#options;
+    const { prefix, topic, partition } = this.#options.place;
+    const [offset, clock] = await redis.hmget(partitionKeys(prefix, topic, partition).head, "offset", "clock");
+    const isFull = await this.#read();
+    const [oldest] = this.#pending;
+    const behindMs = oldest ? Math.max(0, Number(clock ?? 0) - timeOf(oldest)) : 0;
+    Object.assign(this.#figures, { archived: this.#head.last, logged: Number(offset ?? 0), behindMs });
+    return isFull || (oldest !== undefined && behindMs >= segmentMs);
+  }
+
+  /** Returns whether the segment has as much as it may, or a day has ended. */
+  async #read(): Promise<boolean> {
+    const { redis, timeOf, hasClosings, segmentBytes = SEGMENT_BYTES } = this.#options;
     for (;;) {
       const after = this.#pending.at(-1)?.offset ?? this.#gap?.last ?? this.#head.last;
       const page = await readLog(redis, this.#keys.log, after, PAGE_ENTRIES);
       const [first] = page;
-      if (!first) break;
+      if (!first) return false;
       if (this.#pending.length === 0 && first.offset > after + 1)
         this.#gap = { first: after + 1, last: first.offset - 1 };
       else assertContiguous(page, after, this.#keys.log);
@@ -149,10 +159,6 @@ export class ArchiveTask {
         if (this.#pendingBytes >= segmentBytes) return true;
       }
     }
-    const [oldest] = this.#pending;
-    const behindMs = oldest ? Math.max(0, Number(clock ?? 0) - timeOf(oldest)) : 0;
-    Object.assign(this.#figures, { archived: this.#head.last, logged, behindMs });
-    return oldest !== undefined && behindMs >= segmentMs;
   }
 
   async #write(signal: AbortSignal): Promise<void> {
@@ -256,12 +262,6 @@ export class ArchiveTask {
     const askedMs = clock.now();
     await renewTask(redis, this.#keys, this.#task, leaseMs, nowArgument(serverClock));
     this.#renewedMs = askedMs;
-  }
-
-  /** The key of the log's head. */
-  get #logHead(): string {
-    const { prefix, topic, partition } = this.#options.place;
-    return partitionKeys(prefix, topic, partition).head;
   }
 }
 

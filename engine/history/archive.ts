@@ -3,7 +3,9 @@
  * closings as anchors. Readers need no lease and no running archiver, only Redis and the object storage.
  */
 import type { BalanceAnchors } from "../stock/as-of.js";
+import { entryTimeMs } from "../stock/log-entry.js";
 import { partitionKeys } from "../stream/keys.js";
+import type { LogEntry } from "../stream/log.js";
 import type { LogSource } from "../stream/log-source.js";
 import type { RedisClient } from "../stream/redis.js";
 import { ArchiveAnchors } from "./archive-anchors.js";
@@ -27,9 +29,9 @@ export class Archive {
     this.#options = options;
   }
 
-  /** The logs of a topic, by partition. */
-  logOf(topic: string): (partition: number) => LogSource {
-    return (partition) => this.#at(topic, partition).log;
+  /** The logs of a topic, by partition. @param timeOf the clock before an entry */
+  logOf(topic: string, timeOf: (entry: LogEntry) => number): (partition: number) => LogSource {
+    return (partition) => this.#at(topic, partition, timeOf).log;
   }
 
   /** Anchors of the archive beside others. */
@@ -38,19 +40,23 @@ export class Archive {
     const stock = new Map(
       Array.from({ length: partitions }, (_, partition) => [
         partitionKeys(prefix, "stock", partition).log,
-        this.#at("stock", partition).reader,
+        this.#at("stock", partition, entryTimeMs).reader,
       ]),
     );
     return new ArchiveAnchors((log) => stock.get(log), partitions, nearer);
   }
 
-  #at(topic: string, partition: number): { reader: ArchiveReader; log: ArchivedLog } {
+  #at(
+    topic: string,
+    partition: number,
+    timeOf: (entry: LogEntry) => number,
+  ): { reader: ArchiveReader; log: ArchivedLog } {
     const { redis, prefix, store } = this.#options;
     const key = partitionKeys(prefix, topic, partition).log;
     const found = this.#logs.get(key);
     if (found) return found;
     const reader = new ArchiveReader(redis, store, { prefix, topic, partition }, this.#cache);
-    const made = { reader, log: new ArchivedLog(redis, key, reader) };
+    const made = { reader, log: new ArchivedLog(redis, key, reader, timeOf) };
     this.#logs.set(key, made);
     return made;
   }

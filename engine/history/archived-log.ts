@@ -124,20 +124,29 @@ export class ArchivedLog implements LogSource {
   readonly #redis: RedisClient;
   readonly #key: string;
   readonly #reader: ArchiveReader;
-  /** The oldest entry that Redis had when it was last asked; it only moves on. */
+  readonly #timeOf: (entry: LogEntry) => number;
+  /** The oldest entry that Redis had when it was last asked, and its time; they only move on. */
   #liveFirst = 0;
+  #liveFirstMs = Number.POSITIVE_INFINITY;
+  /** The archive's oldest entry: whoever looks for an instant reads it first. */
+  #oldest: LogEntry | undefined;
 
-  /** @param key of the log in Redis */
-  constructor(redis: RedisClient, key: string, reader: ArchiveReader) {
+  /**
+   * @param key of the log in Redis
+   * @param timeOf the clock before an entry
+   */
+  constructor(redis: RedisClient, key: string, reader: ArchiveReader, timeOf: (entry: LogEntry) => number) {
     this.#redis = redis;
     this.#key = key;
     this.#reader = reader;
+    this.#timeOf = timeOf;
   }
 
   async first(): Promise<number | undefined> {
     const [live] = await readLog(this.#redis, this.#key, 0, 1);
     const head = await this.#reader.refresh();
     this.#liveFirst = live?.offset ?? Number.POSITIVE_INFINITY;
+    this.#liveFirstMs = live ? this.#timeOf(live) : Number.POSITIVE_INFINITY;
     const { first, last } = this.#reader.range;
     // A gap between archive and log that is not recorded yet: only the log can be read.
     const isJoined = first <= last && (!live || head.last >= live.offset - 1);
@@ -160,6 +169,8 @@ export class ArchivedLog implements LogSource {
   }
 
   async around(atMs: number): Promise<{ low: number; high: number } | undefined> {
+    // What Redis has is found without the object storage.
+    if (atMs >= this.#liveFirstMs) return { low: this.#liveFirst, high: Number.POSITIVE_INFINITY };
     const begun = await this.#reader.lastWith(({ beginMs }) => beginMs <= atMs);
     if (!begun) return undefined;
     const isNewest = begun.number === this.#reader.range.last;
@@ -168,10 +179,12 @@ export class ArchivedLog implements LogSource {
 
   /** Entries of the segment that has the next entry; none when no segment has it. */
   async #archived(after: number, count: number): Promise<LogEntry[]> {
+    if (count === 1 && this.#oldest?.offset === after + 1) return [this.#oldest];
     const manifest = await this.#reader.lastWith(({ first }) => first <= after + 1);
     if (!manifest || manifest.last <= after) return [];
     const entries = await this.#reader.segment(manifest);
     const from = after + 1 - manifest.first;
+    if (from === 0 && manifest.number === this.#reader.range.first) this.#oldest = entries[0];
     return entries.slice(from, from + count);
   }
 }

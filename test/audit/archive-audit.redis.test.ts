@@ -5,7 +5,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { auditArchive } from "../../engine/audit/archive-audit.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { stockKeys } from "../../engine/stream/keys.js";
+import { archiveKeys, stockKeys } from "../../engine/stream/keys.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { type ArchiveBed, archiveBed } from "../history/archive-bed.js";
 import { withRedis } from "../redis/with-redis.js";
@@ -101,6 +101,20 @@ describe("the audit of an archive", () => {
     expect((await audit()).findings).toContainEqual(
       expect.objectContaining({ words: expect.stringContaining("in neither the archive nor the log") }),
     );
+  });
+
+  it("notes an archive that goes further than Redis, and finds a head that is missing or damaged", async () => {
+    const [head = ""] = [...bed.store.objects.keys()].filter((key) => key.endsWith("/head"));
+    const sound = bytesOf(head);
+    bed.store.objects.delete(head);
+    expect((await audit()).findings).toEqual([expect.objectContaining({ key: head })]);
+    bed.store.objects.set(head, Buffer.from("{"));
+    expect((await audit()).findings).toEqual([expect.objectContaining({ key: head })]);
+    bed.store.objects.set(head, sound);
+    await client.del(archiveKeys(PREFIX, "stock", 0).task);
+    const { partitions, notes } = await audit();
+    expect(partitions).toBe(0);
+    expect(notes.join()).toContain("Redis is that of an earlier time");
   });
 
   it("notes a gap that was recorded, and begins the fold again after it", async () => {
