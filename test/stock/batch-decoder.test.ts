@@ -18,6 +18,8 @@ import {
 import type { LogEntry } from "../../engine/stream/log.js";
 import { at, entryOf, idOf, logged, NOW, packr } from "./log-entries.js";
 
+const SETTLED = { comparison: "c", source: "wms", snapshot: "s", proposal: "p", asOfMs: 5 };
+
 describe("an entry that cannot be read", () => {
   const refusal = (entry: LogEntry): unknown => {
     try {
@@ -104,6 +106,13 @@ describe("an entry that cannot be read", () => {
     ],
     ["a detail that is not a record", 13, [[1, "x"]], "detail"],
     ["a detail that is not a text", 13, [[1, { actor: 5 }]], "detail's actor"],
+    [
+      "a settlement without its instant",
+      13,
+      [[1, { settlement: { ...SETTLED, asOfMs: "now" } }]],
+      "detail's settlement",
+    ],
+    ["a settlement of no source", 13, [[1, { settlement: { ...SETTLED, source: 5 } }]], "detail's settlement"],
     ["a setting that is not a number", 13, [[1, { settings: { alertFactor: Number.NaN } }]], "detail's settings"],
     [
       "a setting of a later version that is not a number",
