@@ -30,9 +30,9 @@ const MAX_CLIENT_BYTES_PER_SECOND = 16_384;
 /**
  * What may wait to be sent to one client; a client with more does not read. One that acknowledges only what it has read
  * stays below it: 4 unacknowledged frames of each feed, at most 136 KB of `stock-heat` (180 rows with 60 minutes each),
- * 32 KB of `alerts` and 0.5 KB of `engine`, are 674 KB; the rest is for 4 lists of 190 open breakers with 463 bytes
- * each, and for heartbeats. A larger frame is sent when less than this is waiting, and ends the connection unless the
- * client has read it down to this within a second.
+ * 32 KB of `alerts`, 24 KB of `consistency` and 0.5 KB of `engine`, are 770 KB; the rest is for 4 lists of 67 open
+ * breakers with 1,030 bytes each, evidence included, and for heartbeats. A larger frame is sent when less than this is
+ * waiting, and ends the connection unless the client has read it down to this within a second.
  */
 export const MAX_UNSENT_BYTES = 1_048_576;
 /** How long a closing client may take to answer before its socket is destroyed. */

@@ -1,7 +1,7 @@
 /**
  * The feed `consistency`: how far the shop's stock figures part, as of the last comparison (R13–R15), and what the
- * breaker does about it. The whole state whenever it has changed; lists of differences are read over HTTP. With at most
- * 64 sources a body has at most the 40 greatest pairs and 64 sources that were left out, so it stays below 16 KiB.
+ * breaker does about it. The whole state whenever it has changed; lists of differences are read over HTTP. A body has
+ * the 40 greatest pairs, 64 sources that were left out and 10 breakers of a dry run at most: less than 24 KiB.
  */
 import { type Feed, wholeState } from "../feed.js";
 

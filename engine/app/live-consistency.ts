@@ -8,6 +8,9 @@ import type { ConsistencyView } from "../jobs/consistency/view.js";
 /** Pairs of a body: the job ranks them, the greatest share first. */
 const MAX_PAIRS = 40;
 
+/** Breakers of a dry run that a body names. */
+const MAX_WOULD_OPEN = 10;
+
 /** @param shopThreshold the divergence above which the shop's breaker opens, from 0 to 1 */
 export function consistencyBody(view: ConsistencyView, shopThreshold: number): ConsistencyBody {
   const { last, mode, nextDueMs } = view;
@@ -33,7 +36,7 @@ function wouldOpenIn(view: ConsistencyView): WouldOpenBody[] {
   const scopes = view.wouldBeOpen();
   if (scopes.length === 0) return [];
   const entries = view.history().filter(({ kind }) => kind === "would_have_opened");
-  return scopes.flatMap((scope) => {
+  return scopes.slice(0, MAX_WOULD_OPEN).flatMap((scope) => {
     const newest = entries.find((entry) => entry.scope === scope);
     return newest?.evidence ? [{ scope, atMs: newest.atMs, ...newest.evidence }] : [];
   });
