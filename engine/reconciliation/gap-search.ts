@@ -42,13 +42,17 @@ export interface GapSearch {
    * around its instant: by other events each time, which a correct source makes seldom.
    */
   readonly persistent: boolean;
+  /** More faults are possible than are tried: there may be further causes. */
+  readonly isCut: boolean;
   /** The last snapshot with which the causes agree. Undefined: there are none. */
   readonly agreesUntil: string | undefined;
 }
 
 /** Faults that are tested at most: 200,000 × about 2 µs are 0.4 s. The older events come first. */
 const MAX_TRIED = 200_000;
-/** Faults of which pairs are tested: 400 × 400 / 2 × 2 µs are 0.2 s. Beyond that no pairs are tried. */
+/** Tested in one step: 500 × 2 µs are 1 ms; each of some 20 µs beside a busy snapshot 10 ms. */
+const STEP_TRIED = 500;
+/** Faults of which pairs are tested: 400 × 400 / 2 × 2 µs are 0.2 s, in steps. Beyond that no pairs are tried. */
 const MAX_PAIRED = 400;
 /** Other units than an event's that are tried for it. */
 const MAX_OFFSETS = 64;
@@ -94,8 +98,19 @@ export function searchGaps(
   events: readonly BookableEvent[],
   options: GapSearchOptions,
 ): GapSearch {
-  return new Search(observations, events, options).run();
+  const steps = searchSteps(observations, events, options);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
 }
+
+/** The same in steps of some milliseconds at most: a process that serves gives way to other requests between them. */
+export const searchSteps = (
+  observations: readonly Observation[],
+  events: readonly BookableEvent[],
+  options: GapSearchOptions,
+): Generator<void, GapSearch> => new Search(observations, events, options).run();
 
 class Search {
   readonly #snapshots: readonly ObservedSnapshot[];
@@ -114,34 +129,39 @@ class Search {
     });
   }
 
-  run(): GapSearch {
+  *run(): Generator<void, GapSearch> {
     const first = this.#snapshots.findIndex((snapshot) => !this.#agrees([], snapshot));
-    if (first >= 0) return this.#searchFrom(first);
+    if (first >= 0) return yield* this.#searchFrom(first);
     const persistent = this.#persistentFrom();
     const none = { lastEqual: this.#snapshots.at(-1)?.id, firstUnequal: undefined, agreesUntil: undefined };
-    if (persistent === undefined) return { ...none, causes: [], mayBeOlder: false, persistent: false };
-    return { ...this.#searchFrom(persistent), persistent: true };
+    if (persistent === undefined) return { ...none, causes: [], mayBeOlder: false, persistent: false, isCut: false };
+    return { ...(yield* this.#searchFrom(persistent)), persistent: true };
   }
 
   /** Of a snapshot with a gap: the faults that explain it and the snapshots around it. */
-  #searchFrom(first: number): GapSearch {
+  *#searchFrom(first: number): Generator<void, GapSearch> {
     const until = this.#snapshots.slice(0, first + 1);
     const found = {
       lastEqual: this.#snapshots[first - 1]?.id,
       firstUnequal: this.#snapshots[first]?.id,
       persistent: false,
     };
-    const tried = this.#triedUntil((this.#snapshots[first] as ObservedSnapshot).asOfMs + this.#windowMs);
-    let [faults, last] = this.#extend(
-      tried.filter((fault) => until.every((snapshot) => this.#agrees([fault], snapshot))).map((fault) => [fault]),
-      first,
-    );
-    if (faults.length === 0) [faults, last] = this.#extend(this.#pairs(tried, until), first);
+    const [agreeing, whole]: [TriedFault[][], TriedFault[]] = [[], []];
+    let tried = 0;
+    for (const fault of this.#faultsUntil((this.#snapshots[first] as ObservedSnapshot).asOfMs + this.#windowMs)) {
+      if (++tried > MAX_TRIED) break;
+      if (fault.kind !== "units_changed" && whole.length <= MAX_PAIRED) whole.push(fault);
+      if (until.every((snapshot) => this.#agrees([fault], snapshot))) agreeing.push([fault]);
+      if (tried % STEP_TRIED === 0) yield;
+    }
+    let [faults, last] = this.#extend(agreeing, first);
+    if (faults.length === 0) [faults, last] = this.#extend(yield* this.#pairs(whole, until), first);
     const causes = faults.length === 0 ? [] : [this.#groupOf(faults)];
     return {
       ...found,
       causes,
       mayBeOlder: this.#mayBeOlder(first),
+      isCut: tried > MAX_TRIED,
       agreesUntil: causes.length > 0 ? this.#snapshots[last]?.id : undefined,
     };
   }
@@ -188,16 +208,14 @@ class Search {
     return sums;
   }
 
-  /** Every fault of one event up to an instant that would show in the observed cells; bounded. */
-  #triedUntil(untilMs: number): TriedFault[] {
+  /** Every fault of one event up to an instant that would show in the observed cells. */
+  *#faultsUntil(untilMs: number): Generator<TriedFault> {
     const locations = [...new Set(this.#snapshots.flatMap(({ cells }) => [...cells.keys()]))];
     const offsets = new Map(locations.map((location) => [location, this.#offsetsAt(location)]));
-    const tried: TriedFault[] = [];
     for (const bookable of this.#events) {
-      if (bookable.event.clockMs > untilMs || tried.length >= MAX_TRIED) break;
-      tried.push(...faultsOf(bookable, locations, offsets));
+      if (bookable.event.clockMs > untilMs) return;
+      yield* faultsOf(bookable, locations, offsets);
     }
-    return tried;
   }
 
   /** By how many units a location may be off, from the snapshots that differ there. */
@@ -211,15 +229,16 @@ class Search {
     return [...offsets].sort((a, b) => Math.abs(a) - Math.abs(b)).slice(0, MAX_OFFSETS);
   }
 
-  #pairs(tried: readonly TriedFault[], until: readonly ObservedSnapshot[]): TriedFault[][] {
-    const whole = tried.filter(({ kind }) => kind !== "units_changed");
-    if (whole.length > MAX_PAIRED) return [];
+  *#pairs(whole: readonly TriedFault[], until: readonly ObservedSnapshot[]): Generator<void, TriedFault[][]> {
     const pairs: TriedFault[][] = [];
-    for (const [i, one] of whole.entries())
+    if (whole.length > MAX_PAIRED) return pairs;
+    for (const [i, one] of whole.entries()) {
       for (const other of whole.slice(i + 1)) {
         if (one.bookable === other.bookable) continue;
         if (until.every((snapshot) => this.#agrees([one, other], snapshot))) pairs.push([one, other]);
       }
+      yield;
+    }
     return pairs;
   }
 

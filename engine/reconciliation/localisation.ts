@@ -4,6 +4,7 @@
  * as far as the ledger's log and the kept snapshots reach. Causes that explain equally well are named together; if the
  * difference may be older than what is kept, the answer says so. It reads only, and changes nothing.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BalanceHistory } from "../stock/as-of.js";
 import type { Corrections, SettledCorrection } from "../stock/corrections.js";
 import type { AsOfRefusal } from "../stock/log-instant.js";
@@ -12,7 +13,7 @@ import { findSkuEvents, type SkuEventsOptions } from "../stock/sku-events.js";
 import { partitionOf } from "../stream/partition.js";
 import { DEFAULT_WINDOW_MS } from "./comparer.js";
 import { type BookableEvent, bookableEvents, type CauseGroup, isAmbiguous } from "./divergence-cause.js";
-import { type Observation, searchGaps } from "./gap-search.js";
+import { type Observation, searchSteps } from "./gap-search.js";
 import { type Measure, measuredUnits, type Snapshot, type SnapshotReader, type SnapshotRecord } from "./model.js";
 import type { Pairing } from "./movement-pairing.js";
 import { type KeptMovements, MovementSearch, type PartedCells } from "./movement-search.js";
@@ -63,7 +64,7 @@ export interface Localisation {
   readonly causes: readonly CauseGroup[];
   /** By movements: further faults up to the first unequal snapshot, after that of `causes`, each as a group. */
   readonly further: readonly CauseGroup[];
-  /** Several causes fit equally well, or an older event may be the cause. */
+  /** Several causes fit equally well, or an older event may be the cause, or more are possible than were tried. */
   readonly isAmbiguous: boolean;
   /** The difference may be older than the oldest snapshot that could be looked at. */
   readonly mayBeOlder: boolean;
@@ -164,11 +165,17 @@ export class Localiser {
     );
     const { windowMs } = this.#options;
     const sinceMs = (observations[0] as Observation).asOfMs - windowMs;
-    const search = searchGaps(
+    const steps = searchSteps(
       observations,
       events.filter(({ event }) => event.clockMs >= sinceMs),
       { windowMs },
     );
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) {
+      signal?.throwIfAborted();
+      await nextTurn();
+    }
+    const search = step.value;
     const first = observations.find(({ snapshotId }) => snapshotId === search.firstUnequal);
     const last = observations.find(({ snapshotId }) => snapshotId === search.lastEqual);
     const instants = { sinceMs, equalMs: last?.asOfMs ?? sinceMs, unequalMs: first?.asOfMs ?? sinceMs };
@@ -187,7 +194,9 @@ export class Localiser {
       newest: named(newest.snapshot.id) as NamedSnapshot,
       lastEqual: named(search.lastEqual),
       firstUnequal: named(search.firstUnequal),
-      isAmbiguous: byMovements ? isAmbiguous(byMovements.causes) : isAmbiguous(search.causes) || search.mayBeOlder,
+      isAmbiguous: byMovements
+        ? isAmbiguous(byMovements.causes)
+        : isAmbiguous(search.causes) || search.mayBeOlder || search.isCut,
       mayBeOlder: search.mayBeOlder && !byMovements,
       isPersistent: search.persistent,
       agreesUntil: named(search.agreesUntil),
