@@ -166,10 +166,18 @@ export function eventAnswer(event: StockEvent, partition: number) {
     ...{ what: type, id, units, from, to, location },
     ...(toLocation === undefined ? {} : { toLocation }),
     ...textFields(detail, ["actor", "onBehalfOf", "reason"]),
+    ...settledOf(detail),
     ...(typeof missing === "number" ? { missingUnits: missing } : {}),
     ...(detail?.["unexplained"] === true ? { unexplained: true } : {}),
     position: { partition, offset, index },
   };
+}
+
+/** The report of a source that a correction settles. */
+function settledOf(detail: StockEvent["detail"]) {
+  const { source, snapshot, asOfMs } = (detail?.["settlement"] ?? {}) as Readonly<Record<string, unknown>>;
+  if (typeof source !== "string" || typeof snapshot !== "string" || typeof asOfMs !== "number") return {};
+  return { settled: { source, snapshot, asOf: isoOf(asOfMs) } };
 }
 
 /** Those of some fields that are texts. */

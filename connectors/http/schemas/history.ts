@@ -54,6 +54,12 @@ export const change = {
   onBehalfOf: Type.Optional(Type.String()),
   reason: Type.Optional(Type.String()),
   source: Type.Optional(Type.String({ description: "who or what reported the order's step that caused it" })),
+  settled: Type.Optional(
+    Type.Object(
+      { source: Type.String(), snapshot: Type.String(), asOf: Instant },
+      { description: "of a correction: the report of a source that it settles" },
+    ),
+  ),
   missingUnits: Type.Optional(Count),
   unexplained: Type.Optional(Type.Boolean({ description: "goods left that were not where the books had them" })),
   position: Type.Object({ partition: Type.Integer(), offset: Type.Integer(), index: Type.Integer() }),
