@@ -9,6 +9,7 @@ import { ComparisonStore } from "../../../engine/reconciliation/comparison-store
 import { ASK_ALWAYS } from "../../../engine/reconciliation/conflict-policy.js";
 import { LEDGER, NO_DIVERGENCE } from "../../../engine/reconciliation/model.js";
 import { SourceRegistry } from "../../../engine/reconciliation/source-registry.js";
+import { until } from "../../redis/server.js";
 import { freshId, httpBed } from "./http-bed.js";
 
 const secretOf = (name: string) => `the-secret-of-${name}-0123456789`;
@@ -116,6 +117,26 @@ describe("settlements", () => {
     const late = await post("/v1/settlements/approval", { ids: [row.proposal.id], reason: "after all" });
     expect(late.json).toMatchObject({ settled: 0, rows: [{ outcome: "rejected", repeated: true }] });
   });
+});
+
+it("from a snapshot to a comparison of the same snapshot in which the settled row does not differ any more", async () => {
+  await bed.receive("F-CUP", 10);
+  await until(async () => (await bed.send("GET", "/v1/stock/F-CUP")).status === 200, "the location is known");
+  const asOf = new Date(systemClock.now()).toISOString();
+  const path = `/v1/snapshots/scanner?id=s-1&asOf=${asOf}&measure=on_hand&part=1&parts=1&rows=1`;
+  const row = `${JSON.stringify({ sku: "F-CUP", location: "main", units: 7 })}\n`;
+  const headers = { ...as("li.wei").headers, "content-type": "application/x-ndjson" };
+  expect((await bed.send("POST", path, { headers, body: row })).status).toBeLessThan(300);
+  const compare = async () => {
+    const { pairs, id } = (await post("/v1/comparisons?wait=true", {})).json;
+    const found = pairs.find(({ a, b }: { a: string; b: string }) => a === "scanner" && b === LEDGER);
+    return { comparison: id, differing: found.differingUnits };
+  };
+  const { comparison, differing } = await compare();
+  expect(differing).toBe(3);
+  const all = { comparison, source: "scanner", reason: "recounted", maxRows: 1, maxUnits: 3 };
+  expect((await post("/v1/settlements/approval", all)).json.settled).toBe(1);
+  expect((await compare()).differing).toBe(0);
 });
 
 describe("a request for a settlement is refused", () => {
