@@ -14,6 +14,8 @@ import type { OrderStore } from "../engine/orders/order-store.js";
 import type { Receiver } from "../engine/outbox/receiver.js";
 import type { MovementStore } from "../engine/reconciliation/movement-store.js";
 import type { SnapshotStore } from "../engine/reconciliation/snapshot-store.js";
+import type { SourceRegistry } from "../engine/reconciliation/source-registry.js";
+import type { SourceWatch } from "../engine/reconciliation/source-watch.js";
 import type { Ledger } from "../engine/stock/ledger.js";
 import type { NewEvent } from "../engine/stream/event-entry.js";
 import type { RedisClient } from "../engine/stream/redis.js";
@@ -39,6 +41,9 @@ export interface ConnectorParts {
   /** What sources report. */
   readonly snapshots: SnapshotStore;
   readonly movements: MovementStore;
+  /** The sources that are pulled, and their newest reports in memory. */
+  readonly sources: SourceRegistry;
+  readonly sourceWatch: SourceWatch;
   /** The kinds of sources of all connectors. */
   sourceKinds(): Promise<readonly SourceKind[]>;
   /** Appends events to an event topic of the tables, as `EventTopic.append`. */
@@ -98,8 +103,6 @@ export interface OpenConnector {
   readiness?(): string[];
   /** What an operator should look into although the process is ready. */
   warnings?(): string[];
-  /** Registered nowhere yet. */
-  readonly metrics?: readonly Metric[];
   /** Called before the jobs of this process stop. */
   close?(): unknown;
 }

@@ -19,6 +19,7 @@ import type { Localiser } from "../../engine/reconciliation/localisation.js";
 import type { MovementStore } from "../../engine/reconciliation/movement-store.js";
 import type { Settlement } from "../../engine/reconciliation/settlement.js";
 import type { SnapshotStore } from "../../engine/reconciliation/snapshot-store.js";
+import type { SourceRegistry } from "../../engine/reconciliation/source-registry.js";
 import type { BalanceHistory } from "../../engine/stock/as-of.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
@@ -54,6 +55,8 @@ export interface HttpDeps {
   requestComparison?(actor: string): Promise<void>;
   /** Finds where a source and the ledger part in a SKU. */
   localiser: Localiser;
+  /** The sources that are pulled, and how their pulls went. */
+  sources: Pick<SourceRegistry, "list" | "requestPull">;
   /** What settles differences between the ledger and a source. */
   settlement: Settlement;
   /** Settings that a SKU or a category may have. */

@@ -37,6 +37,7 @@ import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "
 import { settingsRoutes } from "./settings.js";
 import { settlementRoutes } from "./settlements.js";
 import { snapshotRoutes } from "./snapshots.js";
+import { sourceRoutes } from "./sources.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
 
@@ -160,6 +161,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       comparisonRoutes,
       settlementRoutes,
       snapshotRoutes,
+      sourceRoutes,
       sessionRoutes,
       operationsRoutes(metrics),
       ...(deps.routes ?? []),

@@ -71,6 +71,7 @@ const FAULTS = {
   unknown_alert: [404, "The alert is not known"],
   unknown_comparison: [404, "The comparison is not known"],
   unknown_snapshot: [404, "The snapshot is not kept"],
+  unknown_source: [404, "The source is not configured"],
   method_not_allowed: [405, "The method is not allowed here"],
   request_timeout: [408, "The request took too long to arrive"],
   order_on_its_way: [409, "The order is on its way to the warehouse, which needs the address"],

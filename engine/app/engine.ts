@@ -24,7 +24,6 @@ import { deadlinesWith } from "../orders/flow.js";
 import { OrderService } from "../orders/order-service.js";
 import { OrderStore } from "../orders/order-store.js";
 import type { EmitKeeper } from "../outbox/emit-keeper.js";
-import { SourceRegistry } from "../reconciliation/source-registry.js";
 import type { BalanceHistory } from "../stock/as-of.js";
 import { Categories } from "../stock/categories.js";
 import { Ledger } from "../stock/ledger.js";
@@ -172,10 +171,8 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const { redis } = connections;
   const { options = {} } = settings;
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
-  const connectorParts = connectorPartsOf(settings, tables, connections, {
+  const connectorParts = connectorPartsOf(settings, tables, connections, reconciliation, {
     ...{ ledger, orderStore, objects, clock },
-    snapshots: reconciliation.snapshots,
-    movements: reconciliation.movements,
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   });
@@ -244,13 +241,12 @@ const jobPartsOf = ({ zone, deadlines = {} }: EngineSettings, orderStore: OrderS
 
 const ownSinkPartsOf = (
   settings: EngineSettings,
-  { redis, ledger, clock }: Pick<ConnectorParts, "redis" | "ledger" | "clock">,
+  { ledger, clock }: Pick<ConnectorParts, "ledger" | "clock">,
   topics: readonly RunningTopic[],
-  { comparer }: EngineReconciliation,
+  { comparer, sources }: EngineReconciliation,
 ): OwnSinkParts => ({
-  ...{ ledger, comparer, clock, partitions: settings.partitions, onTrouble: settings.onTrouble },
+  ...{ ledger, comparer, sources, clock, partitions: settings.partitions, onTrouble: settings.onTrouble },
   settings: consistencyOf(settings),
-  sources: new SourceRegistry(redis, settings.prefix),
   zone: zoneOf(settings.zone),
   append: (events) => eventTopicNamed(topics, CONSISTENCY_TOPIC).append(events),
 });
@@ -259,12 +255,11 @@ const connectorPartsOf = (
   { prefix, partitions, zone, worker, leaseMs, environment = () => undefined, onTrouble }: EngineSettings,
   tables: Tables,
   { redis, owner }: EngineRedis,
-  parts: Pick<
-    ConnectorParts,
-    "ledger" | "orderStore" | "orderService" | "objects" | "snapshots" | "movements" | "clock" | "append"
-  >,
+  { snapshots, movements, sources, sourceWatch }: EngineReconciliation,
+  parts: Pick<ConnectorParts, "ledger" | "orderStore" | "orderService" | "objects" | "clock" | "append">,
 ): ConnectorParts => ({
   ...parts,
+  ...{ snapshots, movements, sources, sourceWatch },
   ...{ redis, prefix, partitions, zone, worker, environment, onTrouble },
   lease: { owner, leaseMs },
   sourceKinds: () => sourceKindsOf(tables),

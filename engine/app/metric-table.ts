@@ -7,6 +7,7 @@ import { stopwatch } from "../kernel/clock.js";
 import type { EmitKeeperFigures } from "../outbox/emit-keeper.js";
 import type { Outbox, OutboxFigures } from "../outbox/outbox.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
+import type { PullState } from "../reconciliation/source-registry.js";
 import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
 import { reconciliationMetrics } from "./reconciliation-metrics.js";
 import { SNAPSHOT_METRICS } from "./snapshot-metrics.js";
@@ -289,6 +290,29 @@ const SETTLEMENTS: MetricRow = {
     [...engine.reconciliation.settlement.counted].map(([outcome, times]): Sample => [times, outcome]),
 };
 
+/** A figure of every configured source and what is pulled from it. */
+const ofSources = (name: string, help: string, read: (state: PullState, nowMs: number) => number): MetricRow => ({
+  name: `source_${name}`,
+  type: "gauge",
+  help,
+  labels: ["source", "kind"],
+  read: ({ engine: { reconciliation, clock } }) =>
+    reconciliation.sourceWatch.reports.flatMap(({ name: source, states }) =>
+      Object.entries(states).map(([kind, state]): Sample => [read(state, clock.now()), source, kind]),
+    ),
+});
+
+const SOURCE_METRICS: readonly MetricRow[] = [
+  ofSources(
+    "lag_seconds",
+    "Age of the newest instant that a pulled source has brought; since the last attempt if it never has",
+    ({ reachedMs, lastAttemptMs }, nowMs) => Math.max(0, nowMs - (reachedMs ?? lastAttemptMs)) / 1_000,
+  ),
+  ofSources("rows", "Rows of a source's last successful pull", ({ rows }) => rows),
+  ofSources("failures", "Pulls that failed or were refused since the last success", ({ failures }) => failures),
+  ofSources("requests", "Requests to a source since it was first pulled", ({ requests }) => requests),
+];
+
 /** All of them; the process begins to serve now. */
 export const metricTable = (): readonly MetricRow[] => [
   ...PROCESS_METRICS,
@@ -299,4 +323,5 @@ export const metricTable = (): readonly MetricRow[] => [
   ...reconciliationMetrics(),
   ...SNAPSHOT_METRICS,
   SETTLEMENTS,
+  ...SOURCE_METRICS,
 ];

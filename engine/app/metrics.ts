@@ -1,6 +1,6 @@
 /**
- * Adds the engine's metrics to a registry of Prometheus: every line of the metric table, and what sinks and
- * connectors measure themselves.
+ * Adds the engine's metrics to a registry of Prometheus: every line of the metric table, and what a sink measures
+ * itself.
  */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { MetricSources } from "./metric-row.js";
@@ -22,7 +22,5 @@ export function registerEngineMetrics(registry: Registry, sources: MetricSources
       },
     });
   }
-  const { sinks, connectors } = sources.engine;
-  for (const { metrics = [] } of [...sinks, ...connectors])
-    for (const metric of metrics) registry.registerMetric(metric);
+  for (const { metrics } of sources.engine.sinks) for (const metric of metrics) registry.registerMetric(metric);
 }

@@ -18,6 +18,7 @@ import { Settlement } from "../reconciliation/settlement.js";
 import { SettlementStore } from "../reconciliation/settlement-store.js";
 import { SnapshotStore } from "../reconciliation/snapshot-store.js";
 import { SourceRegistry } from "../reconciliation/source-registry.js";
+import { SourceWatch } from "../reconciliation/source-watch.js";
 import { BalanceHistory } from "../stock/as-of.js";
 import { Corrections } from "../stock/corrections.js";
 import type { Ledger } from "../stock/ledger.js";
@@ -34,6 +35,9 @@ export interface EngineReconciliation {
   readonly comparisons: ComparisonStore;
   readonly localiser: Localiser;
   readonly settlement: Settlement;
+  /** The sources that are pulled. */
+  readonly sources: SourceRegistry;
+  readonly sourceWatch: SourceWatch;
   readonly consistencyView: ConsistencyView;
   /** Asks the workers for a comparison. */
   requestComparison(actor: string): Promise<void>;
@@ -74,7 +78,9 @@ export async function startReconciliation(
     ageMs: () => follower.oldestAgeMs(),
     onTrouble,
   });
-  for (const part of [snapshots, movements, published]) await lifecycle.start(part);
+  const sources = new SourceRegistry(redis, prefix);
+  const sourceWatch = new SourceWatch(sources, clock);
+  for (const part of [snapshots, movements, published, sourceWatch]) await lifecycle.start(part);
   const comparisons = new ComparisonStore(redis, prefix);
   const reading = { redis: viewRedis, prefix, partitions };
   const corrections = new Corrections(reading);
@@ -86,6 +92,7 @@ export async function startReconciliation(
     store: comparisons,
     partitions,
     clock,
+    freshMsOf: (source) => sourceWatch.freshnessMs(source),
     settledUnits: (snapshot, partition) => settledUnits(corrections, snapshot, partition),
     displayCoefficient,
   });
@@ -94,10 +101,10 @@ export async function startReconciliation(
     ...{ snapshots, movements, history, corrections, displayCoefficient },
   });
   const store = new SettlementStore(redis, prefix);
-  const policies = () => new SourceRegistry(redis, prefix).conflicts();
+  const policies = () => sources.conflicts();
   const settlement = new Settlement({ ledger, corrections, store, comparisons, policies, clock });
   return {
-    ...{ snapshots, movements, comparer, comparisons, localiser, settlement },
+    ...{ snapshots, movements, comparer, comparisons, localiser, settlement, sources, sourceWatch },
     consistencyView: viewsOf(topics).of(ConsistencyView),
     requestComparison: (actor) => consistency.append([requestedEvent(chainId("CR", clock.now()), actor)]),
   };

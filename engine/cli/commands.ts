@@ -12,6 +12,7 @@ import { command as restore } from "./restore.js";
 import { command as sandbox } from "./sandbox.js";
 import { command as serve } from "./serve.js";
 import { command as snapshots } from "./snapshots.js";
+import { command as sources } from "./sources.js";
 import { command as tokens } from "./tokens.js";
 import { command as upgrade } from "./upgrade.js";
 
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   deadLetters,
   snapshots,
   contract,
+  sources,
   sandbox,
   bench,
 ];

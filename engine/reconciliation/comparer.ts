@@ -57,6 +57,8 @@ export interface ComparerOptions {
   readonly clock: Clock;
   /** Older snapshots are left out, in milliseconds of the shop's time; DEFAULT_FRESH_MS when left out. */
   readonly freshMs?: number;
+  /** The same for one source; undefined: as above. */
+  freshMsOf?(source: string): number | undefined;
   readonly windowMs?: number;
   /** Units that were settled against a snapshot, by cell (`cellOf`): they count as booked before its instant. */
   settledUnits?(snapshot: Snapshot, partition: number): Promise<ReadonlyMap<string, number>>;
@@ -149,8 +151,9 @@ export class Comparer {
     const newest = [...(await this.#options.snapshots.newest()).values()].sort((a, b) => b.asOfMs - a.asOfMs);
     const fresh = newest.filter(({ source, asOfMs }) => {
       const at = new Date(asOfMs).toISOString();
-      if (nowMs - asOfMs > this.#freshMs)
-        leftOut[source] = `its newest complete snapshot is as of ${at}, more than ${hoursOf(this.#freshMs)} hours ago`;
+      const freshMs = this.#options.freshMsOf?.(source) ?? this.#freshMs;
+      if (nowMs - asOfMs > freshMs)
+        leftOut[source] = `its newest complete snapshot is as of ${at}, more than ${hoursOf(freshMs)} hours ago`;
       else if (asOfMs - nowMs > this.#windowMs)
         leftOut[source] = `its newest complete snapshot is as of ${at}, which is in the future`;
       else return true;
