@@ -6,6 +6,7 @@
 import type { Connector } from "./connector.js";
 import { objectsConnector } from "./objects/connector.js";
 import { sourcesConnector } from "./sources/connector.js";
+import { wangdianConnector } from "./wangdian/connector.js";
 import { wmsConnector } from "./wms/connector.js";
 
-export const CONNECTORS: readonly Connector[] = [wmsConnector, objectsConnector, sourcesConnector];
+export const CONNECTORS: readonly Connector[] = [wmsConnector, objectsConnector, sourcesConnector, wangdianConnector];

@@ -10,6 +10,8 @@ import { openSource } from "./open-source.js";
 import { SourceRunner } from "./runner.js";
 import { scheduleText } from "./schedule.js";
 
+export { SourceRegistry, type SourceReport } from "../../engine/reconciliation/source-registry.js";
+
 /**
  * @param file the configuration
  * @throws EngineError `bad_input` with every fault of it

@@ -193,7 +193,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
-  const ownParts = ownSinkPartsOf(settings, { redis, ledger, clock }, topics, reconciliation);
+  const ownParts = ownSinkPartsOf(settings, { ledger, clock }, topics, reconciliation);
   const ownSinks = settings.worker ? openOwnSinks(tables, ownParts, delivering) : [];
   for (const { outbox } of ownSinks) await lifecycle.start(outbox);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);

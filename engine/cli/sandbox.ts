@@ -1,7 +1,8 @@
 /**
- * `shuiwei sandbox wms|objects`: serves the sandbox of an outside system on loopback, so that an engine can be tried
+ * `shuiwei sandbox KIND`: serves the sandbox of an outside system on loopback, so that an engine can be tried
  * without the real one. It prints its address, and once a minute what it received. It keeps everything in memory.
  */
+import type { SandboxFigures } from "../../connectors/sources/sandbox/server.js";
 import { sleep } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
@@ -10,7 +11,11 @@ import { figure, printLine } from "./text.js";
 
 const OP = "sandbox";
 const REPORT_EVERY_MS = 60_000;
-const KINDS = ["wms", "objects"] as const;
+/** How each is started. */
+const KINDS = { wms: startWms, objects: startObjects, source: startSource, wangdian: startWangdian } as const;
+const NAMES = Object.keys(KINDS).join("|");
+/** Cells that a sandbox of a source begins with. */
+const FIRST_CELLS = 12;
 
 const options = defineOptions({
   port: { type: "integer", default: 0, min: 0, max: 65_535, about: "port on 127.0.0.1; 0 chooses a free one" },
@@ -20,7 +25,7 @@ const options = defineOptions({
     min: 1,
     max: 1_000_000,
     unit: "requests/s",
-    about: "wms: requests that it accepts in any second; the others get 429",
+    about: "requests that a WMS or a source accepts in any second; the others are throttled",
   },
 });
 
@@ -34,10 +39,12 @@ interface Sandbox {
 
 export const command = defineCommand({
   name: "sandbox",
-  about: "a local sandbox of an outside system, to try the engine with: a WMS, or a bucket for objects",
-  operands: "wms|objects",
+  about: "a local sandbox of an outside system, to try the engine with: a WMS, a bucket for objects, a source of stock",
+  operands: NAMES,
   more: `  wms      takes picking orders and cancellations as connectors/wms/README.md describes them
   objects  an S3 bucket that verifies every signature
+  source   any system that reports stock over HTTP, for sources of the kind http; POST /drift makes its next movement go wrong
+  wangdian Wangdian's open platform: verifies signatures and timestamps, gives changes until they are acknowledged
 
 Everything is in memory and lost when it stops; past a limit the oldest is dropped.
 
@@ -45,9 +52,9 @@ Everything is in memory and lost when it stops; past a limit the oldest is dropp
   options,
   async run({ values, operands, signal }) {
     const [kind, ...more] = operands;
-    if (more.length > 0 || !KINDS.some((known) => known === kind))
-      throw badInput(OP, "wms|objects", "name one of them");
-    const sandbox = kind === "wms" ? await startWms(values) : await startObjects(values);
+    const start = Object.entries(KINDS).find(([known]) => known === kind)?.[1];
+    if (more.length > 0 || start === undefined) throw badInput(OP, NAMES, "name one of them");
+    const sandbox = await start(values);
     try {
       printLine(sandbox.usage);
       while (!signal.aborted) {
@@ -92,3 +99,42 @@ async function startObjects({ port }: OptionValues<typeof options>): Promise<San
     stop: () => bucket.stop(),
   };
 }
+
+async function startSource({ port, limit }: OptionValues<typeof options>): Promise<Sandbox> {
+  const { SourceSandbox } = await import("../../connectors/sources/sandbox.js");
+  const source = new SourceSandbox({ port, perSecond: limit });
+  await source.start();
+  fill(source.stock);
+  const connection = {
+    ...{ url: `${source.url}/stock`, format: "ndjson", paging: { link: {} } },
+    ...{ asOf: "x-as-of", id: "x-snapshot-id", totalRows: "x-total-rows" },
+  };
+  return {
+    usage: `source at ${source.url}: configure the kind http with "connection": ${JSON.stringify(connection)}`,
+    report: () => reportOf(source),
+    stop: () => source.stop(),
+  };
+}
+
+async function startWangdian({ port, limit }: OptionValues<typeof options>): Promise<Sandbox> {
+  const { WANGDIAN_SANDBOX, WangdianSandbox } = await import("../../connectors/wangdian/sandbox.js");
+  const wangdian = new WangdianSandbox({ port, perSecond: limit });
+  await wangdian.start();
+  fill(wangdian.stock);
+  const { sid, appKey, appSecret } = WANGDIAN_SANDBOX;
+  const connection = { url: wangdian.url, sid, appKey, appSecret: { env: "WANGDIAN_SECRET" }, stock: "warehouse" };
+  return {
+    usage: `Wangdian at ${wangdian.url}: set WANGDIAN_SECRET=${appSecret}, and configure the kind wangdian with "connection": ${JSON.stringify(connection)}`,
+    report: () => `${reportOf(wangdian)}, ${figure(wangdian.waiting)} changes not acknowledged`,
+    stop: () => wangdian.stop(),
+  };
+}
+
+/** Something to show in `sources check`. */
+function fill(stock: { set(sku: string, location: string, units: number): void }): void {
+  for (let i = 0; i < FIRST_CELLS; i++)
+    stock.set(`SKU-${String(i + 1).padStart(2, "0")}`, i % 3 === 0 ? "east" : "main", 10 + i);
+}
+
+const reportOf = ({ figures: { requests, throttled, failed } }: { figures: SandboxFigures }): string =>
+  `${figure(requests)} requests, ${figure(throttled)} throttled, ${figure(failed)} failed`;

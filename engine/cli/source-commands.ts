@@ -5,16 +5,15 @@
  */
 import { CONNECTORS } from "../../connectors/index.js";
 import type { SourceConfiguration } from "../../connectors/sources/configuration.js";
+import { SourceRegistry, type SourceReport } from "../../connectors/sources/index.js";
 import type { PullResult } from "../../connectors/sources/pull.js";
 import type { StockRow } from "../../connectors/sources/row-mapper.js";
-import { environmentVariable } from "../app/config.js";
+import { environmentVariable, serveOptions } from "../app/config.js";
 import { withDeployment } from "../app/deployment.js";
 import { sourceKindsOf } from "../app/tables.js";
 import { sleep, systemClock } from "../kernel/clock.js";
 import { badInput, messageOf } from "../kernel/errors.js";
 import { durationText, joinOptions, type OptionValues } from "../kernel/options.js";
-import { SourceRegistry, type SourceReport } from "../reconciliation/source-registry.js";
-import { stockOptions } from "../stock/options.js";
 import { deploymentOptions } from "./deployment-options.js";
 import { sourcesCommandOptions } from "./source-options.js";
 import { counted, escapeControls, figure, notDone, printLine } from "./text.js";
@@ -22,7 +21,7 @@ import { counted, escapeControls, figure, notDone, printLine } from "./text.js";
 const OP = "sources";
 const POLL_MS = 250;
 
-const { zone } = stockOptions;
+const { zone } = serveOptions;
 const allOptions = joinOptions(deploymentOptions, { zone }, sourcesCommandOptions);
 type Options = OptionValues<typeof allOptions>;
 

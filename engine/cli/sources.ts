@@ -3,13 +3,13 @@
  * storing anything, asks the running deployment for a pull, and lists how the pulls went. Its work is in
  * source-commands.ts.
  */
+import { serveOptions } from "../app/config.js";
 import { joinOptions } from "../kernel/options.js";
-import { stockOptions } from "../stock/options.js";
 import { defineCommand } from "./command.js";
 import { deploymentOptions } from "./deployment-options.js";
 import { sourcesCommandOptions } from "./source-options.js";
 
-const { zone } = stockOptions;
+const { zone } = serveOptions;
 
 export const command = defineCommand({
   name: "sources",

@@ -51,4 +51,16 @@ describe("the sandbox command", () => {
     });
     await expect(run).rejects.toMatchObject({ code: "bad_input", message: expect.stringContaining("wms|objects") });
   });
+
+  it.each(["source", "wangdian"])("serves %s with stock, and prints how it is configured", async (kind) => {
+    await whileServing(kind, async (printed) => {
+      const [, text = "{}"] = /"connection": (.*)/.exec(printed) ?? [];
+      const { url } = JSON.parse(text) as { url: string };
+      expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+/);
+      const answer = await fetch(kind === "source" ? url : `${url}/stock_query.php`, {
+        method: kind === "source" ? "GET" : "POST",
+      });
+      expect(await answer.text()).toContain(kind === "source" ? '"SKU-01"' : "sid");
+    });
+  });
 });

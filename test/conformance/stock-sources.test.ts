@@ -1,6 +1,8 @@
 /** The kinds of sources of stock against their contract, each with the sandbox of its outside system. */
 import { httpKind } from "../../connectors/sources/http-kind.js";
 import { SourceSandbox } from "../../connectors/sources/sandbox.js";
+import { wangdianKind } from "../../connectors/wangdian/kind.js";
+import { WANGDIAN_SANDBOX, WangdianSandbox } from "../../connectors/wangdian/sandbox.js";
 import { describeStockSource, type StockSourceBed } from "./stock-source.js";
 
 const TOKEN = "the-token-of-this-test";
@@ -47,4 +49,36 @@ describeStockSource("HTTP with JSON", { ...FEATURES, movements: false, timed: fa
     ...{ url: `${url}/stock.json`, format: "json", rows: "/items", asOf: "/asOf", id: "/id", totalRows: "/totalRows" },
     paging: { cursor: { parameter: "cursor", next: "/next" } },
   })),
+);
+
+const wangdian = async (perSecond: number, stock: "warehouse" | "shop"): Promise<StockSourceBed> => {
+  const sandbox = new WangdianSandbox({ perSecond, changeRows: PAGE_ROWS });
+  await sandbox.start();
+  const shop = stock === "shop" ? { shop: "own" } : { firstDays: 1, pageRows: PAGE_ROWS };
+  const connection = { url: sandbox.url, ...WANGDIAN_SANDBOX, stock, ...shop };
+  const pull = { schedule: { everyMs: 60_000 }, timeFormat: "iso", reachMs: 86_400_000 };
+  const { snapshot = {}, movements = {} } = wangdianKind.fields ?? {};
+  return {
+    kind: wangdianKind,
+    connection,
+    wrongConnection: { ...connection, appSecret: "another-secret-entirely" },
+    pulls: { snapshot: { ...pull, fields: snapshot }, movements: { ...pull, fields: movements } },
+    ...(stock === "shop" ? { location: "main" } : {}),
+    stock: sandbox.stock,
+    figures: sandbox.figures,
+    fail: (how, times, after) => sandbox.fail(how, times, after),
+    close: () => sandbox.stop(),
+  };
+};
+const WANGDIAN = { pageRows: PAGE_ROWS, secrets: [WANGDIAN_SANDBOX.appSecret, "another-secret-entirely"] };
+
+describeStockSource(
+  "Wangdian's stock by warehouse",
+  { ...WANGDIAN, acknowledges: false, movements: true, hasLocations: true },
+  (perSecond) => wangdian(perSecond, "warehouse"),
+);
+describeStockSource(
+  "Wangdian's stock of a shop",
+  { ...WANGDIAN, acknowledges: true, movements: false, hasLocations: false, timed: false },
+  (perSecond) => wangdian(perSecond, "shop"),
 );
