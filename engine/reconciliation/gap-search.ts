@@ -50,8 +50,8 @@ export interface GapSearch {
 
 /** Faults that are tested at most: 200,000 × about 2 µs are 0.4 s. The older events come first. */
 const MAX_TRIED = 200_000;
-/** Tested in one step: 500 × 2 µs are 1 ms; each of some 20 µs beside a busy snapshot 10 ms. */
-const STEP_TRIED = 500;
+/** Tested in one step: 100 × 2 µs are 0.2 ms; beside a busy snapshot each takes some 20 µs, so 2 ms. */
+const STEP_TRIED = 100;
 /** Faults of which pairs are tested: 400 × 400 / 2 × 2 µs are 0.2 s, in steps. Beyond that no pairs are tried. */
 const MAX_PAIRED = 400;
 /** Other units than an event's that are tried for it. */
