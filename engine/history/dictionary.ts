@@ -133,10 +133,6 @@ export const DICTIONARY = {
   by: { zh: "；操作：{actor}", en: "; by {actor}" },
   byOnBehalf: { zh: "；操作：{actor}，代 {person}", en: "; by {actor} for {person}" },
   settles: { zh: "，按 {source} 的快照 {snapshot}", en: ", to agree with the snapshot {snapshot} of {source}" },
-  settled: {
-    zh: "；依据来源 {source} 的快照 {snapshot}（截至 {time}）",
-    en: "; settles what {source} reported in its snapshot {snapshot} (as of {time})",
-  },
   because: { zh: "；原因：{reason}", en: "; reason: {reason}" },
   reportedBy: { zh: "；依据：{source}", en: "; reported by {source}" },
   happenedAt: { zh: "（发生于 {time}）", en: " (it happened at {time})" },

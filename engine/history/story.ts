@@ -182,7 +182,7 @@ function sentenceOf(event: StockEvent, evidence: Evidence | undefined, language:
     event.type !== "LineAccepted" && event.clockMs - event.atMs >= SHOWN_DELAY_MS
       ? textOf(language, "happenedAt", { time: localTime(event.atMs, zone) })
       : "";
-  return whatOf(event, language) + happened + causeOf(event, evidence, language) + settledText(event, language, zone);
+  return whatOf(event, language) + happened + causeOf(event, evidence, language);
 }
 
 function whatOf(event: StockEvent, language: Language): string {
@@ -231,13 +231,6 @@ function causeOf({ detail = {} }: StockEvent, evidence: Evidence | undefined, la
 function snapshotIn(settlement: unknown): { source: string; snapshot: string } {
   const { source, snapshot } = settlement as SettledDifference;
   return { source, snapshot };
-}
-
-/** The report of a source that a correction settles. */
-function settledText({ detail }: StockEvent, language: Language, zone: string): string {
-  const { source, snapshot, asOfMs } = (detail?.["settlement"] ?? {}) as Readonly<Record<string, unknown>>;
-  if (!isText(source) || !isText(snapshot) || typeof asOfMs !== "number") return "";
-  return textOf(language, "settled", { source, snapshot, time: localTime(asOfMs, zone) });
 }
 
 /** `shop (api-token)`: who reported a step, and who was authenticated. */

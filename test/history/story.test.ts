@@ -76,15 +76,6 @@ describe("the story of a SKU", () => {
     expect(skuStory(span, ZH).changes[0]?.text).toBe("SH 收货 5 件，计入可售库存；操作：li.wei，代 wang；原因：PO 7");
   });
 
-  it("names the report of a source that a correction settles", () => {
-    const settlement = { comparison: "c", source: "wms", snapshot: "s-7", proposal: "p", asOfMs: AT_MS - 60_000 };
-    const detail = { actor: "li.wei", reason: "counted", settlement };
-    const span = spanOf([event({ type: "StockCorrected", units: 2, from: "sellable", detail })]);
-    expect(skuStory(span, EN).changes[0]?.text).toBe(
-      "correction at SH: 2 fewer in sellable stock; by li.wei; reason: counted; settles what wms reported in its snapshot s-7 (as of 2026-06-18 19:59:00)",
-    );
-  });
-
   it("names whoever reported the step of the order that caused a change", () => {
     const span = spanOf([event({ type: "LinePaid", units: 2, from: "reserved", to: "committed" })]);
     const [change] = span.changes as [Change];
