@@ -5,8 +5,17 @@
  */
 import type { Connector } from "./connector.js";
 import { objectsConnector } from "./objects/connector.js";
+import { oracleEbsConnector } from "./oracle-ebs/connector.js";
 import { sourcesConnector } from "./sources/connector.js";
 import { wangdianConnector } from "./wangdian/connector.js";
 import { wmsConnector } from "./wms/connector.js";
+import { youzanConnector } from "./youzan/connector.js";
 
-export const CONNECTORS: readonly Connector[] = [wmsConnector, objectsConnector, sourcesConnector, wangdianConnector];
+export const CONNECTORS: readonly Connector[] = [
+  wmsConnector,
+  objectsConnector,
+  sourcesConnector,
+  wangdianConnector,
+  youzanConnector,
+  oracleEbsConnector,
+];

@@ -1,8 +1,12 @@
 /** The kinds of sources of stock against their contract, each with the sandbox of its outside system. */
+import { oracleEbsKind } from "../../connectors/oracle-ebs/kind.js";
+import { ORACLE_EBS_SANDBOX, OracleEbsSandbox } from "../../connectors/oracle-ebs/sandbox.js";
 import { httpKind } from "../../connectors/sources/http-kind.js";
 import { SourceSandbox } from "../../connectors/sources/sandbox.js";
 import { wangdianKind } from "../../connectors/wangdian/kind.js";
 import { WANGDIAN_SANDBOX, WangdianSandbox } from "../../connectors/wangdian/sandbox.js";
+import { youzanKind } from "../../connectors/youzan/kind.js";
+import { YOUZAN_SANDBOX, YouzanSandbox } from "../../connectors/youzan/sandbox.js";
 import { describeStockSource, type StockSourceBed } from "./stock-source.js";
 
 const TOKEN = "the-token-of-this-test";
@@ -81,4 +85,65 @@ describeStockSource(
   "Wangdian's stock of a shop",
   { ...WANGDIAN, acknowledges: true, movements: false, hasLocations: false, timed: false },
   (perSecond) => wangdian(perSecond, "shop"),
+);
+
+const youzan = async (perSecond: number, specifications: number): Promise<StockSourceBed> => {
+  const sandbox = new YouzanSandbox({ perSecond, specifications });
+  await sandbox.start();
+  const hasSome = specifications > 1;
+  const connection = { url: sandbox.url, ...YOUZAN_SANDBOX, specifications: hasSome, pageRows: PAGE_ROWS };
+  const pull = { schedule: { everyMs: 60_000 }, timeFormat: "iso", reachMs: 86_400_000 };
+  const { snapshot = {}, movements = {} } = youzanKind.fields ?? {};
+  return {
+    kind: youzanKind,
+    connection,
+    wrongConnection: { ...connection, clientSecret: "another-secret-entirely" },
+    pulls: { snapshot: { ...pull, fields: snapshot }, movements: { ...pull, fields: movements } },
+    location: "main",
+    stock: sandbox.stock,
+    figures: sandbox.figures,
+    fail: (how, times, after) => sandbox.fail(how, times, after),
+    close: () => sandbox.stop(),
+  };
+};
+const YOUZAN = {
+  ...{ pageRows: PAGE_ROWS, secrets: [YOUZAN_SANDBOX.clientSecret, "another-secret-entirely"] },
+  ...{ acknowledges: false, movements: true, hasLocations: false },
+};
+
+describeStockSource("a Youzan shop", YOUZAN, (perSecond) => youzan(perSecond, 1));
+describeStockSource("a Youzan shop with specifications", { ...YOUZAN, timed: false }, (perSecond) =>
+  youzan(perSecond, 3),
+);
+
+const oracleEbs = async (perSecond: number): Promise<StockSourceBed> => {
+  const sandbox = new OracleEbsSandbox({ perSecond });
+  await sandbox.start();
+  const connection = { url: sandbox.url, ...ORACLE_EBS_SANDBOX, pageRows: PAGE_ROWS };
+  const pull = { schedule: { everyMs: 60_000 }, timeFormat: "iso", reachMs: 86_400_000 };
+  const { unit: _, ...snapshot } = oracleEbsKind.fields?.snapshot ?? {};
+  const { unit: __, ...movements } = oracleEbsKind.fields?.movements ?? {};
+  return {
+    kind: oracleEbsKind,
+    connection,
+    wrongConnection: { ...connection, password: "another-password-entirely" },
+    // Subinventories of the sandbox are the suite's locations.
+    pulls: {
+      snapshot: { ...pull, fields: { ...snapshot, location: "SUBINVENTORY_CODE" } },
+      movements: { ...pull, fields: { ...movements, location: "SUBINVENTORY_CODE" } },
+    },
+    stock: sandbox.stock,
+    figures: sandbox.figures,
+    fail: (how, times, after) => sandbox.fail(how, times, after),
+    close: () => sandbox.stop(),
+  };
+};
+
+describeStockSource(
+  "Oracle E-Business Suite",
+  {
+    ...{ pageRows: PAGE_ROWS, secrets: [ORACLE_EBS_SANDBOX.password, "another-password-entirely"] },
+    ...{ acknowledges: false, movements: true, hasLocations: true },
+  },
+  oracleEbs,
 );
