@@ -143,7 +143,7 @@ function refusedIn(body: unknown, status: number): Refused | undefined {
 
 const messageOf = (said: Row): string => String(said["err_msg"] ?? said["message"] ?? said["msg"] ?? "");
 
-const shownOf = ({ code, message }: Refused): string => `${code}: ${message}`.slice(0, REASON_LENGTH);
+const shownOf = ({ code, message }: Refused): string => `answered ${code}: ${message}`.slice(0, REASON_LENGTH);
 
 function againOf({ code, message }: Refused, status: number): Refusal["again"] {
   if (status === 429 || TOO_MANY.test(message)) return "throttled";

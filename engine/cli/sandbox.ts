@@ -12,7 +12,14 @@ import { figure, printLine } from "./text.js";
 const OP = "sandbox";
 const REPORT_EVERY_MS = 60_000;
 /** How each is started. */
-const KINDS = { wms: startWms, objects: startObjects, source: startSource, wangdian: startWangdian } as const;
+const KINDS = {
+  wms: startWms,
+  objects: startObjects,
+  source: startSource,
+  wangdian: startWangdian,
+  youzan: startYouzan,
+  "oracle-ebs": startOracleEbs,
+} as const;
 const NAMES = Object.keys(KINDS).join("|");
 /** Cells that a sandbox of a source begins with. */
 const FIRST_CELLS = 12;
@@ -41,10 +48,12 @@ export const command = defineCommand({
   name: "sandbox",
   about: "a local sandbox of an outside system, to try the engine with: a WMS, a bucket for objects, a source of stock",
   operands: NAMES,
-  more: `  wms      takes picking orders and cancellations as connectors/wms/README.md describes them
-  objects  an S3 bucket that verifies every signature
-  source   any system that reports stock over HTTP, for sources of the kind http; POST /drift makes its next movement go wrong
-  wangdian Wangdian's open platform: verifies signatures and timestamps, gives changes until they are acknowledged
+  more: `  wms         takes picking orders and cancellations as connectors/wms/README.md describes them
+  objects     an S3 bucket that verifies every signature
+  source      any system that reports stock over HTTP, for sources of the kind http; POST /drift makes its next movement go wrong
+  wangdian    Wangdian's open platform: verifies signatures and timestamps, gives changes until they are acknowledged
+  youzan      Youzan's open platform: gives tokens that expire, items with two specifications, and trades; POST /sandbox/drift as above
+  oracle-ebs  Oracle E-Business Suite's REST gateway with the package of connectors/oracle-ebs/README.md; POST /sandbox/drift as above
 
 Everything is in memory and lost when it stops; past a limit the oldest is dropped.
 
@@ -127,6 +136,34 @@ async function startWangdian({ port, limit }: OptionValues<typeof options>): Pro
     usage: `Wangdian at ${wangdian.url}: set WANGDIAN_SECRET=${appSecret}, and configure the kind wangdian with "connection": ${JSON.stringify(connection)}`,
     report: () => `${reportOf(wangdian)}, ${figure(wangdian.waiting)} changes not acknowledged`,
     stop: () => wangdian.stop(),
+  };
+}
+
+async function startYouzan({ port, limit }: OptionValues<typeof options>): Promise<Sandbox> {
+  const { YOUZAN_SANDBOX, YouzanSandbox } = await import("../../connectors/youzan/sandbox.js");
+  const youzan = new YouzanSandbox({ port, perSecond: limit, specifications: 2 });
+  await youzan.start();
+  fill(youzan.stock);
+  const { clientId, clientSecret, shop } = YOUZAN_SANDBOX;
+  const connection = { url: youzan.url, clientId, clientSecret: { env: "YOUZAN_SECRET" }, shop };
+  return {
+    usage: `Youzan at ${youzan.url}: set YOUZAN_SECRET=${clientSecret}, and configure the kind youzan with "connection": ${JSON.stringify(connection)}`,
+    report: () => `${reportOf(youzan)}, ${figure(youzan.issued)} tokens given`,
+    stop: () => youzan.stop(),
+  };
+}
+
+async function startOracleEbs({ port, limit }: OptionValues<typeof options>): Promise<Sandbox> {
+  const { ORACLE_EBS_SANDBOX, OracleEbsSandbox } = await import("../../connectors/oracle-ebs/sandbox.js");
+  const ebs = new OracleEbsSandbox({ port, perSecond: limit });
+  await ebs.start();
+  fill(ebs.stock);
+  const { password, ...rest } = ORACLE_EBS_SANDBOX;
+  const connection = { url: ebs.url, ...rest, password: { env: "EBS_PASSWORD" } };
+  return {
+    usage: `Oracle E-Business Suite at ${ebs.url}: set EBS_PASSWORD=${password}, and configure the kind oracle-ebs, with "units": {"EA":1} and "connection": ${JSON.stringify(connection)}`,
+    report: () => reportOf(ebs),
+    stop: () => ebs.stop(),
   };
 }
 

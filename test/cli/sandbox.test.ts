@@ -52,15 +52,18 @@ describe("the sandbox command", () => {
     await expect(run).rejects.toMatchObject({ code: "bad_input", message: expect.stringContaining("wms|objects") });
   });
 
-  it.each(["source", "wangdian"])("serves %s with stock, and prints how it is configured", async (kind) => {
+  it.each([
+    { kind: "source", path: "", method: "GET", says: '"SKU-01"' },
+    { kind: "wangdian", path: "/stock_query.php", method: "POST", says: "sid" },
+    { kind: "youzan", path: "/api/youzan.items.onsale.get/3.0.0", method: "POST", says: "token" },
+    { kind: "oracle-ebs", path: "/shuiwei_stock/get_on_hand/", method: "POST", says: "FND_SOA_AUTHENTICATION_FAILURE" },
+  ])("serves $kind with stock, and prints how it is configured", async ({ kind, path, method, says }) => {
     await whileServing(kind, async (printed) => {
       const [, text = "{}"] = /"connection": (.*)/.exec(printed) ?? [];
       const { url } = JSON.parse(text) as { url: string };
       expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+/);
-      const answer = await fetch(kind === "source" ? url : `${url}/stock_query.php`, {
-        method: kind === "source" ? "GET" : "POST",
-      });
-      expect(await answer.text()).toContain(kind === "source" ? '"SKU-01"' : "sid");
+      const answer = await fetch(`${url}${path}`, method === "GET" ? {} : { method, body: "{}" });
+      expect(await answer.text()).toContain(says);
     });
   });
 });
