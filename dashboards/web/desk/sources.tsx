@@ -77,7 +77,7 @@ function HowToConnect() {
     <Empty title={text("sourcesEmpty")}>
       <p>{text("sourcesEmptyNote")}</p>
       <code>shuiwei serve --sources sources.json</code>
-      <code>shuiwei snapshots send stock.csv --source wms</code>
+      <code>shuiwei snapshots send stock.csv --source wms --as-of 2026-06-18T18:00:00+08:00</code>
       <a href="/docs">{text("sourcesEmptyDocs")}</a>
     </Empty>
   );
