@@ -92,10 +92,12 @@ describe("the desk while figures part", () => {
     await page.getByTestId("where").waitFor({ timeout: SLOW_MS });
     await expect.poll(() => page.getByTestId("story").innerText(), { timeout: SLOW_MS }).toContain("opening stock");
     expect(await illegible(page)).toEqual([]);
+    const dialog = page.locator("dialog[open]");
     await page.locator('[data-action="extend"]').click();
+    await dialog.waitFor();
     expect(await illegible(page)).toEqual([]);
     await page.keyboard.press("Escape");
-    await page.locator("dialog[open]").waitFor({ state: "hidden" });
+    await dialog.waitFor({ state: "hidden" });
     await page.context().close();
   });
 

@@ -3,7 +3,7 @@
  * inside and closes on Escape; the form stays open with the server's sentence when the change is refused.
  */
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { usePage } from "../page-context.js";
 import { RequestError } from "./api.js";
 import { FaultText } from "./panel.js";
@@ -38,7 +38,8 @@ export function ReasonDialog({
   const [reason, setReason] = useState("");
   const [isSending, setSending] = useState(false);
   const [fault, setFault] = useState<RequestError>();
-  useEffect(() => dialog.current?.showModal(), []);
+  // Before the next frame: a key that is pressed at once must find it open.
+  useLayoutEffect(() => dialog.current?.showModal(), []);
 
   const send = async (event: Event) => {
     event.preventDefault();
