@@ -66,16 +66,12 @@ export function Inspector({
       <Search subject={subject} onSubject={onSubject} />
       {subject === undefined ? (
         <Empty title={text("inspectorEmpty")}>{text("inspectorEmptyNote")}</Empty>
+      ) : ORDER_ID.test(subject.sku) ? (
+        <OrderStory key={subject.sku} order={subject.sku} />
       ) : (
         <>
-          {ORDER_ID.test(subject.sku) ? (
-            <OrderStory key={subject.sku} order={subject.sku} />
-          ) : (
-            <>
-              <Where sku={subject.sku} source={subject.source} />
-              <SkuStory key={subject.sku} sku={subject.sku} nowMs={nowMs} />
-            </>
-          )}
+          <Where sku={subject.sku} source={subject.source} />
+          <SkuStory key={subject.sku} sku={subject.sku} nowMs={nowMs} />
         </>
       )}
     </Panel>
