@@ -15,7 +15,7 @@ import type { AsOfRefusal } from "../stock/log-instant.js";
 import { CELL_SEPARATOR, displayUnits, POOLS } from "../stock/model.js";
 import { PairSum, type PartyCells } from "./comparison.js";
 import type { ComparedPair, ComparisonStore } from "./comparison-store.js";
-import { NO_REACH, type Reach, reachOf } from "./explained.js";
+import { NO_REACH, type Reach, reachOf, withOrWithout } from "./explained.js";
 import {
   type Comparison,
   type ComparisonCause,
@@ -206,8 +206,7 @@ export class Comparer {
         each.isFinal &&= instant.position.isFinal;
       }
       const settled = (await this.#options.settledUnits?.(snapshot, partition)) ?? [];
-      for (const [name, more] of settled) addSettled(cells, party.ledger.subarray(0, length), name, more);
-      parties.push(party);
+      parties.push(settledParty(party, cells, length, settled));
     }
     for (const { sum, a, b } of sums) {
       sum.begin({ cells, ledgerCells: length });
@@ -307,10 +306,29 @@ function pairsOf(names: readonly string[]): PairOfSources[] {
   ];
 }
 
-function addSettled(cells: CellIndex, ledger: Float64Array, name: string, units: number): void {
-  const at = name.indexOf(CELL_SEPARATOR);
-  const cell = cells.find(name.slice(0, at), name.slice(at + 1));
-  if (cell >= 0 && cell < ledger.length) ledger[cell] = (ledger[cell] as number) + units;
+/**
+ * The party with settled units in what the ledger held. It may have reported with them or without: they follow another
+ * source's snapshot, and its own next one shows whether it knows them.
+ */
+function settledParty(
+  party: PartyCells,
+  cells: CellIndex,
+  length: number,
+  settled: Iterable<readonly [name: string, units: number]>,
+): PartyCells {
+  const added = new Map<number, number>();
+  for (const [name, units] of settled) {
+    const at = name.indexOf(CELL_SEPARATOR);
+    const cell = cells.find(name.slice(0, at), name.slice(at + 1));
+    if (cell < 0 || cell >= length) continue;
+    party.ledger[cell] = (party.ledger[cell] as number) + units;
+    added.set(cell, units);
+  }
+  const reach = (cell: number): Reach => {
+    const units = added.get(cell);
+    return units ? withOrWithout(party.reach(cell), units) : party.reach(cell);
+  };
+  return added.size === 0 ? party : { ...party, reach };
 }
 
 /** The same numbers with room for more cells: those that come after them are not reported. */

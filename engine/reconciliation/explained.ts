@@ -71,6 +71,19 @@ export function reachOf(effects: readonly number[], measure: Measure, base: Disp
   return { low: values[0] as number, high: values.at(-1) as number, values };
 }
 
+/**
+ * The reach where the ledger's number contains units that the party may not have taken into account: those that settled
+ * a difference with another source.
+ */
+export function withOrWithout({ low, high, values }: Reach, units: number): Reach {
+  const shifted = values && [...new Set([...values, ...values.map((value) => value - units)])];
+  return {
+    low: Math.min(low, low - units),
+    high: Math.max(high, high - units),
+    values: shifted?.sort((a, b) => a - b),
+  };
+}
+
 /** Equal effects in the measure, with how often each occurs; without those that change nothing. */
 function stepsOf(effects: readonly number[], measure: Measure): { x: number; y: number; times: number }[] {
   const steps = new Map<string, { x: number; y: number; times: number }>();

@@ -273,7 +273,9 @@ export class Localiser {
       const cells = [...reported].map(([location, sourceUnits]): LocatedCell => {
         const balances = held.get(location) ?? emptyBalances();
         const booked = measuredUnits(balances, snapshot.measure, this.#options.displayCoefficient?.(sku));
-        return { location, sourceUnits, ledgerUnits: booked + settledAt(settled, sku, location, snapshot.asOfMs) };
+        // Before a correction was booked, a source may have reported with it or without it, as in a comparison.
+        const correct = booked + settledAt(settled, sku, location, snapshot.asOfMs);
+        return { location, sourceUnits, ledgerUnits: sourceUnits === booked ? booked : correct };
       });
       looked.unshift({ snapshot, cells });
       equal = cells.every(({ sourceUnits, ledgerUnits }) => sourceUnits === ledgerUnits) ? equal + 1 : 0;

@@ -1,7 +1,8 @@
 /**
  * What approved settlements change about a comparison (R13): a correction counts as if it had been booked at the
  * instant of the snapshot that it follows. So a settled row of that snapshot does not differ any more, nor in a later
- * snapshot of any source that was taken before the correction was booked. It reads what the ledger keeps with its log
+ * snapshot of any source that was taken before the correction was booked; such a source may have reported with the
+ * correction or without it, and does not differ either way. It reads what the ledger keeps with its log
  * (engine/stock/corrections.ts), so a correction that was booked is never left out. Corrections without a snapshot
  * (stock counts) count from their own time on, as everything else in the ledger.
  */

@@ -7,6 +7,7 @@ import {
   type Reach,
   reachOf,
   unexplainedUnits,
+  withOrWithout,
 } from "../../engine/reconciliation/explained.js";
 import { MEASURES, type Measure } from "../../engine/reconciliation/model.js";
 import { displayUnits } from "../../engine/stock/model.js";
@@ -40,6 +41,13 @@ describe("what events around an instant explain", () => {
   it("is a gap to which some of them add up, in whatever order the source has booked them", () => {
     const reach = reachOf(onHand(-5, 3, 20), "on_hand", NO_BASE);
     for (const gap of [-5, 3, -2, 20, 15, 23, 18]) expect(unexplainedUnits(gap, reach, NO_REACH)).toBe(0);
+  });
+
+  it("may be units that settled a difference, with the events or without them", () => {
+    const reach = withOrWithout(reachOf(onHand(-5), "on_hand", NO_BASE), -3);
+    for (const gap of [0, 3, -5, -2]) expect(unexplainedUnits(gap, reach, NO_REACH)).toBe(0);
+    expect(unexplainedUnits(-3, reach, NO_REACH)).toBe(1);
+    expect(withOrWithout({ low: -9, high: 9, values: undefined }, 4)).toEqual({ low: -13, high: 9, values: undefined });
   });
 
   it("is as much of a gap as some of them come to, when none of them add up to it", () => {

@@ -40,23 +40,48 @@ async function rowsOf(source: string): Promise<SettlementRow[]> {
   return page.rows;
 }
 
+const row = (sku: string, units: number) => ({ sku, location: "SH", units });
+
+/** Reports of sources, and what a comparison of the newest ones finds. */
+function compared(): { reports: Reports; differing: () => Promise<string[]> } {
+  const reports = new Reports(bed.partitions);
+  const history = new BalanceHistory({ redis: bed.redis, prefix: PREFIX, partitions: bed.partitions });
+  const comparer = new Comparer({
+    ...{ snapshots: reports, history, store: bed.comparisons, partitions: bed.partitions, clock: bed.clock },
+    settledUnits: (snapshot, partition) => settledUnits(bed.corrections, snapshot, partition),
+  });
+  const differing = async (): Promise<string[]> => {
+    const { pairs } = await comparer.compare("demand");
+    return pairs.flatMap(({ a, b, top }) =>
+      top.map(({ sku, aUnits, bUnits }) => `${a}:${b} ${sku} ${aUnits - bUnits}`),
+    );
+  };
+  return { reports, differing };
+}
+
 describe("a comparison after the settling", () => {
+  it("finds no difference in a report from before it, which agreed with the ledger, until the next report", async () => {
+    const { reports, differing } = compared();
+    await bed.receive({ CUP: 10 });
+    bed.pass(60_000);
+    const asOfMs = bed.clock.now();
+    reports.set({ source: "wms", measure: "on_hand", asOfMs }, [row("CUP", 7)]);
+    reports.set({ source: "erp", measure: "on_hand", asOfMs: asOfMs + 1_000 }, [row("CUP", 10)]);
+    bed.pass(60_000);
+    expect(await differing()).toEqual(["wms:ledger CUP -3", "erp:wms CUP 3"]);
+    const [wanted] = await rowsOf("wms");
+    await settlement.approve({ ids: [wanted?.proposal.id ?? ""] }, CAUSE, WIDE);
+    bed.pass(60_000);
+    expect(await differing()).toEqual([]);
+    reports.set({ source: "erp", measure: "on_hand", asOfMs: bed.clock.now() }, [row("CUP", 10)]);
+    bed.pass(60_000);
+    expect(await differing()).toEqual(["erp:ledger CUP 3", "erp:wms CUP 3"]);
+  });
+
   it("of the same snapshots finds the settled rows no more, and the others", async () => {
-    const reports = new Reports(bed.partitions);
-    const history = new BalanceHistory({ redis: bed.redis, prefix: PREFIX, partitions: bed.partitions });
-    const comparer = new Comparer({
-      ...{ snapshots: reports, history, store: bed.comparisons, partitions: bed.partitions, clock: bed.clock },
-      settledUnits: (snapshot, partition) => settledUnits(bed.corrections, snapshot, partition),
-    });
-    const differing = async (): Promise<string[]> => {
-      const { pairs } = await comparer.compare("demand");
-      return pairs.flatMap(({ a, b, top }) =>
-        top.map(({ sku, aUnits, bUnits }) => `${a}:${b} ${sku} ${aUnits - bUnits}`),
-      );
-    };
+    const { reports, differing } = compared();
     await bed.receive({ CUP: 10, BOWL: 10, PLATE: 10 });
     bed.pass(60_000);
-    const row = (sku: string, units: number) => ({ sku, location: "SH", units });
     const asOfMs = bed.clock.now();
     reports.set({ source: "wms", measure: "on_hand", asOfMs }, [row("CUP", 7), row("BOWL", 12), row("PLATE", 9)]);
     reports.set({ source: "shop", measure: "sellable", asOfMs: asOfMs + 1_000 }, [row("CUP", 7), row("BOWL", 12)]);
