@@ -28,6 +28,9 @@ const FOR_GOOD = /签名|权限|授权|参数|不存在|denied|permission|unauth
 /** `source IP denied`. */
 const FINAL_CODES = ["4007"];
 const REASON_LENGTH = 200;
+/** Youzan's times have whole seconds: before the next one there is nothing new. */
+const PAUSE_MS = 1_000;
+/** March 1973: what is smaller is no instant of today. */
 const SHORT_OF_MS = 100_000_000_000;
 
 export class YouzanApi {
@@ -44,6 +47,11 @@ export class YouzanApi {
   now(): number {
     const { clock, client } = this.#parts;
     return clock.now() + (client.skewMs() ?? 0);
+  }
+
+  /** Until there may be something new. */
+  pause(signal: AbortSignal): Promise<void> {
+    return this.#parts.clock.sleep(PAUSE_MS, signal);
   }
 
   /**

@@ -31,6 +31,8 @@ export interface YouzanSandboxSettings {
   readonly tokenMs?: number;
   /** Its own; the real one when left out. */
   readonly clock?: Clock;
+  /** Trades that changed last come first. */
+  readonly newestFirst?: boolean;
   /** Called before each answer, with the method. */
   readonly before?: (method: string) => void;
 }
@@ -196,7 +198,7 @@ export class YouzanSandbox {
       .filter(({ units }) => units < 0)
       .map((movement) => ({ movement, changedMs: this.#changes.get(movement.id) ?? movement.atMs }))
       .filter(({ changedMs }) => changedMs >= fromMs && changedMs < toMs + 1_000)
-      .sort((a, b) => a.changedMs - b.changedMs);
+      .sort((a, b) => (this.#settings.newestFirst ? b.changedMs - a.changedMs : a.changedMs - b.changedMs));
     const some = found.slice((page - 1) * size, page * size);
     const full_order_info_list = some.map(({ movement, changedMs }) => tradeOf(movement, changedMs));
     return success({ total_results: found.length, full_order_info_list });

@@ -12,8 +12,11 @@ import type { Row, YouzanApi } from "./api.js";
 const LISTS = ["youzan.items.onsale.get", "youzan.items.inventory.get"] as const;
 const LIST_VERSION = "3.0.0";
 const ITEM = { method: "youzan.item.get", version: "3.0.0" } as const;
-/** About 100 MB of rows in memory. */
-const MAX_ITEMS = 200_000;
+/** A row takes some 400 bytes in memory: 120 MB. */
+const MAX_ITEMS = 100_000;
+const MAX_ROWS = 300_000;
+/** What is kept of an item or a specification; Youzan gives texts and pictures, too. */
+const KEPT_FIELDS = ["item_id", "sku_id", "item_no", "quantity", "title"] as const;
 /** The first one asks for all items; half an hour later one in ten may have changed, then one in a hundred. */
 const MAX_ROUNDS = 8;
 
@@ -41,11 +44,17 @@ export async function readShopStock(
   signal: AbortSignal,
 ): Promise<ShopStock> {
   const known = new Map<string, Known>();
+  let rows = 0;
   for (let round = 1; round <= MAX_ROUNDS; round++) {
     const { items, requests, middleMs } = await listed(api, pageRows, signal);
     if (!specifications) return { rows: [...items.values()].map((item) => rowOf(item, item)), asOfMs: middleMs };
     const changed = [...items].filter(([id, item]) => known.get(id)?.units !== totalOf(api, item));
-    for (const [id, item] of changed) known.set(id, await asked(api, item, signal));
+    for (const [id, item] of changed) {
+      const now = await asked(api, item, signal);
+      rows += now.rows.length - (known.get(id)?.rows.length ?? 0);
+      if (rows > MAX_ROWS) throw api.failed(`its items have more than ${MAX_ROWS} specifications`);
+      known.set(id, now);
+    }
     if (changed.length <= requests)
       return { rows: [...items.keys()].flatMap((id) => known.get(id)?.rows ?? []), asOfMs: middleMs };
   }
@@ -71,7 +80,7 @@ async function listed(api: YouzanApi, pageRows: number, signal: AbortSignal): Pr
       total = count;
       const rows = api.list(answer["items"] ?? [], `${method} page ${page}: items`);
       if (rows.length === 0 && total > 0) throw api.failed(`${method}: page ${page} is empty, and there are ${total}`);
-      for (const item of rows) items.set(idOf(api, item, `${method} page ${page}`), item);
+      for (const item of rows) items.set(idOf(api, item, `${method} page ${page}`), keptOf(item));
     }
     announced += total;
   }
@@ -97,6 +106,8 @@ async function asked(api: YouzanApi, listing: Row, signal: AbortSignal): Promise
 const totalOf = (api: YouzanApi, item: Row): number =>
   api.count(item["quantity"], `item ${String(item["item_id"])}: quantity`);
 
+const keptOf = (row: Row): Row => Object.fromEntries(KEPT_FIELDS.map((name) => [name, row[name]]));
+
 function idOf(api: YouzanApi, { item_id: id }: Row, place: string): string {
   if (typeof id !== "number" && typeof id !== "string") throw api.failed(`${place}: an item has no item_id`);
   return String(id);
@@ -107,5 +118,5 @@ function rowOf(sold: Row, item: Row): RawRow {
   const { item_no: code, quantity, sku_id } = sold;
   const place = `item ${String(item["item_id"])}${sku_id === undefined ? "" : ` specification ${String(sku_id)}`}`;
   // An empty code is none.
-  return { place, fields: { ...sold, quantity, code: code === "" || code === null ? undefined : code } };
+  return { place, fields: { ...keptOf(sold), quantity, code: code === "" || code === null ? undefined : code } };
 }

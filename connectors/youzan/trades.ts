@@ -1,9 +1,10 @@
 /**
  * The lines of trades that were paid in a span of time. Youzan finds trades by the time of their last change, which
- * moves on when a trade is shipped or refunded: so all that changed since the span's begin are read, up to now. While
- * pages are read, trades that change leave the window, and those behind move to earlier pages: a window of several
- * pages is therefore read from its last page to its first, and followed by the next window, until one has a single
- * page. So no trade is passed over; one that comes twice is given once. What is refunded or closed is not a movement.
+ * moves on when a trade is shipped or refunded: so all that changed since the span's begin are read, up to now. A
+ * window of one page is one answer. One of several pages ends a few seconds ago, so that no trade enters it; those that
+ * change meanwhile leave it, and those behind move to earlier pages: it is read from its last page to its first, and
+ * followed by the next window. So no trade is passed over, and one that comes twice is given once. What is refunded or
+ * closed is not a movement.
  */
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import type { RawRow } from "../source.js";
@@ -14,7 +15,9 @@ const TRADES = { method: "youzan.trades.sold.get", version: "4.0.0" } as const;
 /** Youzan's bounds: three months, and 100 pages. */
 const WINDOW_MS = 30 * DAY_MS;
 const MAX_PAGES = 100;
-/** 10 million trades of 10,000 a window. */
+/** Youzan's clock is known to a second, and its times have whole seconds. */
+const SETTLED_MS = 3_000;
+/** 10 million trades of 10,000 a window; or a quarter of an hour of pauses. */
 const MAX_WINDOWS = 1_000;
 
 interface Window {
@@ -34,13 +37,14 @@ export async function* paidLines(
   let fromMs = wholeSecond(span.fromMs);
   for (let window = 1; window <= MAX_WINDOWS; window++) {
     const nowMs = wholeSecond(api.now());
-    const { toMs, total, trades } = await readable(
-      api,
-      { fromMs, toMs: Math.min(nowMs, fromMs + WINDOW_MS) },
-      pageRows,
-      signal,
-    );
+    const wanted = { fromMs, toMs: Math.min(nowMs, fromMs + WINDOW_MS) };
+    const { toMs, total, trades } = await readable(api, wanted, nowMs - SETTLED_MS, pageRows, signal);
     const pages = Math.ceil(total / pageRows);
+    if (pages > 1 && toMs === fromMs) {
+      // All of it changed in the last seconds.
+      await api.pause(signal);
+      continue;
+    }
     for (let page = pages; page > 1; page--)
       yield within((await tradesOf(api, { fromMs, toMs }, page, pageRows, signal)).trades);
     const first = pages > 1 ? (await tradesOf(api, { fromMs, toMs }, 1, pageRows, signal)).trades : trades;
@@ -52,19 +56,21 @@ export async function* paidLines(
   throw api.failed(`trades change faster than they can be read; there is no end after ${MAX_WINDOWS} windows`);
 }
 
-/** The window, or as much of its begin as fits into Youzan's pages; and its first page. */
+/** The window, or as much of its begin as can be read in pages; and its first page. */
 async function readable(
   api: YouzanApi,
   { fromMs, toMs }: Window,
+  settledMs: number,
   pageRows: number,
   signal: AbortSignal,
 ): Promise<{ toMs: number; total: number; trades: readonly Row[] }> {
   for (let endMs = toMs; ; ) {
     const { total, trades } = await tradesOf(api, { fromMs, toMs: endMs }, 1, pageRows, signal);
-    if (total <= MAX_PAGES * pageRows) return { toMs: endMs, total, trades };
-    if (endMs - fromMs < 2_000)
-      throw api.failed(`${total} trades changed at ${chinaText(fromMs)}, too many to be read`);
-    endMs = fromMs + wholeSecond((endMs - fromMs) / 2);
+    const lastMs = Math.max(fromMs, settledMs);
+    if (total > pageRows && endMs > lastMs) endMs = lastMs;
+    else if (total <= MAX_PAGES * pageRows) return { toMs: endMs, total, trades };
+    else if (endMs - fromMs >= 2_000) endMs = fromMs + wholeSecond((endMs - fromMs) / 2);
+    else throw api.failed(`${total} trades changed at ${chinaText(fromMs)}, more than can be read`);
   }
 }
 

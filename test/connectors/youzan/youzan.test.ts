@@ -163,15 +163,18 @@ describe("Youzan", () => {
       expect(idsOf(await pagesOf(span))).toEqual(["within"]);
     });
 
-    it("are all given, each once, when some change while pages are read", async () => {
+    it.each([
+      { order: "oldest first", newestFirst: false },
+      { order: "newest first", newestFirst: true },
+    ])("are all given, each once, when some change while pages are read, $order", async ({ newestFirst }) => {
       let pages = 0;
       const before = (method: string) => {
         if (method !== "youzan.trades.sold.get") return;
         // Shipped while they are read: they leave the window, and the others move to earlier pages.
-        const shipped = { 2: ["t00", "t01", "t02"], 4: ["t19", "t05"] }[++pages] ?? [];
+        const shipped = { 3: ["t00", "t10"], 4: ["t19", "t05"] }[++pages] ?? [];
         for (const id of shipped) sandbox.change(id);
       };
-      await begin({ pageRows: 4 }, { before });
+      await begin({ pageRows: 4 }, { before, newestFirst });
       const ids = Array.from({ length: 20 }, (_, i) => `t${String(i).padStart(2, "0")}`);
       for (const [i, id] of ids.entries()) sell(id, HOUR_MS / 2 - i * 1_000);
       expect(idsOf(await pagesOf(span))).toEqual(ids);
