@@ -153,7 +153,11 @@ export class Reports<Header extends ReportHeader> {
       await this.#dropRows(name);
       return { outcome: "refused", refusal: found.end.refusal };
     }
-    const { size: partsReceived } = await this.registry.parts(name);
+    const parts = await this.registry.parts(name);
+    const { size: partsReceived } = parts;
+    // Not only once all have come: a thousand parts, each as long as the whole may be, would fill Redis before.
+    const rows = rowsIn(parts);
+    if (rows > header.rows) return this.#refuseWhole(header, rowTotal(rows, header.rows));
     if (partsReceived < header.parts) return { outcome: "received", partsReceived, parts: header.parts };
     return this.#settle(header);
   }
@@ -219,11 +223,8 @@ export class Reports<Header extends ReportHeader> {
     const name = nameOf(header);
     const { check, late, keptMs, clock } = this.#options;
     const parts = await this.registry.parts(name);
-    const rows = [...parts.values()].reduce((sum, part) => sum + part.rows, 0);
-    if (rows !== header.rows) {
-      const message = `the parts have ${rows} rows together, and ${header.rows} were announced`;
-      return this.#refuseWhole(header, { code: "row_total", message });
-    }
+    const rows = rowsIn(parts);
+    if (rows !== header.rows) return this.#refuseWhole(header, rowTotal(rows, header.rows));
     const wrong = (await check(header, parts).catch(rowsLost)) ?? late(header, await this.registry.all());
     if (wrong) return this.#refuseWhole(header, wrong);
     // Before it is complete, so that no complete report loses rows because its process was killed here.
@@ -276,6 +277,14 @@ function rowsLost(thrown: unknown): SnapshotRefusal {
   if (!(thrown instanceof EngineError) || thrown.code !== "snapshot_gone") throw thrown;
   return { code: "incomplete", message: "rows of a part were lost in the store: send all parts again under a new id" };
 }
+
+const rowsIn = (parts: ReadonlyMap<number, StoredPart>): number =>
+  [...parts.values()].reduce((sum, part) => sum + part.rows, 0);
+
+const rowTotal = (rows: number, announced: number): SnapshotRefusal => ({
+  code: "row_total",
+  message: `the parts have ${rows} rows together, and ${announced} were announced`,
+});
 
 const incomplete = (came: number, parts: number): SnapshotRefusal => ({
   code: "incomplete",

@@ -178,6 +178,14 @@ describe("a refused snapshot is listed with its reason and leaves no rows:", () 
     expect(await storedRows()).toEqual([]);
   });
 
+  it("parts that have more rows together than were announced, before all have come", async () => {
+    const parts = { parts: 1_000, rows: 15 };
+    await sendPart(bed.store, { ...parts, part: 1 }, rowsOf(10));
+    const outcome = await sendPart(bed.store, { ...parts, part: 2 }, rowsOf(10, 10));
+    expect(outcome).toMatchObject({ outcome: "refused", refusal: { code: "row_total" } });
+    expect(await storedRows()).toEqual([]);
+  });
+
   it("parts that do not come within an hour", async () => {
     await sendPart(bed.store, { parts: 2, rows: 6 }, rowsOf(3));
     bed.clock.moveTo(START_MS + HOUR_MS + 1);
