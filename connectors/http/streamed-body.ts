@@ -1,18 +1,19 @@
 /**
  * Bodies that are read while they arrive, of any length up to a bound: the route gets the bytes in pieces, inflated
  * when they were sent with gzip. The bound is on inflated bytes, so a small body that inflates without end is refused.
- * Instead of a time for the whole body there is one for each piece; a client that sends nothing for so long gets 408.
+ * A client that sends nothing for some time gets 408, and so does one that takes longer than an hour for all.
  * A route that answers before the end of a body reads on for a moment, so that its client can receive the answer.
  */
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { HOUR_MS, stopwatch } from "../../engine/kernel/clock.js";
 import { GzipFault, inflated } from "../mapping/unpack.js";
 import { HttpFault } from "./problem.js";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** The route reads its body piece by piece: it may be compressed with gzip, and has no time limit as a whole. */
+    /** The route reads its body piece by piece: it may be compressed with gzip, and take as long as an hour. */
     streamed?: boolean;
   }
 }
@@ -21,6 +22,8 @@ declare module "fastify" {
 export const MAX_STREAMED_BYTES = 512 * 1024 * 1024;
 /** A source that reads a slow database between two pieces needs some seconds. */
 const IDLE_MS = 30_000;
+/** All parts of a report have to come within an hour: a longer one would only keep a place from others. */
+const WHOLE_MS = HOUR_MS;
 
 /** A body that nobody has read yet. */
 export class StreamedBody {
@@ -35,9 +38,13 @@ export class StreamedBody {
    * @param maxBytes after inflating; MAX_STREAMED_BYTES at most
    * @throws HttpFault 408, 413, or 400 when it is not gzip although it was announced so
    */
-  async *pieces(request: FastifyRequest, maxBytes: number, idleMs = IDLE_MS): AsyncGenerator<Buffer> {
-    const bytes = received(this.#raw, idleMs);
+  async *pieces(
+    request: FastifyRequest,
+    maxBytes: number,
+    { idleMs = IDLE_MS, wholeMs = WHOLE_MS }: { idleMs?: number; wholeMs?: number } = {},
+  ): AsyncGenerator<Buffer> {
     const limit = Math.min(maxBytes, MAX_STREAMED_BYTES);
+    const bytes = received(this.#raw, limit, idleMs, wholeMs);
     let left = limit;
     try {
       for await (const piece of isGzip(request) ? inflated(bytes) : bytes) {
@@ -54,6 +61,12 @@ export class StreamedBody {
 export const isGzip = ({ headers }: Pick<FastifyRequest, "headers">): boolean =>
   headers["content-encoding"]?.toLowerCase() === "gzip";
 
+/** A body as it is sent. With many small blocks gzip data is longer than what it inflates to; never twice as long. */
+const sentLimit = (limit: number): number => 2 * limit + 64 * 1024;
+
+const tooLate = (detail: string): HttpFault =>
+  new HttpFault("request_timeout", detail, { headers: { connection: "close" } });
+
 const tooLarge = (limit: number): HttpFault =>
   new HttpFault("body_too_large", `at most ${limit} bytes are read of this body, counted after inflating`);
 
@@ -65,13 +78,19 @@ export function streamBodies(server: FastifyInstance, types: readonly string[]):
   });
 }
 
-/** The pieces of a body; the end of the loop leaves the rest unread. */
-async function* received(raw: Readable, idleMs: number): AsyncGenerator<Buffer> {
+/** The pieces of a body as they are sent; the end of the loop leaves the rest unread. */
+async function* received(raw: Readable, limit: number, idleMs: number, wholeMs: number): AsyncGenerator<Buffer> {
   const pieces = raw.iterator({ destroyOnReturn: false });
+  const takenMs = stopwatch();
+  // Counted here, too: gzip data may have any number of blocks that inflate to nothing.
+  let left = sentLimit(limit);
   try {
     for (;;) {
       const next = await within(pieces.next(), idleMs);
       if (next.done) return;
+      left -= (next.value as Buffer).length;
+      if (left < 0) throw tooLarge(limit);
+      if (takenMs() > wholeMs) throw tooLate(`the body was not complete within ${wholeMs / 60_000} minutes`);
       yield next.value as Buffer;
     }
   } finally {
@@ -83,8 +102,7 @@ async function* received(raw: Readable, idleMs: number): AsyncGenerator<Buffer> 
 function within<T>(piece: Promise<T>, idleMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      const detail = `no byte of the body came for ${idleMs / 1_000} s`;
-      reject(new HttpFault("request_timeout", detail, { headers: { connection: "close" } }));
+      reject(tooLate(`no byte of the body came for ${idleMs / 1_000} s`));
     }, idleMs);
     piece.then(resolve, reject).finally(() => clearTimeout(timer));
   });

@@ -54,8 +54,9 @@ export async function* inflated(pieces: AsyncIterable<Uint8Array>): AsyncGenerat
           wake = resolve;
           gunzip.write(piece.subarray(from, from + INFLATE_STEP_BYTES), () => resolve());
         });
+        // After each step: 4 KiB may inflate to 4 MiB, and a piece has many steps.
+        yield* take();
       }
-      yield* take();
       if (failure) throw new GzipFault(`the gzip data is damaged (${failure.message})`, { cause: failure });
       if (hasEnded) throw new GzipFault("bytes that are not gzip follow the gzip data");
     }
