@@ -16,9 +16,9 @@ import {
   checkShape,
   isoOf,
   isReportId,
+  MAX_AHEAD_MS,
   MAX_RECEIVING,
   MAX_ROW_UNITS,
-  MAX_ROWS,
   MAX_SOURCES,
   rowFault,
   rowsRefusal,
@@ -48,6 +48,10 @@ interface Header extends ReportHeader {
 
 const KEPT_MS = 8 * DAY_MS;
 const REFUSED_KEPT_MS = DAY_MS;
+/** Refused ones of one source, so that a client that repeats a mistake takes no place from those that are right. */
+const REFUSED_KEPT = 32;
+/** Of one batch: to find one that comes twice, those of a partition are held in memory, some 150 bytes each. */
+const MAX_MOVEMENTS = 1_000_000;
 /** The longest span of one batch. */
 const MAX_SPAN_MS = 2 * DAY_MS;
 /** Batches of one source: 8 days of one every 10 minutes. */
@@ -145,7 +149,7 @@ export class MovementStore {
     if (!all.some(({ name }) => name === nameOf(header))) {
       const full = (await registry.isFull()) ? tooMany : boundRefusal(all, source);
       if (full) return { outcome: "refused", refusal: full };
-      const refusal = skewRefusal(skewMs) ?? spanRefusal(given) ?? rowsRefusal(rows, MAX_ROWS);
+      const refusal = skewRefusal(skewMs) ?? spanRefusal(header) ?? rowsRefusal(rows, MAX_MOVEMENTS);
       if (refusal) return this.#outcomeOf(await this.#reports.refuse(header, refusal));
     }
     const opened = await this.#reports.open(header, part);
@@ -198,10 +202,19 @@ export class MovementStore {
 const identityOf = ({ id, sku, location, atMs }: Movement): string => [id, sku, location, atMs].join("\u001f");
 
 function expired(all: readonly Report<Header>[], nowMs: number): string[] {
-  const old = all.filter(({ header, end }) =>
-    end?.state === "refused" ? nowMs - end.endedMs > REFUSED_KEPT_MS : nowMs - header.toMs > KEPT_MS,
-  );
-  return old.map(({ name }) => name);
+  const names: string[] = [];
+  const refused = new Map<string, number>();
+  for (const { name, header, end } of [...all].sort((a, b) => (b.end?.endedMs ?? 0) - (a.end?.endedMs ?? 0))) {
+    if (end?.state !== "refused") {
+      // The rows themselves expire by the time at which they came.
+      if (nowMs - Math.min(header.toMs, header.receivedMs) > KEPT_MS) names.push(name);
+      continue;
+    }
+    const newer = refused.get(header.source) ?? 0;
+    refused.set(header.source, newer + 1);
+    if (newer >= REFUSED_KEPT || nowMs - end.endedMs > REFUSED_KEPT_MS) names.push(name);
+  }
+  return names;
 }
 
 const tooMany: SnapshotRefusal = {
@@ -218,12 +231,17 @@ function boundRefusal(all: readonly Report<Header>[], source: string): SnapshotR
   return receiving >= MAX_RECEIVING || own.length >= MAX_BATCHES ? tooMany : undefined;
 }
 
-function spanRefusal({ fromMs, toMs }: MovementPartHeader): SnapshotRefusal | undefined {
-  if (toMs > fromMs && toMs - fromMs <= MAX_SPAN_MS) return undefined;
-  return {
-    code: "outside_span",
-    message: `a batch has a span of more than 0 and at most ${MAX_SPAN_MS / DAY_MS} days; this one has ${toMs - fromMs} ms`,
-  };
+function spanRefusal({ fromMs, toMs, receivedMs, skewMs = 0 }: Header): SnapshotRefusal | undefined {
+  const refusal = (message: string): SnapshotRefusal => ({ code: "outside_span", message });
+  if (toMs <= fromMs || toMs - fromMs > MAX_SPAN_MS)
+    return refusal(
+      `a batch has a span of more than 0 and at most ${MAX_SPAN_MS / DAY_MS} days; this one has ${toMs - fromMs} ms`,
+    );
+  if (fromMs - skewMs > receivedMs + MAX_AHEAD_MS)
+    return refusal(`the span begins at ${isoOf(fromMs)}, which is in the future`);
+  if (receivedMs - (toMs - skewMs) > KEPT_MS)
+    return refusal(`the span ends at ${isoOf(toMs)}; movements are kept for ${KEPT_MS / DAY_MS} days`);
+  return undefined;
 }
 
 /** Takes the movements of one part; used as the writer of a snapshot's part. */

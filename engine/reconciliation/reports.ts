@@ -74,6 +74,8 @@ export class Reports<Header extends ReportHeader> {
   readonly rows: StoredRows;
   readonly #options: ReportsOptions<Header>;
   readonly #settling = new Map<string, Promise<ReportOutcome<Header>>>();
+  /** Reports are checked one after the other, for the memory's sake: some 100 bytes for each row of a partition. */
+  #lastCheck: Promise<unknown> = Promise.resolve();
   /** Reports that had all parts and no end at the last sweep. */
   #stuck = new Set<string>();
   readonly #stop = new AbortController();
@@ -214,9 +216,12 @@ export class Reports<Header extends ReportHeader> {
   /** Ends a report of which all parts have come; once at a time in this process. */
   #settle(header: Header): Promise<ReportOutcome<Header>> {
     const name = nameOf(header);
-    const running = this.#settling.get(name) ?? this.#decide(header).finally(() => this.#settling.delete(name));
-    this.#settling.set(name, running);
-    return running;
+    const known = this.#settling.get(name);
+    if (known) return known;
+    const turn = this.#lastCheck.then(() => this.#decide(header)).finally(() => this.#settling.delete(name));
+    this.#lastCheck = turn.catch(() => {});
+    this.#settling.set(name, turn);
+    return turn;
   }
 
   async #decide(header: Header): Promise<ReportOutcome<Header>> {

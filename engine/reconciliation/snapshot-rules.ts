@@ -28,7 +28,7 @@ export interface SnapshotPartHeader {
 /** Beyond it nobody knows which instant the source means. */
 const MAX_SKEW_MS = 10 * MINUTE_MS;
 /** As far as events around the instant explain a gap. */
-const MAX_AHEAD_MS = 2_000;
+export const MAX_AHEAD_MS = 2_000;
 /** All parts have to come within it. */
 export const RECEIVING_MS = HOUR_MS;
 export const MAX_SOURCES = 64;

@@ -76,6 +76,16 @@ describe("movements", () => {
     expect(await send({}, rows)).toMatchObject({ outcome: "complete" });
   });
 
+  it("that were refused take no more than 32 places of a source", async () => {
+    for (let n = 0; n < 40; n++) {
+      clock.moveTo(START_MS + n);
+      await send({ id: `b${n}` }, [movement(1, { units: 0 })]);
+    }
+    await store.sweep();
+    const left = (await store.list()).map(({ id }) => id);
+    expect(left.sort()).toEqual(Array.from({ length: 32 }, (_, n) => `b${n + 8}`).sort());
+  });
+
   it("are kept for 8 days", async () => {
     await send({}, some(10));
     clock.moveTo(START_MS + 8 * DAY_MS + 1);
@@ -89,6 +99,14 @@ describe("a batch of movements is refused", () => {
   const cases: [code: string, why: string, changes: Partial<MovementPartHeader>, rows: Movement[]][] = [
     ["outside_span", "for a time outside its span", {}, [movement(1), movement(2, { atMs: START_MS })]],
     ["outside_span", "for a span of three days", { fromMs: START_MS - 3 * DAY_MS }, some(3)],
+    ["outside_span", "for a span in the future", { fromMs: START_MS + 3_000, toMs: START_MS + HOUR_MS }, some(3)],
+    [
+      "outside_span",
+      "for a span that nobody reads any more",
+      { fromMs: START_MS - 8 * DAY_MS - HOUR_MS, toMs: START_MS - 8 * DAY_MS - 1 },
+      some(3),
+    ],
+    ["too_many_rows", "for more than a batch may have", { rows: 1_000_001 }, some(3)],
     ["outside_span", "for a span that ends before it begins", { toMs: FROM_MS }, some(3)],
     ["duplicate_row", "for a movement that comes twice", {}, [movement(1), movement(2), movement(1)]],
     ["wrong_unit", "for a movement of nothing", {}, [movement(1, { units: 0 })]],
