@@ -4,6 +4,7 @@
  * overlap, and a movement may be in several; a reader gets it once. They are kept for 8 days, as long as closings and a
  * day longer than snapshots, so that the time between two snapshots can be explained. It does not compare them.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { DAY_MS } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import { reportKeys } from "../stream/keys.js";
@@ -180,7 +181,7 @@ export class MovementStore {
     for (let partition = 0; partition < this.#options.partitions; partition++) {
       const seen = new Set<string>();
       for (const [number, part] of [...parts].sort(([a], [b]) => a - b))
-        for await (const chunk of this.#reports.rows.read([part], partition))
+        for await (const chunk of this.#reports.rows.read([part], partition)) {
           for (const movement of movementsOf(chunk)) {
             const identity = identityOf(movement);
             if (seen.has(identity)) {
@@ -190,6 +191,8 @@ export class MovementStore {
             }
             seen.add(identity);
           }
+          await nextTurn();
+        }
     }
     return undefined;
   }

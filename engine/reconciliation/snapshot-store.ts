@@ -4,12 +4,13 @@
  * comes twice, the ledger knows every location, and the source has reported no newer one. Everything else is listed as
  * refused, with the reason. Rows are stored packed, by the partition of their SKU. It does not compare anything.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, DAY_MS } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
+import { CellIndex } from "../stock/cell-index.js";
 import { reportKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
-import { DuplicateCells } from "./duplicate-cells.js";
 import type { Measure, RowChunk, Snapshot, SnapshotReader, SnapshotRecord, SnapshotRefusal } from "./model.js";
 import { SnapshotChunkBuilder, snapshotRowsOf } from "./packed-rows.js";
 import type { StoredPart } from "./part-registry.js";
@@ -216,13 +217,15 @@ export class SnapshotStore implements SnapshotReader {
 
   async #duplicate(_header: Header, parts: ReadonlyMap<number, StoredPart>): Promise<SnapshotRefusal | undefined> {
     for (let partition = 0; partition < this.#options.partitions; partition++) {
-      const cells = new DuplicateCells();
+      const cells = new CellIndex();
       for (const [number, part] of [...parts].sort(([a], [b]) => a - b))
         for await (const chunk of this.#reports.rows.read([part], partition)) {
-          const twice = cells.find(snapshotRowsOf(chunk));
-          if (!twice) continue;
-          const message = `SKU ${twice.sku} at ${twice.location} comes twice, the second time in part ${number}`;
-          return { code: "duplicate_row", message, part: number };
+          const twice = firstTwice(snapshotRowsOf(chunk), cells);
+          if (twice) {
+            const message = `SKU ${twice.sku} at ${twice.location} comes twice, the second time in part ${number}`;
+            return { code: "duplicate_row", message, part: number };
+          }
+          await nextTurn();
         }
     }
     return undefined;
@@ -246,6 +249,19 @@ export class SnapshotStore implements SnapshotReader {
     }
     return expired;
   }
+}
+
+/**
+ * The first cell of a chunk that has come before, in it or in an earlier one. A source that reports a cell twice may
+ * mean the sum or the later row; nobody knows, so it is a fault.
+ */
+function firstTwice({ skus, locations }: RowChunk, cells: CellIndex): { sku: string; location: string } | undefined {
+  for (let i = 0; i < skus.length; i++) {
+    const [sku, location] = [skus[i] as string, locations[i] as string];
+    const known = cells.length;
+    if (cells.add(sku, location) < known) return { sku, location };
+  }
+  return undefined;
 }
 
 const isNewer = (a: Snapshot, b: Snapshot): boolean =>
