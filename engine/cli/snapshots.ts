@@ -73,11 +73,12 @@ async function send(path: string, options: Options, signal: AbortSignal): Promis
   const id = options.id ?? new Date(atMs).toISOString();
   let sent = 0;
   for await (const { part, rows, body } of file.parts(rowsAPart)) {
-    const query = new URLSearchParams({
-      ...{ id, asOf, measure, part: String(part), parts: String(parts), rows: String(file.rows) },
-      sentAt: new Date(systemClock.now()).toISOString(),
-    });
-    const path = `/v1/snapshots/${encodeURIComponent(source)}?${query}`;
+    const query = { id, asOf, measure, part: String(part), parts: String(parts), rows: String(file.rows) };
+    // Of each attempt: the time between two of them would count as the skew of this machine's clock.
+    const path = () => {
+      const sentAt = new Date(systemClock.now()).toISOString();
+      return `/v1/snapshots/${encodeURIComponent(source)}?${new URLSearchParams({ ...query, sentAt })}`;
+    };
     const answer = await request(options, path, signal, { body, contentType: file.contentType });
     sent += rows;
     process.stderr.write(`part ${part} of ${parts}: ${figure(sent)} of ${counted(file.rows, "row")}\n`);
@@ -102,7 +103,9 @@ interface SnapshotLine {
 }
 
 async function list(options: Options, signal: AbortSignal): Promise<void> {
-  const { snapshots } = (await request(options, "/v1/snapshots", signal)) as unknown as { snapshots: SnapshotLine[] };
+  const { snapshots } = (await request(options, () => "/v1/snapshots", signal)) as unknown as {
+    snapshots: SnapshotLine[];
+  };
   for (const each of snapshots) printLine(options.json ? JSON.stringify(each) : lineOf(each));
   if (!options.json && snapshots.length === 0) printLine("no snapshots");
 }
@@ -121,7 +124,7 @@ function lineOf({ source, id, state, parts, partsReceived, rows, asOf, refusal }
  */
 async function request(
   { server, token }: Options,
-  path: string,
+  path: () => string,
   signal: AbortSignal,
   sending?: { body: Buffer; contentType: string },
 ): Promise<Record<string, unknown>> {
@@ -133,7 +136,7 @@ async function request(
   for (let attempt = 1; ; attempt++) {
     let failure: string;
     try {
-      const answer = await fetch(new URL(path, server), {
+      const answer = await fetch(new URL(path(), server), {
         ...(sending ? { method: "POST", body: new Uint8Array(sending.body) } : {}),
         ...{ headers, redirect: "error" },
         signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),

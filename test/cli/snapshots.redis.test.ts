@@ -1,5 +1,7 @@
 /** `shuiwei snapshots`: a file becomes a snapshot in parts; what was refused is said, and nothing is sent twice. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -61,6 +63,24 @@ describe("snapshots send", () => {
     await runCommand(command, options, ["send", path]);
     await runCommand(command, options, ["send", path]);
     expect(JSON.parse(printed.at(-1) ?? "")).toMatchObject({ outcome: "complete", source: "erp", id: "b" });
+  });
+
+  it("states its clock anew when it sends a part again, so that the time in between is no skew", async () => {
+    const stated: number[] = [];
+    const busy = createServer((request, response) => {
+      request.resume().on("end", () => {
+        const { searchParams } = new URL(request.url as string, "http://x");
+        stated.push(Date.parse(searchParams.get("sentAt") as string));
+        response.writeHead(stated.length === 1 ? 503 : 200).end('{"outcome":"complete"}');
+      });
+    });
+    await new Promise<void>((resolve) => busy.listen(0, "127.0.0.1", resolve));
+    const { port } = busy.address() as AddressInfo;
+    const path = await fileOf("again.csv", csvOf(3));
+    await runCommand(command, optionsOf({ server: `http://127.0.0.1:${port}` }), ["send", path]);
+    busy.closeAllConnections();
+    busy.close();
+    expect(stated[1]).toBeGreaterThan(stated[0] as number);
   });
 
   it("says why a snapshot is refused", async () => {
