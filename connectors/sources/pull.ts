@@ -219,7 +219,7 @@ class Pull {
     if (stores && collector.count > 0) {
       const id = `${span.fromMs}-${span.toMs}`;
       const whole = { source: configuration.name, id, ...span, part: 1, parts: 1, rows: collector.count };
-      const writer = await stores.movements.receive({ ...whole, ...this.#sentAt() });
+      const writer = await stores.movements.receive({ ...whole, ...this.#skew() });
       const outcome =
         "add" in writer
           ? await filled(writer, collector, (row) => writer.add(row.id, row.sku, row.location, row.units, row.timeMs))
@@ -278,14 +278,14 @@ class Pull {
       this.#fault({ code: "row_total", place: configuration.name, message: "the snapshot has no rows" });
       return this.#refused();
     }
-    const sentAt = statedMs === undefined ? {} : this.#sentAt();
+    const skew = statedMs === undefined ? {} : this.#skew();
     if (!stores) return { ...this.#result("stored"), reachedMs: asOfMs };
     const about = {
       source: configuration.name,
       id: reportIdOf(givenId ?? isoOf(asOfMs)),
       measure: configuration.measure,
     };
-    const header = { ...about, asOfMs, part: 1, parts: 1, rows: collector.count, ...sentAt };
+    const header = { ...about, asOfMs, part: 1, parts: 1, rows: collector.count, ...skew };
     const isKnown = (await stores.snapshots.complete(header.source, header.id)) !== undefined;
     const writer = await stores.snapshots.receive(header);
     const outcome =
@@ -297,10 +297,10 @@ class Pull {
     return { ...this.#result(isKnown ? "nothing_new" : "stored"), reachedMs: outcome.snapshot.asOfMs };
   }
 
-  /** The source's clock now, where it is known. */
-  #sentAt(): { sentAtMs?: number } {
+  /** How far the source's clock is ahead, where it is known. */
+  #skew(): { skewMs?: number } {
     const skewMs = this.#parts.client.skewMs();
-    return skewMs === undefined ? {} : { sentAtMs: this.#parts.clock.now() + skewMs };
+    return skewMs === undefined ? {} : { skewMs };
   }
 
   async #refusedBy(message: string): Promise<PullResult> {

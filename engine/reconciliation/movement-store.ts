@@ -12,7 +12,7 @@ import type { Movement, MovementRecord, SnapshotRefusal } from "./model.js";
 import { MovementChunkBuilder, movementsOf } from "./packed-rows.js";
 import type { StoredPart } from "./part-registry.js";
 import { PartUpload } from "./part-upload.js";
-import { nameOf, type Report, type ReportHeader, type ReportOutcome, Reports } from "./reports.js";
+import { headersOf, nameOf, type Report, type ReportHeader, type ReportOutcome, Reports } from "./reports.js";
 import {
   checkShape,
   isoOf,
@@ -31,7 +31,7 @@ import type { SnapshotStoreOptions } from "./snapshot-store.js";
 
 /** What a part states about itself and its batch. */
 export interface MovementPartHeader
-  extends Pick<SnapshotPartHeader, "source" | "id" | "part" | "parts" | "rows" | "sentAtMs"> {
+  extends Pick<SnapshotPartHeader, "source" | "id" | "part" | "parts" | "rows" | "sentAtMs" | "skewMs"> {
   /** The span [fromMs, toMs), by the source's clock. */
   readonly fromMs: number;
   readonly toMs: number;
@@ -139,18 +139,18 @@ export class MovementStore {
       if (!Number.isSafeInteger(given[name]) || given[name] < 0)
         throw badInput("movements.receive", name, "expected milliseconds since 1970");
     const nowMs = this.#options.clock.now();
-    const skewMs = skewOf(given, nowMs);
+    const { registry } = this.#reports;
+    const all = await registry.all();
+    const skew = skewOf(given, nowMs, headersOf(all, given.source));
     const { source, id, parts, rows, fromMs, toMs, part } = given;
     const header: Header = {
       ...{ source, id, parts, rows, fromMs, toMs, receivedMs: nowMs },
-      ...(skewMs === undefined ? {} : { skewMs }),
+      ...skew,
     };
-    const { registry } = this.#reports;
-    const all = await registry.all();
     if (!all.some(({ name }) => name === nameOf(header))) {
       const full = (await registry.isFull()) ? tooMany : boundRefusal(all, source);
       if (full) return { outcome: "refused", refusal: full };
-      const refusal = skewRefusal(skewMs) ?? spanRefusal(header) ?? rowsRefusal(rows, MAX_MOVEMENTS);
+      const refusal = skewRefusal(skew.skewMs) ?? spanRefusal(header) ?? rowsRefusal(rows, MAX_MOVEMENTS);
       if (refusal) return this.#outcomeOf(await this.#reports.refuse(header, refusal));
     }
     const opened = await this.#reports.open(header, part);
@@ -167,8 +167,9 @@ export class MovementStore {
   async #recordOf({ name, header, end }: Report<Header>): Promise<MovementRecord> {
     const isComplete = end?.state === "complete";
     const parts = isComplete ? undefined : [...(await this.#reports.registry.parts(name)).values()];
+    const { measuredSkewMs: _, ...stated } = header;
     return {
-      ...header,
+      ...stated,
       state: end?.state ?? "receiving",
       partsReceived: parts?.length ?? header.parts,
       rowsReceived: parts?.reduce((sum, part) => sum + part.rows, 0) ?? header.rows,

@@ -14,18 +14,17 @@ import type { SnapshotRefusal } from "./model.js";
 import type { ChunkBuilder } from "./packed-rows.js";
 import { PartRegistry, type Registered, type StoredPart } from "./part-registry.js";
 import type { PartUpload } from "./part-upload.js";
-import { headerDifference, RECEIVING_MS } from "./snapshot-rules.js";
+import { headerDifference, RECEIVING_MS, type Skew } from "./snapshot-rules.js";
 import { StoredRows } from "./stored-rows.js";
 
 /** What the registry keeps of every report. */
-export interface ReportHeader {
+export interface ReportHeader extends Skew {
   readonly source: string;
   readonly id: string;
   readonly parts: number;
   readonly rows: number;
   /** When its first part began, by the engine's clock. */
   readonly receivedMs: number;
-  readonly skewMs?: number;
 }
 
 export interface ReportEnd {
@@ -62,6 +61,10 @@ export interface ReportsOptions<Header> {
   /** Called at least once for each complete report; repeated until it does not fail. */
   onComplete?(header: Header, end: ReportEnd): Promise<void>;
 }
+
+/** The headers of one source's reports. */
+export const headersOf = <Header extends ReportHeader>(all: readonly Report<Header>[], source: string): Header[] =>
+  all.flatMap(({ header }) => (header.source === source ? [header] : []));
 
 /** Longer than a part may take; a chunk renews it. */
 const UNFINISHED_MS = 2 * HOUR_MS;

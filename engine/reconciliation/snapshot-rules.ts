@@ -21,6 +21,8 @@ export interface SnapshotPartHeader {
   readonly rows: number;
   /** The source's clock when it sends; left out: its clock is taken to be right. */
   readonly sentAtMs?: number;
+  /** How far its clock is ahead, where that was measured by a request to the source; then `sentAtMs` does not count. */
+  readonly skewMs?: number;
   /** What units count; left out: pieces. */
   readonly unit?: string;
 }
@@ -83,9 +85,36 @@ export const isoOf = (ms: number): string => {
   return Number.isNaN(date.getTime()) ? `${ms} ms` : date.toISOString();
 };
 
-/** How far the source's clock is ahead of the engine's. */
-export const skewOf = ({ sentAtMs }: Pick<SnapshotPartHeader, "sentAtMs">, nowMs: number): number | undefined =>
-  sentAtMs === undefined ? undefined : sentAtMs - nowMs;
+/** What is known of a source's clock: both left out when it stated none. */
+export interface Skew {
+  /** The source's clock minus the engine's, as its instants are corrected. */
+  readonly skewMs?: number;
+  /** The same by this one request, however long it was on its way. */
+  readonly measuredSkewMs?: number;
+}
+
+/** Clocks drift apart by less than 0.4 s in it (100 millionths), and sources send a report every few minutes. */
+const SKEW_KEPT_MS = HOUR_MS;
+
+/**
+ * How far a source's clock is ahead of the engine's. A request that is long on its way makes the clock look slower than
+ * it is, never faster: so the greatest of the source's last measurements is the nearest to the truth. One that differs
+ * by more than events around an instant explain may be of a clock that was set since, and does not count.
+ * @param earlier of the same source
+ */
+export function skewOf(
+  { sentAtMs, skewMs }: Pick<SnapshotPartHeader, "sentAtMs" | "skewMs">,
+  nowMs: number,
+  earlier: readonly (Skew & { readonly receivedMs: number })[],
+): Skew {
+  if (skewMs !== undefined) return { skewMs };
+  if (sentAtMs === undefined) return {};
+  const measuredSkewMs = sentAtMs - nowMs;
+  const near = earlier.flatMap(({ measuredSkewMs: other, receivedMs }) =>
+    other !== undefined && nowMs - receivedMs <= SKEW_KEPT_MS && other - measuredSkewMs <= MAX_AHEAD_MS ? [other] : [],
+  );
+  return { skewMs: Math.max(measuredSkewMs, ...near), measuredSkewMs };
+}
 
 /** What is wrong with the clock of a source. */
 export function skewRefusal(skewMs: number | undefined): SnapshotRefusal | undefined {
@@ -100,9 +129,13 @@ export function skewRefusal(skewMs: number | undefined): SnapshotRefusal | undef
 /** What is wrong with a header at this time. `newestMs`: the instant of the source's newest complete snapshot. */
 export function headerRefusal(
   header: SnapshotPartHeader,
-  { nowMs, newestMs, maxRows }: { nowMs: number; newestMs: number | undefined; maxRows: number },
+  {
+    nowMs,
+    skewMs,
+    newestMs,
+    maxRows,
+  }: { nowMs: number; skewMs: number | undefined; newestMs: number | undefined; maxRows: number },
 ): SnapshotRefusal | undefined {
-  const skewMs = skewOf(header, nowMs);
   const skewed = skewRefusal(skewMs);
   if (skewed) return skewed;
   const asOfMs = header.asOfMs - (skewMs ?? 0);

@@ -15,7 +15,15 @@ import type { Measure, RowChunk, Snapshot, SnapshotReader, SnapshotRecord, Snaps
 import { SnapshotChunkBuilder, snapshotRowsOf } from "./packed-rows.js";
 import type { StoredPart } from "./part-registry.js";
 import { PartUpload } from "./part-upload.js";
-import { nameOf, type Report, type ReportEnd, type ReportHeader, type ReportOutcome, Reports } from "./reports.js";
+import {
+  headersOf,
+  nameOf,
+  type Report,
+  type ReportEnd,
+  type ReportHeader,
+  type ReportOutcome,
+  Reports,
+} from "./reports.js";
 import {
   checkSnapshotShape,
   headerRefusal,
@@ -174,7 +182,8 @@ export class SnapshotStore implements SnapshotReader {
       throw new EngineError("the locations of the ledger are not known yet", detail);
     }
     const nowMs = clock.now();
-    const skewMs = skewOf(given, nowMs);
+    const all = await this.#reports.registry.all();
+    const skew = skewOf(given, nowMs, headersOf(all, given.source));
     const header: Header = {
       source: given.source,
       id: given.id,
@@ -183,14 +192,13 @@ export class SnapshotStore implements SnapshotReader {
       parts: given.parts,
       rows: given.rows,
       receivedMs: nowMs,
-      ...(skewMs === undefined ? {} : { skewMs }),
+      ...skew,
     };
-    const all = await this.#reports.registry.all();
     if (!all.some(({ name }) => name === nameOf(header))) {
       const full = (await this.#reports.registry.isFull()) ? tooManySnapshots : boundRefusal(all, given.source);
       if (full) return { outcome: "refused", refusal: full };
       const newestMs = newestMsOf(all, given.source);
-      const refusal = headerRefusal(given, { nowMs, newestMs, maxRows });
+      const refusal = headerRefusal(given, { nowMs, skewMs: skew.skewMs, newestMs, maxRows });
       if (refusal) return outcomeOf(await this.#reports.refuse(header, refusal));
     }
     const opened = await this.#reports.open(header, given.part);
@@ -201,7 +209,7 @@ export class SnapshotStore implements SnapshotReader {
   async #recordOf({ name, header, end }: Report<Header>): Promise<SnapshotRecord> {
     const isComplete = end?.state === "complete";
     const parts = isComplete ? undefined : [...(await this.#reports.registry.parts(name)).values()];
-    const { receivedMs, skewMs, ...stated } = header;
+    const { receivedMs, skewMs, measuredSkewMs: _, ...stated } = header;
     return {
       ...stated,
       state: end?.state ?? "receiving",

@@ -80,6 +80,23 @@ describe("a complete snapshot", () => {
     const snapshot = await completed("s1", { asOfMs: START_MS + 90_000, sentAtMs: START_MS + 120_000 });
     expect(snapshot).toMatchObject({ asOfMs: START_MS - 30_000, skewMs: 120_000 });
   });
+
+  it("is dated by the skew of the request that was the least delayed, of the source's last ones", async () => {
+    const skewMs = async (id: string, delayMs: number, changes: Partial<SnapshotPartHeader> = {}) => {
+      bed.clock.moveTo(bed.clock.now() + MINUTE_MS);
+      const asOfMs = bed.clock.now();
+      return (await completed(id, { asOfMs, sentAtMs: asOfMs + 120_000 - delayMs, ...changes })).skewMs;
+    };
+    expect(await skewMs("s1", 40)).toBe(119_960);
+    expect(await skewMs("s2", 1_500)).toBe(119_960);
+    expect(await skewMs("s3", 10)).toBe(119_990);
+    expect(await skewMs("other", 900, { source: "erp" })).toBe(119_100);
+    // Not of a clock that was set since, and not of long ago.
+    expect(await skewMs("s4", 5_000)).toBe(115_000);
+    bed.clock.moveTo(bed.clock.now() + HOUR_MS);
+    expect(await skewMs("s5", 700)).toBe(119_300);
+    expect(await skewMs("s6", 0, { sentAtMs: 0, skewMs: 3_000 })).toBe(3_000);
+  });
 });
 
 describe("a refused snapshot is listed with its reason and leaves no rows:", () => {
