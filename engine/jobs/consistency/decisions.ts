@@ -110,8 +110,11 @@ function decideHalfOpen(
   } else if (verdict?.verdict === "over" && verdict.evidence) {
     want(scope, opening(reasonOf(verdict.evidence), verdict.evidence));
   } else {
-    const pair = known.evidence ? `${known.evidence.pair.join(" and ")} have` : "no two parties have";
-    want(scope, opening(`${pair} no fresh snapshots in common: it cannot be compared`, known.evidence));
+    const { pair } = known.evidence ?? {};
+    const {
+      why = pair ? `${pair.join(" and ")} have no fresh snapshots in common` : "no source has a fresh snapshot",
+    } = verdict ?? {};
+    want(scope, opening(`${why}: it cannot be compared`, known.evidence));
   }
 }
 

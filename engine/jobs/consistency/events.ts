@@ -14,6 +14,7 @@ export const COMPARISON_KEY = "comparison";
 export const SNAPSHOT_EVENT = "snapshot";
 export const REQUESTED_EVENT = "requested";
 export const COMPARED_EVENT = "compared";
+export const COMPARISON_FAILED_EVENT = "comparison_failed";
 export const BREAKERS_EVENT = "breakers";
 
 /** Emits to the engine's own sink: run a comparison, change a breaker, ask pulled sources for fresh snapshots. */
@@ -40,7 +41,7 @@ export interface JudgedScope {
 export interface CompareCommand {
   readonly id: string;
   readonly cause: ComparisonCause;
-  /** Breakers that are open or half-open. */
+  /** Breakers that are half-open, up to a limit. */
   readonly scopes: readonly JudgedScope[];
 }
 
@@ -76,8 +77,10 @@ export interface Verdict {
   readonly verdict: "over" | "within" | "unknown";
   /** Of `over`: the pair with the greatest divergence. */
   readonly evidence?: BreakerEvidence;
-  /** Of `over`: when the newer of the pair's snapshots was complete. */
+  /** Of `over`: when the newest evidence of a divergence above the threshold was there, of whichever pair. */
   readonly snapshotMs?: number;
+  /** Of `unknown`: why it could not be compared; left out: there are no fresh snapshots. */
+  readonly why?: string;
 }
 
 /** A pair as a summary tells it. */
@@ -120,10 +123,17 @@ export interface ComparedEvent {
   readonly nextDueMs: number;
 }
 
-/** The payload of BREAKERS_EVENT: every breaker that is open, half-open or has been closed, as observed. */
+/** The payload of COMPARISON_FAILED_EVENT: a comparison could not be made, and trying again at once does not help. */
+export interface ComparisonFailedEvent {
+  /** The id of the command. */
+  readonly request: string;
+  readonly reason: string;
+}
+
+/** The payload of BREAKERS_EVENT: breakers as observed, those that refuse orders first, then those changed last. */
 export interface BreakersEvent {
   readonly breakers: readonly ObservedBreaker[];
-  /** There are more: a breaker that is not listed may be open all the same. */
+  /** There are more that refuse orders: a breaker that is not listed may be open all the same. */
   readonly hasMore: boolean;
   readonly mode: BreakerMode;
   readonly nextDueMs: number;

@@ -10,22 +10,25 @@ import { MINUTE_MS } from "../../kernel/clock.js";
 import { type ComparisonCause, PUBLISHED } from "../../reconciliation/model.js";
 import { TICK_KIND, type TopicEvent } from "../../stream/event-entry.js";
 import type { Job, JobContext } from "../../stream/job.js";
-import { decide, type Effects, scopeOf } from "./decisions.js";
+import { decide, type Effects, forgetScopes, scopeOf } from "./decisions.js";
 import {
   BREAKER_CHANGED_EMIT,
   BREAKERS_EVENT,
   type BreakersEvent,
   COMPARE_EMIT,
   COMPARED_EVENT,
+  COMPARISON_FAILED_EVENT,
   COMPARISON_KEY,
   type CompareCommand,
   type ComparedEvent,
+  type ComparisonFailedEvent,
   REFRESH_EMIT,
   REQUESTED_EVENT,
   type RefreshCommand,
   SET_BREAKER_EMIT,
   type SetBreakerCommand,
   SNAPSHOT_EVENT,
+  type Verdict,
 } from "./events.js";
 import { observe } from "./observation.js";
 import {
@@ -39,10 +42,13 @@ import {
 
 export const CONSISTENCY_JOB = "consistency.1";
 
-/** A comparison or a change without a result after so long is asked for again: both take seconds. */
+/** A comparison or a change that failed or is without a result is asked for again then: both take seconds. */
 const ANSWER_MS = 10 * MINUTE_MS;
 /** Fresh snapshots are asked for so long before a breaker becomes half-open: pulling them takes less. */
 const REFRESH_BEFORE_MS = MINUTE_MS;
+
+/** Half-open breakers that one comparison judges: 200 bytes each in its event of 64 KiB. More follow with the next. */
+const MAX_JUDGED = 100;
 
 /** Causes by importance: of several that wait, the comparison tells the first. */
 const CAUSES: readonly ComparisonCause[] = ["schedule", "half_open", "demand", "snapshot"];
@@ -61,6 +67,7 @@ export const consistencyJob: Job<TopicEvent, State> = {
     } else if (kind === SNAPSHOT_EVENT) compare(state, "snapshot", context);
     else if (kind === REQUESTED_EVENT) compare(state, "demand", context);
     else if (kind === COMPARED_EVENT) onCompared(state, payload as ComparedEvent, context);
+    else if (kind === COMPARISON_FAILED_EVENT) onFailed(state, payload as ComparisonFailedEvent, context);
     else if (kind === BREAKERS_EVENT) onBreakers(state, payload as BreakersEvent, context);
     else throw new Error(`the kind of event ${kind} is unknown`);
     setNextTimer(state, context);
@@ -74,6 +81,8 @@ export const consistencyJob: Job<TopicEvent, State> = {
       state.comparing = { ...comparing, askedMs: nowMs };
       ask(state, state.comparing, context);
     }
+    const { failed } = state;
+    if (failed && !comparing && failed.atMs + ANSWER_MS <= nowMs) compare(state, failed.cause, context);
     for (const known of Object.values(state.scopes)) {
       if (!known.wanted || known.wanted.askedMs + ANSWER_MS > nowMs) continue;
       delete known.wanted;
@@ -108,7 +117,8 @@ function compare(state: State, cause: ComparisonCause, context: JobContext): voi
 
 function ask(state: State, { id, cause }: ComparisonUnderWay, context: JobContext): void {
   const scopes = Object.entries(state.scopes)
-    .filter(([, known]) => known.state !== "closed")
+    .filter(([, known]) => known.state === "half_open" && !known.wanted)
+    .slice(0, MAX_JUDGED)
     .map(([scope, { evidence }]) => ({ scope, ...(evidence && { pair: evidence.pair }) }));
   context.emit(COMPARE_EMIT, { id, cause, scopes } satisfies CompareCommand);
 }
@@ -118,6 +128,7 @@ function onCompared(state: State, compared: ComparedEvent, context: JobContext):
   // A comparison that is told twice, or that was given up.
   if (comparing?.id !== compared.request) return;
   delete state.comparing;
+  delete state.failed;
   const { comparison, verdicts, mode, nextDueMs } = compared;
   state.last = comparison;
   state.over = verdicts.filter(({ verdict }) => verdict === "over");
@@ -127,8 +138,33 @@ function onCompared(state: State, compared: ComparedEvent, context: JobContext):
   if (comparison.snapshots.some(({ source }) => source !== PUBLISHED)) state.reportedMs = context.watermarkMs;
   const effects = effectsOf(state, context);
   const byScope = new Map(verdicts.map((verdict) => [verdict.scope, verdict]));
-  for (const scope of new Set([...Object.keys(state.scopes), ...byScope.keys()]))
-    decide(state, scope, byScope.get(scope), comparing.number, effects);
+  for (const scope of new Set([...Object.keys(state.scopes), ...byScope.keys()])) {
+    const verdict = byScope.get(scope);
+    const known = state.scopes[scope];
+    // It has become half-open since, or there were too many.
+    if (known?.state === "half_open" && !known.wanted && !verdict) state.pending ??= "half_open";
+    else decide(state, scope, verdict, comparing.number, effects);
+  }
+  // Of those that a dry run has told, no observation has to come.
+  forgetScopes(state, effects.nowMs, (scope) => state.scopes[scope]?.version !== 0);
+  comparePending(state, context);
+}
+
+/** Half-open breakers are opened again, with the reason; what else follows from comparisons waits for the next. */
+function onFailed(state: State, { request, reason }: ComparisonFailedEvent, context: JobContext): void {
+  const { comparing } = state;
+  if (comparing?.id !== request) return;
+  delete state.comparing;
+  state.failed = { cause: comparing.cause, reason, atMs: context.watermarkMs };
+  const effects = effectsOf(state, context);
+  for (const [scope, known] of Object.entries(state.scopes)) {
+    const verdict: Verdict = { scope, verdict: "unknown", why: `the comparison has failed (${reason})` };
+    if (known.state === "half_open") decide(state, scope, verdict, comparing.number, effects);
+  }
+  comparePending(state, context);
+}
+
+function comparePending(state: State, context: JobContext): void {
   const { pending } = state;
   delete state.pending;
   if (pending) compare(state, pending, context);
@@ -169,6 +205,7 @@ const endsOf = ({ scopes, refreshedForMs }: State): number[] =>
 function setNextTimer(state: State, context: JobContext): void {
   const times = [
     ...(state.comparing ? [state.comparing.askedMs + ANSWER_MS] : []),
+    ...(state.failed && !state.comparing ? [state.failed.atMs + ANSWER_MS] : []),
     ...Object.values(state.scopes).flatMap(({ wanted }) => (wanted ? [wanted.askedMs + ANSWER_MS] : [])),
     ...endsOf(state).map((endMs) => endMs - REFRESH_BEFORE_MS),
   ];
@@ -186,6 +223,7 @@ function figuresOf(state: State, _key: string, sinceMs: number): ConsistencyFigu
     ...{ comparisons, openings, wouldHaveOpened, reportedMs, mode, nextDueMs, breakers },
     last: state.last ?? null,
     isComparing: state.comparing !== undefined,
+    failure: state.failed?.reason ?? null,
     wouldBeOpen: Object.entries(scopes).flatMap(([scope, { wouldOpen }]) => (wouldOpen ? [scope] : [])),
     history: history.filter(({ observedMs }) => observedMs >= sinceMs),
   };

@@ -19,9 +19,8 @@ export function observe(state: ConsistencyState, { breakers, hasMore }: Breakers
   // One comparison judges all that became half-open.
   if (isHalfOpen) effects.compare("half_open");
   state.hasObserved = true;
-  if (hasMore) return;
   for (const [scope, known] of Object.entries(state.scopes))
-    if (!listed.has(scope) && isLost(known, 0, effects.nowMs)) restore(scope, known, effects);
+    if (!hasMore && !listed.has(scope) && isLost(known, 0, effects.nowMs)) restore(scope, known, effects);
   forgetScopes(state, effects.nowMs, (scope) => listed.has(scope));
 }
 

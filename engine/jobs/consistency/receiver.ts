@@ -3,10 +3,10 @@
  * are appended to the topic `consistency`, each with the id of its command, so that a command that is executed twice
  * after a crash counts once. While nothing waits, about once a second, it also reads the breakers and appends them
  * when they are not as it last told: so changes by operators, ends by time and lost writes reach the job. Commands are
- * executed one at a time, in order; a comparison without an answer within five minutes fails and is tried again.
- * Changes of breakers are written to the log.
+ * executed one at a time, in order; a comparison that takes five minutes or cannot be made is told as failed, so that
+ * nothing waits behind it for long. Changes of breakers are written to the log.
  */
-import type { Clock } from "../../kernel/clock.js";
+import { type Clock, MINUTE_MS, stopwatch } from "../../kernel/clock.js";
 import { EngineError, messageOf } from "../../kernel/errors.js";
 import type { OnTrouble } from "../../kernel/logger.js";
 import type { Zone } from "../../kernel/zone.js";
@@ -25,9 +25,11 @@ import {
   type BreakersEvent,
   COMPARE_EMIT,
   COMPARED_EVENT,
+  COMPARISON_FAILED_EVENT,
   COMPARISON_KEY,
   type CompareCommand,
   type ComparedEvent,
+  type ComparisonFailedEvent,
   type ObservedBreaker,
   REFRESH_EMIT,
   type RefreshCommand,
@@ -56,7 +58,13 @@ export interface ConsistencyReceiverOptions {
 }
 
 /** Longer than any comparison, and less than the ten minutes after which the job asks again. */
-const COMPARE_LIMIT_MS = 5 * 60_000;
+const COMPARE_LIMIT_MS = 5 * MINUTE_MS;
+/** A comparison whose fault may pass is tried for so long: a failover takes less. Changes of breakers wait, too. */
+const RETRY_FOR_MS = MINUTE_MS;
+/** Of a fault's message; it becomes part of a breaker's reason. */
+const FAILURE_CHARACTERS = 120;
+/** Breakers are told so often although they are as they were told: in case that got lost. Some 300 events a day. */
+const TELL_AGAIN_MS = 5 * MINUTE_MS;
 /** An event holds 64 KiB; breakers beyond this are not told one by one. */
 const OBSERVED_BYTES = 48 * 1024;
 /** The same for a comparison: beyond it, the SKUs of verdicts, then pairs are left out. */
@@ -70,9 +78,12 @@ export class ConsistencyReceiver implements Receiver {
   readonly #partition: number;
   /** What was told last, as text. */
   #told = "";
+  #toldAge: (() => number) | undefined;
   #isTooOld = false;
-  /** The last command whose comparison was appended. */
+  /** The last command whose comparison was appended, or that has failed. */
   #answered = "";
+  /** The command whose comparison fails, and for how long. */
+  #failing: { id: string; forMs: () => number } | undefined;
 
   constructor(options: ConsistencyReceiverOptions) {
     this.name = options.name;
@@ -112,17 +123,37 @@ export class ConsistencyReceiver implements Receiver {
     // Asked for again before the answer was read.
     if (id === this.#answered) return;
     const { comparer, settings, append } = this.#options;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(COMPARE_LIMIT_MS)]);
-    const comparison = await comparer.compare(cause, limit);
-    const compared: ComparedEvent = {
-      request: id,
-      comparison: summaryOf(comparison),
-      ...verdictsOf(comparison, settings, scopes),
-      mode: settings.mode,
-      nextDueMs: this.#nextDueMs(),
-    };
-    await append([{ id: comparison.id, key: COMPARISON_KEY, kind: COMPARED_EVENT, payload: fitted(compared) }]);
+    const limit = AbortSignal.timeout(COMPARE_LIMIT_MS);
+    try {
+      const comparison = await comparer.compare(cause, AbortSignal.any([signal, limit]));
+      const compared: ComparedEvent = {
+        request: id,
+        comparison: summaryOf(comparison),
+        ...verdictsOf(comparison, settings, scopes),
+        mode: settings.mode,
+        nextDueMs: this.#nextDueMs(),
+      };
+      await append([{ id: comparison.id, key: COMPARISON_KEY, kind: COMPARED_EVENT, payload: fitted(compared) }]);
+    } catch (thrown) {
+      if (signal.aborted || (!limit.aborted && this.#mayPass(id, thrown))) throw thrown;
+      await this.#tellFailure(id, limit.aborted ? "it has taken more than five minutes" : messageOf(thrown));
+    }
     this.#answered = id;
+  }
+
+  /** Whether a comparison that has failed is tried again at once, before everything else. */
+  #mayPass(id: string, thrown: unknown): boolean {
+    if (thrown instanceof EngineError && !thrown.retryable) return false;
+    if (this.#failing?.id !== id) this.#failing = { id, forMs: stopwatch() };
+    return this.#failing.forMs() < RETRY_FOR_MS;
+  }
+
+  async #tellFailure(request: string, message: string): Promise<void> {
+    const { append, onTrouble } = this.#options;
+    const reason = message.slice(0, FAILURE_CHARACTERS);
+    const payload: ComparisonFailedEvent = { request, reason };
+    await append([{ id: request, key: COMPARISON_KEY, kind: COMPARISON_FAILED_EVENT, payload }]);
+    onTrouble(`a comparison has failed: ${message}`);
   }
 
   async #setBreaker({ id, scope, action, ifVersion, ...wanted }: SetBreakerCommand): Promise<void> {
@@ -155,12 +186,14 @@ export class ConsistencyReceiver implements Receiver {
       if (bytes > OBSERVED_BYTES) break;
       breakers.push(breaker);
     }
-    const hasMore = breakers.length < observed.length;
+    const hasMore = observed.slice(breakers.length).some(({ state }) => state !== "closed");
     const text = JSON.stringify([breakers, hasMore]);
-    if (named === undefined && text === this.#told) return;
+    const isNews = named !== undefined || text !== this.#told || (this.#toldAge?.() ?? 0) > TELL_AGAIN_MS;
+    if (!isNews) return;
     const payload: BreakersEvent = { breakers, hasMore, mode: settings.mode, nextDueMs: this.#nextDueMs() };
     await append([{ id: `breakers-${clock.now()}`, key: COMPARISON_KEY, kind: BREAKERS_EVENT, payload }]);
     this.#told = text;
+    this.#toldAge = stopwatch();
   }
 
   #log({ scope, kind, actor, reason }: BreakerHistoryEntry): void {
@@ -187,9 +220,9 @@ function observedOf(status: BreakerStatus): ObservedBreaker {
   return { ...found, ...(atEnd && { atEnd }), ...(changeId && { changeId }) };
 }
 
-/** Breakers that refuse orders, then the named one, then those that were changed last. */
+/** The named breaker, then those that refuse orders, then those that were changed last. */
 const byImportance = (named: string | undefined) => {
-  const rank = ({ state, scope }: ObservedBreaker): number => (state !== "closed" ? 0 : scope === named ? 1 : 2);
+  const rank = ({ state, scope }: ObservedBreaker): number => (scope === named ? 0 : state !== "closed" ? 1 : 2);
   return (a: ObservedBreaker, b: ObservedBreaker): number =>
     rank(a) - rank(b) || b.version - a.version || (a.scope < b.scope ? -1 : 1);
 };

@@ -9,6 +9,7 @@ import {
   type Difference,
   type Divergence,
   type PairDivergence,
+  PUBLISHED,
   shareOf,
 } from "../../reconciliation/model.js";
 import { type BreakerEvidence, breakerKey, breakerScopeOf } from "../../stock/breaker.js";
@@ -67,22 +68,25 @@ export function verdictsOf(
     const found = [...worstByScope(comparison, kind)].filter(([, { divergence }]) => isOver(divergence, kind, rules));
     found.sort(([, a], [, b]) => b.divergence.differingUnits - a.divergence.differingUnits);
     unlisted += Math.max(0, found.length - limit);
-    for (const [scope, candidate] of found.slice(0, limit))
-      over.set(scope, overVerdict(comparison, rules, scope, candidate));
+    for (const [scope] of found.slice(0, limit)) over.set(scope, judge(comparison, rules, { scope }));
   }
   const judged = asked.filter(({ scope }) => !over.has(scope)).map((each) => judge(comparison, rules, each));
   return { verdicts: [...over.values(), ...judged], unlisted };
 }
 
-/** The verdict on a breaker that is open, whatever its kind of scope is configured to do. */
+/** The verdict on a scope, whatever its kind is configured to do. */
 function judge(comparison: Comparison, rules: BreakerRules, { scope, pair }: JudgedScope): Verdict {
   const { kind } = breakerScopeOf(scope);
   const compared = comparison.pairs.flatMap((each): Candidate[] => {
     const divergence = divergenceIn(each, scope);
     return divergence === undefined || divergence.cells === 0 ? [] : [{ pair: each, divergence }];
   });
-  const over = compared.filter(({ divergence }) => isOver(divergence, kind, rules)).sort(byShare)[0];
-  if (over) return overVerdict(comparison, rules, scope, over);
+  const over = compared.filter(({ divergence }) => isOver(divergence, kind, rules)).sort(byShare);
+  const [worst] = over;
+  if (worst) {
+    const snapshotMs = Math.max(...over.map(({ pair }) => evidenceMs(comparison, pair)));
+    return { scope, verdict: "over", evidence: evidenceOf(comparison, rules, scope, worst), snapshotMs };
+  }
   const isAnswered = pair
     ? compared.some(({ pair: { a, b } }) => (a === pair[0] && b === pair[1]) || (a === pair[1] && b === pair[0]))
     : compared.length > 0;
@@ -130,31 +134,40 @@ const inSku = (pair: PairDivergence, units: Pick<Divergence, "differingUnits" | 
 function divergenceIn(pair: PairDivergence, key: string): Divergence | undefined {
   const scope = breakerScopeOf(key);
   if (scope.kind === "shop") return pair.shop;
-  if (scope.kind === "location") return pair.locations[scope.location];
+  if (scope.kind === "location")
+    return Object.hasOwn(pair.locations, scope.location) ? pair.locations[scope.location] : undefined;
   const found = pair.skus.find(({ sku }) => sku === scope.sku);
   if (found) return inSku(pair, found);
   // A limited number of SKUs that differ are told one by one: beyond it, nothing is known of the others.
   return pair.skus.length < SKUS_TOLD ? inSku(pair, { differingUnits: 0, totalUnits: 0 }) : undefined;
 }
 
-function overVerdict(
+function evidenceOf(
   comparison: Comparison,
   rules: BreakerRules,
   scope: string,
   { pair, divergence }: Candidate,
-): Verdict {
+): BreakerEvidence {
   const threshold = thresholdOf(breakerScopeOf(scope).kind, rules) ?? rules.shopShare;
   const skus = [...new Set(pair.top.filter((each) => isInScope(each, scope)).map(({ sku }) => sku))];
-  const evidence: BreakerEvidence = {
+  return {
     comparison: comparison.id,
     pair: [pair.a, pair.b],
     share: rounded(shareOf(divergence)),
     threshold,
     ...(skus.length > 0 && { skus: skus.slice(0, SKUS_NAMED) }),
   };
-  const completed = comparison.snapshots.filter(({ source }) => source === pair.a || source === pair.b);
-  const snapshotMs = Math.max(0, ...completed.map(({ completedMs }) => completedMs));
-  return { scope, verdict: "over", evidence, snapshotMs };
+}
+
+/**
+ * Since when a pair's divergence could be known: when the older of its snapshots was complete. A newer one of the other
+ * party is no news about it: where that party parts from the ledger, the two of them are a pair, too. For the same
+ * reason the engine's own snapshots count only where there is no other.
+ */
+function evidenceMs({ snapshots }: Comparison, { a, b }: PairDivergence): number {
+  const ofPair = snapshots.filter(({ source }) => source === a || source === b);
+  const outside = ofPair.filter(({ source }) => source !== PUBLISHED);
+  return Math.min(...(outside.length > 0 ? outside : ofPair).map(({ completedMs }) => completedMs));
 }
 
 function isInScope({ sku, location }: Difference, key: string): boolean {

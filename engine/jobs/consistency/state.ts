@@ -72,12 +72,21 @@ export interface ComparisonUnderWay {
   readonly askedMs: number;
 }
 
+export interface FailedComparison {
+  readonly cause: ComparisonCause;
+  readonly reason: string;
+  /** By the log's clock. */
+  readonly atMs: number;
+}
+
 export interface ConsistencyState {
   /** Comparisons asked for so far. */
   asked: number;
   comparing?: ComparisonUnderWay;
   /** What came meanwhile: one more comparison follows, for the most important cause. */
   pending?: ComparisonCause;
+  /** The last comparison has failed: it is asked for again later. */
+  failed?: FailedComparison;
   last?: ComparisonSummary;
   /** Of the last comparison, those above their thresholds. */
   over: Verdict[];
@@ -106,6 +115,8 @@ export interface ConsistencyFigures
   extends Pick<ConsistencyState, "comparisons" | "openings" | "wouldHaveOpened" | "reportedMs" | "mode" | "nextDueMs"> {
   readonly last: ComparisonSummary | null;
   readonly isComparing: boolean;
+  /** Why the last comparison has failed; null: it has not. */
+  readonly failure: string | null;
   readonly breakers: readonly RefusingBreaker[];
   /** Scopes whose breaker would be open if this were no dry run. */
   readonly wouldBeOpen: readonly string[];

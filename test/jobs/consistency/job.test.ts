@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import {
+  COMPARISON_FAILED_EVENT,
   REQUESTED_EVENT,
   requestedEvent,
   SNAPSHOT_EVENT,
@@ -159,6 +160,27 @@ describe("the breaker by itself", () => {
     bed.observe();
     // Still judged by the pair that opened it.
     expect(bed.compares().at(-1)?.scopes).toEqual([{ scope: "shop", pair: ["wms", "ledger"] }]);
+  });
+
+  it("opens again when the comparison fails, which is tried again later", () => {
+    const bed = halfOpen();
+    const [{ id: request } = { id: "" }] = bed.compares();
+    bed.event(COMPARISON_FAILED_EVENT, { request, reason: "entry 7 cannot be read" });
+    expect(bed.execute()).toMatchObject([
+      {
+        ...{ action: "open", evidence: { pair: ["wms", "ledger"] } },
+        reason: "the comparison has failed (entry 7 cannot be read): it cannot be compared",
+      },
+    ]);
+    expect(bed.view.warnings(bed.nowMs).join()).toContain("entry 7");
+    expect(bed.compares()).toEqual([]);
+    bed.pass(OPEN_MS);
+    bed.observe();
+    // The one that is tried again, and the one of the breaker that is half-open.
+    bed.compared();
+    bed.compared(within());
+    expect(bed.execute()).toMatchObject([{ action: "close" }]);
+    expect(bed.view.warnings(bed.nowMs).join()).not.toContain("entry 7");
   });
 
   it("is not closed by a comparison that was asked for before it became half-open", () => {

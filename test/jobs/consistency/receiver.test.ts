@@ -6,7 +6,9 @@ import {
   type BreakersEvent,
   COMPARE_EMIT,
   COMPARED_EVENT,
+  COMPARISON_FAILED_EVENT,
   type ComparedEvent,
+  type ComparisonFailedEvent,
   REFRESH_EMIT,
   SET_BREAKER_EMIT,
 } from "../../../engine/jobs/consistency/events.js";
@@ -91,6 +93,15 @@ describe("a comparison", () => {
     expect(appended).toEqual([]);
   });
 
+  it("that fails for good is told as failed, so that nothing waits behind it", async () => {
+    const detail = { op: "stock.decode", code: "undecodable", retryable: false };
+    comparison = new EngineError(`entry 7 of the log: ${"x".repeat(200)}`, detail);
+    expect(await deliver(COMPARE_EMIT, { id: "q1", cause: "demand", scopes: [] })).toEqual({ outcome: "done" });
+    expect(appended).toMatchObject([{ kind: COMPARISON_FAILED_EVENT, payload: { request: "q1" } }]);
+    expect(payloads<ComparisonFailedEvent>()[0]?.reason).toMatch(/^entry 7 of the log: x{100}$/);
+    expect(troubles).toEqual([expect.stringContaining("a comparison has failed: entry 7")]);
+  });
+
   it("fits an event, whatever the names of sources and SKUs are", async () => {
     const wide = "宽".repeat(64);
     const divergence = { differingUnits: 90, totalUnits: 100, cells: 9, differingCells: 9 };
@@ -109,7 +120,8 @@ describe("a comparison", () => {
       pairs: Array.from({ length: 80 }, (_, i) => ({ ...pair, a: `source-${i}` })),
       leftOut: Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`other-${i}`, wide.repeat(4)])),
     };
-    expect(await deliver(COMPARE_EMIT, { id: "q1", cause: "demand", scopes: [] })).toEqual({ outcome: "done" });
+    const scopes = Array.from({ length: 100 }, (_, i) => ({ scope: `sku:${"外".repeat(62)}${i}` }));
+    expect(await deliver(COMPARE_EMIT, { id: "q1", cause: "demand", scopes })).toEqual({ outcome: "done" });
     expect(payloads<ComparedEvent>()[0]?.comparison.pairs.length).toBeGreaterThan(5);
   });
 });
@@ -181,8 +193,10 @@ describe("the breakers", () => {
     );
     statuses = [...closed, status({ version: 0 })];
     await receiver.idle(OWN);
-    const [{ breakers, hasMore } = { breakers: [], hasMore: false }] = payloads<BreakersEvent>();
-    expect(hasMore).toBe(true);
+    statuses = [...statuses, ...closed.map((each) => ({ ...each, state: "open" as const }))];
+    await receiver.idle(OWN);
+    const [{ breakers, hasMore } = { breakers: [], hasMore: true }, ofMany] = payloads<BreakersEvent>();
+    expect([hasMore, ofMany?.hasMore]).toEqual([false, true]);
     expect(breakers.slice(0, 2).map(({ scope }) => scope)).toEqual(["shop", "sku:S399"]);
     expect(breakers.length).toBeGreaterThan(100);
   });

@@ -55,6 +55,17 @@ describe("a verdict", () => {
     );
   });
 
+  it("is as new as the party that parts: another one that agrees, and what the engine publishes, make it no newer", () => {
+    const newestOf = (...pairs: PairDivergence[]) => {
+      const of = comparison(...pairs);
+      const snapshots = [...of.snapshots, snapshot("published", 90)];
+      return verdictsOf({ ...of, snapshots }, RULES, []).verdicts[0]?.snapshotMs;
+    };
+    expect(newestOf(pair("erp", "ledger", 9), pair("erp", "wms", 9), pair("erp", "published", 9))).toBe(50);
+    expect(newestOf(pair("erp", "ledger", 9), pair("wms", "ledger", 6))).toBe(70);
+    expect(newestOf(pair("published", "ledger", 9))).toBe(90);
+  });
+
   it("opens locations and SKUs only with thresholds of their own, a SKU only from the floor of units on", () => {
     const wide = pair("wms", "ledger", 2, {
       locations: { SH: parting(20, 100), GZ: parting(1, 1_000) },
