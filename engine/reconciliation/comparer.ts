@@ -62,7 +62,7 @@ export interface ComparerOptions {
   readonly windowMs?: number;
   /** Units that were settled against a snapshot, by cell (`cellOf`): they count as booked before its instant. */
   settledUnits?(snapshot: Snapshot, partition: number): Promise<ReadonlyMap<string, number>>;
-  /** The coefficient of a SKU's display today (R5); past ones are not kept. Undefined: the default. */
+  /** The coefficient of a SKU's display today (R5); past ones are not known. Undefined: the default. */
   displayCoefficient?(sku: string): number | undefined;
 }
 
@@ -199,6 +199,7 @@ export class Comparer {
       const { snapshot, known, found } = each;
       const units = padded(reported[i] as Float64Array, cells.length);
       const instant = scanned.instants[instants.indexOf(snapshot.asOfMs)] as ScannedInstant;
+      if (!known && snapshot.measure === "display") leaveOut(units, cells, instant.displayChanged);
       const gaps = known?.partitions[partition];
       const party = gaps ? partyFrom(gaps, units, cells) : this.#partyAt(scanned, instant, snapshot.measure, units);
       if (found && !gaps) {
@@ -336,6 +337,15 @@ function padded(units: Float64Array, length: number): Float64Array<ArrayBuffer> 
   const copy = new Float64Array(length).fill(Number.NaN);
   copy.set(units.length > length ? units.subarray(0, length) : units);
   return copy;
+}
+
+/**
+ * Of a SKU that was given other settings since the instant, the coefficient that its display had is not known: its
+ * cells count as not reported, because the source would look wrong otherwise.
+ */
+function leaveOut(units: Float64Array, cells: CellIndex, skus: ReadonlySet<string>): void {
+  if (skus.size === 0) return;
+  for (let cell = 0; cell < cells.length; cell++) if (skus.has(cells.sku(cell))) units[cell] = Number.NaN;
 }
 
 const hoursOf = (ms: number): number => Math.round(ms / HOUR_MS);

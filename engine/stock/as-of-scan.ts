@@ -23,7 +23,8 @@ import {
   type Target,
   targetAt,
 } from "./log-instant.js";
-import { POOLS, type StockEvent } from "./model.js";
+import { EVENT_TYPES, POOLS, type StockEvent } from "./model.js";
+import { DISPLAY_COEFFICIENT, type SettingsDetail } from "./settings.js";
 
 /** The cells at one instant; a cell's place in `balances` is its number in the index × 5, then the pool's in POOLS. */
 export interface ScannedInstant {
@@ -35,6 +36,8 @@ export interface ScannedInstant {
    * `balances` counts as taken back, a later one as added.
    */
   readonly windows: ReadonlyMap<number, readonly number[]>;
+  /** SKUs whose display coefficient may have changed since the begin of the window: that of then is not known. */
+  readonly displayChanged: ReadonlySet<string>;
 }
 
 export interface ScannedCells {
@@ -195,6 +198,7 @@ class Fold {
   readonly #present: Present;
   readonly #targets: readonly Target[];
   readonly #windows: readonly Map<number, number[]>[];
+  readonly #displayChanged: readonly Set<string>[];
   readonly #windowMs: number;
   readonly #atMs: readonly number[];
 
@@ -204,18 +208,21 @@ class Fold {
     this.#targets = targets;
     this.#windowMs = windowMs;
     this.#windows = targets.map(() => new Map());
+    this.#displayChanged = targets.map(() => new Set());
     this.#atMs = instants;
     const used = present.length * POOL_COUNT;
     this.instants = targets.map(({ partition, offset, asOfMs, isFinal }, k) => ({
       position: { partition, offset, asOfMs, isFinal },
       balances: present.balances.slice(0, used),
       windows: this.#windows[k] as Map<number, number[]>,
+      displayChanged: this.#displayChanged[k] as Set<string>,
     }));
   }
 
   take(event: StockEvent): void {
     const from = POOL_AT[event.from] as number;
     const to = POOL_AT[event.to] as number;
+    if (event.type === EVENT_TYPES.configure) this.#takeSettings(event);
     if (from === to && event.toLocation === undefined) return;
     const { cells, length, offsets } = this.#present;
     const source = cells.find(event.sku, event.location);
@@ -240,6 +247,13 @@ class Fold {
         this.#addToWindow(k, target, -1, to, moved);
       }
     }
+  }
+
+  #takeSettings({ sku, clockMs, detail = {} }: StockEvent): void {
+    const { settings = {}, category, categorySettings } = detail as SettingsDetail;
+    if (category === undefined && categorySettings === undefined && !(DISPLAY_COEFFICIENT.name in settings)) return;
+    for (const [k, atMs] of this.#atMs.entries())
+      if (clockMs >= atMs - this.#windowMs) this.#displayChanged[k]?.add(sku);
   }
 
   #addToWindow(k: number, cell: number, from: number, to: number, units: number): void {

@@ -252,6 +252,25 @@ describe("a comparison", () => {
     expect(top.filter(({ location }) => location === "SH")).toEqual([]);
   });
 
+  it("takes no other settings since the instant for a difference of what is displayed", async () => {
+    const shop = await openShop();
+    await shop.trade();
+    const asOfMs = shop.clock.now();
+    shop.reports.set({ source: "storefront", asOfMs, measure: "display" }, await shop.rowsAsOf(asOfMs, "display"));
+    shop.clock.moveTo(asOfMs + 5_000);
+    await shop.ledger.applyMany(
+      Array.from({ length: SKUS }, (_, i): StockCommand => {
+        const id = chainIdFromNumber("S1", shop.clock.now(), 1_000_000 + i);
+        const settings = i === 0 ? { alertFloorUnits: 5 } : { displayCoefficient: 0 };
+        return { kind: "configure", id, sku: `SKU-${i}`, location: "SH", settings };
+      }),
+    );
+    const compared = await shop.compare({ displayCoefficient: (sku) => (sku === "SKU-0" ? undefined : 0) });
+    expect(pairIn(compared, "storefront", LEDGER), `SHUIWEI_SEED=${SEED}`).toMatchObject({
+      ...{ shop: { cells: LOCATIONS.length, differingUnits: 0 }, onlyInB: (SKUS - 1) * LOCATIONS.length },
+    });
+  });
+
   it("compares an old snapshot by what its first comparison found, as if the log since then were read", async () => {
     const shop = await openShop();
     await shop.trade();
