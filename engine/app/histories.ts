@@ -8,7 +8,7 @@ import { Archiver } from "../history/archiver.js";
 import { OrderHistory } from "../history/order-history.js";
 import { SkuHistory } from "../history/sku-history.js";
 import { StorefrontAnchors } from "../jobs/storefront/anchors.js";
-import { timeOf as orderEntryTimeMs } from "../orders/log-entry.js";
+import { namesBuyer, timeOf as orderEntryTimeMs } from "../orders/log-entry.js";
 import type { OrderStore } from "../orders/order-store.js";
 import { BalanceHistory } from "../stock/as-of.js";
 import { entryTimeMs } from "../stock/log-entry.js";
@@ -64,6 +64,8 @@ export function archiverOf(
         name: "orders",
         timeOf: orderEntryTimeMs,
         hasClosings: false,
+        // Written under format 1; the log keeps them for its retention.
+        isPrivate: namesBuyer,
         refusal: () =>
           format() < WITHOUT_BUYERS
             ? 'it has personal data until "shuiwei upgrade --finish" has raised the format'

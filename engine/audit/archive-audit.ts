@@ -5,10 +5,10 @@
  * byte that changed, an object that is missing and two that were exchanged are each found and named. It only reads, and
  * goes on after a finding.
  */
-import { type ArchiveHead, bucketKey, bucketOf, headKey, type Manifest } from "../history/archive-format.js";
+import { type ArchiveHead, bucketKey, bucketOf, headKey, isDamage, type Manifest } from "../history/archive-format.js";
 import { readArchiveHead } from "../history/archive-head.js";
 import { ArchiveObjects, type ArchiveStore } from "../history/archive-objects.js";
-import { EngineError, messageOf } from "../kernel/errors.js";
+import { messageOf } from "../kernel/errors.js";
 import { eventsOf } from "../stock/log-entry.js";
 import { type Balances, CELL_SEPARATOR, POOLS, type StockEvent } from "../stock/model.js";
 import { partitionKeys } from "../stream/keys.js";
@@ -81,9 +81,6 @@ export async function auditArchive(options: ArchiveAuditOptions): Promise<Archiv
 function damageOnly(thrown: unknown): undefined {
   if (!isDamage(thrown)) throw thrown;
 }
-
-const isDamage = (thrown: unknown): thrown is EngineError =>
-  thrown instanceof EngineError && ["archive_damaged", "archive_missing", "undecodable"].includes(thrown.code);
 
 class PartitionAudit {
   readonly counts = { manifests: 0, entries: 0, closings: 0, live: 0 };

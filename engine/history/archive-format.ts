@@ -188,6 +188,10 @@ export const damaged = (key: string, what: string): EngineError =>
     input: key,
   });
 
+/** An error that tells that an object of the archive is missing or not what it was. */
+export const isDamage = (thrown: unknown): thrown is EngineError =>
+  thrown instanceof EngineError && ["archive_damaged", "archive_missing", "undecodable"].includes(thrown.code);
+
 /** A segment's entries as bytes, whole and compressed. */
 export interface EncodedSegment {
   readonly content: ObjectRef;

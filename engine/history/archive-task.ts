@@ -22,6 +22,7 @@ import {
   encodeSegment,
   type Generation,
   generationOf,
+  isDamage,
   MAX_OBJECT_BYTES,
   type Manifest,
   type ObjectRef,
@@ -51,6 +52,8 @@ export interface ArchiveTaskOptions {
   timeOf(entry: LogEntry): number;
   /** Whether the partition has balances, which are closed at the end of each day. */
   hasClosings: boolean;
+  /** Whether an entry must not be archived: it becomes part of a gap. Left out: none. */
+  isPrivate?: ((entry: LogEntry) => boolean) | undefined;
   /** Segments older than this are removed, by the log's clock; 0: none. */
   retentionMs: number;
   leaseMs: number;
@@ -87,6 +90,8 @@ export class ArchiveTask {
   #pending: LogEntry[] = [];
   #pendingBytes = 0;
   #gap: Manifest["gap"];
+  /** Entries of the gap that the log still has, and that must not be archived. */
+  #private = 0;
   #renewedMs: number;
 
   /** @param askedMs when the lease was requested, by the clock */
@@ -104,14 +109,42 @@ export class ArchiveTask {
   async run(signal: AbortSignal, progressed: () => void): Promise<void> {
     const { clock, checkEveryMs = CHECK_EVERY_MS } = this.#options;
     await this.#begin();
+    let isFirst = true;
     while (!signal.aborted) {
       await this.#renewIfDue();
       const isFull = await this.#fill();
       if (isFull) {
-        await this.#write(signal);
-        progressed();
-        await this.#removeOld(signal);
+        await this.#renewing(async () => {
+          if (isFirst) await this.#finishRemoval(signal);
+          isFirst = false;
+          await this.#write(signal);
+          progressed();
+          await this.#removeOld(signal);
+        });
       } else await clock.sleep(checkEveryMs, signal);
+    }
+  }
+
+  /**
+   * Renews the lease while something is done that may take longer: a slow object storage has many seconds for each
+   * object, and a closing reads the log from the day's end on. When the lease is lost, the next commit is refused.
+   */
+  async #renewing(work: () => Promise<void>): Promise<void> {
+    const { clock, leaseMs } = this.#options;
+    const done = new AbortController();
+    const renewing = async () => {
+      for (;;) {
+        await clock.sleep(leaseMs / 3, done.signal);
+        if (done.signal.aborted) return;
+        await this.#renewIfDue();
+      }
+    };
+    const renewed = renewing().catch(() => {});
+    try {
+      await work();
+    } finally {
+      done.abort();
+      await renewed;
     }
   }
 
@@ -122,7 +155,7 @@ export class ArchiveTask {
     const fresh: Generation = [head.number + 1, secureBytes(GENERATION_BYTES).toString("hex")];
     const { generations, oldest } = head;
     const used = generations.filter(
-      ([from], i) => from <= head.number && (generations[i + 1]?.[0] ?? oldest + 1) > oldest,
+      ([from], i) => from <= head.number && (generations[i + 1]?.[0] ?? oldest) >= oldest,
     );
     await this.#commitHead({ ...head, generations: [...used, fresh] });
   }
@@ -141,19 +174,25 @@ export class ArchiveTask {
 
   /** Returns whether the segment has as much as it may, or a day has ended. */
   async #read(): Promise<boolean> {
-    const { redis, timeOf, hasClosings, segmentBytes = SEGMENT_BYTES } = this.#options;
+    const { redis, timeOf, hasClosings, isPrivate, segmentBytes = SEGMENT_BYTES } = this.#options;
     for (;;) {
       const after = this.#pending.at(-1)?.offset ?? this.#gap?.last ?? this.#head.last;
       const page = await readLog(redis, this.#keys.log, after, PAGE_ENTRIES);
       const [first] = page;
       if (!first) return false;
       if (this.#pending.length === 0 && first.offset > after + 1)
-        this.#gap = { first: after + 1, last: first.offset - 1 };
+        this.#gap = { first: this.#gap?.first ?? after + 1, last: first.offset - 1 };
       else assertContiguous(page, after, this.#keys.log);
       for (const entry of page) {
         const last = this.#pending.at(-1);
         // A day's last entry ends the segment, for its closing.
         if (hasClosings && last && dayOf(timeOf(entry)) > dayOf(timeOf(last))) return true;
+        if (isPrivate?.(entry)) {
+          if (last) return true;
+          this.#gap = { first: this.#gap?.first ?? entry.offset, last: entry.offset };
+          this.#private++;
+          continue;
+        }
         this.#pending.push(entry);
         this.#pendingBytes += entry.fields.reduce((sum, bytes) => sum + bytes.length, 0);
         if (this.#pendingBytes >= segmentBytes) return true;
@@ -195,7 +234,7 @@ export class ArchiveTask {
 
   #count(entries: number, bytes: number): void {
     const figures = this.#figures;
-    if (this.#gap) figures.lostEntries += this.#gap.last - this.#gap.first + 1;
+    if (this.#gap) figures.lostEntries += this.#gap.last - this.#gap.first + 1 - this.#private;
     figures.segments++;
     figures.entries += entries;
     figures.bytes += bytes;
@@ -203,6 +242,7 @@ export class ArchiveTask {
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#gap = undefined;
+    this.#private = 0;
   }
 
   /** Whether the entry after this one is of a later day. */
@@ -224,26 +264,51 @@ export class ArchiveTask {
       const ref = refOf(bytes);
       await objects.putBucket(ref, bytes, signal);
       buckets.push(ref);
-      await this.#renewIfDue();
     }
     return { offset: last.offset, atMs: timeOf(last), cells: closed.cells, buckets };
   }
 
+  /**
+   * Before the first segment of an owner: removes what an earlier one had begun to remove. After a backup was restored,
+   * segments that were removed since are not there any more: the head object, which is newer than Redis then, has where
+   * the archive began last.
+   */
+  async #finishRemoval(signal: AbortSignal): Promise<void> {
+    const { retentionMs, objects } = this.#options;
+    const { oldest, number, generations } = this.#head;
+    if (retentionMs > 0 && oldest > 1) {
+      const begun = await this.#manifestAt(oldest - 1, signal);
+      if (begun) await objects.remove(begun, signal);
+    }
+    const stored = await objects.head(signal).catch(unlessDamaged);
+    if (!stored || stored.oldest <= oldest || oldest > number) return;
+    const isThere = await objects.manifest(generations, oldest, signal).catch(unlessDamaged);
+    if (!isThere) await this.#commitHead({ ...this.#head, oldest: Math.min(stored.oldest, number + 1) });
+  }
+
   /** Removes the oldest segments past the retention; the newest stays, and so does the newest with a closing. */
   async #removeOld(signal: AbortSignal): Promise<void> {
-    const { retentionMs, objects } = this.#options;
+    const { retentionMs, objects, hasClosings } = this.#options;
     if (retentionMs === 0) return;
     for (let removed = 0; removed < REMOVED_AT_ONCE; removed++) {
-      const { oldest, number, lastClosing, generations } = this.#head;
-      if (oldest >= number || oldest >= lastClosing) return;
-      const { manifest: newest } = await objects.manifest(generations, number, signal);
-      const { manifest } = await objects.manifest(generations, oldest, signal);
-      if (newest.endMs - manifest.endMs <= retentionMs) return;
+      const { oldest, number, lastClosing } = this.#head;
+      if (oldest >= number || (hasClosings && oldest >= lastClosing)) return;
+      const newest = await this.#manifestAt(number, signal);
+      const manifest = await this.#manifestAt(oldest, signal);
+      // One that is missing ended before the next one began.
+      const endMs = manifest?.endMs ?? (await this.#manifestAt(oldest + 1, signal))?.beginMs;
+      if (!newest || endMs === undefined || newest.endMs - endMs <= retentionMs) return;
       // Readers begin after it from now on.
       await this.#commitHead({ ...this.#head, oldest: oldest + 1 });
-      await objects.remove(manifest, signal);
+      if (manifest) await objects.remove(manifest, signal);
       await objects.putHead(this.#head, signal);
     }
+  }
+
+  /** Undefined when it is missing or damaged. */
+  async #manifestAt(number: number, signal: AbortSignal): Promise<Manifest | undefined> {
+    return (await this.#options.objects.manifest(this.#head.generations, number, signal).catch(unlessDamaged))
+      ?.manifest;
   }
 
   async #commitHead(head: ArchiveHead): Promise<void> {
@@ -263,6 +328,11 @@ export class ArchiveTask {
     await renewTask(redis, this.#keys, this.#task, leaseMs, nowArgument(serverClock));
     this.#renewedMs = askedMs;
   }
+}
+
+/** Undefined for an object that is missing or damaged. @throws all else */
+function unlessDamaged(thrown: unknown): undefined {
+  if (!isDamage(thrown)) throw thrown;
 }
 
 const dayOf = (ms: number): number => Math.floor(ms / DAY_MS);

@@ -17,6 +17,8 @@ export interface ArchivedTopic {
   readonly name: string;
   timeOf(entry: LogEntry): number;
   readonly hasClosings: boolean;
+  /** Whether an entry must not be archived. Left out: none. */
+  isPrivate?(entry: LogEntry): boolean;
   /** Why it may not be archived now; undefined: it may. */
   refusal?(): string | undefined;
 }
@@ -109,8 +111,8 @@ export class Archiver {
       away: () => Object.assign(figures, { behindMs: 0 }),
       work: async ({ task, askedMs, progressed, waitAfter }, signal) => {
         if (topic.refusal?.() !== undefined) return waitAfter(this.#options.leaseMs);
-        const { timeOf, hasClosings } = topic;
-        const options = { ...this.#options, redis, place, objects, timeOf, hasClosings };
+        const { timeOf, hasClosings, isPrivate } = topic;
+        const options = { ...this.#options, redis, place, objects, timeOf, hasClosings, isPrivate };
         await new ArchiveTask(options, task, figures, askedMs).run(signal, progressed);
       },
     });

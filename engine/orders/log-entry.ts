@@ -39,6 +39,19 @@ export function orderEventsOf(entry: LogEntry): { clockMs: number; total: number
   return { clockMs, total, events: lists.map((list, index) => eventOf(list, entry.offset, index, clockMs)) };
 }
 
+/**
+ * Whether an entry has a buyer's name or address. Only format 1 wrote them in the log. One that cannot be read and has
+ * the field's name counts as having them.
+ */
+export function namesBuyer(entry: LogEntry): boolean {
+  if (!entry.fields.some((bytes) => bytes.includes("shipTo"))) return false;
+  try {
+    return orderEventsOf(entry).events.some(({ body }) => body !== undefined && "shipTo" in body);
+  } catch {
+    return true;
+  }
+}
+
 /** Replaces an event that is left out, so that the others keep their index: `created` of an order without an id. */
 const LEFT_OUT = packr.pack([0, "", "", null, 0, null] satisfies PackedEvent);
 

@@ -16,7 +16,7 @@ import { CommandStream } from "../sim/commands.js";
 export const START_MS = Date.UTC(2026, 5, 17, 16);
 
 /** Objects in memory; a test may change and remove them. */
-class MemoryStore implements ArchiveStore {
+export class MemoryStore implements ArchiveStore {
   readonly objects = new Map<string, Uint8Array>();
   /** Thrown by each put while it is set. */
   fault: Error | undefined;
