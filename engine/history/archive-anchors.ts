@@ -8,35 +8,41 @@ import type { BalanceAnchor, BalanceAnchors } from "../stock/as-of.js";
 import { CELL_SEPARATOR, emptyBalances, POOLS } from "../stock/model.js";
 import type { StockKeys } from "../stream/keys.js";
 import { bucketOf, type Closing, type Manifest } from "./archive-format.js";
-import type { ArchiveReader } from "./archived-log.js";
+import type { ArchivedLog, ArchiveReader } from "./archived-log.js";
 
 /** Segments after an instant that are searched for the next closing: two days without much trade. */
 const SEARCHED_SEGMENTS = 200;
 
+/** Of one partition. */
+export interface ReadArchive {
+  readonly reader: ArchiveReader;
+  readonly log: ArchivedLog;
+}
+
 export class ArchiveAnchors implements BalanceAnchors {
-  readonly #readerOf: (log: string) => ArchiveReader | undefined;
+  readonly #archiveOf: (log: string) => ReadArchive | undefined;
   readonly #partitions: number;
   readonly #nearer: BalanceAnchors;
 
   /**
-   * @param readerOf the archive of a partition, by the key of its log
+   * @param archiveOf the archive of a partition, by the key of its log
    * @param nearer further anchors, of instants that are not long ago
    */
-  constructor(readerOf: (log: string) => ArchiveReader | undefined, partitions: number, nearer: BalanceAnchors) {
-    this.#readerOf = readerOf;
+  constructor(archiveOf: (log: string) => ReadArchive | undefined, partitions: number, nearer: BalanceAnchors) {
+    this.#archiveOf = archiveOf;
     this.#partitions = partitions;
     this.#nearer = nearer;
   }
 
   async read(keys: StockKeys, skus: readonly string[], atMs: number): Promise<readonly (readonly BalanceAnchor[])[]> {
     const nearer = await this.#nearer.read(keys, skus, atMs);
-    const reader = this.#readerOf(keys.log);
-    if (!reader || nearer.every((anchors) => anchors.length > 0)) return nearer;
+    const archive = this.#archiveOf(keys.log);
+    if (!archive || nearer.every((anchors) => anchors.length > 0)) return nearer;
     try {
-      return await this.#archived(reader, skus, atMs, nearer);
+      return await this.#archived(archive.reader, skus, atMs, nearer);
     } catch (thrown) {
-      // Anchors only spare reading: where the log in Redis will do, no object storage has to answer.
-      if (thrown instanceof EngineError && thrown.retryable) return nearer;
+      // Anchors only spare reading: where the log in Redis will do, no object has to be there.
+      if (thrown instanceof EngineError && (thrown.retryable || archive.log.isLive(atMs))) return nearer;
       throw thrown;
     }
   }

@@ -8,7 +8,7 @@ import { partitionKeys } from "../stream/keys.js";
 import type { LogEntry } from "../stream/log.js";
 import type { LogSource } from "../stream/log-source.js";
 import type { RedisClient } from "../stream/redis.js";
-import { ArchiveAnchors } from "./archive-anchors.js";
+import { ArchiveAnchors, type ReadArchive } from "./archive-anchors.js";
 import type { ArchiveStore } from "./archive-objects.js";
 import { ArchiveCache, ArchivedLog, ArchiveReader } from "./archived-log.js";
 
@@ -23,7 +23,7 @@ export class Archive {
   readonly #options: ArchiveOptions;
   readonly #cache = new ArchiveCache();
   /** By the key of the log. */
-  readonly #logs = new Map<string, { reader: ArchiveReader; log: ArchivedLog }>();
+  readonly #logs = new Map<string, ReadArchive>();
 
   constructor(options: ArchiveOptions) {
     this.#options = options;
@@ -40,17 +40,13 @@ export class Archive {
     const stock = new Map(
       Array.from({ length: partitions }, (_, partition) => [
         partitionKeys(prefix, "stock", partition).log,
-        this.#at("stock", partition, entryTimeMs).reader,
+        this.#at("stock", partition, entryTimeMs),
       ]),
     );
     return new ArchiveAnchors((log) => stock.get(log), partitions, nearer);
   }
 
-  #at(
-    topic: string,
-    partition: number,
-    timeOf: (entry: LogEntry) => number,
-  ): { reader: ArchiveReader; log: ArchivedLog } {
+  #at(topic: string, partition: number, timeOf: (entry: LogEntry) => number): ReadArchive {
     const { redis, prefix, store } = this.#options;
     const key = partitionKeys(prefix, topic, partition).log;
     const found = this.#logs.get(key);

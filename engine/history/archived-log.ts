@@ -3,6 +3,8 @@
  * gap. Entries are the same in both. Manifests and the segments that were read last are kept in memory; the archive's
  * end is read again for each call of `first`. Nothing is taken from an object whose hash is another one.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { EngineError } from "../kernel/errors.js";
 import type { LogEntry } from "../stream/log.js";
 import { readLog } from "../stream/log.js";
 import type { LogSource } from "../stream/log-source.js";
@@ -13,6 +15,7 @@ import {
   type ClosedCell,
   type Closing,
   EMPTY_HEAD,
+  generationOf,
   type Manifest,
 } from "./archive-format.js";
 import { readArchiveHead } from "./archive-head.js";
@@ -57,7 +60,8 @@ export class ArchiveReader {
   readonly objects: ArchiveObjects;
   readonly #redis: RedisClient;
   readonly #cache: ArchiveCache;
-  readonly #manifests = new Map<number, Manifest>();
+  /** By generation and number, under which a manifest that counts never changes. */
+  readonly #manifests = new Map<string, Manifest>();
   head: ArchiveHead = EMPTY_HEAD;
 
   constructor(redis: RedisClient, store: ArchiveStore, place: ArchivePlace, cache: ArchiveCache) {
@@ -68,11 +72,8 @@ export class ArchiveReader {
 
   /** Reads where the archive ends now. */
   async refresh(): Promise<ArchiveHead> {
-    const head = await readArchiveHead(this.#redis, this.objects.place);
-    // Another archive of the same numbers: Redis has lost or got back an earlier state.
-    if (head.number < this.head.number || !isContinued(this.head, head)) this.#manifests.clear();
-    this.head = head;
-    return head;
+    this.head = await readArchiveHead(this.#redis, this.objects.place);
+    return this.head;
   }
 
   /** The manifests that can be read, without a gap up to the newest; `first` > `last`: none. */
@@ -82,11 +83,13 @@ export class ArchiveReader {
   }
 
   async manifest(number: number): Promise<Manifest> {
-    const kept = this.#manifests.get(number);
+    const { generations } = this.head;
+    const name = `${generationOf(generations, number)} ${number}`;
+    const kept = this.#manifests.get(name);
     if (kept) return kept;
-    const { manifest } = await this.objects.manifest(this.head.generations, number);
-    this.#manifests.set(number, manifest);
-    if (this.#manifests.size > MANIFESTS_KEPT) this.#manifests.delete(this.#manifests.keys().next().value as number);
+    const { manifest } = await this.objects.manifest(generations, number);
+    this.#manifests.set(name, manifest);
+    if (this.#manifests.size > MANIFESTS_KEPT) this.#manifests.delete(this.#manifests.keys().next().value as string);
     return manifest;
   }
 
@@ -114,12 +117,6 @@ export class ArchiveReader {
   }
 }
 
-/** Whether an archive is the same one, some segments later. */
-const isContinued = (before: ArchiveHead, now: ArchiveHead): boolean =>
-  before.generations
-    .filter(([from]) => from <= before.number)
-    .every(([from, name]) => now.generations.some((each) => each[0] === from && each[1] === name) || from < now.oldest);
-
 export class ArchivedLog implements LogSource {
   readonly #redis: RedisClient;
   readonly #key: string;
@@ -129,7 +126,8 @@ export class ArchivedLog implements LogSource {
   #liveFirst = 0;
   #liveFirstMs = Number.POSITIVE_INFINITY;
   /** The archive's oldest entry: whoever looks for an instant reads it first. */
-  #oldest: LogEntry | undefined;
+  #oldest: { readonly generation: string; readonly number: number; readonly entry: LogEntry } | undefined;
+  #fault: EngineError | undefined;
 
   /**
    * @param key of the log in Redis
@@ -145,14 +143,25 @@ export class ArchivedLog implements LogSource {
   async first(): Promise<number | undefined> {
     const [live] = await readLog(this.#redis, this.#key, 0, 1);
     const head = await this.#reader.refresh();
-    this.#liveFirst = live?.offset ?? Number.POSITIVE_INFINITY;
-    this.#liveFirstMs = live ? this.#timeOf(live) : Number.POSITIVE_INFINITY;
+    this.#begins(live);
+    this.#fault = undefined;
     const { first, last } = this.#reader.range;
     // A gap between archive and log that is not recorded yet: only the log can be read.
     const isJoined = first <= last && (!live || head.last >= live.offset - 1);
-    if (!isJoined) return live?.offset;
-    const oldest = (await this.#reader.manifest(first)).first;
-    return live ? Math.min(oldest, live.offset) : oldest;
+    if (!isJoined || live?.offset === 1) return live?.offset;
+    try {
+      const { offset } = await this.#oldestAt(first);
+      return live ? Math.min(offset, live.offset) : offset;
+    } catch (thrown) {
+      // What Redis has can be read all the same.
+      if (!live || !(thrown instanceof EngineError)) throw thrown;
+      this.#fault = thrown;
+      return live.offset;
+    }
+  }
+
+  get fault(): EngineError | undefined {
+    return this.#fault;
   }
 
   async read(after: number, count: number): Promise<LogEntry[]> {
@@ -161,30 +170,62 @@ export class ArchivedLog implements LogSource {
       const [first] = entries;
       if (!first || first.offset === after + 1) return entries;
       // Trimmed meanwhile.
-      this.#liveFirst = first.offset;
+      this.#begins(first);
       await this.#reader.refresh();
     }
     const archived = await this.#archived(after, count);
     return archived.length > 0 ? archived : readLog(this.#redis, this.#key, after, count);
   }
 
+  /** Whether Redis has all entries of an instant and later, as far as is known. */
+  isLive(atMs: number): boolean {
+    return atMs >= this.#liveFirstMs;
+  }
+
   async around(atMs: number): Promise<{ low: number; high: number } | undefined> {
     // What Redis has is found without the object storage.
-    if (atMs >= this.#liveFirstMs) return { low: this.#liveFirst, high: Number.POSITIVE_INFINITY };
+    if (this.isLive(atMs)) return { low: this.#liveFirst, high: Number.POSITIVE_INFINITY };
     const begun = await this.#reader.lastWith(({ beginMs }) => beginMs <= atMs);
     if (!begun) return undefined;
     const isNewest = begun.number === this.#reader.range.last;
     return { low: begun.first, high: isNewest ? Number.POSITIVE_INFINITY : begun.last + 1 };
   }
 
+  /** Keeps where Redis begins: place and time together, because a search for a time begins at the place. */
+  #begins(live: LogEntry | undefined): void {
+    this.#liveFirst = live?.offset ?? Number.POSITIVE_INFINITY;
+    this.#liveFirstMs = live ? this.#timeOf(live) : Number.POSITIVE_INFINITY;
+  }
+
+  /** The first entry of the archive's first manifest that can be read. */
+  async #oldestAt(number: number): Promise<LogEntry> {
+    const kept = this.#keptOldest(number);
+    if (kept) return kept;
+    const generation = generationOf(this.#reader.head.generations, number);
+    const [{ offset, fields }] = (await this.#reader.segment(await this.#reader.manifest(number))) as [LogEntry];
+    // A copy: the bytes are part of the whole segment's.
+    const entry = { offset, fields: fields.map((bytes) => Buffer.from(bytes)) };
+    this.#oldest = { generation, number, entry };
+    return entry;
+  }
+
+  #keptOldest(number: number): LogEntry | undefined {
+    const generation = generationOf(this.#reader.head.generations, number);
+    return this.#oldest?.number === number && this.#oldest.generation === generation ? this.#oldest.entry : undefined;
+  }
+
   /** Entries of the segment that has the next entry; none when no segment has it. */
   async #archived(after: number, count: number): Promise<LogEntry[]> {
-    if (count === 1 && this.#oldest?.offset === after + 1) return [this.#oldest];
-    const manifest = await this.#reader.lastWith(({ first }) => first <= after + 1);
+    const { first, last } = this.#reader.range;
+    if (first > last) return [];
+    const oldest = this.#keptOldest(first);
+    if (count === 1 && oldest?.offset === after + 1) return [oldest];
+    const manifest = await this.#reader.lastWith((each) => each.first <= after + 1);
     if (!manifest || manifest.last <= after) return [];
     const entries = await this.#reader.segment(manifest);
+    // A segment in memory is read without waiting: other work must go on between its pages.
+    await nextTurn();
     const from = after + 1 - manifest.first;
-    if (from === 0 && manifest.number === this.#reader.range.first) this.#oldest = entries[0];
     return entries.slice(from, from + count);
   }
 }

@@ -190,6 +190,7 @@ async function startOf(source: LogSource, last: number, fromMs: number): Promise
   const [oldest] = first === undefined ? [] : await source.read(first - 1, 1);
   if (!oldest) return undefined;
   const oldestMs = timeOf(oldest);
+  if (oldestMs > fromMs && source.fault) throw source.fault;
   if (oldestMs > fromMs) return { after: oldest.offset - 1, oldestMs, isLater: oldest.offset > 1 };
   const begun = await lastBegunBy(source, fromMs, oldest.offset, last, timeOf);
   return { after: begun - 1, oldestMs, isLater: false };

@@ -70,7 +70,10 @@ async function firstEntry(log: LogSource): Promise<LogEntry | undefined> {
   return offset === undefined ? undefined : (await log.read(offset - 1, 1))[0];
 }
 
-/** Where an instant is in the log, as the log was at a moment. */
+/**
+ * Where an instant is in the log, as the log was at a moment.
+ * @throws EngineError when what is before the log's oldest entry exists, but cannot be read
+ */
 export async function targetAt(log: LogSource, head: LogHead, atMs: number): Promise<Target | AsOfRefusal> {
   const { partition, first, last, clockMs } = head;
   const target = { partition, oldest: first?.offset, isFinal: true };
@@ -89,14 +92,14 @@ export async function targetAt(log: LogSource, head: LogHead, atMs: number): Pro
     return { ...target, offset, firstUnwanted: offset, asOfMs: atMs, isWanted };
   }
   if (first?.offset === 1) return { ...target, offset: 0, firstUnwanted: 1, asOfMs: atMs, isWanted };
-  return outsideRetention(first, clockMs);
+  return outsideRetention(log, first, clockMs);
 }
 
 /** The refusal after entries were removed in the meantime. @param clockMs stated when the log has no entry */
 export const removedMeanwhile = async (log: LogSource, clockMs: number): Promise<AsOfRefusal> =>
-  outsideRetention(await firstEntry(log), clockMs);
+  outsideRetention(log, await firstEntry(log), clockMs);
 
-const outsideRetention = (first: LogEntry | undefined, clockMs: number): AsOfRefusal => ({
-  outcome: "outside_retention",
-  fromMs: first ? entryTimeMs(first) : clockMs,
-});
+function outsideRetention(log: LogSource, first: LogEntry | undefined, clockMs: number): AsOfRefusal {
+  if (log.fault) throw log.fault;
+  return { outcome: "outside_retention", fromMs: first ? entryTimeMs(first) : clockMs };
+}

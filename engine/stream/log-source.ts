@@ -4,6 +4,7 @@
  * reader checks itself that entries follow each other (`assertContiguous`), because those at the beginning may be
  * removed while it reads.
  */
+import type { EngineError } from "../kernel/errors.js";
 import { type LogEntry, readLog } from "./log.js";
 import type { RedisClient } from "./redis.js";
 
@@ -20,6 +21,8 @@ export interface LogSource {
    * not. Left out, or undefined: not known more cheaply than by reading.
    */
   around?(atMs: number): Promise<{ low: number; high: number } | undefined>;
+  /** Why `first` could not go further back than it did, when something failed. */
+  readonly fault?: EngineError | undefined;
 }
 
 /** The log as Redis has it. @param key of the log */
