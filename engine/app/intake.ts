@@ -11,8 +11,9 @@ import { messageOf, type TemporaryRefusal } from "../kernel/errors.js";
 import { defineOptions } from "../kernel/options.js";
 import type { Follower, PartitionStats } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
-import { knownPrimaries, primaries, type RedisClient } from "../stream/redis.js";
+import { knownPrimaries, type RedisClient } from "../stream/redis.js";
 import { explainRedisErrors } from "../stream/redis-errors.js";
+import { type RedisMemory, readMemory, shareOf } from "../stream/server-memory.js";
 
 export const intakeOptions = defineOptions({
   maxLagMs: {
@@ -67,13 +68,6 @@ export interface Warehouse {
   /** Reads how many paid orders it does not have yet. */
   backlog(): Promise<number>;
   limitPerSecond: number;
-}
-
-/** The fullest primary's memory. */
-export interface RedisMemory {
-  usedBytes: number;
-  /** 0: not set. */
-  limitBytes: number;
 }
 
 const CHECK_EVERY_MS = 1_000;
@@ -332,27 +326,6 @@ export class Intake {
     return [behind, ...this.#unownedTexts()].join("; ");
   }
 }
-
-/** The fullest primary's memory, or undefined when Redis does not report it: a managed one may refuse to. */
-async function readMemory(redis: RedisClient): Promise<RedisMemory | undefined> {
-  let fullest: RedisMemory | undefined;
-  try {
-    for (const text of await Promise.all(primaries(redis).map((node) => node.info("memory")))) {
-      const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(text)?.[1] ?? 0);
-      const memory = {
-        // As Redis compares it with maxmemory: without the replicas' buffers.
-        usedBytes: field("used_memory") - field("mem_not_counted_for_evict"),
-        limitBytes: field("maxmemory"),
-      };
-      if (fullest === undefined || shareOf(memory) > shareOf(fullest)) fullest = memory;
-    }
-  } catch {
-    return undefined;
-  }
-  return fullest;
-}
-
-const shareOf = ({ usedBytes, limitBytes }: RedisMemory): number => (limitBytes > 0 ? usedBytes / limitBytes : 0);
 
 const timeMs = (seconds: number | string = 0, micros: number | string = 0): number =>
   Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);

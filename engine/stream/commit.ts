@@ -115,6 +115,9 @@ const CURSOR = "cursor:";
 const VERSION = "version:";
 const INDEXED = indexedField("");
 
+/** The field of a task that holds when its last commit was written. */
+export const COMMITTED = "at";
+
 /** The field of a task that holds a job's cursor. */
 export const cursorField = (job: string): string => CURSOR + job;
 
@@ -351,7 +354,7 @@ function taskOf(flat: string[], run: string): Task {
     run,
     epoch: number("epoch"),
     commit: number("commit"),
-    committedMs: number("at"),
+    committedMs: number(COMMITTED),
     watermarkMs: number("watermark"),
     events: number("events"),
     cursors,

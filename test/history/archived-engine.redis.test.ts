@@ -18,9 +18,11 @@ import { monotonicClock, systemClock } from "../../engine/kernel/clock.js";
 import { timeOf } from "../../engine/orders/log-entry.js";
 import { entryTimeMs } from "../../engine/stock/log-entry.js";
 import { ARCHIVE_CURSOR, archivedUpTo } from "../../engine/stream/archive-cursor.js";
-import { cursorField } from "../../engine/stream/commit.js";
+import { COMMITTED, cursorField } from "../../engine/stream/commit.js";
 import { archiveKeys, partitionKeys } from "../../engine/stream/keys.js";
 import { trimEntries } from "../../engine/stream/log-trimming.js";
+import { primaries } from "../../engine/stream/redis.js";
+import { readMemory } from "../../engine/stream/server-memory.js";
 import { withEngines } from "../app/engine-builder.js";
 import { withRedis } from "../redis/with-redis.js";
 
@@ -116,10 +118,40 @@ describe("trimming", () => {
     expect(await archivedUpTo(client, place)).toBeUndefined();
     await trim(7_500);
     expect((await client.xrange(log, "-", "+"))[0]?.[0]).toBe("3-0");
-    await client.hset(archiveKeys(place.prefix, place.topic, 0).task, cursorField(ARCHIVE_CURSOR), 4);
+    const { task } = archiveKeys(place.prefix, place.topic, 0);
+    await client.hset(task, cursorField(ARCHIVE_CURSOR), 4, COMMITTED, 22_000);
     await trim(12_000);
     expect((await client.xrange(log, "-", "+"))[0]?.[0]).toBe("5-0");
     await trim(22_500);
     expect((await client.xrange(log, "-", "+"))[0]?.[0]).toBe("8-0");
+  });
+
+  it("waits for an archive neither when nobody writes it any more nor when Redis is nearly full", async () => {
+    const client = redis.connect();
+    const place = { prefix: "unheld", topic: "stock", partition: 0 };
+    const { log } = partitionKeys(place.prefix, place.topic, place.partition);
+    for (let offset = 1; offset <= 10; offset++) await client.xadd(log, `${offset}-0`, "t", offset * 1_000);
+    const { task } = archiveKeys(place.prefix, place.topic, 0);
+    await client.hset(task, cursorField(ARCHIVE_CURSOR), 1, COMMITTED, 4_000);
+    const trim = (nowMs: number) =>
+      trimEntries(client, place, { readAfter: 10, others: [], timeOf: entryTimeMs, nowMs, retentionMs: 5_000 });
+    const first = async () => (await client.xrange(log, "-", "+", "COUNT", 1))[0]?.[0];
+    await trim(8_000);
+    expect(await first()).toBe("2-0");
+    await trim(9_500);
+    expect(await first()).toBe("5-0");
+    await client.hset(task, cursorField(ARCHIVE_CURSOR), 5, COMMITTED, 12_000);
+    await trim(12_000);
+    expect(await first()).toBe("6-0");
+    const setLimit = (bytes: number) =>
+      Promise.all(primaries(client).map((node) => node.config("SET", "maxmemory", bytes)));
+    const { usedBytes = 0, limitBytes = 0 } = (await readMemory(client)) ?? {};
+    try {
+      await setLimit(Math.round(1.25 * usedBytes));
+      await trim(12_000);
+      expect(await first()).toBe("7-0");
+    } finally {
+      await setLimit(limitBytes);
+    }
   });
 });
