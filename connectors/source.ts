@@ -109,7 +109,10 @@ export interface SourceClient {
     signal: AbortSignal,
     refusalOf?: (body: unknown, status: number) => Refusal | undefined,
   ): Promise<unknown>;
-  /** The answer as a stream, for bodies larger than memory. Once it has begun it is not repeated. */
+  /**
+   * The answer as a stream, for bodies larger than memory. Once it has begun it is not repeated; the next request ends
+   * one that was not read to its end.
+   */
   stream(request: () => SourceRequest, signal: AbortSignal): Promise<SourceAnswer>;
   /**
    * The source's clock minus the engine's, from the `Date` of the newest answer and half the time it took; exact to

@@ -17,8 +17,13 @@ export async function* unpacked(pieces: AsyncIterable<Uint8Array>): AsyncGenerat
   const source = pieces[Symbol.asyncIterator]();
   const first = await source.next();
   if (first.done) return;
-  const all = prepended(first.value, { [Symbol.asyncIterator]: () => source });
-  yield* first.value[0] === 0x1f && first.value[1] === 0x8b ? inflated(all) : all;
+  try {
+    const all = prepended(first.value, { [Symbol.asyncIterator]: () => source });
+    yield* first.value[0] === 0x1f && first.value[1] === 0x8b ? inflated(all) : all;
+  } finally {
+    // A reader that ends at the first piece has not begun the rest, which would stay open.
+    await source.return?.();
+  }
 }
 
 async function* prepended(first: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -36,6 +36,8 @@ export interface ClosableClient extends SourceClient {
 const MAX_JSON_BYTES = 64 * 1024 * 1024;
 /** The part of a refusal that is shown. */
 const REASON_LENGTH = 200;
+/** It may begin with the longest secret, of 16 KiB. */
+const READ_LENGTH = 17 * 1024;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 60_000;
 /** Longer waits that a source asks for are cut to this. */
@@ -67,6 +69,8 @@ class HttpSourceClient implements ClosableClient {
   readonly #pools = new Map<string, Pool>();
   #nextMs = 0;
   #skewMs: number | undefined;
+  /** The newest answer that was given as a stream; its connection is busy until its end. */
+  #streamed: Dispatcher.ResponseData["body"] | undefined;
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -83,7 +87,7 @@ class HttpSourceClient implements ClosableClient {
   ): Promise<unknown> {
     return this.#repeat(request, signal, async (made, answer, limit) => {
       const text = await textOf(answer.body, limit);
-      const failure = failureOf(answer, text);
+      const failure = this.#failureOf(answer, text);
       const body = parsed(text);
       const refusal = body === undefined ? undefined : refusalOf(body, answer.statusCode);
       if (refusal) return this.#fail(made, refusalFailure(refusal));
@@ -97,9 +101,10 @@ class HttpSourceClient implements ClosableClient {
   stream(request: () => SourceRequest, signal: AbortSignal): Promise<SourceAnswer> {
     return this.#repeat(request, signal, async (made, answer, limit) => {
       if (answer.statusCode < 200 || answer.statusCode >= 300) {
-        const failure = failureOf(answer, await textOf(answer.body, limit));
+        const failure = this.#failureOf(answer, await textOf(answer.body, limit));
         return this.#fail(made, failure as Failure);
       }
+      this.#streamed = answer.body;
       const value = {
         status: answer.statusCode,
         headers: headersOf(answer),
@@ -171,14 +176,16 @@ class HttpSourceClient implements ClosableClient {
     signal.addEventListener("abort", end, { once: true });
     const sentMs = clock.now();
     this.figures.requests++;
+    this.#endStream();
     try {
-      const answer = await this.#poolOf(origin).request({
+      const sent = this.#poolOf(origin).request({
         path: pathname + search,
         method: made.method ?? "GET",
         headers: { ...made.headers },
         ...(made.body === undefined ? {} : { body: made.body }),
         signal: limit.signal,
       });
+      const answer = await unlessAborted(sent, limit.signal);
       this.#measureSkew(answer, sentMs);
       return await read(made, answer, limit.signal);
     } catch (thrown) {
@@ -188,6 +195,15 @@ class HttpSourceClient implements ClosableClient {
       clearTimeout(timer);
       signal.removeEventListener("abort", end);
     }
+  }
+
+  /** Whoever asks again has no use for the rest of an answer; the next request would wait for its connection. */
+  #endStream(): void {
+    const body = this.#streamed;
+    this.#streamed = undefined;
+    if (body === undefined || body.readableEnded || body.destroyed) return;
+    body.on("error", () => {});
+    body.destroy();
   }
 
   #poolOf(origin: string): Pool {
@@ -211,9 +227,11 @@ class HttpSourceClient implements ClosableClient {
   /** Waits until the next request may leave. */
   async #waitForTurn(signal: AbortSignal): Promise<void> {
     const { clock, perSecond } = this.#options;
+    const apartMs = (1_000 / perSecond) * PACE_MARGIN;
     const nowMs = clock.now();
-    const turnMs = Math.max(nowMs, this.#nextMs);
-    this.#nextMs = turnMs + (1_000 / perSecond) * PACE_MARGIN;
+    // Further ahead than one turn: the clock was set back.
+    const turnMs = this.#nextMs > nowMs + apartMs ? nowMs + apartMs : Math.max(nowMs, this.#nextMs);
+    this.#nextMs = turnMs + apartMs;
     if (turnMs > nowMs) await clock.sleep(Math.ceil(turnMs - nowMs), signal);
     signal.throwIfAborted();
   }
@@ -232,6 +250,20 @@ class HttpSourceClient implements ClosableClient {
     return { error: this.#error(made, failure) };
   }
 
+  #failureOf({ statusCode, headers }: Dispatcher.ResponseData, text: string): Failure | undefined {
+    if (statusCode >= 200 && statusCode < 300) return undefined;
+    // Secrets go first: half of one would not be recognised.
+    const said = withoutSecrets(text.slice(0, READ_LENGTH), this.#options.secrets).slice(0, REASON_LENGTH).trim();
+    const retryable = statusCode >= 500 || AGAIN.includes(statusCode);
+    const retryAfterMs = retryable ? waitOf(headers["retry-after"]) : undefined;
+    return {
+      message: said === "" ? `HTTP ${statusCode}` : `HTTP ${statusCode}: ${said}`,
+      code: statusCode === 429 || statusCode === 503 ? "throttled" : "refused",
+      retryable,
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    };
+  }
+
   #error({ url }: SourceRequest, { message, code, retryable, retryAfterMs }: Failure): EngineError {
     const { origin, pathname } = new URL(url);
     const place = origin + pathname;
@@ -242,26 +274,21 @@ class HttpSourceClient implements ClosableClient {
   }
 }
 
+/** While its connection is being made, a request does not heed its signal: undici ends it when it would be sent. */
+function unlessAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const end = () => reject(signal.reason);
+    signal.addEventListener("abort", end, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", end));
+  });
+}
+
 function refusalFailure({ reason, again, retryAfterMs }: Refusal): Failure {
   return {
     message: reason,
     code: again === "throttled" ? "throttled" : "refused",
     retryable: again !== "final",
     ...(retryAfterMs === undefined ? {} : { retryAfterMs: Math.min(LONGEST_WAIT_MS, retryAfterMs) }),
-  };
-}
-
-function failureOf({ statusCode, headers }: Dispatcher.ResponseData, text: string): Failure | undefined {
-  if (statusCode >= 200 && statusCode < 300) return undefined;
-  const said = text.slice(0, REASON_LENGTH).trim();
-  const message = said === "" ? `HTTP ${statusCode}` : `HTTP ${statusCode}: ${said}`;
-  const retryable = statusCode >= 500 || AGAIN.includes(statusCode);
-  const retryAfterMs = retryable ? waitOf(headers["retry-after"]) : undefined;
-  return {
-    message,
-    code: statusCode === 429 || statusCode === 503 ? "throttled" : "refused",
-    retryable,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   };
 }
 
