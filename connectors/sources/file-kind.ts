@@ -2,10 +2,11 @@
  * The kind `file`: snapshots that an export drops into a folder, as CSV or NDJSON, plain or with gzip. Only complete
  * files are read: those that were renamed into place, or those with a `.done` file beside them. A file is moved to
  * `done/` after its snapshot is stored, or to `refused/` with a `.reason` file beside it; one that is being written is
- * left alone. One file is one snapshot, the first by name comes first. It gives no movements.
+ * left alone. One file is one snapshot, the first by name comes first. Whoever writes into the folder need not be
+ * trusted with other files of this machine: links are neither read nor followed. It gives no movements.
  */
-import { createReadStream } from "node:fs";
-import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { constants, type Stats } from "node:fs";
+import { lstat, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import { type Static, Type } from "typebox";
 import { badInput, EngineError, messageOf } from "../../engine/kernel/errors.js";
@@ -33,6 +34,9 @@ const FORMATS: readonly (readonly [RegExp, RowFormat])[] = [
 const UNFINISHED = /^\.|\.(tmp|part|partial|filepart|crdownload)$/i;
 /** In a name: 20261130-1800, 2026-11-30T18-00-00, 20261130180000. */
 const TIME_IN_NAME = /(\d{4})-?(\d\d)-?(\d\d)[T_-]?(\d\d)-?(\d\d)(?:-?(\d\d))?/;
+/** File systems take names of 255 bytes; `.reason` has 7, and a character up to 4. */
+const MAX_NAME_BYTES = 248;
+const SHORT_NAME_LENGTH = 60;
 /** More files wait than anybody exports; the first by name are read all the same. */
 const MAX_FILES = 100_000;
 
@@ -64,31 +68,52 @@ class FolderSource implements Source {
     if (name === undefined) return;
     const path = join(this.#folder, name);
     const format = FORMATS.find(([pattern]) => pattern.test(name))?.[1] as RowFormat;
-    const about = { more: others.length > 0, refuse: (reason: string) => this.#move(name, "refused", reason) };
+    const before = await lstat(path);
+    const end = async (folder: "done" | "refused", reason?: string) => {
+      // Another file that came under the name meanwhile is pulled next.
+      if (await this.#isSame(name, before)) await this.#move(name, folder, reason);
+    };
+    const about = { more: others.length > 0, refuse: (reason: string) => end("refused", reason) };
     // Before anything can fail, so that whoever pulls can refuse the file.
     yield { rows: [], ...about };
-    const instant = await this.#asOf(name, path);
-    const stream = createReadStream(path, { signal });
-    let before: SourcePage | undefined;
+    // A pipe would never end, and a link could name any file of this machine.
+    if (!before.isFile()) throw badInput(OP, name, "is a folder, a link or a device, and no file");
+    const instant = this.#asOf(name, before);
+    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const stream = file.createReadStream({ signal });
+    let last: SourcePage | undefined;
     try {
       for await (const rows of rowsOf(format, stream, name)) {
-        if (before) yield before;
-        before = { rows, ...about, ...instant };
+        if (last) yield last;
+        last = { rows, ...about, ...instant };
       }
+      await this.#assertSame(name, before);
     } catch (thrown) {
+      if (!(thrown instanceof EngineError) || thrown.code !== "bad_input") throw thrown;
+      await this.#assertSame(name, before);
       // It was complete: what is broken in it stays so.
-      throw thrown instanceof EngineError && thrown.code === "bad_input"
-        ? new EngineError(
-            thrown.message,
-            { op: OP, code: "bad_input", retryable: false, input: name },
-            { cause: thrown },
-          )
-        : thrown;
+      const detail = { op: OP, code: "bad_input", retryable: false, input: name };
+      throw new EngineError(thrown.message, detail, { cause: thrown });
     } finally {
       stream.destroy();
     }
     // Acknowledged once, with the last rows.
-    yield { ...(before ?? { rows: [], ...about, ...instant }), acknowledge: () => this.#move(name, "done") };
+    yield { ...(last ?? { rows: [], ...about, ...instant }), acknowledge: () => end("done") };
+  }
+
+  /** Whether the file is the one that was read, unchanged. */
+  async #isSame(name: string, before: Stats): Promise<boolean> {
+    const now = await lstat(join(this.#folder, name)).catch(() => undefined);
+    return now?.ino === before.ino && now.size === before.size && now.mtimeMs === before.mtimeMs;
+  }
+
+  async #assertSame(name: string, before: Stats): Promise<void> {
+    if (await this.#isSame(name, before)) return;
+    const detail = { op: OP, code: "changed_meanwhile", retryable: true, input: name };
+    throw new EngineError(
+      `${name}: has changed or gone while it was read; an export must rename it into place`,
+      detail,
+    );
   }
 
   /** Names of complete files, the first to read first. */
@@ -112,10 +137,10 @@ class FolderSource implements Source {
       .sort();
   }
 
-  async #asOf(name: string, path: string): Promise<Pick<SourcePage, "asOfMs">> {
+  #asOf(name: string, { mtimeMs }: Stats): Pick<SourcePage, "asOfMs"> {
     const { asOf } = this.#settings;
     if (asOf === "field") return {};
-    if (asOf === "modified") return { asOfMs: Math.floor((await stat(path)).mtimeMs) };
+    if (asOf === "modified") return { asOfMs: Math.floor(mtimeMs) };
     const [, year, month, day, hour, minute, second = "00"] = TIME_IN_NAME.exec(name) ?? [];
     const local = [year, month, day, hour, minute, second].map(Number) as [
       number,
@@ -134,14 +159,24 @@ class FolderSource implements Source {
   async #move(name: string, folder: "done" | "refused", reason?: string): Promise<void> {
     const target = join(this.#folder, folder);
     await mkdir(target, { recursive: true });
+    if (!(await lstat(target)).isDirectory())
+      throw new EngineError(`${target}: is a link and no folder`, {
+        ...{ op: OP, code: "no_folder", retryable: true, input: target },
+      });
     // First the reason: a file in `refused` always has one.
-    if (reason !== undefined) await writeFile(join(target, `${name}.reason`), `${reason}\n`);
+    if (reason !== undefined) {
+      const isLong = Buffer.byteLength(name) > MAX_NAME_BYTES;
+      const beside = join(target, `${isLong ? name.slice(0, SHORT_NAME_LENGTH) : name}.reason`);
+      await rm(beside, { force: true });
+      // Never through a link that was there before.
+      await writeFile(beside, `${reason}\n`, { flag: "wx" });
+    }
     try {
       await rename(join(this.#folder, name), join(target, name));
     } catch (thrown) {
       // Moved before: an answer was lost, or another process has read it.
       if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") throw thrown;
     }
-    await rm(join(this.#folder, name + DONE), { force: true });
+    if (this.#settings.complete === "done") await rm(join(this.#folder, name + DONE), { force: true });
   }
 }

@@ -1,5 +1,5 @@
 /** Pulls of sources into the stores of an engine: what is stored, what is refused, and who pulls. */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Type } from "typebox";
@@ -175,7 +175,7 @@ describe("a pull", () => {
     expect(await pull(configuration)).toMatchObject({ outcome: "stored" });
     await rm(join(folder, "sources.json"));
     // As after a crash between storing it and moving it away.
-    await (await import("node:fs/promises")).rename(join(folder, "done", "a.csv"), join(folder, "a.csv"));
+    await rename(join(folder, "done", "a.csv"), join(folder, "a.csv"));
     expect(await pull(configuration)).toMatchObject({ outcome: "nothing_new" });
     expect(await readdir(join(folder, "done"))).toEqual(["a.csv"]);
     expect(await pull(configuration)).toMatchObject({ outcome: "nothing_new", pages: 0 });
@@ -312,6 +312,49 @@ describe("a pull", () => {
       expect((await readdir(join(folder, "drop", "refused"))).sort()).toEqual([name, `${name}.reason`]);
       expect(await readFile(join(folder, "drop", "refused", `${name}.reason`), "utf8")).toMatch(reason);
       expect(await snapshots.list()).toEqual([]);
+    });
+
+    it("reads no link, and writes through none", async () => {
+      const drop = join(folder, "drop");
+      const name = "s-20261130-1700.csv";
+      const outside = join(folder, "outside.csv");
+      await writeFile(outside, "sku,location,units\nX,A,1\n");
+      await symlink(outside, join(drop, name));
+      await mkdir(join(drop, "refused"));
+      await symlink(outside, join(drop, "refused", `${name}.reason`));
+      await expect(pull(await dropped())).rejects.toThrow(/is a folder, a link or a device/);
+      expect(await readFile(outside, "utf8")).toBe("sku,location,units\nX,A,1\n");
+      expect(await readFile(join(drop, "refused", `${name}.reason`), "utf8")).toMatch(/a link/);
+      await rm(join(drop, "refused"), { recursive: true });
+      await mkdir(join(folder, "elsewhere"));
+      await symlink(join(folder, "elsewhere"), join(drop, "refused"));
+      await writeFile(join(drop, name), "sku,location,units\nX,A,many\n");
+      await expect(pull(await dropped())).rejects.toThrow(/refused: is a link/);
+      expect(await readdir(join(folder, "elsewhere"))).toEqual([]);
+    });
+
+    it("leaves a file where it is that replaced the one it has read", async () => {
+      const path = join(folder, "drop", "stock.csv");
+      const configuration = await dropped({ asOf: "modified" });
+      await writeFile(path, "sku,location,units\nX,A,1\n");
+      const { source, close } = await openSource(configuration, { zone: "Asia/Shanghai", secrets: [] });
+      let last: SourcePage | undefined;
+      for await (const page of source.pull({ kind: "snapshot" }, never)) last = page;
+      await writeFile(`${path}.tmp`, "sku,location,units\nX,A,2\n");
+      await rename(`${path}.tmp`, path);
+      await last?.acknowledge?.(never);
+      await close();
+      expect(await readdir(join(folder, "drop"))).toEqual(["stock.csv"]);
+      expect(await pull(configuration)).toMatchObject({ outcome: "stored", samples: [{ units: 2 }] });
+      expect(await readdir(join(folder, "drop", "done"))).toEqual(["stock.csv"]);
+    });
+
+    it("refuses a file with the longest name", async () => {
+      const name = `${"x".repeat(251)}.csv`;
+      await writeFile(join(folder, "drop", name), "sku,location,units\nX,A,many\n");
+      const refused = await pull(await dropped({ asOf: "modified" }));
+      expect(refused).toMatchObject({ outcome: "refused" });
+      expect(await readdir(join(folder, "drop", "refused"))).toHaveLength(2);
     });
 
     it("leaves a refused file where it is in a dry run", async () => {
