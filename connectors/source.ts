@@ -205,7 +205,12 @@ export const secretText = (about: string) =>
     minProperties: 1,
     maxProperties: 1,
     properties: {
-      env: { type: "string", pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$" },
+      env: {
+        [SECRET_MARK]: true,
+        description: "the name of a variable of the environment",
+        type: "string",
+        pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$",
+      },
       file: { type: "string", minLength: 1, maxLength: 1_024 },
     },
   });

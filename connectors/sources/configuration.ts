@@ -90,6 +90,10 @@ const LEAST_FRESHNESS_MS = 600_000;
 /** 1,200 batches of movements are kept of a source: 8 days of one every 10 minutes. */
 const LEAST_MOVEMENTS_MS = 600_000;
 const DEFAULT_REACH_MS = 86_400_000;
+/** As long as movements are kept. */
+const MOST_REACH_MS = 8 * 86_400_000;
+/** An answer that takes longer does not come; timers of more than 24 days would end at once. */
+const MOST_TIMEOUT_MS = 3_600_000;
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** Names that the engine gives to parties of its own. */
 const RESERVED = [LEDGER, PUBLISHED];
@@ -247,6 +251,8 @@ class SourceCheck {
     if (!isSound) return { texts };
     this.#checkName(json.name);
     this.#checkLocations(json);
+    if (json.timeout !== undefined && durationMs(json.timeout) > MOST_TIMEOUT_MS)
+      this.#add("/timeout", `is "${json.timeout}", and must be at most 1h`);
     const pulls = this.#pulls(json, kind);
     return { configuration: this.#configurationOf(json, kind, settings, pulls), texts };
   }
@@ -325,6 +331,8 @@ class SourceCheck {
     if (fields.unit === undefined && json.units !== undefined)
       this.#add(`${place}/fields/unit`, 'is missing; "units" needs the field that names the unit');
     if (given.reach !== undefined && pull === "snapshot") this.#add(`${place}/reach`, "belongs to movements");
+    else if (given.reach !== undefined && durationMs(given.reach) > MOST_REACH_MS)
+      this.#add(`${place}/reach`, `is "${given.reach}", and must be at most 8d: older movements are not kept`);
     const timeFormat = given.timeFormat ?? kind.timeFormat ?? "iso";
     const fault = timeFormatFault(timeFormat);
     if (fault !== undefined) this.#add(`${place}/timeFormat`, fault);

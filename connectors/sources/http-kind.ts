@@ -99,8 +99,16 @@ export const httpKind = defineSourceKind({
           `/${name}`,
           isJson ? "must be a JSON pointer" : `must be the name of a header with ${format}`,
         );
-    for (const url of [settings.url, movements?.url])
-      if (url !== undefined && !URL.canParse(url)) throw badInput(OP, "/url", "is no address");
+    for (const [place, url] of [
+      ["/url", settings.url],
+      ["/movements/url", movements?.url],
+    ] as const) {
+      if (url === undefined) continue;
+      if (!URL.canParse(url)) throw badInput(OP, place, "is no address");
+      const { username, password } = new URL(url);
+      // They would not be sent, and a configuration has no secrets.
+      if (username || password) throw badInput(OP, place, 'has a user or password; "auth" has the place for them');
+    }
     return new HttpSource(settings, parts);
   },
 });
@@ -139,7 +147,7 @@ class HttpSource implements Source {
         yield { rows, ...about };
       }
       if (count === 0 && page === 1) yield { rows: [], ...about };
-      url = this.#nextUrl(url, answer, count);
+      url = this.#nextUrl(url, answer, count, page);
     }
   }
 
@@ -159,7 +167,7 @@ class HttpSource implements Source {
     return first.href;
   }
 
-  #nextUrl(url: string, { headers, document }: Answer, rows: number): string | undefined {
+  #nextUrl(url: string, { headers, document }: Answer, rows: number, page: number): string | undefined {
     const { paging } = this.#settings;
     if (paging === undefined) return undefined;
     const next = new URL(url);
@@ -171,13 +179,14 @@ class HttpSource implements Source {
       return next.href;
     }
     if (paging.cursor) {
-      const cursor = statedAt(paging.cursor.next, headers, document);
-      if (cursor === undefined || cursor === null || cursor === "" || cursor === false) return undefined;
+      const cursor = this.#stated(paging.cursor.next, headers, document, page);
+      if (cursor === undefined) return undefined;
       next.searchParams.set(paging.cursor.parameter, String(cursor));
       return next.href;
     }
     const link = nextLink(headers["link"]);
     if (link === undefined) return undefined;
+    if (!URL.canParse(link, url)) throw this.#failed("bad_paging", `page ${page}: the Link header has no address`);
     const target = new URL(link, url);
     // The secret goes only where the configuration sends it.
     if (target.origin !== next.origin) throw this.#failed("bad_paging", `the next page is at ${target.origin}`);
@@ -216,18 +225,31 @@ class HttpSource implements Source {
 
   #about({ headers, document }: Answer, page: number): Pick<SourcePage, "id" | "asOfMs" | "totalRows"> {
     const { asOf, id, totalRows } = this.#settings;
-    const read = (where: string | undefined): unknown =>
-      where === undefined ? undefined : statedAt(where, headers, document);
+    const read = (where: string | undefined): string | number | undefined =>
+      where === undefined ? undefined : this.#stated(where, headers, document, page);
     const place = `${this.#parts.name} page ${page}`;
     const given = { asOf: read(asOf), id: read(id), totalRows: read(totalRows) };
     const rows = given.totalRows === undefined ? undefined : Number(given.totalRows);
-    if (rows !== undefined && !Number.isSafeInteger(rows))
+    if (rows !== undefined && !(Number.isSafeInteger(rows) && rows >= 0))
       throw this.#failed("bad_answer", `page ${page}: the number of rows is ${String(given.totalRows)}`);
     return {
       ...(given.asOf === undefined ? {} : { asOfMs: this.#parts.timeMs(given.asOf, `${place} ${asOf}`) }),
       ...(given.id === undefined ? {} : { id: String(given.id) }),
       ...(rows === undefined ? {} : { totalRows: rows }),
     };
+  }
+
+  /** A text or number at a place of the answer; undefined when it is missing, null, empty, or false. */
+  #stated(
+    where: string,
+    headers: SourceAnswer["headers"],
+    document: unknown,
+    page: number,
+  ): string | number | undefined {
+    const value = where.startsWith("/") ? valueAt(document, where) : headers[where.toLowerCase()];
+    if (value === undefined || value === null || value === "" || value === false) return undefined;
+    if (typeof value === "string" || typeof value === "number") return value;
+    throw this.#failed("bad_answer", `page ${page}: ${where} is no text and no number`);
   }
 
   #assertSame(first: Record<string, unknown>, said: Record<string, unknown>, page: number): void {
@@ -244,9 +266,6 @@ class HttpSource implements Source {
     return new EngineError(`${name}: ${message}`, { op: OP, code, retryable: true, input: name });
   }
 }
-
-const statedAt = (where: string, headers: SourceAnswer["headers"], document: unknown): unknown =>
-  where.startsWith("/") ? valueAt(document, where) : headers[where.toLowerCase()];
 
 /** The address of `rel="next"` in a Link header (RFC 8288). */
 function nextLink(header: string | undefined): string | undefined {

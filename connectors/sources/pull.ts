@@ -7,7 +7,9 @@
 import { createHash } from "node:crypto";
 import { type Clock, DAY_MS, MINUTE_MS } from "../../engine/kernel/clock.js";
 import { badInput, EngineError } from "../../engine/kernel/errors.js";
+import type { SnapshotRefusal } from "../../engine/reconciliation/model.js";
 import type { MovementPartWriter, MovementStore } from "../../engine/reconciliation/movement-store.js";
+import { isReportId, MAX_ROWS, skewRefusal } from "../../engine/reconciliation/snapshot-rules.js";
 import type { SnapshotPartWriter, SnapshotStore } from "../../engine/reconciliation/snapshot-store.js";
 import type { PullRequest, Source, SourceClient, SourcePage } from "../source.js";
 import type { PullConfiguration, SourceConfiguration } from "./configuration.js";
@@ -54,11 +56,12 @@ const FAULTS_SHOWN = 20;
 /** A source with so many faulty rows has another form than the configuration says. */
 const MOST_FAULTS = 1_000;
 const SAMPLES = 3;
+/** Ten times the rows of the largest snapshot: a source that never ends does not hold its lease for ever. */
+const MAX_IGNORED = 10 * MAX_ROWS;
 /** What a source books this late is still seen by the next pull; movements that come twice count once. */
 const OVERLAP_MS = 5 * MINUTE_MS;
 /** The longest span of a batch that the store takes. */
 const MAX_SPAN_MS = 2 * DAY_MS;
-const REPORT_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/;
 
 /** Pulls a snapshot, or of a source of changes the changes, and makes a snapshot of all its cells. */
 export function pullSnapshot(parts: PullParts, signal: AbortSignal): Promise<PullResult> {
@@ -74,10 +77,14 @@ const whole = (parts: PullParts, signal: AbortSignal): Promise<PullResult> =>
 export async function pullMovements(parts: PullParts, signal: AbortSignal): Promise<PullResult> {
   const { configuration, client, clock, stores } = parts;
   const { reachMs } = configuration.pulls.movements as PullConfiguration;
+  const skewed = skewRefusal(client.skewMs());
+  if (skewed) throw failed(skewed.code, skewed.message);
   // Spans are the source's time.
   const untilMs = clock.now() + (client.skewMs() ?? 0);
   const stored = Number((await stores?.progress.cursor("movements")) ?? Number.NaN);
-  let fromMs = Number.isNaN(stored) ? untilMs - reachMs : stored - OVERLAP_MS;
+  // A cursor ahead of the time was stored while a clock was wrong.
+  const isKnown = stored <= untilMs + OVERLAP_MS;
+  let fromMs = isKnown ? Math.min(untilMs, stored) - OVERLAP_MS : untilMs - reachMs;
   const stepMs = Math.min(MAX_SPAN_MS, configuration.kind.movementSpanMs ?? MAX_SPAN_MS);
   let sum: PullResult = { outcome: "nothing_new", rows: 0, ignored: 0, pages: 0, faults: [], samples: [], more: false };
   while (fromMs < untilMs) {
@@ -144,10 +151,11 @@ class Pull {
       }
     });
     if (this.#last === undefined) return this.#result("nothing_new");
-    const { totalRows = this.#rows + this.#ignored + this.#faulty } = about;
-    if (totalRows !== this.#rows + this.#ignored + this.#faulty)
-      throw failed("row_total", `${totalRows} rows were announced, and ${this.#rows + this.#ignored} came`);
+    // Before the total: with many faults not all rows were read.
     if (this.#faulty > 0) return this.#refused();
+    const came = this.#rows + this.#ignored;
+    const { totalRows = came } = about;
+    if (totalRows !== came) throw failed("row_total", `${totalRows} rows were announced, and ${came} came`);
     const result = await this.#store(collector, about.asOfMs, about.id);
     if (result.outcome === "refused" || !this.#parts.stores) return result;
     for (const each of acknowledge) await each(signal);
@@ -224,7 +232,7 @@ class Pull {
         "add" in writer
           ? await filled(writer, collector, (row) => writer.add(row.id, row.sku, row.location, row.units, row.timeMs))
           : writer;
-      if (outcome.outcome === "refused") return this.#refusedBy(outcome.refusal.message);
+      if (outcome.outcome === "refused") return this.#refusedBy(outcome.refusal);
     }
     if (stores) for (const each of acknowledge) await each(signal);
     return this.#result(collector.count > 0 ? "stored" : "nothing_new");
@@ -251,8 +259,9 @@ class Pull {
   *#mapped(page: SourcePage): Generator<StockRow> {
     for (const raw of page.rows) {
       const reading = this.#map(raw);
-      if (reading === "ignored") this.#ignored++;
-      else if ("fault" in reading) this.#fault(reading.fault);
+      if (reading === "ignored") {
+        if (++this.#ignored > MAX_IGNORED) throw failed("too_many_rows", `more than ${MAX_IGNORED} rows are left out`);
+      } else if ("fault" in reading) this.#fault(reading.fault);
       else {
         this.#rows++;
         if (this.#samples.length < SAMPLES) this.#samples.push(reading.row);
@@ -292,7 +301,7 @@ class Pull {
       "add" in writer
         ? await filled(writer, collector, ({ sku, location, units }) => writer.add(sku, location, units))
         : writer;
-    if (outcome.outcome === "refused") return this.#refusedBy(outcome.refusal.message);
+    if (outcome.outcome === "refused") return this.#refusedBy(outcome.refusal);
     if (outcome.outcome !== "complete") throw failed("incomplete", "the only part did not complete the snapshot");
     return { ...this.#result(isKnown ? "nothing_new" : "stored"), reachedMs: outcome.snapshot.asOfMs };
   }
@@ -303,7 +312,9 @@ class Pull {
     return skewMs === undefined ? {} : { skewMs };
   }
 
-  async #refusedBy(message: string): Promise<PullResult> {
+  async #refusedBy({ code, message }: SnapshotRefusal): Promise<PullResult> {
+    // Not the rows are at fault: they may be stored later.
+    if (code === "too_many_snapshots") throw failed(code, message);
     this.#fault({ code: "header_differs", place: this.#parts.configuration.name, message });
     return this.#refused();
   }
@@ -378,7 +389,7 @@ const failed = (code: string, message: string): EngineError =>
 
 /** An id that the store takes; another one becomes a digest of it. */
 const reportIdOf = (id: string): string =>
-  REPORT_ID.test(id) ? id : createHash("sha256").update(id).digest("hex").slice(0, 32);
+  isReportId(id) ? id : createHash("sha256").update(id).digest("hex").slice(0, 32);
 
 function isoOf(ms: number): string {
   const date = new Date(ms);

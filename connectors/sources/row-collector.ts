@@ -7,7 +7,6 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { EngineError } from "../../engine/kernel/errors.js";
 import { MAX_ROWS } from "../../engine/reconciliation/snapshot-rules.js";
 import type { SourceConfiguration } from "./configuration.js";
@@ -77,8 +76,7 @@ export class RowCollector {
   /** Every collected row; nothing is added any more. */
   async *rows(): AsyncGenerator<CollectedRow> {
     await this.#flush();
-    const lines = createInterface({ input: createReadStream(join(this.#folder, "rows")), crlfDelay: 0 });
-    for await (const line of lines) yield rowOf(line);
+    for await (const line of linesOf(createReadStream(join(this.#folder, "rows"), "utf8"))) yield rowOf(line);
     for (const { row, units } of this.#merged.values()) if (isKept(row, units)) yield rowOf(lineOf(row, units));
   }
 
@@ -88,7 +86,9 @@ export class RowCollector {
   }
 
   #merge(row: StockRow): boolean {
-    const key = `${row.sku}${SEPARATOR}${row.location}${SEPARATOR}${row.id ?? ""}`;
+    // As the store tells movements apart: an id may come again at another time.
+    const movement = row.id === undefined ? [] : [row.id, row.timeMs];
+    const key = [row.sku, row.location, ...movement].join(SEPARATOR);
     const known = this.#merged.get(key);
     if (known?.theirs.has(row.theirLocation)) return false;
     if (known) {
@@ -113,6 +113,16 @@ const tooMany = (what: string): EngineError =>
 
 /** A movement between two outside locations that are one of ours moves nothing. */
 const isKept = ({ id }: StockRow, units: number): boolean => id === undefined || units !== 0;
+
+/** Only a line feed ends a line: readline also takes U+2028, which a SKU may have. */
+async function* linesOf(pieces: AsyncIterable<string>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const piece of pieces) {
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+}
 
 const lineOf = ({ sku, location, id = "", timeMs = 0 }: StockRow, units: number): string =>
   [sku, location, units, id, timeMs].join(SEPARATOR);

@@ -15,6 +15,8 @@ const OP = "source.rows";
 const PAGE_ROWS = 2_000;
 /** The longest line of NDJSON: a row of stock has a few hundred bytes. An endless one ends here. */
 const MAX_LINE_CHARACTERS = 64 * 1024;
+/** Uncompressed: 5,000,000 rows of 1.6 KB. What never ends, such as blank lines or a gzip bomb, ends here. */
+const MAX_BYTES = 8 * 1024 ** 3;
 
 /**
  * @param name of the file or address, for the places of rows
@@ -35,8 +37,11 @@ export async function* rowsOf(
     }
   };
   let page: RawRow[] = [];
+  let read = 0;
   try {
     for await (const piece of unpacked(bytes)) {
+      read += piece.length;
+      if (read > MAX_BYTES) throw badInput(OP, `${name} line ${reader.line}`, `more than ${MAX_BYTES} bytes came`);
       for (const row of reader.push(decode(piece))) {
         page.push(row);
         if (page.length < PAGE_ROWS) continue;

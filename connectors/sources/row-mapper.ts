@@ -4,8 +4,7 @@
  * rows mean together (a cell twice, a wrong total) is checked where they are collected.
  */
 import type { SnapshotRefusalCode } from "../../engine/reconciliation/model.js";
-import { isReportId } from "../../engine/reconciliation/snapshot-rules.js";
-import { MAX_UNITS } from "../../engine/stock/model.js";
+import { isReportId, isSku, MAX_ROW_UNITS } from "../../engine/reconciliation/snapshot-rules.js";
 import { parseNumber, quote } from "../mapping/fields.js";
 import { nameFault } from "../mapping/mapping.schema.js";
 import type { FieldNames, PullKind, RawRow } from "../source.js";
@@ -70,7 +69,7 @@ export function rowMapper(
     const location = source.location ?? locationOf(source, fields.location ?? "", theirLocation ?? "");
     if (location === null) return "ignored";
     const sku = textOf(value("sku"), fields.sku as string, "malformed_row");
-    const skuFault = nameFault(sku);
+    const skuFault = nameFault(sku) ?? (isSku(sku) ? undefined : `is no SKU: ${quote(sku)}`);
     if (skuFault !== undefined) throw new Fault("malformed_row", `${quote(fields.sku as string)} ${skuFault}`);
     const pieces = fields.unit === undefined ? 1 : piecesOf(source, fields.unit, value("unit"));
     return {
@@ -136,7 +135,7 @@ function unitsOf(value: unknown, field: string, pieces: number, kind: PullKind):
   if (value === undefined) throw new Fault("wrong_unit", `lacks ${quote(field)}`);
   if (Number.isNaN(given)) throw fail("is no number");
   if (Math.abs(given * pieces - units) > ROUNDING) throw fail("is no whole number of pieces");
-  if (Math.abs(units) > MAX_UNITS) throw fail(`is beyond ${MAX_UNITS} units`);
+  if (Math.abs(units) > MAX_ROW_UNITS) throw fail(`is beyond ${MAX_ROW_UNITS} units`);
   if (kind === "snapshot" && units < 0) throw fail("is below 0");
   if (kind === "movements" && units === 0) throw fail("moves nothing");
   // -0 is no number of units.

@@ -81,8 +81,8 @@ export class SourceRunner {
   async #work(lease: Lease, stopping: AbortSignal): Promise<void> {
     const lost = new AbortController();
     const signal = AbortSignal.any([stopping, lost.signal]);
-    const renewing = this.#renew(lease.task, lost, signal);
     const opened = await openSource(this.#options.configuration, this.#options);
+    const renewing = this.#renew(lease.task, lost, signal);
     try {
       const { redis, prefix, configuration } = this.#options;
       const progress = new SourceProgress(redis, sourceKeys(prefix, configuration.name), lease.task.epoch);
@@ -125,14 +125,14 @@ export class SourceRunner {
   ): Promise<"more" | "once" | undefined> {
     const { configuration, registry, clock } = this.#options;
     const requested = await registry.requested(configuration.name);
-    const handledMs = Number((await progress.cursor("request")) ?? 0);
-    const isAsked = requested !== undefined && requested.atMs > handledMs;
+    // Another time, not a later one: whoever asks may have a clock that is behind.
+    const isAsked = requested !== undefined && String(requested.atMs) !== (await progress.cursor("request"));
     let did: "more" | "once" | undefined;
     for (const kind of ["snapshot", "movements"] as const) {
       const pull = configuration.pulls[kind];
       if (pull === undefined) continue;
       const state = await registry.state(configuration.name, kind);
-      if (!isAsked && nextDueMs(pull.schedule, state, this.#zone) > clock.now()) continue;
+      if (!isAsked && nextDueMs(pull.schedule, state, clock.now(), this.#zone) > clock.now()) continue;
       const result = await this.#pull(kind, pull, state, opened, progress, signal);
       if (signal.aborted) return undefined;
       did = result?.more === true ? "more" : (did ?? "once");
@@ -180,7 +180,7 @@ export class SourceRunner {
       rows: isSuccess ? (result?.rows ?? 0) : (before?.rows ?? 0),
       rowsTotal: (before?.rowsTotal ?? 0) + (result?.rows ?? 0),
       durationMs: endedMs - startedMs,
-      nextDueMs: nextDueMs(pull.schedule, attempt, this.#zone),
+      nextDueMs: nextDueMs(pull.schedule, attempt, endedMs, this.#zone),
       overdueMs: isSuccess
         ? overdueAfterMs(pull.schedule, endedMs, this.#zone)
         : (before?.overdueMs ?? overdueAfterMs(pull.schedule, startedMs, this.#zone)),

@@ -29,16 +29,21 @@ export function scheduleText(schedule: PullSchedule): string {
   return `every ${everyMs / ms}${unit}`;
 }
 
+/** Clocks of two processes differ by less. */
+const CLOCKS_MS = MINUTE_MS;
+
 /**
  * When the next pull is due; an instant that has passed: at once.
- * @param state undefined: the source has never been pulled
+ * @param state undefined: the source has never been pulled; one of the future was recorded while a clock was wrong, and
+ *   counts as none
  */
 export function nextDueMs(
   schedule: PullSchedule,
   state: Pick<PullState, "lastAttemptMs" | "outcome" | "failures"> | undefined,
+  nowMs: number,
   zone: Zone,
 ): number {
-  if (state === undefined) return 0;
+  if (state === undefined || state.lastAttemptMs > nowMs + CLOCKS_MS) return 0;
   const { lastAttemptMs, outcome, failures } = state;
   const regularMs =
     "everyMs" in schedule ? lastAttemptMs + schedule.everyMs : nextDailyMs(schedule.daily, lastAttemptMs, zone);

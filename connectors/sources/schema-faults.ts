@@ -3,6 +3,7 @@
  * was expected, and for a misspelt name the nearest known one. All faults are found at once.
  */
 import { Ajv, type ErrorObject } from "ajv";
+import { SECRET_MARK } from "../source.js";
 import { escapedName, valueAt } from "./json-places.js";
 
 export interface ConfigurationFault {
@@ -39,6 +40,9 @@ export function schemaFaults(schema: object, value: unknown, pointer = ""): Conf
 function faultOf(error: ErrorObject, document: unknown): ConfigurationFault | undefined {
   const { keyword, params, instancePath: pointer, parentSchema } = error;
   const expected = (parentSchema as { description?: string } | undefined)?.description;
+  // A secret that somebody wrote into the file is not shown.
+  const isSecret = (parentSchema as Record<string, unknown> | undefined)?.[SECRET_MARK] === true;
+  if (isSecret && keyword !== "additionalProperties") return { pointer, message: `must be ${expected}` };
   const found = shown(valueAt(document, pointer));
   switch (keyword) {
     case "required":

@@ -149,12 +149,13 @@ async function request(options: Options, signal: AbortSignal): Promise<void> {
   await withDeployment(OP, options, async ({ redis }) => {
     const registry = new SourceRegistry(redis, options.prefix);
     const atMs = systemClock.now();
+    // Before the request: the pull may have ended when this process looks again.
+    const before = await registry.list();
     const asked = await registry.requestPull(
       { atMs, actor: "command line", reason: "sources run" },
       source === undefined ? undefined : [source],
     );
     if (asked.length === 0) throw badInput(OP, "--source", "no such source is configured in this deployment");
-    const before = await registry.list();
     const attemptsOf = (reports: readonly SourceReport[]) =>
       reports.flatMap(({ name, pulls, states }) =>
         asked.includes(name)

@@ -54,7 +54,7 @@ const MAX_SKU_LENGTH = 64;
 const PIECES = new Set(["piece", "pieces", "pcs", "pc", "ea", "each", "件", "个"]);
 
 /** Whether a text can be a SKU. */
-const isSku = (sku: string): boolean => sku.length <= MAX_SKU_LENGTH && !BAD_SKU.test(sku);
+export const isSku = (sku: string): boolean => sku.length <= MAX_SKU_LENGTH && !BAD_SKU.test(sku);
 
 /**
  * Refuses a header that the caller should never have passed on.

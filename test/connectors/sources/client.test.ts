@@ -102,3 +102,25 @@ it("waits for one turn when the clock is set back", async () => {
   await client.json(() => ({ url }), never);
   expect(waits).toEqual([1_040]);
 });
+
+it.each([
+  ["has a user and password", { url: "http://anna:hunter2@127.0.0.1/" }, /\/url: has a user or password/],
+  ["for movements has a password", { movements: { url: "http://:x@127.0.0.1/" } }, /\/movements\/url: has a user/],
+])("opens no source whose address %s", async (_, change, why) => {
+  await expect(opened("http://127.0.0.1/", { format: "csv", ...change })).rejects.toThrow(why);
+});
+
+it("takes null for what the answer does not state, and refuses what is no text", async () => {
+  let id: unknown = null;
+  const url = await serve((_, reply) => reply.end(JSON.stringify({ id, next: null, rows: [{ sku: "A" }] })));
+  const places = { format: "json", rows: "/rows", id: "/id", paging: { cursor: { parameter: "c", next: "/next" } } };
+  const source = await opened(url, places);
+  const pull = async (): Promise<SourcePage[]> => {
+    const pages: SourcePage[] = [];
+    for await (const page of source.pull({ kind: "snapshot" }, never)) pages.push(page);
+    return pages;
+  };
+  expect(await pull()).toEqual([{ rows: [{ fields: { sku: "A" }, place: "erp page 1 row 1" }] }]);
+  id = ["1"];
+  await expect(pull()).rejects.toThrow("page 1: /id is no text and no number");
+});

@@ -101,7 +101,7 @@ describe("the configuration of sources", () => {
       '4 /sources/0/name is "Shop 1", and must be 1 to 32 lower-case letters, digits and hyphens',
       '6 /sources/0/measure is "stock", and must be one of on_hand, sellable, display',
       "8 /sources/0/connection/url is 7, and must be a text",
-      '9 /sources/0/connection/key is "written here", and must be its key: {"env": "NAME"} or {"file": "PATH"}',
+      '9 /sources/0/connection/key must be its key: {"env": "NAME"} or {"file": "PATH"}',
       '12 /sources/0/snapshot/schedule/every is "often", and must be a duration such as "30s", "15m" or "24h"',
       "13 /sources/0/snapshot/feilds is no field here; the fields are schedule, fields, timeFormat, reach",
       '18 /sources/1/kind is "telex", and must be one of till',
@@ -135,6 +135,12 @@ describe("the configuration of sources", () => {
       { connection: { url: "http://till", key: { env: "OTHER" } } },
       /\/connection\/key the variable OTHER is not set/,
     ],
+    [
+      "a secret in place of a variable, and does not show it",
+      { connection: { url: "http://till", key: { env: "hunter-2" } } },
+      /^\d+ \/sources\/0\/connection\/key\/env must be the name of a variable of the environment$/,
+    ],
+    ["a time limit beyond what a timer takes", { timeout: "30d" }, /\/timeout is "30d", and must be at most 1h/],
     ["two schedules", { snapshot: { schedule: { every: "1m", daily: ["18:00"] } } }, /schedule must be either/],
   ])("refuses %s", async (_, change, expected) => {
     expect((await faultsOf({ sources: [{ ...sound(), ...change }] })).join("\n")).toMatch(expected);

@@ -1,36 +1,17 @@
 /** Pulls of sources into the stores of an engine: what is stored, what is refused, and who pulls. */
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Type } from "typebox";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { defineSourceKind, type SourcePage } from "../../../connectors/source.js";
-import {
-  type ConfigurationLookup,
-  loadSources,
-  type SourceConfiguration,
-} from "../../../connectors/sources/configuration.js";
-import { fileKind } from "../../../connectors/sources/file-kind.js";
-import { httpKind } from "../../../connectors/sources/http-kind.js";
-import { openSource } from "../../../connectors/sources/open-source.js";
-import { loadSourcesLibrary, SourceProgress } from "../../../connectors/sources/progress.js";
-import { type PullResult, pullMovements, pullSnapshot } from "../../../connectors/sources/pull.js";
+import type { SourceConfiguration } from "../../../connectors/sources/configuration.js";
+import { pullMovements, pullSnapshot } from "../../../connectors/sources/pull.js";
 import { SourceRunner } from "../../../connectors/sources/runner.js";
-import { SourceSandbox } from "../../../connectors/sources/sandbox.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
 import { ASK_ALWAYS } from "../../../engine/reconciliation/conflict-policy.js";
-import { MovementStore } from "../../../engine/reconciliation/movement-store.js";
-import { SnapshotStore } from "../../../engine/reconciliation/snapshot-store.js";
-import { SourceRegistry } from "../../../engine/reconciliation/source-registry.js";
-import { acquireTask, loadStreamLibrary, type Task } from "../../../engine/stream/commit.js";
 import { sourceKeys } from "../../../engine/stream/keys.js";
-import { withRedis } from "../../redis/with-redis.js";
 import { isEngineError } from "./engine-error.js";
-
-const PREFIX = "test";
-const PARTITIONS = 4;
-const redisOf = withRedis();
-const never = new AbortController().signal;
+import { PARTITIONS, PREFIX, type PullBed, withPulls } from "./pull-bed.js";
 
 /** A source of changes in memory: the pages that it gives next. */
 let changes: SourcePage[] = [];
@@ -52,81 +33,14 @@ const CHANGES = defineSourceKind({
 });
 
 describe("a pull", () => {
-  let folder: string;
-  let sandbox: SourceSandbox;
-  let snapshots: SnapshotStore;
-  let movements: MovementStore;
-  let registry: SourceRegistry;
-  let task: Task;
-  let redis: ReturnType<typeof redisOf.connect>;
-  const lookup: ConfigurationLookup = { kinds: [httpKind, fileKind, CHANGES], env: () => "token-of-this-test" };
-
-  beforeEach(async () => {
-    await redisOf.flush();
-    redis = redisOf.connect();
-    await loadStreamLibrary(redis);
-    await loadSourcesLibrary(redis);
-    folder = await mkdtemp(join(tmpdir(), "pull-"));
-    sandbox = new SourceSandbox({ token: "token-of-this-test", pageRows: 40 });
-    await sandbox.start();
-    const shared = { redis, prefix: PREFIX, partitions: PARTITIONS, clock: systemClock, onTrouble: () => {} };
-    snapshots = new SnapshotStore({ ...shared, locations: () => new Set(["main", "east"]) });
-    movements = new MovementStore(shared);
-    registry = new SourceRegistry(redis, PREFIX);
-    task = (await acquireTask(redis, sourceKeys(PREFIX, "erp"), "test", 60_000)) as Task;
+  const bed = withPulls(CHANGES);
+  const { configured, progress, pull, storedCells } = bed;
+  let { folder, sandbox, snapshots, movements, registry, redis } = {} as PullBed;
+  beforeEach(() => {
+    ({ folder, sandbox, snapshots, movements, registry, redis } = bed);
     changes = [];
     cursors = [];
   });
-  afterEach(async () => {
-    await sandbox.stop();
-    await rm(folder, { recursive: true });
-  });
-
-  const configured = async (change: object = {}): Promise<SourceConfiguration> => {
-    const path = join(folder, "sources.json");
-    const erp = {
-      name: "erp",
-      kind: "http",
-      measure: "on_hand",
-      connection: {
-        url: `${sandbox.url}/stock`,
-        format: "ndjson",
-        auth: { bearer: { env: "T" } },
-        ...{ paging: { link: {} }, asOf: "x-as-of", id: "x-snapshot-id", totalRows: "x-total-rows" },
-        movements: { url: `${sandbox.url}/movements`, fromParameter: "from", toParameter: "to" },
-      },
-      locations: { A: "main", B: "east" },
-      snapshot: { schedule: { every: "1h" }, fields: { sku: "sku", location: "location", units: "units" } },
-      retries: 0,
-      ...change,
-    };
-    await writeFile(path, JSON.stringify({ sources: [erp] }));
-    return (await loadSources(path, lookup)).sources[0] as SourceConfiguration;
-  };
-  const progress = () => new SourceProgress(redis, sourceKeys(PREFIX, "erp"), task.epoch);
-  const pull = async (
-    configuration: SourceConfiguration,
-    work: typeof pullSnapshot = pullSnapshot,
-    isDry = false,
-  ): Promise<PullResult> => {
-    const { source, client, close } = await openSource(configuration, { zone: "Asia/Shanghai", secrets: [] });
-    const stores = { snapshots, movements, progress: progress() };
-    const parts = { configuration, source, client, zone: "Asia/Shanghai", clock: systemClock };
-    try {
-      return await work({ ...parts, ...(isDry ? {} : { stores }) }, never);
-    } finally {
-      await close();
-    }
-  };
-  const storedCells = async (source = "erp"): Promise<Record<string, number>> => {
-    const snapshot = (await snapshots.newest()).get(source);
-    const cells: Record<string, number> = {};
-    if (!snapshot) return cells;
-    for (let partition = 0; partition < PARTITIONS; partition++)
-      for await (const { skus, locations, units } of snapshots.rows(snapshot, partition))
-        for (const [i, sku] of skus.entries()) cells[`${sku} ${locations[i]}`] = units[i] as number;
-    return cells;
-  };
 
   it("stores a snapshot of several pages under its own instant and id", async () => {
     for (let i = 0; i < 100; i++) sandbox.stock.set(`SKU-${i}`, i % 2 === 0 ? "A" : "B", i);
@@ -200,6 +114,50 @@ describe("a pull", () => {
     expect(read.sort()).toEqual(["m1", "m2"]);
   });
 
+  const moved = () =>
+    configured({
+      locations: { A: "main", B: "main" },
+      movements: {
+        schedule: { every: "1h" },
+        fields: { sku: "sku", location: "location", units: "units", id: "id", time: "time" },
+      },
+    });
+
+  it("takes an id at another time for another movement, also where locations are added up", async () => {
+    const atMs = systemClock.now() - 3_600_000;
+    sandbox.stock.move({ id: "m1", sku: "SKU", location: "A", units: -2, atMs });
+    sandbox.stock.move({ id: "m1", sku: "SKU", location: "A", units: -3, atMs: atMs + 1_000 });
+    expect(await pull(await moved(), pullMovements)).toMatchObject({ outcome: "stored", rows: 2, faults: [] });
+  });
+
+  it("goes on after a time ahead of the clock was stored", async () => {
+    await progress().setCursor("movements", String(systemClock.now() + 864_000_000));
+    sandbox.stock.move({ id: "m1", sku: "SKU", location: "A", units: -2, atMs: systemClock.now() - 3_600_000 });
+    expect(await pull(await moved(), pullMovements)).toMatchObject({ outcome: "stored", rows: 1 });
+  });
+
+  it("names faults, and not the total, when so many came that not all rows were read", async () => {
+    for (let i = 0; i < 1_100; i++) sandbox.stock.set(`SKU-${i}`, "?", i);
+    const result = await pull(await configured());
+    expect(result.outcome).toBe("refused");
+    expect(result.faults[0]).toMatch(/which "locations" does not have/);
+  });
+
+  it("stores a SKU with a line separator in it", async () => {
+    sandbox.stock.set("A\u2028B", "A", 1);
+    expect(await pull(await configured())).toMatchObject({ outcome: "stored" });
+    expect(await storedCells()).toEqual({ "A\u2028B main": 1 });
+  });
+
+  it("leaves a file for later when the store has no room now", async () => {
+    await writeFile(join(folder, "a.csv"), "sku,location,units\nSKU,A,1\n");
+    const configuration = await configured({ kind: "file", connection: { folder: ".", asOf: "modified" } });
+    const refusal = { code: "too_many_snapshots", message: "too many snapshots are kept" } as const;
+    vi.spyOn(snapshots, "receive").mockResolvedValueOnce({ outcome: "refused", refusal });
+    await expect(pull(configuration)).rejects.toSatisfy(isEngineError("too_many_snapshots", /too many/));
+    expect(await pull(configuration)).toMatchObject({ outcome: "stored" });
+  });
+
   describe("of a source of changes", () => {
     const page = (
       rows: readonly [sku: string, at: string, units: number, v: number][],
@@ -256,111 +214,11 @@ describe("a pull", () => {
     });
 
     it("stores nothing of a page that would exceed the number of cells", async () => {
-      const small = new SourceProgress(redis, sourceKeys(PREFIX, "erp"), task.epoch, 1);
+      const small = progress(1);
       const row = { location: "A", theirLocation: "A", units: 1, timeMs: undefined, id: undefined, version: 1 };
       const rows = ["X", "Y"].map((sku) => ({ ...row, sku }));
       await expect(small.storeCells(rows, "c")).rejects.toSatisfy(isEngineError("too_many_cells", /more than 1 cells/));
       expect(await small.countCells()).toBe(0);
-    });
-  });
-
-  describe("from a folder", () => {
-    /** A time as a file's name has it, in the shop's zone. */
-    const named = (hoursAgo: number): string =>
-      new Date(systemClock.now() - hoursAgo * 3_600_000 + 8 * 3_600_000)
-        .toISOString()
-        .slice(0, 16)
-        .replace(/[-:]/g, "")
-        .replace("T", "-");
-    const dropped = (connection: object = {}) =>
-      configured({ kind: "file", connection: { folder: "drop", asOf: "name", ...connection } });
-    beforeEach(() => mkdir(join(folder, "drop")));
-
-    it("reads complete files only, the oldest first, and moves them away", async () => {
-      const drop = join(folder, "drop");
-      await writeFile(join(drop, `stock-${named(1)}.ndjson`), '{"sku":"X","location":"A","units":1}\n');
-      await writeFile(join(drop, `stock-${named(2)}.csv`), "sku,location,units\nX,A,2\n");
-      await writeFile(join(drop, "stock.csv.tmp"), "sku,loc");
-      const first = await pull(await dropped());
-      expect(first).toMatchObject({
-        outcome: "stored",
-        more: true,
-        reachedMs: Math.floor((systemClock.now() - 7_200_000) / 60_000) * 60_000,
-      });
-      expect(await pull(await dropped())).toMatchObject({ outcome: "stored", more: false });
-      expect(await pull(await dropped())).toMatchObject({ outcome: "nothing_new", pages: 0 });
-      expect((await readdir(drop)).sort()).toEqual(["done", "stock.csv.tmp"]);
-    });
-
-    it("waits for the file that says that one is complete", async () => {
-      const drop = join(folder, "drop");
-      await writeFile(join(drop, "s-20261130-1700.csv"), "sku,location,units\nX,A,2\n");
-      expect(await pull(await dropped({ complete: "done" }))).toMatchObject({ outcome: "nothing_new" });
-      await writeFile(join(drop, "s-20261130-1700.csv.done"), "");
-      expect(await pull(await dropped({ complete: "done" }))).toMatchObject({ outcome: "stored" });
-      expect(await readdir(drop)).toEqual(["done"]);
-    });
-
-    it.each([
-      ["a faulty row", "s-20261130-1700.csv", "sku,location,units\nX,A,many\n", /line 2: "units" is no number/],
-      ["a broken line", "s-20261130-1700.csv", "sku,location,units\nX,A\n", /line 2: has 2 fields/],
-      ["no time in its name", "stock.csv", "sku,location,units\nX,A,1\n", /its name has no date and time/],
-      ["no rows", "s-20261130-1700.csv", "sku,location,units\n", /the snapshot has no rows/],
-    ])("refuses a file with %s, and says why beside it", async (_, name, text, reason) => {
-      await writeFile(join(folder, "drop", name), text);
-      await pull(await dropped()).catch(() => {});
-      expect((await readdir(join(folder, "drop", "refused"))).sort()).toEqual([name, `${name}.reason`]);
-      expect(await readFile(join(folder, "drop", "refused", `${name}.reason`), "utf8")).toMatch(reason);
-      expect(await snapshots.list()).toEqual([]);
-    });
-
-    it("reads no link, and writes through none", async () => {
-      const drop = join(folder, "drop");
-      const name = "s-20261130-1700.csv";
-      const outside = join(folder, "outside.csv");
-      await writeFile(outside, "sku,location,units\nX,A,1\n");
-      await symlink(outside, join(drop, name));
-      await mkdir(join(drop, "refused"));
-      await symlink(outside, join(drop, "refused", `${name}.reason`));
-      await expect(pull(await dropped())).rejects.toThrow(/is a folder, a link or a device/);
-      expect(await readFile(outside, "utf8")).toBe("sku,location,units\nX,A,1\n");
-      expect(await readFile(join(drop, "refused", `${name}.reason`), "utf8")).toMatch(/a link/);
-      await rm(join(drop, "refused"), { recursive: true });
-      await mkdir(join(folder, "elsewhere"));
-      await symlink(join(folder, "elsewhere"), join(drop, "refused"));
-      await writeFile(join(drop, name), "sku,location,units\nX,A,many\n");
-      await expect(pull(await dropped())).rejects.toThrow(/refused: is a link/);
-      expect(await readdir(join(folder, "elsewhere"))).toEqual([]);
-    });
-
-    it("leaves a file where it is that replaced the one it has read", async () => {
-      const path = join(folder, "drop", "stock.csv");
-      const configuration = await dropped({ asOf: "modified" });
-      await writeFile(path, "sku,location,units\nX,A,1\n");
-      const { source, close } = await openSource(configuration, { zone: "Asia/Shanghai", secrets: [] });
-      let last: SourcePage | undefined;
-      for await (const page of source.pull({ kind: "snapshot" }, never)) last = page;
-      await writeFile(`${path}.tmp`, "sku,location,units\nX,A,2\n");
-      await rename(`${path}.tmp`, path);
-      await last?.acknowledge?.(never);
-      await close();
-      expect(await readdir(join(folder, "drop"))).toEqual(["stock.csv"]);
-      expect(await pull(configuration)).toMatchObject({ outcome: "stored", samples: [{ units: 2 }] });
-      expect(await readdir(join(folder, "drop", "done"))).toEqual(["stock.csv"]);
-    });
-
-    it("refuses a file with the longest name", async () => {
-      const name = `${"x".repeat(251)}.csv`;
-      await writeFile(join(folder, "drop", name), "sku,location,units\nX,A,many\n");
-      const refused = await pull(await dropped({ asOf: "modified" }));
-      expect(refused).toMatchObject({ outcome: "refused" });
-      expect(await readdir(join(folder, "drop", "refused"))).toHaveLength(2);
-    });
-
-    it("leaves a refused file where it is in a dry run", async () => {
-      await writeFile(join(folder, "drop", "s-20261130-1700.csv"), "sku,location,units\nX,A,many\n");
-      expect(await pull(await dropped(), pullSnapshot, true)).toMatchObject({ outcome: "refused" });
-      expect(await readdir(join(folder, "drop"))).toEqual(["s-20261130-1700.csv"]);
     });
   });
 

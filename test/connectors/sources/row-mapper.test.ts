@@ -85,6 +85,9 @@ describe("a row of a source", () => {
     [{ at: [] }, "unknown_location", 'lacks "/at/house"'],
     [{ code: "" }, "malformed_row", '"code" is no name: ""'],
     [{ code: "a\nb" }, "malformed_row", '"code" has a control character'],
+    [{ code: " " }, "malformed_row", '"code" is no SKU: " "'],
+    [{ code: "\ud800" }, "malformed_row", '"code" is no SKU'],
+    [{ pieces: 1_000_000_001 }, "wrong_unit", "is beyond 1000000000 units"],
     [{ code: 1.5 }, "malformed_row", '"code" is no name: "1.5"'],
   ])("is a fault with its place: %j", (change, code, message) => {
     expect(map({ ...ROW, ...change })).toEqual({
