@@ -263,13 +263,16 @@ const dictionary = {
     zh: "余额已变，表中是按现在余额的新建议",
     en: "their balance has changed; the table has what is proposed now",
   },
-  refusedOutdated: { zh: "快照之后已更正过，请重新对账", en: "corrected since the snapshot: compare again" },
+  refusedOutdated: {
+    zh: "快照之后已更正或重新上报，请看最新对账",
+    en: "corrected or reported anew since: see the newest comparison",
+  },
   refusedUnknown: { zh: "建议已更新，请重新选择", en: "the proposal has been replaced: choose again" },
   refusedApproving: { zh: "已批准，结果待确认，可再批准一次", en: "approved, result not known: approve again" },
   refusedOther: { zh: "账本没有接受", en: "the ledger did not accept it" },
   needsDecision: { zh: "件数都已占用，需人工决定", en: "all units are held: needs a decision" },
   renewed: { zh: "余额已变，新建议", en: "balance changed, new proposal" },
-  outdatedRow: { zh: "快照之后已更正", en: "corrected since the snapshot" },
+  outdatedRow: { zh: "快照之后已更正或重新上报", en: "corrected or reported anew since" },
 
   inspector: { zh: "为什么不一样", en: "Why they differ" },
   searchSku: { zh: "SKU 或订单号", en: "SKU or order" },

@@ -6,7 +6,7 @@
  */
 import type { CellNow, Corrections } from "../stock/corrections.js";
 import type { Ledger } from "../stock/ledger.js";
-import { cellOf } from "../stock/model.js";
+import { CELL_SEPARATOR, cellOf } from "../stock/model.js";
 import type { ComparisonStore, PairDifference } from "./comparison-store.js";
 import { ASK_ALWAYS, type ConflictPolicies } from "./conflict-policy.js";
 import { type Comparison, LEDGER, type Snapshot } from "./model.js";
@@ -16,6 +16,7 @@ import {
   gapOf,
   type OtherReport,
   type Proposal,
+  type ProposalBase,
   proposalOf,
   rowKeyOf,
   rowWinner,
@@ -33,7 +34,7 @@ export const ROW_STATES = [
   "approving",
   "approved",
   "rejected",
-  /** The cell was corrected since the snapshot's instant: a newer snapshot tells what is left. */
+  /** The cell was corrected, or reported anew, since the snapshot's instant: a newer snapshot tells what is left. */
   "outdated",
   /** The source is wrong by the policy. */
   "source_to_correct",
@@ -85,11 +86,13 @@ const MAX_LOOKED_AT = 5_000;
 const MAX_OF_PAIR = 10_000;
 /** A comparison keeps no more differences in all. */
 const MAX_OF_COMPARISON = 100_000;
+/** The one that is listed, and the newest: 100,000 gaps × some 150 bytes each. */
+const COMPARISONS_AT_HAND = 2;
 
 export class SettlementRows {
   readonly #options: SettlementRowsOptions;
-  /** Of the comparison that was asked for last: gaps to the ledger by row. */
-  #gaps: { comparison: string; gaps: Promise<ReadonlyMap<string, number>> } | undefined;
+  /** Of the comparisons that were asked for last: gaps to the ledger by row; undefined: they are not kept. */
+  readonly #gaps = new Map<string, Promise<LedgerGaps | undefined>>();
 
   constructor(options: SettlementRowsOptions) {
     this.#options = options;
@@ -173,10 +176,11 @@ export class SettlementRows {
   /** @param isFresh proposes anew where the balance has changed; otherwise what was proposed stays */
   async #rowsOf(comparison: Comparison, rows: readonly DifferingRow[], isFresh: boolean): Promise<SettlementRow[]> {
     const keys = rows.map(({ snapshot: { source }, difference: { sku, location } }) => rowKeyOf(source, sku, location));
-    const [stored, now, winners] = await Promise.all([
+    const [stored, now, winners, isSuperseded] = await Promise.all([
       this.#stored(comparison.id, keys),
       this.cellsNow(rows.map(({ difference }) => difference)),
       this.#winners(comparison, rows),
+      this.superseded([comparison.id]),
     ]);
     const made: [row: string, proposal: Proposal][] = [];
     const found = rows.map((row, i): SettlementRow => {
@@ -186,7 +190,8 @@ export class SettlementRows {
       let proposal = proposalOf(baseOf(row, winners[i]), cell.balances, revision);
       if (known && !isFresh) proposal = known;
       else if (known?.id !== proposal.id) made.push([keys[i] as string, proposal]);
-      return { state: openStateOf(proposal, cell), proposal, ...(refused && { refused }) };
+      const state = isSuperseded(proposal) ? "outdated" : openStateOf(proposal, cell);
+      return { state, proposal, ...(refused && { refused }) };
     });
     await this.#options.store.propose(comparison.id, made);
     return found;
@@ -216,30 +221,68 @@ export class SettlementRows {
   async #winners(comparison: Comparison, rows: readonly DifferingRow[]): Promise<(string | undefined)[]> {
     const policies = (await this.#options.policies?.()) ?? ASK_ALWAYS;
     const isAsked = rows.every(({ snapshot }) => policies[snapshot.measure].policy === "ask");
-    const gaps = isAsked ? undefined : await this.#allGaps(comparison.id);
+    const found = isAsked ? undefined : await this.#allGaps(comparison.id);
     return rows.map((row) => {
       const others = comparison.snapshots.filter(({ source }) => source !== row.snapshot.source);
-      const reports = gaps ? others.map((other) => reportOf(comparison, other, row, gaps)) : [];
+      const reports = found ? others.map((other) => reportOf(comparison, other, row, found)) : [];
       return rowWinner(policies[row.snapshot.measure], row, reports);
     });
   }
 
-  #allGaps(comparison: string): Promise<ReadonlyMap<string, number>> {
-    if (this.#gaps?.comparison === comparison) return this.#gaps.gaps;
+  /**
+   * Whether the source has reported another gap since, or none: then the row's own gap is history, and a correction by
+   * it would make a new one. By the newest comparison, as far as that knows.
+   * @param comparisons of the rows
+   */
+  async superseded(comparisons: readonly string[]): Promise<(row: ProposalBase) => boolean> {
+    const [newest] = await this.#options.comparisons.list(1);
+    if (!newest || comparisons.every((id) => id === newest.id)) return () => false;
+    const found = await this.#allGaps(newest.id);
+    if (!found) return () => false;
+    const { gaps, kept } = found;
+    return ({ source, asOfMs, sku, location, gapUnits }) => {
+      const snapshot = newest.snapshots.find((each) => each.source === source);
+      if (!snapshot || snapshot.asOfMs <= asOfMs) return false;
+      const gap = gaps.get(gapKeyOf(source, sku, location));
+      if (gap !== undefined) return gap !== gapUnits;
+      const pair = newest.pairs.find(({ a, b }) => a === source && b === LEDGER);
+      return pair !== undefined && (kept.get(source) ?? 0) >= pair.shop.differingCells;
+    };
+  }
+
+  #allGaps(comparison: string): Promise<LedgerGaps | undefined> {
+    const known = this.#gaps.get(comparison);
+    if (known) return known;
     const gaps = this.#readGaps(comparison);
-    this.#gaps = { comparison, gaps };
-    gaps.catch(() => {
-      this.#gaps = undefined;
-    });
+    this.#gaps.set(comparison, gaps);
+    const [oldest] = this.#gaps.keys();
+    if (this.#gaps.size > COMPARISONS_AT_HAND && oldest !== undefined) this.#gaps.delete(oldest);
+    gaps.catch(() => this.#gaps.delete(comparison));
     return gaps;
   }
 
-  async #readGaps(comparison: string): Promise<ReadonlyMap<string, number>> {
+  async #readGaps(comparison: string): Promise<LedgerGaps | undefined> {
     const page = await this.#options.comparisons.differences(comparison, { limit: MAX_OF_COMPARISON });
-    const ofLedger = (page?.differences ?? []).filter(({ b }) => b === LEDGER);
-    return new Map(ofLedger.map((each) => [rowKeyOf(each.a, each.sku, each.location), gapOf(each)]));
+    if (!page) return undefined;
+    const gaps = new Map<string, number>();
+    const kept = new Map<string, number>();
+    for (const each of page.differences) {
+      if (each.b !== LEDGER) continue;
+      gaps.set(gapKeyOf(each.a, each.sku, each.location), gapOf(each));
+      kept.set(each.a, (kept.get(each.a) ?? 0) + 1);
+    }
+    return { gaps, kept };
   }
 }
+
+/** The gaps to the ledger that are kept of a comparison: by source and cell, and how many of each source. */
+interface LedgerGaps {
+  readonly gaps: ReadonlyMap<string, number>;
+  readonly kept: ReadonlyMap<string, number>;
+}
+
+const gapKeyOf = (source: string, sku: string, location: string): string =>
+  [source, sku, location].join(CELL_SEPARATOR);
 
 /** The differences of a page that are rows, each with its index in the page. */
 function differingRows(
@@ -257,12 +300,12 @@ function reportOf(
   { pairs }: Comparison,
   { source, asOfMs }: Snapshot,
   { difference: { sku, location } }: DifferingRow,
-  gaps: ReadonlyMap<string, number>,
+  { gaps, kept }: LedgerGaps,
 ): OtherReport {
   const pair = pairs.find(({ a, b }) => a === source && b === LEDGER);
   // Without a difference it agrees, if it reports every cell that the ledger has and all differences are kept.
-  const agrees = pair !== undefined && pair.onlyInB === 0 && pair.shop.differingCells <= MAX_OF_PAIR;
-  return { source, asOfMs, gapUnits: gaps.get(rowKeyOf(source, sku, location)) ?? (agrees ? 0 : undefined) };
+  const agrees = pair !== undefined && pair.onlyInB === 0 && (kept.get(source) ?? 0) >= pair.shop.differingCells;
+  return { source, asOfMs, gapUnits: gaps.get(gapKeyOf(source, sku, location)) ?? (agrees ? 0 : undefined) };
 }
 
 const isInState = ({ state, refused }: SettlementRow, wanted: RowQuery["state"]): boolean =>

@@ -1,10 +1,11 @@
 /**
  * Settles differences between the ledger and a source (R13, R14): books the correction of a row when somebody approves
  * it. A correction is one event of the stock log, compared and set against the balance that it was proposed on: a row
- * that has changed since is refused and proposed anew, and a cell that was corrected since the snapshot's instant has
- * to be compared again first. Approving twice, by whatever clients, books one event. The decision is recorded before
- * the ledger is called: after a crash between them the same approval, sent again, completes it. A source that is wrong
- * is not corrected from here; its row is gone when a later snapshot is equal.
+ * that has changed since is refused and proposed anew. A cell that was corrected since the snapshot's instant, or of
+ * which the source reports another gap by now, has to be compared again first. Approving twice, by whatever clients,
+ * books one event. The decision is recorded before the ledger is called: after a crash between them the same approval,
+ * sent again, completes it. A source that is wrong is not corrected from here; its row is gone when a later snapshot is
+ * equal.
  */
 import type { Clock } from "../kernel/clock.js";
 import type { CellNow, Corrections } from "../stock/corrections.js";
@@ -42,7 +43,7 @@ export type RowOutcome =
   | "rejected"
   /** Not proposed (any more): list the rows again. */
   | "unknown_proposal"
-  /** The cell was corrected since the snapshot's instant. */
+  /** The cell was corrected since the snapshot's instant, or its source has reported another gap. */
   | "outdated"
   /** Nothing can be corrected in the ledger. */
   | "not_correctable"
@@ -194,10 +195,13 @@ export class Settlement {
 
   /** Proposals that can be approved now, and why the others cannot. */
   async #withoutObstacle(open: readonly Proposal[]) {
-    const now = await this.#rows.cellsNow(open);
+    const [now, isSuperseded] = await Promise.all([
+      this.#rows.cellsNow(open),
+      this.#rows.superseded(open.map(({ comparison }) => comparison)),
+    ]);
     const obstacles = new Map<string, RowOutcome>();
     for (const [i, proposal] of open.entries()) {
-      if (isOutdated(proposal, now[i] as CellNow)) obstacles.set(proposal.id, "outdated");
+      if (isOutdated(proposal, now[i] as CellNow) || isSuperseded(proposal)) obstacles.set(proposal.id, "outdated");
       else if (proposal.correctionUnits === 0) obstacles.set(proposal.id, "not_correctable");
     }
     return { decidable: open.filter(({ id }) => !obstacles.has(id)), obstacles };

@@ -221,6 +221,31 @@ describe("an approval", () => {
     expect((await rows()).map(({ state }) => state)).toEqual(["approved", "outdated", "outdated"]);
   });
 
+  it("is refused when the source has reported another gap since, or none", async () => {
+    await bed.receive({ CUP: 10, BOWL: 10, POT: 10 });
+    const comparison = await bed.compare([
+      { sku: "CUP", sourceUnits: 8, ledgerUnits: 10 },
+      { sku: "BOWL", sourceUnits: 7, ledgerUnits: 10 },
+      { sku: "POT", sourceUnits: 6, ledgerUnits: 10 },
+    ]);
+    const ids = (await proposals()).map(({ id }) => id);
+    // What another source reports says nothing about this one.
+    await bed.compare([{ source: "erp", sku: "CUP", sourceUnits: 9, ledgerUnits: 10 }]);
+    expect((await rows(settlement, { comparison })).map(({ state }) => state)).toEqual(Array(3).fill("proposed"));
+    await bed.compare([
+      { sku: "BOWL", sourceUnits: 7, ledgerUnits: 10 },
+      { sku: "POT", sourceUnits: 9, ledgerUnits: 10 },
+    ]);
+    const states = (await rows(settlement, { comparison })).map(({ proposal, state }) => [proposal.sku, state]);
+    expect(states).toEqual([
+      ["POT", "outdated"],
+      ["BOWL", "proposed"],
+      ["CUP", "outdated"],
+    ]);
+    expect(outcomes(await settlement.approve({ ids }, CAUSE, WIDE))).toEqual(["outdated", "approved", "outdated"]);
+    expect(await bed.sellable("CUP")).toBe(10);
+  });
+
   it("of more than the limit decides nothing", async () => {
     await bed.receive({ CUP: 10, BOWL: 10 });
     const comparison = await bed.compare([

@@ -125,7 +125,7 @@ export const SettlementAnswer = Type.Object({
       id: Type.String(),
       outcome: Type.String({
         description:
-          "`approved`, `rejected`, `approving` (send the approval again), `unknown_proposal` (list the rows again), `outdated` (corrected since the snapshot: a newer snapshot is needed), `not_correctable`, or the ledger's refusal, such as `balance_changed`",
+          "`approved`, `rejected`, `approving` (send the approval again), `unknown_proposal` (list the rows again), `outdated` (corrected since the snapshot, or reported anew: see the newest comparison), `not_correctable`, or the ledger's refusal, such as `balance_changed`",
       }),
       repeated: Type.Boolean({ description: "it was decided before, and this is how" }),
       next: Type.Optional(Proposal),
