@@ -50,8 +50,12 @@ export interface GapSearch {
 
 /** Faults that are tested at most: 200,000 × about 2 µs are 0.4 s. The older events come first. */
 const MAX_TRIED = 200_000;
-/** Tested in one step: 100 × 2 µs are 0.2 ms; beside a busy snapshot each takes some 20 µs, so 2 ms. */
-const STEP_TRIED = 100;
+/**
+ * Cells looked at, and events added up for them, at about 1 µs each: 2 ms in one step, and 10 s in one search. A SKU
+ * with hundreds of changes around a snapshot needs hundreds for each fault that is tested there.
+ */
+const STEP_WORK = 2_000;
+const MAX_WORK = 10_000_000;
 /** Faults of which pairs are tested: 400 × 400 / 2 × 2 µs are 0.2 s, in steps. Beyond that no pairs are tried. */
 const MAX_PAIRED = 400;
 /** Other units than an event's that are tried for it. */
@@ -116,6 +120,8 @@ class Search {
   readonly #snapshots: readonly ObservedSnapshot[];
   readonly #events: readonly BookableEvent[];
   readonly #windowMs: number;
+  #work = 0;
+  #stepEnds = STEP_WORK;
 
   constructor(observations: readonly Observation[], events: readonly BookableEvent[], options: GapSearchOptions) {
     this.#events = events;
@@ -149,37 +155,53 @@ class Search {
     const [agreeing, whole]: [TriedFault[][], TriedFault[]] = [[], []];
     let tried = 0;
     for (const fault of this.#faultsUntil((this.#snapshots[first] as ObservedSnapshot).asOfMs + this.#windowMs)) {
-      if (++tried > MAX_TRIED) break;
+      if (++tried > MAX_TRIED || this.#isExhausted) break;
       if (fault.kind !== "units_changed" && whole.length <= MAX_PAIRED) whole.push(fault);
       if (until.every((snapshot) => this.#agrees([fault], snapshot))) agreeing.push([fault]);
-      if (tried % STEP_TRIED === 0) yield;
+      if (this.#isStepOver()) yield;
     }
-    let [faults, last] = this.#extend(agreeing, first);
-    if (faults.length === 0) [faults, last] = this.#extend(yield* this.#pairs(whole, until), first);
+    let [faults, last] = yield* this.#extend(agreeing, first);
+    if (faults.length === 0) [faults, last] = yield* this.#extend(yield* this.#pairs(whole, until), first);
     const causes = faults.length === 0 ? [] : [this.#groupOf(faults)];
     return {
       ...found,
       causes,
       mayBeOlder: this.#mayBeOlder(first),
-      isCut: tried > MAX_TRIED,
+      isCut: tried > MAX_TRIED || this.#isExhausted,
       agreesUntil: causes.length > 0 ? this.#snapshots[last]?.id : undefined,
     };
   }
 
   /** Keeps what agrees with later snapshots too, as long as anything does: later faults are other differences. */
-  #extend(faults: TriedFault[][], first: number): [TriedFault[][], number] {
+  *#extend(faults: TriedFault[][], first: number): Generator<void, [TriedFault[][], number]> {
     let [kept, last] = [faults, first];
     for (let at = first + 1; at < this.#snapshots.length && kept.length > 0; at++) {
-      const agreeing = kept.filter((each) => this.#agrees(each, this.#snapshots[at] as ObservedSnapshot));
+      const agreeing: TriedFault[][] = [];
+      for (const each of kept) {
+        if (this.#isExhausted) return [kept, last];
+        if (this.#agrees(each, this.#snapshots[at] as ObservedSnapshot)) agreeing.push(each);
+        if (this.#isStepOver()) yield;
+      }
       if (agreeing.length === 0) break;
       [kept, last] = [agreeing, at];
     }
     return [kept, last];
   }
 
+  get #isExhausted(): boolean {
+    return this.#work > MAX_WORK;
+  }
+
+  #isStepOver(): boolean {
+    if (this.#work < this.#stepEnds) return false;
+    this.#stepEnds = this.#work + STEP_WORK;
+    return true;
+  }
+
   /** Whether a snapshot is explained when these faults happened. */
   #agrees(faults: readonly TriedFault[], { asOfMs, cells }: ObservedSnapshot): boolean {
     for (const [location, cell] of cells) {
+      this.#work++;
       let gap = cell.gap;
       let excluded: TriedFault[] | undefined;
       for (const fault of faults) {
@@ -197,6 +219,7 @@ class Search {
 
   /** The sums when some events around the instant are booked wrongly. */
   #sumsWith(location: string, cell: ObservedCell, faults: readonly TriedFault[], asOfMs: number): PossibleSums {
+    this.#work += cell.around.length;
     const sums = new PossibleSums();
     for (const { bookable, values } of cell.around)
       if (faults.every((fault) => fault.bookable !== bookable)) sums.add(values);
@@ -234,10 +257,11 @@ class Search {
     if (whole.length > MAX_PAIRED) return pairs;
     for (const [i, one] of whole.entries()) {
       for (const other of whole.slice(i + 1)) {
+        if (this.#isExhausted) return pairs;
         if (one.bookable === other.bookable) continue;
         if (until.every((snapshot) => this.#agrees([one, other], snapshot))) pairs.push([one, other]);
+        if (this.#isStepOver()) yield;
       }
-      yield;
     }
     return pairs;
   }

@@ -1,7 +1,7 @@
 /** Which events explain a difference between snapshots of a source and the ledger. */
 import { describe, expect, it } from "vitest";
 import type { BookableEvent } from "../../engine/reconciliation/divergence-cause.js";
-import { type Observation, searchGaps } from "../../engine/reconciliation/gap-search.js";
+import { type Observation, searchGaps, searchSteps } from "../../engine/reconciliation/gap-search.js";
 import { event, move, observation, WINDOW_MS } from "./divergence-scene.js";
 
 const search = (observations: Observation[], events: BookableEvent[]) =>
@@ -119,4 +119,15 @@ describe("events around a snapshot's instant", () => {
     expect(said(all, events)).toContain("missing 5");
     expect(search(all.slice(0, 3), events)).toMatchObject({ persistent: false, firstUnequal: undefined, causes: [] });
   });
+});
+
+it("hundreds of events around a snapshot are searched in many short steps, and exactly", () => {
+  const events = Array.from({ length: 300 }, (_, i) => event(18 + i / 75, -(1 + (i % 3))));
+  const observations = [observation(0, { SH: 0, HZ: 0 }), observation(20, { SH: 0, HZ: 1 })];
+  const steps = searchSteps(observations, events, { windowMs: WINDOW_MS });
+  let count = 0;
+  let step = steps.next();
+  for (; !step.done; step = steps.next()) count++;
+  expect(count).toBeGreaterThan(50);
+  expect(step.value).toMatchObject({ firstUnequal: "at-20", isCut: false });
 });
