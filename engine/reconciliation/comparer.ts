@@ -25,7 +25,7 @@ import {
   type SnapshotReader,
 } from "./model.js";
 import { RowOrder } from "./row-order.js";
-import { gapsOf, MAX_GAPS, type PartitionGaps, partyFrom, type SnapshotGaps } from "./snapshot-gaps.js";
+import { gapsIdOf, gapsOf, MAX_GAPS, type PartitionGaps, partyFrom, type SnapshotGaps } from "./snapshot-gaps.js";
 
 /** An ERP that reports once a day may be two hours late. */
 const DEFAULT_FRESH_MS = 26 * HOUR_MS;
@@ -84,8 +84,8 @@ export class Comparer {
    * Makes a comparison and stores it. Events shortly after a snapshot's instant belong to it, so it waits until they
    * have happened: two seconds at most.
    * @param signal ends it at the next page: it rejects with the signal's reason, and nothing is stored
-   * @throws EngineError `busy` when too many wait already, `snapshot_gone` or `log_trimmed` when what it reads was
-   *   removed in the meantime, all to be tried again; `undecodable` when an entry of the log cannot be read
+   * @throws EngineError `busy` when too many wait already, `log_trimmed` when what it reads was removed in the meantime,
+   *   both to be tried again; `undecodable` when an entry of the log cannot be read
    */
   async compare(cause: ComparisonCause, signal?: AbortSignal): Promise<Comparison> {
     if (this.#waiting >= MAX_WAITING)
@@ -103,22 +103,26 @@ export class Comparer {
   }
 
   async #compare(cause: ComparisonCause, signal: AbortSignal | undefined): Promise<Comparison> {
-    const { clock, store, partitions } = this.#options;
+    const { clock, store } = this.#options;
     signal?.throwIfAborted();
     const elapsedMs = stopwatch();
     const { snapshots, leftOut } = await this.#choose();
     await this.#untilWindowsAreOver(snapshots, signal);
-    const chosen: ChosenSnapshot[] = [];
+    let chosen: ChosenSnapshot[] = [];
     for (const snapshot of snapshots) {
       const each = await this.#readKnown(snapshot);
       const refusal = each.known ? undefined : await this.#options.history.refusalOf(snapshot.asOfMs, this.#windowMs);
       if (refusal) leftOut[snapshot.source] = reasonOf(refusal);
       else chosen.push(each);
     }
-    const sums = pairsOf(chosen.map(({ snapshot }) => snapshot.source));
-    if (chosen.length > 0)
-      for (let partition = 0; partition < partitions; partition++)
-        await this.#comparePartition(partition, chosen, sums, signal);
+    let sums: PairOfSources[];
+    for (;;) {
+      sums = pairsOf(chosen.map(({ snapshot }) => snapshot.source));
+      const lost = await this.#compareAll(chosen, sums, signal);
+      if (!lost) break;
+      leftOut[lost.source] = `rows of its newest complete snapshot ${lost.id} are no longer stored`;
+      chosen = chosen.filter(({ snapshot }) => snapshot.source !== lost.source);
+    }
     const pairs: ComparedPair[] = sums.map(({ sum }) => sum.result());
     const atMs = clock.now();
     const comparison: Comparison = {
@@ -132,14 +136,36 @@ export class Comparer {
     await store.put(comparison, pairs);
     for (const { snapshot, found, isFinal } of chosen)
       if (found && isFinal && found.reduce((sum, { gaps }) => sum + gaps.length, 0) <= MAX_GAPS)
-        await store.putGaps(snapshot.source, { id: snapshot.id, partitions: found });
+        await store.putGaps(snapshot.source, { id: gapsIdOf(snapshot), partitions: found });
     return comparison;
+  }
+
+  /** Compares all partitions. Returns the snapshot of which rows are not there any more; undefined: all were. */
+  async #compareAll(
+    chosen: readonly ChosenSnapshot[],
+    sums: readonly PairOfSources[],
+    signal: AbortSignal | undefined,
+  ): Promise<Snapshot | undefined> {
+    // Nothing of an attempt before this one.
+    for (const each of chosen) {
+      each.found?.splice(0);
+      each.isFinal = true;
+    }
+    try {
+      if (chosen.length > 0)
+        for (let partition = 0; partition < this.#options.partitions; partition++)
+          await this.#comparePartition(partition, chosen, sums, signal);
+      return undefined;
+    } catch (thrown) {
+      if (thrown instanceof RowsLost) return thrown.snapshot;
+      throw thrown;
+    }
   }
 
   /** Near its instant, a snapshot is compared from the log, with the events around the instant. */
   async #readKnown(snapshot: Snapshot): Promise<ChosenSnapshot> {
     const gaps = await this.#options.store.gaps(snapshot.source);
-    if (gaps?.id !== snapshot.id) return { snapshot, found: [], isFinal: true };
+    if (gaps?.id !== gapsIdOf(snapshot)) return { snapshot, found: [], isFinal: true };
     const isOld = this.#options.clock.now() - snapshot.asOfMs > KNOWN_AFTER_MS;
     return { snapshot, isFinal: true, ...(isOld ? { known: gaps } : {}) };
   }
@@ -193,7 +219,8 @@ export class Comparer {
     const { cells, length } = scanned;
     const order = new RowOrder(cells);
     const reported: Float64Array[] = [];
-    for (const { snapshot } of chosen) reported.push(await this.#rowsOf(snapshot, partition, order, signal));
+    for (const { snapshot } of chosen)
+      reported.push(await this.#rowsOf(snapshot, partition, order, signal).catch(lossOf(snapshot)));
     const parties: PartyCells[] = [];
     for (const [i, each] of chosen.entries()) {
       const { snapshot, known, found } = each;
@@ -279,6 +306,22 @@ export class Comparer {
     return units;
   }
 }
+
+/** Rows of a snapshot were removed, or lost in a failover: the others are compared without it. */
+class RowsLost extends Error {
+  readonly snapshot: Snapshot;
+
+  constructor(snapshot: Snapshot) {
+    super(`rows of snapshot ${snapshot.id} of ${snapshot.source} are lost`);
+    this.snapshot = snapshot;
+  }
+}
+
+const lossOf =
+  (snapshot: Snapshot) =>
+  (thrown: unknown): never => {
+    throw thrown instanceof EngineError && thrown.code === "snapshot_gone" ? new RowsLost(snapshot) : thrown;
+  };
 
 interface ChosenSnapshot {
   readonly snapshot: Snapshot;

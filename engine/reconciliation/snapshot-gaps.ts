@@ -9,6 +9,7 @@ import type { ScannedCells } from "../stock/as-of-scan.js";
 import type { CellIndex } from "../stock/cell-index.js";
 import type { PartyCells } from "./comparison.js";
 import { NO_REACH, type Reach } from "./explained.js";
+import type { Snapshot } from "./model.js";
 
 /** Cells of one snapshot at most: 200,000 × some 15 packed bytes are 3 MB. One that differs in more is read again. */
 export const MAX_GAPS = 200_000;
@@ -28,10 +29,13 @@ export interface PartitionGaps {
 }
 
 export interface SnapshotGaps {
-  /** Of the snapshot. */
+  /** `gapsIdOf` the snapshot. */
   readonly id: string;
   readonly partitions: readonly PartitionGaps[];
 }
+
+/** An id may be used again once its snapshot was removed; one with the same instant is the same report. */
+export const gapsIdOf = ({ id, asOfMs }: Pick<Snapshot, "id" | "asOfMs">): string => `${id} ${asOfMs}`;
 
 /** The gaps of one partition. @param party as compared, before settled units were added */
 export function gapsOf({ cells, length }: Pick<ScannedCells, "cells" | "length">, party: PartyCells): PartitionGaps {

@@ -15,9 +15,11 @@ import {
   type Measure,
   measuredUnits,
   type PairDivergence,
+  type Snapshot,
   type SnapshotRow,
   shareOf,
 } from "../../engine/reconciliation/model.js";
+import { gone } from "../../engine/reconciliation/stored-rows.js";
 import { BalanceHistory } from "../../engine/stock/as-of.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { cellOf, type StockCommand } from "../../engine/stock/model.js";
@@ -327,6 +329,26 @@ describe("a comparison", () => {
     const trimmed = await shop.compare();
     expect(trimmed.pairs).toEqual([]);
     expect(trimmed.leftOut["wms"]).toContain("the ledger's log does not go back to its instant");
+  });
+
+  it("leaves out a source whose rows were lost meanwhile, and compares the others from the beginning", async () => {
+    const shop = await openShop();
+    await shop.trade();
+    const asOfMs = shop.clock.now();
+    const rows = changed(await shop.rowsAsOf(asOfMs, "on_hand"), "SKU-5", "GZ", -7);
+    for (const source of ["erp", "wms"]) shop.reports.set({ source, asOfMs, measure: "on_hand" }, rows);
+    const expected = await shop.compare();
+    const snapshots = {
+      newest: () => shop.reports.newest(),
+      rows: (snapshot: Snapshot, partition: number) => {
+        if (snapshot.source === "erp" && partition === PARTITIONS - 1) throw gone("rows");
+        return shop.reports.rows(snapshot, partition);
+      },
+    };
+    const store = { put: shop.store.put.bind(shop.store), gaps: async () => undefined, putGaps: async () => {} };
+    const comparison = await shop.compare({ snapshots, store });
+    expect(comparison.leftOut).toEqual({ erp: expect.stringContaining("no longer stored") });
+    expect(comparison.pairs).toEqual([pairIn(expected, "wms", LEDGER)]);
   });
 
   it("compares the eight sources with the newest instants when there are more", async () => {
