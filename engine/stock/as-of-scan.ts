@@ -145,7 +145,10 @@ export interface Present {
   newestOffset: number;
 }
 
-/** All cells of a partition. Each page is read together with the log's offset. */
+/**
+ * All cells of a partition. Each page is read together with the log's offset.
+ * @throws EngineError `cells_missed`, retryable, when Redis was replaced in between: a cursor means nothing to another
+ */
 export async function readPresent(
   { redis, prefix, partition }: Pick<ScanPlace, "redis" | "prefix" | "partition">,
   signal: AbortSignal | undefined,
@@ -156,6 +159,8 @@ export async function readPresent(
   let offsets = new Float64Array(0);
   let [oldestOffset, newestOffset] = [Number.POSITIVE_INFINITY, 0];
   let reading = readCellsPage(redis, keys, "0");
+  // Cells are never removed: what is there at first has to come.
+  const { fields } = await reading;
   for (;;) {
     const page = await reading;
     signal?.throwIfAborted();
@@ -183,7 +188,14 @@ export async function readPresent(
       for (let pool = 0; pool < POOL_COUNT; pool++)
         balances[cell * POOL_COUNT + pool] = page.balances[i * POOL_COUNT + pool] as number;
     }
-    if (isLast) return { cells, length: cells.length, balances, offsets, oldestOffset, newestOffset };
+    if (!isLast) continue;
+    if (cells.length + cells.skus.length < fields)
+      throw new EngineError(`a scan of the cells of partition ${partition} has missed some`, {
+        op: "stock.scan",
+        code: "cells_missed",
+        retryable: true,
+      });
+    return { cells, length: cells.length, balances, offsets, oldestOffset, newestOffset };
   }
 }
 

@@ -4,7 +4,8 @@
 -- more than the reading. It is run even when Redis is full, like read-together.lua.
 -- KEYS: the hash of cells, the hash with the log's head
 -- ARGV: the scan's cursor, about how many fields to read, the length of a cell's balances in bytes
--- Returns: the next cursor, the offset, the cells' names joined by their separator, their balances one after the other
+-- Returns: the next cursor, the offset, the cells' names joined by their separator, their balances one after the other,
+-- the number of all fields
 
 local SEPARATOR = '\031'
 local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
@@ -21,4 +22,5 @@ for i = 1, #fields, 2 do
     balances[n] = fields[i + 1]
   end
 end
-return { page[1], offset, table.concat(names, SEPARATOR), table.concat(balances) }
+return { page[1], offset, table.concat(names, SEPARATOR), table.concat(balances),
+  redis.call('HLEN', KEYS[1]) }

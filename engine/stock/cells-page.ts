@@ -17,6 +17,8 @@ export interface CellsPage {
   names: readonly string[];
   /** Five balances of each cell, in the order of POOLS. */
   balances: Float64Array;
+  /** Cells in all, and SKUs, each of which has a list of its locations. */
+  fields: number;
 }
 
 const CELLS_PAGE = readFileSync(new URL("./cells-page.lua", import.meta.url), "utf8");
@@ -32,7 +34,7 @@ interface Scripts {
 export async function readCellsPage(redis: RedisClient, keys: StockKeys, cursor: string): Promise<CellsPage> {
   const scripts = redis as unknown as Scripts;
   const reply = await scripts.evalBuffer(CELLS_PAGE, 2, keys.cells, keys.head, cursor, PAGE_CELLS, CELL_BYTES);
-  const [next, offset, names, bytes] = reply as [Buffer, Buffer, Buffer, Buffer];
+  const [next, offset, names, bytes, fields] = reply as [Buffer, Buffer, Buffer, Buffer, number];
   const balances = new Float64Array(bytes.length / 8);
   // Copied: the reply's bytes do not begin at a multiple of 8.
   bytes.copy(new Uint8Array(balances.buffer));
@@ -41,5 +43,6 @@ export async function readCellsPage(redis: RedisClient, keys: StockKeys, cursor:
     offset: Number(offset.toString("latin1")),
     names: names.length === 0 ? [] : names.toString("utf8").split(CELL_SEPARATOR),
     balances,
+    fields,
   };
 }

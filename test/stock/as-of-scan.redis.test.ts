@@ -205,6 +205,26 @@ describe("a scan while commands are applied", () => {
   /** Six pages, and as many cells again that are made meanwhile. */
   const CELLS = 3_000;
 
+  it("is an error when another Redis has taken over, to which the scan's cursor means something else", async () => {
+    const prefix = "scan-taken-over";
+    const ledger = new Ledger({ redis: client, prefix, partitions: 1, clock: new ManualClock(START_MS) });
+    await ledger.applyMany(Array.from({ length: CELLS }, (_, i) => receive(i + 1, `SKU-${i}`)));
+    let pages = 0;
+    const other = new Proxy(client, {
+      get(target, name) {
+        if (name !== "evalBuffer") return Reflect.get(target, name).bind?.(target) ?? Reflect.get(target, name);
+        // From its second page on it takes the cursor for one near the end.
+        return async (...args: unknown[]) => {
+          const reply = await Reflect.get(target, name).apply(target, args);
+          return ++pages === 2 ? [Buffer.from("0"), ...reply.slice(1)] : reply;
+        };
+      },
+    });
+    const history = new BalanceHistory({ redis: other, prefix, partitions: 1 });
+    await expect(history.scan(0, [START_MS + 1], WINDOW_MS)).rejects.toMatchObject({ code: "cells_missed" });
+    expect((await history.scan(0, [START_MS + 1], WINDOW_MS)).outcome).toBe("scanned");
+  });
+
   it("equals a fold of the log, however many pages were read while cells changed and were made", async () => {
     const clock = new ManualClock(START_MS);
     const ledger = new Ledger({ redis: client, prefix: PREFIX, partitions: 1, clock });
