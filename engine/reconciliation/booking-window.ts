@@ -1,8 +1,8 @@
 /**
  * Which sums a set of bookings can add up to (R13). Around the instant of a snapshot it is not known which events a
  * source had booked: each of them may or may not be in its count. A gap is explained when some choice of them makes
- * exactly that gap. Exact while the sums are few or lie close together; beyond that the answer is "may be", never a wrong
- * "no".
+ * exactly that gap. Exact while the sums are few or lie close together; beyond that the answer is "may be", never a
+ * wrong "no".
  */
 
 /** So few are kept one by one, however far apart. */

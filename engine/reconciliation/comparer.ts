@@ -84,8 +84,8 @@ export class Comparer {
    * Makes a comparison and stores it. Events shortly after a snapshot's instant belong to it, so it waits until they
    * have happened: two seconds at most.
    * @param signal ends it at the next page: it rejects with the signal's reason, and nothing is stored
-   * @throws EngineError `busy` when too many wait already, `log_trimmed` when what it reads was removed in the meantime,
-   *   both to be tried again; `undecodable` when an entry of the log cannot be read
+   * @throws EngineError `busy` when too many wait already, `log_trimmed` when what it reads was removed in the
+   *   meantime, both to be tried again; `undecodable` when an entry of the log cannot be read
    */
   async compare(cause: ComparisonCause, signal?: AbortSignal): Promise<Comparison> {
     if (this.#waiting >= MAX_WAITING)

@@ -5,6 +5,7 @@
  * difference may be older than what is kept, the answer says so. It reads only, and changes nothing.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { EngineError } from "../kernel/errors.js";
 import type { BalanceHistory } from "../stock/as-of.js";
 import type { Corrections, SettledCorrection } from "../stock/corrections.js";
 import type { AsOfRefusal } from "../stock/log-instant.js";
@@ -262,7 +263,8 @@ export class Localiser {
     let equal = 0;
     for (const record of kept) {
       const snapshot = snapshotOf(record);
-      const reported = await this.#cellsOf(sku, snapshot, signal);
+      // One whose rows were removed meanwhile, or lost in a failover, is as one that was never there.
+      const reported = await this.#cellsOf(sku, snapshot, signal).catch(noneIfGone);
       if (reported.size === 0) continue;
       const asOf = await this.#options.history.asOf([sku], snapshot.asOfMs, signal);
       if (asOf.outcome !== "found") {
@@ -288,9 +290,12 @@ export class Localiser {
   async #cellsOf(sku: string, snapshot: Snapshot, signal: AbortSignal | undefined): Promise<Map<string, number>> {
     const { snapshots, partitions } = this.#options;
     const found = new Map<string, number>();
-    for await (const { skus, locations, units } of snapshots.rows(snapshot, partitionOf(sku, partitions), signal))
+    const partition = partitionOf(sku, partitions);
+    for await (const { skus, locations, units } of snapshots.rows(snapshot, partition, signal)) {
       for (let at = skus.indexOf(sku); at >= 0; at = skus.indexOf(sku, at + 1))
         found.set(locations[at] as string, units[at] as number);
+      await nextTurn();
+    }
     return found;
   }
 
@@ -333,6 +338,11 @@ const settledAt = (all: readonly SettledCorrection[], sku: string, location: str
       each.cell === cellOf(sku, location) && each.asOfMs <= asOfMs && each.bookedMs > asOfMs ? sum + each.units : sum,
     0,
   );
+
+function noneIfGone(thrown: unknown): Map<string, number> {
+  if (thrown instanceof EngineError && thrown.code === "snapshot_gone") return new Map();
+  throw thrown;
+}
 
 const snapshotOf = ({ source, id, measure, asOfMs, rows, endedMs = asOfMs }: SnapshotRecord): Snapshot => ({
   ...{ source, id, measure, asOfMs, rows },

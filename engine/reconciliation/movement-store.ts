@@ -125,6 +125,7 @@ export class MovementStore {
           wanted.push(movement);
         }
         if (wanted.length > 0) yield wanted;
+        await nextTurn();
       }
     }
   }

@@ -15,11 +15,9 @@ import {
   type Measure,
   measuredUnits,
   type PairDivergence,
-  type Snapshot,
   type SnapshotRow,
   shareOf,
 } from "../../engine/reconciliation/model.js";
-import { gone } from "../../engine/reconciliation/stored-rows.js";
 import { BalanceHistory } from "../../engine/stock/as-of.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { cellOf, type StockCommand } from "../../engine/stock/model.js";
@@ -280,10 +278,8 @@ describe("a comparison", () => {
     const erp = (await shop.rowsAsOf(erpMs, "on_hand"))
       .slice(3)
       .map((row, i) => ({ ...row, units: row.units - (i % 9) }));
-    shop.reports.set({ source: "erp", asOfMs: erpMs, measure: "on_hand" }, [
-      ...erp,
-      { sku: "GHOST", location: "SH", units: 4 },
-    ]);
+    const ghost = { sku: "GHOST", location: "SH", units: 4 };
+    shop.reports.set({ source: "erp", asOfMs: erpMs, measure: "on_hand" }, [...erp, ghost]);
     shop.clock.moveTo(erpMs + 10_000);
     await shop.trade();
     const first = await shop.compare();
@@ -333,22 +329,14 @@ describe("a comparison", () => {
 
   it("leaves out a source whose rows were lost meanwhile, and compares the others from the beginning", async () => {
     const shop = await openShop();
-    await shop.trade();
-    const asOfMs = shop.clock.now();
-    const rows = changed(await shop.rowsAsOf(asOfMs, "on_hand"), "SKU-5", "GZ", -7);
-    for (const source of ["erp", "wms"]) shop.reports.set({ source, asOfMs, measure: "on_hand" }, rows);
-    const expected = await shop.compare();
-    const snapshots = {
-      newest: () => shop.reports.newest(),
-      rows: (snapshot: Snapshot, partition: number) => {
-        if (snapshot.source === "erp" && partition === PARTITIONS - 1) throw gone("rows");
-        return shop.reports.rows(snapshot, partition);
-      },
-    };
-    const store = { put: shop.store.put.bind(shop.store), gaps: async () => undefined, putGaps: async () => {} };
-    const comparison = await shop.compare({ snapshots, store });
-    expect(comparison.leftOut).toEqual({ erp: expect.stringContaining("no longer stored") });
-    expect(comparison.pairs).toEqual([pairIn(expected, "wms", LEDGER)]);
+    const at = { asOfMs: shop.clock.now(), measure: "on_hand" } as const;
+    const rows = changed(await shop.rowsAsOf(at.asOfMs, at.measure), "SKU-5", "GZ", -7);
+    for (const source of ["erp", "wms"]) shop.reports.set({ ...at, source }, rows);
+    const before = await shop.compare();
+    shop.reports.lost.add("erp");
+    const { pairs, leftOut } = await shop.compare();
+    expect(leftOut["erp"]).toContain("no longer stored");
+    expect(pairs).toEqual([pairIn(before, "wms", LEDGER)]);
   });
 
   it("compares the eight sources with the newest instants when there are more", async () => {

@@ -3,6 +3,7 @@
  * change at will.
  */
 import type { RowChunk, Snapshot, SnapshotReader, SnapshotRow } from "../../engine/reconciliation/model.js";
+import { gone } from "../../engine/reconciliation/stored-rows.js";
 import { partitionOf } from "../../engine/stream/partition.js";
 
 /** Rows of one chunk: few, so that small tests have several. */
@@ -10,6 +11,8 @@ const CHUNK_ROWS = 7;
 
 export class Reports implements SnapshotReader {
   readonly #partitions: number;
+  /** Sources of which the rows of the last partition are not there any more. */
+  readonly lost = new Set<string>();
   readonly #reports = new Map<string, { snapshot: Snapshot; rows: readonly SnapshotRow[] }>();
 
   constructor(partitions: number) {
@@ -29,6 +32,7 @@ export class Reports implements SnapshotReader {
   }
 
   async *rows({ source }: Snapshot, partition: number): AsyncGenerator<RowChunk> {
+    if (this.lost.has(source) && partition === this.#partitions - 1) throw gone("rows");
     const all = this.#reports.get(source)?.rows ?? [];
     const own = all.filter(({ sku }) => partitionOf(sku, this.#partitions) === partition);
     for (let at = 0; at < own.length; at += CHUNK_ROWS) {
