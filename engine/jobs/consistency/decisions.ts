@@ -44,10 +44,18 @@ export const scopeOf = (state: ConsistencyState, scope: string): ScopeState => {
   return state.scopes[scope];
 };
 
+/** As of an operator's. */
+const REASON_CHARACTERS = 200;
+/** Half a surrogate pair: Redis decodes no text with one. */
+const LONE_SURROGATE = /\p{Cs}/gu;
+
 const opening = (reason: string, evidence: BreakerEvidence | undefined): ChangeRequest => ({
-  ...{ action: "open", actor: ENGINE_ACTOR, reason, forMs: OPEN_MS, atEnd: "half_open" },
+  ...{ action: "open", actor: ENGINE_ACTOR, reason: shortened(reason), forMs: OPEN_MS, atEnd: "half_open" },
   ...(evidence && { evidence }),
 });
+
+/** A cut may split a character of two code units. */
+const shortened = (reason: string): string => reason.slice(0, REASON_CHARACTERS).replace(LONE_SURROGATE, "");
 
 const closing = (reason: string): ChangeRequest => ({ action: "close", actor: ENGINE_ACTOR, reason, forMs: 0 });
 

@@ -197,13 +197,8 @@ const pairSummaryOf = ({ a, b, shop, onlyInA, onlyInB }: PairDivergence): PairSu
 /** A share as people read it: `1.23 %`. */
 const percent = (share: number): string => `${Number((share * 100).toFixed(2))} %`;
 
-/** Why a breaker opens, in a sentence of at most 200 characters. */
+/** Why a breaker opens, in a sentence. */
 export function reasonOf({ pair: [a, b], share, threshold, skus = [] }: BreakerEvidence): string {
   const named = skus.length === 0 ? "" : `, most in ${skus.slice(0, 3).join(", ")}`;
-  return `${a} and ${b} differ by ${percent(share)}, more than ${percent(threshold)}${named}`.slice(
-    0,
-    REASON_CHARACTERS,
-  );
+  return `${a} and ${b} differ by ${percent(share)}, more than ${percent(threshold)}${named}`;
 }
-
-const REASON_CHARACTERS = 200;

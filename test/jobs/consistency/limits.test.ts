@@ -1,7 +1,8 @@
-/** What the consistency job keeps and asks for stays bounded, however many breakers there are. */
+/** What the consistency job keeps, asks for and says stays bounded, however many breakers and names there are. */
 import { describe, expect, it } from "vitest";
 import { SNAPSHOT_EVENT } from "../../../engine/jobs/consistency/events.js";
-import { ConsistencyBed, overBy, within } from "./bed.js";
+import { TICK_KIND } from "../../../engine/stream/event-entry.js";
+import { ConsistencyBed, overBy, START_MS, within } from "./bed.js";
 
 describe("of many breakers", () => {
   it("a hundred half-open breakers are judged by one comparison, the rest by the next", () => {
@@ -27,4 +28,22 @@ describe("of many breakers", () => {
     }
     expect(Object.keys(bed.state.scopes)).toEqual(["sku:S4"]);
   });
+});
+
+it("cuts a long reason between characters", () => {
+  const bed = new ConsistencyBed();
+  bed.event(TICK_KIND);
+  const { evidence, ...rest } = overBy();
+  let snapshotMs = START_MS;
+  for (const skus of [["𠮷".repeat(100)], [`x${"𠮷".repeat(100)}`]]) {
+    bed.compared({ ...rest, snapshotMs, ...(evidence && { evidence: { ...evidence, skus } }) });
+    const [command] = bed.execute();
+    expect(command?.reason.length).toBeLessThanOrEqual(200);
+    expect(command?.reason).toMatch(/𠮷$/u);
+    bed.set("shop", "close");
+    bed.observe();
+    bed.pass(1);
+    bed.event(SNAPSHOT_EVENT);
+    snapshotMs = bed.nowMs + 1;
+  }
 });
