@@ -5,7 +5,15 @@
  * byte that changed, an object that is missing and two that were exchanged are each found and named. It only reads, and
  * goes on after a finding.
  */
-import { type ArchiveHead, bucketKey, bucketOf, headKey, isDamage, type Manifest } from "../history/archive-format.js";
+import {
+  type ArchiveHead,
+  bucketKey,
+  bucketOf,
+  generationOf,
+  headKey,
+  isDamage,
+  type Manifest,
+} from "../history/archive-format.js";
 import { readArchiveHead } from "../history/archive-head.js";
 import { ArchiveObjects, type ArchiveStore } from "../history/archive-objects.js";
 import { messageOf } from "../kernel/errors.js";
@@ -36,7 +44,7 @@ export interface ArchiveReport {
   readonly notes: readonly string[];
 }
 
-/** Findings that are listed, at most; a store that is away would give one for every object. */
+/** Findings that are kept and listed, at most; an empty folder would give one for every object. */
 const MAX_FINDINGS = 100;
 const TOPICS = ["stock", "orders"] as const;
 
@@ -58,22 +66,22 @@ export async function auditArchive(options: ArchiveAuditOptions): Promise<Archiv
     for (let partition = 0; partition < partitions; partition++) {
       const place = { prefix, topic, partition };
       const objects = new ArchiveObjects(store, place);
-      const head = await readArchiveHead(redis, place);
+      // In this order: an archive that goes on is not ahead of Redis.
       const stored = await objects.head(options.signal).catch(damageOnly);
+      const head = await readArchiveHead(redis, place);
       if (stored && stored.number > head.number)
         notes.push(
           `${topic}, partition ${partition}: the storage has manifests up to ${stored.number}, Redis names ${head.number}: Redis is that of an earlier time`,
         );
       if (head.number === 0) continue;
       const audit = new PartitionAudit(options, objects, head);
-      if (!stored)
-        audit.find(headKey(place), "the head is missing or cannot be read; it is written with the next segment");
-      await audit.run();
+      await audit.run(stored);
       sum.partitions++;
       for (const figure of ["manifests", "entries", "closings", "live"] as const) sum[figure] += audit.counts[figure];
       findings.push(...audit.findings);
       notes.push(...audit.notes);
     }
+  if (findings.length >= MAX_FINDINGS) notes.push(`at most ${MAX_FINDINGS} findings are listed; there may be more`);
   return { ...sum, findings: findings.slice(0, MAX_FINDINGS), notes };
 }
 
@@ -99,12 +107,17 @@ class PartitionAudit {
     this.#head = head;
   }
 
-  async run(): Promise<void> {
+  /** @param stored the head object, if it can be read */
+  async run(stored: ArchiveHead | undefined): Promise<void> {
     const { redis, signal } = this.#options;
     const { topic, partition, prefix } = this.#objects.place;
-    const { log } = partitionKeys(prefix, topic, partition);
+    const { log, head: logHead } = partitionKeys(prefix, topic, partition);
     const [live] = await readLog(redis, log, 0, 1);
     this.#liveFirst = live?.offset ?? Number.POSITIVE_INFINITY;
+    const logged = Number((await redis.hget(logHead, "offset")) ?? 0);
+    if (logged < this.#head.last)
+      this.find(undefined, `the archive has entries up to ${this.#head.last}, but the log ends at ${logged}`);
+    await this.#headObject(stored);
     const chain = await this.#chain();
     let before: Manifest | undefined;
     for (const number of chain) {
@@ -126,6 +139,31 @@ class PartitionAudit {
       );
   }
 
+  /** The head object may be some segments behind, when its writer ended, but it has to be of this archive. */
+  async #headObject(stored: ArchiveHead | undefined): Promise<void> {
+    const key = headKey(this.#objects.place);
+    if (!stored) return this.find(key, "the head is missing or cannot be read; it is written with the next segment");
+    const { number, oldest, generations, ...newest } = this.#head;
+    // A later one has been noted.
+    if (stored.number > number) return;
+    const isNewest = stored.number === number;
+    const isSame =
+      stored.oldest <= oldest &&
+      generationOf(stored.generations, stored.number) === generationOf(generations, stored.number) &&
+      (!isNewest || Object.entries(newest).every(([name, value]) => stored[name as keyof ArchiveHead] === value));
+    const hash =
+      isNewest || stored.number < oldest
+        ? stored.sha256
+        : (await this.#objects.manifest(generations, stored.number).catch(damageOnly))?.hash;
+    if (!isSame || (hash !== undefined && hash !== stored.sha256))
+      this.find(key, "the head states something else than Redis; it is written with the next segment");
+  }
+
+  /** Whether a manifest was removed, because of its age, after the audit began. */
+  async #isRemoved(number: number): Promise<boolean> {
+    return number < (await readArchiveHead(this.#options.redis, this.#objects.place)).oldest;
+  }
+
   /** Checks the hashes of all manifests, the newest first. Returns their numbers, the oldest first. */
   async #chain(): Promise<number[]> {
     const { generations, number: newest, oldest, sha256 } = this.#head;
@@ -141,7 +179,7 @@ class PartitionAudit {
         wanted = manifest.previous;
         this.counts.manifests++;
       } catch (thrown) {
-        this.#findThrown(thrown);
+        await this.#findThrown(thrown, number);
         // Without it, that of the one before is not known.
         wanted = undefined;
       }
@@ -178,7 +216,7 @@ class PartitionAudit {
         if (manifest.closing) await this.#closing(manifest);
       }
     } catch (thrown) {
-      this.#findThrown(thrown);
+      await this.#findThrown(thrown, manifest.number);
       this.#cells = undefined;
     }
   }
@@ -250,12 +288,14 @@ class PartitionAudit {
 
   find(key: string | undefined, words: string): void {
     const { topic, partition } = this.#objects.place;
+    if (this.findings.length >= MAX_FINDINGS) return;
     this.findings.push({ topic, partition, ...(key === undefined ? {} : { key }), words });
   }
 
   /** @throws what is no finding about an object */
-  #findThrown(thrown: unknown): void {
+  async #findThrown(thrown: unknown, number: number): Promise<void> {
     if (!isDamage(thrown)) throw thrown;
+    if (await this.#isRemoved(number)) return;
     this.find(thrown.input, messageOf(thrown));
   }
 

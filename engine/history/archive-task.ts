@@ -165,6 +165,7 @@ export class ArchiveTask {
     const { redis, timeOf, segmentMs = SEGMENT_MS } = this.#options;
     const { prefix, topic, partition } = this.#options.place;
     const [offset, clock] = await redis.hmget(partitionKeys(prefix, topic, partition).head, "offset", "clock");
+    if (Number(offset ?? 0) < this.#head.last) throw logShorter(this.#keys.log, Number(offset ?? 0), this.#head.last);
     const isFull = await this.#read();
     const [oldest] = this.#pending;
     const behindMs = oldest ? Math.max(0, Number(clock ?? 0) - timeOf(oldest)) : 0;
@@ -336,6 +337,15 @@ function unlessDamaged(thrown: unknown): undefined {
 }
 
 const dayOf = (ms: number): number => Math.floor(ms / DAY_MS);
+
+/** Redis writes both in one slot, so it loses them together: only a hand can have done this. */
+const logShorter = (log: string, offset: number, archived: number): EngineError =>
+  new EngineError(`${log} ends at entry ${offset}, but entries up to ${archived} are archived; nothing is archived`, {
+    op: "archive.read",
+    code: "log_shorter",
+    retryable: false,
+    input: log,
+  });
 
 const tooLarge = (bytes: number): EngineError =>
   new EngineError(`a bucket of the closing has ${bytes} bytes; ${MAX_OBJECT_BYTES} are allowed`, {

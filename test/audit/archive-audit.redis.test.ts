@@ -110,11 +110,45 @@ describe("the audit of an archive", () => {
     expect((await audit()).findings).toEqual([expect.objectContaining({ key: head })]);
     bed.store.objects.set(head, Buffer.from("{"));
     expect((await audit()).findings).toEqual([expect.objectContaining({ key: head })]);
+    for (const changed of [
+      Buffer.from(sound)
+        .toString()
+        .replace(/"last":(\d)/, '"last":9$1'),
+      Buffer.from(sound)
+        .toString()
+        .replace(/"sha256":"./, '"sha256":"_'),
+    ]) {
+      bed.store.objects.set(head, Buffer.from(changed));
+      expect((await audit()).findings, changed).toEqual([expect.objectContaining({ key: head })]);
+    }
     bed.store.objects.set(head, sound);
     await client.del(archiveKeys(PREFIX, "stock", 0).task);
     const { partitions, notes } = await audit();
     expect(partitions).toBe(0);
     expect(notes.join()).toContain("Redis is that of an earlier time");
+  });
+
+  it("finds no damage in what is removed for its age while it reads", async () => {
+    const { task } = archiveKeys(PREFIX, "stock", 0);
+    const [oldest = ""] = keysOf("manifests").toSorted();
+    const text = await client.hget(task, "archive");
+    const store = Object.assign(Object.create(bed.store) as typeof bed.store, {
+      get: async (key: string) => {
+        // Removed at the last moment.
+        if (key === oldest) await client.hset(task, "archive", (text ?? "").replace('"oldest":1', '"oldest":2'));
+        return key === oldest ? undefined : bed.store.get(key);
+      },
+    });
+    const { signal } = new AbortController();
+    const options = { redis: client, prefix: PREFIX, partitions: 1, store, signal };
+    expect(await auditArchive(options)).toMatchObject({ findings: [] });
+  });
+
+  it("finds a log that ends before the archive", async () => {
+    await client.hset(stockKeys(PREFIX, 0).head, "offset", 3);
+    expect((await audit()).findings).toEqual([
+      expect.objectContaining({ words: expect.stringContaining("but the log ends at 3") }),
+    ]);
   });
 
   it("notes a gap that was recorded, and begins the fold again after it", async () => {
