@@ -26,7 +26,7 @@ export const command = defineCommand({
   about: "tell why the stock of a SKU is what it is, or what has happened to an order",
   operands: "SKU|ORDER",
   more: `The story of a SKU ends at --at (now when left out) and begins at --from (a day earlier, or where the log begins): opening balances, every
-change with its cause and who did it, closing balances, and what does not add up. A valid order id is told as an order.
+change with its cause and who did it, closing balances, and what does not add up. A valid order id is told as an order, from its beginning to now.
 
 `,
   options: joinOptions(
@@ -50,15 +50,19 @@ change with its cause and who did it, closing balances, and what does not add up
   async run({ values, operands, signal }) {
     const [what, ...more] = operands;
     if (what === undefined || more.length > 0) throw badInput("explain", "SKU|ORDER", "name one SKU or one order");
+    const isOrder = what.length === CHAIN_ID_LENGTH && chainIdFault(what) === undefined;
+    for (const option of ["at", "from", "location"] as const)
+      if (isOrder && values[option] !== undefined)
+        throw badInput("explain", `--${option}`, "is for a SKU: an order is told from its beginning to now");
     const toMs = instantIn(values.at, "--at") ?? systemClock.now();
     const fromMs = instantIn(values.from, "--from");
+    if (fromMs !== undefined && fromMs > toMs) throw badInput("explain", "--from", "must not be after --at");
     const { withDeployment } = await import("../app/deployment.js");
     await withDeployment("explain", values, async (reached) => {
       const { readSetting } = await import("../stream/settings.js");
       const zone = (await readSetting(reached.redis, values.prefix, "zone")) ?? DEFAULT_ZONE;
       const options: StoryOptions = { language: values.lang as Language, zone };
       const place = { ...reached, prefix: values.prefix };
-      const isOrder = what.length === CHAIN_ID_LENGTH && chainIdFault(what) === undefined;
       const histories = await historiesOf(place, values);
       const story = isOrder
         ? await orderOf(place, histories, what, options, signal)

@@ -89,10 +89,13 @@ export class SkuHistory {
     const [position] = end.positions;
     if (!stored || !position) return { outcome: "unknown_sku" };
     const cursor = query.after === undefined ? undefined : cursorOf(query.after);
+    if (cursor && cursor.clockMs > query.toMs) throw badInput("history", "after", "is of a page after the end");
     const fromMs = query.fromMs ?? query.toMs - DEFAULT_SPAN_MS;
     // Just before the last change of the page before, so that no page reads what earlier ones have read.
     const startMs = cursor ? Math.max(fromMs, cursor.clockMs - 1) : fromMs;
-    const start = await this.#balances.asOf([sku], startMs, signal);
+    // Nothing can lie between the log's clock and a later beginning. Reading the balances once more could find more.
+    const isEmpty = !position.isFinal && startMs >= position.asOfMs;
+    const start = isEmpty ? end : await this.#balances.asOf([sku], startMs, signal);
     if (start.outcome === "outside_retention" && query.fromMs === undefined && !cursor)
       return this.read(sku, { ...query, fromMs: start.fromMs }, signal);
     if (start.outcome !== "found") return start;

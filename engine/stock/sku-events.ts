@@ -58,7 +58,7 @@ export interface WantedEvents {
  * @param toMs up to and with this one
  * @param signal ends the reading before the next page: it rejects with the signal's reason
  * @throws EngineError `undecodable` while iterating, when an entry cannot be read that may hold an event of the SKU;
- *   `log_gap` when the log is trimmed past the reader
+ *   `log_gap`, retryable when the log is trimmed past the reader
  */
 export const findSkuEvents = (
   options: SkuEventsOptions,
@@ -142,7 +142,7 @@ async function* readEvents(
   for (let after = from - 1; after < to; ) {
     signal?.throwIfAborted();
     const page = await source.read(after, Math.min(PAGE_ENTRIES, to - after));
-    assertContiguous(page, after, key);
+    await assertFollowing(source, page, after, key);
     if (page.length === 0) throw missingEntry(key, after + 1);
     for (const entry of page) {
       if (!mentions(entry, names)) continue;
@@ -159,6 +159,27 @@ async function* readEvents(
 
 const mentions = ({ fields }: LogEntry, names: readonly Buffer[]): boolean =>
   fields.some((bytes) => names.some((name) => bytes.includes(name)));
+
+/**
+ * Asserts that a page follows what was read before it.
+ * @throws EngineError `log_gap`; retryable when the log was trimmed past the reader: a new call finds its beginning
+ */
+export async function assertFollowing(
+  source: LogSource,
+  page: readonly LogEntry[],
+  after: number,
+  key: string,
+): Promise<void> {
+  if (page[0]?.offset === after + 1) return assertContiguous(page, after, key);
+  const first = await source.first();
+  if (first === undefined || first <= after + 1) return assertContiguous(page, after, key);
+  throw new EngineError(`${key}: entry ${after + 1} was removed while it was read; the log begins at ${first} now`, {
+    op: "log.read",
+    code: "log_gap",
+    retryable: true,
+    input: key,
+  });
+}
 
 const missingEntry = (key: string, offset: number): EngineError =>
   new EngineError(`${key}: entry ${offset} is missing`, {

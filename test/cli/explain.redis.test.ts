@@ -84,6 +84,9 @@ describe("explain", () => {
     await expect(explain([])).rejects.toMatchObject({ code: "bad_input" });
     await expect(explain(["TEA", "CUP"])).rejects.toMatchObject({ code: "bad_input" });
     await expect(explain(["TEA"], { at: "yesterday" })).rejects.toMatchObject({ code: "bad_input" });
+    const late = { at: "2026-06-18T20:00:00Z", from: "2026-06-18T20:00:01Z" };
+    await expect(explain(["TEA"], late)).rejects.toMatchObject({ code: "bad_input", input: "--from" });
+    await expect(explain([ORDER], { at: late.at })).rejects.toMatchObject({ code: "bad_input", input: "--at" });
     await expect(explain(["TEA"], { prefix: "none" })).rejects.toMatchObject({ code: "bad_input" });
   });
 });
