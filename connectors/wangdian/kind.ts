@@ -53,8 +53,12 @@ const PAGE_ROWS = { most: 100, default: 100 };
 const FIRST_DAYS = 365;
 /** 10 million rows of 100. */
 const MAX_PAGES = 100_000;
+/** Rows come into a span in its last second: a second reading, which begins later, finds no more of them. */
+const MAX_PASSES = 4;
 /** A cell that changes while pages are read may be passed over: the next pull looks back so far. */
 const OVERLAP_MS = 60_000;
+/** By which a clock may have been corrected. */
+const AHEAD_MS = 600_000;
 /** Words with which Wangdian refuses a request for coming too soon; its code is not documented. */
 const TOO_MANY = /频率|频繁|超限|too many|rate limit/i;
 const THROTTLED_MS = 60_000;
@@ -134,7 +138,9 @@ class WangdianSource implements Source {
     const { clock, client } = this.#parts;
     const untilMs = wholeSecond(clock.now() + (client.skewMs() ?? 0));
     const firstMs = untilMs - (this.#settings.firstDays ?? FIRST_DAYS) * DAY_MS;
-    let fromMs = wholeSecond(cursor === undefined ? firstMs : Math.max(firstMs, Number(cursor) - OVERLAP_MS));
+    // A cursor ahead of the time was stored while a clock was wrong.
+    const isKnown = cursor !== undefined && Number(cursor) <= untilMs + AHEAD_MS;
+    let fromMs = wholeSecond(isKnown ? Math.max(firstMs, Number(cursor) - OVERLAP_MS) : firstMs);
     while (fromMs <= untilMs) {
       const toMs = Math.min(untilMs, fromMs + SPAN_MS - 1_000);
       for await (const rows of this.#paged("stock_query", "stocks", { fromMs, toMs }, {}, signal))
@@ -151,6 +157,7 @@ class WangdianSource implements Source {
     // Wangdian's end is inclusive, and its times have whole seconds.
     const toMs = Math.max(fromMs, wholeSecond(span.toMs - 1));
     const names = { status: "55" };
+    const known = new Set<unknown>();
     for await (const { rows, page } of this.#paged(
       "stockout_order_query_trade",
       "stockout_list",
@@ -159,7 +166,9 @@ class WangdianSource implements Source {
       signal,
     )) {
       const lines = rows.flatMap((order, i) => this.#linesOf(order, `page ${page} row ${i + 1}`));
-      const within = lines.filter(({ timeMs }) => timeMs >= span.fromMs && timeMs < span.toMs);
+      const within = lines
+        .filter(({ timeMs }) => timeMs >= span.fromMs && timeMs < span.toMs)
+        .filter(({ fields: { id } }) => !known.has(id) && known.add(id));
       yield { rows: within.map(({ fields, place }) => ({ fields, place })) };
     }
   }
@@ -182,7 +191,10 @@ class WangdianSource implements Source {
     }));
   }
 
-  /** Pages from 0 on; the first one says how many rows there are. */
+  /**
+   * Pages from the last to the first: a row that leaves the span while it is read, because its cell changes again, moves
+   * others to pages that are still to come, and so none is passed over; some come twice. Page 0 says how many there are.
+   */
   async *#paged(
     method: string,
     list: string,
@@ -192,18 +204,31 @@ class WangdianSource implements Source {
   ): AsyncGenerator<{ rows: readonly Row[]; page: number }> {
     const pageRows = Math.min(PAGE_ROWS.most, this.#settings.pageRows ?? PAGE_ROWS.default);
     const span = { start_time: this.#timeText(fromMs), end_time: this.#timeText(toMs) };
-    let total = Number.NaN;
-    for (let page = 0; page < MAX_PAGES; page++) {
+    const ask = async (page: number) => {
       const paging = { page_no: String(page), page_size: String(pageRows) };
       const answer = await this.#ask(method, { ...span, ...more, ...paging }, signal);
-      const rows = this.#listOf(answer, list, page);
-      if (page === 0) total = Number(answer["total_count"]);
-      if (rows.length > 0) yield { rows, page };
-      const isLast = Number.isNaN(total) ? rows.length < pageRows : (page + 1) * pageRows >= total;
-      if (isLast) return;
-      if (rows.length === 0) throw this.#failed(`${method}: page ${page} is empty, and ${total} rows were announced`);
+      return { rows: this.#listOf(answer, list, page), page, total: Number(answer["total_count"]) };
+    };
+    const first = await ask(0);
+    // One page that is not full needs no number.
+    let total = Number.isNaN(first.total) && first.rows.length < pageRows ? first.rows.length : first.total;
+    if (Number.isNaN(total)) throw this.#failed(`${method}: page 0 has no total_count`);
+    if (total > MAX_PAGES * pageRows) throw this.#failed(`${method}: there are more than ${MAX_PAGES} pages`);
+    if (total <= pageRows) {
+      if (first.rows.length > 0) yield first;
+      return;
     }
-    throw this.#failed(`${method}: there are more than ${MAX_PAGES} pages`);
+    for (let pass = 1; pass <= MAX_PASSES; pass++) {
+      let last = first;
+      for (let page = Math.ceil(total / pageRows) - 1; page >= 0; page--) {
+        last = await ask(page);
+        if (last.rows.length > 0) yield last;
+      }
+      // A row that is new in the span may have moved others to pages that had been read.
+      if (!(last.total > total)) return;
+      total = last.total;
+    }
+    throw this.#failed(`${method}: the span has more rows each time that it is read`);
   }
 
   async #ask(method: string, parameters: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Row> {

@@ -62,11 +62,35 @@ describe("Wangdian", () => {
     await begin({ stock: "warehouse", firstDays: 40, pageRows: 2 });
     for (const sku of ["A", "B", "C"]) sandbox.stock.set(sku, "WH", 1);
     const pages = await pagesOf({ kind: "snapshot" });
-    expect(skusOf(pages)).toEqual(["A", "B", "C"]);
+    expect(skusOf(pages)).toEqual(["C", "A", "B"]);
     // 40 days are two spans.
     expect(pages.map(({ cursor }) => cursor !== undefined)).toEqual([true, false, false, true]);
     const cursor = String(systemClock.now() + 120_000);
     expect(skusOf(await pagesOf({ kind: "snapshot", cursor }))).toEqual([]);
+  });
+
+  it.each(["leaves", "comes"])("passes over no cell when one %s while pages are read", async (how) => {
+    let aheadMs = 0;
+    const now = () => systemClock.now() + aheadMs;
+    await begin({ stock: "warehouse", firstDays: 1, pageRows: 2 }, { clock: { now } });
+    const skus = ["A", "B", "C", "D", "E"];
+    for (const sku of skus) sandbox.stock.set(sku, "WH", 1);
+    const pages: SourcePage[] = [];
+    for await (const page of opened.source.pull({ kind: "snapshot" }, never)) {
+      pages.push(page);
+      if (pages.length > 1) continue;
+      // After the span has ended, or before.
+      aheadMs = how === "leaves" ? 30_000 : -30_000;
+      sandbox.stock.set(how === "leaves" ? "A" : "F", "WH", 2);
+    }
+    expect(skusOf(pages)).toEqual(expect.arrayContaining(how === "leaves" ? skus.slice(1) : [...skus, "F"]));
+  });
+
+  it("reads everything again after a cursor ahead of the time", async () => {
+    await begin({ stock: "warehouse", firstDays: 1 });
+    sandbox.stock.set("A", "WH", 1);
+    const cursor = String(systemClock.now() + DAY_MS);
+    expect(skusOf(await pagesOf({ kind: "snapshot", cursor }))).toEqual(["A"]);
   });
 
   it("begins nowhere in a span whose second page fails", async () => {
