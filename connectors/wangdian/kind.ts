@@ -192,8 +192,9 @@ class WangdianSource implements Source {
   }
 
   /**
-   * Pages from the last to the first: a row that leaves the span while it is read, because its cell changes again, moves
-   * others to pages that are still to come, and so none is passed over; some come twice. Page 0 says how many there are.
+   * Pages from the last to the first: a row that leaves the span while it is read, because its cell changes again,
+   * moves others to pages that are still to come, and so none is passed over; some come twice. Page 0 says how many
+   * rows there are.
    */
   async *#paged(
     method: string,

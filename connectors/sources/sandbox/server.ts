@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { stopwatch } from "../../../engine/kernel/clock.js";
+import { messageOf } from "../../../engine/kernel/errors.js";
 
 export interface SandboxAnswer {
   readonly status?: number;
@@ -115,7 +116,11 @@ export class SandboxServer {
       this.figures.failed++;
       return { status: 503, body: "out of service" };
     }
-    const url = new URL(request.url ?? "/", this.url);
-    return answer({ method: request.method ?? "GET", url, headers: request.headers, body });
+    try {
+      const url = new URL(request.url ?? "/", this.url);
+      return answer({ method: request.method ?? "GET", url, headers: request.headers, body });
+    } catch (thrown) {
+      return { status: 400, body: messageOf(thrown) };
+    }
   }
 }
