@@ -15,6 +15,8 @@ import type { BreakerHistoryEntry, ConsistencyState, ScopeState } from "./state.
 const OPEN_MS = 10 * MINUTE_MS;
 /** An operator's closing is remembered for longer than any snapshot is fresh: older ones are not compared at all. */
 const OVERRIDE_KEPT_MS = 48 * HOUR_MS;
+/** A comparison or a change that failed or is without a result is asked for again then: both take seconds. */
+export const ANSWER_MS = 10 * MINUTE_MS;
 /** The actor of changes by the engine itself. */
 export const ENGINE_ACTOR = "engine";
 

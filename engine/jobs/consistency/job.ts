@@ -10,7 +10,7 @@ import { MINUTE_MS } from "../../kernel/clock.js";
 import { type ComparisonCause, PUBLISHED } from "../../reconciliation/model.js";
 import { TICK_KIND, type TopicEvent } from "../../stream/event-entry.js";
 import type { Job, JobContext } from "../../stream/job.js";
-import { decide, type Effects, forgetScopes, scopeOf } from "./decisions.js";
+import { ANSWER_MS, decide, type Effects, forgetScopes, scopeOf } from "./decisions.js";
 import {
   BREAKER_CHANGED_EMIT,
   BREAKERS_EVENT,
@@ -42,8 +42,6 @@ import {
 
 export const CONSISTENCY_JOB = "consistency.1";
 
-/** A comparison or a change that failed or is without a result is asked for again then: both take seconds. */
-const ANSWER_MS = 10 * MINUTE_MS;
 /** Fresh snapshots are asked for so long before a breaker becomes half-open: pulling them takes less. */
 const REFRESH_BEFORE_MS = MINUTE_MS;
 

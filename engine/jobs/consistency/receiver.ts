@@ -18,7 +18,7 @@ import type { Ledger } from "../../stock/ledger.js";
 import type { NewEvent } from "../../stream/event-entry.js";
 import { partitionOf } from "../../stream/partition.js";
 import { daily, nextDueMs } from "../../stream/schedule.js";
-import { ENGINE_ACTOR } from "./decisions.js";
+import { ANSWER_MS, ENGINE_ACTOR } from "./decisions.js";
 import {
   BREAKER_CHANGED_EMIT,
   BREAKERS_EVENT,
@@ -57,7 +57,7 @@ export interface ConsistencyReceiverOptions {
   readonly onTrouble: OnTrouble;
 }
 
-/** Longer than any comparison, and less than the ten minutes after which the job asks again. */
+/** Longer than any comparison, and less than ANSWER_MS, after which the job asks again. */
 const COMPARE_LIMIT_MS = 5 * MINUTE_MS;
 /** A comparison whose fault may pass is tried for so long: a failover takes less. Changes of breakers wait, too. */
 const RETRY_FOR_MS = MINUTE_MS;
@@ -95,10 +95,10 @@ export class ConsistencyReceiver implements Receiver {
     return WANTED.has(kind);
   }
 
-  async deliver({ id, kind, payload }: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
+  async deliver({ id, kind, payload, atMs }: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
     try {
       if (kind === COMPARE_EMIT) await this.#compare(payload as CompareCommand, signal);
-      else if (kind === SET_BREAKER_EMIT) await this.#setBreaker(payload as SetBreakerCommand);
+      else if (kind === SET_BREAKER_EMIT) await this.#setBreaker(payload as SetBreakerCommand, atMs);
       else if (kind === REFRESH_EMIT) await this.#refresh(payload as RefreshCommand);
       else this.#log(payload as BreakerHistoryEntry);
       return { outcome: "done" };
@@ -156,8 +156,10 @@ export class ConsistencyReceiver implements Receiver {
     onTrouble(`a comparison has failed: ${message}`);
   }
 
-  async #setBreaker({ id, scope, action, ifVersion, ...wanted }: SetBreakerCommand): Promise<void> {
-    const { ledger } = this.#options;
+  async #setBreaker({ id, scope, action, ifVersion, ...wanted }: SetBreakerCommand, askedMs: number): Promise<void> {
+    const { ledger, clock } = this.#options;
+    // The job has given it up, and decides by a new comparison. It may be a dead letter that is replayed days later.
+    if (clock.now() - askedMs > ANSWER_MS) return;
     try {
       await ledger.breakers.setIf(breakerScopeOf(scope), action, { ...wanted, changeId: id }, ifVersion);
       this.#isTooOld = false;

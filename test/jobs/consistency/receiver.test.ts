@@ -64,8 +64,8 @@ beforeEach(() => {
   });
 });
 
-const deliver = (kind: string, payload: unknown) =>
-  receiver.deliver({ id: "d", kind, key: "comparison", atMs: NOW, payload }, new AbortController().signal);
+const deliver = (kind: string, payload: unknown, atMs = NOW) =>
+  receiver.deliver({ id: "d", kind, key: "comparison", atMs, payload }, new AbortController().signal);
 const status = (more: Partial<BreakerStatus> = {}): BreakerStatus => ({
   ...{ scope: { kind: "shop" }, state: "open", version: 7, sinceMs: NOW, untilMs: 0, actor: "li", reason: "count" },
   ...more,
@@ -162,6 +162,11 @@ describe("a change of a breaker", () => {
     set = async () => ({ changed: true, missing: [], version: 7 });
     await deliver(SET_BREAKER_EMIT, command);
     expect(receiver.warnings()).toEqual([]);
+  });
+
+  it("that the job has given up is not made, such as a dead letter that is replayed", async () => {
+    set = () => Promise.reject(new Error("not wanted any more"));
+    expect(await deliver(SET_BREAKER_EMIT, command, NOW - 10 * 60_000 - 1)).toEqual({ outcome: "done" });
   });
 
   it("that fails otherwise is tried again", async () => {
