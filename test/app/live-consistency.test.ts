@@ -20,7 +20,7 @@ const evidence = {
 
 const figuresOf = (change: Partial<ConsistencyFigures>): ConsistencyFigures => ({
   ...{ comparisons: 1, openings: 0, wouldHaveOpened: 0, reportedMs: 1, mode: "on", nextDueMs: 5_000 },
-  ...{ last: null, isComparing: false, failure: null, breakers: [], wouldBeOpen: [], history: [] },
+  ...{ last: null, isComparing: false, failure: null, unlisted: 0, breakers: [], wouldBeOpen: [], history: [] },
   ...change,
 });
 

@@ -129,6 +129,7 @@ function onCompared(state: State, compared: ComparedEvent, context: JobContext):
   delete state.failed;
   const { comparison, verdicts, mode, nextDueMs } = compared;
   state.last = comparison;
+  state.unlisted = compared.unlisted;
   state.over = verdicts.filter(({ verdict }) => verdict === "over");
   state.comparisons++;
   state.mode = mode;
@@ -222,6 +223,7 @@ function figuresOf(state: State, _key: string, sinceMs: number): ConsistencyFigu
     last: state.last ?? null,
     isComparing: state.comparing !== undefined,
     failure: state.failed?.reason ?? null,
+    unlisted: state.unlisted ?? 0,
     wouldBeOpen: Object.entries(scopes).flatMap(([scope, { wouldOpen }]) => (wouldOpen ? [scope] : [])),
     history: history.filter(({ observedMs }) => observedMs >= sinceMs),
   };

@@ -90,6 +90,8 @@ export interface ConsistencyState {
   last?: ComparisonSummary;
   /** Of the last comparison, those above their thresholds. */
   over: Verdict[];
+  /** Of the last comparison: scopes above their thresholds for which no breaker opens, because there are too many. */
+  unlisted?: number;
   /** When a comparison last had at least one snapshot of an outside source. */
   reportedMs: number;
   scopes: Record<string, ScopeState>;
@@ -118,6 +120,7 @@ export interface ConsistencyFigures
   /** Why the last comparison has failed; null: it has not. */
   readonly failure: string | null;
   readonly breakers: readonly RefusingBreaker[];
+  readonly unlisted: number;
   /** Scopes whose breaker would be open if this were no dry run. */
   readonly wouldBeOpen: readonly string[];
   /** Those that are new. */

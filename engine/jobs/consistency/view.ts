@@ -80,10 +80,13 @@ export class ConsistencyView implements View {
   /** What an operator should look into. */
   warnings(nowMs: number): string[] {
     const { last, nextDueMs } = this;
-    const failure = this.#figures?.failure;
+    const { failure, unlisted = 0 } = this.#figures ?? {};
     const opened = this.breakers().filter(({ isByEngine }) => isByEngine);
     return [
       ...opened.map(({ scope, reason }) => `the breaker ${scope} has opened by itself: ${reason}`),
+      ...(unlisted > 0 && this.mode === "on"
+        ? [`${unlisted} locations or SKUs are above their thresholds without a breaker: too many are at once`]
+        : []),
       ...(failure ? [`the last comparison has failed, and is tried again within ten minutes: ${failure}`] : []),
       ...(nextDueMs !== undefined && nowMs - nextDueMs > OVERDUE_MS
         ? [`the comparison of ${new Date(nextDueMs).toISOString()} has not taken place`]

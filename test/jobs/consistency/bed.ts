@@ -45,6 +45,8 @@ export class ConsistencyBed {
   readonly view = new ConsistencyView();
   readonly breakers = new Map<string, ObservedBreaker>();
   mode: BreakerMode = "on";
+  /** Of the comparisons. */
+  unlisted = 0;
   nowMs = START_MS;
   #state = encodeState(consistencyJob.initial(COMPARISON_KEY));
   #timerMs: number | undefined;
@@ -108,7 +110,14 @@ export class ConsistencyBed {
     const snapshots = [{ source: "wms", id: "s", measure: "on_hand", asOfMs: 1, completedMs: 1, rows: 1 }];
     const comparison = { id: `C-${id}`, atMs: this.nowMs, cause, durationMs: 1, snapshots, pairs: [], leftOut: {} };
     const nextDueMs = this.nowMs + DAY_MS;
-    this.event(COMPARED_EVENT, { request: id, comparison, verdicts, unlisted: 0, mode: this.mode, nextDueMs });
+    this.event(COMPARED_EVENT, {
+      request: id,
+      comparison,
+      verdicts,
+      unlisted: this.unlisted,
+      mode: this.mode,
+      nextDueMs,
+    });
   }
 
   /** A breaker changes, by an operator unless a change's id is given. */

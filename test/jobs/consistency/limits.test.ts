@@ -19,6 +19,17 @@ describe("of many breakers", () => {
     expect(bed.view.breakers()).toEqual([]);
   });
 
+  it("those that are too many to be opened at once are warned of", () => {
+    const bed = new ConsistencyBed();
+    for (const unlisted of [3, 0]) {
+      bed.unlisted = unlisted;
+      bed.event(SNAPSHOT_EVENT);
+      bed.compared(overBy("sku:S1"));
+      const found = unlisted === 0 ? [] : [expect.stringContaining("3 locations or SKUs are above")];
+      expect(bed.view.warnings(bed.nowMs)).toEqual(found);
+    }
+  });
+
   it("a dry run remembers only the scopes that would be open", () => {
     const bed = new ConsistencyBed();
     bed.mode = "dry-run";
