@@ -6,7 +6,7 @@
 import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
 import type { Change } from "../../engine/history/changes.js";
-import { orderStory, type Story, skuStory } from "../../engine/history/story.js";
+import { missingTexts, orderStory, type Story, skuStory } from "../../engine/history/story.js";
 import type { Locations } from "../../engine/stock/as-of.js";
 import { onHandUnits, type StockEvent } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
@@ -89,7 +89,7 @@ function skuRoute(server: FastifyInstance, { deps, authorize }: RouteContext, li
         ...(next === undefined ? {} : { next }),
         complete: isComplete,
         mismatches: [...mismatches],
-        missing: [...reasons],
+        missing: missingTexts(reasons, "en", isoOf),
       };
     },
   );
@@ -140,7 +140,7 @@ function orderRoute(server: FastifyInstance, { deps, authorize }: RouteContext, 
             }),
         exceptions: flow.open.map(exceptionText),
         complete: isComplete,
-        missing: [...reasons],
+        missing: missingTexts(reasons, "en", isoOf),
       };
     },
   );

@@ -183,6 +183,19 @@ export const DICTIONARY = {
   },
   exceptionUnits: { zh: "{step}：{units} 件在账上找不到（{time}）", en: "{step}: {units} in no balance ({time})" },
   incomplete: { zh: "不完整：{reason}", en: "Not complete: {reason}" },
+  stepsInPart: { zh: "日志中只有该订单的部分步骤", en: "the log has the order's steps only in part" },
+  linesUnknown: { zh: "订单内容已不可查", en: "what was ordered is not known any more" },
+  evidenceInPart: {
+    zh: "共 {orders} 个订单，只查找了其中 {searched} 个的依据",
+    en: "who caused them was searched for {searched} of {orders} orders",
+  },
+  ordersLogBegins: { zh: "订单日志始于 {time}", en: "the orders' log begins at {time}" },
+  ordersLogLimit: { zh: "订单日志只读取了 {limit} 条", en: "only {limit} entries of the orders' log were read" },
+  stockLogBegins: { zh: "库存日志始于 {time}", en: "the stock log begins at {time}" },
+  stockLogLimit: {
+    zh: "库存日志需读取 {entries} 条，最多读取 {limit} 条",
+    en: "{entries} entries of the stock log would have to be read; at most {limit} are",
+  },
 } as const satisfies Readonly<Record<string, Entry>>;
 
 export type TextKey = keyof typeof DICTIONARY;

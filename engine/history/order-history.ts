@@ -35,6 +35,14 @@ export interface OrderHistoryOptions extends SkuEventsOptions {
   orderLogOf?: ((partition: number) => LogSource) | undefined;
 }
 
+/** What a history lacks, as the dictionary has sentences for it. */
+export type Missing =
+  | { readonly what: "stepsInPart" | "linesUnknown" }
+  | { readonly what: "evidenceInPart"; readonly searched: number; readonly orders: number }
+  | { readonly what: "ordersLogBegins" | "stockLogBegins"; readonly atMs: number }
+  | { readonly what: "ordersLogLimit"; readonly limit: number }
+  | { readonly what: "stockLogLimit"; readonly entries: number; readonly limit: number };
+
 export interface OrderHistoryFound {
   readonly outcome: "found";
   readonly id: string;
@@ -45,7 +53,7 @@ export interface OrderHistoryFound {
   readonly changes: readonly StockEvent[];
   readonly isComplete: boolean;
   /** Why it is not. */
-  readonly reasons: readonly string[];
+  readonly reasons: readonly Missing[];
 }
 
 export type OrderHistoryResult = OrderHistoryFound | { readonly outcome: "unknown_order" };
@@ -60,15 +68,15 @@ export class OrderHistory {
   /** @throws EngineError `undecodable`, `log_gap`; the signal's reason */
   async read(id: string, nowMs: number, signal?: AbortSignal): Promise<OrderHistoryResult> {
     const found = await this.#options.orderStore.find(id);
-    const reasons: string[] = [];
+    const reasons: Missing[] = [];
     const fromMs = Math.min(chainIdTimeMs(id), nowMs) - CLOCKS_MS;
     const steps: OrderEvent[] = [];
     for await (const event of this.#orderEvents([id], fromMs, Number.POSITIVE_INFINITY, reasons, signal))
       steps.push(event);
     if (!found && steps.length === 0) return { outcome: "unknown_order" };
-    if (steps[0]?.step !== "created") reasons.push("the log has the order's steps only in part");
+    if (steps[0]?.step !== "created") reasons.push({ what: "stepsInPart" });
     const lines = found?.order.lines ?? steps.find(({ body }) => body)?.body?.lines ?? [];
-    if (lines.length === 0) reasons.push("what was ordered is not known any more");
+    if (lines.length === 0) reasons.push({ what: "linesUnknown" });
     // Of its first attempt: a repeated order is created once.
     const createdMs = (steps[0]?.createdMs ?? chainIdTimeMs(id)) - AROUND_STEP_MS;
     const last = steps.findLast(({ step }) => LAST_STEPS.has(step));
@@ -86,25 +94,23 @@ export class OrderHistory {
   async withEvidence(
     changes: readonly Change[],
     signal?: AbortSignal,
-  ): Promise<{ changes: readonly Change[]; reasons: readonly string[] }> {
+  ): Promise<{ changes: readonly Change[]; reasons: readonly Missing[] }> {
     const ids = [...new Set(changes.flatMap(({ line }) => (line ? [line.order] : [])))];
     if (ids.length === 0) return { changes, reasons: [] };
-    const reasons = new Set<string>();
+    const reasons: Missing[] = [];
     if (ids.length > MAX_SEARCHED_ORDERS)
-      reasons.add(`who caused them was searched for ${MAX_SEARCHED_ORDERS} of ${ids.length} orders`);
+      reasons.push({ what: "evidenceInPart", searched: MAX_SEARCHED_ORDERS, orders: ids.length });
     const times = changes.map(({ event }) => event.clockMs);
     const [fromMs, toMs] = [Math.min(...times) - AROUND_STEP_MS, Math.max(...times) + AROUND_STEP_MS];
     const steps = new Map<string, OrderEvent[]>();
-    const found: string[] = [];
     const searched = ids.slice(0, MAX_SEARCHED_ORDERS);
-    for await (const event of this.#orderEvents(searched, fromMs, toMs, found, signal))
+    for await (const event of this.#orderEvents(searched, fromMs, toMs, reasons, signal))
       steps.set(event.id, [...(steps.get(event.id) ?? []), event]);
-    for (const reason of found) reasons.add(reason);
     const evidenced = changes.map((change): Change => {
       const step = change.line && causeOf(change.event, steps.get(change.line.order) ?? []);
       return step ? { ...change, evidence: evidenceOf(step) } : change;
     });
-    return { changes: evidenced, reasons: [...reasons] };
+    return { changes: evidenced, reasons };
   }
 
   /** The events of orders, read from each of their partitions once. */
@@ -112,7 +118,7 @@ export class OrderHistory {
     ids: readonly string[],
     fromMs: number,
     toMs: number,
-    reasons: string[],
+    reasons: Missing[],
     signal: AbortSignal | undefined,
   ): AsyncGenerator<OrderEvent> {
     const { redis, prefix, partitions, orderLogOf } = this.#options;
@@ -123,10 +129,10 @@ export class OrderHistory {
       const names = ids.filter((id) => partitionOf(id, partitions) === partition).map((id) => Buffer.from(id));
       const start = await startOf(source, Number((await redis.hget(head, "offset")) ?? 0), fromMs);
       if (!start) continue;
-      if (start.isLater) reasons.push(`the orders' log begins at ${new Date(start.oldestMs).toISOString()}`);
+      if (start.isLater) reasons.push({ what: "ordersLogBegins", atMs: start.oldestMs });
       for await (const entry of entriesFrom(source, key, start.after, signal)) {
         if (entry === "too_many") {
-          reasons.push(`only ${ENTRIES_LIMIT} entries of the orders' log were read`);
+          reasons.push({ what: "ordersLogLimit", limit: ENTRIES_LIMIT });
           break;
         }
         if (timeOf(entry) > toMs) break;
@@ -141,7 +147,7 @@ export class OrderHistory {
     lines: readonly OrderLine[],
     fromMs: number,
     toMs: number,
-    { reasons, signal }: { reasons: string[]; signal: AbortSignal | undefined },
+    { reasons, signal }: { reasons: Missing[]; signal: AbortSignal | undefined },
   ): Promise<StockEvent[]> {
     const { partitions } = this.#options;
     const ids = new Set(lines.map((_, i) => lineId(id, i)));
@@ -151,9 +157,8 @@ export class OrderHistory {
       const wanted = { partition, texts: [`${id}-`], isWanted };
       const found = await findEvents(this.#options, wanted, fromMs, toMs, signal);
       if (found.outcome === "found") for await (const event of found.events) events.push(event);
-      else if (found.outcome === "outside_retention")
-        reasons.push(`the stock log begins at ${new Date(found.fromMs).toISOString()}`);
-      else reasons.push(`${found.entries} entries of the stock log would have to be read; at most ${found.limit} are`);
+      else if (found.outcome === "outside_retention") reasons.push({ what: "stockLogBegins", atMs: found.fromMs });
+      else reasons.push({ what: "stockLogLimit", entries: found.entries, limit: found.limit });
     }
     return events.sort((a, b) => a.clockMs - b.clockMs);
   }

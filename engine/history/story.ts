@@ -9,7 +9,7 @@ import type { Locations } from "../stock/as-of.js";
 import { onHandUnits, POOLS, type Pool, type SettledDifference, type StockEvent } from "../stock/model.js";
 import { type Change, lineOf } from "./changes.js";
 import { type Language, type TextKey, textOf } from "./dictionary.js";
-import type { OrderHistoryFound } from "./order-history.js";
+import type { Missing, OrderHistoryFound } from "./order-history.js";
 import type { SkuSpan } from "./sku-history.js";
 
 export interface StoryLine {
@@ -49,8 +49,8 @@ export function localTime(ms: number, zone: string): string {
   return format.format(ms);
 }
 
-/** @param remarks further ones, such as what could not be read */
-export function skuStory(span: SkuSpan, { language, zone }: StoryOptions, remarks: readonly string[] = []): Story {
+/** @param missing what could not be read */
+export function skuStory(span: SkuSpan, { language, zone }: StoryOptions, missing: readonly Missing[] = []): Story {
   const [from, to] = [localTime(span.fromMs, zone), localTime(span.toMs, zone)];
   const { sku, changes, next, isFinal } = span;
   const say: typeof textOf = textOf;
@@ -78,7 +78,7 @@ export function skuStory(span: SkuSpan, { language, zone }: StoryOptions, remark
       ...(isLast && span.isComplete ? [say(language, "complete")] : []),
       ...(isLast ? [] : [say(language, "moreChanges")]),
       ...(isLast && !isFinal ? [say(language, "notFinal")] : []),
-      ...remarks.map((reason) => say(language, "incomplete", { reason })),
+      ...incompleteTexts(missing, language, zone),
     ],
   };
 }
@@ -126,11 +126,31 @@ export function orderStory(
       ...(exceptions.length > 0
         ? [textOf(language, "openExceptions"), ...exceptions.map((each) => exceptionText(each, language, zone))]
         : []),
-      ...(wrong.length > 0 ? [textOf(language, "addsUpNot"), ...wrong] : [textOf(language, "nothingWrong")]),
-      ...history.reasons.map((reason) => textOf(language, "incomplete", { reason })),
+      ...(wrong.length > 0 ? [textOf(language, "addsUpNot"), ...wrong] : []),
+      ...(wrong.length === 0 && history.isComplete ? [textOf(language, "nothingWrong")] : []),
+      ...incompleteTexts(history.reasons, language, zone),
     ],
   };
 }
+
+const incompleteTexts = (missing: readonly Missing[], language: Language, zone: string): string[] =>
+  missingTexts(missing, language, (ms) => localTime(ms, zone)).map((reason) =>
+    textOf(language, "incomplete", { reason }),
+  );
+
+/** What a history lacks as sentences, each once. @param timeText how instants are written */
+export const missingTexts = (
+  missing: readonly Missing[],
+  language: Language,
+  timeText: (ms: number) => string,
+): string[] => [
+  ...new Set(
+    missing.map((each) => {
+      const values = "atMs" in each ? { time: timeText(each.atMs) } : each;
+      return textOf(language, each.what, values as never);
+    }),
+  ),
+];
 
 /** The story as text, for a terminal. */
 export function storyText({ title, before, changes, after, remarks }: Story): string {

@@ -109,7 +109,11 @@ describe("the story of a SKU", () => {
     expect(open.remarks).toContain("The end has not passed yet: more changes may follow.");
     expect(open.remarks).toContain("Nothing changed in this time.");
     expect(open.after[0]).toMatch(/^So far/);
-    expect(skuStory(spanOf([]), ZH, ["日志"]).remarks).toContain("不完整：日志");
+    const missing = { what: "ordersLogBegins", atMs: AT_MS } as const;
+    expect(skuStory(spanOf([]), ZH, [missing, missing]).remarks.slice(1)).toEqual([
+      "已核对：期初加上所列变化等于期末，一件不差。",
+      "不完整：订单日志始于 2026-06-18 20:00:00",
+    ]);
   });
 
   it("has a sentence without a hole for every type of event, in both languages", () => {
@@ -141,7 +145,7 @@ describe("the story of an order", () => {
     ],
     changes: [event({ type: "StockReserved", units: 2, from: "sellable", to: "reserved", clockMs: AT_MS + 5 })],
     isComplete: false,
-    reasons: ["the stock log begins later"],
+    reasons: [{ what: "stepsInPart" }],
   };
 
   it("tells its steps with their evidence, its stock, its open exceptions, and what is missing", () => {
@@ -158,11 +162,11 @@ describe("the story of an order", () => {
         "",
         "Open exceptions:",
         "label printed: late, was due at 2026-06-18 20:00:00",
-        "Everything adds up.",
-        "Not complete: the stock log begins later",
+        "Not complete: the log has the order's steps only in part",
         "",
       ].join("\n"),
     );
+    expect(orderStory({ ...history, reasons: [], isComplete: true }, [], EN).remarks).toEqual(["Everything adds up."]);
     expect(orderStory(history, [], ZH).title).toBe(`订单 ${ORDER} 的经过`);
   });
 });
