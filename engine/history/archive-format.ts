@@ -25,6 +25,9 @@ const MAX_SEGMENT_BYTES = 16 * 1_048_576;
 /** Cells of one bucket of a closing: 2,000 × some 60 bytes, so that one SKU is found by reading 120 KB at most. */
 const BUCKET_CELLS = 2_000;
 
+/** Of manifests, as this release writes them. */
+export const VERSION = 1;
+
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: "number" });
 const compress = promisify(gzip);
@@ -62,7 +65,7 @@ export interface Closing {
 }
 
 export interface Manifest extends ArchivePlace {
-  readonly version: 1;
+  readonly version: typeof VERSION;
   readonly number: number;
   readonly generation: string;
   /** SHA-256 of the manifest before; empty for the first. */
@@ -127,12 +130,17 @@ export const encodeJson = (value: Manifest | ArchiveHead): Buffer => Buffer.from
 
 /**
  * Reads a manifest.
- * @throws EngineError `archive_damaged` when it is none, or that of another place
+ * @throws EngineError `archive_damaged` when it is none, or that of another place, `newer_version` when a later release
+ *   has written it
  */
 export function decodeManifest(bytes: Uint8Array, place: ArchivePlace, number: number, key: string): Manifest {
   const manifest = jsonOf(bytes, key) as Partial<Manifest>;
+  if (Number(manifest.version) > VERSION)
+    throw new EngineError(`the archive's object ${key} was written by a newer release: use that one`, {
+      ...{ op: "archive.read", code: "newer_version", retryable: false, input: key },
+    });
   const isThis =
-    manifest.version === 1 &&
+    manifest.version === VERSION &&
     manifest.number === number &&
     manifest.prefix === place.prefix &&
     manifest.topic === place.topic &&
@@ -188,9 +196,12 @@ export const damaged = (key: string, what: string): EngineError =>
     input: key,
   });
 
+/** Among them the version of a manifest: a changed byte may look like a newer one. */
+const DAMAGES: ReadonlySet<string> = new Set(["archive_damaged", "archive_missing", "undecodable", "newer_version"]);
+
 /** An error that tells that an object of the archive is missing or not what it was. */
 export const isDamage = (thrown: unknown): thrown is EngineError =>
-  thrown instanceof EngineError && ["archive_damaged", "archive_missing", "undecodable"].includes(thrown.code);
+  thrown instanceof EngineError && DAMAGES.has(thrown.code);
 
 /** A segment's entries as bytes, whole and compressed. */
 export interface EncodedSegment {

@@ -7,6 +7,7 @@
  */
 import { type Clock, DAY_MS, type Scheduler } from "../kernel/clock.js";
 import { EngineError } from "../kernel/errors.js";
+import type { OnTrouble } from "../kernel/logger.js";
 import { secureBytes } from "../kernel/random.js";
 import { renewTask, type Task } from "../stream/commit.js";
 import { archiveKeys, type PartitionKeys, partitionKeys } from "../stream/keys.js";
@@ -28,6 +29,7 @@ import {
   type ObjectRef,
   refOf,
   SEGMENT_BYTES,
+  VERSION,
 } from "./archive-format.js";
 import { commitArchiveHead, readArchiveHead } from "./archive-head.js";
 import type { ArchiveObjects } from "./archive-objects.js";
@@ -57,6 +59,7 @@ export interface ArchiveTaskOptions {
   /** Segments older than this are removed, by the log's clock; 0: none. */
   retentionMs: number;
   leaseMs: number;
+  onTrouble: OnTrouble;
   clock: Scheduler;
   serverClock?: Clock;
   checkEveryMs?: number;
@@ -115,10 +118,11 @@ export class ArchiveTask {
       const isFull = await this.#fill();
       if (isFull) {
         await this.#renewing(async () => {
-          if (isFirst) await this.#finishRemoval(signal);
-          isFirst = false;
+          if (isFirst) await this.#skipRemoved(signal);
           await this.#write(signal);
           progressed();
+          if (isFirst) await this.#finishRemoval(signal);
+          isFirst = false;
           await this.#removeOld(signal);
         });
       } else await clock.sleep(checkEveryMs, signal);
@@ -208,11 +212,11 @@ export class ArchiveTask {
     const { content, parts } = await encodeSegment(entries);
     for (const { ref, bytes } of parts) await objects.putPart(ref, bytes, signal);
     const number = this.#head.number + 1;
-    const closing = (await this.#isEndOfDay(last)) ? await this.#close(last, signal) : undefined;
+    const closing = (await this.#isEndOfDay(last)) ? await this.#closeIfPossible(last, signal) : undefined;
     const unbrokenFrom = this.#gap || number === 1 ? number : this.#head.unbrokenFrom;
     const lastClosing = closing ? number : this.#head.lastClosing;
     const manifest: Manifest = {
-      version: 1,
+      version: VERSION,
       ...{ prefix: place.prefix, topic: place.topic, partition: place.partition },
       number,
       generation: generationOf(this.#head.generations, number),
@@ -254,6 +258,18 @@ export class ArchiveTask {
     return next !== undefined && dayOf(timeOf(next)) > dayOf(timeOf(last));
   }
 
+  /** Undefined when the partition cannot be closed: readers then begin from an earlier or a later closing. */
+  async #closeIfPossible(last: LogEntry, signal: AbortSignal): Promise<Closing | undefined> {
+    try {
+      return await this.#close(last, signal);
+    } catch (thrown) {
+      if (!(thrown instanceof EngineError) || !LEFT_OUT.has(thrown.code)) throw thrown;
+      const { onTrouble, place } = this.#options;
+      onTrouble(`the archive has no closing for ${dateOf(last, this.#options)}: ${thrown.message}`, { ...place });
+      return undefined;
+    }
+  }
+
   async #close(last: LogEntry, signal: AbortSignal): Promise<Closing> {
     const { redis, place, partitions, objects, timeOf } = this.#options;
     const log = redisLog(redis, this.#keys.log);
@@ -270,21 +286,25 @@ export class ArchiveTask {
   }
 
   /**
-   * Before the first segment of an owner: removes what an earlier one had begun to remove. After a backup was restored,
-   * segments that were removed since are not there any more: the head object, which is newer than Redis then, has where
-   * the archive began last.
+   * Before the first segment of an owner. After a backup was restored, segments that were removed since are not there
+   * any more: the head object, which is newer than Redis then, has where the archive began last.
    */
-  async #finishRemoval(signal: AbortSignal): Promise<void> {
-    const { retentionMs, objects } = this.#options;
+  async #skipRemoved(signal: AbortSignal): Promise<void> {
+    const { objects } = this.#options;
     const { oldest, number, generations } = this.#head;
-    if (retentionMs > 0 && oldest > 1) {
-      const begun = await this.#manifestAt(oldest - 1, signal);
-      if (begun) await objects.remove(begun, signal);
-    }
     const stored = await objects.head(signal).catch(unlessDamaged);
     if (!stored || stored.oldest <= oldest || oldest > number) return;
     const isThere = await objects.manifest(generations, oldest, signal).catch(unlessDamaged);
     if (!isThere) await this.#commitHead({ ...this.#head, oldest: Math.min(stored.oldest, number + 1) });
+  }
+
+  /** Removes what an earlier owner had begun to remove. */
+  async #finishRemoval(signal: AbortSignal): Promise<void> {
+    const { retentionMs, objects } = this.#options;
+    const { oldest } = this.#head;
+    if (retentionMs === 0 || oldest === 1) return;
+    const begun = await this.#manifestAt(oldest - 1, signal);
+    if (begun) await objects.remove(begun, signal);
   }
 
   /** Removes the oldest segments past the retention; the newest stays, and so does the newest with a closing. */
@@ -333,8 +353,14 @@ export class ArchiveTask {
 
 /** Undefined for an object that is missing or damaged. @throws all else */
 function unlessDamaged(thrown: unknown): undefined {
-  if (!isDamage(thrown)) throw thrown;
+  if (!isDamage(thrown) || thrown.code === "newer_version") throw thrown;
 }
+
+/** Errors of a closing that do not cease: the segments go on without it. */
+const LEFT_OUT: ReadonlySet<string> = new Set(["undecodable", "closing_too_large"]);
+
+const dateOf = (entry: LogEntry, { timeOf }: ArchiveTaskOptions): string =>
+  new Date(timeOf(entry)).toISOString().slice(0, 10);
 
 const dayOf = (ms: number): number => Math.floor(ms / DAY_MS);
 

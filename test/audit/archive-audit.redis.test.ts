@@ -68,6 +68,15 @@ describe("the audit of an archive", () => {
     expect((await audit()).findings).toEqual([]);
   });
 
+  it("names a manifest that looks like one of a newer release", async () => {
+    const [key = ""] = keysOf("manifests");
+    const changed = Buffer.from(bytesOf(key)).toString().replace('"version":1', '"version":3');
+    bed.store.objects.set(key, Buffer.from(changed));
+    expect((await audit()).findings).toContainEqual(
+      expect.objectContaining({ key, words: expect.stringContaining("newer release") }),
+    );
+  });
+
   it("finds a missing object, and two that were exchanged, and names them", async () => {
     for (const kind of ["manifests", "segments", "closings"]) {
       const [one, other] = keysOf(kind) as [string, string];

@@ -110,6 +110,21 @@ describe("an archive with a retention", () => {
   });
 });
 
+describe("an archive whose storage refuses to delete", () => {
+  it("goes on, and says so", async () => {
+    await append(10);
+    await archive();
+    const refusing = Object.assign(Object.create(store) as MemoryStore, {
+      delete: async () => {
+        throw new Error("deleting is not allowed");
+      },
+    });
+    await append(4);
+    const troubles = await archive({ store: refusing, retentionMs: 3 * HOUR_MS });
+    expect(troubles.join()).toContain("deleting is not allowed");
+  });
+});
+
 describe("entries of the orders' log that have a buyer's text", () => {
   it("are not archived, and those after them are", async () => {
     const buyer = { name: "王芳", street: "南京西路 1 号" };

@@ -342,6 +342,19 @@ describe("an archive", () => {
     }
   });
 
+  it("has no closing of a day whose balances cannot be found, and goes on", async () => {
+    const bed = await archiveBed(client, PREFIX, 1, seededRandom(SEED + 12));
+    await bed.trade(150);
+    const { log, head } = stockKeys(PREFIX, 0);
+    const offset = Number(await client.hget(head, "offset"));
+    const clockMs = await client.hget(head, "clock");
+    // It has a time, and nothing else that can be read.
+    await client.xadd(log, `${offset + 1}-0`, "t", clockMs ?? "", "b", "no batch");
+    await client.hset(head, "offset", offset + 1);
+    await bed.archive();
+    expect(await readArchiveHead(client, place(0))).toMatchObject({ last: offset + 1, lastClosing: 0 });
+  });
+
   it("warns when it is behind, and a missing or changed object is an error that names it", async () => {
     const random = seededRandom(SEED + 7);
     const bed = await archiveBed(client, PREFIX, PARTITIONS, random);
