@@ -23,6 +23,8 @@ export interface OracleEbsSandboxSettings {
   readonly perSecond?: number;
   /** The database server's; the real one when left out. */
   readonly clock?: Clock;
+  /** See SandboxServer. */
+  readonly isDated?: boolean;
 }
 
 /** Who may call it, and what is deployed. */
@@ -55,10 +57,11 @@ export class OracleEbsSandbox {
   #fixed: Fixed[] = [];
   #repeats = 0;
 
-  constructor({ port = 0, perSecond, clock = systemClock }: OracleEbsSandboxSettings = {}) {
+  constructor({ port = 0, perSecond, clock = systemClock, isDated = true }: OracleEbsSandboxSettings = {}) {
     this.stock = new SandboxStock(clock);
     this.#server = new SandboxServer({
       port,
+      isDated,
       ...(perSecond === undefined ? {} : { perSecond }),
       answer: (request) => this.#answer(request),
       throttled: () => ({ status: 429, headers: { "retry-after": "1" }, body: "too many requests in this second" }),

@@ -22,6 +22,8 @@ export interface SourceSandboxSettings {
   readonly pageRows?: number;
   /** The outside system's clock, for what it states; the real one when left out. */
   readonly clock?: Clock;
+  /** See SandboxServer. */
+  readonly isDated?: boolean;
 }
 
 interface Fixed {
@@ -42,11 +44,12 @@ export class SourceSandbox {
   #snapshots = 0;
 
   constructor(settings: SourceSandboxSettings = {}) {
-    const { port = 0, perSecond, clock = systemClock } = settings;
+    const { port = 0, perSecond, clock = systemClock, isDated = true } = settings;
     this.#settings = settings;
     this.stock = new SandboxStock(clock);
     this.#server = new SandboxServer({
       port,
+      isDated,
       ...(perSecond === undefined ? {} : { perSecond }),
       answer: (request) => this.#answer(request),
       throttled: () => ({ status: 429, headers: { "retry-after": "1" }, body: "too many requests in this second" }),

@@ -26,6 +26,8 @@ export interface SandboxServerSettings {
   readonly port?: number;
   /** Requests that it takes in any second; left out: any number. */
   readonly perSecond?: number;
+  /** False: answers have no `Date`, as of a system whose clock nobody may compare. Left out: they have. */
+  readonly isDated?: boolean;
   answer(request: SandboxRequest): SandboxAnswer;
   throttled(): SandboxAnswer;
 }
@@ -68,6 +70,7 @@ export class SandboxServer {
       request.on("error", () => {});
       request.on("end", () => {
         const { status = 200, headers = {}, body } = this.#answer(request, Buffer.concat(parts).toString("utf8"));
+        reply.sendDate = this.#settings.isDated ?? true;
         const isCut = status === 200 && this.#trouble.shift() === "cut";
         reply.writeHead(status, { ...headers, "content-length": String(Buffer.byteLength(body)) });
         if (!isCut) {
