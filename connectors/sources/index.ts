@@ -12,11 +12,18 @@ import { scheduleText } from "./schedule.js";
 
 export { SourceRegistry, type SourceReport } from "../../engine/reconciliation/source-registry.js";
 
+/** The parts of the engine that pulling needs. */
+export type SourcesParts = Pick<
+  ConnectorParts,
+  | ("redis" | "prefix" | "clock" | "zone" | "worker" | "lease" | "onTrouble")
+  | ("environment" | "sourceKinds" | "sources" | "sourceWatch" | "snapshots" | "movements")
+>;
+
 /**
  * @param file the configuration
  * @throws EngineError `bad_input` with every fault of it
  */
-export async function openSources(file: string, parts: ConnectorParts): Promise<OpenConnector> {
+export async function openSources(file: string, parts: SourcesParts): Promise<OpenConnector> {
   const { redis, prefix, clock, zone, worker, lease, onTrouble } = parts;
   const kinds = await parts.sourceKinds();
   const { sources, conflicts, secrets } = await loadSources(file, { kinds, env: parts.environment });

@@ -1,9 +1,10 @@
 /**
- * The outside systems of the demo: an ERP, a WMS and a storefront that report snapshots of the shop's stock. They
- * follow the ledger exactly, until shortly before 18:00 of the first day: then an evening delivery is received, of
- * which the WMS loses all bookings but one, so that the figures part by more than the breaker's threshold. What a
- * settlement corrects in the ledger, the WMS does not lack any more, nor what is rejected: the WMS books it then. These
- * systems are made up; snapshots, comparison, breaker and settlement are the product's own.
+ * What the outside systems of the demo (demo-systems.ts) have, and when they are pulled. They follow the ledger
+ * exactly, until shortly before 18:00 of the first day: then most of an evening delivery is entered in the ledger a
+ * second time. The WMS has counted it once; ERP and storefront take over what the ledger books, so that two sides part
+ * by more than the breaker's threshold, and the WMS is right. What a settlement corrects in the ledger, ERP and
+ * storefront take over; what is rejected, the WMS books. The systems are made up; pulls, comparison, breaker and
+ * settlement are the product's own.
  */
 import { WAREHOUSES } from "../../connectors/demo-shop/catalogue.js";
 import type { DemoShop } from "../../connectors/demo-shop/index.js";
@@ -12,33 +13,28 @@ import { HOUR_MS, MINUTE_MS, sleep } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { type Measure, measuredUnits } from "../reconciliation/model.js";
-import { SnapshotPartWriter } from "../reconciliation/snapshot-store.js";
 import { Corrections } from "../stock/corrections.js";
 import { type Balances, cellOf, POOLS } from "../stock/model.js";
+import { type BookedCell, DEMO_ACTOR, DEMO_SYSTEMS, type DemoSystem, type DemoSystems } from "./demo-systems.js";
 import type { Engine } from "./engine.js";
 
-const SYSTEMS = [
-  { source: "erp", measure: "on_hand" },
-  { source: "wms", measure: "on_hand" },
-  { source: "storefront", measure: "display" },
-] as const satisfies readonly { source: string; measure: Measure }[];
-
-/** The system that loses bookings. */
-export const LOSING = "wms";
+/** The system that has counted the delivery once. */
+export const COUNTING: DemoSystem = "wms";
 
 /** Times of the first day, after midnight. */
-const FIRST_REPORT_MS = 10 * MINUTE_MS;
-const DELIVERY_MS = 17 * HOUR_MS + 58 * MINUTE_MS;
-/** Until then reports come every two hours; then every five minutes, so that the breaker finds fresh ones. */
+const FIRST_PULL_MS = 10 * MINUTE_MS;
+const DELIVERY_MS = 17 * HOUR_MS + 30 * MINUTE_MS;
+const SECOND_ENTRY_MS = 17 * HOUR_MS + 58 * MINUTE_MS;
+/** Until then pulls come every two hours; then every five minutes, so that the breaker finds fresh snapshots. */
 const OFTEN_FROM_MS = 17 * HOUR_MS + 50 * MINUTE_MS;
 const OFTEN_UNTIL_MS = 20 * HOUR_MS;
 const SELDOM_MS = 2 * HOUR_MS;
 const OFTEN_MS = 5 * MINUTE_MS;
 
-/** Goods of the delivery, by their rank in the catalogue; the last one is booked by everybody. */
+/** Goods of the delivery, by their rank in the catalogue; the last one is entered once only. */
 const DELIVERED_RANKS = [36, 111, 204, 317, 420, 559] as const;
-/** The share of the shop's stock that the lost bookings are: clearly more than the breaker's threshold of 0.5 %. */
-const LOST_SHARE = 0.0085;
+/** The share of the shop's stock that the second entries are: clearly more than the breaker's threshold of 0.5 %. */
+const DOUBLED_SHARE = 0.0085;
 /** Deliveries come in cartons; each position has one carton more than the one before, so that no two are equal. */
 const CARTON_UNITS = 24;
 
@@ -57,41 +53,51 @@ interface Row {
 
 export class DemoSources {
   readonly #engine: Engine;
+  readonly #systems: DemoSystems;
   readonly #shop: DemoShop;
   readonly #corrections: Corrections;
   readonly #onTrouble: OnTrouble;
-  /** Bookings that the losing system lacks: units by cell, and since when. */
-  readonly #lost = new Map<string, number>();
-  #deliveredMs: number | undefined;
-  /** The instant of the last report. */
-  #reportedMs = 0;
-  /** On hand in the whole shop, as of the last report. */
+  /** On hand in the whole shop, as of the last booking. */
   #totalUnits = 0;
+  #delivery: readonly BookedCell[] = [];
+  #isDelivered = false;
+  /** When the second entries were made. */
+  #doubledMs: number | undefined;
+  /** The instant that the systems have booked last. */
+  #bookedMs = 0;
 
-  constructor(engine: Engine, shop: DemoShop, onTrouble: OnTrouble) {
+  constructor(
+    engine: Engine,
+    { systems, shop, onTrouble }: { systems: DemoSystems; shop: DemoShop; onTrouble: OnTrouble },
+  ) {
     const { redis, settings } = engine;
     this.#engine = engine;
+    this.#systems = systems;
     this.#shop = shop;
     this.#corrections = new Corrections({ redis, prefix: settings.prefix, partitions: settings.partitions });
     this.#onTrouble = onTrouble;
   }
 
-  /** Reports, and receives the delivery, at their times; until the signal. */
+  /** Lets the systems book and be pulled, and receives the delivery, at their times; until the signal. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#engine;
-    let dueMs = FIRST_REPORT_MS;
+    let dueMs = FIRST_PULL_MS;
     while (!signal.aborted) {
       await sleep(CHECK_MS, signal);
       const dayMs = clock.now() - this.#shop.rushStartMs;
       try {
-        if (dayMs >= DELIVERY_MS && this.#deliveredMs === undefined) await this.#deliver();
-        if (dayMs < dueMs && !(await this.#isDecided())) continue;
-        await this.#report(signal);
-        dueMs = nextReportMs(dayMs);
+        if (dayMs >= DELIVERY_MS && !this.#isDelivered) await this.#deliver();
+        if (dayMs >= SECOND_ENTRY_MS && this.#isDelivered && this.#doubledMs === undefined) await this.#enterAgain();
+        const cause = dayMs >= dueMs ? "its time has come" : await this.#causeToPull();
+        if (cause === undefined || signal.aborted) continue;
+        await this.#book(signal);
+        await this.#systems.pull(this.#engine, cause);
+        if (dayMs >= dueMs) dueMs = nextPullMs(dayMs);
       } catch (thrown) {
         if (!signal.aborted) this.#onTrouble(`demo sources: ${messageOf(thrown)}`);
       }
     }
+    await this.#systems.stopPulling();
   }
 
   /** The newest instant of which the log does not change any more. */
@@ -101,26 +107,35 @@ export class DemoSources {
   }
 
   /**
-   * Whether differences were settled since the last report: then all systems report again at once, because those that
-   * agreed before have an older figure than the corrected ledger.
+   * Why the systems are pulled before their time. After a settlement those that agreed before have an older figure than
+   * the corrected ledger. When somebody else asks, what has been pulled since is older than the question.
    */
-  async #isDecided(): Promise<boolean> {
-    if (this.#deliveredMs === undefined) return false;
-    const { decisions } = await this.#engine.reconciliation.settlement.decisions(1);
+  async #causeToPull(): Promise<string | undefined> {
+    if (this.#doubledMs === undefined) return undefined;
+    const { settlement, sources } = this.#engine.reconciliation;
+    const { decisions } = await settlement.decisions(1);
     const [newest] = decisions;
     const settledMs = newest?.result?.atMs ?? newest?.decision.atMs ?? 0;
-    return settledMs > this.#reportedMs && settledMs < this.#settledMs();
+    if (settledMs > this.#bookedMs && settledMs < this.#settledMs()) return "differences were settled";
+    const asked = await sources.requested(COUNTING);
+    const isAsked = asked !== undefined && asked.atMs > this.#bookedMs && asked.actor !== DEMO_ACTOR;
+    return isAsked && asked.atMs < this.#settledMs() ? `${asked.actor} has asked` : undefined;
   }
 
-  /** All systems report what they have at one instant. */
-  async #report(signal: AbortSignal): Promise<void> {
-    const asOfMs = this.#settledMs();
-    const rows = await this.#ledgerAt(asOfMs, signal);
-    const lost = await this.#stillLost(asOfMs);
+  /** All systems book what they have at one instant. */
+  async #book(signal: AbortSignal): Promise<void> {
+    const atMs = this.#settledMs();
+    const rows = await this.#ledgerAt(atMs, signal);
+    const doubled = await this.#stillDoubled(atMs);
     this.#totalUnits = rows.reduce((sum, { balances }) => sum + measuredUnits(balances, "on_hand"), 0);
-    for (const { source, measure } of SYSTEMS)
-      await this.#send(source, measure, asOfMs, rows, source === LOSING ? lost : new Map());
-    this.#reportedMs = asOfMs;
+    const cellsOf = (source: DemoSystem, measure: Measure): BookedCell[] =>
+      rows.map(({ sku, location, balances }) => {
+        const tooMany = source === COUNTING ? (doubled.get(cellOf(sku, location)) ?? 0) : 0;
+        return { sku, location, units: Math.max(0, measuredUnits(balances, measure) - tooMany) };
+      });
+    const cells = Object.fromEntries(DEMO_SYSTEMS.map(({ source, measure }) => [source, cellsOf(source, measure)]));
+    this.#systems.book(atMs, cells as Record<DemoSystem, BookedCell[]>);
+    this.#bookedMs = atMs;
   }
 
   async #ledgerAt(atMs: number, signal: AbortSignal): Promise<Row[]> {
@@ -149,71 +164,58 @@ export class DemoSources {
     return rows;
   }
 
-  async #send(
-    source: string,
-    measure: Measure,
-    asOfMs: number,
-    rows: readonly Row[],
-    lost: ReadonlyMap<string, number>,
-  ): Promise<void> {
-    const id = `demo-${asOfMs}`;
-    const header = { source, id, measure, asOfMs, part: 1, parts: 1, rows: rows.length };
-    const writer = await this.#engine.reconciliation.snapshots.receive(header);
-    if (!(writer instanceof SnapshotPartWriter)) return;
-    try {
-      for (const { sku, location, balances } of rows) {
-        const missing = lost.get(cellOf(sku, location)) ?? 0;
-        writer.add(sku, location, Math.max(0, measuredUnits(balances, measure) - missing));
-        if (writer.isFull) await writer.drain();
-      }
-      await writer.end();
-    } catch (thrown) {
-      await writer.abort();
-      throw thrown;
-    }
-  }
-
-  /** The evening delivery. Sent again after a failure, under the same ids. */
+  /** The evening delivery, as everybody books it. Sent again after a failure, under the same ids. */
   async #deliver(): Promise<void> {
-    const atMs = this.#shop.rushStartMs + DELIVERY_MS;
-    const cartons = Math.ceil((this.#totalUnits * LOST_SHARE) / (DELIVERED_RANKS.length - 1) / CARTON_UNITS);
-    const lost: [cell: string, units: number][] = [];
-    for (const [i, rank] of DELIVERED_RANKS.entries()) {
-      const sku = this.#shop.catalogue.skus[rank]?.code as string;
-      const { location } = WAREHOUSES[i % WAREHOUSES.length] as (typeof WAREHOUSES)[number];
-      const units = (cartons + i) * CARTON_UNITS;
-      await this.#engine.stock.ledger.apply({
-        kind: "receive",
-        id: chainId("RC", atMs, `evening delivery/${sku}/${location}`),
-        ...{ sku, location, units },
-        actor: `receiving.${location.toLowerCase()}`,
-        reason: "evening delivery",
-      });
-      if (i < DELIVERED_RANKS.length - 1) lost.push([cellOf(sku, location), units]);
-    }
-    for (const [cell, units] of lost) this.#lost.set(cell, units);
-    this.#deliveredMs = this.#engine.clock.now();
+    const doubled = DELIVERED_RANKS.length - 1;
+    const cartons = Math.ceil((this.#totalUnits * DOUBLED_SHARE) / doubled / CARTON_UNITS);
+    if (this.#delivery.length === 0)
+      this.#delivery = DELIVERED_RANKS.map((rank, i) => ({
+        sku: this.#shop.catalogue.skus[rank]?.code as string,
+        location: (WAREHOUSES[i % WAREHOUSES.length] as (typeof WAREHOUSES)[number]).location,
+        units: (cartons + i) * CARTON_UNITS,
+      }));
+    for (const position of this.#delivery) await this.#receive(position, DELIVERY_MS, "evening delivery");
+    this.#isDelivered = true;
   }
 
-  /** What the losing system lacks as of an instant, less what was settled since: see above. */
-  async #stillLost(asOfMs: number): Promise<ReadonlyMap<string, number>> {
-    if (this.#deliveredMs === undefined || asOfMs < this.#deliveredMs) return new Map();
-    const lost = new Map(this.#lost);
+  /** The mistake that the demo is about. */
+  async #enterAgain(): Promise<void> {
+    for (const position of this.#delivery.slice(0, -1))
+      await this.#receive(position, SECOND_ENTRY_MS, "evening delivery, entered a second time");
+    this.#doubledMs = this.#engine.clock.now();
+  }
+
+  async #receive({ sku, location, units }: BookedCell, dayMs: number, reason: string): Promise<void> {
+    await this.#engine.stock.ledger.apply({
+      kind: "receive",
+      id: chainId("RC", this.#shop.rushStartMs + dayMs, `${reason}/${sku}/${location}`),
+      ...{ sku, location, units, reason },
+      actor: `receiving.${location.toLowerCase()}`,
+    });
+  }
+
+  /** What the ledger has too many of as of an instant: the second entries, less what was settled since. See above. */
+  async #stillDoubled(atMs: number): Promise<ReadonlyMap<string, number>> {
+    const doubledMs = this.#doubledMs;
+    if (doubledMs === undefined || atMs < doubledMs) return new Map();
+    const doubled = new Map(
+      this.#delivery.slice(0, -1).map(({ sku, location, units }) => [cellOf(sku, location), units]),
+    );
     for (let partition = 0; partition < this.#engine.settings.partitions; partition++)
-      for (const { cell, units, bookedMs } of await this.#corrections.settledAfter(partition, this.#deliveredMs)) {
-        const before = lost.get(cell);
-        if (before !== undefined && bookedMs <= asOfMs) lost.set(cell, Math.max(0, before + units));
+      for (const { cell, units, bookedMs } of await this.#corrections.settledAfter(partition, doubledMs)) {
+        const before = doubled.get(cell);
+        if (before !== undefined && bookedMs <= atMs) doubled.set(cell, Math.max(0, before + units));
       }
     const { decisions } = await this.#engine.reconciliation.settlement.decisions(MAX_DECISIONS);
     for (const { decision } of decisions)
-      if (decision.kind === "reject" && decision.proposal.source === LOSING && decision.atMs >= this.#deliveredMs)
-        lost.delete(cellOf(decision.proposal.sku, decision.proposal.location));
-    return lost;
+      if (decision.kind === "reject" && decision.proposal.source === COUNTING && decision.atMs >= doubledMs)
+        doubled.delete(cellOf(decision.proposal.sku, decision.proposal.location));
+    return doubled;
   }
 }
 
-/** When the next report is due after one at `dayMs`. */
-function nextReportMs(dayMs: number): number {
+/** When the next pull is due after one at `dayMs`. */
+function nextPullMs(dayMs: number): number {
   const isOften = dayMs >= OFTEN_FROM_MS && dayMs < OFTEN_UNTIL_MS;
   const everyMs = isOften ? OFTEN_MS : SELDOM_MS;
   const nextMs = (Math.floor(dayMs / everyMs) + 1) * everyMs;

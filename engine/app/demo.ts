@@ -1,7 +1,7 @@
 /**
- * `shuiwei demo`: an engine on a private Redis with a made-up shop and a sandbox of the warehouse, its screens on
- * loopback and nothing to configure. Everything is in one folder, which a clean stop deletes; after a crash it is
- * kept, so that it can be examined.
+ * `shuiwei demo`: an engine on a private Redis with a made-up shop, a sandbox of the warehouse and sandboxes of three
+ * systems that report stock, its screens on loopback and nothing to configure. Everything is in one folder, which a
+ * clean stop deletes; after a crash it is kept, so that it can be examined.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,7 +13,8 @@ import { streamOptions } from "../stream/options.js";
 import type { demoOptions } from "./config.js";
 import { DemoFeed } from "./demo-feed.js";
 import { runDemoOperator } from "./demo-operator.js";
-import { DemoSources, LOSING } from "./demo-sources.js";
+import { COUNTING, DemoSources } from "./demo-sources.js";
+import { DemoSystems } from "./demo-systems.js";
 import { startEngine } from "./engine.js";
 import type { EngineSettings } from "./engine-settings.js";
 import { intakeOptions } from "./intake.js";
@@ -46,6 +47,8 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
     const limitPerSecond = WMS_LIMIT_BASE + Math.round(WMS_LIMIT_PER_SPEED * options.speed);
     const warehouse = new WmsSandbox({ limitPerSecond, ordersKept: WMS_ORDERS_KEPT });
     await lifecycle.start(warehouse);
+    const systems = new DemoSystems();
+    await lifecycle.start(systems);
     const wms = { wmsUrl: warehouse.url, wmsLimit: limitPerSecond, wmsInFlight: WMS_IN_FLIGHT };
     const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), options: wms, signal });
     lifecycle.onStop(() => engine.stop());
@@ -57,8 +60,8 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
       if (stop.signal.aborted) return;
       print(`18 June, 00:00: the rush begins, at ${options.speed}× speed`);
       print(`at 01:15 the clock runs faster, until 17:55; at 18:00 the figures part: watch ${server.url}/desk`);
-      const sources = new DemoSources(engine, feed.shop, onTrouble);
-      const decisions = { shop: feed.shop, source: LOSING, onTrouble };
+      const sources = new DemoSources(engine, { systems, shop: feed.shop, onTrouble });
+      const decisions = { shop: feed.shop, source: COUNTING, onTrouble };
       await Promise.all([
         feed.play(engine, stop.signal, onTrouble),
         sources.run(stop.signal),
