@@ -7,8 +7,14 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
+import { badInput } from "../../engine/kernel/errors.js";
 import { instantOf } from "../../engine/kernel/instant.js";
-import type { MovementRecord, SnapshotRecord, SnapshotRefusal } from "../../engine/reconciliation/model.js";
+import {
+  type MovementRecord,
+  PUBLISHED,
+  type SnapshotRecord,
+  type SnapshotRefusal,
+} from "../../engine/reconciliation/model.js";
 import { type MovementOutcome, MovementPartWriter } from "../../engine/reconciliation/movement-store.js";
 import { type PartOutcome, SnapshotPartWriter } from "../../engine/reconciliation/snapshot-store.js";
 import { ConcurrencyLimit } from "./admission.js";
@@ -128,7 +134,7 @@ function snapshotPartRoute(server: FastifyInstance, context: RouteContext, strea
       },
     },
     async (request, reply) => {
-      const { source } = request.params;
+      const source = reportingSource(request.params);
       const { query } = request;
       const body = bodyOf(request);
       const part = partOf(query);
@@ -170,7 +176,7 @@ function movementPartRoute(server: FastifyInstance, context: RouteContext, strea
       },
     },
     async (request, reply) => {
-      const { source } = request.params;
+      const source = reportingSource(request.params);
       const { query } = request;
       const body = bodyOf(request);
       const part = partOf(query);
@@ -190,6 +196,12 @@ function movementPartRoute(server: FastifyInstance, context: RouteContext, strea
       return answerPart(request, reply, { source, ...part }, outcome, opened.count);
     },
   );
+}
+
+/** @throws EngineError `bad_input` for the name under which the engine reports what it has published itself */
+function reportingSource({ source }: Static<typeof SourceParams>): string {
+  if (source === PUBLISHED) throw badInput("reconciliation.receive", "source", `"${PUBLISHED}" is the engine's own`);
+  return source;
 }
 
 /** A movement's time in ms; what is no instant is none. */

@@ -105,8 +105,9 @@ export class ComparisonStore {
       JSON.stringify({ a, b, comparison: id, atMs, ...shop } satisfies LiveDivergence),
     ]);
     if (live.length > 0) await redis.hset(this.#keys.live, ...live);
-    await redis.hset(this.#keys.summaries, id, summary);
-    await redis.zadd(this.#keys.order, atMs, id);
+    // Together, so that none is kept for good that is not listed; all keys are in one slot.
+    const listed = await redis.multi().hset(this.#keys.summaries, id, summary).zadd(this.#keys.order, atMs, id).exec();
+    for (const [error] of listed ?? []) if (error) throw error;
     await this.#removeOld(atMs);
   }
 

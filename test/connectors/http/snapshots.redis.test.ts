@@ -168,6 +168,7 @@ describe("a request that is wrong begins nothing:", () => {
     ["no number of rows", 400, "bad_input", pathOf("bad").replace("rows=2", "x=2"), NDJSON],
     ["a part beyond the last", 400, "bad_input", pathOf("bad", { part: 3, parts: 2 }), NDJSON],
     ["the ledger's name", 400, "bad_input", pathOf("ledger"), NDJSON],
+    ["the name of what the engine publishes", 400, "bad_input", pathOf("published"), NDJSON],
     ["an impossible id", 400, "bad_input", pathOf("bad", { id: "a/b" }), NDJSON],
     ["no instant", 400, "bad_input", pathOf("bad", { asOf: "2026-02-30T00:00:00Z" }), NDJSON],
     ["another measure", 400, "bad_input", pathOf("bad", { measure: "all" }), NDJSON],
