@@ -86,7 +86,10 @@ export type LocalisationResult =
 /** What the movements of a source show, without snapshots. */
 export type MovementFaults =
   | (Extract<PartedCells, { outcome: "found" }> & {
-      /** Of the first SKUs of the cells: what has no partner. Empty: only what is under way at the span's ends. */
+      /**
+       * Of the first SKUs of the cells: what has no partner. Left out: those with too many movements, and with only
+       * what is under way at the span's ends.
+       */
       readonly skus: readonly { readonly sku: string; readonly pairing: Pairing }[];
     })
   /** The source counts what customers are shown, which follows from no single movement. */
@@ -206,7 +209,7 @@ export class Localiser {
 
   /**
    * What has no partner from the oldest snapshot to the first unequal one: an equal one may be equal by chance.
-   * Undefined: nothing, or the source has not reported all movements since the last equal one.
+   * Undefined: nothing, or too many movements, or the source has not reported all movements since the last equal one.
    */
   async #pair(
     sku: string,
@@ -227,7 +230,7 @@ export class Localiser {
       skewMs: covered.skewMs,
     };
     const pairing = await this.#movements.pair(sku, source, events, span, signal);
-    return pairing.count > 0 ? pairing : undefined;
+    return pairing && pairing.count > 0 ? pairing : undefined;
   }
 
   /**
@@ -247,7 +250,7 @@ export class Localiser {
       const events = await this.#eventsBetween(sku, { fromMs, toMs, measure }, new Set(), signal);
       if (!Array.isArray(events)) return events;
       const pairing = await this.#movements.pair(sku, source, events, parted.span, signal);
-      if (pairing.count > 0) skus.push({ sku, pairing });
+      if (pairing && pairing.count > 0) skus.push({ sku, pairing });
     }
     return { ...parted, skus };
   }

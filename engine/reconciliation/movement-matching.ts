@@ -15,6 +15,11 @@ export interface Effect {
   readonly atMs: number;
 }
 
+/** How many items may still be looked at, by all matchings of one search, for what could be left over instead. */
+export interface Looks {
+  left: number;
+}
+
 /** The most pairs of effects and movements of the same location and units, each within the tolerance. */
 export class Matching {
   readonly openEffects: Effect[] = [];
@@ -22,10 +27,12 @@ export class Matching {
   readonly #effects: readonly Effect[];
   readonly #movements: readonly Movement[];
   readonly #toleranceMs: number;
+  readonly #looks: Looks;
   readonly #movementOf = new Map<Effect, Movement>();
   readonly #effectOf = new Map<Movement, Effect>();
 
-  constructor(effects: readonly Effect[], movements: readonly Movement[], toleranceMs: number) {
+  constructor(effects: readonly Effect[], movements: readonly Movement[], toleranceMs: number, looks: Looks) {
+    this.#looks = looks;
     this.#effects = [...effects].sort(byTime);
     this.#movements = [...movements].sort(byTime);
     this.#toleranceMs = toleranceMs;
@@ -52,27 +59,42 @@ export class Matching {
     return this.#movementOf.size;
   }
 
-  /** Effects of which one has no partner, in whatever way as many as possible are paired; with it itself. */
-  couldBeOpenInsteadOf(open: Effect): Effect[] {
-    const found = new Set([open]);
-    for (const effect of found)
-      for (const movement of near(this.#movements, effect.atMs, this.#toleranceMs)) {
-        const partner = this.#effectOf.get(movement);
-        if (partner) found.add(partner);
-      }
-    return [...found].sort(byTime);
+  /**
+   * Effects of which one has no partner, in whatever way as many as possible are paired; with it itself. Undefined: too
+   * many have been looked at to tell.
+   */
+  couldBeOpenInsteadOf(open: Effect): Effect[] | undefined {
+    const reached = this.#reachedFrom(open, this.#movements, this.#effectOf);
+    return reached && [open, ...reached.partners].sort(byTime);
   }
 
   /** The same for movements, and the effects near them. */
-  couldBeSurplusInsteadOf(open: Movement): { all: Movement[]; near: Effect[] } {
-    const [found, effects] = [new Set([open]), new Set<Effect>()];
-    for (const movement of found)
-      for (const effect of near(this.#effects, movement.atMs, this.#toleranceMs)) {
-        effects.add(effect);
-        const partner = this.#movementOf.get(effect);
-        if (partner) found.add(partner);
-      }
-    return { all: [...found].sort(byTime), near: [...effects].sort(byTime) };
+  couldBeSurplusInsteadOf(open: Movement): { all: Movement[]; near: Effect[] } | undefined {
+    const reached = this.#reachedFrom(open, this.#effects, this.#movementOf);
+    return reached && { all: [open, ...reached.partners].sort(byTime), near: reached.near };
+  }
+
+  /**
+   * What is near an item, and near the partners of that, and so on. Each partner is near the one through which it was
+   * reached, so that all of it is one range in the order of time, and each is looked at once.
+   */
+  #reachedFrom<Own extends { atMs: number }, Other extends { atMs: number }>(
+    open: Own,
+    others: readonly Other[],
+    partnerOf: ReadonlyMap<Other, Own>,
+  ): { near: Other[]; partners: Own[] } | undefined {
+    const partners: Own[] = [];
+    let [from, to] = near(others, open.atMs, this.#toleranceMs);
+    let [first, end] = [from, from];
+    while (first > from || end < to) {
+      if (this.#looks.left-- <= 0) return undefined;
+      const partner = partnerOf.get(others[end < to ? end++ : --first] as Other);
+      if (!partner) continue;
+      partners.push(partner);
+      const [low, high] = near(others, partner.atMs, this.#toleranceMs);
+      [from, to] = [Math.min(from, low), Math.max(to, high)];
+    }
+    return { near: others.slice(first, end), partners };
   }
 
   #isNear(a: { atMs: number }, b: { atMs: number }): boolean {
@@ -82,13 +104,20 @@ export class Matching {
 
 const byTime = (a: { atMs: number }, b: { atMs: number }): number => a.atMs - b.atMs;
 
-/** Those within the tolerance of an instant; sorted by time. */
-function* near<T extends { atMs: number }>(sorted: readonly T[], atMs: number, toleranceMs: number): Generator<T> {
+/** The range of those within the tolerance of an instant, its end exclusive; sorted by time. */
+function near(sorted: readonly { atMs: number }[], atMs: number, toleranceMs: number): [from: number, to: number] {
+  return [
+    firstFrom(sorted, (each) => each >= atMs - toleranceMs),
+    firstFrom(sorted, (each) => each > atMs + toleranceMs),
+  ];
+}
+
+function firstFrom(sorted: readonly { atMs: number }[], isReached: (atMs: number) => boolean): number {
   let [low, high] = [0, sorted.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((sorted[middle] as T).atMs < atMs - toleranceMs) low = middle + 1;
-    else high = middle;
+    if (isReached((sorted[middle] as { atMs: number }).atMs)) high = middle;
+    else low = middle + 1;
   }
-  for (let at = low; at < sorted.length && (sorted[at] as T).atMs <= atMs + toleranceMs; at++) yield sorted[at] as T;
+  return low;
 }

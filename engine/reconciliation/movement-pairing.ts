@@ -8,7 +8,7 @@
 import type { StockEvent } from "../stock/model.js";
 import { type BookableEvent, type Cause, type CauseGroup, type Fault, MAX_MEMBERS } from "./divergence-cause.js";
 import type { Movement } from "./model.js";
-import { type Effect, Matching } from "./movement-matching.js";
+import { type Effect, type Looks, Matching } from "./movement-matching.js";
 
 export interface PairingOptions {
   /** The movements are complete after this instant, */
@@ -24,13 +24,17 @@ export interface Pairing {
   readonly parts: readonly CauseGroup[];
   /** All of them, also those that are not listed. */
   readonly count: number;
-  /** Effects and movements with a partner, and those near the ends whose partner may be outside the span. */
+  /** Effects and movements with a partner; and those whose partner may be outside the span, or too many to tell. */
   readonly pairs: number;
   readonly undecided: number;
 }
 
 /** Faults of one SKU that are listed. */
 const MAX_PARTS = 20;
+/** Looked at for what could be left over instead: 100,000, each of which becomes a cause, take 0.2 s. */
+const MAX_LOOKS = 100_000;
+/** Of each kind, the earliest are joined with what the same fault explains: 500 × 500 × 0.2 µs are 50 ms. */
+const MAX_JOINED = 500;
 
 /** One fault: its causes, and when the earliest of them happened. */
 interface Part {
@@ -71,8 +75,9 @@ export function pairMovements(
   );
   const { fromMs, toMs, toleranceMs } = options;
   const isDecided = (atMs: number): boolean => atMs > fromMs + toleranceMs && atMs <= toMs - toleranceMs;
-  const byId = pairById(effects, movements, toleranceMs, isDecided);
-  const byTime = pairByTime(byId.effects, byId.movements, toleranceMs, isDecided);
+  const looks = { left: MAX_LOOKS };
+  const byId = pairById(effects, movements, toleranceMs, isDecided, looks);
+  const byTime = pairByTime(byId.effects, byId.movements, toleranceMs, isDecided, looks);
   const parts = [...byId.parts, ...partsOf(byTime.deficits, byTime.surpluses, toleranceMs)];
   parts.sort((a, b) => a.atMs - b.atMs);
   return {
@@ -108,6 +113,7 @@ function pairById(
   movements: readonly Movement[],
   toleranceMs: number,
   isDecided: (atMs: number) => boolean,
+  looks: Looks,
 ): ById {
   const known = new Set(movements.map(({ id }) => id));
   const groups = new Map<string, { effects: Effect[]; movements: Movement[] }>();
@@ -124,7 +130,7 @@ function pairById(
   }
   for (const movement of movements) (groups.get(movement.id)?.movements ?? rest.movements).push(movement);
   for (const group of groups.values()) {
-    const { parts, pairs } = partsOfId(group.effects, group.movements, toleranceMs);
+    const { parts, pairs } = partsOfId(group.effects, group.movements, toleranceMs, looks);
     rest.pairs += pairs;
     for (const part of parts) {
       if (isDecided(part.atMs)) rest.parts.push(part);
@@ -142,8 +148,9 @@ function partsOfId(
   effects: readonly Effect[],
   movements: readonly Movement[],
   toleranceMs: number,
+  looks: Looks,
 ): { parts: Part[]; pairs: number } {
-  const { deficits, surpluses, pairs } = pairByTime(effects, movements, toleranceMs, () => true);
+  const { deficits, surpluses, pairs } = pairByTime(effects, movements, toleranceMs, () => true, looks);
   const isSame = (a: Cell, b: Cell): boolean => a.location === b.location && a.units === b.units;
   const rest = new Set(surpluses);
   const open = deficits.filter((deficit) => {
@@ -169,24 +176,25 @@ function pairByTime(
   movements: readonly Movement[],
   toleranceMs: number,
   isDecided: (atMs: number) => boolean,
+  looks: Looks,
 ): ByTime {
   const keyOf = ({ location, units }: Cell): string => `${units} ${location}`;
   const result: ByTime = { deficits: [], surpluses: [], pairs: 0, undecided: 0 };
   const [effectsOf, movementsOf] = [grouped(effects, keyOf), grouped(movements, keyOf)];
   for (const key of new Set([...effectsOf.keys(), ...movementsOf.keys()])) {
-    const matching = new Matching(effectsOf.get(key) ?? [], movementsOf.get(key) ?? [], toleranceMs);
+    const matching = new Matching(effectsOf.get(key) ?? [], movementsOf.get(key) ?? [], toleranceMs, looks);
     result.pairs += matching.pairs;
     for (const effect of matching.openEffects) {
       const all = matching.couldBeOpenInsteadOf(effect);
       const { location, units } = effect;
-      if (all.every(({ atMs }) => isDecided(atMs))) result.deficits.push({ location, units, effects: all });
+      if (all?.every(({ atMs }) => isDecided(atMs))) result.deficits.push({ location, units, effects: all });
       else result.undecided++;
     }
     for (const movement of matching.openMovements) {
-      const { all, near } = matching.couldBeSurplusInsteadOf(movement);
+      const found = matching.couldBeSurplusInsteadOf(movement);
       const { location, units } = movement;
-      if (all.every(({ atMs }) => isDecided(atMs)))
-        result.surpluses.push({ location, units, movements: all, effects: near });
+      if (found?.all.every(({ atMs }) => isDecided(atMs)))
+        result.surpluses.push({ location, units, movements: found.all, effects: found.near });
       else result.undecided++;
     }
   }
@@ -207,7 +215,13 @@ function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string
 /** Joins what one fault explains: a movement between locations that is missing as a whole, units at another place. */
 function partsOf(deficits: readonly Deficit[], surpluses: readonly Surplus[], toleranceMs: number): Part[] {
   const parts: Part[] = [];
-  const [openDeficits, openSurpluses] = [new Set(deficits), new Set(surpluses)];
+  const earliest = <T extends Deficit | Surplus>(all: readonly T[], atMs: (each: T) => number): [T[], T[]] => {
+    const sorted = [...all].sort((a, b) => atMs(a) - atMs(b));
+    return [sorted.slice(0, MAX_JOINED), sorted.slice(MAX_JOINED)];
+  };
+  const [joinedDeficits, laterDeficits] = earliest(deficits, ({ effects: [first] }) => first?.atMs ?? 0);
+  const [joinedSurpluses, laterSurpluses] = earliest(surpluses, ({ movements: [first] }) => first?.atMs ?? 0);
+  const [openDeficits, openSurpluses] = [new Set(joinedDeficits), new Set(joinedSurpluses)];
   const isNear = (a: { atMs: number }, b: { atMs: number }): boolean => Math.abs(a.atMs - b.atMs) <= toleranceMs;
   for (const deficit of openDeficits) {
     openDeficits.delete(deficit);
@@ -215,18 +229,22 @@ function partsOf(deficits: readonly Deficit[], surpluses: readonly Surplus[], to
       otherLeg(deficit, openDeficits, missing) ??
       elsewhere(deficit, openSurpluses, isNear) ??
       otherUnits(deficit, openSurpluses, isNear);
-    parts.push(found ?? partOf(...deficit.effects.map(missing)));
+    parts.push(found ?? ofDeficit(deficit));
   }
   for (const surplus of openSurpluses) {
     openSurpluses.delete(surplus);
     const found = otherLeg(surplus, openSurpluses, doubled);
-    if (found) parts.push(found);
-    else if (surplus.effects.length > 0)
-      parts.push(partOf(...surplus.effects.map((effect) => doubled(effect, surplus.movements[0]))));
-    else parts.push(partOf(...surplus.movements.map(unknown)));
+    parts.push(found ?? ofSurplus(surplus));
   }
-  return parts;
+  return [...parts, ...laterDeficits.map(ofDeficit), ...laterSurpluses.map(ofSurplus)];
 }
+
+const ofDeficit = ({ effects }: Deficit): Part => partOf(...effects.map(missing));
+
+const ofSurplus = ({ effects, movements }: Surplus): Part =>
+  effects.length > 0
+    ? partOf(...effects.map((effect) => doubled(effect, movements[0])))
+    : partOf(...movements.map(unknown));
 
 /** An event between two locations, both halves of which have the same fault. */
 function otherLeg<T extends Deficit | Surplus>(

@@ -73,6 +73,8 @@ const MAX_SPAN_MS = 24 * 3_600_000;
 const MAX_ENTRIES = 250_000;
 const PAGE_ENTRIES = 64;
 const TURN_EVENTS = 2_000;
+/** Movements of one SKU that are paired: as many as events; a source that reports more books something else. */
+const MAX_MOVEMENTS = 20_000;
 /** Movements whose ids are looked for among the ledger's, to know whether the source passes them on. */
 const SAMPLED_IDS = 1_000;
 
@@ -108,6 +110,7 @@ export class MovementSearch {
   /**
    * Pairs the events of a SKU with the source's movements.
    * @param events at least those of the span and of the tolerance around it
+   * @returns undefined when the source has reported more movements of the SKU than can be paired
    */
   async pair(
     sku: string,
@@ -115,11 +118,11 @@ export class MovementSearch {
     events: readonly BookableEvent[],
     { fromMs, toMs, skewMs }: CoveredSpan,
     signal?: AbortSignal,
-  ): Promise<Pairing> {
+  ): Promise<Pairing | undefined> {
     const own: Movement[] = [];
     const partition = partitionOf(sku, this.#options.partitions);
     for await (const movement of this.#movements(source, { fromMs, toMs, skewMs }, partition, signal))
-      if (movement.sku === sku) own.push(movement);
+      if (movement.sku === sku && own.push(movement) > MAX_MOVEMENTS) return undefined;
     const around = events.filter(
       ({ event }) => event.clockMs > fromMs - this.toleranceMs && event.clockMs <= toMs + this.toleranceMs,
     );

@@ -1,7 +1,9 @@
 /** Which events and movements have no partner on the other side. */
 import { describe, expect, it } from "vitest";
+import { seededRandom } from "../../engine/kernel/random.js";
 import type { BookableEvent } from "../../engine/reconciliation/divergence-cause.js";
 import type { Movement } from "../../engine/reconciliation/model.js";
+import { type Effect, Matching } from "../../engine/reconciliation/movement-matching.js";
 import { pairMovements } from "../../engine/reconciliation/movement-pairing.js";
 import { event, move, movement, SECOND, WINDOW_MS } from "./divergence-scene.js";
 
@@ -80,5 +82,45 @@ describe("movements with ids of their own", () => {
   it("leave undecided what is near the ends of the span", () => {
     expect(pair([event(1, -1), event(99, -1)], [])).toMatchObject({ count: 0, undecided: 2 });
     expect(pair([], [movement(0.5, -1), movement(99.5, -1)])).toMatchObject({ count: 0, undecided: 2 });
+  });
+});
+
+describe("what could be left over instead", () => {
+  const SEED = Number(process.env["SHUIWEI_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+  const random = seededRandom(SEED);
+  const times = (count: number): number[] => Array.from({ length: random.below(count) }, () => random.below(20));
+  const effectAt = (atS: number): Effect => ({
+    ...{ bookable: event(atS, -1), location: "SH", units: -1, atMs: atS * SECOND },
+  });
+
+  /** Who is left over in some pairing of as many as possible, by trying each pairing without one of them. */
+  function couldBeOpen(effects: readonly Effect[], movements: readonly Movement[]): Set<Effect> {
+    const most = new Matching(effects, movements, WINDOW_MS, { left: 1_000 }).pairs;
+    const without = (effect: Effect) =>
+      new Matching(
+        effects.filter((each) => each !== effect),
+        movements,
+        WINDOW_MS,
+        { left: 1_000 },
+      ).pairs;
+    return new Set(effects.filter((effect) => without(effect) === most));
+  }
+
+  it(`is every effect without which as many have partners (SHUIWEI_SEED=${SEED})`, () => {
+    for (let round = 0; round < 300; round++) {
+      const effects = times(12).map(effectAt);
+      const movements = times(12).map((atS, i) => movement(atS, -1, "SH", `M-${i}`));
+      const matching = new Matching(effects, movements, WINDOW_MS, { left: 1_000 });
+      const found = matching.openEffects.flatMap((open) => matching.couldBeOpenInsteadOf(open) ?? []);
+      expect(new Set(found)).toEqual(couldBeOpen(effects, movements));
+    }
+  });
+
+  it("is not decided for all of thousands that are left over in the same seconds", () => {
+    const events = Array.from({ length: 2_000 }, (_, i) => event(50 + i / 1_000, -1, "SH", `E-${i}`));
+    const movements = Array.from({ length: 1_000 }, (_, i) => movement(50 + i / 500, -1, "SH", `M-${i}`));
+    const { count, undecided, pairs } = pair(events, movements);
+    expect({ pairs, left: count + undecided }).toEqual({ pairs: 1_000, left: 1_000 });
+    expect(undecided).toBeGreaterThan(0);
   });
 });
