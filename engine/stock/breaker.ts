@@ -24,6 +24,8 @@ export interface BreakerEvidence {
   /** Their divergence in the breaker's scope, from 0 (R13), and the share above which it opens. */
   share: number;
   threshold: number;
+  /** Cells that both parties reported: later comparisons of far fewer do not close the breaker. */
+  cells?: number;
   /** The SKUs that differ most; left out when none is known. */
   skus?: string[];
 }

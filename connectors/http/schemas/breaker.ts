@@ -37,6 +37,7 @@ const Evidence = Type.Object(
     pair: Type.Array(Type.String(), { minItems: 2, maxItems: 2, description: "two sources, or a source and `ledger`" }),
     share: Type.Number({ description: "their divergence in the scope, from 0 to 1", examples: [0.012] }),
     threshold: Type.Number({ examples: [0.005] }),
+    cells: Type.Optional(Type.Integer({ description: "that both reported" })),
     skus: Type.Optional(Type.Array(Type.String(), { description: "the SKUs that differ most" })),
   },
   { description: "the comparison that opened it" },

@@ -31,10 +31,11 @@ export const BREAKER_CHANGED_EMIT = "breaker_changed";
 export const BREAKER_MODES = ["on", "dry-run", "off"] as const;
 export type BreakerMode = (typeof BREAKER_MODES)[number];
 
-/** A breaker that a comparison has to judge: its scope as stored, and the pair that opened it. */
+/** A breaker that a comparison has to judge: its scope as stored, the pair that opened it, and the cells that had. */
 export interface JudgedScope {
   readonly scope: string;
   readonly pair?: readonly [a: string, b: string];
+  readonly cells?: number;
 }
 
 /** The payload of COMPARE_EMIT. */

@@ -117,7 +117,10 @@ function ask(state: State, { id, cause }: ComparisonUnderWay, context: JobContex
   const scopes = Object.entries(state.scopes)
     .filter(([, known]) => known.state === "half_open" && !known.wanted)
     .slice(0, MAX_JUDGED)
-    .map(([scope, { evidence }]) => ({ scope, ...(evidence && { pair: evidence.pair }) }));
+    .map(([scope, { evidence }]) => ({
+      scope,
+      ...(evidence && { pair: evidence.pair, ...(evidence.cells && { cells: evidence.cells }) }),
+    }));
   context.emit(COMPARE_EMIT, { id, cause, scopes } satisfies CompareCommand);
 }
 

@@ -37,6 +37,8 @@ const SKUS_NAMED = 5;
 const SKUS_TOLD = 100;
 /** 64 sources make 2,080 pairs; the greatest are told: 100 bytes each. */
 const MAX_PAIRS = 64;
+/** An export that broke off, or has one warehouse only, shows nothing about the others: so it closes no breaker. */
+const LEAST_COVERAGE = 0.5;
 /** Digits of a share that is stored: cjson and people need no more. */
 const SHARE_DIGITS = 6;
 
@@ -75,7 +77,7 @@ export function verdictsOf(
 }
 
 /** The verdict on a scope, whatever its kind is configured to do. */
-function judge(comparison: Comparison, rules: BreakerRules, { scope, pair }: JudgedScope): Verdict {
+function judge(comparison: Comparison, rules: BreakerRules, { scope, pair, cells = 0 }: JudgedScope): Verdict {
   const { kind } = breakerScopeOf(scope);
   const compared = comparison.pairs.flatMap((each): Candidate[] => {
     const divergence = divergenceIn(each, scope);
@@ -87,10 +89,11 @@ function judge(comparison: Comparison, rules: BreakerRules, { scope, pair }: Jud
     const snapshotMs = Math.max(...over.map(({ pair }) => evidenceMs(comparison, pair)));
     return { scope, verdict: "over", evidence: evidenceOf(comparison, rules, scope, worst), snapshotMs };
   }
-  const isAnswered = pair
-    ? compared.some(({ pair: { a, b } }) => (a === pair[0] && b === pair[1]) || (a === pair[1] && b === pair[0]))
-    : compared.length > 0;
-  return { scope, verdict: isAnswered ? "within" : "unknown" };
+  const answers = pair ? compared.filter(({ pair: { a, b } }) => pair.includes(a) && pair.includes(b)) : compared;
+  if (answers.length === 0) return { scope, verdict: "unknown" };
+  const most = Math.max(...answers.map(({ divergence }) => divergence.cells));
+  if (most >= cells * LEAST_COVERAGE) return { scope, verdict: "within" };
+  return { scope, verdict: "unknown", why: `only ${most} cells were reported again, of ${cells} when it opened` };
 }
 
 const byShare = (a: Candidate, b: Candidate): number => shareOf(b.divergence) - shareOf(a.divergence);
@@ -155,6 +158,7 @@ function evidenceOf(
     pair: [pair.a, pair.b],
     share: rounded(shareOf(divergence)),
     threshold,
+    cells: divergence.cells,
     ...(skus.length > 0 && { skus: skus.slice(0, SKUS_NAMED) }),
   };
 }

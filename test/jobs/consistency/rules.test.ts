@@ -45,6 +45,7 @@ describe("a verdict", () => {
       {
         ...{ scope: "shop", verdict: "over", snapshotMs: 70 },
         evidence: {
+          cells: 10,
           ...{ comparison: "C1", pair: ["wms", "ledger"], share: 0.012, threshold: 0.005 },
           skus: ["A", "B", "C", "D", "E"],
         },
@@ -108,6 +109,15 @@ describe("a verdict", () => {
     expect(one(many.slice(1))).toBe("within");
     expect(verdictsOf(comparison(), RULES, [{ scope: "shop" }]).verdicts).toEqual([
       { scope: "shop", verdict: "unknown" },
+    ]);
+  });
+
+  it("on an open breaker is unknown when far fewer cells are reported than when it opened", () => {
+    const judged = (cells: number) =>
+      verdictsOf(comparison(pair("wms", "ledger", 0)), RULES, [{ scope: "shop", pair: ["wms", "ledger"], cells }]);
+    expect(judged(20).verdicts).toEqual([{ scope: "shop", verdict: "within" }]);
+    expect(judged(21).verdicts).toEqual([
+      { scope: "shop", verdict: "unknown", why: "only 10 cells were reported again, of 21 when it opened" },
     ]);
   });
 
