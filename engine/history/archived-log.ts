@@ -23,8 +23,12 @@ import { ArchiveObjects, type ArchiveStore } from "./archive-objects.js";
 
 /** Manifests in memory: 4,000 × some 800 bytes are 3 MB. */
 const MANIFESTS_KEPT = 4_000;
-/** Decoded segments in memory, of all partitions together: 4 × some 4 MB, 64 MB at most. */
-const SEGMENTS_KEPT = 4;
+/**
+ * Decoded segments in memory, of all partitions together: one for each of the 8 requests that the HTTP interface lets
+ * read the past concurrently, and one more. With fewer, each page of a reader would fetch its segment again. 9 × some
+ * 4 MB, 144 MB at most.
+ */
+const SEGMENTS_KEPT = 9;
 
 /** Buckets of closings in memory, of all partitions together: 64 × some 200 KB. */
 const BUCKETS_KEPT = 64;
