@@ -49,6 +49,10 @@ export class SourceRunner {
   readonly #options: SourceRunnerOptions;
   readonly #zone: Zone;
   readonly #loop: LeasedLoop;
+  /** States that could not be recorded, in a Redis that is full: without them a pull would begin again at once. */
+  readonly #unrecorded = new Map<PullKind, PullState>();
+  /** The same of the newest request. */
+  #handled: string | undefined;
 
   constructor(options: SourceRunnerOptions) {
     const { configuration, redis, prefix, owner, leaseMs, serverClock, onTrouble } = options;
@@ -81,6 +85,7 @@ export class SourceRunner {
   async #work(lease: Lease, stopping: AbortSignal): Promise<void> {
     const lost = new AbortController();
     const signal = AbortSignal.any([stopping, lost.signal]);
+    this.#unrecorded.clear();
     const opened = await openSource(this.#options.configuration, this.#options);
     const renewing = this.#renew(lease.task, lost, signal);
     try {
@@ -126,18 +131,22 @@ export class SourceRunner {
     const { configuration, registry, clock } = this.#options;
     const requested = await registry.requested(configuration.name);
     // Another time, not a later one: whoever asks may have a clock that is behind.
-    const isAsked = requested !== undefined && String(requested.atMs) !== (await progress.cursor("request"));
+    const asked = requested && String(requested.atMs);
+    const isAsked = asked !== undefined && asked !== this.#handled && asked !== (await progress.cursor("request"));
     let did: "more" | "once" | undefined;
     for (const kind of ["snapshot", "movements"] as const) {
       const pull = configuration.pulls[kind];
       if (pull === undefined) continue;
-      const state = await registry.state(configuration.name, kind);
+      const state = this.#unrecorded.get(kind) ?? (await registry.state(configuration.name, kind));
       if (!isAsked && nextDueMs(pull.schedule, state, clock.now(), this.#zone) > clock.now()) continue;
       const result = await this.#pull(kind, pull, state, opened, progress, signal);
       if (signal.aborted) return undefined;
       did = result?.more === true ? "more" : (did ?? "once");
     }
-    if (isAsked) await progress.setCursor("request", String(requested.atMs));
+    if (isAsked) {
+      this.#handled = asked;
+      await progress.setCursor("request", asked);
+    }
     return did;
   }
 
@@ -149,7 +158,7 @@ export class SourceRunner {
     progress: SourceProgress,
     signal: AbortSignal,
   ): Promise<PullResult | undefined> {
-    const { configuration, snapshots, movements, clock, zone, owner, registry, onTrouble } = this.#options;
+    const { configuration, snapshots, movements, clock, zone, owner, onTrouble } = this.#options;
     const startedMs = clock.now();
     const { source, client } = opened;
     const stores = { snapshots, movements, progress };
@@ -173,7 +182,7 @@ export class SourceRunner {
     const lastSuccessMs = isSuccess ? endedMs : before?.lastSuccessMs;
     const reachedMs = isSuccess ? (result?.reachedMs ?? before?.reachedMs) : before?.reachedMs;
     const attempt = { lastAttemptMs: startedMs, outcome, failures } as const;
-    await registry.record(configuration.name, kind, {
+    await this.#record(kind, {
       ...attempt,
       ...(lastSuccessMs === undefined ? {} : { lastSuccessMs }),
       ...(reachedMs === undefined ? {} : { reachedMs }),
@@ -193,6 +202,19 @@ export class SourceRunner {
       process: owner,
     });
     return result;
+  }
+
+  async #record(kind: PullKind, state: PullState): Promise<void> {
+    const { registry, configuration, onTrouble } = this.#options;
+    try {
+      await registry.record(configuration.name, kind, state);
+      this.#unrecorded.delete(kind);
+    } catch (thrown) {
+      this.#unrecorded.set(kind, state);
+      onTrouble(`source ${configuration.name}: a pull cannot be recorded: ${messageOf(thrown)}`, {
+        source: configuration.name,
+      });
+    }
   }
 
   #shown(message: string): string {

@@ -266,6 +266,18 @@ describe("a pull", () => {
       expect(await storedCells()).toEqual({ "SKU main": 7, "SKU east": 8 });
     });
 
+    it("pulls no more often while Redis takes no record of it", async () => {
+      await redis.del(sourceKeys(PREFIX, "erp").task);
+      sandbox.stock.set("SKU", "A", 7);
+      vi.spyOn(registry, "record").mockRejectedValue(
+        new Error("OOM command not allowed when used memory > 'maxmemory'."),
+      );
+      const looked = vi.spyOn(registry, "requested");
+      start(await configured(), "one");
+      await vi.waitFor(() => expect(looked.mock.calls.length).toBeGreaterThan(2), 10_000);
+      expect(sandbox.figures.requests).toBe(1);
+    });
+
     it("reports a failure with its reason, and goes on by itself", async () => {
       await redis.del(sourceKeys(PREFIX, "erp").task);
       sandbox.stock.set("SKU", "A", 7);
