@@ -170,6 +170,8 @@ export interface SourceKind<Settings extends TSchema = TSchema> {
   readonly movementSpanMs?: number;
   /** Fields whose names the outside system fixes; the configuration may override each. */
   readonly fields?: { readonly snapshot?: FieldNames; readonly movements?: FieldNames };
+  /** Fields that a snapshot's rows must have with these settings, beside those of every kind. */
+  needs?(settings: Static<Settings>): readonly (keyof FieldNames)[];
   /**
    * How a time field is written; the configuration may override it. `iso`, `epoch-s`, `epoch-ms`, or a format such as
    * `yyyy-MM-dd HH:mm:ss`, which is taken in the shop's zone.

@@ -253,7 +253,8 @@ class SourceCheck {
     this.#checkLocations(json);
     if (json.timeout !== undefined && durationMs(json.timeout) > MOST_TIMEOUT_MS)
       this.#add("/timeout", `is "${json.timeout}", and must be at most 1h`);
-    const pulls = this.#pulls(json, kind);
+    const needs = unsound.length === 0 ? (kind.needs?.(json.connection as never) ?? []) : [];
+    const pulls = this.#pulls(json, kind, needs);
     return { configuration: this.#configurationOf(json, kind, settings, pulls), texts };
   }
 
@@ -300,24 +301,33 @@ class SourceCheck {
     }
   }
 
-  #pulls(json: SourceJson, kind: SourceKind): SourceConfiguration["pulls"] {
+  #pulls(json: SourceJson, kind: SourceKind, needs: readonly (keyof FieldNames)[]): SourceConfiguration["pulls"] {
     const pulls: Partial<Record<PullKind, PullConfiguration>> = {};
     for (const pull of ["snapshot", "movements"] as const) {
       const given = json[pull];
       if (given === undefined) continue;
       if (!kind.pulls.includes(pull)) this.#add(`/${pull}`, `is nothing that the kind "${kind.name}" gives`);
-      else pulls[pull] = this.#pull(json, kind, pull, given);
+      else pulls[pull] = this.#pull(json, kind, pull, given, needs);
     }
     if (json.snapshot === undefined && json.movements === undefined)
       this.#add("", 'needs "snapshot", "movements" or both: what is pulled and when');
     return pulls;
   }
 
-  #pull(json: SourceJson, kind: SourceKind, pull: PullKind, given: PullJson): PullConfiguration {
+  #pull(
+    json: SourceJson,
+    kind: SourceKind,
+    pull: PullKind,
+    given: PullJson,
+    needs: readonly (keyof FieldNames)[],
+  ): PullConfiguration {
     const place = `/${pull}`;
     const fields: FieldNames = { ...kind.fields?.[pull], ...given.fields };
-    const needed: (keyof FieldNames)[] = pull === "snapshot" ? ["sku", "units"] : ["sku", "units", "time", "id"];
-    if (json.location === undefined) needed.push("location");
+    const needed = new Set<keyof FieldNames>([
+      ...(["sku", "units"] as const),
+      ...(pull === "snapshot" ? needs : (["time", "id"] as const)),
+    ]);
+    if (json.location === undefined) needed.add("location");
     for (const name of needed)
       if (fields[name] === undefined)
         this.#add(

@@ -47,6 +47,8 @@ export const fileKind = defineSourceKind({
   pulls: ["snapshot"],
   gives: "whole",
   perSecond: 1_000,
+  // Otherwise the instant would be that of the pull.
+  needs: ({ asOf }) => (asOf === "field" ? ["time"] : []),
   async open(settings, parts) {
     return new FolderSource(settings, parts);
   },

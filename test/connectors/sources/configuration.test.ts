@@ -6,6 +6,7 @@ import { Type } from "typebox";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { defineSourceKind, secretText } from "../../../connectors/source.js";
 import { faultText, loadSources, readSources } from "../../../connectors/sources/configuration.js";
+import { fileKind } from "../../../connectors/sources/file-kind.js";
 import { isEngineError } from "./engine-error.js";
 
 const TILL = defineSourceKind({
@@ -18,7 +19,7 @@ const TILL = defineSourceKind({
   perSecond: 2,
   open: async () => ({ pull: async function* () {} }),
 });
-const LOOKUP = { kinds: [TILL], env: (name: string) => (name === "KEY" ? "the-secret" : undefined) };
+const LOOKUP = { kinds: [TILL, fileKind], env: (name: string) => (name === "KEY" ? "the-secret" : undefined) };
 
 const sound = () => ({
   name: "shop",
@@ -104,7 +105,7 @@ describe("the configuration of sources", () => {
       '9 /sources/0/connection/key must be its key: {"env": "NAME"} or {"file": "PATH"}',
       '12 /sources/0/snapshot/schedule/every is "often", and must be a duration such as "30s", "15m" or "24h"',
       "13 /sources/0/snapshot/feilds is no field here; the fields are schedule, fields, timeFormat, reach",
-      '18 /sources/1/kind is "telex", and must be one of till',
+      '18 /sources/1/kind is "telex", and must be one of till, file',
       '24 /conflicts/display/order is missing; "rank" needs the order of sources',
       '25 /conflicts/on_hand/order/1 is "three", and no source has this name',
       '25 /conflicts/on_hand/order/2 is "two" a second time',
@@ -139,6 +140,11 @@ describe("the configuration of sources", () => {
       "a secret in place of a variable, and does not show it",
       { connection: { url: "http://till", key: { env: "hunter-2" } } },
       /^\d+ \/sources\/0\/connection\/key\/env must be the name of a variable of the environment$/,
+    ],
+    [
+      "an instant in a field that is not named",
+      { kind: "file", connection: { folder: ".", asOf: "field" } },
+      /^\d+ \/sources\/0\/snapshot\/fields\/time is missing$/m,
     ],
     ["a time limit beyond what a timer takes", { timeout: "30d" }, /\/timeout is "30d", and must be at most 1h/],
     ["two schedules", { snapshot: { schedule: { every: "1m", daily: ["18:00"] } } }, /schedule must be either/],
