@@ -61,6 +61,8 @@ export interface ConsistencyReceiverOptions {
 const COMPARE_LIMIT_MS = 5 * MINUTE_MS;
 /** A comparison whose fault may pass is tried for so long: a failover takes less. Changes of breakers wait, too. */
 const RETRY_FOR_MS = MINUTE_MS;
+/** The job reads an answer within so long. */
+const READ_WITHIN_MS = MINUTE_MS;
 /** Of a fault's message; it becomes part of a breaker's reason. */
 const FAILURE_CHARACTERS = 120;
 /** Breakers are told so often although they are as they were told: in case that got lost. Some 300 events a day. */
@@ -80,8 +82,8 @@ export class ConsistencyReceiver implements Receiver {
   #told = "";
   #toldAge: (() => number) | undefined;
   #isTooOld = false;
-  /** The last command whose comparison was appended, or that has failed. */
-  #answered = "";
+  /** The last command that was answered, and how long ago. */
+  #answered: { id: string; age: () => number } | undefined;
   /** The command whose comparison fails, and for how long. */
   #failing: { id: string; forMs: () => number } | undefined;
 
@@ -120,8 +122,8 @@ export class ConsistencyReceiver implements Receiver {
   }
 
   async #compare({ id, cause, scopes }: CompareCommand, signal: AbortSignal): Promise<void> {
-    // Asked for again before the answer was read.
-    if (id === this.#answered) return;
+    // Asked for again before the answer was read; when that is long ago, a failover has lost the answer.
+    if (id === this.#answered?.id && this.#answered.age() < READ_WITHIN_MS) return;
     const { comparer, settings, append } = this.#options;
     const limit = AbortSignal.timeout(COMPARE_LIMIT_MS);
     try {
@@ -138,7 +140,7 @@ export class ConsistencyReceiver implements Receiver {
       if (signal.aborted || (!limit.aborted && this.#mayPass(id, thrown))) throw thrown;
       await this.#tellFailure(id, limit.aborted ? "it has taken more than five minutes" : messageOf(thrown));
     }
-    this.#answered = id;
+    this.#answered = { id, age: stopwatch() };
   }
 
   /** Whether a comparison that has failed is tried again at once, before everything else. */

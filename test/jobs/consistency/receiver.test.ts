@@ -1,5 +1,5 @@
 /** The commands of the consistency job, executed: what is appended for each, and what happens when something fails. */
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import {
   BREAKER_CHANGED_EMIT,
   BREAKERS_EVENT,
@@ -83,6 +83,23 @@ describe("a comparison", () => {
       verdicts: [{ scope: "shop", verdict: "unknown" }],
       comparison: { id: "C1", atMs: NOW, cause: "demand", durationMs: 5, snapshots: [], pairs: [], leftOut: {} },
     });
+  });
+
+  it("is not made twice for a command that is repeated at once, but later: its answer may be lost", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      for (const [passedMs, told] of [
+        [0, 1],
+        [59_000, 1],
+        [61_000, 2],
+      ] as const) {
+        vi.advanceTimersByTime(passedMs);
+        await deliver(COMPARE_EMIT, { id: "q1", cause: "demand", scopes: [] });
+        expect(appended).toHaveLength(told);
+      }
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("that fails is tried again, and nothing is told", async () => {
