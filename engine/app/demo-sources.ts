@@ -60,8 +60,8 @@ export class DemoSources {
   /** On hand in the whole shop, as of the last booking. */
   #totalUnits = 0;
   #delivery: readonly BookedCell[] = [];
-  #isDelivered = false;
-  /** When the second entries were made. */
+  /** When the delivery had come, and when its second entries had been made. */
+  #deliveredMs: number | undefined;
   #doubledMs: number | undefined;
   /** The instant that the systems have booked last. */
   #bookedMs = 0;
@@ -86,8 +86,8 @@ export class DemoSources {
       await sleep(CHECK_MS, signal);
       const dayMs = clock.now() - this.#shop.rushStartMs;
       try {
-        if (dayMs >= DELIVERY_MS && !this.#isDelivered) await this.#deliver();
-        if (dayMs >= SECOND_ENTRY_MS && this.#isDelivered && this.#doubledMs === undefined) await this.#enterAgain();
+        if (dayMs >= DELIVERY_MS && this.#deliveredMs === undefined) await this.#deliver();
+        if (dayMs >= SECOND_ENTRY_MS && this.#isBooked() && this.#doubledMs === undefined) await this.#enterAgain();
         const cause = dayMs >= dueMs ? "its time has come" : await this.#causeToPull();
         if (cause === undefined || signal.aborted) continue;
         await this.#book(signal);
@@ -106,11 +106,18 @@ export class DemoSources {
     return Math.floor(clock.now() - SETTLED_MS * (settings.shopTime?.speed() ?? 1));
   }
 
+  /** Whether the systems have the delivery: a snapshot between its two entries tells which of them is wrong. */
+  #isBooked(): boolean {
+    return this.#deliveredMs !== undefined && this.#bookedMs >= this.#deliveredMs;
+  }
+
   /**
    * Why the systems are pulled before their time. After a settlement those that agreed before have an older figure than
    * the corrected ledger. When somebody else asks, what has been pulled since is older than the question.
    */
   async #causeToPull(): Promise<string | undefined> {
+    if (this.#deliveredMs === undefined) return undefined;
+    if (!this.#isBooked()) return this.#deliveredMs <= this.#settledMs() ? "a delivery has come" : undefined;
     if (this.#doubledMs === undefined) return undefined;
     const { settlement, sources } = this.#engine.reconciliation;
     const { decisions } = await settlement.decisions(1);
@@ -175,7 +182,7 @@ export class DemoSources {
         units: (cartons + i) * CARTON_UNITS,
       }));
     for (const position of this.#delivery) await this.#receive(position, DELIVERY_MS, "evening delivery");
-    this.#isDelivered = true;
+    this.#deliveredMs = this.#engine.clock.now();
   }
 
   /** The mistake that the demo is about. */
