@@ -1,8 +1,8 @@
 /**
  * Sends the requests of one source (contract: SourceClient in `connectors/source.ts`). Guarantee: requests leave more
- * than 1/R apart, repeats included; an answer takes no longer and is no larger than allowed; what may succeed later is
- * repeated with a growing wait, or the one that the source asks for. Errors name the address without its query, which
- * may hold a key, and never the headers or the body that were sent.
+ * than 1/R apart, and no more than R reach the source in a second, repeats included; an answer takes no longer and is
+ * no larger than allowed; what may succeed later is repeated with a growing wait, or the one that the source asks for.
+ * Errors name the address without its query, which may hold a key, and never the headers or the body that were sent.
  */
 import { type Dispatcher, Pool } from "undici";
 import type { Scheduler } from "../../engine/kernel/clock.js";
@@ -46,7 +46,7 @@ const LONGEST_WAIT_MS = 600_000;
 const KEEP_ALIVE_MS = 4_000;
 /** `Date` has whole seconds: a smaller skew cannot be told from none. */
 const SKEW_RESOLUTION_MS = 1_000;
-/** Requests may reach the source closer together than they left: by 40 ms in a second. */
+/** Clocks run differently, and timers end early: by less. */
 const PACE_MARGIN = 1.04;
 const AGAIN = [408, 425, 429];
 const OP = "source.request";
@@ -68,6 +68,8 @@ class HttpSourceClient implements ClosableClient {
   readonly #options: ClientOptions;
   readonly #pools = new Map<string, Pool>();
   #nextMs = 0;
+  /** When the newest requests, as many as may reach the source in a second, were answered; the oldest first. */
+  readonly #answeredMs: number[] = [];
   #skewMs: number | undefined;
   /** The newest answer that was given as a stream; its connection is busy until its end. */
   #streamed: Dispatcher.ResponseData["body"] | undefined;
@@ -185,7 +187,7 @@ class HttpSourceClient implements ClosableClient {
         ...(made.body === undefined ? {} : { body: made.body }),
         signal: limit.signal,
       });
-      const answer = await unlessAborted(sent, limit.signal);
+      const answer = await unlessAborted(sent, limit.signal).finally(() => this.#answered());
       this.#measureSkew(answer, sentMs);
       return await read(made, answer, limit.signal);
     } catch (thrown) {
@@ -224,16 +226,27 @@ class HttpSourceClient implements ClosableClient {
     return pool;
   }
 
-  /** Waits until the next request may leave. */
+  /**
+   * Waits until the next request may leave. A request has reached the source when it is answered, however late it was:
+   * of N a second, the one after the Nth leaves a second after the first was answered.
+   */
   async #waitForTurn(signal: AbortSignal): Promise<void> {
     const { clock, perSecond } = this.#options;
     const apartMs = (1_000 / perSecond) * PACE_MARGIN;
+    const atOnce = Math.max(1, Math.floor(perSecond));
+    const answeredMs = this.#answeredMs.length < atOnce ? Number.NEGATIVE_INFINITY : (this.#answeredMs[0] as number);
     const nowMs = clock.now();
-    // Further ahead than one turn: the clock was set back.
-    const turnMs = this.#nextMs > nowMs + apartMs ? nowMs + apartMs : Math.max(nowMs, this.#nextMs);
+    const dueMs = Math.max(nowMs, this.#nextMs, answeredMs + (1_000 * atOnce) / perSecond);
+    // Further ahead than two turns: the clock was set back.
+    const turnMs = dueMs > nowMs + 2 * apartMs ? nowMs + apartMs : dueMs;
     this.#nextMs = turnMs + apartMs;
     if (turnMs > nowMs) await clock.sleep(Math.ceil(turnMs - nowMs), signal);
     signal.throwIfAborted();
+  }
+
+  #answered(): void {
+    this.#answeredMs.push(this.#options.clock.now());
+    if (this.#answeredMs.length > Math.max(1, Math.floor(this.#options.perSecond))) this.#answeredMs.shift();
   }
 
   #measureSkew({ headers }: Dispatcher.ResponseData, sentMs: number): void {

@@ -103,6 +103,28 @@ it("waits for one turn when the clock is set back", async () => {
   expect(waits).toEqual([1_040]);
 });
 
+it("keeps the rate also where the first request reaches the source late", async () => {
+  let nowMs = 0;
+  const left: number[] = [];
+  const sleep = async (ms: number) => {
+    nowMs += ms;
+  };
+  const clock = { now: () => nowMs, sleep };
+  const url = await serve((_, reply) => {
+    if (left.length === 1) nowMs += 500;
+    reply.end("{}");
+  });
+  const client = sourceClient({ ...OPTIONS, perSecond: 2, clock });
+  ends.push(() => client.close());
+  const request = () => {
+    left.push(nowMs);
+    return { url };
+  };
+  for (let i = 0; i < 4; i++) await client.json(request, never);
+  // The first may have reached it at 500: in the second from then on, the second one only.
+  expect(left).toEqual([0, 520, 1_500, 2_020]);
+});
+
 it.each([
   ["has a user and password", { url: "http://anna:hunter2@127.0.0.1/" }, /\/url: has a user or password/],
   ["for movements has a password", { movements: { url: "http://:x@127.0.0.1/" } }, /\/movements\/url: has a user/],
