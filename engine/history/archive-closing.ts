@@ -6,6 +6,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { EngineError } from "../kernel/errors.js";
 import { type Present, readPresent } from "../stock/as-of-scan.js";
+import { ExactSums } from "../stock/exact-sums.js";
 import { eventsOf } from "../stock/log-entry.js";
 import { cellOf, POOLS, type Pool, type StockEvent } from "../stock/model.js";
 import { stockKeys } from "../stream/keys.js";
@@ -39,12 +40,12 @@ export interface ClosedPartition {
  *   had; the signal's reason
  */
 export async function closePartition(
-  place: ClosingPlace,
+  closed: ClosingPlace,
   offset: number,
   signal?: AbortSignal,
 ): Promise<ClosedPartition> {
-  const present = await readPresent(place, signal);
-  const { partition, prefix, partitions, log } = place;
+  const present = await readPresent(closed, signal);
+  const { partition, prefix, partitions, log } = closed;
   if (present.oldestOffset < offset)
     throw new EngineError(`the stock log of partition ${partition} has become shorter`, {
       op: "archive.close",
@@ -52,15 +53,17 @@ export async function closePartition(
       retryable: true,
     });
   const key = stockKeys(prefix, partition).log;
+  const sums = new ExactSums<number>();
   for (let after = offset; after < present.newestOffset; ) {
     signal?.throwIfAborted();
     const page = await log.read(after, Math.min(PAGE_ENTRIES, present.newestOffset - after));
     assertContiguous(page, after, key);
     if (page.length === 0) break;
-    for (const entry of page) for (const event of eventsOf(entry).events) takeBack(present, event);
+    for (const entry of page) for (const event of eventsOf(entry).events) takeBack(present, event, sums);
     after += page.length;
     await nextTurn();
   }
+  for (const [place, units] of sums.rest()) present.balances[place] = (present.balances[place] as number) + units;
   const buckets = bucketCount(present.length);
   const members = Array.from({ length: buckets }, (): number[] => []);
   for (let cell = 0; cell < present.length; cell++)
@@ -77,14 +80,14 @@ export async function closePartition(
   };
 }
 
-function takeBack({ cells, balances, offsets }: Present, event: StockEvent): void {
+function takeBack({ cells, balances, offsets }: Present, event: StockEvent, sums: ExactSums<number>): void {
   const { offset, sku, location, toLocation = location, from, to, units } = event;
   const change = (at: string, pool: string, by: number): void => {
     const cell = pool === "outside" ? -1 : cells.find(sku, at);
     // Made after its page was read: it held nothing at the position.
     if (cell < 0 || offset > (offsets[cell] as number)) return;
     const place = cell * POOL_COUNT + POOLS.indexOf(pool as Pool);
-    balances[place] = (balances[place] as number) + by;
+    balances[place] = sums.add(place, balances[place] as number, by);
   };
   change(location, from, units);
   change(toLocation, to, -units);

@@ -13,6 +13,7 @@ import type { LogSource } from "../stream/log-source.js";
 import type { RedisClient } from "../stream/redis.js";
 import { CellIndex } from "./cell-index.js";
 import { readCellsPage } from "./cells-page.js";
+import { ExactSums } from "./exact-sums.js";
 import { eventsOf } from "./log-entry.js";
 import {
   type AsOfPosition,
@@ -131,7 +132,7 @@ export async function scanCells(
   const isComplete = await readEvents(place.log, plan.from, present.newestOffset, fold, signal);
   if (!isComplete) return removedMeanwhile(place.log, plan.head.clockMs);
   const { cells, length } = present;
-  return { outcome: "scanned", cells, length, instants: fold.instants };
+  return { outcome: "scanned", cells, length, instants: fold.finish() };
 }
 
 /** The ledger's balances, each as of the offset of the page that it came with. */
@@ -213,6 +214,7 @@ class Fold {
   readonly #displayChanged: readonly Set<string>[];
   readonly #windowMs: number;
   readonly #atMs: readonly number[];
+  readonly #sums: readonly ExactSums<number>[];
 
   /** @param instants as they were asked for: the log's clock may not have reached them */
   constructor(present: Present, targets: readonly Target[], instants: readonly number[], windowMs: number) {
@@ -222,6 +224,7 @@ class Fold {
     this.#windows = targets.map(() => new Map());
     this.#displayChanged = targets.map(() => new Set());
     this.#atMs = instants;
+    this.#sums = targets.map(() => new ExactSums());
     const used = present.length * POOL_COUNT;
     this.instants = targets.map(({ partition, offset, asOfMs, isFinal }, k) => ({
       position: { partition, offset, asOfMs, isFinal },
@@ -243,11 +246,12 @@ class Fold {
     for (let k = 0; k < this.#targets.length; k++) {
       const isWanted = (this.#targets[k] as Target).isWanted(event);
       const { balances } = this.instants[k] as ScannedInstant;
+      const sums = this.#sums[k] as ExactSums<number>;
       const undo = (cell: number, pool: number, units: number): void => {
         // What is wanted is contained in every page: pages are read after the head that ends the answer.
         if (pool < 0 || !isKnown(cell) || isWanted || event.offset > (offsets[cell] as number)) return;
         const at = cell * POOL_COUNT + pool;
-        balances[at] = (balances[at] as number) + units;
+        balances[at] = sums.add(at, balances[at] as number, units);
       };
       undo(source, from, event.units);
       undo(target, to, -event.units);
@@ -266,6 +270,14 @@ class Fold {
     if (category === undefined && categorySettings === undefined && !(DISPLAY_COEFFICIENT.name in settings)) return;
     for (const [k, atMs] of this.#atMs.entries())
       if (clockMs >= atMs - this.#windowMs) this.#displayChanged[k]?.add(sku);
+  }
+
+  /** Call it once, after the last event. */
+  finish(): readonly ScannedInstant[] {
+    for (const [k, { balances }] of this.instants.entries())
+      for (const [at, units] of (this.#sums[k] as ExactSums<number>).rest())
+        balances[at] = (balances[at] as number) + units;
+    return this.instants;
   }
 
   #addToWindow(k: number, cell: number, from: number, to: number, units: number): void {

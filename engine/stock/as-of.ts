@@ -13,6 +13,7 @@ import { partitionOf } from "../stream/partition.js";
 import { readTogether } from "../stream/reads.js";
 import type { RedisClient } from "../stream/redis.js";
 import { refusalOf, type ScannedCells, type ScanPlace, scanCells } from "./as-of-scan.js";
+import { ExactSums } from "./exact-sums.js";
 import { eventsOf } from "./log-entry.js";
 import {
   type AsOfPosition,
@@ -22,7 +23,15 @@ import {
   type Target,
   targetAt,
 } from "./log-instant.js";
-import { type Balances, CELL_SEPARATOR, cellOf, emptyBalances, type StockEvent } from "./model.js";
+import {
+  type Account,
+  type Balances,
+  CELL_SEPARATOR,
+  cellOf,
+  emptyBalances,
+  type Pool,
+  type StockEvent,
+} from "./model.js";
 import { balancesOf } from "./records.js";
 
 /** Balances by location, in units. */
@@ -89,6 +98,8 @@ class SkuFold {
   readonly #isWanted: (event: StockEvent) => boolean;
   /** Whether the next event is before the anchor's position, so that its balances contain it. */
   #isContained = true;
+  /** By pool and location. */
+  readonly #sums = new ExactSums<string>();
 
   /** @param listed the SKU's locations */
   constructor(anchor: BalanceAnchor, listed: Iterable<string>, isWanted: (event: StockEvent) => boolean) {
@@ -106,8 +117,23 @@ class SkuFold {
     const isWanted = this.#isWanted(event);
     if (isWanted === this.#isContained) return;
     const units = isWanted ? event.units : -event.units;
-    if (event.from !== "outside") this.#at(event.location)[event.from] -= units;
-    if (event.to !== "outside") this.#at(event.toLocation ?? event.location)[event.to] += units;
+    this.#move(event.location, event.from, -units);
+    this.#move(event.toLocation ?? event.location, event.to, units);
+  }
+
+  /** Call it once, after the last event. */
+  finish(): Locations {
+    for (const [place, units] of this.#sums.rest()) {
+      const [pool, location] = place.split(CELL_SEPARATOR) as [Pool, string];
+      this.#at(location)[pool] += units;
+    }
+    return this.locations;
+  }
+
+  #move(location: string, account: Account, units: number): void {
+    if (account === "outside") return;
+    const balances = this.#at(location);
+    balances[account] = this.#sums.add(cellOf(account, location), balances[account], units);
   }
 
   #at(location: string): Balances {
@@ -213,7 +239,7 @@ export class BalanceHistory {
     const isComplete = from > to || (await readEvents(log, from, to, folds, signal));
     // Trimmed in the meantime.
     if (!isComplete) return removedMeanwhile(log, target.asOfMs);
-    for (const [sku, { locations }] of folds) found.set(sku, locations);
+    for (const [sku, fold] of folds) found.set(sku, fold.finish());
     return undefined;
   }
 }

@@ -191,7 +191,7 @@ describe("the log with its archive", () => {
 
   it("never takes a manifest that Redis has gone back behind for the one that replaced it", async () => {
     const bed = await archiveBed(client, PREFIX, 1, seededRandom(SEED + 11));
-    await bed.trade(40);
+    await bed.trade(150);
     await bed.archive();
     const reader = new ArchiveReader(client, bed.store, place(0), new ArchiveCache());
     const head = await reader.refresh();
