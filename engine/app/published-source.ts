@@ -76,6 +76,8 @@ export class PublishedSource {
     if (this.#options.ageMs() > MAX_AGE_MS) return "not_fresh";
     if (view.cells === 0) return "empty";
     if (!(await store.claim(PUBLISHED, dueMs, everyMs + MINUTE_MS))) return "not_mine";
+    // Again: while Redis did not answer, the views have become older, and may catch up while they are read.
+    if (this.#options.ageMs() > MAX_AGE_MS) return "not_fresh";
     const asOfMs = this.#options.asOfMs();
     const taken = stopwatch();
     const rows = await this.#take();
