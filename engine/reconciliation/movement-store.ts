@@ -12,7 +12,15 @@ import type { Movement, MovementRecord, SnapshotRefusal } from "./model.js";
 import { MovementChunkBuilder, movementsOf } from "./packed-rows.js";
 import type { StoredPart } from "./part-registry.js";
 import { PartUpload } from "./part-upload.js";
-import { headersOf, nameOf, type Report, type ReportHeader, type ReportOutcome, Reports } from "./reports.js";
+import {
+  headersOf,
+  nameOf,
+  type Report,
+  type ReportHeader,
+  type ReportOutcome,
+  Reports,
+  sourcesOf,
+} from "./reports.js";
 import {
   checkShape,
   isoOf,
@@ -229,8 +237,8 @@ const tooMany: SnapshotRefusal = {
 
 function boundRefusal(all: readonly Report<Header>[], source: string): SnapshotRefusal | undefined {
   const own = all.filter(({ header }) => header.source === source);
-  const sources = new Set(all.map(({ header }) => header.source));
-  if (own.length === 0 && sources.size >= MAX_SOURCES)
+  const sources = sourcesOf(all);
+  if (!sources.has(source) && sources.size >= MAX_SOURCES)
     return { code: "too_many_sources", message: `${MAX_SOURCES} sources report movements already` };
   const receiving = all.filter(({ end }) => !end).length;
   return receiving >= MAX_RECEIVING || own.length >= MAX_BATCHES ? tooMany : undefined;

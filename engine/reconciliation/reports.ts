@@ -14,7 +14,7 @@ import type { SnapshotRefusal } from "./model.js";
 import type { ChunkBuilder } from "./packed-rows.js";
 import { PartRegistry, type Registered, type StoredPart } from "./part-registry.js";
 import type { PartUpload } from "./part-upload.js";
-import { headerDifference, RECEIVING_MS, type Skew } from "./snapshot-rules.js";
+import { headerDifference, MAX_SOURCES, RECEIVING_MS, type Skew } from "./snapshot-rules.js";
 import { StoredRows } from "./stored-rows.js";
 
 /** What the registry keeps of every report. */
@@ -66,6 +66,10 @@ export interface ReportsOptions<Header> {
 export const headersOf = <Header extends ReportHeader>(all: readonly Report<Header>[], source: string): Header[] =>
   all.flatMap(({ header }) => (header.source === source ? [header] : []));
 
+/** Those that count as sources: a name under which everything was refused may be a mistake, and takes no place. */
+export const sourcesOf = (all: readonly Report<ReportHeader>[]): ReadonlySet<string> =>
+  new Set(all.flatMap(({ header, end }) => (end?.state === "refused" ? [] : [header.source])));
+
 /** Longer than a part may take; a chunk renews it. */
 const UNFINISHED_MS = 2 * HOUR_MS;
 const SWEEP_MS = 10_000;
@@ -83,7 +87,7 @@ export class Reports<Header extends ReportHeader> {
   #stuck = new Set<string>();
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
-  /** Reports of each source by how they ended, and rows, through this process. */
+  /** Reports of each of the first sources by how they ended, and rows, through this process. */
   readonly ended = new Map<string, Record<ReportEnd["state"], number>>();
   rowsReceived = 0;
 
@@ -249,7 +253,10 @@ export class Reports<Header extends ReportHeader> {
   }
 
   #count({ source }: Header, { state }: ReportEnd): void {
-    const counts = this.ended.get(source) ?? { complete: 0, refused: 0 };
+    const known = this.ended.get(source);
+    // Names that are mistakes would be counted for good.
+    if (!known && this.ended.size >= MAX_SOURCES) return;
+    const counts = known ?? { complete: 0, refused: 0 };
     counts[state]++;
     this.ended.set(source, counts);
   }

@@ -23,6 +23,7 @@ import {
   type ReportHeader,
   type ReportOutcome,
   Reports,
+  sourcesOf,
 } from "./reports.js";
 import {
   checkSnapshotShape,
@@ -292,7 +293,7 @@ const tooManySnapshots: SnapshotRefusal = {
 const MAX_RECEIVING_OF_SOURCE = 8;
 
 function boundRefusal(all: readonly Report<Header>[], source: string): SnapshotRefusal | undefined {
-  const sources = new Set(all.map(({ header }) => header.source));
+  const sources = sourcesOf(all);
   if (!sources.has(source) && sources.size >= MAX_SOURCES)
     return { code: "too_many_sources", message: `${MAX_SOURCES} sources report snapshots already` };
   const receiving = all.filter(({ end }) => !end);

@@ -348,6 +348,8 @@ describe("bounds", () => {
       outcome: "refused",
       refusal: { code: "too_many_snapshots" },
     });
+    // Names under which nothing was accepted are no sources.
+    for (let i = 0; i < 3; i++) await sendPart(bed.store, { source: `mistake-${i}`, unit: "carton" }, rowsOf(3));
     for (let i = 0; i < 63; i++) await completed("a", { source: `s${i}` });
     expect(await sendPart(bed.store, { source: "s63", id: "a" }, rowsOf(3))).toMatchObject({
       outcome: "refused",
