@@ -230,7 +230,8 @@ export class ArchiveTask {
     };
     const hash = await objects.putManifest(manifest, signal);
     await this.#commitHead({ ...this.#head, number, sha256: hash, last: last.offset, unbrokenFrom, lastClosing });
-    await objects.putHead(this.#head, signal);
+    // Also while stopping: without it the audit would find a head that is missing.
+    await objects.putHead(this.#head);
     this.#count(
       entries.length,
       parts.reduce((sum, { ref }) => sum + ref.bytes, 0),
@@ -322,7 +323,7 @@ export class ArchiveTask {
       // Readers begin after it from now on.
       await this.#commitHead({ ...this.#head, oldest: oldest + 1 });
       if (manifest) await objects.remove(manifest, signal);
-      await objects.putHead(this.#head, signal);
+      await objects.putHead(this.#head);
     }
   }
 

@@ -45,16 +45,20 @@ async function append(entries: number, body: unknown = null): Promise<void> {
   }
 }
 
-/** Archives every entry, each as a segment. */
-async function archive(given: Partial<ArchiverOptions> = {}): Promise<string[]> {
-  const troubles: string[] = [];
-  const archiver = new Archiver({
+/** Makes each entry a segment. */
+const archiverOf = (given: Partial<ArchiverOptions>): Archiver =>
+  new Archiver({
     ...{ redis: client, prefix: place.prefix, partitions: 1, store, owner: "test", leaseMs: 10_000 },
     ...{ clock: monotonicClock, retentionMs: 0, checkEveryMs: 5, segmentMs: 0, segmentBytes: 1 },
     topics: [{ name: place.topic, timeOf, hasClosings: false, isPrivate: namesBuyer }],
-    onTrouble: (message) => troubles.push(message),
+    onTrouble: () => {},
     ...given,
   });
+
+/** Archives every entry. */
+async function archive(given: Partial<ArchiverOptions> = {}): Promise<string[]> {
+  const troubles: string[] = [];
+  const archiver = archiverOf({ onTrouble: (message) => troubles.push(message), ...given });
   archiver.start();
   const last = async () => (await readArchiveHead(client, place)).last;
   await expect.poll(last, { timeout: 20_000, interval: 5 }).toBe(offset);
@@ -134,6 +138,26 @@ describe("entries of the orders' log that have a buyer's text", () => {
     const head = await readArchiveHead(client, place);
     expect(head).toMatchObject({ number: 2, last: 5 });
     expect(stored("segments")).toBe(2);
+  });
+});
+
+describe("an archive that is stopped between a segment and its head", () => {
+  it("has stored the head, as the audit wants it", async () => {
+    await append(1);
+    let stopped: Promise<void> | undefined;
+    const stopping = Object.assign(Object.create(store) as MemoryStore, {
+      put: async (key: string, bytes: Uint8Array, _type: string, signal?: AbortSignal) => {
+        signal?.throwIfAborted();
+        await store.put(key, bytes);
+        if (key.includes("/manifests/")) stopped = archiver.stop();
+      },
+    });
+    const archiver = archiverOf({ store: stopping });
+    archiver.start();
+    await expect.poll(() => stopped, { timeout: 20_000, interval: 5 }).toBeDefined();
+    await stopped;
+    expect((await readArchiveHead(client, place)).number).toBe(1);
+    expect([...store.objects.keys()].filter((key) => key.endsWith("/head"))).toHaveLength(1);
   });
 });
 
