@@ -154,7 +154,7 @@ describe("an archive that is stopped between a segment and its head", () => {
     });
     const archiver = archiverOf({ store: stopping });
     archiver.start();
-    await expect.poll(() => stopped, { timeout: 20_000, interval: 5 }).toBeDefined();
+    await expect.poll(() => stopped !== undefined, { timeout: 20_000, interval: 5 }).toBe(true);
     await stopped;
     expect((await readArchiveHead(client, place)).number).toBe(1);
     expect([...store.objects.keys()].filter((key) => key.endsWith("/head"))).toHaveLength(1);
