@@ -4,6 +4,7 @@
  * in order and each once; a page that says something else about the snapshot than the first ends the pull, for the
  * source has changed meanwhile. It does not guess a format or a paging.
  */
+import { createHash } from "node:crypto";
 import { type Static, Type } from "typebox";
 import { badInput, EngineError } from "../../engine/kernel/errors.js";
 import {
@@ -132,7 +133,9 @@ class HttpSource implements Source {
 
   async *pull(request: PullRequest, signal: AbortSignal): AsyncGenerator<SourcePage> {
     const seen = new Set<string>();
+    const isNumbered = this.#settings.paging?.page !== undefined;
     let about: Pick<SourcePage, "id" | "asOfMs" | "totalRows"> = {};
+    let before: string | undefined;
     for (let url: string | undefined = this.#firstUrl(request), page = 1; url !== undefined; page++) {
       if (seen.has(url)) throw this.#failed("bad_paging", `page ${page} has the address of an earlier page`);
       if (page > MAX_PAGES) throw this.#failed("bad_paging", `there are more than ${MAX_PAGES} pages`);
@@ -142,10 +145,17 @@ class HttpSource implements Source {
       if (page === 1) about = said;
       this.#assertSame(about, said, page);
       let count = 0;
+      const content = createHash("sha256");
       for await (const rows of answer.pages) {
         count += rows.length;
+        if (isNumbered) for (const { fields } of rows) content.update(JSON.stringify(fields));
         yield { rows, ...about };
       }
+      const digest = content.digest("hex");
+      // The source ignores the number, or gives the last page for all numbers beyond it.
+      if (isNumbered && count > 0 && digest === before)
+        throw this.#failed("bad_paging", `page ${page} has the same rows as the page before`);
+      before = digest;
       if (count === 0 && page === 1) yield { rows: [], ...about };
       url = this.#nextUrl(url, answer, count, page);
     }

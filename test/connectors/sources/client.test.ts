@@ -146,3 +146,17 @@ it("takes null for what the answer does not state, and refuses what is no text",
   id = ["1"];
   await expect(pull()).rejects.toThrow("page 1: /id is no text and no number");
 });
+
+it("ends at a page that has the rows of the page before", async () => {
+  let asked = 0;
+  const url = await serve((_, reply) => {
+    asked++;
+    reply.end("sku,units\nA,1\nB,2\n");
+  });
+  const source = await opened(url, { format: "csv", paging: { page: { parameter: "page", size: 2 } } });
+  const pull = async () => {
+    for await (const _ of source.pull({ kind: "snapshot" }, never));
+  };
+  await expect(pull()).rejects.toThrow("erp: page 2 has the same rows as the page before");
+  expect(asked).toBe(2);
+});
