@@ -24,7 +24,7 @@ export default defineConfig({
       "test/jobs/depletion/job.test.ts",
       "test/outbox/emit-bounds.redis.test.ts",
       "test/outbox/losses.redis.test.ts",
-      "test/reconciliation/late-source.redis.test.ts",
+      "test/reconciliation/comparison/late-source.redis.test.ts",
     ],
     // The simulation with 250 shops, and a fault at every fourth call of every script; SEEDS=1000 tries every call. The
     // comparison of the ledger with decide.ts with ten seeds, forwarding and schedules with 400.

@@ -6,10 +6,10 @@
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { sleep, stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import { assert } from "../../engine/kernel/errors.js";
-import { Comparer } from "../../engine/reconciliation/comparer.js";
-import { ComparisonStore } from "../../engine/reconciliation/comparison-store.js";
+import { Comparer } from "../../engine/reconciliation/comparison/comparer.js";
+import { ComparisonStore } from "../../engine/reconciliation/comparison/comparison-store.js";
 import { LEDGER } from "../../engine/reconciliation/model.js";
-import { SnapshotPartWriter, SnapshotStore } from "../../engine/reconciliation/snapshot-store.js";
+import { SnapshotPartWriter, SnapshotStore } from "../../engine/reconciliation/reports/snapshot-store.js";
 import { BalanceHistory } from "../../engine/stock/as-of.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import type { StockCommand } from "../../engine/stock/model.js";

@@ -5,7 +5,7 @@
  */
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { Static } from "typebox";
-import type { LiveDivergence } from "../../engine/reconciliation/comparison-store.js";
+import type { LiveDivergence } from "../../engine/reconciliation/comparison/comparison-store.js";
 import { type Comparison, type Divergence, type PairDivergence, shareOf } from "../../engine/reconciliation/model.js";
 import { ConcurrencyLimit } from "./admission.js";
 import { identityOf } from "./identity.js";

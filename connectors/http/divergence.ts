@@ -5,8 +5,12 @@
  */
 import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
-import type { Cause, CauseGroup, Fault } from "../../engine/reconciliation/divergence-cause.js";
-import type { LocalisationResult, MovementFaults, NamedSnapshot } from "../../engine/reconciliation/localisation.js";
+import type { Cause, CauseGroup, Fault } from "../../engine/reconciliation/localisation/divergence-cause.js";
+import type {
+  LocalisationResult,
+  MovementFaults,
+  NamedSnapshot,
+} from "../../engine/reconciliation/localisation/localisation.js";
 import { ConcurrencyLimit } from "./admission.js";
 import { eventAnswer } from "./history.js";
 import { pastRefusalText, readWhileConnected } from "./past.js";

@@ -6,14 +6,14 @@
  */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
-import type { Proposal } from "../../engine/reconciliation/proposal.js";
+import type { Proposal } from "../../engine/reconciliation/settlement/proposal.js";
 import {
   type SettlementAnswer as Answer,
   MAX_SETTLED_ROWS,
   type Selection,
   type SettlementLimits,
-} from "../../engine/reconciliation/settlement.js";
-import type { SettledDecision } from "../../engine/reconciliation/settlement-store.js";
+} from "../../engine/reconciliation/settlement/settlement.js";
+import type { SettledDecision } from "../../engine/reconciliation/settlement/settlement-store.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
 import { badInputFault, HttpFault } from "./problem.js";
 import { assertQuery, isoOf, type RouteContext, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";

@@ -15,8 +15,8 @@ import {
   type SnapshotRecord,
   type SnapshotRefusal,
 } from "../../engine/reconciliation/model.js";
-import { type MovementOutcome, MovementPartWriter } from "../../engine/reconciliation/movement-store.js";
-import { type PartOutcome, SnapshotPartWriter } from "../../engine/reconciliation/snapshot-store.js";
+import { type MovementOutcome, MovementPartWriter } from "../../engine/reconciliation/reports/movement-store.js";
+import { type PartOutcome, SnapshotPartWriter } from "../../engine/reconciliation/reports/snapshot-store.js";
 import { ConcurrencyLimit } from "./admission.js";
 import { queriedInstant } from "./past.js";
 import { afterRest, HttpFault, refuse } from "./problem.js";

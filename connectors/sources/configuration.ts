@@ -7,8 +7,12 @@ import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { badInput, messageOf } from "../../engine/kernel/errors.js";
-import { ASK_ALWAYS, type ConflictPolicies, type ConflictPolicy } from "../../engine/reconciliation/conflict-policy.js";
 import { isSourceName, LEDGER, type Measure, PUBLISHED } from "../../engine/reconciliation/model.js";
+import {
+  ASK_ALWAYS,
+  type ConflictPolicies,
+  type ConflictPolicy,
+} from "../../engine/reconciliation/settlement/conflict-policy.js";
 import { nameFault } from "../mapping/mapping.schema.js";
 import type { FieldNames, PullKind, SourceKind } from "../source.js";
 import { type PullJson, type SourceJson, SourcesFile, type SourcesJson } from "./configuration.schema.js";

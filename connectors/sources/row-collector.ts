@@ -8,7 +8,7 @@ import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EngineError } from "../../engine/kernel/errors.js";
-import { MAX_ROWS } from "../../engine/reconciliation/snapshot-rules.js";
+import { MAX_ROWS } from "../../engine/reconciliation/reports/snapshot-rules.js";
 import type { SourceConfiguration } from "./configuration.js";
 import type { StockRow } from "./row-mapper.js";
 

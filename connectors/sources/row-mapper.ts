@@ -4,7 +4,7 @@
  * rows mean together (a cell twice, a wrong total) is checked where they are collected.
  */
 import type { SnapshotRefusalCode } from "../../engine/reconciliation/model.js";
-import { isReportId, isSku, MAX_ROW_UNITS } from "../../engine/reconciliation/snapshot-rules.js";
+import { isReportId, isSku, MAX_ROW_UNITS } from "../../engine/reconciliation/reports/snapshot-rules.js";
 import { parseNumber, quote } from "../mapping/fields.js";
 import { nameFault } from "../mapping/mapping.schema.js";
 import type { FieldNames, PullKind, RawRow } from "../source.js";

@@ -6,7 +6,7 @@ import type { DemoShop } from "../../connectors/demo-shop/index.js";
 import { HOUR_MS, MINUTE_MS, sleep } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import { MAX_SETTLED_ROWS } from "../reconciliation/settlement.js";
+import { MAX_SETTLED_ROWS } from "../reconciliation/settlement/settlement.js";
 import type { Engine } from "./engine.js";
 
 /** After midnight of the first day: the visitor has had 40 minutes of the shop's time, two minutes at 60 times. */

@@ -10,7 +10,7 @@ import { type Clock, MINUTE_MS, sleep, stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { PUBLISHED } from "../reconciliation/model.js";
-import { SnapshotPartWriter, type SnapshotStore } from "../reconciliation/snapshot-store.js";
+import { SnapshotPartWriter, type SnapshotStore } from "../reconciliation/reports/snapshot-store.js";
 
 export interface PublishedSourceOptions {
   readonly store: SnapshotStore;

@@ -4,7 +4,7 @@
  * from Redis when Prometheus asks. Labels are names of sources, a bounded number.
  */
 import { monotonicClock } from "../kernel/clock.js";
-import type { LiveDivergence } from "../reconciliation/comparison-store.js";
+import type { LiveDivergence } from "../reconciliation/comparison/comparison-store.js";
 import { type Comparison, shareOf } from "../reconciliation/model.js";
 import type { Engine } from "./engine.js";
 import type { MetricRow, Sample } from "./metric-row.js";

@@ -225,7 +225,7 @@ export interface SnapshotRecord extends SnapshotHeader {
   readonly refusal?: SnapshotRefusal;
 }
 
-/** What a comparison reads of snapshots; engine/reconciliation/snapshot-store.ts has them. */
+/** What a comparison reads of snapshots; engine/reconciliation/reports/snapshot-store.ts has them. */
 export interface SnapshotReader {
   /** The newest complete one of each source. */
   newest(): Promise<ReadonlyMap<string, Snapshot>>;

@@ -6,8 +6,8 @@
  */
 import { sourceListKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
-import { ASK_ALWAYS, type ConflictPolicies } from "./conflict-policy.js";
 import type { Measure } from "./model.js";
+import { ASK_ALWAYS, type ConflictPolicies } from "./settlement/conflict-policy.js";
 
 export type PulledKind = "snapshot" | "movements";
 

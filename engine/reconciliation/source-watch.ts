@@ -4,7 +4,7 @@
  * reached the last ones stand.
  */
 import { type Clock, systemClock } from "../kernel/clock.js";
-import { ASK_ALWAYS, type ConflictPolicies } from "./conflict-policy.js";
+import { ASK_ALWAYS, type ConflictPolicies } from "./settlement/conflict-policy.js";
 import type { SourceRegistry, SourceReport } from "./source-registry.js";
 
 const READ_EVERY_MS = 5_000;

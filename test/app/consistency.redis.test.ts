@@ -9,7 +9,7 @@ import type { ConsistencySettings } from "../../engine/jobs/consistency/options.
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { type Clock, MINUTE_MS, systemClock } from "../../engine/kernel/clock.js";
 import { onHandUnits } from "../../engine/stock/model.js";
-import { sendPart } from "../reconciliation/snapshot-bed.js";
+import { sendPart } from "../reconciliation/reports/snapshot-bed.js";
 import { withRedis } from "../redis/with-redis.js";
 import { withEngines } from "./engine-builder.js";
 

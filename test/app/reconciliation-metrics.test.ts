@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { MetricSources } from "../../engine/app/metric-row.js";
 import { reconciliationMetrics } from "../../engine/app/reconciliation-metrics.js";
-import type { LiveDivergence } from "../../engine/reconciliation/comparison-store.js";
+import type { LiveDivergence } from "../../engine/reconciliation/comparison/comparison-store.js";
 import type { Comparison } from "../../engine/reconciliation/model.js";
 
 const LIVE: LiveDivergence = {

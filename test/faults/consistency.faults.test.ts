@@ -6,7 +6,7 @@
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
-import { DEFAULT_WINDOW_MS } from "../../engine/reconciliation/comparer.js";
+import { DEFAULT_WINDOW_MS } from "../../engine/reconciliation/comparison/comparer.js";
 import { Bed, planSeed } from "./bed.js";
 import { Shop } from "./shop.js";
 import { call, Warehouse } from "./warehouse.js";

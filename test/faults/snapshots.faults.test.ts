@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { SnapshotStore } from "../../engine/reconciliation/snapshot-store.js";
+import { SnapshotStore } from "../../engine/reconciliation/reports/snapshot-store.js";
 import { Bed, type Product, planSeed, TOKEN } from "./bed.js";
 
 const PARTITIONS = 4;

@@ -7,7 +7,7 @@
 import { request } from "node:http";
 import { sleep } from "../../engine/kernel/clock.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
-import { bookableEvents } from "../../engine/reconciliation/divergence-cause.js";
+import { bookableEvents } from "../../engine/reconciliation/localisation/divergence-cause.js";
 import { eventsOf } from "../../engine/stock/log-entry.js";
 import { CELL_SEPARATOR, cellOf, type StockEvent } from "../../engine/stock/model.js";
 import { readLog } from "../../engine/stream/log.js";

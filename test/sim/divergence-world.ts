@@ -6,8 +6,12 @@
  */
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
-import { applyEvent, type BookableEvent, bookableEvents } from "../../engine/reconciliation/divergence-cause.js";
-import type { Observation } from "../../engine/reconciliation/gap-search.js";
+import {
+  applyEvent,
+  type BookableEvent,
+  bookableEvents,
+} from "../../engine/reconciliation/localisation/divergence-cause.js";
+import type { Observation } from "../../engine/reconciliation/localisation/gap-search.js";
 import type { Measure, Movement } from "../../engine/reconciliation/model.js";
 import { measuredUnits } from "../../engine/reconciliation/model.js";
 import type { Balances, ReserveStock, StockCommand, StockEvent } from "../../engine/stock/model.js";

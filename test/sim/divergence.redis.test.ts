@@ -6,8 +6,8 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { ManualClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
-import { Localiser } from "../../engine/reconciliation/localisation.js";
-import { MovementPartWriter, MovementStore } from "../../engine/reconciliation/movement-store.js";
+import { Localiser } from "../../engine/reconciliation/localisation/localisation.js";
+import { MovementPartWriter, MovementStore } from "../../engine/reconciliation/reports/movement-store.js";
 import { BalanceHistory } from "../../engine/stock/as-of.js";
 import { Corrections } from "../../engine/stock/corrections.js";
 import { Ledger } from "../../engine/stock/ledger.js";
@@ -16,7 +16,7 @@ import { stockKeys } from "../../engine/stream/keys.js";
 import { readLog } from "../../engine/stream/log.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { lengthOf } from "../length.js";
-import { type Row, sendPart, snapshotBed } from "../reconciliation/snapshot-bed.js";
+import { type Row, sendPart, snapshotBed } from "../reconciliation/reports/snapshot-bed.js";
 import { withRedis } from "../redis/with-redis.js";
 import {
   bookedUnits,

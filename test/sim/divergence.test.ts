@@ -4,10 +4,10 @@
  * warehouse that is only late and out of order makes no divergence. How often several events fit is printed.
  */
 import { describe, expect, it } from "vitest";
-import type { CauseGroup } from "../../engine/reconciliation/divergence-cause.js";
-import { NO_REACH, reachOf, unexplainedUnits } from "../../engine/reconciliation/explained.js";
-import { type Observation, searchGaps } from "../../engine/reconciliation/gap-search.js";
-import { pairMovements } from "../../engine/reconciliation/movement-pairing.js";
+import { NO_REACH, reachOf, unexplainedUnits } from "../../engine/reconciliation/comparison/explained.js";
+import type { CauseGroup } from "../../engine/reconciliation/localisation/divergence-cause.js";
+import { type Observation, searchGaps } from "../../engine/reconciliation/localisation/gap-search.js";
+import { pairMovements } from "../../engine/reconciliation/localisation/movement-pairing.js";
 import { lengthOf } from "../length.js";
 import { LATENESS_MS, MISTAKES, type Mistake, makeWorld, type World } from "./divergence-world.js";
 

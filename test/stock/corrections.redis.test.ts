@@ -4,7 +4,7 @@
  */
 import { beforeEach, describe, expect, it } from "vitest";
 import { DAY_MS, ManualClock } from "../../engine/kernel/clock.js";
-import { settledUnits } from "../../engine/reconciliation/settled-rows.js";
+import { settledUnits } from "../../engine/reconciliation/settlement/settled-rows.js";
 import { Corrections } from "../../engine/stock/corrections.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import { eventsOf } from "../../engine/stock/log-entry.js";

@@ -1,6 +1,6 @@
 /** Schemas of where sources and the ledger part in a SKU, and of the events that explain it. */
 import { Type } from "typebox";
-import { MAX_MEMBERS } from "../../../engine/reconciliation/divergence-cause.js";
+import { MAX_MEMBERS } from "../../../engine/reconciliation/localisation/divergence-cause.js";
 import { Count, closed, Instant } from "./common.js";
 import { change } from "./history.js";
 

@@ -2,7 +2,7 @@
  * Schemas of settlements: rows of a comparison with what is proposed, approvals, rejections, and what was decided.
  */
 import { Type } from "typebox";
-import { ROW_STATES } from "../../../engine/reconciliation/settlement-rows.js";
+import { ROW_STATES } from "../../../engine/reconciliation/settlement/settlement-rows.js";
 import { MAX_UNITS, OUTCOMES } from "../../../engine/stock/model.js";
 import { Actor, closed, Instant, Location, Reason } from "./common.js";
 

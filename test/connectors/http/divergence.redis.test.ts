@@ -1,8 +1,8 @@
 /** Where sources and the ledger part in a SKU, over HTTP. */
 import { describe, expect, it, vi } from "vitest";
-import { DEFAULT_WINDOW_MS } from "../../../engine/reconciliation/comparer.js";
-import { MovementPartWriter } from "../../../engine/reconciliation/movement-store.js";
-import { type Row, sendPart } from "../../reconciliation/snapshot-bed.js";
+import { DEFAULT_WINDOW_MS } from "../../../engine/reconciliation/comparison/comparer.js";
+import { MovementPartWriter } from "../../../engine/reconciliation/reports/movement-store.js";
+import { type Row, sendPart } from "../../reconciliation/reports/snapshot-bed.js";
 import { httpBed } from "./http-bed.js";
 
 const bed = httpBed();

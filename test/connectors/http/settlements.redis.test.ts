@@ -1,13 +1,13 @@
 /**
  * Settlements over HTTP (R13, R14): the rows of a comparison, approvals and rejections with their limits and roles, and
- * what they leave. The rules are tested in test/reconciliation/settlement.redis.test.ts.
+ * what they leave. The rules are tested in test/reconciliation/settlement/settlement.redis.test.ts.
  */
 import { describe, expect, it } from "vitest";
 import { chainId } from "../../../engine/kernel/chain-id.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
-import { ComparisonStore } from "../../../engine/reconciliation/comparison-store.js";
-import { ASK_ALWAYS } from "../../../engine/reconciliation/conflict-policy.js";
+import { ComparisonStore } from "../../../engine/reconciliation/comparison/comparison-store.js";
 import { LEDGER, NO_DIVERGENCE } from "../../../engine/reconciliation/model.js";
+import { ASK_ALWAYS } from "../../../engine/reconciliation/settlement/conflict-policy.js";
 import { SourceRegistry } from "../../../engine/reconciliation/source-registry.js";
 import { until } from "../../redis/server.js";
 import { freshId, httpBed } from "./http-bed.js";

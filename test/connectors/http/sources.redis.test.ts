@@ -1,6 +1,6 @@
 /** Sources of stock over HTTP: what is configured and pushed, how pulls went, and a request to pull. */
 import { describe, expect, it, vi } from "vitest";
-import { ASK_ALWAYS } from "../../../engine/reconciliation/conflict-policy.js";
+import { ASK_ALWAYS } from "../../../engine/reconciliation/settlement/conflict-policy.js";
 import { SourceRegistry } from "../../../engine/reconciliation/source-registry.js";
 import { httpBed } from "./http-bed.js";
 

@@ -15,8 +15,8 @@ import { loadSourcesLibrary, SourceProgress } from "../../../connectors/sources/
 import { type PullResult, pullSnapshot } from "../../../connectors/sources/pull.js";
 import { SourceSandbox } from "../../../connectors/sources/sandbox.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
-import { MovementStore } from "../../../engine/reconciliation/movement-store.js";
-import { SnapshotStore } from "../../../engine/reconciliation/snapshot-store.js";
+import { MovementStore } from "../../../engine/reconciliation/reports/movement-store.js";
+import { SnapshotStore } from "../../../engine/reconciliation/reports/snapshot-store.js";
 import { SourceRegistry } from "../../../engine/reconciliation/source-registry.js";
 import { acquireTask, loadStreamLibrary, type Task } from "../../../engine/stream/commit.js";
 import { sourceKeys } from "../../../engine/stream/keys.js";

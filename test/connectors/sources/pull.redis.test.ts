@@ -8,7 +8,7 @@ import type { SourceConfiguration } from "../../../connectors/sources/configurat
 import { pullMovements, pullSnapshot } from "../../../connectors/sources/pull.js";
 import { SourceRunner } from "../../../connectors/sources/runner.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
-import { ASK_ALWAYS } from "../../../engine/reconciliation/conflict-policy.js";
+import { ASK_ALWAYS } from "../../../engine/reconciliation/settlement/conflict-policy.js";
 import { sourceKeys } from "../../../engine/stream/keys.js";
 import { isEngineError } from "./engine-error.js";
 import { PARTITIONS, PREFIX, type PullBed, withPulls } from "./pull-bed.js";
