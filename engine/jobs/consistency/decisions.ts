@@ -119,11 +119,9 @@ function decideHalfOpen(
     want(scope, closing("compared again: the divergence is within its threshold"));
   } else if (verdict?.verdict === "over" && verdict.evidence) {
     want(scope, opening(reasonOf(verdict.evidence), verdict.evidence));
-  } else {
-    const { pair } = known.evidence ?? {};
-    const {
-      why = pair ? `${pair.join(" and ")} have no fresh snapshots in common` : "no source has a fresh snapshot",
-    } = verdict ?? {};
+  } else if (known.evidence) {
+    // One that an operator has opened, and that nothing can judge, waits for the operator.
+    const { why = `${known.evidence.pair.join(" and ")} have no fresh snapshots in common` } = verdict ?? {};
     want(scope, opening(`${why}: it cannot be compared`, known.evidence));
   }
 }

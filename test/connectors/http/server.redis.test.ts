@@ -463,6 +463,8 @@ describe("documentation", () => {
       "/v1/snapshots",
       "/v1/snapshots/{source}",
       "/v1/snapshots/{source}/{id}",
+      "/v1/sources",
+      "/v1/sources/{name}/pull",
       "/v1/stock",
       "/v1/stock/{sku}",
     ]);
