@@ -10,12 +10,7 @@
  */
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import { orderedAnswer } from "../sources/sandbox/commands.js";
-import {
-  type SandboxAnswer,
-  type SandboxFigures,
-  type SandboxRequest,
-  SandboxServer,
-} from "../sources/sandbox/server.js";
+import { type SandboxAnswer, type SandboxRequest, SandboxServer } from "../sources/sandbox/server.js";
 import { SandboxStock } from "../sources/sandbox/stock.js";
 
 export interface OracleEbsSandboxSettings {
@@ -51,42 +46,18 @@ const fault = (status: number, code: string, message: string): SandboxAnswer => 
   body: JSON.stringify({ ISGServiceFault: { Code: code, Message: message, Resolution: "N/A" } }),
 });
 
-export class OracleEbsSandbox {
+export class OracleEbsSandbox extends SandboxServer {
   readonly stock: SandboxStock;
-  readonly #server: SandboxServer;
   #fixed: Fixed[] = [];
   #repeats = 0;
 
-  constructor({ port = 0, perSecond, clock = systemClock, isDated = true }: OracleEbsSandboxSettings = {}) {
-    this.stock = new SandboxStock(clock);
-    this.#server = new SandboxServer({
-      port,
-      isDated,
-      ...(perSecond === undefined ? {} : { perSecond }),
-      answer: (request) => this.#answer(request),
-      throttled: () => ({ status: 429, headers: { "retry-after": "1" }, body: "too many requests in this second" }),
-    });
+  constructor(settings: OracleEbsSandboxSettings = {}) {
+    super(settings);
+    this.stock = new SandboxStock(settings.clock ?? systemClock);
   }
 
-  get url(): string {
-    return `${this.#server.url}/webservices/rest`;
-  }
-
-  get figures(): SandboxFigures {
-    return this.#server.figures;
-  }
-
-  start(): Promise<void> {
-    return this.#server.start();
-  }
-
-  stop(): Promise<void> {
-    return this.#server.stop();
-  }
-
-  /** See SandboxServer. */
-  fail(how: "fail" | "cut", times: number, after = 0): void {
-    this.#server.fail(how, times, after);
+  override get url(): string {
+    return `${super.url}/webservices/rest`;
   }
 
   /** As many later pages are given as if they were the first one. */
@@ -99,7 +70,11 @@ export class OracleEbsSandbox {
     this.#fixed = [];
   }
 
-  #answer(request: SandboxRequest): SandboxAnswer {
+  protected override throttled(): SandboxAnswer {
+    return { status: 429, headers: { "retry-after": "1" }, body: "too many requests in this second" };
+  }
+
+  protected override answer(request: SandboxRequest): SandboxAnswer {
     const ordered = orderedAnswer(this.stock, request);
     if (ordered) return ordered;
     const { user, password } = ORACLE_EBS_SANDBOX;

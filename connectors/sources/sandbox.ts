@@ -11,7 +11,7 @@
  *   POST /movements         {id, sku, location, units}: books one
  */
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
-import { type SandboxAnswer, type SandboxFigures, type SandboxRequest, SandboxServer } from "./sandbox/server.js";
+import { type SandboxAnswer, type SandboxRequest, SandboxServer } from "./sandbox/server.js";
 import { type Drift, type SandboxCell, type SandboxMovement, SandboxStock } from "./sandbox/stock.js";
 
 export interface SourceSandboxSettings {
@@ -36,48 +36,24 @@ const PAGE_ROWS = 500;
 /** Snapshots whose later pages can still be asked for. */
 const FIXED_KEPT = 4;
 
-export class SourceSandbox {
+export class SourceSandbox extends SandboxServer {
   readonly stock: SandboxStock;
   readonly #settings: SourceSandboxSettings;
-  readonly #server: SandboxServer;
   #fixed: Fixed[] = [];
   #snapshots = 0;
 
   constructor(settings: SourceSandboxSettings = {}) {
-    const { port = 0, perSecond, clock = systemClock, isDated = true } = settings;
+    super(settings);
+    const { clock = systemClock } = settings;
     this.#settings = settings;
     this.stock = new SandboxStock(clock);
-    this.#server = new SandboxServer({
-      port,
-      isDated,
-      ...(perSecond === undefined ? {} : { perSecond }),
-      answer: (request) => this.#answer(request),
-      throttled: () => ({ status: 429, headers: { "retry-after": "1" }, body: "too many requests in this second" }),
-    });
   }
 
-  get url(): string {
-    return this.#server.url;
+  protected override throttled(): SandboxAnswer {
+    return { status: 429, headers: { "retry-after": "1" }, body: "too many requests in this second" };
   }
 
-  get figures(): SandboxFigures {
-    return this.#server.figures;
-  }
-
-  start(): Promise<void> {
-    return this.#server.start();
-  }
-
-  stop(): Promise<void> {
-    return this.#server.stop();
-  }
-
-  /** See SandboxServer. */
-  fail(how: "fail" | "cut", times: number, after = 0): void {
-    this.#server.fail(how, times, after);
-  }
-
-  #answer({ method, url, headers, body }: SandboxRequest): SandboxAnswer {
+  protected override answer({ method, url, headers, body }: SandboxRequest): SandboxAnswer {
     const { token } = this.#settings;
     if (token !== undefined && headers.authorization !== `Bearer ${token}`)
       return { status: 401, body: "the bearer token is wrong" };

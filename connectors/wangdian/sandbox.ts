@@ -10,12 +10,7 @@
  *   POST /openapi2/stockout_order_query_trade.php     as stock_query, and status
  */
 import { type Clock, DAY_MS, systemClock } from "../../engine/kernel/clock.js";
-import {
-  type SandboxAnswer,
-  type SandboxFigures,
-  type SandboxRequest,
-  SandboxServer,
-} from "../sources/sandbox/server.js";
+import { type SandboxAnswer, type SandboxRequest, SandboxServer } from "../sources/sandbox/server.js";
 import { SandboxStock } from "../sources/sandbox/stock.js";
 import { type LengthUnit, signatureOf } from "./signature.js";
 
@@ -45,32 +40,22 @@ const refusal = (code: number, message: string): SandboxAnswer => ({ body: JSON.
 
 const success = (fields: object): SandboxAnswer => ({ body: JSON.stringify({ code: 0, message: "", ...fields }) });
 
-export class WangdianSandbox {
+export class WangdianSandbox extends SandboxServer {
   readonly stock: SandboxStock;
   readonly #settings: Required<Omit<WangdianSandboxSettings, "port" | "perSecond">>;
-  readonly #server: SandboxServer;
   /** Of each cell, the version that was acknowledged. */
   readonly #acknowledged = new Map<string, number>();
 
   constructor(settings: WangdianSandboxSettings = {}) {
-    const { port = 0, perSecond, clock = systemClock } = settings;
+    super(settings);
+    const { clock = systemClock } = settings;
     const defaults = { changeRows: CHANGE_ROWS, lengths: "characters" as const, ...WANGDIAN_SANDBOX };
     this.#settings = { ...defaults, ...settings, clock };
     this.stock = new SandboxStock(clock);
-    this.#server = new SandboxServer({
-      port,
-      ...(perSecond === undefined ? {} : { perSecond }),
-      answer: (request) => this.#answer(request),
-      throttled: () => refusal(1_090, "接口调用频率超限"),
-    });
   }
 
-  get url(): string {
-    return `${this.#server.url}/openapi2`;
-  }
-
-  get figures(): SandboxFigures {
-    return this.#server.figures;
+  override get url(): string {
+    return `${super.url}/openapi2`;
   }
 
   /** Changes that have been given and are not acknowledged. */
@@ -78,20 +63,11 @@ export class WangdianSandbox {
     return this.stock.cells.filter(({ sku, location, version }) => this.#isNew(sku, location, version)).length;
   }
 
-  start(): Promise<void> {
-    return this.#server.start();
+  protected override throttled(): SandboxAnswer {
+    return refusal(1_090, "接口调用频率超限");
   }
 
-  stop(): Promise<void> {
-    return this.#server.stop();
-  }
-
-  /** See SandboxServer. */
-  fail(how: "fail" | "cut", times: number, after = 0): void {
-    this.#server.fail(how, times, after);
-  }
-
-  #answer({ method, url, body }: SandboxRequest): SandboxAnswer {
+  protected override answer({ method, url, body }: SandboxRequest): SandboxAnswer {
     const given = Object.fromEntries(new URLSearchParams(body));
     const { sid, appKey, appSecret, lengths, clock } = this.#settings;
     if (method !== "POST") return { status: 405, body: "POST" };

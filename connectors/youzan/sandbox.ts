@@ -13,12 +13,7 @@
  */
 import { type Clock, DAY_MS, systemClock } from "../../engine/kernel/clock.js";
 import { orderedAnswer } from "../sources/sandbox/commands.js";
-import {
-  type SandboxAnswer,
-  type SandboxFigures,
-  type SandboxRequest,
-  SandboxServer,
-} from "../sources/sandbox/server.js";
+import { type SandboxAnswer, type SandboxRequest, SandboxServer } from "../sources/sandbox/server.js";
 import { type SandboxMovement, SandboxStock } from "../sources/sandbox/stock.js";
 import { chinaText, chinaTimeMs } from "./times.js";
 
@@ -59,11 +54,10 @@ const success = (data: object): SandboxAnswer => json({ success: true, code: 200
 const refused = (err_code: number, err_msg: string): SandboxAnswer =>
   json({ gw_err_resp: { err_code, err_msg, trace_id: "sandbox" } });
 
-export class YouzanSandbox {
+export class YouzanSandbox extends SandboxServer {
   readonly stock: SandboxStock;
   readonly #settings: YouzanSandboxSettings;
   readonly #clock: Clock;
-  readonly #server: SandboxServer;
   /** Of each code, in the order of its first coming. */
   readonly #places = new Map<string, number>();
   /** When trades last changed, if after their payment. */
@@ -73,42 +67,16 @@ export class YouzanSandbox {
   #repeats = 0;
 
   constructor(settings: YouzanSandboxSettings = {}) {
-    const { port = 0, perSecond, clock = systemClock } = settings;
+    super(settings);
+    const { clock = systemClock } = settings;
     this.#settings = settings;
     this.#clock = clock;
     this.stock = new SandboxStock(clock);
-    this.#server = new SandboxServer({
-      port,
-      ...(perSecond === undefined ? {} : { perSecond }),
-      answer: (request) => this.#answer(request),
-      throttled: () => refused(4_106, "触发限流，请稍后再试"),
-    });
-  }
-
-  get url(): string {
-    return this.#server.url;
-  }
-
-  get figures(): SandboxFigures {
-    return this.#server.figures;
   }
 
   /** Tokens that it has given so far. */
   get issued(): number {
     return this.#issued;
-  }
-
-  start(): Promise<void> {
-    return this.#server.start();
-  }
-
-  stop(): Promise<void> {
-    return this.#server.stop();
-  }
-
-  /** See SandboxServer. */
-  fail(how: "fail" | "cut", times: number, after = 0): void {
-    this.#server.fail(how, times, after);
   }
 
   /** As many later pages of items are given as if they were the first one. */
@@ -126,7 +94,11 @@ export class YouzanSandbox {
     this.#changes.set(id, this.#clock.now());
   }
 
-  #answer(request: SandboxRequest): SandboxAnswer {
+  protected override throttled(): SandboxAnswer {
+    return refused(4_106, "触发限流，请稍后再试");
+  }
+
+  protected override answer(request: SandboxRequest): SandboxAnswer {
     const ordered = orderedAnswer(this.stock, request);
     if (ordered) return ordered;
     const { method: verb, url, body } = request;

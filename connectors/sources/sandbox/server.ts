@@ -28,8 +28,6 @@ export interface SandboxServerSettings {
   readonly perSecond?: number;
   /** False: answers have no `Date`, as of a system whose clock nobody may compare. Left out: they have. */
   readonly isDated?: boolean;
-  answer(request: SandboxRequest): SandboxAnswer;
-  throttled(): SandboxAnswer;
 }
 
 export interface SandboxFigures {
@@ -40,7 +38,7 @@ export interface SandboxFigures {
 
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
-export class SandboxServer {
+export abstract class SandboxServer {
   readonly #settings: SandboxServerSettings;
   readonly #since = stopwatch();
   readonly figures = { requests: 0, throttled: 0, failed: 0 };
@@ -54,6 +52,11 @@ export class SandboxServer {
     this.#settings = settings;
     this.#port = settings.port ?? 0;
   }
+
+  /** The answer to a request that it takes. */
+  protected abstract answer(request: SandboxRequest): SandboxAnswer;
+  /** The answer to a request too many. */
+  protected abstract throttled(): SandboxAnswer;
 
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
@@ -106,12 +109,12 @@ export class SandboxServer {
 
   #answer(request: IncomingMessage, body: string): SandboxAnswer {
     this.figures.requests++;
-    const { perSecond, answer, throttled } = this.#settings;
+    const { perSecond } = this.#settings;
     const nowMs = this.#since();
     this.#taken = this.#taken.filter((ms) => nowMs - ms < 1_000);
     if (perSecond !== undefined && this.#taken.length >= perSecond) {
       this.figures.throttled++;
-      return throttled();
+      return this.throttled();
     }
     this.#taken.push(nowMs);
     if (this.#trouble[0] === "fail") {
@@ -121,7 +124,7 @@ export class SandboxServer {
     }
     try {
       const url = new URL(request.url ?? "/", this.url);
-      return answer({ method: request.method ?? "GET", url, headers: request.headers, body });
+      return this.answer({ method: request.method ?? "GET", url, headers: request.headers, body });
     } catch (thrown) {
       return { status: 400, body: messageOf(thrown) };
     }
