@@ -97,6 +97,8 @@ it(
     ];
     const comparisons = new Comparisons();
     await expect.poll(() => shop.accounted, { timeout: 30_000 }).toBeGreaterThan(1_000);
+    // A snapshot has at least one row.
+    for (const warehouse of warehouses) await warehouse.settle();
     const [before, elapsed] = [shop.accounted, stopwatch()];
     let [sent, longestMs] = [0, 0];
     while (elapsed() < SECONDS * 1_000) {

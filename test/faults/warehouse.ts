@@ -82,7 +82,7 @@ export class Warehouse {
     return { id, rows: rows.length, delayMs: performance.now() - before };
   }
 
-  /** Waits until everything is booked. */
+  /** Waits until everything that has happened by now is booked with the next snapshot. */
   async settle(): Promise<void> {
     await this.#readLogs();
     await sleep(this.#settings.latenessMs + BEHIND_MS);
