@@ -29,8 +29,8 @@ export interface RawRow {
 }
 
 /**
- * Rows that came together, at most 5,000: so a page takes a few megabytes. What it says about the snapshot may be on
- * any page; two pages that say different things end the pull, for the source has changed while it was read.
+ * Rows that came together, at most 5,000: so a page takes a few megabytes. What it states about the snapshot may be
+ * on any page; two pages that state different things end the pull, for the source has changed while it was read.
  */
 export interface SourcePage {
   readonly rows: readonly RawRow[];
@@ -45,7 +45,7 @@ export interface SourcePage {
   /** Another snapshot waits at the source: it is pulled at once. */
   readonly more?: boolean;
   /**
-   * Tells the source that it need not give these rows again. Called once, only after everything on this page and the
+   * Informs the source that it need not give these rows again. Called once, only after everything on this page and the
    * pages before is stored; never after a failure, and never by a check or a dry run. Safe to repeat. May throw: the
    * rows then come again.
    */

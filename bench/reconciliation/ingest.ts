@@ -125,7 +125,7 @@ function send(
   });
 }
 
-/** A unit of one SKU at each location, so that the ledger knows the locations; waits until the server shows them. */
+/** A unit of one SKU at each location, so that the ledger has the locations; waits until the server shows them. */
 async function openLocations(socketPath: string, serving: Serving): Promise<void> {
   const redis = connect({ url: socketPath });
   await Ledger.load(redis);

@@ -1,6 +1,6 @@
 /**
  * The breaker over HTTP (R14): lists breakers that are open or half-open with their evidence, changes one by hand, and
- * tells the newest changes, those by the engine itself included. Each change is an event with an actor. `BreakerWatch`
+ * lists the newest changes, those by the engine itself included. Each change is an event with an actor. `BreakerWatch`
  * computes why an order is refused and when it may be sent again; it reads the store at most once a second, however
  * many orders are refused.
  */
@@ -180,7 +180,7 @@ export const breakerRoutes: RouteGroup = (server, context) => {
         operationId: "setBreaker",
         summary: "Opens, half-opens or closes a breaker by hand",
         description:
-          "While it is open or half-open, new orders in its scope are refused (503); payments, cancellations and outbound continue. `forMs` is in the shop's time: 10 minutes by default, 0 until it is changed by hand. With `atEnd: half_open` it becomes half-open then: stock is compared, and the result closes it or opens it again (in the breaker modes dry-run and off it waits for you); otherwise it closes. To extend one that is open, open it again with a new `forMs` and `atEnd: half_open`: it ends `forMs` from now, and its event says `extended`. No comparison closes what a person has opened before it is half-open, and what a person has closed stays closed until a later report of a source that parts differs too much. When `complete`, every partition of the scope refuses new orders; partitions that cannot be reached are in `missing` and are updated automatically later. Safe to repeat.",
+          "While it is open or half-open, new orders in its scope are refused (503); payments, cancellations and outbound continue. `forMs` is in the shop's time: 10 minutes by default, 0 until it is changed by hand. With `atEnd: half_open` it becomes half-open then: stock is compared, and the result closes it or opens it again (in the breaker modes dry-run and off it waits for you); otherwise it closes. To extend one that is open, open it again with a new `forMs` and `atEnd: half_open`: it ends `forMs` from now, and its event contains `extended`. No comparison closes what a person has opened before it is half-open, and what a person has closed stays closed until a later report of a source that parts differs too much. When `complete`, every partition of the scope refuses new orders; partitions that cannot be reached are in `missing` and are updated automatically later. Safe to repeat.",
         security: TOKEN_NEEDED,
         body: BreakerBody,
         response: { 200: BreakerChange, ...problems },

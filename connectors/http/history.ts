@@ -75,15 +75,15 @@ function skuRoute(server: FastifyInstance, { deps, authorize }: RouteContext, li
         return refuse(reply, "unknown_sku", "no units of this SKU were ever received");
       if (result.outcome !== "found") return refusePast(reply, result);
       const { partition, opening, closing, next, isFinal, isComplete, mismatches, reasons } = result;
-      const told = format === "story" ? skuStory(result, { language: lang, zone: deps.zone }, reasons) : undefined;
+      const story = format === "story" ? skuStory(result, { language: lang, zone: deps.zone }, reasons) : undefined;
       return {
         sku,
         from: isoOf(result.fromMs),
         to: isoOf(result.toMs),
         final: isFinal,
         opening: locationList(opening),
-        ...(told
-          ? { story: storyAnswer(told) }
+        ...(story
+          ? { story: storyAnswer(story) }
           : { changes: result.changes.map((change) => changeAnswer(change, partition)) }),
         closing: locationList(closing),
         ...(next === undefined ? {} : { next }),
@@ -125,12 +125,13 @@ function orderRoute(server: FastifyInstance, { deps, authorize }: RouteContext, 
       );
       if (history.outcome !== "found") return refuse(reply, "unknown_order", `order ${id}`, { id });
       const { lines, steps, changes, isComplete, reasons } = history;
-      const told = format === "story" ? orderStory(history, flow.open, { language: lang, zone: deps.zone }) : undefined;
+      const story =
+        format === "story" ? orderStory(history, flow.open, { language: lang, zone: deps.zone }) : undefined;
       return {
         id,
         lines: lines.map(({ sku, location, units }, i) => ({ line: i + 1, sku, location, units })),
-        ...(told
-          ? { story: storyAnswer(told) }
+        ...(story
+          ? { story: storyAnswer(story) }
           : {
               steps: steps.map(({ clockMs, step, source, detail }) => ({ at: isoOf(clockMs), step, source, detail })),
               changes: changes.map((event) => ({

@@ -27,7 +27,7 @@ export async function readWhileConnected<T>(
   const left = new AbortController();
   reply.raw.once("close", () => left.abort());
   return fromStore(op, read(left.signal)).catch((thrown: unknown) => {
-    // Nobody reads this answer; as a fault of Redis it would be reported.
+    // The client has left and reads no answer; as a fault of Redis this would be reported.
     throw left.signal.aborted ? new HttpFault("request_timeout", "the client has left") : thrown;
   });
 }

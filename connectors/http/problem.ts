@@ -49,7 +49,7 @@ const REPORT_REFUSALS = {
   too_many_sources: [409, "Too many sources report"],
   row_total: [422, "The number of rows is not the announced one"],
   duplicate_row: [422, "A row comes twice"],
-  unknown_location: [422, "The ledger does not know the location"],
+  unknown_location: [422, "The ledger does not have the location"],
   wrong_unit: [422, "The units are no whole number of pieces"],
   future: [422, "The instant lies in the future"],
   clock_skew: [422, "The source's clock is wrong"],

@@ -25,7 +25,7 @@ const IDLE_MS = 30_000;
 /** All parts of a report have to come within an hour: a longer one would only keep a place from others. */
 const WHOLE_MS = HOUR_MS;
 
-/** A body that nobody has read yet. */
+/** A body that has not been read yet. */
 export class StreamedBody {
   readonly #raw: Readable;
 
@@ -108,5 +108,5 @@ function within<T>(piece: Promise<T>, idleMs: number): Promise<T> {
   });
 }
 
-/** Whether the client has left before its body was complete: nobody reads an answer. */
+/** Whether the client has left before its body was complete: no answer is read. */
 export const hasLeft = ({ raw }: { raw: IncomingMessage }): boolean => raw.destroyed && !raw.complete;

@@ -1,8 +1,8 @@
 /**
  * A sandbox of Oracle E-Business Suite's Integrated SOA Gateway with the package that connectors/oracle-ebs/README.md
  * describes: it verifies user, password and the form of a call, gives on-hand quantities as of one instant and
- * transactions by page, throttles, and on command fails, ends half-way, repeats a page, forgets an instant, or drifts.
- * It has only the fields that the kind reads. Everything is in memory.
+ * transactions by page, throttles, and on command fails, ends half-way, repeats a page, removes its instants, or
+ * drifts. It has only the fields that the kind reads. Everything is in memory.
  *
  *   POST /webservices/rest/shuiwei_stock/get_on_hand/       P_ORGANIZATION_CODES, P_LIMIT, P_AS_OF, P_AFTER
  *   POST /webservices/rest/shuiwei_stock/get_transactions/  P_ORGANIZATION_CODES, P_LIMIT, P_FROM, P_TO, P_AFTER
@@ -66,7 +66,7 @@ export class OracleEbsSandbox extends SandboxServer {
   }
 
   /** The instants that were given can no longer be asked for. */
-  forgetInstants(): void {
+  removeInstants(): void {
     this.#fixed = [];
   }
 

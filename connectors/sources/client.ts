@@ -44,7 +44,7 @@ const BACKOFF_MAX_MS = 60_000;
 const LONGEST_WAIT_MS = 600_000;
 /** An idle connection is ended before common servers end it (5 s and more). */
 const KEEP_ALIVE_MS = 4_000;
-/** `Date` has whole seconds: a smaller skew cannot be told from none. */
+/** `Date` has whole seconds: a smaller skew cannot be distinguished from none. */
 const SKEW_RESOLUTION_MS = 1_000;
 /** Clocks run differently, and timers end early: by less. */
 const PACE_MARGIN = 1.04;
@@ -266,11 +266,11 @@ class HttpSourceClient implements ClosableClient {
   #failureOf({ statusCode, headers }: Dispatcher.ResponseData, text: string): Failure | undefined {
     if (statusCode >= 200 && statusCode < 300) return undefined;
     // Secrets go first: half of one would not be recognised.
-    const said = withoutSecrets(text.slice(0, READ_LENGTH), this.#options.secrets).slice(0, REASON_LENGTH).trim();
+    const reason = withoutSecrets(text.slice(0, READ_LENGTH), this.#options.secrets).slice(0, REASON_LENGTH).trim();
     const retryable = statusCode >= 500 || AGAIN.includes(statusCode);
     const retryAfterMs = retryable ? waitOf(headers["retry-after"]) : undefined;
     return {
-      message: said === "" ? `HTTP ${statusCode}` : `HTTP ${statusCode}: ${said}`,
+      message: reason === "" ? `HTTP ${statusCode}` : `HTTP ${statusCode}: ${reason}`,
       code: statusCode === 429 || statusCode === 503 ? "throttled" : "refused",
       retryable,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),

@@ -1,5 +1,5 @@
 /**
- * The schema of the configuration of sources (R29): one JSON file that says which outside systems report stock, how
+ * The schema of the configuration of sources (R29): one JSON file that states which outside systems report stock, how
  * their rows are read, when they are asked, and which of them wins. What a schema cannot state is checked in
  * configuration.ts. The part `connection` of a source belongs to its kind.
  */

@@ -341,7 +341,7 @@ class SourceCheck {
     if (json.location !== undefined && given.fields?.location !== undefined)
       this.#add(`${place}/fields/location`, 'excludes "location", which names the one of all rows');
     if (fields.unit !== undefined && json.units === undefined)
-      this.#add(`${place}/fields/unit`, 'needs "units", which says how many pieces each unit has');
+      this.#add(`${place}/fields/unit`, 'needs "units", which states how many pieces each unit has');
     if (fields.unit === undefined && json.units !== undefined)
       this.#add(`${place}/fields/unit`, 'is missing; "units" needs the field that names the unit');
     if (given.reach !== undefined && pull === "snapshot") this.#add(`${place}/reach`, "belongs to movements");

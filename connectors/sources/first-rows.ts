@@ -8,7 +8,7 @@ import type { PullConfiguration, SourceConfiguration } from "./configuration.js"
 import { rowMapper, type StockRow } from "./row-mapper.js";
 
 const ROWS = 3;
-/** Faults that are shown; more of the same help nobody. */
+/** Faults that are shown; more of the same add nothing. */
 const FAULTS = 10;
 /** Pages that are asked for while no row is mapped. */
 const PAGES = 3;

@@ -1,7 +1,7 @@
 /**
  * The kind `http`: any system with an HTTP address for its stock, in JSON, NDJSON or CSV, with or without pages. The
  * configuration names the address, who asks, where the rows are and how the next page is found. Guarantee: pages come
- * in order and each once; a page that says something else about the snapshot than the first ends the pull, for the
+ * in order and each once; a page that states something else about the snapshot than the first ends the pull, for the
  * source has changed meanwhile. It does not guess a format or a paging.
  */
 import { createHash } from "node:crypto";
@@ -114,7 +114,7 @@ export const httpKind = defineSourceKind({
   },
 });
 
-/** An answer's rows, and what else it says. */
+/** An answer's rows, and what else it states. */
 interface Answer {
   readonly headers: SourceAnswer["headers"];
   /** Of JSON. */
@@ -141,9 +141,9 @@ class HttpSource implements Source {
       if (page > MAX_PAGES) throw this.#failed("bad_paging", `there are more than ${MAX_PAGES} pages`);
       seen.add(url);
       const answer = await this.#ask(url, page, signal);
-      const said = request.kind === "snapshot" ? this.#about(answer, page) : {};
-      if (page === 1) about = said;
-      this.#assertSame(about, said, page);
+      const stated = request.kind === "snapshot" ? this.#about(answer, page) : {};
+      if (page === 1) about = stated;
+      this.#assertSame(about, stated, page);
       let count = 0;
       const content = createHash("sha256");
       for await (const rows of answer.pages) {
@@ -262,8 +262,8 @@ class HttpSource implements Source {
     throw this.#failed("bad_answer", `page ${page}: ${where} is no text and no number`);
   }
 
-  #assertSame(first: Record<string, unknown>, said: Record<string, unknown>, page: number): void {
-    for (const [name, value] of Object.entries(said))
+  #assertSame(first: Record<string, unknown>, stated: Record<string, unknown>, page: number): void {
+    for (const [name, value] of Object.entries(stated))
       if (first[name] !== value)
         throw this.#failed(
           "changed_meanwhile",

@@ -1,8 +1,8 @@
 /**
  * One pull of one source: asks for its rows, maps them, and stores them as a snapshot or as batches of movements.
  * Guarantee: nothing is stored unless all rows of the snapshot, or of the span, have come and every one is sound; the
- * source is told that it need not give rows again only after they are stored. A dry run does the same up to there. When
- * to pull, and what to do after a failure, is decided by the runner.
+ * source is informed that it need not give rows again only after they are stored. A dry run does the same up to there.
+ * When to pull, and what to do after a failure, is decided by the runner.
  */
 import { createHash } from "node:crypto";
 import { type Clock, DAY_MS, MINUTE_MS } from "../../engine/kernel/clock.js";
@@ -53,7 +53,7 @@ export interface PullResult {
 
 const OP = "source.pull";
 const FAULTS_SHOWN = 20;
-/** A source with so many faulty rows has another form than the configuration says. */
+/** A source with so many faulty rows has another form than the configuration states. */
 const MOST_FAULTS = 1_000;
 const SAMPLES = 3;
 /** Ten times the rows of the largest snapshot: a source that never ends does not hold its lease for ever. */
@@ -106,7 +106,7 @@ export async function pullMovements(parts: PullParts, signal: AbortSignal): Prom
   return { ...sum, reachedMs: untilMs };
 }
 
-/** What pages say about their snapshot. */
+/** What pages state about their snapshot. */
 type About = Pick<SourcePage, "id" | "asOfMs" | "totalRows">;
 
 class Pull {
@@ -181,7 +181,7 @@ class Pull {
     const cursor = await stores?.progress.cursor("snapshot");
     await this.#pages({ kind: "snapshot", ...(cursor === undefined ? {} : { cursor }) }, signal, async (page) => {
       const rows = [...this.#mapped(page)];
-      // The page comes again once the configuration knows what is in it.
+      // The page comes again once the configuration covers its content.
       if (this.#faulty > 0 || !stores) return;
       // Under the outside location: a changed map applies to all cells.
       const cells = rows.map((row) => ({ ...row, location: row.theirLocation ?? "" }));
@@ -365,7 +365,7 @@ async function filled<Outcome>(
   }
 }
 
-/** What the pages say together. */
+/** What the pages state together. */
 function joined(before: About, page: SourcePage): About {
   const about: Record<string, unknown> = { ...before };
   for (const name of ["id", "asOfMs", "totalRows"] as const) {

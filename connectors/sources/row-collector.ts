@@ -1,6 +1,6 @@
 /**
- * Collects the rows of one pull in a temporary file until all have come, because a store wants to know their number
- * first, and because rows of a pull that fails must not be seen. Rows of several outside locations that are one of ours
+ * Collects the rows of one pull in a temporary file until all have come, because a store needs their number first,
+ * and because rows of a pull that fails must not be seen. Rows of several outside locations that are one of ours
  * are added up; the same outside row twice is a fault. Memory is a buffer, and a map of the cells that are added up.
  */
 import { createReadStream } from "node:fs";
@@ -86,7 +86,7 @@ export class RowCollector {
   }
 
   #merge(row: StockRow): boolean {
-    // As the store tells movements apart: an id may come again at another time.
+    // As the store distinguishes movements: an id may come again at another time.
     const movement = row.id === undefined ? [] : [row.id, row.timeMs];
     const key = [row.sku, row.location, ...movement].join(SEPARATOR);
     const known = this.#merged.get(key);

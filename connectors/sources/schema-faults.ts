@@ -1,6 +1,6 @@
 /**
- * Checks a value against a schema and says in sentences what is wrong, each with its JSON pointer: what was found, what
- * was expected, and for a misspelt name the nearest known one. All faults are found at once.
+ * Checks a value against a schema and states in sentences what is wrong, each with its JSON pointer: what was found,
+ * what was expected, and for a misspelt name the nearest known one. All faults are found at once.
  */
 import { Ajv, type ErrorObject } from "ajv";
 import { SECRET_MARK } from "../source.js";
@@ -60,7 +60,7 @@ function faultOf(error: ErrorObject, document: unknown): ConfigurationFault | un
     }
     case "const":
       return { pointer, message: `is ${found}, and must be ${shown(params["allowedValue"])}` };
-    // Their parts are reported, or the description says it all.
+    // Their parts are reported, or the description is complete.
     case "anyOf":
     case "oneOf":
       return expected === undefined ? undefined : { pointer, message: `is ${found}, and must be ${expected}` };

@@ -6,7 +6,7 @@
 import { quote, timeReader } from "../mapping/fields.js";
 import { TIME_PARTS, timeParts } from "../mapping/mapping.schema.js";
 
-/** Milliseconds since the epoch, or the end of a sentence that says why not. */
+/** Milliseconds since the epoch, or the end of a sentence that states why not. */
 export type SourceTimeReader = (value: unknown) => number | string;
 
 const EPOCHS: Readonly<Record<string, number>> = { "epoch-s": 1_000, "epoch-ms": 1 };

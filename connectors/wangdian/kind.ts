@@ -193,8 +193,8 @@ class WangdianSource implements Source {
 
   /**
    * Pages from the last to the first: a row that leaves the span while it is read, because its cell changes again,
-   * moves others to pages that are still to come, and so none is passed over; some come twice. Page 0 says how many
-   * rows there are.
+   * moves others to pages that are still to come, and so none is passed over; some come twice. Page 0 states how
+   * many rows there are.
    */
   async *#paged(
     method: string,
@@ -291,8 +291,8 @@ function refusalOf(body: unknown): Refusal | undefined {
     message?: unknown;
   };
   if (code === 0 || code === "0") return undefined;
-  const said = typeof message === "string" ? message : "";
-  const reason = `Wangdian answers code ${String(code)}: ${said}`;
-  if (TOO_MANY.test(said)) return { reason, again: "throttled", retryAfterMs: THROTTLED_MS };
-  return { reason, again: FOR_GOOD.test(said) ? "final" : "later" };
+  const text = typeof message === "string" ? message : "";
+  const reason = `Wangdian answers code ${String(code)}: ${text}`;
+  if (TOO_MANY.test(text)) return { reason, again: "throttled", retryAfterMs: THROTTLED_MS };
+  return { reason, again: FOR_GOOD.test(text) ? "final" : "later" };
 }

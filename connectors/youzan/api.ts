@@ -1,7 +1,8 @@
 /**
  * Calls of Youzan's open platform: the access token, which is asked for when it is first needed and again shortly
  * before it expires or when a call is refused because of it; the address and the envelope of a call; what a refusal
- * means. No error shows the token. Codes of refusals are not documented in full, so most are told apart by their words.
+ * means. No error shows the token. Codes of refusals are not documented in full, so most are distinguished by their
+ * words.
  */
 import { EngineError } from "../../engine/kernel/errors.js";
 import type { Refusal, SourceParts, SourceRequest } from "../source.js";
@@ -63,12 +64,12 @@ export class YouzanApi {
       const token = await this.#validToken(signal);
       let isTokenRefused = false;
       const refusalOf = (body: unknown, status: number): Refusal | undefined => {
-        const said = refusedIn(body, status);
-        if (said === undefined) return undefined;
-        isTokenRefused = status === 401 || TOKEN_CODES.includes(said.code) || TOKEN_WORDS.test(said.message);
+        const refused = refusedIn(body, status);
+        if (refused === undefined) return undefined;
+        isTokenRefused = status === 401 || TOKEN_CODES.includes(refused.code) || TOKEN_WORDS.test(refused.message);
         return {
-          reason: shownOf(said).replaceAll(token, "…"),
-          again: isTokenRefused ? "final" : againOf(said, status),
+          reason: shownOf(refused).replaceAll(token, "…"),
+          again: isTokenRefused ? "final" : againOf(refused, status),
         };
       };
       const request = (): SourceRequest =>
@@ -142,14 +143,14 @@ interface Refused {
 /** The gateway, a method of the older kind and one of the newer kind refuse in three forms. */
 function refusedIn(body: unknown, status: number): Refused | undefined {
   const { gw_err_resp: gateway, error_response: older, ...rest } = (body ?? {}) as Record<string, unknown>;
-  const said = (gateway ?? older) as Row | undefined;
-  if (said) return { code: String(said["err_code"] ?? said["code"] ?? status), message: messageOf(said) };
+  const refused = (gateway ?? older) as Row | undefined;
+  if (refused) return { code: String(refused["err_code"] ?? refused["code"] ?? status), message: messageOf(refused) };
   const isCoded = rest["code"] !== undefined && String(rest["code"]) !== "200";
   const isRefused = rest["success"] === false || isCoded || status >= 300;
   return isRefused ? { code: String(rest["code"] ?? status), message: messageOf(rest) } : undefined;
 }
 
-const messageOf = (said: Row): string => String(said["err_msg"] ?? said["message"] ?? said["msg"] ?? "");
+const messageOf = (refused: Row): string => String(refused["err_msg"] ?? refused["message"] ?? refused["msg"] ?? "");
 
 const shownOf = ({ code, message }: Refused): string => `answered ${code}: ${message}`.slice(0, REASON_LENGTH);
 
@@ -160,8 +161,8 @@ function againOf({ code, message }: Refused, status: number): Refusal["again"] {
 
 /** A refused application or secret stays refused. */
 function tokenRefusalOf(body: unknown, status: number): Refusal | undefined {
-  const said = refusedIn(body, status);
-  if (said === undefined) return undefined;
-  const again = status >= 500 ? "later" : againOf(said, status) === "throttled" ? "throttled" : "final";
-  return { reason: shownOf(said), again };
+  const refused = refusedIn(body, status);
+  if (refused === undefined) return undefined;
+  const again = status >= 500 ? "later" : againOf(refused, status) === "throttled" ? "throttled" : "final";
+  return { reason: shownOf(refused), again };
 }

@@ -3,7 +3,7 @@
  * one item at a time, which for 10,000 items takes half an hour. The list of all items, with their totals, takes
  * seconds: it is read again and again, and only items whose total is another one are asked for again, until that takes
  * no longer than the list. The instant is the middle of the last list; rows are off by the length of the list at most.
- * A shop whose items change faster than they can be read gives no snapshot, and the error says so.
+ * A shop whose items change faster than they can be read gives no snapshot, and the error states this.
  */
 import type { RawRow } from "../source.js";
 import type { Row, YouzanApi } from "./api.js";

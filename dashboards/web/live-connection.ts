@@ -190,7 +190,7 @@ export class LiveConnection<Model> {
     }
   }
 
-  /** Without one of its feeds the page shows nothing, unless it is optional: it says which one. */
+  /** Without one of its feeds the page shows nothing, unless it is optional: it names which one. */
   #showRefused({ feed, reason }: RefusedFrame): void {
     if (this.#copies.optional?.has(feed)) return;
     // The page is of another release than the server.

@@ -18,7 +18,7 @@ export interface StockSourceBed {
   readonly kind: SourceKind;
   /** Of the configuration, with the texts of secrets. */
   readonly connection: unknown;
-  /** The same with a secret that the sandbox does not know. */
+  /** The same with a secret that the sandbox does not accept. */
   readonly wrongConnection: unknown;
   /** Parts of the configuration beyond the kind's defaults. */
   readonly pulls: SourceConfiguration["pulls"];
@@ -191,7 +191,7 @@ export function describeStockSource(
       else expect(seen.size).toBeGreaterThan(0);
     });
 
-    it("says that it may be tried later when there is no answer at all, and no secret", async () => {
+    it("reports that it may be tried later when there is no answer at all, and no secret", async () => {
       await begin();
       bed.fail("fail", 100);
       const error = await failure(pull(await opens({ retries: 1 }, quick)));

@@ -6,7 +6,7 @@ import { EngineError } from "../../../engine/kernel/errors.js";
 import { MsgpackReader } from "../msgpack.js";
 import { MAX_ROW_BYTES, type Row, type RowReader, type TakeRow } from "./row-reader.js";
 
-/** The place in the piece that was read, which says nothing about the body. */
+/** The place in the piece that was read, which is not the place in the body. */
 const PLACE = /^byte \d+: /;
 
 export class MsgpackRows implements RowReader {

@@ -6,7 +6,7 @@
 
 /** The values of a row, in the order of the columns; the same list is used for every row. */
 export type Row = unknown[];
-/** Takes a row; false: no more rows are wanted. */
+/** Takes a row; false: no more rows are taken. */
 export type TakeRow = (row: Row) => boolean;
 
 export interface RowReader {

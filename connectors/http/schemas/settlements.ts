@@ -119,7 +119,7 @@ export const DecisionList = Type.Object({
 });
 
 export const SettlementAnswer = Type.Object({
-  settled: Type.Integer({ minimum: 0, description: "rows that are approved, or rejected, as this request wanted" }),
+  settled: Type.Integer({ minimum: 0, description: "rows that are approved, or rejected, as this request states" }),
   rows: Type.Array(
     Type.Object({
       id: Type.String(),

@@ -26,7 +26,7 @@ export interface SandboxServerSettings {
   readonly port?: number;
   /** Requests that it takes in any second; left out: any number. */
   readonly perSecond?: number;
-  /** False: answers have no `Date`, as of a system whose clock nobody may compare. Left out: they have. */
+  /** False: answers have no `Date`, as of a system whose clock cannot be compared. Left out: they have. */
   readonly isDated?: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Asks for the reason of an approval or a rejection of chosen rows, sends it, and says what became of each: what was
+ * Asks for the reason of an approval or a rejection of chosen rows, sends it, and shows the result of each: what was
  * done, and which rows were refused and why.
  */
 import type { PlainKey } from "../dictionary.js";

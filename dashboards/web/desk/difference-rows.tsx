@@ -1,6 +1,6 @@
 /**
  * The rows of the differences to settle: a table on a desktop, cards on a phone. Choosing a row's SKU shows where its
- * figures part. A row that cannot be approved says why and has no box.
+ * figures part. A row that cannot be approved shows why and has no box.
  */
 import { partyName, usePage } from "../page-context.js";
 import type { SettlementRow } from "./contracts.js";

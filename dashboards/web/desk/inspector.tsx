@@ -1,5 +1,5 @@
 /**
- * One SKU: where its figures part (R15), and its story, which says what changed its stock, by whom and why. A SKU is
+ * One SKU: where its figures part (R15), and its story, which states what changed its stock, by whom and why. A SKU is
  * chosen from the differences or searched for; an order's id shows the order's story.
  */
 import { useEffect, useRef, useState } from "preact/hooks";

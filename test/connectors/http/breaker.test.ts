@@ -33,7 +33,7 @@ describe("when a refused order may be sent again", () => {
     expect((await watch.refusalOf([line])).seconds).toBe(20);
   });
 
-  it("is told with the reason of the breaker that lasts longest", async () => {
+  it("is reported with the reason of the breaker that lasts longest", async () => {
     const why = async (...breakers: OpenBreaker[]) => (await watching(async () => breakers).refusalOf([line])).why;
     const long = { ...breaker({ kind: "location", location: "main" }, 20_000), reason: "count differs" };
     expect(await why(breaker({ kind: "shop" }, 10_000), long)).toBe(

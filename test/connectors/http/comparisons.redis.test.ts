@@ -32,7 +32,7 @@ const comparedShop = (): Promise<string> => {
 async function compareShop(): Promise<string> {
   await bed.receive("C1", 100);
   await bed.receive("C2", 50, "east");
-  // A snapshot is taken once the views know every location.
+  // A snapshot is taken once the views have every location.
   await vi.waitFor(() => expect(bed.storefrontView.get("C2")?.locations.has("east")).toBe(true), { timeout: 10_000 });
   const right = [
     { sku: "C1", location: "main", units: 100 },

@@ -74,7 +74,7 @@ describe("the history of a SKU", () => {
     expect(later.changes.every(({ at }: { at: string }) => at > after)).toBe(true);
   });
 
-  it("is told in Chinese or English", async () => {
+  it("is written in Chinese or English", async () => {
     await bed.receive("H4", 4);
     const zh = (await history("H4", "?format=story")).json;
     expect(zh.changes).toBeUndefined();
@@ -86,7 +86,7 @@ describe("the history of a SKU", () => {
     });
   });
 
-  it("is refused where it cannot be told: an unknown SKU, a bad span or cursor, and before the log's beginning", async () => {
+  it("is refused where it cannot be given: an unknown SKU, a bad span or cursor, and before the log's beginning", async () => {
     expect((await history("never-seen")).json).toMatchObject({ status: 404, code: "unknown_sku" });
     await bed.receive("H5", 1);
     for (const query of [

@@ -67,12 +67,12 @@ describe("Oracle E-Business Suite", () => {
     expect(await pagesOf()).toMatchObject([{ rows: [], totalRows: 0 }]);
   });
 
-  it("says that the pull may be tried later when the database no longer has the instant", async () => {
+  it("reports that the pull may be tried later when the database no longer has the instant", async () => {
     await begin();
     for (const sku of ["A", "B", "C"]) sandbox.stock.set(sku, "FGI", 10);
     const pages = pull();
     await pages.next();
-    sandbox.forgetInstants();
+    sandbox.removeInstants();
     await expect(pages.next()).rejects.toMatchObject({ retryable: true, message: /ORA-01555/ });
   });
 

@@ -1,4 +1,4 @@
-/** The client of sources: answers that nobody reads to their end, and what messages show. */
+/** The client of sources: answers that are not read to their end, and what messages show. */
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";

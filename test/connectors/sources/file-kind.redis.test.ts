@@ -43,7 +43,7 @@ describe("a pull from a folder", () => {
     expect((await readdir(drop)).sort()).toEqual(["done", "stock.csv.tmp"]);
   });
 
-  it("waits for the file that says that one is complete", async () => {
+  it("waits for the file that states that one is complete", async () => {
     const drop = join(folder, "drop");
     await writeFile(join(drop, "s-20261130-1700.csv"), "sku,location,units\nX,A,2\n");
     expect(await pull(await dropped({ complete: "done" }))).toMatchObject({ outcome: "nothing_new" });
@@ -57,7 +57,7 @@ describe("a pull from a folder", () => {
     ["a broken line", "s-20261130-1700.csv", "sku,location,units\nX,A\n", /line 2: has 2 fields/],
     ["no time in its name", "stock.csv", "sku,location,units\nX,A,1\n", /its name has no date and time/],
     ["no rows", "s-20261130-1700.csv", "sku,location,units\n", /the snapshot has no rows/],
-  ])("refuses a file with %s, and says why beside it", async (_, name, text, reason) => {
+  ])("refuses a file with %s, and states why beside it", async (_, name, text, reason) => {
     await writeFile(join(folder, "drop", name), text);
     await pull(await dropped()).catch(() => {});
     expect((await readdir(join(folder, "drop", "refused"))).sort()).toEqual([name, `${name}.reason`]);

@@ -58,7 +58,7 @@ describe("a row of a source", () => {
     expect(map({ ...ROW, at: { house: "WH-9" } }, "snapshot", { otherLocations: "ignore" })).toBe("ignored");
   });
 
-  it("keeps the location's name where the configuration says so", () => {
+  it("keeps the location's name where the configuration states it", () => {
     const reading = map({ ...ROW, at: { house: "WH-9" } }, "snapshot", { otherLocations: "same" });
     expect(reading).toMatchObject({ row: { location: "WH-9" } });
     expect(map(ROW, "snapshot", { location: "main" })).toMatchObject({ row: { location: "main" } });
