@@ -106,7 +106,7 @@ export class DemoSources {
     return Math.floor(clock.now() - SETTLED_MS * (settings.shopTime?.speed() ?? 1));
   }
 
-  /** Whether the systems have the delivery: a snapshot between its two entries tells which of them is wrong. */
+  /** Whether the systems have the delivery: a snapshot between its two entries shows which of them is wrong. */
   #isBooked(): boolean {
     return this.#deliveredMs !== undefined && this.#bookedMs >= this.#deliveredMs;
   }

@@ -1,5 +1,5 @@
 /**
- * What tells the past in a running engine: balances of instants, histories of SKUs and orders, and the archive where
+ * Access to the past in a running engine: balances of instants, histories of SKUs and orders, and the archive where
  * the settings ask for it. With an archive they all read log and archive as one.
  */
 import type { ConnectorParts } from "../../connectors/connector.js";

@@ -1,7 +1,7 @@
 /**
- * `shuiwei explain`: tells how the stock of a SKU came to be what it is, or what has happened to an order, in sentences
- * and from the logs alone. It works beside a running engine or without one, and changes nothing. What the logs no
- * longer have is stated, not guessed.
+ * `shuiwei explain`: states how the stock of a SKU came to be what it is, or what has happened to an order, in
+ * sentences and from the logs alone. It works beside a running engine or without one, and changes nothing. What the
+ * logs no longer have is stated, not guessed.
  */
 import type { openObjectStore } from "../../connectors/objects/index.js";
 import { objectsOptions } from "../../connectors/objects/options.js";
@@ -23,10 +23,10 @@ const DEFAULT_ZONE = "Asia/Shanghai";
 
 export const command = defineCommand({
   name: "explain",
-  about: "tell why the stock of a SKU is what it is, or what has happened to an order",
+  about: "explain why the stock of a SKU is what it is, or what has happened to an order",
   operands: "SKU|ORDER",
   more: `The story of a SKU ends at --at (now when left out) and begins at --from (a day earlier, or where the log begins): opening balances, every
-change with its cause and who did it, closing balances, and what does not add up. A valid order id is told as an order, from its beginning to now.
+change with its cause and who did it, closing balances, and what does not add up. A valid order id gives the story of that order, from its beginning to now.
 
 `,
   options: joinOptions(
@@ -53,7 +53,7 @@ change with its cause and who did it, closing balances, and what does not add up
     const isOrder = what.length === CHAIN_ID_LENGTH && chainIdFault(what) === undefined;
     for (const option of ["at", "from", "location"] as const)
       if (isOrder && values[option] !== undefined)
-        throw badInput("explain", `--${option}`, "is for a SKU: an order is told from its beginning to now");
+        throw badInput("explain", `--${option}`, "is for a SKU: the story of an order is from its beginning to now");
     const toMs = instantIn(values.at, "--at") ?? systemClock.now();
     const fromMs = instantIn(values.from, "--from");
     if (fromMs !== undefined && fromMs > toMs) throw badInput("explain", "--from", "must not be after --at");

@@ -1,7 +1,7 @@
 /**
  * The actions of `shuiwei sources`. `check` and a dry run need no Redis: they open the sources as a running process
- * would and read from them; nothing is stored, and no source is told that it need not give rows again. `run` without
- * `--dry-run` and `list` talk to a deployment. What a source wrote is printed without control characters.
+ * would and read from them; nothing is stored, and no rows are acknowledged to a source. `run` without `--dry-run` and
+ * `list` talk to a deployment. What a source wrote is printed without control characters.
  */
 import { CONNECTORS } from "../../connectors/index.js";
 import type { SourceConfiguration } from "../../connectors/sources/configuration.js";

@@ -16,7 +16,7 @@ export const command = defineCommand({
   about: "sources of stock: check a configuration file, pull once, list what was pulled",
   operands: "ACTION [FILE]",
   more: `  check FILE                explains each fault with its line, and shows three mapped rows of each source; --offline asks no source
-  run FILE --once --dry-run pulls everything, and says what would be stored; nothing is stored, and no source is told that it was
+  run FILE --once --dry-run pulls everything, and says what would be stored; nothing is stored, and no rows are acknowledged to a source
   run --once                asks the running deployment to pull now, and waits until it has
   list                      each source: last success, lag, rows, faults
 

@@ -45,7 +45,7 @@ export interface ArchivePlace {
 /**
  * From which manifest on a generation has them. Each owner of the archive's lease begins a new one, so an owner that
  * was frozen and continues writes nowhere where its successor does; and so does a Redis that has gone back behind what
- * was archived (a backup was restored, a failover lost writes). One that wrote no manifest is forgotten.
+ * was archived (a backup was restored, a failover lost writes). One that wrote no manifest is not kept.
  */
 export type Generation = readonly [from: number, name: string];
 
@@ -199,7 +199,7 @@ export const damaged = (key: string, what: string): EngineError =>
 /** Among them the version of a manifest: a changed byte may look like a newer one. */
 const DAMAGES: ReadonlySet<string> = new Set(["archive_damaged", "archive_missing", "undecodable", "newer_version"]);
 
-/** An error that tells that an object of the archive is missing or not what it was. */
+/** An error that states that an object of the archive is missing or not what it was. */
 export const isDamage = (thrown: unknown): thrown is EngineError =>
   thrown instanceof EngineError && DAMAGES.has(thrown.code);
 

@@ -46,7 +46,7 @@ export type Missing =
 export interface OrderHistoryFound {
   readonly outcome: "found";
   readonly id: string;
-  /** As ordered; empty when the order store does not know the order any more. */
+  /** As ordered; empty when the order store does not have the order any more. */
   readonly lines: readonly OrderLine[];
   readonly steps: readonly OrderEvent[];
   /** What its lines did to the stock, in the order of time. */

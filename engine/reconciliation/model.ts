@@ -162,7 +162,7 @@ export type SnapshotRefusalCode =
   | "future"
   /** The source has reported a newer complete one. */
   | "older"
-  /** The source's clock is too far from the engine's to know which instant is meant. */
+  /** The source's clock is too far from the engine's to determine which instant is meant. */
   | "clock_skew"
   | "too_many_rows"
   | "too_many_sources"

@@ -1,8 +1,8 @@
 /**
- * What a deployment knows about the sources that it pulls (R29): which are configured, how their pulls went, and who
- * asked for one at once. Any process reads it: the command line, the HTTP API, the desk and the comparison. Values are
- * absolute and written by the process that pulls the source, so a repeated or late write does little harm; it decides
- * nothing about stock. A source that pushes its snapshots is not in it.
+ * The records of a deployment about the sources that it pulls (R29): which are configured, how their pulls went, and
+ * who asked for one at once. Any process reads it: the command line, the HTTP API, the desk and the comparison. Values
+ * are absolute and written by the process that pulls the source, so a repeated or late write does little harm; it
+ * decides nothing about stock. A source that pushes its snapshots is not in it.
  */
 import { sourceListKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";

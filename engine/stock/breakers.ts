@@ -5,7 +5,7 @@
  * reported as missing, and `repair` brings it up to date, in any process, once a second. When the time of a breaker is
  * over (`untilMs` is a point in time), each partition closes it itself, or makes it half-open. Each change is an event
  * of the log of every partition of its scope; before format 3 the log's number of events does not include it. A change
- * may depend on the newest version that its maker knows (`setIf`), so that it never overrides one that it has not seen.
+ * may depend on the newest version that its maker has read (`setIf`), so that it never overrides a later one.
  */
 import { sleep, stopwatch } from "../kernel/clock.js";
 import { assert, badInput, EngineError, messageOf } from "../kernel/errors.js";
@@ -43,7 +43,7 @@ export interface BreakerChange {
   version: number;
 }
 
-/** Refused: the breaker has a change that the caller did not know. Nothing is changed. */
+/** Refused: the breaker has a change that the caller has not read. Nothing is changed. */
 export interface VersionDiffers {
   outcome: "version_differs";
 }
@@ -199,7 +199,7 @@ export class Breakers {
 
   /**
    * Every breaker with a recorded change, closed ones included, and those that are open without one, as they are at a
-   * time. A closed one is forgotten 30 days after it was closed.
+   * time. A closed one is deleted 30 days after it was closed.
    */
   async statuses(nowMs: number): Promise<BreakerStatus[]> {
     const state = await this.#read();

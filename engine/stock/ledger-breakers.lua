@@ -186,7 +186,7 @@ end
 -- KEYS: desired states of breakers
 -- ARGV: 1 clock (see time_of), 2 scope, 3 'open', 'half_open' or 'close', 4 JSON {actor, onBehalfOf, reason, forMs,
 --       atEnd, evidence, changeId} (forMs 0: until it is changed by hand; atEnd 'half_open', or left out: it closes at
---       its end), 5 the newest version that the caller knows: a later one refuses the change; '': any
+--       its end), 5 the newest version that the caller has read: a later one refuses the change; '': any
 -- Returns: JSON {action, version, sinceMs, untilMs, actor, reason, onBehalfOf, atEnd, evidence, changeId}; nil when
 --          there is a later version
 local function set_breaker(keys, args)
@@ -198,7 +198,7 @@ local function set_breaker(keys, args)
     if cause.changeId and newest.changeId == cause.changeId then return recorded end
     if args[5] ~= '' and newest.version > tonumber(args[5]) then return false end
   end
-  -- The server may have lost the version that the caller knows.
+  -- The server may have lost the version that the caller has read.
   if args[5] ~= '' then version = math.max(version, tonumber(args[5]) + 1) end
   local all = redis.call('HGETALL', keys[1])
   for i = 1, #all, 2 do

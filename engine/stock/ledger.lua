@@ -188,7 +188,7 @@ local function apply(keys, args)
     if changed then has_changes = true end
     if outcome <= CANCELLED_PAID then events = events + 1 end
     if outcome % REPEATED == BALANCE_CHANGED then
-      -- The log has another refusal instead: readers of an older release reject an entry with a code they do not know.
+      -- The log has another refusal instead: readers of an older release reject an entry with a code they do not have.
       changed_balances[#changed_balances + 1] = i
       outcome = outcome - BALANCE_CHANGED + INSUFFICIENT_UNITS
     end

@@ -210,7 +210,7 @@ export function comparisonKeys(prefix: string): ComparisonKeys {
   };
 }
 
-/** What all processes know about the sources that are pulled; one slot. */
+/** What is recorded about the sources that are pulled, for all processes; one slot. */
 export interface SourceListKeys {
   /** Hash: each configured source, by its name, and under `*` what is configured for all. */
   configured: string;

@@ -20,7 +20,7 @@ const UNITS = 1_000;
 const SKUS = Array.from({ length: 8 }, (_, i) => `SKU-${i}`);
 const CLIENTS = 64;
 
-/** The machine's clock, and as far ahead as the test wants. */
+/** The machine's clock, and as far ahead as the test sets it. */
 class LeapingClock implements Clock {
   #aheadMs: number;
   constructor(aheadMs: number) {
@@ -150,7 +150,7 @@ describe.each([1, 4])("with %i partitions", (partitions) => {
 });
 
 describe("the breaker", () => {
-  it("only tells in a dry run that it would have opened", async () => {
+  it("only records in a dry run that it would have opened", async () => {
     const shop = await openShop(4, { mode: "dry-run" });
     await shop.report(60);
     await expect.poll(() => history(shop), patience).toEqual(["would_have_opened by engine"]);

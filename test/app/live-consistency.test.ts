@@ -56,7 +56,7 @@ describe("what the screens get of comparisons", () => {
     expect(comparison?.leftOut).toEqual([["erp", "it is too old"]]);
   });
 
-  it("tells of a dry run what would be open, with the evidence of its newest entry", () => {
+  it("shows of a dry run what would be open, with the evidence of its newest entry", () => {
     const entry = { scope: "shop", kind: "would_have_opened", by: "engine", actor: "engine", reason: "" } as const;
     const history = [
       { number: 1, atMs: 100, observedMs: 100, ...entry, evidence: { ...evidence, share: 0.006 } },

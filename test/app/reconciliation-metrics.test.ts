@@ -40,7 +40,7 @@ async function scraped(sources: MetricSources) {
 }
 
 describe("the metrics of reconciliation", () => {
-  it("are the divergence of each pair with its age, the newest duration, and the skew of the sources that tell it", async () => {
+  it("are the divergence of each pair with its age, the newest duration, and the skew of the sources that report it", async () => {
     expect(await scraped(sourcesOf([LIVE], [NEWEST]).sources)).toEqual({
       divergence_ratio: [[0.005, "wms", "ledger"]],
       divergence_cells: [[2, "wms", "ledger"]],

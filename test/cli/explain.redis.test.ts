@@ -1,4 +1,4 @@
-/** `shuiwei explain`: the story of a SKU and of an order from the logs of a deployment, and what cannot be told. */
+/** `shuiwei explain`: the story of a SKU and of an order from a deployment's logs, and what cannot be explained. */
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { command } from "../../engine/cli/explain.js";
 import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
@@ -57,7 +57,7 @@ afterEach(() => {
 });
 
 describe("explain", () => {
-  it("tells the story of a SKU in the shop's time, with who did what and why", async () => {
+  it("prints the story of a SKU in the shop's time, with who did what and why", async () => {
     await explain(["TEA"]);
     const text = out.join("");
     expect(text).toContain("5 received at SH into sellable stock; by li.wei; reason: PO 7");
@@ -67,7 +67,7 @@ describe("explain", () => {
     expect(text).toContain(hour.format(systemClock.now()));
   });
 
-  it("tells the story of an order, in Chinese or English, as text or as JSON", async () => {
+  it("prints the story of an order, in Chinese or English, as text or as JSON", async () => {
     await explain([ORDER], { lang: "zh" });
     expect(out.join("")).toContain(`订单 ${ORDER} 的经过`);
     out = [];
@@ -77,7 +77,7 @@ describe("explain", () => {
     expect(story.changes.map(({ text }: { text: string }) => text)).toContain("placed; reported by shop (web)");
   });
 
-  it("refuses what it cannot tell", async () => {
+  it("refuses what it cannot explain", async () => {
     const unknown = chainIdFromNumber("WB", systemClock.now(), 2);
     await expect(explain(["NEVER-SEEN"])).rejects.toMatchObject({ code: "unknown_sku" });
     await expect(explain([unknown])).rejects.toMatchObject({ code: "unknown_order" });

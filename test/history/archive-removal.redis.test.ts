@@ -142,7 +142,7 @@ describe("entries of the orders' log that have a buyer's text", () => {
 });
 
 describe("an archive that is stopped between a segment and its head", () => {
-  it("has stored the head, as the audit wants it", async () => {
+  it("has stored the head, as the audit requires it", async () => {
     await append(1);
     let stopped: Promise<void> | undefined;
     const stopping = Object.assign(Object.create(store) as MemoryStore, {

@@ -71,7 +71,7 @@ describe.each([
   ["a folder", "in-folder", () => new FileStore(folder)],
   ["a bucket", "in-bucket", bucket],
 ] as const)("an engine that archives to %s", (_, prefix, open) => {
-  it("tells histories from the archive when the logs have been trimmed, and its audit passes", async () => {
+  it("reads histories from the archive when the logs have been trimmed, and its audit passes", async () => {
     const objects = open();
     // The engine's own archiver has nothing to do: it waits for a segment to fill.
     const engine = await engines.start({

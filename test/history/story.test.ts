@@ -53,7 +53,7 @@ describe("the story of a SKU", () => {
     ]);
   });
 
-  it("tells the beginning, each change with who did it and why, and the end", () => {
+  it("states the beginning, each change with who did it and why, and the end", () => {
     const span = spanOf([
       event({ units: 5, to: "sellable", detail: { actor: "li.wei", onBehalfOf: "wang", reason: "PO 7" } }),
       event({ type: "StockReserved", units: 2, from: "sellable", to: "reserved" }),
@@ -148,7 +148,7 @@ describe("the story of an order", () => {
     reasons: [{ what: "stepsInPart" }],
   };
 
-  it("tells its steps with their evidence, its stock, its open exceptions, and what is missing", () => {
+  it("states its steps with their evidence, its stock, its open exceptions, and what is missing", () => {
     const story = orderStory(history, [{ step: "labelled", kind: "late", sinceMs: AT_MS }], EN);
     expect(storyText(story)).toBe(
       [

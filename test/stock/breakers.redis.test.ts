@@ -240,7 +240,7 @@ describe("a breaker", () => {
     expect(await eventsOfLog(0)).toMatchObject([{ type: "BreakerOpened", detail: { scope: SHOP, actor: "lin" } }]);
   });
 
-  it("changes only as its maker knows it: a later change refuses one that depends on an earlier version", async () => {
+  it("changes only from the version that its maker has read: a change that depends on an earlier one is refused", async () => {
     const own = { ...cause, actor: "engine", changeId: "c-1" };
     const first = await ledger.breakers.setIf(SHOP, "open", own, 0);
     expect(first).toEqual({ changed: true, missing: [], version: NOW });
@@ -264,7 +264,7 @@ describe("a breaker", () => {
     });
   });
 
-  it("is told with its newest change, also when it is closed or its time is over", async () => {
+  it("is listed with its newest change, also when it is closed or its time is over", async () => {
     // In no particular order.
     const statuses = async () =>
       (await ledger.breakerStatuses()).sort((a, b) => (breakerKey(a.scope) < breakerKey(b.scope) ? -1 : 1));
@@ -289,7 +289,7 @@ describe("a breaker", () => {
     ]);
   });
 
-  it("keeps its evidence until it is closed, and its events tell the evidence and an extension", async () => {
+  it("keeps its evidence until it is closed, and its events have the evidence and an extension", async () => {
     const evidence: BreakerEvidence = {
       comparison: "0000019ED8B4C000-1",
       pair: ["wms", "ledger"],

@@ -13,7 +13,7 @@ import type { BreakerHistoryEntry, ConsistencyState, ScopeState } from "./state.
 
 /** R14: a breaker that opens by itself is open for ten minutes. */
 const OPEN_MS = 10 * MINUTE_MS;
-/** An operator's closing is remembered for longer than any snapshot is fresh: older ones are not compared at all. */
+/** An operator's closing is kept for longer than any snapshot is fresh: older ones are not compared at all. */
 const OVERRIDE_KEPT_MS = 48 * HOUR_MS;
 /** A comparison or a change that failed or is without a result is asked for again then: both take seconds. */
 export const ANSWER_MS = 10 * MINUTE_MS;
@@ -35,7 +35,7 @@ export interface ChangeRequest {
 export interface Effects {
   /** The log's clock. */
   readonly nowMs: number;
-  want(scope: string, change: ChangeRequest): void;
+  request(scope: string, change: ChangeRequest): void;
   record(change: Omit<BreakerHistoryEntry, "number" | "observedMs">): void;
   compare(cause: ComparisonCause): void;
 }
@@ -84,7 +84,7 @@ function decideClosed(
   state: ConsistencyState,
   scope: string,
   verdict: Verdict | undefined,
-  { nowMs, want, record }: Effects,
+  { nowMs, request, record }: Effects,
 ): void {
   const known = state.scopes[scope];
   if (verdict?.verdict !== "over" || !verdict.evidence) {
@@ -95,7 +95,7 @@ function decideClosed(
   // An operator has judged what these snapshots show.
   if (known?.overriddenMs !== undefined && snapshotMs <= known.overriddenMs) return;
   const reason = reasonOf(evidence);
-  if (state.mode === "on") want(scope, opening(reason, evidence));
+  if (state.mode === "on") request(scope, opening(reason, evidence));
   else if (state.mode === "dry-run" && !known?.wouldOpen) {
     scopeOf(state, scope).wouldOpen = true;
     record({
@@ -110,24 +110,24 @@ function decideHalfOpen(
   scope: string,
   known: ScopeState,
   verdict: Verdict | undefined,
-  { want }: Effects,
+  { request }: Effects,
 ): void {
   if (mode !== "on") {
-    // Nobody else would close what the engine has opened.
-    if (known.isOwn) want(scope, closing(`breakers do not open by themselves any more: the mode is ${mode}`));
+    // Nothing else closes what the engine has opened.
+    if (known.isOwn) request(scope, closing(`breakers do not open by themselves any more: the mode is ${mode}`));
   } else if (verdict?.verdict === "within") {
-    want(scope, closing("compared again: the divergence is within its threshold"));
+    request(scope, closing("compared again: the divergence is within its threshold"));
   } else if (verdict?.verdict === "over" && verdict.evidence) {
-    want(scope, opening(reasonOf(verdict.evidence), verdict.evidence));
+    request(scope, opening(reasonOf(verdict.evidence), verdict.evidence));
   } else if (known.evidence) {
     // One that an operator has opened, and that nothing can judge, waits for the operator.
     const { why = `${known.evidence.pair.join(" and ")} have no fresh snapshots in common` } = verdict ?? {};
-    want(scope, opening(`${why}: it cannot be compared`, known.evidence));
+    request(scope, opening(`${why}: it cannot be compared`, known.evidence));
   }
 }
 
-/** Forgets scopes of which nothing has to be remembered any more. @param isListed in the newest observation */
-export function forgetScopes(state: ConsistencyState, nowMs: number, isListed: (scope: string) => boolean): void {
+/** Deletes scopes of which nothing has to be kept any more. @param isListed in the newest observation */
+export function deleteScopes(state: ConsistencyState, nowMs: number, isListed: (scope: string) => boolean): void {
   for (const [scope, known] of Object.entries(state.scopes)) {
     const isOverridden = known.overriddenMs !== undefined && known.overriddenMs > nowMs - OVERRIDE_KEPT_MS;
     if (!isOverridden) delete known.overriddenMs;

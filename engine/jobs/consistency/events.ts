@@ -25,7 +25,7 @@ export const REFRESH_EMIT = "refresh";
 export const BREAKER_CHANGED_EMIT = "breaker_changed";
 
 /**
- * What the engine does when a divergence is above its threshold: open the breaker, only tell that it would, or
+ * What the engine does when a divergence is above its threshold: open the breaker, only record that it would, or
  * nothing.
  */
 export const BREAKER_MODES = ["on", "dry-run", "off"] as const;
@@ -59,7 +59,7 @@ export interface SetBreakerCommand {
   /** Of `open` with a time: what it becomes then; left out: closed. */
   readonly atEnd?: "half_open";
   readonly evidence?: BreakerEvidence;
-  /** The newest version that the job knows: a later change refuses this one. */
+  /** The newest version that the job has observed: a later change refuses this one. */
   readonly ifVersion: number;
 }
 
@@ -84,7 +84,7 @@ export interface Verdict {
   readonly why?: string;
 }
 
-/** A pair as a summary tells it. */
+/** A pair as a summary has it. */
 export interface PairSummary {
   readonly a: string;
   readonly b: string;

@@ -10,7 +10,7 @@ import { MINUTE_MS } from "../../kernel/clock.js";
 import { type ComparisonCause, PUBLISHED } from "../../reconciliation/model.js";
 import { TICK_KIND, type TopicEvent } from "../../stream/event-entry.js";
 import type { Job, JobContext } from "../../stream/job.js";
-import { ANSWER_MS, decide, type Effects, forgetScopes, scopeOf } from "./decisions.js";
+import { ANSWER_MS, decide, deleteScopes, type Effects, scopeOf } from "./decisions.js";
 import {
   BREAKER_CHANGED_EMIT,
   BREAKERS_EVENT,
@@ -48,7 +48,7 @@ const REFRESH_BEFORE_MS = MINUTE_MS;
 /** Half-open breakers that one comparison judges: 200 bytes each in its event of 64 KiB. More follow with the next. */
 const MAX_JUDGED = 100;
 
-/** Causes by importance: of several that wait, the comparison tells the first. */
+/** Causes by importance: of several that wait, the comparison states the first. */
 const CAUSES: readonly ComparisonCause[] = ["schedule", "half_open", "demand", "snapshot"];
 
 type State = ConsistencyState;
@@ -126,7 +126,7 @@ function ask(state: State, { id, cause }: ComparisonUnderWay, context: JobContex
 
 function onCompared(state: State, compared: ComparedEvent, context: JobContext): void {
   const { comparing } = state;
-  // A comparison that is told twice, or that was given up.
+  // A comparison that is reported twice, or that was given up.
   if (comparing?.id !== compared.request) return;
   delete state.comparing;
   delete state.failed;
@@ -147,8 +147,8 @@ function onCompared(state: State, compared: ComparedEvent, context: JobContext):
     if (known?.state === "half_open" && !known.wanted && !verdict) state.pending ??= "half_open";
     else decide(state, scope, verdict, comparing.number, effects);
   }
-  // Of those that a dry run has told, no observation has to come.
-  forgetScopes(state, effects.nowMs, (scope) => state.scopes[scope]?.version !== 0);
+  // Of those that only a dry run has recorded, no observation has to come.
+  deleteScopes(state, effects.nowMs, (scope) => state.scopes[scope]?.version !== 0);
   comparePending(state, context);
 }
 
@@ -183,7 +183,7 @@ function effectsOf(state: State, context: JobContext): Effects {
   const nowMs = context.watermarkMs;
   return {
     nowMs,
-    want(scope, { action, isRestoring, evidence, ...change }) {
+    request(scope, { action, isRestoring, evidence, ...change }) {
       const known = scopeOf(state, scope);
       const id = `${nowMs}-${++state.changesAsked}`;
       const ifVersion = known.version;

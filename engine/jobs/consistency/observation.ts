@@ -1,10 +1,10 @@
 /**
  * What follows from the breakers as they were observed: changes are recorded, whoever made them; a breaker that became
- * half-open is compared; a closing by an operator is remembered; and a breaker that is gone although nobody closed it
+ * half-open is compared; a closing by an operator is kept; and a breaker that is gone although nobody closed it
  * (its write was lost in a failover) is set again. Changes between two observations are seen as one; the stock log has
  * each.
  */
-import { type ChangeRequest, decide, type Effects, ENGINE_ACTOR, forgetScopes } from "./decisions.js";
+import { type ChangeRequest, decide, deleteScopes, type Effects, ENGINE_ACTOR } from "./decisions.js";
 import type { BreakersEvent, ObservedBreaker } from "./events.js";
 import type { BreakerChangeKind, ConsistencyState, ScopeState } from "./state.js";
 
@@ -21,7 +21,7 @@ export function observe(state: ConsistencyState, { breakers, hasMore }: Breakers
   state.hasObserved = true;
   for (const [scope, known] of Object.entries(state.scopes))
     if (!hasMore && !listed.has(scope) && isLost(known, 0, effects.nowMs)) restore(scope, known, effects);
-  forgetScopes(state, effects.nowMs, (scope) => listed.has(scope));
+  deleteScopes(state, effects.nowMs, (scope) => listed.has(scope));
 }
 
 /** Returns whether it has become half-open. */
@@ -99,7 +99,7 @@ function kindOf(
   if (observed.state === "open") return known?.state === "open" ? "extended" : "opened";
   if (observed.state === "half_open") return "half_opened";
   if (known && known.state !== "closed") return "closed";
-  // It was opened and closed between two observations. What was closed before the first one is no news.
+  // It was opened and closed between two observations. What was closed before the first one is not recorded.
   return hasObserved && observed.version > (known?.version ?? 0) ? "closed" : undefined;
 }
 
@@ -112,7 +112,7 @@ function isLost(known: ScopeState, observedVersion: number, nowMs: number): bool
 /** One second is the least: a breaker whose time is over becomes half-open at once. */
 const LEAST_MS = 1_000;
 
-function restore(scope: string, known: ScopeState, { nowMs, want }: Effects): void {
+function restore(scope: string, known: ScopeState, { nowMs, request }: Effects): void {
   const { state, untilMs, actor, reason, evidence, atEnd } = known;
   const forMs = state === "open" && untilMs > 0 ? Math.max(LEAST_MS, untilMs - nowMs) : 0;
   const change: ChangeRequest = {
@@ -120,5 +120,5 @@ function restore(scope: string, known: ScopeState, { nowMs, want }: Effects): vo
     ...(forMs > 0 && atEnd && { atEnd }),
     ...(evidence && { evidence }),
   };
-  want(scope, change);
+  request(scope, change);
 }

@@ -2,9 +2,9 @@
  * Executes what the consistency job emits: runs comparisons, changes breakers, asks for fresh snapshots. The results
  * are appended to the topic `consistency`, each with the id of its command, so that a command that is executed twice
  * after a crash counts once. While nothing waits, about once a second, it also reads the breakers and appends them
- * when they are not as it last told: so changes by operators, ends by time and lost writes reach the job. Commands are
- * executed one at a time, in order; a comparison that takes five minutes or cannot be made is told as failed, so that
- * nothing waits behind it for long. Changes of breakers are written to the log.
+ * when they differ from its last report: so changes by operators, ends by time and lost writes reach the job. Commands
+ * are executed one at a time, in order; a comparison that takes five minutes or cannot be made is reported as failed,
+ * so that nothing waits behind it for long. Changes of breakers are written to the log.
  */
 import { type Clock, MINUTE_MS, stopwatch } from "../../kernel/clock.js";
 import { EngineError, messageOf } from "../../kernel/errors.js";
@@ -65,9 +65,9 @@ const RETRY_FOR_MS = MINUTE_MS;
 const READ_WITHIN_MS = MINUTE_MS;
 /** Of a fault's message; it becomes part of a breaker's reason. */
 const FAILURE_CHARACTERS = 120;
-/** Breakers are told so often although they are as they were told: in case that got lost. Some 300 events a day. */
-const TELL_AGAIN_MS = 5 * MINUTE_MS;
-/** An event holds 64 KiB; breakers beyond this are not told one by one. */
+/** Unchanged breakers are reported again after this time: the last report may be lost. Some 300 events a day. */
+const REPORT_AGAIN_MS = 5 * MINUTE_MS;
+/** An event holds 64 KiB; breakers beyond this are left out. */
 const OBSERVED_BYTES = 48 * 1024;
 /** The same for a comparison: beyond it, the SKUs of verdicts, then pairs are left out. */
 const COMPARED_BYTES = 60 * 1024;
@@ -78,9 +78,9 @@ export class ConsistencyReceiver implements Receiver {
   readonly name: string;
   readonly #options: ConsistencyReceiverOptions;
   readonly #partition: number;
-  /** What was told last, as text. */
-  #told = "";
-  #toldAge: (() => number) | undefined;
+  /** What was reported last, as text. */
+  #reported = "";
+  #reportedAge: (() => number) | undefined;
   #isTooOld = false;
   /** The last command that was answered, and how long ago. */
   #answered: { id: string; age: () => number } | undefined;
@@ -109,9 +109,9 @@ export class ConsistencyReceiver implements Receiver {
     }
   }
 
-  /** Tells the breakers when they have changed. */
+  /** Reports the breakers when they have changed. */
   async idle(partition: number): Promise<void> {
-    if (partition === this.#partition) await this.#tellBreakers();
+    if (partition === this.#partition) await this.#reportBreakers();
   }
 
   /** What an operator has to do although the process works. */
@@ -138,7 +138,7 @@ export class ConsistencyReceiver implements Receiver {
       await append([{ id: comparison.id, key: COMPARISON_KEY, kind: COMPARED_EVENT, payload: fitted(compared) }]);
     } catch (thrown) {
       if (signal.aborted || (!limit.aborted && this.#mayPass(id, thrown))) throw thrown;
-      await this.#tellFailure(id, limit.aborted ? "it has taken more than five minutes" : messageOf(thrown));
+      await this.#reportFailure(id, limit.aborted ? "it has taken more than five minutes" : messageOf(thrown));
     }
     this.#answered = { id, age: stopwatch() };
   }
@@ -150,7 +150,7 @@ export class ConsistencyReceiver implements Receiver {
     return this.#failing.forMs() < RETRY_FOR_MS;
   }
 
-  async #tellFailure(request: string, message: string): Promise<void> {
+  async #reportFailure(request: string, message: string): Promise<void> {
     const { append, onTrouble } = this.#options;
     const reason = message.slice(0, FAILURE_CHARACTERS);
     const payload: ComparisonFailedEvent = { request, reason };
@@ -171,7 +171,7 @@ export class ConsistencyReceiver implements Receiver {
       this.#isTooOld = true;
     }
     // Also when somebody else was first: then the job decides again.
-    await this.#tellBreakers(scope);
+    await this.#reportBreakers(scope);
   }
 
   async #refresh({ atMs }: RefreshCommand): Promise<void> {
@@ -179,8 +179,8 @@ export class ConsistencyReceiver implements Receiver {
     await this.#options.sources.requestPull({ atMs, actor: ENGINE_ACTOR, reason });
   }
 
-  /** @param named a breaker that has to be among those that are told, as has the event then */
-  async #tellBreakers(named?: string): Promise<void> {
+  /** @param named a breaker that has to be among those that are reported; then the event is always appended */
+  async #reportBreakers(named?: string): Promise<void> {
     const { ledger, settings, append, clock } = this.#options;
     const observed = (await ledger.breakerStatuses()).map(observedOf).sort(byImportance(named));
     const breakers: ObservedBreaker[] = [];
@@ -192,12 +192,12 @@ export class ConsistencyReceiver implements Receiver {
     }
     const hasMore = observed.slice(breakers.length).some(({ state }) => state !== "closed");
     const text = JSON.stringify([breakers, hasMore]);
-    const isNews = named !== undefined || text !== this.#told || (this.#toldAge?.() ?? 0) > TELL_AGAIN_MS;
-    if (!isNews) return;
+    const isDue = named !== undefined || text !== this.#reported || (this.#reportedAge?.() ?? 0) > REPORT_AGAIN_MS;
+    if (!isDue) return;
     const payload: BreakersEvent = { breakers, hasMore, mode: settings.mode, nextDueMs: this.#nextDueMs() };
     await append([{ id: `breakers-${clock.now()}`, key: COMPARISON_KEY, kind: BREAKERS_EVENT, payload }]);
-    this.#told = text;
-    this.#toldAge = stopwatch();
+    this.#reported = text;
+    this.#reportedAge = stopwatch();
   }
 
   #log({ scope, kind, actor, reason }: BreakerHistoryEntry): void {

@@ -33,9 +33,9 @@ export interface BreakerRules {
 const MAX_LOCATIONS = 16;
 const MAX_SKUS = 50;
 const SKUS_NAMED = 5;
-/** SKUs that a comparison tells of each pair. */
-const SKUS_TOLD = 100;
-/** 64 sources make 2,080 pairs; the greatest are told: 100 bytes each. */
+/** SKUs that a comparison lists of each pair. */
+const SKUS_LISTED = 100;
+/** 64 sources make 2,080 pairs; the greatest are listed: 100 bytes each. */
 const MAX_PAIRS = 64;
 /** An export that broke off, or has one warehouse only, shows nothing about the others: so it closes no breaker. */
 const LEAST_COVERAGE = 0.5;
@@ -127,13 +127,13 @@ function scopesOf(pair: PairDivergence, kind: ScopeKind): [scope: string, diverg
   return pair.skus.map(({ sku, ...each }) => [breakerKey({ kind, sku }), inSku(pair, each)]);
 }
 
-/** Of one SKU only its units are told. */
+/** Of one SKU a comparison has only the units. */
 const inSku = (pair: PairDivergence, units: Pick<Divergence, "differingUnits" | "totalUnits">): Divergence => ({
   ...pair.shop,
   ...units,
 });
 
-/** A pair's divergence in a scope; undefined when the pair tells nothing about it. */
+/** A pair's divergence in a scope; undefined when the pair has no figures of it. */
 function divergenceIn(pair: PairDivergence, key: string): Divergence | undefined {
   const scope = breakerScopeOf(key);
   if (scope.kind === "shop") return pair.shop;
@@ -141,8 +141,8 @@ function divergenceIn(pair: PairDivergence, key: string): Divergence | undefined
     return Object.hasOwn(pair.locations, scope.location) ? pair.locations[scope.location] : undefined;
   const found = pair.skus.find(({ sku }) => sku === scope.sku);
   if (found) return inSku(pair, found);
-  // A limited number of SKUs that differ are told one by one: beyond it, nothing is known of the others.
-  return pair.skus.length < SKUS_TOLD ? inSku(pair, { differingUnits: 0, totalUnits: 0 }) : undefined;
+  // A limited number of SKUs that differ are listed one by one: beyond it, nothing is known of the others.
+  return pair.skus.length < SKUS_LISTED ? inSku(pair, { differingUnits: 0, totalUnits: 0 }) : undefined;
 }
 
 function evidenceOf(
@@ -165,7 +165,7 @@ function evidenceOf(
 
 /**
  * Since when a pair's divergence could be known: when the older of its snapshots was complete. A newer one of the other
- * party is no news about it: where that party parts from the ledger, the two of them are a pair, too. For the same
+ * party is no new evidence of it: where that party parts from the ledger, the two of them are a pair, too. For the same
  * reason the engine's own snapshots count only where there is no other.
  */
 function evidenceMs({ snapshots }: Comparison, { a, b }: PairDivergence): number {

@@ -40,7 +40,7 @@ export interface WantedChange {
   readonly isRestoring?: true;
 }
 
-/** A breaker as the job knows it. */
+/** A breaker as the job has observed it. */
 export interface ScopeState extends Omit<ObservedBreaker, "scope" | "changeId"> {
   /** The engine made its newest change, not an operator. */
   isOwn?: true;
@@ -51,7 +51,7 @@ export interface ScopeState extends Omit<ObservedBreaker, "scope" | "changeId"> 
   halfOpenAfter?: number;
   /** When an operator closed it: comparisons of snapshots from before do not open it. */
   overriddenMs?: number;
-  /** A dry run has told that it would have opened; told again only after it was within its threshold. */
+  /** A dry run has recorded that it would have opened; recorded again only after it was within its threshold. */
   wouldOpen?: true;
 }
 

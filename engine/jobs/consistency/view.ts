@@ -52,7 +52,7 @@ export class ConsistencyView implements View {
     return this.#figures?.mode ?? "on";
   }
 
-  /** When the next comparison by schedule is due; undefined before a worker has told it. */
+  /** When the next comparison by schedule is due; undefined before a worker has reported it. */
   get nextDueMs(): number | undefined {
     return this.#figures?.nextDueMs || undefined;
   }

@@ -1,7 +1,7 @@
 /**
  * Compares the newest fresh snapshot of each source with what the ledger held at that snapshot's instant, and the
  * sources with each other (R13), partition by partition, in the memory of one partition. It reads the ledger while the
- * shop goes on and disturbs nobody. The result is stored and returned; acting on it is the business of others. A source
+ * shop goes on and stops nothing for it. The result is stored and returned; the comparer does not act on it. A source
  * that cannot be compared is left out with the reason, and the others are compared all the same.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -352,7 +352,7 @@ function pairsOf(names: readonly string[]): PairOfSources[] {
 
 /**
  * The party with settled units in what the ledger held. It may have reported with them or without: they follow another
- * source's snapshot, and its own next one shows whether it knows them.
+ * source's snapshot, and its own next one shows whether it contains them.
  */
 function settledParty(
   party: PartyCells,

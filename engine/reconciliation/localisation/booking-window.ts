@@ -9,12 +9,12 @@
 const FEW_SUMS = 64;
 /** Of more, each is a bit: 2^16 of them are 8 KiB, and one more choice takes some microseconds. */
 const MAX_BITS = 2 ** 16;
-/** Those that lie farther apart are told apart up to this number: 4,096 × 50 B are 200 KB. */
+/** Those that lie farther apart are distinguished up to this number: 4,096 × 50 B are 200 KB. */
 const MAX_SUMS = 4_096;
 
 /** The sums that a set of choices can make; every choice contributes exactly one of its values. */
 export class PossibleSums {
-  /** Neither these nor bits: too many to tell apart; then everything between `#least` and `#most` is possible. */
+  /** Neither these nor bits: too many to distinguish; then everything between `#least` and `#most` is possible. */
   #sums: Set<number> | undefined = new Set([0]);
   /** Instead of them; the first one is `#least`. */
   #bits: bigint | undefined;

@@ -1,6 +1,6 @@
 /**
  * Pairs the effects of events with a source's movements where they share no id: equal units at the same location, at
- * most a tolerance apart in time (R15). As many as possible are paired. For what is left over it tells all that could
+ * most a tolerance apart in time (R15). As many as possible are paired. For what is left over it returns all that could
  * be left over instead, by exchanging partners: with two equal effects and one movement near both, either may be the
  * one without. Pure.
  */
@@ -61,8 +61,8 @@ export class Matching {
   }
 
   /**
-   * Effects of which one has no partner, in whatever way as many as possible are paired; with it itself. Undefined: too
-   * many have been looked at to tell.
+   * Effects of which one has no partner, in whatever way as many as possible are paired; with it itself. Undefined:
+   * too many have been looked at to decide.
    */
   couldBeOpenInsteadOf(open: Effect): Effect[] | undefined {
     const reached = this.#reachedFrom(open, this.#movements, this.#effectOf);

@@ -24,7 +24,7 @@ export interface Pairing {
   readonly parts: readonly CauseGroup[];
   /** All of them, also those that are not listed. */
   readonly count: number;
-  /** Effects and movements with a partner; and those whose partner may be outside the span, or too many to tell. */
+  /** Effects and movements with a partner; and those whose partner may be outside the span, or too many to decide. */
   readonly pairs: number;
   readonly undecided: number;
 }

@@ -75,7 +75,7 @@ const PAGE_ENTRIES = 64;
 const TURN_EVENTS = 2_000;
 /** Movements of one SKU that are paired: as many as events; a source that reports more books something else. */
 const MAX_MOVEMENTS = 20_000;
-/** Movements whose ids are looked for among the ledger's, to know whether the source passes them on. */
+/** Movements whose ids are looked for among the ledger's, to find out whether the source passes them on. */
 const SAMPLED_IDS = 1_000;
 
 export class MovementSearch {
@@ -131,7 +131,7 @@ export class MovementSearch {
 
   /**
    * The cells of the whole shop in which a source's movements and the ledger part, in the latest span that it has
-   * reported. What is under way at the ends of the span may be among them: `pair` tells.
+   * reported. What is under way at the ends of the span may be among them: `pair` decides.
    * @param measure of the source; `display` follows from no single movement and is not searched
    */
   async partedCells(source: string, measure: Exclude<Measure, "display">, signal?: AbortSignal): Promise<PartedCells> {

@@ -65,8 +65,8 @@ const MAX_MOVEMENTS = 1_000_000;
 const MAX_SPAN_MS = 2 * DAY_MS;
 /** Batches of one source: 8 days of one every 10 minutes. */
 const MAX_BATCHES = 1_200;
-/** Movements that a reader remembers in one partition, to give each once; beyond it, one may come again. */
-const MAX_REMEMBERED = 1_000_000;
+/** Identities that a reader keeps in one partition, to give each movement once; beyond it, one may come again. */
+const MAX_IDENTITIES = 1_000_000;
 
 export class MovementStore {
   readonly #options: Pick<SnapshotStoreOptions, "clock" | "partitions">;
@@ -129,7 +129,7 @@ export class MovementStore {
           if (movement.atMs < fromMs || movement.atMs >= toMs) continue;
           const identity = identityOf(movement);
           if (known.has(identity)) continue;
-          if (known.size < MAX_REMEMBERED) known.add(identity);
+          if (known.size < MAX_IDENTITIES) known.add(identity);
           wanted.push(movement);
         }
         if (wanted.length > 0) yield wanted;
@@ -334,7 +334,7 @@ export class MovementPartWriter {
     return { code: "malformed_row", message: `row ${row} of part ${part}: ${message}`, part, row };
   }
 
-  /** Forgets the part as if it had not begun; never fails. */
+  /** Deletes the part as if it had not begun; never fails. */
   abort(): Promise<void> {
     return this.#upload.abort();
   }

@@ -1,7 +1,7 @@
 /**
  * The stored form of a chunk of rows, by column: a SKU once for neighbouring rows that have it, locations by number,
  * figures as variable-length integers, and the whole deflated, because neighbouring SKUs differ in a few characters.
- * Equal rows in the same order give equal bytes, so a digest of them tells whether two parts have the same content. It
+ * Equal rows in the same order give equal bytes, so a digest of them shows whether two parts have the same content. It
  * does not check what it packs: SKUs, locations and ids have no control characters.
  */
 import { deflateRawSync, inflateRawSync } from "node:zlib";

@@ -2,7 +2,7 @@
  * Which reports (snapshots, or batches of movements) there are, and which of their parts have come. Every fact is
  * written once and never changed: a header when the first part begins, a part when its rows are stored, an end when the
  * report is complete or refused. So two processes that receive parts of one report at the same time, and one that is
- * killed in between, leave the same facts, and whoever comes second reads what the first one has written. It knows no
+ * killed in between, leave the same facts, and whichever is second reads what the first one has written. It has no
  * rows and no rules; only a removed report can be reported anew.
  */
 import type { ReportKeys } from "../../stream/keys.js";

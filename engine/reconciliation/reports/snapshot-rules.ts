@@ -27,7 +27,7 @@ export interface SnapshotPartHeader {
   readonly unit?: string;
 }
 
-/** Beyond it nobody knows which instant the source means. */
+/** Beyond it the instant that the source means is not certain. */
 const MAX_SKEW_MS = 10 * MINUTE_MS;
 /** As far as events around the instant explain a gap. */
 export const MAX_AHEAD_MS = 2_000;

@@ -1,7 +1,7 @@
 /**
  * The snapshots that sources report (R13): received part by part, kept for comparison, and removed when they are old.
  * Only a complete snapshot is ever compared: all parts are there, their rows add up to what was announced, no cell
- * comes twice, the ledger knows every location, and the source has reported no newer one. Everything else is listed as
+ * comes twice, the ledger has every location, and the source has reported no newer one. Everything else is listed as
  * refused, with the reason. Rows are stored packed, by the partition of their SKU. It does not compare anything.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -262,7 +262,7 @@ export class SnapshotStore implements SnapshotReader {
 
 /**
  * The first cell of a chunk that has come before, in it or in an earlier one. A source that reports a cell twice may
- * mean the sum or the later row; nobody knows, so it is a fault.
+ * mean the sum or the later row; that is not certain, so it is a fault.
  */
 function firstTwice({ skus, locations }: RowChunk, cells: CellIndex): { sku: string; location: string } | undefined {
   for (let i = 0; i < skus.length; i++) {
@@ -375,7 +375,7 @@ export class SnapshotPartWriter {
     return placed({ code: "malformed_row", message }, this.#part.part, this.#upload.count + 1);
   }
 
-  /** Forgets the part as if it had not begun; never fails. */
+  /** Deletes the part as if it had not begun; never fails. */
   abort(): Promise<void> {
     return this.#upload.abort();
   }

@@ -17,7 +17,7 @@ export class StoredRows {
   readonly partitions: number;
   readonly #unfinishedMs: number;
 
-  /** @param unfinishedMs how long rows are kept that nobody asked to keep */
+  /** @param unfinishedMs how long rows are kept without a call of `keep` */
   constructor(redis: RedisClient, keys: Pick<ReportKeys, "rows">, partitions: number, unfinishedMs: number) {
     this.#redis = redis;
     this.#keys = keys;

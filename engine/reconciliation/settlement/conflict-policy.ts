@@ -1,7 +1,7 @@
 /**
  * Which report wins when sources state different units of a cell (R29): the first of a configured order, the newest, or
- * none, so that a person is asked. A policy belongs to a measure, because a warehouse knows what is on the shelf and a
- * storefront what it shows. Pure: the same candidates give the same answer, in whatever order they come.
+ * none, so that a person is asked. A policy belongs to a measure, because a warehouse reports what is on the shelf and
+ * a storefront what it shows. Pure: the same candidates give the same answer, in whatever order they come.
  */
 import { MEASURES, type Measure } from "../model.js";
 
@@ -30,7 +30,7 @@ export interface ConflictCandidate {
 
 export type ConflictDecision<Candidate extends ConflictCandidate> =
   | { readonly outcome: "winner"; readonly candidate: Candidate }
-  /** A person is asked, because of the policy, or because the policy cannot tell. */
+  /** A person is asked, because of the policy, or because the policy cannot decide. */
   | {
       readonly outcome: "ask";
       readonly reason: "no_candidate" | "policy" | "none_ranked" | "same_instant";

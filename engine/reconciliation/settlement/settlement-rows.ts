@@ -34,7 +34,7 @@ export const ROW_STATES = [
   "approving",
   "approved",
   "rejected",
-  /** The cell was corrected, or reported anew, since the snapshot's instant: a newer snapshot tells what is left. */
+  /** The cell was corrected, or reported anew, since the snapshot's instant: a newer snapshot shows what is left. */
   "outdated",
   /** The source is wrong by the policy. */
   "source_to_correct",
@@ -230,8 +230,8 @@ export class SettlementRows {
   }
 
   /**
-   * Whether the source has reported another gap since, or none: then the row's own gap is history, and a correction by
-   * it would make a new one. By the newest comparison, as far as that knows.
+   * Whether the source has reported another gap since, or none: then the row's own gap is outdated, and a correction by
+   * it would make a new one. By the newest comparison, as far as its differences were kept.
    * @param comparisons of the rows
    */
   async superseded(comparisons: readonly string[]): Promise<(row: ProposalBase) => boolean> {

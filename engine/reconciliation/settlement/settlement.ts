@@ -55,7 +55,7 @@ export interface RowAnswer {
   /** As the request named it. */
   readonly id: string;
   readonly outcome: RowOutcome;
-  /** It was decided before; the outcome tells how. */
+  /** It was decided before; the outcome states how. */
   readonly repeated: boolean;
   /** What is proposed now, on the balance that the cell has now. */
   readonly next?: Proposal;

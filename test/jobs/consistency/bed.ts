@@ -130,7 +130,7 @@ export class ConsistencyBed {
     });
   }
 
-  /** The sink executes every change that was asked for, and tells the breakers. Returns the changes. */
+  /** The sink executes every change that was asked for, and reports the breakers. Returns the changes. */
   execute(): SetBreakerCommand[] {
     const commands = this.sets();
     for (const { id, scope, action, forMs, atEnd, actor, reason, ifVersion } of commands) {
@@ -143,7 +143,7 @@ export class ConsistencyBed {
     return commands;
   }
 
-  /** The breakers as they are now are told. */
+  /** Reports the breakers as they are now. */
   observe(): void {
     for (const [scope, breaker] of this.breakers) {
       const { state, untilMs, atEnd, ...rest } = breaker;

@@ -61,7 +61,7 @@ describe("a comparison", () => {
     bed.answer(first as never);
     const [second] = bed.compares();
     expect(second?.cause).toBe("schedule");
-    // The first one, told twice.
+    // The first one, reported twice.
     bed.answer(first as never, overBy());
     expect(bed.sets()).toEqual([]);
     bed.answer(second as never);
@@ -281,7 +281,7 @@ describe("an operator", () => {
     expect(bed.state.scopes["shop"]?.wanted).toBeUndefined();
   });
 
-  it("who opens and closes within a moment is told by the closing; what was closed before the first look is no news", () => {
+  it("who opens and closes between two observations is recorded as closing; what was closed before the first is not", () => {
     const bed = new ConsistencyBed();
     bed.set("location:SH", "close");
     bed.observe();
@@ -323,7 +323,7 @@ describe("a lost write", () => {
     expect(bed.view.breakers()[1]).toMatchObject({ scope: "location:SH", isByEngine: false });
   });
 
-  it("is not assumed of a breaker whose time is over, nor while not all breakers are told", () => {
+  it("is not assumed of a breaker whose time is over, nor while not all breakers are reported", () => {
     const bed = new ConsistencyBed();
     bed.set("shop", "open", { untilMs: START_MS + MINUTE_MS });
     bed.observe();
@@ -335,7 +335,7 @@ describe("a lost write", () => {
 });
 
 describe("a dry run", () => {
-  it("tells once that a breaker would have opened, and again only after it was within its threshold", () => {
+  it("records once that a breaker would have opened, and again only after it was within its threshold", () => {
     const bed = new ConsistencyBed();
     bed.mode = "dry-run";
     for (const verdict of [overBy(), overBy(), within(), overBy()]) {

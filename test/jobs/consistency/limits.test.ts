@@ -30,7 +30,7 @@ describe("of many breakers", () => {
     }
   });
 
-  it("a dry run remembers only the scopes that would be open", () => {
+  it("a dry run keeps only the scopes that would be open", () => {
     const bed = new ConsistencyBed();
     bed.mode = "dry-run";
     for (let i = 0; i < 5; i++) {

@@ -73,7 +73,7 @@ const status = (more: Partial<BreakerStatus> = {}): BreakerStatus => ({
 const payloads = <Payload>() => appended.map(({ payload }) => payload as Payload);
 
 describe("a comparison", () => {
-  it("is told with the command's id, its verdicts and the next due time", async () => {
+  it("is reported with the command's id, its verdicts and the next due time", async () => {
     expect(await deliver(COMPARE_EMIT, { id: "q1", cause: "demand", scopes: [{ scope: "shop" }] })).toEqual({
       outcome: "done",
     });
@@ -88,21 +88,21 @@ describe("a comparison", () => {
   it("is not made twice for a command that is repeated at once, but later: its answer may be lost", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     try {
-      for (const [passedMs, told] of [
+      for (const [passedMs, reports] of [
         [0, 1],
         [59_000, 1],
         [61_000, 2],
       ] as const) {
         vi.advanceTimersByTime(passedMs);
         await deliver(COMPARE_EMIT, { id: "q1", cause: "demand", scopes: [] });
-        expect(appended).toHaveLength(told);
+        expect(appended).toHaveLength(reports);
       }
     } finally {
       vi.useRealTimers();
     }
   });
 
-  it("that fails is tried again, and nothing is told", async () => {
+  it("that fails is tried again, and nothing is reported", async () => {
     comparison = new Error("the log was trimmed");
     expect(await deliver(COMPARE_EMIT, { id: "q1", cause: "demand", scopes: [] })).toMatchObject({
       ...{ outcome: "retry", reason: expect.stringContaining("the log was trimmed") },
@@ -110,7 +110,7 @@ describe("a comparison", () => {
     expect(appended).toEqual([]);
   });
 
-  it("that fails for good is told as failed, so that nothing waits behind it", async () => {
+  it("that fails for good is reported as failed, so that nothing waits behind it", async () => {
     const detail = { op: "stock.decode", code: "undecodable", retryable: false };
     comparison = new EngineError(`entry 7 of the log: ${"x".repeat(200)}`, detail);
     expect(await deliver(COMPARE_EMIT, { id: "q1", cause: "demand", scopes: [] })).toEqual({ outcome: "done" });
@@ -154,7 +154,7 @@ describe("a change of a breaker", () => {
     ifVersion: 3,
   };
 
-  it("is made as the job knows it, and the breakers are told, also when somebody was faster", async () => {
+  it("is made on the observed version, and the breakers are reported, also when another change was first", async () => {
     const made: unknown[] = [];
     set = async (...args) => {
       made.push(args);
@@ -198,7 +198,7 @@ describe("a change of a breaker", () => {
 });
 
 describe("the breakers", () => {
-  it("are told when they have changed, by the owner of the topic's one partition with events", async () => {
+  it("are reported when they have changed, by the owner of the topic's one partition with events", async () => {
     await receiver.idle((OWN + 1) % PARTITIONS);
     expect(appended).toEqual([]);
     await receiver.idle(OWN);
@@ -209,7 +209,7 @@ describe("the breakers", () => {
     expect(payloads<BreakersEvent>().map(({ breakers }) => breakers.length)).toEqual([0, 1]);
   });
 
-  it("are told as far as an event holds them: open ones first, then those that were changed last", async () => {
+  it("are reported as far as an event holds them: open ones first, then those that were changed last", async () => {
     const closed = Array.from({ length: 400 }, (_, i) =>
       status({ scope: { kind: "sku", sku: `S${i}` }, state: "closed", version: i, reason: "因".repeat(60) }),
     );

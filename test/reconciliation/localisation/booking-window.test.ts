@@ -7,10 +7,10 @@ const SEED = Number(process.env["SHUIWEI_SEED"] ?? Math.floor(Math.random() * 2 
 const random = seededRandom(SEED);
 const whole = (from: number, to: number): number => from + random.below(to - from + 1);
 
-it(`tells exactly which sums are possible, whether few, many or far apart (SHUIWEI_SEED=${SEED})`, () => {
+it(`computes exactly which sums are possible, whether few, many or far apart (SHUIWEI_SEED=${SEED})`, () => {
   for (let round = 0; round < 200; round++) {
     const greatest = [3, 50, 1_000_000][round % 3] as number;
-    // 3^7 are below the bound of sums that are told apart, however far apart they are.
+    // 3^7 are below the bound of sums that are distinguished, however far apart they are.
     const choices = Array.from({ length: whole(0, 7) }, () =>
       Array.from({ length: whole(1, 3) }, () => whole(-greatest, greatest)),
     );

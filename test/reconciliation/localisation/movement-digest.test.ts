@@ -39,7 +39,7 @@ describe("a roll-up of movements", () => {
     expect(cellsOf(treeOf(all, [...others, elsewhere]))).toHaveLength(2);
   });
 
-  it("tells movements with other ids apart only where ids are shared", () => {
+  it("distinguishes movements with other ids only where ids are shared", () => {
     const [first, ...rest] = all as [DigestedMovement, ...DigestedMovement[]];
     const source = [{ ...first, id: "another" }, ...rest];
     expect(cellsOf(treeOf(all, source))).toEqual([]);

@@ -44,7 +44,7 @@ describe("movements that have the ledger's ids", () => {
     });
   });
 
-  it("name a movement that the ledger does not know", () => {
+  it("name a movement that the ledger does not have", () => {
     expect(said(events, [...booked, movement(50, -7, "SH", "OTHER")])).toEqual([["unknown_to_ledger 50"]]);
   });
 

@@ -301,11 +301,11 @@ describe("interruptions:", () => {
 
   it("a completion that could not be made known is made known later", async () => {
     let isDown = true;
-    const told: string[] = [];
+    const reported: string[] = [];
     const failing = snapshotBed(redis, {
       onComplete: async ({ id }) => {
         if (isDown) throw new Error("no topic");
-        told.push(id);
+        reported.push(id);
       },
     });
     expect(await sendPart(failing.store, {}, rowsOf(3))).toMatchObject({ outcome: "complete" });
@@ -313,7 +313,7 @@ describe("interruptions:", () => {
     isDown = false;
     await failing.other.sweep();
     await failing.other.sweep();
-    expect(told).toEqual(["s1"]);
+    expect(reported).toEqual(["s1"]);
   });
 });
 
