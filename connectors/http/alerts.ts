@@ -8,7 +8,7 @@ import type { Alert } from "../../engine/jobs/depletion/view.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
 import { causeOf } from "./identity.js";
 import { refuse } from "./problem.js";
-import { assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import { isoOf, queryWith, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { Acknowledgement, AcknowledgementAnswer, AlertList, AlertParams, AlertQuery } from "./schemas/alerts.js";
 import { problems } from "./schemas/problem.js";
 
@@ -21,10 +21,7 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
     "/v1/alerts",
     {
       onRequest: authorize("read"),
-      preValidation: (request, _reply, done) => {
-        readInteger(assertQuery(request), "limit");
-        done();
-      },
+      preValidation: queryWith("limit"),
       schema: {
         tags: ["alerts"],
         operationId: "listAlerts",

@@ -13,7 +13,7 @@ import { isInScope } from "../../engine/stock/breaker-rules.js";
 import type { HttpDeps } from "./deps.js";
 import { causeOf } from "./identity.js";
 import { badInputFault } from "./problem.js";
-import { assertQuery, isoOf, type RouteContext, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import { isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import {
   type Breaker,
   BreakerAnswer,
@@ -112,10 +112,7 @@ function historyRoute(server: FastifyInstance, { deps, authorize }: RouteContext
     "/v1/breaker/history",
     {
       onRequest: authorize("read"),
-      preValidation: (request, _reply, done) => {
-        readInteger(assertQuery(request), "limit");
-        done();
-      },
+      preValidation: queryWith("limit"),
       schema: {
         tags: ["breaker"],
         operationId: "getBreakerHistory",

@@ -1,5 +1,5 @@
 /**
- * Comparisons of sources with the ledger and with each other over HTTP (R13–R15): asking for one, reading what is kept,
+ * Comparisons of sources with the ledger and with each other over HTTP (R13-R15): asking for one, reading what is kept,
  * their differences page by page, and the newest divergence of each pair. A comparison that is only asked for is made
  * by a worker; one that is waited for is made by this process, and opens no breaker.
  */
@@ -11,15 +11,7 @@ import { ConcurrencyLimit } from "./admission.js";
 import { identityOf } from "./identity.js";
 import { queriedInstant, readWhileConnected } from "./past.js";
 import { refuse } from "./problem.js";
-import {
-  assertNoBody,
-  assertQuery,
-  isoOf,
-  type RouteContext,
-  type RouteGroup,
-  readInteger,
-  TOKEN_NEEDED,
-} from "./route-context.js";
+import { assertNoBody, isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import {
   ComparisonAnswer,
   ComparisonList,
@@ -61,10 +53,7 @@ function makeRoute(server: FastifyInstance, { deps, authorize }: RouteContext): 
           else done();
         },
       ],
-      preValidation: (request, _reply, done) => {
-        assertQuery(request);
-        done();
-      },
+      preValidation: queryWith(),
       schema: {
         tags: ["reconciliation"],
         operationId: "requestComparison",
@@ -96,10 +85,7 @@ function listRoute(server: FastifyInstance, { deps, authorize }: RouteContext): 
     "/v1/comparisons",
     {
       onRequest: authorize("read"),
-      preValidation: (request, _reply, done) => {
-        readInteger(assertQuery(request), "limit");
-        done();
-      },
+      preValidation: queryWith("limit"),
       schema: {
         tags: ["reconciliation"],
         operationId: "listComparisons",
@@ -152,12 +138,7 @@ function differencesRoute(server: FastifyInstance, { deps, authorize }: RouteCon
     "/v1/comparisons/:id/differences",
     {
       onRequest: [authorize("read"), limit.guard],
-      preValidation: (request, _reply, done) => {
-        const query = assertQuery(request);
-        readInteger(query, "limit");
-        readInteger(query, "after");
-        done();
-      },
+      preValidation: queryWith("limit", "after"),
       schema: {
         tags: ["reconciliation"],
         operationId: "listDifferences",

@@ -15,7 +15,7 @@ import { ConcurrencyLimit } from "./admission.js";
 import { eventAnswer } from "./history.js";
 import { pastRefusalText, readWhileConnected } from "./past.js";
 import { refuse } from "./problem.js";
-import { assertQuery, isoOf, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
+import { isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { SkuParams } from "./schemas/common.js";
 import { MovementFaultsAnswer, MovementSourceParams, PartingAnswer, PartingQuery } from "./schemas/divergence.js";
 import { problems } from "./schemas/problem.js";
@@ -34,10 +34,7 @@ function partingRoute(server: FastifyInstance, { deps, authorize }: RouteContext
     "/v1/divergence/:sku",
     {
       onRequest: [authorize("read"), limit.guard],
-      preValidation: (request, _reply, done) => {
-        assertQuery(request);
-        done();
-      },
+      preValidation: queryWith(),
       schema: {
         tags: ["reconciliation"],
         operationId: "getParting",

@@ -12,15 +12,7 @@ import { onHandUnits, type StockEvent } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
 import { queriedInstant, readWhileConnected, refusePast } from "./past.js";
 import { badInputFault, refuse } from "./problem.js";
-import {
-  assertOrderId,
-  assertQuery,
-  isoOf,
-  type RouteContext,
-  type RouteGroup,
-  readInteger,
-  TOKEN_NEEDED,
-} from "./route-context.js";
+import { assertOrderId, isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { OrderParams, SkuParams } from "./schemas/common.js";
 import { OrderHistoryAnswer, OrderHistoryQuery, SkuHistoryAnswer, SkuHistoryQuery } from "./schemas/history.js";
 import { problems } from "./schemas/problem.js";
@@ -41,10 +33,7 @@ function skuRoute(server: FastifyInstance, { deps, authorize }: RouteContext, li
     "/v1/ledger/:sku/history",
     {
       onRequest: [authorize("read"), limit.guard],
-      preValidation: (request, _reply, done) => {
-        readInteger(assertQuery(request), "limit");
-        done();
-      },
+      preValidation: queryWith("limit"),
       schema: {
         tags: ["stock"],
         operationId: "getLedgerHistory",
@@ -100,10 +89,7 @@ function orderRoute(server: FastifyInstance, { deps, authorize }: RouteContext, 
     "/v1/orders/:id/history",
     {
       onRequest: [authorize("read"), limit.guard],
-      preValidation: (request, _reply, done) => {
-        assertQuery(request);
-        done();
-      },
+      preValidation: queryWith(),
       schema: {
         tags: ["orders"],
         operationId: "getOrderHistory",

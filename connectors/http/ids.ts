@@ -3,7 +3,7 @@
  */
 import type { Static } from "typebox";
 import { chainId } from "../../engine/kernel/chain-id.js";
-import { assertNoBody, assertQuery, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import { assertNoBody, queryWith, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { IdList, IdQuery } from "./schemas/orders.js";
 import { problems } from "./schemas/problem.js";
 
@@ -12,10 +12,7 @@ export const idRoutes: RouteGroup = (server, { deps, authorize }) => {
     "/v1/ids",
     {
       onRequest: authorize("order"),
-      preValidation: (request, _reply, done) => {
-        readInteger(assertQuery(request), "count");
-        done();
-      },
+      preValidation: queryWith("count"),
       schema: {
         tags: ["orders"],
         operationId: "createIds",

@@ -2,7 +2,7 @@
  * What the route groups share: the engine's parts, authentication, limits, and small checks of requests. A route group
  * is a function of the server and this context; each has its own file.
  */
-import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from "fastify";
+import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preValidationHookHandler } from "fastify";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
 import type { Access } from "./access.js";
 import type { ConcurrencyLimit } from "./admission.js";
@@ -53,10 +53,19 @@ export function assertQuery(request: FastifyRequest): Record<string, unknown> {
  * Turns a query field that looks like a whole number into one, because query values are texts. The schema refuses
  * everything else.
  */
-export function readInteger(query: Record<string, unknown>, name: string): void {
+function readInteger(query: Record<string, unknown>, name: string): void {
   const given = query[name];
   if (typeof given === "string" && /^-?\d{1,15}$/.test(given)) query[name] = Number(given);
 }
+
+/** For a route's `preValidation`: checks the query's form, and reads these parameters as integers. */
+export const queryWith =
+  (...integers: string[]): preValidationHookHandler =>
+  (request, _reply, done) => {
+    const query = assertQuery(request);
+    for (const name of integers) readInteger(query, name);
+    done();
+  };
 
 /** Throws when an order id's check character is wrong, which its schema cannot check. */
 export function assertOrderId(id: string): void {

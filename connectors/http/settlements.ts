@@ -16,7 +16,7 @@ import {
 import type { SettledDecision } from "../../engine/reconciliation/settlement/settlement-store.js";
 import { causeOf, identityOf, mayDo, roleFault } from "./identity.js";
 import { badInputFault, HttpFault } from "./problem.js";
-import { assertQuery, isoOf, type RouteContext, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import { isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { problems } from "./schemas/problem.js";
 import {
   DecisionList,
@@ -45,12 +45,7 @@ function rowsRoute(server: FastifyInstance, { deps: { settlement }, authorize }:
     "/v1/settlements",
     {
       onRequest: authorize("read"),
-      preValidation: (request, _reply, done) => {
-        const query = assertQuery(request);
-        readInteger(query, "limit");
-        readInteger(query, "after");
-        done();
-      },
+      preValidation: queryWith("limit", "after"),
       schema: {
         tags: ["reconciliation"],
         operationId: "listSettlements",
@@ -84,10 +79,7 @@ function decisionsRoute(server: FastifyInstance, { deps: { settlement }, authori
     "/v1/settlements/decisions",
     {
       onRequest: authorize("read"),
-      preValidation: (request, _reply, done) => {
-        readInteger(assertQuery(request), "limit");
-        done();
-      },
+      preValidation: queryWith("limit"),
       schema: {
         tags: ["reconciliation"],
         operationId: "listSettlementDecisions",

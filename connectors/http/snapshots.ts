@@ -20,7 +20,7 @@ import { type PartOutcome, SnapshotPartWriter } from "../../engine/reconciliatio
 import { ConcurrencyLimit } from "./admission.js";
 import { queriedInstant } from "./past.js";
 import { afterRest, HttpFault, refuse } from "./problem.js";
-import { assertQuery, isoOf, type RouteContext, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import { isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { ROW_TYPES, type RowType, rowReader } from "./rows/row-formats.js";
 import { MAX_ROW_BYTES, type Row } from "./rows/row-reader.js";
 import { problems } from "./schemas/problem.js";
@@ -90,11 +90,7 @@ function partRoute(server: FastifyInstance, { authorize }: RouteContext, streame
     config: { streamed: true, ownLimit: true },
     onRequest: [authorize("operate"), streamed.guard],
     bodyLimit: MAX_STREAMED_BYTES,
-    preValidation: (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
-      const query = assertQuery(request);
-      for (const name of ["rows", "part", "parts"]) readInteger(query, name);
-      done();
-    },
+    preValidation: queryWith("rows", "part", "parts"),
     // The body is checked row by row; its schema is only for the documentation.
     validatorCompiler: (part: { schema: unknown; httpPart?: string }) => {
       if (part.httpPart === "body") return () => true;

@@ -9,7 +9,7 @@ import type { ReportedStep } from "../../engine/orders/order-service.js";
 import { parsePosition } from "../../engine/stream/job-index.js";
 import { identityOf } from "./identity.js";
 import { badInputFault, refuse } from "./problem.js";
-import { assertOrderId, assertQuery, isoOf, type RouteGroup, readInteger, TOKEN_NEEDED } from "./route-context.js";
+import { assertOrderId, isoOf, queryWith, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { OrderParams } from "./schemas/common.js";
 import { EvidenceBodies, ExceptionList, ExceptionQuery, StepAnswer } from "./schemas/orders.js";
 import { problems } from "./schemas/problem.js";
@@ -76,10 +76,7 @@ export const stepRoutes: RouteGroup = (server, { deps, authorize }) => {
     "/v1/exceptions",
     {
       onRequest: authorize("read"),
-      preValidation: (request, _reply, done) => {
-        readInteger(assertQuery(request), "limit");
-        done();
-      },
+      preValidation: queryWith("limit"),
       schema: {
         tags: ["orders"],
         operationId: "listExceptions",

@@ -17,6 +17,7 @@ import {
   assertQuery,
   isoOf,
   NO_TOKEN_NEEDED,
+  queryWith,
   type RouteContext,
   type RouteGroup,
   TOKEN_NEEDED,
@@ -65,10 +66,7 @@ function levelRoute(server: FastifyInstance, context: RouteContext): void {
     "/v1/stock/:sku",
     {
       config: { anyHost: true },
-      preValidation: (request, _reply, done) => {
-        assertQuery(request);
-        done();
-      },
+      preValidation: queryWith(),
       schema: {
         tags: ["stock"],
         operationId: "getStock",
@@ -144,10 +142,7 @@ function ledgerRoute(server: FastifyInstance, { deps, authorize }: RouteContext)
           else done();
         },
       ],
-      preValidation: (request, _reply, done) => {
-        assertQuery(request);
-        done();
-      },
+      preValidation: queryWith(),
       schema: {
         tags: ["stock"],
         operationId: "getLedger",

@@ -1,8 +1,8 @@
 /**
- * The kind `wangdian`: stock of Wangdian (旺店通, enterprise edition) over its open platform. `stock: "warehouse"` asks
- * for physical stock by warehouse, changed in a span of time; `stock: "shop"` for the sellable stock that a shop of
- * one's own is to show, which Wangdian gives until it is acknowledged. Both give changes, so the runner keeps the cells
- * and makes whole snapshots. Outbound orders are movements. What the public documents leave open is in README.md.
+ * The kind `wangdian`: stock of Wangdian (旺店通, enterprise edition) over its open platform. `stock: "warehouse"`
+ * asks for physical stock by warehouse, changed in a span of time; `stock: "shop"` for the sellable stock that a shop
+ * of one's own is to show, which Wangdian gives until it is acknowledged. Both give changes, so the runner keeps the
+ * cells and makes whole snapshots. Outbound orders are movements. What the public documents leave open is in README.md.
  */
 import { type Static, Type } from "typebox";
 import { DAY_MS } from "../../engine/kernel/clock.js";

@@ -1,5 +1,5 @@
 /**
- * The vocabulary of reconciliation (R13–R15): what outside systems report as their stock, and how far two reports part.
+ * The vocabulary of reconciliation (R13-R15): what outside systems report as their stock, and how far two reports part.
  * A *source* (an ERP, a WMS, a storefront) reports *snapshots*: units by SKU and location as of an instant, in numbered
  * parts. A *comparison* compares the newest complete snapshot of each source with what the ledger held at that very
  * instant, and the sources with each other. Types and formulas only: nothing here reads a clock, Redis or the ledger.

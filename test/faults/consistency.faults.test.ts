@@ -16,7 +16,7 @@ const SECONDS = Number(process.env["SOAK_SECONDS"] ?? 60);
 const RATE = Number(process.env["RATE"] ?? 1_500);
 const SNAPSHOT_EVERY_MS = 3_000;
 /**
- * The engine cannot tell the time that a request is on its way from a difference of clocks, so a warehouse that is
+ * The engine cannot separate the time that a request is on its way from a difference of clocks, so a warehouse that is
  * corrected may be so much less late. What was on its way for longer, on a busy machine, proves nothing.
  */
 const ON_THE_WAY_MS = 700;

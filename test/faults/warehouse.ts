@@ -2,7 +2,7 @@
  * A warehouse that counts what the ledger of a fault test holds: it reads the ledger's log, books each event late and
  * out of order, and sends snapshots of goods on hand over HTTP. It is always right: what it counts at an instant is
  * what it has booked by then. Its clock may be off; it then either states the time with each snapshot, or does not. It
- * can be told to lose one event.
+ * loses one event on command.
  */
 import { request } from "node:http";
 import { sleep } from "../../engine/kernel/clock.js";
@@ -35,7 +35,7 @@ const PAGE_ENTRIES = 500;
 const BEHIND_MS = 200;
 
 export class Warehouse {
-  /** The event that it did not book, once it was told to lose one. */
+  /** The event that it did not book, after `loseOne`. */
   lost: StockEvent | undefined;
   readonly #bed: Bed;
   readonly #settings: WarehouseSettings;
@@ -59,7 +59,7 @@ export class Warehouse {
 
   /**
    * Sends a snapshot of what it has booked by now.
-   * @returns the id, and by how much the answer was late: the engine cannot know it
+   * @returns the id, and by how much the answer was late: the engine has no measure of it
    */
   async send(): Promise<{ id: string; rows: number; delayMs: number }> {
     const { name, clockOffMs, statesClock } = this.#settings;
