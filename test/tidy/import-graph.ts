@@ -51,7 +51,7 @@ const FLOORS: readonly (readonly [number, RegExp])[] = [
   [0, /^engine\/kernel\//],
   [1, /^engine\/(stream|redis)\//],
   [2, /^engine\/(stock|outbox)\//],
-  [3, /^engine\/(orders|reconciliation)\//],
+  [3, /^engine\/(orders|reconciliation|alerting)\//],
   [4, /^engine\/jobs\/[^/]+|^engine\/history\//],
   [5, /^engine\/(audit|replay)\//],
   [6, /^connectors\/[^/]+|^dashboards\//],
@@ -66,6 +66,8 @@ const SHARED = [
   "engine/jobs/topics.ts",
   "connectors/connector.ts",
   "connectors/source.ts",
+  "connectors/channel.ts",
+  "connectors/channels/",
   "connectors/mapping/",
   "connectors/csv/row-parser.ts",
   "connectors/sources/sandbox/",
@@ -126,8 +128,8 @@ export const everyModuleIsImported: Rule = (files) => {
 };
 
 /** Rooms are the folders of `engine/`; an arrow is a pair of rooms of which one imports the other. */
-const MOST_ROOMS = 14;
-const MOST_ARROWS = 52;
+const MOST_ROOMS = 15;
+const MOST_ARROWS = 60;
 
 export const engineIsSmall: Rule = (files) => {
   const roomIn = (path: string): string | undefined => /^engine\/([^/]+)\//.exec(path)?.[1];

@@ -1,0 +1,68 @@
+/**
+ * What the topic `alerts` holds, and what its job emits. Its keys are rules with their subjects (`alertKeyOf`), so the
+ * alerts of one subject are in order. Depletion and breakers come by routes from `stock` and `consistency`; the other
+ * rules' conditions come from the workers that watch them. Shapes and constructors only.
+ */
+import type { Alert, StockOutlook } from "../../alerting/alert.js";
+import type { ConditionRule } from "../../alerting/rules.js";
+
+export const ALERTS_TOPIC = "alerts";
+
+/** Payload: AlertChange of the depletion job. */
+export const DEPLETION_EVENT = "depletion";
+/** Payload: BreakerHistoryEntry of the consistency job. */
+export const BREAKER_EVENT = "breaker";
+
+/** A worker's report of a condition: when it changes, and once a minute while it is met. */
+export const CONDITION_EVENT = "condition";
+export interface ConditionEvent {
+  readonly rule: ConditionRule;
+  readonly subject: string;
+  /** The process that reports: a condition is met while any of them says so. */
+  readonly reporter: string;
+  readonly isMet: boolean;
+  readonly value: number;
+  readonly limit: number;
+  /** For an operator, in a few words: the receiver's fault. */
+  readonly reason?: string;
+}
+
+/** Somebody has acknowledged an alert that is not about depletion; those of depletion go through the ledger. */
+export const ACKNOWLEDGE_EVENT = "acknowledge";
+export interface AcknowledgeEvent {
+  readonly alertId: string;
+  readonly actor: string;
+}
+
+/** Who was notified of an alert at a level, and when the next level is; appended by the sink `alerts`. */
+export const ROUTED_EVENT = "routed";
+export interface RoutedEvent {
+  readonly alertId: string;
+  readonly level: number;
+  /** Keys of the topic `notifications`. */
+  readonly recipients: readonly string[];
+  /** When the next level is notified if nobody has acknowledged the alert; undefined: there is none. */
+  readonly nextMs?: number;
+  /** A silence matches: nobody was notified, and the alert is routed again when it ends. */
+  readonly silence?: { readonly id: string; readonly untilMs: number };
+  readonly outlook?: StockOutlook;
+  readonly category?: string;
+  readonly locations?: readonly string[];
+}
+
+/** A silence was added or ended: open alerts are routed again. Its key is that of each open alert that it matches. */
+export const SILENCE_EVENT = "silence";
+export interface SilenceEvent {
+  readonly silenceId: string;
+}
+
+/** Emit to the sink `alerts`: notify people of an alert, or of its change. */
+export const ROUTE_EMIT = "route";
+export interface RouteCommand {
+  readonly alert: Alert;
+  /** `notify`: at `level`, of those who are to be notified then; `changed`: all who were notified so far. */
+  readonly what: "notify" | "changed";
+  readonly level: number;
+  /** Of `changed`. */
+  readonly recipients?: readonly string[];
+}
