@@ -62,7 +62,7 @@ export interface ChannelKind<Settings extends TSchema = TSchema> {
   readonly name: string;
   /** One line for people. */
   readonly about: string;
-  /** Of the field `connection` of an endpoint; secrets in it are `secretText`. */
+  /** Of the field `connection` of an endpoint; secrets in it are `secretText` (configuration/). */
   readonly connection: Settings;
   readonly traits: ChannelTraits;
   /** The receiving system recognises a message that comes twice, by its id: it is displayed once. */

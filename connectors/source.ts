@@ -5,7 +5,7 @@
  * part: the runner in `connectors/sources` does them for every kind. Every kind passes the suite in
  * `test/conformance/stock-source.ts`.
  */
-import { type Static, type TSchema, Type } from "typebox";
+import type { Static, TSchema } from "typebox";
 import type { Scheduler } from "../engine/kernel/clock.js";
 import type { Zone } from "../engine/kernel/zone.js";
 
@@ -158,7 +158,7 @@ export interface SourceKind<Settings extends TSchema = TSchema> {
   readonly name: string;
   /** One line for people. */
   readonly about: string;
-  /** Of the field `connection` of a source; secrets in it are `secretText`. */
+  /** Of the field `connection` of a source; secrets in it are `secretText` (configuration/). */
   readonly connection: Settings;
   readonly pulls: readonly PullKind[];
   /**
@@ -190,29 +190,3 @@ export interface SourceKind<Settings extends TSchema = TSchema> {
 /** Infers the type of the connection's settings. */
 export const defineSourceKind = <const Settings extends TSchema>(kind: SourceKind<Settings>): SourceKind =>
   kind as unknown as SourceKind;
-
-/** Marks a secret in a schema. */
-export const SECRET_MARK = "x-secret";
-
-/**
- * A secret in a connection's schema: the configuration has a reference to it, `{"env": "NAME"}` or
- * `{"file": "PATH"}`, never the text; the opened kind gets the text.
- */
-export const secretText = (about: string) =>
-  Type.Unsafe<string>({
-    [SECRET_MARK]: true,
-    description: `${about}: {"env": "NAME"} or {"file": "PATH"}`,
-    type: "object",
-    additionalProperties: false,
-    minProperties: 1,
-    maxProperties: 1,
-    properties: {
-      env: {
-        [SECRET_MARK]: true,
-        description: "the name of a variable of the environment",
-        type: "string",
-        pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$",
-      },
-      file: { type: "string", minLength: 1, maxLength: 1_024 },
-    },
-  });

@@ -4,8 +4,10 @@
  * PL/SQL package publishes two (README.md has their parameters). All pages of a snapshot describe one instant, which
  * the first page states and the later ones are asked for. It needs no Oracle client library and writes nothing.
  */
+
 import { type Static, Type } from "typebox";
 import { badInput, EngineError } from "../../engine/kernel/errors.js";
+import { secretText } from "../configuration/secret-text.js";
 import {
   defineSourceKind,
   type PullRequest,
@@ -15,7 +17,6 @@ import {
   type SourcePage,
   type SourceParts,
   type SourceRequest,
-  secretText,
 } from "../source.js";
 
 const closed = { additionalProperties: false } as const;

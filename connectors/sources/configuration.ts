@@ -3,22 +3,21 @@
  * locations, policies and secrets. Every fault is reported at once, with file, line, JSON pointer and what was
  * expected; a file with a fault is not used at all. The file names secrets and never has them.
  */
-import { isUtf8 } from "node:buffer";
-import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { badInput, messageOf } from "../../engine/kernel/errors.js";
 import { isSourceName, LEDGER, type Measure, PUBLISHED } from "../../engine/reconciliation/model.js";
 import {
   ASK_ALWAYS,
   type ConflictPolicies,
   type ConflictPolicy,
 } from "../../engine/reconciliation/settlement/conflict-policy.js";
+import { readJsonFile } from "../configuration/json-file.js";
+import { escapedName } from "../configuration/json-places.js";
+import { assertNoFaults, type PlacedFault, placed, repeatedNames } from "../configuration/placed-faults.js";
+import { type ConfigurationFault, schemaFaults } from "../configuration/schema-faults.js";
+import { resolveSecrets } from "../configuration/secrets.js";
 import { nameFault } from "../mapping/mapping.schema.js";
 import type { FieldNames, PullKind, SourceKind } from "../source.js";
 import { type PullJson, type SourceJson, SourcesFile, type SourcesJson } from "./configuration.schema.js";
-import { escapedName, type JsonPlaces, lineOfSyntaxFault, placesOf } from "./json-places.js";
-import { type ConfigurationFault, schemaFaults } from "./schema-faults.js";
-import { resolveSecrets } from "./secrets.js";
 import { timeFormatFault } from "./times.js";
 
 export type PullSchedule = { readonly everyMs: number } | { readonly daily: readonly string[] };
@@ -61,12 +60,6 @@ export interface SourcesConfiguration {
   readonly conflicts: ConflictPolicies;
 }
 
-/** A fault with its place in the file. */
-export interface PlacedFault extends ConfigurationFault {
-  readonly file: string;
-  readonly line: number;
-}
-
 export interface ConfigurationReading {
   /** Sources without a fault of their own; all of them when there is no fault. */
   readonly configuration: SourcesConfiguration;
@@ -82,8 +75,6 @@ export interface ConfigurationLookup {
 }
 
 const OP = "sources.configuration";
-/** 20,000 locations of 100 bytes in each of two sources. */
-const MAX_FILE_BYTES = 4 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_RETRIES = 4;
 /** A day and the time that a nightly export may be late. */
@@ -102,20 +93,13 @@ const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, 
 /** Names that the engine gives to parties of its own. */
 const RESERVED = [LEDGER, PUBLISHED];
 
-/** One line for each fault, as a person reads it. */
-export const faultText = ({ file, line, pointer, message }: PlacedFault): string =>
-  `${file}:${line} ${pointer === "" ? "the file" : pointer} ${message}`;
-
 /**
  * Reads and checks a file.
  * @throws EngineError `bad_input` only when the file cannot be read or is no JSON
  */
 export async function readSources(path: string, lookup: ConfigurationLookup): Promise<ConfigurationReading> {
-  const { json, places } = await readJsonFile(path);
-  const faults: ConfigurationFault[] = places.repeated.map((pointer) => ({
-    pointer,
-    message: "is there twice; each name may come once in an object",
-  }));
+  const { json, places } = await readJsonFile(OP, path);
+  const faults: ConfigurationFault[] = repeatedNames(places);
   const add = (pointer: string, message: string) => faults.push({ pointer, message });
   faults.push(...schemaFaults(SourcesFile, json));
   const secrets: string[] = [];
@@ -139,9 +123,7 @@ export async function readSources(path: string, lookup: ConfigurationLookup): Pr
   const conflicts = policiesOf(json as Partial<SourcesJson> | null, names, add);
   return {
     configuration: { sources, conflicts },
-    faults: faults
-      .map((fault) => ({ ...fault, file: path, line: places.lineOf(fault.pointer) }))
-      .sort((one, other) => one.line - other.line),
+    faults: placed(path, places, faults),
     secrets,
   };
 }
@@ -155,29 +137,8 @@ export async function loadSources(
   lookup: ConfigurationLookup,
 ): Promise<SourcesConfiguration & { readonly secrets: readonly string[] }> {
   const { configuration, faults, secrets } = await readSources(path, lookup);
-  const [first, ...others] = faults;
-  if (first) {
-    const place = `${first.file}:${first.line} ${first.pointer}`;
-    throw badInput(OP, place, [first.message, ...others.map(faultText)].join("; "));
-  }
+  assertNoFaults(OP, faults);
   return { ...configuration, secrets };
-}
-
-async function readJsonFile(path: string): Promise<{ json: unknown; places: JsonPlaces }> {
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (thrown) {
-    throw badInput(OP, path, `cannot be read (${(thrown as NodeJS.ErrnoException).code ?? messageOf(thrown)})`, thrown);
-  }
-  if (bytes.length > MAX_FILE_BYTES) throw badInput(OP, path, `is larger than ${MAX_FILE_BYTES} bytes`);
-  if (!isUtf8(bytes)) throw badInput(OP, path, "is not valid UTF-8");
-  const text = bytes.toString("utf8");
-  try {
-    return { json: JSON.parse(text), places: placesOf(text) };
-  } catch (thrown) {
-    throw badInput(OP, `${path}:${lineOfSyntaxFault(text)}`, `is not JSON (${messageOf(thrown)})`, thrown);
-  }
 }
 
 const listOf = (value: unknown): (SourceJson | null)[] => (Array.isArray(value) ? value : []);

@@ -4,9 +4,12 @@
  * in order and each once; a page that states something else about the snapshot than the first ends the pull, for the
  * source has changed meanwhile. It does not guess a format or a paging.
  */
+
 import { createHash } from "node:crypto";
 import { type Static, Type } from "typebox";
 import { badInput, EngineError } from "../../engine/kernel/errors.js";
+import { valueAt } from "../configuration/json-places.js";
+import { secretText } from "../configuration/secret-text.js";
 import {
   defineSourceKind,
   type PullRequest,
@@ -16,9 +19,7 @@ import {
   type SourcePage,
   type SourceParts,
   type SourceRequest,
-  secretText,
 } from "../source.js";
-import { valueAt } from "./json-places.js";
 import { isObject, rowsOf } from "./row-formats.js";
 
 const closed = { additionalProperties: false } as const;

@@ -5,11 +5,11 @@
  */
 import type { SnapshotRefusalCode } from "../../engine/reconciliation/model.js";
 import { isReportId, isSku, MAX_ROW_UNITS } from "../../engine/reconciliation/reports/snapshot-rules.js";
+import { valueAt } from "../configuration/json-places.js";
 import { parseNumber, quote } from "../mapping/fields.js";
 import { nameFault } from "../mapping/mapping.schema.js";
 import type { FieldNames, PullKind, RawRow } from "../source.js";
 import type { PullConfiguration, SourceConfiguration } from "./configuration.js";
-import { valueAt } from "./json-places.js";
 import { sourceTimeReader } from "./times.js";
 
 /** A row in our names and units. */

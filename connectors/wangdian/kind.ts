@@ -4,9 +4,11 @@
  * of one's own is to show, which Wangdian gives until it is acknowledged. Both give changes, so the runner keeps the
  * cells and makes whole snapshots. Outbound orders are movements. What the public documents leave open is in README.md.
  */
+
 import { type Static, Type } from "typebox";
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import { badInput, EngineError } from "../../engine/kernel/errors.js";
+import { secretText } from "../configuration/secret-text.js";
 import {
   defineSourceKind,
   type PullRequest,
@@ -16,7 +18,6 @@ import {
   type SourcePage,
   type SourceParts,
   type SourceRequest,
-  secretText,
 } from "../source.js";
 import { signatureOf } from "./signature.js";
 

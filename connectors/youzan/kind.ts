@@ -4,8 +4,10 @@
  * is passed over in trades.ts. It writes nothing at Youzan and takes no push messages. What the public documents leave
  * open is in README.md.
  */
+
 import { type Static, Type } from "typebox";
 import { badInput } from "../../engine/kernel/errors.js";
+import { secretText } from "../configuration/secret-text.js";
 import {
   defineSourceKind,
   type PullRequest,
@@ -13,7 +15,6 @@ import {
   type Source,
   type SourcePage,
   type SourceParts,
-  secretText,
 } from "../source.js";
 import { YouzanApi } from "./api.js";
 import { readShopStock } from "./shop-stock.js";

@@ -48,7 +48,7 @@ const say = (text: string): void => printLine(escapeControls(text));
 
 async function check(file: string, options: Options, signal: AbortSignal): Promise<void> {
   const { configuration, faults, secrets } = await read(file);
-  const { faultText } = await import("../../connectors/sources/configuration.js");
+  const { faultText } = await import("../../connectors/configuration/placed-faults.js");
   for (const fault of faults) say(faultText(fault));
   let found = faults.length;
   for (const source of chosen(configuration.sources, options.source, faults.length > 0)) {

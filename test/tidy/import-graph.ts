@@ -68,6 +68,7 @@ const SHARED = [
   "connectors/source.ts",
   "connectors/channel.ts",
   "connectors/channels/",
+  "connectors/configuration/",
   "connectors/mapping/",
   "connectors/csv/row-parser.ts",
   "connectors/sources/sandbox/",

@@ -4,8 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Type } from "typebox";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { defineSourceKind, secretText } from "../../../connectors/source.js";
-import { faultText, loadSources, readSources } from "../../../connectors/sources/configuration.js";
+import { faultText } from "../../../connectors/configuration/placed-faults.js";
+import { secretText } from "../../../connectors/configuration/secret-text.js";
+import { defineSourceKind } from "../../../connectors/source.js";
+import { loadSources, readSources } from "../../../connectors/sources/configuration.js";
 import { fileKind } from "../../../connectors/sources/file-kind.js";
 import { isEngineError } from "./engine-error.js";
 

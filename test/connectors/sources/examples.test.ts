@@ -3,8 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { faultText } from "../../../connectors/configuration/placed-faults.js";
 import { CONNECTORS } from "../../../connectors/index.js";
-import { faultText, readSources } from "../../../connectors/sources/configuration.js";
+import { readSources } from "../../../connectors/sources/configuration.js";
 
 describe("examples in documents", () => {
   let folder: string;

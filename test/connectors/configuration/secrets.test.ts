@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Type } from "typebox";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { secretText } from "../../../connectors/source.js";
-import { resolveSecrets } from "../../../connectors/sources/secrets.js";
+import { secretText } from "../../../connectors/configuration/secret-text.js";
+import { resolveSecrets } from "../../../connectors/configuration/secrets.js";
 
 const schema = Type.Object({
   url: Type.String(),

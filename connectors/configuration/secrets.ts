@@ -1,12 +1,12 @@
 /**
- * Replaces the references to secrets in a source's connection by their texts. A reference names a variable of the
+ * Replaces the references to secrets in a connection's settings by their texts. A reference names a variable of the
  * environment or a file; the configuration never has the text. Faults name the reference and its place, never what was
- * read. Texts are read when a source is opened, so a changed file is used from the next start of the source on.
+ * read. Texts are read when the configuration is read, so a changed file is used from the next start on.
  */
 import { readFile } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
-import { SECRET_MARK } from "../source.js";
 import { escapedName } from "./json-places.js";
+import { SECRET_MARK } from "./secret-text.js";
 
 /** How secrets are found. */
 export interface SecretLookup {

@@ -3,8 +3,8 @@
  * what was expected, and for a misspelt name the nearest known one. All faults are found at once.
  */
 import { Ajv, type ErrorObject } from "ajv";
-import { SECRET_MARK } from "../source.js";
 import { escapedName, valueAt } from "./json-places.js";
+import { SECRET_MARK } from "./secret-text.js";
 
 export interface ConfigurationFault {
   /** JSON pointer in the file. */
