@@ -1,6 +1,6 @@
 /**
  * The contract of a channel (R11): an outside system that brings messages to people, such as Web Push or a group robot.
- * A channel sends one message to one address and reports what the outside system answered. Queue, digest, ladder,
+ * A channel sends one message to one address and reports what the outside system answered. Queue, summary, ladder,
  * quiet hours and the limit of each address are the notification job's; leases, order, retries, circuit and dead
  * letters are the outbox's; what connects the two is in `connectors/channels`. Every channel passes the suite in
  * `test/conformance/channel.ts`.

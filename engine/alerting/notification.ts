@@ -9,13 +9,16 @@ import type { PersonLanguage, QuietHours } from "./people.js";
 
 export const NOTIFICATIONS_TOPIC = "notifications";
 
-/** What a channel promises; the job keeps its limit, so that a digest takes the place of messages above it. */
+/** What a channel promises; the job keeps its limit, so that a summary takes the place of messages above it. */
 export interface ChannelTraits {
-  /** Messages to one address in a minute; above it alerts wait for a digest. */
+  /** Messages to one address in a minute; above it alerts wait for a summary. */
   readonly perMinute: number;
   /** The channel reports that a person has seen a message; otherwise `accepted` is the last step that it knows. */
   readonly confirmsDisplay: boolean;
-  /** It is sent acknowledgements and ends of alerts, too; otherwise only what fires. */
+  /**
+   * It is sent acknowledgements and ends of alerts, too; otherwise only what fires. Such a channel leads to a system,
+   * not a person: its summaries list every alert, in as many messages as that takes.
+   */
   readonly sendsChanges: boolean;
   /** An open alert is sent again after this time, because the receiving system ends it otherwise. */
   readonly repeatMs?: number;
@@ -79,9 +82,9 @@ export interface DeliveredEvent {
 export interface Message {
   /** `<recipient>/<n>`, the same whenever it is sent again; `n` counts the messages of the recipient. */
   readonly id: string;
-  /** `digest`: several alerts at once; `change`: an alert was acknowledged or cleared; `repeat`: see ChannelTraits. */
-  readonly type: "alert" | "digest" | "change" | "repeat" | "test";
-  /** The newest first, 20 at most. */
+  /** `summary`: several alerts at once; `change`: an alert was acknowledged or cleared; `repeat`: see ChannelTraits. */
+  readonly type: "alert" | "summary" | "change" | "repeat" | "test";
+  /** What is critical first, then the newest, 20 at most. */
   readonly alerts: readonly Alert[];
   /** How many there are; greater than `alerts.length` when some are left out. */
   readonly total: number;
