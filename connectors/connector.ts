@@ -6,6 +6,7 @@
  */
 import type { FastifyInstance, onRequestHookHandler } from "fastify";
 import type { Metric } from "prom-client";
+import type { AlertingStores } from "../engine/alerting/stores.js";
 import type { Clock } from "../engine/kernel/clock.js";
 import type { OnTrouble } from "../engine/kernel/logger.js";
 import type { OptionTable, OptionValues } from "../engine/kernel/options.js";
@@ -38,6 +39,8 @@ export interface ConnectorParts {
   readonly orderService: OrderService;
   readonly orderStore: OrderStore;
   readonly objects: Objects;
+  /** People, devices and silences. */
+  readonly alerting: AlertingStores;
   /** What sources report. */
   readonly snapshots: SnapshotStore;
   readonly movements: MovementStore;

@@ -1,6 +1,7 @@
 /**
  * What the HTTP connector needs from the engine and from the configuration.
  */
+import type { AlertingStores } from "../../engine/alerting/stores.js";
 import type { OrderHistory } from "../../engine/history/order-history.js";
 import type { SkuHistory } from "../../engine/history/sku-history.js";
 import type { ConsistencyView } from "../../engine/jobs/consistency/view.js";
@@ -36,6 +37,8 @@ export interface HttpDeps {
   storefrontView: StorefrontView;
   depletionView: DepletionView;
   categories: Categories;
+  /** People, devices and silences. */
+  alerting: AlertingStores;
   /** Balances of instants in the past. */
   history: BalanceHistory;
   /** Changes of a SKU's stock in the past. */

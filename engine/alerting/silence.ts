@@ -12,10 +12,13 @@ export interface Silence {
   readonly sku?: string;
   readonly category?: string;
   readonly location?: string;
+  /** When it ends, or when somebody ended it. */
   readonly untilMs: number;
   readonly reason: string;
   readonly actor: string;
   readonly createdMs: number;
+  /** Who ended it before its time. */
+  readonly endedBy?: string;
 }
 
 /** Whether an alert is within a silence at an instant. A location matches when all of the alert's units are there. */

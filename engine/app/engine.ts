@@ -5,6 +5,7 @@
  */
 import type { ConnectorParts, OpenConnector } from "../../connectors/connector.js";
 import type { Feed } from "../../dashboards/feed.js";
+import { type AlertingStores, openAlertingStores } from "../alerting/stores.js";
 import { ShadowFold } from "../audit/shadow-fold.js";
 import type { Archiver } from "../history/archiver.js";
 import type { OrderHistory } from "../history/order-history.js";
@@ -108,6 +109,8 @@ export interface Engine {
   readonly orders: EngineOrders;
   /** What sources report. */
   readonly reconciliation: EngineReconciliation;
+  /** Who is notified of alerts, and what is silenced. */
+  readonly alerting: AlertingStores;
   /** Those that the settings name, where this process runs jobs. */
   readonly sinks: readonly RunningSink[];
   /** Of each event topic, where this process runs jobs. */
@@ -171,8 +174,9 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const { redis } = connections;
   const { options = {} } = settings;
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
+  const alerting = openAlertingStores({ redis, prefix: settings.prefix, clock, onTrouble: settings.onTrouble });
   const connectorParts = connectorPartsOf(settings, tables, connections, reconciliation, {
-    ...{ ledger, orderStore, objects, clock },
+    ...{ ledger, orderStore, objects, clock, alerting },
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   });
@@ -193,7 +197,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
-  const ownParts = ownSinkPartsOf(settings, { ledger, clock }, topics, reconciliation);
+  const ownParts = ownSinkPartsOf(settings, { ledger, clock, alerting }, topics, reconciliation);
   const ownSinks = settings.worker ? openOwnSinks(tables, ownParts, delivering) : [];
   for (const { outbox } of ownSinks) await lifecycle.start(outbox);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
@@ -209,6 +213,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     stock,
     orders,
     reconciliation,
+    alerting,
     sinks: [...sinks, ...ownSinks],
     forwarders,
     emitKeepers,
@@ -241,11 +246,11 @@ const jobPartsOf = ({ zone, deadlines = {} }: EngineSettings, orderStore: OrderS
 
 const ownSinkPartsOf = (
   settings: EngineSettings,
-  { ledger, clock }: Pick<ConnectorParts, "ledger" | "clock">,
+  { ledger, clock, alerting }: Pick<ConnectorParts, "ledger" | "clock" | "alerting">,
   topics: readonly RunningTopic[],
   { comparer, sources }: EngineReconciliation,
 ): OwnSinkParts => ({
-  ...{ ledger, comparer, sources, clock, partitions: settings.partitions, onTrouble: settings.onTrouble },
+  ...{ ledger, comparer, sources, clock, alerting, partitions: settings.partitions, onTrouble: settings.onTrouble },
   settings: consistencyOf(settings),
   zone: zoneOf(settings.zone),
   append: (events) => eventTopicNamed(topics, CONSISTENCY_TOPIC).append(events),
@@ -256,7 +261,7 @@ const connectorPartsOf = (
   tables: Tables,
   { redis, owner }: EngineRedis,
   { snapshots, movements, sources, sourceWatch }: EngineReconciliation,
-  parts: Pick<ConnectorParts, "ledger" | "orderStore" | "orderService" | "objects" | "clock" | "append">,
+  parts: Pick<ConnectorParts, "ledger" | "orderStore" | "orderService" | "objects" | "clock" | "append" | "alerting">,
 ): ConnectorParts => ({
   ...parts,
   ...{ snapshots, movements, sources, sourceWatch },

@@ -182,12 +182,13 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
 }
 
 /** The parts of an engine that requests read and change. */
-export function servedPartsOf({ stock, orders, reconciliation, clock, settings, topic }: Engine) {
+export function servedPartsOf({ stock, orders, reconciliation, alerting, clock, settings, topic }: Engine) {
   const { ledger } = stock;
   const { follower } = topic("stock");
   return {
     ...stock,
     ...reconciliation,
+    alerting,
     orderService: orders.service,
     tracker: orders.tracker,
     exceptions: orders.exceptions,

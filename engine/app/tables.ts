@@ -8,6 +8,7 @@ import { CONNECTORS } from "../../connectors/index.js";
 import type { SourceKind } from "../../connectors/source.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
+import type { AlertingStores } from "../alerting/stores.js";
 import { COMPARISON_KEY, CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
 import type { ConsistencySettings } from "../jobs/consistency/options.js";
 import { ConsistencyReceiver, type ConsistencyReceiverOptions } from "../jobs/consistency/receiver.js";
@@ -91,7 +92,10 @@ export interface Views {
 }
 
 /** What the engine's own sinks deliver to. */
-export type OwnSinkParts = Omit<ConsistencyReceiverOptions, "name">;
+export type OwnSinkParts = Omit<ConsistencyReceiverOptions, "name"> & {
+  /** People, devices and silences. */
+  readonly alerting: AlertingStores;
+};
 
 /** A sink whose receiver is a part of the engine, not an outside system. */
 export interface OwnSink {

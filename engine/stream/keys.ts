@@ -271,6 +271,21 @@ export const sessionsKey = (prefix: string): string => `${prefix}:sessions`;
 /** String that expires: the grant of a pairing code, by the code's hash. */
 export const pairingKey = (prefix: string, digest: string): string => `${prefix}:pairing:${digest}`;
 
+/** Who is notified of alerts, where, and what is silenced; all keys are in one slot. */
+export interface AlertingKeys {
+  /** Hash: parts of each person, by `<id>/<part>`. */
+  people: string;
+  /** Hash: parts of each device, by `<id>/<part>`. */
+  devices: string;
+  /** Hash: silences by their ids, and when one was ended, by `<id>/end`. */
+  silences: string;
+}
+
+export function alertingKeys(prefix: string): AlertingKeys {
+  const base = `${prefix}:{alerting}`;
+  return { people: `${base}:people`, devices: `${base}:devices`, silences: `${base}:silences` };
+}
+
 /** Keys of settlements have one hash tag, so that what one request reads and writes of a comparison is in one slot. */
 const settlementKey = (prefix: string, name: string): string => `${prefix}:{settlement}:${name}`;
 

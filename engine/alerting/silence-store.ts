@@ -1,0 +1,71 @@
+/**
+ * Silences, in one Redis hash that all processes read and write. A silence never changes: who ends it before its time
+ * writes a second field, and the first one counts. Those that ended a day ago are removed with the next change. What is
+ * read is at most a second old.
+ */
+import { type Clock, DAY_MS, monotonicClock } from "../kernel/clock.js";
+import { secureBytes } from "../kernel/random.js";
+import { alertingKeys } from "../stream/keys.js";
+import type { RedisClient } from "../stream/redis.js";
+import { HashCache } from "./hash-cache.js";
+import type { Silence } from "./silence.js";
+
+/** Each alert is compared with every one of them. */
+export const MAX_SILENCES = 200;
+const KEPT_MS = DAY_MS;
+const END = "/end";
+
+export class SilenceStore {
+  readonly #redis: RedisClient;
+  readonly #key: string;
+  readonly #hash: HashCache;
+  readonly #clock: Clock;
+
+  /** @param clock the shop's, by which silences end */
+  constructor(redis: RedisClient, prefix: string, clock: Clock) {
+    this.#redis = redis;
+    this.#key = alertingKeys(prefix).silences;
+    this.#hash = new HashCache(redis, this.#key, monotonicClock);
+    this.#clock = clock;
+  }
+
+  /** @returns the silence with its id; `too_many` when MAX_SILENCES have not ended */
+  async add(silence: Omit<Silence, "id" | "createdMs" | "endedBy">): Promise<Silence | "too_many"> {
+    const nowMs = this.#clock.now();
+    const kept = silencesOf(await this.#hash.readNow());
+    if (kept.filter(({ untilMs }) => untilMs > nowMs).length >= MAX_SILENCES) return "too_many";
+    const ended = kept.filter(({ untilMs }) => untilMs <= nowMs - KEPT_MS).flatMap(({ id }) => [id, `${id}${END}`]);
+    const added: Silence = { ...silence, id: secureBytes(12).toString("base64url"), createdMs: nowMs };
+    await this.#hash.write({ [added.id]: JSON.stringify(added) }, ended);
+    return added;
+  }
+
+  /** Ends a silence now. Of several calls the first one counts. @returns the silence; undefined: there is none */
+  async end(id: string, actor: string): Promise<Silence | undefined> {
+    const find = async () => silencesOf(await this.#hash.readNow()).find((each) => each.id === id);
+    const known = await find();
+    const nowMs = this.#clock.now();
+    if (!known || known.untilMs <= nowMs) return known;
+    await this.#redis.hsetnx(this.#key, `${id}${END}`, JSON.stringify({ atMs: nowMs, actor }));
+    return find();
+  }
+
+  /** Those that have not ended and those of the last day, the newest first, as they were within the last second. */
+  async list(): Promise<readonly Silence[]> {
+    const sinceMs = this.#clock.now() - KEPT_MS;
+    return silencesOf(await this.#hash.read()).filter(({ untilMs }) => untilMs > sinceMs);
+  }
+}
+
+function silencesOf(fields: Readonly<Record<string, string>>): Silence[] {
+  return Object.entries(fields)
+    .filter(([field]) => !field.endsWith(END))
+    .map(([id, text]) => {
+      const silence = JSON.parse(text) as Silence;
+      const end = fields[`${id}${END}`];
+      if (end === undefined) return silence;
+      const { atMs, actor } = JSON.parse(end) as { atMs: number; actor: string };
+      return { ...silence, untilMs: Math.min(silence.untilMs, atMs), endedBy: actor };
+    })
+    .sort((one, other) => other.createdMs - one.createdMs || (one.id < other.id ? -1 : 1));
+}
