@@ -286,6 +286,9 @@ export function alertingKeys(prefix: string): AlertingKeys {
   return { people: `${base}:people`, devices: `${base}:devices`, silences: `${base}:silences` };
 }
 
+/** String: the key pair of this deployment for push services; its private half is a secret. */
+export const vapidKeysKey = (prefix: string): string => `${prefix}:vapid-keys`;
+
 /** Keys of settlements have one hash tag, so that what one request reads and writes of a comparison is in one slot. */
 const settlementKey = (prefix: string, name: string): string => `${prefix}:{settlement}:${name}`;
 
