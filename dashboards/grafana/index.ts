@@ -1,0 +1,15 @@
+/**
+ * Every file that is generated: the dashboards. `test/dashboards/grafana.test.ts` compares the files of this folder
+ * with it; `npm run dashboards` writes them.
+ */
+import { type Board, dashboardOf } from "./board.js";
+import { OVERVIEW } from "./overview.js";
+import { STOCK_AND_ALERTS } from "./stock-and-alerts.js";
+
+const BOARDS: readonly Board[] = [OVERVIEW, STOCK_AND_ALERTS];
+
+/** Texts of the generated files, by their names in this folder. */
+export const generatedFiles = (): ReadonlyMap<string, string> =>
+  new Map(BOARDS.map((board) => [`${fileName(board)}.json`, `${JSON.stringify(dashboardOf(board), null, 2)}\n`]));
+
+const fileName = ({ uid }: Board): string => uid.replace(/^shuiwei-/, "");
