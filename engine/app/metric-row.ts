@@ -20,7 +20,7 @@ export type MetricType = "gauge" | "counter";
 type Label =
   | "topic"
   | "partition"
-  | "job"
+  | "job_name"
   | "sink"
   | "source"
   | "target"
@@ -34,6 +34,8 @@ type Label =
 export interface MetricRow {
   /** After the prefix `shuiwei_`. */
   readonly name: string;
+  /** It is a name that Prometheus' clients share: without the prefix. */
+  readonly isShared?: true;
   readonly type: MetricType;
   readonly help: string;
   readonly labels: readonly Label[];

@@ -51,7 +51,7 @@ const ofJobs = (name: string, help: string, read: (figures: JobFigures) => numbe
   name: `job_${name}`,
   type: "counter",
   help,
-  labels: ["topic", "job"],
+  labels: ["topic", "job_name"],
   read: ({ engine }) =>
     engine.topics.flatMap(({ name: topic, worker }) => {
       const sums = new Map<string, number>();

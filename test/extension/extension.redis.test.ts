@@ -121,7 +121,7 @@ it("metrics have the names of topic, sink, route and schedule", async () => {
     /^shuiwei_partition_events_total\{topic="restock",partition="\d"\} [1-9]/m,
     /^shuiwei_sink_delivered_total\{sink="supplier"\} 1$/m,
     /^shuiwei_sink_dead_letters_total\{sink="supplier"\} 1$/m,
-    /^shuiwei_job_dead_letters_total\{topic="restock",job="restock.1"\} 1$/m,
+    /^shuiwei_job_dead_letters_total\{topic="restock",job_name="restock.1"\} 1$/m,
     /^shuiwei_forwarder_forwarded_total\{source="stock",target="restock"\} 1$/m,
     /^shuiwei_schedule_last_fired_seconds\{topic="restock",schedule="review"\} [1-9]/m,
   ];
