@@ -9,6 +9,7 @@ import type { Outbox, OutboxFigures } from "../outbox/outbox.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
 import type { PullState } from "../reconciliation/source-registry.js";
 import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
+import { processMetrics } from "./process-metrics.js";
 import { reconciliationMetrics } from "./reconciliation-metrics.js";
 import { SNAPSHOT_METRICS } from "./snapshot-metrics.js";
 import { TOPIC_METRICS } from "./topic-metrics.js";
@@ -317,6 +318,7 @@ const SOURCE_METRICS: readonly MetricRow[] = [
 export const metricTable = (): readonly MetricRow[] => [
   ...PROCESS_METRICS,
   uptime(),
+  ...processMetrics(),
   ...TOPIC_METRICS,
   ...SINK_METRICS,
   ORDER_EXCEPTIONS,

@@ -7,10 +7,10 @@ import type { MetricSources } from "./metric-row.js";
 import { metricTable } from "./metric-table.js";
 
 export function registerEngineMetrics(registry: Registry, sources: MetricSources): void {
-  for (const { name, type, help, labels, read } of metricTable()) {
+  for (const { name, isShared, type, help, labels, read } of metricTable()) {
     const Metric = type === "gauge" ? Gauge : Counter;
     new Metric({
-      name: `shuiwei_${name}`,
+      name: isShared ? name : `shuiwei_${name}`,
       help,
       labelNames: labels,
       registers: [registry],
