@@ -3,10 +3,12 @@
  * with it; `npm run dashboards` writes them.
  */
 import { type Board, dashboardOf } from "./board.js";
+import { ENGINE_INTERNALS } from "./engine-internals.js";
+import { ORDERS_AND_WMS } from "./orders-and-wms.js";
 import { OVERVIEW } from "./overview.js";
 import { STOCK_AND_ALERTS } from "./stock-and-alerts.js";
 
-const BOARDS: readonly Board[] = [OVERVIEW, STOCK_AND_ALERTS];
+const BOARDS: readonly Board[] = [OVERVIEW, STOCK_AND_ALERTS, ORDERS_AND_WMS, ENGINE_INTERNALS];
 
 /** Texts of the generated files, by their names in this folder. */
 export const generatedFiles = (): ReadonlyMap<string, string> =>
