@@ -30,31 +30,36 @@ export function titleOf(message: Message): string {
     : text("summaryWithCritical", { number, critical: numberText(critical) });
 }
 
-/** What follows the title: the figures of one alert, or the titles of several. */
-export function linesOf(message: Message): readonly string[] {
-  const { shown, left } = bodyOf(message);
-  return left > 0 ? [...shown, moreOf(message, left)] : shown;
-}
+/**
+ * What follows the title: the figures of one alert, or the titles of several. What does not fit is left out line by
+ * line, and the last line states how many alerts that are.
+ * @param options.maxBytes of UTF-8, with the ends of lines; left out: all lines
+ */
+export const linesOf = (
+  message: Message,
+  { maxBytes = Number.POSITIVE_INFINITY }: { readonly maxBytes?: number } = {},
+): readonly string[] => linesWithin(message, (lines) => Buffer.byteLength(lines.join("\n")) <= maxBytes);
 
 /**
- * Title and lines as Markdown: a bold line and a list. What does not fit is left out line by line, and the last line
- * states how many alerts that are.
+ * Title and lines as Markdown: a bold line and a list. What does not fit is left out as in `linesOf`.
  * @param options.maxBytes of UTF-8, at least 200
  */
 export function markdownOf(message: Message, { maxBytes }: { readonly maxBytes: number }): string {
+  const title = `**${titleOf(message)}**`;
+  const render = (lines: readonly string[]): string =>
+    lines.length === 0 ? title : `${title}\n\n${lines.map((line) => `- ${line}`).join("\n")}`;
+  return render(linesWithin(message, (lines) => Buffer.byteLength(render(lines)) <= maxBytes));
+}
+
+/** As many lines as fit. */
+function linesWithin(message: Message, fits: (lines: readonly string[]) => boolean): readonly string[] {
   const { shown, left } = bodyOf(message);
-  const isList = isSeveral(message);
-  const render = (lines: number): string => {
-    const leftOut = left + (isList ? shown.length - lines : 0);
-    const more = leftOut > 0 ? [moreOf(message, leftOut)] : lines < shown.length ? ["…"] : [];
-    const list = [...shown.slice(0, lines), ...more].map((line) => `- ${line}`).join("\n");
-    return list === "" ? `**${titleOf(message)}**` : `**${titleOf(message)}**\n\n${list}`;
-  };
-  for (let lines = shown.length; lines > 0; lines--) {
-    const whole = render(lines);
-    if (Buffer.byteLength(whole) <= maxBytes) return whole;
+  for (let count = shown.length; ; count--) {
+    const leftOut = left + (isSeveral(message) ? shown.length - count : 0);
+    const more = leftOut > 0 ? [moreOf(message, leftOut)] : count < shown.length ? ["…"] : [];
+    const lines = [...shown.slice(0, count), ...more];
+    if (count === 0 || fits(lines)) return lines;
   }
-  return render(0);
 }
 
 const isSeveral = ({ type, total }: Message): boolean => type !== "test" && total !== 1;

@@ -216,6 +216,9 @@ describe("Markdown", () => {
       expect(text).toMatch(new RegExp(`- … 另有 ${50 - listed} 条$`));
     }
     expect(markdownOf(messageOf([depletion]), { maxBytes: 200 })).toMatch(/售罄\n- …$/);
+    const lines = linesOf(messageOf(alerts, { total: 50 }), { maxBytes: 300 });
+    expect(Buffer.byteLength(lines.join("\n"))).toBeLessThanOrEqual(300);
+    expect(lines.at(-1)).toMatch(new RegExp(`${51 - lines.length} 条$`));
   });
 });
 
