@@ -5,13 +5,15 @@
  * to a quarter of an hour late where a zone changed its clocks at an odd minute, which none has done since 2011. Years
  * before 100 are not supported.
  */
-import { DAY_MS } from "./clock.js";
+import { DAY_MS, MINUTE_MS } from "./clock.js";
 import { badInput } from "./errors.js";
 
 export interface Zone {
   readonly name: string;
   /** Whole days since 1970-01-01 in the zone. */
   dayOf(ms: number): number;
+  /** The minute after midnight that the zone's clocks show, 0 to 1439. */
+  minuteOfDay(ms: number): number;
   /** The instant at which the day after that of `ms` begins. */
   nextDayMs(ms: number): number;
   /**
@@ -134,6 +136,7 @@ export function zoneOf(name: string): Zone {
   return {
     name,
     dayOf,
+    minuteOfDay: (ms) => Math.floor((ms + offsetAt(ms) - dayOf(ms) * DAY_MS) / MINUTE_MS),
     nextDayMs(ms) {
       const day = dayOf(ms);
       let low = Math.floor(ms / SLOT_MS);

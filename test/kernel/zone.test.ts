@@ -26,6 +26,13 @@ describe("a day", () => {
     expect(zoneOf("UTC").dayOf(0)).toBe(0);
   });
 
+  it("has the minute of the day that its clocks show, after a change of the clocks, too", () => {
+    expect(zoneOf("Asia/Shanghai").minuteOfDay(Date.parse("2026-06-17T15:59:59.999Z"))).toBe(1_439);
+    expect(zoneOf("Asia/Shanghai").minuteOfDay(Date.parse("2026-06-17T16:00:00Z"))).toBe(0);
+    expect(zoneOf("Europe/Berlin").minuteOfDay(Date.parse("2026-10-25T12:30:00Z"))).toBe(13 * 60 + 30);
+    expect(zoneOf("UTC").minuteOfDay(0)).toBe(0);
+  });
+
   it.each([
     ["Europe/London", "2026-03-29", 23],
     ["Europe/London", "2026-10-25", 25],
