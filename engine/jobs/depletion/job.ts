@@ -18,7 +18,16 @@ import {
   panesFrom,
   sumOfPanes,
 } from "../../stream/window.js";
-import { ALERT_FACTOR, ALERT_FLOOR_UNITS, type AlertRule, AVERAGE_DAYS, dailyAverageOf, fires, stays } from "./rule.js";
+import {
+  ALERT_FACTOR,
+  ALERT_FLOOR_UNITS,
+  type AlertRule,
+  AVERAGE_DAYS,
+  dailyAverageOf,
+  fires,
+  stays,
+  thresholdUnitsOf,
+} from "./rule.js";
 
 export const DEPLETION_JOB = "depletion.1";
 /** Panes of the trailing hour (R9). */
@@ -64,6 +73,8 @@ export interface AlertChange {
   /** Now; `dailyAverage` is null in cold start. */
   hourUnits: number;
   dailyAverage: number | null;
+  /** Units above which it fires now; undefined in changes by older releases and in acknowledgements. */
+  thresholdUnits?: number;
   /** The alert as it fired, and who has acknowledged it so far. */
   alert: OpenAlert;
 }
@@ -113,7 +124,8 @@ class AlertEvaluator {
     const average = this.averageAt(state, minuteEndMs(minute - 1));
     const rule = ruleOf(state);
     const report = (type: AlertChange["type"], alert: OpenAlert): void => {
-      const change: AlertChange = { type, sku, atMs, hourUnits, dailyAverage: average ?? null, alert };
+      const thresholdUnits = thresholdUnitsOf(average, rule);
+      const change: AlertChange = { type, sku, atMs, hourUnits, dailyAverage: average ?? null, thresholdUnits, alert };
       context.emit(ALERT_EMIT, change);
     };
     if (!state.alert && fires(hourUnits, average, rule)) {

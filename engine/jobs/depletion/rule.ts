@@ -56,6 +56,10 @@ export function fires(hourUnits: number, dailyAverage: number | undefined, rule:
   return hourUnits > threshold(rule.factor * dailyAverage) && hourUnits >= rule.floorUnits;
 }
 
+/** Units in an hour above which an alert fires, by whichever part of the rule is higher. */
+export const thresholdUnitsOf = (dailyAverage: number | undefined, rule: AlertRule): number =>
+  dailyAverage === undefined ? COLD_START_FIRE_UNITS : Math.max(threshold(rule.factor * dailyAverage), rule.floorUnits);
+
 /** Whether an open alert stays open. */
 export function stays(hourUnits: number, dailyAverage: number | undefined, rule: AlertRule = DEFAULT_RULE): boolean {
   if (dailyAverage === undefined) return hourUnits >= COLD_START_KEEP_UNITS;
