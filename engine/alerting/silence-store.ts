@@ -50,6 +50,12 @@ export class SilenceStore {
     return find();
   }
 
+  /** Those that have not ended, as they are now: who decides by them must not use those of a second ago. */
+  async active(): Promise<readonly Silence[]> {
+    const nowMs = this.#clock.now();
+    return silencesOf(await this.#hash.readNow()).filter(({ untilMs }) => untilMs > nowMs);
+  }
+
   /** Those that have not ended and those of the last day, the newest first, as they were within the last second. */
   async list(): Promise<readonly Silence[]> {
     const sinceMs = this.#clock.now() - KEPT_MS;

@@ -10,7 +10,6 @@ import { ShadowFold } from "../audit/shadow-fold.js";
 import type { Archiver } from "../history/archiver.js";
 import type { OrderHistory } from "../history/order-history.js";
 import type { SkuHistory } from "../history/sku-history.js";
-import { CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
 import { type ConsistencySettings, consistencyOptions, consistencySettingsOf } from "../jobs/consistency/options.js";
 import { ConsistencyView } from "../jobs/consistency/view.js";
 import { DepletionView } from "../jobs/depletion/view.js";
@@ -39,6 +38,7 @@ import type { Warehouse } from "./intake.js";
 import { Lifecycle } from "./lifecycle.js";
 import { EngineLiveSource } from "./live.js";
 import { openConnectors, openObjects } from "./open-connectors.js";
+import { ownSinkPartsOf } from "./own-sinks.js";
 import { PersonalData } from "./personal-data.js";
 import { type EngineReconciliation, startReconciliation } from "./reconciliation.js";
 import {
@@ -58,14 +58,7 @@ import {
   orderLimitPerSecond,
   type RunningSink,
 } from "./sinks.js";
-import {
-  checkTables,
-  type OwnSinkParts,
-  PRODUCT_TABLES,
-  sourceKindsOf,
-  type Tables,
-  type TopicParts,
-} from "./tables.js";
+import { checkTables, PRODUCT_TABLES, sourceKindsOf, type Tables, type TopicParts } from "./tables.js";
 
 /** Balances and what is known about SKUs. */
 export interface EngineStock {
@@ -197,7 +190,9 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
   await lifecycle.start(stock.shadow);
   await lifecycle.start(live);
-  const ownParts = ownSinkPartsOf(settings, { ledger, clock, alerting }, topics, reconciliation);
+  const ownParts = ownSinkPartsOf(settings, consistencyOf(settings), {
+    ...{ stock, topics, reconciliation, alerting, clock },
+  });
   const ownSinks = settings.worker ? openOwnSinks(tables, ownParts, delivering) : [];
   for (const { outbox } of ownSinks) await lifecycle.start(outbox);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
@@ -242,18 +237,6 @@ const consistencyOf = ({ consistency }: EngineSettings): ConsistencySettings =>
 const jobPartsOf = ({ zone, deadlines = {} }: EngineSettings, orderStore: OrderStore): JobParts => ({
   zone: zoneOf(zone),
   deadlines: () => deadlinesWith(deadlines, orderStore.waiting.hasWarehouse),
-});
-
-const ownSinkPartsOf = (
-  settings: EngineSettings,
-  { ledger, clock, alerting }: Pick<ConnectorParts, "ledger" | "clock" | "alerting">,
-  topics: readonly RunningTopic[],
-  { comparer, sources }: EngineReconciliation,
-): OwnSinkParts => ({
-  ...{ ledger, comparer, sources, clock, alerting, partitions: settings.partitions, onTrouble: settings.onTrouble },
-  settings: consistencyOf(settings),
-  zone: zoneOf(settings.zone),
-  append: (events) => eventTopicNamed(topics, CONSISTENCY_TOPIC).append(events),
 });
 
 const connectorPartsOf = (

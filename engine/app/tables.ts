@@ -8,7 +8,8 @@ import { CONNECTORS } from "../../connectors/index.js";
 import type { SourceKind } from "../../connectors/source.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
-import type { AlertingStores } from "../alerting/stores.js";
+import { ALERTS_TOPIC } from "../jobs/alerts/events.js";
+import { AlertReceiver, type AlertReceiverOptions } from "../jobs/alerts/receiver.js";
 import { COMPARISON_KEY, CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
 import type { ConsistencySettings } from "../jobs/consistency/options.js";
 import { ConsistencyReceiver, type ConsistencyReceiverOptions } from "../jobs/consistency/receiver.js";
@@ -32,6 +33,7 @@ import { checkRoutes, type Route } from "../stream/route.js";
 import { daily, type Schedule } from "../stream/schedule.js";
 import { forwarderSink } from "../stream/sinks.js";
 import type { Topic } from "../stream/topic.js";
+import { ALERT_ROUTES } from "./alert-routes.js";
 
 /** What a topic may be made from. */
 export interface TopicParts {
@@ -91,11 +93,11 @@ export interface Views {
   of<Kind extends View>(kind: new () => Kind): Kind;
 }
 
-/** What the engine's own sinks deliver to. */
-export type OwnSinkParts = Omit<ConsistencyReceiverOptions, "name"> & {
-  /** People, devices and silences. */
-  readonly alerting: AlertingStores;
-};
+/** What the engine's own sinks deliver to; both use the same clock and zone. */
+export interface OwnSinkParts {
+  readonly consistency: Omit<ConsistencyReceiverOptions, "name">;
+  readonly alerts: Omit<AlertReceiverOptions, "name">;
+}
 
 /** A sink whose receiver is a part of the engine, not an outside system. */
 export interface OwnSink {
@@ -144,6 +146,7 @@ const TOPICS: readonly TopicEntry[] = [
     // Breakers change within seconds.
     minPollMs: 250,
   },
+  eventTopicEntry({ name: ALERTS_TOPIC, routes: ALERT_ROUTES }),
 ];
 
 /** Makes a feed from the data of the product's screens, or from the views of jobs. */
@@ -154,14 +157,22 @@ const CONSISTENCY_SINK: OwnSink = {
   name: "consistency",
   topic: CONSISTENCY_TOPIC,
   limits: { perSecond: 100, inFlight: 1 },
-  open: (parts) => new ConsistencyReceiver({ ...parts, name: CONSISTENCY_SINK.name }),
+  open: ({ consistency }) => new ConsistencyReceiver({ ...consistency, name: CONSISTENCY_SINK.name }),
+};
+
+/** Whom alerts notify: each is a few calls of Redis, and 500 of them in a minute are a rush. */
+const ALERTS_SINK: OwnSink = {
+  name: "alerts",
+  topic: ALERTS_TOPIC,
+  limits: { perSecond: 500, inFlight: 16 },
+  open: ({ alerts }) => new AlertReceiver({ ...alerts, name: ALERTS_SINK.name }),
 };
 
 /** The product. */
 export const PRODUCT_TABLES: Tables = {
   topics: TOPICS,
   jobs: JOBS,
-  ownSinks: [CONSISTENCY_SINK],
+  ownSinks: [CONSISTENCY_SINK, ALERTS_SINK],
   connectors: CONNECTORS,
   feeds: FEEDS,
   skuSettings: SKU_SETTINGS,

@@ -9,6 +9,9 @@ import type { StockEvent } from "../stock/model.js";
 import { DISPLAY_COEFFICIENT, type SkuSetting, skuSettings } from "../stock/settings.js";
 import type { View } from "../stream/follower.js";
 import type { AnyJob, LogEvent } from "../stream/job.js";
+import { ALERTS_TOPIC } from "./alerts/events.js";
+import { alertsJob } from "./alerts/job.js";
+import { AlertsView } from "./alerts/view.js";
 import { CONSISTENCY_TOPIC } from "./consistency/events.js";
 import { consistencyJob } from "./consistency/job.js";
 import { ConsistencyView } from "./consistency/view.js";
@@ -41,6 +44,7 @@ export const JOBS: readonly JobEntry[] = [
   { topic: "stock", make: () => storefrontJob, views: [StorefrontView] },
   { topic: "orders", make: ({ deadlines }) => orderFlowJob(deadlines) },
   { topic: CONSISTENCY_TOPIC, make: () => consistencyJob, views: [ConsistencyView] },
+  { topic: ALERTS_TOPIC, make: () => alertsJob, views: [AlertsView] },
 ];
 
 /** The jobs of one topic, made. */

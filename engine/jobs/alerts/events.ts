@@ -1,17 +1,49 @@
 /**
  * What the topic `alerts` holds, and what its job emits. Its keys are rules with their subjects (`alertKeyOf`), so the
  * alerts of one subject are in order. Depletion and breakers come by routes from `stock` and `consistency`; the other
- * rules' conditions come from the workers that watch them. Shapes and constructors only.
+ * rules' conditions come from the workers that watch them. Shapes only.
  */
 import type { Alert, StockOutlook } from "../../alerting/alert.js";
 import type { ConditionRule } from "../../alerting/rules.js";
 
 export const ALERTS_TOPIC = "alerts";
 
-/** Payload: AlertChange of the depletion job. */
+/** A change of a SKU's depletion alert, as the depletion job made it. Its key is `depletion~<sku>`. */
 export const DEPLETION_EVENT = "depletion";
-/** Payload: BreakerHistoryEntry of the consistency job. */
+export interface DepletionEvent {
+  readonly type: "fired" | "acknowledged" | "cleared";
+  /** `<sku>#<number>`. */
+  readonly alertId: string;
+  /** Ascends with each alert of the SKU. */
+  readonly number: number;
+  readonly sku: string;
+  /** Of the change. */
+  readonly atMs: number;
+  readonly firedMs: number;
+  /** As they were when it fired; the average is null in cold start. */
+  readonly hourUnits: number;
+  readonly dailyAverage: number | null;
+  /** Undefined when a worker of a release without it has emitted the change. */
+  readonly thresholdUnits?: number;
+  readonly acknowledgedBy: string | null;
+}
+
+/** A change of a breaker, as the consistency job observed it. Its key is `breaker~<scope>`. */
 export const BREAKER_EVENT = "breaker";
+export interface BreakerEvent {
+  /** Ascends with each change of any breaker. */
+  readonly number: number;
+  /** As stored: `shop`, `location:X`, `sku:X`. */
+  readonly scope: string;
+  readonly kind: "opened" | "extended" | "half_opened" | "closed" | "would_have_opened";
+  readonly atMs: number;
+  readonly actor: string;
+  readonly reason: string;
+  /** When it ends; 0: not by itself. */
+  readonly untilMs: number;
+  /** Of an opening after a comparison: the share that parted. */
+  readonly divergence?: number;
+}
 
 /** A worker's report of a condition: when it changes, and once a minute while it is met. */
 export const CONDITION_EVENT = "condition";
@@ -60,9 +92,9 @@ export interface SilenceEvent {
 export const ROUTE_EMIT = "route";
 export interface RouteCommand {
   readonly alert: Alert;
-  /** `notify`: at `level`, of those who are to be notified then; `changed`: all who were notified so far. */
+  /** `notify`: at `level`, of those who are to be notified then; `changed`: those who were notified so far. */
   readonly what: "notify" | "changed";
   readonly level: number;
-  /** Of `changed`. */
-  readonly recipients?: readonly string[];
+  /** Keys of those who were notified so far. Of `notify`: when a silence matches, nothing further is sent to them. */
+  readonly recipients: readonly string[];
 }

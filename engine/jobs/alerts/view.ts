@@ -1,0 +1,87 @@
+/**
+ * The alerts of all rules as any serving process has them: the open ones, and those that have cleared within a day.
+ * Each is listed with who was notified and when the next level is. Filled by the follower from the job's states, so it
+ * is complete after a restart; reads nothing itself.
+ */
+import type { View } from "../../stream/follower.js";
+import { ALERTS_JOB } from "./job.js";
+import type { AlertRecord, AlertsFigures } from "./state.js";
+
+/** Cleared alerts of all subjects that are listed; others are found by their id. */
+const CLEARED_LISTED = 1_000;
+
+export class AlertsView implements View {
+  readonly job = ALERTS_JOB;
+  readonly #open = new Map<string, AlertRecord>();
+  readonly #cleared = new Map<string, readonly AlertRecord[]>();
+  #revision = 0;
+  /** Lists of the present revision. */
+  #lists: { open: readonly AlertRecord[]; cleared: readonly AlertRecord[] } | undefined;
+
+  onView(key: string, value: unknown): void {
+    const { open, cleared } = value as AlertsFigures;
+    if (open) this.#open.set(key, open);
+    else this.#open.delete(key);
+    if (cleared.length > 0) this.#cleared.set(key, cleared);
+    else this.#cleared.delete(key);
+    this.#changed();
+  }
+
+  onClear(key: string): void {
+    this.#open.delete(key);
+    this.#cleared.delete(key);
+    this.#changed();
+  }
+
+  onReset(isOf: (key: string) => boolean): void {
+    for (const map of [this.#open, this.#cleared]) for (const key of map.keys()) if (isOf(key)) map.delete(key);
+    this.#changed();
+  }
+
+  /** Changes with everything below. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** Open alerts, the newest first. */
+  open(): readonly AlertRecord[] {
+    return this.#listed().open;
+  }
+
+  /** Cleared alerts, those that cleared last first; a limited number. */
+  cleared(): readonly AlertRecord[] {
+    return this.#listed().cleared;
+  }
+
+  /** An alert by its id, open or cleared within a day. */
+  get(id: string): AlertRecord | undefined {
+    const find = (records: Iterable<AlertRecord>): AlertRecord | undefined => {
+      for (const record of records) if (record.alert.id === id) return record;
+      return undefined;
+    };
+    const open = find(this.#open.values());
+    if (open) return open;
+    for (const records of this.#cleared.values()) {
+      const found = find(records);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  #changed(): void {
+    this.#revision++;
+    this.#lists = undefined;
+  }
+
+  #listed() {
+    if (this.#lists) return this.#lists;
+    const open = [...this.#open.values()].sort(
+      (a, b) => b.alert.firedMs - a.alert.firedMs || (a.alert.id < b.alert.id ? -1 : 1),
+    );
+    const cleared = [...this.#cleared.values()].flat();
+    const clearedMs = ({ alert }: AlertRecord) => alert.clearedMs ?? 0;
+    cleared.sort((a, b) => clearedMs(b) - clearedMs(a) || (a.alert.id < b.alert.id ? -1 : 1));
+    this.#lists = { open, cleared: cleared.slice(0, CLEARED_LISTED) };
+    return this.#lists;
+  }
+}
