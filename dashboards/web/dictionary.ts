@@ -1,13 +1,17 @@
 /**
- * Every text on the page, in Chinese and English side by side. A missing language, an unknown key and a placeholder
- * without a value all fail the build. Placeholders are written `{name}` and must be the same in both languages; the
- * types follow the Chinese text. SKUs, names of people and reasons come from the shop and are shown unchanged.
+ * Every text of the pages, in Chinese and English side by side; those of alerts and the phone are in phone-texts.ts. A
+ * missing language, an unknown key and a placeholder without a value all fail the build. Placeholders are written
+ * `{name}` and must be the same in both languages; the types follow the Chinese text. SKUs, names of people and
+ * reasons come from the shop and are shown unchanged.
  */
+import { phoneTexts } from "./phone-texts.js";
+
 export type Language = "zh" | "en";
 
 type Entry = Readonly<Record<Language, string>>;
 
 const dictionary = {
+  ...phoneTexts,
   title: { zh: "水位 · 实时库存", en: "Shuiwei · live stock" },
   product: { zh: "水位", en: "Shuiwei" },
   productNote: { zh: "实时库存引擎", en: "Real-time stock engine" },
@@ -25,6 +29,7 @@ const dictionary = {
   seconds: { zh: "{value} 秒", en: "{value} s" },
   minutes: { zh: "{value} 分钟", en: "{value} min" },
   hours: { zh: "{value} 小时", en: "{value} h" },
+  days: { zh: "{value} 天", en: "{value} d" },
 
   engineRunning: { zh: "运行正常", en: "Running" },
   engineIdle: { zh: "等待订单", en: "Waiting for orders" },

@@ -44,9 +44,13 @@ export interface Format {
   date(ms: number): string;
   /** A duration in one unit, the one that fits its size. */
   duration(ms: number): string;
+  /** A duration for reading at a glance, without fractions: `45 s`, `12 min`, `3 h`, `2 d`. */
+  age(ms: number): string;
   /** `7:32`, `1:07:32` */
   countdown(ms: number): string;
   language: Language;
+  /** IANA name of the shop's zone. */
+  zone: string;
 }
 
 export function formatIn(language: Language, zone: string, text: Translate): Format {
@@ -61,6 +65,7 @@ export function formatIn(language: Language, zone: string, text: Translate): For
   const tenth = new Intl.NumberFormat(locales[language], { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   return {
     language,
+    zone,
     units: (value) => whole.format(value),
     mark: (value) => (value < 10_000 ? whole : compact).format(value),
     share: (value) =>
@@ -80,6 +85,13 @@ export function formatIn(language: Language, zone: string, text: Translate): For
       if (ms < 60_000) return text("seconds", { value: whole.format(ms / 1_000) });
       if (ms < 5_400_000) return text("minutes", { value: whole.format(Math.floor(ms / 60_000)) });
       return text("hours", { value: tenth.format(ms / 3_600_000) });
+    },
+    age: (ms) => {
+      const minutes = Math.floor(ms / 60_000);
+      if (minutes < 1) return text("seconds", { value: whole.format(Math.max(0, Math.floor(ms / 1_000))) });
+      if (minutes < 120) return text("minutes", { value: whole.format(minutes) });
+      if (minutes < 2_880) return text("hours", { value: whole.format(Math.floor(minutes / 60)) });
+      return text("days", { value: whole.format(Math.floor(minutes / 1_440)) });
     },
     countdown: (ms) => {
       const seconds = Math.max(0, Math.ceil(ms / 1_000));

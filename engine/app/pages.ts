@@ -1,7 +1,7 @@
 /**
- * The web pages at / (the wall) and /desk, and the API's documentation at /docs, with their security headers. Without a
- * session a page is answered by the page for pairing. Both have limits of their own, so that clients who request them
- * and do not read the answers never use the capacity that orders need.
+ * The web pages at / (the wall), /desk and /phone, and the API's documentation at /docs, with their security headers.
+ * Without a session a page is answered by the page for pairing. Both have limits of their own, so that clients who
+ * request them and do not read the answers never use the capacity that orders need.
  */
 import { existsSync } from "node:fs";
 import fastifyStatic from "@fastify/static";
@@ -26,7 +26,9 @@ const PAGE_HEADERS = {
   "permissions-policy": "camera=(), geolocation=(), microphone=()",
   "x-frame-options": "DENY",
 };
-const PAGE_PATH = /^\/(index\.html|desk(\.html)?)?(\?|$)/;
+const PAGE_PATH = /^\/(index\.html|desk(\.html)?|phone(\.html)?)?(\?|$)/;
+/** Browsers fetch these without the session's cookie: what installs the phone page, and its service worker. */
+const INSTALLATION = /^\/(phone\.webmanifest|phone-sw\.js|favicon\.svg|icons\/[a-z0-9-]+\.png)(\?|$)/;
 /** Built files carry a hash of their content in their name. */
 const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
 
@@ -56,13 +58,18 @@ export async function registerPages(scope: FastifyInstance, webRoot: string | un
         });
       },
     });
-    pages.get("/desk", { schema: { hide: true } }, (_request, reply) => reply.sendFile("desk.html"));
+    for (const page of ["desk", "phone"])
+      pages.get(`/${page}`, { schema: { hide: true } }, (_request, reply) => reply.sendFile(`${page}.html`));
   });
 }
 
-/** Serves pages to callers with the role read; a browser without a session gets the page for pairing. */
+/**
+ * Serves pages to callers with the role read; a browser without a session gets the page for pairing. What a browser
+ * needs to install the phone page has nothing of the shop and is for everybody.
+ */
 function sessionGuard({ access }: FastifyInstance): onRequestHookHandler {
   return (request, reply, done) => {
+    if (INSTALLATION.test(request.url)) return done();
     access.authenticate(request.raw).then((caller) => {
       if (!("code" in caller)) done();
       else if (caller.code === "unauthorized" && PAGE_PATH.test(request.url))

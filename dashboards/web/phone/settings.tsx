@@ -1,0 +1,4 @@
+/** Settings. */
+export function Settings(_: { isLive: boolean; onLanguage: () => void }) {
+  return <p>…</p>;
+}
