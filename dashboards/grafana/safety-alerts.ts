@@ -1,0 +1,116 @@
+/** Alerts about what must never go wrong: selling, balances, stock answers, and the processes themselves. */
+import type { Alert } from "./alert-rule.js";
+
+export const SAFETY_ALERTS: readonly Alert[] = [
+  {
+    name: "ShuiweiAbsent",
+    severity: "critical",
+    expression: "absent(shuiwei_up_seconds)",
+    for: "2m",
+    summary: "Prometheus reads no process of Shuiwei",
+    meaning: "No process answers, or Prometheus cannot read one. No order is accepted if no process runs.",
+    look: ["The page of targets in Prometheus: its error per target.", "The service's log on each machine."],
+    act: ["Start the processes.", "If they run: correct address, token or network of the scrape job."],
+  },
+  {
+    name: "ShuiweiProcessDown",
+    severity: "critical",
+    expression: "up == 0 and on (job) group by (job) (last_over_time(shuiwei_up_seconds[1d]))",
+    for: "1m",
+    summary: "{{ $labels.instance }} of {{ $labels.job }} does not answer",
+    meaning: "A process that served within the last day does not answer. Others serve and take over its partitions.",
+    look: ["The process's log: its last lines give the reason.", "Memory and disk of its machine."],
+    act: ["Start it again.", "If it was removed for good: remove its target from the scrape job."],
+  },
+  {
+    name: "ShuiweiNewOrdersRefused",
+    severity: "critical",
+    expression: "min by (job) (shuiwei_intake_open) == 0",
+    for: "30s",
+    summary: "{{ $labels.job }} refuses new orders",
+    meaning: "At least one process refuses new orders. Payments, cancellations and parcels are accepted.",
+    look: [
+      "The answer of /readyz: it gives the reason in words.",
+      "The rows Now and Processes of the engine dashboard.",
+    ],
+    act: [
+      "Jobs are behind: see ShuiweiJobsBehind.",
+      "Redis is full: see ShuiweiRedisNearlyFull.",
+      "Orders wait for the WMS: see ShuiweiReceiverDown and ShuiweiDeliveriesLate.",
+      "Clocks differ: see ShuiweiClocksDiffer.",
+    ],
+  },
+  {
+    name: "ShuiweiBreakerOpen",
+    severity: "critical",
+    expression: "max by (job) (shuiwei_breakers_open) > 0",
+    summary: "{{ $value }} breakers of {{ $labels.job }} are open: new orders are refused within their scope",
+    meaning: "A comparison of stock figures, or a person, has stopped selling of the shop, a location or a SKU (R14).",
+    look: [
+      "The desk: which two figures part, by how much, and in which SKUs.",
+      "The panel of causes there: the first event at which both sides part.",
+    ],
+    act: [
+      "Correct the side that is wrong, or settle the difference on the desk.",
+      "Start a comparison. The breaker closes by itself when the figures agree.",
+      "Close it by hand only if you know that the ledger is right.",
+    ],
+  },
+  {
+    name: "ShuiweiBalancesDiffer",
+    severity: "critical",
+    expression: "sum by (job) (shuiwei_shadow_mismatches) > 0",
+    summary: "{{ $value }} balances of {{ $labels.job }} differ from the log",
+    meaning: "A balance is not the sum of its events. This must never occur: data was changed from outside, or lost.",
+    look: [
+      "`shuiwei audit`: it names the cell and the first event where both differ.",
+      "The log of Redis: a failover or a restored file.",
+    ],
+    act: [
+      "Open a breaker for the SKUs that the audit names.",
+      "Count them, and book the difference as a correction.",
+      "Report the output of the audit.",
+    ],
+  },
+  {
+    name: "ShuiweiStockAnswersOld",
+    severity: "critical",
+    expression: "max by (job) (shuiwei_views_age_seconds) > 4",
+    for: "30s",
+    summary: "Views of {{ $labels.job }} are {{ $value | humanizeDuration }} old: stock answers are refused",
+    meaning: "Stock queries get 503, so that no shop shows a figure older than 15 s (R6). Orders are accepted.",
+    look: ["The panel Age of the views: one topic, or all.", "The panels Redis memory and Event loop delay."],
+    act: ["One process: restart it.", "All of them: see ShuiweiJobsBehind."],
+  },
+  {
+    name: "ShuiweiJobsBehind",
+    severity: "critical",
+    expression: "max by (job, topic) (shuiwei_partition_lag_seconds) > 15",
+    for: "1m",
+    summary: "Jobs of topic {{ $labels.topic }} of {{ $labels.job }} are {{ $value | humanizeDuration }} behind",
+    meaning: "Alerts and stock views are late. At 20 s new orders are refused.",
+    look: [
+      "The panel Entries behind: whether it rises or falls.",
+      "The panel Leases taken: a partition without an owner does not proceed.",
+      "`shuiwei dead-letters list`: a partition stops after too many.",
+    ],
+    act: [
+      "No process with the role worker runs: start one.",
+      "It falls: wait.",
+      "It rises: start another worker, or give Redis a faster disk.",
+    ],
+  },
+  {
+    name: "ShuiweiServerErrors",
+    severity: "warning",
+    expression: "job:shuiwei_http_request_seconds_count:errors_share5m > 0.05",
+    for: "5m",
+    summary: "{{ $value | humanizePercentage }} of the answers of {{ $labels.job }} are 5xx",
+    meaning: "Requests are refused with Retry-After, or fail. Clients send them again.",
+    look: ["/readyz.", "The panels Requests by class of answer and New work refused.", "The log: it names each fault."],
+    act: [
+      "Act on the reason that /readyz gives.",
+      "A fault in the log without a reason of Redis or the machine: report it.",
+    ],
+  },
+];
