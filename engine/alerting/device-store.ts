@@ -5,11 +5,11 @@
  * of answers and logs.
  */
 import { createHash } from "node:crypto";
-import { type Clock, monotonicClock } from "../kernel/clock.js";
+import type { Clock } from "../kernel/clock.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { alertingKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
-import { HashCache } from "./hash-cache.js";
+import { type Fields, HashCache } from "./hash-cache.js";
 import type { Device } from "./people.js";
 
 /** Phones, tablets and browsers of one person. */
@@ -40,12 +40,12 @@ export const deviceIdOf = (uniqueAddress: string): string =>
 export class DeviceStore {
   readonly #options: DeviceStoreOptions;
   readonly #key: string;
-  readonly #hash: HashCache;
+  readonly #hash: HashCache<readonly Device[]>;
 
   constructor(options: DeviceStoreOptions) {
     this.#options = options;
     this.#key = alertingKeys(options.prefix).devices;
-    this.#hash = new HashCache(options.redis, this.#key, monotonicClock);
+    this.#hash = new HashCache(options.redis, this.#key, devicesOf);
   }
 
   /**
@@ -57,7 +57,7 @@ export class DeviceStore {
   async register(
     device: Pick<Device, "id" | "person" | "label" | "channel" | "address">,
   ): Promise<Device | "too_many"> {
-    const all = devicesOf(await this.#hash.readNow());
+    const all = await this.#hash.readNow();
     const known = all.find(({ id }) => id === device.id);
     const others = all.filter(({ id }) => id !== device.id);
     if (others.length >= MAX_DEVICES) return "too_many";
@@ -75,8 +75,8 @@ export class DeviceStore {
   }
 
   /** All devices, the oldest first, as they were within the last second. */
-  async all(): Promise<readonly Device[]> {
-    return devicesOf(await this.#hash.read());
+  all(): Promise<readonly Device[]> {
+    return this.#hash.read();
   }
 
   /** A device as it was within the last second. */
@@ -97,9 +97,14 @@ export class DeviceStore {
     await this.#hash.write({ [`${id}/${DISPLAYED}`]: String(atMs), [`${id}/${SILENT}`]: "0" });
   }
 
+  /** Removes all devices of a person. Safe to repeat. */
+  async removeOf(person: string, reason: RemovalReason): Promise<void> {
+    for (const device of await this.#hash.readNow()) if (device.person === person) await this.remove(device.id, reason);
+  }
+
   /** Removes a device for good, and reports why. @returns false when there was none */
   async remove(id: string, reason: RemovalReason): Promise<boolean> {
-    const known = devicesOf(await this.#hash.readNow()).find((device) => device.id === id);
+    const known = (await this.#hash.readNow()).find((device) => device.id === id);
     await this.#hash.write(
       {},
       PARTS.map((part) => `${id}/${part}`),
@@ -118,7 +123,7 @@ const REASONS: Readonly<Record<RemovalReason, string>> = {
 };
 
 /** Counters without a registration are left over from a removal at the same moment; they are no devices. */
-function devicesOf(fields: Readonly<Record<string, string>>): Device[] {
+function devicesOf(fields: Fields): Device[] {
   return Object.entries(fields)
     .filter(([field]) => field.endsWith(`/${REGISTRATION}`))
     .map(([field, text]) => {

@@ -1,58 +1,59 @@
 /**
- * The content of one Redis hash, read at most once a second by a process. The stores of people, devices and silences
- * are small and are read for every alert and every request of a phone. A change by this process is seen by its next
- * read, one by another process within a second. Concurrent readers share one call.
+ * The records of one Redis hash, read and decoded at most once a second by a process. The stores of people, devices and
+ * silences are small and are read for every alert and every request of a phone. A change by this process is seen by its
+ * next read, one by another process within a second. Concurrent readers share one call.
  */
-import type { Clock } from "../kernel/clock.js";
+import { type Clock, monotonicClock } from "../kernel/clock.js";
 import type { RedisClient } from "../stream/redis.js";
 
-/** A notification reaches a person who was added a second ago; not one who was added at the same moment. */
+/** A person who is added is notified of what happens a second later. */
 const FRESH_MS = 1_000;
 
-export class HashCache {
+export type Fields = Readonly<Record<string, string>>;
+
+export class HashCache<Records> {
   readonly #redis: RedisClient;
   readonly #key: string;
-  /** Monotonic: it measures an age. */
+  readonly #decode: (fields: Fields) => Records;
   readonly #clock: Clock;
-  #reading: { atMs: number; fields: Promise<Readonly<Record<string, string>>> } | undefined;
+  #reading: { atMs: number; records: Promise<Records> } | undefined;
 
-  constructor(redis: RedisClient, key: string, clock: Clock) {
+  /** @param clock measures an age, so it cannot be set */
+  constructor(redis: RedisClient, key: string, decode: (fields: Fields) => Records, clock: Clock = monotonicClock) {
     this.#redis = redis;
     this.#key = key;
+    this.#decode = decode;
     this.#clock = clock;
   }
 
-  /** All fields. Errors are those of Redis; the next call tries again. */
-  read(): Promise<Readonly<Record<string, string>>> {
+  /** All records, a second old at most; not to be changed. Errors are those of Redis; the next call tries again. */
+  read(): Promise<Records> {
     const atMs = this.#clock.now();
     if (!this.#reading || atMs - this.#reading.atMs >= FRESH_MS) {
-      const reading = { atMs, fields: this.#redis.hgetall(this.#key) };
+      const reading = { atMs, records: this.#redis.hgetall(this.#key).then(this.#decode) };
       this.#reading = reading;
-      reading.fields.catch(() => {
+      reading.records.catch(() => {
         if (this.#reading === reading) this.#reading = undefined;
       });
     }
-    return this.#reading.fields;
+    return this.#reading.records;
   }
 
-  /** All fields as they are now. */
-  readNow(): Promise<Readonly<Record<string, string>>> {
+  /** All records as they are now. */
+  readNow(): Promise<Records> {
     this.#reading = undefined;
     return this.read();
   }
 
-  /** Writes fields in one call, and removes those whose value is undefined in the same transaction. */
-  async write(fields: Readonly<Record<string, string>>, removed: readonly string[] = []): Promise<void> {
-    const set = Object.keys(fields).length > 0;
+  /** Writes fields and removes others, in one transaction. */
+  async write(fields: Fields, removed: readonly string[] = []): Promise<void> {
+    const calls = this.#redis.multi();
+    if (Object.keys(fields).length > 0) calls.hset(this.#key, fields);
+    if (removed.length > 0) calls.hdel(this.#key, ...removed);
     try {
-      if (set && removed.length === 0) await this.#redis.hset(this.#key, fields);
-      else if (set)
-        await this.#redis
-          .multi()
-          .hset(this.#key, fields)
-          .hdel(this.#key, ...removed)
-          .exec();
-      else if (removed.length > 0) await this.#redis.hdel(this.#key, ...removed);
+      const replies = await calls.exec();
+      const fault = replies?.find(([error]) => error)?.[0];
+      if (fault) throw fault;
     } finally {
       this.#reading = undefined;
     }

@@ -3,10 +3,9 @@
  * its own, so that an administrator who changes a name and a person who changes their quiet hours do not overwrite each
  * other. What is read is at most a second old. It checks nothing but the number of people: the HTTP API checks content.
  */
-import { monotonicClock } from "../kernel/clock.js";
 import { alertingKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
-import { HashCache } from "./hash-cache.js";
+import { type Fields, HashCache } from "./hash-cache.js";
 import type { Person } from "./people.js";
 
 /** A shop has tens of people who are notified; a list of them is one answer. */
@@ -24,15 +23,15 @@ const PARTS = [IDENTITY, "language", "ladder", "quietHours"] as const;
 type StoredIdentity = Pick<Person, "name" | "roles" | "wecomUserId">;
 
 export class PeopleStore {
-  readonly #hash: HashCache;
+  readonly #hash: HashCache<readonly Person[]>;
 
   constructor(redis: RedisClient, prefix: string) {
-    this.#hash = new HashCache(redis, alertingKeys(prefix).people, monotonicClock);
+    this.#hash = new HashCache(redis, alertingKeys(prefix).people, peopleOf);
   }
 
   /** Adds or replaces a person. Safe to repeat. @returns `too_many` when there are MAX_PEOPLE others */
   async put(person: Person): Promise<"created" | "replaced" | "too_many"> {
-    const people = peopleOf(await this.#hash.readNow());
+    const people = await this.#hash.readNow();
     const isKnown = people.some(({ id }) => id === person.id);
     if (!isKnown && people.length >= MAX_PEOPLE) return "too_many";
     const { id, name, roles, wecomUserId, language, ladder, quietHours } = person;
@@ -48,7 +47,7 @@ export class PeopleStore {
 
   /** Changes the given settings alone. @returns the person as it is then; undefined: there is none */
   async change(id: string, settings: OwnSettings): Promise<Person | undefined> {
-    const find = async () => peopleOf(await this.#hash.readNow()).find((each) => each.id === id);
+    const find = async () => (await this.#hash.readNow()).find((each) => each.id === id);
     const known = await find();
     if (!known || Object.keys(settings).length === 0) return known;
     await this.#hash.write(
@@ -63,13 +62,13 @@ export class PeopleStore {
   }
 
   /** All people, by their ids, as they were within the last second. */
-  async list(): Promise<readonly Person[]> {
-    return peopleOf(await this.#hash.read());
+  list(): Promise<readonly Person[]> {
+    return this.#hash.read();
   }
 
   /** @returns false when there was none */
   async remove(id: string): Promise<boolean> {
-    const isKnown = peopleOf(await this.#hash.readNow()).some((each) => each.id === id);
+    const isKnown = (await this.#hash.readNow()).some((each) => each.id === id);
     await this.#hash.write(
       {},
       PARTS.map((part) => `${id}/${part}`),
@@ -78,7 +77,7 @@ export class PeopleStore {
   }
 }
 
-function peopleOf(fields: Readonly<Record<string, string>>): Person[] {
+function peopleOf(fields: Fields): Person[] {
   const part = <Value>(id: string, name: (typeof PARTS)[number]): Value | undefined => {
     const text = fields[`${id}/${name}`];
     return text === undefined ? undefined : (JSON.parse(text) as Value);

@@ -3,11 +3,11 @@
  * writes a second field, and the first one counts. Those that ended a day ago are removed with the next change. What is
  * read is at most a second old.
  */
-import { type Clock, DAY_MS, monotonicClock } from "../kernel/clock.js";
+import { type Clock, DAY_MS } from "../kernel/clock.js";
 import { secureBytes } from "../kernel/random.js";
 import { alertingKeys } from "../stream/keys.js";
 import type { RedisClient } from "../stream/redis.js";
-import { HashCache } from "./hash-cache.js";
+import { type Fields, HashCache } from "./hash-cache.js";
 import type { Silence } from "./silence.js";
 
 /** Each alert is compared with every one of them. */
@@ -18,21 +18,21 @@ const END = "/end";
 export class SilenceStore {
   readonly #redis: RedisClient;
   readonly #key: string;
-  readonly #hash: HashCache;
+  readonly #hash: HashCache<readonly Silence[]>;
   readonly #clock: Clock;
 
   /** @param clock the shop's, by which silences end */
   constructor(redis: RedisClient, prefix: string, clock: Clock) {
     this.#redis = redis;
     this.#key = alertingKeys(prefix).silences;
-    this.#hash = new HashCache(redis, this.#key, monotonicClock);
+    this.#hash = new HashCache(redis, this.#key, silencesOf);
     this.#clock = clock;
   }
 
   /** @returns the silence with its id; `too_many` when MAX_SILENCES have not ended */
   async add(silence: Omit<Silence, "id" | "createdMs" | "endedBy">): Promise<Silence | "too_many"> {
     const nowMs = this.#clock.now();
-    const kept = silencesOf(await this.#hash.readNow());
+    const kept = await this.#hash.readNow();
     if (kept.filter(({ untilMs }) => untilMs > nowMs).length >= MAX_SILENCES) return "too_many";
     const ended = kept.filter(({ untilMs }) => untilMs <= nowMs - KEPT_MS).flatMap(({ id }) => [id, `${id}${END}`]);
     const added: Silence = { ...silence, id: secureBytes(12).toString("base64url"), createdMs: nowMs };
@@ -42,7 +42,7 @@ export class SilenceStore {
 
   /** Ends a silence now. Of several calls the first one counts. @returns the silence; undefined: there is none */
   async end(id: string, actor: string): Promise<Silence | undefined> {
-    const find = async () => silencesOf(await this.#hash.readNow()).find((each) => each.id === id);
+    const find = async () => (await this.#hash.readNow()).find((each) => each.id === id);
     const known = await find();
     const nowMs = this.#clock.now();
     if (!known || known.untilMs <= nowMs) return known;
@@ -53,17 +53,17 @@ export class SilenceStore {
   /** Those that have not ended, as they are now: who decides by them must not use those of a second ago. */
   async active(): Promise<readonly Silence[]> {
     const nowMs = this.#clock.now();
-    return silencesOf(await this.#hash.readNow()).filter(({ untilMs }) => untilMs > nowMs);
+    return (await this.#hash.readNow()).filter(({ untilMs }) => untilMs > nowMs);
   }
 
   /** Those that have not ended and those of the last day, the newest first, as they were within the last second. */
   async list(): Promise<readonly Silence[]> {
     const sinceMs = this.#clock.now() - KEPT_MS;
-    return silencesOf(await this.#hash.read()).filter(({ untilMs }) => untilMs > sinceMs);
+    return (await this.#hash.read()).filter(({ untilMs }) => untilMs > sinceMs);
   }
 }
 
-function silencesOf(fields: Readonly<Record<string, string>>): Silence[] {
+function silencesOf(fields: Fields): Silence[] {
   return Object.entries(fields)
     .filter(([field]) => !field.endsWith(END))
     .map(([id, text]) => {
