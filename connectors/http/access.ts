@@ -10,9 +10,17 @@ import { sleep } from "../../engine/kernel/clock.js";
 import { addressOf, originOf } from "./client.js";
 import type { HttpDeps } from "./deps.js";
 import { FailedLogins, LoginReport } from "./failed-logins.js";
-import { DEMO_IDENTITY, type Identity, mayDo, type Role, roleFault, type TokenLookup } from "./identity.js";
+import {
+  DEMO_IDENTITY,
+  type Identity,
+  mayDo,
+  personFault,
+  type Role,
+  roleFault,
+  type TokenLookup,
+} from "./identity.js";
 import { type ProblemCode, problemOf, retryAfter, sendProblem } from "./problem.js";
-import { cookieOf } from "./sessions.js";
+import { cookieOf, type Session, type Sessions } from "./sessions.js";
 import { fromStore } from "./store-errors.js";
 import { digestOf } from "./tokens.js";
 
@@ -36,7 +44,9 @@ export interface Authenticated {
   quotaKey: string;
 }
 
-type Parts = Pick<HttpDeps, "open" | "openParts" | "sessions" | "trustProxy" | "onTrouble">;
+type Parts = Pick<HttpDeps, "open" | "openParts" | "sessions" | "alerting" | "trustProxy" | "onTrouble">;
+/** Why an identity may not use a route; undefined: it may. */
+type Check = (identity: Identity) => string | undefined;
 
 export class Access {
   readonly #parts: Parts;
@@ -61,15 +71,15 @@ export class Access {
 
   /** The hook of routes that need a role. */
   authorize(role: Role): onRequestHookHandler {
-    return (request, reply, done) => {
-      const known = this.#tokenIdentity(request.raw);
-      if (known) this.#checkRole(known, role, request, reply, done);
-      else
-        this.#sessionOrRefusal(request.raw, !SAFE_METHODS.has(request.method)).then((result) => {
-          if ("code" in result) refuse(reply, result);
-          else this.#checkRole(result.identity, role, request, reply, done);
-        }, done);
-    };
+    return this.#authorize((identity) => (mayDo(identity, role) ? undefined : roleFault(identity, role)));
+  }
+
+  /** The hook of routes for a person's session, and for others with this role, if any. */
+  authorizePerson(role?: Role): onRequestHookHandler {
+    return this.#authorize((identity) => {
+      if (identity.person !== undefined || (role !== undefined && mayDo(identity, role))) return undefined;
+      return personFault(identity, role);
+    });
   }
 
   /** The client, or why it is refused: for requests that are not routes. */
@@ -87,7 +97,7 @@ export class Access {
 
   /** Whether an authenticated request has a session, not a token. */
   isSession(raw: IncomingMessage): boolean {
-    return this.#tokenIdentity(raw) === undefined;
+    return !this.#parts.open && this.#tokenIdentity(raw) === undefined;
   }
 
   /** The quota key of a client without a session: its address. */
@@ -117,21 +127,35 @@ export class Access {
     };
   }
 
+  #authorize(check: Check): onRequestHookHandler {
+    return (request, reply, done) => {
+      const known = this.#tokenIdentity(request.raw);
+      if (known) accept(known, check, request, reply, done);
+      else
+        this.#sessionOrRefusal(request.raw, !SAFE_METHODS.has(request.method)).then((result) => {
+          if ("code" in result) refuse(reply, result);
+          else accept(result.identity, check, request, reply, done);
+        }, done);
+    };
+  }
+
   /** The identity of a right token, found without waiting; undefined without one. */
   #tokenIdentity({ headers }: IncomingMessage): Identity | undefined {
-    if (this.#parts.open) return DEMO_IDENTITY;
+    // In a demo a browser that was paired is the person's all the same.
+    if (this.#parts.open) return cookieOf(headers.cookie) === undefined ? DEMO_IDENTITY : undefined;
     if (headers.authorization === undefined) return undefined;
     const secret = BEARER.exec(headers.authorization)?.[1];
     return secret === undefined ? undefined : this.#tokens.get(digestOf(secret));
   }
 
   async #sessionOrRefusal(raw: IncomingMessage, needsOrigin: boolean): Promise<Authenticated | Refusal> {
+    if (this.#parts.open) return this.#demoClient(raw);
     const { authorization, cookie } = raw.headers;
     if (authorization !== undefined && BEARER.test(authorization)) return this.rejectLogin(raw, "token");
     const secret = authorization === undefined ? cookieOf(cookie) : undefined;
     const { sessions } = this.#parts;
     if (secret === undefined || !sessions) return unauthorized("send Authorization: Bearer <token>");
-    const session = await fromStore("sessions.find", sessions.find(secret));
+    const session = await this.#sessionOf(sessions, secret);
     if (!session) return unauthorized("the session has ended: pair again");
     if (needsOrigin && originOf(raw) !== "own")
       return {
@@ -142,14 +166,38 @@ export class Access {
     return { identity: session, isSession: true, quotaKey: `session ${session.id}` };
   }
 
-  #checkRole(identity: Identity, role: Role, request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-    if (!mayDo(identity, role)) {
-      refuse(reply, { code: "forbidden", detail: roleFault(identity, role), headers: {} });
-      return;
-    }
-    request.identity = identity;
-    done();
+  /** Everybody may do everything there; who was paired with a person's link is that person. */
+  async #demoClient(raw: IncomingMessage): Promise<Authenticated> {
+    const { sessions } = this.#parts;
+    const secret = cookieOf(raw.headers.cookie);
+    const session = secret === undefined ? undefined : sessions && (await this.#sessionOf(sessions, secret));
+    const identity = session?.person === undefined ? DEMO_IDENTITY : { ...session, role: DEMO_IDENTITY.role };
+    return { identity, isSession: false, quotaKey: this.quotaKeyOf(raw) };
   }
+
+  /** A session that has not ended. That of a person ends with the person, although a process may still hold it. */
+  async #sessionOf(sessions: Sessions, secret: string): Promise<Session | undefined> {
+    const session = await fromStore("sessions.find", sessions.find(secret));
+    if (session?.person === undefined) return session;
+    const person = await fromStore("people.get", this.#parts.alerting.people.get(session.person));
+    return person && session;
+  }
+}
+
+function accept(
+  identity: Identity,
+  check: Check,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  done: () => void,
+): void {
+  const fault = check(identity);
+  if (fault !== undefined) {
+    refuse(reply, { code: "forbidden", detail: fault, headers: {} });
+    return;
+  }
+  request.identity = identity;
+  done();
 }
 
 const unauthorized = (detail: string): Refusal => ({

@@ -29,9 +29,11 @@ import { idRoutes } from "./ids.js";
 import { readJson } from "./json.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
+import { ownSettingsRoutes } from "./own-settings.js";
+import { peopleRoutes } from "./people.js";
 import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
-import { BODY_LIMIT, type RouteContext } from "./route-context.js";
+import { BODY_LIMIT, type RouteContext, type RouteGroup } from "./route-context.js";
 import { ProblemSchema } from "./schemas/problem.js";
 import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
@@ -91,6 +93,27 @@ const BODY_WITHIN_MS = 25_000;
 const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 const CHARSET = /;\s*charset\s*=\s*"?([^";]*)/i;
 
+/** The groups of routes that need nothing but the context. */
+const ROUTES: readonly RouteGroup[] = [
+  stepRoutes,
+  personalDataRoutes,
+  commandRoutes,
+  stockRoutes,
+  historyRoutes,
+  divergenceRoutes,
+  settingsRoutes,
+  idRoutes,
+  alertRoutes,
+  peopleRoutes,
+  ownSettingsRoutes,
+  breakerRoutes,
+  comparisonRoutes,
+  settlementRoutes,
+  snapshotRoutes,
+  sourceRoutes,
+  sessionRoutes,
+];
+
 /**
  * The plugin. Register it before anything else, so that its checks apply to everything after it.
  * @throws EngineError `bad_option` (on registration) when no token protects writing and the server is not open
@@ -104,6 +127,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const access = new Access(deps, tokens, (what) => metrics.failedLogins.inc({ with: what }));
     server.decorate("access", access);
     const authorize = (role: Role) => access.authorize(role);
+    const authorizePerson = (role?: Role) => access.authorizePerson(role);
     const limits = {
       requests: new ConcurrencyLimit(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
       bulk: new ConcurrencyLimit(MAX_BULK_REQUESTS, "bulk requests"),
@@ -112,7 +136,14 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
         clientOf: (request) => quotaClientOf(request, deps.trustProxy === true),
       }),
     };
-    const context: RouteContext = { deps, access, defaultLocation: deps.defaultLocation ?? "main", authorize, limits };
+    const context: RouteContext = {
+      deps,
+      access,
+      defaultLocation: deps.defaultLocation ?? "main",
+      authorize,
+      authorizePerson,
+      limits,
+    };
     metrics.gauge(
       "shuiwei_http_requests_under_way",
       "Requests being answered; not those for health and figures",
@@ -146,26 +177,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     server.addSchema(ProblemSchema);
 
     const methods = knownMethods(server);
-    const groups = [
-      orderRoutes(new BreakerWatch(deps)),
-      stepRoutes,
-      personalDataRoutes,
-      commandRoutes,
-      stockRoutes,
-      historyRoutes,
-      divergenceRoutes,
-      settingsRoutes,
-      idRoutes,
-      alertRoutes,
-      breakerRoutes,
-      comparisonRoutes,
-      settlementRoutes,
-      snapshotRoutes,
-      sourceRoutes,
-      sessionRoutes,
-      operationsRoutes(metrics),
-      ...(deps.routes ?? []),
-    ];
+    const groups = [orderRoutes(new BreakerWatch(deps)), ...ROUTES, operationsRoutes(metrics), ...(deps.routes ?? [])];
     for (const group of groups) group(server, context);
     // After all routes are registered, also those in scopes of their own.
     server.register(async (scope) => refuseOtherMethods(scope, methods));

@@ -14,6 +14,7 @@ const TAGS = [
   },
   { name: "skus", description: "Settings of SKUs and of their categories" },
   { name: "alerts", description: "Alerts of unusual depletion" },
+  { name: "people", description: "People who are notified of alerts, their channels, quiet hours and devices" },
   { name: "breaker", description: "Breakers, which stop new orders" },
   {
     name: "reconciliation",

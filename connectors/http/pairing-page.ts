@@ -32,6 +32,8 @@ document.documentElement.lang = zh ? "zh-CN" : "en";
 for (const node of document.querySelectorAll("[data-en]")) if (!zh) node.textContent = node.dataset.en;
 const say = (cn, en) => { told.textContent = zh ? cn : en; };
 const form = document.querySelector("form"), field = document.querySelector("input"), button = document.querySelector("button"), told = document.getElementById("told");
+// A person's link is opened on their phone.
+const homeOf = ({ person }) => person === undefined ? "/" : "/phone";
 const isCode = (text) => /^[0-9A-Za-z]{4}([ -]?[0-9A-Za-z]{4}){3}$/.test(text);
 async function pair(text) {
   button.disabled = true;
@@ -40,7 +42,7 @@ async function pair(text) {
     const headers = { "content-type": "application/json" };
     if (!isCode(text)) headers.authorization = "Bearer " + text;
     const answer = await fetch("/v1/sessions", { method: "POST", headers, body: JSON.stringify(isCode(text) ? { code: text } : {}) });
-    if (answer.status === 201) return location.replace(location.pathname === "/pair" ? "/" : location.pathname);
+    if (answer.status === 201) return location.replace(location.pathname === "/pair" ? homeOf(await answer.json()) : location.pathname);
     if (answer.status === 401) say("配对码或令牌不正确，或配对码已过期、已使用。", "The code or token is not valid, or the code has expired or was used.");
     else if (answer.status === 429) say("尝试次数过多，请稍后再试。", "Too many attempts. Try again later.");
     else say("暂时无法配对（" + answer.status + "），请稍后再试。", "Pairing is not possible at the moment (" + answer.status + "). Try again later.");
@@ -60,10 +62,10 @@ if (code) {
 } else {
   field.focus();
   // A link from another site brings no cookie along; this page's own request does.
-  fetch("/v1/sessions/current").then((answer) => {
+  fetch("/v1/sessions/current").then(async (answer) => {
     if (!answer.ok || sessionStorage.getItem("shuiwei.paired")) return sessionStorage.removeItem("shuiwei.paired");
     sessionStorage.setItem("shuiwei.paired", "1");
-    location.replace("/");
+    location.replace(location.pathname === "/pair" ? homeOf(await answer.json()) : location.pathname);
   }).catch(() => {});
 }
 `;

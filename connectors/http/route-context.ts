@@ -20,6 +20,8 @@ export interface RouteContext {
    * client in an open demo.
    */
   readonly authorize: (role: Role) => onRequestHookHandler;
+  /** The same for a person's session, and for other clients with this role, if any. */
+  readonly authorizePerson: (role?: Role) => onRequestHookHandler;
   /** For all requests, for bulk requests among them, and for requests that create a session, counted apart. */
   readonly limits: Readonly<Record<"requests" | "bulk" | "sessions", ConcurrencyLimit>>;
 }

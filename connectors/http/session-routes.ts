@@ -3,7 +3,7 @@
  * and ends sessions. A code is redeemed only by a POST, because chat programs open links to show a preview. In a link
  * the code follows the #, which a browser does not send.
  */
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import { DAY_MS } from "../../engine/kernel/clock.js";
 import { refuse as refuseClient } from "./access.js";
@@ -26,7 +26,7 @@ import {
 import { cookieFor, cookieOf, type Pairing, type Session, type Sessions } from "./sessions.js";
 import { fromStore } from "./store-errors.js";
 
-const DEFAULT_DAYS = 90;
+export const DEFAULT_DAYS = 90;
 /**
  * Requests for a session are read before authentication. They have a limit and a short timeout of their own, so that
  * they never use the capacity for orders.
@@ -80,12 +80,15 @@ function pairingRoute(server: FastifyInstance, { access, authorize }: RouteConte
       if (!mayDo(operator, role)) return refuse(reply, "forbidden", roleFault(operator, role, `pairing for ${role}`));
       const pairing = { name: sessionName(operator, label), role, forMs: days * DAY_MS };
       const { code, expiresMs } = await fromStore("sessions.createPairing", sessions.createPairing(pairing));
-      const base = `${isSecure(request.raw) ? "https" : "http"}://${request.headers.host ?? "localhost"}`;
       const { name } = pairing;
-      return reply.code(201).send({ code, link: `${base}/pair#${code}`, validUntil: isoOf(expiresMs), name, role });
+      return reply.code(201).send({ code, link: linkOf(request, code), validUntil: isoOf(expiresMs), name, role });
     },
   );
 }
+
+/** The link by which a browser is paired. */
+export const linkOf = ({ raw, headers }: FastifyRequest, code: string): string =>
+  `${isSecure(raw) ? "https" : "http"}://${headers.host ?? "localhost"}/pair#${code}`;
 
 function createRoute(server: FastifyInstance, { access, limits }: RouteContext, sessions: Sessions): void {
   server.post<{ Body: Static<typeof SessionBody> }>(
@@ -148,8 +151,8 @@ function currentRoute(server: FastifyInstance, { authorize }: RouteContext): voi
       },
     },
     (request, reply) => {
-      const { name, role } = identityOf(request);
-      reply.send({ name, role });
+      const { name, role, person } = identityOf(request);
+      reply.send({ name, role, ...(person === undefined ? {} : { person }) });
     },
   );
 }
@@ -229,4 +232,7 @@ function revokeRoute(server: FastifyInstance, { authorize }: RouteContext, sessi
 /** Begins with the name of the operator who paired it, so that a session cannot have another person's name. */
 const sessionName = ({ name }: Identity, label: string): string => `${name.split("/", 1)[0]}/${label}`;
 
-const answerOf = ({ name, role, expiresMs }: Session) => ({ name, role, expiresAt: isoOf(expiresMs) });
+const answerOf = ({ name, role, person, expiresMs }: Session) => ({
+  ...{ name, role, expiresAt: isoOf(expiresMs) },
+  ...(person === undefined ? {} : { person }),
+});

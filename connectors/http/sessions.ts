@@ -54,8 +54,8 @@ export class Sessions {
   async createPairing(pairing: Pairing): Promise<{ code: string; expiresMs: number }> {
     const characters = [...secureBytes(CODE_LENGTH)].map((byte) => CODE_ALPHABET[byte & 31]).join("");
     const key = pairingKey(this.#prefix, digestOf(characters));
-    const { name, role, forMs } = pairing;
-    await this.#redis.set(key, JSON.stringify({ name, role, forMs }), "PX", PAIRING_MS);
+    const { name, role, person, forMs } = pairing;
+    await this.#redis.set(key, JSON.stringify({ name, role, person, forMs }), "PX", PAIRING_MS);
     return { code: characters.replace(/(.{4})(?=.)/g, "$1-"), expiresMs: this.#clock.now() + PAIRING_MS };
   }
 
@@ -71,8 +71,8 @@ export class Sessions {
     if ((await this.list()).length >= MAX_SESSIONS) return "full";
     const text = await this.#redis.getdel(key);
     if (text === null) return undefined;
-    const { name, role, forMs } = JSON.parse(text) as Pairing;
-    return isRole(role) ? { name, role, forMs } : undefined;
+    const { name, role, person, forMs } = JSON.parse(text) as Pairing;
+    return isRole(role) ? { name, role, forMs, ...(person === undefined ? {} : { person }) } : undefined;
   }
 
   /** Whether one name has as many sessions as it may create with its token. */
@@ -81,12 +81,15 @@ export class Sessions {
   }
 
   /** Creates a session. Returns its secret, which is not stored; undefined when there are MAX_SESSIONS already. */
-  async create({ name, role, forMs }: Pairing): Promise<{ secret: string; session: Session } | undefined> {
+  async create({ name, role, person, forMs }: Pairing): Promise<{ secret: string; session: Session } | undefined> {
     if ((await this.list()).length >= MAX_SESSIONS) return undefined;
     const secret = secureBytes(32).toString("base64url");
     const createdMs = this.#clock.now();
     const digest = digestOf(secret);
-    const session = { name, role, createdMs, expiresMs: createdMs + forMs };
+    const session = {
+      ...{ name, role, createdMs, expiresMs: createdMs + forMs },
+      ...(person === undefined ? {} : { person }),
+    };
     await this.#redis.hset(sessionsKey(this.#prefix), digest, JSON.stringify(session));
     return { secret, session: { id: digest.slice(0, ID_LENGTH), ...session } };
   }
@@ -123,6 +126,11 @@ export class Sessions {
     return sessions.sort((a, b) => a.createdMs - b.createdMs);
   }
 
+  /** Ends all sessions of a person. Safe to repeat. */
+  async revokeOf(person: string): Promise<void> {
+    for (const session of await this.list()) if (session.person === person) await this.revoke(session.id);
+  }
+
   /** Ends a session by its id. Returns false when there is none. */
   async revoke(id: string): Promise<boolean> {
     const key = sessionsKey(this.#prefix);
@@ -135,8 +143,10 @@ export class Sessions {
 
 function sessionOf(digest: string, text: string | null): Session | undefined {
   if (text === null) return undefined;
-  const { name, role, createdMs, expiresMs } = JSON.parse(text) as Omit<Session, "id">;
-  return isRole(role) ? { id: digest.slice(0, ID_LENGTH), name, role: role as Role, createdMs, expiresMs } : undefined;
+  const { name, role, person, createdMs, expiresMs } = JSON.parse(text) as Omit<Session, "id">;
+  if (!isRole(role)) return undefined;
+  const session = { id: digest.slice(0, ID_LENGTH), name, role: role as Role, createdMs, expiresMs };
+  return person === undefined ? session : { ...session, person };
 }
 
 export const COOKIE = "shuiwei_session";

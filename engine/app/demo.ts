@@ -5,7 +5,9 @@
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { DEMO_IDENTITY } from "../../connectors/http/index.js";
 import { WmsSandbox } from "../../connectors/wms/sandbox.js";
+import type { Person } from "../alerting/people.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { OptionValues } from "../kernel/options.js";
 import { stockOptions } from "../stock/options.js";
@@ -39,6 +41,15 @@ const WMS_IN_FLIGHT = 16;
 /** Orders that the warehouse keeps: more than wait for an answer or a cancellation at any time. */
 const WMS_ORDERS_KEPT = 50_000;
 
+/** Whose phone every browser of the demo is. */
+const DEMO_PERSON: Person = {
+  id: DEMO_IDENTITY.person,
+  name: "演示",
+  roles: ["purchasing", "warehouse", "operations"],
+  language: "zh",
+  ladder: [["web-push"]],
+};
+
 export async function runDemo(options: DemoOptions, signal: AbortSignal): Promise<void> {
   const { onTrouble } = createLog({ level: options.logLevel });
   const feed = new DemoFeed(options);
@@ -52,6 +63,7 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
     const wms = { wmsUrl: warehouse.url, wmsLimit: limitPerSecond, wmsInFlight: WMS_IN_FLIGHT };
     const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), options: wms, signal });
     lifecycle.onStop(() => engine.stop());
+    await engine.alerting.people.put(DEMO_PERSON);
     const server = await serveEngine(engine, surfaceOf(options), lifecycle);
     print(`open ${server.url}  (documentation at ${server.url}/docs; Ctrl-C ends it)`);
     print("a week of history first, so that daily averages exist …");

@@ -35,6 +35,7 @@ const session = {
   name: Type.String({ description: "the operator and the label; events record it as their actor" }),
   role: RoleName,
   expiresAt: Instant,
+  person: Type.Optional(Type.String({ description: "the id of the person whose phone this is" })),
 };
 
 export const PairingAnswer = Type.Object({
@@ -47,7 +48,7 @@ export const PairingAnswer = Type.Object({
 
 export const SessionAnswer = Type.Object(session);
 
-export const WhoAnswer = Type.Object({ name: Type.String(), role: RoleName });
+export const WhoAnswer = Type.Object({ name: Type.String(), role: RoleName, person: session.person });
 
 export const SessionList = Type.Object({
   sessions: Type.Array(Type.Object({ id: Type.String(), ...session, since: Instant })),
