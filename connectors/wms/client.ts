@@ -9,6 +9,7 @@ import { type Dispatcher, Pool } from "undici";
 import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import { messageOf } from "../../engine/kernel/errors.js";
 import type { DeliveryOutcome } from "../../engine/outbox/receiver.js";
+import { retryAfterMsOf } from "../../engine/outbox/retry-after.js";
 
 export interface WmsClientOptions {
   /** The base of all paths, without a slash at its end: `https://wms.example/api`. */
@@ -61,8 +62,6 @@ const REASON_LIMIT = 500;
  * meet one that is being closed.
  */
 const KEEP_ALIVE_MS = 4_000;
-/** Longer waits are cut to this. */
-const LONGEST_WAIT_MS = 300_000;
 
 const THROTTLED = [429, 503];
 /** Temporary refusals: request timeout, too early. */
@@ -160,7 +159,7 @@ export function outcomeOf(
   const said = text.slice(0, REASON_LIMIT).trim();
   const brief = code === undefined ? `HTTP ${status}` : `HTTP ${status} ${code}`;
   const reason = said === "" ? brief : `HTTP ${status}: ${said}`;
-  const retryAfterMs = waitOf(headers["retry-after"], nowMs);
+  const retryAfterMs = retryAfterMsOf(headers["retry-after"], nowMs);
   const again = { outcome: "retry", reason, brief, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) } as const;
   if (status >= 500 || THROTTLED.includes(status)) {
     // A gateway in front of the WMS gives such answers, too, and may have forwarded the request.
@@ -192,17 +191,6 @@ function codeOf(text: string): string | undefined {
 }
 
 const oneOf = (header: string | string[] | undefined): string => (Array.isArray(header) ? header[0] : header) ?? "";
-
-/** `Retry-After` in milliseconds: seconds, or an HTTP date. Undefined when it is absent or invalid. */
-function waitOf(header: string | string[] | undefined, nowMs: number): number | undefined {
-  const value = oneOf(header).trim();
-  const ms = /^\d+$/.test(value)
-    ? Number(value) * 1_000
-    : /[a-z]/i.test(value)
-      ? Date.parse(value) - nowMs
-      : Number.NaN;
-  return Number.isNaN(ms) ? undefined : Math.min(LONGEST_WAIT_MS, Math.max(0, ms));
-}
 
 /** A body as text, up to the limit; a longer one closes the connection instead of being read. */
 async function textOf(body: Dispatcher.ResponseData["body"]): Promise<string> {
