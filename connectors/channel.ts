@@ -54,6 +54,8 @@ export interface ChannelParts<Settings = unknown> {
   /** Those of this channel. */
   readonly endpoints: readonly ConfiguredEndpoint<Settings>[];
   readonly clock: Clock;
+  /** How long one request may take; left out: as the HTTP client of channels. */
+  readonly timeoutMs?: number;
 }
 
 /** A channel whose addresses are endpoints of the configuration file. */

@@ -20,6 +20,8 @@ import type { SourceWatch } from "../engine/reconciliation/source-watch.js";
 import type { Ledger } from "../engine/stock/ledger.js";
 import type { NewEvent } from "../engine/stream/event-entry.js";
 import type { RedisClient } from "../engine/stream/redis.js";
+import type { ChannelKind } from "./channel.js";
+import type { ChannelsConfiguration } from "./channels/configuration.js";
 import type { SourceKind } from "./source.js";
 
 /** Bytes under a key, as `connectors/objects/object-store.ts` specifies. */
@@ -49,6 +51,8 @@ export interface ConnectorParts {
   readonly sourceWatch: SourceWatch;
   /** The kinds of sources of all connectors. */
   sourceKinds(): Promise<readonly SourceKind[]>;
+  /** Alert routes, and the endpoints of channels. */
+  readonly channels: ChannelsConfiguration;
   /** Appends events to an event topic of the tables, as `EventTopic.append`. */
   append(topic: string, events: readonly NewEvent[]): Promise<void>;
   /** The shop's time, and its IANA zone. */
@@ -67,6 +71,10 @@ export interface OpenSink {
   readonly receiver: Receiver;
   /** Metrics of its own, beside those that every sink has; registered nowhere yet. */
   readonly metrics?: readonly Metric[];
+  /** What the outside system takes, where only the opened sink shows it; left out: the sink's own. */
+  readonly limits?: { readonly perSecond: number; readonly inFlight: number };
+  /** What an operator should look into, beside the outbox's own warnings. */
+  warnings?(): string[];
   /** Called after the last delivery. */
   close?(): unknown;
 }
@@ -88,8 +96,8 @@ export interface Sink<Options extends OptionTable = OptionTable> {
    * `inFlight` under way at most.
    */
   limits(values: OptionValues<Options>): { readonly perSecond: number; readonly inFlight: number };
-  /** Opens it, in a process that runs jobs. */
-  open(values: OptionValues<Options>, parts: ConnectorParts): Promise<OpenSink>;
+  /** Opens it, in a process that runs jobs; undefined: what the options name has nothing for it. */
+  open(values: OptionValues<Options>, parts: ConnectorParts): Promise<OpenSink | undefined>;
 }
 
 /** What a connector offers beside its sinks. */
@@ -117,6 +125,8 @@ export interface Connector<Options extends OptionTable = OptionTable> {
   readonly sinks?: readonly Sink[];
   /** Loads the kinds of sources that the configuration of sources may name (contract: `connectors/source.ts`). */
   sourceKinds?(): Promise<readonly SourceKind[]>;
+  /** Loads the channel that endpoints of the configuration of alerts may name (contract: `connectors/channel.ts`). */
+  channelKind?(): Promise<ChannelKind>;
   /**
    * The object storage that the options name; the first connector with one is used.
    * @param dir the folder of a private Redis and what belongs to it

@@ -3,6 +3,7 @@
  * HTTP API, which is the engine's own server; `csv`, `mapping` and `demo-shop`, which `shuiwei replay` and
  * `shuiwei demo` read without options of their own.
  */
+import { channelsConnector } from "./channels/connector.js";
 import type { Connector } from "./connector.js";
 import { objectsConnector } from "./objects/connector.js";
 import { oracleEbsConnector } from "./oracle-ebs/connector.js";
@@ -18,4 +19,5 @@ export const CONNECTORS: readonly Connector[] = [
   wangdianConnector,
   youzanConnector,
   oracleEbsConnector,
+  channelsConnector,
 ];

@@ -37,7 +37,7 @@ import { archiverOf, type Histories, makeHistories } from "./histories.js";
 import type { Warehouse } from "./intake.js";
 import { Lifecycle } from "./lifecycle.js";
 import { EngineLiveSource } from "./live.js";
-import { openConnectors, openObjects } from "./open-connectors.js";
+import { openChannels, openConnectors, openObjects } from "./open-connectors.js";
 import { ownSinkPartsOf } from "./own-sinks.js";
 import { PersonalData } from "./personal-data.js";
 import { type EngineReconciliation, startReconciliation } from "./reconciliation.js";
@@ -144,8 +144,9 @@ export async function startEngine(settings: EngineSettings, tables: Tables = PRO
 async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lifecycle): Promise<Engine> {
   checkTables(tables);
   const objects = await openObjects(settings, tables);
-  const connections = await openEngineRedis(settings, tables, lifecycle);
   const clock = settings.shopTime?.clock ?? systemClock;
+  const channels = await openChannels(settings, tables, clock);
+  const connections = await openEngineRedis(settings, tables, lifecycle);
   const { ledger, orderStore } = makeStores(settings, connections);
   const histories = makeHistories({ ...settings, ...connections }, orderStore, settings.archive ? objects : undefined);
   const orders = makeOrders(settings, tables, connections, { ledger, orderStore, objects, history: histories.orders });
@@ -169,7 +170,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
   const alerting = openAlertingStores({ redis, prefix: settings.prefix, clock, onTrouble: settings.onTrouble });
   const connectorParts = connectorPartsOf(settings, tables, connections, reconciliation, {
-    ...{ ledger, orderStore, objects, clock, alerting },
+    ...{ ledger, orderStore, objects, channels, clock, alerting },
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   });
@@ -244,7 +245,10 @@ const connectorPartsOf = (
   tables: Tables,
   { redis, owner }: EngineRedis,
   { snapshots, movements, sources, sourceWatch }: EngineReconciliation,
-  parts: Pick<ConnectorParts, "ledger" | "orderStore" | "orderService" | "objects" | "clock" | "append" | "alerting">,
+  parts: Pick<
+    ConnectorParts,
+    "ledger" | "orderStore" | "orderService" | "objects" | "channels" | "clock" | "append" | "alerting"
+  >,
 ): ConnectorParts => ({
   ...parts,
   ...{ snapshots, movements, sources, sourceWatch },

@@ -2,12 +2,14 @@
  * The connectors of the tables in a running engine: the object storage that one of them names, and what the others
  * open beside their sinks.
  */
+import { channelsOptions } from "../../connectors/channels/options.js";
 import type { ConnectorParts, OpenConnector } from "../../connectors/connector.js";
+import type { Clock } from "../kernel/clock.js";
 import { assert } from "../kernel/errors.js";
 import { valuesOf } from "../kernel/options.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
-import type { Tables } from "./tables.js";
+import { channelKindsOf, type Tables } from "./tables.js";
 
 /**
  * The object storage that the options name. Nothing is sent to it yet.
@@ -21,6 +23,24 @@ export async function openObjects(
   const connector = connectors.find(({ objectStore }) => objectStore);
   assert(connector?.objectStore, "no connector of the tables has an object storage");
   return connector.objectStore(valuesOf(connector.options ?? {}, given), dir);
+}
+
+/**
+ * What the options name as alert routes and endpoints of channels, checked.
+ * @throws EngineError `bad_input` with every fault of the file
+ */
+export async function openChannels(
+  { options: given = {}, environment = () => undefined }: EngineSettings,
+  tables: Pick<Tables, "connectors">,
+  clock: Clock,
+): Promise<ConnectorParts["channels"]> {
+  const { alerts, publicUrl } = valuesOf(channelsOptions, given);
+  const { assertChannelsOpen, loadChannels, noChannels } = await import("../../connectors/channels/configuration.js");
+  if (alerts === undefined) return noChannels(publicUrl);
+  const lookup = { kinds: await channelKindsOf(tables), env: environment };
+  const channels = await loadChannels(alerts, publicUrl, lookup);
+  await assertChannelsOpen(alerts, channels, lookup, { clock });
+  return channels;
 }
 
 /** Opens what the options ask for; it is closed with `lifecycle`. */

@@ -55,12 +55,15 @@ export async function openSinks(
   for (const sink of configuredSinks(tables, options)) {
     const { name, topic } = sink;
     const values = valuesOf(sink.options, options);
-    const { receiver, metrics = [], close } = await sink.open(values, parts);
-    lifecycle.onStop(() => close?.());
+    const open = await sink.open(values, parts);
+    if (open === undefined) continue;
+    const { receiver, metrics = [] } = open;
+    lifecycle.onStop(() => open.close?.());
     assert(receiver.name === name, `the receiver of the sink ${name} is named ${receiver.name}`);
-    const { perSecond: limitPerSecond, inFlight } = sink.limits(values);
+    const { perSecond: limitPerSecond, inFlight } = open.limits ?? sink.limits(values);
     const outbox = new Outbox({ ...shared, receiver, topic, limitPerSecond, inFlight });
-    sinks.push({ name, topic, metrics, outbox, warnings: () => outbox.warnings() });
+    const warnings = () => [...outbox.warnings(), ...(open.warnings?.() ?? [])];
+    sinks.push({ name, topic, metrics, outbox, warnings });
   }
   return sinks;
 }

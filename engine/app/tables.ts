@@ -3,6 +3,7 @@
  * Composition, configuration, metrics, readiness, `dead-letters` and the freeing of leases iterate over them, so
  * whatever is in a table appears everywhere. An extension passes tables with more lines to `startEngine`.
  */
+import type { ChannelKind } from "../../connectors/channel.js";
 import type { Connector, Sink } from "../../connectors/connector.js";
 import { CONNECTORS } from "../../connectors/index.js";
 import type { SourceKind } from "../../connectors/source.js";
@@ -217,6 +218,10 @@ export function checkTables(tables: Tables): void {
 /** The kinds of sources of all connectors. */
 export const sourceKindsOf = async ({ connectors }: Pick<Tables, "connectors">): Promise<readonly SourceKind[]> =>
   (await Promise.all(connectors.map(async (connector) => (await connector.sourceKinds?.()) ?? []))).flat();
+
+/** The channels of all connectors that endpoints of the configuration file may name. */
+export const channelKindsOf = async ({ connectors }: Pick<Tables, "connectors">): Promise<readonly ChannelKind[]> =>
+  (await Promise.all(connectors.map((connector) => connector.channelKind?.() ?? []))).flat();
 
 /** The sinks of all connectors. */
 export const sinksOf = ({ connectors }: Pick<Tables, "connectors">): readonly Sink[] =>

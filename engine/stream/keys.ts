@@ -259,6 +259,22 @@ export const LIBRARIES_KEY = "shuiwei-function-libraries";
 /** Hash: the request rate to a receiver that all workers share. */
 export const rateLimiterKey = (prefix: string, receiver: string): string => `${prefix}:pace:${receiver}`;
 
+/** Of one address of a channel of notifications; one hash tag, so that one call reads and writes all of it. */
+export interface ChannelAddressKeys {
+  /** List: when requests were sent in the last minute, the newest first. */
+  times: string;
+  /** String that expires: nothing is sent while it exists. */
+  hold: string;
+  /** String that expires: the address has this message. */
+  accepted(messageId: string): string;
+}
+
+export function channelAddressKeys(prefix: string, channel: string, to: string): ChannelAddressKeys {
+  // A user id may have any character, a brace of the hash tag included.
+  const base = `${prefix}:{channel:${channel}:${encodeURIComponent(to)}}`;
+  return { times: `${base}:times`, hold: `${base}:hold`, accepted: (id) => `${base}:accepted:${id}` };
+}
+
 /** Hash: the wanted state of each breaker, by its scope. */
 export const breakersKey = (prefix: string): string => `${prefix}:breakers`;
 
