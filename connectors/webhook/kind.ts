@@ -1,0 +1,86 @@
+/**
+ * The channel `webhook` (Standard Webhooks specification): a POST with a JSON body, signed, for systems of the shop's
+ * own. It is sent acknowledgements and ends of alerts, too. A receiver recognises a repeat by the header `webhook-id`.
+ * An answer of 2xx accepts; 410 says that the endpoint does not exist any more.
+ */
+import { Type } from "typebox";
+import { badInput } from "../../engine/kernel/errors.js";
+import { type ChannelOutcome, defineChannelKind } from "../channel.js";
+import { ChannelHttp, outcomeOfStatus, urlFault } from "../channels/http-client.js";
+import { secretText } from "../configuration/secret-text.js";
+import { bodyOf, webhookIdOf } from "./body.js";
+import { keyOf, signaturesOf } from "./signature.js";
+
+const Connection = Type.Object(
+  {
+    url: Type.String({ minLength: 1, maxLength: 2_048, description: "the address of the receiver" }),
+    secret: secretText("the signing secret, whsec_ and 24 to 64 bytes in base64"),
+    /** While the secret is replaced. */
+    previousSecret: Type.Optional(secretText("the signing secret until now")),
+  },
+  { additionalProperties: false },
+);
+
+const GONE = 410;
+const CONNECTIONS = 4;
+/** No vendor's limit: what a small service takes without notice. */
+const PER_MINUTE = 120;
+
+export const webhookKind = defineChannelKind({
+  name: "webhook",
+  about: "signed webhooks (Standard Webhooks) for systems of the shop's own",
+  connection: Connection,
+  traits: { perMinute: PER_MINUTE, confirmsDisplay: false, sendsChanges: true },
+  recognisesRepeats: true,
+  limits: { perSecond: 100, inFlight: 16 },
+  async open({ endpoints, clock, timeoutMs }) {
+    const targets = new Map(
+      endpoints.map(({ name, settings: { url, secret, previousSecret } }) => {
+        const fault = urlFault(url);
+        if (fault !== undefined) throw badInput("webhook.open", `endpoint ${name} /connection/url`, fault);
+        const keys = [keyAt(name, "secret", secret), ...keysOf(name, previousSecret)];
+        return [name, { url, keys }];
+      }),
+    );
+    const http = new ChannelHttp({
+      reach: "any",
+      connections: CONNECTIONS,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    });
+    return {
+      async send(outgoing, signal): Promise<ChannelOutcome> {
+        const target = targets.get(outgoing.to);
+        if (!target) return { outcome: "refused", reason: "no endpoint has this name", isGone: true };
+        const webhook = {
+          id: webhookIdOf(outgoing),
+          timestamp: Math.floor(clock.now() / 1_000),
+          body: JSON.stringify(bodyOf(outgoing, clock.now())),
+        };
+        const headers = {
+          "content-type": "application/json; charset=utf-8",
+          "user-agent": "Shuiwei",
+          "webhook-id": webhook.id,
+          "webhook-timestamp": String(webhook.timestamp),
+          "webhook-signature": signaturesOf(webhook, target.keys),
+        };
+        const answer = await http.send({ url: target.url, headers, body: webhook.body }, signal);
+        if ("outcome" in answer) return answer;
+        const outcome = outcomeOfStatus(answer, clock);
+        return answer.status === GONE ? { outcome: "refused", reason: "HTTP 410", isGone: true } : outcome;
+      },
+      close: () => http.close(),
+    };
+  },
+});
+
+const keysOf = (name: string, previousSecret: string | undefined): Buffer[] =>
+  previousSecret === undefined ? [] : [keyAt(name, "previousSecret", previousSecret)];
+
+function keyAt(name: string, field: string, secret: string): Buffer {
+  const key = keyOf(secret);
+  if (!key) {
+    const place = `endpoint ${name} /connection/${field}`;
+    throw badInput("webhook.open", place, "must be whsec_ and 24 to 64 bytes in base64");
+  }
+  return key;
+}
