@@ -67,6 +67,11 @@ export interface ChannelKind<Settings extends TSchema = TSchema> {
   /** Of the field `connection` of an endpoint; secrets in it are `secretText` (configuration/). */
   readonly connection: Settings;
   readonly traits: ChannelTraits;
+  /**
+   * Its addresses are people's, by the contact of its name (`wecom`); the endpoint of the configuration file is what
+   * they are reached through, and no route names it. Left out: an endpoint is an address.
+   */
+  readonly reachesPeople?: boolean;
   /** The receiving system recognises a message that comes twice, by its id: it is displayed once. */
   readonly recognisesRepeats: boolean;
   /** Requests a second and at once of all workers together, over all endpoints. */

@@ -6,6 +6,7 @@
  */
 import type { FastifyInstance, onRequestHookHandler } from "fastify";
 import type { Metric } from "prom-client";
+import type { ChannelTraits } from "../engine/alerting/notification.js";
 import type { AlertingStores } from "../engine/alerting/stores.js";
 import type { Clock } from "../engine/kernel/clock.js";
 import type { OnTrouble } from "../engine/kernel/logger.js";
@@ -127,6 +128,8 @@ export interface Connector<Options extends OptionTable = OptionTable> {
   sourceKinds?(): Promise<readonly SourceKind[]>;
   /** Loads the channel that endpoints of the configuration of alerts may name (contract: `connectors/channel.ts`). */
   channelKind?(): Promise<ChannelKind>;
+  /** The traits of its channel, which reaches people without an endpoint; undefined: the options do not ask for it. */
+  personChannel?(values: OptionValues<Options>): ChannelTraits | undefined;
   /**
    * The object storage that the options name; the first connector with one is used.
    * @param dir the folder of a private Redis and what belongs to it

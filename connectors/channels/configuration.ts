@@ -1,10 +1,12 @@
 /**
  * Reads the configuration of alerts and checks all of it: the schema, each channel's connection, names, levels,
  * targets and secrets. Every fault is reported at once, with file, line, JSON pointer and what was expected; a file
- * with a fault is not used at all. People are in a store of the deployment, so a person or role that a route names is not checked.
+ * with a fault is not used at all. People are in a store of the deployment, so a person or role that a route names is
+ * not checked.
  */
 import { dirname, resolve } from "node:path";
-import type { AlertEndpoint, AlertsConfiguration } from "../../engine/alerting/configuration.js";
+import { type AlertEndpoint, type ChannelDirectory, NO_CHANNELS } from "../../engine/alerting/directory.js";
+import type { ChannelTraits } from "../../engine/alerting/notification.js";
 import type { QuietHours } from "../../engine/alerting/people.js";
 import type { AlertRoute } from "../../engine/alerting/route.js";
 import { MINUTE_MS } from "../../engine/kernel/clock.js";
@@ -18,7 +20,9 @@ import { AlertsFile, type AlertsJson, type EndpointJson, type RouteJson } from "
 
 /** The configuration with what only channels need. */
 export interface ChannelsConfiguration {
-  readonly alerts: AlertsConfiguration;
+  /** The deployment's address for links in messages, without a slash at its end. */
+  readonly publicUrl: string | undefined;
+  readonly directory: ChannelDirectory;
   /** By channel, with the texts of secrets: not to be printed. */
   readonly connections: ReadonlyMap<string, readonly ConfiguredEndpoint[]>;
   /** Texts that no log may show. */
@@ -37,7 +41,8 @@ type AddFault = (pointer: string, message: string) => void;
 
 /** Of a deployment without a file. */
 export const noChannels = (publicUrl: string | undefined): ChannelsConfiguration => ({
-  alerts: { publicUrl: withoutSlash(publicUrl), routes: [], endpoints: [] },
+  publicUrl: withoutSlash(publicUrl),
+  directory: NO_CHANNELS,
   connections: new Map(),
   secrets: [],
 });
@@ -65,10 +70,12 @@ export async function loadChannels(
   );
   for (const { found } of checked) faults.push(...found);
   addRepeated("/endpoints", endpoints, "endpoint", add);
+  const isOfPeople = (channel: unknown) => lookup.kinds.some((kind) => kind.name === channel && kind.reachesPeople);
+  const addresses = endpoints.filter((endpoint) => !isOfPeople(endpoint?.channel));
   const routes = listOf(file.routes);
   addRepeated("/routes", routes, "route", add);
   for (const [index, route] of routes.entries())
-    if (isSound(`/routes/${index}`)) checkRoute(route as RouteJson, `/routes/${index}`, endpoints, add);
+    if (isSound(`/routes/${index}`)) checkRoute(route as RouteJson, `/routes/${index}`, addresses, add);
   assertNoFaults(OP, placed(path, places, faults));
   const connections = new Map<string, ConfiguredEndpoint[]>();
   for (const { endpoint, settings } of checked) {
@@ -77,10 +84,15 @@ export async function loadChannels(
     connections.set(endpoint.channel, [...others, { name: endpoint.name, settings }]);
   }
   return {
-    alerts: {
-      publicUrl: withoutSlash(publicUrl),
+    publicUrl: withoutSlash(publicUrl),
+    directory: {
       routes: (routes as RouteJson[]).map(routeOfJson),
-      endpoints: checked.flatMap(({ endpoint }) => endpoint ?? []),
+      endpoints: checked.flatMap(({ endpoint, reachesPeople }) => (endpoint && !reachesPeople ? [endpoint] : [])),
+      personChannels: new Map(
+        checked.flatMap(({ endpoint, reachesPeople }): [string, ChannelTraits][] =>
+          endpoint && reachesPeople ? [[endpoint.channel, endpoint.traits]] : [],
+        ),
+      ),
     },
     connections,
     secrets: checked.flatMap(({ texts }) => texts),
@@ -118,6 +130,8 @@ interface CheckedEndpoint {
   readonly found: readonly ConfigurationFault[];
   readonly endpoint?: AlertEndpoint;
   readonly settings?: unknown;
+  /** Of its channel. */
+  readonly reachesPeople?: boolean;
   readonly texts: readonly string[];
 }
 
@@ -143,6 +157,7 @@ async function checkEndpoint(
     found: faults.map((fault) => ({ pointer: `${pointer}/connection${fault.pointer}`, message: fault.message })),
     endpoint: { name, channel, language, traits: { ...kind.traits, sendsChanges } },
     settings,
+    reachesPeople: kind.reachesPeople ?? false,
     texts,
   };
 }

@@ -62,7 +62,7 @@ export async function openChannelSink(
   const receiver = new ChannelReceiver({
     ...{ name, channel, addresses, append, clock, onTrouble },
     timer: monotonicClock,
-    publicUrl: channels.alerts.publicUrl,
+    publicUrl: channels.publicUrl,
     secrets: channels.secrets,
   });
   return { receiver, limits, warnings: () => receiver.warnings(), close: () => channel.close?.() };

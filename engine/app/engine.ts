@@ -168,7 +168,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const { redis } = connections;
   const { options = {} } = settings;
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
-  const alerting = openAlertingStores({ redis, prefix: settings.prefix, clock, onTrouble: settings.onTrouble });
+  const alerting = openAlertingStores({ ...settings, redis, clock, channels: channels.directory });
   const connectorParts = connectorPartsOf(settings, tables, connections, reconciliation, {
     ...{ ledger, orderStore, objects, channels, clock, alerting },
     orderService: orders.service,
@@ -184,8 +184,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   if (settings.worker) await orderStore.waiting.readHasWarehouse(0);
   for (const { worker } of topics) await lifecycle.start(worker);
   for (const { outbox } of sinks) await lifecycle.start(outbox);
-  for (const each of forwarders) await lifecycle.start(each);
-  for (const keeper of emitKeepers) await lifecycle.start(keeper);
+  for (const each of [...forwarders, ...emitKeepers]) await lifecycle.start(each);
   const archiver = archiverOf(settings, connections, objects);
   await lifecycle.start(archiver);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));

@@ -36,11 +36,18 @@ export async function openChannels(
 ): Promise<ConnectorParts["channels"]> {
   const { alerts, publicUrl } = valuesOf(channelsOptions, given);
   const { assertChannelsOpen, loadChannels, noChannels } = await import("../../connectors/channels/configuration.js");
-  if (alerts === undefined) return noChannels(publicUrl);
   const lookup = { kinds: await channelKindsOf(tables), env: environment };
-  const channels = await loadChannels(alerts, publicUrl, lookup);
-  await assertChannelsOpen(alerts, channels, lookup, { clock });
-  return channels;
+  const channels = alerts === undefined ? noChannels(publicUrl) : await loadChannels(alerts, publicUrl, lookup);
+  if (alerts !== undefined) await assertChannelsOpen(alerts, channels, lookup, { clock });
+  const { directory } = channels;
+  const withoutEndpoint = tables.connectors.flatMap(({ name, options = {}, personChannel }) => {
+    const traits = personChannel?.(valuesOf(options, given));
+    return traits === undefined ? [] : [[name, traits] as const];
+  });
+  return {
+    ...channels,
+    directory: { ...directory, personChannels: new Map([...directory.personChannels, ...withoutEndpoint]) },
+  };
 }
 
 /** Opens what the options ask for; it is closed with `lifecycle`. */
