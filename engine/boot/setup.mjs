@@ -24,6 +24,8 @@ const SOURCE_FOLDERS = ["engine", "connectors", "dashboards", "bench"];
 const SOURCE_FILES = ["package-lock.json", "tsconfig.json", "tsconfig.build.json"];
 /** What the compiler or the bundler reads; everything else beside a module is copied beside its compiled form. */
 const NOT_AN_ASSET = /\.([cm]?tsx?|mjs|md)$/;
+/** A document that `shuiwei dashboards` writes. */
+const RUNBOOK = join("dashboards", "grafana", "README.md");
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
 const LOCK_POLL_MS = 200;
 /** A cold `npm ci`, an install of Redis and a build take one to three minutes on two cores. */
@@ -231,7 +233,7 @@ async function build() {
     await compile("typescript/bin/tsc", ["--project", "tsconfig.build.json", "--noCheck", "--outDir", next]);
     for (const path of sources()) {
       const name = relative(ROOT, path);
-      if (NOT_AN_ASSET.test(name) || /^(dashboards.web|engine.boot)\b/.test(name)) continue;
+      if ((NOT_AN_ASSET.test(name) && name !== RUNBOOK) || /^(dashboards.web|engine.boot)\b/.test(name)) continue;
       fs.mkdirSync(dirname(join(next, name)), { recursive: true });
       fs.copyFileSync(path, join(next, name));
     }

@@ -4,6 +4,7 @@ import { command as backup } from "./backup.js";
 import { command as bench } from "./bench.js";
 import type { Command } from "./command.js";
 import { command as contract } from "./contract.js";
+import { command as dashboards } from "./dashboards.js";
 import { command as deadLetters } from "./dead-letters.js";
 import { command as demo } from "./demo.js";
 import { command as explain } from "./explain.js";
@@ -31,5 +32,6 @@ export const COMMANDS: readonly Command[] = [
   contract,
   sources,
   sandbox,
+  dashboards,
   bench,
 ];

@@ -2,7 +2,7 @@
  * The rules for Prometheus, by Prometheus' own tool: they are valid, and each alert fires with series that call for it
  * and stays silent with series that come near. What needs promtool (Debian: package prometheus) is skipped without it.
  */
-import { execFile, execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Alert } from "../../dashboards/grafana/alert-rule.js";
 import { GROUPS } from "../../dashboards/grafana/rule-files.js";
+import { hasPromtool } from "./promtool.js";
 import { RULE_CASES, type Series } from "./rule-cases.js";
 
 const run = promisify(execFile);
@@ -20,15 +21,6 @@ const RULES = ["alerts.yml", "recorded.yml"].map((name) =>
 const ALERTS = GROUPS.flatMap(({ alerts }) => alerts);
 /** The 80 values every 15 s end at 20 minutes. */
 const AT = "19m";
-
-const hasPromtool = (() => {
-  try {
-    execFileSync("promtool", ["--version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-})();
 
 let folder: string;
 beforeAll(async () => {

@@ -61,6 +61,12 @@ it("prints its version without setting anything up", async () => {
   expect([stdout, stderr]).toEqual([`${version}\n`, ""]);
 });
 
+it("writes dashboards, rules and the runbook", async () => {
+  await run("npx", ["--no-install", "shuiwei", "dashboards", "--out", "grafana"], { cwd: path("shop") });
+  const written = (await readdir(path("shop/grafana"), { recursive: true })).sort();
+  expect(written).toEqual(expect.arrayContaining(["README.md", "dashboards/overview.json", "rules/alerts.yml"]));
+});
+
 it(
   "runs the demo within a minute, stores data in the user's folder only, and stops cleanly on Ctrl-C",
   async () => {
