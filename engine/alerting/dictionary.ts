@@ -100,7 +100,7 @@ const dictionary = {
   acknowledgedBy: { zh: "{actor} 已确认", en: "Acknowledged by {actor}" },
   clearedAfter: { zh: "历时 {duration}", en: "It lasted {duration}" },
   summaryAlerts: { zh: "{number} 条新告警", en: "{number} new alerts" },
-  summaryWithCritical: { zh: "{number} 条新告警，{critical} 条严重", en: "{number} new alerts, {critical} critical" },
+  summaryCritical: { zh: "{number} 条严重告警", en: "{number} critical alerts" },
   summaryChanges: { zh: "{number} 条告警已确认或解除", en: "{number} alerts acknowledged or cleared" },
   summaryRepeats: { zh: "{number} 条告警仍未解除", en: "{number} alerts still open" },
   more: { zh: "… 另有 {number} 条", en: "… and {number} more" },

@@ -84,7 +84,7 @@ export interface Message {
   readonly id: string;
   /** `summary`: several alerts at once; `change`: an alert was acknowledged or cleared; `repeat`: see ChannelTraits. */
   readonly type: "alert" | "summary" | "change" | "repeat" | "test";
-  /** What is critical first, then the newest, 20 at most. */
+  /** The newest first, 20 at most. */
   readonly alerts: readonly Alert[];
   /** How many there are; greater than `alerts.length` when some are left out. */
   readonly total: number;

@@ -24,10 +24,8 @@ export function titleOf(message: Message): string {
   const number = numberText(message.total);
   if (message.type === "change") return text("summaryChanges", { number });
   if (message.type === "repeat") return text("summaryRepeats", { number });
-  const critical = message.alerts.filter(({ severity }) => severity === "critical").length;
-  return critical === 0
-    ? text("summaryAlerts", { number })
-    : text("summaryWithCritical", { number, critical: numberText(critical) });
+  const isCritical = message.alerts.every(({ severity }) => severity === "critical");
+  return text(isCritical ? "summaryCritical" : "summaryAlerts", { number });
 }
 
 /**

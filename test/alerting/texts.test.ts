@@ -136,12 +136,13 @@ describe("several alerts", () => {
   it("are listed by their titles, and those that are left out are counted", () => {
     const alerts = [alertOf("redis_full", "redis", { value: 0.9 }), depletion];
     expect(whole(messageOf(alerts, { total: 30 }))).toEqual([
-      "30 条新告警，1 条严重",
+      "30 条新告警",
       "【内存不足】Redis 已用 90%",
       "【消耗告警】SKU-1：近一小时 128 件",
       "… 另有 28 条",
     ]);
     expect(titleOf(messageOf([depletion, depletion], { language: "en" }))).toBe("2 new alerts");
+    expect(titleOf(messageOf(alerts.slice(0, 1), { type: "summary", total: 3 }))).toBe("3 条严重告警");
   });
 
   it("change and repeat say so", () => {
