@@ -9,6 +9,7 @@ import { CONNECTORS } from "../../connectors/index.js";
 import type { SourceKind } from "../../connectors/source.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
+import { NOTIFICATIONS_TOPIC } from "../alerting/notification.js";
 import { ALERTS_TOPIC } from "../jobs/alerts/events.js";
 import { AlertReceiver, type AlertReceiverOptions } from "../jobs/alerts/receiver.js";
 import { COMPARISON_KEY, CONSISTENCY_TOPIC } from "../jobs/consistency/events.js";
@@ -148,6 +149,8 @@ const TOPICS: readonly TopicEntry[] = [
     minPollMs: 250,
   },
   eventTopicEntry({ name: ALERTS_TOPIC, routes: ALERT_ROUTES }),
+  // A person sees within a second whether a message was displayed.
+  { ...eventTopicEntry({ name: NOTIFICATIONS_TOPIC }), minPollMs: 100 },
 ];
 
 /** Makes a feed from the data of the product's screens, or from the views of jobs. */

@@ -3,6 +3,8 @@
  * SKUs. A new job is a folder here and its line. Jobs of one topic process an event in the order of the table. A
  * setting that a job reads is defined beside it, and an entry in a list here.
  */
+
+import { NOTIFICATIONS_TOPIC } from "../alerting/notification.js";
 import type { Zone } from "../kernel/zone.js";
 import type { Deadlines } from "../orders/flow.js";
 import type { StockEvent } from "../stock/model.js";
@@ -18,6 +20,8 @@ import { ConsistencyView } from "./consistency/view.js";
 import { depletionJob } from "./depletion/job.js";
 import { ALERT_FACTOR, ALERT_FLOOR_UNITS } from "./depletion/rule.js";
 import { DepletionView } from "./depletion/view.js";
+import { notificationsJob } from "./notifications/job.js";
+import { NotificationsView } from "./notifications/view.js";
 import { orderFlowJob } from "./order-flow/job.js";
 import { storefrontJob } from "./storefront/job.js";
 import { StorefrontView } from "./storefront/view.js";
@@ -45,6 +49,7 @@ export const JOBS: readonly JobEntry[] = [
   { topic: "orders", make: ({ deadlines }) => orderFlowJob(deadlines) },
   { topic: CONSISTENCY_TOPIC, make: () => consistencyJob, views: [ConsistencyView] },
   { topic: ALERTS_TOPIC, make: () => alertsJob, views: [AlertsView] },
+  { topic: NOTIFICATIONS_TOPIC, make: ({ zone }) => notificationsJob(zone), views: [NotificationsView] },
 ];
 
 /** The jobs of one topic, made. */
