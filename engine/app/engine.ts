@@ -31,6 +31,7 @@ import type { SkuSetting } from "../stock/settings.js";
 import type { FormatWatch } from "../stream/format.js";
 import { Forwarders } from "../stream/forwarders.js";
 import type { RedisClient } from "../stream/redis.js";
+import { conditionWatchOf } from "./conditions.js";
 import { type EngineRedis, openEngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
 import { archiverOf, type Histories, makeHistories } from "./histories.js";
@@ -182,19 +183,18 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
 
   // Before the first event is processed; the ticks read whether a warehouse was added later.
   if (settings.worker) await orderStore.waiting.readHasWarehouse(0);
-  for (const { worker } of topics) await lifecycle.start(worker);
-  for (const { outbox } of sinks) await lifecycle.start(outbox);
-  for (const each of [...forwarders, ...emitKeepers]) await lifecycle.start(each);
   const archiver = archiverOf(settings, connections, objects);
-  await lifecycle.start(archiver);
+  const workers = topics.map(({ worker }) => worker);
+  await lifecycle.startEach([...workers, ...sinks.map(outboxOf), ...forwarders, ...emitKeepers, archiver]);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
-  await lifecycle.start(stock.shadow);
-  await lifecycle.start(live);
+  await lifecycle.startEach([stock.shadow, live]);
   const ownParts = ownSinkPartsOf(settings, consistencyOf(settings), {
     ...{ stock, topics, reconciliation, alerting, clock },
   });
   const ownSinks = settings.worker ? openOwnSinks(tables, ownParts, delivering) : [];
-  for (const { outbox } of ownSinks) await lifecycle.start(outbox);
+  const watched = { sinks: [...sinks, ...ownSinks], topics, orders, clock };
+  const watch = settings.worker ? conditionWatchOf(settings, tables, connections, watched) : undefined;
+  await lifecycle.startEach([...ownSinks.map(outboxOf), watch]);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
   ledger.breakers.start(settings.onTrouble);
   lifecycle.onStop(() => ledger.breakers.stop());
@@ -221,6 +221,8 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     stop: () => lifecycle.stop(),
   };
 }
+
+const outboxOf = ({ outbox }: RunningSink) => outbox;
 
 /** What all sinks and forwarders share. */
 const deliveringOf = (settings: EngineSettings, connections: EngineRedis, clock: Clock) => ({

@@ -27,6 +27,11 @@ export class Lifecycle {
     await starting;
   }
 
+  /** Starts several parts, one after the other. */
+  async startEach(parts: readonly (Part | undefined)[]): Promise<void> {
+    for (const part of parts) await this.start(part);
+  }
+
   /** Adds what is done when the process stops, before everything that was added earlier. */
   onStop(stop: () => unknown): void {
     this.#stops.push(stop);

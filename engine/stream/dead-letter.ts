@@ -91,6 +91,18 @@ export async function countDeadLetters(redis: RedisClient, keys: PartitionKeys):
   return { deadLetters, bytes: Number(bytes ?? 0) };
 }
 
+/** How many there are, and when the newest was written, by the server's clock; 0: there is none. */
+export async function deadLetterNews(
+  redis: RedisClient,
+  keys: PartitionKeys,
+): Promise<{ deadLetters: number; newestMs: number }> {
+  const [deadLetters, [newest]] = await Promise.all([
+    redis.xlen(keys.deadLetters),
+    redis.xrevrange(keys.deadLetters, "+", "-", "COUNT", 1),
+  ]);
+  return { deadLetters, newestMs: Number(newest?.[0].split("-")[0] ?? 0) };
+}
+
 /** How much of it is of a sink that fell too far behind. */
 export interface OverflowTotals extends DeadLetterTotals {
   deliveries: number;

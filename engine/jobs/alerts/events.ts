@@ -45,7 +45,7 @@ export interface BreakerEvent {
   readonly divergence?: number;
 }
 
-/** A worker's report of a condition: when it changes, and once a minute while it is met. */
+/** A worker's report of a condition: when it changes, and again before the last report is no longer valid. */
 export const CONDITION_EVENT = "condition";
 export interface ConditionEvent {
   readonly rule: ConditionRule;
@@ -55,8 +55,8 @@ export interface ConditionEvent {
   readonly isMet: boolean;
   readonly value: number;
   readonly limit: number;
-  /** For an operator, in a few words: the receiver's fault. */
-  readonly reason?: string;
+  /** For so long, by the log's clock: a reporter that has ended does not hold the alert open. */
+  readonly validMs: number;
 }
 
 /** Somebody has acknowledged an alert that is not about depletion; those of depletion go through the ledger. */

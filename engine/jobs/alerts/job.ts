@@ -8,7 +8,7 @@
  */
 import { type Alert, alertKeyOf } from "../../alerting/alert.js";
 import { ALERT_RULES, type AlertRuleName } from "../../alerting/rules.js";
-import { MINUTE_MS } from "../../kernel/clock.js";
+import { DAY_MS } from "../../kernel/clock.js";
 import type { TopicEvent } from "../../stream/event-entry.js";
 import type { Job, JobContext } from "../../stream/job.js";
 import {
@@ -39,10 +39,8 @@ import {
 
 export const ALERTS_JOB = "alerts.1";
 
-/** A reporter of a condition that is silent for so long has ended: three times the pause between its reports. */
-export const REPORTER_SILENT_MS = 3 * MINUTE_MS;
-/** Of a fault's message. */
-const REASON_CHARACTERS = 200;
+/** A report of a condition is valid for a day at most. */
+const MOST_VALID_MS = DAY_MS;
 
 type State = AlertsState;
 
@@ -113,25 +111,24 @@ function onBreaker(state: State, event: BreakerEvent, context: JobContext): void
 }
 
 function onCondition(state: State, event: ConditionEvent, context: JobContext): void {
-  const { rule, subject, reporter, isMet, value, limit, reason } = event;
+  const { rule, subject, reporter, isMet, value, limit, validMs } = event;
   const nowMs = context.watermarkMs;
   state.reporters = state.reporters.filter(([name]) => name !== reporter);
   if (!isMet) {
     if (state.reporters.length === 0 && state.open) clear(state, nowMs, context);
     return;
   }
-  state.reporters.push([reporter, nowMs]);
+  state.reporters.push([reporter, nowMs + Math.min(validMs, MOST_VALID_MS)]);
   if (state.reporters.length > MAX_REPORTERS) state.reporters.shift();
   if (state.open) return;
-  const figures = { value, limit, ...(reason ? { reason: reason.slice(0, REASON_CHARACTERS) } : {}) };
   const id = idOf(rule, subject, ++state.newest);
-  fire(state, newAlert({ id, rule, subject, firedMs: nowMs, figures }), context);
+  fire(state, newAlert({ id, rule, subject, firedMs: nowMs, figures: { value, limit } }), context);
 }
 
 /** A condition is not met any more when nobody has reported it for a while: its reporters have ended. */
 function endReporters(state: State, nowMs: number, context: JobContext): void {
   if (state.reporters.length === 0) return;
-  state.reporters = state.reporters.filter(([, atMs]) => atMs + REPORTER_SILENT_MS > nowMs);
+  state.reporters = state.reporters.filter(([, untilMs]) => untilMs > nowMs);
   if (state.reporters.length === 0 && state.open) clear(state, nowMs, context);
 }
 
@@ -238,7 +235,7 @@ function finish(state: State, context: JobContext): void {
   const times = [
     ...(open?.nextMs === undefined ? [] : [open.nextMs]),
     ...(open?.silence ? [open.silence.untilMs] : []),
-    ...reporters.map(([, atMs]) => atMs + REPORTER_SILENT_MS),
+    ...reporters.map(([, untilMs]) => untilMs),
     ...(oldest === undefined ? [] : [oldest + CLEARED_KEPT_MS]),
   ];
   context.setTimer(times.length === 0 ? undefined : Math.min(...times));

@@ -27,8 +27,8 @@ export interface AlertsState {
   open: AlertRecord | null;
   /** The latest first. */
   cleared: AlertRecord[];
-  /** Of a condition that is met: who reports it, and when each did so last, by the log's clock. */
-  reporters: [reporter: string, atMs: number][];
+  /** Of a condition that is met: who reports it, and until when each report is valid, by the log's clock. */
+  reporters: [reporter: string, untilMs: number][];
 }
 
 export const newAlertsState = (): AlertsState => ({ newest: 0, open: null, cleared: [], reporters: [] });
@@ -42,5 +42,5 @@ export const CLEARED_KEPT_MS = DAY_MS;
 export const CLEARED_KEPT = 20;
 /** Everybody (500 people) and the endpoints: some 30 KB. Who comes beyond that is notified, but not of changes. */
 export const MAX_RECIPIENTS = 1_000;
-/** Processes of a deployment that run jobs; beyond that the one that has been silent for longest is left out. */
+/** Processes of a deployment that run jobs; beyond that the one that reported first is left out. */
 export const MAX_REPORTERS = 64;

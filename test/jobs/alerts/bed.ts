@@ -23,6 +23,8 @@ import type { JobContext } from "../../../engine/stream/job.js";
 import { decodeState, encodeState } from "../../../engine/stream/pack.js";
 
 export const START_MS = Date.UTC(2026, 5, 18, 10);
+/** Of a report of a condition. */
+export const VALID_MS = 180_000;
 export const CUP = alertKeyOf({ rule: "depletion", subject: "CUP" });
 export const SHOP = alertKeyOf({ rule: "breaker", subject: "shop" });
 export const WMS = alertKeyOf({ rule: "receiver_circuit", subject: "wms" });
@@ -90,7 +92,7 @@ export class AlertsBed {
   }
 
   condition(isMet: boolean, reporter = "worker-1", rule: ConditionRule = "receiver_circuit", subject = "wms"): void {
-    const payload = { rule, subject, reporter, isMet, value: 12, limit: 10 };
+    const payload = { rule, subject, reporter, isMet, value: 12, limit: 10, validMs: VALID_MS };
     this.event(alertKeyOf({ rule, subject }), CONDITION_EVENT, payload);
   }
 

@@ -1,9 +1,9 @@
 /** The life of an alert: what fires, acknowledges and clears it, and when people are notified of it. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { ALERTS_JOB, REPORTER_SILENT_MS } from "../../../engine/jobs/alerts/job.js";
+import { ALERTS_JOB } from "../../../engine/jobs/alerts/job.js";
 import { CLEARED_KEPT, CLEARED_KEPT_MS, MAX_RECIPIENTS, MAX_REPORTERS } from "../../../engine/jobs/alerts/state.js";
 import { DAY_MS, MINUTE_MS } from "../../../engine/kernel/clock.js";
-import { AlertsBed, CUP, SHOP, START_MS, WMS } from "./bed.js";
+import { AlertsBed, CUP, SHOP, START_MS, VALID_MS, WMS } from "./bed.js";
 
 let bed: AlertsBed;
 beforeEach(() => {
@@ -148,7 +148,7 @@ describe("a condition", () => {
     bed.condition(true, "a");
     bed.pass(2 * MINUTE_MS);
     bed.condition(true, "b");
-    bed.pass(REPORTER_SILENT_MS - 1);
+    bed.pass(VALID_MS - 1);
     expect(open(WMS)?.alert.state).toBe("fired");
     bed.pass(1);
     expect(open(WMS)).toBeNull();
