@@ -12,14 +12,16 @@ const SMALLEST_SHARE = 0.0001;
 
 const formatters = new Map<string, Intl.DateTimeFormat>();
 
-function dateTime(language: Language, zone: string, kind: "minute" | "second" | "date"): Intl.DateTimeFormat {
+function dateTime(language: Language, zone: string, kind: "minute" | "second" | "date" | "day"): Intl.DateTimeFormat {
   const key = `${language} ${zone} ${kind}`;
   let formatter = formatters.get(key);
   if (formatter === undefined) {
     const parts: Intl.DateTimeFormatOptions =
-      kind === "date"
-        ? { month: language === "zh" ? "long" : "short", day: "numeric", weekday: "short" }
-        : { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(kind === "second" && { second: "2-digit" }) };
+      kind === "day"
+        ? { month: "numeric", day: "numeric" }
+        : kind === "date"
+          ? { month: language === "zh" ? "long" : "short", day: "numeric", weekday: "short" }
+          : { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(kind === "second" && { second: "2-digit" }) };
     formatter = new Intl.DateTimeFormat(locales[language], { ...parts, timeZone: zone });
     formatters.set(key, formatter);
   }
@@ -42,6 +44,8 @@ export interface Format {
   /** `00:17:05` */
   second(ms: number): string;
   date(ms: number): string;
+  /** For a scale: `6/18`, `18/06`. */
+  day(ms: number): string;
   /** A duration in one unit, the one that fits its size. */
   duration(ms: number): string;
   /** A duration for reading at a glance, without fractions: `45 s`, `12 min`, `3 h`, `2 d`. */
@@ -79,6 +83,7 @@ export function formatIn(language: Language, zone: string, text: Translate): For
     minute: (ms) => dateTime(language, zone, "minute").format(ms),
     second: (ms) => dateTime(language, zone, "second").format(ms),
     date: (ms) => dateTime(language, zone, "date").format(ms),
+    day: (ms) => dateTime(language, zone, "day").format(ms),
     duration: (ms) => {
       if (ms < 1_000) return text("milliseconds", { value: whole.format(Math.max(0, ms)) });
       if (ms < 10_000) return text("seconds", { value: tenth.format(ms / 1_000) });

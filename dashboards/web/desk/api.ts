@@ -1,5 +1,5 @@
 /**
- * The desk's requests to the HTTP API: JSON answers, and problems as errors that a component can show. The session's
+ * The pages' requests to the HTTP API: JSON answers, and problems as errors that a component can show. The session's
  * cookie goes along by itself. A request takes 15 s at most; nothing is repeated here.
  */
 const TIMEOUT_MS = 15_000;
@@ -40,12 +40,25 @@ async function request<Answer>(path: string, init: RequestInit = {}): Promise<An
     throw new RequestError(0, "", error instanceof Error ? error.message : String(error));
   }
   if (!answer.ok) throw await problemOf(answer);
-  return (await answer.json()) as Answer;
+  return (answer.status === 204 ? undefined : await answer.json()) as Answer;
 }
 
 /** @throws RequestError */
 export const get = <Answer>(path: string): Promise<Answer> => request(path);
 
+/**
+ * A write. @param body left out: there is none
+ * @throws RequestError
+ */
+export const write = <Answer = unknown>(
+  method: "POST" | "PUT" | "PATCH" | "DELETE",
+  path: string,
+  body?: object,
+): Promise<Answer> =>
+  request(path, {
+    method,
+    ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  });
+
 /** @throws RequestError */
-export const post = <Answer>(path: string, body: object): Promise<Answer> =>
-  request(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+export const post = <Answer>(path: string, body: object): Promise<Answer> => write("POST", path, body);

@@ -33,3 +33,12 @@ export function readLastState(): LastState | undefined {
     return undefined;
   }
 }
+
+/** When somebody signs out, nothing of the shop stays in the browser. */
+export function deleteLastState(): void {
+  try {
+    localStorage.removeItem(STORAGE_KEY);
+  } catch {
+    // storage is switched off: there is nothing
+  }
+}

@@ -88,7 +88,7 @@ interface ScreensProps {
 
 function Screens({ model, state, screen, switchLanguage }: ScreensProps) {
   const isLive = state.phase === "live";
-  if (screen.name === "settings") return <Settings isLive={isLive} onLanguage={switchLanguage} />;
+  if (screen.name === "settings") return <Settings onLanguage={switchLanguage} />;
   if (screen.name === "alert" || screen.name === "sku")
     return (
       <AlertScreen
