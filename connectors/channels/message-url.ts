@@ -8,5 +8,5 @@ import type { Message } from "../../engine/alerting/notification.js";
 export function messageUrl(publicUrl: string | undefined, { alerts, total }: Message): string | undefined {
   if (publicUrl === undefined) return undefined;
   const [alert] = alerts;
-  return total === 1 && alert ? `${publicUrl}/phone?alert=${encodeURIComponent(alert.id)}` : `${publicUrl}/phone`;
+  return total === 1 && alert ? `${publicUrl}/phone#alert=${encodeURIComponent(alert.id)}` : `${publicUrl}/phone`;
 }

@@ -123,7 +123,7 @@ describe("a channel as a receiver", () => {
 
   it("sends a message with a link, and reports that it is accepted", async () => {
     await settle(request(1));
-    expect(sent).toMatchObject([{ to: "ops", url: "https://stock.example/phone?alert=SKU-1%231", ttlMs: 600_000 }]);
+    expect(sent).toMatchObject([{ to: "ops", url: "https://stock.example/phone#alert=SKU-1%231", ttlMs: 600_000 }]);
     expect(appended).toMatchObject([
       {
         ...{ key: "endpoint:ops", kind: "delivered", atMs: T0 + 1 },
