@@ -7,6 +7,7 @@
 import type { FastifyInstance, onRequestHookHandler } from "fastify";
 import type { Metric } from "prom-client";
 import type { ChannelTraits } from "../engine/alerting/notification.js";
+import type { Device } from "../engine/alerting/people.js";
 import type { AlertingStores } from "../engine/alerting/stores.js";
 import type { Clock } from "../engine/kernel/clock.js";
 import type { OnTrouble } from "../engine/kernel/logger.js";
@@ -101,6 +102,24 @@ export interface Sink<Options extends OptionTable = OptionTable> {
   open(values: OptionValues<Options>, parts: ConnectorParts): Promise<OpenSink | undefined>;
 }
 
+/** Registers browsers for pushes. */
+export interface PushRegistrations {
+  /** Base64url: the `applicationServerKey` with which a browser subscribes. */
+  readonly publicKey: string;
+  /** When the key was made. */
+  readonly createdMs: number;
+  /**
+   * Registers a browser as a device of a person. Safe to repeat.
+   * @param subscription as the browser gives it, unchecked
+   * @returns the device; what is wrong with the subscription; `too_many` devices
+   */
+  register(
+    person: string,
+    label: string,
+    subscription: { readonly endpoint: string; readonly keys: { readonly p256dh: string; readonly auth: string } },
+  ): Promise<Device | "too_many" | readonly { readonly field: string; readonly message: string }[]>;
+}
+
 /** What a connector offers beside its sinks. */
 export interface OpenConnector {
   /**
@@ -111,6 +130,8 @@ export interface OpenConnector {
     server: FastifyInstance,
     authorize: (role: "read" | "order" | "operate" | "admin") => onRequestHookHandler,
   ): void;
+  /** For the HTTP API; one connector at most has it. */
+  readonly pushRegistrations?: PushRegistrations;
   /** Why the process is not ready; empty when it is. */
   readiness?(): string[];
   /** What an operator should look into although the process is ready. */

@@ -20,14 +20,22 @@ export type PushHostPolicy = (url: URL) => "vendor" | "operator" | undefined;
  * @throws EngineError `bad_option`
  */
 export function pushHostPolicy(allowed: readonly string[]): PushHostPolicy {
-  const hosts = new Set(allowed.map(normalised));
-  if (hosts.size > MAX_HOSTS) throw badHosts(`names more than ${MAX_HOSTS} hosts`);
+  const hosts = new Set(trustedHostsOf(allowed));
   return ({ hostname, port }) => {
     if (hosts.has(`${hostname}:${port || "443"}`)) return "operator";
     if (port !== "" || isIP(hostname)) return undefined;
     const isVendor = NAMES.includes(hostname) || SUFFIXES.some((suffix) => hostname.endsWith(suffix));
     return isVendor ? "vendor" : undefined;
   };
+}
+
+/**
+ * The hosts of `--push-hosts`, each with its port.
+ * @throws EngineError `bad_option`
+ */
+export function trustedHostsOf(allowed: readonly string[]): readonly string[] {
+  if (allowed.length > MAX_HOSTS) throw badHosts(`names more than ${MAX_HOSTS} hosts`);
+  return allowed.map(normalised);
 }
 
 /** `host:port` as a URL has them. */
