@@ -25,6 +25,7 @@ import type { BalanceHistory } from "../../engine/stock/as-of.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import type { SkuSetting } from "../../engine/stock/settings.js";
+import type { PushRegistrations } from "../connector.js";
 import type { TokenLookup } from "./identity.js";
 import type { RouteGroup } from "./route-context.js";
 import type { Sessions } from "./sessions.js";
@@ -39,6 +40,8 @@ export interface HttpDeps {
   categories: Categories;
   /** People, devices and silences. */
   alerting: AlertingStores;
+  /** Registers browsers for Web Push; left out: it is not configured. */
+  push?: PushRegistrations;
   /** Balances of instants in the past. */
   history: BalanceHistory;
   /** Changes of a SKU's stock in the past. */

@@ -33,6 +33,7 @@ import { ownSettingsRoutes } from "./own-settings.js";
 import { peopleRoutes } from "./people.js";
 import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
+import { pushRoutes } from "./push.js";
 import { BODY_LIMIT, type RouteContext, type RouteGroup } from "./route-context.js";
 import { ProblemSchema } from "./schemas/problem.js";
 import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "./session-routes.js";
@@ -106,6 +107,7 @@ const ROUTES: readonly RouteGroup[] = [
   alertRoutes,
   peopleRoutes,
   ownSettingsRoutes,
+  pushRoutes,
   breakerRoutes,
   comparisonRoutes,
   settlementRoutes,

@@ -5,7 +5,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
-import { type RouteGroup, Sessions, TokenFile } from "../../connectors/http/index.js";
+import { type HttpDeps, type RouteGroup, Sessions, TokenFile } from "../../connectors/http/index.js";
 import { Gateway } from "../../dashboards/gateway.js";
 import { consistencySettingsOf, sharedConsistencySettings } from "../jobs/consistency/options.js";
 import { monotonicClock, sleep } from "../kernel/clock.js";
@@ -164,6 +164,7 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...(engine.archiver?.warnings() ?? []),
       ...engine.connectors.flatMap((connector) => connector.warnings?.() ?? []),
     ],
+    ...pushOf(engine),
     routes: engine.connectors.map(
       (connector): RouteGroup =>
         (server, { authorize }) =>
@@ -180,6 +181,12 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
   lifecycle.onStop(() => server.close());
   return server;
 }
+
+/** What registers browsers, where a connector does. */
+const pushOf = ({ connectors }: Engine): Pick<HttpDeps, "push"> => {
+  const push = connectors.find(({ pushRegistrations }) => pushRegistrations)?.pushRegistrations;
+  return push ? { push } : {};
+};
 
 /** The parts of an engine that requests read and change. */
 export function servedPartsOf({ stock, orders, reconciliation, alerting, clock, settings, topic }: Engine) {
