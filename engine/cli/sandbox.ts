@@ -2,6 +2,8 @@
  * `shuiwei sandbox KIND`: serves the sandbox of an outside system on loopback, so that an engine can be tried
  * without the real one. It prints its address, and once a minute what it received. It keeps everything in memory.
  */
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { SandboxFigures } from "../../connectors/sources/sandbox/server.js";
 import { sleep } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
@@ -19,6 +21,7 @@ const KINDS = {
   wangdian: startWangdian,
   youzan: startYouzan,
   "oracle-ebs": startOracleEbs,
+  "web-push": startWebPush,
 } as const;
 const NAMES = Object.keys(KINDS).join("|");
 /** Cells that a sandbox of a source begins with. */
@@ -54,6 +57,7 @@ export const command = defineCommand({
   wangdian    Wangdian's open platform: verifies signatures and timestamps, gives changes until they are acknowledged
   youzan      Youzan's open platform: gives tokens that expire, items with two specifications, and trades; POST /sandbox/drift as above
   oracle-ebs  Oracle E-Business Suite's REST gateway with the package of connectors/oracle-ebs/README.md; POST /sandbox/drift as above
+  web-push    a push service over TLS that verifies and decrypts; POST /sandbox/subscriptions gives what a browser would
 
 Everything is in memory and lost when it stops; past a limit the oldest is dropped.
 
@@ -164,6 +168,27 @@ async function startOracleEbs({ port, limit }: OptionValues<typeof options>): Pr
     usage: `Oracle E-Business Suite at ${ebs.url}: set EBS_PASSWORD=${password}, and configure the kind oracle-ebs, with "units": {"EA":1} and "connection": ${JSON.stringify(connection)}`,
     report: () => reportOf(ebs),
     stop: () => ebs.stop(),
+  };
+}
+
+async function startWebPush({ port }: OptionValues<typeof options>): Promise<Sandbox> {
+  const [{ PushSandbox }, { mkdtemp, rm, writeFile }] = await Promise.all([
+    import("../../connectors/web-push/sandbox.js"),
+    import("node:fs/promises"),
+  ]);
+  const push = new PushSandbox({ port });
+  await push.start();
+  const folder = await mkdtemp(join(tmpdir(), "shuiwei-web-push-"));
+  const file = join(folder, "certificate.pem");
+  await writeFile(file, push.certificate);
+  return {
+    usage: `push service at ${push.url}: start serve with --vapid-subject mailto:ops@shop.com --push-hosts ${push.host}, and NODE_EXTRA_CA_CERTS=${file}`,
+    report: () =>
+      `${figure(push.requests)} requests, ${figure(push.refusals.length)} refused, ${figure(push.pushes.length)} pushes kept`,
+    async stop() {
+      await push.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
   };
 }
 

@@ -1,6 +1,8 @@
 /**
  * `shuiwei sandbox`: prints an address at which a WMS or a bucket answers, until it is stopped.
  */
+import { readFile } from "node:fs/promises";
+import { Agent, request } from "undici";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { command } from "../../engine/cli/sandbox.js";
 
@@ -41,6 +43,29 @@ describe("the sandbox command", () => {
       expect((await fetch(`${url}/orders-test/a`)).status).toBe(403);
       expect(printed).toContain("--objects-url");
     });
+  });
+
+  it("serves a push service, and prints the certificate that a client must trust", async () => {
+    let file = "";
+    await whileServing("web-push", async (printed) => {
+      const [, url = "", host] = /push service at (https:\/\/(\S+)):/.exec(printed) ?? [];
+      file = /NODE_EXTRA_CA_CERTS=(\S+)/.exec(printed)?.[1] ?? "";
+      expect(printed).toContain(`--push-hosts ${host}`);
+      const agent = new Agent({ connect: { ca: await readFile(file, "utf8") } });
+      try {
+        const { statusCode, body } = await request(`${url}/sandbox/subscriptions`, {
+          dispatcher: agent,
+          method: "POST",
+        });
+        expect([statusCode, await body.json()]).toEqual([
+          201,
+          { endpoint: expect.any(String), keys: expect.any(Object) },
+        ]);
+      } finally {
+        await agent.destroy();
+      }
+    });
+    await expect(readFile(file)).rejects.toThrow("ENOENT");
   });
 
   it("names the kinds when it is given another", async () => {
