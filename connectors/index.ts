@@ -5,10 +5,13 @@
  */
 import { channelsConnector } from "./channels/connector.js";
 import type { Connector } from "./connector.js";
+import { dingTalkConnector } from "./dingtalk/connector.js";
+import { feishuConnector } from "./feishu/connector.js";
 import { objectsConnector } from "./objects/connector.js";
 import { oracleEbsConnector } from "./oracle-ebs/connector.js";
 import { sourcesConnector } from "./sources/connector.js";
 import { wangdianConnector } from "./wangdian/connector.js";
+import { wecomConnector, wecomRobotConnector } from "./wecom/connector.js";
 import { wmsConnector } from "./wms/connector.js";
 import { youzanConnector } from "./youzan/connector.js";
 
@@ -20,4 +23,8 @@ export const CONNECTORS: readonly Connector[] = [
   youzanConnector,
   oracleEbsConnector,
   channelsConnector,
+  dingTalkConnector,
+  wecomConnector,
+  wecomRobotConnector,
+  feishuConnector,
 ];

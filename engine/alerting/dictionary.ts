@@ -104,6 +104,8 @@ const dictionary = {
   summaryChanges: { zh: "{number} 条告警已确认或解除", en: "{number} alerts acknowledged or cleared" },
   summaryRepeats: { zh: "{number} 条告警仍未解除", en: "{number} alerts still open" },
   more: { zh: "… 另有 {number} 条", en: "… and {number} more" },
+  openLink: { zh: "查看详情", en: "Open" },
+  acknowledgeButton: { zh: "确认", en: "Acknowledge" },
   test: { zh: "水位 · 测试消息", en: "Shuiwei · test message" },
   testNote: { zh: "收到这条消息，说明此渠道可以送达。无需处理。", en: "This channel works. Nothing has to be done." },
 } as const satisfies Record<string, Entry>;

@@ -1,0 +1,92 @@
+/**
+ * The address that WeCom calls, as routes of the HTTP API: `GET` and `POST /v1/callbacks/wecom`. They need no token:
+ * WeCom signs what it sends. A pressed button acknowledges the alert in the name of the person with this user id; the
+ * button is replaced afterwards, which may fail without harm. A user id that no person has acknowledges nothing.
+ */
+import type { FastifyInstance } from "fastify";
+import { translatorOf } from "../../engine/alerting/dictionary.js";
+import { acknowledge } from "../../engine/jobs/alerts/acknowledgement.js";
+import { monotonicClock } from "../../engine/kernel/clock.js";
+import { messageOf } from "../../engine/kernel/errors.js";
+import { ChannelHttp } from "../channels/http-client.js";
+import type { ConnectorParts, OpenConnector } from "../connector.js";
+import { WecomApplication } from "./application.js";
+import type { WecomSettings } from "./application-kind.js";
+import { type CallbackQuery, type PressedButton, WecomCallback } from "./callback.js";
+
+const PATH = "/v1/callbacks/wecom";
+/** Events of cards have some hundred bytes. */
+const BODY_LIMIT = 16 * 1024;
+/** WeCom waits 5 s for an answer; the button is replaced after it. */
+const UPDATE_LIMIT_MS = 10_000;
+/** In the ids of commands that acknowledge through WeCom. */
+const CHANNEL_CODE = "WC";
+const LOCATION = "main";
+
+const Query = {
+  type: "object",
+  required: ["msg_signature", "timestamp", "nonce"],
+  properties: {
+    msg_signature: { type: "string", maxLength: 64 },
+    timestamp: { type: "string", maxLength: 64 },
+    nonce: { type: "string", maxLength: 64 },
+    echostr: { type: "string", maxLength: 4_096 },
+  },
+} as const;
+
+type Callback = NonNullable<WecomSettings["callback"]>;
+type Parts = Pick<ConnectorParts, "alerting" | "ledger" | "append" | "clock" | "onTrouble">;
+
+export function openCallback(settings: WecomSettings, { token, aesKey }: Callback, parts: Parts): OpenConnector {
+  const callback = new WecomCallback({ token, aesKey, receiverId: settings.corpId });
+  const http = new ChannelHttp({ reach: "any", connections: 2 });
+  const application = new WecomApplication(settings, http, monotonicClock);
+  return {
+    routes(server) {
+      server.get<{ Querystring: CallbackQuery & { echostr?: string } }>(
+        PATH,
+        { schema: { hide: true, querystring: Query } },
+        (request, reply) => {
+          const echo = callback.echo(request.query, request.query.echostr ?? "");
+          if (echo === undefined) reply.code(403).send();
+          else reply.type("text/plain; charset=utf-8").send(echo);
+        },
+      );
+      server.register(async (scope: FastifyInstance) => {
+        const asText = { parseAs: "string", bodyLimit: BODY_LIMIT } as const;
+        scope.addContentTypeParser(["text/xml", "application/xml", "text/plain"], asText, (_, body, done) =>
+          done(null, body),
+        );
+        scope.post<{ Querystring: CallbackQuery; Body: unknown }>(
+          PATH,
+          { schema: { hide: true, querystring: Query }, bodyLimit: BODY_LIMIT },
+          async ({ body, query }, reply) => {
+            const pressed = typeof body === "string" ? callback.read(query, body) : undefined;
+            if (pressed === undefined) return reply.code(403).send();
+            if (pressed !== null) await onPressed(pressed, parts, application);
+            return reply.type("text/plain; charset=utf-8").send("");
+          },
+        );
+      });
+    },
+    close: () => http.close(),
+  };
+}
+
+async function onPressed(pressed: PressedButton, parts: Parts, application: WecomApplication): Promise<void> {
+  const { alertId, userId, responseCode } = pressed;
+  const { alerting, ledger, append, clock, onTrouble } = parts;
+  const person = (await alerting.people.list()).find(({ wecomUserId }) => wecomUserId === userId);
+  if (!person) {
+    onTrouble("somebody has pressed a button in WeCom whose user id no person has");
+    return;
+  }
+  const actor = `${person.id}/wecom`;
+  await acknowledge(alertId, { actor }, { ledger, append, clock, channel: CHANNEL_CODE, location: LOCATION });
+  if (responseCode === "") return;
+  const text = translatorOf(person.language)("acknowledgedBy", { actor: person.name });
+  const body = { userids: [userId], response_code: responseCode, button: { replace_name: text } };
+  application
+    .call("message/update_template_card", body, AbortSignal.timeout(UPDATE_LIMIT_MS))
+    .catch((thrown: unknown) => onTrouble(`a card in WeCom keeps its button: ${messageOf(thrown)}`));
+}
