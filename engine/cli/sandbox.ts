@@ -8,6 +8,7 @@ import type { SandboxFigures } from "../../connectors/sources/sandbox/server.js"
 import { sleep } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
+import { CHANNEL_SANDBOXES, type Sandbox } from "./channel-sandboxes.js";
 import { defineCommand } from "./command.js";
 import { figure, printLine } from "./text.js";
 
@@ -22,6 +23,7 @@ const KINDS = {
   youzan: startYouzan,
   "oracle-ebs": startOracleEbs,
   "web-push": startWebPush,
+  ...CHANNEL_SANDBOXES,
 } as const;
 const NAMES = Object.keys(KINDS).join("|");
 /** Cells that a sandbox of a source begins with. */
@@ -39,17 +41,10 @@ const options = defineOptions({
   },
 });
 
-interface Sandbox {
-  /** Printed at the start. */
-  readonly usage: string;
-  /** Printed once a minute. */
-  report(): string;
-  stop(): Promise<void>;
-}
-
 export const command = defineCommand({
   name: "sandbox",
-  about: "a local sandbox of an outside system, to try the engine with: a WMS, a bucket for objects, a source of stock",
+  about:
+    "a local sandbox of an outside system, to try the engine with: a WMS, a bucket, a source of stock, a channel to people",
   operands: NAMES,
   more: `  wms         takes picking orders and cancellations as connectors/wms/README.md describes them
   objects     an S3 bucket that verifies every signature
@@ -58,6 +53,10 @@ export const command = defineCommand({
   youzan      Youzan's open platform: gives tokens that expire, items with two specifications, and trades; POST /sandbox/drift as above
   oracle-ebs  Oracle E-Business Suite's REST gateway with the package of connectors/oracle-ebs/README.md; POST /sandbox/drift as above
   web-push    a push service over TLS that verifies and decrypts; POST /sandbox/subscriptions gives what a browser would
+  webhook     a receiver of signed webhooks
+  dingtalk    a robot of DingTalk (钉钉): verifies signatures, takes 20 messages a minute
+  wecom       an application and a robot of WeCom (企业微信): gives access tokens, suppresses repeats
+  feishu      a bot of Feishu (飞书): verifies signatures, takes 5 messages a second
 
 Everything is in memory and lost when it stops; past a limit the oldest is dropped.
 
