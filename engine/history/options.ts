@@ -1,7 +1,16 @@
 /** Options of the archive. Processes that serve and processes that work are given the same ones. */
 import { defineOptions } from "../kernel/options.js";
 
+export const HISTORY_CHOICES = ["auto", "redis", "time-series", "off"] as const;
+
 export const historyOptions = defineOptions({
+  history: {
+    type: "choice",
+    choices: HISTORY_CHOICES,
+    default: "auto",
+    about:
+      "where depletion and stock of each SKU and figures of the engine are recorded by the minute: in time series where the Redis has them, else in a compact form; redis: always the latter",
+  },
   archive: {
     type: "boolean",
     about:

@@ -380,7 +380,8 @@ const REFUSALS: readonly [beginning: string, code: string][] = [
   ["COMMIT_GAP", "commit_gap"],
 ];
 
-async function fenced(op: string, keys: PartitionKeys, call: () => Promise<unknown>): Promise<void> {
+/** Makes a call that is refused under an old epoch or run. @throws EngineError with the refusal's code */
+export async function fenced(op: string, keys: PartitionKeys, call: () => Promise<unknown>): Promise<void> {
   try {
     await call();
   } catch (cause) {

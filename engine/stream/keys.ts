@@ -97,6 +97,18 @@ export function archiveKeys(prefix: string, topic: string, partition: number): P
   return { ...keysUnder(`${base}:archive`), log: `${base}:log` };
 }
 
+/** Of the recorder of series: a task with a lease, and the series that it writes. */
+export interface SeriesKeys extends PartitionKeys {
+  /** Hash: packed points of a SKU or a figure; it expires. */
+  series(name: string): string;
+}
+
+/** @param owner the stock partition whose SKUs are recorded, or `figures` of the engine */
+export function seriesKeys(prefix: string, owner: number | "figures"): SeriesKeys {
+  const base = owner === "figures" ? `${prefix}:{figures}` : `${tag(prefix, "stock", owner)}:series`;
+  return { ...keysUnder(base), series: (name) => `${base}:of:${name}` };
+}
+
 function keysUnder(base: string): PartitionKeys {
   return {
     head: `${base}:head`,
