@@ -3,6 +3,7 @@
  */
 import type { AlertingStores } from "../../engine/alerting/stores.js";
 import type { OrderHistory } from "../../engine/history/order-history.js";
+import type { SeriesReader } from "../../engine/history/series/series-reader.js";
 import type { SkuHistory } from "../../engine/history/sku-history.js";
 import type { ConsistencyView } from "../../engine/jobs/consistency/view.js";
 import type { DepletionView } from "../../engine/jobs/depletion/view.js";
@@ -47,6 +48,10 @@ export interface HttpDeps {
   /** Changes of a SKU's stock in the past. */
   skuHistory: SkuHistory;
   orderHistory: OrderHistory;
+  /** Figures of SKUs and of the engine over time, and what stores them; left out: they are not recorded. */
+  series?:
+    | { readonly kind: "redis" | "time-series"; readonly reader: Pick<SeriesReader, "sku" | "figure"> }
+    | undefined;
   /** The shop's time zone: an IANA name. */
   zone: string;
   /** What sources report. */

@@ -36,6 +36,7 @@ import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "
 import { pushRoutes } from "./push.js";
 import { BODY_LIMIT, type RouteContext, type RouteGroup } from "./route-context.js";
 import { ProblemSchema } from "./schemas/problem.js";
+import { seriesRoutes } from "./series.js";
 import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
 import { settlementRoutes } from "./settlements.js";
@@ -101,6 +102,7 @@ const ROUTES: readonly RouteGroup[] = [
   commandRoutes,
   stockRoutes,
   historyRoutes,
+  seriesRoutes,
   divergenceRoutes,
   settingsRoutes,
   idRoutes,

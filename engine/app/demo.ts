@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { DEMO_IDENTITY } from "../../connectors/http/index.js";
 import { WmsSandbox } from "../../connectors/wms/sandbox.js";
 import type { Person } from "../alerting/people.js";
+import { historyOptions } from "../history/options.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { OptionValues } from "../kernel/options.js";
 import { stockOptions } from "../stock/options.js";
@@ -105,6 +106,7 @@ const settingsOf = (
   paceMs: streamOptions.paceMs.default,
   retentionMs: RETENTION_MS,
   pollMs: streamOptions.pollMs.default,
+  history: historyOptions.history.default,
   zone: shop.zone,
   idRetentionDays: stockOptions.idRetentionDays.default,
   batchLimit: stockOptions.batchLimit.default,

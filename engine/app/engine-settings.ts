@@ -3,6 +3,7 @@
  * choose. Checked when they are read, not here.
  */
 import type { ObjectStore } from "../../connectors/objects/index.js";
+import type { HISTORY_CHOICES } from "../history/options.js";
 import type { ConsistencySettings } from "../jobs/consistency/options.js";
 import type { Clock } from "../kernel/clock.js";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -40,6 +41,8 @@ export interface EngineSettings {
   archive?: boolean;
   /** How long the archive keeps entries; left out or 0: without end. */
   archiveRetentionMs?: number;
+  /** Where figures of SKUs and of the engine are recorded over time; left out: they are not. */
+  history?: (typeof HISTORY_CHOICES)[number];
   pollMs: number;
   zone: string;
   idRetentionDays: number;

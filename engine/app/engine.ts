@@ -51,6 +51,7 @@ import {
   topicNamed,
   viewsOf,
 } from "./running-topics.js";
+import { type EngineSeries, openSeries } from "./series.js";
 import {
   emitBoundsOf,
   emitKeepersOf,
@@ -113,6 +114,8 @@ export interface Engine {
   readonly emitKeepers: readonly EmitKeeper[];
   /** What archives the logs, where the settings ask for it and this process runs jobs. */
   readonly archiver: Archiver | undefined;
+  /** Figures over time, where the settings ask for them. */
+  readonly series: EngineSeries | undefined;
   /** What connectors offer beside sinks, where the settings ask for it. */
   readonly connectors: readonly OpenConnector[];
   readonly live: EngineLiveSource;
@@ -187,6 +190,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const workers = topics.map(({ worker }) => worker);
   await lifecycle.startEach([...workers, ...sinks.map(outboxOf), ...forwarders, ...emitKeepers, archiver]);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
+  const series = await openSeries(settings, { connections, orderStore, clock, topics, ...stock }, lifecycle);
   await lifecycle.startEach([stock.shadow, live]);
   const ownParts = ownSinkPartsOf(settings, consistencyOf(settings), {
     ...{ stock, topics, reconciliation, alerting, clock },
@@ -196,8 +200,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const watch = settings.worker ? conditionWatchOf(settings, tables, connections, watched) : undefined;
   await lifecycle.startEach([...ownSinks.map(outboxOf), watch]);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
-  ledger.breakers.start(settings.onTrouble);
-  lifecycle.onStop(() => ledger.breakers.stop());
+  await lifecycle.start(breakerReadingOf(ledger, settings));
 
   return {
     settings,
@@ -213,6 +216,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     forwarders,
     emitKeepers,
     archiver,
+    series,
     connectors,
     live,
     feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),
@@ -221,6 +225,12 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     stop: () => lifecycle.stop(),
   };
 }
+
+/** The ledger's reading of breakers from Redis. */
+const breakerReadingOf = ({ breakers }: Ledger, { onTrouble }: EngineSettings) => ({
+  start: () => breakers.start(onTrouble),
+  stop: () => breakers.stop(),
+});
 
 const outboxOf = ({ outbox }: RunningSink) => outbox;
 

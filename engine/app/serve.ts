@@ -162,6 +162,7 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...(engine.stock.shadow?.warnings() ?? []),
       ...engine.reconciliation.consistencyView.warnings(engine.clock.now()),
       ...(engine.archiver?.warnings() ?? []),
+      ...(engine.series?.recorder?.warnings() ?? []),
       ...engine.connectors.flatMap((connector) => connector.warnings?.() ?? []),
     ],
     ...pushOf(engine),
@@ -189,7 +190,7 @@ const pushOf = ({ connectors }: Engine): Pick<HttpDeps, "push"> => {
 };
 
 /** The parts of an engine that requests read and change. */
-export function servedPartsOf({ stock, orders, reconciliation, alerting, clock, settings, topic }: Engine) {
+export function servedPartsOf({ stock, orders, reconciliation, alerting, series, clock, settings, topic }: Engine) {
   const { ledger } = stock;
   const { follower } = topic("stock");
   return {
@@ -200,6 +201,7 @@ export function servedPartsOf({ stock, orders, reconciliation, alerting, clock, 
     tracker: orders.tracker,
     exceptions: orders.exceptions,
     orderHistory: orders.history,
+    ...(series ? { series } : {}),
     zone: settings.zone,
     clock,
     asOf: (sku: string) => follower.freshAsOf(ledger.partitionOf(sku)),

@@ -93,6 +93,16 @@ export class DepletionView implements View {
     return panesFrom(this.#skus.get(sku)?.panes ?? [], sinceMinute);
   }
 
+  /** The number of the newest change. */
+  get lastRevision(): number {
+    return this.#revision;
+  }
+
+  /** SKUs that have changed after a change; one that changes during the iteration comes as it was or as it is. */
+  *panesChangedSince(revision: number): Generator<[sku: string, panes: Panes]> {
+    for (const [sku, known] of this.#skus) if (known.revision > revision) yield [sku, panesFrom(known.panes, 0)];
+  }
+
   revision(sku: string): number {
     return this.#skus.get(sku)?.revision ?? 0;
   }

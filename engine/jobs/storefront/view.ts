@@ -71,6 +71,11 @@ export class StorefrontView implements View {
     return this.#skus.entries();
   }
 
+  /** The number of the newest change; `SkuLevels` has that of its own. */
+  get lastRevision(): number {
+    return this.#revision;
+  }
+
   get(sku: string): SkuLevels | undefined {
     return this.#skus.get(sku);
   }

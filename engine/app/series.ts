@@ -1,0 +1,124 @@
+/**
+ * Figures over time in a running engine: what stores them, what reads them, and what records them where this process
+ * runs jobs. SKUs are recorded from the views of the stock's jobs, the engine's figures from followers, order store and
+ * Redis.
+ */
+import { Buckets } from "../history/series/buckets.js";
+import { CompactSeriesStore } from "../history/series/compact-series-store.js";
+import { FigureMinutes, type FigureReadings } from "../history/series/figure-minutes.js";
+import { SeriesReader } from "../history/series/series-reader.js";
+import { SeriesRecorder } from "../history/series/series-recorder.js";
+import type { SeriesStore } from "../history/series/series-store.js";
+import { SkuMinutes } from "../history/series/sku-minutes.js";
+import { ConsistencyView } from "../jobs/consistency/view.js";
+import type { DepletionView } from "../jobs/depletion/view.js";
+import type { StorefrontView } from "../jobs/storefront/view.js";
+import type { Clock } from "../kernel/clock.js";
+import { zoneOf } from "../kernel/zone.js";
+import type { OrderStore } from "../orders/order-store.js";
+import { partitionKeys } from "../stream/keys.js";
+import { readMemory } from "../stream/server-memory.js";
+import type { EngineRedis } from "./engine-redis.js";
+import type { EngineSettings } from "./engine-settings.js";
+import type { Lifecycle } from "./lifecycle.js";
+import { type RunningTopic, sharedByWorkers, topicNamed, viewsOf } from "./running-topics.js";
+
+/** Figures of SKUs and of the engine over time. */
+export interface EngineSeries {
+  readonly kind: SeriesStore["kind"];
+  readonly reader: SeriesReader;
+  /** Where this process runs jobs. */
+  readonly recorder: SeriesRecorder | undefined;
+}
+
+export interface SeriesParts {
+  readonly connections: EngineRedis;
+  readonly topics: readonly RunningTopic[];
+  readonly depletionView: DepletionView;
+  readonly storefrontView: StorefrontView;
+  readonly orderStore: OrderStore;
+  /** The shop's time. */
+  readonly clock: Clock;
+}
+
+/** Starts to record, where this process runs jobs. Undefined where the settings do not ask for it. */
+export async function openSeries(
+  settings: EngineSettings,
+  parts: SeriesParts,
+  lifecycle: Lifecycle,
+): Promise<EngineSeries | undefined> {
+  const { prefix, partitions, zone, worker, history = "off", onTrouble } = settings;
+  if (history === "off") return undefined;
+  const { redis, viewRedis } = parts.connections;
+  const buckets = new Buckets(zoneOf(zone));
+  await CompactSeriesStore.load(redis);
+  const store = new CompactSeriesStore({ redis: viewRedis, prefix, buckets, onTrouble });
+  const recorder = worker ? recorderOf(settings, parts, store) : undefined;
+  await lifecycle.start(recorder);
+  const reader = new SeriesReader({ redis: viewRedis, prefix, partitions, store, buckets });
+  return { kind: store.kind, reader, recorder };
+}
+
+function recorderOf(settings: EngineSettings, parts: SeriesParts, store: SeriesStore): SeriesRecorder {
+  const { connections, topics, depletionView, storefrontView, clock } = parts;
+  const { follower } = topicNamed(topics, "stock");
+  const { partitions, shopTime } = settings;
+  // The log has the server's time: a minute by this machine's clock may not be over there.
+  const complete = (knownMs: number): number => (shopTime ? knownMs : Math.min(knownMs, follower.serverNowMs()));
+  const panes = {
+    get lastRevision() {
+      return depletionView.lastRevision;
+    },
+    changedSince: (revision: number) => depletionView.panesChangedSince(revision),
+    of: (sku: string) => depletionView.panes(sku, 0),
+  };
+  const sellable = {
+    get lastRevision() {
+      return storefrontView.lastRevision;
+    },
+    *changedSince(revision: number): Generator<[string, number]> {
+      for (const [sku, levels] of storefrontView.all())
+        if (levels.revision > revision) yield [sku, levels.total.sellable];
+    },
+    of: (sku: string) => storefrontView.get(sku)?.total.sellable,
+  };
+  return new SeriesRecorder({
+    ...sharedByWorkers(settings, connections),
+    redis: connections.viewRedis,
+    partitions,
+    store,
+    source: (owner) =>
+      owner === "figures"
+        ? new FigureMinutes({ completeMs: () => complete(follower.asOf()), read: () => readFigures(settings, parts) })
+        : new SkuMinutes({
+            ...{ partition: owner, partitions, panes, sellable, shopClock: clock },
+            completeMs: () => complete(follower.freshAsOf(owner)),
+          }),
+  });
+}
+
+async function readFigures(
+  { prefix, partitions }: EngineSettings,
+  { connections, topics, depletionView, orderStore }: SeriesParts,
+): Promise<FigureReadings> {
+  const { viewRedis } = connections;
+  const heads = Array.from({ length: partitions }, (_, each) => partitionKeys(prefix, "stock", each).head);
+  const [waiting, memory, events] = await Promise.all([
+    orderStore.waiting.count(),
+    readMemory(viewRedis),
+    Promise.all(heads.map((head) => viewRedis.hget(head, "events"))),
+  ]);
+  return {
+    "accepted-commands": events.reduce((sum, each) => sum + Number(each ?? 0), 0),
+    "orders-waiting": waiting,
+    "jobs-lag": topicNamed(topics, "stock").follower.oldestAgeMs(),
+    "redis-memory": memory?.usedBytes,
+    "open-alerts": depletionView.openAlerts().length,
+    divergence: millionthsOf(viewsOf(topics).of(ConsistencyView)),
+  };
+}
+
+/** The largest share of a pair of the last comparison; undefined before the first. */
+function millionthsOf({ last }: ConsistencyView): number | undefined {
+  return last && 1e6 * last.pairs.reduce((most, { share }) => Math.max(most, share), 0);
+}
