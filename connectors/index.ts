@@ -11,6 +11,7 @@ import { objectsConnector } from "./objects/connector.js";
 import { oracleEbsConnector } from "./oracle-ebs/connector.js";
 import { sourcesConnector } from "./sources/connector.js";
 import { wangdianConnector } from "./wangdian/connector.js";
+import { webPushConnector } from "./web-push/connector.js";
 import { wecomConnector, wecomRobotConnector } from "./wecom/connector.js";
 import { wmsConnector } from "./wms/connector.js";
 import { youzanConnector } from "./youzan/connector.js";
@@ -27,4 +28,5 @@ export const CONNECTORS: readonly Connector[] = [
   wecomConnector,
   wecomRobotConnector,
   feishuConnector,
+  webPushConnector,
 ];

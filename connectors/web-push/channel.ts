@@ -24,6 +24,7 @@ export interface WebPushOptions {
   readonly keys: VapidKeys;
   readonly hosts: PushHostPolicy;
   readonly http: ChannelHttp;
+  /** The real one. */
   readonly clock: Clock;
   readonly onTrouble: OnTrouble;
 }

@@ -3,6 +3,7 @@
  * registration of browsers for the HTTP API. Without a subject there is neither.
  */
 import { NOTIFICATIONS_TOPIC } from "../../engine/alerting/notification.js";
+import { systemClock } from "../../engine/kernel/clock.js";
 import type { OptionValues } from "../../engine/kernel/options.js";
 import { openChannelSink } from "../channels/sink.js";
 import { type ConnectorParts, defineConnector, defineSink } from "../connector.js";
@@ -16,7 +17,7 @@ const CONNECTIONS = 16;
 /** What is checked in every process, so that a wrong option stops each of them. */
 async function checked(
   { vapidSubject, pushHosts }: OptionValues<typeof webPushOptions>,
-  { redis, prefix, clock }: ConnectorParts,
+  { redis, prefix }: ConnectorParts,
 ) {
   if (vapidSubject === undefined) return undefined;
   const [{ checkSubject }, { pushHostPolicy }, { loadVapidKeys }] = await Promise.all([
@@ -26,7 +27,7 @@ async function checked(
   ]);
   checkSubject(vapidSubject);
   const hosts = pushHostPolicy(pushHosts);
-  return { subject: vapidSubject, hosts, keys: await loadVapidKeys(redis, prefix, clock) };
+  return { subject: vapidSubject, hosts, keys: await loadVapidKeys(redis, prefix, systemClock) };
 }
 
 const webPushSink = defineSink({
@@ -47,8 +48,9 @@ const webPushSink = defineSink({
       ...{ reach: "public", connections: CONNECTIONS },
       trustedHosts: trustedHostsOf(values.pushHosts),
     });
-    const { alerting, clock, onTrouble } = parts;
-    const channel = new WebPushChannel({ ...ready, devices: alerting.devices, http, clock, onTrouble });
+    const { alerting, onTrouble } = parts;
+    // Push services name times by the real clock; the shop's may be another.
+    const channel = new WebPushChannel({ ...ready, devices: alerting.devices, http, clock: systemClock, onTrouble });
     const { perMinute } = WEB_PUSH_TRAITS;
     return openChannelSink({ name: WEB_PUSH, channel, limits: LIMITS, perMinute }, parts);
   },

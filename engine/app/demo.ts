@@ -39,6 +39,8 @@ const WMS_LIMIT_BASE = 50;
 const WMS_LIMIT_PER_SPEED = 12;
 /** The rate is the limit less the requests under way, so these are few. */
 const WMS_IN_FLIGHT = 16;
+/** Push services require a contact; a browser of the demo's visitor is one phone. */
+const VAPID_SUBJECT = "mailto:demo@shuiwei.dev";
 /** Orders that the warehouse keeps: more than wait for an answer or a cancellation at any time. */
 const WMS_ORDERS_KEPT = 50_000;
 
@@ -61,8 +63,11 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
     await lifecycle.start(warehouse);
     const systems = new DemoSystems();
     await lifecycle.start(systems);
-    const wms = { wmsUrl: warehouse.url, wmsLimit: limitPerSecond, wmsInFlight: WMS_IN_FLIGHT };
-    const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), options: wms, signal });
+    const outside = {
+      ...{ wmsUrl: warehouse.url, wmsLimit: limitPerSecond, wmsInFlight: WMS_IN_FLIGHT },
+      vapidSubject: VAPID_SUBJECT,
+    };
+    const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), options: outside, signal });
     lifecycle.onStop(() => engine.stop());
     await engine.alerting.people.put(DEMO_PERSON);
     const server = await serveEngine(engine, surfaceOf(options), lifecycle);
