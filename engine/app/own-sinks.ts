@@ -37,10 +37,7 @@ export function ownSinkPartsOf(
       stockOf: (sku) => stockFactsOf(stock, sku, clock),
       // Receipts on their way are not recorded yet.
       inboundUnits: async () => 0,
-      // Without a job of notifications nobody is notified.
-      append: async (topic, events) => {
-        if (topics.some(({ name }) => name === topic)) await eventTopicNamed(topics, topic).append(events);
-      },
+      append: (topic, events) => eventTopicNamed(topics, topic).append(events),
     },
   };
 }
