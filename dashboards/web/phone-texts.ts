@@ -225,5 +225,6 @@ export const phoneTexts = {
     zh: "仅限一次，{time} 前有效。也可以在手机上输入配对码：",
     en: "Valid once, until {time}. Or enter this code on the phone:",
   },
+  removeSure: { zh: "确定移除？", en: "Remove for good?" },
   removePerson: { zh: "移除 {name}", en: "Remove {name}" },
 } as const;

@@ -4,14 +4,12 @@
  */
 import { useEffect, useState } from "preact/hooks";
 import { post, RequestError } from "../desk/api.js";
-import { useMe } from "./me.js";
 import type { PhoneAlert } from "./phone-model.js";
 
 /** After this time without the feed's change the button can be pressed again. */
 const CONFIRM_MS = 10_000;
 
 export function useAcknowledge({ id, state }: Pick<PhoneAlert, "id" | "state">) {
-  const me = useMe();
   const [isSending, setSending] = useState(false);
   const [fault, setFault] = useState<string>();
   useEffect(() => {
@@ -23,13 +21,11 @@ export function useAcknowledge({ id, state }: Pick<PhoneAlert, "id" | "state">) 
   const acknowledge = () => {
     setSending(true);
     setFault(undefined);
-    post(`/v1/alerts/${encodeURIComponent(id)}/acknowledgement`, { actor: me.answer?.id ?? "phone" }).catch(
-      (thrown) => {
-        setSending(false);
-        if (thrown instanceof RequestError && thrown.code === "alert_cleared") return;
-        setFault(thrown instanceof Error ? thrown.message : String(thrown));
-      },
-    );
+    post(`/v1/alerts/${encodeURIComponent(id)}/acknowledgement`, {}).catch((thrown) => {
+      setSending(false);
+      if (thrown instanceof RequestError && thrown.code === "alert_cleared") return;
+      setFault(thrown instanceof Error ? thrown.message : String(thrown));
+    });
   };
   return { isSending, fault, acknowledge };
 }

@@ -15,7 +15,7 @@ export interface AlertDetails {
   outlook?: Outlook;
   silencedUntil?: string;
   /** When the next level is notified. */
-  nextAt?: string;
+  nextLevelAt?: string;
   deliveries?: readonly Delivery[];
 }
 

@@ -33,7 +33,7 @@ export function Funnel({ alert, details }: { alert: PhoneAlert; details: AlertDe
   const { text, format } = usePage();
   if (details === undefined) return null;
   const deliveries = newestOf(details.deliveries ?? []);
-  const isWaiting = alert.state === "fired" && details.nextAt !== undefined;
+  const isWaiting = alert.state === "fired" && details.nextLevelAt !== undefined;
   return (
     <section class="phone-card" data-testid="funnel">
       <h2>{text("funnel")}</h2>
@@ -44,7 +44,7 @@ export function Funnel({ alert, details }: { alert: PhoneAlert; details: AlertDe
         ))}
       </ul>
       {isWaiting && (
-        <p class="quiet">{text("nextLevel", { time: format.minute(Date.parse(details.nextAt as string)) })}</p>
+        <p class="quiet">{text("nextLevel", { time: format.minute(Date.parse(details.nextLevelAt as string)) })}</p>
       )}
     </section>
   );

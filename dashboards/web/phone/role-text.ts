@@ -7,6 +7,8 @@ const ROLES: Readonly<Record<string, PlainKey>> = {
   operations: "roleOperations",
 };
 
+export const PERSON_ROLES = Object.keys(ROLES);
+
 export function roleText(text: Translate, role: string): string {
   const key = ROLES[role];
   return key === undefined ? role : text(key);
