@@ -32,7 +32,8 @@ const MAX_HEADERS = 1_000;
 export const hasTruncatedHeaders = ({ rawHeaders }: IncomingMessage): boolean => rawHeaders.length >= 2 * MAX_HEADERS;
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
-type CloseReason = "pipelined" | "unread";
+const CLOSE_REASONS = ["pipelined", "unread"] as const;
+type CloseReason = (typeof CLOSE_REASONS)[number];
 
 interface Connection {
   socket: Socket;
@@ -73,6 +74,7 @@ export class Connections {
       labelNames: ["reason"],
       registers: [registry],
     });
+    for (const reason of CLOSE_REASONS) this.#closed.inc({ reason }, 0);
   }
 
   /** Applies the limits to a server, in front of its request handler, until the server is closed. */

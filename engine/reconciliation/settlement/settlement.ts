@@ -110,7 +110,10 @@ export class Settlement {
   readonly #options: SettlementOptions;
   readonly #rows: SettlementRows;
   /** Answers of this process by their outcome. */
-  readonly counted = new Map<RowOutcome, number>();
+  readonly counted = new Map<RowOutcome, number>([
+    ["approved", 0],
+    ["rejected", 0],
+  ]);
 
   constructor(options: SettlementOptions) {
     this.#options = options;
