@@ -8,6 +8,7 @@
 import {
   DELIVERED_EVENT,
   type DeliveredEvent,
+  type Message,
   NOTIFICATIONS_TOPIC,
   type SendRequest,
   sendKindOf,
@@ -39,6 +40,8 @@ export interface ChannelReceiverOptions {
   /** Texts that no reason may have. */
   readonly secrets: readonly string[];
   readonly onTrouble: OnTrouble;
+  /** Called with each message that the channel has just accepted. */
+  onAccepted?(message: Message): void;
 }
 
 /** Three failures in a row are no chance; a minute later the address may be back. */
@@ -146,6 +149,7 @@ export class ChannelReceiver implements Receiver {
 
   async #accepted({ address: { to }, message, expiresMs }: SendRequest): Promise<DeliveryOutcome> {
     const { addresses, clock } = this.#options;
+    this.#options.onAccepted?.(message);
     this.#troubles.delete(to);
     try {
       await addresses.accepted(to, message.id, expiresMs - clock.now());

@@ -49,10 +49,11 @@ export async function openChannelSink(
   { name, channel, limits, perMinute }: ChannelSinkParts,
   { redis, prefix, lease, channels, clock, append, onTrouble }: ConnectorParts,
 ): Promise<OpenSink> {
-  const [{ Addresses, loadChannelsLibrary }, { ChannelReceiver }] = await Promise.all([
-    import("./addresses.js"),
-    import("./receiver.js"),
-  ]);
+  const [{ Addresses, loadChannelsLibrary }, { ChannelReceiver }, { acceptanceSeconds, observeAcceptance }] =
+    await Promise.all([import("./addresses.js"), import("./receiver.js"), import("./acceptance-seconds.js")]);
+  const acceptance = acceptanceSeconds(channels);
+  // Present from the start: a rate of a series that begins with its first value misses it.
+  acceptance.zero({ channel: name });
   await loadChannelsLibrary(redis);
   const { serverClock } = lease;
   const addresses = new Addresses({
@@ -64,6 +65,13 @@ export async function openChannelSink(
     timer: monotonicClock,
     publicUrl: channels.publicUrl,
     secrets: channels.secrets,
+    onAccepted: (message) => observeAcceptance(acceptance, name, message, clock.now()),
   });
-  return { receiver, limits, warnings: () => receiver.warnings(), close: () => channel.close?.() };
+  return {
+    receiver,
+    limits,
+    metrics: [acceptance],
+    warnings: () => receiver.warnings(),
+    close: () => channel.close?.(),
+  };
 }

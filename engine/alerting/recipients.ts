@@ -12,7 +12,7 @@ const personKey = (id: string): string => `person:${id}`;
 export const endpointKey = (name: string): string => `endpoint:${name}`;
 
 /** After so many pushes of which nothing was displayed a device's owner is reached by the next step at once, too. */
-const SILENT_PUSHES = 3;
+export const SILENT_PUSHES = 3;
 
 export interface Reached {
   readonly recipients: readonly Recipient[];

@@ -28,6 +28,9 @@ type Label =
   | "step"
   | "kind"
   | "outcome"
+  | "rule"
+  | "state"
+  | "channel"
   | "a"
   | "b";
 

@@ -8,6 +8,7 @@ import type { EmitKeeperFigures } from "../outbox/emit-keeper.js";
 import type { Outbox, OutboxFigures } from "../outbox/outbox.js";
 import type { OutboxStats } from "../outbox/sink-partition-task.js";
 import type { PullState } from "../reconciliation/source-registry.js";
+import { ALERT_METRICS } from "./alert-metrics.js";
 import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
 import { processMetrics } from "./process-metrics.js";
 import { reconciliationMetrics } from "./reconciliation-metrics.js";
@@ -324,6 +325,7 @@ export const metricTable = (): readonly MetricRow[] => [
   ORDER_EXCEPTIONS,
   ...reconciliationMetrics(),
   ...SNAPSHOT_METRICS,
+  ...ALERT_METRICS,
   SETTLEMENTS,
   ...SOURCE_METRICS,
 ];

@@ -1,12 +1,14 @@
 /** The metrics of a running engine, and the documents, dashboards and scrape rules that name metrics. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import { FileStore } from "../../connectors/objects/file-store.js";
 import { WmsSandbox } from "../../connectors/wms/sandbox.js";
 import { withLifecycle } from "../../engine/app/lifecycle.js";
 import { serveEngine } from "../../engine/app/serve.js";
+import { hasPromtool } from "../dashboards/promtool.js";
 import { withRedis } from "../redis/with-redis.js";
 import { namedMetricsExist } from "../tidy/documents.js";
 import { filesUnder } from "../tidy/source-files.js";
@@ -15,16 +17,32 @@ import { withEngines, wmsSettings } from "./engine-builder.js";
 const redis = withRedis();
 const engines = withEngines();
 
-/** Names of all metrics that an engine with a warehouse serves. */
-async function metricNames(): Promise<Set<string>> {
+/** A group of DingTalk; nothing is sent to it. */
+const GROUP = {
+  name: "group",
+  channel: "dingtalk",
+  connection: { accessToken: { env: "GROUP_TOKEN" }, secret: { env: "GROUP_SECRET" } },
+};
+
+/** The text of all metrics that an engine with a warehouse and a channel serves. */
+async function metricsText(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "shuiwei-metrics-"));
-  const names = new Set<string>();
+  let text = "";
   await withLifecycle(async (lifecycle) => {
     lifecycle.onStop(() => rm(dir, { recursive: true, force: true }));
     const wms = new WmsSandbox();
     await lifecycle.start(wms);
     const warehouse = wmsSettings(wms.url, new FileStore(dir));
-    const engine = await engines.start({ redisUrl: redis.url, prefix: "metrics", ...warehouse });
+    const alerts = join(dir, "alerts.json");
+    await writeFile(alerts, JSON.stringify({ endpoints: [GROUP] }));
+    const options = { ...warehouse.options, alerts };
+    const engine = await engines.start({
+      redisUrl: redis.url,
+      prefix: "metrics",
+      ...warehouse,
+      options,
+      environment: () => "SECret-of-a-test",
+    });
     lifecycle.onStop(() => engines.stop());
     const { url } = await serveEngine(
       engine,
@@ -40,17 +58,37 @@ async function metricNames(): Promise<Set<string>> {
       },
       lifecycle,
     );
-    const text = await (await fetch(`${url}/metrics`)).text();
-    for (const [, name = ""] of text.matchAll(/^# TYPE (\S+) /gm)) names.add(name);
+    text = await (await fetch(`${url}/metrics`)).text();
   });
-  return names;
+  return text;
 }
 
-it("every metric that a document, a dashboard or a rule names is served", async () => {
-  const metrics = await metricNames();
+let text: string;
+beforeAll(async () => {
+  text = await metricsText();
+});
+
+it("every metric that a document, a dashboard or a rule names is served", () => {
+  const metrics = new Set([...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name = ""]) => name));
   expect(metrics.size).toBeGreaterThan(40);
   const rule = namedMetricsExist({ commands: new Set(), options: new Set(), metrics });
   expect(rule(filesUnder(""))).toEqual([]);
   const offender = { path: "README.md", text: "see `shuiwei_lost_total` and `shuiwei_http_request_seconds_bucket`" };
   expect(rule([offender])).toEqual(["README.md: shuiwei_lost_total"]);
+});
+
+/** Each has a limited number of values. A new one needs a reason why that is so. */
+const LABELS = new Set([
+  ...["topic", "partition", "job_name", "sink", "schedule", "source", "target", "a", "b"],
+  ...["step", "kind", "outcome", "rule", "state", "channel", "reason", "with", "route", "method", "status", "le"],
+]);
+
+it("no label has values that grow with SKUs, orders, people or messages", () => {
+  const labels = new Set([...text.matchAll(/[{,](\w+)="/g)].map(([, label = ""]) => label));
+  expect([...labels].filter((label) => !LABELS.has(label))).toEqual([]);
+});
+
+it.skipIf(!hasPromtool)("Prometheus' tool finds nothing wrong with names, types and help texts", () => {
+  const checked = spawnSync("promtool", ["check", "metrics"], { input: text, encoding: "utf8" });
+  expect([checked.status, checked.stdout, checked.stderr]).toEqual([0, "", ""]);
 });

@@ -3,7 +3,12 @@
  * Each is listed with who was notified and when the next level is. Filled by the follower from the job's states, so it
  * is complete after a restart; reads nothing itself.
  */
+
+import { alertKeyOf } from "../../alerting/alert.js";
+import type { AlertRuleName } from "../../alerting/rules.js";
 import type { View } from "../../stream/follower.js";
+import type { Emit } from "../../stream/job.js";
+import { ROUTE_EMIT, type RouteCommand } from "./events.js";
 import { ALERTS_JOB } from "./job.js";
 import type { AlertRecord, AlertsFigures } from "./state.js";
 
@@ -14,6 +19,9 @@ export class AlertsView implements View {
   readonly job = ALERTS_JOB;
   readonly #open = new Map<string, AlertRecord>();
   readonly #cleared = new Map<string, readonly AlertRecord[]>();
+  /** Since this process started: how many alerts of a rule have fired, and the last one of each subject. */
+  readonly #fired = new Map<AlertRuleName, number>();
+  readonly #lastFired = new Map<string, string>();
   #revision = 0;
   /** Lists of the present revision. */
   #lists: { open: readonly AlertRecord[]; cleared: readonly AlertRecord[] } | undefined;
@@ -30,7 +38,17 @@ export class AlertsView implements View {
   onClear(key: string): void {
     this.#open.delete(key);
     this.#cleared.delete(key);
+    this.#lastFired.delete(key);
     this.#changed();
+  }
+
+  /** An alert that fires notifies its first level; it does so again when a silence ends. */
+  onEmit({ kind, payload }: Emit): void {
+    if (kind !== ROUTE_EMIT) return;
+    const { alert, what, level } = payload as RouteCommand;
+    if (what !== "notify" || level > 0 || this.#lastFired.get(alertKeyOf(alert)) === alert.id) return;
+    this.#lastFired.set(alertKeyOf(alert), alert.id);
+    this.#fired.set(alert.rule, (this.#fired.get(alert.rule) ?? 0) + 1);
   }
 
   onReset(isOf: (key: string) => boolean): void {
@@ -41,6 +59,11 @@ export class AlertsView implements View {
   /** Changes with everything below. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Alerts that have fired since this process started, by rule. */
+  get fired(): ReadonlyMap<AlertRuleName, number> {
+    return this.#fired;
   }
 
   /** Open alerts, the newest first. */
