@@ -116,4 +116,37 @@ export const DELIVERY_ALERTS: readonly Alert[] = [
     look: ["`shuiwei sources`: the fault in words."],
     act: ["Repair access to the system. Pulls continue by themselves where they ended."],
   },
+  {
+    name: "ShuiweiMessagesFail",
+    severity: "critical",
+    expression:
+      'max by (job, channel) (increase(shuiwei_notifications_total{step="failed"}[15m])) > 0.5 * max by (job, channel) (increase(shuiwei_notifications_total{step="sent"}[15m])) > 2',
+    summary: "{{ $labels.channel }} does not deliver messages of {{ $labels.job }}",
+    meaning:
+      "More than half of the messages of a channel failed within 15 minutes. Their recipients are reached by the next channel of their ladder, if there is one.",
+    look: ["/readyz: the channel's fault.", "The panel Messages by step."],
+    act: [
+      "Correct the channel's address, key or secret in the configuration of channels.",
+      "Send a test message: its report shows each step that it reaches.",
+    ],
+  },
+  {
+    name: "ShuiweiAlertsReachNobody",
+    severity: "critical",
+    expression: "max by (job) (increase(shuiwei_notification_unreached_total[15m])) > 0",
+    summary: "Alerts of {{ $labels.job }} have reached nobody",
+    meaning: "Every channel of a recipient has failed, so this person does not know of the alert.",
+    look: ["The panels Messages by step and Ladders and summaries.", "/readyz: the channels' faults."],
+    act: ["Call the person.", "Give the person another channel, and repair the ones that fail."],
+  },
+  {
+    name: "ShuiweiAlertsNotAcknowledged",
+    severity: "warning",
+    expression: "min_over_time(job:shuiwei_alerts:not_acknowledged[30m]) > 0",
+    for: "1m",
+    summary: "{{ $value }} alerts of {{ $labels.job }} or more were not acknowledged during 30 minutes",
+    meaning: "Alerts are open and at no time within half an hour all were acknowledged.",
+    look: ["The phone or the desk: the open alerts, and whom each has notified."],
+    act: ["Acknowledge them, or call who is on duty.", "If nobody is notified: add routes, people or endpoints."],
+  },
 ];

@@ -66,9 +66,10 @@ export const OVERVIEW: Board = {
           levels: ["green", [0.5, "yellow"], [0.8, "red"]],
         }),
         stat({
-          title: "Depletion alerts open",
-          about: "SKUs that sell faster than usual (R10). See the stock dashboard, or the list on the phone.",
-          expression: most("shuiwei_alerts_open"),
+          title: "Alerts not acknowledged",
+          about:
+            "Open alerts of all rules that nobody has acknowledged (R10, R11). See the stock dashboard, or the list on the phone.",
+          expression: `sum (${most("shuiwei_alerts", "rule", 'state="fired"')})`,
           levels: ["green", [1, "yellow"], [100, "orange"]],
           texts: { 0: "None" },
         }),

@@ -31,6 +31,10 @@ const RECORDED: readonly RecordedSeries[] = [
     expression: "sum by (job) (rate(shuiwei_ledger_commands_total[5m]))",
   },
   {
+    name: "job:shuiwei_alerts:not_acknowledged",
+    expression: 'sum by (job) (max by (job, rule) (shuiwei_alerts{state="fired"}))',
+  },
+  {
     name: "job:shuiwei_redis_memory_bytes:share",
     expression: "max by (job) (shuiwei_redis_memory_bytes) / (max by (job) (shuiwei_redis_memory_limit_bytes) > 0)",
   },

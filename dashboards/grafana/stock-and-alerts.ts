@@ -4,7 +4,7 @@
  */
 import type { Board } from "./board.js";
 import { chart, stat, table } from "./panels.js";
-import { most, mostRisen, rate, risen, total } from "./queries.js";
+import { most, mostRisen, quantile, rate, risen, total } from "./queries.js";
 
 export const STOCK_AND_ALERTS: Board = {
   uid: "shuiwei-stock-and-alerts",
@@ -15,10 +15,17 @@ export const STOCK_AND_ALERTS: Board = {
       title: "Now",
       cells: [
         stat({
-          title: "Depletion alerts open",
-          about: "SKUs that sell faster than usual (R10). Acknowledge them on the phone or the wall.",
-          expression: most("shuiwei_alerts_open"),
+          title: "Not acknowledged",
+          about: "Open alerts of all rules that nobody has acknowledged. Acknowledge them on the phone or the desk.",
+          expression: `sum (${most("shuiwei_alerts", "rule", 'state="fired"')})`,
           levels: ["green", [1, "yellow"], [100, "orange"]],
+          texts: { 0: "None" },
+        }),
+        stat({
+          title: "Acknowledged",
+          about: "Open alerts that somebody works on.",
+          expression: `sum (${most("shuiwei_alerts", "rule", 'state="acknowledged"')})`,
+          levels: ["blue"],
           texts: { 0: "None" },
         }),
         stat({
@@ -56,6 +63,64 @@ export const STOCK_AND_ALERTS: Board = {
           expression: most("shuiwei_shadow_cycle_seconds"),
           unit: "s",
           levels: ["blue"],
+        }),
+      ],
+    },
+    {
+      title: "Alerts and the people they reach",
+      cells: [
+        chart({
+          title: "Open alerts by rule",
+          about:
+            "Of all rules, acknowledged or not. If depletion rises in a rush, that is expected; other rules are faults.",
+          isStacked: true,
+          queries: [[`sum by (rule) (${most("shuiwei_alerts", "rule, state")})`, "{{rule}}"]],
+        }),
+        chart({
+          title: "Alerts fired",
+          about: "In an hour, by rule. If one rule fires again and again: repair its cause, or raise its threshold.",
+          queries: [[mostRisen("shuiwei_alerts_fired_total", "rule"), "{{rule}}"]],
+        }),
+        chart({
+          title: "Alert → accepted by a channel, p99",
+          about: "From firing to acceptance. Waits of the ladder, of summaries and of quiet hours are included.",
+          unit: "s",
+          queries: [[quantile(0.99, "shuiwei_alert_acceptance_seconds", "channel"), "{{channel}}"]],
+        }),
+        chart({
+          title: "Messages by step",
+          about:
+            "In an hour: sent, accepted by the channel, displayed, failed. Accepted but not displayed: people do not look, or their phones do not show them.",
+          width: 16,
+          queries: [[mostRisen("shuiwei_notifications_total", "channel, step"), "{{channel}} {{step}}"]],
+        }),
+        chart({
+          title: "Waiting and silenced",
+          about: "Alerts that wait for a channel's limit or the end of quiet hours, and open alerts within a silence.",
+          queries: [
+            [most("shuiwei_notifications_waiting", "channel"), "wait for {{channel}}"],
+            [most("shuiwei_notification_quiet"), "wait for the end of quiet hours"],
+            [most("shuiwei_alerts_silenced"), "silenced"],
+            [most("shuiwei_silences_active"), "silences"],
+          ],
+        }),
+        chart({
+          title: "Ladders and summaries",
+          about:
+            "In an hour: next steps because nobody saw a message, ladders that reached nobody, messages with several alerts, alerts that were not sent.",
+          width: 16,
+          queries: [
+            [mostRisen("shuiwei_notification_climbs_total"), "next steps"],
+            [mostRisen("shuiwei_notification_unreached_total"), "reached nobody"],
+            [mostRisen("shuiwei_notification_summaries_total", "channel"), "summaries to {{channel}}"],
+            [mostRisen("shuiwei_notification_dropped_total"), "not sent"],
+          ],
+        }),
+        chart({
+          title: "Devices",
+          about:
+            "Phones and browsers with push. Silent ones accept pushes and display none: their owners are reached by other channels; pair them again.",
+          queries: [[most("shuiwei_devices", "state"), "{{state}}"]],
         }),
       ],
     },

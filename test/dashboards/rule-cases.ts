@@ -29,6 +29,10 @@ const picking = (slow: number): Series[] => [
   [`shuiwei_paid_to_picking_seconds_bucket{${ONE},le="2"}`, rising(10)],
   [`shuiwei_paid_to_picking_seconds_bucket{${ONE},le="+Inf"}`, rising(10)],
 ];
+const messages = (failed: number): Series[] => [
+  [`shuiwei_notifications_total{${ONE},channel="dingtalk",step="sent"}`, rising(1)],
+  [`shuiwei_notifications_total{${ONE},channel="dingtalk",step="failed"}`, rising(failed)],
+];
 const answers = (errors: number): Series[] => [
   [`shuiwei_http_request_seconds_count{${ONE},route="/v1/orders",status="2xx"}`, rising(100)],
   [`shuiwei_http_request_seconds_count{${ONE},route="/v1/orders",status="5xx"}`, rising(errors)],
@@ -72,6 +76,16 @@ export const RULE_CASES: Readonly<Record<string, RuleCase>> = {
   ShuiweiDivergence: gauge(`shuiwei_divergence_ratio{${ONE},a="ledger",b="wms"}`, 0.0041, 0.0039),
   ShuiweiSourceSilent: gauge(`shuiwei_snapshot_age_seconds{${ONE},source="erp"}`, 93_700, 90_000),
   ShuiweiSourceFailing: gauge(`shuiwei_source_failures{${ONE},source="wangdian",kind="stock"}`, 3, 2),
+  ShuiweiMessagesFail: {
+    fires: messages(1),
+    silent: messages(0.4),
+  },
+  ShuiweiAlertsReachNobody: counter(`shuiwei_notification_unreached_total{${ONE}}`),
+  ShuiweiAlertsNotAcknowledged: {
+    fires: [[`shuiwei_alerts{${ONE},rule="depletion",state="fired"}`, "2x200"]],
+    // Acknowledged for a minute, then another one fires.
+    silent: [[`shuiwei_alerts{${ONE},rule="depletion",state="fired"}`, "2x60 0x4 1x140"]],
+  },
   ShuiweiRedisNearlyFull: {
     fires: [
       [`shuiwei_redis_memory_bytes{${ONE}}`, held(76)],
