@@ -1,8 +1,8 @@
 /**
  * What one partition has read and not yet delivered, in memory: which delivery of each key is next, and how far the
- * cursor may move. Deliveries of one key are sent one after the other; those of different keys in any order, so the
- * cursor stays at the oldest that is not settled, and those settled after it are sent again after a crash. Bounded:
- * reading stops while `hasRoom` is false. Pure.
+ * cursor may move. Deliveries of one key, or of what the receiver orders by, are sent one after the other; others in
+ * any order, so the cursor stays at the oldest that is not settled, and those settled after it are sent again after a
+ * crash. Bounded: reading stops while `hasRoom` is false. Pure.
  */
 import type { StoredDeadLetter } from "../stream/dead-letter.js";
 import type { EmitEntry } from "../stream/emits.js";
@@ -50,6 +50,8 @@ export class Pending {
   /** Undefined for a dead letter that is tried again: the cursor does not wait for it. */
   readonly position: EntryPosition | undefined;
   readonly replay: Replay | undefined;
+  /** Deliveries with the same one are sent one after the other. */
+  readonly order: string;
   readonly tries = new Tries();
   /** Whether a request of it has no answer yet. */
   isUnderWay = false;
@@ -65,8 +67,10 @@ export class Pending {
     index: number,
     bytes: number,
     from: EntryPosition | Replay,
+    order = delivery.key,
   ) {
     this.delivery = delivery;
+    this.order = order;
     this.job = job;
     this.commit = commit;
     this.index = index;
@@ -93,6 +97,7 @@ interface Entry extends Pick<BacklogEntry, "commit" | "committedMs" | "startByte
 
 export class Backlog {
   readonly #idOf: (commit: number, index: number) => string;
+  readonly #orderOf: (delivery: Delivery) => string;
   readonly #keys = new Map<string, Pending[]>();
   readonly #entries: Entry[] = [];
   readonly #deadLetters = new Set<string>();
@@ -105,11 +110,19 @@ export class Backlog {
   #replayed = 0;
   #replayedBytes = 0;
 
-  /** @param idOf the id of a delivery */
-  constructor(cursor: Cursor, idOf: (commit: number, index: number) => string) {
+  /**
+   * @param idOf the id of a delivery
+   * @param orderOf what deliveries are ordered by
+   */
+  constructor(
+    cursor: Cursor,
+    idOf: (commit: number, index: number) => string,
+    orderOf: (delivery: Delivery) => string = ({ key }) => key,
+  ) {
     this.#cursor = cursor;
     this.#read = cursor.entry;
     this.#idOf = idOf;
+    this.#orderOf = orderOf;
   }
 
   get cursor(): Cursor {
@@ -211,7 +224,7 @@ export class Backlog {
     for (const pending of unsettled) {
       pending.isOverflowed = true;
       if (pending.isUnderWay) continue;
-      const queue = this.#keys.get(pending.delivery.key) as Pending[];
+      const queue = this.#keys.get(pending.order) as Pending[];
       const at = queue.indexOf(pending);
       queue.splice(at, 1);
       this.#left(pending, queue);
@@ -226,7 +239,7 @@ export class Backlog {
   /** Records that a delivery needs no further try. Returns the next one of its key, if there is one. */
   settle(pending: Pending): Pending | undefined {
     const { position: place } = pending;
-    const queue = this.#keys.get(pending.delivery.key) as Pending[];
+    const queue = this.#keys.get(pending.order) as Pending[];
     queue.shift();
     this.#left(pending, queue);
     if (place) {
@@ -241,8 +254,8 @@ export class Backlog {
     this.#deadLetters.delete(id);
   }
 
-  #left({ delivery, bytes, replay }: Pending, queue: readonly Pending[]): void {
-    if (queue.length === 0) this.#keys.delete(delivery.key);
+  #left({ order, bytes, replay }: Pending, queue: readonly Pending[]): void {
+    if (queue.length === 0) this.#keys.delete(order);
     this.#deliveries--;
     this.#bytes -= bytes;
     if (!replay) return;
@@ -251,11 +264,10 @@ export class Backlog {
   }
 
   #enqueue(pending: Pending, ready: Pending[]): void {
-    const { key } = pending.delivery;
-    const queue = this.#keys.get(key);
+    const queue = this.#keys.get(pending.order);
     if (queue) queue.push(pending);
     else {
-      this.#keys.set(key, [pending]);
+      this.#keys.set(pending.order, [pending]);
       ready.push(pending);
     }
     this.#deliveries++;
@@ -267,7 +279,8 @@ export class Backlog {
 
   #pendingOf(emit: Emit, commit: number, index: number, bytes: number, from: EntryPosition | Replay): Pending {
     const { job, kind, key, atMs, payload } = emit;
-    return new Pending({ id: this.#idOf(commit, index), kind, key, atMs, payload }, job, commit, index, bytes, from);
+    const delivery = { id: this.#idOf(commit, index), kind, key, atMs, payload };
+    return new Pending(delivery, job, commit, index, bytes, from, this.#orderOf(delivery));
   }
 
   #advance(): void {

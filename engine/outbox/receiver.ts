@@ -75,6 +75,8 @@ export interface Receiver {
   readonly name: string;
   /** Whether emits of this kind are for it. Must stay the same while a process lives. */
   wants(kind: string): boolean;
+  /** What deliveries are ordered by, when it is less than their key: those with the same text are sent in order. */
+  orderOf?(delivery: Delivery): string;
   /**
    * Sends one request at most. Settles within finite time; a throw counts as `retry`.
    * @param signal aborts when the answer is not needed any more

@@ -126,7 +126,8 @@ export class SinkPartitionTask implements Source {
     this.#trimmedMs = askedMs - TRIM_EVERY_MS;
     const cursor = { entry: task.cursors.get(ENTRY_CURSOR) ?? 0, emits: task.cursors.get(EMIT_CURSOR) ?? 0 };
     const place = `${options.topic}/${String(partition).padStart(2, "0")}`;
-    this.#backlog = new Backlog(cursor, (commit, index) => `${place}/${commit}.${index}`);
+    const orderOf = options.receiver.orderOf?.bind(options.receiver);
+    this.#backlog = new Backlog(cursor, (commit, index) => `${place}/${commit}.${index}`, orderOf);
     const context = {
       partition,
       keys: keys.sink,

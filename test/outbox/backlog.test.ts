@@ -12,6 +12,7 @@ import {
   WINDOW_BYTES,
   WINDOW_DELIVERIES,
 } from "../../engine/outbox/backlog.js";
+import type { Delivery } from "../../engine/outbox/receiver.js";
 import type { StoredDeadLetter } from "../../engine/stream/dead-letter.js";
 import type { Emit } from "../../engine/stream/job.js";
 
@@ -41,6 +42,15 @@ describe("a backlog", () => {
     expect(it.settle(ready[0] as Pending)?.delivery.id).toBe("t/00/3.2");
     expect(it.settle(ready[1] as Pending)).toBeUndefined();
     expect(it.add(entry(5, [emit("a")]), wants)).toEqual([]);
+  });
+
+  it("orders by less than the key where the receiver says so", () => {
+    const orderOf = ({ key, payload }: Delivery) => `${key} ${payload}`;
+    const it = new Backlog({ entry: 0, emits: 0 }, (commit, index) => `${commit}.${index}`, orderOf);
+    const ready = it.add(entry(1, [emit("a", "go", "x"), emit("a", "go", "y"), emit("a", "go", "x")]), wants);
+    expect(idsOf(ready)).toEqual(["1.0", "1.1"]);
+    expect(it.settle(ready[1] as Pending)).toBeUndefined();
+    expect(it.settle(ready[0] as Pending)?.delivery.id).toBe("1.2");
   });
 
   it("moves the cursor to the oldest that is not settled, within an entry too", () => {
