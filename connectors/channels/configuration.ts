@@ -73,9 +73,9 @@ export async function loadChannels(
   const isOfPeople = (channel: unknown) => lookup.kinds.some((kind) => kind.name === channel && kind.reachesPeople);
   const addresses = endpoints.filter((endpoint) => !isOfPeople(endpoint?.channel));
   const routes = listOf(file.routes);
-  addRepeated("/routes", routes, "route", add);
   for (const [index, route] of routes.entries())
     if (isSound(`/routes/${index}`)) checkRoute(route as RouteJson, `/routes/${index}`, addresses, add);
+  addRepeated("/routes", routes, "route", add);
   assertNoFaults(OP, placed(path, places, faults));
   const connections = new Map<string, ConfiguredEndpoint[]>();
   for (const { endpoint, settings } of checked) {
@@ -153,8 +153,12 @@ async function checkEndpoint(
   const schema = kind.connection as unknown as Record<string, unknown>;
   const { settings, faults, texts } = await resolveSecrets(schema, json.connection, { env, folder });
   const { name, channel, language = "zh", sendsChanges = kind.traits.sendsChanges } = json;
+  const found = faults.map((fault) => ({ pointer: `${pointer}/connection${fault.pointer}`, message: fault.message }));
+  // What is sent repeatedly until it ends would never end there.
+  if (kind.traits.repeatMs !== undefined && !sendsChanges)
+    found.push({ pointer: `${pointer}/sendsChanges`, message: `is false, and ${channel} needs the ends of alerts` });
   return {
-    found: faults.map((fault) => ({ pointer: `${pointer}/connection${fault.pointer}`, message: fault.message })),
+    found,
     endpoint: { name, channel, language, traits: { ...kind.traits, sendsChanges } },
     settings,
     reachesPeople: kind.reachesPeople ?? false,

@@ -77,6 +77,11 @@ export class ChannelReceiver implements Receiver {
     return kind === sendKindOf(this.name);
   }
 
+  /** A recipient's messages to one address are in order; one that fails does not hold up the others. */
+  orderOf({ key, payload }: Delivery): string {
+    return `${key}\n${(payload as Partial<SendRequest>).address?.to}`;
+  }
+
   async deliver({ payload }: Delivery, signal: AbortSignal): Promise<DeliveryOutcome> {
     const request = payload as SendRequest;
     const { clock, timer, addresses } = this.#options;
