@@ -49,7 +49,7 @@ const HOSTILE = [
 const FIRED_MS = 1_781_000_000_000;
 
 /** An alert of the depletion of a SKU. */
-const alertOf = (sku: string, more: Partial<Alert> = {}): Alert => ({
+export const alertOf = (sku: string, more: Partial<Alert> = {}): Alert => ({
   id: `${sku}#1`,
   rule: "depletion",
   subject: sku,
@@ -70,7 +70,7 @@ export function messageOf(total: number, more: Partial<Message> = {}): Message {
 }
 
 /** A message on its way. */
-const outgoingOf = (to: string, message: Message): OutgoingMessage => ({
+export const outgoingOf = (to: string, message: Message): OutgoingMessage => ({
   ...{ message, to, url: "https://stock.example/phone", ttlMs: 600_000 },
   urgency: message.alerts.some(({ severity }) => severity === "critical") ? "high" : "normal",
 });

@@ -1,6 +1,8 @@
 /**
  * Every channel of the product passes the suite of test/conformance/channel.ts.
  */
+import { alertmanagerKind } from "../../connectors/alertmanager/kind.js";
+import { AlertmanagerSandbox } from "../../connectors/alertmanager/sandbox.js";
 import { dingTalkKind } from "../../connectors/dingtalk/kind.js";
 import { DINGTALK_SANDBOX, DingTalkSandbox } from "../../connectors/dingtalk/sandbox.js";
 import { feishuKind } from "../../connectors/feishu/kind.js";
@@ -27,6 +29,27 @@ describeChannel(
         return webhookKind.open({ ...channelParts(timeoutMs), endpoints: [{ name: "erp", settings }] });
       },
       displayed: () => sandbox.messages.map((message) => JSON.stringify(message)),
+      close: () => sandbox.stop(),
+    };
+  },
+);
+
+const PASSWORD = "alertmanager-password";
+
+describeChannel(
+  "alertmanager",
+  { recognisesRepeats: true, readsAnswers: false, showsEachAlert: true, secrets: [PASSWORD] },
+  async () => {
+    const sandbox = new AlertmanagerSandbox();
+    await sandbox.start();
+    return {
+      origin: sandbox.url,
+      to: "monitoring",
+      open: (origin, timeoutMs) => {
+        const settings = { url: origin, user: "shuiwei", password: PASSWORD };
+        return alertmanagerKind.open({ ...channelParts(timeoutMs), endpoints: [{ name: "monitoring", settings }] });
+      },
+      displayed: () => sandbox.all.map((alert) => JSON.stringify(alert)),
       close: () => sandbox.stop(),
     };
   },
