@@ -3,6 +3,7 @@
  * HTTP API, which is the engine's own server; `csv`, `mapping` and `demo-shop`, which `shuiwei replay` and
  * `shuiwei demo` read without options of their own.
  */
+import { alertmanagerConnector } from "./alertmanager/connector.js";
 import { channelsConnector } from "./channels/connector.js";
 import type { Connector } from "./connector.js";
 import { dingTalkConnector } from "./dingtalk/connector.js";
@@ -12,6 +13,7 @@ import { oracleEbsConnector } from "./oracle-ebs/connector.js";
 import { sourcesConnector } from "./sources/connector.js";
 import { wangdianConnector } from "./wangdian/connector.js";
 import { webPushConnector } from "./web-push/connector.js";
+import { webhookConnector } from "./webhook/connector.js";
 import { wecomConnector, wecomRobotConnector } from "./wecom/connector.js";
 import { wmsConnector } from "./wms/connector.js";
 import { youzanConnector } from "./youzan/connector.js";
@@ -29,4 +31,6 @@ export const CONNECTORS: readonly Connector[] = [
   wecomRobotConnector,
   feishuConnector,
   webPushConnector,
+  webhookConnector,
+  alertmanagerConnector,
 ];
