@@ -47,6 +47,7 @@ export const wecomKind = defineChannelKind({
   about: "messages of an application of WeCom (企业微信) to a person, with a button that acknowledges",
   connection: WecomConnection,
   traits: { perMinute: 30, confirmsDisplay: false, sendsChanges: false },
+  reachesPeople: true,
   recognisesRepeats: true,
   limits: { perSecond: 20, inFlight: 8 },
   async open({ endpoints, clock, timeoutMs }) {
