@@ -18,7 +18,7 @@ import { suggestedUnitsOf } from "../../alerting/replenishment.js";
 import { planOf } from "../../alerting/routing.js";
 import { isSilencedBy, type Silence } from "../../alerting/silence.js";
 import type { Clock } from "../../kernel/clock.js";
-import { messageOf } from "../../kernel/errors.js";
+import { EngineError, messageOf } from "../../kernel/errors.js";
 import type { Zone } from "../../kernel/zone.js";
 import type { Delivery, DeliveryOutcome, Receiver } from "../../outbox/receiver.js";
 import type { NewEvent } from "../../stream/event-entry.js";
@@ -52,15 +52,15 @@ export interface AlertReceiverOptions {
   append(topic: string, events: readonly NewEvent[]): Promise<void>;
 }
 
-/** Of a SKU: an alert is an event of 64 KiB at most, and is stored for each recipient. */
-const MAX_LOCATIONS = 100;
+/** That an alert names: it is stored for each recipient. Silences and alert routes apply to all. */
+const MAX_LOCATIONS = 20;
 /** Of what is reported to the operator. */
 const MAX_NAMED = 5;
 
 export class AlertReceiver implements Receiver {
   readonly name: string;
   readonly #options: AlertReceiverOptions;
-  /** Of the last alert that was routed. */
+  /** Targets and people, of the last alert that was routed. */
   #unreachable: readonly string[] = [];
   #reachesNobody = false;
 
@@ -80,13 +80,16 @@ export class AlertReceiver implements Receiver {
       else await this.#change(id, command.recipients, { alert: command.alert });
       return { outcome: "done" };
     } catch (thrown) {
-      return { outcome: "retry", reason: `${id}: ${messageOf(thrown)}` };
+      const reason = `${id}: ${messageOf(thrown)}`;
+      // Content that no topic takes would be refused again and again.
+      const isBadInput = thrown instanceof EngineError && thrown.code === "bad_input";
+      return isBadInput ? { outcome: "refused", reason } : { outcome: "retry", reason };
     }
   }
 
   /** What an operator has to do although the process works. */
   warnings(): string[] {
-    if (this.#reachesNobody) return ["an alert has notified nobody: add a person or an endpoint that can be reached"];
+    if (this.#reachesNobody) return ["the last alert has notified nobody: no person and no endpoint can be reached"];
     if (this.#unreachable.length === 0) return [];
     const named = this.#unreachable.slice(0, MAX_NAMED).join(", ");
     const more = this.#unreachable.length > MAX_NAMED ? ` and ${this.#unreachable.length - MAX_NAMED} more` : "";
@@ -94,23 +97,26 @@ export class AlertReceiver implements Receiver {
   }
 
   async #notify(id: string, command: RouteCommand, atMs: number): Promise<void> {
-    const { directory, silences, zone, clock } = this.#options;
+    const { directory, silences, zone, clock, append } = this.#options;
     // The log's clock may be ahead of this machine's: a silence that has ended there has ended.
     const nowMs = Math.max(clock.now(), atMs);
-    const found = await this.#explained(command);
+    const explained = await this.#explained(command);
+    const silence = (await silences()).find((each) => isSilencedBy(explained.alert, each, nowMs));
+    const found = limited(explained);
     const { alert } = found;
-    const silence = (await silences()).find((each) => isSilencedBy(alert, each, nowMs));
     if (silence) {
       await this.#change(id, command.recipients, { alert, isSilenced: true });
       const { id: silenceId, untilMs } = silence;
       await this.#answer(id, { ...found, level: command.level, recipients: [], silence: { id: silenceId, untilMs } });
       return;
     }
-    const plan = planOf(alert, command.level, await directory.read(), zone.minuteOfDay(nowMs));
+    const all = await directory.read();
+    const plan = planOf(explained.alert, command.level, all, zone.minuteOfDay(nowMs));
     const { level, recipients, nextAfterMs } = plan;
-    this.#unreachable = plan.unreachable;
-    this.#reachesNobody = recipients.length === 0 && command.level === 0;
-    const { append } = this.#options;
+    // A deployment without people and endpoints has chosen that nobody is notified.
+    const isUsed = all.people.length + all.endpoints.length > 0;
+    this.#unreachable = isUsed ? plan.unreachable : [];
+    this.#reachesNobody = isUsed && recipients.length === 0 && command.level === 0;
     const events = recipients.map(
       (recipient): NewEvent => ({
         id,
@@ -148,8 +154,7 @@ export class AlertReceiver implements Receiver {
       minutesLeft: minutesLeftOf(sellableUnits, hourUnits),
       suggestedUnits: suggestedUnitsOf({ sellableUnits, safetyUnits, inboundUnits, dailyAverage }) ?? null,
     };
-    const locations = stock.locations.slice(0, MAX_LOCATIONS);
-    const facts = { outlook, locations, ...(category === undefined ? {} : { category }) };
+    const facts = { outlook, locations: stock.locations, ...(category === undefined ? {} : { category }) };
     return { alert: { ...alert, ...facts }, ...facts };
   }
 }
@@ -157,6 +162,12 @@ export class AlertReceiver implements Receiver {
 /** Minutes until nothing is sellable at the pace of an hour; null when none was sold in it. */
 const minutesLeftOf = (sellableUnits: number, hourUnits: number): number | null =>
   hourUnits > 0 ? Math.max(0, Math.floor((sellableUnits * 60) / hourUnits)) : null;
+
+/** With as many locations as are stored. */
+function limited(explained: Explained): Explained {
+  const locations = explained.locations?.slice(0, MAX_LOCATIONS);
+  return locations ? { ...explained, locations, alert: { ...explained.alert, locations } } : explained;
+}
 
 type Explained = { alert: Alert } & Pick<RoutedEvent, "outlook" | "category" | "locations">;
 type Answer = { alert: Alert } & Omit<RoutedEvent, "alertId">;

@@ -7,6 +7,7 @@ import type { Silence } from "../../../engine/alerting/silence.js";
 import type { RouteCommand } from "../../../engine/jobs/alerts/events.js";
 import { AlertReceiver, type StockFacts } from "../../../engine/jobs/alerts/receiver.js";
 import { ManualClock } from "../../../engine/kernel/clock.js";
+import { badInput } from "../../../engine/kernel/errors.js";
 import { zoneOf } from "../../../engine/kernel/zone.js";
 import type { NewEvent } from "../../../engine/stream/event-entry.js";
 import { START_MS } from "./bed.js";
@@ -35,6 +36,7 @@ function bed() {
     stock: STOCK as StockFacts | undefined,
     clock: new ManualClock(START_MS),
     failsAfter: Number.POSITIVE_INFINITY,
+    fault: undefined as Error | undefined,
   };
   const receiver = new AlertReceiver({
     name: "alerts",
@@ -47,6 +49,7 @@ function bed() {
     zone: zoneOf("UTC"),
     clock: world.clock,
     async append(topic, events) {
+      if (world.fault) throw world.fault;
       if (world.failsAfter-- <= 0) throw new Error("no answer");
       for (const event of events) appended.push({ topic, event });
     },
@@ -110,6 +113,15 @@ describe("to notify", () => {
     expect(events()[0]).toMatchObject({ at: NOTIFY, payload: { alert } });
   });
 
+  it("names a bounded number of the locations", async () => {
+    const { deliver, events, world } = bed();
+    world.stock = { ...STOCK, locations: Array.from({ length: 500 }, (_, i) => `L${i}`) };
+    world.silences = [{ ...silence, category: "plates" }];
+    await deliver();
+    const [notify, routed] = events() as { payload: { alert?: Alert; locations?: string[] } }[];
+    expect([notify?.payload.alert?.locations?.length, routed?.payload.locations?.length]).toEqual([20, 20]);
+  });
+
   it("counts the next level from now when the command has waited", async () => {
     const { deliver, events, clock } = bed();
     clock.moveTo(START_MS + 600_000);
@@ -117,13 +129,16 @@ describe("to notify", () => {
     expect(events()[1]?.payload).toMatchObject({ nextMs: START_MS + 900_000 });
   });
 
-  it("answers that nobody was notified when there is nobody, and warns", async () => {
+  it("answers that nobody was notified when there is nobody, and warns when there is somebody", async () => {
     const { deliver, events, people, receiver } = bed();
     people.length = 0;
     await deliver();
     expect(events()).toMatchObject([{ at: ROUTED, payload: { recipients: [] } }]);
+    expect(receiver.warnings()).toEqual([]);
+    people.push({ id: "chen", name: "Chen", roles: [], language: "zh", ladder: [] });
+    await deliver();
     expect(receiver.warnings()).toEqual([
-      "an alert has notified nobody: add a person or an endpoint that can be reached",
+      "the last alert has notified nobody: no person and no endpoint can be reached",
     ]);
   });
 
@@ -172,6 +187,12 @@ describe("of a change", () => {
       { at: "notifications endpoint:ops changed", payload: { alert: cleared } },
     ]);
   });
+});
+
+it("becomes a dead letter when no topic takes its content", async () => {
+  const { deliver, world } = bed();
+  world.fault = badInput("events.append", "payload", "too large");
+  expect(await deliver()).toMatchObject({ outcome: "refused", reason: expect.stringContaining("too large") });
 });
 
 it("tries again what could not be appended, from the beginning", async () => {
