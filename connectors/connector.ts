@@ -9,6 +9,7 @@ import type { Metric } from "prom-client";
 import type { ChannelTraits } from "../engine/alerting/notification.js";
 import type { Device } from "../engine/alerting/people.js";
 import type { AlertingStores } from "../engine/alerting/stores.js";
+import type { AlertRequests } from "../engine/jobs/alerts/requests.js";
 import type { Clock } from "../engine/kernel/clock.js";
 import type { OnTrouble } from "../engine/kernel/logger.js";
 import type { OptionTable, OptionValues } from "../engine/kernel/options.js";
@@ -45,6 +46,8 @@ export interface ConnectorParts {
   readonly objects: Objects;
   /** People, devices and silences. */
   readonly alerting: AlertingStores;
+  /** Acknowledges alerts. */
+  readonly alertRequests: AlertRequests;
   /** What sources report. */
   readonly snapshots: SnapshotStore;
   readonly movements: MovementStore;

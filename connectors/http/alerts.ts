@@ -1,23 +1,37 @@
 /**
- * Alerts over HTTP (R10): the list in this process' view, and acknowledging an alert. An acknowledgement is a ledger
- * command, so it is in the log for every process; the list shows it as soon as the job has read it there. Alerts that
- * were cleared before this process started are not listed.
+ * Alerts of all rules over HTTP (R10, R11): the list in this process' views, one alert with who was notified, and
+ * acknowledging it, which a person does with a phone, too. An acknowledgement is in a log when it is answered, for
+ * every process; the list shows it as soon as the jobs have read it there.
  */
+import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
-import type { Alert } from "../../engine/jobs/depletion/view.js";
-import { chainId } from "../../engine/kernel/chain-id.js";
+import type { AlertRecord } from "../../engine/jobs/alerts/state.js";
 import { causeOf } from "./identity.js";
-import { refuse } from "./problem.js";
-import { isoOf, queryWith, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
-import { Acknowledgement, AcknowledgementAnswer, AlertList, AlertParams, AlertQuery } from "./schemas/alerts.js";
+import { badInputFault, refuse } from "./problem.js";
+import { isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
+import {
+  Acknowledgement,
+  AcknowledgementAnswer,
+  AlertAnswer,
+  AlertList,
+  AlertParams,
+  AlertQuery,
+} from "./schemas/alerts.js";
 import { problems } from "./schemas/problem.js";
+import { fromStore } from "./store-errors.js";
+
+type Params = Static<typeof AlertParams>;
+type Query = Static<typeof AlertQuery>;
 
 const DEFAULT_LIMIT = 200;
 
-export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocation }) => {
-  const { depletionView, ledger } = deps;
+export const alertRoutes: RouteGroup = (server, context) => {
+  readRoutes(server, context);
+  acknowledgementRoute(server, context);
+};
 
-  server.get<{ Querystring: Static<typeof AlertQuery> }>(
+function readRoutes(server: FastifyInstance, { deps: { alertList }, authorize }: RouteContext): void {
+  server.get<{ Querystring: Query }>(
     "/v1/alerts",
     {
       onRequest: authorize("read"),
@@ -25,8 +39,8 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
       schema: {
         tags: ["alerts"],
         operationId: "listAlerts",
-        summary: "Open alerts, newest first, and the latest cleared ones",
-        description: `Default \`state\`: open. Default \`limit\`: ${DEFAULT_LIMIT}.`,
+        summary: "Open alerts, newest first, and those cleared within a day",
+        description: `Of all rules; \`sku\` and the figures of an hour belong to depletion. Default \`state\`: open. Default \`limit\`: ${DEFAULT_LIMIT}.`,
         security: TOKEN_NEEDED,
         querystring: AlertQuery,
         response: { 200: AlertList, ...problems },
@@ -34,22 +48,55 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
     },
     (request, reply) => {
       const { state = "open", limit = DEFAULT_LIMIT } = request.query;
-      const open = state === "cleared" ? [] : depletionView.openAlerts();
-      const cleared = state === "open" ? [] : depletionView.clearedAlerts();
-      reply.send({ alerts: [...open, ...cleared].slice(0, limit).map(answerOf) });
+      const open = state === "cleared" ? [] : alertList.open();
+      const cleared = state === "open" ? [] : alertList.cleared();
+      const matching = [...open, ...cleared].filter((record) => isAskedFor(record, request.query));
+      reply.send({ alerts: matching.slice(0, limit).map(alertAnswer) });
     },
   );
 
-  server.post<{ Params: Static<typeof AlertParams>; Body: Static<typeof Acknowledgement> }>(
+  server.get<{ Params: Params }>(
+    "/v1/alerts/:id",
+    {
+      onRequest: authorize("read"),
+      schema: {
+        tags: ["alerts"],
+        operationId: "getAlert",
+        summary: "An alert, open or cleared within a day, with who was notified",
+        description: "Write the `#` of the id as `%23` in the path.",
+        security: TOKEN_NEEDED,
+        params: AlertParams,
+        response: { 200: AlertAnswer, ...problems },
+      },
+    },
+    (request, reply) => {
+      const { id } = request.params;
+      const record = alertList.get(id);
+      if (!record) return refuse(reply, "unknown_alert", "no open alert, and none of the last day, has this id");
+      const { level, nextMs, recipients } = record;
+      return reply.send({
+        ...alertAnswer(record),
+        ...{ level, recipients },
+        ...(nextMs === undefined ? {} : { nextLevelAt: isoOf(nextMs) }),
+      });
+    },
+  );
+}
+
+function acknowledgementRoute(
+  server: FastifyInstance,
+  { deps: { alertRequests }, access, authorizePerson }: RouteContext,
+): void {
+  server.post<{ Params: Params; Body: Static<typeof Acknowledgement> }>(
     "/v1/alerts/:id/acknowledgement",
     {
-      onRequest: authorize("operate"),
+      onRequest: authorizePerson("operate"),
       schema: {
         tags: ["alerts"],
         operationId: "acknowledgeAlert",
         summary: "Acknowledges an open alert",
         description:
-          "Write the `#` of the id as `%23` in the path. 202: the acknowledgement is in the log; the list shows it soon after. Safe to repeat.",
+          "By a person with a phone, or with the role operate; a session may leave out `actor`. Nobody further is notified then. Write the `#` of the id as `%23` in the path. 202: the acknowledgement is in the log; the list shows it soon after. Safe to repeat.",
         security: TOKEN_NEEDED,
         params: AlertParams,
         body: Acknowledgement,
@@ -58,37 +105,44 @@ export const alertRoutes: RouteGroup = (server, { deps, authorize, defaultLocati
     },
     async (request, reply) => {
       const { id } = request.params;
+      // A token is often shared by several people; a session has a name of its own.
+      if (request.body.actor === undefined && !access.isSession(request.raw))
+        throw badInputFault([{ field: "actor", message: "is missing" }]);
       const cause = causeOf(request, request.body);
-      const sku = id.slice(0, id.lastIndexOf("#"));
-      const alert = depletionView.openAlert(sku);
-      if (alert?.id !== id) {
-        const cleared = depletionView.clearedAlerts().some((each) => each.id === id);
-        return cleared
-          ? refuse(reply, "alert_cleared", "the alert was cleared and needs no acknowledgement")
-          : refuse(reply, "unknown_alert", "no open alert has this id");
-      }
-      if (alert.acknowledgedBy !== undefined)
-        return reply.send({ id, sku, acknowledgedBy: alert.acknowledgedBy, repeated: true });
-      await ledger.apply({
-        kind: "acknowledge",
-        id: chainId(deps.channel, deps.clock.now()),
-        sku,
-        location: defaultLocation,
-        ...cause,
-        alertId: id,
-      });
-      return reply.code(202).send({ id, sku, acknowledgedBy: cause.actor, repeated: false });
+      const result = await fromStore("alerts.acknowledge", alertRequests.acknowledge(id, cause));
+      if (result.outcome === "cleared")
+        return refuse(reply, "alert_cleared", "the alert was cleared and needs no acknowledgement");
+      if (result.outcome === "unknown") return refuse(reply, "unknown_alert", "no open alert has this id");
+      const { rule, subject } = result.record.alert;
+      const answer = { id, acknowledgedBy: result.acknowledgedBy, repeated: result.outcome === "repeated" };
+      return reply.code(answer.repeated ? 200 : 202).send(rule === "depletion" ? { ...answer, sku: subject } : answer);
     },
   );
-};
+}
 
-const answerOf = (alert: Alert) => ({
-  id: alert.id,
-  sku: alert.sku,
-  state: alert.state,
-  firedAt: isoOf(alert.firedAtMs),
-  ...(alert.clearedAtMs === undefined ? {} : { clearedAt: isoOf(alert.clearedAtMs) }),
-  hourUnits: alert.hourUnits,
-  ...(alert.dailyAverage === undefined ? {} : { dailyAverage: alert.dailyAverage }),
-  ...(alert.acknowledgedBy === undefined ? {} : { acknowledgedBy: alert.acknowledgedBy }),
-});
+/** A SKU's alerts are those of depletion, also where another rule has a subject of this name. */
+const isAskedFor = ({ alert }: AlertRecord, { rule, severity, sku, category }: Query): boolean =>
+  (rule === undefined || alert.rule === rule) &&
+  (severity === undefined || alert.severity === severity) &&
+  (sku === undefined || (alert.rule === "depletion" && alert.subject === sku)) &&
+  (category === undefined || alert.category === category);
+
+function alertAnswer({ alert, silence }: AlertRecord): Static<typeof AlertList>["alerts"][number] {
+  const { id, rule, subject, severity, state, firedMs, acknowledgedMs, acknowledgedBy, clearedMs } = alert;
+  const { dailyAverage, untilMs, ...figures } = alert.figures;
+  return {
+    ...{ id, rule, subject, severity, state, firedAt: isoOf(firedMs) },
+    ...(rule === "depletion" ? { sku: subject } : {}),
+    ...(clearedMs === undefined ? {} : { clearedAt: isoOf(clearedMs) }),
+    ...figures,
+    // Null, and absent here, in cold start.
+    ...(typeof dailyAverage === "number" ? { dailyAverage } : {}),
+    ...(untilMs ? { until: isoOf(untilMs) } : {}),
+    ...(acknowledgedMs === undefined ? {} : { acknowledgedAt: isoOf(acknowledgedMs) }),
+    ...(acknowledgedBy === undefined ? {} : { acknowledgedBy }),
+    ...(alert.outlook === undefined ? {} : { outlook: alert.outlook }),
+    ...(alert.category === undefined ? {} : { category: alert.category }),
+    ...(alert.locations === undefined ? {} : { locations: [...alert.locations] }),
+    ...(silence === undefined || state === "cleared" ? {} : { silencedUntil: isoOf(silence.untilMs) }),
+  };
+}

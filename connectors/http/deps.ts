@@ -5,6 +5,8 @@ import type { AlertingStores } from "../../engine/alerting/stores.js";
 import type { OrderHistory } from "../../engine/history/order-history.js";
 import type { SeriesReader } from "../../engine/history/series/series-reader.js";
 import type { SkuHistory } from "../../engine/history/sku-history.js";
+import type { AlertList } from "../../engine/jobs/alerts/alert-list.js";
+import type { AlertRequests } from "../../engine/jobs/alerts/requests.js";
 import type { ConsistencyView } from "../../engine/jobs/consistency/view.js";
 import type { DepletionView } from "../../engine/jobs/depletion/view.js";
 import type { ExceptionList } from "../../engine/jobs/order-flow/exceptions.js";
@@ -43,6 +45,10 @@ export interface HttpDeps {
   alerting: AlertingStores;
   /** Registers browsers for Web Push; left out: it is not configured. */
   push?: PushRegistrations;
+  /** Alerts of all rules. */
+  alertList: AlertList;
+  /** Acknowledges and silences alerts. */
+  alertRequests: AlertRequests;
   /** Balances of instants in the past. */
   history: BalanceHistory;
   /** Changes of a SKU's stock in the past. */

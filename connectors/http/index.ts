@@ -40,6 +40,7 @@ import { seriesRoutes } from "./series.js";
 import { MAX_SESSION_REQUESTS, MAX_SESSION_REQUESTS_EACH, sessionRoutes } from "./session-routes.js";
 import { settingsRoutes } from "./settings.js";
 import { settlementRoutes } from "./settlements.js";
+import { silenceRoutes } from "./silences.js";
 import { snapshotRoutes } from "./snapshots.js";
 import { sourceRoutes } from "./sources.js";
 import { stepRoutes } from "./steps.js";
@@ -107,6 +108,7 @@ const ROUTES: readonly RouteGroup[] = [
   settingsRoutes,
   idRoutes,
   alertRoutes,
+  silenceRoutes,
   peopleRoutes,
   ownSettingsRoutes,
   pushRoutes,

@@ -13,7 +13,7 @@ const TAGS = [
     description: "Stock: the levels shown to customers, the ledger's balances, and commands that change them",
   },
   { name: "skus", description: "Settings of SKUs and of their categories" },
-  { name: "alerts", description: "Alerts of unusual depletion" },
+  { name: "alerts", description: "Alerts of all rules, their acknowledgement, and silences" },
   { name: "people", description: "People who are notified of alerts, their channels, quiet hours and devices" },
   { name: "breaker", description: "Breakers, which stop new orders" },
   {

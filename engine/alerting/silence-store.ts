@@ -29,10 +29,15 @@ export class SilenceStore {
     this.#clock = clock;
   }
 
-  /** @returns the silence with its id; `too_many` when MAX_SILENCES have not ended */
+  /**
+   * Adds a silence; one that is the same and has not ended is returned instead, so that a request may be repeated.
+   * @returns the silence with its id; `too_many` when MAX_SILENCES have not ended
+   */
   async add(silence: Omit<Silence, "id" | "createdMs" | "endedBy">): Promise<Silence | "too_many"> {
     const nowMs = this.#clock.now();
     const kept = await this.#hash.readNow();
+    const same = kept.find((each) => each.untilMs > nowMs && isSame(each, silence));
+    if (same) return same;
     if (kept.filter(({ untilMs }) => untilMs > nowMs).length >= MAX_SILENCES) return "too_many";
     const ended = kept.filter(({ untilMs }) => untilMs <= nowMs - KEPT_MS).flatMap(({ id }) => [id, `${id}${END}`]);
     const added: Silence = { ...silence, id: secureBytes(12).toString("base64url"), createdMs: nowMs };
@@ -62,6 +67,11 @@ export class SilenceStore {
     return (await this.#hash.read()).filter(({ untilMs }) => untilMs > sinceMs);
   }
 }
+
+const isSame = (one: Omit<Silence, "id" | "createdMs">, other: Omit<Silence, "id" | "createdMs">): boolean =>
+  (["rule", "sku", "category", "location", "untilMs", "reason", "actor"] as const).every(
+    (name) => one[name] === other[name],
+  );
 
 function silencesOf(fields: Fields): Silence[] {
   return Object.entries(fields)

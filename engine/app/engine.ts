@@ -31,6 +31,7 @@ import type { SkuSetting } from "../stock/settings.js";
 import type { FormatWatch } from "../stream/format.js";
 import { Forwarders } from "../stream/forwarders.js";
 import type { RedisClient } from "../stream/redis.js";
+import { alertsOf, type EngineAlerts } from "./alerts.js";
 import { conditionWatchOf } from "./conditions.js";
 import { type EngineRedis, openEngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
@@ -106,6 +107,8 @@ export interface Engine {
   readonly reconciliation: EngineReconciliation;
   /** Who is notified of alerts, and what is silenced. */
   readonly alerting: AlertingStores;
+  /** Alerts of all rules, and what people do about them. */
+  readonly alerts: EngineAlerts;
   /** Those that the settings name, where this process runs jobs. */
   readonly sinks: readonly RunningSink[];
   /** Of each event topic, where this process runs jobs. */
@@ -173,8 +176,9 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const { options = {} } = settings;
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
   const alerting = openAlertingStores({ ...settings, redis, clock, channels: channels.directory });
+  const alerts = alertsOf(topics, stock, clock);
   const connectorParts = connectorPartsOf(settings, tables, connections, reconciliation, {
-    ...{ ledger, orderStore, objects, channels, clock, alerting },
+    ...{ ledger, orderStore, objects, channels, clock, alerting, alertRequests: alerts.alertRequests },
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   });
@@ -203,22 +207,10 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   await lifecycle.start(breakerReadingOf(ledger, settings));
 
   return {
-    settings,
-    redis,
-    clock,
-    topics,
+    ...{ settings, redis, clock, topics, stock, orders, reconciliation, alerting, alerts },
     topic: (name) => topicNamed(topics, name),
-    stock,
-    orders,
-    reconciliation,
-    alerting,
     sinks: [...sinks, ...ownSinks],
-    forwarders,
-    emitKeepers,
-    archiver,
-    series,
-    connectors,
-    live,
+    ...{ forwarders, emitKeepers, archiver, series, connectors, live },
     feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),
     formats: connections.formats,
     redisEnded: connections.ended,
@@ -258,7 +250,15 @@ const connectorPartsOf = (
   { snapshots, movements, sources, sourceWatch }: EngineReconciliation,
   parts: Pick<
     ConnectorParts,
-    "ledger" | "orderStore" | "orderService" | "objects" | "channels" | "clock" | "append" | "alerting"
+    | "ledger"
+    | "orderStore"
+    | "orderService"
+    | "objects"
+    | "channels"
+    | "clock"
+    | "append"
+    | "alerting"
+    | "alertRequests"
   >,
 ): ConnectorParts => ({
   ...parts,

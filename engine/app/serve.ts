@@ -190,12 +190,14 @@ const pushOf = ({ connectors }: Engine): Pick<HttpDeps, "push"> => {
 };
 
 /** The parts of an engine that requests read and change. */
-export function servedPartsOf({ stock, orders, reconciliation, alerting, series, clock, settings, topic }: Engine) {
+export function servedPartsOf(engine: Engine) {
+  const { stock, orders, reconciliation, alerting, alerts, series, clock, settings, topic } = engine;
   const { ledger } = stock;
   const { follower } = topic("stock");
   return {
     ...stock,
     ...reconciliation,
+    ...alerts,
     alerting,
     orderService: orders.service,
     tracker: orders.tracker,

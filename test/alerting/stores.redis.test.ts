@@ -167,8 +167,9 @@ describe("silences", () => {
   });
 
   it("are limited to those that have not ended", async () => {
-    for (let i = 0; i < MAX_SILENCES; i++) await one.silences.add(silence);
+    for (let i = 0; i < MAX_SILENCES; i++) await one.silences.add({ ...silence, sku: `S${i}` });
     expect(await one.silences.add(silence)).toBe("too_many");
+    expect(await one.silences.add({ ...silence, sku: "S7" })).toMatchObject({ sku: "S7" });
     clock.moveTo(silence.untilMs);
     expect(await one.silences.add({ ...silence, untilMs: clock.now() + 1 })).not.toBe("too_many");
   });

@@ -190,7 +190,13 @@ describe("alerts", () => {
       .poll(async () => (await bed.send("GET", "/v1/alerts")).json.alerts.length, { timeout: 30_000 })
       .toBe(1);
     const { alerts } = (await bed.send("GET", "/v1/alerts?state=all&limit=10")).json;
-    expect(alerts).toEqual([{ id: "AL#1", sku: "AL", state: "fired", firedAt: expect.any(String), hourUnits: 120 }]);
+    expect(alerts).toEqual([
+      expect.objectContaining({
+        ...{ id: "AL#1", sku: "AL", state: "fired", firedAt: expect.any(String), hourUnits: 120 },
+        ...{ rule: "depletion", subject: "AL", severity: "warning" },
+      }),
+    ]);
+    expect(alerts[0]).not.toHaveProperty("dailyAverage");
     const noted = await bed.send("POST", "/v1/alerts/AL%231/acknowledgement", { body: { actor: "li.wei" } });
     expect(noted.status).toBe(202);
     expect(noted.json).toEqual({ id: "AL#1", sku: "AL", acknowledgedBy: "default", repeated: false });

@@ -1,0 +1,29 @@
+/**
+ * Alerts in a running engine, as requests see them: the list of all rules' alerts, and what people do about them.
+ */
+
+import { AlertList } from "../jobs/alerts/alert-list.js";
+import { ALERTS_TOPIC } from "../jobs/alerts/events.js";
+import { AlertRequests } from "../jobs/alerts/requests.js";
+import { AlertsView } from "../jobs/alerts/view.js";
+import type { Clock } from "../kernel/clock.js";
+import type { EngineStock } from "./engine.js";
+import { eventTopicNamed, type RunningTopic, viewsOf } from "./running-topics.js";
+
+export interface EngineAlerts {
+  readonly alertList: AlertList;
+  readonly alertRequests: AlertRequests;
+}
+
+export function alertsOf(
+  topics: readonly RunningTopic[],
+  { ledger, depletionView }: Pick<EngineStock, "ledger" | "depletionView">,
+  clock: Clock,
+): EngineAlerts {
+  const alertList = new AlertList(viewsOf(topics).of(AlertsView), depletionView);
+  const alertRequests = new AlertRequests({
+    ...{ list: alertList, ledger, clock },
+    append: (events) => eventTopicNamed(topics, ALERTS_TOPIC).append(events),
+  });
+  return { alertList, alertRequests };
+}
