@@ -6,23 +6,20 @@
  * the instant at which an arrival was due (load/open-loop.ts). Each side has a Redis of its own that begins empty,
  * and a warm-up that is in no figure. It judges nothing: on a busy machine the figures are that machine's.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { httpOptions } from "../connectors/http/options.js";
 import type { BenchReport, BenchRow, BenchSettings } from "../engine/cli/bench.js";
 import { chainIdFromNumber } from "../engine/kernel/chain-id.js";
 import { systemClock } from "../engine/kernel/clock.js";
 import { assert } from "../engine/kernel/errors.js";
 import { secureBytes } from "../engine/kernel/random.js";
-import { type RedisServer, startRedis } from "../engine/redis/embedded.js";
 import { Ledger } from "../engine/stock/ledger.js";
 import type { ReceiveStock } from "../engine/stock/model.js";
 import { streamOptions } from "../engine/stream/options.js";
-import { connect, type RedisClient } from "../engine/stream/redis.js";
+import type { RedisClient } from "../engine/stream/redis.js";
 import { SKUS, skuNamed, UNITS } from "./load/assortment.js";
 import type { CommandLoad } from "./load/command-client.js";
 import { cpuSecondsOf } from "./load/cpu.js";
+import { onFreshRedis } from "./load/fresh-redis.js";
 import type { OrderLoad, OrderLoadReport } from "./load/generator.js";
 import { connectionsFor } from "./load/http-connections.js";
 import { type LoadProcess, runLoad, startLoad } from "./load/load-process.js";
@@ -53,32 +50,6 @@ const GENERATOR = new URL("./load/generator.js", import.meta.url);
 const PEER_SERVER = new URL("./load/peer-server.js", import.meta.url);
 const COMMAND_CLIENT = new URL("./load/command-client.js", import.meta.url);
 const WINDOW_OBSERVER = new URL("./load/window-observer.js", import.meta.url);
-
-/** A Redis of its own for one side, and what was started on it, all deleted afterwards. */
-interface Bed {
-  server: RedisServer;
-  redis: RedisClient;
-  /** Ends what was started on it, the last first, however the work ends. */
-  ends: (() => Promise<unknown> | unknown)[];
-}
-
-async function onFreshRedis<T>(work: (bed: Bed) => Promise<T>): Promise<T> {
-  const directory = await mkdtemp(join(tmpdir(), "shuiwei-bench-"));
-  const server = await startRedis({ dir: directory, appendfsync: "everysec" });
-  const redis = connect({ url: server.socketPath });
-  const ends: Bed["ends"] = [];
-  try {
-    return await work({ server, redis, ends });
-  } finally {
-    try {
-      for (const end of ends.reverse()) await end();
-    } finally {
-      redis.disconnect();
-      await server.stop();
-      await rm(directory, { recursive: true, force: true });
-    }
-  }
-}
 
 /** Seconds of CPU that processes have used since, by name; those that cannot be read are left out. */
 function cpuMeter(pids: Record<string, number>): () => Record<string, number> {

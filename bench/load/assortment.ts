@@ -9,3 +9,6 @@ export const skuNamed = (n: number): string => `SKU-${n}`;
 
 /** A prime step spreads the SKUs without an order. */
 export const skuOfArrival = (i: number): string => skuNamed((i * 7_919) % SKUS);
+
+/** The SKU whose alert the n-th order for one makes fire; nobody buys it otherwise. */
+export const alertSkuNamed = (n: number): string => `HOT-${n}`;

@@ -10,6 +10,9 @@ export interface ServingSettings {
   redisPath: string;
   roles: "api,worker" | "api" | "worker";
   token: string;
+  /** Further options, and variables of its environment. */
+  args?: readonly string[];
+  env?: Readonly<Record<string, string>>;
 }
 
 export interface Serving {
@@ -22,12 +25,18 @@ export interface Serving {
 const CLI = fileURLToPath(new URL("../../engine/cli/main.js", import.meta.url));
 
 /** Starts it and resolves when it has said that it serves or works; rejects when it ends before. */
-export async function startServing({ redisPath, roles, token }: ServingSettings): Promise<Serving> {
+export async function startServing({
+  redisPath,
+  roles,
+  token,
+  args = [],
+  env = {},
+}: ServingSettings): Promise<Serving> {
   const serve = ["serve", "--port", "0", "--drain-delay", "0", "--redis-url", redisPath, "--roles", roles];
   // With the same flags of Node as this process, as the other loads' processes have.
-  const child = spawn(process.execPath, [...process.execArgv, CLI, ...serve], {
+  const child = spawn(process.execPath, [...process.execArgv, CLI, ...serve, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, SHUIWEI_TOKENS: token },
+    env: { ...process.env, ...env, SHUIWEI_TOKENS: token },
   });
   const ended = once(child, "exit");
   // A bench that is stopped by force leaves no engine behind.

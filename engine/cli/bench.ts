@@ -41,7 +41,7 @@ const benchOptions = defineOptions({
     min: 1,
     max: 3_600,
     unit: "seconds",
-    about: "http: how long each side is measured, after a warm-up",
+    about: "http, alerts: how long is measured, after a warm-up",
   },
   rate: {
     type: "integer",
@@ -49,7 +49,7 @@ const benchOptions = defineOptions({
     min: 1,
     max: 100_000,
     unit: "a second",
-    about: "http: orders, and then commands, that are asked for each second, answered or not",
+    about: "http, alerts: orders (http: then commands) that are asked for each second, answered or not",
   },
 });
 
@@ -98,7 +98,7 @@ const SCENARIOS = new URL("../../bench/", import.meta.url);
 export const command = defineCommand({
   name: "bench",
   about:
-    "measure speed beside the usual way in one run (ledger, http, pipeline), the hour of 18 June (618), memory over many days of a shop (soak)",
+    "measure speed beside the usual way in one run (ledger, http, pipeline), the hour of 18 June (618), from an order to the push of its alert (alerts), memory over many days of a shop (soak)",
   operands: "NAME",
   options: benchOptions,
   async run({ values, operands, signal }) {
