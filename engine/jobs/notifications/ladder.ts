@@ -45,9 +45,10 @@ function beginStep(state: NotificationsState, recorded: RecordedAlert, nowMs: nu
   const ladder = state.recipient?.ladder ?? [];
   while (recorded.alert && recorded.step + 1 < ladder.length) {
     const step = ++recorded.step;
-    const usable = (ladder[step] ?? [])
-      .map((address) => addressOf(state, address))
-      .filter(({ number, goneMs }) => goneMs < recorded.notifiedMs && !recorded.to.includes(number));
+    // A step may name an address twice.
+    const usable = [...new Set((ladder[step] ?? []).map((address) => addressOf(state, address)))].filter(
+      ({ number, goneMs }) => goneMs < recorded.notifiedMs && !recorded.to.includes(number),
+    );
     if (usable.length === 0) continue;
     if (step > 0) state.climbs++;
     for (const address of usable) enqueue(address, recorded.number, recorded.alert.severity);
