@@ -71,7 +71,9 @@ function onNotify(state: State, { alert, level, recipient }: NotifyEvent, contex
   const known = state.alerts.findLast(({ id }) => id === alert.id);
   if (known) {
     const isNew = known.isSilenced || (level > known.level && !known.isAcknowledged);
-    if (isOpen(known) && isNew) begin(known, alert, Math.max(level, known.level), nowMs);
+    if (!isOpen(known) || !isNew) return;
+    withdraw(state, known);
+    begin(known, alert, Math.max(level, known.level), nowMs);
     return;
   }
   if (makeRoom(state, nowMs)) begin(record(state, alert.id, 0), alert, level, nowMs);

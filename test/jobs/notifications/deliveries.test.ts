@@ -120,7 +120,7 @@ describe("a delivery", () => {
     const bed = new NotificationsBed([phone()], [robot()]);
     bed.notify("CUP");
     const [sent] = bed.sent as [(typeof bed.sent)[number]];
-    const before = bed.state;
+    const before = structuredClone(bed.state);
     for (const messageId of [
       `${KEY}/2`,
       `${KEY}/0`,
