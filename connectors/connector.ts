@@ -9,6 +9,8 @@ import type { Metric } from "prom-client";
 import type { ChannelTraits } from "../engine/alerting/notification.js";
 import type { Device } from "../engine/alerting/people.js";
 import type { AlertingStores } from "../engine/alerting/stores.js";
+import type { Buckets } from "../engine/history/series/buckets.js";
+import type { SeriesStore } from "../engine/history/series/series-store.js";
 import type { AlertRequests } from "../engine/jobs/alerts/requests.js";
 import type { Clock } from "../engine/kernel/clock.js";
 import type { OnTrouble } from "../engine/kernel/logger.js";
@@ -70,6 +72,15 @@ export interface ConnectorParts {
   readonly lease: { readonly owner: string; readonly leaseMs: number; readonly serverClock?: Clock };
   /** A variable of the environment, for secrets that a configuration refers to. */
   environment(name: string): string | undefined;
+}
+
+/** What a store of series is opened with. */
+export interface SeriesStoreParts {
+  /** Of the Redis, as `--redis-url`, or the path of its socket. */
+  readonly url: string;
+  readonly prefix: string;
+  readonly buckets: Buckets;
+  readonly onTrouble: OnTrouble;
 }
 
 export interface OpenSink {
@@ -160,6 +171,11 @@ export interface Connector<Options extends OptionTable = OptionTable> {
    * @throws EngineError `bad_option`
    */
   objectStore?(values: OptionValues<Options>, dir: string): Promise<Objects>;
+  /**
+   * Opens the store of series that a Redis with time series is used for; the first connector with one is used.
+   * @throws EngineError when it cannot be reached
+   */
+  seriesStore?(parts: SeriesStoreParts): Promise<SeriesStore>;
   /** Opens what it offers, in every process; undefined: the options do not ask for it. */
   open?(values: OptionValues<Options>, parts: ConnectorParts): Promise<OpenConnector | undefined>;
 }

@@ -11,6 +11,7 @@ import { feishuConnector } from "./feishu/connector.js";
 import { objectsConnector } from "./objects/connector.js";
 import { oracleEbsConnector } from "./oracle-ebs/connector.js";
 import { sourcesConnector } from "./sources/connector.js";
+import { timeSeriesConnector } from "./time-series/connector.js";
 import { wangdianConnector } from "./wangdian/connector.js";
 import { webPushConnector } from "./web-push/connector.js";
 import { webhookConnector } from "./webhook/connector.js";
@@ -21,6 +22,7 @@ import { youzanConnector } from "./youzan/connector.js";
 export const CONNECTORS: readonly Connector[] = [
   wmsConnector,
   objectsConnector,
+  timeSeriesConnector,
   sourcesConnector,
   wangdianConnector,
   youzanConnector,

@@ -194,7 +194,7 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
   const workers = topics.map(({ worker }) => worker);
   await lifecycle.startEach([...workers, ...sinks.map(outboxOf), ...forwarders, ...emitKeepers, archiver]);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
-  const series = await openSeries(settings, { connections, orderStore, clock, topics, ...stock }, lifecycle);
+  const series = await openSeries(settings, { connections, orderStore, clock, topics, tables, ...stock }, lifecycle);
   await lifecycle.startEach([stock.shadow, live]);
   const ownParts = ownSinkPartsOf(settings, consistencyOf(settings), {
     ...{ stock, topics, reconciliation, alerting, clock },

@@ -14,14 +14,17 @@ import { ConsistencyView } from "../jobs/consistency/view.js";
 import type { DepletionView } from "../jobs/depletion/view.js";
 import type { StorefrontView } from "../jobs/storefront/view.js";
 import type { Clock } from "../kernel/clock.js";
+import { badInput } from "../kernel/errors.js";
 import { zoneOf } from "../kernel/zone.js";
 import type { OrderStore } from "../orders/order-store.js";
 import { partitionKeys } from "../stream/keys.js";
+import { knownPrimaries, type RedisClient, SENTINEL_SCHEME } from "../stream/redis.js";
 import { readMemory } from "../stream/server-memory.js";
 import type { EngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
 import { type RunningTopic, sharedByWorkers, topicNamed, viewsOf } from "./running-topics.js";
+import type { Tables } from "./tables.js";
 
 /** Figures of SKUs and of the engine over time. */
 export interface EngineSeries {
@@ -32,6 +35,7 @@ export interface EngineSeries {
 }
 
 export interface SeriesParts {
+  readonly tables: Pick<Tables, "connectors">;
   readonly connections: EngineRedis;
   readonly topics: readonly RunningTopic[];
   readonly depletionView: DepletionView;
@@ -47,16 +51,43 @@ export async function openSeries(
   parts: SeriesParts,
   lifecycle: Lifecycle,
 ): Promise<EngineSeries | undefined> {
-  const { prefix, partitions, zone, worker, history = "off", onTrouble } = settings;
+  const { prefix, partitions, zone, worker, history = "off" } = settings;
   if (history === "off") return undefined;
-  const { redis, viewRedis } = parts.connections;
+  const { viewRedis } = parts.connections;
   const buckets = new Buckets(zoneOf(zone));
-  await CompactSeriesStore.load(redis);
-  const store = new CompactSeriesStore({ redis: viewRedis, prefix, buckets, onTrouble });
+  const store = await openStore(settings, history, parts, buckets);
+  lifecycle.onStop(() => store.close());
   const recorder = worker ? recorderOf(settings, parts, store) : undefined;
   await lifecycle.start(recorder);
   const reader = new SeriesReader({ redis: viewRedis, prefix, partitions, store, buckets });
   return { kind: store.kind, reader, recorder };
+}
+
+/** @throws EngineError `bad_input` when time series are requested and the Redis has none */
+async function openStore(
+  { prefix, onTrouble }: EngineSettings,
+  history: "auto" | "redis" | "time-series",
+  { connections, tables }: SeriesParts,
+  buckets: Buckets,
+): Promise<SeriesStore> {
+  const { redis, viewRedis, address } = connections;
+  const { url } = address;
+  const connector = tables.connectors.find(({ seriesStore }) => seriesStore);
+  if (history !== "redis" && connector?.seriesStore && (await hasTimeSeries(redis, url)))
+    return connector.seriesStore({ url, prefix, buckets, onTrouble });
+  if (history === "time-series")
+    throw badInput("serve", "--history", "the Redis has no time series that can be used; choose auto or redis");
+  await CompactSeriesStore.load(redis);
+  return new CompactSeriesStore({ redis: viewRedis, prefix, buckets, onTrouble });
+}
+
+/** Whether every primary has the commands of time series, and they can be used at this address. */
+async function hasTimeSeries(redis: RedisClient, url: string): Promise<boolean> {
+  if (url.startsWith(SENTINEL_SCHEME)) return false;
+  const answers = await Promise.all(
+    (await knownPrimaries(redis)).map((node) => node.call("COMMAND", "INFO", "TS.ADD").catch(() => [null])),
+  );
+  return answers.every((answer) => Array.isArray(answer) && answer[0] !== null && answer[0] !== undefined);
 }
 
 function recorderOf(settings: EngineSettings, parts: SeriesParts, store: SeriesStore): SeriesRecorder {

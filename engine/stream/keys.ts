@@ -101,12 +101,18 @@ export function archiveKeys(prefix: string, topic: string, partition: number): P
 export interface SeriesKeys extends PartitionKeys {
   /** Hash: packed points of a SKU or a figure; it expires. */
   series(name: string): string;
+  /** Time series of a Redis that has them: one of its columns in one resolution. */
+  samples(name: string, resolution: string, column: string): string;
 }
 
 /** @param owner the stock partition whose SKUs are recorded, or `figures` of the engine */
 export function seriesKeys(prefix: string, owner: number | "figures"): SeriesKeys {
   const base = owner === "figures" ? `${prefix}:{figures}` : `${tag(prefix, "stock", owner)}:series`;
-  return { ...keysUnder(base), series: (name) => `${base}:of:${name}` };
+  return {
+    ...keysUnder(base),
+    series: (name) => `${base}:of:${name}`,
+    samples: (name, resolution, column) => `${base}:${resolution}:${column}:${name}`,
+  };
 }
 
 function keysUnder(base: string): PartitionKeys {

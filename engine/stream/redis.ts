@@ -176,7 +176,8 @@ function accessOf(url: string): Options {
   };
 }
 
-const SENTINEL_SCHEME = "redis+sentinel://";
+/** How an address of Sentinels begins. */
+export const SENTINEL_SCHEME = "redis+sentinel://";
 
 function sentinelsOf(url: string): Options {
   const [, user, password, hosts, name] =

@@ -115,7 +115,8 @@ export class CompactSeriesStore implements SeriesStore {
     toMs: number,
   ): Promise<Point | undefined> {
     const points = await this.read(owner, name, resolution, fromMs, toMs);
-    return points.findLast(({ stock }) => stock !== undefined);
+    const found = points.findLast(({ stock }) => stock !== undefined);
+    return found?.stock === undefined ? undefined : { atMs: found.atMs, stock: found.stock };
   }
 
   async sweep(owner: SeriesOwner, fence: SeriesFence, names: readonly string[], nowMs: number): Promise<void> {

@@ -61,7 +61,7 @@ export interface SeriesStore {
    * them.
    */
   read(owner: SeriesOwner, name: string, resolution: Resolution, fromMs: number, toMs: number): Promise<Point[]>;
-  /** The newest point with a stock whose bucket begins from `fromMs` to before `toMs`. */
+  /** The stock of the newest point that has one and whose bucket begins from `fromMs` to before `toMs`. */
   lastStock(
     owner: SeriesOwner,
     name: string,
