@@ -1,5 +1,5 @@
 /**
- * The feed `alerts`: depletion alerts (R10), open ones first, then the latest that have cleared; the whole list
+ * The feed `alerts`: alerts of all rules (R10, R11), open ones first, then the latest that have cleared; the whole list
  * whenever one has changed. Of more alerts than the size allows, the oldest are left out.
  */
 import { type Feed, type FeedParameters, wholeState } from "../feed.js";
@@ -7,13 +7,22 @@ import { type Feed, type FeedParameters, wholeState } from "../feed.js";
 /** `hourUnits` and `dailyAverage` are as they were when the alert fired; the present figures are in `stock-heat`. */
 export interface AlertBody {
   id: string;
+  /** `depletion`, `breaker`, …; a newer server may have more. */
+  rule: string;
+  /** What the alert is about: a SKU, a breaker's scope, a sink. */
+  subject: string;
+  severity: "critical" | "warning";
+  /** Of depletion the SKU; of other rules the subject. */
   sku: string;
   state: "fired" | "acknowledged" | "cleared";
   firedAtMs: number;
   /** Null unless it has cleared. */
   clearedAtMs: number | null;
+  /** Null unless somebody has acknowledged it. */
+  acknowledgedBy: string | null;
+  /** 0 for other rules than depletion. */
   hourUnits: number;
-  /** Null in cold start. */
+  /** Null in cold start, and for other rules than depletion. */
   dailyAverage: number | null;
 }
 

@@ -1,10 +1,12 @@
 /**
- * The depletion alerts (R10): open ones first and large, with how many times the daily average the trailing hour is
- * now; cleared ones dimmed below. A wall shows as many as fit and their number, a phone the first few and a button for
- * the rest, a desktop all. Screen readers announce a new alert once, not the whole list.
+ * The alerts (R10): open ones first and large, those of depletion with how many times the daily average the trailing
+ * hour is now, those of other rules with their rule; cleared ones dimmed below. A wall shows as many as fit and their
+ * number, a phone the first few and a button for the rest, a desktop all. Screen readers announce a new alert once, not
+ * the whole list.
  */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { AlertBody } from "../feeds/alerts.js";
+import { ruleText, subjectText } from "./alert-text.js";
 import { useFit } from "./fit.js";
 import { nameWidth, shortName } from "./format.js";
 import type { LiveModel } from "./live-model.js";
@@ -24,11 +26,13 @@ function Alert({ alert, model }: { alert: AlertBody; model: LiveModel }) {
   const { text, format, layout } = usePage();
   const open = alert.state !== "cleared";
   // An open alert shows the present figures, a cleared one those of when it fired.
-  const row = open ? model.heat.rowOf.get(alert.sku) : undefined;
+  const isDepletion = alert.rule === "depletion";
+  const row = open && isDepletion ? model.heat.rowOf.get(alert.sku) : undefined;
   const hourUnits = row?.hourUnits ?? alert.hourUnits;
   const dailyAverage = row === undefined ? alert.dailyAverage : row.dailyAverage;
   const times = format.times(hourUnits, dailyAverage);
-  const name = shortName(alert.sku, WIDEST_NAME[layout]);
+  const subject = subjectText(text, alert.rule, alert.subject);
+  const name = shortName(subject, WIDEST_NAME[layout]);
   const cold = dailyAverage === null;
   return (
     <li
@@ -42,10 +46,11 @@ function Alert({ alert, model }: { alert: AlertBody; model: LiveModel }) {
         {open ? "▲" : "✓"}
       </span>
       <div class="alert-what">
-        <b class="sku" title={alert.sku}>
+        <b class="sku" title={subject}>
           {name}
         </b>
         <span class="alert-when">
+          {!isDepletion && <span>{ruleText(text, alert.rule)}</span>}
           {alert.clearedAtMs !== null && !open ? (
             text("alertClearedAt", { time: format.minute(alert.clearedAtMs) })
           ) : (
@@ -59,26 +64,30 @@ function Alert({ alert, model }: { alert: AlertBody; model: LiveModel }) {
           {alert.state === "acknowledged" && <span class="badge">{text("alertAcknowledged")}</span>}
         </span>
       </div>
-      <div class="alert-times">
-        {times !== undefined ? (
-          <>
-            <strong>
-              {times}
-              <span class="times-mark">{text("timesMark")}</span>
-            </strong>
-            <small>{text(layout === "wall" ? "alertTimes" : "alertTimesShort")}</small>
-          </>
-        ) : (
-          <>
-            <strong class="alert-word">{text(cold ? "alertCold" : "alertNoSales")}</strong>
-            <small>{text(cold ? "alertColdNote" : "alertNoSalesNote")}</small>
-          </>
-        )}
-      </div>
-      <div class="alert-units">
-        <strong>{format.units(hourUnits)}</strong>
-        <small>{text(layout === "phone" ? "alertHourUnitsShort" : "alertHourUnits")}</small>
-      </div>
+      {isDepletion && (
+        <>
+          <div class="alert-times">
+            {times !== undefined ? (
+              <>
+                <strong>
+                  {times}
+                  <span class="times-mark">{text("timesMark")}</span>
+                </strong>
+                <small>{text(layout === "wall" ? "alertTimes" : "alertTimesShort")}</small>
+              </>
+            ) : (
+              <>
+                <strong class="alert-word">{text(cold ? "alertCold" : "alertNoSales")}</strong>
+                <small>{text(cold ? "alertColdNote" : "alertNoSalesNote")}</small>
+              </>
+            )}
+          </div>
+          <div class="alert-units">
+            <strong>{format.units(hourUnits)}</strong>
+            <small>{text(layout === "phone" ? "alertHourUnitsShort" : "alertHourUnits")}</small>
+          </div>
+        </>
+      )}
     </li>
   );
 }
@@ -93,8 +102,13 @@ function Announcer({ open }: { open: readonly AlertBody[] }) {
   useEffect(() => {
     const fresh = open.find(({ id }) => seen.current !== undefined && !seen.current.has(id));
     seen.current = new Set(open.map(({ id }) => id));
-    if (fresh !== undefined)
+    if (fresh?.rule === "depletion")
       setAnnouncement(text("alertAnnouncement", { sku: fresh.sku, units: format.units(fresh.hourUnits) }));
+    else if (fresh) {
+      const { rule, subject } = fresh;
+      const named = { rule: ruleText(text, rule), subject: subjectText(text, rule, subject) };
+      setAnnouncement(text("otherAlertAnnouncement", named));
+    }
   }, [open, text, format]);
   return (
     <p class="visually-hidden" aria-live="polite">

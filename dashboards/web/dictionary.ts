@@ -101,7 +101,7 @@ const dictionary = {
   cellHour: { zh: "近一小时 {units} 件", en: "{units} in the last hour" },
   cellAverage: { zh: "日均 {units} 件", en: "daily average {units}" },
 
-  alerts: { zh: "消耗告警", en: "Depletion alerts" },
+  alerts: { zh: "告警", en: "Alerts" },
   alertsOpen: { zh: "未解除", en: "open" },
   alertsEmpty: { zh: "没有告警", en: "No open alerts" },
   alertsEmptyNote: { zh: "所有 SKU 的消耗都在正常范围", en: "Every SKU sells at its normal rate" },
@@ -124,6 +124,7 @@ const dictionary = {
     zh: "新告警：{sku}，近一小时 {units} 件",
     en: "New alert: {sku}, {units} units in the last hour",
   },
+  otherAlertAnnouncement: { zh: "新告警：{rule}，{subject}", en: "New alert: {rule}, {subject}" },
 
   hotSkus: { zh: "热销 SKU 库存", en: "Hot SKUs and their stock" },
   hotEmpty: { zh: "还没有热销 SKU", en: "No hot SKUs yet" },

@@ -51,6 +51,6 @@ export class LiveCopies {
 /** SKUs with an alert that has not cleared. */
 export function alertedSkus(alerts: readonly AlertBody[]): Set<string> {
   const skus = new Set<string>();
-  for (const alert of alerts) if (alert.state !== "cleared") skus.add(alert.sku);
+  for (const { rule, state, subject } of alerts) if (rule === "depletion" && state !== "cleared") skus.add(subject);
   return skus;
 }

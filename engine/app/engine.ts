@@ -171,12 +171,12 @@ async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lif
     clock,
   });
   const stock = makeStock(settings, connections, { ledger, histories }, tables, topics);
-  const live = liveSourceOf(settings, stock, topics, clock);
+  const alerts = alertsOf(topics, stock, clock);
+  const live = liveSourceOf(settings, stock, alerts, topics, clock);
   const { redis } = connections;
   const { options = {} } = settings;
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
   const alerting = openAlertingStores({ ...settings, redis, clock, channels: channels.directory });
-  const alerts = alertsOf(topics, stock, clock);
   const connectorParts = connectorPartsOf(settings, tables, connections, reconciliation, {
     ...{ ledger, orderStore, objects, channels, clock, alerting, alertRequests: alerts.alertRequests },
     orderService: orders.service,
@@ -361,6 +361,7 @@ function makeStock(
 function liveSourceOf(
   settings: EngineSettings,
   { ledger, depletionView, storefrontView }: EngineStock,
+  { alertList }: EngineAlerts,
   topics: readonly RunningTopic[],
   clock: Clock,
 ): EngineLiveSource {
@@ -370,6 +371,7 @@ function liveSourceOf(
     ledger,
     depletionView,
     storefrontView,
+    alertList,
     consistencyView: viewsOf(topics).of(ConsistencyView),
     shopThreshold: consistencyOf(settings).shopShare,
     worker,

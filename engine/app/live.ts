@@ -9,6 +9,7 @@ import type { ConsistencyBody } from "../../dashboards/feeds/consistency.js";
 import type { EngineBody } from "../../dashboards/feeds/engine.js";
 import type { FeedSources } from "../../dashboards/feeds/index.js";
 import type { SkuLive, StockLevels } from "../../dashboards/feeds/stock-heat/feed.js";
+import type { AlertList } from "../jobs/alerts/alert-list.js";
 import type { ConsistencyView } from "../jobs/consistency/view.js";
 import type { DepletionView } from "../jobs/depletion/view.js";
 import type { StorefrontView } from "../jobs/storefront/view.js";
@@ -29,6 +30,8 @@ export interface LiveSourceParts {
   depletionView: DepletionView;
   storefrontView: StorefrontView;
   consistencyView: ConsistencyView;
+  /** Of all rules. */
+  alertList: Pick<AlertList, "open" | "cleared">;
   /** The divergence above which the shop's breaker opens, from 0 to 1. */
   shopThreshold: number;
   /** The shop's time. */
@@ -129,17 +132,18 @@ export class EngineLiveSource implements FeedSources {
   }
 
   alerts(limit: number): readonly AlertBody[] {
-    const { depletionView } = this.#parts;
-    const alerts = [...depletionView.openAlerts(), ...depletionView.clearedAlerts()].slice(0, limit);
-    return alerts.map(({ id, sku, state, firedAtMs, clearedAtMs = null, hourUnits, dailyAverage = null }) => ({
-      id,
-      sku,
-      state,
-      firedAtMs,
-      clearedAtMs,
-      hourUnits,
-      dailyAverage,
-    }));
+    const { alertList } = this.#parts;
+    return [...alertList.open(), ...alertList.cleared()].slice(0, limit).map(({ alert }) => {
+      const { id, rule, subject, severity, state, firedMs, clearedMs, acknowledgedBy, figures } = alert;
+      return {
+        ...{ id, rule, subject, severity, sku: subject, state },
+        firedAtMs: firedMs,
+        clearedAtMs: clearedMs ?? null,
+        acknowledgedBy: acknowledgedBy ?? null,
+        hourUnits: figures.hourUnits ?? 0,
+        dailyAverage: figures.dailyAverage ?? null,
+      };
+    });
   }
 
   #skuLive(sku: string, hourUnits: number): SkuLive {

@@ -21,7 +21,7 @@ const engine: EngineBody = {
 };
 const alert = (id: number, state: AlertBody["state"] = "fired"): AlertBody => ({
   id: `a${id}`,
-  sku: `S${id}`,
+  ...{ rule: "depletion", subject: `S${id}`, severity: "warning", sku: `S${id}`, acknowledgedBy: null },
   state,
   firedAtMs: id,
   clearedAtMs: state === "cleared" ? id + 1 : null,
@@ -78,7 +78,9 @@ describe("the feed of the alerts", () => {
   });
 
   it("has the SKUs whose alerts are open for the marks of the other panels", () => {
-    expect(alertedSkus([alert(1), alert(2, "acknowledged"), alert(3, "cleared")])).toEqual(new Set(["S1", "S2"]));
+    const ofSink: AlertBody = { ...alert(4), rule: "receiver_circuit", subject: "wms", sku: "wms" };
+    const alerts = [alert(1), alert(2, "acknowledged"), alert(3, "cleared"), ofSink];
+    expect(alertedSkus(alerts)).toEqual(new Set(["S1", "S2"]));
   });
 });
 
