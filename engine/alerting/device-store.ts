@@ -79,9 +79,10 @@ export class DeviceStore {
     return this.#hash.read();
   }
 
-  /** A device as it was within the last second. */
+  /** A device as it was within the last second; one that was registered since is found, too. */
   async get(id: string): Promise<Device | undefined> {
-    return (await this.all()).find((device) => device.id === id);
+    const isIt = (device: Device) => device.id === id;
+    return (await this.all()).find(isIt) ?? (await this.#hash.readNow()).find(isIt);
   }
 
   /** A push for it was accepted. A push that is reported twice counts twice. An unknown device is ignored. */

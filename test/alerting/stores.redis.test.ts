@@ -112,6 +112,13 @@ describe("devices", () => {
     expect(await other.devices.of("li.wei")).toEqual([]);
   });
 
+  it("are found as soon as another process has registered them", async () => {
+    const { id } = device("https://push.example/2");
+    expect(await one.devices.get(id)).toBeUndefined();
+    await other.devices.register(device("https://push.example/2"));
+    expect((await one.devices.get(id))?.id).toBe(id);
+  });
+
   it("count what was accepted since something was displayed", async () => {
     const { id } = (await one.devices.register(device("https://push/1"))) as Device;
     await Promise.all([one, other, one].map(({ devices }) => devices.accepted(id)));
