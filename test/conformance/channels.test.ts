@@ -12,7 +12,9 @@ import { WEBHOOK_SANDBOX, WebhookSandbox } from "../../connectors/webhook/sandbo
 import { wecomKind } from "../../connectors/wecom/application-kind.js";
 import { wecomRobotKind } from "../../connectors/wecom/robot-kind.js";
 import { WECOM_SANDBOX, WecomSandbox } from "../../connectors/wecom/sandbox.js";
+import { PushBed } from "../connectors/web-push/bed.js";
 import { channelParts, describeChannel } from "./channel.js";
+import { TlsFront } from "./tls-front.js";
 import { isThere, WecomFront } from "./wecom-front.js";
 
 describeChannel(
@@ -144,3 +146,39 @@ describeChannel(
     };
   },
 );
+
+const PUSH_TOKEN = "the-token-of-a-push-subscription";
+
+describeChannel("web-push", { recognisesRepeats: false, readsAnswers: false, secrets: [PUSH_TOKEN] }, async () => {
+  const bed = new PushBed();
+  await bed.sandbox.start();
+  const fronts: TlsFront[] = [];
+  return {
+    origin: bed.sandbox.url,
+    to: "phone",
+    open: async (origin, timeoutMs) => {
+      const isSandbox = origin === bed.sandbox.url;
+      const front = !isSandbox && (await isThere(origin)) ? await TlsFront.start(origin) : undefined;
+      if (front) fronts.push(front);
+      const host = isSandbox ? bed.sandbox.host : (front?.host ?? new URL(origin).host);
+      const service = { host, certificate: front?.certificate ?? bed.sandbox.certificate };
+      const { keys } = bed.sandbox.subscribe();
+      const elsewhere = { endpoint: `https://${host}/${PUSH_TOKEN}`, keys };
+      const channel = bed.open({ service, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
+      const subscription = isSandbox ? bed.sandbox.subscribe() : elsewhere;
+      return {
+        send(outgoing, signal) {
+          const [, person = ""] = /^person:([^/]+)/.exec(outgoing.message.id) ?? [];
+          bed.add("phone", person, subscription);
+          return channel.send(outgoing, signal);
+        },
+        close: () => channel.close(),
+      };
+    },
+    displayed: () => bed.sandbox.pushes.map(({ text }) => text),
+    async close() {
+      for (const front of fronts) await front.stop();
+      await bed.sandbox.stop();
+    },
+  };
+});

@@ -37,6 +37,12 @@ export function newKeys(): VapidKeys {
   return { publicKey: pair.getPublicKey("base64url"), privateKey: secret.toString("base64url"), createdMs: NOW_MS };
 }
 
+/** Where pushes go: host and port, and a certificate authority. */
+interface PushService {
+  readonly host: string;
+  readonly certificate: string;
+}
+
 export class PushBed {
   readonly sandbox = new PushSandbox();
   readonly devices = new Map<string, Device>();
@@ -52,9 +58,12 @@ export class PushBed {
     return id;
   }
 
-  /** @param isTrusted whether the operator has named the sandbox's host */
-  open({ isTrusted = true, timeoutMs = 2_000 } = {}): WebPushChannel {
-    const trustedHosts = isTrusted ? [this.sandbox.host] : [];
+  /**
+   * @param isTrusted whether the operator has named the push service's host
+   * @param service the sandbox when left out; its certificate is PEM
+   */
+  open({ isTrusted = true, timeoutMs = 2_000, service = this.sandbox as PushService } = {}): WebPushChannel {
+    const trustedHosts = isTrusted ? [service.host] : [];
     return new WebPushChannel({
       devices: {
         get: async (id) => this.devices.get(id),
@@ -64,9 +73,9 @@ export class PushBed {
           return this.devices.delete(id);
         },
       },
-      ...{ subject: SUBJECT, keys: this.keys, hosts: pushHostPolicy([this.sandbox.host]) },
+      ...{ subject: SUBJECT, keys: this.keys, hosts: pushHostPolicy([service.host]) },
       http: new ChannelHttp({
-        ...{ reach: "public", connections: 4, timeoutMs, trustedHosts, ca: this.sandbox.certificate },
+        ...{ reach: "public", connections: 4, timeoutMs, trustedHosts, ca: service.certificate },
       }),
       clock: new ManualClock(NOW_MS),
       onTrouble: (message) => void this.troubles.push(message),
