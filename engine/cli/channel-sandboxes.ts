@@ -25,6 +25,7 @@ type Start = (settings: { readonly port: number }) => Promise<Sandbox>;
 
 export const CHANNEL_SANDBOXES = {
   webhook: startWebhook,
+  alertmanager: startAlertmanager,
   dingtalk: startDingTalk,
   wecom: startWecom,
   feishu: startFeishu,
@@ -55,6 +56,18 @@ async function startWebhook({ port }: { readonly port: number }): Promise<Sandbo
   return started(sandbox, () => ({ name: "webhook", channel: "webhook", connection: connection() }), {
     WEBHOOK_SECRET: WEBHOOK_SANDBOX.secret,
   });
+}
+
+async function startAlertmanager({ port }: { readonly port: number }): Promise<Sandbox> {
+  const { AlertmanagerSandbox } = await import("../../connectors/alertmanager/sandbox.js");
+  const sandbox = new AlertmanagerSandbox({ port });
+  await sandbox.start();
+  const endpoint = { name: "alertmanager", channel: "alertmanager", connection: { url: sandbox.url } };
+  return {
+    usage: `name this endpoint in the file of --alerts: ${JSON.stringify(endpoint)}`,
+    report: () => `${figure(sandbox.figures.requests)} requests, ${figure(sandbox.open.length)} open alerts`,
+    stop: () => sandbox.stop(),
+  };
 }
 
 async function startDingTalk({ port }: { readonly port: number }): Promise<Sandbox> {

@@ -1,4 +1,5 @@
 /** The commands of `shuiwei`, in the order of the help. A new command is a file and its line here. */
+import { command as alerts } from "./alerts.js";
 import { command as audit } from "./audit.js";
 import { command as backup } from "./backup.js";
 import { command as bench } from "./bench.js";
@@ -31,6 +32,7 @@ export const COMMANDS: readonly Command[] = [
   snapshots,
   contract,
   sources,
+  alerts,
   sandbox,
   dashboards,
   bench,

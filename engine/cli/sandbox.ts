@@ -54,6 +54,7 @@ export const command = defineCommand({
   oracle-ebs  Oracle E-Business Suite's REST gateway with the package of connectors/oracle-ebs/README.md; POST /sandbox/drift as above
   web-push    a push service over TLS that verifies and decrypts; POST /sandbox/subscriptions gives what a browser would
   webhook     a receiver of signed webhooks
+  alertmanager  takes alerts as Prometheus Alertmanager does, and lists those that are open
   dingtalk    a robot of DingTalk (钉钉): verifies signatures, takes 20 messages a minute
   wecom       an application and a robot of WeCom (企业微信): gives access tokens, suppresses repeats
   feishu      a bot of Feishu (飞书): verifies signatures, takes 5 messages a second

@@ -3,24 +3,18 @@
  * progress, and lists what is kept. A part whose answer is lost is sent again, which is safe: the same rows under the
  * same id count once. When it is stopped, sending the same file under the same id goes on with the parts that miss.
  */
-import { setTimeout as pause } from "node:timers/promises";
 import { systemClock } from "../kernel/clock.js";
-import { badInput, messageOf } from "../kernel/errors.js";
+import { badInput } from "../kernel/errors.js";
 import { instantOf } from "../kernel/instant.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
 import { defineCommand } from "./command.js";
+import { requestServer, serverOptions } from "./server-request.js";
 import { counted, escapeControls, figure, notDone, printLine } from "./text.js";
 
 const OP = "snapshots";
-/** A part of so many rows may take long on a slow line; the server ends one that stops after 30 s. */
-const REQUEST_MS = 600_000;
-const TRIES = 6;
-const FIRST_PAUSE_MS = 500;
-const RETRIED = new Set([408, 429, 502, 503, 504]);
 
 const snapshotsOptions = defineOptions({
-  server: { type: "string", default: "http://127.0.0.1:8618", about: "the running serve" },
-  token: { type: "string", secret: true, about: "a token of that server with the role operate, as SHUIWEI_TOKEN" },
+  ...serverOptions,
   source: { type: "string", about: "send: the source whose snapshot it is, for example wms" },
   asOf: { type: "string", about: "send: the instant that the rows describe, by this machine's clock" },
   measure: {
@@ -79,7 +73,8 @@ async function send(path: string, options: Options, signal: AbortSignal): Promis
       const sentAt = new Date(systemClock.now()).toISOString();
       return `/v1/snapshots/${encodeURIComponent(source)}?${new URLSearchParams({ ...query, sentAt })}`;
     };
-    const answer = await request(options, path, signal, { body, contentType: file.contentType });
+    const headers = { "content-type": file.contentType, "content-encoding": "gzip" };
+    const answer = await requestServer(options, { op: OP, path, sending: { body, headers } }, signal);
     sent += rows;
     process.stderr.write(`part ${part} of ${parts}: ${figure(sent)} of ${counted(file.rows, "row")}\n`);
     if (answer["outcome"] !== "complete") continue;
@@ -103,7 +98,7 @@ interface SnapshotLine {
 }
 
 async function list(options: Options, signal: AbortSignal): Promise<void> {
-  const { snapshots } = (await request(options, () => "/v1/snapshots", signal)) as unknown as {
+  const { snapshots } = (await requestServer(options, { op: OP, path: () => "/v1/snapshots" }, signal)) as unknown as {
     snapshots: SnapshotLine[];
   };
   for (const each of snapshots) printLine(options.json ? JSON.stringify(each) : lineOf(each));
@@ -116,50 +111,4 @@ function lineOf({ source, id, state, parts, partsReceived, rows, asOf, refusal }
   return escapeControls(
     `${source.padEnd(16)} ${id.padEnd(26)} ${state.padEnd(9)} ${figure(rows).padStart(11)} rows as of ${asOf}${progress}${reason}`,
   );
-}
-
-/**
- * A request to a running `serve`, again when it may succeed later.
- * @throws EngineError `not_done` with the server's own message
- */
-async function request(
-  { server, token }: Options,
-  path: () => string,
-  signal: AbortSignal,
-  sending?: { body: Buffer; contentType: string },
-): Promise<Record<string, unknown>> {
-  if (token === undefined) throw badInput(OP, "SHUIWEI_TOKEN", "set it to a token of the running server");
-  const headers = {
-    authorization: `Bearer ${token}`,
-    ...(sending ? { "content-type": sending.contentType, "content-encoding": "gzip" } : {}),
-  };
-  for (let attempt = 1; ; attempt++) {
-    let failure: string;
-    try {
-      const answer = await fetch(new URL(path(), server), {
-        ...(sending ? { method: "POST", body: new Uint8Array(sending.body) } : {}),
-        ...{ headers, redirect: "error" },
-        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
-      });
-      const text = await answer.text();
-      if (answer.ok) return JSON.parse(text) as Record<string, unknown>;
-      failure = `${server} answers ${answer.status}: ${detailOf(text)}`;
-      if (!RETRIED.has(answer.status)) throw notDone(OP, failure);
-    } catch (thrown) {
-      if (signal.aborted || (thrown instanceof Error && thrown.name === "EngineError")) throw thrown;
-      const why = messageOf(thrown instanceof Error && thrown.cause ? thrown.cause : thrown);
-      failure = `${server} cannot be reached: ${why}`;
-    }
-    if (attempt === TRIES) throw notDone(OP, failure);
-    await pause(FIRST_PAUSE_MS * 2 ** (attempt - 1), undefined, { signal });
-  }
-}
-
-function detailOf(text: string): string {
-  try {
-    return (JSON.parse(text) as { detail?: string }).detail ?? text.slice(0, 200);
-  } catch {
-    // Not an answer of `serve`: its first characters are the message.
-    return text.slice(0, 200);
-  }
 }
