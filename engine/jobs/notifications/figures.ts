@@ -38,14 +38,18 @@ export function figuresOf(state: NotificationsState, _key: string, sinceMs: numb
   const { deliveries, climbs, unreached, unlisted, evicted, changesDropped, counts, addresses, alerts } = state;
   const waiting: Record<string, number> = {};
   for (const address of addresses) waiting[address.channel] = (waiting[address.channel] ?? 0) + waitingOf(address);
+  let openAlerts = 0;
+  let quiet = 0;
+  for (const recorded of alerts) {
+    if (isOpen(recorded)) openAlerts++;
+    if (recorded.nextMs !== null && recorded.step < 0) quiet++;
+  }
   return {
-    ...{ climbs, unreached, unlisted, evicted, changesDropped, counts, waiting },
+    ...{ climbs, unreached, unlisted, evicted, changesDropped, counts, waiting, openAlerts, quiet },
     deliveries: deliveries
       .filter(([, , , sentMs, , , changedAfterMs]) => sentMs + changedAfterMs >= sinceMs)
       .map((delivery) => viewed(state, delivery)),
     kept: rangesOf(deliveries.map(([number]) => number)),
-    openAlerts: alerts.filter(isOpen).length,
-    quiet: alerts.filter(({ nextMs, step }) => nextMs !== null && step < 0).length,
   };
 }
 

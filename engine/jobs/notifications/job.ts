@@ -123,11 +123,12 @@ function proceed(state: State, context: JobContext, zone: Zone): void {
     emit: (kind, payload) => context.emit(kind, payload),
   };
   climb(state, sending);
-  const dueMs = state.addresses.map((address) => flush(state, address, sending));
+  let nextMs = Number.POSITIVE_INFINITY;
+  for (const address of state.addresses) nextMs = Math.min(nextMs, flush(state, address, sending));
   removeContents(state);
   prune(state, nowMs);
-  const stepsMs = state.alerts.flatMap(({ nextMs }) => nextMs ?? []);
-  const nextMs = [...dueMs, ...stepsMs, state.pruneMs || Number.POSITIVE_INFINITY].reduce((a, b) => Math.min(a, b));
+  if (state.pruneMs > 0) nextMs = Math.min(nextMs, state.pruneMs);
+  for (const recorded of state.alerts) if (recorded.nextMs !== null) nextMs = Math.min(nextMs, recorded.nextMs);
   context.setTimer(Number.isFinite(nextMs) ? nextMs : undefined);
 }
 
@@ -159,9 +160,8 @@ function record(state: State, id: string, closedMs: number): RecordedAlert {
 
 /** Makes room for one more open alert: closes the oldest one of which nothing is to be sent. */
 function makeRoom(state: State, nowMs: number): boolean {
-  const open = state.alerts.filter(isOpen);
-  if (open.length < MAX_OPEN) return true;
-  const evicted = open.find(({ alert }) => alert === null);
+  if (state.alerts.length < MAX_OPEN || state.alerts.filter(isOpen).length < MAX_OPEN) return true;
+  const evicted = state.alerts.find((recorded) => isOpen(recorded) && recorded.alert === null);
   if (!evicted) return false;
   evicted.closedMs = nowMs;
   state.evicted++;
@@ -181,12 +181,13 @@ function count(state: State, alert: Alert): void {
 
 /** Removes the contents of alerts that are not sent again. */
 function removeContents(state: State): void {
+  const ended = state.alerts.filter(({ alert, nextMs }) => alert !== null && nextMs === null);
+  if (ended.length === 0) return;
   const needed = new Set<number>();
   for (const { warnings, critical, repeats } of state.addresses) {
     for (const number of warnings) needed.add(number);
     for (const number of critical) needed.add(number);
     for (const [number] of repeats) needed.add(number);
   }
-  for (const recorded of state.alerts)
-    if (recorded.alert && recorded.nextMs === null && !needed.has(recorded.number)) recorded.alert = null;
+  for (const recorded of ended) if (!needed.has(recorded.number)) recorded.alert = null;
 }
