@@ -1,0 +1,127 @@
+/**
+ * A small shop for Prometheus to read: one `serve` process with a WMS, a group of DingTalk and a source that reports by
+ * HTTP, and a client that receives, orders, pays and reports again and again. A SKU sells fast enough for an alert.
+ * When the WMS is closed, its deliveries wait. Everything ends with `stop`.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DINGTALK_SANDBOX, DingTalkSandbox } from "../../connectors/dingtalk/sandbox.js";
+import { WmsSandbox } from "../../connectors/wms/sandbox.js";
+import { chainId } from "../../engine/kernel/chain-id.js";
+import { sleep, systemClock } from "../../engine/kernel/clock.js";
+import { CLI } from "./bed.js";
+
+const TOKEN = "a-token-of-the-watched-shop";
+const PAUSE_MS = 500;
+/** More than the 100 units in an hour above which a SKU without history raises an alert. */
+const RUSH_UNITS = 120;
+
+export class WatchedShop {
+  readonly #wms = new WmsSandbox();
+  readonly #group = new DingTalkSandbox();
+  readonly #port: number;
+  #child: ChildProcess | undefined;
+  #isOver = false;
+  #client: Promise<void> | undefined;
+
+  constructor(port: number) {
+    this.#port = port;
+  }
+
+  async start(folder: string): Promise<void> {
+    await Promise.all([this.#wms.start(), this.#group.start()]);
+    const alerts = join(folder, "alerts.json");
+    const connection = {
+      url: `${this.#group.url}/robot/send`,
+      accessToken: { env: "GROUP_TOKEN" },
+      secret: { env: "GROUP_SECRET" },
+    };
+    await writeFile(alerts, JSON.stringify({ endpoints: [{ name: "group", channel: "dingtalk", connection }] }));
+    const args = ["--port", String(this.#port), "--dir", join(folder, "shop"), "--open", "metrics", "--alerts", alerts];
+    this.#child = spawn(process.execPath, [CLI, "serve", ...args, "--wms-url", this.#wms.url, "--wms-limit", "100"], {
+      stdio: "ignore",
+      env: {
+        ...process.env,
+        SHUIWEI_TOKENS: `test:admin:${TOKEN}`,
+        GROUP_TOKEN: DINGTALK_SANDBOX.token,
+        GROUP_SECRET: DINGTALK_SANDBOX.secret,
+      },
+    });
+  }
+
+  /** Messages that a person in the group would see. */
+  get messages(): number {
+    return this.#group.messages.length;
+  }
+
+  async isReady(): Promise<boolean> {
+    return this.#send("GET", "/readyz").then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+  }
+
+  /** Starts the client. */
+  async open(): Promise<void> {
+    const units = 1_000_000;
+    await this.#send(
+      "POST",
+      "/v1/commands",
+      JSON.stringify({ kind: "receive", id: chainId("WB", systemClock.now()), sku: "TEA", location: "main", units }),
+    );
+    await this.#order(RUSH_UNITS);
+    this.#client = this.#drive();
+  }
+
+  /** From now on the WMS takes nothing. */
+  closeWms(): Promise<void> {
+    return this.#wms.stop();
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    await this.#client;
+    const child = this.#child;
+    if (child && child.exitCode === null && child.kill("SIGINT")) await once(child, "exit");
+    await Promise.all([this.#wms.stop(), this.#group.stop()]);
+  }
+
+  async #drive(): Promise<void> {
+    for (let turn = 0; !this.#isOver; turn++) {
+      // An answer that fails shows in the figures; the client goes on.
+      await this.#turn(turn).catch(() => {});
+      await sleep(PAUSE_MS);
+    }
+  }
+
+  async #turn(turn: number): Promise<void> {
+    await this.#order(1);
+    await this.#send("GET", "/v1/stock/TEA", undefined, "a-wrong-token-of-nobody");
+    if (turn % 10 !== 0) return;
+    const sentAt = new Date(systemClock.now()).toISOString();
+    const query = new URLSearchParams({ id: `count-${turn}`, rows: "1", asOf: sentAt, sentAt, measure: "on_hand" });
+    await this.#send("POST", `/v1/snapshots/store?${query}`, '{"sku":"TEA","location":"main","units":999999}');
+    await this.#send("POST", "/v1/comparisons");
+  }
+
+  async #order(units: number): Promise<void> {
+    const answer = await this.#send("POST", "/v1/orders", { lines: [{ sku: "TEA", units }] });
+    const { id } = (await answer.json()) as { id: string };
+    await this.#send("POST", `/v1/orders/${id}/payment`);
+  }
+
+  #send(method: string, path: string, body?: unknown, token = TOKEN): Promise<Response> {
+    const isText = typeof body === "string";
+    return fetch(`http://127.0.0.1:${this.#port}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { "content-type": isText ? "application/x-ndjson" : "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: isText ? body : JSON.stringify(body) }),
+      signal: AbortSignal.timeout(10_000),
+    });
+  }
+}
