@@ -77,6 +77,7 @@ export const alertsJob: Job<TopicEvent, State> = {
   },
 
   view: ({ open, cleared }): AlertsFigures => ({ open, cleared }),
+  viewedEmits: [ROUTE_EMIT],
 };
 
 function onDepletion(state: State, event: DepletionEvent, context: JobContext): void {
