@@ -126,6 +126,18 @@ const PROCESS_METRICS: readonly MetricRow[] = [
     ({ engine }) => Math.max(0, ...(engine.archiver?.figures ?? []).map(({ behindMs }) => behindMs / 1_000)),
   ),
   ofProcess(
+    "series_points_total",
+    "counter",
+    "Points of the history of SKUs and of the engine that this process has recorded",
+    ({ engine }) => (engine.series?.recorder?.figures ?? []).reduce((sum, { points }) => sum + points, 0),
+  ),
+  ofProcess(
+    "series_behind_seconds",
+    "gauge",
+    "How far the recorded history is behind, in the shop's time, in this process's partitions",
+    ({ engine }) => Math.max(0, ...(engine.series?.recorder?.figures ?? []).map(({ behindMs }) => behindMs / 1_000)),
+  ),
+  ofProcess(
     "intake_open",
     "gauge",
     "1 while new orders are accepted, 0 while they are refused: /readyz gives the reason",
