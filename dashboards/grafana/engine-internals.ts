@@ -195,7 +195,7 @@ export const ENGINE_INTERNALS: Board = {
       ],
     },
     {
-      title: "Archive and screens",
+      title: "Archive, history and screens",
       cells: [
         chart({
           title: "Archived",
@@ -208,6 +208,18 @@ export const ENGINE_INTERNALS: Board = {
           about: "How long the oldest entry waits for the archive. If it rises: the object storage is down.",
           unit: "s",
           queries: [[most("shuiwei_archive_behind_seconds"), "behind"]],
+        }),
+        chart({
+          title: "History recorded",
+          about: "Points of the history of SKUs and of the engine a second; 0 without history.",
+          unit: "ops",
+          queries: [[rate("shuiwei_series_points_total"), "points"]],
+        }),
+        chart({
+          title: "History behind",
+          about: "How far the recorded history is behind, in the shop's time. If it rises: Redis is too slow for it.",
+          unit: "s",
+          queries: [[most("shuiwei_series_behind_seconds"), "behind"]],
         }),
         chart({
           title: "Screens",

@@ -114,4 +114,14 @@ export const OPERATION_ALERTS: readonly Alert[] = [
     look: ["The log: the range of the gap.", "The panel Not archived yet."],
     act: ["Take a backup now (`shuiwei backup`).", "See ShuiweiArchiveLate."],
   },
+  {
+    name: "ShuiweiHistoryLate",
+    severity: "warning",
+    expression: "max by (job) (shuiwei_series_behind_seconds) > 900",
+    for: "10m",
+    summary: "The recorded history of {{ $labels.job }} is {{ $value | humanizeDuration }} behind",
+    meaning: "Charts of the phone and the desk lack the last minutes. Stock and alerts are not affected.",
+    look: ["The panels History behind, Redis memory and Event loop delay."],
+    act: ["Start another worker.", "If it does not fall: start without history, and report it."],
+  },
 ];
