@@ -6,7 +6,8 @@
 import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
 import type { AlertRecord } from "../../engine/jobs/alerts/state.js";
-import { causeOf } from "./identity.js";
+import { deliveryAnswer } from "./deliveries.js";
+import { causeOf, identityOf } from "./identity.js";
 import { badInputFault, refuse } from "./problem.js";
 import { isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import {
@@ -30,7 +31,10 @@ export const alertRoutes: RouteGroup = (server, context) => {
   acknowledgementRoute(server, context);
 };
 
-function readRoutes(server: FastifyInstance, { deps: { alertList }, authorize }: RouteContext): void {
+function readRoutes(
+  server: FastifyInstance,
+  { deps: { alertList, notificationsView }, authorize }: RouteContext,
+): void {
   server.get<{ Querystring: Query }>(
     "/v1/alerts",
     {
@@ -76,7 +80,8 @@ function readRoutes(server: FastifyInstance, { deps: { alertList }, authorize }:
       const { level, nextMs, recipients } = record;
       return reply.send({
         ...alertAnswer(record),
-        ...{ level, recipients },
+        ...{ level, recipients: [...recipients] },
+        deliveries: notificationsView.funnelsOf(id).map(deliveryAnswer),
         ...(nextMs === undefined ? {} : { nextLevelAt: isoOf(nextMs) }),
       });
     },
@@ -85,7 +90,7 @@ function readRoutes(server: FastifyInstance, { deps: { alertList }, authorize }:
 
 function acknowledgementRoute(
   server: FastifyInstance,
-  { deps: { alertRequests }, access, authorizePerson }: RouteContext,
+  { deps: { alertRequests }, authorizePerson }: RouteContext,
 ): void {
   server.post<{ Params: Params; Body: Static<typeof Acknowledgement> }>(
     "/v1/alerts/:id/acknowledgement",
@@ -96,7 +101,7 @@ function acknowledgementRoute(
         operationId: "acknowledgeAlert",
         summary: "Acknowledges an open alert",
         description:
-          "By a person with a phone, or with the role operate; a session may leave out `actor`. Nobody further is notified then. Write the `#` of the id as `%23` in the path. 202: the acknowledgement is in the log; the list shows it soon after. Safe to repeat.",
+          "By a person with a phone, or with the role operate; a person may leave out `actor`. Nobody further is notified then. Write the `#` of the id as `%23` in the path. 202: the acknowledgement is in the log; the list shows it soon after. Safe to repeat.",
         security: TOKEN_NEEDED,
         params: AlertParams,
         body: Acknowledgement,
@@ -105,8 +110,8 @@ function acknowledgementRoute(
     },
     async (request, reply) => {
       const { id } = request.params;
-      // A token is often shared by several people; a session has a name of its own.
-      if (request.body.actor === undefined && !access.isSession(request.raw))
+      // A token is often shared by several people; a person's session has a name of its own.
+      if (request.body.actor === undefined && identityOf(request).person === undefined)
         throw badInputFault([{ field: "actor", message: "is missing" }]);
       const cause = causeOf(request, request.body);
       const result = await fromStore("alerts.acknowledge", alertRequests.acknowledge(id, cause));

@@ -9,6 +9,7 @@ import type { AlertList } from "../../engine/jobs/alerts/alert-list.js";
 import type { AlertRequests } from "../../engine/jobs/alerts/requests.js";
 import type { ConsistencyView } from "../../engine/jobs/consistency/view.js";
 import type { DepletionView } from "../../engine/jobs/depletion/view.js";
+import type { NotificationsView } from "../../engine/jobs/notifications/view.js";
 import type { ExceptionList } from "../../engine/jobs/order-flow/exceptions.js";
 import type { OrderTracker } from "../../engine/jobs/order-flow/track.js";
 import type { StorefrontView } from "../../engine/jobs/storefront/view.js";
@@ -28,6 +29,7 @@ import type { BalanceHistory } from "../../engine/stock/as-of.js";
 import type { Categories } from "../../engine/stock/categories.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import type { SkuSetting } from "../../engine/stock/settings.js";
+import type { NewEvent } from "../../engine/stream/event-entry.js";
 import type { PushRegistrations } from "../connector.js";
 import type { TokenLookup } from "./identity.js";
 import type { RouteGroup } from "./route-context.js";
@@ -49,6 +51,10 @@ export interface HttpDeps {
   alertList: AlertList;
   /** Acknowledges and silences alerts. */
   alertRequests: AlertRequests;
+  /** What became of each message to people. */
+  notificationsView: NotificationsView;
+  /** Appends to the topic `notifications`. */
+  appendNotifications(events: readonly NewEvent[]): Promise<void>;
   /** Balances of instants in the past. */
   history: BalanceHistory;
   /** Changes of a SKU's stock in the past. */

@@ -20,6 +20,7 @@ import { quotaClientOf } from "./client.js";
 import { commandRoutes, MAX_BULK_REQUESTS } from "./commands.js";
 import { comparisonRoutes } from "./comparisons.js";
 import { continueBody } from "./continue.js";
+import { deliveryRoutes } from "./deliveries.js";
 import type { HttpDeps } from "./deps.js";
 import { divergenceRoutes } from "./divergence.js";
 import { entryGuard, tokensOf } from "./guard.js";
@@ -109,6 +110,7 @@ const ROUTES: readonly RouteGroup[] = [
   idRoutes,
   alertRoutes,
   silenceRoutes,
+  deliveryRoutes,
   peopleRoutes,
   ownSettingsRoutes,
   pushRoutes,

@@ -83,6 +83,7 @@ const FAULTS = {
   too_many_sessions: [409, "There are too many sessions"],
   too_many_people: [409, "There are too many people"],
   too_many_devices: [409, "The person has too many devices"],
+  not_reachable: [409, "The recipient cannot be reached"],
   too_many_silences: [409, "There are too many silences"],
   settlement_limit: [409, "More would be settled than is allowed"],
   format_too_old: [409, "Not possible before the upgrade of the deployment is finished"],

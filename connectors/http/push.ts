@@ -5,9 +5,10 @@
  */
 import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
-import { MINUTE_MS, monotonicClock } from "../../engine/kernel/clock.js";
+import { MINUTE_MS } from "../../engine/kernel/clock.js";
 import { personOf } from "./identity.js";
 import { badInputFault, refuse, retryAfter } from "./problem.js";
+import { RatePerClient } from "./rate-per-client.js";
 import { isoOf, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { problems } from "./schemas/problem.js";
 import { PushDeviceAnswer, PushKeyAnswer, PushSubscriptionBody } from "./schemas/push.js";
@@ -46,7 +47,7 @@ function keyRoute(server: FastifyInstance, { deps: { push }, authorize }: RouteC
 
 function subscribeRoute(server: FastifyInstance, { deps, authorizePerson }: RouteContext): void {
   const { push } = deps;
-  const rate = new RatePerPerson(PER_MINUTE);
+  const rate = new RatePerClient(PER_MINUTE);
   server.post<{ Body: Static<typeof PushSubscriptionBody> }>(
     "/v1/push/subscriptions",
     {
@@ -76,27 +77,4 @@ function subscribeRoute(server: FastifyInstance, { deps, authorizePerson }: Rout
       return reply.code(201).send({ id: registered.id, label: registered.label, since: isoOf(registered.createdMs) });
     },
   );
-}
-
-/** Requests of each person in a minute of this process. */
-class RatePerPerson {
-  readonly #perMinute: number;
-  #counts = new Map<string, number>();
-  #minute = 0;
-
-  constructor(perMinute: number) {
-    this.#perMinute = perMinute;
-  }
-
-  /** Counts a request. Returns false when there are too many. */
-  take(person: string): boolean {
-    const minute = Math.floor(monotonicClock.now() / MINUTE_MS);
-    if (minute !== this.#minute) {
-      this.#minute = minute;
-      this.#counts = new Map();
-    }
-    const count = (this.#counts.get(person) ?? 0) + 1;
-    this.#counts.set(person, count);
-    return count <= this.#perMinute;
-  }
 }

@@ -8,7 +8,7 @@ import type { Address, Recipient } from "./notification.js";
 import type { ContactName, Person } from "./people.js";
 import type { RouteTarget } from "./route.js";
 
-const personKey = (id: string): string => `person:${id}`;
+export const personKey = (id: string): string => `person:${id}`;
 export const endpointKey = (name: string): string => `endpoint:${name}`;
 
 /** After so many pushes of which nothing was displayed a device's owner is reached by the next step at once, too. */

@@ -2,17 +2,23 @@
  * Alerts in a running engine, as requests see them: the list of all rules' alerts, and what people do about them.
  */
 
+import { NOTIFICATIONS_TOPIC } from "../alerting/notification.js";
 import { AlertList } from "../jobs/alerts/alert-list.js";
 import { ALERTS_TOPIC } from "../jobs/alerts/events.js";
 import { AlertRequests } from "../jobs/alerts/requests.js";
 import { AlertsView } from "../jobs/alerts/view.js";
+import { NotificationsView } from "../jobs/notifications/view.js";
 import type { Clock } from "../kernel/clock.js";
+import type { NewEvent } from "../stream/event-entry.js";
 import type { EngineStock } from "./engine.js";
 import { eventTopicNamed, type RunningTopic, viewsOf } from "./running-topics.js";
 
 export interface EngineAlerts {
   readonly alertList: AlertList;
   readonly alertRequests: AlertRequests;
+  readonly notificationsView: NotificationsView;
+  /** To the topic `notifications`. */
+  appendNotifications(events: readonly NewEvent[]): Promise<void>;
 }
 
 export function alertsOf(
@@ -25,5 +31,8 @@ export function alertsOf(
     ...{ list: alertList, ledger, clock },
     append: (events) => eventTopicNamed(topics, ALERTS_TOPIC).append(events),
   });
-  return { alertList, alertRequests };
+  return {
+    ...{ alertList, alertRequests, notificationsView: viewsOf(topics).of(NotificationsView) },
+    appendNotifications: (events) => eventTopicNamed(topics, NOTIFICATIONS_TOPIC).append(events),
+  };
 }

@@ -4,6 +4,7 @@
 import { Type } from "typebox";
 import { ALERT_RULES, type AlertRuleName } from "../../../engine/alerting/rules.js";
 import { Actor, Count, closed, Instant, Location, PLAIN, Reason, Sku, text } from "./common.js";
+import { Delivery } from "./notifications.js";
 
 const Rule = Type.Enum(Object.keys(ALERT_RULES) as AlertRuleName[]);
 const Severity = Type.Enum(["critical", "warning"]);
@@ -81,6 +82,7 @@ export const AlertAnswer = Type.Object({
   level: Type.Integer({ minimum: 0, description: "the level that was notified last; 0: the first" }),
   nextLevelAt: Type.Optional({ ...Instant, description: "when the next level is notified unless it is acknowledged" }),
   recipients: Type.Array(Type.String({ examples: ["person:li.wei"] }), { description: "who was notified" }),
+  deliveries: Type.Array(Delivery, { description: "how far each message about it has come" }),
 });
 
 export const AcknowledgementAnswer = Type.Object({
