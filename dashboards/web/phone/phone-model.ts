@@ -34,16 +34,9 @@ export function phoneModelOf({ engine, alerts, heat }: LiveModel): PhoneModel {
   return { zone: engine.zone, nowMs: engine.nowMs, alerts: alerts.map((alert) => phoneAlertOf(alert, heat.rowOf)) };
 }
 
-/** What a feed of alerts of all rules has besides. */
-type AlertOfAnyRule = AlertBody & {
-  rule?: string;
-  subject?: string;
-  severity?: PhoneAlert["severity"];
-  acknowledgedBy?: string | null;
-};
-
-function phoneAlertOf(alert: AlertOfAnyRule, rows: LiveModel["heat"]["rowOf"]): PhoneAlert {
-  const { rule = "depletion", severity = "warning", acknowledgedBy = null } = alert;
+function phoneAlertOf(alert: AlertBody, rows: LiveModel["heat"]["rowOf"]): PhoneAlert {
+  // A server of the previous release has depletion alerts alone and sends no rule.
+  const { rule = "depletion", severity = "warning", acknowledgedBy = null } = alert as Partial<AlertBody> & AlertBody;
   const row = alert.state === "cleared" || rule !== "depletion" ? undefined : rows.get(alert.sku);
   return {
     id: alert.id,
