@@ -38,6 +38,7 @@ function Alert({ alert, model }: { alert: AlertBody; model: LiveModel }) {
     <li
       class="alert"
       data-testid="alert"
+      data-id={alert.id}
       data-sku={alert.sku}
       data-state={alert.state}
       data-long={nameWidth(name) > 17 ? "" : undefined}

@@ -1,0 +1,146 @@
+/**
+ * What the phone's browser test runs on: the built demo as a process of its own, a phone-sized page with notifications
+ * allowed, and the page's service worker, to which pushes are delivered as a push service's connection would.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { type BrowserContext, type CDPSession, chromium, type Page, type Worker } from "playwright-core";
+
+const CLI = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
+const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+
+export interface View {
+  width: number;
+  height: number;
+  language: "zh" | "en";
+  scheme: "dark" | "light";
+}
+
+export class PhoneBed {
+  readonly faults: string[] = [];
+  url = "";
+  #demo: ChildProcess | undefined;
+  #context: BrowserContext | undefined;
+  readonly #folder = mkdtempSync(join(tmpdir(), "shuiwei-phone-"));
+
+  async start(): Promise<void> {
+    const executablePath = BROWSERS.find(existsSync);
+    if (!executablePath) throw new Error(`no browser: install chromium (looked for ${BROWSERS.join(", ")})`);
+    const demo = spawn(process.execPath, [CLI, "demo", "--port", "0", "--dir", this.#folder], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.#demo = demo;
+    const output: string[] = [];
+    demo.stderr.on("data", (text: Buffer) => output.push(text.toString()));
+    const lines = createInterface({ input: demo.stdout });
+    this.url = await new Promise<string>((resolve, reject) => {
+      lines.on("line", (line) => {
+        const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0];
+        if (found) resolve(found);
+      });
+      demo.once("exit", () => reject(new Error(`the demo ended: ${output.join("")}`)));
+    });
+    // A persistent one: only there a page can be installed and have notifications.
+    this.#context = await chromium.launchPersistentContext(join(this.#folder, "browser"), {
+      executablePath,
+      args: BROWSER_ARGUMENTS,
+      viewport: { width: 390, height: 844 },
+      locale: "en-GB",
+    });
+    await this.context.grantPermissions(["notifications"], { origin: this.url });
+  }
+
+  get context(): BrowserContext {
+    if (this.#context === undefined) throw new Error("the browser has not been started");
+    return this.#context;
+  }
+
+  async stop(): Promise<void> {
+    await this.#context?.close();
+    const demo = this.#demo;
+    if (demo && demo.exitCode === null) {
+      demo.kill("SIGINT");
+      await once(demo, "exit");
+    }
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Opens a page of the demo at a size, in a language and a colour scheme. */
+  async open(path: string, { width, height, language, scheme }: View): Promise<Page> {
+    const page = await this.context.newPage();
+    page.on("pageerror", (error) => this.faults.push(`page: ${error.message}`));
+    page.on("request", (request) => {
+      if (!request.url().startsWith(this.url) && !request.url().startsWith("data:"))
+        this.faults.push(`foreign: ${request.url()}`);
+    });
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme: scheme });
+    const [before = "", hash] = path.split("#");
+    await page.goto(`${this.url}${before}?lang=${language}${hash === undefined ? "" : `#${hash}`}`);
+    return page;
+  }
+
+  /** The page's service worker. */
+  async worker(): Promise<Worker> {
+    return this.context.serviceWorkers()[0] ?? (await this.context.waitForEvent("serviceworker"));
+  }
+
+  /** Delivers a push to the page's service worker. */
+  async push(page: Page, payload: object | string): Promise<void> {
+    const session: CDPSession = await this.context.newCDPSession(page);
+    const registration = new Promise<string>((resolve) => {
+      session.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
+        const found = registrations.find(({ scopeURL }) => scopeURL.endsWith("/phone"));
+        if (found) resolve(found.registrationId);
+      });
+    });
+    await session.send("ServiceWorker.enable");
+    const data = typeof payload === "string" ? payload : JSON.stringify(payload);
+    await session.send("ServiceWorker.deliverPushMessage", {
+      origin: this.url,
+      registrationId: await registration,
+      data,
+    });
+    await session.detach();
+  }
+
+  /** What the browser shows now. */
+  async notifications(): Promise<{ title: string; body: string; tag: string; actions: string[] }[]> {
+    return (await this.worker()).evaluate(async () => {
+      // biome-ignore lint/suspicious/noExplicitAny: the worker's scope has no type here
+      const shown: any[] = await (globalThis as any).registration.getNotifications();
+      return shown.map(({ title, body, tag, actions }) => ({
+        title,
+        body,
+        tag,
+        actions: actions.map(({ action }: { action: string }) => action),
+      }));
+    });
+  }
+
+  /** A person's tap on the newest notification, or on one of its buttons; answers the address that it opens. */
+  async tap(action: string): Promise<string | undefined> {
+    return (await this.worker()).evaluate(async (button) => {
+      // biome-ignore lint/suspicious/noExplicitAny: the worker's scope has no type here
+      const scope = globalThis as any;
+      let opened: string | undefined;
+      scope.openPhone = (address: string) => {
+        opened = address;
+        return Promise.resolve();
+      };
+      const notification = (await scope.registration.getNotifications()).at(-1);
+      const works: Promise<unknown>[] = [];
+      const event = new scope.NotificationEvent("notificationclick", { notification, action: button });
+      Object.defineProperty(event, "waitUntil", { value: (work: Promise<unknown>) => works.push(work) });
+      scope.dispatchEvent(event);
+      await Promise.all(works);
+      return opened;
+    }, action);
+  }
+}
