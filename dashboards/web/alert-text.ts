@@ -18,6 +18,8 @@ export const ruleText = (text: Translate, rule: string): string => text(RULE_TEX
 
 /** What an alert is about: its SKU, the breaker's scope in words, or the subject as it is. */
 export function subjectText(text: Translate, rule: string, subject: string): string {
+  // A step of orders and what is wrong with it.
+  if (rule === "order_exceptions") return subject.replace("/", " · ");
   if (rule !== "breaker") return subject;
   const [kind, name = ""] = subject.split(/:(.*)/s, 2);
   if (kind === "location") return text("subjectLocation", { name });

@@ -32,7 +32,7 @@ export class PhoneBed {
   async start(): Promise<void> {
     const executablePath = BROWSERS.find(existsSync);
     if (!executablePath) throw new Error(`no browser: install chromium (looked for ${BROWSERS.join(", ")})`);
-    const demo = spawn(process.execPath, [CLI, "demo", "--port", "0", "--dir", this.#folder], {
+    const demo = spawn(process.execPath, [CLI, "demo", "--port", "0", "--speed", "12", "--dir", this.#folder], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#demo = demo;

@@ -23,12 +23,14 @@ const bed = new PhoneBed();
 let phone: Page;
 
 const cards = (page: Page) => page.getByTestId("alert");
-const fired = (page: Page) => page.locator('[data-testid="alert"][data-state="fired"]');
+/** Those of depletion: others are cleared at any time. */
+const fired = (page: Page) => page.locator('[data-testid="alert"][data-state="fired"]:not([data-id*="~"])');
 
 beforeAll(async () => {
   await bed.start();
   phone = await bed.open("/phone", PHONE);
-  await expect.poll(() => fired(phone).count(), { timeout: SLOW_MS }).toBeGreaterThan(1);
+  // The first minutes of the rush have several.
+  await fired(phone).nth(2).waitFor({ timeout: SLOW_MS });
 }, 180_000);
 
 afterAll(() => bed.stop());
@@ -49,6 +51,10 @@ const nameless = (page: Page) =>
     .map((each) => each.outerHTML.slice(0, 80))`) as Promise<string[]>;
 
 async function expectLegible(page: Page): Promise<void> {
+  // What stays in its place while the page scrolls lies over other texts on purpose.
+  await page.evaluate(
+    `for (const each of document.querySelectorAll(".phone-header, .tabs, .action-bar")) each.style.position = "static"`,
+  );
   expect(await illegible(page)).toEqual([]);
   expect(await smallTargets(page)).toEqual([]);
   expect(await nameless(page)).toEqual([]);
@@ -85,7 +91,7 @@ describe("the phone", () => {
   });
 
   it("acknowledges by one tap", async () => {
-    const id = (await fired(phone).last().getAttribute("data-id")) as string;
+    const id = (await fired(phone).nth(1).getAttribute("data-id")) as string;
     const card = phone.locator(`[data-testid="alert"][data-id="${id}"]`);
     await card.getByRole("button").first().click();
     await expect.poll(() => card.getAttribute("data-state"), { timeout: SLOW_MS }).toBe("acknowledged");

@@ -29,7 +29,8 @@ function baseOptions({ width, format, syncKey, onCursor }: ChartParts, height: n
   return {
     width,
     height,
-    padding: [8, 10, 0, 0],
+    // On the right, half of the last time; below, half of the lowest figure.
+    padding: [8, 20, 8, 0],
     legend: { show: false },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1_000), format.zone),
     cursor: {

@@ -49,5 +49,6 @@ export async function onClick({ notification, action }: ClickEvent, scope: Worke
     return;
   }
   phone.postMessage({ kind: "open", hash: url.hash });
-  await phone.focus();
+  // A browser may refuse the focus; a new window is better than nothing.
+  await phone.focus().catch(() => scope.openPhone?.(url.href));
 }
