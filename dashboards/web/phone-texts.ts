@@ -61,7 +61,7 @@ export const phoneTexts = {
   ageAgo: { zh: "{duration}前", en: "{duration} ago" },
   justNow: { zh: "刚刚", en: "just now" },
   oldState: { zh: "离线", en: "Offline" },
-  oldStateSince: { zh: "显示 {age} 的内容", en: "Showing the state of {age}" },
+  oldStateSince: { zh: "显示{age}的内容", en: "Showing the state of {age}" },
   noLastState: { zh: "还没有保存过内容", en: "Nothing has been stored on this phone yet" },
   noLastStateNote: {
     zh: "联网打开一次后，离线也能看到最近的告警",

@@ -25,7 +25,7 @@ export function PhoneHeader({ state, screen }: { state: LiveState<LiveModel>; sc
           <h1>{text(screen.name === "settings" ? "phoneSettings" : "phoneAlerts")}</h1>
         </div>
       )}
-      <ShopTime state={state} />
+      {state.model === undefined ? <span class="clock" /> : <ShopTime state={state} />}
       <ConnectionState phase={state.phase} />
     </header>
   );

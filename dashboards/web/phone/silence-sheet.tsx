@@ -4,7 +4,7 @@
  */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { subjectText } from "../alert-text.js";
-import { pageName, post } from "../desk/api.js";
+import { post } from "../desk/api.js";
 import { usePage } from "../page-context.js";
 import type { PhoneAlert } from "./phone-model.js";
 import { nextMorning } from "./shop-day.js";
@@ -41,7 +41,7 @@ export function SilenceSheet({ alert, nowMs, onClose }: SilenceSheetProps) {
     setFault(undefined);
     const matched = alert.rule === "depletion" ? { sku: alert.subject } : { rule: alert.rule };
     const until = new Date(ends[choice]?.untilMs ?? nowMs).toISOString();
-    post("/v1/silences", { ...matched, until, reason: reason.trim(), actor: pageName() }).then(
+    post("/v1/silences", { ...matched, until, reason: reason.trim() }).then(
       () => dialog.current?.close(),
       (thrown) => {
         setSending(false);
