@@ -1,6 +1,6 @@
 /**
  * The notification job of one recipient with a log's clock, a timer and a view. The state is stored and read again
- * after every event, as the runtime does, and views are filled from what a commit would publish.
+ * after every event, as the runtime does, and the view is filled from what a commit would publish.
  */
 import type { Alert } from "../../../engine/alerting/alert.js";
 import {
@@ -65,7 +65,6 @@ export interface Sent {
 }
 
 export class NotificationsBed {
-  readonly view = new NotificationsView();
   readonly sent: Sent[] = [];
   nowMs = START_MS;
   recipient: Recipient;
@@ -75,10 +74,23 @@ export class NotificationsBed {
   #state: NotificationsState = this.#job.initial(KEY);
   #timerMs: number | undefined;
   #taken = 0;
+  readonly #view = new NotificationsView();
+  /** When the state was changed first since it was published; undefined: it was not. */
+  #changedMs: number | undefined;
 
   constructor(...ladder: readonly (readonly Address[])[]) {
     this.recipient = recipientOf(ladder);
     this.#isStored = ladder.length > 0;
+  }
+
+  /** As of the last event: all events since it was read last are one commit. */
+  get view(): NotificationsView {
+    if (this.#changedMs !== undefined) {
+      const view = this.#job.view?.(this.#state, KEY, this.#changedMs);
+      this.#changedMs = undefined;
+      this.#view.onView(KEY, decodeState(encodeState(view)) as RecipientFigures);
+    }
+    return this.#view;
   }
 
   get state(): NotificationsState {
@@ -171,8 +183,7 @@ export class NotificationsBed {
       clear: () => undefined,
     });
     if (this.#isStored) this.#state = decodeState(encodeState(this.#state)) as NotificationsState;
-    const view = this.#job.view?.(this.#state, KEY, this.nowMs);
-    this.view.onView(KEY, (this.#isStored ? decodeState(encodeState(view)) : view) as RecipientFigures);
+    this.#changedMs ??= this.nowMs;
   }
 
   #emitted(kind: string, request: SendRequest): void {

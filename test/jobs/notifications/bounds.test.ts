@@ -18,7 +18,7 @@ function bedOf(...ladder: ReturnType<typeof phone>[][]): NotificationsBed {
   return bed;
 }
 
-describe("more open alerts than are recorded", () => {
+describe("more open alerts than are recorded", { timeout: 120_000 }, () => {
   it("are part of the total of the next summary", () => {
     const bed = bedOf([phone()]);
     bed.notify(...skus(MAX_OPEN + 30));
