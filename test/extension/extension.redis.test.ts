@@ -112,7 +112,7 @@ it("dead letters of the job, and of the sink, are listed by name", async () => {
   await expect.poll(() => deadLetters(`${RESTOCK}/supplier`), patience).toMatch(/emit 0 .* UNKNOWN .*HTTP 422/);
   expect(await deadLetters("stock/to-restock")).toBe("no dead letters\n");
   await expect(deadLetters("restock/wms")).rejects.toThrow(
-    "is not one of stock, orders, consistency, alerts, restock, orders/wms",
+    "is not one of stock, orders, consistency, alerts, notifications, restock, orders/wms",
   );
 });
 
