@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { groupsOf, minutesLeftOf, type PhoneAlert } from "../../dashboards/web/phone/phone-model.js";
 import { nextMorning } from "../../dashboards/web/phone/shop-day.js";
-import { notificationOf } from "../../dashboards/web/phone-worker/notification.js";
+import { notificationOf, payloadOf } from "../../dashboards/web/phone-worker/notification.js";
 
 const DAY_MS = 86_400_000;
 const day = (ms: number) => String(Math.floor(ms / DAY_MS));
@@ -82,6 +82,16 @@ describe("the notification of a push", () => {
     const several = { ...payload, shuiwei: { alertIds: ["a", "b"] } };
     const ended = { ...payload, notification: { ...payload.notification, silent: true } };
     for (const each of [several, ended]) expect(notificationOf(each, "en")[1]).toMatchObject({ actions: [] });
+  });
+
+  it("is the same where the browser has read the message itself", () => {
+    const { notification, shuiwei } = payload;
+    const read = payloadOf({ data: null, notification: { ...notification, data: shuiwei } });
+    expect(notificationOf(read, "en")).toEqual(notificationOf(payload, "en"));
+    expect(read.shuiwei).toEqual(shuiwei);
+    expect(payloadOf({ data: { json: () => payload }, notification })).toBe(payload);
+    const json = () => JSON.parse("<html>");
+    for (const data of [null, { json }, { json: () => 7 }]) expect(payloadOf({ data })).toEqual({});
   });
 
   it.each([

@@ -23,6 +23,28 @@ export interface Payload {
   };
 }
 
+/** The notification that a browser has made of a declarative message. */
+export type PushedNotification = NonNullable<Payload["notification"]> & { readonly data?: unknown };
+
+interface Pushed {
+  readonly data: { json(): unknown } | null;
+  readonly notification?: PushedNotification | null;
+}
+
+/** What a push contains: its text, or what the browser has read of it; empty when neither can be used. */
+export function payloadOf({ data, notification }: Pushed): Payload {
+  try {
+    const payload = data?.json();
+    if (typeof payload === "object" && payload !== null) return payload;
+  } catch {
+    // No JSON: the browser's notification may still be there.
+  }
+  if (!notification) return {};
+  const { title, body, lang, tag, navigate, silent } = notification;
+  const shuiwei = typeof notification.data === "object" ? (notification.data as Payload["shuiwei"] | null) : null;
+  return { notification: { title, body, lang, tag, navigate, silent }, ...(shuiwei ? { shuiwei } : {}) };
+}
+
 /** What a click needs; it stays with the notification. */
 export interface NotificationData {
   navigate: string;

@@ -4,17 +4,8 @@
  * notification, so an alert that was acknowledged or cleared elsewhere does not stay on the screen as open.
  */
 import { reportDisplayed } from "./beacons.js";
-import { notificationOf, type Payload, textOf } from "./notification.js";
+import { notificationOf, payloadOf, textOf } from "./notification.js";
 import type { PushEvent, WorkerScope } from "./scope.js";
-
-function payloadOf(event: PushEvent): Payload {
-  try {
-    const payload = event.data?.json();
-    return typeof payload === "object" && payload !== null ? payload : {};
-  } catch {
-    return {};
-  }
-}
 
 export async function onPush(event: PushEvent, scope: WorkerScope): Promise<void> {
   const payload = payloadOf(event);

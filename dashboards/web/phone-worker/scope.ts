@@ -2,6 +2,8 @@
  * What the service worker uses of its global scope, as types. The library of types for workers cannot be used beside
  * the one for pages, which the other files here need.
  */
+import type { PushedNotification } from "./notification.js";
+
 export interface ExtendableEvent extends Event {
   waitUntil(work: Promise<unknown>): void;
 }
@@ -13,6 +15,8 @@ export interface FetchEvent extends ExtendableEvent {
 
 export interface PushEvent extends ExtendableEvent {
   readonly data: { json(): unknown } | null;
+  /** Of a declarative message, where the browser has read it itself and lets the worker change it. */
+  readonly notification?: PushedNotification | null;
 }
 
 export interface ClickEvent extends ExtendableEvent {
