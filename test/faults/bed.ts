@@ -23,6 +23,12 @@ import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
 
 export type Role = "api" | "worker";
 
+/** What every product process is started with, beside what the bed needs. */
+export interface ProductArguments {
+  readonly arguments: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+}
+
 export interface BedSettings {
   partitions: number;
   leaseMs: number;
@@ -30,6 +36,8 @@ export interface BedSettings {
   appendfsync: "always" | "everysec";
   /** How long logs are kept; left out: until the jobs have processed them. */
   retention?: string;
+  /** More arguments and environment of every product process; files that they name may be made in the folder. */
+  productArguments?: (dir: string) => Promise<ProductArguments>;
   /** More arguments of every product process that serves. */
   apiArguments?: readonly string[];
   /** The command line of the product; left out: the one of this build. */
@@ -63,7 +71,7 @@ export class Product {
   readonly crashes: string[] = [];
   /** Starts that came to nothing, because Redis was away. */
   giveUps = 0;
-  readonly #args: string[];
+  readonly #args: readonly string[];
   #cli: string;
   #child: ChildProcess | undefined;
   #ready = false;
@@ -71,8 +79,11 @@ export class Product {
   #keepsGoing = true;
   #life: Promise<void>;
 
-  constructor(role: Role, name: string, port: number, args: string[], cli = CLI) {
+  readonly #environment: Readonly<Record<string, string>>;
+
+  constructor(role: Role, name: string, port: number, { arguments: args, environment }: ProductArguments, cli = CLI) {
     this.#cli = cli;
+    this.#environment = environment;
     this.role = role;
     this.name = name;
     this.port = port;
@@ -168,7 +179,7 @@ export class Product {
       const { LD_PRELOAD: _, ...environment } = process.env;
       const child = spawn(program, args, {
         stdio: ["ignore", "pipe", "pipe"],
-        env: { ...environment, SHUIWEI_TOKENS: TOKEN },
+        env: { ...environment, ...this.#environment, SHUIWEI_TOKENS: TOKEN },
       });
       this.#child = child;
       this.#isStopping = false;
@@ -192,6 +203,7 @@ export class Bed {
   readonly settings: BedSettings;
   readonly products: Product[] = [];
   readonly #clients: Redis[] = [];
+  #more: ProductArguments | undefined;
   #server: RedisServer | undefined;
   #redis: Redis | undefined;
 
@@ -267,28 +279,16 @@ export class Bed {
   async start(role: Role): Promise<Product> {
     const { partitions, leaseMs, tickMs = 200, retention = "0", apiArguments = [], cli } = this.settings;
     const port = role === "api" ? await freePort() : 0;
+    this.#more ??= (await this.settings.productArguments?.(this.dir)) ?? { arguments: [], environment: {} };
+    const { arguments: more, environment } = this.#more;
     const name = `${role} ${this.products.filter((other) => other.role === role).length + 1}`;
-    const product = new Product(
-      role,
-      name,
-      port,
-      [
-        "--redis-url",
-        this.socketPath,
-        "--roles",
-        role,
-        "--partitions",
-        String(partitions),
-        "--lease",
-        String(leaseMs),
-        "--tick",
-        String(tickMs),
-        "--retention",
-        retention,
-        ...(role === "api" ? ["--port", String(port), ...apiArguments] : []),
-      ],
-      cli,
-    );
+    const args = [
+      ...["--redis-url", this.socketPath, "--roles", role, "--partitions", String(partitions)],
+      ...["--lease", String(leaseMs), "--tick", String(tickMs), "--retention", retention],
+      ...(role === "api" ? ["--port", String(port), ...apiArguments] : []),
+      ...more,
+    ];
+    const product = new Product(role, name, port, { arguments: args, environment }, cli);
     this.products.push(product);
     return product;
   }

@@ -88,7 +88,7 @@ async function serving(number: number): Promise<Product> {
     "objects-url": pathToFileURL(join(bed.dir, "objects")).href,
   };
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  return new Product("api", `process ${number}`, port, args);
+  return new Product("api", `process ${number}`, port, { arguments: args, environment: {} });
 }
 
 /** The plan: every fault as often as the table says, in an order of the seed's. */
