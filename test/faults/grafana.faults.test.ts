@@ -85,7 +85,11 @@ describe.skipIf(!hasPrometheus)("with a real Prometheus and a real run", () => {
     await sleep(ORDINARY_MS);
     await shop.closeWms();
     // 18:00 of the first day: the sources have reported, and the comparison has opened the breaker.
-    await until(async () => (await gauge("shuiwei_breaker_openings_total")) > 0, RUN_LIMIT_MS, "the breaker to open");
+    await until(
+      async () => (await gauge('shuiwei_breaker_openings_total{job="demo"}')) > 0,
+      RUN_LIMIT_MS,
+      "the breaker to open",
+    );
   }, START_LIMIT_MS + RUN_LIMIT_MS);
 
   afterAll(async () => {
