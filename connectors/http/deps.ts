@@ -1,6 +1,7 @@
 /**
  * What the HTTP connector needs from the engine and from the configuration.
  */
+import type { ReplenishmentList } from "../../engine/alerting/replenishment-list.js";
 import type { AlertingStores } from "../../engine/alerting/stores.js";
 import type { OrderHistory } from "../../engine/history/order-history.js";
 import type { SeriesReader } from "../../engine/history/series/series-reader.js";
@@ -27,6 +28,7 @@ import type { Settlement } from "../../engine/reconciliation/settlement/settleme
 import type { SourceRegistry } from "../../engine/reconciliation/source-registry.js";
 import type { BalanceHistory } from "../../engine/stock/as-of.js";
 import type { Categories } from "../../engine/stock/categories.js";
+import type { InboundReceipts } from "../../engine/stock/inbound.js";
 import type { Ledger } from "../../engine/stock/ledger.js";
 import type { SkuSetting } from "../../engine/stock/settings.js";
 import type { NewEvent } from "../../engine/stream/event-entry.js";
@@ -51,6 +53,10 @@ export interface HttpDeps {
   alertList: AlertList;
   /** Acknowledges and silences alerts. */
   alertRequests: AlertRequests;
+  /** Receipts on their way. */
+  inbound: InboundReceipts;
+  /** What is to be reordered. */
+  replenishment: ReplenishmentList;
   /** What became of each message to people. */
   notificationsView: NotificationsView;
   /** Appends to the topic `notifications`. */

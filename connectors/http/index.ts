@@ -27,6 +27,7 @@ import { entryGuard, tokensOf } from "./guard.js";
 import { historyRoutes } from "./history.js";
 import type { Role } from "./identity.js";
 import { idRoutes } from "./ids.js";
+import { inboundRoutes } from "./inbound.js";
 import { readJson } from "./json.js";
 import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
@@ -35,6 +36,7 @@ import { peopleRoutes } from "./people.js";
 import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
 import { pushRoutes } from "./push.js";
+import { replenishmentRoutes } from "./replenishment.js";
 import { BODY_LIMIT, type RouteContext, type RouteGroup } from "./route-context.js";
 import { ProblemSchema } from "./schemas/problem.js";
 import { seriesRoutes } from "./series.js";
@@ -111,6 +113,8 @@ const ROUTES: readonly RouteGroup[] = [
   alertRoutes,
   silenceRoutes,
   deliveryRoutes,
+  replenishmentRoutes,
+  inboundRoutes,
   peopleRoutes,
   ownSettingsRoutes,
   pushRoutes,

@@ -3,6 +3,7 @@
  */
 
 import { NOTIFICATIONS_TOPIC } from "../alerting/notification.js";
+import { ReplenishmentList, type StockedSku } from "../alerting/replenishment-list.js";
 import { AlertList } from "../jobs/alerts/alert-list.js";
 import { ALERTS_TOPIC } from "../jobs/alerts/events.js";
 import { AlertRequests } from "../jobs/alerts/requests.js";
@@ -16,23 +17,32 @@ import { eventTopicNamed, type RunningTopic, viewsOf } from "./running-topics.js
 export interface EngineAlerts {
   readonly alertList: AlertList;
   readonly alertRequests: AlertRequests;
+  readonly replenishment: ReplenishmentList;
   readonly notificationsView: NotificationsView;
   /** To the topic `notifications`. */
   appendNotifications(events: readonly NewEvent[]): Promise<void>;
 }
 
-export function alertsOf(
-  topics: readonly RunningTopic[],
-  { ledger, depletionView }: Pick<EngineStock, "ledger" | "depletionView">,
-  clock: Clock,
-): EngineAlerts {
+export function alertsOf(topics: readonly RunningTopic[], stock: EngineStock, clock: Clock): EngineAlerts {
+  const { ledger, depletionView, inbound } = stock;
+  const replenishment = new ReplenishmentList({ skus: () => skusOf(stock), inbound: () => inbound.units() });
   const alertList = new AlertList(viewsOf(topics).of(AlertsView), depletionView);
   const alertRequests = new AlertRequests({
     ...{ list: alertList, ledger, clock },
     append: (events) => eventTopicNamed(topics, ALERTS_TOPIC).append(events),
   });
   return {
-    ...{ alertList, alertRequests, notificationsView: viewsOf(topics).of(NotificationsView) },
+    ...{ alertList, alertRequests, replenishment, notificationsView: viewsOf(topics).of(NotificationsView) },
     appendNotifications: (events) => eventTopicNamed(topics, NOTIFICATIONS_TOPIC).append(events),
   };
+}
+
+function* skusOf({
+  storefrontView,
+  depletionView,
+}: Pick<EngineStock, "storefrontView" | "depletionView">): Generator<StockedSku> {
+  for (const [sku, { total, category }] of storefrontView.all()) {
+    const dailyAverage = depletionView.dailyAverage(sku);
+    yield { sku, category, sellableUnits: total.sellable, safetyUnits: total.safety, dailyAverage };
+  }
 }

@@ -26,6 +26,7 @@ import { OrderStore } from "../orders/order-store.js";
 import type { EmitKeeper } from "../outbox/emit-keeper.js";
 import type { BalanceHistory } from "../stock/as-of.js";
 import { Categories } from "../stock/categories.js";
+import { InboundReceipts } from "../stock/inbound.js";
 import { Ledger } from "../stock/ledger.js";
 import type { SkuSetting } from "../stock/settings.js";
 import type { FormatWatch } from "../stream/format.js";
@@ -75,6 +76,8 @@ export interface EngineStock {
   readonly skuSettings: readonly SkuSetting[];
   readonly storefrontView: StorefrontView;
   readonly depletionView: DepletionView;
+  /** Receipts on their way. */
+  readonly inbound: InboundReceipts;
   /** Compares the jobs' state with the ledger all the time, where this process runs jobs. */
   readonly shadow: ShadowFold | undefined;
 }
@@ -337,7 +340,7 @@ function makeOrders(
 }
 
 function makeStock(
-  { prefix, partitions, onTrouble }: EngineSettings,
+  { prefix, partitions, shopTime, onTrouble }: EngineSettings,
   { redis, viewRedis }: EngineRedis,
   { ledger, histories }: { ledger: Ledger; histories: Histories },
   { skuSettings }: Tables,
@@ -353,6 +356,7 @@ function makeStock(
     skuHistory: histories.skus,
     skuSettings,
     depletionView: views.of(DepletionView),
+    inbound: new InboundReceipts({ redis, prefix, ledger, clock: shopTime?.clock ?? systemClock }),
     storefrontView: views.of(StorefrontView),
     shadow: worker && new ShadowFold({ redis: viewRedis, prefix, partitions, owned, onTrouble }),
   };

@@ -35,8 +35,7 @@ export function ownSinkPartsOf(
       directory: alerting.directory,
       silences: () => alerting.silences.active(),
       stockOf: (sku) => stockFactsOf(stock, sku, clock),
-      // Receipts on their way are not recorded yet.
-      inboundUnits: async () => 0,
+      inboundUnits: (sku) => stock.inbound.inboundUnits(sku),
       append: (topic, events) => eventTopicNamed(topics, topic).append(events),
     },
   };

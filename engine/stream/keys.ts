@@ -323,6 +323,19 @@ export function alertingKeys(prefix: string): AlertingKeys {
 /** String: the key pair of this deployment for push services; its private half is a secret. */
 export const vapidKeysKey = (prefix: string): string => `${prefix}:vapid-keys`;
 
+/** Receipts on their way; all keys are in one slot. */
+export interface InboundKeys {
+  /** Hash: receipts by their ids, and their arrivals by `<receipt>/<arrival>`. */
+  records: string;
+  /** String: how often they have changed. */
+  version: string;
+}
+
+export function inboundKeys(prefix: string): InboundKeys {
+  const base = `${prefix}:{inbound}`;
+  return { records: `${base}:records`, version: `${base}:version` };
+}
+
 /** Keys of settlements have one hash tag, so that what one request reads and writes of a comparison is in one slot. */
 const settlementKey = (prefix: string, name: string): string => `${prefix}:{settlement}:${name}`;
 
