@@ -14,7 +14,7 @@ const dictionary = {
   minutes: { zh: "{number} 分钟", en: "{number} min" },
   hours: { zh: "{number} 小时", en: "{number} h" },
   days: { zh: "{number} 天", en: "{number} days" },
-  percent: { zh: "{number}%", en: "{number} %" },
+  percent: { zh: "{number}%", en: "{number}%" },
   listComma: { zh: "、", en: ", " },
   reason: { zh: "原因：{reason}", en: "Reason: {reason}" },
   actor: { zh: "操作：{actor}", en: "By: {actor}" },
@@ -32,15 +32,15 @@ const dictionary = {
   depletionHour: { zh: "近一小时 {units}", en: "Last hour {units}" },
   stockLeft: {
     zh: "可售 {units}，按当前速度约 {duration}后售罄",
-    en: "Sellable {units}: sold out in about {duration} at this pace",
+    en: "{units} sellable: sold out in about {duration} at this pace",
   },
-  stockIdle: { zh: "可售 {units}，目前没有出货", en: "Sellable {units}: not selling now" },
-  stockGone: { zh: "可售 0 件，已售罄", en: "Sellable 0 units: sold out" },
+  stockIdle: { zh: "可售 {units}，近一小时没有消耗", en: "{units} sellable: none left the stock in the last hour" },
+  stockGone: { zh: "可售 0 件，已售罄", en: "Sold out: 0 units sellable" },
   stockPlan: { zh: "安全库存 {safety}，在途 {inbound}", en: "Safety stock {safety}, on the way {inbound}" },
   suggestedUnits: { zh: "建议采购 {units}", en: "Suggested purchase: {units}" },
-  suggestedNone: { zh: "暂无需采购", en: "No purchase needed now" },
+  suggestedNone: { zh: "暂不需要采购", en: "No purchase needed now" },
   suggestedUnknown: {
-    zh: "尚无日均，暂不能给出采购建议",
+    zh: "尚无日均，暂无采购建议",
     en: "No purchase is suggested: there is no daily average yet",
   },
   category: { zh: "类目：{category}", en: "Category: {category}" },
@@ -50,8 +50,8 @@ const dictionary = {
   breakerLocation: { zh: "【熔断】仓库 {name} 停止接新单", en: "Breaker open: no new orders for location {name}" },
   breakerSku: { zh: "【熔断】{name} 停止接新单", en: "Breaker open: no new orders for {name}" },
   breakerDivergence: { zh: "库存差异率 {share}", en: "Stock differs by {share}" },
-  breakerFor: { zh: "{duration}后自动重新对账", en: "Stock is compared again after {duration}" },
-  breakerNoEnd: { zh: "直到人工解除", en: "Until it is closed by hand" },
+  breakerFor: { zh: "{duration}后自动重新核对库存", en: "Stock is compared again after {duration}" },
+  breakerNoEnd: { zh: "直到人工解除", en: "Until somebody closes it by hand" },
 
   exceptionLate: { zh: "【订单异常】{step}超时：{number} 单", en: "Orders late at “{step}”: {number}" },
   exceptionSkipped: { zh: "【订单异常】缺少{step}环节：{number} 单", en: "Orders that skipped “{step}”: {number}" },
@@ -60,11 +60,11 @@ const dictionary = {
     en: "Cancellations refused by the warehouse: {number} orders",
   },
   exceptionUnexplainedOutbound: {
-    zh: "【订单异常】出库的货没有对应库存：{number} 单",
-    en: "Outbound goods that no stock explains: {number} orders",
+    zh: "【订单异常】出库件数与库存对不上：{number} 单",
+    en: "Outbound units that do not match the stock: {number} orders",
   },
   exceptionMissingUnits: {
-    zh: "【订单异常】取消后退回件数不足：{number} 单",
+    zh: "【订单异常】取消后退回的件数不足：{number} 单",
     en: "Units missing after a cancellation: {number} orders",
   },
   exceptionOther: { zh: "【订单异常】{subject}：{number} 单", en: "Orders with an exception, {subject}: {number}" },
@@ -107,7 +107,7 @@ const dictionary = {
   openLink: { zh: "查看详情", en: "Open" },
   acknowledgeButton: { zh: "确认", en: "Acknowledge" },
   test: { zh: "水位 · 测试消息", en: "Shuiwei · test message" },
-  testNote: { zh: "收到这条消息，说明此渠道可以送达。无需处理。", en: "This channel works. Nothing has to be done." },
+  testNote: { zh: "收到这条消息，说明此渠道正常。无需处理。", en: "This channel works. No action is needed." },
 } as const satisfies Record<string, Entry>;
 
 export type TextKey = keyof typeof dictionary;

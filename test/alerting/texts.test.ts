@@ -58,7 +58,7 @@ describe("a depletion alert explains itself", () => {
       "Depletion alert: SKU-1, 128 units in the last hour",
       "Last hour 128 units, daily average 30 units, alert above 90 units",
       "4.3 times the daily average",
-      "Sellable 45 units: sold out in about 21 min at this pace",
+      "45 units sellable: sold out in about 21 min at this pace",
       "Safety stock 20 units, on the way 10 units",
       "Suggested purchase: 71 units",
       "Category: shoes",
@@ -72,10 +72,10 @@ describe("a depletion alert explains itself", () => {
     const lines = linesOf(messageOf([{ ...cold, outlook }]));
     expect(lines[0]).toBe("近一小时 120 件，尚无日均（新品），告警阈值 100 件");
     expect(lines).toContain("可售 0 件，已售罄");
-    expect(lines).toContain("尚无日均，暂不能给出采购建议");
+    expect(lines).toContain("尚无日均，暂无采购建议");
     const idle = { ...outlook, sellableUnits: 5, minutesLeft: null, suggestedUnits: 0 };
     expect(linesOf(messageOf([{ ...cold, outlook: idle }]))).toEqual(
-      expect.arrayContaining(["可售 5 件，目前没有出货", "暂无需采购"]),
+      expect.arrayContaining(["可售 5 件，近一小时没有消耗", "暂不需要采购"]),
     );
     expect(linesOf(messageOf([{ ...depletion, figures: {} }]))[0]).toBe("近一小时 0 件");
   });
@@ -98,7 +98,7 @@ it("every rule has a title in both languages", () => {
   const texts = (language: "zh" | "en") =>
     Object.values(alerts).map((alert) => whole(messageOf([alert], { language })).join(" | "));
   expect(texts("zh").slice(1)).toEqual([
-    "【熔断】全店停止接新单 | 库存差异率 1.23% | 10 分钟后自动重新对账 | 原因：erp and ledger differ",
+    "【熔断】全店停止接新单 | 库存差异率 1.23% | 10 分钟后自动重新核对库存 | 原因：erp and ledger differ",
     "【订单异常】获取运单号超时：12 单",
     "【投递中断】wms 无法接收，已暂停投递 | 已持续 2 分钟 | 原因：503",
     "【处理滞后】stock 落后 35 秒 | 超过 20 秒会影响接单和看板",
@@ -106,12 +106,12 @@ it("every rule has a title in both languages", () => {
     "【内存不足】Redis 已用 86% | 达到 85% 时将拒绝新订单",
   ]);
   expect(texts("en").slice(1)).toEqual([
-    "Breaker open: no new orders for the whole shop | Stock differs by 1.23 % | Stock is compared again after 10 min | Reason: erp and ledger differ",
+    "Breaker open: no new orders for the whole shop | Stock differs by 1.23% | Stock is compared again after 10 min | Reason: erp and ledger differ",
     "Orders late at “waybill number”: 12",
     "Deliveries stopped: wms does not accept them | For 2 min | Reason: 503",
     "Processing is behind: stock, by 35 s | Beyond 20 s orders and screens are affected",
     "Dead letters: 3 in orders | List and replay them with the command dead-letters",
-    "Redis is nearly full: 86 % used | At 85 % new orders are refused",
+    "Redis is nearly full: 86% used | At 85% new orders are refused",
   ]);
 });
 
@@ -165,7 +165,7 @@ describe("several alerts", () => {
 it("a test message asks for nothing", () => {
   expect(whole(messageOf([], { type: "test", language: "en" }))).toEqual([
     "Shuiwei · test message",
-    "This channel works. Nothing has to be done.",
+    "This channel works. No action is needed.",
   ]);
 });
 
@@ -205,7 +205,7 @@ describe("Markdown", () => {
 
   it("is a bold line and a list", () => {
     expect(markdownOf(messageOf([depletion], { type: "test", alerts: [] }), { maxBytes: 500 })).toBe(
-      "**水位 · 测试消息**\n\n- 收到这条消息，说明此渠道可以送达。无需处理。",
+      "**水位 · 测试消息**\n\n- 收到这条消息，说明此渠道正常。无需处理。",
     );
   });
 

@@ -173,7 +173,7 @@ describe("without a network", () => {
     await phone.reload();
     await cards(phone).first().waitFor({ timeout: SLOW_MS });
     await phone.getByTestId("old").waitFor({ timeout: SLOW_MS });
-    expect(await phone.getByTestId("old").innerText()).toMatch(/Offline\s+Showing the state of \d+ (s|min) ago/);
+    expect(await phone.getByTestId("old").innerText()).toMatch(/Offline\s+Last updated \d+ (s|min) ago/);
     await expectLegible(phone);
     await bed.context.setOffline(false);
     await expect
