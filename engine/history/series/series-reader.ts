@@ -83,7 +83,7 @@ export class SeriesReader {
     const recordedToMs = coverage.toMs;
     return {
       ...{ resolution, fromMs, toMs, points, recordedToMs, gaps },
-      openingStock: owner === "figures" ? undefined : await this.#openingStock(owner, name, fromMs, nowMs),
+      openingStock: owner === "figures" ? undefined : await this.#openingStock(owner, name, coverage, fromMs, nowMs),
       isComplete: gaps.every((gap) => gap.fromMs >= recordedToMs) && recordedToMs >= Math.min(toMs, nowMs - BEHIND_MS),
     };
   }
@@ -98,8 +98,17 @@ export class SeriesReader {
     return { resolution: chosen, fromMs: Math.max(buckets.beginMs(chosen, askedMs), keptMs), toMs: endMs };
   }
 
-  /** The stock at the end of the last bucket, in any resolution, that had ended by `fromMs`. */
-  async #openingStock(owner: SeriesOwner, name: string, fromMs: number, nowMs: number): Promise<number | undefined> {
+  /**
+   * The stock at the end of the last bucket, in any resolution, that had ended by `fromMs`. Undefined when the minutes
+   * up to `fromMs` were not recorded: the stock may have changed in them.
+   */
+  async #openingStock(
+    owner: SeriesOwner,
+    name: string,
+    coverage: Coverage,
+    fromMs: number,
+    nowMs: number,
+  ): Promise<number | undefined> {
     const { store, buckets } = this.#options;
     const found = await Promise.all(
       RESOLUTIONS.map(async (resolution) => {
@@ -110,7 +119,9 @@ export class SeriesReader {
     );
     let latest: { endMs: number; stock: number | undefined } | undefined;
     for (const each of found) if (each && (!latest || each.endMs > latest.endMs)) latest = each;
-    return latest?.stock;
+    if (!latest || fromMs > coverage.toMs + BEHIND_MS) return undefined;
+    const isMissed = coverage.gaps.some((gap) => gap.fromMs < fromMs && gap.toMs >= fromMs);
+    return isMissed ? undefined : latest.stock;
   }
 }
 

@@ -82,10 +82,10 @@ class Shop {
     });
   }
 
-  read() {
+  read(fromMs = START) {
     const { prefix, store, buckets } = this;
     const reader = new SeriesReader({ redis: client, prefix, partitions: 1, store, buckets });
-    return reader.sku("TEA", { fromMs: START, toMs: this.nowMs }, this.nowMs);
+    return reader.sku("TEA", { fromMs, toMs: this.nowMs }, this.nowMs);
   }
 
   async recordedTo(minute: number): Promise<void> {
@@ -158,8 +158,15 @@ describe("the recorder", () => {
     expect((await shop.read()).gaps).toEqual([
       { fromMs: START + MINUTE_MS, toMs: START + 39 * MINUTE_MS, missing: "stock" },
     ]);
+    const openingAt = async (minute: number) => (await shop.read(START + minute * MINUTE_MS)).openingStock;
+    expect(await openingAt(1)).toBe(1_000);
+    // 10 units were sold before, at a time when nobody recorded the stock.
+    expect(await openingAt(20)).toBeUndefined();
+    expect(await openingAt(39)).toBeUndefined();
+    expect(await openingAt(40)).toBe(940);
     await second.stop();
     shop.nowMs += 200 * MINUTE_MS;
+    expect(await openingAt(200)).toBeUndefined();
     const third = shop.recorder("third");
     third.start();
     await shop.recordedTo(MINUTE + 240);
@@ -202,5 +209,29 @@ describe("the recorder", () => {
     await shop.recordedTo(MINUTE + 6);
     await recorder.stop();
     expect(await shop.units()).toContainEqual([5, 6]);
+  });
+
+  it("states as missing what a clock set ahead has passed over, and counts nothing twice when it is set back", async () => {
+    const shop = new Shop("ahead");
+    const recorder = shop.recorder("one");
+    recorder.start();
+    shop.sell(2);
+    shop.nowMs += MINUTE_MS;
+    await shop.recordedTo(MINUTE + 1);
+    shop.nowMs += 180 * MINUTE_MS;
+    await shop.recordedTo(MINUTE + 181);
+    // The log's clock stays where it is: this counts in the minute that it has reached.
+    shop.nowMs -= 180 * MINUTE_MS;
+    shop.sell(3, MINUTE + 181);
+    shop.nowMs += 182 * MINUTE_MS;
+    await shop.recordedTo(MINUTE + 183);
+    await recorder.stop();
+    expect((await shop.units()).filter(([, units]) => units !== undefined)).toEqual([
+      [0, 2],
+      [181, 3],
+    ]);
+    const { gaps } = await shop.read();
+    expect(gaps[0]).toEqual({ fromMs: START + MINUTE_MS, toMs: START + 122 * MINUTE_MS, missing: "all" });
+    expect(gaps.slice(1).every(({ missing }) => missing === "stock")).toBe(true);
   });
 });
