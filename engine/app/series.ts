@@ -94,8 +94,6 @@ function recorderOf(settings: EngineSettings, parts: SeriesParts, store: SeriesS
   const { connections, topics, depletionView, storefrontView, clock } = parts;
   const { follower } = topicNamed(topics, "stock");
   const { partitions, shopTime } = settings;
-  // The log has the server's time: a minute by this machine's clock may not be over there.
-  const complete = (knownMs: number): number => (shopTime ? knownMs : Math.min(knownMs, follower.serverNowMs()));
   const panes = {
     get lastRevision() {
       return depletionView.lastRevision;
@@ -120,10 +118,13 @@ function recorderOf(settings: EngineSettings, parts: SeriesParts, store: SeriesS
     store,
     source: (owner) =>
       owner === "figures"
-        ? new FigureMinutes({ completeMs: () => complete(follower.asOf()), read: () => readFigures(settings, parts) })
+        ? new FigureMinutes({
+            completeMs: () => (shopTime ? follower.asOf() : follower.completeAsOf()),
+            read: () => readFigures(settings, parts),
+          })
         : new SkuMinutes({
             ...{ partition: owner, partitions, panes, sellable, shopClock: clock },
-            completeMs: () => complete(follower.freshAsOf(owner)),
+            completeMs: () => (shopTime ? follower.freshAsOf(owner) : follower.completeAsOf(owner)),
           }),
   });
 }

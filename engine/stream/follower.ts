@@ -188,6 +188,18 @@ export class Follower<Event extends LogEvent> {
     return asOfMs <= nowMs ? asOfMs : Math.max(0, nowMs - (monotonicClock.now() - provenMs));
   }
 
+  /**
+   * The Redis server's time, by which the log counts, up to which views are known to be complete, however this
+   * machine's clock is set. 0: not known yet. @param partition left out: all partitions
+   */
+  completeAsOf(partition?: number): number {
+    const proven = this.#partitions.flatMap((each) =>
+      partition === undefined || each.partition === partition ? [each.provenMs] : [],
+    );
+    const leastMs = Math.min(...proven);
+    return leastMs > 0 ? leastMs + this.#serverAheadMs : 0;
+  }
+
   /** Log entries not committed yet, over all partitions, at the last poll. */
   lagEntries(): number {
     return this.#partitions.reduce((sum, { figures }) => sum + figures.lagEntries, 0);

@@ -243,6 +243,23 @@ describe("a follower", () => {
     }
   });
 
+  it("states by the server's clock how far its views are complete, however this machine's clock is set", async () => {
+    let aheadMs = 0;
+    const { follower } = follow({ clock: { now: () => systemClock.now() + aheadMs }, pollMs: 5 });
+    expect(follower.completeAsOf(0)).toBe(0);
+    run();
+    const serverMs = async () => {
+      const [seconds, micros] = await client.time();
+      return Number(seconds) * 1_000 + Number(micros) / 1_000;
+    };
+    await follower.start();
+    for (aheadMs of [0, -2 * HOUR_MS, 2 * HOUR_MS]) {
+      const beginMs = await serverMs();
+      await until(() => follower.completeAsOf(0) > beginMs, "the views go on");
+      expect(follower.completeAsOf()).toBeLessThanOrEqual(await serverMs());
+    }
+  });
+
   it.each([0, 1])(
     "that has fallen behind the trimming starts from the states again (%i commits left)",
     async (left) => {
