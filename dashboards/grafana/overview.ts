@@ -151,7 +151,7 @@ export const OVERVIEW: Board = {
         chart({
           title: "Dead letters stored",
           about: "Events and deliveries that could not be processed. Read why with `shuiwei dead-letters list`.",
-          queries: [[total("shuiwei_partition_dead_letters", "topic"), "{{topic}}"]],
+          queries: [[`sum by (topic) (${most("shuiwei_partition_dead_letters", "topic, partition")})`, "{{topic}}"]],
         }),
         chart({
           title: "Deliveries waiting",

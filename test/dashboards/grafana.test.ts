@@ -59,6 +59,17 @@ it.each(boards)("$name: each panel has an id, a description and queries of the c
   }
 });
 
+/** Every process reports these of all partitions, so a sum over processes counts each of them several times. */
+const REPORTED_ALIKE =
+  /shuiwei_partition_(?:offset|watermark_seconds|lag_\w+|commit_age_seconds|lease_changes_total|dead_letters)\{/g;
+
+it.each(boards)("$name: what every process reports alike is combined by max", ({ panels }) => {
+  for (const { title, targets = [] } of panels)
+    for (const { expr } of targets)
+      for (const { index } of expr.matchAll(REPORTED_ALIKE))
+        expect(expr.slice(0, index), `${title}: ${expr}`).toMatch(/max( by \([\w, ]+\))? \((increase\()?$/);
+});
+
 it("every dashboard has a uid of its own and Grafana's classic form", () => {
   expect(new Set(boards.map(({ uid }) => uid)).size).toBe(boards.length);
   for (const { schemaVersion } of boards) expect(schemaVersion).toBeGreaterThanOrEqual(36);
