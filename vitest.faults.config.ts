@@ -14,6 +14,7 @@ export default defineConfig({
       "test/faults/**/*.faults.test.ts",
       "test/sim/*.redis.test.ts",
       "test/sim/divergence.test.ts",
+      "test/sim/notifications.test.ts",
       "test/bench/*.redis.test.ts",
       "test/bench/soak.redis.test.ts",
       "test/replay/*.redis.test.ts",
