@@ -1,7 +1,7 @@
 /**
  * A small shop for Prometheus to read: one `serve` process with a WMS, a group of DingTalk and a source that reports by
  * HTTP, and a client that receives, orders, pays and reports again and again. A SKU sells fast enough for an alert.
- * When the WMS is closed, its deliveries wait. Everything ends with `stop`.
+ * When the WMS is closed, its deliveries wait; a wrong report opens the breaker. Everything ends with `stop`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,6 +15,7 @@ import { CLI } from "./bed.js";
 
 const TOKEN = "a-token-of-the-watched-shop";
 const PAUSE_MS = 500;
+const STOCK_UNITS = 1_000_000;
 /** More than the 100 units in an hour above which a SKU without history raises an alert. */
 const RUSH_UNITS = 120;
 
@@ -24,6 +25,8 @@ export class WatchedShop {
   readonly #port: number;
   #child: ChildProcess | undefined;
   #isOver = false;
+  /** What the source reports. */
+  #reportedUnits = STOCK_UNITS;
   #client: Promise<void> | undefined;
 
   constructor(port: number) {
@@ -65,7 +68,7 @@ export class WatchedShop {
 
   /** Starts the client. */
   async open(): Promise<void> {
-    const units = 1_000_000;
+    const units = STOCK_UNITS;
     await this.#send(
       "POST",
       "/v1/commands",
@@ -78,6 +81,11 @@ export class WatchedShop {
   /** From now on the WMS takes nothing. */
   closeWms(): Promise<void> {
     return this.#wms.stop();
+  }
+
+  /** From now on the source reports half of the units: the next comparison opens the breaker. */
+  reportWrongly(): void {
+    this.#reportedUnits = STOCK_UNITS / 2;
   }
 
   async stop(): Promise<void> {
@@ -97,12 +105,17 @@ export class WatchedShop {
   }
 
   async #turn(turn: number): Promise<void> {
-    await this.#order(1);
+    // Refused while the breaker is open.
+    await this.#order(1).catch(() => {});
     await this.#send("GET", "/v1/stock/TEA", undefined, "a-wrong-token-of-nobody");
     if (turn % 10 !== 0) return;
     const sentAt = new Date(systemClock.now()).toISOString();
     const query = new URLSearchParams({ id: `count-${turn}`, rows: "1", asOf: sentAt, sentAt, measure: "on_hand" });
-    await this.#send("POST", `/v1/snapshots/store?${query}`, '{"sku":"TEA","location":"main","units":999999}');
+    await this.#send(
+      "POST",
+      `/v1/snapshots/store?${query}`,
+      `{"sku":"TEA","location":"main","units":${this.#reportedUnits}}`,
+    );
     await this.#send("POST", "/v1/comparisons");
   }
 
