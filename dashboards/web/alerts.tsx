@@ -6,7 +6,7 @@
  */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { AlertBody } from "../feeds/alerts.js";
-import { ruleText, subjectText } from "./alert-text.js";
+import { alertNames } from "./alert-text.js";
 import { useFit } from "./fit.js";
 import { nameWidth, shortName } from "./format.js";
 import type { LiveModel } from "./live-model.js";
@@ -31,8 +31,8 @@ function Alert({ alert, model }: { alert: AlertBody; model: LiveModel }) {
   const hourUnits = row?.hourUnits ?? alert.hourUnits;
   const dailyAverage = row === undefined ? alert.dailyAverage : row.dailyAverage;
   const times = format.times(hourUnits, dailyAverage);
-  const subject = subjectText(text, alert.rule, alert.subject);
-  const name = shortName(subject, WIDEST_NAME[layout]);
+  const names = alertNames(text, alert);
+  const name = shortName(names.name, WIDEST_NAME[layout]);
   const cold = dailyAverage === null;
   return (
     <li
@@ -47,11 +47,11 @@ function Alert({ alert, model }: { alert: AlertBody; model: LiveModel }) {
         {open ? "▲" : "✓"}
       </span>
       <div class="alert-what">
-        <b class="sku" title={subject}>
+        <b class="sku" title={names.name}>
           {name}
         </b>
         <span class="alert-when">
-          {!isDepletion && <span>{ruleText(text, alert.rule)}</span>}
+          {!isDepletion && <span>{names.detail}</span>}
           {alert.clearedAtMs !== null && !open ? (
             text("alertClearedAt", { time: format.minute(alert.clearedAtMs) })
           ) : (
@@ -106,9 +106,8 @@ function Announcer({ open }: { open: readonly AlertBody[] }) {
     if (fresh?.rule === "depletion")
       setAnnouncement(text("alertAnnouncement", { sku: fresh.sku, units: format.units(fresh.hourUnits) }));
     else if (fresh) {
-      const { rule, subject } = fresh;
-      const named = { rule: ruleText(text, rule), subject: subjectText(text, rule, subject) };
-      setAnnouncement(text("otherAlertAnnouncement", named));
+      const { name, detail } = alertNames(text, fresh);
+      setAnnouncement(text("otherAlertAnnouncement", { rule: name, subject: detail }));
     }
   }, [open, text, format]);
   return (

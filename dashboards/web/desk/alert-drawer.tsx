@@ -3,7 +3,7 @@
  * dialog keeps the focus inside and closes on Escape.
  */
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { ruleText, subjectText } from "../alert-text.js";
+import { alertNames } from "../alert-text.js";
 import { SkuChart } from "../charts/sku-chart.js";
 import { usePage } from "../page-context.js";
 import type { AlertDetails } from "../phone/alert-details.js";
@@ -24,6 +24,7 @@ interface AlertDrawerProps {
 
 export function AlertDrawer({ alert, nowMs, onClose }: AlertDrawerProps) {
   const { text, format } = usePage();
+  const { name, detail } = alertNames(text, alert);
   const dialog = useRef<HTMLDialogElement>(null);
   useLayoutEffect(() => dialog.current?.showModal(), []);
   const details = useResource<AlertDetails>(
@@ -35,9 +36,9 @@ export function AlertDrawer({ alert, nowMs, onClose }: AlertDrawerProps) {
     <dialog ref={dialog} class="drawer" aria-labelledby="drawer-title" onClose={onClose} data-testid="drawer">
       <header class="drawer-head">
         <div>
-          <h2 id="drawer-title">{subjectText(text, alert.rule, alert.subject)}</h2>
+          <h2 id="drawer-title">{name}</h2>
           <p class="quiet">
-            {ruleText(text, alert.rule)} · {text("alertSince", { time: format.minute(alert.firedMs) })}
+            {detail} · {text("alertSince", { time: format.minute(alert.firedMs) })}
           </p>
         </div>
         <button type="button" class="button" onClick={() => dialog.current?.close()}>

@@ -4,7 +4,7 @@
  * that hold. Who may only read sees no buttons.
  */
 import { useState } from "preact/hooks";
-import { ruleText, subjectText } from "../alert-text.js";
+import { alertNames } from "../alert-text.js";
 import type { LiveModel } from "../live-model.js";
 import { usePage } from "../page-context.js";
 import { useAcknowledge } from "../phone/acknowledge.js";
@@ -85,7 +85,7 @@ interface AlertLineProps {
 
 function AlertLine({ alert, nowMs, mayAct, onOpen, onSilence }: AlertLineProps) {
   const { text, format } = usePage();
-  const name = subjectText(text, alert.rule, alert.subject);
+  const { name, detail } = alertNames(text, alert);
   const times = alert.hourUnits === null ? undefined : format.times(alert.hourUnits, alert.dailyAverage);
   const minutes = minutesLeftOf(alert);
   const lasts =
@@ -106,7 +106,7 @@ function AlertLine({ alert, nowMs, mayAct, onOpen, onSilence }: AlertLineProps) 
         <button type="button" class="link" aria-label={text("openChart", { name })} onClick={onOpen}>
           {name}
         </button>
-        <small>{ruleText(text, alert.rule)}</small>
+        <small>{detail}</small>
       </span>
       <span class="desk-alert-when">
         {format.minute(alert.firedMs)}

@@ -3,7 +3,7 @@
  * alert is open it says since when. Screen readers announce a new alert once.
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { ruleText, subjectText } from "../alert-text.js";
+import { alertNames } from "../alert-text.js";
 import { usePage } from "../page-context.js";
 import { AlertRow } from "./alert-row.js";
 import { type AlertFilter, groupsOf, type PhoneAlert, type PhoneModel } from "./phone-model.js";
@@ -107,8 +107,9 @@ function Announcer({ alerts }: { alerts: readonly PhoneAlert[] }) {
   useEffect(() => {
     const fresh = seen.current && alerts.find(({ id }) => !seen.current?.has(id));
     seen.current = new Set(alerts.map(({ id }) => id));
-    if (fresh !== undefined)
-      setAnnouncement(`${ruleText(text, fresh.rule)}: ${subjectText(text, fresh.rule, fresh.subject)}`);
+    if (fresh === undefined) return;
+    const { name, detail } = alertNames(text, fresh);
+    setAnnouncement(`${name}: ${detail}`);
   }, [alerts, text]);
   return (
     <p class="visually-hidden" aria-live="polite">

@@ -3,7 +3,7 @@
  * buttons. A tap elsewhere opens it. What is acknowledged says by whom instead of the button; what is cleared is one
  * dimmed line.
  */
-import { ruleText, subjectText } from "../alert-text.js";
+import { alertNames } from "../alert-text.js";
 import { usePage } from "../page-context.js";
 import { useAcknowledge } from "./acknowledge.js";
 import { alertHash, openFromList } from "./address.js";
@@ -50,7 +50,7 @@ function StockLeft({ alert }: { alert: PhoneAlert }) {
 
 export function AlertRow({ alert, nowMs, isLive, onSilence }: AlertRowProps) {
   const { text, format } = usePage();
-  const name = subjectText(text, alert.rule, alert.subject);
+  const { name, detail } = alertNames(text, alert);
   const isCleared = alert.state === "cleared";
   const open = (event: MouseEvent) => {
     event.preventDefault();
@@ -67,7 +67,7 @@ export function AlertRow({ alert, nowMs, isLive, onSilence }: AlertRowProps) {
       <a class="card-link" href={alertHash(alert.id)} onClick={open}>
         <span class="card-what">
           <b class="sku">{name}</b>
-          {alert.rule !== "depletion" && <span class="card-rule">{ruleText(text, alert.rule)}</span>}
+          {alert.rule !== "depletion" && <span class="card-rule">{detail}</span>}
           {!isCleared && (
             <span class="card-figures">
               {alert.hourUnits !== null && (

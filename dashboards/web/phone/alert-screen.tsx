@@ -4,7 +4,7 @@
  * it fired; the large ones are the present ones.
  */
 import { useState } from "preact/hooks";
-import { ruleText, subjectText } from "../alert-text.js";
+import { alertNames } from "../alert-text.js";
 import { SkuChart } from "../charts/sku-chart.js";
 import { useResource } from "../desk/use-resource.js";
 import { usePage } from "../page-context.js";
@@ -74,14 +74,14 @@ interface TitleProps {
 
 function Title({ alert, sku, silencedUntil }: TitleProps) {
   const { text, format } = usePage();
-  const name = alert === undefined ? sku : subjectText(text, alert.rule, alert.subject);
+  const { name, detail } = alert === undefined ? { name: sku, detail: "" } : alertNames(text, alert);
   return (
     <header class="alert-title">
       <h1 class="sku">{name}</h1>
       {alert !== undefined && (
         <p>
           <span class="pill" data-severity={alert.severity} data-state={alert.state}>
-            {ruleText(text, alert.rule)}
+            {detail}
           </span>
           <span>
             {alert.clearedMs === null

@@ -14,7 +14,7 @@ interface ExplanationProps {
 export function Explanation({ alert, details }: ExplanationProps) {
   const page = usePage();
   const { text, format } = page;
-  if (alert.rule !== "depletion") return <ConditionText details={details} />;
+  if (alert.rule !== "depletion") return <ConditionText rule={alert.rule} details={details} />;
   const minutes = minutesLeftOf(alert);
   const outlook = details?.outlook;
   const units = (value: number | null | undefined) => (value == null ? text("factNone") : format.units(value));
@@ -68,12 +68,18 @@ function whyText({ text, format }: Page, { alert, details }: ExplanationProps): 
     : text("explainDepletion", { ...values, threshold: format.units(threshold) });
 }
 
+/** Rules whose figures are seconds; the others count something, or are a share. */
+const IN_SECONDS: ReadonlySet<string> = new Set(["jobs_behind", "receiver_circuit"]);
+
 /** Of the other rules: the figure that has passed its limit, and the reason in the engine's words. */
-function ConditionText({ details }: { details: AlertDetails | undefined }) {
+function ConditionText({ rule, details }: { rule: string; details: AlertDetails | undefined }) {
   const { text, format } = usePage();
   const { reason, value, limit } = details ?? {};
   if (reason === undefined && value === undefined) return null;
-  const figure = (each: number) => (Number.isInteger(each) ? format.units(each) : format.share(each));
+  const figure = (each: number) => {
+    if (IN_SECONDS.has(rule)) return format.age(each * 1_000);
+    return rule === "redis_full" ? format.share(each) : format.units(each);
+  };
   return (
     <section class="phone-card explanation">
       {value !== undefined && limit !== undefined && (

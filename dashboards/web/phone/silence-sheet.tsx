@@ -3,7 +3,7 @@
  * instant of the shop's time. The browser's own dialog keeps the focus inside and closes on Escape.
  */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { subjectText } from "../alert-text.js";
+import { alertNames } from "../alert-text.js";
 import { post } from "../desk/api.js";
 import { usePage } from "../page-context.js";
 import type { PhoneAlert } from "./phone-model.js";
@@ -52,7 +52,7 @@ export function SilenceSheet({ alert, nowMs, onClose }: SilenceSheetProps) {
   return (
     <dialog ref={dialog} class="sheet" aria-labelledby="silence-title" onClose={onClose}>
       <form onSubmit={send}>
-        <h2 id="silence-title">{text("silenceTitle", { name: subjectText(text, alert.rule, alert.subject) })}</h2>
+        <h2 id="silence-title">{text("silenceTitle", { name: alertNames(text, alert).name })}</h2>
         <p class="sheet-about">{text("silenceNote")}</p>
         <fieldset class="field choices">
           <legend class="visually-hidden">{text("breakerFor")}</legend>
