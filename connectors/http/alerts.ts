@@ -90,7 +90,7 @@ function readRoutes(
 
 function acknowledgementRoute(
   server: FastifyInstance,
-  { deps: { alertRequests }, authorizePerson }: RouteContext,
+  { deps: { alertRequests }, access, authorizePerson }: RouteContext,
 ): void {
   server.post<{ Params: Params; Body: Static<typeof Acknowledgement> }>(
     "/v1/alerts/:id/acknowledgement",
@@ -101,7 +101,7 @@ function acknowledgementRoute(
         operationId: "acknowledgeAlert",
         summary: "Acknowledges an open alert",
         description:
-          "By a person with a phone, or with the role operate; a person may leave out `actor`. Nobody further is notified then. Write the `#` of the id as `%23` in the path. 202: the acknowledgement is in the log; the list shows it soon after. Safe to repeat.",
+          "By a person with a phone, or with the role operate; a person and a browser with a session may leave out `actor`. Nobody further is notified then. Write the `#` of the id as `%23` in the path. 202: the acknowledgement is in the log; the list shows it soon after. Safe to repeat.",
         security: TOKEN_NEEDED,
         params: AlertParams,
         body: Acknowledgement,
@@ -110,8 +110,9 @@ function acknowledgementRoute(
     },
     async (request, reply) => {
       const { id } = request.params;
-      // A token is often shared by several people; a person's session has a name of its own.
-      if (request.body.actor === undefined && identityOf(request).person === undefined)
+      // A token is often shared by several people; a person and a session have a name of their own.
+      const isNamed = identityOf(request).person !== undefined || access.isSession(request.raw);
+      if (request.body.actor === undefined && !isNamed)
         throw badInputFault([{ field: "actor", message: "is missing" }]);
       const cause = causeOf(request, request.body);
       const result = await fromStore("alerts.acknowledge", alertRequests.acknowledge(id, cause));

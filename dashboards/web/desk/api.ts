@@ -18,9 +18,6 @@ export class RequestError extends Error {
   }
 }
 
-/** The actor of a write where nobody is signed in, as in the demo; a session has its own name besides. */
-export const pageName = (): string => location.pathname.slice(1) || "wall";
-
 interface Problem {
   code?: string;
   title?: string;

@@ -23,7 +23,7 @@ async function acknowledge(alertId: string): Promise<boolean> {
     const answer = await fetch(`/v1/alerts/${encodeURIComponent(alertId)}/acknowledgement`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ actor: "phone" }),
+      body: "{}",
       credentials: "same-origin",
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });

@@ -3,7 +3,7 @@
  * it was acknowledged or cleared meanwhile is no fault: the feed shows what it is now.
  */
 import { useEffect, useState } from "preact/hooks";
-import { pageName, post, RequestError } from "../desk/api.js";
+import { post, RequestError } from "../desk/api.js";
 import type { PhoneAlert } from "./phone-model.js";
 
 /** After this time without the feed's change the button can be pressed again. */
@@ -21,7 +21,7 @@ export function useAcknowledge({ id, state }: Pick<PhoneAlert, "id" | "state">) 
   const acknowledge = () => {
     setSending(true);
     setFault(undefined);
-    post(`/v1/alerts/${encodeURIComponent(id)}/acknowledgement`, { actor: pageName() }).catch((thrown) => {
+    post(`/v1/alerts/${encodeURIComponent(id)}/acknowledgement`, {}).catch((thrown) => {
       setSending(false);
       if (thrown instanceof RequestError && thrown.code === "alert_cleared") return;
       setFault(thrown instanceof Error ? thrown.message : String(thrown));
