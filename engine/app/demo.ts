@@ -1,7 +1,7 @@
 /**
- * `shuiwei demo`: an engine on a private Redis with a made-up shop, a sandbox of the warehouse and sandboxes of three
- * systems that report stock, its screens on loopback and nothing to configure. Everything is in one folder, which a
- * clean stop deletes; after a crash it is kept, so that it can be examined.
+ * `shuiwei demo`: an engine on a private Redis with a made-up shop, sandboxes of the warehouse, of three systems that
+ * report stock and of a group chat, its screens on loopback and nothing to configure. Everything is in one folder,
+ * which a clean stop deletes; after a crash it is kept, so that it can be examined.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import { stockOptions } from "../stock/options.js";
 import { streamOptions } from "../stream/options.js";
 import type { demoOptions } from "./config.js";
 import { DemoFeed } from "./demo-feed.js";
+import { DemoGroup } from "./demo-group.js";
 import { runDemoOperator } from "./demo-operator.js";
 import { COUNTING, DemoSources } from "./demo-sources.js";
 import { DemoSystems } from "./demo-systems.js";
@@ -63,11 +64,16 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
     await lifecycle.start(warehouse);
     const systems = new DemoSystems();
     await lifecycle.start(systems);
+    const group = new DemoGroup(feed.time.clock);
+    await lifecycle.start(group);
     const outside = {
       ...{ wmsUrl: warehouse.url, wmsLimit: limitPerSecond, wmsInFlight: WMS_IN_FLIGHT },
-      vapidSubject: VAPID_SUBJECT,
+      ...{ vapidSubject: VAPID_SUBJECT, alerts: await group.writeConfiguration(dir) },
     };
-    const engine = await startEngine({ ...settingsOf(options, dir, feed, onTrouble), options: outside, signal });
+    const engine = await startEngine({
+      ...settingsOf(options, dir, feed, onTrouble),
+      ...{ options: outside, environment: (name) => group.environment(name), signal },
+    });
     lifecycle.onStop(() => engine.stop());
     await engine.alerting.people.put(DEMO_PERSON);
     const server = await serveEngine(engine, surfaceOf(options), lifecycle);

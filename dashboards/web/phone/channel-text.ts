@@ -11,11 +11,11 @@ const CHANNELS: Readonly<Record<string, PlainKey>> = {
   webhook: "channelWebhook",
 };
 
-/** Of a delivery: the channel, and the endpoint where it is one. */
+/** Of a delivery: the channel, and the endpoint where it is one. @param to empty: the endpoint is not named */
 export function channelText(text: Translate, channel: string, to: string): string {
   const key = CHANNELS[channel];
   const name = key === undefined ? channel : text(key);
-  return channel === "web-push" || channel === "wecom" ? name : `${name} ${to}`;
+  return channel === "web-push" || channel === "wecom" || to === "" ? name : `${name} ${to}`;
 }
 
 /** Of a step of a ladder: `web-push`, `wecom`, or `endpoint:<name>`. */

@@ -2,6 +2,7 @@
  * Who was notified of an alert, and how far each message has come: sent, accepted by the channel, displayed on the
  * device. One row a person and channel; the newest message of an address counts.
  */
+import type { Translate } from "../dictionary.js";
 import { usePage } from "../page-context.js";
 import type { AlertDetails, Delivery } from "./alert-details.js";
 import { channelText } from "./channel-text.js";
@@ -25,6 +26,10 @@ function newestOf(deliveries: readonly Delivery[]): Delivery[] {
   }
   return [...byAddress.values()];
 }
+
+/** The channel; an endpoint that is the recipient itself is not named twice. */
+const wayText = (text: Translate, { recipient, channel, to }: Delivery): string =>
+  channelText(text, channel, recipient === `endpoint:${to}` ? "" : to);
 
 /** `person:li.wei` is shown as `li.wei`. */
 const recipientName = (recipient: string): string => recipient.slice(recipient.indexOf(":") + 1);
@@ -61,7 +66,7 @@ export function DeliveryRow({ delivery }: { delivery: Delivery }) {
     <li data-tone={isFailed ? "alarm" : steps === 3 ? "good" : "calm"}>
       <span class="funnel-who">
         <b>{recipientName(delivery.recipient)}</b>
-        <span>{channelText(text, delivery.channel, delivery.to)}</span>
+        <span>{wayText(text, delivery)}</span>
       </span>
       <span class="funnel-steps" aria-hidden="true">
         {STEPS.map((step, i) => (
