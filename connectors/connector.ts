@@ -4,7 +4,7 @@
  * and dead letters; routes, readiness and warnings appear in the server. A connector's entry is loaded at every start
  * of the program, so what is slow to load is imported inside `open`.
  */
-import type { FastifyInstance, onRequestHookHandler } from "fastify";
+import type { FastifyContextConfig, FastifyInstance, onRequestHookHandler } from "fastify";
 import type { Metric } from "prom-client";
 import type { ChannelTraits } from "../engine/alerting/notification.js";
 import type { Device } from "../engine/alerting/people.js";
@@ -134,15 +134,27 @@ export interface PushRegistrations {
   ): Promise<Device | "too_many" | readonly { readonly field: string; readonly message: string }[]>;
 }
 
+/**
+ * Options of a route that another system calls without a token. Its requests are counted apart, also for each address,
+ * and their bodies have a short time limit, so that nobody uses up the requests for orders with them. Any host name is
+ * accepted: a proxy may be called by another name, and what is not signed is refused.
+ */
+export interface CallbackLimits {
+  readonly config: FastifyContextConfig;
+  readonly onRequest: onRequestHookHandler[];
+}
+
 /** What a connector offers beside its sinks. */
 export interface OpenConnector {
   /**
    * Adds routes to the HTTP API, with the API's checks and limits.
    * @param authorize for a route's `onRequest`: accepts only clients with this role
+   * @param callbacks of routes that need no token, because the connector verifies a signature
    */
   routes?(
     server: FastifyInstance,
     authorize: (role: "read" | "order" | "operate" | "admin") => onRequestHookHandler,
+    callbacks: CallbackLimits,
   ): void;
   /** For the HTTP API; one connector at most has it. */
   readonly pushRegistrations?: PushRegistrations;

@@ -12,8 +12,9 @@ import type {
   HTTPMethods,
 } from "fastify";
 import { assert } from "../../engine/kernel/errors.js";
+import type { CallbackLimits } from "../connector.js";
 import { Access } from "./access.js";
-import { bodyWithin, ConcurrencyLimit } from "./admission.js";
+import { bodyWithin, type ClientShare, ConcurrencyLimit } from "./admission.js";
 import { alertRoutes } from "./alerts.js";
 import { BreakerWatch, breakerRoutes } from "./breaker.js";
 import { quotaClientOf } from "./client.js";
@@ -96,6 +97,12 @@ const MAX_PARAMETERS = 128;
 /** 8 MiB at 3 Mbit/s. A slower sender gets 408; a body that streams has other limits. */
 const BODY_WITHIN_MS = 25_000;
 
+/** Of systems that call back, such as WeCom: some a second at most. */
+const MAX_CALLBACKS = 64;
+const MAX_CALLBACKS_EACH = MAX_CALLBACKS / 4;
+/** 16 KiB from another data centre. */
+const CALLBACK_BODY_WITHIN_MS = 3_000;
+
 const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 const CHARSET = /;\s*charset\s*=\s*"?([^";]*)/i;
 
@@ -143,10 +150,11 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const limits = {
       requests: new ConcurrencyLimit(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
       bulk: new ConcurrencyLimit(MAX_BULK_REQUESTS, "bulk requests"),
-      sessions: new ConcurrencyLimit(MAX_SESSION_REQUESTS, "requests for a session", {
-        requests: MAX_SESSION_REQUESTS_EACH,
-        clientOf: (request) => quotaClientOf(request, deps.trustProxy === true),
-      }),
+      sessions: new ConcurrencyLimit(
+        MAX_SESSION_REQUESTS,
+        "requests for a session",
+        shareOf(MAX_SESSION_REQUESTS_EACH, deps),
+      ),
     };
     const context: RouteContext = {
       deps,
@@ -155,6 +163,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       authorize,
       authorizePerson,
       limits,
+      callbacks: callbackLimits(deps),
     };
     metrics.gauge(
       "shuiwei_http_requests_under_way",
@@ -196,6 +205,21 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
   };
   // Hooks and handlers apply to the whole server, not only to a scope of this plugin.
   return Object.assign(plugin, { [Symbol.for("skip-override")]: true });
+}
+
+/** Of each client by its address. */
+const shareOf = (requests: number, { trustProxy = false }: HttpDeps): ClientShare => ({
+  requests,
+  clientOf: (request) => quotaClientOf(request, trustProxy),
+});
+
+/** Their bodies are read before a signature can be verified. */
+function callbackLimits(deps: HttpDeps): CallbackLimits {
+  const limit = new ConcurrencyLimit(MAX_CALLBACKS, "callbacks", shareOf(MAX_CALLBACKS_EACH, deps));
+  return {
+    config: { ownLimit: true, anyHost: true },
+    onRequest: [limit.guard, bodyWithin(CALLBACK_BODY_WITHIN_MS)],
+  };
 }
 
 /** JSON must be UTF-8 and is read exactly; every other content type is refused. */

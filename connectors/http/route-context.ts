@@ -4,6 +4,7 @@
  */
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preValidationHookHandler } from "fastify";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
+import type { CallbackLimits } from "../connector.js";
 import type { Access } from "./access.js";
 import type { ConcurrencyLimit } from "./admission.js";
 import type { HttpDeps } from "./deps.js";
@@ -24,6 +25,8 @@ export interface RouteContext {
   readonly authorizePerson: (role?: Role) => onRequestHookHandler;
   /** For all requests, for bulk requests among them, and for requests that create a session, counted apart. */
   readonly limits: Readonly<Record<"requests" | "bulk" | "sessions", ConcurrencyLimit>>;
+  /** Of routes that other systems call without a token. */
+  readonly callbacks: CallbackLimits;
 }
 
 export type RouteGroup = (server: FastifyInstance, context: RouteContext) => void;

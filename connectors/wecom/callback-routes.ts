@@ -42,10 +42,10 @@ export function openCallback(settings: WecomSettings, { token, aesKey }: Callbac
   const http = new ChannelHttp({ reach: "any", connections: 2 });
   const application = new WecomApplication(settings, http, monotonicClock);
   return {
-    routes(server) {
+    routes(server, _authorize, callbacks) {
       server.get<{ Querystring: CallbackQuery & { echostr?: string } }>(
         PATH,
-        { schema: { hide: true, querystring: Query } },
+        { ...callbacks, schema: { hide: true, querystring: Query } },
         (request, reply) => {
           const echo = callback.echo(request.query, request.query.echostr ?? "");
           if (echo === undefined) reply.code(403).send();
@@ -59,7 +59,7 @@ export function openCallback(settings: WecomSettings, { token, aesKey }: Callbac
         );
         scope.post<{ Querystring: CallbackQuery; Body: unknown }>(
           PATH,
-          { schema: { hide: true, querystring: Query }, bodyLimit: BODY_LIMIT },
+          { ...callbacks, schema: { hide: true, querystring: Query }, bodyLimit: BODY_LIMIT },
           async ({ body, query }, reply) => {
             const pressed = typeof body === "string" ? callback.read(query, body) : undefined;
             if (pressed === undefined) return reply.code(403).send();
@@ -76,7 +76,9 @@ export function openCallback(settings: WecomSettings, { token, aesKey }: Callbac
 async function onPressed(pressed: PressedButton, parts: Parts, application: WecomApplication): Promise<void> {
   const { alertId, userId, responseCode } = pressed;
   const { alerting, ledger, append, clock, onTrouble } = parts;
-  const person = (await alerting.people.list()).find(({ wecomUserId }) => wecomUserId === userId);
+  // WeCom does not distinguish the case of user ids, and sends them as its directory has them.
+  const memberId = userId.toLowerCase();
+  const person = (await alerting.people.list()).find(({ wecomUserId }) => wecomUserId?.toLowerCase() === memberId);
   if (!person) {
     onTrouble("somebody has pressed a button in WeCom whose user id no person has");
     return;

@@ -168,8 +168,8 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
     ...pushOf(engine),
     routes: engine.connectors.map(
       (connector): RouteGroup =>
-        (server, { authorize }) =>
-          connector.routes?.(server, authorize),
+        (server, { authorize, callbacks }) =>
+          connector.routes?.(server, authorize, callbacks),
     ),
     refuseNew: () => intake.refuse(),
     metrics: () => registry.metrics(),

@@ -55,7 +55,7 @@ async function callbackServer(people: readonly Person[] = [PERSON]) {
     clock: systemClock,
     onTrouble: (trouble: string) => troubles.push(trouble),
   } as unknown as Parameters<typeof openCallback>[2]);
-  opened.routes?.(server, () => async () => {});
+  opened.routes?.(server, () => async () => {}, { config: {}, onRequest: [] });
   await server.listen({ port: 0, host: "127.0.0.1" });
   closing.push(
     () => server.close(),
