@@ -40,6 +40,7 @@ import { archiverOf, type Histories, makeHistories } from "./histories.js";
 import type { Warehouse } from "./intake.js";
 import { Lifecycle } from "./lifecycle.js";
 import { EngineLiveSource } from "./live.js";
+import { hidingSecrets } from "./logging.js";
 import { openChannels, openConnectors, openObjects } from "./open-connectors.js";
 import { ownSinkPartsOf } from "./own-sinks.js";
 import { PersonalData } from "./personal-data.js";
@@ -151,11 +152,12 @@ export async function startEngine(settings: EngineSettings, tables: Tables = PRO
   }
 }
 
-async function assemble(settings: EngineSettings, tables: Tables, lifecycle: Lifecycle): Promise<Engine> {
+async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecycle): Promise<Engine> {
   checkTables(tables);
-  const objects = await openObjects(settings, tables);
-  const clock = settings.shopTime?.clock ?? systemClock;
-  const channels = await openChannels(settings, tables, clock);
+  const objects = await openObjects(given, tables);
+  const clock = given.shopTime?.clock ?? systemClock;
+  const channels = await openChannels(given, tables, clock);
+  const settings = { ...given, onTrouble: hidingSecrets(given.onTrouble, channels.secrets) };
   const connections = await openEngineRedis(settings, tables, lifecycle);
   const { ledger, orderStore } = makeStores(settings, connections);
   const histories = makeHistories({ ...settings, ...connections }, orderStore, settings.archive ? objects : undefined);

@@ -85,6 +85,24 @@ export function secretsOf(values: Readonly<Record<string, unknown>>): string[] {
 /** A shorter text would be found in ordinary words. */
 const SHORTEST_SECRET = 6;
 
+/**
+ * The same log without further texts: secrets of files that are read after the log was made, also as they are in a URL.
+ */
+export function hidingSecrets(onTrouble: OnTrouble, secrets: readonly string[]): OnTrouble {
+  const hidden = secrets
+    .flatMap((secret) => [secret, encodeURIComponent(secret)])
+    .filter(({ length }) => length >= SHORTEST_SECRET)
+    .sort((one, other) => other.length - one.length);
+  if (hidden.length === 0) return onTrouble;
+  return (message, fields = {}) => {
+    const shown = Object.entries(fields).map(([name, value]) => [
+      name,
+      typeof value === "string" ? withoutSecrets(value, hidden) : value,
+    ]);
+    onTrouble(withoutSecrets(message, hidden), Object.fromEntries(shown));
+  };
+}
+
 /** The last part of `name:role:secret` is a secret of its own. */
 const credentialsOf = (value: unknown): string[] =>
   typeof value === "string" ? [value, value.slice(value.lastIndexOf(":") + 1)] : [];

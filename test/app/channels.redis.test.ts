@@ -38,6 +38,7 @@ afterEach(async () => {
 it("reach every endpoint that works, and acknowledgements too, whatever another does", async () => {
   const secret = { env: "HOOK" };
   const names = ["erp", "monitoring", "down"];
+  const troubles: string[] = [];
   const alerts = join(folder, "alerts.json");
   await writeFile(
     alerts,
@@ -53,7 +54,10 @@ it("reach every endpoint that works, and acknowledgements too, whatever another 
   const engine = await engines.start({
     ...{ redisUrl: redis.url, prefix: "channels", options: { alerts, publicUrl: "https://stock.example" } },
     environment: (name) => (name === "HOOK" ? WEBHOOK_SANDBOX.secret : undefined),
+    onTrouble: (message) => troubles.push(message),
   });
+  engine.settings.onTrouble(`signed with ${WEBHOOK_SANDBOX.secret}`);
+  expect(troubles.at(-1)).toBe("signed with ***");
   const { ledger } = engine.stock;
   const id = () => chainId("S1", systemClock.now());
   const notifications = engine

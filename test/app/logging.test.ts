@@ -2,7 +2,7 @@
  * The operator's log: JSON lines for machines, readable lines on a terminal, and no credential in either.
  */
 import { describe, expect, it } from "vitest";
-import { createLog, secretsOf } from "../../engine/app/logging.js";
+import { createLog, hidingSecrets, secretsOf } from "../../engine/app/logging.js";
 import { ManualClock } from "../../engine/kernel/clock.js";
 import { type LogLevel, withoutSecrets } from "../../engine/kernel/logger.js";
 
@@ -98,4 +98,16 @@ describe("credentials", () => {
       code: "***",
     });
   });
+});
+
+it("hides secrets of files that are read later, in texts, fields and URLs", () => {
+  const { lines, onTrouble } = log();
+  const hiding = hidingSecrets(onTrouble, ["a+b/secret=", "short"]);
+  hiding("a+b/secret= and a%2Bb%2Fsecret%3D", { sink: "of a+b/secret=", partition: 3, level: "error" });
+  hiding("short");
+  expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+    { message: "*** and ***", sink: "of ***", partition: 3, level: "error" },
+    { message: "short" },
+  ]);
+  expect(hidingSecrets(onTrouble, ["short"])).toBe(onTrouble);
 });

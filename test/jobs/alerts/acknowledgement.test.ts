@@ -56,4 +56,5 @@ it("refuses what no alert can be named", async () => {
     expect(await acknowledge(id, { actor: "lin" }, given)).toBe(false);
   expect([...given.commands, ...given.events]).toEqual([]);
   expect(subjectOf("A-1#1")).toEqual({ rule: "depletion", subject: "A-1" });
+  expect(subjectOf("constructor~A#1")).toEqual({ rule: "depletion", subject: "constructor~A" });
 });
