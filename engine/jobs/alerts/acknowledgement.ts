@@ -37,7 +37,8 @@ export function subjectOf(alertId: string): Pick<Alert, "rule" | "subject"> | un
   if (name === undefined || number === undefined) return undefined;
   const at = name.indexOf("~");
   const rule = name.slice(0, Math.max(0, at));
-  if (rule !== "depletion" && Object.hasOwn(ALERT_RULES, rule)) return { rule: rule as AlertRuleName, subject: name.slice(at + 1) };
+  if (rule !== "depletion" && Object.hasOwn(ALERT_RULES, rule))
+    return { rule: rule as AlertRuleName, subject: name.slice(at + 1) };
   return { rule: "depletion", subject: name };
 }
 
