@@ -158,7 +158,7 @@ function testRoutes(server: FastifyInstance, { deps, authorize, authorizePerson 
       const isOwn = identity.person !== undefined && to === personKey(identity.person);
       if (!isOwn && !mayDo(identity, "operate"))
         return refuse(reply, "forbidden", `a test of ${to}: ${personFault(identity, "operate")}`);
-      if (!rate.take(identity.name)) return tooMany(TESTS_PER_MINUTE);
+      if (!rate.take(identity.person ?? identity.name)) return tooMany(TESTS_PER_MINUTE);
       const directory = await fromStore("alerting.directory", deps.alerting.directory.read());
       const [recipient] = recipientsOf([to], directory).recipients;
       if (!recipient) return refuse(reply, "not_reachable", `${to} does not exist, or has no contact that can be used`);

@@ -6,8 +6,10 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import type { Silence } from "../../engine/alerting/silence.js";
+import { MINUTE_MS } from "../../engine/kernel/clock.js";
 import { identityOf } from "./identity.js";
-import { badInputFault, refuse } from "./problem.js";
+import { badInputFault, HttpFault, refuse, retryAfter } from "./problem.js";
+import { RatePerClient } from "./rate-per-client.js";
 import { assertNoBody, isoOf, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { LONGEST_SILENCE_MS, SilenceAnswer, SilenceBody, SilenceList, SilenceParams } from "./schemas/alerts.js";
 import { problems } from "./schemas/problem.js";
@@ -15,11 +17,24 @@ import { fromStore } from "./store-errors.js";
 
 type Body = Static<typeof SilenceBody>;
 
+/** Each adds an event for every open alert that matches. */
+const CHANGES_PER_MINUTE = 60;
+
 export const silenceRoutes: RouteGroup = (server, context) => {
+  const rate = new RatePerClient(CHANGES_PER_MINUTE);
   listRoute(server, context);
-  addRoute(server, context);
-  endRoute(server, context);
+  addRoute(server, context, rate);
+  endRoute(server, context, rate);
 };
+
+/** Throws when a person, or the owner of a token, changes silences too often. */
+function assertRate(request: FastifyRequest, rate: RatePerClient): void {
+  const { person, name } = identityOf(request);
+  if (rate.take(person ?? name)) return;
+  throw new HttpFault("overloaded", `more than ${CHANGES_PER_MINUTE} changes of silences in a minute`, {
+    headers: retryAfter(MINUTE_MS / 1_000),
+  });
+}
 
 function listRoute(server: FastifyInstance, { deps, authorize }: RouteContext): void {
   server.get(
@@ -42,7 +57,7 @@ function listRoute(server: FastifyInstance, { deps, authorize }: RouteContext): 
   );
 }
 
-function addRoute(server: FastifyInstance, { deps, authorizePerson }: RouteContext): void {
+function addRoute(server: FastifyInstance, { deps, authorizePerson }: RouteContext, rate: RatePerClient): void {
   server.post<{ Body: Body }>(
     "/v1/silences",
     {
@@ -70,6 +85,7 @@ function addRoute(server: FastifyInstance, { deps, authorizePerson }: RouteConte
       if (Object.keys(matched).length === 0)
         throw badInputFault([{ field: "", message: "needs at least one of rule, sku, category and location" }]);
       const untilMs = endOf(request.body, clock.now());
+      assertRate(request, rate);
       const added = await fromStore(
         "silences.add",
         alerting.silences.add({ ...matched, untilMs, reason, actor: actorOf(request) }),
@@ -81,7 +97,7 @@ function addRoute(server: FastifyInstance, { deps, authorizePerson }: RouteConte
   );
 }
 
-function endRoute(server: FastifyInstance, { deps, authorizePerson }: RouteContext): void {
+function endRoute(server: FastifyInstance, { deps, authorizePerson }: RouteContext, rate: RatePerClient): void {
   server.delete<{ Params: Static<typeof SilenceParams> }>(
     "/v1/silences/:id",
     {
@@ -98,6 +114,7 @@ function endRoute(server: FastifyInstance, { deps, authorizePerson }: RouteConte
     },
     async (request, reply) => {
       assertNoBody(request.body);
+      assertRate(request, rate);
       const { alerting, alertRequests, clock } = deps;
       const { id } = request.params;
       const ended = await fromStore("silences.end", alerting.silences.end(id, identityOf(request).name));

@@ -26,6 +26,8 @@ const ID_LENGTH = 16;
 /** Why a device is removed, for the log. */
 export type RemovalReason = "gone" | "by_its_owner" | "person_removed";
 
+type NewDevice = Pick<Device, "id" | "person" | "label" | "channel" | "address">;
+
 export interface DeviceStoreOptions {
   readonly redis: RedisClient;
   readonly prefix: string;
@@ -54,9 +56,11 @@ export class DeviceStore {
    * @param device its `id` is `deviceIdOf` of what is unique in the address
    * @returns the device; `too_many` when its person has MAX_DEVICES_EACH others, or the deployment MAX_DEVICES
    */
-  async register(
-    device: Pick<Device, "id" | "person" | "label" | "channel" | "address">,
-  ): Promise<Device | "too_many"> {
+  register(device: NewDevice): Promise<Device | "too_many"> {
+    return this.#hash.inTurn(() => this.#register(device));
+  }
+
+  async #register(device: NewDevice): Promise<Device | "too_many"> {
     const all = await this.#hash.readNow();
     const known = all.find(({ id }) => id === device.id);
     const others = all.filter(({ id }) => id !== device.id);
@@ -82,7 +86,9 @@ export class DeviceStore {
   /** A device as it was within the last second; one that was registered since is found, too. */
   async get(id: string): Promise<Device | undefined> {
     const isIt = (device: Device) => device.id === id;
-    return (await this.all()).find(isIt) ?? (await this.#hash.readNow()).find(isIt);
+    const found = (await this.all()).find(isIt);
+    if (found || (await this.#options.redis.hexists(this.#key, `${id}/${REGISTRATION}`)) === 0) return found;
+    return (await this.#hash.readNow()).find(isIt);
   }
 
   /** A push for it was accepted. A push that is reported twice counts twice. An unknown device is ignored. */

@@ -17,6 +17,7 @@ export class HashCache<Records> {
   readonly #decode: (fields: Fields) => Records;
   readonly #clock: Clock;
   #reading: { atMs: number; records: Promise<Records> } | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
 
   /** @param clock measures an age, so it cannot be set */
   constructor(redis: RedisClient, key: string, decode: (fields: Fields) => Records, clock: Clock = monotonicClock) {
@@ -43,6 +44,16 @@ export class HashCache<Records> {
   readNow(): Promise<Records> {
     this.#reading = undefined;
     return this.read();
+  }
+
+  /**
+   * Runs changes of this process that depend on what is there one after the other, so that many at once do not pass a
+   * limit together. Those of another process may, by one each.
+   */
+  inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
+    const turn = this.#turn.then(change);
+    this.#turn = turn.catch(() => {});
+    return turn;
   }
 
   /** Writes fields and removes others, in one transaction. */

@@ -30,7 +30,11 @@ export class PeopleStore {
   }
 
   /** Adds or replaces a person. Safe to repeat. @returns `too_many` when there are MAX_PEOPLE others */
-  async put(person: Person): Promise<"created" | "replaced" | "too_many"> {
+  put(person: Person): Promise<"created" | "replaced" | "too_many"> {
+    return this.#hash.inTurn(() => this.#put(person));
+  }
+
+  async #put(person: Person): Promise<"created" | "replaced" | "too_many"> {
     const people = await this.#hash.readNow();
     const isKnown = people.some(({ id }) => id === person.id);
     if (!isKnown && people.length >= MAX_PEOPLE) return "too_many";

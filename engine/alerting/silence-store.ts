@@ -1,7 +1,7 @@
 /**
  * Silences, in one Redis hash that all processes read and write. A silence never changes: who ends it before its time
- * writes a second field, and the first one counts. Those that ended a day ago are removed with the next change. What is
- * read is at most a second old.
+ * writes a second field, and the first one counts. Those that ended a day ago are removed with the next change, and of
+ * very many that have ended only the newest are kept. What is read is at most a second old.
  */
 import { type Clock, DAY_MS } from "../kernel/clock.js";
 import { secureBytes } from "../kernel/random.js";
@@ -13,7 +13,11 @@ import type { Silence } from "./silence.js";
 /** Each alert is compared with every one of them. */
 export const MAX_SILENCES = 200;
 const KEPT_MS = DAY_MS;
+/** Of those that have ended: somebody may add and end them again and again, and each decision reads all. */
+export const MAX_ENDED = 500;
 const END = "/end";
+
+type NewSilence = Omit<Silence, "id" | "createdMs" | "endedBy">;
 
 export class SilenceStore {
   readonly #redis: RedisClient;
@@ -33,15 +37,24 @@ export class SilenceStore {
    * Adds a silence; one that is the same and has not ended is returned instead, so that a request may be repeated.
    * @returns the silence with its id; `too_many` when MAX_SILENCES have not ended
    */
-  async add(silence: Omit<Silence, "id" | "createdMs" | "endedBy">): Promise<Silence | "too_many"> {
+  add(silence: NewSilence): Promise<Silence | "too_many"> {
+    return this.#hash.inTurn(() => this.#add(silence));
+  }
+
+  async #add(silence: NewSilence): Promise<Silence | "too_many"> {
     const nowMs = this.#clock.now();
     const kept = await this.#hash.readNow();
     const same = kept.find((each) => each.untilMs > nowMs && isSame(each, silence));
     if (same) return same;
     if (kept.filter(({ untilMs }) => untilMs > nowMs).length >= MAX_SILENCES) return "too_many";
-    const ended = kept.filter(({ untilMs }) => untilMs <= nowMs - KEPT_MS).flatMap(({ id }) => [id, `${id}${END}`]);
+    // The newest first.
+    const ended = kept.filter(({ untilMs }) => untilMs <= nowMs);
+    const removed = ended.filter(({ untilMs }, index) => index >= MAX_ENDED || untilMs <= nowMs - KEPT_MS);
     const added: Silence = { ...silence, id: secureBytes(12).toString("base64url"), createdMs: nowMs };
-    await this.#hash.write({ [added.id]: JSON.stringify(added) }, ended);
+    await this.#hash.write(
+      { [added.id]: JSON.stringify(added) },
+      removed.flatMap(({ id }) => [id, `${id}${END}`]),
+    );
     return added;
   }
 

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { deviceIdOf, MAX_DEVICES_EACH } from "../../engine/alerting/device-store.js";
 import type { Device, Person } from "../../engine/alerting/people.js";
 import { MAX_PEOPLE } from "../../engine/alerting/people-store.js";
-import { MAX_SILENCES } from "../../engine/alerting/silence-store.js";
+import { MAX_ENDED, MAX_SILENCES } from "../../engine/alerting/silence-store.js";
 import { type AlertingStores, openAlertingStores } from "../../engine/alerting/stores.js";
 import { DAY_MS, HOUR_MS, ManualClock } from "../../engine/kernel/clock.js";
 import { alertingKeys } from "../../engine/stream/keys.js";
@@ -173,6 +173,21 @@ describe("silences", () => {
     expect(await client.hlen(alertingKeys(PREFIX).silences)).toBe(1);
   });
 
+  it("that are added and ended again and again are not all kept", async () => {
+    const { silences } = alertingKeys(PREFIX);
+    for (let i = 0; i < MAX_ENDED + 20; i++) {
+      const id = `S${i}`;
+      const old = { ...silence, id, createdMs: START_MS + i, untilMs: START_MS - 1 };
+      await client.hset(silences, {
+        [id]: JSON.stringify(old),
+        [`${id}/end`]: JSON.stringify({ atMs: START_MS - 1, actor: "li.wei" }),
+      });
+    }
+    await one.silences.add(silence);
+    expect(await client.hlen(silences)).toBe(2 * MAX_ENDED + 1);
+    expect(await client.hexists(silences, "S0")).toBe(0);
+  });
+
   it("are limited to those that have not ended", async () => {
     for (let i = 0; i < MAX_SILENCES; i++) await one.silences.add({ ...silence, sku: `S${i}` });
     expect(await one.silences.add(silence)).toBe("too_many");
@@ -180,6 +195,14 @@ describe("silences", () => {
     clock.moveTo(silence.untilMs);
     expect(await one.silences.add({ ...silence, untilMs: clock.now() + 1 })).not.toBe("too_many");
   });
+});
+
+it("keeps its limits when many are added at once", async () => {
+  const attempts = Array.from({ length: MAX_SILENCES + 50 }, (_, i) => i);
+  await Promise.all(attempts.map((i) => one.silences.add({ ...silence, sku: `S${i}` })));
+  expect(await one.silences.list()).toHaveLength(MAX_SILENCES);
+  await Promise.all(attempts.slice(0, 50).map((i) => one.devices.register(device(`https://push/${i}`))));
+  expect(await one.devices.of("li.wei")).toHaveLength(MAX_DEVICES_EACH);
 });
 
 it("reports a failing Redis and recovers with it", async () => {
