@@ -13,7 +13,7 @@ import type { Clock } from "../engine/kernel/clock.js";
 export type ChannelOutcome =
   /** The outside system has taken it. `isRepeat`: it has recognised a message that it had already. */
   | { readonly outcome: "accepted"; readonly receipt?: string; readonly isRepeat?: boolean }
-  /** It may succeed later. `mayHaveArrived`: no answer came. `throttled`: fewer requests are asked for. */
+  /** It may succeed later. `mayHaveArrived`: no answer came. `throttled`: the system requests a lower rate. */
   | {
       readonly outcome: "retry";
       /** Without secrets. */

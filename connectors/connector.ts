@@ -175,7 +175,7 @@ export interface Connector<Options extends OptionTable = OptionTable> {
   sourceKinds?(): Promise<readonly SourceKind[]>;
   /** Loads the channel that endpoints of the configuration of alerts may name (contract: `connectors/channel.ts`). */
   channelKind?(): Promise<ChannelKind>;
-  /** The traits of its channel, which reaches people without an endpoint; undefined: the options do not ask for it. */
+  /** The traits of its channel, which reaches people without an endpoint; undefined: it is not configured. */
   personChannel?(values: OptionValues<Options>): ChannelTraits | undefined;
   /**
    * The object storage that the options name; the first connector with one is used.
@@ -188,7 +188,7 @@ export interface Connector<Options extends OptionTable = OptionTable> {
    * @throws EngineError when it cannot be reached
    */
   seriesStore?(parts: SeriesStoreParts): Promise<SeriesStore>;
-  /** Opens what it offers, in every process; undefined: the options do not ask for it. */
+  /** Opens what it offers, in every process; undefined: the options do not configure it. */
   open?(values: OptionValues<Options>, parts: ConnectorParts): Promise<OpenConnector | undefined>;
 }
 

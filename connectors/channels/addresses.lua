@@ -1,6 +1,6 @@
 #!lua name=shuiwei_channels
 -- What all workers together send to one address of a channel: no more messages in any minute than its limit, none while
--- the receiving system has asked for a pause, and none that it has accepted already. A request counts from the moment
+-- the receiving system has requested a pause, and none that it has accepted already. A request counts from the moment
 -- at which it was allowed, whether it was sent or not.
 
 local MINUTE_MS = 60000

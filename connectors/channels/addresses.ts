@@ -26,7 +26,7 @@ export interface AddressesOptions {
 /** Whether a message may be sent now; otherwise why not. */
 export type Permission = "send" | "accepted_before" | { readonly waitMs: number };
 
-/** Longer than any process with an old copy of the delivery lives on without its lease. */
+/** Longer than a process whose lease has ended may still send an old copy of the delivery. */
 const LEAST_KEPT_MS = 600_000;
 
 export class Addresses {

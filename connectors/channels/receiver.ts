@@ -3,7 +3,7 @@
  * `notifications` before the cursor moves on. A message that cannot be delivered before it expires is reported as
  * failed, so that the recipient's next channel follows; it does not become a dead letter, because hours later it would
  * be of no use. Every address has a circuit of its own: one that fails holds up neither the others nor the sink. An
- * address gets a message twice only when its answer was lost, or when the process died between answer and record.
+ * address gets a message twice only when its answer was lost, or when the process ended between answer and record.
  */
 import {
   DELIVERED_EVENT,
@@ -144,7 +144,7 @@ export class ChannelReceiver implements Receiver {
     const { throttled = false, mayHaveArrived = false, retryAfterMs } = outcome;
     const { circuit } = this.#troubleOf(to, reason);
     if (throttled) circuit.answered();
-    // The process is ending: this says nothing of the address.
+    // The process is ending: this is no failure of the address.
     else if (signal.aborted) circuit.abandoned(isProbe);
     else circuit.failed(timer.now(), isProbe);
     const waitMs = retryAfterMs ?? (throttled ? THROTTLED_MS : 0);

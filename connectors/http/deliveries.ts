@@ -105,7 +105,7 @@ function displayedRoute(server: FastifyInstance, { deps, authorizePerson }: Rout
         operationId: "recordDisplayed",
         summary: "Records that a device has displayed a message",
         description:
-          "By the phone of the person to whom the message was sent. Write the `/` of the id as `%2F` in the path. Safe to repeat; an id that the engine does not know changes nothing.",
+          "By the phone of the person to whom the message was sent. Write the `/` of the id as `%2F` in the path. Safe to repeat; an unknown id changes nothing.",
         security: TOKEN_NEEDED,
         params: MessageParams,
         body: DisplayedBody,

@@ -1,5 +1,5 @@
 /**
- * Options of Web Push, and what the channel promises. Without a subject there is no Web Push: push services require a
+ * Options of Web Push, and the channel's traits. Without a subject there is no Web Push: push services require a
  * contact of the sender.
  */
 import type { ChannelTraits } from "../../engine/alerting/notification.js";

@@ -1,5 +1,5 @@
 /**
- * The body of a webhook, version 1. Fields are only added to a version; what a receiver does not know it can ignore.
+ * The body of a webhook, version 1. Fields are only added to a version; receivers ignore fields that they do not use.
  * Its outer form (`type`, `timestamp`, `data`) is that of the Standard Webhooks specification. README.md describes it
  * for the people who write a receiver.
  */

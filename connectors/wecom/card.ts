@@ -1,6 +1,6 @@
 /**
- * The identifiers of a card: its task id, by which WeCom tells cards apart, and the key of its button, which comes back
- * in the callback and names the alert.
+ * The identifiers of a card: its task id, by which WeCom distinguishes cards, and the key of its button, which comes
+ * back in the callback and names the alert.
  */
 import { createHash } from "node:crypto";
 

@@ -29,7 +29,7 @@ export const DELIVERY_ALERTS: readonly Alert[] = [
     look: ["The panels Deliveries and their limit, and Circuit."],
     act: [
       "The circuit is open: see ShuiweiReceiverDown.",
-      "The limit is low because the receiver asks for less: find out why it is slow.",
+      "The limit is low because the receiver requests a lower rate: find out why it is slow.",
       "The limit of the configuration is too low: raise it.",
     ],
   },
@@ -135,7 +135,7 @@ export const DELIVERY_ALERTS: readonly Alert[] = [
     severity: "critical",
     expression: "max by (job) (increase(shuiwei_notification_unreached_total[15m])) > 0",
     summary: "Alerts of {{ $labels.job }} have reached nobody",
-    meaning: "Every channel of a recipient has failed, so this person does not know of the alert.",
+    meaning: "Every channel of a recipient has failed, so the alert has not reached this person.",
     look: ["The panels Messages by step and Ladders and summaries.", "/readyz: the channels' faults."],
     act: ["Call the person.", "Give the person another channel, and repair the ones that fail."],
   },

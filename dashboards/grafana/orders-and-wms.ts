@@ -133,7 +133,7 @@ export const ORDERS_AND_WMS: Board = {
         chart({
           title: "Deliveries and their limit",
           about:
-            "Deliveries a second to the WMS, and how many it may be sent now. The limit falls when the WMS asks for less.",
+            "Deliveries a second to the WMS, and how many it may be sent now. The limit falls when the WMS requests a lower rate.",
           unit: "reqps",
           queries: [
             [`${rate("shuiwei_sink_delivered_total", "", WMS)} or vector(0)`, "delivered"],
@@ -152,12 +152,12 @@ export const ORDERS_AND_WMS: Board = {
           queries: [[rate("shuiwei_sink_delivered_total", "sink"), "{{sink}}"]],
         }),
         chart({
-          title: "Tried again, and asked for less",
-          about: "Deliveries a second that were tried again, and answers that ask for a lower rate.",
+          title: "Tried again, and throttled",
+          about: "Deliveries a second that were tried again, and answers that request a lower rate.",
           unit: "ops",
           queries: [
             [rate("shuiwei_sink_retries_total", "sink"), "{{sink}} tried again"],
-            [rate("shuiwei_sink_throttled_total", "sink"), "{{sink}} asks for less"],
+            [rate("shuiwei_sink_throttled_total", "sink"), "{{sink}} throttled"],
           ],
         }),
         chart({

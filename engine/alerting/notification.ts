@@ -9,11 +9,11 @@ import type { PersonLanguage, QuietHours } from "./people.js";
 
 export const NOTIFICATIONS_TOPIC = "notifications";
 
-/** What a channel promises; the job keeps its limit, so that a summary takes the place of messages above it. */
+/** What a channel offers; the job applies its limit, so that a summary takes the place of messages above it. */
 export interface ChannelTraits {
   /** Messages to one address in a minute; above it alerts wait for a summary. */
   readonly perMinute: number;
-  /** The channel reports that a person has seen a message; otherwise `accepted` is the last step that it knows. */
+  /** The channel reports that a person has seen a message; otherwise `accepted` is its last step. */
   readonly confirmsDisplay: boolean;
   /**
    * It is sent acknowledgements and ends of alerts, too; otherwise only what fires. Such a channel leads to a system,

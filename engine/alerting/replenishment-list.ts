@@ -1,7 +1,7 @@
 /**
  * The SKUs that are to be reordered (R7), the most urgent first. All SKUs of this process' views are judged in slices,
  * so that no turn of the event loop is long, and at most once in some seconds, however many requests there are. It
- * keeps a limited number of SKUs and says how many there are. Reads memory only.
+ * keeps a limited number of SKUs and counts all of them. Reads memory only.
  */
 
 import { type Clock, monotonicClock, sleep } from "../kernel/clock.js";

@@ -121,7 +121,7 @@ export interface Engine {
   readonly emitKeepers: readonly EmitKeeper[];
   /** What archives the logs, where the settings ask for it and this process runs jobs. */
   readonly archiver: Archiver | undefined;
-  /** Figures over time, where the settings ask for them. */
+  /** Figures over time, where the settings enable them. */
   readonly series: EngineSeries | undefined;
   /** What connectors offer beside sinks, where the settings ask for it. */
   readonly connectors: readonly OpenConnector[];

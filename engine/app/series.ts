@@ -45,7 +45,7 @@ export interface SeriesParts {
   readonly clock: Clock;
 }
 
-/** Starts to record, where this process runs jobs. Undefined where the settings do not ask for it. */
+/** Starts to record, where this process runs jobs. Undefined where the settings disable it. */
 export async function openSeries(
   settings: EngineSettings,
   parts: SeriesParts,

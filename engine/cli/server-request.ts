@@ -1,13 +1,13 @@
 /**
  * A request of a command to a running `serve`. What may succeed later is tried again within a minute, unless the
- * command says that a repeat would do something a second time. The server's own message is the error's.
+ * command states that a repeat would do something a second time. The server's own message is the error's.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { badInput, messageOf } from "../kernel/errors.js";
 import { defineOptions } from "../kernel/options.js";
 import { notDone } from "./text.js";
 
-/** Of every command that talks to a running `serve`. */
+/** Of every command that calls a running `serve`. */
 export const serverOptions = defineOptions({
   server: { type: "string", default: "http://127.0.0.1:8618", about: "the running serve" },
   token: { type: "string", secret: true, about: "a token of that server with the role operate, as SHUIWEI_TOKEN" },

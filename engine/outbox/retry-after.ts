@@ -1,6 +1,6 @@
 /**
  * The header `Retry-After` of an HTTP answer (RFC 9110, 10.2.3): seconds, or an HTTP date. Pure: the time is an
- * argument. Longer waits than the outbox obeys are cut to its longest.
+ * argument. Longer waits are cut to the outbox's longest.
  */
 import { LONGEST_RETRY_AFTER_MS } from "./retry.js";
 

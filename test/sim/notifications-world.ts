@@ -34,7 +34,7 @@ interface ModelAlert {
   readonly had: Set<string>;
   /** Systems that ever had it, and of which the end has been sent. */
   readonly systems: Set<string>;
-  readonly told: Set<string>;
+  readonly ended: Set<string>;
   /** A channel has displayed it, or failed, since `sinceMs`. */
   isDisplayed: boolean;
   hasFailed: boolean;
@@ -118,7 +118,7 @@ export class NotificationsWorld {
     if (this.#hasQuietHours) this.#pass(10 * HOUR_MS);
     this.#pass(30 * MINUTE_MS);
     for (const model of this.#alerts.values())
-      if (model.isCleared) for (const to of model.systems) if (!model.told.has(to)) this.#fault(`${to} lacks an end`);
+      if (model.isCleared) for (const to of model.systems) if (!model.ended.has(to)) this.#fault(`${to} lacks an end`);
   }
 
   #pass(ms: number): void {
@@ -152,7 +152,7 @@ export class NotificationsWorld {
       const alert = alertOf(`S${++this.#fired}`, isCritical ? { severity: "critical" } : {});
       this.#alerts.set(alert.id, {
         ...{ alert, sinceMs: this.bed.nowMs, level: 0, isAcknowledged: false, isSilenced: false, isCleared: false },
-        ...{ firstStep: this.#firstStep(), had: new Set(), systems: new Set(), told: new Set() },
+        ...{ firstStep: this.#firstStep(), had: new Set(), systems: new Set(), ended: new Set() },
         ...{ isDisplayed: false, hasFailed: false },
       });
       this.#notify(alert, 0);
@@ -211,7 +211,7 @@ export class NotificationsWorld {
       step.map((each) => (each.channel === "web-push" ? { ...each, to: name } : each)),
     );
     this.bed.recipient = this.#recipient(renewed);
-    this.#forget((to) => /^[np]\d/.test(to));
+    this.#remove((to) => /^[np]\d/.test(to));
     this.#fire(1);
   }
 
@@ -234,7 +234,7 @@ export class NotificationsWorld {
   }
 
   #onReport({ messageId, address, result, isGone }: DeliveredEvent): void {
-    if (isGone) this.#forget((to) => to === address.to);
+    if (isGone) this.#remove((to) => to === address.to);
     for (const model of this.#inMessage(messageId)) {
       if (result === "displayed") model.isDisplayed = true;
       if (result === "failed") model.hasFailed = true;
@@ -242,7 +242,7 @@ export class NotificationsWorld {
   }
 
   /** Addresses that nothing has to arrive at any more. */
-  #forget(isGone: (to: string) => boolean): void {
+  #remove(isGone: (to: string) => boolean): void {
     for (const model of this.#alerts.values()) {
       if (model.firstStep.some(isGone)) model.hasFailed = true;
       model.firstStep = model.firstStep.filter((to) => !isGone(to));
@@ -291,7 +291,7 @@ export class NotificationsWorld {
       this.#fault(`${request.message.id} has ${models.length} alerts, not ${total}`);
     for (const model of models) this.#checkAlert(sent, model);
     if (type !== "change") return;
-    for (const { id, state } of request.message.alerts) if (state === "cleared") this.#alerts.get(id)?.told.add(to);
+    for (const { id, state } of request.message.alerts) if (state === "cleared") this.#alerts.get(id)?.ended.add(to);
   }
 
   #checkAlert({ to, type, atMs, channel }: Sent, model: ModelAlert): void {

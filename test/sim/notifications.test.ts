@@ -58,7 +58,7 @@ async function reread(log: readonly LoggedEvent[], endMs: number, seed: number) 
   return { state: decodeState(state as unknown as Buffer), timer: [...timers.values()], emits };
 }
 
-it("keeps its promises in seeded worlds, and reads a log in any pieces alike", { timeout: 600_000 }, async () => {
+it("agrees with the model in seeded worlds, and reads a log in any pieces alike", { timeout: 600_000 }, async () => {
   const seen = new Map<string, number>();
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
     const world = new NotificationsWorld(seed);

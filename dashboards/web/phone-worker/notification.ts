@@ -3,7 +3,7 @@
  * in another type, is replaced, so that every push shows something. Pure.
  */
 
-/** The payload: the notification as declarative Web Push has it, and what the engine needs to hear of it. */
+/** The payload: the notification as declarative Web Push has it, and what the report of its display needs. */
 export interface Payload {
   notification?: {
     title?: unknown;

@@ -1,6 +1,6 @@
 /**
  * The list of alerts: critical ones first, then warnings, each newest first, and below what was cleared today. When no
- * alert is open it says since when. Screen readers announce a new alert once.
+ * alert is open it shows since when. Screen readers announce a new alert once.
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { alertNames } from "../alert-text.js";

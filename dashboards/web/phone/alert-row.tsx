@@ -1,6 +1,6 @@
 /**
  * One alert in the list: what, how many times the daily average, how long the stock lasts, since when; and two large
- * buttons. A tap elsewhere opens it. What is acknowledged says by whom instead of the button; what is cleared is one
+ * buttons. A tap elsewhere opens it. What is acknowledged shows by whom instead of the button; what is cleared is one
  * dimmed line.
  */
 import { alertNames } from "../alert-text.js";

@@ -1,4 +1,4 @@
-/** Says that what the phone shows is old, since when, and when it connects again; and that it is not paired. */
+/** Shows that the phone's content is old, with its age; and that the phone is not paired. */
 import { useTicks } from "../environment.js";
 import type { LiveState } from "../live-connection.js";
 import { usePage } from "../page-context.js";

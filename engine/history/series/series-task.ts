@@ -1,6 +1,6 @@
 /**
  * Records series under a lease: at each minute's end it collects what has changed, stores it, and then commits how far
- * it has recorded. A process that dies in between leaves points that its successor stores again with the same values.
+ * it has recorded. A process that ends in between leaves points that its successor stores again with the same values.
  * Late corrections of recorded minutes are stored with the next minute, or after a minute of real time when the shop's
  * clock stands still.
  */

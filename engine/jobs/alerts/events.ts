@@ -50,7 +50,7 @@ export const CONDITION_EVENT = "condition";
 export interface ConditionEvent {
   readonly rule: ConditionRule;
   readonly subject: string;
-  /** The process that reports: a condition is met while any of them says so. */
+  /** The process that reports: a condition is met while any of them reports it. */
   readonly reporter: string;
   readonly isMet: boolean;
   readonly value: number;

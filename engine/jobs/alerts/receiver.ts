@@ -147,7 +147,7 @@ export class AlertReceiver implements Receiver {
     if (!stock) return { alert };
     const { category, sellableUnits, safetyUnits, dailyAverage } = stock;
     const inboundUnits = await this.#options.inboundUnits(alert.subject);
-    // At first as it says itself; the view may not have the last deduction yet.
+    // At first as the alert states it; the view may not have the last deduction yet.
     const hourUnits = (level === 0 ? alert.figures.hourUnits : undefined) ?? stock.hourUnits;
     const outlook: StockOutlook = {
       ...{ sellableUnits, safetyUnits, inboundUnits },

@@ -176,7 +176,7 @@ describe("the recorder", () => {
     expect(isComplete).toBe(false);
   });
 
-  it("corrects recorded minutes when events come late, also while two processes want to record", async () => {
+  it("corrects recorded minutes when events come late, also while two processes record", async () => {
     const shop = new Shop("late");
     const both = [shop.recorder("one"), shop.recorder("two")];
     for (const each of both) each.start();

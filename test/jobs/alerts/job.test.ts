@@ -29,7 +29,7 @@ describe("an alert of depletion", () => {
     ]);
   });
 
-  it("is acknowledged once, by the first, and those who were notified learn it", () => {
+  it("is acknowledged once, by the first, and those who were notified get the change", () => {
     bed.depletion("fired", 1);
     bed.answer(CUP, "CUP#1");
     bed.pass(MINUTE_MS);

@@ -1,7 +1,7 @@
 /**
  * The alert job under random events: any order, repeated, late, of alerts that never were, with the sink's answers
  * delayed and repeated. Whatever comes, one alert of a key at most is open, levels follow only while nobody has
- * acknowledged, everybody who was notified learns the end, and when all is quiet the state is deleted.
+ * acknowledged, everybody who was notified gets the end, and when all is quiet the state is deleted.
  */
 import { describe, expect, it } from "vitest";
 import type { RouteCommand, RoutedEvent } from "../../../engine/jobs/alerts/events.js";

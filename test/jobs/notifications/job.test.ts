@@ -97,7 +97,7 @@ describe("the ladder", () => {
     }
   });
 
-  it("does not believe a display of a channel that does not confirm any", () => {
+  it("ignores a display of a channel that does not confirm any", () => {
     const bed = new NotificationsBed([robot()], [phone()]);
     bed.notify("CUP");
     bed.report(bed.sent[0] as never, "displayed");
