@@ -199,7 +199,11 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
   const workers = topics.map(({ worker }) => worker);
   await lifecycle.startEach([...workers, ...sinks.map(outboxOf), ...forwarders, ...emitKeepers, archiver]);
   await Promise.all(topics.map(({ follower }) => lifecycle.start(follower)));
-  const series = await openSeries(settings, { connections, orderStore, clock, topics, tables, ...stock }, lifecycle);
+  const series = await openSeries(
+    settings,
+    { connections, orderStore, clock, topics, tables, ...stock, ...alerts },
+    lifecycle,
+  );
   await lifecycle.startEach([stock.shadow, live]);
   const ownParts = ownSinkPartsOf(settings, consistencyOf(settings), {
     ...{ stock, topics, reconciliation, alerting, clock },

@@ -10,6 +10,7 @@ import { SeriesReader } from "../history/series/series-reader.js";
 import { SeriesRecorder } from "../history/series/series-recorder.js";
 import type { SeriesStore } from "../history/series/series-store.js";
 import { SkuMinutes } from "../history/series/sku-minutes.js";
+import type { AlertList } from "../jobs/alerts/alert-list.js";
 import { ConsistencyView } from "../jobs/consistency/view.js";
 import type { DepletionView } from "../jobs/depletion/view.js";
 import type { StorefrontView } from "../jobs/storefront/view.js";
@@ -40,6 +41,8 @@ export interface SeriesParts {
   readonly topics: readonly RunningTopic[];
   readonly depletionView: DepletionView;
   readonly storefrontView: StorefrontView;
+  /** Of all rules. */
+  readonly alertList: Pick<AlertList, "open">;
   readonly orderStore: OrderStore;
   /** The shop's time. */
   readonly clock: Clock;
@@ -131,7 +134,7 @@ function recorderOf(settings: EngineSettings, parts: SeriesParts, store: SeriesS
 
 async function readFigures(
   { prefix, partitions }: EngineSettings,
-  { connections, topics, depletionView, orderStore }: SeriesParts,
+  { connections, topics, alertList, orderStore }: SeriesParts,
 ): Promise<FigureReadings> {
   const { viewRedis } = connections;
   const heads = Array.from({ length: partitions }, (_, each) => partitionKeys(prefix, "stock", each).head);
@@ -145,7 +148,7 @@ async function readFigures(
     "orders-waiting": waiting,
     "jobs-lag": topicNamed(topics, "stock").follower.oldestAgeMs(),
     "redis-memory": memory?.usedBytes,
-    "open-alerts": depletionView.openAlerts().length,
+    "open-alerts": alertList.open().length,
     divergence: millionthsOf(viewsOf(topics).of(ConsistencyView)),
   };
 }

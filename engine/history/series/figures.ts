@@ -17,6 +17,7 @@ export const FIGURES = {
   /** Age of what the jobs have processed, of the partition that is furthest behind. */
   "jobs-lag": { unit: "milliseconds", combination: "max" },
   "redis-memory": { unit: "bytes", combination: "max" },
+  /** Of all rules, at the minute's end. */
   "open-alerts": { unit: "alerts", combination: "max" },
   /** The largest divergence of the last comparison. */
   divergence: { unit: "parts per million", combination: "max" },

@@ -3,10 +3,13 @@
  * shop's clock stands still until the test moves it.
  */
 import { describe, expect, it } from "vitest";
+import { alertKeyOf } from "../../../engine/alerting/alert.js";
+import { eventTopicNamed } from "../../../engine/app/running-topics.js";
 import { servedPartsOf } from "../../../engine/app/serve.js";
 import { createServer } from "../../../engine/app/server.js";
+import { ALERTS_TOPIC, CONDITION_EVENT, type ConditionEvent } from "../../../engine/jobs/alerts/events.js";
 import { chainId } from "../../../engine/kernel/chain-id.js";
-import { ManualClock, MINUTE_MS } from "../../../engine/kernel/clock.js";
+import { DAY_MS, ManualClock, MINUTE_MS } from "../../../engine/kernel/clock.js";
 import { withEngines } from "../../app/engine-builder.js";
 import { withRedis } from "../../redis/with-redis.js";
 
@@ -71,6 +74,28 @@ describe("an engine that records", () => {
     expect(days.points).toEqual([{ at: "2026-06-18T00:00:00.000Z", units: 8, stock: 92 }]);
     const later = await read("/v1/skus/TEA/history?from=2026-06-18T10:02:00Z");
     expect(later).toMatchObject({ openingStock: 93, points: points.slice(1) });
+  });
+
+  it("counts open alerts of every rule", async () => {
+    const { engine, read, receive, endMinute } = await shop("alerts");
+    await receive("TEA", 100);
+    const rule = "order_exceptions";
+    const [subject, reporter] = ["outbound/late", "test"];
+    const payload = {
+      rule,
+      subject,
+      reporter,
+      isMet: true,
+      value: 1,
+      limit: 0,
+      validMs: DAY_MS,
+    } satisfies ConditionEvent;
+    const key = alertKeyOf({ rule, subject });
+    await eventTopicNamed(engine.topics, ALERTS_TOPIC).append([{ id: "1", key, kind: CONDITION_EVENT, payload }]);
+    await expect.poll(() => engine.alerts.alertList.open().length, { timeout: 20_000 }).toBe(1);
+    await endMinute("TEA");
+    const path = "/v1/figures/open-alerts/history?from=2026-06-18T10:00:00Z";
+    await expect.poll(async () => (await read(path)).points).toEqual([{ at: "2026-06-18T10:00:00.000Z", value: 1 }]);
   });
 
   it("answers figures of the engine, and refuses what it does not have", async () => {
