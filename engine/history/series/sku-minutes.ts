@@ -43,7 +43,7 @@ const PANES = 60;
 const SKUS_OF_TURN = 2_000;
 const SWEPT_AT_ONCE = 20;
 const SWEEP_LOOKS_AT = 500;
-const FORGET_EVERY = 60;
+const DROP_OLD_EVERY = 60;
 
 export class SkuMinutes implements MinuteSource {
   readonly #options: SkuMinutesOptions;
@@ -100,7 +100,7 @@ export class SkuMinutes implements MinuteSource {
       this.#unfinished = unfinished;
       this.#panesRevision = revisions.panes;
       this.#sellableRevision = revisions.sellable;
-      if (++this.#minutes % FORGET_EVERY === 0) this.#dropOld(lastMinute);
+      if (++this.#minutes % DROP_OLD_EVERY === 0) this.#dropOld(lastMinute);
     };
     const updates = [...points].map(([name, of]): SeriesUpdate => {
       const minutes = [...of.values()].sort((a, b) => a.atMs - b.atMs);

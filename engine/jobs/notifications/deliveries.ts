@@ -10,6 +10,7 @@ import {
   byNumber,
   CLOSED_KEPT_MS,
   countsOf,
+  DELIVERY,
   type Delivery,
   deliveryOf,
   isOpen,
@@ -32,7 +33,7 @@ export function onDelivered(state: NotificationsState, event: DeliveredEvent, ke
   const { messageId, result, address: reported } = event;
   const number = messageId.startsWith(`${key}/`) ? Number(messageId.slice(key.length + 1)) : Number.NaN;
   const delivery = deliveryOf(state, number);
-  const address = delivery && byNumber(state.addresses, delivery[1]);
+  const address = delivery && byNumber(state.addresses, delivery[DELIVERY.address]);
   if (!delivery || address?.channel !== reported.channel || address.to !== reported.to) return;
   if (result === "failed") onFailed(state, delivery, address, event, nowMs);
   else onArrived(state, delivery, address, result === "displayed" && address.traits.confirmsDisplay, nowMs);
@@ -45,14 +46,17 @@ function onArrived(
   isDisplayed: boolean,
   nowMs: number,
 ): void {
-  const afterMs = nowMs - delivery[3];
+  const afterMs = nowMs - delivery[DELIVERY.sentMs];
   const counts = countsOf(state, address.channel);
-  if (delivery[4] < 0) {
-    [delivery[4], delivery[6], delivery[7]] = [afterMs, afterMs, ""];
+  if (delivery[DELIVERY.acceptedAfterMs] < 0) {
+    delivery[DELIVERY.acceptedAfterMs] = afterMs;
+    delivery[DELIVERY.changedAfterMs] = afterMs;
+    delivery[DELIVERY.failure] = "";
     counts.accepted++;
   }
-  if (!isDisplayed || delivery[5] >= 0) return;
-  [delivery[5], delivery[6]] = [afterMs, afterMs];
+  if (!isDisplayed || delivery[DELIVERY.displayedAfterMs] >= 0) return;
+  delivery[DELIVERY.displayedAfterMs] = afterMs;
+  delivery[DELIVERY.changedAfterMs] = afterMs;
   counts.displayed++;
   for (const recorded of alertsIn(state, delivery)) end(recorded);
 }
@@ -64,15 +68,16 @@ function onFailed(
   { reason = "", isGone }: DeliveredEvent,
   nowMs: number,
 ): void {
-  if (delivery[4] >= 0 || delivery[7] !== "") return;
-  [delivery[6], delivery[7]] = [nowMs - delivery[3], shortened(reason) || "failed"];
+  if (delivery[DELIVERY.acceptedAfterMs] >= 0 || delivery[DELIVERY.failure] !== "") return;
+  delivery[DELIVERY.changedAfterMs] = nowMs - delivery[DELIVERY.sentMs];
+  delivery[DELIVERY.failure] = shortened(reason) || "failed";
   countsOf(state, address.channel).failed++;
   if (isGone) abandon(state, address, nowMs);
   else for (const recorded of alertsIn(state, delivery)) failed(state, recorded, address, nowMs);
 }
 
-const alertsIn = (state: NotificationsState, [, , , , , , , , numbers]: Delivery): RecordedAlert[] =>
-  numbers.flatMap((number) => {
+const alertsIn = (state: NotificationsState, delivery: Delivery): RecordedAlert[] =>
+  delivery[DELIVERY.alerts].flatMap((number) => {
     const recorded = byNumber(state.alerts, number);
     return recorded && isOpen(recorded) ? [recorded] : [];
   });
@@ -91,10 +96,12 @@ export function prune(state: NotificationsState, nowMs: number): void {
     ({ closedMs }) => closedMs === 0 || (surplus-- <= 0 && closedMs > nowMs - CLOSED_KEPT_MS),
   );
   const kept = new Set(state.alerts.map(({ number }) => number));
-  state.deliveries = state.deliveries.filter(([, , , sentMs, , , , , alerts]) =>
-    alerts.length === 0 ? sentMs > nowMs - OTHERS_KEPT_MS : alerts.some((number) => kept.has(number)),
-  );
-  const used = new Set(state.deliveries.map(([, address]) => address));
+  state.deliveries = state.deliveries.filter((delivery) => {
+    const alerts = delivery[DELIVERY.alerts];
+    if (alerts.length === 0) return delivery[DELIVERY.sentMs] > nowMs - OTHERS_KEPT_MS;
+    return alerts.some((number) => kept.has(number));
+  });
+  const used = new Set(state.deliveries.map((delivery) => delivery[DELIVERY.address]));
   state.addresses = state.addresses.filter(({ isListed, number }) => isListed || used.has(number));
   state.pruneMs = state.deliveries.length + kept.size > 0 ? nowMs + PRUNE_MS : 0;
 }

@@ -4,7 +4,7 @@
  */
 import type { Message } from "../../alerting/notification.js";
 import { waitingOf } from "./queue.js";
-import { byNumber, type ChannelCounts, type Delivery, isOpen, type NotificationsState } from "./state.js";
+import { byNumber, type ChannelCounts, DELIVERY, type Delivery, isOpen, type NotificationsState } from "./state.js";
 
 /** A message to one address, with the alerts in it. */
 export interface ViewedDelivery {
@@ -47,9 +47,9 @@ export function figuresOf(state: NotificationsState, _key: string, sinceMs: numb
   return {
     ...{ climbs, unreached, unlisted, evicted, changesDropped, counts, waiting, openAlerts, quiet },
     deliveries: deliveries
-      .filter(([, , , sentMs, , , changedAfterMs]) => sentMs + changedAfterMs >= sinceMs)
+      .filter((delivery) => delivery[DELIVERY.sentMs] + delivery[DELIVERY.changedAfterMs] >= sinceMs)
       .map((delivery) => viewed(state, delivery)),
-    kept: rangesOf(deliveries.map(([number]) => number)),
+    kept: rangesOf(deliveries.map((delivery) => delivery[DELIVERY.number])),
   };
 }
 

@@ -88,6 +88,17 @@ export type Delivery = [
   failure: string,
   alerts: number[],
 ];
+/** Places in a delivery. */
+export const DELIVERY = {
+  number: 0,
+  address: 1,
+  sentMs: 3,
+  acceptedAfterMs: 4,
+  displayedAfterMs: 5,
+  changedAfterMs: 6,
+  failure: 7,
+  alerts: 8,
+} as const;
 
 /** Figures of one channel since the deployment began. */
 export interface ChannelCounts {
@@ -144,7 +155,7 @@ export function byNumber<Entry extends { readonly number: number }>(
 }
 
 export function deliveryOf({ deliveries }: NotificationsState, number: number): Delivery | undefined {
-  const at = placeOf(deliveries, number, ([each]) => each);
+  const at = placeOf(deliveries, number, (each) => each[DELIVERY.number]);
   return at < 0 ? undefined : deliveries[at];
 }
 

@@ -133,9 +133,8 @@ function funnelOf(recipient: string, alertId: string, delivery: ViewedDelivery):
   };
 }
 
-const sumOf = (sum: ChannelCounts | undefined, each: ChannelCounts): ChannelCounts =>
-  sum === undefined
-    ? { ...each }
-    : (Object.fromEntries(
-        Object.entries(sum).map(([name, value]) => [name, value + each[name as keyof ChannelCounts]]),
-      ) as unknown as ChannelCounts);
+function sumOf(sum: ChannelCounts | undefined, each: ChannelCounts): ChannelCounts {
+  const total = { ...each };
+  if (sum) for (const name of Object.keys(total) as (keyof ChannelCounts)[]) total[name] += sum[name];
+  return total;
+}
