@@ -7,7 +7,7 @@
  */
 import type { Socket } from "node:net";
 import type { Writable } from "node:stream";
-import { Cluster, Redis, type RedisOptions } from "ioredis";
+import { Cluster, Command, Redis, type RedisOptions } from "ioredis";
 import { badInput, EngineError } from "../kernel/errors.js";
 
 export type RedisClient = Redis | Cluster;
@@ -38,6 +38,20 @@ const SLOTS_TIMEOUT_MS = 1_000;
  */
 const SLOTS_REFRESH_MS = 2_000;
 const SENTINEL_PORT = 26_379;
+
+/**
+ * The client's own timeout of a command rejects answers that have arrived: after a pause of this process (no processor
+ * time, a long computation) timers fire before sockets are read, and every waiting read of the process would fail at
+ * once. This one lets the sockets be read first.
+ */
+Command.prototype.setTimeout = function rejectUnanswered(this: Command, ms: number): void {
+  const timed = this as unknown as { _commandTimeoutTimer?: NodeJS.Timeout };
+  timed._commandTimeoutTimer ??= setTimeout(() => {
+    setImmediate(() => {
+      if (!this.isSettled) this.reject(new Error("Command timed out"));
+    });
+  }, ms);
+};
 
 const retryDelayMs = (attempt: number): number => Math.min(50 * attempt, RECONNECT_MAX_MS);
 

@@ -185,6 +185,20 @@ describe("a Redis that is to hold stock", () => {
 });
 
 describe("a connection", () => {
+  it("does not reject an answer that came while this process did not run", async () => {
+    const reading = connect({ url: redis.url, timeoutMs: 200 }, true);
+    try {
+      await reading.ping();
+      const answers = [reading.ping(), reading.xread("BLOCK", 20, "STREAMS", "none", "0")];
+      // Sent by the next turn; then nothing is read for longer than the timeout.
+      await new Promise((resolve) => setImmediate(resolve));
+      for (const elapsed = stopwatch(); elapsed() < 400; );
+      expect(await Promise.all(answers)).toEqual(["PONG", null]);
+    } finally {
+      reading.disconnect();
+    }
+  });
+
   it.skipIf(onCluster)("whose network loses everything times out and connects again", async () => {
     const wire = new Wire(() => redis.socketPath);
     await wire.open();
