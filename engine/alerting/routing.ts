@@ -48,6 +48,10 @@ function defaultLevels(alert: Alert, directory: Directory): readonly RouteLevel[
   return [{ afterMs: 0, to: [...roles, ...endpoints] }, everybody];
 }
 
+/** Whether an alert notifies anybody, whatever its rule: when its levels reach nobody, everybody is notified. */
+export const reachesAnybody = (directory: Directory): boolean =>
+  recipientsOf(all(directory), directory).recipients.length > 0;
+
 const all = (directory: Directory): RouteTarget[] => ["everybody", ...freeEndpoints(directory)];
 
 /** Endpoints that are no person's contact. */

@@ -2,6 +2,7 @@
  * Alerts in a running engine, as requests see them: the list of all rules' alerts, and what people do about them.
  */
 
+import type { AlertDirectory } from "../alerting/directory.js";
 import { NOTIFICATIONS_TOPIC } from "../alerting/notification.js";
 import { ReplenishmentList, type StockedSku } from "../alerting/replenishment-list.js";
 import { AlertList } from "../jobs/alerts/alert-list.js";
@@ -10,9 +11,11 @@ import { AlertRequests } from "../jobs/alerts/requests.js";
 import { AlertsView } from "../jobs/alerts/view.js";
 import { NotificationsView } from "../jobs/notifications/view.js";
 import type { Clock } from "../kernel/clock.js";
+import type { OnTrouble } from "../kernel/logger.js";
 import type { NewEvent } from "../stream/event-entry.js";
 import type { EngineStock } from "./engine.js";
 import { eventTopicNamed, type RunningTopic, viewsOf } from "./running-topics.js";
+import { UnnotifiedWatch } from "./unnotified-watch.js";
 
 export interface EngineAlerts {
   readonly alertList: AlertList;
@@ -35,6 +38,17 @@ export function alertsOf(topics: readonly RunningTopic[], stock: EngineStock, cl
     ...{ alertList, alertRequests, replenishment, notificationsView: viewsOf(topics).of(NotificationsView) },
     appendNotifications: (events) => eventTopicNamed(topics, NOTIFICATIONS_TOPIC).append(events),
   };
+}
+
+/** Of a process that runs jobs. */
+export function unnotifiedWatchOf(
+  topics: readonly RunningTopic[],
+  directory: AlertDirectory,
+  onTrouble: OnTrouble,
+): UnnotifiedWatch {
+  const view = viewsOf(topics).of(AlertsView);
+  const append = (events: readonly NewEvent[]) => eventTopicNamed(topics, ALERTS_TOPIC).append(events);
+  return new UnnotifiedWatch({ open: () => view.open(), directory, append, onTrouble });
 }
 
 function* skusOf({

@@ -32,7 +32,7 @@ import type { SkuSetting } from "../stock/settings.js";
 import type { FormatWatch } from "../stream/format.js";
 import { Forwarders } from "../stream/forwarders.js";
 import type { RedisClient } from "../stream/redis.js";
-import { alertsOf, type EngineAlerts } from "./alerts.js";
+import { alertsOf, type EngineAlerts, unnotifiedWatchOf } from "./alerts.js";
 import { conditionWatchOf } from "./conditions.js";
 import { type EngineRedis, openEngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
@@ -211,7 +211,8 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
   const ownSinks = settings.worker ? openOwnSinks(tables, ownParts, delivering) : [];
   const watched = { sinks: [...sinks, ...ownSinks], topics, orders, clock };
   const watch = settings.worker ? conditionWatchOf(settings, tables, connections, watched) : undefined;
-  await lifecycle.startEach([...ownSinks.map(outboxOf), watch]);
+  const unnotified = settings.worker ? unnotifiedWatchOf(topics, alerting.directory, settings.onTrouble) : undefined;
+  await lifecycle.startEach([...ownSinks.map(outboxOf), watch, unnotified]);
   const connectors = await openConnectors(tables, options, connectorParts, lifecycle);
   await lifecycle.start(breakerReadingOf(ledger, settings));
 

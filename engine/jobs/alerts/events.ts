@@ -88,6 +88,9 @@ export interface SilenceEvent {
   readonly silenceId: string;
 }
 
+/** Somebody can be notified now, and nobody could when the alert fired. Its content is empty. */
+export const REACHABLE_EVENT = "reachable";
+
 /** Emit to the sink `alerts`: notify people of an alert, or of its change. */
 export const ROUTE_EMIT = "route";
 export interface RouteCommand {

@@ -20,6 +20,7 @@ import {
   type ConditionEvent,
   DEPLETION_EVENT,
   type DepletionEvent,
+  REACHABLE_EVENT,
   ROUTE_EMIT,
   ROUTED_EVENT,
   type RouteCommand,
@@ -34,6 +35,7 @@ import {
   CLEARED_KEPT_MS,
   MAX_RECIPIENTS,
   MAX_REPORTERS,
+  NUMBER_KEPT_MS,
   newAlertsState,
 } from "./state.js";
 
@@ -56,6 +58,7 @@ export const alertsJob: Job<TopicEvent, State> = {
     else if (kind === ACKNOWLEDGE_EVENT) onAcknowledge(state, payload as AcknowledgeEvent, context);
     else if (kind === ROUTED_EVENT) onRouted(state, payload as RoutedEvent, context);
     else if (kind === SILENCE_EVENT) routeAgain(state, context);
+    else if (kind === REACHABLE_EVENT) onReachable(state, context);
     else throw new Error(`the kind of event ${kind} is unknown`);
     finish(state, context);
   },
@@ -82,11 +85,11 @@ export const alertsJob: Job<TopicEvent, State> = {
 
 function onDepletion(state: State, event: DepletionEvent, context: JobContext): void {
   const { type, alertId: id, number, sku: subject, atMs, acknowledgedBy } = event;
-  if (number < state.newest) return;
+  if (number < state.newest || isTooOld(state, atMs, context)) return;
   if (number > state.newest) {
     // The change that cleared the one before is missing.
     if (state.open) clear(state, event.firedMs, context);
-    state.newest = number;
+    renumber(state, number, context);
     const { hourUnits, dailyAverage, thresholdUnits, firedMs } = event;
     const figures = { hourUnits, dailyAverage, ...(thresholdUnits === undefined ? {} : { thresholdUnits }) };
     fire(state, newAlert({ id, rule: "depletion", subject, firedMs, figures }), type === "fired" ? context : undefined);
@@ -98,8 +101,8 @@ function onDepletion(state: State, event: DepletionEvent, context: JobContext): 
 
 function onBreaker(state: State, event: BreakerEvent, context: JobContext): void {
   const { number, scope: subject, kind, atMs: firedMs, actor, reason, untilMs, divergence } = event;
-  if (number <= state.newest || kind === "would_have_opened") return;
-  state.newest = number;
+  if (number <= state.newest || kind === "would_have_opened" || isTooOld(state, firedMs, context)) return;
+  renumber(state, number, context);
   if (kind === "closed") {
     if (state.open) clear(state, firedMs, context);
     return;
@@ -110,6 +113,15 @@ function onBreaker(state: State, event: BreakerEvent, context: JobContext): void
   const figures = { actor, reason, untilMs, ...(divergence === undefined ? {} : { divergence }) };
   fire(state, newAlert({ id: idOf(rule, subject, number), rule, subject, firedMs, figures }), context);
 }
+
+function renumber(state: State, number: number, { watermarkMs }: JobContext): void {
+  state.newest = number;
+  state.changedMs = watermarkMs;
+}
+
+/** Whether a change is so old that the number of an alert that has ended since may have been deleted. */
+const isTooOld = ({ newest }: State, atMs: number, { watermarkMs }: JobContext): boolean =>
+  newest === 0 && atMs + NUMBER_KEPT_MS <= watermarkMs;
 
 function onCondition(state: State, event: ConditionEvent, context: JobContext): void {
   const { rule, subject, reporter, isMet, value, limit, validMs } = event;
@@ -187,6 +199,12 @@ function routeAgain({ open }: State, context: JobContext): void {
   if (open?.alert.state === "fired") route(open, "notify", context);
 }
 
+/** Somebody can be notified now: an alert that nobody was notified of is routed again, once. */
+function onReachable(state: State, context: JobContext): void {
+  const { open } = state;
+  if (open?.recipients.length === 0 && !open.silence) routeAgain(state, context);
+}
+
 const newAlert = (fields: Pick<Alert, "id" | "rule" | "subject" | "firedMs" | "figures">): Alert => ({
   ...fields,
   severity: ALERT_RULES[fields.rule].severity,
@@ -218,6 +236,7 @@ function clear(state: State, atMs: number, context: JobContext): void {
   const record: AlertRecord = { ...rest, alert: { ...rest.alert, state: "cleared", clearedMs: atMs } };
   state.open = null;
   state.reporters = [];
+  state.changedMs = context.watermarkMs;
   state.cleared = [record, ...state.cleared].slice(0, CLEARED_KEPT);
   route(record, "changed", context);
 }
@@ -230,7 +249,7 @@ function route({ alert, level, recipients }: AlertRecord, what: RouteCommand["wh
 
 /** Deletes what is too old, then sets the timer. Conditions have few subjects, so the number of their alerts stays. */
 function finish(state: State, context: JobContext): void {
-  const { open, reporters } = state;
+  const { open, reporters, newest, changedMs = 0 } = state;
   state.cleared = state.cleared.filter(({ alert }) => (alert.clearedMs ?? 0) + CLEARED_KEPT_MS > context.watermarkMs);
   const oldest = state.cleared.at(-1)?.alert.clearedMs;
   const times = [
@@ -239,8 +258,10 @@ function finish(state: State, context: JobContext): void {
     ...reporters.map(([, untilMs]) => untilMs),
     ...(oldest === undefined ? [] : [oldest + CLEARED_KEPT_MS]),
   ];
+  if (!open && times.length === 0 && newest > 0 && !isCondition(context.key)) times.push(changedMs + NUMBER_KEPT_MS);
   context.setTimer(times.length === 0 ? undefined : Math.min(...times));
-  if (!open && times.length === 0 && (state.newest === 0 || !isCondition(context.key))) context.clear();
+  const isEnded = newest === 0 || (!isCondition(context.key) && changedMs + NUMBER_KEPT_MS <= context.watermarkMs);
+  if (!open && reporters.length === 0 && state.cleared.length === 0 && isEnded) context.clear();
 }
 
 const isCondition = (key: string): boolean => !key.startsWith("depletion~") && !key.startsWith("breaker~");

@@ -24,6 +24,8 @@ export interface AlertsState {
    * is not newer is a repetition.
    */
   newest: number;
+  /** When `newest` changed, or an alert ended; from then on a number of depletion or of breakers is kept for a time. */
+  changedMs?: number;
   open: AlertRecord | null;
   /** The latest first. */
   cleared: AlertRecord[];
@@ -38,6 +40,11 @@ export type AlertsFigures = Pick<AlertsState, "open" | "cleared">;
 
 /** How long an alert is kept after it has cleared. */
 export const CLEARED_KEPT_MS = DAY_MS;
+/**
+ * How long the number of the newest alert of a SKU or a breaker is kept after it has ended; what is older than that is
+ * ignored. So a dead letter that is replayed opens no alert that has ended. It has some 50 bytes.
+ */
+export const NUMBER_KEPT_MS = 30 * DAY_MS;
 /** Of one rule and subject: 0.7 KB each without recipients, written with every change of the subject's alerts. */
 export const CLEARED_KEPT = 20;
 /** Everybody (500 people) and the endpoints: some 30 KB. Who comes beyond that is notified, but not of changes. */

@@ -11,6 +11,7 @@ import {
   CONDITION_EVENT,
   DEPLETION_EVENT,
   type DepletionEvent,
+  REACHABLE_EVENT,
   ROUTED_EVENT,
   type RouteCommand,
   type RoutedEvent,
@@ -106,6 +107,10 @@ export class AlertsBed {
 
   silence(key: string): void {
     this.event(key, SILENCE_EVENT, { silenceId: "S1" });
+  }
+
+  reachable(key: string): void {
+    this.event(key, REACHABLE_EVENT, {});
   }
 
   #call(key: string, call: (state: AlertsState, context: JobContext) => void): void {

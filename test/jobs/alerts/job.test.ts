@@ -1,7 +1,14 @@
 /** The life of an alert: what fires, acknowledges and clears it, and when people are notified of it. */
 import { beforeEach, describe, expect, it } from "vitest";
+import { BREAKER_EVENT } from "../../../engine/jobs/alerts/events.js";
 import { ALERTS_JOB } from "../../../engine/jobs/alerts/job.js";
-import { CLEARED_KEPT, CLEARED_KEPT_MS, MAX_RECIPIENTS, MAX_REPORTERS } from "../../../engine/jobs/alerts/state.js";
+import {
+  CLEARED_KEPT,
+  CLEARED_KEPT_MS,
+  MAX_RECIPIENTS,
+  MAX_REPORTERS,
+  NUMBER_KEPT_MS,
+} from "../../../engine/jobs/alerts/state.js";
 import { DAY_MS, MINUTE_MS } from "../../../engine/kernel/clock.js";
 import { AlertsBed, CUP, SHOP, START_MS, VALID_MS, WMS } from "./bed.js";
 
@@ -42,7 +49,7 @@ describe("an alert of depletion", () => {
     expect(open(CUP)?.alert).toMatchObject({ acknowledgedMs: START_MS + MINUTE_MS, firedMs: START_MS });
   });
 
-  it("clears, stays in the view for a day, and is deleted then", () => {
+  it("clears, stays in the view for a day, and its number for 30", () => {
     bed.depletion("fired", 1);
     bed.answer(CUP, "CUP#1");
     bed.depletion("cleared", 1);
@@ -52,7 +59,43 @@ describe("an alert of depletion", () => {
     bed.pass(CLEARED_KEPT_MS - 1);
     expect(bed.view.cleared().map(({ alert }) => alert.id)).toEqual(["CUP#1"]);
     bed.pass(1);
-    expect([bed.view.cleared(), bed.state(CUP), bed.timerMs(CUP)]).toEqual([[], undefined, undefined]);
+    expect([bed.view.cleared(), bed.state(CUP)?.newest]).toEqual([[], 1]);
+    bed.pass(NUMBER_KEPT_MS - CLEARED_KEPT_MS);
+    expect([bed.state(CUP), bed.timerMs(CUP)]).toEqual([undefined, undefined]);
+  });
+
+  it("that has ended is not opened by a dead letter that is replayed days later", () => {
+    const fired = { atMs: START_MS, firedMs: START_MS };
+    bed.depletion("fired", 7);
+    bed.depletion("cleared", 7);
+    bed.breaker("opened", 4);
+    bed.breaker("closed", 5);
+    bed.routes();
+    for (const days of [2, 27, 2]) {
+      bed.pass(days * DAY_MS);
+      bed.depletion("fired", 7, fired);
+      bed.depletion("acknowledged", 6, fired);
+      const cause = { scope: "shop", kind: "opened", atMs: START_MS, actor: "engine", reason: "", untilMs: 0 };
+      bed.event(SHOP, BREAKER_EVENT, { number: 4, ...cause });
+      expect([open(CUP) ?? null, open(SHOP) ?? null, bed.routed()]).toEqual([null, null, []]);
+    }
+    bed.depletion("fired", 8);
+    expect(bed.routed()).toEqual(["notify CUP#8 0"]);
+  });
+
+  it("that nobody was notified of is routed again when somebody can be reached, and no other is", () => {
+    bed.depletion("fired", 1);
+    bed.answer(CUP, "CUP#1", { recipients: [] });
+    bed.routes();
+    bed.reachable(CUP);
+    expect(bed.routed()).toEqual(["notify CUP#1 0"]);
+    bed.answer(CUP, "CUP#1");
+    bed.reachable(CUP);
+    expect(bed.routed()).toEqual([]);
+    bed.depletion("cleared", 1);
+    bed.routes();
+    bed.reachable(CUP);
+    expect(bed.routed()).toEqual([]);
   });
 
   it("does not fire a second time from a change that comes again, or late", () => {
@@ -171,7 +214,7 @@ describe("a condition", () => {
     bed.condition(true);
     bed.condition(false);
     bed.pass(2 * DAY_MS);
-    expect(bed.state(WMS)).toEqual({ newest: 1, open: null, cleared: [], reporters: [] });
+    expect(bed.state(WMS)).toMatchObject({ newest: 1, open: null, cleared: [], reporters: [] });
     bed.condition(true);
     expect(open(WMS)?.alert.id).toBe("receiver_circuit~wms#2");
   });
