@@ -4,7 +4,7 @@
  */
 import type { FastifyInstance } from "fastify";
 import type { Static } from "typebox";
-import type { ReceiptStatus } from "../../engine/stock/inbound.js";
+import type { ReceiptStatus } from "../../engine/stock/receipt-list.js";
 import { causeOf } from "./identity.js";
 import { refuse } from "./problem.js";
 import { assertNoBody, isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";

@@ -72,6 +72,79 @@ describe("a receipt", () => {
   });
 });
 
+describe("thousands of receipts", () => {
+  /** Counts how often all are read. */
+  function counted(prefix: string) {
+    const { clock } = bed.deps();
+    let readings = 0;
+    const redis = new Proxy(bed.redis, {
+      get(target, name) {
+        if (name === "hgetall") readings++;
+        const found = Reflect.get(target, name);
+        return typeof found === "function" ? found.bind(target) : found;
+      },
+    });
+    const inbound = new InboundReceipts({ redis, prefix, clock, ledger: bed.ledger });
+    return { inbound, readings: () => readings };
+  }
+  const receipt = (number: number, sku = "MANY") => ({
+    ...{ id: `PO-${number}`, sku, location: "main", units: 2, expectedMs: number },
+  });
+
+  it("are added without reading all of them for each", async () => {
+    const { inbound, readings } = counted("many");
+    const other = counted("many");
+    const all = Array.from({ length: 2_000 }, (_, number) => receipt(number));
+    const outcomes = await Promise.all(all.map((each) => inbound.put(each)));
+    expect(new Set(outcomes)).toEqual(new Set(["created"]));
+    expect(await inbound.inboundUnits("MANY")).toBe(4_000);
+    expect(await other.inbound.inboundUnits("MANY")).toBe(4_000);
+    expect(readings()).toBeLessThan(20);
+    expect(await other.inbound.put({ ...receipt(7), units: 5 })).toBe("replaced");
+    expect(await other.inbound.get("PO-7")).toMatchObject({ remainingUnits: 5 });
+    await expect.poll(() => inbound.inboundUnits("MANY"), { timeout: 10_000 }).toBe(4_003);
+    expect(await inbound.remove("PO-7")).toBe(true);
+    expect(await inbound.remove("PO-7")).toBe(false);
+    expect(await inbound.inboundUnits("MANY")).toBe(3_998);
+    expect((await inbound.list("MANY", 2)).map(({ id }) => id)).toEqual(["PO-0", "PO-1"]);
+  });
+
+  it("are not more than the limit, however many are added at once", async () => {
+    const { inbound } = counted("full");
+    const fields = Array.from({ length: 9_995 }, (_, number) => receipt(number)).map((each) => [
+      each.id,
+      JSON.stringify(each),
+    ]);
+    await bed.redis.hset("full:{inbound}:records", Object.fromEntries(fields));
+    await bed.redis.incr("full:{inbound}:version");
+    const outcomes = await Promise.all(
+      Array.from({ length: 20 }, (_, number) => inbound.put(receipt(20_000 + number))),
+    );
+    expect(outcomes.filter((each) => each === "created")).toHaveLength(5);
+    expect(outcomes.filter((each) => each === "too_many")).toHaveLength(15);
+  });
+
+  it("have nothing of an earlier receipt of their id, whose removal met its arrival", async () => {
+    await bed.receive("MET", 1);
+    const { clock } = bed.deps();
+    const inbound: InboundReceipts = new InboundReceipts({
+      ...{ redis: bed.redis, prefix: "met", clock },
+      ledger: {
+        apply: async (command: StockCommand) => {
+          await inbound.remove("PO-1");
+          return bed.ledger.apply(command);
+        },
+      },
+    });
+    await inbound.put(receipt(1, "MET"));
+    await inbound.arrive("PO-1", "1", 2, {});
+    expect(await inbound.get("PO-1")).toBeUndefined();
+    await inbound.put(receipt(1, "MET"));
+    expect(await inbound.get("PO-1")).toMatchObject({ arrivedUnits: 0, remainingUnits: 2 });
+    expect(await inbound.inboundUnits("MET")).toBe(2);
+  });
+});
+
 describe("what is to be reordered", () => {
   it("counts what is on its way, the most urgent first", async () => {
     const skus = [
