@@ -260,12 +260,24 @@ export class NotificationsWorld {
       if (isAcknowledged || isCleared || isSilenced) continue;
       const isHeld = this.#hasQuietHours && alert.severity === "warning";
       if (isHeld && (isQuietAt(nowMs) || isQuietAt(nowMs - LONGEST_WAIT_MS) || isQuietAt(sinceMs))) continue;
+      const lateMs = nowMs - sinceMs - LONGEST_WAIT_MS - systemsWait;
       for (const to of firstStep)
-        if (!had.has(to) && nowMs - sinceMs > LONGEST_WAIT_MS + systemsWait)
+        if (lateMs > 0 && !had.has(to) && lateMs > this.#precedenceMs(to, sinceMs))
           this.#fault(`${alert.id} is missing at ${to}`);
     }
     this.#checkFunnels();
     this.#checkBounds();
+  }
+
+  /** Critical alerts and tests leave first: each takes up to a minute of what a low limit allows. */
+  #precedenceMs(to: string, sinceMs: number): number {
+    const first = this.bed.sent.filter(
+      ({ to: each, type, atMs, request }) =>
+        each === to &&
+        atMs >= sinceMs &&
+        (type === "test" || request.message.alerts.some(({ severity }) => severity === "critical")),
+    );
+    return first.length * MINUTE_MS;
   }
 
   #checkMessage(sent: Sent): void {
