@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Histogram } from "prom-client";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { FileStore } from "../../connectors/objects/file-store.js";
 import type { ObjectStore } from "../../connectors/objects/index.js";
 import { WmsSandbox } from "../../connectors/wms/sandbox.js";
@@ -28,6 +28,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 const engines = withEngines();
+// Each test has an engine of its own, and each engine at rest still takes a share of the machine.
+afterEach(() => engines.stop());
 
 async function startSandbox(limitPerSecond = 5_000): Promise<WmsSandbox> {
   const wms = new WmsSandbox({ limitPerSecond });
