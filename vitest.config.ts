@@ -15,6 +15,7 @@ const LONG = [
   "test/bench/*.redis.test.ts",
   "test/bench/soak.redis.test.ts",
   "test/replay/real-year.redis.test.ts",
+  "test/jobs/notifications/open-alerts.test.ts",
   "**/*.openapi.test.ts",
 ];
 /** Start processes, fill or limit what the process shares, or register hooks in a module that they import. */

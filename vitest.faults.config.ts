@@ -23,6 +23,7 @@ export default defineConfig({
       "test/connectors/http/fuzz.redis.test.ts",
       "test/history/archive.redis.test.ts",
       "test/jobs/depletion/job.test.ts",
+      "test/jobs/notifications/open-alerts.test.ts",
       "test/outbox/emit-bounds.redis.test.ts",
       "test/outbox/losses.redis.test.ts",
       "test/reconciliation/comparison/late-source.redis.test.ts",
