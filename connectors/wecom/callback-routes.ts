@@ -1,11 +1,11 @@
 /**
  * The address that WeCom calls, as routes of the HTTP API: `GET` and `POST /v1/callbacks/wecom`. They need no token:
  * WeCom signs what it sends. A pressed button acknowledges the alert in the name of the person with this user id; the
- * button is replaced afterwards, which may fail without harm. A user id that no person has acknowledges nothing.
+ * button is replaced by who acknowledged first, which may fail without harm. A user id that no person has acknowledges
+ * nothing, and a card of an alert that has ended keeps its button.
  */
 import type { FastifyInstance } from "fastify";
 import { translatorOf } from "../../engine/alerting/dictionary.js";
-import { acknowledge } from "../../engine/jobs/alerts/acknowledgement.js";
 import { monotonicClock } from "../../engine/kernel/clock.js";
 import { messageOf } from "../../engine/kernel/errors.js";
 import { ChannelHttp } from "../channels/http-client.js";
@@ -19,9 +19,6 @@ const PATH = "/v1/callbacks/wecom";
 const BODY_LIMIT = 16 * 1024;
 /** WeCom waits 5 s for an answer; the button is replaced after it. */
 const UPDATE_LIMIT_MS = 10_000;
-/** In the ids of commands that acknowledge through WeCom. */
-const CHANNEL_CODE = "WC";
-const LOCATION = "main";
 
 const Query = {
   type: "object",
@@ -35,7 +32,7 @@ const Query = {
 } as const;
 
 type Callback = NonNullable<WecomSettings["callback"]>;
-type Parts = Pick<ConnectorParts, "alerting" | "ledger" | "append" | "clock" | "onTrouble">;
+type Parts = Pick<ConnectorParts, "alerting" | "alertRequests" | "onTrouble">;
 
 export function openCallback(settings: WecomSettings, { token, aesKey }: Callback, parts: Parts): OpenConnector {
   const callback = new WecomCallback({ token, aesKey, receiverId: settings.corpId });
@@ -75,7 +72,7 @@ export function openCallback(settings: WecomSettings, { token, aesKey }: Callbac
 
 async function onPressed(pressed: PressedButton, parts: Parts, application: WecomApplication): Promise<void> {
   const { alertId, userId, responseCode } = pressed;
-  const { alerting, ledger, append, clock, onTrouble } = parts;
+  const { alerting, alertRequests, onTrouble } = parts;
   // WeCom does not distinguish the case of user ids, and sends them as its directory has them.
   const memberId = userId.toLowerCase();
   const person = (await alerting.people.list()).find(({ wecomUserId }) => wecomUserId?.toLowerCase() === memberId);
@@ -83,10 +80,11 @@ async function onPressed(pressed: PressedButton, parts: Parts, application: Weco
     onTrouble("somebody has pressed a button in WeCom whose user id no person has");
     return;
   }
-  const actor = `${person.id}/wecom`;
-  await acknowledge(alertId, { actor }, { ledger, append, clock, channel: CHANNEL_CODE, location: LOCATION });
-  if (responseCode === "") return;
-  const text = translatorOf(person.language)("acknowledgedBy", { actor: person.name });
+  const result = await alertRequests.acknowledge(alertId, { actor: `${person.id}/wecom` });
+  if (responseCode === "" || !("acknowledgedBy" in result)) return;
+  const { acknowledgedBy } = result;
+  const actor = acknowledgedBy.startsWith(`${person.id}/`) ? person.name : acknowledgedBy;
+  const text = translatorOf(person.language)("acknowledgedBy", { actor });
   const body = { userids: [userId], response_code: responseCode, button: { replace_name: text } };
   application
     .call("message/update_template_card", body, AbortSignal.timeout(UPDATE_LIMIT_MS))

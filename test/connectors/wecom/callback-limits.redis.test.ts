@@ -8,20 +8,21 @@ import { afterAll, expect, it } from "vitest";
 import { encrypt, signatureOf } from "../../../connectors/wecom/callback-crypto.js";
 import { openCallback } from "../../../connectors/wecom/callback-routes.js";
 import { WECOM_SANDBOX } from "../../../connectors/wecom/sandbox.js";
-import { systemClock } from "../../../engine/kernel/clock.js";
-import type { StockCommand } from "../../../engine/stock/model.js";
 import { httpBed } from "../http/http-bed.js";
 
 const { corpId, agentId, corpSecret, callbackToken: token, callbackAesKey: aesKey } = WECOM_SANDBOX;
 const UNDER_WAY = 4;
 const PATH = "/v1/callbacks/wecom";
 
-const commands: StockCommand[] = [];
+const acknowledged: unknown[] = [];
 const opened = openCallback({ corpId, agentId, secret: corpSecret, callback: { token, aesKey } }, { token, aesKey }, {
   alerting: { people: { list: async () => [{ id: "li.wei", name: "李伟", language: "zh", wecomUserId: "liwei" }] } },
-  ledger: { apply: async (command: StockCommand) => commands.push(command) },
-  append: async () => {},
-  clock: systemClock,
+  alertRequests: {
+    acknowledge: async (...request: unknown[]) => {
+      acknowledged.push(request);
+      return { outcome: "unknown" };
+    },
+  },
   onTrouble: () => {},
 } as unknown as Parameters<typeof openCallback>[2]);
 afterAll(() => opened.close?.());
@@ -74,10 +75,10 @@ it("accepts a signed event under any host name, whatever the case of the user id
   const post = (text: string, changed = {}) =>
     bed.send("POST", `${PATH}?${query}`, { anonymous: true, body: text, headers: { ...headers, ...changed } });
   expect((await post(body)).status).toBe(200);
-  expect(commands).toMatchObject([{ kind: "acknowledge", alertId: "A#1", actor: "li.wei/wecom" }]);
+  expect(acknowledged).toEqual([["A#1", { actor: "li.wei/wecom" }]]);
   expect((await post(body.replace("xml", "XML"))).status).toBe(403);
   expect((await post("{}", { "content-type": "application/json" })).status).toBe(403);
   expect((await post(body, { "content-type": "application/x-www-form-urlencoded" })).status).toBe(415);
   expect((await post("<a>".repeat(5_000))).status).toBe(403);
-  expect(commands).toHaveLength(1);
+  expect(acknowledged).toHaveLength(1);
 });

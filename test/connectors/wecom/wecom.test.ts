@@ -10,8 +10,7 @@ import { encrypt, signatureOf } from "../../../connectors/wecom/callback-crypto.
 import { openCallback } from "../../../connectors/wecom/callback-routes.js";
 import { WECOM_SANDBOX, type WecomMessage, WecomSandbox } from "../../../connectors/wecom/sandbox.js";
 import type { Person } from "../../../engine/alerting/people.js";
-import { systemClock } from "../../../engine/kernel/clock.js";
-import type { StockCommand } from "../../../engine/stock/model.js";
+import type { AlertRequests } from "../../../engine/jobs/alerts/requests.js";
 import { channelParts, messageOf } from "../../conformance/channel.js";
 
 const { corpId, agentId, corpSecret, callbackToken: token, callbackAesKey: aesKey } = WECOM_SANDBOX;
@@ -44,15 +43,18 @@ const send = (id: string, to = "LiWei", total = 1) =>
   );
 
 /** The engine's side of the callback. */
-async function callbackServer(people: readonly Person[] = [PERSON]) {
-  const commands: StockCommand[] = [];
+async function callbackServer(people: readonly Person[] = [PERSON], first?: string) {
+  const acknowledged: Parameters<AlertRequests["acknowledge"]>[] = [];
   const troubles: string[] = [];
   const server = Fastify();
   const opened = openCallback(settings(), { token, aesKey }, {
     alerting: { people: { list: async () => people } },
-    ledger: { apply: async (command: StockCommand) => commands.push(command) },
-    append: async () => {},
-    clock: systemClock,
+    alertRequests: {
+      acknowledge: async (...request: Parameters<AlertRequests["acknowledge"]>) => {
+        acknowledged.push(request);
+        return { outcome: "recorded", acknowledgedBy: first ?? request[1].actor };
+      },
+    },
     onTrouble: (trouble: string) => troubles.push(trouble),
   } as unknown as Parameters<typeof openCallback>[2]);
   opened.routes?.(server, () => async () => {}, { config: {}, onRequest: [] });
@@ -62,7 +64,7 @@ async function callbackServer(people: readonly Person[] = [PERSON]) {
     () => opened.close?.(),
   );
   const { port } = server.server.address() as { port: number };
-  return { url: `http://127.0.0.1:${port}/v1/callbacks/wecom`, commands, troubles };
+  return { url: `http://127.0.0.1:${port}/v1/callbacks/wecom`, acknowledged, troubles };
 }
 
 it("uses one access token for all messages, and gets another when it is refused", async () => {
@@ -96,21 +98,28 @@ it("gives a single alert a button, and a summary none", async () => {
 });
 
 it("acknowledges in the name of the person who presses the button, and replaces it", async () => {
-  const { url, commands } = await callbackServer();
+  const { url, acknowledged } = await callbackServer();
   await send("p/1");
   const [message] = sandbox.messages as [WecomMessage];
   expect(await sandbox.press(message, url)).toBe(200);
-  expect(commands).toMatchObject([{ kind: "acknowledge", sku: "SKU-1", alertId: "SKU-1#1", actor: "li.wei/wecom" }]);
+  expect(acknowledged).toEqual([["SKU-1#1", { actor: "li.wei/wecom" }]]);
   await expect.poll(() => [...sandbox.updates.values()]).toEqual(["李伟 已确认"]);
   // WeCom repeats an event whose answer it did not get: harmless, and the button is replaced once.
   expect(await sandbox.press(message, url)).toBe(200);
 });
 
-it("acknowledges nothing for a member who is no person of the deployment", async () => {
-  const { url, commands, troubles } = await callbackServer([]);
+it("shows on a later person's card who acknowledged first", async () => {
+  const { url } = await callbackServer([PERSON], "wang/phone");
   await send("p/1");
   expect(await sandbox.press(sandbox.messages[0] as WecomMessage, url)).toBe(200);
-  expect(commands).toEqual([]);
+  await expect.poll(() => [...sandbox.updates.values()]).toEqual(["wang/phone 已确认"]);
+});
+
+it("acknowledges nothing for a member who is no person of the deployment", async () => {
+  const { url, acknowledged, troubles } = await callbackServer([]);
+  await send("p/1");
+  expect(await sandbox.press(sandbox.messages[0] as WecomMessage, url)).toBe(200);
+  expect(acknowledged).toEqual([]);
   expect(troubles).toHaveLength(1);
 });
 
@@ -125,7 +134,7 @@ async function post(url: string, body: string, query: Record<string, string>, ty
 }
 
 it("refuses whatever is not signed, for another corp, or no XML", async () => {
-  const { url, commands } = await callbackServer();
+  const { url, acknowledged } = await callbackServer();
   const random = Buffer.alloc(16, 1);
   const event =
     "<xml><Event>template_card_event</Event><EventKey>acknowledge:A#1</EventKey><FromUserName>LiWei</FromUserName></xml>";
@@ -145,9 +154,9 @@ it("refuses whatever is not signed, for another corp, or no XML", async () => {
   expect(await post(url, "", signed(good))).toBe(403);
   expect(await post(url, bodyOf(good), {})).toBe(400);
   expect(await post(url, "x".repeat(20_000), signed(good))).toBe(413);
-  expect(commands).toEqual([]);
+  expect(acknowledged).toEqual([]);
   expect(await post(url, bodyOf(good), signed(good))).toBe(200);
-  expect(commands).toHaveLength(1);
+  expect(acknowledged).toHaveLength(1);
 });
 
 it("answers the check of the address with the text that was encrypted", async () => {
