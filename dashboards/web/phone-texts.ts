@@ -70,7 +70,6 @@ export const phoneTexts = {
   stockNone: { zh: "已售罄", en: "Sold out" },
   hourUnitsShort: { zh: "近一小时 {units} 件", en: "{units} units last hour" },
   ageAgo: { zh: "{duration}前", en: "{duration} ago" },
-  justNow: { zh: "刚刚", en: "just now" },
   oldState: { zh: "离线", en: "Offline" },
   oldStateSince: { zh: "内容更新于 {age}", en: "Last updated {age}" },
   noLastState: { zh: "此手机还没有保存过内容", en: "Nothing has been stored on this phone yet" },
@@ -79,7 +78,6 @@ export const phoneTexts = {
     en: "Open this page once while online; after that the last alerts are shown offline, too",
   },
 
-  explained: { zh: "为什么告警", en: "Why it fired" },
   explainDepletion: {
     zh: "近一小时消耗 {units} 件，是日均 {average} 件的 {times} 倍；超过 {threshold} 件即告警。",
     en: "{units} units in the last hour are {times}× the daily average of {average}. It fires above {threshold}.",
@@ -96,7 +94,6 @@ export const phoneTexts = {
   factLeft: { zh: "还能卖", en: "Stock lasts" },
   factInbound: { zh: "在途", en: "Inbound" },
   factSuggested: { zh: "建议采购", en: "Suggested purchase" },
-  factSafety: { zh: "安全库存", en: "Safety stock" },
   factNone: { zh: "–", en: "–" },
   noPurchase: { zh: "无需采购", en: "none" },
 
@@ -117,14 +114,12 @@ export const phoneTexts = {
 
   balances: { zh: "各仓库存", en: "Stock by location" },
   location: { zh: "仓库", en: "Location" },
-  onHand: { zh: "在库", en: "On hand" },
   funnel: { zh: "通知情况", en: "Who was notified" },
   funnelEmpty: { zh: "还没有通知任何人", en: "Nobody has been notified yet" },
   stepSent: { zh: "已发送", en: "Sent" },
   stepAccepted: { zh: "已受理", en: "Accepted" },
   stepDisplayed: { zh: "已展示", en: "Displayed" },
   stepFailed: { zh: "失败", en: "Failed" },
-  stepWaiting: { zh: "等待中", en: "Waiting" },
   nextLevel: {
     zh: "到 {time} 仍未确认，将通知下一级",
     en: "The next level is notified at {time} unless it is acknowledged",
@@ -196,7 +191,6 @@ export const phoneTexts = {
     zh: "此设备将不再收到通知，重新配对后才能使用。",
     en: "This device gets no more notifications until it is paired again.",
   },
-  signOutDemo: { zh: "演示环境无需登录", en: "The demo needs no sign-in" },
   noPerson: {
     zh: "此浏览器未与任何人员配对：可以查看告警，但收不到通知。",
     en: "This browser is not paired with a person: it shows alerts but gets no notifications.",
@@ -212,10 +206,6 @@ export const phoneTexts = {
     zh: "{open} 条未解除，{unacknowledged} 条未确认",
     en: "{open} open, {unacknowledged} not acknowledged",
   },
-  columnAlert: { zh: "告警", en: "Alert" },
-  columnSince: { zh: "开始时间", en: "Since" },
-  columnStock: { zh: "可售 / 还能卖", en: "Sellable, lasts" },
-  columnReached: { zh: "通知", en: "Notified" },
   reached: { zh: "{displayed}/{total} 已展示", en: "{displayed} of {total} displayed" },
   openChart: { zh: "{name} 的走势", en: "History of {name}" },
   people: { zh: "人员与手机", en: "People and phones" },
@@ -229,7 +219,6 @@ export const phoneTexts = {
   personId: { zh: "账号（小写字母、数字）", en: "Id (lower-case letters, digits)" },
   personName: { zh: "姓名", en: "Name" },
   personRoles: { zh: "角色", en: "Roles" },
-  personDevices: { zh: "{number} 台设备", en: "Devices: {number}" },
   pairPhone: { zh: "配对手机", en: "Pair a phone" },
   pairTitle: { zh: "用 {name} 的手机扫码", en: "Scan with the phone of {name}" },
   pairNote: {
