@@ -5,7 +5,7 @@
  */
 import type { Alert } from "../../alerting/alert.js";
 import { ALERT_RULES } from "../../alerting/rules.js";
-import type { AlertRecord } from "./state.js";
+import { type AlertRecord, newestCleared, newestFired } from "./state.js";
 import type { AlertsView } from "./view.js";
 
 /** An alert as the depletion job's view has it. */
@@ -41,9 +41,7 @@ export class AlertList {
     const cleared = new Set(this.#depletion.clearedAlerts().map(({ id }) => id));
     const records = new Map(this.#alerts.open().map((record) => [record.alert.id, record]));
     for (const alert of ahead) records.set(alert.id, joined(alert, records.get(alert.id)));
-    return [...records.values()]
-      .filter(({ alert }) => !cleared.has(alert.id))
-      .sort((a, b) => b.alert.firedMs - a.alert.firedMs || (a.alert.id < b.alert.id ? -1 : 1));
+    return [...records.values()].filter(({ alert }) => !cleared.has(alert.id)).sort(newestFired);
   }
 
   /** Alerts that have cleared within a day, those that cleared last first; a limited number. */
@@ -51,8 +49,7 @@ export class AlertList {
     const records = new Map(this.#alerts.cleared().map((record) => [record.alert.id, record]));
     for (const alert of this.#depletion.clearedAlerts())
       records.set(alert.id, joined(alert, records.get(alert.id) ?? this.#alerts.get(alert.id)));
-    const clearedMs = ({ alert }: AlertRecord) => alert.clearedMs ?? 0;
-    return [...records.values()].sort((a, b) => clearedMs(b) - clearedMs(a) || (a.alert.id < b.alert.id ? -1 : 1));
+    return [...records.values()].sort(newestCleared);
   }
 
   /** An alert by its id, open or cleared within a day. */

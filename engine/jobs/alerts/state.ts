@@ -51,3 +51,10 @@ export const CLEARED_KEPT = 20;
 export const MAX_RECIPIENTS = 1_000;
 /** Processes of a deployment that run jobs; beyond that the one that reported first is left out. */
 export const MAX_REPORTERS = 64;
+
+/** Orders of lists: the newest first, then by id. */
+export const newestFired = (a: AlertRecord, b: AlertRecord): number => b.alert.firedMs - a.alert.firedMs || byId(a, b);
+export const newestCleared = (a: AlertRecord, b: AlertRecord): number =>
+  (b.alert.clearedMs ?? 0) - (a.alert.clearedMs ?? 0) || byId(a, b);
+
+const byId = (a: AlertRecord, b: AlertRecord): number => (a.alert.id < b.alert.id ? -1 : 1);

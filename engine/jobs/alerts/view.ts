@@ -10,7 +10,7 @@ import type { View } from "../../stream/follower.js";
 import type { Emit } from "../../stream/job.js";
 import { ROUTE_EMIT, type RouteCommand } from "./events.js";
 import { ALERTS_JOB } from "./job.js";
-import type { AlertRecord, AlertsFigures } from "./state.js";
+import { type AlertRecord, type AlertsFigures, newestCleared, newestFired } from "./state.js";
 
 /** Cleared alerts of all subjects that are listed; others are found by their id. */
 const CLEARED_LISTED = 1_000;
@@ -98,12 +98,8 @@ export class AlertsView implements View {
 
   #listed() {
     if (this.#lists) return this.#lists;
-    const open = [...this.#open.values()].sort(
-      (a, b) => b.alert.firedMs - a.alert.firedMs || (a.alert.id < b.alert.id ? -1 : 1),
-    );
-    const cleared = [...this.#cleared.values()].flat();
-    const clearedMs = ({ alert }: AlertRecord) => alert.clearedMs ?? 0;
-    cleared.sort((a, b) => clearedMs(b) - clearedMs(a) || (a.alert.id < b.alert.id ? -1 : 1));
+    const open = [...this.#open.values()].sort(newestFired);
+    const cleared = [...this.#cleared.values()].flat().sort(newestCleared);
     this.#lists = { open, cleared: cleared.slice(0, CLEARED_LISTED) };
     return this.#lists;
   }
