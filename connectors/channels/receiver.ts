@@ -20,7 +20,7 @@ import { Circuit } from "../../engine/outbox/circuit.js";
 import type { Delivered, Delivery, DeliveryOutcome, Receiver } from "../../engine/outbox/receiver.js";
 import type { NewEvent } from "../../engine/stream/event-entry.js";
 import type { ChannelOutcome, OpenChannel, OutgoingMessage } from "../channel.js";
-import type { Addresses } from "./addresses.js";
+import type { AddressedMessage, Addresses } from "./addresses.js";
 import { hideSecrets } from "./hide-secrets.js";
 import { messageUrl } from "./message-url.js";
 
@@ -91,7 +91,7 @@ export class ChannelReceiver implements Receiver {
     if (pausedMs > 0) return this.#later(request, Math.min(pausedMs, PROBE_WAIT_MS), this.#reasonOf(to));
     let permission: Awaited<ReturnType<Addresses["take"]>>;
     try {
-      permission = await addresses.take(to, request.message.id);
+      permission = await addresses.take(to, addressed(request));
     } catch (thrown) {
       return { outcome: "retry", reason: `the limits of ${this.name} cannot be read: ${messageOf(thrown)}` };
     }
@@ -152,12 +152,14 @@ export class ChannelReceiver implements Receiver {
     return this.#later(request, waitMs, reason, mayHaveArrived);
   }
 
-  async #accepted({ address: { to }, message, expiresMs }: SendRequest): Promise<DeliveryOutcome> {
+  async #accepted(request: SendRequest): Promise<DeliveryOutcome> {
+    const { address, message, expiresMs } = request;
+    const { to } = address;
     const { addresses, clock } = this.#options;
     this.#options.onAccepted?.(message);
     this.#troubles.delete(to);
     try {
-      await addresses.accepted(to, message.id, expiresMs - clock.now());
+      await addresses.accepted(to, addressed(request), expiresMs - clock.now());
     } catch (thrown) {
       this.#report(`a message that ${to} has accepted may be sent again: ${messageOf(thrown)}`);
     }
@@ -227,6 +229,12 @@ export class ChannelReceiver implements Receiver {
   #report(message: string): void {
     this.#options.onTrouble(message, { sink: this.name });
   }
+}
+
+/** A summary that leaves alerts out is sent to every recipient: the address may lack what is left out. */
+function addressed({ recipient, message: { id, type, alerts, total } }: SendRequest): AddressedMessage {
+  const isNews = (type === "alert" || type === "summary") && total === alerts.length;
+  return isNews ? { id, recipient, alertIds: alerts.map((alert) => alert.id) } : { id, recipient };
 }
 
 const unsent = (receipt: Report): DeliveryOutcome => ({ outcome: "done", isUnsent: true, receipt });

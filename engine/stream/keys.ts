@@ -285,12 +285,19 @@ export interface ChannelAddressKeys {
   hold: string;
   /** String that expires: the address has this message. */
   accepted(messageId: string): string;
+  /** String that expires: for whom the address is sent this alert, or has accepted it. */
+  alert(alertId: string): string;
 }
 
 export function channelAddressKeys(prefix: string, channel: string, to: string): ChannelAddressKeys {
   // A user id may have any character, a brace of the hash tag included.
   const base = `${prefix}:{channel:${channel}:${encodeURIComponent(to)}}`;
-  return { times: `${base}:times`, hold: `${base}:hold`, accepted: (id) => `${base}:accepted:${id}` };
+  return {
+    times: `${base}:times`,
+    hold: `${base}:hold`,
+    accepted: (id) => `${base}:accepted:${id}`,
+    alert: (id) => `${base}:alert:${id}`,
+  };
 }
 
 /** Hash: the wanted state of each breaker, by its scope. */

@@ -35,7 +35,7 @@ describe("the limits of an address", () => {
     const options = { redis: client, prefix: `limits${round++}`, channel: "robot", perMinute: PER_MINUTE };
     addresses = new Addresses({ ...options, serverClock: clock });
   });
-  const take = (id: string, to = "ops") => addresses.take(to, id);
+  const take = (id: string, to = "ops") => addresses.take(to, { id, recipient: "person:li" });
 
   it("allow so many messages in any minute, and say how long the next one waits", async () => {
     for (let i = 0; i < PER_MINUTE; i++) {
@@ -56,16 +56,45 @@ describe("the limits of an address", () => {
     const earlier = new ManualClock(T0 - 3_600_000);
     const options = { redis: client, prefix: `limits${round - 1}`, channel: "robot", perMinute: PER_MINUTE };
     const later = new Addresses({ ...options, serverClock: earlier });
-    expect(await later.take("ops", "m/4")).toEqual({ waitMs: 60_000 });
+    expect(await later.take("ops", { id: "m/4", recipient: "person:li" })).toEqual({ waitMs: 60_000 });
     earlier.moveTo(T0 - 3_600_000 + 60_000);
-    expect(await later.take("ops", "m/4")).toBe("send");
+    expect(await later.take("ops", { id: "m/4", recipient: "person:li" })).toBe("send");
   });
 
   it("hold an address for all processes, and recognise what it has accepted", async () => {
     await addresses.hold("{ops}", 5_000);
     expect(await take("m/1", "{ops}")).toMatchObject({ waitMs: expect.any(Number) });
-    await addresses.accepted("ops", "m/1", 1_000);
+    await addresses.accepted("ops", { id: "m/1", recipient: "person:li" }, 1_000);
     expect([await take("m/1"), await take("m/2")]).toEqual(["accepted_before", "send"]);
+  });
+});
+
+describe("an address that several recipients share", () => {
+  let addresses: Addresses;
+  beforeEach(() => {
+    addresses = new Addresses({ redis: client, prefix: `shared${round++}`, channel: "robot", perMinute: 20 });
+  });
+  const message = (recipient: string, n: number, ...alertIds: string[]) => ({
+    ...{ id: `${recipient}/${n}`, recipient, alertIds },
+  });
+
+  it("gets an alert once: others wait while it is sent, and count as accepted then", async () => {
+    const [of1, of2] = [message("person:li", 1, "CUP#1"), message("person:lin", 1, "CUP#1")];
+    expect([await addresses.take("ops", of1), await addresses.take("ops", of2)]).toEqual(["send", { waitMs: 1_000 }]);
+    // Its owner tries again after a failure.
+    expect(await addresses.take("ops", of1)).toBe("send");
+    await addresses.accepted("ops", of1, 1_000);
+    expect(await addresses.take("ops", of2)).toBe("accepted_before");
+    expect(await addresses.take("other", of2)).toBe("send");
+  });
+
+  it("gets what is new to it, of the same recipient also a second time, and all without alerts", async () => {
+    const first = message("person:li", 1, "CUP#1");
+    await addresses.take("ops", first);
+    await addresses.accepted("ops", first, 1_000);
+    expect(await addresses.take("ops", message("person:lin", 1, "CUP#1", "CUP#2"))).toBe("send");
+    expect(await addresses.take("ops", message("person:li", 2, "CUP#1"))).toBe("send");
+    expect(await addresses.take("ops", message("person:lin", 2))).toBe("send");
   });
 });
 
