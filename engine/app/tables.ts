@@ -148,9 +148,10 @@ const TOPICS: readonly TopicEntry[] = [
     // Breakers change within seconds.
     minPollMs: 250,
   },
-  eventTopicEntry({ name: ALERTS_TOPIC, routes: ALERT_ROUTES }),
+  // Alerts of depletion are listed as the depletion job's view has them.
+  { ...eventTopicEntry({ name: ALERTS_TOPIC, routes: ALERT_ROUTES }), minPollMs: 250 },
   // A person sees within a second whether a message was displayed.
-  { ...eventTopicEntry({ name: NOTIFICATIONS_TOPIC }), minPollMs: 100 },
+  { ...eventTopicEntry({ name: NOTIFICATIONS_TOPIC }), minPollMs: 250 },
 ];
 
 /** Makes a feed from the data of the product's screens, or from the views of jobs. */
