@@ -43,8 +43,11 @@ const ZONE = "Asia/Shanghai";
 
 const eventKey = (type: string, id: string): string => `${type} ${id}`;
 
-/** Compares everything in Redis with the logs. */
-export async function checkFinalState(bed: Bed): Promise<Findings> {
+/**
+ * Compares everything in Redis with the logs.
+ * @param comparable an emit without what another release does not write; left out: the whole of it
+ */
+export async function checkFinalState(bed: Bed, comparable = (emit: Emit): Emit => emit): Promise<Findings> {
   const findings: Findings = {
     events: 0,
     expiries: 0,
@@ -53,11 +56,16 @@ export async function checkFinalState(bed: Bed): Promise<Findings> {
     cells: new Map(),
     tally: new Map(),
   };
-  for (const partition of bed.partitions()) await checkPartition(bed, partition, findings);
+  for (const partition of bed.partitions()) await checkPartition(bed, partition, findings, comparable);
   return findings;
 }
 
-async function checkPartition(bed: Bed, partition: number, findings: Findings): Promise<void> {
+async function checkPartition(
+  bed: Bed,
+  partition: number,
+  findings: Findings,
+  comparable: (emit: Emit) => Emit,
+): Promise<void> {
   const { redis } = bed;
   const keys = bed.keysOf(partition);
   const place = `partition ${partition}`;
@@ -153,7 +161,7 @@ async function checkPartition(bed: Bed, partition: number, findings: Findings): 
     }
   }
   expect(task ? lastEmitEntry(task) : 0, `${place}: last commit with emits`).toBe(lastEmits);
-  expect(emitted, `${place}: emits`).toEqual(emits);
+  expect(emitted.map(comparable), `${place}: emits`).toEqual(emits.map(comparable));
   findings.emits += emitted.length;
 }
 
