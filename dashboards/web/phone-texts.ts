@@ -97,6 +97,13 @@ export const phoneTexts = {
   factNone: { zh: "–", en: "–" },
   noPurchase: { zh: "无需采购", en: "none" },
 
+  reorder: { zh: "待采购", en: "To reorder" },
+  reorderNote: { zh: "{number} 个 SKU 低于补货点", en: "{number} SKUs below their reorder point" },
+  reorderEmpty: { zh: "无需采购", en: "Nothing to reorder" },
+  reorderEmptyNote: { zh: "所有 SKU 都在补货点以上", en: "Every SKU is above its reorder point" },
+  reorderStock: { zh: "可售 {sellable}，在途 {inbound}", en: "{sellable} sellable, {inbound} inbound" },
+  factsThen: { zh: "{time} 告警时的数据", en: "Figures of {time}, when it fired" },
+
   chartTitle: { zh: "走势", en: "History" },
   chartHour: { zh: "1 小时", en: "1 hour" },
   chartDay: { zh: "24 小时", en: "24 hours" },

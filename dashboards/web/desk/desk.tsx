@@ -19,6 +19,7 @@ import { Differences } from "./differences.js";
 import { DivergencePanel } from "./divergence.js";
 import { Inspector, type Subject } from "./inspector.js";
 import { People } from "./people.js";
+import { Reorder } from "./reorder.js";
 import { Sources } from "./sources.js";
 import { useResource } from "./use-resource.js";
 
@@ -55,6 +56,7 @@ export function Desk() {
             <DivergencePanel model={model} mayOperate={mayOperate} />
             <AlertsPanel model={model} mayAct={mayOperate} />
             <People isAdmin={role === "admin"} />
+            <Reorder onOpen={(sku) => setSubject({ sku })} />
             <Sources nowMs={model.engine.nowMs} version={version} />
             <Differences
               comparison={model.consistency?.comparison?.id}

@@ -7,6 +7,7 @@ import { alertNames } from "../alert-text.js";
 import { usePage } from "../page-context.js";
 import { AlertRow } from "./alert-row.js";
 import { type AlertFilter, groupsOf, type PhoneAlert, type PhoneModel } from "./phone-model.js";
+import { Reorder } from "./reorder.js";
 import { SilenceSheet } from "./silence-sheet.js";
 
 interface AlertListProps {
@@ -48,6 +49,7 @@ export function AlertList({ model, isLive }: AlertListProps) {
       {open.length > 0 && shown === 0 && <p class="phone-note">{text("filterNone")}</p>}
       <Group name="critical" title={text("severityCritical")} alerts={groups.critical} row={rowOf} />
       <Group name="warning" title={text("severityWarning")} alerts={groups.warning} row={rowOf} />
+      <Reorder />
       <Group
         name="cleared"
         title={text("clearedToday")}

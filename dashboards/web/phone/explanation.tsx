@@ -32,6 +32,9 @@ export function Explanation({ alert, details }: ExplanationProps) {
   return (
     <section class="phone-card explanation">
       <p class="why">{whyText(page, { alert, details })}</p>
+      {alert.state === "cleared" && (
+        <p class="facts-then">{text("factsThen", { time: format.minute(alert.firedMs) })}</p>
+      )}
       <dl class="facts">
         <div data-tone={sellable === 0 ? "alarm" : undefined}>
           <dt>{text("factSellable")}</dt>
