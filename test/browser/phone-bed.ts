@@ -1,6 +1,7 @@
 /**
- * What the phone's browser test runs on: the built demo as a process of its own, a phone-sized page with notifications
- * allowed, and the page's service worker, to which pushes are delivered as a push service's connection would.
+ * What the phone's browser tests run on: the built product as a process of its own, by default the demo; a phone-sized
+ * page with notifications allowed; and the page's service worker, to which pushes are delivered as a push service's
+ * connection would.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +14,20 @@ import { type BrowserContext, type CDPSession, chromium, type Page, type Worker 
 
 const CLI = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-const BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+export const BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+
+export function browserPath(): string {
+  const path = BROWSERS.find(existsSync);
+  if (!path) throw new Error(`no browser: install chromium (looked for ${BROWSERS.join(", ")})`);
+  return path;
+}
+
+export interface Product {
+  args: readonly string[];
+  environment?: Readonly<Record<string, string>>;
+}
+
+const DEMO: Product = { args: ["demo", "--speed", "12"] };
 
 export interface View {
   width: number;
@@ -25,35 +39,56 @@ export interface View {
 export class PhoneBed {
   readonly faults: string[] = [];
   url = "";
-  #demo: ChildProcess | undefined;
+  #product: Product = DEMO;
+  #process: ChildProcess | undefined;
   #context: BrowserContext | undefined;
   readonly #folder = mkdtempSync(join(tmpdir(), "shuiwei-phone-"));
 
-  async start(): Promise<void> {
-    const executablePath = BROWSERS.find(existsSync);
-    if (!executablePath) throw new Error(`no browser: install chromium (looked for ${BROWSERS.join(", ")})`);
-    const demo = spawn(process.execPath, [CLI, "demo", "--port", "0", "--speed", "12", "--dir", this.#folder], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.#demo = demo;
-    const output: string[] = [];
-    demo.stderr.on("data", (text: Buffer) => output.push(text.toString()));
-    const lines = createInterface({ input: demo.stdout });
-    this.url = await new Promise<string>((resolve, reject) => {
-      lines.on("line", (line) => {
-        const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0];
-        if (found) resolve(found);
-      });
-      demo.once("exit", () => reject(new Error(`the demo ended: ${output.join("")}`)));
-    });
+  /** @param product the command with its options, without port and folder; and variables of its environment */
+  async start(product: Product = DEMO): Promise<void> {
+    this.#product = product;
+    this.url = await this.#run("0");
     // A persistent one: only there a page can be installed and have notifications.
     this.#context = await chromium.launchPersistentContext(join(this.#folder, "browser"), {
-      executablePath,
+      executablePath: browserPath(),
       args: BROWSER_ARGUMENTS,
       viewport: { width: 390, height: 844 },
       locale: "en-GB",
     });
     await this.context.grantPermissions(["notifications"], { origin: this.url });
+  }
+
+  /** Stops the product, not the browser. */
+  async stopProduct(): Promise<void> {
+    const running = this.#process;
+    if (!running || running.exitCode !== null) return;
+    running.kill("SIGINT");
+    await once(running, "exit");
+  }
+
+  /** Starts it again under the same address and with the same data. */
+  async restartProduct(): Promise<void> {
+    await this.#run(new URL(this.url).port);
+  }
+
+  /** Resolves with its address once it answers. */
+  async #run(port: string): Promise<string> {
+    const { args, environment = {} } = this.#product;
+    const running = spawn(process.execPath, [CLI, ...args, "--port", port, "--dir", this.#folder], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...environment },
+    });
+    this.#process = running;
+    const output: string[] = [];
+    running.stderr.on("data", (text: Buffer) => output.push(text.toString()));
+    const lines = createInterface({ input: running.stdout });
+    return new Promise<string>((resolve, reject) => {
+      lines.on("line", (line) => {
+        const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0];
+        if (found) resolve(found);
+      });
+      running.once("exit", () => reject(new Error(`the product ended: ${output.join("")}`)));
+    });
   }
 
   get context(): BrowserContext {
@@ -63,11 +98,7 @@ export class PhoneBed {
 
   async stop(): Promise<void> {
     await this.#context?.close();
-    const demo = this.#demo;
-    if (demo && demo.exitCode === null) {
-      demo.kill("SIGINT");
-      await once(demo, "exit");
-    }
+    await this.stopProduct();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
