@@ -54,7 +54,8 @@ async function pair(text) {
   field.focus();
 }
 form.addEventListener("submit", (event) => { event.preventDefault(); const text = field.value.trim(); if (text) pair(text); });
-const code = decodeURIComponent(location.hash.slice(1));
+// Elsewhere the part after the # names what a page shows: it must not be sent as a token.
+const code = location.pathname === "/pair" ? location.hash.slice(1) : "";
 if (code) {
   history.replaceState(null, "", location.pathname);
   field.value = code;

@@ -17,7 +17,11 @@ export interface LastState {
 /** Now in real time, in ms since the epoch. */
 export const realNowMs = (): number => performance.timeOrigin + performance.now();
 
+/** Signing out hides the page, which would store the state again. */
+let isDeleted = false;
+
 export function storeLastState(model: PhoneModel): void {
+  if (isDeleted) return;
   try {
     localStorage.setItem(STORAGE_KEY, JSON.stringify({ shape: SHAPE, model, savedMs: realNowMs() }));
   } catch {
@@ -34,8 +38,9 @@ export function readLastState(): LastState | undefined {
   }
 }
 
-/** When somebody signs out, nothing of the shop stays in the browser. */
+/** When somebody signs out, nothing of the shop stays in the browser; this page stores nothing more. */
 export function deleteLastState(): void {
+  isDeleted = true;
   try {
     localStorage.removeItem(STORAGE_KEY);
   } catch {
