@@ -14,7 +14,12 @@ import { type BrowserContext, type CDPSession, chromium, type Page, type Worker 
 
 const CLI = fileURLToPath(new URL("../../dist/engine/cli/main.js", import.meta.url));
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-export const BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+export const BROWSER_ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+];
 
 export function browserPath(): string {
   const path = BROWSERS.find(existsSync);
@@ -155,23 +160,29 @@ export class PhoneBed {
     });
   }
 
-  /** A person's tap on the newest notification, or on one of its buttons; answers the address that it opens. */
-  async tap(action: string): Promise<string | undefined> {
-    return (await this.worker()).evaluate(async (button) => {
-      // biome-ignore lint/suspicious/noExplicitAny: the worker's scope has no type here
-      const scope = globalThis as any;
-      let opened: string | undefined;
-      scope.openPhone = (address: string) => {
-        opened = address;
-        return Promise.resolve();
-      };
-      const notification = (await scope.registration.getNotifications()).at(-1);
-      const works: Promise<unknown>[] = [];
-      const event = new scope.NotificationEvent("notificationclick", { notification, action: button });
-      Object.defineProperty(event, "waitUntil", { value: (work: Promise<unknown>) => works.push(work) });
-      scope.dispatchEvent(event);
-      await Promise.all(works);
-      return opened;
-    }, action);
+  /**
+   * A person's tap on a notification, or on one of its buttons; answers the address that it opens.
+   * @param tag of the notification; left out: the newest one
+   */
+  async tap(action: string, tag?: string): Promise<string | undefined> {
+    return (await this.worker()).evaluate(
+      async ([button, tag]) => {
+        // biome-ignore lint/suspicious/noExplicitAny: the worker's scope has no type here
+        const scope = globalThis as any;
+        let opened: string | undefined;
+        scope.openPhone = (address: string) => {
+          opened = address;
+          return Promise.resolve();
+        };
+        const notification = (await scope.registration.getNotifications(tag === undefined ? {} : { tag })).at(-1);
+        const works: Promise<unknown>[] = [];
+        const event = new scope.NotificationEvent("notificationclick", { notification, action: button });
+        Object.defineProperty(event, "waitUntil", { value: (work: Promise<unknown>) => works.push(work) });
+        scope.dispatchEvent(event);
+        await Promise.all(works);
+        return opened;
+      },
+      [action, tag] as const,
+    );
   }
 }

@@ -51,6 +51,8 @@ const nameless = (page: Page) =>
     .map((each) => each.outerHTML.slice(0, 80))`) as Promise<string[]>;
 
 async function expectLegible(page: Page): Promise<void> {
+  const tabs = await page.locator(".tabs").boundingBox();
+  expect(tabs?.height).toBeLessThan(80);
   // What stays in its place while the page scrolls lies over other texts on purpose.
   await page.evaluate(
     `for (const each of document.querySelectorAll(".phone-header, .tabs, .action-bar")) each.style.position = "static"`,
