@@ -35,9 +35,12 @@ async function serve(handler: Handler, limits: PerConnectionLimits = {}) {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   opened.push(server);
   const { port } = server.address() as AddressInfo;
+  /** How many connections were closed, by the reason; reasons that have not occurred are left out. */
   const cuts = async () =>
     Object.fromEntries(
-      ((await registry.getMetricsAsJSON())[0]?.values ?? []).map(({ labels, value }) => [labels["reason"], value]),
+      ((await registry.getMetricsAsJSON())[0]?.values ?? []).flatMap(({ labels, value }) =>
+        value === 0 ? [] : [[labels["reason"], value]],
+      ),
     );
   return { port, cuts, connections, parsed: () => parsed };
 }
