@@ -1,6 +1,6 @@
 /**
  * Alerts that fired when nobody could be reached: as soon as somebody can be (a phone is paired, an endpoint is
- * configured), they are routed again, so that who comes later learns of them. Each process that runs jobs looks at its
+ * configured), they are routed again, so that who comes later is notified. Each process that runs jobs looks at its
  * view; nothing is read while every open alert has notified somebody. Reports of several processes are one: the job
  * routes only an alert that still nobody was notified of.
  */

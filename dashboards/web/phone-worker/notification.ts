@@ -18,7 +18,6 @@ export interface Payload {
     device?: unknown;
     alertIds?: unknown;
     /** `change`: an alert was acknowledged or cleared. */
-    action?: unknown;
     type?: unknown;
   };
 }

@@ -1,6 +1,6 @@
 /**
- * A sheet that silences an alert's SKU, or its rule and subject's rule, for a time and with a reason. The end is an
- * instant of the shop's time. The browser's own dialog keeps the focus inside and closes on Escape.
+ * A sheet that silences the SKU of a depletion alert, or all alerts of another rule, for a time and with a reason. The
+ * end is an instant of the shop's time. The browser's own dialog keeps the focus inside and closes on Escape.
  */
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { alertNames } from "../alert-text.js";
