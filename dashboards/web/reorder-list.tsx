@@ -47,8 +47,12 @@ export function ReorderList({ skus, onOpen }: ReorderListProps) {
               </small>
             </span>
             <span class="reorder-left" data-tone={daysLeft !== undefined && daysLeft < URGENT_DAYS ? "alarm" : "calm"}>
-              {daysLeft === undefined ? text("factNone") : format.age(daysLeft * DAY_MS)}
-              <small>{text("factLeft")}</small>
+              {sellable === 0
+                ? format.units(0)
+                : daysLeft === undefined
+                  ? text("factNone")
+                  : format.age(daysLeft * DAY_MS)}
+              <small>{text(sellable === 0 ? "factSellable" : "factLeft")}</small>
             </span>
             <span class="reorder-units">
               {suggestedUnits === undefined ? text("factNone") : format.units(suggestedUnits)}
