@@ -15,6 +15,7 @@ const LONG = [
   "test/bench/*.redis.test.ts",
   "test/bench/soak.redis.test.ts",
   "test/replay/real-year.redis.test.ts",
+  "test/history/series/real-day.redis.test.ts",
   "test/jobs/notifications/open-alerts.test.ts",
   "**/*.openapi.test.ts",
 ];

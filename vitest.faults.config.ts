@@ -22,6 +22,7 @@ export default defineConfig({
       "test/connectors/csv/reader.test.ts",
       "test/connectors/http/fuzz.redis.test.ts",
       "test/history/archive.redis.test.ts",
+      "test/history/series/real-day.redis.test.ts",
       "test/jobs/depletion/job.test.ts",
       "test/jobs/notifications/open-alerts.test.ts",
       "test/outbox/emit-bounds.redis.test.ts",
