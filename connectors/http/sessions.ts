@@ -55,7 +55,8 @@ export class Sessions {
     const characters = [...secureBytes(CODE_LENGTH)].map((byte) => CODE_ALPHABET[byte & 31]).join("");
     const key = pairingKey(this.#prefix, digestOf(characters));
     const { name, role, person, forMs } = pairing;
-    await this.#redis.set(key, JSON.stringify({ name, role, person, forMs }), "PX", PAIRING_MS);
+    const removals = person === undefined ? undefined : await this.#removalsOf(person);
+    await this.#redis.set(key, JSON.stringify({ name, role, person, forMs, removals }), "PX", PAIRING_MS);
     return { code: characters.replace(/(.{4})(?=.)/g, "$1-"), expiresMs: this.#clock.now() + PAIRING_MS };
   }
 
@@ -71,7 +72,9 @@ export class Sessions {
     if ((await this.list()).length >= MAX_SESSIONS) return "full";
     const text = await this.#redis.getdel(key);
     if (text === null) return undefined;
-    const { name, role, person, forMs } = JSON.parse(text) as Pairing;
+    const { name, role, person, forMs, removals } = JSON.parse(text) as Pairing & { removals?: string };
+    // Whoever has the id by now is another person.
+    if (person !== undefined && removals !== (await this.#removalsOf(person))) return undefined;
     return isRole(role) ? { name, role, forMs, ...(person === undefined ? {} : { person }) } : undefined;
   }
 
@@ -126,9 +129,18 @@ export class Sessions {
     return sessions.sort((a, b) => a.createdMs - b.createdMs);
   }
 
-  /** Ends all sessions of a person. Safe to repeat. */
+  /** Ends all sessions of a person, and the codes that are still open. Safe to repeat. */
   async revokeOf(person: string): Promise<void> {
+    const key = removalsKey(this.#prefix, person);
+    await this.#redis.incr(key);
+    // Codes that were made before have expired by then.
+    await this.#redis.pexpire(key, 2 * PAIRING_MS);
     for (const session of await this.list()) if (session.person === person) await this.revoke(session.id);
+  }
+
+  /** Counts how often a person's phones were removed lately. */
+  async #removalsOf(person: string): Promise<string> {
+    return (await this.#redis.get(removalsKey(this.#prefix, person))) ?? "0";
   }
 
   /** Ends a session by its id. Returns false when there is none. */
@@ -140,6 +152,9 @@ export class Sessions {
     return (await this.#redis.hdel(key, ...digests)) > 0;
   }
 }
+
+/** A restore leaves it out, as the codes. */
+const removalsKey = (prefix: string, person: string): string => pairingKey(prefix, `removals:${person}`);
 
 function sessionOf(digest: string, text: string | null): Session | undefined {
   if (text === null) return undefined;

@@ -164,6 +164,7 @@ describe("a person who is removed", () => {
     const elsewhere = await bed.another({ tokens: [`admin.clerk:admin:${secretOf("admin")}`] });
     const phone = await phoneOf("wang", elsewhere.port);
     const { code } = (await ask("POST", "/v1/people/wang/pairings", as("admin"), {})).json;
+    const unused = (await ask("POST", "/v1/people/wang/pairings", as("admin"), {})).json.code;
     await register("wang", "https://push/wang");
     const at = (server: RunningServer | { port: number }) =>
       send(server.port, "GET", "/v1/people/me", { anonymous: true, headers: phone });
@@ -178,6 +179,9 @@ describe("a person who is removed", () => {
     await ask("PUT", "/v1/people/wang", as("admin"), wang);
     expect((await ask("GET", "/v1/people/me", { cookie })).status).toBe(401);
     expect((await at(bed)).status).toBe(401);
+    const later = await send(bed.port, "POST", "/v1/sessions", { anonymous: true, body: { code: unused } });
+    expect(later.status).toBe(401);
+    expect((await ask("GET", "/v1/people/me", await phoneOf("wang"))).json.id).toBe("wang");
   });
 });
 
