@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo, LookupFunction } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type LookupFunction } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   ChannelHttp,
@@ -119,6 +119,40 @@ describe("a request", () => {
     answer = (reply) => reply.write("x");
     const outcome = await clientOf({ timeoutMs: 100 }).send({ url: `http://127.0.0.1:${port}/` }, never);
     expect(outcome).toEqual({ outcome: "retry", reason: "no answer within 100 ms", mayHaveArrived: true });
+  });
+
+  it.each<[what: string, bytes: string, then: "ends" | "stays" | "floods", outcome: object]>([
+    ["informational answers without end", "HTTP/1.1 102 Processing\r\n\r\n", "floods", { outcome: "retry" }],
+    ["headers without end", "HTTP/1.1 200 OK\r\nx: ", "floods", { outcome: "retry" }],
+    ["another protocol", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", "stays", { outcome: "retry" }],
+    ["no HTTP", "SSH-2.0-OpenSSH_9.6\r\n", "stays", { outcome: "retry" }],
+    ["a body that breaks off", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", "ends", { outcome: "retry" }],
+    ["a length that is none", "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n{}", "ends", { outcome: "retry" }],
+    ["HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\n{}", "ends", { status: 200, text: "{}", isCut: false }],
+    [
+      "a body that is said to be compressed, which is not expanded",
+      "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
+      "stays",
+      { status: 200, text: "{}", isCut: false },
+    ],
+  ])("ends in time when the answer is %s", async (_, bytes, then, expected) => {
+    const raw = createTcpServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", () => {
+        if (then === "ends") socket.end(bytes);
+        else socket.write(bytes);
+        const flood = then === "floods" ? setInterval(() => socket.write(bytes.repeat(100)), 5) : undefined;
+        socket.on("close", () => clearInterval(flood));
+      });
+    });
+    raw.listen(0, "127.0.0.1");
+    await once(raw, "listening");
+    const client = clientOf({ timeoutMs: 1_000 });
+    const { port: rawPort } = raw.address() as AddressInfo;
+    expect(await client.send({ url: `http://127.0.0.1:${rawPort}/` }, never)).toMatchObject(expected);
+    await client.close();
+    raw.close();
+    await once(raw, "close");
   });
 
   it("names neither path nor query in its reasons", async () => {
