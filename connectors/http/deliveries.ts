@@ -138,7 +138,7 @@ function displayedRoute(server: FastifyInstance, { deps, authorizePerson }: Rout
 function testRoutes(server: FastifyInstance, { deps, authorize, authorizePerson }: RouteContext): void {
   const rate = new RatePerClient(TESTS_PER_MINUTE);
   server.post<{ Body: Static<typeof TestBody> }>(
-    "/v1/notifications/tests",
+    "/v1/notification-tests",
     {
       onRequest: authorizePerson("operate"),
       schema: {
@@ -173,7 +173,7 @@ function testRoutes(server: FastifyInstance, { deps, authorize, authorizePerson 
   );
 
   server.get<{ Params: Static<typeof TestParams> }>(
-    "/v1/notifications/tests/:testId",
+    "/v1/notification-tests/:testId",
     {
       onRequest: authorize("read"),
       schema: {

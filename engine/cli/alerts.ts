@@ -55,7 +55,7 @@ Status 1: an address has not accepted the test, or there is none.
   },
 });
 
-/** As `GET /v1/notifications/tests/{testId}` returns it. */
+/** As `GET /v1/notification-tests/{testId}` returns it. */
 interface DeliveryLine {
   channel: string;
   to: string;
@@ -74,7 +74,7 @@ async function test(options: Options, signal: AbortSignal): Promise<void> {
     body: Buffer.from(JSON.stringify({ to })),
     headers: { "content-type": "application/json" },
   };
-  const path = () => "/v1/notifications/tests";
+  const path = () => "/v1/notification-tests";
   const { testId } = await requestServer(options, { op: OP, path, sending, isOnce: true }, signal);
   if (!json) say(`test ${String(testId)} to ${to}`);
   const reached = new Map<string, Set<string>>();
@@ -97,7 +97,7 @@ async function test(options: Options, signal: AbortSignal): Promise<void> {
 }
 
 async function deliveriesOf(testId: string, options: Options, signal: AbortSignal): Promise<readonly DeliveryLine[]> {
-  const path = () => `/v1/notifications/tests/${encodeURIComponent(testId)}`;
+  const path = () => `/v1/notification-tests/${encodeURIComponent(testId)}`;
   const { deliveries } = await requestServer(options, { op: OP, path }, signal);
   return (deliveries ?? []) as readonly DeliveryLine[];
 }

@@ -22,7 +22,7 @@ beforeEach(async () => {
     let body = "";
     for await (const part of request) body += part;
     requests.push(`${request.method} ${request.url} ${body}`.trim());
-    const isTest = request.url === "/v1/notifications/tests/t%2F1";
+    const isTest = request.url === "/v1/notification-tests/t%2F1";
     const next = answers.length > 1 ? answers.shift() : answers[0];
     const answer = request.method === "POST" ? { testId: "t/1" } : isTest ? { deliveries: next } : next;
     reply.setHeader("content-type", "application/json").end(JSON.stringify(answer));
@@ -55,7 +55,7 @@ it("prints every step with the time since it was sent, each once", async () => {
     [{ ...accepted, displayedAt: "2026-11-30T08:00:02.100Z" }, robotAccepted],
   ] as object[];
   await runCommand(command, optionsOf(), ["test"]);
-  expect(requests[0]).toBe('POST /v1/notifications/tests {"to":"person:li.wei"}');
+  expect(requests[0]).toBe('POST /v1/notification-tests {"to":"person:li.wei"}');
   expect(printed.map((line) => line.replaceAll(/ +/g, " "))).toEqual([
     "test t/1 to person:li.wei",
     `web-push phone-1 sent ${SENT}`,

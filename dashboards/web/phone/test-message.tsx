@@ -13,7 +13,7 @@ import type { MeAnswer } from "./me.js";
 const READ_EVERY_MS = 1_000;
 const LONGEST_MS = 60_000;
 
-/** `GET /v1/notifications/tests/{testId}` */
+/** `GET /v1/notification-tests/{testId}` */
 interface TestAnswer {
   deliveries: readonly Delivery[];
 }
@@ -31,7 +31,7 @@ export function TestMessage({ person }: { person: MeAnswer }) {
   useEffect(() => {
     if (testId === undefined) return;
     const read = () =>
-      get<TestAnswer>(`/v1/notifications/tests/${encodeURIComponent(testId)}`).then((answer) => {
+      get<TestAnswer>(`/v1/notification-tests/${encodeURIComponent(testId)}`).then((answer) => {
         setDeliveries(answer.deliveries);
         if (answer.deliveries.length > 0 && answer.deliveries.every(({ displayedAt }) => displayedAt !== undefined))
           stop();
@@ -49,7 +49,7 @@ export function TestMessage({ person }: { person: MeAnswer }) {
     setRunning(true);
     setFault(undefined);
     setDeliveries([]);
-    post<{ testId: string }>("/v1/notifications/tests", { to: `person:${person.id}` }).then(
+    post<{ testId: string }>("/v1/notification-tests", { to: `person:${person.id}` }).then(
       (answer) => setTestId(answer.testId),
       failed,
     );

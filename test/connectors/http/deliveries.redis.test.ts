@@ -52,10 +52,10 @@ describe("access", () => {
     ["GET", "/v1/notifications", READERS],
     ["GET", "/v1/notifications?recipient=person:li.wei", ACTING],
     ["GET", "/v1/notifications?recipient=person:wang", ["operate", "admin"]],
-    ["POST", "/v1/notifications/tests", ACTING, {}],
-    ["POST", "/v1/notifications/tests", ACTING, { to: "person:li.wei" }],
-    ["POST", "/v1/notifications/tests", ["operate", "admin"], { to: "person:wang" }],
-    ["GET", "/v1/notifications/tests/AAAAAAAAAAAA", READERS],
+    ["POST", "/v1/notification-tests", ACTING, {}],
+    ["POST", "/v1/notification-tests", ACTING, { to: "person:li.wei" }],
+    ["POST", "/v1/notification-tests", ["operate", "admin"], { to: "person:wang" }],
+    ["GET", "/v1/notification-tests/AAAAAAAAAAAA", READERS],
     ["POST", "/v1/notifications/person:li.wei%2F1/displayed", ["li.wei"], { device: phone }],
     ["POST", "/v1/notifications/person:wang%2F1/displayed", [], { device: phone }],
   ];
@@ -135,7 +135,7 @@ describe("a message", () => {
   it("is displayed when its person's phone reports it, and on no other report", async () => {
     const test = { id: "t", key: recipient.key, kind: TEST_EVENT };
     await bed.deps().appendNotifications([{ ...test, payload: { testId: "AAAAAAAAAAAA", actor: "x", recipient } }]);
-    const read = async () => (await ask("GET", "/v1/notifications/tests/AAAAAAAAAAAA", li)).json.deliveries[0];
+    const read = async () => (await ask("GET", "/v1/notification-tests/AAAAAAAAAAAA", li)).json.deliveries[0];
     await expect.poll(read, { timeout: 30_000 }).toMatchObject({ recipient: "person:li.wei", to: phone });
     const { messageId } = await read();
     const path = `/v1/notifications/${encodeURIComponent(messageId)}/displayed`;
@@ -153,6 +153,6 @@ describe("a message", () => {
 
   it("of a test is refused for who cannot be reached", async () => {
     for (const to of ["person:unreal", "endpoint:unreal", "person:wang"])
-      expect((await ask("POST", "/v1/notifications/tests", as("operate"), { to })).json.code).toBe("not_reachable");
+      expect((await ask("POST", "/v1/notification-tests", as("operate"), { to })).json.code).toBe("not_reachable");
   });
 });
