@@ -185,7 +185,8 @@ describe("a Redis that is to hold stock", () => {
 });
 
 describe("a connection", () => {
-  it("does not reject an answer that came while this process did not run", async () => {
+  // A Cluster's client connects to a node with its first command, so nothing would be under way during the pause.
+  it.skipIf(onCluster)("does not reject an answer that came while this process did not run", async () => {
     const reading = connect({ url: redis.url, timeoutMs: 200 }, true);
     try {
       await reading.ping();
