@@ -27,6 +27,9 @@ const LEFT_OUT = [
   "test/connectors/http/outage.redis.test.ts",
   // Fills the one Redis that it has up to its limit, and kills it.
   "test/app/intake.redis.test.ts",
+  // One day of real sales, and a rush of one job: what they store is tried on a Cluster by other files.
+  "test/history/series/real-day.redis.test.ts",
+  "test/jobs/notifications/rush.redis.test.ts",
   // Run against a simulated Redis, and compare it with one server.
   "test/sim/faults.redis.test.ts",
   "test/sim/forwarding.redis.test.ts",
