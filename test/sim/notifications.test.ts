@@ -18,7 +18,7 @@ import { lengthOf } from "../length.js";
 import { type LoggedEvent, NotificationsWorld } from "./notifications-world.js";
 
 const FIRST = Number(process.env["SHUIWEI_SEED"] ?? 1);
-const SEEDS = process.env["SHUIWEI_SEED"] ? 1 : lengthOf({ short: 4, long: 60 });
+const SEEDS = process.env["SHUIWEI_SEED"] ? 1 : lengthOf({ short: 4, long: 40 });
 const STEPS = 200;
 
 /** Reads a log in pieces of random lengths, each time from what was committed. */
