@@ -101,6 +101,7 @@ export const phoneTexts = {
   reorderNote: { zh: "{number} 个 SKU 低于补货点", en: "{number} SKUs below their reorder point" },
   reorderEmpty: { zh: "无需采购", en: "Nothing to reorder" },
   reorderEmptyNote: { zh: "所有 SKU 都在补货点以上", en: "Every SKU is above its reorder point" },
+  reorderSuggested: { zh: "建议采购", en: "Suggested" },
   reorderStock: { zh: "可售 {sellable}，在途 {inbound}", en: "{sellable} sellable, {inbound} inbound" },
   factsThen: { zh: "{time} 告警时的数据", en: "Figures of {time}, when it fired" },
 

@@ -56,7 +56,7 @@ export function ReorderList({ skus, onOpen }: ReorderListProps) {
             </span>
             <span class="reorder-units">
               {suggestedUnits === undefined ? text("factNone") : format.units(suggestedUnits)}
-              <small>{text("factSuggested")}</small>
+              <small>{text("reorderSuggested")}</small>
             </span>
           </button>
         </li>
