@@ -6,9 +6,9 @@
  */
 import { Type } from "typebox";
 import { MINUTE_MS } from "../../engine/kernel/clock.js";
-import { badInput } from "../../engine/kernel/errors.js";
-import { type ChannelOutcome, defineChannelKind } from "../channel.js";
-import { ChannelHttp, outcomeOfStatus, urlFault } from "../channels/http-client.js";
+import { defineChannelKind } from "../channel.js";
+import { openEndpoints } from "../channels/endpoints.js";
+import { outcomeOfStatus } from "../channels/http-client.js";
 import { secretText } from "../configuration/secret-text.js";
 import { postableAlerts } from "./alerts.js";
 
@@ -39,35 +39,28 @@ export const alertmanagerKind = defineChannelKind({
   traits: { perMinute: PER_MINUTE, confirmsDisplay: false, sendsChanges: true, repeatMs: REPEAT_MS },
   recognisesRepeats: true,
   limits: { perSecond: 50, inFlight: 8 },
-  async open({ endpoints, clock, timeoutMs }) {
-    const targets = new Map(
-      endpoints.map(({ name, settings: { url, user, password, deployment = DEPLOYMENT } }) => {
-        // Without a password there is no secret on the way, and an Alertmanager has no TLS of its own by default.
-        const fault = urlFault(url, { allowsHttp: password === undefined });
-        if (fault !== undefined) throw badInput("alertmanager.open", `endpoint ${name} /connection/url`, fault);
-        const authorization =
+  async open(parts) {
+    const { clock } = parts;
+    return openEndpoints(parts, {
+      channel: "alertmanager",
+      connections: CONNECTIONS,
+      urlOf: ({ url }) => url,
+      // Without a password there is no secret on the way, and an Alertmanager has no TLS of its own by default.
+      allowsHttp: ({ password }) => password === undefined,
+      targetOf: ({ url, user, password, deployment = DEPLOYMENT }) => ({
+        url: `${url.replace(/\/+$/, "")}/api/v2/alerts`,
+        authorization:
           password === undefined
             ? {}
-            : { authorization: `Basic ${Buffer.from(`${user ?? ""}:${password}`).toString("base64")}` };
-        return [name, { url: `${url.replace(/\/+$/, "")}/api/v2/alerts`, authorization, deployment }];
+            : { authorization: `Basic ${Buffer.from(`${user ?? ""}:${password}`).toString("base64")}` },
+        deployment,
       }),
-    );
-    const http = new ChannelHttp({
-      reach: "any",
-      connections: CONNECTIONS,
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    });
-    return {
-      async send(outgoing, signal): Promise<ChannelOutcome> {
-        const target = targets.get(outgoing.to);
-        if (!target) return { outcome: "refused", reason: "no endpoint has this name", isGone: true };
-        const { url, authorization, deployment } = target;
+      async send({ url, authorization, deployment }, outgoing, http, signal) {
         const alerts = postableAlerts(outgoing, { nowMs: clock.now(), lastsMs: LASTS_MS, deployment });
         const headers = { "content-type": "application/json", ...authorization };
         const answer = await http.send({ url, headers, body: JSON.stringify(alerts) }, signal);
         return "outcome" in answer ? answer : outcomeOfStatus(answer, clock);
       },
-      close: () => http.close(),
-    };
+    });
   },
 });

@@ -7,10 +7,9 @@ import { type Static, Type } from "typebox";
 import { translatorOf } from "../../engine/alerting/dictionary.js";
 import { markdownOf, titleOf } from "../../engine/alerting/texts.js";
 import { MINUTE_MS } from "../../engine/kernel/clock.js";
-import { badInput } from "../../engine/kernel/errors.js";
-import { type ChannelOutcome, defineChannelKind, type OutgoingMessage } from "../channel.js";
+import { defineChannelKind, type OutgoingMessage } from "../channel.js";
 import { codeOf, outcomeOfCode } from "../channels/answer-code.js";
-import { ChannelHttp, urlFault } from "../channels/http-client.js";
+import { openEndpoints } from "../channels/endpoints.js";
 import { secretText } from "../configuration/secret-text.js";
 import { signatureOf } from "./signature.js";
 
@@ -47,24 +46,20 @@ export const dingTalkKind = defineChannelKind({
   traits: { perMinute: 20, confirmsDisplay: false, sendsChanges: false },
   recognisesRepeats: false,
   limits: { perSecond: 20, inFlight: 8 },
-  async open({ endpoints, clock, timeoutMs }) {
-    for (const { name, settings } of endpoints) {
-      const fault = urlFault(settings.url ?? ADDRESS);
-      if (fault !== undefined) throw badInput("dingtalk.open", `endpoint ${name} /connection/url`, fault);
-    }
-    const robots = new Map(endpoints.map(({ name, settings }) => [name, settings]));
-    const http = new ChannelHttp({ reach: "any", connections: 4, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
-    return {
-      async send(outgoing, signal): Promise<ChannelOutcome> {
-        const robot = robots.get(outgoing.to);
-        if (!robot) return { outcome: "refused", reason: "no such endpoint is configured", isGone: true };
+  async open(parts) {
+    const { clock } = parts;
+    return openEndpoints(parts, {
+      channel: "dingtalk",
+      connections: 4,
+      urlOf: ({ url = ADDRESS }) => url,
+      targetOf: (settings) => settings,
+      async send(robot, outgoing, http, signal) {
         const request = { url: signedUrl(robot, clock.now()), headers: JSON_BODY, body: bodyOf(outgoing) };
         const answer = await http.send(request, signal);
         if ("outcome" in answer) return answer;
         return outcomeOfCode(answer, clock, codeOf(answer, "errcode", "errmsg"), CODES, BLOCKED_MS);
       },
-      close: () => http.close(),
-    };
+    });
   },
 });
 

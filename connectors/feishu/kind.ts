@@ -7,10 +7,9 @@ import { type Static, Type } from "typebox";
 import { translatorOf } from "../../engine/alerting/dictionary.js";
 import type { Message } from "../../engine/alerting/notification.js";
 import { linesOf, markdownOf, titleOf } from "../../engine/alerting/texts.js";
-import { badInput } from "../../engine/kernel/errors.js";
-import { type ChannelOutcome, defineChannelKind, type OutgoingMessage } from "../channel.js";
+import { defineChannelKind, type OutgoingMessage } from "../channel.js";
 import { type CodeMeaning, codeOf, outcomeOfCode } from "../channels/answer-code.js";
-import { ChannelHttp, urlFault } from "../channels/http-client.js";
+import { openEndpoints } from "../channels/endpoints.js";
 import { secretText } from "../configuration/secret-text.js";
 import { signatureOf } from "./signature.js";
 
@@ -38,17 +37,14 @@ export const feishuKind = defineChannelKind({
   traits: { perMinute: 100, confirmsDisplay: false, sendsChanges: false },
   recognisesRepeats: false,
   limits: { perSecond: 5, inFlight: 4 },
-  async open({ endpoints, clock, timeoutMs }) {
-    for (const { name, settings } of endpoints) {
-      const fault = urlFault(settings.url);
-      if (fault !== undefined) throw badInput("feishu.open", `endpoint ${name} /connection/url`, fault);
-    }
-    const bots = new Map(endpoints.map(({ name, settings }) => [name, settings]));
-    const http = new ChannelHttp({ reach: "any", connections: 4, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
-    return {
-      async send(outgoing, signal): Promise<ChannelOutcome> {
-        const bot = bots.get(outgoing.to);
-        if (!bot) return { outcome: "refused", reason: "no such endpoint is configured", isGone: true };
+  async open(parts) {
+    const { clock } = parts;
+    return openEndpoints(parts, {
+      channel: "feishu",
+      connections: 4,
+      urlOf: ({ url }) => url,
+      targetOf: (settings) => settings,
+      async send(bot, outgoing, http, signal) {
         const body = bodyOf(outgoing, bot, Math.floor(clock.now() / 1_000));
         const answer = await http.send({ url: bot.url, headers: JSON_BODY, body }, signal);
         if ("outcome" in answer) return answer;
@@ -56,8 +52,7 @@ export const feishuKind = defineChannelKind({
         const meanings = found && TOO_MANY.test(found.text) ? { ...CODES, [found.code]: "throttled" as const } : CODES;
         return outcomeOfCode(answer, clock, found, meanings, THROTTLED_MS);
       },
-      close: () => http.close(),
-    };
+    });
   },
 });
 

@@ -5,8 +5,9 @@
  */
 import { Type } from "typebox";
 import { badInput } from "../../engine/kernel/errors.js";
-import { type ChannelOutcome, defineChannelKind } from "../channel.js";
-import { ChannelHttp, outcomeOfStatus, urlFault } from "../channels/http-client.js";
+import { defineChannelKind } from "../channel.js";
+import { openEndpoints } from "../channels/endpoints.js";
+import { outcomeOfStatus } from "../channels/http-client.js";
 import { secretText } from "../configuration/secret-text.js";
 import { bodyOf, webhookIdOf } from "./body.js";
 import { keyOf, signaturesOf } from "./signature.js";
@@ -33,24 +34,17 @@ export const webhookKind = defineChannelKind({
   traits: { perMinute: PER_MINUTE, confirmsDisplay: false, sendsChanges: true },
   recognisesRepeats: true,
   limits: { perSecond: 100, inFlight: 16 },
-  async open({ endpoints, clock, timeoutMs }) {
-    const targets = new Map(
-      endpoints.map(({ name, settings: { url, secret, previousSecret } }) => {
-        const fault = urlFault(url);
-        if (fault !== undefined) throw badInput("webhook.open", `endpoint ${name} /connection/url`, fault);
-        const keys = [keyAt(name, "secret", secret), ...keysOf(name, previousSecret)];
-        return [name, { url, keys }];
-      }),
-    );
-    const http = new ChannelHttp({
-      reach: "any",
+  async open(parts) {
+    const { clock } = parts;
+    return openEndpoints(parts, {
+      channel: "webhook",
       connections: CONNECTIONS,
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    });
-    return {
-      async send(outgoing, signal): Promise<ChannelOutcome> {
-        const target = targets.get(outgoing.to);
-        if (!target) return { outcome: "refused", reason: "no endpoint has this name", isGone: true };
+      urlOf: ({ url }) => url,
+      targetOf: ({ url, secret, previousSecret }, name) => ({
+        url,
+        keys: [keyAt(name, "secret", secret), ...keysOf(name, previousSecret)],
+      }),
+      async send(target, outgoing, http, signal) {
         const webhook = {
           id: webhookIdOf(outgoing),
           timestamp: Math.floor(clock.now() / 1_000),
@@ -68,8 +62,7 @@ export const webhookKind = defineChannelKind({
         const outcome = outcomeOfStatus(answer, clock);
         return answer.status === GONE ? { outcome: "refused", reason: "HTTP 410", isGone: true } : outcome;
       },
-      close: () => http.close(),
-    };
+    });
   },
 });
 

@@ -4,10 +4,9 @@
  * status 200; what they mean is in README.md.
  */
 import { Type } from "typebox";
-import { badInput } from "../../engine/kernel/errors.js";
-import { type ChannelOutcome, defineChannelKind } from "../channel.js";
+import { defineChannelKind } from "../channel.js";
 import { codeOf, outcomeOfCode } from "../channels/answer-code.js";
-import { ChannelHttp, urlFault } from "../channels/http-client.js";
+import { openEndpoints } from "../channels/endpoints.js";
 import { secretText } from "../configuration/secret-text.js";
 import { ADDRESS, CODES, JSON_BODY, THROTTLED_MS } from "./platform.js";
 import { markdownWithLink } from "./texts.js";
@@ -29,17 +28,14 @@ export const wecomRobotKind = defineChannelKind({
   traits: { perMinute: 20, confirmsDisplay: false, sendsChanges: false },
   recognisesRepeats: false,
   limits: { perSecond: 20, inFlight: 8 },
-  async open({ endpoints, clock, timeoutMs }) {
-    for (const { name, settings } of endpoints) {
-      const fault = urlFault(settings.url ?? ADDRESS);
-      if (fault !== undefined) throw badInput("wecom-robot.open", `endpoint ${name} /connection/url`, fault);
-    }
-    const robots = new Map(endpoints.map(({ name, settings }) => [name, settings]));
-    const http = new ChannelHttp({ reach: "any", connections: 4, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
-    return {
-      async send(outgoing, signal): Promise<ChannelOutcome> {
-        const robot = robots.get(outgoing.to);
-        if (!robot) return { outcome: "refused", reason: "no such endpoint is configured", isGone: true };
+  async open(parts) {
+    const { clock } = parts;
+    return openEndpoints(parts, {
+      channel: "wecom-robot",
+      connections: 4,
+      urlOf: ({ url = ADDRESS }) => url,
+      targetOf: (settings) => settings,
+      async send(robot, outgoing, http, signal) {
         const url = new URL(`${robot.url ?? ADDRESS}/cgi-bin/webhook/send`);
         url.searchParams.set("key", robot.key);
         const content = markdownWithLink(outgoing, MAX_TEXT_BYTES);
@@ -48,7 +44,6 @@ export const wecomRobotKind = defineChannelKind({
         if ("outcome" in answer) return answer;
         return outcomeOfCode(answer, clock, codeOf(answer, "errcode", "errmsg"), CODES, THROTTLED_MS);
       },
-      close: () => http.close(),
-    };
+    });
   },
 });
