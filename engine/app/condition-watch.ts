@@ -7,10 +7,11 @@
 import { alertKeyOf } from "../alerting/alert.js";
 import type { ConditionRule } from "../alerting/rules.js";
 import { CONDITION_EVENT, type ConditionEvent } from "../jobs/alerts/events.js";
-import { type Clock, MINUTE_MS, sleep } from "../kernel/clock.js";
+import { type Clock, MINUTE_MS } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { NewEvent } from "../stream/event-entry.js";
+import { RepeatedTurns } from "./repeated-turns.js";
 
 /** A condition as it is now. */
 export interface Condition {
@@ -59,8 +60,7 @@ interface Reported extends Condition {
 
 export class ConditionWatch {
   readonly #options: ConditionWatchOptions;
-  readonly #stop = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #turns = new RepeatedTurns(() => this.turn(), EVERY_MS);
   /** By key. */
   readonly #met = new Map<string, Reported>();
   #isFailing = false;
@@ -70,21 +70,12 @@ export class ConditionWatch {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#turns.start();
   }
 
   /** What it has reported stands until the reports are no longer valid: another process may see the same. */
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      await this.turn();
-      await sleep(EVERY_MS, signal);
-    }
+  stop(): Promise<void> {
+    return this.#turns.stop();
   }
 
   /** Reads all conditions once, and reports what has changed or is due again. Never rejects. */

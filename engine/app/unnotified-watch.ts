@@ -9,10 +9,11 @@ import type { AlertDirectory } from "../alerting/directory.js";
 import { reachesAnybody } from "../alerting/routing.js";
 import { REACHABLE_EVENT } from "../jobs/alerts/events.js";
 import type { AlertRecord } from "../jobs/alerts/state.js";
-import { sleep, stopwatch } from "../kernel/clock.js";
+import { stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { NewEvent } from "../stream/event-entry.js";
+import { RepeatedTurns } from "./repeated-turns.js";
 
 export interface UnnotifiedWatchOptions {
   /** Open alerts, the newest first. */
@@ -35,8 +36,7 @@ const MOST_ALERTS = 200;
 
 export class UnnotifiedWatch {
   readonly #options: UnnotifiedWatchOptions;
-  readonly #stop = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #turns = new RepeatedTurns(() => this.turn(), EVERY_MS);
   /** By the id of an alert that nobody was notified of: when it is due, and how long it is known. */
   #known = new Map<string, { readonly ageMs: () => number; readonly dueMs: number }>();
   #isFailing = false;
@@ -46,20 +46,11 @@ export class UnnotifiedWatch {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#turns.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      await this.turn();
-      await sleep(EVERY_MS, signal);
-    }
+  stop(): Promise<void> {
+    return this.#turns.stop();
   }
 
   /** Looks once. Never rejects. */
