@@ -3,11 +3,13 @@
  * and says which. Further arguments go to vitest (`npm test -- test/kernel`). `--suite NAME` first runs one of the long
  * suites alone instead, against the built product (vitest.NAME.config.ts). The last line is always the totals:
  * `N passed, N failed, N skipped`; a group before the tests, or a fault outside of any test, counts as one failed.
+ * Before it stands a line `failed: FILE > TEST: REASON` for each that failed.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fail, ROOT, run, SetupFault, say, setUp } from "./setup.mjs";
+import { join, relative } from "node:path";
+import { stripVTControlCharacters } from "node:util";
+import { fail, ROOT, run, SetupFault, setUp } from "./setup.mjs";
 
 const suite = process.argv[2] === "--suite" ? (process.argv[3] ?? "") : undefined;
 const vitestArgs = process.argv.slice(suite === undefined ? 2 : 4);
@@ -23,17 +25,13 @@ try {
     throw new SetupFault(`there is no suite "${suite}": ${configOf(suite)} is missing`);
   await setUp({ dev: true, redis: true, build: false });
   for (const [name, check] of suite === undefined ? CHECKS : []) {
-    if ((await check()) !== 0) {
-      say(`${name}: failed`);
-      end({ passed: 0, failed: 1, skipped: 0 });
-    }
+    if ((await check()) !== 0) end({ passed: 0, failed: 1, skipped: 0, failures: [name] });
   }
   await setUp({ dev: true, redis: true, build: true });
   end(await test());
 } catch (thrown) {
   if (thrown instanceof SetupFault) {
-    say(thrown.message);
-    end({ passed: 0, failed: 1, skipped: 0 });
+    end({ passed: 0, failed: 1, skipped: 0, failures: [thrown.message] });
   }
   fail(thrown);
 }
@@ -61,7 +59,10 @@ async function test() {
       ...vitestArgs,
     ]);
     const totals = totalsOf(report);
-    if (status !== 0 && totals.failed === 0) totals.failed = 1;
+    if (status !== 0 && totals.failed === 0) {
+      totals.failed = 1;
+      totals.failures.push(`outside of any test, with exit code ${status}`);
+    }
     return totals;
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -70,19 +71,32 @@ async function test() {
 
 /** Counts a file that failed without a failed test (it did not load, a hook threw) as one failed. */
 function totalsOf(path) {
-  if (!existsSync(path)) return { passed: 0, failed: 0, skipped: 0 };
+  if (!existsSync(path)) return { passed: 0, failed: 0, skipped: 0, failures: [] };
   const report = JSON.parse(readFileSync(path, "utf8"));
-  const broken = report.testResults.filter(
-    (file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed"),
-  );
+  const failures = report.testResults.flatMap((file) => {
+    const name = relative(ROOT, file.name);
+    const tests = file.assertionResults.filter((test) => test.status === "failed");
+    if (tests.length > 0)
+      return tests.map((test) => `${name} > ${test.fullName}: ${firstLine(test.failureMessages[0])}`);
+    return file.status === "failed" ? [`${name}: ${firstLine(file.message)}`] : [];
+  });
   return {
     passed: report.numPassedTests,
-    failed: report.numFailedTests + broken.length,
+    failed: failures.length,
     skipped: report.numPendingTests + report.numTodoTests,
+    failures,
   };
 }
 
-function end({ passed, failed, skipped }) {
-  process.stdout.write(`\n${passed} passed, ${failed} failed, ${skipped} skipped\n`);
+function firstLine(message) {
+  return stripVTControlCharacters(message ?? "")
+    .trim()
+    .split("\n", 1)[0];
+}
+
+function end({ passed, failed, skipped, failures }) {
+  process.stdout.write("\n");
+  for (const failure of failures) process.stdout.write(`failed: ${failure}\n`);
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   process.exit(failed === 0 ? 0 : 1);
 }

@@ -1,7 +1,7 @@
 /**
  * `npm run test:attack`: every `*.attack.mjs` of this folder in turn, each in a process of its own; arguments (`--url
  * URL --token T`) are passed on. A name as first argument runs that script alone. The last line is the totals: `N
- * passed, N failed, N skipped`.
+ * passed, N failed, N skipped`; before it stands a line `failed: SCRIPT: REASON` for each that failed.
  */
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
@@ -25,13 +25,20 @@ try {
   fail(thrown);
 }
 const totals = { passed: 0, failed: 0, skipped: 0 };
+const failures = [];
 for (const script of scripts) {
   const child = spawn(process.execPath, [FOLDER + script, ...args], { stdio: ["ignore", "inherit", "inherit"] });
   const cut = setTimeout(() => child.kill("SIGTERM"), LIMIT_MS);
   const status = await new Promise((resolve) => child.once("exit", resolve));
   clearTimeout(cut);
   totals[status === 0 ? "passed" : status === SKIPPED_STATUS ? "skipped" : "failed"]++;
+  if (status !== 0 && status !== SKIPPED_STATUS) failures.push(`test/attack/${script}: exit code ${status}`);
 }
-if (scripts.length === 0) totals.failed++;
-process.stdout.write(`\n${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped\n`);
+if (scripts.length === 0) {
+  totals.failed++;
+  failures.push(`test/attack: there is no script "${only}"`);
+}
+process.stdout.write("\n");
+for (const failure of failures) process.stdout.write(`failed: ${failure}\n`);
+process.stdout.write(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped\n`);
 process.exitCode = totals.failed === 0 ? 0 : 1;
