@@ -5,6 +5,7 @@
  */
 import { ALERTS_TOPIC } from "../jobs/alerts/events.js";
 import { MINUTE_MS, monotonicClock, stopwatch } from "../kernel/clock.js";
+import { orderOptions } from "../orders/options.js";
 import type { Outbox } from "../outbox/outbox.js";
 import { deadLetterNews } from "../stream/dead-letter.js";
 import type { NewEvent } from "../stream/event-entry.js";
@@ -20,6 +21,8 @@ import { emitReadersOf, type Tables } from "./tables.js";
 
 /** A circuit is open for a moment whenever a receiver restarts. */
 const CIRCUIT_MS = 10_000;
+/** Of the floor of orders with an exception: the alert clears below it. */
+const CLEAR_SHARE = 0.8;
 /** The default of the lag at which new orders are refused. */
 const BEHIND_MS = 20_000;
 /** The default share at which new orders are refused, and below which there is room again. */
@@ -34,7 +37,7 @@ const seconds = (ms: number): number => Math.round(ms / 1_000);
 
 /** The watch of a process that runs jobs. */
 export function conditionWatchOf(
-  { prefix, partitions, shopTime, onTrouble }: EngineSettings,
+  { prefix, partitions, shopTime, exceptionFloor, onTrouble }: EngineSettings,
   tables: Pick<Tables, "connectors" | "ownSinks" | "topics">,
   { redis, viewRedis, owner }: EngineRedis,
   { sinks, topics, orders, clock }: Pick<Engine, "sinks" | "topics" | "orders" | "clock">,
@@ -42,7 +45,7 @@ export function conditionWatchOf(
   const alerts = eventTopicNamed(topics, ALERTS_TOPIC);
   const { follower } = topicNamed(topics, ALERTS_TOPIC);
   const readers = [
-    orderExceptions(orders.exceptions),
+    orderExceptions(orders.exceptions, exceptionFloor),
     receiverCircuits(sinks),
     jobsBehind(topics),
     deadLetters({
@@ -67,18 +70,20 @@ interface Exceptions {
   counts(): Promise<{ counts: readonly { step: string; kind: string; open: number }[]; complete: boolean }>;
 }
 
-/** Each step and kind with at least one order. */
-export const orderExceptions = (exceptions: Exceptions): ConditionReader => ({
+/** Each step and kind with as many orders as the floor, until they are clearly fewer. */
+export const orderExceptions = (
+  exceptions: Exceptions,
+  floor: number = orderOptions.exceptionFloor.default,
+): ConditionReader => ({
   rule: "order_exceptions",
-  async read() {
+  async read(wasMet) {
     const { counts, complete } = await exceptions.counts();
     if (!complete) return undefined;
-    return counts.map(({ step, kind, open }) => ({
-      subject: `${step}/${kind}`,
-      isMet: open > 0,
-      value: open,
-      limit: 0,
-    }));
+    return counts.map(({ step, kind, open }): Condition => {
+      const subject = `${step}/${kind}`;
+      const limit = wasMet(subject) ? CLEAR_SHARE * floor : floor;
+      return { subject, isMet: open >= limit, value: open, limit: floor };
+    });
   },
 });
 

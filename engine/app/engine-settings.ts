@@ -59,6 +59,8 @@ export interface EngineSettings {
    * `picking` applies once the deployment has a warehouse. Left out: no deadlines.
    */
   deadlines?: Deadlines;
+  /** How many orders with the same exception raise an alert; left out: the option's default. */
+  exceptionFloor?: number;
   /**
    * When sources are compared, and what a comparison does to breakers; the same in every worker. Left out: the
    * defaults.

@@ -1,6 +1,6 @@
 /**
- * Options of orders: how long each step may take (R16, R17), and how long personal data is kept. The same in every
- * process of a deployment.
+ * Options of orders: how long each step may take (R16, R17), how many orders with exceptions raise an alert, and how
+ * long personal data is kept. The same in every process of a deployment.
  */
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../kernel/clock.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
@@ -44,6 +44,14 @@ export const orderOptions = defineOptions({
     min: 1_000,
     max: longest,
     about: "from the goods having left to the carrier's first report",
+  },
+  exceptionFloor: {
+    type: "integer",
+    default: 1,
+    min: 1,
+    max: 1_000_000,
+    unit: "orders",
+    about: "how many orders must be late at a step, or have skipped it, for an alert; it clears below 80 % of them",
   },
   personalDataDays: {
     type: "integer",

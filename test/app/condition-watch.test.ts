@@ -110,9 +110,23 @@ describe("a condition is met", () => {
   it("for each step and kind with late orders, and unknown while their index is rebuilt", async () => {
     const list = { counts: [{ step: "picking", kind: "late", open: 3 }], complete: true };
     const reader = orderExceptions({ counts: async () => list });
-    expect(await reader.read(never)).toEqual([{ subject: "picking/late", isMet: true, value: 3, limit: 0 }]);
+    expect(await reader.read(never)).toEqual([{ subject: "picking/late", isMet: true, value: 3, limit: 1 }]);
     list.complete = false;
     expect(await reader.read(never)).toBeUndefined();
+  });
+
+  it("by ten orders where the floor is ten, until there are fewer than eight", async () => {
+    let open = 9;
+    const counts = async () => ({ counts: [{ step: "picking", kind: "late", open }], complete: true });
+    const reader = orderExceptions({ counts }, 10);
+    const isMet = async (wasMet: () => boolean) => (await reader.read(wasMet))?.[0]?.isMet;
+    expect(await isMet(never)).toBe(false);
+    open = 10;
+    expect(await isMet(never)).toBe(true);
+    open = 8;
+    expect([await isMet(always), await isMet(never)]).toEqual([true, false]);
+    open = 7;
+    expect(await isMet(always)).toBe(false);
   });
 
   it("when a circuit is open for ten seconds with deliveries that wait", async () => {
