@@ -5,6 +5,7 @@
  * a real shop's. A refused order is not sent again; an overloaded engine gets the same request, with the same id, a
  * little later.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { type DemoAction, type DemoShop, demoShop } from "../../connectors/demo-shop/index.js";
 import { paymentOf } from "../../connectors/demo-shop/payments.js";
 import { recipientOf } from "../../connectors/demo-shop/recipients.js";
@@ -22,6 +23,8 @@ const HISTORY_CHUNK = 4_000;
 const CHUNKS_UNDER_WAY = 3;
 /** Real time between two reads of the clock. */
 const CHECK_MS = 15;
+/** Actions that are sent in one turn of the event loop: thousands are due at once when the rush begins. */
+export const ACTIONS_A_TURN = 100;
 /** Refused orders that are kept, so that their payments are not sent; the oldest are dropped first. */
 const REFUSED_LIMIT = 20_000;
 const TRIES = 5;
@@ -75,14 +78,14 @@ export class DemoFeed {
     while (!signal.aborted) {
       this.#time.keepPace();
       const nowMs = this.#time.clock.now();
-      while (this.#next.atMs <= nowMs) {
+      for (let sent = 0; sent < ACTIONS_A_TURN && this.#next.atMs <= nowMs; sent++) {
         const action = this.#take();
         this.#time.phase = action.phase;
         this.#perform(engine, action).catch((thrown: unknown) => {
           if (!signal.aborted) onTrouble(`demo: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
         });
       }
-      await sleep(CHECK_MS, signal);
+      await (this.#next.atMs <= nowMs ? nextTurn() : sleep(CHECK_MS, signal));
     }
   }
 
