@@ -5,7 +5,7 @@
  */
 import { createClient, createCluster } from "@redis/client";
 import timeSeries from "@redis/time-series";
-import { sleep } from "../../engine/kernel/clock.js";
+import { within } from "../../engine/kernel/clock.js";
 import { badInput, EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
 
@@ -73,7 +73,7 @@ export async function openTimeSeries({
     isReported = false;
   });
   try {
-    await within<unknown>("time-series.connect", client.connect());
+    await answer<unknown>("time-series.connect", client.connect());
   } catch (cause) {
     client.destroy();
     const detail = { op: "time-series.connect", code: "redis_unreachable", retryable: true };
@@ -93,20 +93,20 @@ function commandsOf(given: unknown, close: () => void): TimeSeriesClient {
     close,
     async create(key, retentionMs) {
       const options = { RETENTION: retentionMs, CHUNK_SIZE: CHUNK_BYTES, DUPLICATE_POLICY: "LAST" as const };
-      await unless(EXISTS, undefined, within("time-series.create", ts.create(key, options)));
+      await unless(EXISTS, undefined, answer("time-series.create", ts.create(key, options)));
     },
     async add(samples) {
-      const replies = await within("time-series.add", ts.mAdd([...samples]));
+      const replies = await answer("time-series.add", ts.mAdd([...samples]));
       return (replies as unknown[]).map((reply) => (reply instanceof Error ? reply.message : undefined));
     },
     range: async (key, fromMs, toMs) =>
-      samplesOf(await unless(MISSING, [], within("time-series.range", ts.range(key, fromMs, toMs)))),
+      samplesOf(await unless(MISSING, [], answer("time-series.range", ts.range(key, fromMs, toMs)))),
     async last(key, fromMs, toMs) {
-      const read = within("time-series.range", ts.revRange(key, fromMs, toMs, { COUNT: 1 }));
+      const read = answer("time-series.range", ts.revRange(key, fromMs, toMs, { COUNT: 1 }));
       return samplesOf(await unless(MISSING, [], read))[0];
     },
     async remove(key, fromMs, toMs) {
-      await unless(MISSING, undefined, within("time-series.remove", ts.del(key, fromMs, toMs)));
+      await unless(MISSING, undefined, answer("time-series.remove", ts.del(key, fromMs, toMs)));
     },
   };
 }
@@ -122,19 +122,11 @@ async function unless<Reply, Other>(message: RegExp, other: Other, call: Promise
 }
 
 /** @throws EngineError `unavailable`, also when there is no answer in time */
-async function within<Reply>(op: string, call: Promise<Reply>): Promise<Reply> {
-  const done = new AbortController();
-  const late = sleep(COMMAND_MS, done.signal).then(() => {
-    throw new Error(`no answer within ${COMMAND_MS / 1_000} s`);
-  });
-  late.catch(() => {});
+async function answer<Reply>(op: string, call: Promise<Reply>): Promise<Reply> {
   try {
-    return await Promise.race([call, late]);
+    return await within(call, COMMAND_MS, () => new Error(`no answer within ${COMMAND_MS / 1_000} s`));
   } catch (cause) {
     const detail = { op, code: "unavailable", retryable: true };
     throw new EngineError(`${op}: ${messageOf(cause)}`, detail, { cause });
-  } finally {
-    call.catch(() => {});
-    done.abort();
   }
 }

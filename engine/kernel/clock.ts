@@ -59,6 +59,23 @@ export function stopwatch(): () => number {
   return () => performance.now() - startedMs;
 }
 
+/**
+ * The result of a call, or a failure when it has not come within `ms` of real time. The call goes on. What has arrived
+ * counts: after a pause of this process (no processor time, a long computation) timers end before sockets are read, so
+ * they are read once more first.
+ */
+export async function within<Result>(call: Promise<Result>, ms: number, late: () => Error): Promise<Result> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => setImmediate(() => reject(late())), ms);
+  });
+  try {
+    return await Promise.race([call, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Waits `ms` of real time, or less when `signal` aborts; never rejects. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -7,7 +7,7 @@
  * of the log of every partition of its scope; before format 3 the log's number of events does not include it. A change
  * may depend on the newest version that its maker has read (`setIf`), so that it never overrides a later one.
  */
-import { sleep, stopwatch } from "../kernel/clock.js";
+import { sleep, stopwatch, within } from "../kernel/clock.js";
 import { assert, badInput, EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { RedisClient } from "../stream/redis.js";
@@ -345,29 +345,12 @@ export class Breakers {
   }
 }
 
-/**
- * The result of a call, or a failure after a second: one silent partition delays no other. The call goes on; a change
- * that arrives late has a version, so it replaces no newer one.
- */
-async function inTime<T>(call: Promise<T>): Promise<T> {
-  const answered = new AbortController();
-  const late = async (): Promise<never> => {
-    await sleep(ANSWER_MS, answered.signal);
-    // A process that stood still reads the answers that have come in the meantime first.
-    await sleep(1, answered.signal);
-    throw new EngineError("Redis has not answered within a second", {
-      op: "breakers",
-      code: "unavailable",
-      retryable: true,
-      retryAfterMs: ANSWER_MS,
-    });
-  };
-  try {
-    return await Promise.race([call, late()]);
-  } finally {
-    answered.abort();
-  }
-}
+/** One silent partition delays no other. A change that arrives late has a version, so it replaces no newer one. */
+const inTime = <T>(call: Promise<T>): Promise<T> =>
+  within(call, ANSWER_MS, () => {
+    const detail = { op: "breakers", code: "unavailable", retryable: true, retryAfterMs: ANSWER_MS };
+    return new EngineError("Redis has not answered within a second", detail);
+  });
 
 const breakerOf = (text: string): StoredBreaker =>
   ({ state: "open", ...(JSON.parse(text) as Partial<StoredBreaker>) }) as StoredBreaker;
