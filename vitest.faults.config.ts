@@ -17,6 +17,8 @@ const env = {
   LEDGER_SEEDS: process.env["LEDGER_SEEDS"] ?? "10",
   FORWARDING_SEEDS: process.env["FORWARDING_SEEDS"] ?? "400",
 };
+/** Works within its own process and Redis. */
+const SIMULATED_WEEK = "test/faults/dead-receiver.faults.test.ts";
 
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
@@ -30,6 +32,7 @@ export default defineConfig({
           sequence: { groupOrder: 0 },
           maxWorkers: 2,
           include: [
+            SIMULATED_WEEK,
             "test/sim/*.redis.test.ts",
             "test/sim/divergence.test.ts",
             "test/sim/notifications.test.ts",
@@ -55,6 +58,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           maxWorkers: 1,
           include: ["test/faults/**/*.faults.test.ts", "test/bench/*.redis.test.ts"],
+          exclude: [SIMULATED_WEEK],
         },
       },
     ],
