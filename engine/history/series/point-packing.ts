@@ -16,7 +16,7 @@ const HAS_VALUE = 1;
 const HAS_STOCK = 2;
 const FLAGS = 4;
 
-/** Packs points in ascending order of their numbers; values and stock are integers of up to 2^52. */
+/** Packs points in ascending order of their numbers; values and stock are integers below 2^52. */
 export function packPoints(points: readonly PackedPoint[]): Buffer {
   const bytes: number[] = [];
   let next = 0;
