@@ -3,7 +3,7 @@
  * takes long). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts` starts a redis-server of its own
  * (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Files
  * share processes, one after the other, because loading the product takes a second of a processor; those that need a
- * process of their own are in ALONE. Three at a time keep two cores busy, for many wait.
+ * process of their own are in ALONE. Three of these keep two cores busy; of the others, more of which wait, four do.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
@@ -31,16 +31,18 @@ export const ALONE = [
   "test/stream/dead-letter*.redis.test.ts",
 ];
 const redis = { testTimeout: 120_000, hookTimeout: 60_000 };
+const three = { maxWorkers: 3, sequence: { groupOrder: 0 } };
+const four = { maxWorkers: 4, sequence: { groupOrder: 1 } };
 const shared = { pool: "forks" as const, exclude: ["**/node_modules/**", "dist/**", ...LONG] };
 
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   test: {
-    maxWorkers: 3,
     projects: [
       {
         test: {
           ...shared,
+          ...four,
           name: "pure",
           include: ["test/**/*.test.ts"],
           exclude: [...shared.exclude, "**/*.redis.test.ts"],
@@ -51,6 +53,7 @@ export default defineConfig({
       {
         test: {
           ...shared,
+          ...four,
           ...redis,
           name: "redis",
           include: ["test/**/*.redis.test.ts"],
@@ -58,7 +61,7 @@ export default defineConfig({
           isolate: false,
         },
       },
-      { test: { ...shared, ...redis, name: "alone", include: ALONE } },
+      { test: { ...shared, ...three, ...redis, name: "alone", include: ALONE } },
     ],
   },
 });
