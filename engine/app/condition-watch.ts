@@ -10,8 +10,8 @@ import { CONDITION_EVENT, type ConditionEvent } from "../jobs/alerts/events.js";
 import { type Clock, MINUTE_MS } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
+import { RepeatedTurns } from "../kernel/repeated-turns.js";
 import type { NewEvent } from "../stream/event-entry.js";
-import { RepeatedTurns } from "./repeated-turns.js";
 
 /** A condition as it is now. */
 export interface Condition {
@@ -70,7 +70,7 @@ export class ConditionWatch {
   }
 
   start(): void {
-    this.#turns.start();
+    void this.#turns.start();
   }
 
   /** What it has reported stands until the reports are no longer valid: another process may see the same. */

@@ -9,6 +9,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Clock, DEFAULT_CLOCK_BOUND_MS, monotonicClock, sleep, stopwatch, systemClock } from "../kernel/clock.js";
 import { messageOf, type TemporaryRefusal } from "../kernel/errors.js";
 import { defineOptions } from "../kernel/options.js";
+import { RepeatedTurns } from "../kernel/repeated-turns.js";
 import type { Follower, PartitionStats } from "../stream/follower.js";
 import type { LogEvent } from "../stream/job.js";
 import { knownPrimaries, type RedisClient } from "../stream/redis.js";
@@ -99,8 +100,7 @@ const READY_AGE_MS = 10_000;
 export class Intake {
   readonly #settings: IntakeSettings;
   readonly #startedMs = monotonicClock.now();
-  readonly #stop = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #turns = new RepeatedTurns(() => this.#check(), CHECK_EVERY_MS);
   #memory: RedisMemory | undefined;
   /** Why Redis cannot be reached, as text. */
   #unreachable: string | undefined;
@@ -120,12 +120,11 @@ export class Intake {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    void this.#turns.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+  stop(): Promise<void> {
+    return this.#turns.stop();
   }
 
   get isOpen(): boolean {
@@ -191,14 +190,6 @@ export class Intake {
     const deadLetters = this.#sum(({ deadLetters }) => deadLetters);
     if (deadLetters > 0) warnings.push(`${deadLetters} records could not be processed and are dead letters`);
     return warnings;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      await this.#check();
-      await sleep(CHECK_EVERY_MS, signal);
-    }
   }
 
   /** Never fails. */

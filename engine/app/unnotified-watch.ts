@@ -12,8 +12,8 @@ import type { AlertRecord } from "../jobs/alerts/state.js";
 import { stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
+import { RepeatedTurns } from "../kernel/repeated-turns.js";
 import type { NewEvent } from "../stream/event-entry.js";
-import { RepeatedTurns } from "./repeated-turns.js";
 
 export interface UnnotifiedWatchOptions {
   /** Open alerts, the newest first. */
@@ -46,7 +46,7 @@ export class UnnotifiedWatch {
   }
 
   start(): void {
-    this.#turns.start();
+    void this.#turns.start();
   }
 
   stop(): Promise<void> {

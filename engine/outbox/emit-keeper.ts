@@ -7,6 +7,7 @@
 import type { Clock, Scheduler } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
+import { RepeatedTurns } from "../kernel/repeated-turns.js";
 import { acquireTask, commitTask, readTask, releaseTask, type Task } from "../stream/commit.js";
 import { type EmitEntry, EmitReader } from "../stream/emits.js";
 import { GivenUpEntries } from "../stream/given-up-entries.js";
@@ -66,14 +67,14 @@ const ENTRIES_AT_ONCE = 64;
 
 export class EmitKeeper {
   readonly #options: EmitKeeperOptions;
-  readonly #stop = new AbortController();
+  readonly #turns: RepeatedTurns;
   /** By partition and sink. */
   readonly #reports = new Map<string, OverflowReport>();
   readonly #figures = new Map<string, EmitKeeperFigures>();
-  #running: Promise<void> | undefined;
 
   constructor(options: EmitKeeperOptions) {
     this.#options = options;
+    this.#turns = new RepeatedTurns(() => this.#checkOwned(), EVERY_MS, options.clock);
   }
 
   /** By sink. */
@@ -87,27 +88,23 @@ export class EmitKeeper {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    void this.#turns.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+  stop(): Promise<void> {
+    return this.#turns.stop();
   }
 
-  async #run(): Promise<void> {
-    const { clock, topic, partitions, isOwned, onTrouble } = this.#options;
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      for (let partition = 0; partition < partitions; partition++) {
-        if (signal.aborted || !isOwned(partition)) continue;
-        try {
-          await this.check(partition);
-        } catch (thrown) {
-          if (!signal.aborted) onTrouble(`the bounds of waiting emits: ${messageOf(thrown)}`, { topic, partition });
-        }
+  async #checkOwned(): Promise<void> {
+    const { topic, partitions, isOwned, onTrouble } = this.#options;
+    const { signal } = this.#turns;
+    for (let partition = 0; partition < partitions; partition++) {
+      if (signal.aborted || !isOwned(partition)) continue;
+      try {
+        await this.check(partition);
+      } catch (thrown) {
+        if (!signal.aborted) onTrouble(`the bounds of waiting emits: ${messageOf(thrown)}`, { topic, partition });
       }
-      await clock.sleep(EVERY_MS, signal);
     }
   }
 
@@ -165,7 +162,7 @@ export class EmitKeeper {
     const givenUp = await GivenUpEntries.read(redis, ofSink);
     let entry = lease.cursors.get(ENTRY_CURSOR) ?? 0;
     let settled = lease.cursors.get(EMIT_CURSOR) ?? 0;
-    for (let number = lease.commit + 1; !this.#stop.signal.aborted; number++) {
+    for (let number = lease.commit + 1; !this.#turns.signal.aborted; number++) {
       const found = await reader.read(entry, ENTRIES_AT_ONCE, 0);
       const given: OverflowEntry[] = [];
       const before = entry;

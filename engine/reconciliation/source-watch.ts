@@ -3,7 +3,8 @@
  * have to be, which report wins a conflict, and what is overdue. Values are a few seconds old; while Redis cannot be
  * reached the last ones stand.
  */
-import { type Clock, systemClock } from "../kernel/clock.js";
+import type { Clock } from "../kernel/clock.js";
+import { RepeatedTurns } from "../kernel/repeated-turns.js";
 import { ASK_ALWAYS, type ConflictPolicies } from "./settlement/conflict-policy.js";
 import type { SourceRegistry, SourceReport } from "./source-registry.js";
 
@@ -12,8 +13,7 @@ const READ_EVERY_MS = 5_000;
 export class SourceWatch {
   readonly #registry: SourceRegistry;
   readonly #clock: Clock;
-  readonly #stop = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #turns = new RepeatedTurns(() => this.#read(), READ_EVERY_MS);
   #reports: readonly SourceReport[] = [];
   #conflicts: ConflictPolicies = ASK_ALWAYS;
 
@@ -51,22 +51,12 @@ export class SourceWatch {
   }
 
   /** Reads once before it returns, if Redis answers. */
-  async start(): Promise<void> {
-    await this.#read();
-    this.#running ??= this.#run();
+  start(): Promise<void> {
+    return this.#turns.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      await systemClock.sleep(READ_EVERY_MS, signal);
-      if (!signal.aborted) await this.#read();
-    }
+  stop(): Promise<void> {
+    return this.#turns.stop();
   }
 
   async #read(): Promise<void> {

@@ -7,6 +7,7 @@
  */
 import { DAY_MS, type Scheduler, sleep, stopwatch } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
+import { RepeatedTurns } from "../kernel/repeated-turns.js";
 import { LATEST_FORMAT } from "./format.js";
 import { callFunction, librariesInUse } from "./functions.js";
 import { LIBRARIES_KEY, processesKey, workersKey } from "./keys.js";
@@ -55,42 +56,38 @@ export interface HeartbeatOptions {
 /** Writes this process's heartbeat, and records the libraries that it uses, until it is stopped. */
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
-  readonly #stop = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #turns: RepeatedTurns;
+  #sinceLibraries: (() => number) | undefined;
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
+    this.#turns = new RepeatedTurns(() => this.#beat(), HEARTBEAT_MS, options.clock);
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    void this.#turns.start();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
+    await this.#turns.stop();
     const { redis, prefix } = this.#options;
     // Without Redis the process stays listed for a while; nothing depends on it.
     await redis.zrem(processesKey(prefix), this.#text()).catch(() => {});
   }
 
-  async #run(): Promise<void> {
-    const { redis, prefix, clock, onTrouble } = this.#options;
-    const { signal } = this.#stop;
-    let sinceLibraries: (() => number) | undefined;
-    while (!signal.aborted) {
-      try {
-        await callFunction(redis, "workers_join", [processesKey(prefix)], [this.#text(), LISTED_MS, ""]);
-        if (!sinceLibraries || sinceLibraries() > LIBRARIES_EVERY_MS) {
-          sinceLibraries = stopwatch();
-          await keepLibraries(redis);
-        }
-      } catch (thrown) {
-        // An outage is reported elsewhere, and so is a Redis without memory.
-        if (!sinceLibraries && !signal.aborted) onTrouble(`the list of processes: ${messageOf(thrown)}`);
-        sinceLibraries ??= stopwatch();
+  async #beat(): Promise<void> {
+    const { redis, prefix, onTrouble } = this.#options;
+    try {
+      await callFunction(redis, "workers_join", [processesKey(prefix)], [this.#text(), LISTED_MS, ""]);
+      if (!this.#sinceLibraries || this.#sinceLibraries() > LIBRARIES_EVERY_MS) {
+        this.#sinceLibraries = stopwatch();
+        await keepLibraries(redis);
       }
-      await clock.sleep(HEARTBEAT_MS, signal);
+    } catch (thrown) {
+      // An outage is reported elsewhere, and so is a Redis without memory.
+      if (!this.#sinceLibraries && !this.#turns.signal.aborted)
+        onTrouble(`the list of processes: ${messageOf(thrown)}`);
+      this.#sinceLibraries ??= stopwatch();
     }
   }
 
