@@ -38,8 +38,10 @@ export class DeskBed {
   async start(): Promise<void> {
     const executablePath = BROWSERS.find(existsSync);
     if (!executablePath) throw new Error(`no browser: install chromium (looked for ${BROWSERS.join(", ")})`);
-    const args = [CLI, "serve", "--port", "0", "--dir", this.#folder, "--tokens", `lin:admin:${TOKEN}`];
-    const product = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const args = ["serve", "--port", "0", "--dir", this.#folder, "--tokens", `lin:admin:${TOKEN}`];
+    // Otherwise what is published would become a third source whenever a test runs past a fifth minute.
+    args.push("--published-every", "0s");
+    const product = spawn(process.execPath, [CLI, ...args], { stdio: ["ignore", "pipe", "pipe"] });
     this.#product = product;
     // It logs what happens to the breaker.
     product.stderr.on("data", (text: Buffer) => {
