@@ -75,7 +75,9 @@ describe("the desk while figures part", () => {
     expect(breaker).toContain("WMS");
     expect(breaker).toContain("0.89%");
     expect(breaker).toContain(skuOf(3));
-    expect(await desk.locator('[data-pair="wms:ledger"]').getAttribute("data-tone")).toBe("alarm");
+    // The page reads breakers and comparisons at intervals of their own.
+    const tone = () => desk.locator('[data-pair="wms:ledger"]').getAttribute("data-tone");
+    await expect.poll(tone, { timeout: SLOW_MS }).toBe("alarm");
   });
 
   it("lists the differences, and where a SKU parts", async () => {
