@@ -7,11 +7,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Engine } from "../../engine/app/engine.js";
 import type { ConsistencySettings } from "../../engine/jobs/consistency/options.js";
 import { chainId } from "../../engine/kernel/chain-id.js";
-import { type Clock, MINUTE_MS, systemClock } from "../../engine/kernel/clock.js";
+import { MINUTE_MS, systemClock } from "../../engine/kernel/clock.js";
 import { onHandUnits } from "../../engine/stock/model.js";
 import { sendPart } from "../reconciliation/reports/snapshot-bed.js";
 import { withRedis } from "../redis/with-redis.js";
 import { withEngines } from "./engine-builder.js";
+import { LeapingClock } from "./leaping-clock.js";
 
 const redis = withRedis();
 const engines = withEngines();
@@ -20,18 +21,6 @@ const patience = { timeout: 60_000, interval: 50 };
 const UNITS = 1_000;
 const SKUS = Array.from({ length: 8 }, (_, i) => `SKU-${i}`);
 const CLIENTS = 64;
-
-/** The machine's clock, and as far ahead as the test sets it. */
-class LeapingClock implements Clock {
-  #aheadMs: number;
-  constructor(aheadMs: number) {
-    this.#aheadMs = aheadMs;
-  }
-  now = (): number => systemClock.now() + this.#aheadMs;
-  leap(ms: number): void {
-    this.#aheadMs += ms;
-  }
-}
 
 const SETTINGS: ConsistencySettings = { compareAt: "18:00", mode: "on", shopShare: 0.005, skuFloorUnits: 10 };
 
