@@ -3,7 +3,7 @@
  * and says which. Further arguments go to vitest (`npm test -- test/kernel`). `--suite NAME` first runs one of the long
  * suites alone instead, against the built product (vitest.NAME.config.ts). The last line is always the totals:
  * `N passed, N failed, N skipped`; a group before the tests, or a fault outside of any test, counts as one failed.
- * Before it stands a line `failed: FILE > TEST: REASON` for each that failed.
+ * Before it stands a line `failed: FILE:LINE > TEST: REASON` for each that failed.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -77,7 +77,10 @@ function totalsOf(path) {
     const name = relative(ROOT, file.name);
     const tests = file.assertionResults.filter((test) => test.status === "failed");
     if (tests.length > 0)
-      return tests.map((test) => `${name} > ${test.fullName}: ${firstLine(test.failureMessages[0])}`);
+      return tests.map((test) => {
+        const [message = ""] = test.failureMessages;
+        return `${name}${lineIn(file.name, message)} > ${test.fullName}: ${firstLine(message)}`;
+      });
     return file.status === "failed" ? [`${name}: ${firstLine(file.message)}`] : [];
   });
   return {
@@ -86,6 +89,12 @@ function totalsOf(path) {
     skipped: report.numPendingTests + report.numTodoTests,
     failures,
   };
+}
+
+/** `:12`, where the test failed; empty when its own file is not in the stack. */
+function lineIn(path, message) {
+  const [, after] = stripVTControlCharacters(message).split(`${path}:`);
+  return after === undefined ? "" : `:${Number.parseInt(after, 10)}`;
 }
 
 function firstLine(message) {
