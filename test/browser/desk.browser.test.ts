@@ -157,6 +157,6 @@ describe("an operator at the desk", () => {
   });
 
   it("sees no error", () => {
-    expect(bed.faults).toEqual([]);
+    expect(bed.faults, bed.faults.join("; ")).toEqual([]);
   });
 });

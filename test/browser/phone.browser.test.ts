@@ -184,6 +184,6 @@ describe("without a network", () => {
   });
 
   it("has sent nothing to other hosts and reported no error", () => {
-    expect(bed.faults).toEqual([]);
+    expect(bed.faults, bed.faults.join("; ")).toEqual([]);
   });
 });
