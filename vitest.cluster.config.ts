@@ -13,6 +13,7 @@ const LEFT_OUT = [
   "test/redis/embedded.redis.test.ts",
   // Start the command line, which starts a private server.
   "test/cli/commands.redis.test.ts",
+  "test/cli/dead-letters.redis.test.ts",
   "test/replay/replay.redis.test.ts",
   "test/replay/real-year.redis.test.ts",
   "test/cli/audit.redis.test.ts",

@@ -5,7 +5,6 @@ import type { Reasons } from "./syntax.js";
 export const REASONS: Reasons = {
   files: {
     "test/audit/audit.redis.test.ts": "one list of faults that the audit has to find, on one deployment",
-    "test/cli/commands.redis.test.ts": "every command once, on one built product",
     "test/connectors/demo-shop/traffic.test.ts": "one shop's day, read by several counters",
     "test/connectors/http/server.redis.test.ts": "one server and everything that every route has in common",
     "test/faults/shop.ts": "the client of the fault suite: a program of its own",
