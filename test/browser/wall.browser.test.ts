@@ -48,7 +48,7 @@ async function startDemo(): Promise<void> {
       const found = /http:\/\/127\.0\.0\.1:\d+/.exec(line)?.[0];
       if (found) resolve(found);
     });
-    demo.once("exit", () => reject(new Error(`the demo ended: ${faults.join("")}`)));
+    demo.once("exit", () => reject(new Error(`the demo ended: ${faults.join("; ")}`)));
   });
 }
 
