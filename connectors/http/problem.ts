@@ -4,6 +4,7 @@
  * only; its cause is reported to the operator under the same id. No stack trace is sent.
  */
 import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
@@ -262,10 +263,7 @@ function unexpected(thrown: unknown, report: Report): HttpFault {
   return fault;
 }
 
-/**
- * The part of a body that is too large which is read and dropped, so that its sender can receive the answer: 4 bodies
- * of 8 MiB.
- */
+/** What is read and dropped of a body after its answer is known: 4 bodies of 8 MiB. */
 const DRAIN_BYTES = 32 * 1024 * 1024;
 const DRAIN_MS = 5_000;
 
@@ -282,25 +280,29 @@ function drain(raw: IncomingMessage, done: () => void): void {
     if (left < 0) finish();
   };
   const timer = setTimeout(finish, DRAIN_MS);
-  if (raw.readableEnded || raw.destroyed || Number(raw.headers["content-length"] ?? 0) > DRAIN_BYTES) finish();
+  if (raw.readableEnded || raw.destroyed) finish();
   else raw.on("data", drop).on("end", finish).on("close", finish).resume();
 }
 
-/** Reads on for a while after an early answer is known. Returns whether the body has ended. */
-export const afterRest = (raw: IncomingMessage): Promise<boolean> =>
-  new Promise((resolve) => drain(raw, () => resolve(raw.complete)));
+/**
+ * Sends a problem while its client still sends the body, and reads on for a while before the connection is closed:
+ * closed at once, the system resets the connection, and the client's next write fails before it has read the answer.
+ */
+function sendDuringBody(reply: FastifyReply, raw: IncomingMessage, problem: Problem): void {
+  const bytes = Buffer.from(JSON.stringify(problem));
+  const body = new Readable({ read() {} });
+  body.push(bytes);
+  reply.headers({ connection: "close", "content-length": bytes.length }).type(PROBLEM_TYPE).send(body);
+  drain(raw, () => body.push(null));
+}
 
 /** Fastify's error handler: sends anything thrown as a problem. */
 export const errorHandler =
   (report: Report) =>
   (thrown: unknown, request: FastifyRequest, reply: FastifyReply): void => {
     const { problem, headers } = faultOf(thrown, report);
-    const send = (): void => {
-      if (!reply.sent) sendProblem(reply, problem, headers);
-    };
-    // A body that streams is not at its end: its sender may read no answer before it has sent more.
-    const isUnread = request.routeOptions.config.streamed === true && !request.raw.complete;
-    if (isUnread) reply.header("connection", "close");
-    if (isUnread || problem.code === "body_too_large") drain(request.raw, send);
-    else send();
+    const isStreamed = request.routeOptions.config.streamed === true;
+    if (request.raw.complete || !(isStreamed || problem.code === "body_too_large"))
+      sendProblem(reply, problem, headers);
+    else sendDuringBody(reply.code(problem.status).headers(headers), request.raw, problem);
   };

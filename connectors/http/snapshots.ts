@@ -19,7 +19,7 @@ import { type MovementOutcome, MovementPartWriter } from "../../engine/reconcili
 import { type PartOutcome, SnapshotPartWriter } from "../../engine/reconciliation/reports/snapshot-store.js";
 import { ConcurrencyLimit } from "./admission.js";
 import { queriedInstant } from "./past.js";
-import { afterRest, HttpFault, refuse } from "./problem.js";
+import { HttpFault, refuse } from "./problem.js";
 import { isoOf, queryWith, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { ROW_TYPES, type RowType, rowReader } from "./rows/row-formats.js";
 import { MAX_ROW_BYTES, type Row } from "./rows/row-reader.js";
@@ -143,13 +143,13 @@ function snapshotPartRoute(server: FastifyInstance, context: RouteContext, strea
         ...(unit === undefined ? {} : { unit }),
       };
       const opened = await fromStore("snapshots.receive", context.deps.snapshots.receive(header));
-      if (!(opened instanceof SnapshotPartWriter)) return answerPart(request, reply, { source, ...part }, opened, 0);
+      if (!(opened instanceof SnapshotPartWriter)) return answerPart(reply, { source, ...part }, opened, 0);
       const outcome = await readRows(
         request,
         { body, columns: SNAPSHOT_COLUMNS, rows: query.rows, writer: opened },
         ([sku, location, units]) => opened.add(sku, location, units),
       );
-      return answerPart(request, reply, { source, ...part }, outcome, opened.count);
+      return answerPart(reply, { source, ...part }, outcome, opened.count);
     },
   );
 }
@@ -183,13 +183,13 @@ function movementPartRoute(server: FastifyInstance, context: RouteContext, strea
         toMs: queriedInstant(query.to, "to"),
       };
       const opened = await fromStore("movements.receive", context.deps.movements.receive(header));
-      if (!(opened instanceof MovementPartWriter)) return answerPart(request, reply, { source, ...part }, opened, 0);
+      if (!(opened instanceof MovementPartWriter)) return answerPart(reply, { source, ...part }, opened, 0);
       const outcome = await readRows(
         request,
         { body, columns: MOVEMENT_COLUMNS, rows: query.rows, writer: opened },
         ([id, sku, location, units, at]) => opened.add(id, sku, location, units, timeOf(at)),
       );
-      return answerPart(request, reply, { source, ...part }, outcome, opened.count);
+      return answerPart(reply, { source, ...part }, outcome, opened.count);
     },
   );
 }
@@ -252,32 +252,22 @@ async function readRows<Outcome>(
 }
 
 function answerPart(
-  request: FastifyRequest,
   reply: FastifyReply,
   { source, id, part, parts }: { source: string; id: string; part: number; parts: number },
   outcome: PartOutcome | MovementOutcome,
   rows: number,
-): FastifyReply | Promise<FastifyReply> {
-  if (outcome.outcome === "refused") return refusePart(request, reply, outcome.refusal);
+): FastifyReply {
+  if (outcome.outcome === "refused") throw partFault(outcome.refusal);
   const partsReceived = outcome.outcome === "received" ? outcome.partsReceived : parts;
   return reply
     .code(outcome.outcome === "received" ? 202 : 200)
     .send({ outcome: outcome.outcome, source, id, part, parts, partsReceived, rows });
 }
 
-/** Answers once the rest of the body was read, or enough of it: a client that is still sending reads no answer. */
-async function refusePart(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { code, message, row }: SnapshotRefusal,
-): Promise<FastifyReply> {
-  const isWhole = await afterRest(request.raw);
-  return refuse(reply, code, message, {
+function partFault({ code, message, row }: SnapshotRefusal): HttpFault {
+  return new HttpFault(code, message, {
     ...(row === undefined ? {} : { errors: [{ field: `row ${row}`, message }] }),
-    headers: {
-      ...(code === "too_many_snapshots" ? { "retry-after": "60" } : {}),
-      ...(isWhole ? {} : { connection: "close" }),
-    },
+    ...(code === "too_many_snapshots" ? { headers: { "retry-after": "60" } } : {}),
   });
 }
 

@@ -207,8 +207,8 @@ describe("nothing is left of a body that", () => {
     return request;
   };
   const answered = (request: ReturnType<typeof begin>) =>
-    new Promise<string>((resolve) =>
-      request.on("response", (response) => {
+    new Promise<string>((resolve, reject) =>
+      request.on("error", reject).on("response", (response) => {
         let text = "";
         response.on("data", (chunk) => (text += chunk)).on("end", () => resolve(text));
       }),
