@@ -9,13 +9,13 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 const shared = { pool: "forks" as const, testTimeout: 300_000, hookTimeout: 120_000 };
-// The simulation with 250 shops, and a fault at every fourth call of every script; SEEDS=1000 tries every call. The
-// comparison of the ledger with decide.ts with ten seeds, forwarding and schedules with 400.
+// The simulation with 150 shops, and a fault at every fourth call of every script; SEEDS=1000 tries every call. The
+// comparison of the ledger with decide.ts with five seeds, forwarding and schedules with 200.
 const env = {
   LONG_TESTS: "1",
-  SEEDS: process.env["SEEDS"] ?? "250",
-  LEDGER_SEEDS: process.env["LEDGER_SEEDS"] ?? "10",
-  FORWARDING_SEEDS: process.env["FORWARDING_SEEDS"] ?? "400",
+  SEEDS: process.env["SEEDS"] ?? "150",
+  LEDGER_SEEDS: process.env["LEDGER_SEEDS"] ?? "5",
+  FORWARDING_SEEDS: process.env["FORWARDING_SEEDS"] ?? "200",
 };
 /** Works within its own process and Redis. */
 const SIMULATED_WEEK = "test/faults/dead-receiver.faults.test.ts";

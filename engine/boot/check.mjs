@@ -1,8 +1,9 @@
 /**
  * `npm test`: sets up what is missing, then format and lint, types, build, tests; stops at the first group that fails
- * and says which. Further arguments go to vitest (`npm test -- test/kernel`). `--suite NAME` first runs one of the long
- * suites alone instead, against the built product (vitest.NAME.config.ts). The last line is always the totals:
- * `N passed, N failed, N skipped`; a group before the tests, or a fault outside of any test, counts as one failed.
+ * and says which. Further arguments go to vitest (`npm test -- test/kernel`); with them there is no lint and no check
+ * of types. `--suite NAME` first runs one of the long suites alone instead, against the built product
+ * (vitest.NAME.config.ts). The last line is always the totals: `N passed, N failed, N skipped`; a group before the
+ * tests, or a fault outside of any test, counts as one failed.
  * Before it stands a line `failed: FILE:LINE > TEST: REASON` for each that failed.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -24,7 +25,7 @@ try {
   if (suite !== undefined && !existsSync(join(ROOT, configOf(suite))))
     throw new SetupFault(`there is no suite "${suite}": ${configOf(suite)} is missing`);
   await setUp({ dev: true, redis: true, build: false });
-  for (const [name, check] of suite === undefined ? CHECKS : []) {
+  for (const [name, check] of suite === undefined && vitestArgs.length === 0 ? CHECKS : []) {
     if ((await check()) !== 0) end({ passed: 0, failed: 1, skipped: 0, failures: [name] });
   }
   await setUp({ dev: true, redis: true, build: true });

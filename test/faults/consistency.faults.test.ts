@@ -12,7 +12,7 @@ import { Shop } from "./shop.js";
 import { call, Warehouse } from "./warehouse.js";
 
 const PARTITIONS = 4;
-const SECONDS = Number(process.env["SOAK_SECONDS"] ?? 60);
+const SECONDS = Number(process.env["SOAK_SECONDS"] ?? 40);
 const RATE = Number(process.env["RATE"] ?? 1_500);
 const SNAPSHOT_EVERY_MS = 3_000;
 /**

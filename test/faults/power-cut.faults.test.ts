@@ -17,7 +17,7 @@ import { Bed, type BedSettings, planSeed } from "./bed.js";
 import { checkFinalState, type Findings, matchAnswers, shownWrongly } from "./final-state.js";
 import { type Answered, Shop, skuNames } from "./shop.js";
 
-const CUTS = 5;
+const CUTS = 4;
 const SKUS = 240;
 /** Two a partition; and long enough for views to have them. */
 const LATE_SKUS = 32;

@@ -1,5 +1,5 @@
 /**
- * A shop with 5,000 commands a second and two sources that are right, but book late or have a clock that is off: ten
+ * A shop with 5,000 commands a second and two sources that are right, but book late or have a clock that is off: five
  * minutes of virtual time at length, some seconds in short. Not one comparison finds a difference, and a cell of which
  * a source has lost units is found in the middle of it.
  */
@@ -28,7 +28,7 @@ const LOCATIONS = ["SH", "GZ"];
 const STEP_MS = 50;
 const COMMANDS_A_STEP = 250;
 const KEPT_ENTRIES = 2_000;
-const SECONDS = lengthOf({ short: 9, long: 600 });
+const SECONDS = lengthOf({ short: 9, long: 300 });
 
 /** A source that books what the ledger has decided, each event when it is due. */
 class Source {
