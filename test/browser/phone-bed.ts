@@ -9,6 +9,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type BrowserContext, type CDPSession, chromium, type Page, type Worker } from "playwright-core";
 
@@ -127,7 +128,10 @@ export class PhoneBed {
     return this.context.serviceWorkers()[0] ?? (await this.context.waitForEvent("serviceworker"));
   }
 
-  /** Delivers a push to the page's service worker. */
+  /**
+   * Delivers a push to the page's service worker and resolves when its notification is displayed. Nobody may ask for
+   * the notifications before that: Chromium takes one that is still being displayed for dismissed, and lists it never.
+   */
   async push(page: Page, payload: object | string): Promise<void> {
     const session: CDPSession = await this.context.newCDPSession(page);
     const registration = new Promise<string>((resolve) => {
@@ -137,13 +141,32 @@ export class PhoneBed {
       });
     });
     await session.send("ServiceWorker.enable");
+    const before = await this.#displayed();
     const data = typeof payload === "string" ? payload : JSON.stringify(payload);
     await session.send("ServiceWorker.deliverPushMessage", {
       origin: this.url,
       registrationId: await registration,
       data,
     });
+    while ((await this.#displayed()) === before) await sleep(20);
     await session.detach();
+  }
+
+  /** How many notifications the service worker has displayed since the first call. */
+  async #displayed(): Promise<number> {
+    return (await this.worker()).evaluate(() => {
+      // biome-ignore lint/suspicious/noExplicitAny: the worker's scope has no type here
+      const scope = globalThis as any;
+      if (scope.displayed === undefined) {
+        scope.displayed = 0;
+        const show = scope.registration.showNotification.bind(scope.registration);
+        scope.registration.showNotification = async (...notification: unknown[]) => {
+          await show(...notification);
+          scope.displayed++;
+        };
+      }
+      return scope.displayed as number;
+    });
   }
 
   /** What the browser shows now. */
