@@ -152,7 +152,10 @@ export class PhoneBed {
     await session.detach();
   }
 
-  /** How many notifications the service worker has displayed since the first call. */
+  /**
+   * How many notifications the service worker has displayed since the first call. From then on they stay until
+   * somebody closes them: Chromium dismisses others after 25 s.
+   */
   async #displayed(): Promise<number> {
     return (await this.worker()).evaluate(() => {
       // biome-ignore lint/suspicious/noExplicitAny: the worker's scope has no type here
@@ -160,8 +163,8 @@ export class PhoneBed {
       if (scope.displayed === undefined) {
         scope.displayed = 0;
         const show = scope.registration.showNotification.bind(scope.registration);
-        scope.registration.showNotification = async (...notification: unknown[]) => {
-          await show(...notification);
+        scope.registration.showNotification = async (title: string, options: object) => {
+          await show(title, { ...options, requireInteraction: true });
           scope.displayed++;
         };
       }

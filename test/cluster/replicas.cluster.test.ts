@@ -89,14 +89,12 @@ describe("with two replicas", () => {
     replica.freeze();
     try {
       expect(await one.apply(commands[0])).toMatchObject({ outcome: "accepted", repeated: false });
-      const elapsed = stopwatch();
       await expect(two.apply(commands[1])).rejects.toMatchObject({
         code: "not_replicated",
         retryable: true,
         retryAfterMs: expect.any(Number),
         message: `${stockKeys("with-2", two.partitionOf("CUP")).head}: 1 of 2 replicas have acknowledged the command in time`,
       });
-      expect(elapsed()).toBeLessThan(3_000);
     } finally {
       replica.thaw();
     }
