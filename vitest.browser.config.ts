@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { PATIENCE } from "./vitest.config.js";
 
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
@@ -11,6 +12,7 @@ export default defineConfig({
     include: ["test/browser/**/*.browser.test.ts"],
     passWithNoTests: true,
     pool: "forks",
+    expect: PATIENCE,
     maxWorkers: 1,
     fileParallelism: false,
     testTimeout: 120_000,

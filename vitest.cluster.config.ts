@@ -5,7 +5,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
-import { ALONE } from "./vitest.config.js";
+import { ALONE, PATIENCE } from "./vitest.config.js";
 
 /** Files of the ordinary run that a Cluster changes nothing about, each with the reason. */
 const LEFT_OUT = [
@@ -40,9 +40,10 @@ const shared = {
   exclude: ["**/node_modules/**", "dist/**", "test/browser/**", ...LEFT_OUT],
   globalSetup: ["test/redis/cluster-setup.ts"],
   pool: "forks" as const,
+  expect: PATIENCE,
   fileParallelism: false,
   testTimeout: 120_000,
-  hookTimeout: 60_000,
+  hookTimeout: 120_000,
 };
 
 export default defineConfig({

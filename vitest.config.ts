@@ -30,10 +30,12 @@ export const ALONE = [
   "test/sim/*.redis.test.ts",
   "test/stream/dead-letter*.redis.test.ts",
 ];
-const redis = { testTimeout: 120_000, hookTimeout: 60_000 };
+const redis = { testTimeout: 120_000, hookTimeout: 120_000 };
+/** How long `expect.poll` waits at most: a busy machine may need many times as long as an idle one. */
+export const PATIENCE = { poll: { timeout: 60_000 } };
 const three = { maxWorkers: 3, sequence: { groupOrder: 0 } };
 const four = { maxWorkers: 4, sequence: { groupOrder: 1 } };
-const shared = { pool: "forks" as const, exclude: ["**/node_modules/**", "dist/**", ...LONG] };
+const shared = { pool: "forks" as const, expect: PATIENCE, exclude: ["**/node_modules/**", "dist/**", ...LONG] };
 
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),

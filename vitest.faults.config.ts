@@ -7,8 +7,9 @@
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { PATIENCE } from "./vitest.config.js";
 
-const shared = { pool: "forks" as const, testTimeout: 300_000, hookTimeout: 120_000 };
+const shared = { pool: "forks" as const, expect: PATIENCE, testTimeout: 300_000, hookTimeout: 120_000 };
 // The simulation with 150 shops, and a fault at every fourth call of every script; SEEDS=1000 tries every call. The
 // comparison of the ledger with decide.ts with five seeds, forwarding and schedules with 200.
 const env = {

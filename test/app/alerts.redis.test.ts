@@ -25,7 +25,7 @@ import { LeapingClock } from "./leaping-clock.js";
 
 const redis = withRedis();
 const engines = withEngines();
-const patience = { timeout: 20_000, interval: 50 };
+const patience = { timeout: 60_000, interval: 50 };
 const CUP = "depletion~CUP";
 
 const traits = { perMinute: 100, confirmsDisplay: false, sendsChanges: false };

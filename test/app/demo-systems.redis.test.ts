@@ -78,7 +78,7 @@ it("reports the booked instant of the shop's time, at each pull that is asked fo
   const newest = async () =>
     Object.fromEntries([...(await snapshots.newest())].map(([source, { asOfMs, rows }]) => [source, [asOfMs, rows]]));
   const all = (atMs: number) => ({ erp: [atMs, 5_001], wms: [atMs, 5_001], storefront: [atMs, 5_001] });
-  await vi.waitFor(async () => expect(await newest()).toEqual(all(firstMs)), 10_000);
+  await vi.waitFor(async () => expect(await newest()).toEqual(all(firstMs)), 60_000);
   expect([await unitsOf("erp", "S1"), await unitsOf("wms", "S1"), await unitsOf("storefront", "S1")]).toEqual([
     11, 21, 31,
   ]);
@@ -86,7 +86,7 @@ it("reports the booked instant of the shop's time, at each pull that is asked fo
   const secondMs = MIDNIGHT_MS;
   systems.book(secondMs, { erp: cells(10), wms: [{ sku: "S1", location: "SHA", units: 5 }], storefront: cells(30) });
   await systems.pull(parts, "differences were settled");
-  await vi.waitFor(async () => expect(await newest()).toEqual(all(secondMs)), 10_000);
+  await vi.waitFor(async () => expect(await newest()).toEqual(all(secondMs)), 60_000);
   expect([await unitsOf("erp", "S1"), await unitsOf("wms", "S1"), await unitsOf("wms", "S2")]).toEqual([11, 5, 22]);
   expect(troubles).toEqual([]);
 });

@@ -7,7 +7,7 @@ import { afterEach, expect, it } from "vitest";
 import { Intake } from "../../engine/app/intake.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 60_000, interval: 20 };
 const intakes: Intake[] = [];
 let answer: () => void = () => {};
 afterEach(async () => {

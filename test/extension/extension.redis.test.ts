@@ -29,7 +29,7 @@ const lifecycle = new Lifecycle();
 const PREFIX = "extended";
 /** A SKU that the supplier does not have. */
 const UNKNOWN = "UNKNOWN";
-const patience = { timeout: 20_000, interval: 20 };
+const patience = { timeout: 60_000, interval: 20 };
 
 let port = 0;
 /** What the screen shows. */

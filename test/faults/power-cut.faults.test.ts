@@ -143,7 +143,7 @@ async function cutOften(
     await bed.untilCaughtUp();
     const wrong = () => shownWrongly(bed as Bed, names);
     await expect
-      .poll(wrong, { timeout: 10_000, message: `${appendfsync}, cut ${round + 1}: shown wrongly` })
+      .poll(wrong, { timeout: 60_000, message: `${appendfsync}, cut ${round + 1}: shown wrongly` })
       .toEqual([]);
     for (const [key, answer] of shop.answers) answers.set(key, answer);
   }

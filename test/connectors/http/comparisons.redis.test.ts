@@ -33,12 +33,12 @@ async function compareShop(): Promise<string> {
   await bed.receive("C1", 100);
   await bed.receive("C2", 50, "east");
   // A snapshot is taken once the views have every location.
-  await vi.waitFor(() => expect(bed.storefrontView.get("C2")?.locations.has("east")).toBe(true), { timeout: 10_000 });
+  await vi.waitFor(() => expect(bed.storefrontView.get("C2")?.locations.has("east")).toBe(true), { timeout: 60_000 });
   const right = [
     { sku: "C1", location: "main", units: 100 },
     { sku: "C2", location: "east", units: 50 },
   ];
-  await vi.waitFor(() => report("erp", right), { timeout: 10_000 });
+  await vi.waitFor(() => report("erp", right), { timeout: 60_000 });
   await report("wms", [
     { sku: "C1", location: "main", units: 100 },
     { ...(right[1] as SnapshotRow), units: 30 },

@@ -19,7 +19,7 @@ async function loseGoods(kept: string, lost: string): Promise<void> {
   await bed.receive(kept, 4);
   await bed.receive(lost, 10);
   const bookedMs = bed.deps().clock.now();
-  await vi.waitFor(() => expect(bed.deps().storefrontView.locations).toContain("main"), { timeout: 20_000 });
+  await vi.waitFor(() => expect(bed.deps().storefrontView.locations).toContain("main"), { timeout: 60_000 });
   await snapshot("wms", `${lost}-1`, bookedMs - 60_000, [
     [kept, "main", 0],
     [lost, "main", 0],

@@ -303,7 +303,7 @@ describe("while a breaker is open", () => {
     expect(Number(refused.headers["retry-after"])).toBeLessThanOrEqual(600);
     expect((await bed.send("POST", `/v1/orders/${id}/payment`)).status).toBe(200);
     const events = async () => (await bed.send("GET", "/v1/breaker/history?limit=2")).json.events;
-    const patience = { timeout: 15_000, interval: 100 };
+    const patience = { timeout: 60_000, interval: 100 };
     await expect.poll(events, patience).toMatchObject([{ kind: "opened", scope: "sku:G" }]);
     const closed = await bed.send("POST", "/v1/breaker", {
       body: { action: "close", scope, actor: "li.wei", reason: "counted again" },

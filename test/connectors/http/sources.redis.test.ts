@@ -27,7 +27,7 @@ describe("the list of sources", () => {
         expect(writer.add("S1", "main", 5)).toBeUndefined();
         expect(await writer.end()).toMatchObject({ outcome: "complete" });
       },
-      { timeout: 10_000 },
+      { timeout: 60_000 },
     );
     const { status, json } = await bed.send("GET", "/v1/sources");
     expect(status).toBe(200);

@@ -250,19 +250,19 @@ describe("a pull", () => {
       const one = start(configuration, "one");
       await vi.waitFor(
         async () => expect(await state()).toMatchObject({ outcome: "stored", rows: 1, process: "one" }),
-        10_000,
+        60_000,
       );
       const other = start(configuration, "other");
       const first = await state();
       sandbox.stock.set("SKU", "B", 8);
       const request = { atMs: systemClock.now(), actor: "anna", reason: "count" };
       expect(await registry.requestPull(request, ["erp", "unknown"])).toEqual(["erp"]);
-      await vi.waitFor(async () => expect(await state()).toMatchObject({ outcome: "stored", rows: 2 }), 10_000);
+      await vi.waitFor(async () => expect(await state()).toMatchObject({ outcome: "stored", rows: 2 }), 60_000);
       expect((await state())?.lastAttemptMs).toBeGreaterThan(first?.lastAttemptMs ?? 0);
       expect([one.isOwned, other.isOwned]).toEqual([true, false]);
       await one.stop();
       await registry.requestPull({ ...request, atMs: systemClock.now() });
-      await vi.waitFor(async () => expect(await state()).toMatchObject({ process: "other" }), 10_000);
+      await vi.waitFor(async () => expect(await state()).toMatchObject({ process: "other" }), 60_000);
       expect(await storedCells()).toEqual({ "SKU main": 7, "SKU east": 8 });
     });
 
@@ -274,7 +274,7 @@ describe("a pull", () => {
       );
       const looked = vi.spyOn(registry, "requested");
       start(await configured(), "one");
-      await vi.waitFor(() => expect(looked.mock.calls.length).toBeGreaterThan(2), 10_000);
+      await vi.waitFor(() => expect(looked.mock.calls.length).toBeGreaterThan(2), 60_000);
       expect(sandbox.figures.requests).toBe(1);
     });
 
