@@ -1,10 +1,11 @@
 /**
- * The tests that need a Redis on a Redis Cluster instead: three masters and three replicas, one Cluster for all
- * files, one file at a time; files share a process as in the ordinary run. Beside them those that kill masters, move
- * slots and ask Sentinels, on servers of their own.
+ * The tests that need a Redis on a Redis Cluster instead: three masters and three replicas. Two files at a time, each
+ * worker with a Cluster of its own; files share a process as in the ordinary run. After them, one at a time, those that
+ * kill masters, move slots and ask Sentinels, on servers of their own.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { CLUSTER_WORKERS } from "./test/redis/cluster-setup.js";
 import { ALONE, PATIENCE } from "./vitest.config.js";
 
 /** Files of the ordinary run that a Cluster changes nothing about, each with the reason. */
@@ -41,27 +42,36 @@ const shared = {
   globalSetup: ["test/redis/cluster-setup.ts"],
   pool: "forks" as const,
   expect: PATIENCE,
-  fileParallelism: false,
   testTimeout: 120_000,
   hookTimeout: 120_000,
 };
+/** In one group: after a group Vitest may give the same number to two workers at once. */
+const two = { maxWorkers: CLUSTER_WORKERS, sequence: { groupOrder: 0 } };
 
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   test: {
-    maxWorkers: 1,
-    fileParallelism: false,
     projects: [
       {
         test: {
           ...shared,
+          ...two,
           name: "redis",
           include: ["test/**/*.redis.test.ts"],
           exclude: [...shared.exclude, ...ALONE],
           isolate: false,
         },
       },
-      { test: { ...shared, name: "alone", include: [...ALONE, "test/cluster/**/*.cluster.test.ts"] } },
+      { test: { ...shared, ...two, name: "alone", include: ALONE } },
+      {
+        test: {
+          ...shared,
+          name: "cluster",
+          include: ["test/cluster/**/*.cluster.test.ts"],
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
     ],
   },
 });

@@ -1,9 +1,9 @@
 /**
  * The Redis of one `*.redis.test.ts` file: a private redis-server, started before its first test and stopped after
- * its last, in a temporary directory, keeping nothing; or, in a run on a Cluster (`SHUIWEI_TEST_CLUSTER` names its
- * nodes), that Cluster, emptied before the first test. Clients made by `connect` are closed after the last test.
- * Functions loaded into the server survive `flush`; keys do not. What is true of one server only (its socket, its
- * process) is not to be had of a Cluster: a test that needs it is skipped there by `onCluster`.
+ * its last, in a temporary directory, keeping nothing; or, in a run on Clusters (`SHUIWEI_TEST_CLUSTERS` names the
+ * nodes of each), the one of this worker, emptied before the first test. Clients made by `connect` are closed after the
+ * last test. Functions loaded into the server survive `flush`; keys do not. What is true of one server only (its socket,
+ * its process) is not to be had of a Cluster: a test that needs it is skipped there by `onCluster`.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -33,15 +33,16 @@ export interface TestRedis {
   onEach<Reply>(ask: (primary: Redis) => Promise<Reply>): Promise<Reply[]>;
 }
 
-const clusterUrl = process.env["SHUIWEI_TEST_CLUSTER"];
+const clusterUrls = process.env["SHUIWEI_TEST_CLUSTERS"]?.split(" ");
 
 /** Whether this run is one on a Cluster. */
-export const onCluster = clusterUrl !== undefined;
+export const onCluster = clusterUrls !== undefined;
 
 export function withRedis(settings: Omit<RedisSettings, "dir"> = {}): TestRedis {
   let dir: string | undefined;
   let server: RedisServer | undefined;
   const clients: RedisClient[] = [];
+  const clusterUrl = clusterUrls?.[Number(process.env["VITEST_POOL_ID"]) - 1];
   const running = (): RedisServer => {
     if (server === undefined) throw new Error("the test's Redis is one server and runs inside tests and hooks only");
     return server;
