@@ -49,7 +49,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [...shared.exclude, "**/*.redis.test.ts"],
           isolate: false,
-          testTimeout: 30_000,
+          testTimeout: 120_000,
         },
       },
       {

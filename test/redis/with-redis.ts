@@ -1,9 +1,9 @@
 /**
  * The Redis of one `*.redis.test.ts` file: a private redis-server, started before its first test and stopped after
  * its last, in a temporary directory, keeping nothing; or, in a run on Clusters (`SHUIWEI_TEST_CLUSTERS` names the
- * nodes of each), the one of this worker, emptied before the first test. Clients made by `connect` are closed after the
- * last test. Functions loaded into the server survive `flush`; keys do not. What is true of one server only (its socket,
- * its process) is not to be had of a Cluster: a test that needs it is skipped there by `onCluster`.
+ * nodes of each), the one of this worker, emptied before the first test. Clients made by `connect` are closed after
+ * the last test. Functions loaded into the server survive `flush`; keys do not. What is true of one server only (its
+ * socket, its process) is not to be had of a Cluster: a test that needs it is skipped there by `onCluster`.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
