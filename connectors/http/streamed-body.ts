@@ -2,7 +2,8 @@
  * Bodies that are read while they arrive, of any length up to a bound: the route gets the bytes in pieces, inflated
  * when they were sent with gzip. The bound is on inflated bytes, so a small body that inflates without end is refused.
  * A client that sends nothing for some time gets 408, and so does one that takes longer than an hour for all.
- * A route that answers before the end of a body reads on for a moment, so that its client can receive the answer.
+ * A body that is refused before its end is answered at once; the rest is read for a moment, so that its client can
+ * receive the answer.
  */
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";

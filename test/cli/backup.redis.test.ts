@@ -88,7 +88,7 @@ describe("a backup", () => {
         repeated: true,
       });
       expect((await restored.orders.service.outbound(orders[0] as string)).outcome).toBe("accepted");
-      await expect.poll(() => restored.topic("stock").follower.lagEntries(), { timeout: 60_000 }).toBe(0);
+      await expect.poll(() => restored.topic("stock").follower.lagEntries()).toBe(0);
     } finally {
       await restored.stop();
     }

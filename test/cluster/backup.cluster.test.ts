@@ -57,7 +57,7 @@ it("is restored to a Cluster of another size", async () => {
   const moved = await engines.start({ redisUrl: other.url, prefix: PREFIX });
   try {
     for (const id of ids) expect((await moved.orders.service.pay(id)).outcome).toBe("accepted");
-    await expect.poll(() => moved.topic("stock").follower.lagEntries(), { timeout: 60_000 }).toBe(0);
+    await expect.poll(() => moved.topic("stock").follower.lagEntries()).toBe(0);
   } finally {
     await moved.stop();
   }

@@ -92,7 +92,7 @@ it(
     process.kill(-(demo.pid as number), "SIGINT");
     // npx ends by the signal, too; a clean end of the demo shows in what it leaves.
     await ended;
-    await expect.poll(() => isGroupAlive(demo?.pid as number), { timeout: 60_000 }).toBe(false);
+    await expect.poll(() => isGroupAlive(demo?.pid as number)).toBe(false);
     expect(await runningSocket(path("shop/.shuiwei/demo"))).toBeUndefined();
     expect(existsSync(path("shop/.shuiwei/demo"))).toBe(false);
     expect(await filesOfPackage()).toEqual(before);

@@ -142,9 +142,7 @@ async function cutOften(
     await load;
     await bed.untilCaughtUp();
     const wrong = () => shownWrongly(bed as Bed, names);
-    await expect
-      .poll(wrong, { timeout: 60_000, message: `${appendfsync}, cut ${round + 1}: shown wrongly` })
-      .toEqual([]);
+    await expect.poll(wrong, { message: `${appendfsync}, cut ${round + 1}: shown wrongly` }).toEqual([]);
     for (const [key, answer] of shop.answers) answers.set(key, answer);
   }
   await sleep(2_000); // short holds end

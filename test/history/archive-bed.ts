@@ -111,7 +111,7 @@ export async function archiveBed(
           const { head } = stockKeys(prefix, partition);
           const last = Number((await client.hget(head, "offset")) ?? 0);
           const isDone = () => archiver.figures.some((each) => each.partition === partition && each.archived === last);
-          await expect.poll(isDone, { timeout: 60_000, interval: 5 }).toBe(true);
+          await expect.poll(isDone, { interval: 5 }).toBe(true);
         }
       } finally {
         await archiver.stop();

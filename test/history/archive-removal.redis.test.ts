@@ -61,7 +61,7 @@ async function archive(given: Partial<ArchiverOptions> = {}): Promise<string[]> 
   const archiver = archiverOf({ onTrouble: (message) => troubles.push(message), ...given });
   archiver.start();
   const last = async () => (await readArchiveHead(client, place)).last;
-  await expect.poll(last, { timeout: 60_000, interval: 5 }).toBe(offset);
+  await expect.poll(last, { interval: 5 }).toBe(offset);
   await archiver.stop();
   return troubles;
 }
@@ -154,7 +154,7 @@ describe("an archive that is stopped between a segment and its head", () => {
     });
     const archiver = archiverOf({ store: stopping });
     archiver.start();
-    await expect.poll(() => stopped !== undefined, { timeout: 60_000, interval: 5 }).toBe(true);
+    await expect.poll(() => stopped !== undefined, { interval: 5 }).toBe(true);
     await stopped;
     expect((await readArchiveHead(client, place)).number).toBe(1);
     expect([...store.objects.keys()].filter((key) => key.endsWith("/head"))).toHaveLength(1);

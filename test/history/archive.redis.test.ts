@@ -261,7 +261,7 @@ describe("an archive", () => {
     };
     const frozen = bed.archiver({ store });
     frozen.start();
-    await expect.poll(() => isFrozen, { timeout: 60_000 }).toBe(true);
+    await expect.poll(() => isFrozen).toBe(true);
     await bed.trade(50);
     await freeTask(client, archiveKeys(PREFIX, "stock", 0));
     await bed.archive();
@@ -382,7 +382,7 @@ describe("an archive", () => {
     for (let partition = 0; partition < PARTITIONS; partition++) await bed.ledger.tick(partition);
     const archiver = bed.archiver({ segmentMs: 1 });
     archiver.start();
-    await expect.poll(() => archiver.warnings().length, { timeout: 60_000 }).toBeGreaterThan(0);
+    await expect.poll(() => archiver.warnings().length).toBeGreaterThan(0);
     expect(archiver.warnings().join()).toContain("minutes behind");
     await archiver.stop();
   });

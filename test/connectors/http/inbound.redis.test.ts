@@ -102,7 +102,7 @@ describe("thousands of receipts", () => {
     expect(readings()).toBeLessThan(20);
     expect(await other.inbound.put({ ...receipt(7), units: 5 })).toBe("replaced");
     expect(await other.inbound.get("PO-7")).toMatchObject({ remainingUnits: 5 });
-    await expect.poll(() => inbound.inboundUnits("MANY"), { timeout: 60_000 }).toBe(4_003);
+    await expect.poll(() => inbound.inboundUnits("MANY")).toBe(4_003);
     expect(await inbound.remove("PO-7")).toBe(true);
     expect(await inbound.remove("PO-7")).toBe(false);
     expect(await inbound.inboundUnits("MANY")).toBe(3_998);

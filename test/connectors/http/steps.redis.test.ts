@@ -59,7 +59,7 @@ describe("an order with steps", () => {
     // Counted once a second.
     const counts = async () => (await bed.send("GET", "/v1/exceptions")).json.counts;
     const late = { step: "labelled", kind: "late", open: expect.any(Number) };
-    await expect.poll(counts, { timeout: 60_000 }).toContainEqual(late);
+    await expect.poll(counts).toContainEqual(late);
     await bed.send("POST", `/v1/orders/${id}/label`, { body: { source: "printer-3" } });
     await expect.poll(listed).toEqual([]);
   });
@@ -68,7 +68,7 @@ describe("an order with steps", () => {
     const ids = [await paidOrder(), await paidOrder(), await paidOrder()];
     const get = async (query: string) => (await bed.send("GET", `/v1/exceptions${query}`)).json;
     const whole = async () => (await get("?limit=1000")).exceptions.map(({ order }: { order: string }) => order);
-    await expect.poll(whole, { timeout: 60_000 }).toEqual(expect.arrayContaining(ids));
+    await expect.poll(whole).toEqual(expect.arrayContaining(ids));
     expect(await get("?limit=1000")).toMatchObject({ complete: true });
     const paged: { order: string; since: string }[] = [];
     for (let query = "?limit=1"; query !== ""; ) {

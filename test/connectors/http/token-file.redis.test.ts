@@ -111,7 +111,7 @@ describe("a running server", () => {
     await file.start();
     const secret = await add("b");
     await utimes(path, 1, 1);
-    await expect.poll(() => file.get(digestOf(secret))?.name, { timeout: 60_000 }).toBe("b");
+    await expect.poll(() => file.get(digestOf(secret))?.name).toBe("b");
     await file.stop();
   });
 });

@@ -46,7 +46,7 @@ async function shop(prefix: string) {
     const endMs = Math.ceil((clock.now() + 1) / MINUTE_MS) * MINUTE_MS;
     clock.moveTo(endMs + 100);
     await expect
-      .poll(async () => (await read(`/v1/skus/${sku}/history`)).recordedTo, { timeout: 60_000 })
+      .poll(async () => (await read(`/v1/skus/${sku}/history`)).recordedTo)
       .toBe(new Date(endMs).toISOString());
   };
   return { clock, engine, read, receive, sell, endMinute };
@@ -92,7 +92,7 @@ describe("an engine that records", () => {
     } satisfies ConditionEvent;
     const key = alertKeyOf({ rule, subject });
     await eventTopicNamed(engine.topics, ALERTS_TOPIC).append([{ id: "1", key, kind: CONDITION_EVENT, payload }]);
-    await expect.poll(() => engine.alerts.alertList.open().length, { timeout: 60_000 }).toBe(1);
+    await expect.poll(() => engine.alerts.alertList.open().length).toBe(1);
     await endMinute("TEA");
     const path = "/v1/figures/open-alerts/history?from=2026-06-18T10:00:00Z";
     await expect.poll(async () => (await read(path)).points).toEqual([{ at: "2026-06-18T10:00:00.000Z", value: 1 }]);

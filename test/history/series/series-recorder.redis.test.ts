@@ -89,7 +89,7 @@ class Shop {
   }
 
   async recordedTo(minute: number): Promise<void> {
-    await expect.poll(async () => (await this.read()).recordedToMs, { timeout: 60_000 }).toBe(minute * MINUTE_MS);
+    await expect.poll(async () => (await this.read()).recordedToMs).toBe(minute * MINUTE_MS);
   }
 
   async units(): Promise<[minute: number, units: number | undefined][]> {
