@@ -204,7 +204,16 @@ async function closeToOthers(dir: string): Promise<void> {
     await chmod(appendOnly, FOLDER_MODE);
     own.push(...(await readdir(appendOnly)).map((name) => join(appendOnly, name)));
   }
-  for (const path of own) if (await exists(path)) await chmod(path, FILE_MODE);
+  for (const path of own) await closeFile(path);
+}
+
+/** Does nothing when there is no such file: a server that is ending deletes its files meanwhile. */
+async function closeFile(path: string): Promise<void> {
+  try {
+    await chmod(path, FILE_MODE);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") throw thrown;
+  }
 }
 
 const exists = (path: string): Promise<boolean> =>

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir, totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,6 +23,8 @@ describe("the embedded Redis", () => {
   const servers: RedisServer[] = [];
   const clients: Redis[] = [];
   const parents: ChildProcess[] = [];
+  /** Servers that end with one of the parents. */
+  const children: number[] = [];
   const litter: string[] = [];
 
   const start = async (settings: Partial<RedisSettings> = {}): Promise<RedisServer> => {
@@ -39,13 +41,15 @@ describe("the embedded Redis", () => {
 
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), "shuiwei-embedded-"));
+    litter.push(dir);
   });
 
   afterEach(async () => {
     for (const client of clients.splice(0)) client.disconnect();
     for (const parent of parents.splice(0)) parent.kill("SIGKILL");
     for (const server of servers.splice(0)) await server.stop();
-    for (const path of [dir, ...litter.splice(0)]) await rm(path, { recursive: true, force: true });
+    for (const pid of children.splice(0)) await until(() => !alive(pid), "the server to end with its parent");
+    for (const path of litter.splice(0)) await rm(path, { recursive: true, force: true });
   });
 
   it("answers on a unix socket only, which no other user may open, and never evicts", async () => {
@@ -62,6 +66,13 @@ describe("the embedded Redis", () => {
     expect(settings.get("appendfsync")).toBe("everysec");
     expect(settings.get("save")).toBe("");
     expect((await stat(server.socketPath)).mode & 0o077).toBe(0);
+  });
+
+  it("starts while the server before it deletes its files", async () => {
+    await (await start()).stop();
+    // A link to nothing is listed like a file, and is gone like a deleted one when its mode is to be changed.
+    await symlink(join(dir, "nothing"), join(dir, "appendonlydir", "deleted.aof"));
+    expect(await clientOf(await start()).ping()).toBe("PONG");
   });
 
   it("is accessible to its owner only, also where an older release has left its files readable", async () => {
@@ -275,7 +286,9 @@ describe("the embedded Redis", () => {
     });
     parents.push(parent);
     const [line] = (await once(parent.stdout, "data")) as [Buffer];
-    return { parent, pid: Number(line.toString()) };
+    const pid = Number(line.toString());
+    children.push(pid);
+    return { parent, pid };
   }
 
   function alive(pid: number): boolean {
