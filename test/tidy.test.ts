@@ -199,7 +199,7 @@ const RULES: readonly { behaviour: string; rule: Rule; offenders: readonly (read
   {
     behaviour: "the engine has few rooms and few arrows between them",
     rule: engineIsSmall,
-    offenders: [Array.from({ length: 16 }, (_, i) => module(`engine/room${i}/a.ts`, ""))],
+    offenders: [Array.from({ length: 17 }, (_, i) => module(`engine/room${i}/a.ts`, ""))],
   },
   {
     behaviour: "a long function has a reason",

@@ -50,7 +50,7 @@ export const importsOf = onceEach((files): Import[] => {
 const FLOORS: readonly (readonly [number, RegExp])[] = [
   [0, /^engine\/kernel\//],
   [1, /^engine\/(stream|redis)\//],
-  [2, /^engine\/(stock|outbox)\//],
+  [2, /^engine\/(stock|outbox|publication)\//],
   [3, /^engine\/(orders|reconciliation|alerting)\//],
   [4, /^engine\/jobs\/[^/]+|^engine\/history\//],
   [5, /^engine\/(audit|replay)\//],
@@ -67,6 +67,7 @@ const SHARED = [
   "connectors/connector.ts",
   "connectors/source.ts",
   "connectors/channel.ts",
+  "connectors/purger.ts",
   "connectors/channels/",
   "connectors/configuration/",
   "connectors/mapping/",
@@ -129,7 +130,7 @@ export const everyModuleIsImported: Rule = (files) => {
 };
 
 /** Rooms are the folders of `engine/`; an arrow is a pair of rooms of which one imports the other. */
-const MOST_ROOMS = 15;
+const MOST_ROOMS = 16;
 const MOST_ARROWS = 60;
 
 export const engineIsSmall: Rule = (files) => {
