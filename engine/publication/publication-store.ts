@@ -36,10 +36,13 @@ export interface PublicationStore {
   put(objects: readonly PublishedObject[], signal?: AbortSignal): Promise<void>;
   /** Deletes objects; those that do not exist are no error. @throws as put */
   delete(names: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** An object's JSON text; undefined when there is none. @throws as put */
+  read(name: string, signal?: AbortSignal): Promise<Uint8Array | undefined>;
   /** The manifest; undefined before the first. @throws as put */
   readManifest(signal?: AbortSignal): Promise<StoredManifest | undefined>;
   /**
    * Replaces the manifest if it is still the expected version, in one step.
+   * @param json JSON text, UTF-8; stored as it is, because compression saves nothing of names
    * @param expected the version that was read; undefined: there must be none
    * @param epoch of the writer's lease: never decreases
    * @param cacheSeconds how long shared caches may keep it, where the store serves it by itself
@@ -47,7 +50,7 @@ export interface PublicationStore {
    * @throws as put; after an error the manifest is the old one or the new one
    */
   replaceManifest(
-    manifest: Encodings,
+    json: Uint8Array,
     expected: string | undefined,
     writer: { readonly epoch: number; readonly cacheSeconds: number },
     signal?: AbortSignal,

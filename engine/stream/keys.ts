@@ -256,6 +256,23 @@ export function sourceKeys(prefix: string, source: string): SourceKeys {
   return { ...keysUnder(base), cells: `${base}:cells`, progress: `${base}:progress` };
 }
 
+/** What the storefront is shown, as published: a task with a lease, the manifest and its objects. */
+export interface PublicationKeys extends PartitionKeys {
+  /** Hash: the newest manifest, its version, and the epoch of its writer. */
+  manifest: string;
+  /** Hash: the compressed forms of an object. Objects are spread over the slots. */
+  object(name: string): string;
+}
+
+export function publicationKeys(prefix: string): PublicationKeys {
+  const base = `${prefix}:{publication}`;
+  return {
+    ...keysUnder(base),
+    manifest: `${base}:manifest`,
+    object: (name) => `${prefix}:published:${name}`,
+  };
+}
+
 /** Hash: what was fixed when the deployment was created, and its format. */
 export const deploymentKey = (prefix: string): string => `${prefix}:deployment`;
 
