@@ -71,6 +71,7 @@ const SHARED = [
   "connectors/channels/",
   "connectors/configuration/",
   "connectors/mapping/",
+  "connectors/purges/",
   "connectors/csv/row-parser.ts",
   "connectors/sources/sandbox/",
 ];

@@ -1,0 +1,56 @@
+/**
+ * Answers of clouds whose API answers JSON with the code of an error, such as `Throttling.User`: which codes may pass
+ * is the vendor's, and every other needs an operator. An answer that is no such JSON is judged by its status; with
+ * status 200 it may come from a proxy, so the purge counts as not done. Reasons have the vendor's own text, cut; it may
+ * quote the request, so the caller removes secrets.
+ */
+import type { Clock } from "../../engine/kernel/clock.js";
+import { type HttpAnswer, outcomeOfStatus } from "../channels/http-client.js";
+import type { PurgeOutcome } from "../purger.js";
+import { untilNextChinaDayMs } from "./china-day.js";
+
+/**
+ * `later`: the same request may be accepted a moment later. `day`: the account's quota of this day is used. A number:
+ * too many requests, and how many milliseconds to wait.
+ */
+export type ErrorMeaning = "later" | "day" | number;
+
+/** Meanings by pattern of the code; the first that fits counts. */
+export type ErrorMeanings = readonly (readonly [code: RegExp, meaning: ErrorMeaning])[];
+
+const TEXT_CHARACTERS = 200;
+
+/** The JSON object of an answer; undefined when it is none. */
+export function jsonOf({ text, isCut }: HttpAnswer): Readonly<Record<string, unknown>> | undefined {
+  if (isCut) return undefined;
+  try {
+    const body: unknown = JSON.parse(text);
+    return typeof body === "object" && body !== null ? (body as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function outcomeOfError(code: string, text: unknown, meanings: ErrorMeanings, clock: Clock): PurgeOutcome {
+  const reason = `${code}: ${String(text ?? "")}`.slice(0, TEXT_CHARACTERS);
+  const meaning = meanings.find(([pattern]) => pattern.test(code))?.[1];
+  if (meaning === undefined) return { outcome: "refused", reason };
+  if (meaning === "later") return { outcome: "retry", reason };
+  const retryAfterMs = meaning === "day" ? untilNextChinaDayMs(clock.now()) : meaning;
+  return { outcome: "retry", reason, throttled: true, retryAfterMs };
+}
+
+/** Of an answer that has neither what a success has nor the code of an error. */
+export function outcomeOfOther(answer: HttpAnswer, clock: Clock): PurgeOutcome {
+  const byStatus = outcomeOfStatus(answer, clock);
+  switch (byStatus.outcome) {
+    case "accepted":
+      return { outcome: "retry", reason: "the answer is not one of the vendor" };
+    case "refused":
+      return { outcome: "refused", reason: byStatus.reason };
+    case "retry": {
+      const { reason, throttled = false, retryAfterMs } = byStatus;
+      return { outcome: "retry", reason, throttled, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+    }
+  }
+}
