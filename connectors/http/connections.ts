@@ -21,6 +21,8 @@ const UNREAD_MS = 10_000;
 /** The largest page, 1.5 MB, at 200 kbit/s: a client that reads a few bytes now and then is closed, too. */
 const ANSWER_MS = 60_000;
 const SWEEP_MS = 1_000;
+/** Answers of this type have no end: only the time without progress is limited. */
+export const EVENT_STREAM = "text/event-stream";
 /** Would end the header line. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it must find
 const BREAKS_LINE = /[\r\n\u0000]/;
@@ -41,6 +43,8 @@ interface Connection {
   waiting: (() => void)[];
   /** Whether a request is in progress. */
   isBusy: boolean;
+  /** The answer in progress. */
+  answer: ServerResponse | undefined;
   /** Bytes that the system had accepted at its last progress, and the time of that. */
   acceptedBytes: number;
   /** Bytes of the write in progress that it had not accepted then. */
@@ -49,6 +53,9 @@ interface Connection {
   /** Since when the answer has been waiting for the client to read; undefined: it has not. */
   unreadSinceMs: number | undefined;
 }
+
+/** Serves one request of a connection and calls `end` after it. */
+type Work = (end: () => void, connection: Connection) => void;
 
 export interface PerConnectionLimits {
   maxUnanswered?: number;
@@ -80,7 +87,8 @@ export class Connections {
   /** Applies the limits to a server, in front of its request handler, until the server is closed. */
   guard(server: Server, handler: Handler): void {
     const serve: Handler = (request, response) => {
-      this.#inTurn(request.socket, (end) => {
+      this.#inTurn(request.socket, (end, connection) => {
+        connection.answer = response;
         response.once("close", end);
         handler(request, response);
       });
@@ -122,6 +130,7 @@ export class Connections {
         connection.acceptedAtMs = nowMs;
       }
       if (unreadBytes > 0) connection.unreadSinceMs ??= nowMs;
+      else if (connection.answer?.getHeader("content-type") === EVENT_STREAM) connection.unreadSinceMs = undefined;
       const { acceptedAtMs, unreadSinceMs = nowMs } = connection;
       // The time to make the answer does not count.
       const unreadMs = nowMs - Math.max(acceptedAtMs, unreadSinceMs);
@@ -137,6 +146,7 @@ export class Connections {
         socket,
         waiting: [],
         isBusy: false,
+        answer: undefined,
         acceptedBytes: 0,
         queuedBytes: 0,
         acceptedAtMs: 0,
@@ -152,7 +162,7 @@ export class Connections {
     return connection;
   }
 
-  #inTurn(socket: Socket, work: (end: () => void) => void): void {
+  #inTurn(socket: Socket, work: Work): void {
     const connection = this.#of(socket);
     // Requests that were read before the connection was closed.
     if (socket.destroyed) return;
@@ -162,16 +172,17 @@ export class Connections {
     else this.#close(connection, "pipelined");
   }
 
-  #begin(connection: Connection, work: (end: () => void) => void): void {
+  #begin(connection: Connection, work: Work): void {
     connection.isBusy = true;
     connection.acceptedAtMs = this.#nowMs();
     connection.unreadSinceMs = undefined;
     this.#busy.add(connection);
     work(() => {
       connection.isBusy = false;
+      connection.answer = undefined;
       this.#busy.delete(connection);
       if (!connection.socket.destroyed) connection.waiting.shift()?.();
-    });
+    }, connection);
   }
 
   #close(connection: Connection, reason: CloseReason): void {

@@ -49,6 +49,7 @@ import { snapshotRoutes } from "./snapshots.js";
 import { sourceRoutes } from "./sources.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
+import { stockStreamRoutes } from "./stock-stream.js";
 
 export { ConcurrencyLimit } from "./admission.js";
 export { allowedHostCheck } from "./client.js";
@@ -198,7 +199,13 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     server.addSchema(ProblemSchema);
 
     const methods = knownMethods(server);
-    const groups = [orderRoutes(new BreakerWatch(deps)), ...ROUTES, operationsRoutes(metrics), ...(deps.routes ?? [])];
+    const groups = [
+      orderRoutes(new BreakerWatch(deps)),
+      ...ROUTES,
+      stockStreamRoutes(metrics),
+      operationsRoutes(metrics),
+      ...(deps.routes ?? []),
+    ];
     for (const group of groups) group(server, context);
     // After all routes are registered, also those in scopes of their own.
     server.register(async (scope) => refuseOtherMethods(scope, methods));

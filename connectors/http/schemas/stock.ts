@@ -11,6 +11,9 @@ export const StockQuery = Type.Object(
   closed,
 );
 
+/** `?sku=a&sku=b`, as above. */
+export const StockStreamQuery = Type.Object({ sku: Type.Array(Sku, { minItems: 1, maxItems: 100 }) }, closed);
+
 export const SkuStockQuery = Type.Object({ by: Type.Optional(Type.Enum(["location"])) }, closed);
 
 const shown = {

@@ -19,8 +19,12 @@ export interface SkuLevels {
   revision: number;
 }
 
+/** Called with a SKU that has sold out, is back in stock, or is new. */
+export type AvailabilityListener = (sku: string) => void;
+
 export class StorefrontView implements View {
   readonly job = STOREFRONT_JOB;
+  readonly #listeners = new Set<AvailabilityListener>();
   readonly #skus = new Map<string, SkuLevels>();
   readonly #locations = new Set<string>();
   #cells = 0;
@@ -36,8 +40,9 @@ export class StorefrontView implements View {
       levels.set(location, withDisplay(balances, displayCoefficient));
       this.#locations.add(location);
     }
-    this.#cells += levels.size - (this.#skus.get(sku)?.locations.size ?? 0);
-    this.#skus.set(sku, {
+    const before = this.#skus.get(sku);
+    this.#cells += levels.size - (before?.locations.size ?? 0);
+    const now: SkuLevels = {
       // Over all locations the display is worked out once: flooring each location's share would lose a unit here and
       // there.
       total: withDisplay(total, displayCoefficient),
@@ -45,7 +50,20 @@ export class StorefrontView implements View {
       category: settings?.category ?? undefined,
       displayCoefficient,
       revision: ++this.#revision,
-    });
+    };
+    this.#skus.set(sku, now);
+    if (this.#listeners.size > 0 && availabilityOf(before) !== availabilityOf(now))
+      for (const listener of this.#listeners) listener(sku);
+  }
+
+  /**
+   * Calls the listener when a SKU's total display becomes 0 or more than 0, and when its first units are received.
+   * After a reset the SKUs of a partition are new again.
+   * @returns what ends it
+   */
+  onAvailability(listener: AvailabilityListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   onReset(isOf: (sku: string) => boolean): void {
@@ -85,6 +103,10 @@ export class StorefrontView implements View {
     return [...this.#skus].flatMap(([sku, levels]) => (levels.category === category ? [sku] : []));
   }
 }
+
+/** Undefined for a SKU without a location: it was never received. */
+const availabilityOf = (levels: SkuLevels | undefined): boolean | undefined =>
+  levels && levels.locations.size > 0 ? levels.total.display > 0 : undefined;
 
 const withDisplay = (balances: Balances, coefficient: number): Levels => ({
   ...balances,

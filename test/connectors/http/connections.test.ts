@@ -7,7 +7,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Registry } from "prom-client";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Connections, type PerConnectionLimits, serveWithoutUpgrade } from "../../../connectors/http/connections.js";
+import {
+  Connections,
+  EVENT_STREAM,
+  type PerConnectionLimits,
+  serveWithoutUpgrade,
+} from "../../../connectors/http/connections.js";
 
 const soon = { timeout: 30_000, interval: 10 };
 const opened: (Server | Socket)[] = [];
@@ -166,6 +171,34 @@ describe("a connection whose client does not read", () => {
     socket.write(get("/"));
     socket.pause();
     await expect.poll(cuts, soon).toEqual({ unread: 1 });
+  });
+
+  it("is not closed for the length of a stream of events that it has read in between", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const answers: ServerResponse[] = [];
+      const limits = { unreadMs: 10_000, answerMs: 60_000 };
+      const { port, cuts, connections } = await serve((_, response) => {
+        response.setHeader("content-type", EVENT_STREAM);
+        answers.push(response);
+        response.write("event");
+      }, limits);
+      const { socket, received } = open(port);
+      socket.write(get("/"));
+      await expect.poll(received, soon).toContain("event");
+      for (let part = 0; part < 3; part++) {
+        socket.pause();
+        answers[0]?.write(large);
+        connections.sweep();
+        socket.resume();
+        await expect.poll(() => answers[0]?.writableLength, soon).toBe(0);
+        vi.advanceTimersByTime(50_000);
+        connections.sweep();
+      }
+      expect(await cuts()).toEqual({});
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 

@@ -8,7 +8,10 @@ import { httpBed, send } from "./http-bed.js";
 
 const bed = httpBed();
 /** What needs no token: what customers are shown, health, and how to get a session. */
-const PUBLIC = ["GET /healthz", "GET /readyz", "GET /v1/stock", "GET /v1/stock/{sku}", "POST /v1/sessions"];
+const PUBLIC = [
+  ...["GET /healthz", "GET /readyz", "POST /v1/sessions"],
+  ...["GET /v1/stock", "GET /v1/stock/{sku}", "GET /v1/stock/stream"],
+];
 const METHODS = ["get", "put", "post", "delete", "patch"];
 /** Of a path and a body; each is legal in some place. */
 const ODD = ["__proto__", "constructor", "%00", "a%2Fb", "%F0%9F%8D%B5", "..%2F..", "me", "%23", "x".repeat(900)];
