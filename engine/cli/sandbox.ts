@@ -8,6 +8,7 @@ import type { SandboxFigures } from "../../connectors/sources/sandbox/server.js"
 import { sleep } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
+import { CDN_SANDBOXES } from "./cdn-sandboxes.js";
 import { CHANNEL_SANDBOXES, type Sandbox } from "./channel-sandboxes.js";
 import { defineCommand } from "./command.js";
 import { figure, printLine } from "./text.js";
@@ -24,6 +25,7 @@ const KINDS = {
   "oracle-ebs": startOracleEbs,
   "web-push": startWebPush,
   ...CHANNEL_SANDBOXES,
+  ...CDN_SANDBOXES,
 } as const;
 const NAMES = Object.keys(KINDS).join("|");
 /** Cells that a sandbox of a source begins with. */
@@ -44,7 +46,7 @@ const options = defineOptions({
 export const command = defineCommand({
   name: "sandbox",
   about:
-    "a local sandbox of an outside system, to try the engine with: a WMS, a bucket, a source of stock, a channel to people",
+    "a local sandbox of an outside system, to try the engine with: a WMS, a bucket, a source of stock, a channel to people, a CDN",
   operands: NAMES,
   more: `  wms         takes picking orders and cancellations as connectors/wms/README.md describes them
   objects     an S3 bucket that verifies every signature
@@ -58,6 +60,8 @@ export const command = defineCommand({
   dingtalk    a robot of DingTalk (钉钉): verifies signatures, takes 20 messages a minute
   wecom       an application and a robot of WeCom (企业微信): gives access tokens, suppresses repeats
   feishu      a bot of Feishu (飞书): verifies signatures, takes 5 messages a second
+  aliyun-cdn  the API of Alibaba Cloud's CDN (阿里云): verifies signatures, takes 1,000 URLs a minute and 10,000 a day
+  tencent-cdn  the API of Tencent Cloud's CDN (腾讯云): verifies signatures, takes 10,000 URLs a day
 
 Everything is in memory and lost when it stops; past a limit the oldest is dropped.
 

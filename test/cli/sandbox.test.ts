@@ -91,4 +91,17 @@ describe("the sandbox command", () => {
       expect(await answer.text()).toContain(says);
     });
   });
+
+  it.each([
+    ["aliyun-cdn", ["url", "accessKeyId", "accessKeySecret"]],
+    ["tencent-cdn", ["url", "secretId", "secretKey"]],
+  ])("serves %s, and prints the purge that reaches it", async (vendor, fields) => {
+    await whileServing(vendor, async (printed) => {
+      const purge = JSON.parse(/\{.*\}/.exec(printed)?.[0] ?? "{}");
+      expect(Object.keys(purge.connection)).toEqual(fields);
+      expect(purge).toMatchObject({ name: vendor, vendor });
+      const answer = await fetch(purge.connection.url, { method: "POST", body: "{}" });
+      expect(await answer.text()).toMatch(/Authorization/);
+    });
+  });
 });
