@@ -9,7 +9,8 @@ import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makePath } from "../../engine/kernel/folder.js";
 import { secureBytes } from "../../engine/kernel/random.js";
-import { checkKey, checkSize, MAX_OBJECT_BYTES, type ObjectStore, refused, unavailable } from "./object-store.js";
+import { codeOf, fileFailure } from "./file-failure.js";
+import { checkKey, checkSize, MAX_OBJECT_BYTES, type ObjectStore, refused } from "./object-store.js";
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
@@ -42,7 +43,7 @@ export class FileStore implements ObjectStore {
     } catch (thrown) {
       this.#folders.delete(folder);
       await rm(unfinished, { force: true }).catch(() => {});
-      throw failure("put", key, thrown);
+      throw fileFailure(`put object ${key}`, thrown);
     }
   }
 
@@ -56,7 +57,7 @@ export class FileStore implements ObjectStore {
       return await readFile(path);
     } catch (thrown) {
       if (codeOf(thrown) === "ENOENT") return undefined;
-      throw failure("get", key, thrown);
+      throw fileFailure(`get object ${key}`, thrown);
     }
   }
 
@@ -66,7 +67,7 @@ export class FileStore implements ObjectStore {
     try {
       await rm(this.#pathOf(key), { force: true });
     } catch (thrown) {
-      throw failure("delete", key, thrown);
+      throw fileFailure(`delete object ${key}`, thrown);
     }
   }
 
@@ -82,16 +83,4 @@ export class FileStore implements ObjectStore {
     if (this.#folders.size >= MAX_KNOWN_FOLDERS) this.#folders.clear();
     this.#folders.add(folder);
   }
-}
-
-const codeOf = (thrown: unknown): string | undefined => (thrown as NodeJS.ErrnoException | undefined)?.code;
-
-/** A full disk or a lost mount may recover; a missing permission, or a file in a folder's place, needs an operator. */
-function failure(what: string, key: string, thrown: unknown): Error {
-  const code = codeOf(thrown);
-  if (code === undefined || code.startsWith("objects_")) return thrown as Error;
-  const message = `could not ${what} object ${key}: ${(thrown as Error).message}`;
-  return ["EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "ENAMETOOLONG"].includes(code)
-    ? refused(message, thrown)
-    : unavailable(message, thrown);
 }

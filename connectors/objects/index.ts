@@ -8,7 +8,8 @@ import { systemClock } from "../../engine/kernel/clock.js";
 import { EngineError } from "../../engine/kernel/errors.js";
 import { FileStore } from "./file-store.js";
 import type { ObjectStore } from "./object-store.js";
-import { type Bucket, S3Store } from "./s3-store.js";
+import type { Bucket } from "./s3-client.js";
+import { S3Store } from "./s3-store.js";
 
 export type { ObjectStore } from "./object-store.js";
 

@@ -4,7 +4,8 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MAX_OBJECT_BYTES } from "../../../connectors/objects/object-store.js";
-import { type Bucket, S3Store } from "../../../connectors/objects/s3-store.js";
+import type { Bucket } from "../../../connectors/objects/s3-client.js";
+import { S3Store } from "../../../connectors/objects/s3-store.js";
 import { BUCKET, KEY_ID, REGION, S3Sandbox, SECRET, xml } from "../../../connectors/objects/sandbox.js";
 import { ManualClock, systemClock } from "../../../engine/kernel/clock.js";
 
