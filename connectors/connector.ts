@@ -18,6 +18,7 @@ import type { OptionTable, OptionValues } from "../engine/kernel/options.js";
 import type { OrderService } from "../engine/orders/order-service.js";
 import type { OrderStore } from "../engine/orders/order-store.js";
 import type { Receiver } from "../engine/outbox/receiver.js";
+import type { PublicationStore } from "../engine/publication/publication-store.js";
 import type { MovementStore } from "../engine/reconciliation/reports/movement-store.js";
 import type { SnapshotStore } from "../engine/reconciliation/reports/snapshot-store.js";
 import type { SourceRegistry } from "../engine/reconciliation/source-registry.js";
@@ -183,6 +184,11 @@ export interface Connector<Options extends OptionTable = OptionTable> {
    * @throws EngineError `bad_option`
    */
   objectStore?(values: OptionValues<Options>, dir: string): Promise<Objects>;
+  /**
+   * The store of publications at a URL; the first connector with one is used. Nothing is sent to it yet.
+   * @throws EngineError `bad_option`
+   */
+  publicationStore?(values: OptionValues<Options>, url: string): Promise<PublicationStore>;
   /**
    * Opens the store of series that a Redis with time series is used for; the first connector with one is used.
    * @throws EngineError when it cannot be reached

@@ -1,4 +1,4 @@
-/** Object storage as a line of the table of connectors. */
+/** Object storage as a line of the table of connectors: of objects, and of publications. */
 import { defineConnector } from "../connector.js";
 import { objectsOptions } from "./options.js";
 
@@ -8,5 +8,9 @@ export const objectsConnector = defineConnector({
   async objectStore(values, dir) {
     const { openObjectStore } = await import("./index.js");
     return openObjectStore({ ...values, dir });
+  },
+  async publicationStore(values, url) {
+    const { openPublicationStore } = await import("./index.js");
+    return openPublicationStore(url, values);
   },
 });

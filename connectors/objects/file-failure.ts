@@ -7,7 +7,11 @@ import { refused, unavailable } from "./object-store.js";
 const NEEDS_OPERATOR = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "EISDIR", "ENAMETOOLONG"]);
 
 /** The system's code of an error, such as `ENOENT`. */
-export const codeOf = (thrown: unknown): string | undefined => (thrown as NodeJS.ErrnoException | undefined)?.code;
+export function codeOf(thrown: unknown): string | undefined {
+  const code: unknown = (thrown as NodeJS.ErrnoException | undefined)?.code;
+  // An aborted signal's reason has a number.
+  return typeof code === "string" ? code : undefined;
+}
 
 /** @param doing what could not be done: `put object a/b.json` */
 export function fileFailure(doing: string, thrown: unknown): Error {

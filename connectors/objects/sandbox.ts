@@ -1,8 +1,8 @@
 /**
  * A sandbox of a bucket over real HTTP that verifies every request: it computes the SigV4 signature by itself, from
  * the published algorithm and node:crypto, and compares it, the body's hash, the time and the region with those of
- * the request. It serves PUT, GET and DELETE of objects by path, and a test can answer the next requests instead. It
- * keeps objects in memory only, and drops the oldest past a limit.
+ * the request. It serves PUT (also with a condition), GET and DELETE of objects by path, and a test can answer the next
+ * requests instead. It keeps objects in memory only, and drops the oldest past a limit.
  */
 import { createHash, createHmac } from "node:crypto";
 import { once } from "node:events";
@@ -21,6 +21,8 @@ const BYTES_KEPT = 256 * 2 ** 20;
 export interface StoredObject {
   bytes: Buffer;
   contentType: string | undefined;
+  /** Headers that are stored with it and come with it: those of caches, and `x-amz-meta-…`. */
+  headers: Readonly<Record<string, string>>;
 }
 
 /** Answers one request instead of the bucket, or leaves it without an answer. */
@@ -35,6 +37,8 @@ export class S3Sandbox {
   denied = 0;
   /** Scheme, host and port. */
   endpoint = "";
+  /** Conditions of a PUT are ignored, as by a bucket that does not know them. */
+  ignoresConditions = false;
   readonly #server: Server;
   readonly #bytesKept: number;
   #bytes = 0;
@@ -74,8 +78,10 @@ export class S3Sandbox {
     const key = rest.join("/");
     if (bucket !== BUCKET) return xml(response, 404, "NoSuchBucket");
     if (request.method === "PUT") {
-      this.#put(key, { bytes, contentType: request.headers["content-type"] });
-      response.end();
+      const fault = this.ignoresConditions ? undefined : conditionFault(request, this.objects.get(key));
+      if (fault) return xml(response, ...fault);
+      this.#put(key, { bytes, contentType: request.headers["content-type"], headers: storedHeaders(request) });
+      response.writeHead(200, { etag: etagOf(bytes) }).end();
       return;
     }
     if (request.method === "DELETE") {
@@ -86,7 +92,8 @@ export class S3Sandbox {
     }
     const object = this.objects.get(key);
     if (object === undefined) return xml(response, 404, "NoSuchKey");
-    response.end(object.bytes);
+    const type = object.contentType === undefined ? {} : { "content-type": object.contentType };
+    response.writeHead(200, { etag: etagOf(object.bytes), ...type, ...object.headers }).end(object.bytes);
   }
 
   #put(key: string, object: StoredObject): void {
@@ -103,6 +110,28 @@ export class S3Sandbox {
     this.#bytes -= this.objects.get(key)?.bytes.length ?? 0;
     this.objects.delete(key);
   }
+}
+
+/** As S3: a hash of the content. */
+const etagOf = (bytes: Buffer): string => `"${createHash("md5").update(bytes).digest("hex")}"`;
+
+const STORED_HEADER = /^(?:cache-control|content-encoding|x-amz-meta-.+)$/;
+
+const storedHeaders = ({ headers }: IncomingMessage): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) => (STORED_HEADER.test(name) ? [[name, String(value)]] : [])),
+  );
+
+/** The status and error code for a condition that does not hold; undefined when it does. */
+function conditionFault(
+  { headers }: IncomingMessage,
+  stored: StoredObject | undefined,
+): [status: number, code: string] | undefined {
+  const { "if-match": match, "if-none-match": none } = headers;
+  if (none !== undefined && stored !== undefined) return [412, "PreconditionFailed"];
+  if (match === undefined) return undefined;
+  if (stored === undefined) return [404, "NoSuchKey"];
+  return match === etagOf(stored.bytes) ? undefined : [412, "PreconditionFailed"];
 }
 
 export function xml(response: ServerResponse, status: number, code: string): void {

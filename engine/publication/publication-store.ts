@@ -30,6 +30,11 @@ export interface PublicationStore {
   /** What operators know it by: `redis`, `file:///srv/stock`, `s3+https://…`. */
   readonly place: string;
   /**
+   * Checks, at the start, that the store can do what is stated here; left out: it always can.
+   * @throws EngineError, retryable when the store cannot be reached now
+   */
+  check?(signal?: AbortSignal): Promise<void>;
+  /**
    * Resolves when all are stored. One that exists is the same; it may be written again.
    * @throws EngineError; the signal's reason
    */

@@ -154,8 +154,8 @@ export function describePublicationStore(name: string, open: () => Promise<Publi
         }
       };
       const reader = bed.reopen();
-      let seen = 0;
       const read = async (): Promise<void> => {
+        let seen = 0;
         while (stored < 20) {
           const text = await manifestText(reader);
           if (text === undefined) continue;

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type ObjectsSettings, openObjectStore } from "../../../connectors/objects/index.js";
+import { type ObjectsSettings, openObjectStore, openPublicationStore } from "../../../connectors/objects/index.js";
 import { BUCKET, KEY_ID, REGION, S3Sandbox, SECRET } from "../../../connectors/objects/sandbox.js";
 
 let dir: string;
@@ -65,5 +65,24 @@ describe("settings at fault", () => {
     expect(() => open(more)).toThrow(
       expect.objectContaining({ code: "bad_option", message: expect.stringContaining(words) }),
     );
+  });
+});
+
+describe("a publication goes", () => {
+  const settings = { objectsKeyId: KEY_ID, objectsSecret: SECRET, objectsTimeoutMs: 5_000 };
+
+  it("into a folder or a bucket, and is known by its URL without keys", () => {
+    const folder = pathToFileURL(join(dir, "stock")).href;
+    expect(openPublicationStore(folder, settings).place).toBe(folder);
+    const bucket = `s3+https://s3.example.com/${BUCKET}/stock?region=${REGION}`;
+    expect(openPublicationStore(bucket, settings).place).toBe(bucket);
+  });
+
+  it("nowhere with settings at fault, which name the option", () => {
+    expect(() => openPublicationStore("ftp://example.com", settings)).toThrow("--publication: is neither");
+    expect(() => openPublicationStore("s3+https://a:b@s3.example.com/stock", settings)).toThrow("--publication: keys");
+    expect(() => openPublicationStore("s3+https://s3.example.com/x", settings)).toThrow("--publication: names no");
+    const keyless = { ...settings, objectsKeyId: undefined };
+    expect(() => openPublicationStore("s3+https://s3.example.com/stock", keyless)).toThrow("--objects-key-id");
   });
 });
