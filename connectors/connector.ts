@@ -28,6 +28,8 @@ import type { NewEvent } from "../engine/stream/event-entry.js";
 import type { RedisClient } from "../engine/stream/redis.js";
 import type { ChannelKind } from "./channel.js";
 import type { ChannelsConfiguration } from "./channels/configuration.js";
+import type { PurgerKind } from "./purger.js";
+import type { PurgesConfiguration } from "./purges/configuration.js";
 import type { SourceKind } from "./source.js";
 
 /** Bytes under a key, as `connectors/objects/object-store.ts` specifies. */
@@ -61,6 +63,8 @@ export interface ConnectorParts {
   sourceKinds(): Promise<readonly SourceKind[]>;
   /** Alert routes, and the endpoints of channels. */
   readonly channels: ChannelsConfiguration;
+  /** CDNs whose copies are purged; undefined: the options name none. */
+  readonly purges: PurgesConfiguration | undefined;
   /** Appends events to an event topic of the tables, as `EventTopic.append`. */
   append(topic: string, events: readonly NewEvent[]): Promise<void>;
   /** The shop's time, and its IANA zone. */
@@ -176,6 +180,8 @@ export interface Connector<Options extends OptionTable = OptionTable> {
   sourceKinds?(): Promise<readonly SourceKind[]>;
   /** Loads the channel that endpoints of the configuration of alerts may name (contract: `connectors/channel.ts`). */
   channelKind?(): Promise<ChannelKind>;
+  /** Loads the vendor that the configuration of CDNs may name (contract: `connectors/purger.ts`). */
+  purgerKind?(): Promise<PurgerKind>;
   /** The traits of its channel, which reaches people without an endpoint; undefined: it is not configured. */
   personChannel?(values: OptionValues<Options>): ChannelTraits | undefined;
   /**

@@ -10,6 +10,7 @@ import { dingTalkConnector } from "./dingtalk/connector.js";
 import { feishuConnector } from "./feishu/connector.js";
 import { objectsConnector } from "./objects/connector.js";
 import { oracleEbsConnector } from "./oracle-ebs/connector.js";
+import { purgesConnector } from "./purges/connector.js";
 import { sourcesConnector } from "./sources/connector.js";
 import { timeSeriesConnector } from "./time-series/connector.js";
 import { wangdianConnector } from "./wangdian/connector.js";
@@ -35,4 +36,5 @@ export const CONNECTORS: readonly Connector[] = [
   webPushConnector,
   webhookConnector,
   alertmanagerConnector,
+  purgesConnector,
 ];

@@ -4,7 +4,7 @@
  * purge that a limit of the CDN does not allow in time is dropped and counted. Connectors translate to one vendor's
  * request; limits, batches, repetition and what is dropped are decided for all in connectors/purges.
  */
-import type { TSchema } from "typebox";
+import type { Static, TSchema } from "typebox";
 import type { Clock } from "../engine/kernel/clock.js";
 
 /** What a CDN's copies of one SKU's answers are found by. */
@@ -28,6 +28,8 @@ export interface PurgeLimits {
   readonly batch: number;
   /** Requests in any second; below 1 for fewer, such as 5 / 60. */
   readonly perSecond: number;
+  /** Requests that the vendor takes at once after a pause (its token bucket); left out: it has none. */
+  readonly burst?: number;
   /** SKUs in a day; left out: no limit. */
   readonly perDay?: number;
 }
@@ -39,16 +41,29 @@ export interface Purger {
   close?(): unknown;
 }
 
-export interface PurgerKind {
+export interface PurgerParts<Settings = unknown> {
+  /** As the configuration file has it, with the texts of secrets. */
+  readonly connection: Settings;
+  /** The wall clock: signatures have a time. */
+  readonly clock: Clock;
+  /** How long one request may take; left out: as in connectors/purges/http.ts. */
+  readonly timeoutMs?: number;
+}
+
+export interface PurgerKind<Settings extends TSchema = TSchema> {
   /** The vendor, as the configuration file names it. */
   readonly name: string;
   /** The shape of its connection in the file; secrets are `SecretText` of connectors/configuration. */
-  readonly connection: TSchema;
+  readonly connection: Settings;
   /**
    * A shield between edge and engine may answer the edge with its own old copy: every purge is repeated after this
    * time. Left out: once is enough.
    */
   readonly repeatAfterMs?: number;
   /** @throws EngineError `bad_input` for what the shape cannot check */
-  open(parts: { readonly connection: unknown; readonly clock: Clock }): Purger | Promise<Purger>;
+  open(parts: PurgerParts<Static<Settings>>): Purger | Promise<Purger>;
 }
+
+/** Infers the type of the connection. */
+export const definePurgerKind = <const Settings extends TSchema>(kind: PurgerKind<Settings>): PurgerKind =>
+  kind as unknown as PurgerKind;

@@ -12,10 +12,10 @@ import type { AlertRoute } from "../../engine/alerting/route.js";
 import { MINUTE_MS } from "../../engine/kernel/clock.js";
 import { badInput, messageOf } from "../../engine/kernel/errors.js";
 import type { ChannelKind, ConfiguredEndpoint } from "../channel.js";
+import { checkedConnection } from "../configuration/connection.js";
 import { readJsonFile } from "../configuration/json-file.js";
 import { assertNoFaults, placed, repeatedNames } from "../configuration/placed-faults.js";
 import { type ConfigurationFault, schemaFaults } from "../configuration/schema-faults.js";
-import { resolveSecrets } from "../configuration/secrets.js";
 import { AlertsFile, type AlertsJson, type EndpointJson, type RouteJson } from "./configuration.schema.js";
 
 /** The configuration with what only channels need. */
@@ -148,12 +148,12 @@ async function checkEndpoint(
     const message = `is "${json.channel}", and must be one of ${kinds.map(({ name }) => name).join(", ")}`;
     return { found: [{ pointer: `${pointer}/channel`, message }], texts: [] };
   }
-  const unsound = schemaFaults(kind.connection, json.connection, `${pointer}/connection`);
-  if (unsound.length > 0) return { found: unsound, texts: [] };
-  const schema = kind.connection as unknown as Record<string, unknown>;
-  const { settings, faults, texts } = await resolveSecrets(schema, json.connection, { env, folder });
+  const place = `${pointer}/connection`;
+  const checked = await checkedConnection(kind.connection, json.connection, place, { env, folder });
+  const { settings, texts } = checked;
+  if (settings === undefined) return { found: checked.faults, texts };
   const { name, channel, language = "zh", sendsChanges = kind.traits.sendsChanges } = json;
-  const found = faults.map((fault) => ({ pointer: `${pointer}/connection${fault.pointer}`, message: fault.message }));
+  const found = [...checked.faults];
   // What is sent repeatedly until it ends would never end there.
   if (kind.traits.repeatMs !== undefined && !sendsChanges)
     found.push({ pointer: `${pointer}/sendsChanges`, message: `is false, and ${channel} needs the ends of alerts` });

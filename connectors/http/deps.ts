@@ -94,6 +94,8 @@ export interface HttpDeps {
   eraseBuyer(id: string): Promise<EraseOutcome>;
   /** The shop's time (ms) up to which the storefront view of this SKU's partition is complete. */
   asOf(sku: string): number;
+  /** The tag by which CDNs find their copies of answers with a SKU; left out: no CDN is purged by this deployment. */
+  tagOf?(sku: string): string;
   /** The age of that time, in milliseconds of real time. */
   ageMs(sku: string): number;
   /** The age of the least fresh partition. */

@@ -41,7 +41,7 @@ import type { Warehouse } from "./intake.js";
 import { Lifecycle } from "./lifecycle.js";
 import { EngineLiveSource } from "./live.js";
 import { hidingSecrets } from "./logging.js";
-import { openChannels, openConnectors, openObjects } from "./open-connectors.js";
+import { connectorPartsOf, openConfigurations, openConnectors, openObjects } from "./open-connectors.js";
 import { ownSinkPartsOf } from "./own-sinks.js";
 import { PersonalData } from "./personal-data.js";
 import { type EngineReconciliation, startReconciliation } from "./reconciliation.js";
@@ -63,7 +63,7 @@ import {
   orderLimitPerSecond,
   type RunningSink,
 } from "./sinks.js";
-import { checkTables, PRODUCT_TABLES, sourceKindsOf, type Tables, type TopicParts } from "./tables.js";
+import { checkTables, PRODUCT_TABLES, type Tables, type TopicParts } from "./tables.js";
 
 /** Balances and what is known about SKUs. */
 export interface EngineStock {
@@ -123,6 +123,8 @@ export interface Engine {
   readonly archiver: Archiver | undefined;
   /** Figures over time, where the settings enable them. */
   readonly series: EngineSeries | undefined;
+  /** Whether CDNs find their copies of a SKU by its tag, to purge them. */
+  readonly isPurged: boolean;
   /** What connectors offer beside sinks, where the settings ask for it. */
   readonly connectors: readonly OpenConnector[];
   readonly live: EngineLiveSource;
@@ -156,8 +158,8 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
   checkTables(tables);
   const objects = await openObjects(given, tables);
   const clock = given.shopTime?.clock ?? systemClock;
-  const channels = await openChannels(given, tables, clock);
-  const settings = { ...given, onTrouble: hidingSecrets(given.onTrouble, channels.secrets) };
+  const { channels, purges, secrets } = await openConfigurations(given, tables, clock);
+  const settings = { ...given, onTrouble: hidingSecrets(given.onTrouble, secrets) };
   const connections = await openEngineRedis(settings, tables, lifecycle);
   const { ledger, orderStore } = makeStores(settings, connections);
   const histories = makeHistories({ ...settings, ...connections }, orderStore, settings.archive ? objects : undefined);
@@ -183,7 +185,7 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
   const alerting = openAlertingStores({ ...settings, redis, clock, channels: channels.directory });
   const connectorParts = connectorPartsOf(settings, tables, connections, reconciliation, {
-    ...{ ledger, orderStore, objects, channels, clock, alerting, alertRequests: alerts.alertRequests },
+    ...{ ledger, orderStore, objects, channels, purges, clock, alerting, alertRequests: alerts.alertRequests },
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   });
@@ -221,6 +223,7 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
     topic: (name) => topicNamed(topics, name),
     sinks: [...sinks, ...ownSinks],
     ...{ forwarders, emitKeepers, archiver, series, connectors, live },
+    isPurged: purges !== undefined,
     feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),
     formats: connections.formats,
     redisEnded: connections.ended,
@@ -251,31 +254,6 @@ const consistencyOf = ({ consistency }: EngineSettings): ConsistencySettings =>
 const jobPartsOf = ({ zone, deadlines = {} }: EngineSettings, orderStore: OrderStore): JobParts => ({
   zone: zoneOf(zone),
   deadlines: () => deadlinesWith(deadlines, orderStore.waiting.hasWarehouse),
-});
-
-const connectorPartsOf = (
-  { prefix, partitions, zone, worker, leaseMs, environment = () => undefined, onTrouble }: EngineSettings,
-  tables: Tables,
-  { redis, owner }: EngineRedis,
-  { snapshots, movements, sources, sourceWatch }: EngineReconciliation,
-  parts: Pick<
-    ConnectorParts,
-    | "ledger"
-    | "orderStore"
-    | "orderService"
-    | "objects"
-    | "channels"
-    | "clock"
-    | "append"
-    | "alerting"
-    | "alertRequests"
-  >,
-): ConnectorParts => ({
-  ...parts,
-  ...{ snapshots, movements, sources, sourceWatch },
-  ...{ redis, prefix, partitions, zone, worker, environment, onTrouble },
-  lease: { owner, leaseMs },
-  sourceKinds: () => sourceKindsOf(tables),
 });
 
 /** What every event topic has. */

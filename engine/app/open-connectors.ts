@@ -1,15 +1,19 @@
 /**
- * The connectors of the tables in a running engine: the object storage that one of them names, and what the others
- * open beside their sinks.
+ * The connectors of the tables in a running engine: the object storage that one of them names, the configuration files
+ * that several read, what connectors may use, and what they open beside their sinks. A fault of an option or a file
+ * ends the start.
  */
 import { channelsOptions } from "../../connectors/channels/options.js";
 import type { ConnectorParts, OpenConnector } from "../../connectors/connector.js";
+import { purgesOptions } from "../../connectors/purges/options.js";
 import type { Clock } from "../kernel/clock.js";
 import { assert } from "../kernel/errors.js";
 import { valuesOf } from "../kernel/options.js";
+import type { EngineRedis } from "./engine-redis.js";
 import type { EngineSettings } from "./engine-settings.js";
 import type { Lifecycle } from "./lifecycle.js";
-import { channelKindsOf, type Tables } from "./tables.js";
+import type { EngineReconciliation } from "./reconciliation.js";
+import { channelKindsOf, purgerKindsOf, sourceKindsOf, type Tables } from "./tables.js";
 
 /**
  * The object storage that the options name. Nothing is sent to it yet.
@@ -29,7 +33,7 @@ export async function openObjects(
  * What the options name as alert routes and endpoints of channels, checked.
  * @throws EngineError `bad_input` with every fault of the file
  */
-export async function openChannels(
+async function openChannels(
   { options: given = {}, environment = () => undefined }: EngineSettings,
   tables: Pick<Tables, "connectors">,
   clock: Clock,
@@ -49,6 +53,61 @@ export async function openChannels(
     directory: { ...directory, personChannels: new Map([...directory.personChannels, ...withoutEndpoint]) },
   };
 }
+
+/**
+ * The CDNs that the options name for purges, checked; undefined: none.
+ * @throws EngineError `bad_input` with every fault of the file
+ */
+async function openPurges(
+  { options: given = {}, environment = () => undefined }: EngineSettings,
+  tables: Pick<Tables, "connectors">,
+  clock: Clock,
+): Promise<ConnectorParts["purges"]> {
+  const { cdn } = valuesOf(purgesOptions, given);
+  if (cdn === undefined) return undefined;
+  const { assertPurgesOpen, loadPurges } = await import("../../connectors/purges/configuration.js");
+  const lookup = { kinds: await purgerKindsOf(tables), env: environment };
+  const purges = await loadPurges(cdn, lookup);
+  await assertPurgesOpen(cdn, purges, lookup, clock);
+  return purges;
+}
+
+/**
+ * The configuration files that the options name, checked, and the texts in them that no log may show.
+ * @throws EngineError `bad_input` with every fault of the first one that has any
+ */
+export async function openConfigurations(given: EngineSettings, tables: Pick<Tables, "connectors">, clock: Clock) {
+  const channels = await openChannels(given, tables, clock);
+  const purges = await openPurges(given, tables, clock);
+  return { channels, purges, secrets: [...channels.secrets, ...(purges?.secrets ?? [])] };
+}
+
+/** What connectors may use. */
+export const connectorPartsOf = (
+  { prefix, partitions, zone, worker, leaseMs, environment = () => undefined, onTrouble }: EngineSettings,
+  tables: Tables,
+  { redis, owner }: EngineRedis,
+  { snapshots, movements, sources, sourceWatch }: EngineReconciliation,
+  parts: Pick<
+    ConnectorParts,
+    | "ledger"
+    | "orderStore"
+    | "orderService"
+    | "objects"
+    | "channels"
+    | "purges"
+    | "clock"
+    | "append"
+    | "alerting"
+    | "alertRequests"
+  >,
+): ConnectorParts => ({
+  ...parts,
+  ...{ snapshots, movements, sources, sourceWatch },
+  ...{ redis, prefix, partitions, zone, worker, environment, onTrouble },
+  lease: { owner, leaseMs },
+  sourceKinds: () => sourceKindsOf(tables),
+});
 
 /** Opens what the options ask for; it is closed with `lifecycle`. */
 export async function openConnectors(

@@ -6,6 +6,7 @@
 import { fileURLToPath } from "node:url";
 import { Registry } from "prom-client";
 import { type HttpDeps, type RouteGroup, Sessions, TokenFile } from "../../connectors/http/index.js";
+import { tagOf } from "../../connectors/purges/tag.js";
 import { Gateway } from "../../dashboards/gateway.js";
 import { consistencySettingsOf, sharedConsistencySettings } from "../jobs/consistency/options.js";
 import { monotonicClock, sleep } from "../kernel/clock.js";
@@ -204,6 +205,7 @@ export function servedPartsOf(engine: Engine) {
     exceptions: orders.exceptions,
     orderHistory: orders.history,
     ...(series ? { series } : {}),
+    ...(engine.isPurged ? { tagOf } : {}),
     zone: settings.zone,
     clock,
     asOf: (sku: string) => follower.freshAsOf(ledger.partitionOf(sku)),

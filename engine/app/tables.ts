@@ -6,6 +6,7 @@
 import type { ChannelKind } from "../../connectors/channel.js";
 import type { Connector, Sink } from "../../connectors/connector.js";
 import { CONNECTORS } from "../../connectors/index.js";
+import type { PurgerKind } from "../../connectors/purger.js";
 import type { SourceKind } from "../../connectors/source.js";
 import type { Feed } from "../../dashboards/feed.js";
 import { FEEDS, type FeedSources } from "../../dashboards/feeds/index.js";
@@ -226,6 +227,10 @@ export const sourceKindsOf = async ({ connectors }: Pick<Tables, "connectors">):
 /** The channels of all connectors that endpoints of the configuration file may name. */
 export const channelKindsOf = async ({ connectors }: Pick<Tables, "connectors">): Promise<readonly ChannelKind[]> =>
   (await Promise.all(connectors.map((connector) => connector.channelKind?.() ?? []))).flat();
+
+/** The vendors of all connectors whose copies can be purged. */
+export const purgerKindsOf = async ({ connectors }: Pick<Tables, "connectors">): Promise<readonly PurgerKind[]> =>
+  (await Promise.all(connectors.map((connector) => connector.purgerKind?.() ?? []))).flat();
 
 /** The sinks of all connectors. */
 export const sinksOf = ({ connectors }: Pick<Tables, "connectors">): readonly Sink[] =>
