@@ -8,6 +8,7 @@ import { command as contract } from "./contract.js";
 import { command as dashboards } from "./dashboards.js";
 import { command as deadLetters } from "./dead-letters.js";
 import { command as demo } from "./demo.js";
+import { command as edge } from "./edge.js";
 import { command as explain } from "./explain.js";
 import { command as replay } from "./replay.js";
 import { command as restore } from "./restore.js";
@@ -33,6 +34,7 @@ export const COMMANDS: readonly Command[] = [
   contract,
   sources,
   alerts,
+  edge,
   sandbox,
   dashboards,
   bench,

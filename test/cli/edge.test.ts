@@ -1,0 +1,121 @@
+/**
+ * `shuiwei edge check`: finds an address to read, prints each question with its answer, and fails when there is a
+ * finding. The server is a plain one that answers as an edge does; what findings mean is tested in
+ * test/connectors/cdn/findings.test.ts, and real caches in test/edge.
+ */
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { command } from "../../engine/cli/edge.js";
+import { systemClock } from "../../engine/kernel/clock.js";
+import { runCommand } from "./run-command.js";
+
+let server: Server;
+let printed: string[];
+let requested: string[];
+/** Bodies by path, instead of stock answers. */
+let published: Record<string, object>;
+/** How old bodies are at the test's start, in seconds; the server does not replace them. */
+let ageSeconds: number;
+
+beforeEach(async () => {
+  [printed, requested, published, ageSeconds] = [[], [], {}, 1];
+  const startMs = systemClock.now();
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => printed.push(String(text).trim()) > 0);
+  server = createServer((request, reply) => {
+    const { method, url = "", headers } = request;
+    requested.push(`${method} ${url} ${headers["x-stock-refresh"] ?? ""}`.trim());
+    const asOf = new Date(startMs - ageSeconds * 1_000).toISOString();
+    const body = { sku: "A", display: 1, available: true, asOf, ...(url.includes("by=") ? { locations: [] } : {}) };
+    const isKnown = headers["if-none-match"] === `"${asOf}"`;
+    reply.writeHead(isKnown ? 304 : url.includes("edge-check-") && !url.includes("?") ? 404 : 200, {
+      ...{ "content-type": "application/json", etag: `"${asOf}"`, "cache-status": '"a\u0009cache"; hit' },
+      "cache-control": "public, max-age=0, must-revalidate",
+    });
+    reply.end(isKnown ? "" : JSON.stringify(published[url] ?? body));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  server.close();
+  server.closeAllConnections();
+  await once(server, "close");
+});
+
+const site = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+const optionsOf = (changes = {}) => ({
+  ...{ seconds: 1, origin: undefined, json: false },
+  ...{ purgeUrl: undefined, purgeMethod: "PURGE", purgeHeader: undefined },
+  ...changes,
+});
+
+it("prints every question with its answer, and what is behind a finding", async () => {
+  ageSeconds = 100;
+  await expect(runCommand(command, optionsOf(), ["check", `${site()}/v1/stock/A%2F1`])).rejects.toMatchObject({
+    ...{ code: "not_done", message: `1 finding at ${site()}/v1/stock/A%2F1` },
+  });
+  expect(printed[0]).toBe(`reads ${site()}/v1/stock/A%2F1 for 1 s`);
+  expect(printed[1]).toMatch(/^\d reads? through an unknown kind of cache$/);
+  expect(printed.find((line) => line.startsWith("finding"))).toMatch(
+    /^finding +body age +p50 10\d\.\d s, .* 15\.0 s are allowed/,
+  );
+  expect(printed.filter((line) => /^(likely|change): /.test(line))).toHaveLength(2);
+  expect(printed.find((line) => line.includes("after a pause"))).toMatch(/^untested/);
+});
+
+it("finds a SKU in the publication of a site, and prints one line of JSON", async () => {
+  published = {
+    "/shop/v1/publication/manifest.json": { v: 1, index: ["i1"] },
+    "/shop/v1/publication/i1.json": { leaves: ["l1", "l2"], changes: { gone: null } },
+    "/shop/v1/publication/l1.json": {},
+    "/shop/v1/publication/l2.json": { "TEA/1": 5 },
+  };
+  ageSeconds = 100;
+  await expect(runCommand(command, optionsOf({ json: true }), ["check", `${site()}/shop/`])).rejects.toMatchObject({
+    code: "not_done",
+  });
+  const report = JSON.parse(printed.join("")) as { url: string; checks: { name: string; state: string }[] };
+  expect(report).toMatchObject({ url: `${site()}/shop/v1/stock/TEA%2F1`, edge: "unknown", reads: expect.any(Number) });
+  expect(report.checks.find(({ name }) => name === "body age")).toMatchObject({
+    ...{ state: "finding", finding: "overrides_ttl" },
+    advice: { rule: expect.any(String), change: expect.any(String) },
+  });
+});
+
+it("reads the engine beside the edge, and sends one purge", async () => {
+  // From 4 to 8 s it can be seen whether a purge has an effect.
+  ageSeconds = 5;
+  const changes = {
+    origin: site(),
+    purgeUrl: `${site()}/v1/stock/A`,
+    purgeMethod: "GET",
+    purgeHeader: "x-stock-refresh: 1",
+  };
+  await expect(runCommand(command, optionsOf(changes), ["check", `${site()}/v1/stock/A`])).rejects.toMatchObject({
+    code: "not_done",
+  });
+  expect(requested.filter((line) => line === "GET /v1/stock/A 1")).toHaveLength(1);
+  expect(printed.find((line) => /^finding +purge/.test(line))).toContain("the old answer was still served");
+});
+
+it.each([
+  [["check"], "ACTION URL"],
+  [["look", "http://127.0.0.1"], "ACTION URL"],
+  [["check", "http://a", "http://b"], "ACTION URL"],
+  [["check", "shop.example"], "URL: must be an address"],
+  [["check", "ftp://shop.example"], "URL: must begin with"],
+  [["check", "https://u:p@shop.example"], "URL: must not have a user"],
+  [["check", "https://shop.example/v1/stock/A?by=location"], "URL: must have no query"],
+])("refuses %j, and names what is wrong", async (operands, message) => {
+  await expect(runCommand(command, optionsOf(), operands)).rejects.toMatchObject({
+    ...{ code: "bad_input", message: expect.stringContaining(message) },
+  });
+});
+
+it("asks for an address where a site has no publication", async () => {
+  await expect(runCommand(command, optionsOf(), ["check", site()])).rejects.toMatchObject({
+    ...{ code: "bad_input", message: expect.stringContaining("name a stock answer") },
+  });
+});
