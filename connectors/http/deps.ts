@@ -19,6 +19,7 @@ import type { TemporaryRefusal } from "../../engine/kernel/errors.js";
 import type { OnTrouble } from "../../engine/kernel/logger.js";
 import type { EraseOutcome } from "../../engine/orders/erasures.js";
 import type { OrderService } from "../../engine/orders/order-service.js";
+import type { FreshnessBudget } from "../../engine/publication/freshness.js";
 import type { Comparer } from "../../engine/reconciliation/comparison/comparer.js";
 import type { ComparisonStore } from "../../engine/reconciliation/comparison/comparison-store.js";
 import type { Localiser } from "../../engine/reconciliation/localisation/localisation.js";
@@ -92,14 +93,14 @@ export interface HttpDeps {
   skuSettings: readonly SkuSetting[];
   /** Deletes the personal data of an order's buyer. */
   eraseBuyer(id: string): Promise<EraseOutcome>;
-  /** The shop's time (ms) up to which the storefront view of this SKU's partition is complete. */
-  asOf(sku: string): number;
+  /** How long ago, in real milliseconds, the storefront view of this SKU's partition was complete. */
+  ageMs(sku: string): number;
+  /** The same of the least fresh partition. */
+  oldestAgeMs(): number;
+  /** How long caches may keep stock answers; left out: that of the options' defaults. */
+  freshness?: FreshnessBudget;
   /** The tag by which CDNs find their copies of answers with a SKU; left out: no CDN is purged by this deployment. */
   tagOf?(sku: string): string;
-  /** The age of that time, in milliseconds of real time. */
-  ageMs(sku: string): number;
-  /** The age of the least fresh partition. */
-  oldestAgeMs(): number;
   /** The shop's clock: ids are made and times are judged by it. */
   clock: Clock;
   /** Seconds of the shop's time in one real second; 1 when left out. */

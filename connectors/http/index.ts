@@ -12,6 +12,9 @@ import type {
   HTTPMethods,
 } from "fastify";
 import { assert } from "../../engine/kernel/errors.js";
+import { valuesOf } from "../../engine/kernel/options.js";
+import { freshnessBudget } from "../../engine/publication/freshness.js";
+import { publicationOptions } from "../../engine/publication/options.js";
 import type { CallbackLimits } from "../connector.js";
 import { Access } from "./access.js";
 import { bodyWithin, type ClientShare, ConcurrencyLimit } from "./admission.js";
@@ -30,7 +33,7 @@ import type { Role } from "./identity.js";
 import { idRoutes } from "./ids.js";
 import { inboundRoutes } from "./inbound.js";
 import { readJson } from "./json.js";
-import { countRoutes, httpMetrics, operationsRoutes } from "./operations.js";
+import { countRoutes, type HttpMetrics, httpMetrics, operationsRoutes } from "./operations.js";
 import { orderRoutes } from "./orders.js";
 import { ownSettingsRoutes } from "./own-settings.js";
 import { peopleRoutes } from "./people.js";
@@ -49,6 +52,7 @@ import { snapshotRoutes } from "./snapshots.js";
 import { sourceRoutes } from "./sources.js";
 import { stepRoutes } from "./steps.js";
 import { stockRoutes } from "./stock.js";
+import { StockAnswers } from "./stock-answers.js";
 import { stockStreamRoutes } from "./stock-stream.js";
 
 export { ConcurrencyLimit } from "./admission.js";
@@ -112,7 +116,6 @@ const ROUTES: readonly RouteGroup[] = [
   stepRoutes,
   personalDataRoutes,
   commandRoutes,
-  stockRoutes,
   historyRoutes,
   seriesRoutes,
   divergenceRoutes,
@@ -148,30 +151,20 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     server.decorate("access", access);
     const authorize = (role: Role) => access.authorize(role);
     const authorizePerson = (role?: Role) => access.authorizePerson(role);
-    const limits = {
-      requests: new ConcurrencyLimit(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
-      bulk: new ConcurrencyLimit(MAX_BULK_REQUESTS, "bulk requests"),
-      sessions: new ConcurrencyLimit(
-        MAX_SESSION_REQUESTS,
-        "requests for a session",
-        shareOf(MAX_SESSION_REQUESTS_EACH, deps),
-      ),
-    };
+    const limits = limitsOf(deps);
+    const freshness = deps.freshness ?? freshnessBudget(valuesOf(publicationOptions, {}));
+    const answers = new StockAnswers(deps, freshness);
     const context: RouteContext = {
       deps,
       access,
       defaultLocation: deps.defaultLocation ?? "main",
+      freshness,
       authorize,
       authorizePerson,
       limits,
       callbacks: callbackLimits(deps),
     };
-    metrics.gauge(
-      "shuiwei_http_requests_under_way",
-      "Requests being answered; not those for health and figures",
-      () => limits.requests.inFlight,
-    );
-    metrics.gauge("shuiwei_http_bulk_requests_under_way", "Bulk requests among them", () => limits.bulk.inFlight);
+    addGauges(metrics, context);
 
     server.setErrorHandler(errorHandler(deps.onTrouble));
     server.addHook("onRequest", entryGuard(deps));
@@ -201,6 +194,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     const methods = knownMethods(server);
     const groups = [
       orderRoutes(new BreakerWatch(deps)),
+      stockRoutes(answers),
       ...ROUTES,
       stockStreamRoutes(metrics),
       operationsRoutes(metrics),
@@ -212,6 +206,32 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
   };
   // Hooks and handlers apply to the whole server, not only to a scope of this plugin.
   return Object.assign(plugin, { [Symbol.for("skip-override")]: true });
+}
+
+function limitsOf(deps: HttpDeps): RouteContext["limits"] {
+  return {
+    requests: new ConcurrencyLimit(deps.maxUnderWay ?? MAX_UNDER_WAY, "requests"),
+    bulk: new ConcurrencyLimit(MAX_BULK_REQUESTS, "bulk requests"),
+    sessions: new ConcurrencyLimit(
+      MAX_SESSION_REQUESTS,
+      "requests for a session",
+      shareOf(MAX_SESSION_REQUESTS_EACH, deps),
+    ),
+  };
+}
+
+function addGauges(metrics: HttpMetrics, { limits, freshness }: RouteContext): void {
+  metrics.gauge(
+    "shuiwei_http_requests_under_way",
+    "Requests being answered; not those for health and figures",
+    () => limits.requests.inFlight,
+  );
+  metrics.gauge(
+    "shuiwei_edge_lifetime_seconds",
+    "How long after its instant caches may serve a stock answer",
+    () => freshness.lifetimeMs / 1_000,
+  );
+  metrics.gauge("shuiwei_http_bulk_requests_under_way", "Bulk requests among them", () => limits.bulk.inFlight);
 }
 
 /** Of each client by its address. */

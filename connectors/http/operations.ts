@@ -7,7 +7,7 @@ import type { FastifyInstance, onResponseHookHandler } from "fastify";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { refuse as refuseClient } from "./access.js";
 import { refuse, retryAfter } from "./problem.js";
-import { NO_TOKEN_NEEDED, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
+import { NO_TOKEN_NEEDED, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { Readiness, Status } from "./schemas/operations.js";
 import { problems, requestFaults } from "./schemas/problem.js";
 
@@ -76,15 +76,17 @@ export function countRoutes(server: FastifyInstance, metrics: HttpMetrics): void
   });
 }
 
+const HEALTH = { whenStopping: true, anyHost: true };
+
 export const operationsRoutes =
   (metrics: HttpMetrics): RouteGroup =>
-  (server, { deps, access, authorize, limits }) => {
-    const config = { whenStopping: true, anyHost: true };
+  (server, context) => {
+    const { deps, access, authorize } = context;
 
     server.get(
       "/healthz",
       {
-        config,
+        config: HEALTH,
         schema: {
           tags: ["operations"],
           operationId: "getHealth",
@@ -99,38 +101,7 @@ export const operationsRoutes =
       },
     );
 
-    server.get(
-      "/readyz",
-      {
-        config,
-        schema: {
-          tags: ["operations"],
-          operationId: "getReadiness",
-          summary: "Whether the process may get traffic; 503 gives the reason",
-          description:
-            "`warnings` lists problems for an operator although the process works. Without a token neither reason nor warnings are sent.",
-          security: NO_TOKEN_NEEDED,
-          response: { 200: Readiness, ...problems },
-        },
-      },
-      async (request, reply) => {
-        // A wrong token must not be answered faster here than elsewhere.
-        const client = access.hasCredentials(request.raw) ? await access.authenticate(request.raw) : undefined;
-        if (client && "code" in client) return refuseClient(reply, client);
-        const showsDetails = client !== undefined || access.isOpen("metrics");
-        const problemTexts = [
-          ...(deps.stopping() ? ["stopping"] : []),
-          ...deps.readiness(),
-          ...limits.requests.problems(),
-        ];
-        if (problemTexts.length > 0) {
-          const why = showsDetails ? problemTexts.join("; ") : "the reason is shown to clients with the role read";
-          return refuse(reply, "not_ready", why, { headers: retryAfter(1) });
-        }
-        const warnings = showsDetails ? (deps.warnings?.() ?? []) : [];
-        return reply.send({ status: "ready", ...(warnings.length > 0 ? { warnings } : {}) });
-      },
-    );
+    readinessRoute(server, context);
 
     server.get(
       "/metrics",
@@ -156,3 +127,43 @@ export const operationsRoutes =
       },
     );
   };
+
+function readinessRoute(server: FastifyInstance, { deps, access, limits, freshness }: RouteContext): void {
+  server.get(
+    "/readyz",
+    {
+      config: HEALTH,
+      schema: {
+        tags: ["operations"],
+        operationId: "getReadiness",
+        summary: "Whether the process may get traffic; 503 gives the reason",
+        description:
+          "`freshness` states how the 15 s of stock answers are divided among caches; `warnings` lists problems for an operator although the process works. Without a token neither these nor the reason are sent.",
+        security: NO_TOKEN_NEEDED,
+        response: { 200: Readiness, ...problems },
+      },
+    },
+    async (request, reply) => {
+      // A wrong token must not be answered faster here than elsewhere.
+      const client = access.hasCredentials(request.raw) ? await access.authenticate(request.raw) : undefined;
+      if (client && "code" in client) return refuseClient(reply, client);
+      const showsDetails = client !== undefined || access.isOpen("metrics");
+      const problemTexts = [
+        ...(deps.stopping() ? ["stopping"] : []),
+        ...deps.readiness(),
+        ...limits.requests.problems(),
+      ];
+      if (problemTexts.length > 0) {
+        const why = showsDetails ? problemTexts.join("; ") : "the reason is shown to clients with the role read";
+        return refuse(reply, "not_ready", why, { headers: retryAfter(1) });
+      }
+      if (!showsDetails) return reply.send({ status: "ready" });
+      const warnings = deps.warnings?.() ?? [];
+      return reply.send({
+        status: "ready",
+        freshness: freshness.text,
+        ...(warnings.length > 0 ? { warnings } : {}),
+      });
+    },
+  );
+}

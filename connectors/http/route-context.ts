@@ -4,6 +4,7 @@
  */
 import type { FastifyInstance, FastifyRequest, onRequestHookHandler, preValidationHookHandler } from "fastify";
 import { chainIdFault } from "../../engine/kernel/chain-id.js";
+import type { FreshnessBudget } from "../../engine/publication/freshness.js";
 import type { CallbackLimits } from "../connector.js";
 import type { Access } from "./access.js";
 import type { ConcurrencyLimit } from "./admission.js";
@@ -16,6 +17,8 @@ export interface RouteContext {
   readonly deps: HttpDeps;
   readonly access: Access;
   readonly defaultLocation: string;
+  /** How long caches may keep what the storefront is shown. */
+  readonly freshness: FreshnessBudget;
   /**
    * For a route's `onRequest`: accepts only clients with this role and sets the request's identity. Accepts every
    * client in an open demo.

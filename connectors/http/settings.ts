@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Static } from "typebox";
 import { chainId, chainIdFault } from "../../engine/kernel/chain-id.js";
 import { monotonicClock, sleep } from "../../engine/kernel/clock.js";
+import { MAX_LAG_MS } from "../../engine/publication/freshness.js";
 import { type Cause, type ConfigureSku, isAccepted, type SkuSettings } from "../../engine/stock/model.js";
 import { checkedConfigure } from "../../engine/stock/settings.js";
 import type { HttpDeps } from "./deps.js";
@@ -22,7 +23,6 @@ import {
   type SkuSettingsBody,
   settingsSchemas,
 } from "./schemas/settings.js";
-import { OLDEST_VIEW_MS } from "./stock.js";
 import { fromStore } from "./store-errors.js";
 
 /** SKUs of a large category in one call, so that orders are not blocked. */
@@ -132,7 +132,7 @@ async function viewsOfNow({ oldestAgeMs }: HttpDeps): Promise<void> {
     const nowMs = monotonicClock.now();
     // In this order, so that the view is not taken for newer than it is.
     if (nowMs - oldestAgeMs() > sinceMs) return;
-    if (nowMs - sinceMs > OLDEST_VIEW_MS)
+    if (nowMs - sinceMs > MAX_LAG_MS)
       throw new HttpFault(
         "stale_view",
         "the settings are stored, but the view of the category's SKUs is behind; send them again to apply them to all",

@@ -4,10 +4,10 @@
  * are true. They are refused when they could become older than 15 seconds in caches. They do not promise that an order
  * will be accepted.
  */
-import { createHash } from "node:crypto";
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
 import type { Static } from "typebox";
-import type { Levels } from "../../engine/jobs/storefront/view.js";
+import type { SkuLevels } from "../../engine/jobs/storefront/view.js";
+import { MAX_LAG_MS } from "../../engine/publication/freshness.js";
 import type { Locations } from "../../engine/stock/as-of.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
@@ -25,47 +25,26 @@ import {
 import { SkuParams } from "./schemas/common.js";
 import { problems } from "./schemas/problem.js";
 import { LedgerAnswer, LedgerQuery, SkuStockQuery, StockAnswer, StockListAnswer, StockQuery } from "./schemas/stock.js";
+import { type CacheableAnswer, isKnown, SHARED_HEADERS, type StockAnswers, shown } from "./stock-answers.js";
 import { fromStore } from "./store-errors.js";
-
-/** R6: no answer is older than this, in whatever cache it was. */
-const OLDEST_ANSWER_MS = 15_000;
-/** A shared cache keeps an answer this long, */
-const EDGE_SECONDS = 6;
-/** a CDN may serve it this much longer while it fetches the next one, */
-const REVALIDATE_SECONDS = 5;
-/** and a browser does not keep it. */
-const BROWSER_SECONDS = 0;
-/** What is left for the engine: 15 - 6 - 5 - 0 = 4 s. An older view is refused. */
-export const OLDEST_VIEW_MS = OLDEST_ANSWER_MS - (EDGE_SECONDS + REVALIDATE_SECONDS + BROWSER_SECONDS) * 1_000;
-/**
- * Without `stale-while-revalidate`, which has no form for shared caches only: a browser would show a stale answer,
- * too.
- */
-const CACHE_CONTROL = `public, max-age=${BROWSER_SECONDS}, must-revalidate, s-maxage=${EDGE_SECONDS}`;
-/** For CDNs only (RFC 9213), instead of the above. */
-const CDN_CACHE_CONTROL = `max-age=${EDGE_SECONDS}, stale-while-revalidate=${REVALIDATE_SECONDS}`;
-export const CACHE_HEADERS = { "cache-control": CACHE_CONTROL, "cdn-cache-control": CDN_CACHE_CONTROL };
-
-/**
- * `asOf` in whole seconds, rounded down: never later than true, and all answers of one second are the same for a
- * cache.
- */
-const AS_OF_STEP_MS = 1_000;
 
 /** Each reads up to 250,000 entries of a log, in steps of 1 to 2 ms: this many leave most of every turn to orders. */
 const MAX_PAST_BALANCES = 4;
 
-export const stockRoutes: RouteGroup = (server, context) => {
-  levelRoute(server, context);
-  levelsRoute(server, context);
-  ledgerRoute(server, context);
-};
+export const stockRoutes =
+  (answers: StockAnswers): RouteGroup =>
+  (server, context) => {
+    levelRoute(server, answers);
+    levelsRoute(server, answers);
+    ledgerRoute(server, context);
+  };
 
-function levelRoute(server: FastifyInstance, context: RouteContext): void {
+function levelRoute(server: FastifyInstance, answers: StockAnswers): void {
   server.get<{ Params: Static<typeof SkuParams>; Querystring: Static<typeof SkuStockQuery> }>(
     "/v1/stock/:sku",
     {
       config: { anyHost: true },
+      onRequest: shareWithPages,
       preValidation: queryWith(),
       schema: {
         tags: ["stock"],
@@ -81,24 +60,27 @@ function levelRoute(server: FastifyInstance, context: RouteContext): void {
     },
     (request, reply) => {
       const { sku } = request.params;
-      const asOf = freshAsOf([sku], context);
-      if (asOf === undefined) return stale(reply);
-      const found = shownOf(sku, request.query.by === "location", context);
-      // Cacheable like any answer, so a new SKU appears as soon as one that was restocked.
-      if (!found)
-        return refuse(reply, "unknown_sku", "no units of this SKU were ever received", {
-          headers: CACHE_HEADERS,
-        });
-      return cacheable(request, reply, { ...found, asOf });
+      const asOfMs = answers.asOfMs([sku]);
+      if (asOfMs === undefined) return stale(reply);
+      const levels = answers.levels(sku);
+      if (!levels) {
+        // Cacheable like any answer, so a new SKU appears as soon as one that was restocked.
+        setHead(reply, answers.cacheHead([sku], asOfMs));
+        return unknownSku(reply);
+      }
+      if (request.query.by === undefined) return cacheable(request, reply, answers.ofSku(sku, levels, asOfMs));
+      const content = { ...shownOf(sku, true, levels), asOf: isoOf(asOfMs) };
+      return cacheable(request, reply, answers.of([sku], content, asOfMs));
     },
   );
 }
 
-function levelsRoute(server: FastifyInstance, context: RouteContext): void {
+function levelsRoute(server: FastifyInstance, answers: StockAnswers): void {
   server.get<{ Querystring: Static<typeof StockQuery> }>(
     "/v1/stock",
     {
       config: { anyHost: true },
+      onRequest: shareWithPages,
       preValidation: (request, _reply, done) => {
         const query = assertQuery(request);
         if (typeof query["sku"] === "string") query["sku"] = [query["sku"]];
@@ -116,16 +98,16 @@ function levelsRoute(server: FastifyInstance, context: RouteContext): void {
     },
     (request, reply) => {
       const wanted = [...new Set(request.query.sku)];
-      const asOf = freshAsOf(wanted, context);
-      if (asOf === undefined) return stale(reply);
-      const skus: NonNullable<ReturnType<typeof shownOf>>[] = [];
+      const asOfMs = answers.asOfMs(wanted);
+      if (asOfMs === undefined) return stale(reply);
+      const skus: ReturnType<typeof shownOf>[] = [];
       const unknown: string[] = [];
       for (const sku of wanted) {
-        const found = shownOf(sku, request.query.by === "location", context);
-        if (found) skus.push(found);
+        const levels = answers.levels(sku);
+        if (levels) skus.push(shownOf(sku, request.query.by === "location", levels));
         else unknown.push(sku);
       }
-      return cacheable(request, reply, { asOf, skus, unknown });
+      return cacheable(request, reply, answers.of(wanted, { asOf: isoOf(asOfMs), skus, unknown }, asOfMs));
     },
   );
 }
@@ -191,44 +173,35 @@ function ledgerAnswer(sku: string, cells: Locations) {
   return { sku, total: { ...total, onHand: onHandUnits(total) }, locations };
 }
 
-/** The time up to which the views of all these SKUs are complete, or undefined when that is too long ago. */
-function freshAsOf(skus: readonly string[], { deps }: RouteContext): string | undefined {
-  let asOfMs = Number.POSITIVE_INFINITY;
-  for (const sku of skus) {
-    // Written so that NaN is refused.
-    if (!(deps.ageMs(sku) <= OLDEST_VIEW_MS)) return undefined;
-    asOfMs = Math.min(asOfMs, deps.asOf(sku));
-  }
-  return isoOf(Math.floor(asOfMs / AS_OF_STEP_MS) * AS_OF_STEP_MS);
-}
-
 const stale = (reply: FastifyReply): FastifyReply =>
-  refuse(reply, "stale_view", `the view is more than ${OLDEST_VIEW_MS / 1_000} s behind the ledger`, {
+  refuse(reply, "stale_view", `the view is more than ${MAX_LAG_MS / 1_000} s behind the ledger`, {
     headers: retryAfter(1),
   });
 
-const shown = ({ display }: Levels) => ({ display, available: display > 0 });
-
-function shownOf(sku: string, byLocation: boolean, { deps }: RouteContext) {
-  const levels = deps.storefrontView.get(sku);
-  // A SKU that was configured but never received has no location yet.
-  if (!levels || levels.locations.size === 0) return undefined;
-  const answer = { sku, ...shown(levels.total) };
+function shownOf(sku: string, byLocation: boolean, { total, locations }: SkuLevels) {
+  const answer = { sku, ...shown(total) };
   if (!byLocation) return answer;
-  return { ...answer, locations: [...levels.locations].map(([location, each]) => ({ location, ...shown(each) })) };
+  return { ...answer, locations: [...locations].map(([location, each]) => ({ location, ...shown(each) })) };
 }
+
+/** For a route's `onRequest`: its answers, refusals too, may be read by pages of any site. */
+const shareWithPages: onRequestHookHandler = (_request, reply, done) => {
+  reply.headers(SHARED_HEADERS);
+  done();
+};
 
 /** Sends an answer that caches may keep, or 304 when theirs is still the same. */
-function cacheable(request: FastifyRequest, reply: FastifyReply, answer: unknown): FastifyReply {
-  const text = JSON.stringify(answer);
-  // Over the whole answer with its asOf, so that a 304 never prolongs an old asOf.
-  const tag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 22)}"`;
-  reply.headers({ ...CACHE_HEADERS, etag: tag });
-  if (isKnown(request.headers["if-none-match"], tag)) return reply.code(304).send();
-  return reply.type("application/json; charset=utf-8").send(text);
+function cacheable(request: FastifyRequest, reply: FastifyReply, answer: CacheableAnswer): FastifyReply {
+  if (isKnown(request.headers["if-none-match"], answer.etag)) {
+    setHead(reply, answer.unchangedHead);
+    return reply.code(304).send();
+  }
+  setHead(reply, answer.head);
+  return reply.send(answer.body);
 }
 
-function isKnown(header: string | undefined, tag: string): boolean {
-  if (header === undefined) return false;
-  return header.split(",").some((each) => each.trim() === "*" || each.trim().replace(/^W\//, "") === tag);
+/** Sets headers in their order: `x-accel-expires` comes before the `cache-control` that every answer has. */
+function setHead(reply: FastifyReply, head: readonly string[]): void {
+  reply.removeHeader("cache-control");
+  for (let i = 0; i < head.length; i += 2) reply.header(head[i] as string, head[i + 1]);
 }

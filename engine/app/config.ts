@@ -10,6 +10,7 @@ import { historyOptions } from "../history/options.js";
 import { consistencyOptions } from "../jobs/consistency/options.js";
 import { defineOptions, joinOptions, type OptionReading, type OptionTable, readOptions } from "../kernel/options.js";
 import { orderOptions } from "../orders/options.js";
+import { publicationOptions } from "../publication/options.js";
 import { reconciliationOptions } from "../reconciliation/options.js";
 import { redisOptions } from "../redis/options.js";
 import { stockOptions } from "../stock/options.js";
@@ -23,6 +24,7 @@ const { dir, appendfsync } = redisOptions;
 
 const partOptions = joinOptions(
   httpOptions,
+  publicationOptions,
   redisOptions,
   streamOptions,
   stockOptions,

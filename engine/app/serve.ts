@@ -14,6 +14,7 @@ import { badInput, EngineError } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { durationText, type OptionValues } from "../kernel/options.js";
 import { deadlinesOf, personalDataTimesOf } from "../orders/options.js";
+import { type FreshnessBudget, freshnessBudget } from "../publication/freshness.js";
 import type { SharedSettings } from "../stream/settings.js";
 import { environmentVariable, type ServeOptions } from "./config.js";
 import { type Engine, startEngine } from "./engine.js";
@@ -45,6 +46,8 @@ export interface Surface {
   maxBacklog?: number;
   /** Left out: new orders are not refused because earlier ones wait. */
   maxWaitMs?: number;
+  /** How long caches may keep stock answers; left out: that of the options' defaults. */
+  freshness?: FreshnessBudget;
 }
 
 /** Built by the set-up beside the compiled engine; served when it exists. */
@@ -69,13 +72,16 @@ export async function runServe(
       "a process without the role api needs a Redis that other processes write to",
     );
   }
+  // Before anything starts: it names an option that leaves caches no time.
+  const freshness = freshnessBudget(options);
   const { onTrouble } = createLog({ level: options.logLevel, secrets: secretsOf(options) });
   await withLifecycle(async (lifecycle) => {
     const engine = await startEngine({ ...settingsOf(options, onTrouble), signal }, tables);
     lifecycle.onStop(() => engine.stop());
     let server: RunningServer | undefined;
     if (serves) {
-      server = await serveEngine(engine, { ...options, open: false, openParts: options.open }, lifecycle);
+      const surface = { ...options, open: false, openParts: options.open, freshness };
+      server = await serveEngine(engine, surface, lifecycle);
       print(`serving at ${server.url}, documentation at ${server.url}/docs`);
     } else print(`working on ${options.partitions} partitions`);
     await untilStopped(signal, engine.redisEnded);
@@ -208,7 +214,6 @@ export function servedPartsOf(engine: Engine) {
     ...(engine.isPurged ? { tagOf } : {}),
     zone: settings.zone,
     clock,
-    asOf: (sku: string) => follower.freshAsOf(ledger.partitionOf(sku)),
     ageMs: (sku: string) => follower.ageMs(ledger.partitionOf(sku)),
     oldestAgeMs: () => follower.oldestAgeMs(),
     eraseBuyer: (id: string) => orders.personalData.erase(id),

@@ -106,7 +106,9 @@ describe("a Redis that fills up", () => {
   it("refuses new orders at the intake's limit and accepts payments, cancellations and outbound", async () => {
     const [kept, cancelled] = [orderOf(1), orderOf(2)];
     for (const order of [kept, cancelled]) expect((await place(ask, order)).status).toBe(201);
-    await expect.poll(async () => (await ask("GET", "/readyz")).json, soon).toEqual({ status: "ready" });
+    await expect
+      .poll(async () => (await ask("GET", "/readyz")).json, soon)
+      .toEqual({ status: "ready", freshness: expect.any(String) });
     await engine.redis.setrange("before", (LIMIT_MIB / 4) * 2 ** 20, "x");
     // As many orders as fit; a quarter of a second of them at a time, because the intake reads the memory once a
     // second.
@@ -191,7 +193,7 @@ describe("a Redis that fills up", () => {
     await engine.redis.del("filler");
     await engine.redis.config("SET", "maxmemory", `${2 * LIMIT_MIB}mb`);
     await expect.poll(async () => (await place(ask)).status, soon).toBe(201);
-    expect((await ask("GET", "/readyz")).json).toEqual({ status: "ready" });
+    expect((await ask("GET", "/readyz")).json).toEqual({ status: "ready", freshness: expect.any(String) });
     expect(await figure(ask, "intake_open")).toBe(1);
     await expectAgreement(engine);
   }, 120_000);
@@ -270,7 +272,9 @@ describe("jobs that no process runs", () => {
     const after = await figures();
     expect(after).toContain('shuiwei_partition_dead_letters{topic="stock",partition="2"} 0');
     expect(Number(/commit_age_seconds\{topic="stock",partition="2"\} (\S+)/.exec(after)?.[1])).toBeLessThan(120);
-    await expect.poll(async () => (await ask("GET", "/readyz")).json, { timeout: 30_000 }).toEqual({ status: "ready" });
+    await expect
+      .poll(async () => (await ask("GET", "/readyz")).json, { timeout: 30_000 })
+      .toEqual({ status: "ready", freshness: expect.any(String) });
   }, 120_000);
 });
 

@@ -86,6 +86,13 @@ describe("a wrong command line", () => {
     expect(err).toContain("--redis-url");
   });
 
+  it("is rejected when it leaves caches no time for stock answers", async () => {
+    const { status, err } = await shuiwei("serve", "--browser-cache", "3s");
+    expect(status).toBe(2);
+    expect(err).toContain("--browser-cache");
+    expect(err).toContain("15 s");
+  });
+
   it("is rejected with the list of benchmarks for an unknown one", async () => {
     const { status, err } = await shuiwei("bench", "lodger");
     expect(status).toBe(2);

@@ -261,7 +261,7 @@ describe("operating", () => {
   it("reports whether the process is alive and ready, in words", async () => {
     let wrong: string[] = [];
     const { port } = await bed.another({ readiness: () => wrong });
-    expect((await send(port, "GET", "/readyz")).json).toEqual({ status: "ready" });
+    expect((await send(port, "GET", "/readyz")).json).toEqual({ status: "ready", freshness: expect.any(String) });
     wrong = ["views are 9 s behind", "Redis is away"];
     expect((await send(port, "GET", "/readyz")).json).toMatchObject({
       status: 503,
@@ -489,6 +489,7 @@ describe("documentation", () => {
       "/v1/sources",
       "/v1/sources/{name}/pull",
       "/v1/stock",
+      "/v1/stock/stream",
       "/v1/stock/{sku}",
     ]);
     const page = await bed.send("GET", "/docs/");

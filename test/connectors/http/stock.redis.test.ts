@@ -1,116 +1,14 @@
-/**
- * What customers are shown and what operators read and set: freshness, caching, balances, settings, alerts,
- * breaker, ids.
- */
+/** What operators read and set: balances, settings, alerts, breaker, ids. */
 import { request } from "node:http";
 import { describe, expect, it } from "vitest";
-import { CACHE_HEADERS, OLDEST_VIEW_MS } from "../../../connectors/http/stock.js";
 import { chainIdFault } from "../../../engine/kernel/chain-id.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
 import { stockKeys } from "../../../engine/stream/keys.js";
 import { freshId, httpBed, send, TOKEN } from "./http-bed.js";
 
 const bed = httpBed();
-const show = (path: string, headers: Record<string, string> = {}) =>
-  bed.send("GET", `/v1/stock${path}`, { anonymous: true, headers });
 const visible = (sku: string, display: number) =>
   expect.poll(() => bed.storefrontView.get(sku)?.total.display, { timeout: 30_000 }).toBe(display);
-
-describe("what customers are shown", () => {
-  it("is sellable and 0.3 of reserved, with a time that is at most 15 s old, for a CDN to keep", async () => {
-    await bed.receive("S", 20);
-    await bed.send("POST", "/v1/orders", { body: { lines: [{ sku: "S", units: 10 }] } });
-    await visible("S", 13);
-    const answer = await show("/S");
-    expect(answer.status).toBe(200);
-    expect(answer.json).toEqual({ sku: "S", display: 13, available: true, asOf: expect.any(String) });
-    const ageMs = systemClock.now() - Date.parse(answer.json.asOf);
-    expect(ageMs).toBeGreaterThanOrEqual(0);
-    expect(ageMs).toBeLessThan(OLDEST_VIEW_MS + 1_000);
-    // A browser shows nothing stale; only a CDN may, which reads a field of its own.
-    expect(answer.headers["cache-control"]).toBe("public, max-age=0, must-revalidate, s-maxage=6");
-    expect(answer.headers["cdn-cache-control"]).toBe("max-age=6, stale-while-revalidate=5");
-  });
-
-  it("is given by location on demand", async () => {
-    await bed.receive("BY", 5, "east");
-    await bed.receive("BY", 0 + 7, "west");
-    await visible("BY", 12);
-    const { json } = await show("/BY?by=location");
-    expect(json.display).toBe(12);
-    expect(json.locations).toEqual(
-      expect.arrayContaining([
-        { location: "east", display: 5, available: true },
-        { location: "west", display: 7, available: true },
-      ]),
-    );
-  });
-
-  it("is given for many SKUs at once, each once, with the unknown ones listed", async () => {
-    await bed.receive("M1", 1);
-    await bed.receive("M2", 2);
-    await visible("M2", 2);
-    await visible("M1", 1);
-    const { json } = await show("?sku=M1&sku=nope&sku=M2&sku=M1");
-    expect(json).toEqual({
-      asOf: expect.any(String),
-      skus: [
-        { sku: "M1", display: 1, available: true },
-        { sku: "M2", display: 2, available: true },
-      ],
-      unknown: ["nope"],
-    });
-    expect((await show("?sku=M1")).json.skus).toHaveLength(1);
-  });
-
-  it("finds SKUs with slashes, blanks, emoji and 64 characters of 4 bytes", async () => {
-    for (const sku of ["a/b?c#d", "茶 叶", "🍵".repeat(64), "50%"]) {
-      await bed.receive(sku, 3);
-      await visible(sku, 3);
-      expect((await show(`/${encodeURIComponent(sku)}`)).json).toMatchObject({ sku, display: 3 });
-      expect((await show(`?sku=${encodeURIComponent(sku)}`)).json.skus).toMatchObject([{ sku, display: 3 }]);
-    }
-  });
-
-  it("is 404 for an unknown SKU and for one that was only configured, kept as briefly as any answer", async () => {
-    const answer = await show("/unknown");
-    expect(answer.json).toMatchObject({ status: 404, code: "unknown_sku" });
-    expect(answer.headers).toMatchObject(CACHE_HEADERS);
-    await bed.send("PUT", "/v1/skus/only-set/settings", { body: { settings: { displayCoefficient: 1 } } });
-    await expect.poll(() => bed.storefrontView.get("only-set")).toBeDefined();
-    expect((await show("/only-set")).status).toBe(404);
-  });
-
-  it("is 304 for a client that has it, and 200 again when it or its second has changed", async () => {
-    await bed.receive("E", 4);
-    await visible("E", 4);
-    await expect
-      .poll(async () => {
-        const first = await show("/E");
-        const second = await show("/E", { "if-none-match": `"other", W/${first.headers.etag}` });
-        return [second.status, second.text, second.headers.etag === first.headers.etag];
-      })
-      .toEqual([304, "", true]);
-    const { headers } = await show("/E");
-    await bed.receive("E", 1);
-    await visible("E", 5);
-    expect((await show("/E", { "if-none-match": String(headers.etag) })).status).toBe(200);
-  });
-
-  it("is refused rather than given when the view is too old", async () => {
-    let ageMs = OLDEST_VIEW_MS;
-    const old = await bed.another({ ageMs: () => ageMs });
-    expect((await send(old.port, "GET", "/v1/stock/S")).status).toBe(200);
-    for (ageMs of [OLDEST_VIEW_MS + 1, Number.NaN]) {
-      for (const path of ["/v1/stock/S", "/v1/stock?sku=S"]) {
-        const answer = await send(old.port, "GET", path);
-        expect(answer.json).toMatchObject({ status: 503, code: "stale_view" });
-        expect(answer.headers["retry-after"]).toBe("1");
-        expect(answer.headers["cache-control"]).toBe("no-store");
-      }
-    }
-  });
-});
 
 describe("the ledger's balances", () => {
   it("are given by location and in total, at once", async () => {

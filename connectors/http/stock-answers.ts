@@ -1,0 +1,143 @@
+/**
+ * What the storefront is told about stock (R5, R6), made ready to be sent: the body, its ETag, and headers that say
+ * until when caches may keep it. An answer states the second of real time as of which it is true, and is refused when
+ * that is too long ago. The answers for single SKUs are kept while they are the same, because between two changes a
+ * busy SKU is asked for many times in a second. Every process gives the same ETag to the same answer.
+ */
+import { createHash } from "node:crypto";
+import type { Levels, SkuLevels } from "../../engine/jobs/storefront/view.js";
+import { systemClock } from "../../engine/kernel/clock.js";
+import { cacheHeaders, type FreshnessBudget, MAX_LAG_MS } from "../../engine/publication/freshness.js";
+import type { HttpDeps } from "./deps.js";
+import { isoOf } from "./route-context.js";
+
+/**
+ * `asOf` in whole seconds, rounded down: never later than true, and all answers of one second are the same for a
+ * cache.
+ */
+const AS_OF_STEP_MS = 1_000;
+/** Headers are made for the end of such a step and used until then: their lifetimes are never too long. */
+const HEADERS_STEP_MS = 250;
+/** Answers for single SKUs that are kept, of about 1.5 KB each: 12 MB. */
+const MAX_KEPT = 8_192;
+/**
+ * Of both headers with tags: nginx refuses an answer whose head is longer than its buffer, 4 KB by default. 44 SKUs
+ * have 23 bytes of tag and separator in each header.
+ */
+const MAX_TAG_BYTES = 2_048;
+
+/** Public: pages of any shop may read it, and see how old it is. */
+export const SHARED_HEADERS = {
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers": "Age, Date",
+};
+
+/** An answer that caches may keep. Heads are names and values in turn, in the order in which they are sent. */
+export interface CacheableAnswer {
+  readonly etag: string;
+  /** Of the answer. */
+  readonly head: readonly string[];
+  /** Of a 304. */
+  readonly unchangedHead: readonly string[];
+  readonly body: string;
+}
+
+interface KeptAnswer extends CacheableAnswer {
+  readonly revision: number;
+  readonly asOfMs: number;
+  /** Until when its headers may be used. */
+  readonly untilMs: number;
+}
+
+type Parts = Pick<HttpDeps, "storefrontView" | "ageMs" | "tagOf">;
+
+export class StockAnswers {
+  readonly #parts: Parts;
+  readonly #budget: FreshnessBudget;
+  readonly #kept = new Map<string, KeptAnswer>();
+
+  constructor(parts: Parts, budget: FreshnessBudget) {
+    this.#parts = parts;
+    this.#budget = budget;
+  }
+
+  /** The second as of which the levels of all these SKUs are true; undefined when it is too long ago to be shown. */
+  asOfMs(skus: readonly string[]): number | undefined {
+    let oldestMs = 0;
+    for (const sku of skus) {
+      const ageMs = this.#parts.ageMs(sku);
+      // Written so that NaN is refused.
+      if (!(ageMs <= MAX_LAG_MS)) return undefined;
+      oldestMs = Math.max(oldestMs, ageMs);
+    }
+    return Math.floor((systemClock.now() - oldestMs) / AS_OF_STEP_MS) * AS_OF_STEP_MS;
+  }
+
+  /** The SKU's levels; undefined when no units of it were ever received. */
+  levels(sku: string): SkuLevels | undefined {
+    const levels = this.#parts.storefrontView.get(sku);
+    // A SKU that was configured but never received has no location yet.
+    return levels && levels.locations.size > 0 ? levels : undefined;
+  }
+
+  /** The answer for one SKU over all locations. */
+  ofSku(sku: string, { revision, total }: SkuLevels, asOfMs: number): CacheableAnswer {
+    const nowMs = systemClock.now();
+    const kept = this.#kept.get(sku);
+    if (kept && kept.revision === revision && kept.asOfMs === asOfMs && nowMs < kept.untilMs) return kept;
+    // These two are all that can differ; exact, so that no two contents have one tag.
+    const etag = `"${(asOfMs / AS_OF_STEP_MS).toString(36)}-${total.display.toString(36)}"`;
+    const untilMs = stepAfter(nowMs);
+    const body = JSON.stringify({ sku, ...shown(total), asOf: isoOf(asOfMs) });
+    const answer = { ...this.#answer([sku], asOfMs, untilMs, etag, body), revision, asOfMs, untilMs };
+    if (kept === undefined && this.#kept.size >= MAX_KEPT) this.#dropOldest();
+    this.#kept.set(sku, answer);
+    return answer;
+  }
+
+  /** Any other answer about these SKUs. */
+  of(skus: readonly string[], content: object, asOfMs: number): CacheableAnswer {
+    const body = JSON.stringify(content);
+    // Over the whole answer with its asOf, so that a 304 never prolongs an old asOf.
+    const etag = `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
+    return this.#answer(skus, asOfMs, stepAfter(systemClock.now()), etag, body);
+  }
+
+  /** What caches are told about an answer; of one without stock, such as that a SKU is not known, this is all. */
+  cacheHead(skus: readonly string[], asOfMs: number, nowMs = systemClock.now()): string[] {
+    const head: string[] = [];
+    for (const [name, value] of Object.entries(cacheHeaders(this.#budget, asOfMs, nowMs))) head.push(name, value);
+    const { tagOf } = this.#parts;
+    if (tagOf) {
+      const tags = skus.map(tagOf);
+      // Without them, copies end by themselves.
+      if (2 * tags.join(",").length <= MAX_TAG_BYTES)
+        head.push("cache-tag", tags.join(","), "surrogate-key", tags.join(" "));
+    }
+    return head;
+  }
+
+  #answer(skus: readonly string[], asOfMs: number, sentMs: number, etag: string, body: string): CacheableAnswer {
+    const unchangedHead = [...this.cacheHead(skus, asOfMs, sentMs), "etag", etag];
+    const length = String(Buffer.byteLength(body));
+    const head = [...unchangedHead, "content-type", "application/json; charset=utf-8", "content-length", length];
+    return { etag, head, unchangedHead, body };
+  }
+
+  #dropOldest(): void {
+    for (const sku of this.#kept.keys()) {
+      this.#kept.delete(sku);
+      return;
+    }
+  }
+}
+
+export const shown = ({ display }: Levels) => ({ display, available: display > 0 });
+
+/** Whether a client has the answer with this ETag, by its If-None-Match. */
+export function isKnown(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false;
+  return header.split(",").some((each) => each.trim() === "*" || each.trim().replace(/^W\//, "") === etag);
+}
+
+const stepAfter = (ms: number): number => (Math.floor(ms / HEADERS_STEP_MS) + 1) * HEADERS_STEP_MS;

@@ -1,0 +1,30 @@
+/**
+ * Options of what the storefront is shown: how its 15 seconds (R6) are divided among the caches in front of the engine.
+ */
+import { defineOptions } from "../kernel/options.js";
+import { MAX_AGE_MS } from "./freshness.js";
+
+export const publicationOptions = defineOptions({
+  edgeTiers: {
+    type: "integer",
+    default: 2,
+    min: 0,
+    max: 4,
+    unit: "caches",
+    about: "shared caches in a row that count the lifetime of a stock answer anew; 0: none may keep one",
+  },
+  edgeRevalidateMs: {
+    type: "duration",
+    default: 2_000,
+    min: 0,
+    max: MAX_AGE_MS,
+    about: "how long a CDN may serve a stock answer while it fetches the next one; part of its lifetime",
+  },
+  browserCacheMs: {
+    type: "duration",
+    default: 0,
+    min: 0,
+    max: MAX_AGE_MS,
+    about: "how long a browser may keep a stock answer",
+  },
+});
