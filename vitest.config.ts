@@ -1,6 +1,6 @@
 /**
- * The test run of `npm test`: everything but the long suites (browser, cluster, openapi, and faults with what else
- * takes long). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts` starts a redis-server of its own
+ * The test run of `npm test`: everything but the long suites (browser, cluster, edge, openapi, and faults with what
+ * else takes long). `x.test.ts` is pure and takes milliseconds; `x.redis.test.ts` starts a redis-server of its own
  * (test/redis/with-redis.ts) and gets longer limits. Limits end what hangs; a busy machine stays within them. Files
  * share processes, one after the other, because loading the product takes a second of a processor; those that need a
  * process of their own are in ALONE. Three of these keep two cores busy; of the others, more of which wait, four do.
@@ -10,6 +10,7 @@ import { defineConfig } from "vitest/config";
 
 const LONG = [
   "test/browser/**",
+  "test/edge/**",
   "test/faults/**",
   "test/cluster/**",
   "test/bench/*.redis.test.ts",

@@ -1,0 +1,12 @@
+vcl 4.1;
+
+# The cache that other caches ask: in front of the engine, behind the edges. It differs from edge.vcl in what it passes
+# on: the second at which every copy ends, and the tags by which copies are deleted. Only the edges should reach it.
+
+include "./stock.vcl";
+
+sub vcl_deliver {
+    set req.http.X-Cache-Name = "shuiwei-shield";
+    call add_cache_status;
+    return (deliver);
+}
