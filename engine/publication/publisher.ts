@@ -1,0 +1,85 @@
+/**
+ * Publishes what customers see of every SKU, from one process at a time: whoever holds the lease. Every process that
+ * has the views may be that one. It publishes at multiples of an interval, so it is known when the next publication is
+ * due whoever makes it. It promises no publication while the views are not fresh or the store does not answer: then the
+ * newest one grows old, which `stats` tells.
+ */
+import { type Clock, monotonicClock, type Scheduler, systemClock } from "../kernel/clock.js";
+import { badInput } from "../kernel/errors.js";
+import type { OnTrouble } from "../kernel/logger.js";
+import { loadStreamLibrary } from "../stream/commit.js";
+import { publicationKeys } from "../stream/keys.js";
+import { LeasedLoop } from "../stream/leased-loop.js";
+import type { RedisClient } from "../stream/redis.js";
+import type { DisplaySource } from "./display-source.js";
+import { MAX_MANIFEST_BYTES, MAX_PUBLISHED_PARTITIONS } from "./manifest.js";
+import { RedisPublicationRecord } from "./publication-record.js";
+import type { PublicationStore } from "./publication-store.js";
+import { newFigures, type PublicationFigures, PublicationTask } from "./publication-task.js";
+
+export interface PublisherOptions {
+  readonly redis: RedisClient;
+  readonly prefix: string;
+  /** Of the deployment. */
+  readonly partitions: number;
+  readonly store: PublicationStore;
+  readonly source: DisplaySource;
+  readonly everyMs: number;
+  /** How long shared caches may keep a manifest that the store serves by itself. */
+  readonly cacheSeconds: number;
+  /** Names this process in the lease. */
+  readonly owner: string;
+  readonly leaseMs: number;
+  readonly serverClock?: Clock;
+  /** Real time; left out: the machine's. */
+  readonly clock?: Scheduler;
+  readonly onTrouble: OnTrouble;
+}
+
+export class Publisher {
+  readonly #loop: LeasedLoop;
+  readonly #figures = newFigures();
+
+  /** @throws EngineError `bad_input` when the deployment has more partitions than a manifest has room for */
+  constructor(options: PublisherOptions) {
+    const { redis, prefix, partitions, owner, leaseMs, serverClock, onTrouble, clock = systemClock } = options;
+    if (partitions > MAX_PUBLISHED_PARTITIONS)
+      throw badInput(
+        "publication",
+        "--publication",
+        `a manifest of ${MAX_MANIFEST_BYTES} bytes has room for ${MAX_PUBLISHED_PARTITIONS} partitions, and this deployment has ${partitions}`,
+      );
+    this.#loop = new LeasedLoop({
+      ...{ redis, owner, leaseMs, onTrouble },
+      keys: publicationKeys(prefix),
+      partition: 0,
+      clock: monotonicClock,
+      ...(serverClock ? { serverClock } : {}),
+      prepare: () => loadStreamLibrary(redis),
+      work: async ({ task, askedMs, progressed }, signal) => {
+        const record = new RedisPublicationRecord(options, task);
+        const taskOptions = { ...options, record, epoch: task.epoch, clock };
+        await new PublicationTask(taskOptions, this.#figures, askedMs).run(signal, progressed);
+      },
+      place: {},
+    });
+  }
+
+  /** Whether this process publishes now. */
+  get isOwned(): boolean {
+    return this.#loop.isOwned;
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  /** Ends the publication under way, which leaves the one before. */
+  stop(): Promise<void> {
+    return this.#loop.stop();
+  }
+
+  stats(): Readonly<PublicationFigures> {
+    return this.#figures;
+  }
+}
