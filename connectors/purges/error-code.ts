@@ -4,14 +4,14 @@
  * status 200 it may come from a proxy, so the purge counts as not done. Reasons have the vendor's own text, cut; it may
  * quote the request, so the caller removes secrets.
  */
-import type { Clock } from "../../engine/kernel/clock.js";
+import { type Clock, HOUR_MS } from "../../engine/kernel/clock.js";
 import { type HttpAnswer, outcomeOfStatus } from "../channels/http-client.js";
 import type { PurgeOutcome } from "../purger.js";
 import { untilNextChinaDayMs } from "./china-day.js";
 
 /**
- * `later`: the same request may be accepted a moment later. `day`: the account's quota of this day is used. A number:
- * too many requests, and how many milliseconds to wait.
+ * `later`: the same request may be accepted a moment later. `day`: the account's quota of this day is used; asked again
+ * every hour, because an operator may have it raised. A number: too many requests, and how many milliseconds to wait.
  */
 export type ErrorMeaning = "later" | "day" | number;
 
@@ -36,7 +36,7 @@ export function outcomeOfError(code: string, text: unknown, meanings: ErrorMeani
   const meaning = meanings.find(([pattern]) => pattern.test(code))?.[1];
   if (meaning === undefined) return { outcome: "refused", reason };
   if (meaning === "later") return { outcome: "retry", reason };
-  const retryAfterMs = meaning === "day" ? untilNextChinaDayMs(clock.now()) : meaning;
+  const retryAfterMs = meaning === "day" ? Math.min(HOUR_MS, untilNextChinaDayMs(clock.now())) : meaning;
   return { outcome: "retry", reason, throttled: true, retryAfterMs };
 }
 

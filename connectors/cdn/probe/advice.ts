@@ -169,6 +169,14 @@ const ADVICE: Readonly<Record<FindingId, ByKind>> = {
       "JSON is not cached without a Cache Rule",
       "add one: eligible for cache, Edge TTL by the origin's header",
     ],
+    alibaba: [
+      "max-age=0 of the engine, which this CDN does not cache",
+      "start serve with --browser-cache 2s, which is then the lifetime at the edge, too",
+    ],
+    tencent: [
+      "max-age=0 of the engine, which is the lifetime at this CDN's edge",
+      "start serve with --browser-cache 2s",
+    ],
     nginx: ["no proxy_cache for the path, or Set-Cookie or Vary in the answer", "see connectors/cdn/nginx"],
   },
   not_collapsed: {

@@ -14,6 +14,7 @@ import type { Purger } from "../../../connectors/purger.js";
 import { ManualClock } from "../../../engine/kernel/clock.js";
 
 const NOON_MS = Date.parse("2026-06-18T04:00:00Z");
+const MIDNIGHT_MS = Date.parse("2026-06-18T16:00:00Z");
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
@@ -61,7 +62,7 @@ it("names the limits of the account, and fewer requests than URLs of a minute al
   expect(larger.limits).toEqual({ batch: 100, perSecond: 10_000 / 100 / 60, perDay: 50_000 });
 });
 
-it("waits a second, a minute or until China's next day when the vendor's limits are reached", async () => {
+it("waits a second, a minute, or an hour or until China's next day when the vendor's limits are reached", async () => {
   const clock = new ManualClock(NOON_MS);
   const busy = await opened(await started({ clock, perSecond: 0 }), clock);
   expect(await purge(busy, 1, 1)).toMatchObject({ outcome: "retry", throttled: true, retryAfterMs: 1_000 });
@@ -72,9 +73,10 @@ it("waits a second, a minute or until China's next day when the vendor's limits 
   expect(await purge(purger, 1_000, 1)).toMatchObject({ outcome: "retry", throttled: true, retryAfterMs: 60_000 });
   clock.moveTo(NOON_MS + 60_000);
   for (let i = 0; i < 5; i++) expect((await purge(purger, i * 100, 100)).outcome).toBe("purged");
-  const untilMidnightMs = 12 * 3_600_000 - 60_000;
-  expect(await purge(purger, 1, 1)).toMatchObject({ outcome: "retry", retryAfterMs: untilMidnightMs });
-  clock.moveTo(NOON_MS + 60_000 + untilMidnightMs);
+  expect(await purge(purger, 1, 1)).toMatchObject({ outcome: "retry", retryAfterMs: 3_600_000 });
+  clock.moveTo(MIDNIGHT_MS - 1_000);
+  expect(await purge(purger, 1, 1)).toMatchObject({ outcome: "retry", retryAfterMs: 1_000 });
+  clock.moveTo(MIDNIGHT_MS);
   expect((await purge(purger, 1, 1)).outcome).toBe("purged");
 });
 

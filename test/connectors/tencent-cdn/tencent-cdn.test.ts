@@ -14,6 +14,7 @@ import { authorizationOf } from "../../../connectors/tencent-cdn/signature.js";
 import { ManualClock } from "../../../engine/kernel/clock.js";
 
 const NOON_MS = Date.parse("2026-06-18T04:00:00Z");
+const MIDNIGHT_MS = Date.parse("2026-06-18T16:00:00Z");
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
@@ -59,7 +60,7 @@ it("names the limits of the account", async () => {
   expect((await opened(sandbox, undefined, { urlsPerDay: 50_000 })).limits.perDay).toBe(50_000);
 });
 
-it("waits a second or until China's next day when the vendor's limits are reached", async () => {
+it("waits a second, or an hour or until China's next day when the vendor's limits are reached", async () => {
   const clock = new ManualClock(NOON_MS);
   const busy = await opened(await started({ clock, perSecond: 0 }), clock);
   expect(await purge(busy, 1, 1)).toMatchObject({ outcome: "retry", throttled: true, retryAfterMs: 1_000 });
@@ -67,10 +68,11 @@ it("waits a second or until China's next day when the vendor's limits are reache
   const sandbox = await started({ clock, urlsPerDay: 1_500 });
   const purger = await opened(sandbox, clock);
   expect((await purge(purger, 1, 1_000)).outcome).toBe("purged");
-  const untilMidnightMs = 12 * 3_600_000;
-  expect(await purge(purger, 1, 501)).toMatchObject({ outcome: "retry", retryAfterMs: untilMidnightMs });
+  expect(await purge(purger, 1, 501)).toMatchObject({ outcome: "retry", retryAfterMs: 3_600_000 });
+  clock.moveTo(MIDNIGHT_MS - 1_000);
+  expect(await purge(purger, 1, 501)).toMatchObject({ outcome: "retry", retryAfterMs: 1_000 });
   expect((await purge(purger, 1, 500)).outcome).toBe("purged");
-  clock.moveTo(NOON_MS + untilMidnightMs);
+  clock.moveTo(MIDNIGHT_MS);
   expect((await purge(purger, 1, 501)).outcome).toBe("purged");
 });
 
