@@ -1,7 +1,8 @@
 /**
  * The web pages at / (the wall), /desk and /phone, and the API's documentation at /docs, with their security headers.
- * Without a session a page is answered by the page for pairing. Both have limits of their own, so that clients who
- * request them and do not read the answers never use the capacity that orders need.
+ * Without a session a page is answered by the page for pairing; the module for the shop's own pages needs none. All
+ * have limits of their own, so that clients who request them and do not read the answers never use the capacity that
+ * orders need.
  */
 import { existsSync } from "node:fs";
 import fastifyStatic from "@fastify/static";
@@ -29,6 +30,14 @@ const PAGE_HEADERS = {
 const PAGE_PATH = /^\/(index\.html|desk(\.html)?|phone(\.html)?)?(\?|$)/;
 /** Browsers fetch these without the session's cookie: what installs the phone page, and its service worker. */
 const INSTALLATION = /^\/(phone\.webmanifest|phone-sw\.js|favicon\.svg|icons\/[a-z0-9-]+\.png)(\?|$)/;
+/** For the pages of shops, which are elsewhere: everybody gets it, under any name of this server. */
+const STOCK_MODULE = "/shuiwei-stock.js";
+const MODULE_PATH = /^\/shuiwei-stock\.js(\?|$)/;
+const MODULE_HEADERS = {
+  "access-control-allow-origin": "*",
+  "cross-origin-resource-policy": "cross-origin",
+  "cache-control": "public, max-age=300",
+};
 /** Built files carry a hash of their content in their name. */
 const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
 
@@ -52,12 +61,15 @@ export async function registerPages(scope: FastifyInstance, webRoot: string | un
       dotfiles: "ignore",
       cacheControl: false,
       setHeaders: (reply, path) => {
-        reply.headers({
-          ...PAGE_HEADERS,
-          "cache-control": HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache",
-        });
+        const cacheControl = HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache";
+        reply.headers(
+          path.endsWith(STOCK_MODULE) ? MODULE_HEADERS : { ...PAGE_HEADERS, "cache-control": cacheControl },
+        );
       },
     });
+    pages.get(STOCK_MODULE, { schema: { hide: true }, config: { anyHost: true } }, (_request, reply) =>
+      reply.sendFile(STOCK_MODULE.slice(1)),
+    );
     for (const page of ["desk", "phone"])
       pages.get(`/${page}`, { schema: { hide: true } }, (_request, reply) => reply.sendFile(`${page}.html`));
   });
@@ -69,7 +81,7 @@ export async function registerPages(scope: FastifyInstance, webRoot: string | un
  */
 function sessionGuard({ access }: FastifyInstance): onRequestHookHandler {
   return (request, reply, done) => {
-    if (INSTALLATION.test(request.url)) return done();
+    if (INSTALLATION.test(request.url) || MODULE_PATH.test(request.url)) return done();
     access.authenticate(request.raw).then((caller) => {
       if (!("code" in caller)) done();
       else if (caller.code === "unauthorized" && PAGE_PATH.test(request.url))

@@ -233,21 +233,18 @@ async function build() {
     await compile("typescript/bin/tsc", ["--project", "tsconfig.build.json", "--noCheck", "--outDir", next]);
     for (const path of sources()) {
       const name = relative(ROOT, path);
-      if ((NOT_AN_ASSET.test(name) && name !== RUNBOOK) || /^(dashboards.web|engine.boot)\b/.test(name)) continue;
+      if ((NOT_AN_ASSET.test(name) && name !== RUNBOOK) || /^(dashboards.(web|stock-module)|engine.boot)\b/.test(name))
+        continue;
       fs.mkdirSync(dirname(join(next, name)), { recursive: true });
       fs.copyFileSync(path, join(next, name));
     }
-    const web = join(ROOT, "dashboards", "web");
-    if (fs.existsSync(web) && fs.readdirSync(web).some((name) => name.startsWith("vite.config."))) {
-      await compile("vite/bin/vite.js", [
-        "build",
-        web,
-        "--outDir",
-        join(next, "web"),
-        "--emptyOutDir",
-        "--logLevel",
-        "warn",
-      ]);
+    // The module is written beside the pages, which empty the folder first.
+    for (const name of ["web", "stock-module"]) {
+      const folder = join(ROOT, "dashboards", name);
+      if (!fs.existsSync(folder) || !fs.readdirSync(folder).some((file) => file.startsWith("vite.config."))) continue;
+      const empties = name === "web" ? ["--emptyOutDir"] : [];
+      const args = ["build", folder, "--outDir", join(next, "web"), ...empties, "--logLevel", "warn"];
+      await compile("vite/bin/vite.js", args);
     }
     fs.writeFileSync(join(next, ".stamp"), hash);
     if (fs.existsSync(DIST)) fs.renameSync(DIST, last);

@@ -1,0 +1,45 @@
+/**
+ * What the page knows of each SKU, and what it may show of it: a number only while it is proven that it is not older
+ * than 15 seconds. What is older than what is known already is ignored, whatever way it came.
+ */
+import type { ServerClock } from "./server-clock.js";
+
+/** R6: 15 s, less what a timer and the screen may be late. */
+const SHOWN_MS = 14_750;
+/** The `asOf` of a pushed event may be this much older than the change that it tells. */
+const PUSH_LAG_MS = 1_000;
+
+/** `null`: no unit of it was ever received. */
+export type Display = number | null;
+
+interface Known {
+  readonly display: Display;
+  readonly asOfMs: number;
+  readonly isPushed: boolean;
+}
+
+export class KnownStock {
+  readonly #known = new Map<string, Known>();
+  readonly #clock: ServerClock;
+
+  constructor(clock: ServerClock) {
+    this.#clock = clock;
+  }
+
+  take(sku: string, display: Display, asOfMs: number, isPushed = false): void {
+    const before = this.#known.get(sku);
+    const leastMs = before ? before.asOfMs + (before.isPushed && !isPushed ? PUSH_LAG_MS : 0) : 0;
+    if (asOfMs >= leastMs) this.#known.set(sku, { display, asOfMs, isPushed });
+  }
+
+  /** How long it may be shown from now on; not more than 0: it must not be shown, or nothing is known. */
+  leftMs(sku: string): number {
+    const asOfMs = this.#known.get(sku)?.asOfMs ?? 0;
+    return asOfMs + SHOWN_MS - this.#clock.latestMs();
+  }
+
+  /** Undefined: it must not be shown. */
+  shown(sku: string): Display | undefined {
+    return this.leftMs(sku) > 0 ? this.#known.get(sku)?.display : undefined;
+  }
+}

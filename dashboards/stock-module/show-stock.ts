@@ -1,0 +1,67 @@
+/**
+ * `shuiwei-stock.js`, for a shop's own pages: shows stock in every element with `data-shuiwei-sku`, read through the
+ * shop's CDN, and "being checked" instead of a number that is not proven to be younger than 15 seconds: after an
+ * outage, offline, after a sleep, whatever the device's clock says. It asks nothing while nobody looks. It does not
+ * promise that an order will be accepted.
+ */
+import { jsonFetcher } from "./fetch-json.js";
+import { KnownStock } from "./known-stock.js";
+import { PushStream } from "./push-stream.js";
+import { publicationReader, queryReader } from "./readers.js";
+import { Refresher } from "./refresher.js";
+import { ServerClock } from "./server-clock.js";
+import { StockElements } from "./stock-elements.js";
+import { dictionary, type Texts } from "./texts.js";
+
+export interface StockOptions {
+  /** Where the shop's edge serves the engine, for example `https://shop.example`; left out: this page's origin. */
+  readonly base?: string;
+  /** What is read; `query` when left out. */
+  readonly mode?: "publication" | "query";
+  /** Whether to listen for SKUs that sell out or are back; true when left out. */
+  readonly push?: boolean;
+  /** Left out: the document's language. */
+  readonly lang?: "zh" | "en";
+  readonly texts?: Partial<Texts>;
+}
+
+/** Shows stock on this page until it is stopped. */
+export function showStock({ base = "", mode, push = true, lang, texts }: StockOptions = {}): { stop(): void } {
+  const language = lang ?? (document.documentElement.lang.startsWith("zh") ? "zh" : "en");
+  const clock = new ServerClock();
+  const known = new KnownStock(clock);
+  const look = (): void => refresher.look();
+  const refresh = (): void => refresher.refresh();
+  const elements = new StockElements({ ...dictionary[language], ...texts }, look);
+  const stream = push ? new PushStream(base, clock, known, look) : undefined;
+  const fetchJson = jsonFetcher(base, clock, () => !stream?.isTimed);
+  const refresher = new Refresher({
+    clock,
+    known,
+    read: (mode === "publication" ? publicationReader : queryReader)(fetchJson),
+    all: () => elements.all(),
+    seen: () => elements.seen(),
+    show() {
+      elements.show((sku) => known.shown(sku));
+      stream?.keep(elements.seen());
+    },
+    onSleep: () => stream?.close(),
+  });
+  // What was shown before a page was hidden or frozen must not be seen again.
+  const events = [
+    [document, "visibilitychange", look],
+    [document, "resume", look],
+    [window, "pageshow", look],
+    [window, "online", refresh],
+  ] as const;
+  for (const [target, name, listener] of events) target.addEventListener(name, listener);
+  elements.scan();
+  return {
+    stop() {
+      for (const [target, name, listener] of events) target.removeEventListener(name, listener);
+      refresher.stop();
+      stream?.close();
+      elements.stop();
+    },
+  };
+}
