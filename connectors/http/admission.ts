@@ -2,7 +2,7 @@
  * Admission control: a limit of concurrent requests, new work only while the engine and its store have capacity, and
  * new orders only while earlier ones are answered in time. A refused request is answered at once, with Retry-After.
  */
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { onRequestHookHandler } from "fastify";
 import { stopwatch, systemClock } from "../../engine/kernel/clock.js";
 import type { HttpDeps } from "./deps.js";
@@ -113,6 +113,10 @@ export class ConcurrencyLimit {
     return this.#inFlight;
   }
 
+  get isFull(): boolean {
+    return this.#inFlight >= this.#limit;
+  }
+
   /** What is wrong: the limit has been reached for a long time. Empty otherwise. */
   problems(): string[] {
     const fullMs = this.#full?.() ?? 0;
@@ -133,7 +137,7 @@ export class ConcurrencyLimit {
       sendProblem(reply, problemOf("request_timeout", "the connection was closed"));
       return;
     }
-    if (this.#inFlight >= this.#limit) {
+    if (this.isFull) {
       sendProblem(
         reply,
         problemOf(
@@ -154,25 +158,32 @@ export class ConcurrencyLimit {
       }
       this.#byClient.set(client, own + 1);
     }
+    this.hold(request.raw, reply.raw, client);
+    done();
+  };
+
+  /**
+   * Counts a request until it has been answered.
+   * @param client of which a request was counted; left out: of none
+   */
+  hold({ socket }: IncomingMessage, response: ServerResponse, client?: string): void {
     this.#inFlight++;
-    if (this.#inFlight >= this.#limit) this.#full ??= stopwatch();
+    if (this.isFull) this.#full ??= stopwatch();
     // The request ends with its answer, or with the connection while the answer was still queued there.
-    const { socket } = request.raw;
     let isCounted = true;
     const release = (): void => {
       // When the connection closes, both events occur.
       if (!isCounted) return;
       isCounted = false;
-      reply.raw.off("close", release);
+      response.off("close", release);
       socket.off("close", release);
       this.#inFlight--;
       if (client !== undefined) this.#releaseClient(client);
       if (this.#inFlight <= this.#limit * (1 - FREE_SHARE)) this.#full = undefined;
     };
-    reply.raw.once("close", release);
+    response.once("close", release);
     socket.once("close", release);
-    done();
-  };
+  }
 
   #releaseClient(client: string): void {
     const left = (this.#byClient.get(client) ?? 0) - 1;

@@ -25,13 +25,15 @@ declare module "fastify" {
 
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i;
 
-/** Headers of every answer for browsers and caches; routes whose answers may be cached set their own. */
-const API_HEADERS = {
-  "cache-control": "no-store",
+/** Headers of every answer for browsers. */
+export const SECURITY_HEADERS = {
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
   "referrer-policy": "no-referrer",
   "x-content-type-options": "nosniff",
 };
+
+/** Those and, for caches, that they keep nothing; routes whose answers may be cached replace it. */
+const API_HEADERS = { "cache-control": "no-store", ...SECURITY_HEADERS };
 
 /** The configured tokens. Throws EngineError `bad_option` when there are none. */
 export function tokensOf({ tokens, tokenFile, open }: Pick<HttpDeps, "tokens" | "tokenFile" | "open">): TokenLookup {

@@ -27,6 +27,7 @@ import { continueBody } from "./continue.js";
 import { deliveryRoutes } from "./deliveries.js";
 import type { HttpDeps } from "./deps.js";
 import { divergenceRoutes } from "./divergence.js";
+import { FastEntry } from "./fast-entry.js";
 import { entryGuard, tokensOf } from "./guard.js";
 import { historyRoutes } from "./history.js";
 import type { Role } from "./identity.js";
@@ -51,7 +52,7 @@ import { silenceRoutes } from "./silences.js";
 import { snapshotRoutes } from "./snapshots.js";
 import { sourceRoutes } from "./sources.js";
 import { stepRoutes } from "./steps.js";
-import { stockRoutes } from "./stock.js";
+import { stockFastRoute, stockRoutes } from "./stock.js";
 import { StockAnswers } from "./stock-answers.js";
 import { stockStreamRoutes } from "./stock-stream.js";
 
@@ -72,6 +73,8 @@ export { TokenFile } from "./token-file.js";
 
 declare module "fastify" {
   interface FastifyInstance {
+    /** Answers some requests before the server's routes do. */
+    fastEntry: FastEntry;
     /** Authentication for pages and upgrades, which are not routes of the connector. */
     access: Access;
   }
@@ -192,6 +195,8 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
     server.addSchema(ProblemSchema);
 
     const methods = knownMethods(server);
+    const fastParts = { deps, limit: context.limits.requests, metrics, paths: methods };
+    server.decorate("fastEntry", new FastEntry(fastParts, [stockFastRoute(answers)]));
     const groups = [
       orderRoutes(new BreakerWatch(deps)),
       stockRoutes(answers),

@@ -19,6 +19,8 @@ export interface HttpMetrics {
   readonly registry: Registry;
   readonly failedLogins: Counter<"with">;
   /** Counts an answer of a route. */
+  counter(method: string, route: string): (status: number, elapsedMs: number) => void;
+  /** The same as a hook. */
   observer(method: string, route: string): onResponseHookHandler;
   /** A gauge whose value is read when the metrics are read. */
   gauge(name: string, help: string, read: () => number): void;
@@ -40,13 +42,18 @@ export function httpMetrics(): HttpMetrics {
     registers: [registry],
   });
   for (const what of ["token", "pairing code"]) failedLogins.inc({ with: what }, 0);
+  const counter: HttpMetrics["counter"] = (method, route) => {
+    const classes = CLASSES.map((status) => seconds.labels(method, route, status));
+    return (status, elapsedMs) => classes[Math.floor(status / 100) - 1]?.observe(elapsedMs / 1_000);
+  };
   return {
     registry,
     failedLogins,
+    counter,
     observer(method, route) {
-      const classes = CLASSES.map((status) => seconds.labels(method, route, status));
+      const count = counter(method, route);
       return (_request, reply, done) => {
-        classes[Math.floor(reply.statusCode / 100) - 1]?.observe(reply.elapsedTime / 1_000);
+        count(reply.statusCode, reply.elapsedTime);
         done();
       };
     },

@@ -9,6 +9,7 @@ import type { Levels, SkuLevels } from "../../engine/jobs/storefront/view.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { cacheHeaders, type FreshnessBudget, MAX_LAG_MS } from "../../engine/publication/freshness.js";
 import type { HttpDeps } from "./deps.js";
+import { SECURITY_HEADERS } from "./guard.js";
 import { isoOf } from "./route-context.js";
 
 /**
@@ -31,6 +32,9 @@ export const SHARED_HEADERS = {
   "access-control-allow-origin": "*",
   "access-control-expose-headers": "Age, Date",
 };
+
+/** What the head of every answer begins with. */
+const SAME_HEAD: readonly string[] = Object.entries({ ...SECURITY_HEADERS, ...SHARED_HEADERS }).flat();
 
 /** An answer that caches may keep. Heads are names and values in turn, in the order in which they are sent. */
 export interface CacheableAnswer {
@@ -118,7 +122,7 @@ export class StockAnswers {
   }
 
   #answer(skus: readonly string[], asOfMs: number, sentMs: number, etag: string, body: string): CacheableAnswer {
-    const unchangedHead = [...this.cacheHead(skus, asOfMs, sentMs), "etag", etag];
+    const unchangedHead = [...SAME_HEAD, ...this.cacheHead(skus, asOfMs, sentMs), "etag", etag];
     const length = String(Buffer.byteLength(body));
     const head = [...unchangedHead, "content-type", "application/json; charset=utf-8", "content-length", length];
     return { etag, head, unchangedHead, body };

@@ -11,6 +11,7 @@ import { MAX_LAG_MS } from "../../engine/publication/freshness.js";
 import type { Locations } from "../../engine/stock/as-of.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
+import type { FastRoute } from "./fast-entry.js";
 import { queriedInstant, readWhileConnected, refusePast } from "./past.js";
 import { refuse, retryAfter } from "./problem.js";
 import {
@@ -38,6 +39,23 @@ export const stockRoutes =
     levelsRoute(server, answers);
     ledgerRoute(server, context);
   };
+
+/** The short way to `/v1/stock/:sku` for SKUs that are known. */
+export const stockFastRoute = (answers: StockAnswers): FastRoute => ({
+  method: "GET",
+  prefix: "/v1/stock/",
+  path: "/v1/stock/:sku",
+  answer({ headers }, response, sku) {
+    if (headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined) return false;
+    const asOfMs = answers.asOfMs([sku]);
+    const levels = answers.levels(sku);
+    if (asOfMs === undefined || !levels) return false;
+    const { etag, head, unchangedHead, body } = answers.ofSku(sku, levels, asOfMs);
+    if (isKnown(headers["if-none-match"], etag)) response.writeHead(304, unchangedHead as string[]).end();
+    else response.writeHead(200, head as string[]).end(body);
+    return true;
+  },
+});
 
 function levelRoute(server: FastifyInstance, answers: StockAnswers): void {
   server.get<{ Params: Static<typeof SkuParams>; Querystring: Static<typeof SkuStockQuery> }>(

@@ -116,7 +116,9 @@ async function buildServer(
   });
   const registry = new Registry();
   const connections = new Connections(registry, options.connectionLimits);
-  connections.guard(server.server, server.routing);
+  connections.guard(server.server, (request, response) => {
+    if (draining() || !server.fastEntry.answer(request, response)) server.routing(request, response);
+  });
   const metrics = async () => `${await registry.metrics()}${await options.metrics()}`;
   server.addHook("onRequest", (_request, reply, done) => {
     if (draining()) reply.header("connection", "close");
