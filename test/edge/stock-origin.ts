@@ -73,7 +73,8 @@ export class StockOrigin {
       const sku = decodeURIComponent(url.split(/[/?]/)[3] ?? "");
       const asOf = new Date(asOfMs).toISOString();
       if (sku === UNKNOWN) return send(response, 404, { ...fresh }, { code: "unknown_sku", asOf });
-      const answer = { sku, display: this.display, available: this.display > 0, asOf };
+      const locations = url.endsWith("?by=location") ? { locations: [] } : {};
+      const answer = { sku, display: this.display, available: this.display > 0, asOf, ...locations };
       const etag = `"${createHash("sha256").update(JSON.stringify(answer)).digest("base64url").slice(0, 22)}"`;
       const tag = `stock-${sku}`;
       const sent = { ...fresh, etag, "cache-tag": tag, "surrogate-key": tag };

@@ -28,8 +28,8 @@ export type Answer = Omit<Check, "name" | "advice">;
 
 /** An answer that the edge fetched for a reader is about as young as the engine's lag. */
 const FRESH_AT_FIRST_MS = 4_000;
-/** A rest of a lifetime, one reading more, and slow answers. */
-const ORDINARY_END_MS = 13_500;
+/** Of answers with the same lifetime, the ages at their ends differ by lag, whole seconds and slow reads: by less. */
+const SAME_END_MS = 2_500;
 /** More new answers than this in a second: nothing is cached, because `asOf` has whole seconds. */
 const UNCACHED_PER_SECOND = 0.6;
 const CACHED_SPAN_MS = 4_000;
@@ -58,7 +58,7 @@ export function judge(observation: Observation): { readonly edge: EdgeKind; read
     checks: [
       clock,
       named("body age", bodyAge(observation, generations)),
-      named("after a pause", afterPause(observation.idle)),
+      named("after a pause", afterPause(observation.idle, generations)),
       named("cached", isCached(generations, observation)),
       named("headers", headersKept(shown)),
       named("304", conditionalReads(readings)),
@@ -157,23 +157,28 @@ function causeOf(oldest: Generation, generations: readonly Generation[], origin:
   if (isFetchedOld(oldest)) return "adds_age";
   const others = generations.filter((each) => each !== oldest);
   if (!oldest.isStartSeen && oldest.firstAgeMs >= FRESH_AT_FIRST_MS && others.some(isFetchedOld)) return "adds_age";
-  const endedInTime = ({ isEndSeen, lastAgeMs }: Generation) => isEndSeen && lastAgeMs <= ORDINARY_END_MS;
+  const ordinaryMs = Math.min(MAX_AGE_MS, oldest.lastAgeMs - SAME_END_MS);
+  const endedInTime = ({ isEndSeen, lastAgeMs }: Generation) => isEndSeen && lastAgeMs <= ordinaryMs;
   return others.some(endedInTime) ? "serves_stale" : "overrides_ttl";
 }
 
-function afterPause([first, second]: readonly Reading[]): Answer {
+function afterPause([first, second]: readonly Reading[], generations: readonly Generation[]): Answer {
   if (first?.asOfMs === undefined || second?.asOfMs === undefined)
     return { state: "untested", seen: "no second answer after a pause of 16.5 s: check for at least 20 s" };
   const ageMs = bodyAgeMs(second);
   const seen = `the first answer after ${seconds(second.sentMs - first.receivedMs)} without a reader was ${seconds(ageMs)} old`;
-  return ageMs > MAX_AGE_MS ? { state: "finding", finding: "idle_stale", seen } : { state: "ok", seen };
+  if (ageMs <= MAX_AGE_MS) return { state: "ok", seen };
+  // The same rule is behind both.
+  if (generations.some(({ lastAgeMs }) => lastAgeMs > MAX_AGE_MS))
+    return { state: "untested", seen: `${seen}: see body age` };
+  return { state: "finding", finding: "idle_stale", seen };
 }
 
 function isCached(generations: readonly Generation[], { readings }: Observation): Answer {
   const spanMs = (readings.at(-1)?.sentMs ?? 0) - (readings[0]?.sentMs ?? 0);
   if (spanMs < CACHED_SPAN_MS) return { state: "untested", seen: "it was read for too short a time" };
   const perSecond = generations.length / Math.max(1, spanMs / 1_000);
-  const seen = `${generations.length} different answers in ${seconds(spanMs)}`;
+  const seen = `different answers in ${seconds(spanMs)}: ${generations.length}`;
   if (perSecond > UNCACHED_PER_SECOND) return { state: "finding", finding: "not_cached", seen };
   const ended = generations.filter(({ isStartSeen, isEndSeen }) => isStartSeen && isEndSeen);
   const longest =
