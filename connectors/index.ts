@@ -5,8 +5,10 @@
  */
 import { alertmanagerConnector } from "./alertmanager/connector.js";
 import { channelsConnector } from "./channels/connector.js";
+import { cloudflareConnector } from "./cloudflare/connector.js";
 import type { Connector } from "./connector.js";
 import { dingTalkConnector } from "./dingtalk/connector.js";
+import { fastlyConnector } from "./fastly/connector.js";
 import { feishuConnector } from "./feishu/connector.js";
 import { objectsConnector } from "./objects/connector.js";
 import { oracleEbsConnector } from "./oracle-ebs/connector.js";
@@ -37,4 +39,6 @@ export const CONNECTORS: readonly Connector[] = [
   webhookConnector,
   alertmanagerConnector,
   purgesConnector,
+  cloudflareConnector,
+  fastlyConnector,
 ];

@@ -11,6 +11,7 @@ import { defineOptions, type OptionValues } from "../kernel/options.js";
 import { CDN_SANDBOXES } from "./cdn-sandboxes.js";
 import { CHANNEL_SANDBOXES, type Sandbox } from "./channel-sandboxes.js";
 import { defineCommand } from "./command.js";
+import { PURGE_SANDBOXES } from "./purge-sandboxes.js";
 import { figure, printLine } from "./text.js";
 
 const OP = "sandbox";
@@ -25,6 +26,7 @@ const KINDS = {
   "oracle-ebs": startOracleEbs,
   "web-push": startWebPush,
   ...CHANNEL_SANDBOXES,
+  ...PURGE_SANDBOXES,
   ...CDN_SANDBOXES,
 } as const;
 const NAMES = Object.keys(KINDS).join("|");
@@ -60,6 +62,8 @@ export const command = defineCommand({
   dingtalk    a robot of DingTalk (钉钉): verifies signatures, takes 20 messages a minute
   wecom       an application and a robot of WeCom (企业微信): gives access tokens, suppresses repeats
   feishu      a bot of Feishu (飞书): verifies signatures, takes 5 messages a second
+  cloudflare  purges of a Cloudflare zone by tag or URL, with the limits of the plan pro
+  fastly      purges of a Fastly service by surrogate key, 256 a request
   aliyun-cdn  the API of Alibaba Cloud's CDN (阿里云): verifies signatures, takes 1,000 URLs a minute and 10,000 a day
   tencent-cdn  the API of Tencent Cloud's CDN (腾讯云): verifies signatures, takes 10,000 URLs a day
 

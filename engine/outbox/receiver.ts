@@ -75,6 +75,11 @@ export interface Receiver {
   readonly name: string;
   /** Whether emits of this kind are for it. Must stay the same while a process lives. */
   wants(kind: string): boolean;
+  /**
+   * Deliveries are of no use some time later: those that wait beyond the bounds while no process runs the sink are
+   * passed over and become no dead letters. Left out: they become dead letters.
+   */
+  readonly isPassing?: true;
   /** What deliveries are ordered by, when it is less than their key: those with the same text are sent in order. */
   orderOf?(delivery: Delivery): string;
   /**

@@ -11,7 +11,11 @@ import type { RedisClient } from "./redis.js";
 /** What a sink wants; a receiver does. */
 interface Wants {
   wants(kind: string): boolean;
+  /** What it wants is of no use later: it becomes no dead letters either. */
+  readonly isPassing?: boolean;
 }
+
+const isKept = (sink: Wants, kind: string): boolean => !sink.isPassing && sink.wants(kind);
 
 /** The field of the sink's task, as `sinks_ignore` in stream.lua writes it. */
 const FIELD = "unwanted";
@@ -27,14 +31,14 @@ export class UnwantedKinds {
   #stored: string | undefined;
 
   add(emits: readonly Emit[], sink: Wants): void {
-    for (const { kind } of emits) if (!sink.wants(kind)) this.#kinds.add(kind);
+    for (const { kind } of emits) if (!isKept(sink, kind)) this.#kinds.add(kind);
   }
 
   /** Stores what is new, and removes what an earlier release of the sink did not want and this one does. */
   async store(redis: RedisClient, keysOfSink: PartitionKeys, sink: Wants): Promise<void> {
     if (this.#stored === undefined) {
       const stored = await readUnwantedKinds(redis, keysOfSink);
-      for (const kind of stored) if (!sink.wants(kind)) this.#kinds.add(kind);
+      for (const kind of stored) if (!isKept(sink, kind)) this.#kinds.add(kind);
       this.#stored = textOf(stored);
     }
     const text = textOf(this.#kinds);

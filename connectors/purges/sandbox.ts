@@ -1,0 +1,74 @@
+/**
+ * What the sandboxes of purges share: an HTTP server on loopback that counts requests and purged values against a
+ * vendor's limits, as the vendor does: a token bucket where it has one, otherwise the requests of any second, and the
+ * values of a day. It keeps what was purged in memory, the newest. Credentials, bodies and answers are the vendor's
+ * own.
+ */
+import { type Clock, DAY_MS, systemClock } from "../../engine/kernel/clock.js";
+import type { PurgeLimits } from "../purger.js";
+import { type SandboxAnswer, SandboxServer } from "../sources/sandbox/server.js";
+
+/** A tag or an address that was purged. */
+export interface PurgedValue {
+  readonly atMs: number;
+  readonly value: string;
+}
+
+export interface PurgeSandboxSettings {
+  readonly port?: number;
+  /** Its own; the real one when left out. */
+  readonly clock?: Clock;
+}
+
+const MOST_KEPT = 100_000;
+const WINDOW_MS = 1_000;
+
+export abstract class PurgeSandbox extends SandboxServer {
+  /** The oldest first. */
+  readonly purged: PurgedValue[] = [];
+  /** Requests with wrong credentials. */
+  denied = 0;
+  protected readonly clock: Clock;
+  readonly #requests: number[] = [];
+  readonly #days = new Map<number, number>();
+  #tokens: number | undefined;
+  #filledMs = 0;
+
+  constructor({ clock = systemClock, ...settings }: PurgeSandboxSettings = {}) {
+    super(settings);
+    this.clock = clock;
+  }
+
+  /**
+   * Counts a request that the vendor has understood, and what it purges.
+   * @returns undefined: it is purged; otherwise the refusal
+   */
+  protected purge(values: readonly string[], limits: PurgeLimits): SandboxAnswer | undefined {
+    const nowMs = this.clock.now();
+    const day = Math.floor(nowMs / DAY_MS);
+    const ofDay = (this.#days.get(day) ?? 0) + values.length;
+    if (!this.#mayTake(nowMs, limits) || ofDay > (limits.perDay ?? Number.POSITIVE_INFINITY)) {
+      this.figures.throttled++;
+      return this.throttled();
+    }
+    this.#days.set(day, ofDay);
+    this.purged.push(...values.map((value) => ({ atMs: nowMs, value })));
+    this.purged.splice(0, Math.max(0, this.purged.length - MOST_KEPT));
+    return undefined;
+  }
+
+  #mayTake(nowMs: number, { perSecond, burst }: PurgeLimits): boolean {
+    if (burst === undefined) {
+      const most = Math.max(1, Math.floor(perSecond));
+      const windowMs = perSecond < 1 ? WINDOW_MS / perSecond : WINDOW_MS;
+      while (this.#requests[0] !== undefined && nowMs - this.#requests[0] >= windowMs) this.#requests.shift();
+      if (this.#requests.length >= most) return false;
+      this.#requests.push(nowMs);
+      return true;
+    }
+    const tokens = Math.min(burst, (this.#tokens ?? burst) + ((nowMs - this.#filledMs) / 1_000) * perSecond);
+    this.#filledMs = nowMs;
+    this.#tokens = tokens < 1 ? tokens : tokens - 1;
+    return tokens >= 1;
+  }
+}
