@@ -84,6 +84,8 @@ interface PartitionProgress {
   asOfMs: number;
   /** The same instant by the monotonic clock. */
   provenMs: number;
+  /** The log's last offset then: the views include every entry up to it. */
+  provenOffset: number;
   /** Polls whose log the views do not include yet, the oldest first. */
   marks: Mark[];
   /** Why the states cannot be read: a newer version of a job wrote them. */
@@ -118,6 +120,7 @@ export class Follower<Event extends LogEvent> {
       run: undefined,
       asOfMs: 0,
       provenMs: 0,
+      provenOffset: 0,
       marks: [],
       unreadable: undefined,
       slowPollMs: 0,
@@ -163,7 +166,12 @@ export class Follower<Event extends LogEvent> {
     return monotonicClock.now() - (this.#partitions[partition]?.provenMs ?? 0);
   }
 
-  /** The same of the least fresh partition. */
+  /** The last offset of a partition's log that the views are known to include; 0: none yet. */
+  provenOffset(partition: number): number {
+    return this.#partitions[partition]?.provenOffset ?? 0;
+  }
+
+  /** How old the views of the least fresh partition are at most, as `ageMs`. */
   oldestAgeMs(): number {
     return (
       monotonicClock.now() -
@@ -322,6 +330,7 @@ export class Follower<Event extends LogEvent> {
       if (mark.commit > (progress.commit ?? 0)) break;
       progress.asOfMs = mark.atMs;
       progress.provenMs = mark.ownMs;
+      progress.provenOffset = mark.offset;
       passed++;
     }
     marks.splice(0, passed);

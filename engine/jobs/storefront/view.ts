@@ -19,12 +19,13 @@ export interface SkuLevels {
   revision: number;
 }
 
-/** Called with a SKU that has sold out, is back in stock, or is new. */
-export type AvailabilityListener = (sku: string) => void;
+/** Called with a SKU that has changed. */
+export type SkuListener = (sku: string) => void;
 
 export class StorefrontView implements View {
   readonly job = STOREFRONT_JOB;
-  readonly #listeners = new Set<AvailabilityListener>();
+  readonly #availabilityListeners = new Set<SkuListener>();
+  readonly #displayListeners = new Set<SkuListener>();
   readonly #skus = new Map<string, SkuLevels>();
   readonly #locations = new Set<string>();
   #cells = 0;
@@ -52,8 +53,12 @@ export class StorefrontView implements View {
       revision: ++this.#revision,
     };
     this.#skus.set(sku, now);
-    if (this.#listeners.size > 0 && availabilityOf(before) !== availabilityOf(now))
-      for (const listener of this.#listeners) listener(sku);
+    const display = displayOf(now);
+    const displayBefore = displayOf(before);
+    if (display === displayBefore) return;
+    for (const listener of this.#displayListeners) listener(sku);
+    if (displayBefore === undefined || display === undefined || display > 0 !== displayBefore > 0)
+      for (const listener of this.#availabilityListeners) listener(sku);
   }
 
   /**
@@ -61,9 +66,15 @@ export class StorefrontView implements View {
    * After a reset the SKUs of a partition are new again.
    * @returns what ends it
    */
-  onAvailability(listener: AvailabilityListener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  onAvailability(listener: SkuListener): () => void {
+    this.#availabilityListeners.add(listener);
+    return () => this.#availabilityListeners.delete(listener);
+  }
+
+  /** The same when the total display changes to any number, and when a reset removes the SKU. */
+  onDisplay(listener: SkuListener): () => void {
+    this.#displayListeners.add(listener);
+    return () => this.#displayListeners.delete(listener);
   }
 
   onReset(isOf: (sku: string) => boolean): void {
@@ -71,6 +82,7 @@ export class StorefrontView implements View {
       if (isOf(sku)) {
         this.#cells -= locations.size;
         this.#skus.delete(sku);
+        for (const listener of this.#displayListeners) listener(sku);
       }
   }
 
@@ -82,6 +94,11 @@ export class StorefrontView implements View {
   /** SKUs at locations. */
   get cells(): number {
     return this.#cells;
+  }
+
+  /** Of all SKUs, those without a location included. */
+  get size(): number {
+    return this.#skus.size;
   }
 
   /** All SKUs; one that changes during the iteration comes as it was or as it is. */
@@ -98,15 +115,19 @@ export class StorefrontView implements View {
     return this.#skus.get(sku);
   }
 
+  /** The units of a SKU that customers see; undefined for one without a location: it was never received. */
+  displayOf(sku: string): number | undefined {
+    return displayOf(this.#skus.get(sku));
+  }
+
   /** SKUs that have been put into a category. */
   skusOf(category: string): string[] {
     return [...this.#skus].flatMap(([sku, levels]) => (levels.category === category ? [sku] : []));
   }
 }
 
-/** Undefined for a SKU without a location: it was never received. */
-const availabilityOf = (levels: SkuLevels | undefined): boolean | undefined =>
-  levels && levels.locations.size > 0 ? levels.total.display > 0 : undefined;
+const displayOf = (levels: SkuLevels | undefined): number | undefined =>
+  levels && levels.locations.size > 0 ? levels.total.display : undefined;
 
 const withDisplay = (balances: Balances, coefficient: number): Levels => ({
   ...balances,
