@@ -20,6 +20,7 @@ import type { OnTrouble } from "../../engine/kernel/logger.js";
 import type { EraseOutcome } from "../../engine/orders/erasures.js";
 import type { OrderService } from "../../engine/orders/order-service.js";
 import type { FreshnessBudget } from "../../engine/publication/freshness.js";
+import type { PublicationReader } from "../../engine/publication/publication-reader.js";
 import type { Comparer } from "../../engine/reconciliation/comparison/comparer.js";
 import type { ComparisonStore } from "../../engine/reconciliation/comparison/comparison-store.js";
 import type { Localiser } from "../../engine/reconciliation/localisation/localisation.js";
@@ -101,6 +102,8 @@ export interface HttpDeps {
   freshness?: FreshnessBudget;
   /** The tag by which CDNs find their copies of answers with a SKU; left out: no CDN is purged by this deployment. */
   tagOf?(sku: string): string;
+  /** What is published, to be served; left out: it is published elsewhere or not at all. */
+  publication?: Pick<PublicationReader, "manifest" | "object">;
   /** The shop's clock: ids are made and times are judged by it. */
   clock: Clock;
   /** Seconds of the shop's time in one real second; 1 when left out. */

@@ -40,6 +40,7 @@ import { ownSettingsRoutes } from "./own-settings.js";
 import { peopleRoutes } from "./people.js";
 import { personalDataRoutes } from "./personal-data.js";
 import { badInputFault, errorHandler, HttpFault, problemOf, sendProblem } from "./problem.js";
+import { publicationRoutes } from "./publication.js";
 import { pushRoutes } from "./push.js";
 import { replenishmentRoutes } from "./replenishment.js";
 import { BODY_LIMIT, type RouteContext, type RouteGroup } from "./route-context.js";
@@ -119,6 +120,7 @@ const ROUTES: readonly RouteGroup[] = [
   stepRoutes,
   personalDataRoutes,
   commandRoutes,
+  publicationRoutes,
   historyRoutes,
   seriesRoutes,
   divergenceRoutes,

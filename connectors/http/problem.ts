@@ -68,6 +68,7 @@ const FAULTS = {
   forbidden: [403, "The role does not allow this"],
   forbidden_origin: [403, "Requests from other sites are refused"],
   not_found: [404, "Nothing exists under this path"],
+  not_served_here: [404, "This server does not serve the publication"],
   unknown_session: [404, "The session is not known"],
   unknown_alert: [404, "The alert is not known"],
   unknown_person: [404, "The person is not known"],

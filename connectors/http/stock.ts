@@ -203,7 +203,7 @@ function shownOf(sku: string, byLocation: boolean, { total, locations }: SkuLeve
 }
 
 /** For a route's `onRequest`: its answers, refusals too, may be read by pages of any site. */
-const shareWithPages: onRequestHookHandler = (_request, reply, done) => {
+export const shareWithPages: onRequestHookHandler = (_request, reply, done) => {
   reply.headers(SHARED_HEADERS);
   done();
 };
@@ -219,7 +219,7 @@ function cacheable(request: FastifyRequest, reply: FastifyReply, answer: Cacheab
 }
 
 /** Sets headers in their order: `x-accel-expires` comes before the `cache-control` that every answer has. */
-function setHead(reply: FastifyReply, head: readonly string[]): void {
+export function setHead(reply: FastifyReply, head: readonly string[]): void {
   reply.removeHeader("cache-control");
   for (let i = 0; i < head.length; i += 2) reply.header(head[i] as string, head[i + 1]);
 }

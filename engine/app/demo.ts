@@ -11,6 +11,7 @@ import type { Person } from "../alerting/people.js";
 import { historyOptions } from "../history/options.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { OptionValues } from "../kernel/options.js";
+import { publicationOptions } from "../publication/options.js";
 import { stockOptions } from "../stock/options.js";
 import { streamOptions } from "../stream/options.js";
 import type { demoOptions } from "./config.js";
@@ -118,6 +119,7 @@ const settingsOf = (
   retentionMs: RETENTION_MS,
   pollMs: streamOptions.pollMs.default,
   history: historyOptions.history.default,
+  publication: publicationOptions.publication.default,
   zone: shop.zone,
   idRetentionDays: stockOptions.idRetentionDays.default,
   batchLimit: stockOptions.batchLimit.default,

@@ -11,7 +11,7 @@ import { startRedis } from "../redis/embedded.js";
 import { freeTask, loadStreamLibrary } from "../stream/commit.js";
 import { Heartbeat } from "../stream/fleet.js";
 import { FormatWatch } from "../stream/format.js";
-import { archiveKeys, partitionKeys, seriesKeys, sinkKeys } from "../stream/keys.js";
+import { archiveKeys, partitionKeys, publicationKeys, seriesKeys, sinkKeys } from "../stream/keys.js";
 import { claimDeployment } from "../stream/partition.js";
 import { checkRedis, connect, type RedisAddress, type RedisClient } from "../stream/redis.js";
 import { ReplicationBarrier } from "../stream/replication-barrier.js";
@@ -77,7 +77,8 @@ async function preparePrivateRedis(
     ...tables.topics.map(({ name }) => archiveKeys(prefix, name, partition)),
     seriesKeys(prefix, partition),
   ]);
-  await Promise.all([seriesKeys(prefix, "figures"), ...tasks.flat()].map((keys) => freeTask(redis, keys)));
+  const others = [seriesKeys(prefix, "figures"), publicationKeys(prefix)];
+  await Promise.all([...others, ...tasks.flat()].map((keys) => freeTask(redis, keys)));
 }
 
 async function joinDeployment(

@@ -9,6 +9,7 @@ import type { Clock } from "../kernel/clock.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import type { Deadlines } from "../orders/flow.js";
 import type { PersonalDataTimes } from "../orders/order-store.js";
+import type { FreshnessBudget } from "../publication/freshness.js";
 import type { SharedSettings } from "../stream/settings.js";
 
 /** Time in a demo: the shop's own clock, and how fast it runs. */
@@ -43,6 +44,12 @@ export interface EngineSettings {
   archiveRetentionMs?: number;
   /** Where figures of SKUs and of the engine are recorded over time; left out: they are not. */
   history?: (typeof HISTORY_CHOICES)[number];
+  /** Where what the storefront is shown is published: `redis` or a URL; left out or `off`: nowhere. */
+  publication?: string;
+  /** Between two publications; left out: the option's default. */
+  publishEveryMs?: number;
+  /** How long caches may keep what the storefront is shown; left out: that of the options' defaults. */
+  freshness?: FreshnessBudget;
   pollMs: number;
   zone: string;
   idRetentionDays: number;

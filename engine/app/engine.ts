@@ -44,6 +44,7 @@ import { hidingSecrets } from "./logging.js";
 import { connectorPartsOf, openConfigurations, openConnectors, openObjects } from "./open-connectors.js";
 import { ownSinkPartsOf } from "./own-sinks.js";
 import { PersonalData } from "./personal-data.js";
+import { type EnginePublication, startPublication } from "./publication.js";
 import { type EngineReconciliation, startReconciliation } from "./reconciliation.js";
 import {
   eventTopicNamed,
@@ -125,6 +126,8 @@ export interface Engine {
   readonly series: EngineSeries | undefined;
   /** Whether CDNs find their copies of a SKU by its tag, to purge them. */
   readonly isPurged: boolean;
+  /** What the storefront is shown, as published; undefined where the settings disable it. */
+  readonly publication: EnginePublication | undefined;
   /** What connectors offer beside sinks, where the settings ask for it. */
   readonly connectors: readonly OpenConnector[];
   readonly live: EngineLiveSource;
@@ -206,6 +209,7 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
     { connections, orderStore, clock, topics, tables, ...stock, ...alerts },
     lifecycle,
   );
+  const publication = await startPublication(settings, { tables, connections, topics, ...stock }, lifecycle);
   await lifecycle.startEach([stock.shadow, live]);
   const ownParts = ownSinkPartsOf(settings, consistencyOf(settings), {
     ...{ stock, topics, reconciliation, alerting, clock },
@@ -222,7 +226,7 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
     ...{ settings, redis, clock, topics, stock, orders, reconciliation, alerting, alerts },
     topic: (name) => topicNamed(topics, name),
     sinks: [...sinks, ...ownSinks],
-    ...{ forwarders, emitKeepers, archiver, series, connectors, live },
+    ...{ forwarders, emitKeepers, archiver, series, publication, connectors, live },
     isPurged: purges !== undefined,
     feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),
     formats: connections.formats,

@@ -11,6 +11,7 @@ import type { PullState } from "../reconciliation/source-registry.js";
 import { ALERT_METRICS } from "./alert-metrics.js";
 import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
 import { processMetrics } from "./process-metrics.js";
+import { PUBLICATION_METRICS } from "./publication-metrics.js";
 import { reconciliationMetrics } from "./reconciliation-metrics.js";
 import { SNAPSHOT_METRICS } from "./snapshot-metrics.js";
 import { TOPIC_METRICS } from "./topic-metrics.js";
@@ -338,6 +339,7 @@ export const metricTable = (): readonly MetricRow[] => [
   ...reconciliationMetrics(),
   ...SNAPSHOT_METRICS,
   ...ALERT_METRICS,
+  ...PUBLICATION_METRICS,
   SETTLEMENTS,
   ...SOURCE_METRICS,
 ];

@@ -76,7 +76,7 @@ export async function runServe(
   const freshness = freshnessBudget(options);
   const { onTrouble } = createLog({ level: options.logLevel, secrets: secretsOf(options) });
   await withLifecycle(async (lifecycle) => {
-    const engine = await startEngine({ ...settingsOf(options, onTrouble), signal }, tables);
+    const engine = await startEngine({ ...settingsOf(options, onTrouble), freshness, signal }, tables);
     lifecycle.onStop(() => engine.stop());
     let server: RunningServer | undefined;
     if (serves) {
@@ -170,6 +170,7 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...engine.reconciliation.consistencyView.warnings(engine.clock.now()),
       ...(engine.archiver?.warnings() ?? []),
       ...(engine.series?.recorder?.warnings() ?? []),
+      ...(engine.publication?.watch.warnings() ?? []),
       ...engine.connectors.flatMap((connector) => connector.warnings?.() ?? []),
     ],
     ...pushOf(engine),
@@ -198,7 +199,7 @@ const pushOf = ({ connectors }: Engine): Pick<HttpDeps, "push"> => {
 
 /** The parts of an engine that requests read and change. */
 export function servedPartsOf(engine: Engine) {
-  const { stock, orders, reconciliation, alerting, alerts, series, clock, settings, topic } = engine;
+  const { stock, orders, reconciliation, alerting, alerts, series, publication, clock, settings, topic } = engine;
   const { ledger } = stock;
   const { follower } = topic("stock");
   return {
@@ -211,6 +212,7 @@ export function servedPartsOf(engine: Engine) {
     exceptions: orders.exceptions,
     orderHistory: orders.history,
     ...(series ? { series } : {}),
+    ...(publication?.reader ? { publication: publication.reader } : {}),
     ...(engine.isPurged ? { tagOf } : {}),
     zone: settings.zone,
     clock,

@@ -85,4 +85,24 @@ export function cacheHeaders(budget: FreshnessBudget, asOfMs: number, nowMs: num
   };
 }
 
+/** From the last proof that the views are complete to the end of the writing of a publication of a million SKUs. */
+const PUBLISHING_MS = 4_000;
+
+/**
+ * How long shared caches may keep the manifest of a publication that is not served by the engine: its headers are
+ * written once, so they hold for the last moment before the next one.
+ * @param everyMs between two publications
+ * @throws EngineError `bad_input` when publications are too old before the next one comes
+ */
+export function manifestCacheSeconds({ lifetimeMs, edgeTiers }: FreshnessBudget, everyMs: number): number {
+  const leftMs = lifetimeMs - everyMs - PUBLISHING_MS;
+  if (leftMs < 0)
+    throw badInput(
+      "serve",
+      "--publish-every",
+      `is ${seconds(everyMs)}: a publication would be ${seconds(everyMs + PUBLISHING_MS)} old before the next one, and caches may serve it for ${seconds(lifetimeMs)}`,
+    );
+  return edgeTiers === 0 ? 0 : Math.floor(leftMs / edgeTiers / 1_000);
+}
+
 const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`;

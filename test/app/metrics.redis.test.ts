@@ -39,6 +39,7 @@ async function metricsText(): Promise<string> {
     const engine = await engines.start({
       redisUrl: redis.url,
       prefix: "metrics",
+      publication: "redis",
       ...warehouse,
       options,
       environment: () => "SECret-of-a-test",

@@ -11,6 +11,7 @@ const bed = httpBed();
 const PUBLIC = [
   ...["GET /healthz", "GET /readyz", "POST /v1/sessions"],
   ...["GET /v1/stock", "GET /v1/stock/{sku}", "GET /v1/stock/stream"],
+  ...["GET /v1/publication/manifest.json", "GET /v1/publication/{file}"],
 ];
 const METHODS = ["get", "put", "post", "delete", "patch"];
 /** Of a path and a body; each is legal in some place. */

@@ -93,6 +93,7 @@ export function send(
           const bytes = Buffer.concat(chunks);
           const text = bytes.toString("utf8");
           const isJson =
+            response.headers["content-encoding"] === undefined &&
             /json\b/.test(response.headers["content-type"] ?? "") &&
             !/ndjson/.test(response.headers["content-type"] ?? "");
           resolve({
