@@ -170,12 +170,8 @@ export class Product {
 
   async #live(): Promise<void> {
     while (this.#keepsGoing) {
-      // The previous release has no drain.
-      const drain = this.#cli === CLI ? ["--drain-delay", "0"] : [];
-      const [program, ...args] = [...BOUND, process.execPath, this.#cli, "serve", ...drain, ...this.#args] as [
-        string,
-        ...string[],
-      ];
+      const serve = [this.#cli, "serve", "--drain-delay", "0", ...this.#args];
+      const [program, ...args] = [...BOUND, process.execPath, ...serve] as [string, ...string[]];
       const { LD_PRELOAD: _, ...environment } = process.env;
       const child = spawn(program, args, {
         stdio: ["ignore", "pipe", "pipe"],
