@@ -4,6 +4,7 @@
  * `shuiwei demo` read without options of their own.
  */
 import { alertmanagerConnector } from "./alertmanager/connector.js";
+import { aliyunCdnConnector } from "./aliyun-cdn/connector.js";
 import { channelsConnector } from "./channels/connector.js";
 import { cloudflareConnector } from "./cloudflare/connector.js";
 import type { Connector } from "./connector.js";
@@ -14,6 +15,7 @@ import { objectsConnector } from "./objects/connector.js";
 import { oracleEbsConnector } from "./oracle-ebs/connector.js";
 import { purgesConnector } from "./purges/connector.js";
 import { sourcesConnector } from "./sources/connector.js";
+import { tencentCdnConnector } from "./tencent-cdn/connector.js";
 import { timeSeriesConnector } from "./time-series/connector.js";
 import { wangdianConnector } from "./wangdian/connector.js";
 import { webPushConnector } from "./web-push/connector.js";
@@ -41,4 +43,6 @@ export const CONNECTORS: readonly Connector[] = [
   purgesConnector,
   cloudflareConnector,
   fastlyConnector,
+  aliyunCdnConnector,
+  tencentCdnConnector,
 ];

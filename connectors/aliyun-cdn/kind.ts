@@ -6,22 +6,18 @@
  */
 import { type Static, Type } from "typebox";
 import { type Clock, MINUTE_MS } from "../../engine/kernel/clock.js";
-import { badInput } from "../../engine/kernel/errors.js";
 import { secureBytes } from "../../engine/kernel/random.js";
-import { hideSecrets } from "../channels/hide-secrets.js";
-import { ChannelHttp, type HttpAnswer, type HttpRequest, urlFault } from "../channels/http-client.js";
+import type { HttpAnswer, HttpRequest } from "../channels/http-client.js";
 import { secretText } from "../configuration/secret-text.js";
-import type { PurgeOutcome, Purger, PurgerKind } from "../purger.js";
-import { type ErrorMeanings, jsonOf, outcomeOfError, outcomeOfOther } from "../purges/error-code.js";
+import { definePurgerKind, type PurgeOutcome, type Purger, type PurgerParts } from "../purger.js";
+import { type ErrorMeanings, outcomeOfError, outcomeOfOther } from "../purges/error-code.js";
+import { apiUrlOf, objectOf, purgeHttp, purgeOutcomeOf } from "../purges/http.js";
 import { authorizationOf, hashOf } from "./signature.js";
 
 /** URLs of one request: a tenth of the 1,000 that it may have, so that a minute's limit is used evenly. */
 const BATCH = 100;
 const URLS_PER_MINUTE = 1_000;
 const URLS_PER_DAY = 10_000;
-/** An answer that comes later is of no use: the copies have ended. */
-const TIMEOUT_MS = 5_000;
-const CONNECTIONS = 4;
 
 const Connection = Type.Object(
   {
@@ -55,18 +51,16 @@ const MEANINGS: ErrorMeanings = [
   [/^(InternalError|ServiceUnavailable|SignatureNonceUsed)/, "later"],
 ];
 
-export const aliyunCdnKind: PurgerKind = {
+export const aliyunCdnKind = definePurgerKind({
   name: "aliyun-cdn",
   connection: Connection,
-  open: ({ connection, clock }) => open(connection as Settings, clock),
-};
+  open,
+});
 
-function open(settings: Settings, clock: Clock): Purger {
-  const { product = "cdn", accessKeySecret, urlsPerMinute = URLS_PER_MINUTE, urlsPerDay = URLS_PER_DAY } = settings;
-  const { url = PRODUCTS[product].url } = settings;
-  const fault = urlFault(url);
-  if (fault !== undefined) throw badInput("aliyun-cdn.open", "/connection/url", fault);
-  const http = new ChannelHttp({ reach: "any", connections: CONNECTIONS, timeoutMs: TIMEOUT_MS });
+function open({ connection, clock, timeoutMs }: PurgerParts<Settings>): Purger {
+  const { product = "cdn", urlsPerMinute = URLS_PER_MINUTE, urlsPerDay = URLS_PER_DAY } = connection;
+  const url = apiUrlOf("aliyun-cdn", connection.url ?? PRODUCTS[product].url);
+  const http = purgeHttp(timeoutMs);
   return {
     limits: {
       batch: BATCH,
@@ -75,16 +69,12 @@ function open(settings: Settings, clock: Clock): Purger {
     },
     async purge(targets, signal) {
       const urls = targets.map((target) => target.url);
-      const answer = await http.send(requestOf(settings, product, url, urls, clock.now()), signal);
-      const outcome = "outcome" in answer ? unanswered(answer.reason) : outcomeOf(answer, clock);
-      if (outcome.outcome === "purged") return outcome;
-      return { ...outcome, reason: hideSecrets(outcome.reason, [accessKeySecret]) };
+      const answer = await http.send(requestOf(connection, product, url, urls, clock.now()), signal);
+      return "outcome" in answer ? purgeOutcomeOf(answer) : outcomeOf(answer, clock);
     },
     close: () => http.close(),
   };
 }
-
-const unanswered = (reason: string): PurgeOutcome => ({ outcome: "retry", reason });
 
 function requestOf(
   { accessKeyId, accessKeySecret }: Settings,
@@ -110,7 +100,7 @@ function requestOf(
 }
 
 function outcomeOf(answer: HttpAnswer, clock: Clock): PurgeOutcome {
-  const body = jsonOf(answer);
+  const body = objectOf(answer);
   const code = body?.["Code"];
   if (typeof code === "string") return outcomeOfError(code, body?.["Message"], MEANINGS, clock);
   if (answer.status === 200 && body?.["RefreshTaskId"] !== undefined) return { outcome: "purged" };

@@ -2,12 +2,13 @@
  * Answers of clouds whose API answers JSON with the code of an error, such as `Throttling.User`: which codes may pass
  * is the vendor's, and every other needs an operator. An answer that is no such JSON is judged by its status; with
  * status 200 it may come from a proxy, so the purge counts as not done. Reasons have the vendor's own text, cut; it may
- * quote the request, so the caller removes secrets.
+ * quote the request, and who shows it removes secrets.
  */
 import { type Clock, HOUR_MS } from "../../engine/kernel/clock.js";
 import { type HttpAnswer, outcomeOfStatus } from "../channels/http-client.js";
 import type { PurgeOutcome } from "../purger.js";
 import { untilNextChinaDayMs } from "./china-day.js";
+import { purgeOutcomeOf } from "./http.js";
 
 /**
  * `later`: the same request may be accepted a moment later. `day`: the account's quota of this day is used; asked again
@@ -20,17 +21,6 @@ export type ErrorMeanings = readonly (readonly [code: RegExp, meaning: ErrorMean
 
 const TEXT_CHARACTERS = 200;
 
-/** The JSON object of an answer; undefined when it is none. */
-export function jsonOf({ text, isCut }: HttpAnswer): Readonly<Record<string, unknown>> | undefined {
-  if (isCut) return undefined;
-  try {
-    const body: unknown = JSON.parse(text);
-    return typeof body === "object" && body !== null ? (body as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 export function outcomeOfError(code: string, text: unknown, meanings: ErrorMeanings, clock: Clock): PurgeOutcome {
   const reason = `${code}: ${String(text ?? "")}`.slice(0, TEXT_CHARACTERS);
   const meaning = meanings.find(([pattern]) => pattern.test(code))?.[1];
@@ -42,15 +32,7 @@ export function outcomeOfError(code: string, text: unknown, meanings: ErrorMeani
 
 /** Of an answer that has neither what a success has nor the code of an error. */
 export function outcomeOfOther(answer: HttpAnswer, clock: Clock): PurgeOutcome {
-  const byStatus = outcomeOfStatus(answer, clock);
-  switch (byStatus.outcome) {
-    case "accepted":
-      return { outcome: "retry", reason: "the answer is not one of the vendor" };
-    case "refused":
-      return { outcome: "refused", reason: byStatus.reason };
-    case "retry": {
-      const { reason, throttled = false, retryAfterMs } = byStatus;
-      return { outcome: "retry", reason, throttled, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
-    }
-  }
+  const byStatus = purgeOutcomeOf(outcomeOfStatus(answer, clock));
+  if (byStatus.outcome !== "purged") return byStatus;
+  return { outcome: "retry", reason: "the answer is not one of the vendor" };
 }

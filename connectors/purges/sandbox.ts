@@ -18,6 +18,8 @@ export interface PurgeSandboxSettings {
   readonly port?: number;
   /** Its own; the real one when left out. */
   readonly clock?: Clock;
+  /** Called with what each accepted request purges. */
+  readonly onPurge?: (values: readonly string[]) => void;
 }
 
 const MOST_KEPT = 100_000;
@@ -29,14 +31,16 @@ export abstract class PurgeSandbox extends SandboxServer {
   /** Requests with wrong credentials. */
   denied = 0;
   protected readonly clock: Clock;
+  readonly #onPurge: (values: readonly string[]) => void;
   readonly #requests: number[] = [];
   readonly #days = new Map<number, number>();
   #tokens: number | undefined;
   #filledMs = 0;
 
-  constructor({ clock = systemClock, ...settings }: PurgeSandboxSettings = {}) {
+  constructor({ clock = systemClock, onPurge = () => {}, ...settings }: PurgeSandboxSettings = {}) {
     super(settings);
     this.clock = clock;
+    this.#onPurge = onPurge;
   }
 
   /**
@@ -54,6 +58,7 @@ export abstract class PurgeSandbox extends SandboxServer {
     this.#days.set(day, ofDay);
     this.purged.push(...values.map((value) => ({ atMs: nowMs, value })));
     this.purged.splice(0, Math.max(0, this.purged.length - MOST_KEPT));
+    this.#onPurge(values);
     return undefined;
   }
 

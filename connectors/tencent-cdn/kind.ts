@@ -6,12 +6,11 @@
  */
 import { type Static, Type } from "typebox";
 import type { Clock } from "../../engine/kernel/clock.js";
-import { badInput } from "../../engine/kernel/errors.js";
-import { hideSecrets } from "../channels/hide-secrets.js";
-import { ChannelHttp, type HttpAnswer, type HttpRequest, urlFault } from "../channels/http-client.js";
+import type { HttpAnswer, HttpRequest } from "../channels/http-client.js";
 import { secretText } from "../configuration/secret-text.js";
-import type { PurgeOutcome, Purger, PurgerKind } from "../purger.js";
-import { type ErrorMeanings, jsonOf, outcomeOfError, outcomeOfOther } from "../purges/error-code.js";
+import { definePurgerKind, type PurgeOutcome, type Purger, type PurgerParts } from "../purger.js";
+import { type ErrorMeanings, outcomeOfError, outcomeOfOther } from "../purges/error-code.js";
+import { apiUrlOf, objectOf, purgeHttp, purgeOutcomeOf } from "../purges/http.js";
 import { authorizationOf } from "./signature.js";
 
 const ADDRESS = "https://cdn.tencentcloudapi.com";
@@ -19,9 +18,6 @@ const SERVICE = "cdn";
 const BATCH = 1_000;
 const PER_SECOND = 20;
 const URLS_PER_DAY = 10_000;
-/** An answer that comes later is of no use: the copies have ended. */
-const TIMEOUT_MS = 5_000;
-const CONNECTIONS = 4;
 
 const Connection = Type.Object(
   {
@@ -52,31 +48,26 @@ const MEANINGS: ErrorMeanings = [
   [/^(InternalError|ServiceUnavailable)(\.|$)/, "later"],
 ];
 
-export const tencentCdnKind: PurgerKind = {
+export const tencentCdnKind = definePurgerKind({
   name: "tencent-cdn",
   connection: Connection,
-  open: ({ connection, clock }) => open(connection as Settings, clock),
-};
+  open,
+});
 
-function open(settings: Settings, clock: Clock): Purger {
-  const { url = ADDRESS, secretKey, urlsPerDay = URLS_PER_DAY } = settings;
-  const fault = urlFault(url);
-  if (fault !== undefined) throw badInput("tencent-cdn.open", "/connection/url", fault);
-  const http = new ChannelHttp({ reach: "any", connections: CONNECTIONS, timeoutMs: TIMEOUT_MS });
+function open({ connection, clock, timeoutMs }: PurgerParts<Settings>): Purger {
+  const { urlsPerDay = URLS_PER_DAY } = connection;
+  const url = apiUrlOf("tencent-cdn", connection.url ?? ADDRESS);
+  const http = purgeHttp(timeoutMs);
   return {
     limits: { batch: BATCH, perSecond: PER_SECOND, perDay: urlsPerDay },
     async purge(targets, signal) {
       const urls = targets.map((target) => target.url);
-      const answer = await http.send(requestOf(settings, url, urls, Math.floor(clock.now() / 1_000)), signal);
-      const outcome = "outcome" in answer ? unanswered(answer.reason) : outcomeOf(answer, clock);
-      if (outcome.outcome === "purged") return outcome;
-      return { ...outcome, reason: hideSecrets(outcome.reason, [secretKey]) };
+      const answer = await http.send(requestOf(connection, url, urls, Math.floor(clock.now() / 1_000)), signal);
+      return "outcome" in answer ? purgeOutcomeOf(answer) : outcomeOf(answer, clock);
     },
     close: () => http.close(),
   };
 }
-
-const unanswered = (reason: string): PurgeOutcome => ({ outcome: "retry", reason });
 
 function requestOf(
   { secretId, secretKey, area }: Settings,
@@ -102,7 +93,7 @@ function requestOf(
 
 /** Every answer has status 200; `Response.Error` says that it is a refusal. */
 function outcomeOf(answer: HttpAnswer, clock: Clock): PurgeOutcome {
-  const response = jsonOf(answer)?.["Response"] as TencentResponse | undefined;
+  const response = objectOf(answer)?.["Response"] as TencentResponse | undefined;
   const code = response?.Error?.Code;
   if (typeof code === "string") return outcomeOfError(code, response?.Error?.Message, MEANINGS, clock);
   if (answer.status === 200 && response?.TaskId !== undefined) return { outcome: "purged" };

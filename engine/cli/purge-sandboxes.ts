@@ -11,6 +11,8 @@ type Start = (settings: { readonly port: number }) => Promise<Sandbox>;
 export const PURGE_SANDBOXES = {
   cloudflare: startCloudflare,
   fastly: startFastly,
+  "aliyun-cdn": startAliyunCdn,
+  "tencent-cdn": startTencentCdn,
 } as const satisfies Record<string, Start>;
 
 /** @param secrets variables of the environment that the connection refers to */
@@ -46,4 +48,18 @@ async function startFastly({ port }: { readonly port: number }): Promise<Sandbox
   const { service, token } = FASTLY_SANDBOX;
   const connection = { service, token: { env: "FASTLY_TOKEN" } };
   return started("fastly", new FastlySandbox({ port }), connection, { FASTLY_TOKEN: token });
+}
+
+async function startAliyunCdn({ port }: { readonly port: number }): Promise<Sandbox> {
+  const { ALIYUN_CDN_SANDBOX, AliyunCdnSandbox } = await import("../../connectors/aliyun-cdn/sandbox.js");
+  const { accessKeyId, accessKeySecret } = ALIYUN_CDN_SANDBOX;
+  const connection = { accessKeyId, accessKeySecret: { env: "ALIYUN_SECRET" } };
+  return started("aliyun-cdn", new AliyunCdnSandbox({ port }), connection, { ALIYUN_SECRET: accessKeySecret });
+}
+
+async function startTencentCdn({ port }: { readonly port: number }): Promise<Sandbox> {
+  const { TENCENT_CDN_SANDBOX, TencentCdnSandbox } = await import("../../connectors/tencent-cdn/sandbox.js");
+  const { secretId, secretKey } = TENCENT_CDN_SANDBOX;
+  const connection = { secretId, secretKey: { env: "TENCENT_KEY" } };
+  return started("tencent-cdn", new TencentCdnSandbox({ port }), connection, { TENCENT_KEY: secretKey });
 }

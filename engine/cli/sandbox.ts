@@ -8,7 +8,6 @@ import type { SandboxFigures } from "../../connectors/sources/sandbox/server.js"
 import { sleep } from "../kernel/clock.js";
 import { badInput } from "../kernel/errors.js";
 import { defineOptions, type OptionValues } from "../kernel/options.js";
-import { CDN_SANDBOXES } from "./cdn-sandboxes.js";
 import { CHANNEL_SANDBOXES, type Sandbox } from "./channel-sandboxes.js";
 import { defineCommand } from "./command.js";
 import { PURGE_SANDBOXES } from "./purge-sandboxes.js";
@@ -27,7 +26,6 @@ const KINDS = {
   "web-push": startWebPush,
   ...CHANNEL_SANDBOXES,
   ...PURGE_SANDBOXES,
-  ...CDN_SANDBOXES,
 } as const;
 const NAMES = Object.keys(KINDS).join("|");
 /** Cells that a sandbox of a source begins with. */

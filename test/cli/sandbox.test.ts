@@ -93,15 +93,18 @@ describe("the sandbox command", () => {
   });
 
   it.each([
-    ["aliyun-cdn", ["url", "accessKeyId", "accessKeySecret"]],
-    ["tencent-cdn", ["url", "secretId", "secretKey"]],
-  ])("serves %s, and prints the purge that reaches it", async (vendor, fields) => {
+    ["cloudflare", ["url", "zone", "token", "plan"], "Authentication"],
+    ["fastly", ["url", "service", "token"], "credentials"],
+    ["aliyun-cdn", ["url", "accessKeyId", "accessKeySecret"], "Authorization"],
+    ["tencent-cdn", ["url", "secretId", "secretKey"], "Authorization"],
+  ])("serves %s, and prints the file that reaches it", async (vendor, fields, says) => {
     await whileServing(vendor, async (printed) => {
-      const purge = JSON.parse(/\{.*\}/.exec(printed)?.[0] ?? "{}");
-      expect(Object.keys(purge.connection)).toEqual(fields);
-      expect(purge).toMatchObject({ name: vendor, vendor });
-      const answer = await fetch(purge.connection.url, { method: "POST", body: "{}" });
-      expect(await answer.text()).toMatch(/Authorization/);
+      const { purges } = JSON.parse(/\{.*\}/.exec(printed)?.[0] ?? "{}");
+      expect(purges).toMatchObject([{ vendor }]);
+      const [{ connection }] = purges;
+      expect(Object.keys(connection)).toEqual(fields);
+      const answer = await fetch(connection.url, { method: "POST", body: "{}" });
+      expect(await answer.text()).toContain(says);
     });
   });
 });

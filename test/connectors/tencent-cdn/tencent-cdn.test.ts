@@ -51,7 +51,7 @@ it("purges a thousand URLs with one request whose signature the vendor's rules v
   const clock = new ManualClock(NOON_MS);
   const sandbox = await started({ clock });
   expect(await purge(await opened(sandbox, clock), 1, 1_000)).toEqual({ outcome: "purged" });
-  expect(sandbox.purged).toEqual(targets(1, 1_000).map(({ url }) => url));
+  expect(sandbox.purged.map(({ value }) => value)).toEqual(targets(1, 1_000).map(({ url }) => url));
 });
 
 it("names the limits of the account", async () => {
@@ -62,7 +62,8 @@ it("names the limits of the account", async () => {
 
 it("waits a second, or an hour or until China's next day when the vendor's limits are reached", async () => {
   const clock = new ManualClock(NOON_MS);
-  const busy = await opened(await started({ clock, perSecond: 0 }), clock);
+  const busy = await opened(await started({ clock }), clock);
+  for (let i = 0; i < 20; i++) expect((await purge(busy, i, 1)).outcome).toBe("purged");
   expect(await purge(busy, 1, 1)).toMatchObject({ outcome: "retry", throttled: true, retryAfterMs: 1_000 });
 
   const sandbox = await started({ clock, urlsPerDay: 1_500 });
@@ -100,7 +101,7 @@ it("is refused with another secret, another id and a clock that is wrong by 6 mi
   );
   const wrongClock = new ManualClock(NOON_MS + 6 * 60_000);
   expect(await purge(await opened(sandbox, wrongClock), 1, 1)).toEqual(refusedBecause("AuthFailure.SignatureExpire"));
-  expect(sandbox.purged).toEqual([]);
+  expect(sandbox.purged.map(({ value }) => value)).toEqual([]);
 });
 
 it("has a sandbox that refuses a changed body, too many URLs, and a URL without a scheme", async () => {
@@ -124,7 +125,7 @@ it("has a sandbox that refuses a changed body, too many URLs, and a URL without 
   const many = JSON.stringify({ Urls: Array(1_001).fill("https://shop.example/1") });
   expect(await codeOf(many)).toBe("LimitExceeded.CdnPurgeExceedBatchLimit");
   expect(await codeOf(JSON.stringify({ Urls: ["shop.example/1"] }))).toMatch(/^InvalidParameter/);
-  expect(sandbox.purged).toEqual(["https://shop.example/1"]);
+  expect(sandbox.purged.map(({ value }) => value)).toEqual(["https://shop.example/1"]);
 });
 
 it("names the place of an address that is none", () => {
