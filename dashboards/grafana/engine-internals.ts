@@ -1,6 +1,6 @@
 /**
  * The dashboard about the engine itself, for who operates it: processes, Redis, the topics and their jobs, forwarders
- * and schedules, the archive, and the screens.
+ * and schedules, the publication, the archive, and the screens.
  */
 import type { Board } from "./board.js";
 import { chart, stat, table } from "./panels.js";
@@ -191,6 +191,35 @@ export const ENGINE_INTERNALS: Board = {
           expression: `1000 * ${most("shuiwei_schedule_next_due_seconds", "topic, schedule")}`,
           columns: { topic: "Topic", schedule: "Schedule" },
           value: "Next due",
+        }),
+      ],
+    },
+    {
+      title: "Publication",
+      cells: [
+        chart({
+          title: "Age of the publication",
+          about: "How long ago the newest publication was complete. Above 11 s it is not served, above 15 s not shown.",
+          unit: "s",
+          limits: ["green", [11, "yellow"], [15, "red"]],
+          queries: [[most("shuiwei_publication_age_seconds"), "age"]],
+        }),
+        chart({
+          title: "Duration of a publication",
+          about: "Of the newest one, the writing included.",
+          unit: "s",
+          queries: [[most("shuiwei_publication_seconds"), "duration"]],
+        }),
+        chart({
+          title: "Written for publications",
+          about: "Bytes a second in all forms. Much for few changes: SKUs of all leaves change.",
+          unit: "Bps",
+          queries: [[rate("shuiwei_publication_bytes_written_total"), "bytes"]],
+        }),
+        chart({
+          title: "Publications left out",
+          about: "In an hour, by reason: the views were behind, older than what is published, or the store failed.",
+          queries: [[risen("shuiwei_publication_skipped_total", "kind"), "{{kind}}"]],
         }),
       ],
     },

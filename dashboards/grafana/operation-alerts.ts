@@ -1,4 +1,4 @@
-/** Alerts for who operates the engine: Redis, clocks, dead letters, leases, schedules and the archive. */
+/** Alerts for who operates the engine: Redis, clocks, dead letters, leases, schedules, archive and publication. */
 import type { Alert } from "./alert-rule.js";
 
 export const OPERATION_ALERTS: readonly Alert[] = [
@@ -123,5 +123,22 @@ export const OPERATION_ALERTS: readonly Alert[] = [
     meaning: "Charts of the phone and the desk lack the last minutes. Stock and alerts are not affected.",
     look: ["The panels History behind, Redis memory and Event loop delay."],
     act: ["Start another worker.", "If it does not fall: start without history, and report it."],
+  },
+  {
+    name: "ShuiweiPublicationLate",
+    severity: "critical",
+    expression: "max by (job) (shuiwei_publication_age_seconds) > 15",
+    for: "1m",
+    summary: "The newest publication of {{ $labels.job }} is {{ $value | humanizeDuration }} old",
+    meaning: "Pages that read the publication show no stock any more, only that it is being checked.",
+    look: [
+      "/readyz and the log: what the store of publications answers.",
+      "The panels Age of the publication and Age of the views.",
+    ],
+    act: [
+      "Repair the folder, the bucket or Redis.",
+      "The views are behind: see ShuiweiJobsBehind.",
+      "No worker runs: start one.",
+    ],
   },
 ];

@@ -44,8 +44,8 @@ export const PUBLICATION_METRICS: readonly MetricRow[] = [
   ofPublication(
     "age_seconds",
     "gauge",
-    "How long ago the newest publication was complete, whoever made it",
-    ({ watch: { ageMs } }) => (ageMs === undefined ? undefined : ageMs / 1_000),
+    "How long ago the newest publication was complete, whoever made it; before the first: since this process began",
+    ({ watch }) => watch.ageMs / 1_000,
   ),
   ofPublication("skus", "gauge", "SKUs of the newest publication", ({ watch }) => watch.skus),
   ofPublisher("made_total", "counter", "Publications that this process has made", ({ publications }) => publications),

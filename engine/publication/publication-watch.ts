@@ -38,9 +38,9 @@ export class PublicationWatch {
     await this.#running;
   }
 
-  /** How long ago the newest publication was complete, in milliseconds; undefined before the first. */
-  get ageMs(): number | undefined {
-    return this.#asOfMs === undefined ? undefined : Math.max(0, systemClock.now() - this.#asOfMs);
+  /** How long ago the newest publication was complete, in milliseconds; before the first: this process's age. */
+  get ageMs(): number {
+    return Math.max(0, systemClock.now() - (this.#asOfMs ?? this.#startedMs));
   }
 
   /** SKUs of the newest publication. */
@@ -51,12 +51,14 @@ export class PublicationWatch {
   /** What an operator should look into. */
   warnings(): string[] {
     const { store, everyMs } = this.#options;
-    const lateMs = 2 * everyMs + LATE_MS;
-    const ageMs = this.ageMs ?? systemClock.now() - this.#startedMs;
-    if (ageMs <= lateMs) return [];
-    const subject = this.ageMs === undefined ? "there is no publication" : "the newest publication is";
-    const age = `${Math.round(ageMs / 1_000)} s ${this.ageMs === undefined ? "after the start" : "old"}`;
-    return [`${subject} ${age} in ${store.place}${this.#fault === undefined ? "" : `: ${this.#fault}`}`];
+    const { ageMs } = this;
+    if (ageMs <= 2 * everyMs + LATE_MS) return [];
+    const seconds = Math.round(ageMs / 1_000);
+    const late =
+      this.#asOfMs === undefined
+        ? `there is no publication in ${store.place} ${seconds} s after the start`
+        : `the newest publication in ${store.place} is ${seconds} s old`;
+    return [this.#fault === undefined ? late : `${late}: ${this.#fault}`];
   }
 
   async #run(): Promise<void> {

@@ -124,7 +124,7 @@ it("starts without its bucket, and says that there is no publication", async () 
   expect(troubles.join("\n")).toContain("cannot be reached");
   await expect
     .poll(() => engine.publication?.watch.warnings())
-    .toEqual([expect.stringMatching(/^there is no publication \d+ s after the start in s3\+http:.*cannot be reached/)]);
+    .toEqual([expect.stringMatching(/^there is no publication in s3\+http:\S+ \d+ s after the start: .*cannot be reached/)]);
 });
 
 it("does not start with an interval that leaves caches no time", async () => {

@@ -110,5 +110,6 @@ export const RULE_CASES: Readonly<Record<string, RuleCase>> = {
   ShuiweiForwarderLate: gauge(`shuiwei_forwarder_behind_seconds{${ONE},source="stock",target="alerts"}`, 31, 29),
   ShuiweiArchiveLate: gauge(`shuiwei_archive_behind_seconds{${ONE}}`, 3_601, 3_599),
   ShuiweiHistoryLate: gauge(`shuiwei_series_behind_seconds{${ONE}}`, 901, 899),
+  ShuiweiPublicationLate: gauge(`shuiwei_publication_age_seconds{${ONE}}`, 16, 14),
   ShuiweiArchiveGap: counter(`shuiwei_archive_lost_entries_total{${ONE}}`),
 };

@@ -1,13 +1,15 @@
 /** The budget of 15 seconds: what caches may keep an answer for, and settings that leave them no time. */
 import { describe, expect, it } from "vitest";
-import type { PurgerKind } from "../../connectors/purger.js";
-import { cacheHeaders, freshnessBudget, MAX_AGE_MS, MAX_LAG_MS } from "../../engine/publication/freshness.js";
-import type { PublicationStore } from "../../engine/publication/publication-store.js";
+import {
+  cacheHeaders,
+  freshnessBudget,
+  MAX_AGE_MS,
+  MAX_LAG_MS,
+  manifestCacheSeconds,
+} from "../../engine/publication/freshness.js";
 
 const SETTINGS = { edgeTiers: 2, edgeRevalidateMs: 2_000, browserCacheMs: 0 };
 const AS_OF_MS = 1_781_740_800_000;
-/** Contracts that later parts implement. */
-const CONTRACTS: readonly (PurgerKind | PublicationStore)[] = [];
 
 describe("the freshness budget", () => {
   it("divides what is left of an answer's lifetime among caches that count it anew", () => {
@@ -48,10 +50,27 @@ describe("the freshness budget", () => {
     expect(headers["x-accel-expires"]).toBe("0");
   });
 
-  it("has its contracts", () => expect(CONTRACTS).toEqual([]));
-
   it("refuses settings that leave caches no time, and names the option", () => {
     expect(() => freshnessBudget({ ...SETTINGS, browserCacheMs: 3_000 })).toThrow("--browser-cache");
     expect(() => freshnessBudget({ ...SETTINGS, edgeTiers: 4, edgeRevalidateMs: 3_000 })).toThrow("--edge-revalidate");
+  });
+});
+
+describe("the lifetime of a manifest whose headers are written once", () => {
+  it("ends in time when a cache reads it in the last moment before the next one", () => {
+    for (const edgeTiers of [1, 2, 3, 4])
+      for (const everyMs of [1_000, 3_000, 5_000, 7_000]) {
+        const budget = freshnessBudget({ ...SETTINGS, edgeTiers });
+        const seconds = manifestCacheSeconds(budget, everyMs);
+        expect(everyMs + 4_000 + edgeTiers * seconds * 1_000).toBeLessThanOrEqual(budget.lifetimeMs);
+      }
+    expect(manifestCacheSeconds(freshnessBudget(SETTINGS), 5_000)).toBe(1);
+    expect(manifestCacheSeconds(freshnessBudget({ ...SETTINGS, edgeTiers: 0 }), 5_000)).toBe(0);
+  });
+
+  it("refuses an interval that leaves none", () => {
+    expect(() => manifestCacheSeconds(freshnessBudget(SETTINGS), 8_000)).toThrow(
+      "--publish-every: is 8 s: a publication would be 12 s old before the next one, and caches may serve it for 11 s",
+    );
   });
 });
