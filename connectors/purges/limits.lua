@@ -44,9 +44,12 @@ end
 local function take(keys, args)
   local now, interval, burst = clock_of(args[1]), tonumber(args[2]), tonumber(args[3])
   local state = redis.call('HMGET', keys[1], 'next', 'hold', 'last')
+  local next_at, hold = tonumber(state[1]) or now, tonumber(state[2]) or 0
   -- A clock that went back must not stop all requests until it has caught up.
-  local next_at = math.min(tonumber(state[1]) or now, now + burst * interval)
-  local hold = math.min(tonumber(state[2]) or 0, now + LONGEST_HOLD_MS)
+  if next_at > now + burst * interval or hold > now + LONGEST_HOLD_MS then
+    next_at, hold = math.min(next_at, now + burst * interval), math.min(hold, now + LONGEST_HOLD_MS)
+    redis.call('HSET', keys[1], 'next', digits(next_at), 'hold', digits(hold))
+  end
   local last = math.min(tonumber(state[3]) or 0, now)
   -- The distance from the last request is the interval times the used part of the burst, (next - now) / interval /
   -- burst, solved for now.
