@@ -1,4 +1,4 @@
-/** The limits of a purge that all workers share in Redis: distances, bursts, the day, pauses, and a clock that leaps. */
+/** The limits of a purge that all workers share in Redis: distances, bursts, the day, pauses, a clock that leaps. */
 import { beforeAll, beforeEach, expect, it } from "vitest";
 import type { PurgeLimits } from "../../../connectors/purger.js";
 import { loadPurgesLibrary, SharedPurgeLimits } from "../../../connectors/purges/limits.js";
