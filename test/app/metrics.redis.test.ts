@@ -24,7 +24,15 @@ const GROUP = {
   connection: { accessToken: { env: "GROUP_TOKEN" }, secret: { env: "GROUP_SECRET" } },
 };
 
-/** The text of all metrics that an engine with a warehouse and a channel serves. */
+/** A CDN; nothing is purged there. */
+const CDN = {
+  publicUrl: "https://stock.shop.example",
+  purges: [
+    { name: "main", vendor: "fastly", connection: { service: "SU1Z0isxPaozGVKXdv0eY", token: { env: "TOKEN" } } },
+  ],
+};
+
+/** The text of all metrics that an engine with a warehouse, a channel and a CDN serves. */
 async function metricsText(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "shuiwei-metrics-"));
   let text = "";
@@ -33,9 +41,10 @@ async function metricsText(): Promise<string> {
     const wms = new WmsSandbox();
     await lifecycle.start(wms);
     const warehouse = wmsSettings(wms.url, new FileStore(dir));
-    const alerts = join(dir, "alerts.json");
+    const [alerts, cdn] = [join(dir, "alerts.json"), join(dir, "cdn.json")];
     await writeFile(alerts, JSON.stringify({ endpoints: [GROUP] }));
-    const options = { ...warehouse.options, alerts };
+    await writeFile(cdn, JSON.stringify(CDN));
+    const options = { ...warehouse.options, alerts, cdn };
     const engine = await engines.start({
       redisUrl: redis.url,
       prefix: "metrics",
@@ -81,7 +90,21 @@ it("every metric that a document, a dashboard or a rule names is served", () => 
 /** Each has a limited number of values. A new one needs a reason why that is so. */
 const LABELS = new Set([
   ...["topic", "partition", "job_name", "sink", "schedule", "source", "target", "a", "b"],
-  ...["step", "kind", "outcome", "rule", "state", "channel", "reason", "with", "route", "method", "status", "le"],
+  ...[
+    "step",
+    "kind",
+    "outcome",
+    "rule",
+    "state",
+    "channel",
+    "reason",
+    "with",
+    "route",
+    "method",
+    "status",
+    "le",
+    "vendor",
+  ],
 ]);
 
 it("no label has values that grow with SKUs, orders, people or messages", () => {
