@@ -17,7 +17,10 @@ import { isoOf } from "./route-context.js";
  * cache.
  */
 const AS_OF_STEP_MS = 1_000;
-/** Headers are made for the end of such a step and used until then: their lifetimes are never too long. */
+/**
+ * Headers are made for the end of such a step and used until then: their lifetimes are never too long. No step extends
+ * into another second, so neither is their Date wrong.
+ */
 const HEADERS_STEP_MS = 250;
 /** Answers for single SKUs that are kept, of about 1.5 KB each: 12 MB. */
 const MAX_KEPT = 8_192;
@@ -46,11 +49,13 @@ export interface CacheableAnswer {
   readonly body: string;
 }
 
-interface KeptAnswer extends CacheableAnswer {
+export interface KeptAnswer extends CacheableAnswer {
   readonly revision: number;
   readonly asOfMs: number;
   /** Until when its headers may be used. */
   readonly untilMs: number;
+  /** Its head as Node has sent it on a connection that is kept. */
+  sentHead: string | undefined;
 }
 
 type Parts = Pick<HttpDeps, "storefrontView" | "ageMs" | "tagOf">;
@@ -85,7 +90,7 @@ export class StockAnswers {
   }
 
   /** The answer for one SKU over all locations. */
-  ofSku(sku: string, { revision, total }: SkuLevels, asOfMs: number): CacheableAnswer {
+  ofSku(sku: string, { revision, total }: SkuLevels, asOfMs: number): KeptAnswer {
     const nowMs = systemClock.now();
     const kept = this.#kept.get(sku);
     if (kept && kept.revision === revision && kept.asOfMs === asOfMs && nowMs < kept.untilMs) return kept;
@@ -93,7 +98,8 @@ export class StockAnswers {
     const etag = `"${(asOfMs / AS_OF_STEP_MS).toString(36)}-${total.display.toString(36)}"`;
     const untilMs = stepAfter(nowMs);
     const body = JSON.stringify({ sku, ...shown(total), asOf: isoOf(asOfMs) });
-    const answer = { ...this.#answer([sku], asOfMs, untilMs, etag, body), revision, asOfMs, untilMs };
+    const rendered = this.#answer([sku], asOfMs, untilMs, etag, body);
+    const answer = { ...rendered, revision, asOfMs, untilMs, sentHead: undefined };
     if (kept === undefined && this.#kept.size >= MAX_KEPT) this.#dropOldest();
     this.#kept.set(sku, answer);
     return answer;

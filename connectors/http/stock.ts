@@ -12,6 +12,7 @@ import type { Locations } from "../../engine/stock/as-of.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
 import type { FastRoute } from "./fast-entry.js";
+import { sendKept } from "./kept-head.js";
 import { queriedInstant, readWhileConnected, refusePast } from "./past.js";
 import { refuse, retryAfter } from "./problem.js";
 import {
@@ -50,9 +51,9 @@ export const stockFastRoute = (answers: StockAnswers): FastRoute => ({
     const asOfMs = answers.asOfMs([sku]);
     const levels = answers.levels(sku);
     if (asOfMs === undefined || !levels) return false;
-    const { etag, head, unchangedHead, body } = answers.ofSku(sku, levels, asOfMs);
-    if (isKnown(headers["if-none-match"], etag)) response.writeHead(304, unchangedHead as string[]).end();
-    else response.writeHead(200, head as string[]).end(body);
+    const answer = answers.ofSku(sku, levels, asOfMs);
+    if (isKnown(headers["if-none-match"], answer.etag)) response.writeHead(304, [...answer.unchangedHead]).end();
+    else sendKept(response, answer);
     return true;
   },
 });

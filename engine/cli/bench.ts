@@ -98,7 +98,7 @@ const SCENARIOS = new URL("../../bench/", import.meta.url);
 export const command = defineCommand({
   name: "bench",
   about:
-    "measure speed beside the usual way in one run (ledger, http, pipeline), the hour of 18 June (618), from an order to the push of its alert (alerts), memory over many days of a shop (soak)",
+    "measure speed beside the usual way in one run (ledger, http, pipeline, edge), the hour of 18 June (618), from an order to the push of its alert (alerts), memory over many days of a shop (soak)",
   operands: "NAME",
   options: benchOptions,
   async run({ values, operands, signal }) {

@@ -1,0 +1,119 @@
+/**
+ * nginx for a benchmark, with one worker, in a folder of its own: as the cache of connectors/cdn in front of an
+ * engine, or with one file. It ends by the process that was started, and its folder is removed.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { sleep, stopwatch } from "../../engine/kernel/clock.js";
+
+export interface Nginx {
+  readonly port: number;
+  /** Of its worker, where the system tells. */
+  readonly workerPid: number | undefined;
+  stop(): Promise<void>;
+}
+
+/** From the compiled benchmark. */
+const CONFIGURATION = new URL("../../../connectors/cdn/nginx/", import.meta.url);
+const HOST = "127.0.0.1";
+const CONNECTIONS = 4_096;
+const START_LIMIT_MS = 60_000;
+const CHECK_MS = 20;
+
+/** Whether this machine has nginx. */
+export const hasNginx = (): boolean => spawnSync("nginx", ["-v"]).status === 0;
+
+/** In front of an engine, as its README says. */
+export function startEdge(originPort: number): Promise<Nginx> {
+  return start(async (dir, port) => {
+    await cp(CONFIGURATION, dir, { recursive: true });
+    await mkdir(join(dir, "cache"));
+    const values: Record<string, string> = {
+      ORIGIN: `${HOST}:${originPort}`,
+      LISTEN: `${HOST}:${port}`,
+      CACHE_DIR: join(dir, "cache"),
+    };
+    for (const name of await readdir(dir, { withFileTypes: true })) {
+      if (!name.isFile()) continue;
+      const text = await readFile(join(dir, name.name), "utf8");
+      const rendered = text.replace(/\b(ORIGIN|LISTEN|CACHE_DIR)\b/g, (placeholder) => values[placeholder] as string);
+      await writeFile(join(dir, name.name), rendered);
+    }
+    return `include ${join(dir, "edge.conf")};`;
+  });
+}
+
+/** With one file, under every path. */
+export function startStatic(body: string): Promise<Nginx> {
+  return start(async (dir, port) => {
+    await writeFile(join(dir, "answer.json"), body);
+    // As one tunes it for many small answers.
+    const tuned = "sendfile on; tcp_nopush on; open_file_cache max=16; types { application/json json; }";
+    return `${tuned} server { listen ${HOST}:${port}; root ${dir}; location / { try_files /answer.json =404; } }`;
+  });
+}
+
+/** @param prepare writes files into the folder, and returns what is in `http { }` */
+async function start(prepare: (dir: string, port: number) => Promise<string>): Promise<Nginx> {
+  const dir = await mkdtemp(join(tmpdir(), "shuiwei-nginx-"));
+  const port = await freePort();
+  const inside = await prepare(dir, port);
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+  const lines = [
+    // Workers of a master that is root would have no right to write into the folder.
+    ...(process.getuid?.() === 0 ? ["user root;"] : []),
+    `daemon off; pid ${join(dir, "nginx.pid")}; error_log stderr error; worker_processes 1;`,
+    `events { worker_connections ${CONNECTIONS}; }`,
+    // Connections are kept on both sides of the comparison.
+    `http { access_log off; keepalive_requests 100000000;`,
+    ...temporary.map((name) => `${name}_temp_path ${join(dir, name)};`),
+    inside,
+    "}",
+  ];
+  const file = join(dir, "nginx.conf");
+  await writeFile(file, lines.join("\n"));
+  const child = spawn("nginx", ["-p", dir, "-c", file], { stdio: ["ignore", "ignore", "inherit"] });
+  const stop = async (): Promise<void> => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill("SIGTERM");
+      await once(child, "exit");
+    }
+    await rm(dir, { recursive: true, force: true });
+  };
+  try {
+    await answers(port, child);
+  } catch (thrown) {
+    await stop();
+    throw thrown;
+  }
+  return { port, workerPid: await workerOf(child.pid as number), stop };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, HOST);
+  await once(server, "listening");
+  const address = server.address();
+  await once(server.close(), "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+async function answers(port: number, child: ChildProcess): Promise<void> {
+  for (const elapsed = stopwatch(); elapsed() < START_LIMIT_MS; await sleep(CHECK_MS)) {
+    if (child.exitCode !== null) throw new Error(`nginx has ended with status ${child.exitCode}`);
+    const answer = await fetch(`http://${HOST}:${port}/v1/stock/none`).catch(() => undefined);
+    await answer?.arrayBuffer();
+    if (answer) return;
+  }
+  throw new Error("nginx does not answer");
+}
+
+/** The first child of the master; helpers for the cache follow. */
+async function workerOf(master: number): Promise<number | undefined> {
+  const children = await readFile(`/proc/${master}/task/${master}/children`, "latin1").catch(() => "");
+  const [first] = children.split(" ");
+  return first ? Number(first) : undefined;
+}
