@@ -17,10 +17,16 @@ import { BodyAges, readAges } from "./body-ages.js";
 import { type CacheProgram, type CacheServer, HAS, startCacheServer } from "./cache-servers.js";
 import { SlowTier, sometimesSlow } from "./slow-tier.js";
 
-const SECONDS = Number(process.env["SHUIWEI_EDGE_SECONDS"] ?? 45);
+const SECONDS = Number(process.env["SHUIWEI_EDGE_SECONDS"] ?? 40);
 /** Of 99.9 % of the bodies; all of them: MAX_AGE_MS. */
 const MOST_AGE_MS = 13_000;
 const SKUS = Array.from({ length: 40 }, (_, i) => `SKU-${i}`);
+/** What is read: single SKUs, pairs of them, and as often as four of these the manifest of the publication. */
+const PATHS = [
+  ...SKUS.map((sku) => `/v1/stock/${sku}`),
+  ...SKUS.slice(1).map((sku) => `/v1/stock?sku=${sku}&sku=SKU-0`),
+  ...Array<string>(4).fill("/v1/publication/manifest.json"),
+];
 const READERS = 8;
 const PAUSE_MS = 10;
 /** Of the answers on their way from one tier to the next, one in this many is late, by up to this. */
@@ -88,17 +94,13 @@ it.skipIf(ARRANGEMENTS.length === 0)(
     const ends = new AbortController();
     await write(SKUS.map(receipt));
     await expect.poll(() => answers(`http://127.0.0.1:${api.port}`)).toBe(true);
-    const paths = [
-      ...SKUS.map((sku) => `/v1/stock/${sku}`),
-      ...SKUS.slice(1).map((sku) => `/v1/stock?sku=${sku}&sku=SKU-0`),
-    ];
     const work = [
       writeUntil(ends.signal),
       deleteCopiesUntil(ends.signal),
       ...edges.map(({ servers, ages }, i) => {
         const url = servers.at(-1)?.url as string;
         const random = seededRandom(seed + i);
-        return readAges({ url, readers: READERS, pauseMs: PAUSE_MS, random, paths }, ages, ends.signal);
+        return readAges({ url, readers: READERS, pauseMs: PAUSE_MS, random, paths: PATHS }, ages, ends.signal);
       }),
     ];
     await Promise.all([...work, faults().finally(() => ends.abort())]);
@@ -161,16 +163,16 @@ async function deleteCopiesUntil(signal: AbortSignal): Promise<void> {
   for (; !signal.aborted; await sleep(PURGE_PAUSE_MS, signal)) {
     const { tiers, servers } = random.pick(edges);
     const sku = random.pick(SKUS);
-    for (const [i, { url }] of servers.entries()) {
-      const deletes = tiers[i] === "nginx" ? refresh(url, sku, signal) : ban(url, sku, signal);
+    for (const [i, { operatorsUrl }] of servers.entries()) {
+      const deletes = tiers[i] === "nginx" ? renew(operatorsUrl, sku, signal) : ban(operatorsUrl, sku, signal);
       // The engine may be away.
       await deletes.catch(() => {});
     }
   }
 }
 
-const refresh = async (url: string, sku: string, signal: AbortSignal): Promise<void> => {
-  await (await fetch(`${url}/v1/stock/${sku}`, { headers: { "x-stock-refresh": "1" }, signal })).body?.cancel();
+const renew = async (url: string, sku: string, signal: AbortSignal): Promise<void> => {
+  await (await fetch(`${url}/v1/stock/${sku}`, { signal })).body?.cancel();
 };
 
 const ban = async (url: string, sku: string, signal: AbortSignal): Promise<void> => {
@@ -182,7 +184,7 @@ const ban = async (url: string, sku: string, signal: AbortSignal): Promise<void>
 };
 
 const answers = async (url: string): Promise<boolean> => {
-  for (const sku of SKUS) if ((await fetch(`${url}/v1/stock/${sku}`)).status !== 200) return false;
+  for (const path of PATHS) if ((await fetch(url + path)).status !== 200) return false;
   return true;
 };
 

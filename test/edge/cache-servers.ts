@@ -20,6 +20,8 @@ export type CacheProgram = "nginx" | "varnish";
 
 export interface CacheServer {
   readonly url: string;
+  /** Where operators renew and delete copies. */
+  readonly operatorsUrl: string;
   /** HOST:PORT, as the origin of an outer cache. */
   readonly address: string;
   /** Ends it and removes its folder. */
@@ -32,6 +34,11 @@ export interface CacheServerSettings {
   readonly origin: string;
   /** Files to use instead of those of connectors/cdn, by name; they may have the same placeholders. */
   readonly files?: Readonly<Record<string, string>>;
+}
+
+interface Ports {
+  readonly readers: number;
+  readonly operators: number;
 }
 
 const CONFIGURATIONS = fileURLToPath(new URL("../../connectors/cdn", import.meta.url));
@@ -51,27 +58,28 @@ export function startCacheServer(program: CacheProgram, settings: CacheServerSet
 }
 
 async function startNginx(settings: CacheServerSettings): Promise<CacheServer> {
-  const port = await freePort();
-  const dir = await renderNginx(settings, port);
-  return started(dir, port, ["nginx", "-p", dir, "-c", join(dir, "nginx.conf")], `${settings.role} nginx`);
+  const ports = await freePorts();
+  const dir = await renderNginx(settings, ports);
+  return started(dir, ports, ["nginx", "-p", dir, "-c", join(dir, "nginx.conf")], `${settings.role} nginx`);
 }
 
 async function startVarnish(settings: CacheServerSettings): Promise<CacheServer> {
-  const port = await freePort();
+  const ports = await freePorts();
   const dir = await renderVarnish(settings);
   // default_grace is left at its default of 10 s: the configuration must not depend on it. By default Varnish refuses
   // requests when more than 20 wait for a thread, and closes connections that are idle for 5 s.
   const command = [
-    ...["varnishd", "-F", "-n", join(dir, "work"), "-a", `127.0.0.1:${port}`],
+    ...["varnishd", "-F", "-n", join(dir, "work"), "-a", listenAt(ports.readers)],
+    ...["-a", `operators=${listenAt(ports.operators)}`],
     ...["-f", join(dir, `${settings.role}.vcl`), "-s", "malloc,64m", "-T", "none"],
     ...["-p", `thread_queue_limit=${CONNECTIONS}`, "-p", "timeout_idle=60"],
   ];
-  return started(dir, port, command, `${settings.role} Varnish`);
+  return started(dir, ports, command, `${settings.role} Varnish`);
 }
 
 /** What the program's own check says of a configuration; empty when it finds nothing. */
 export async function syntaxFaults(program: CacheProgram, settings: CacheServerSettings): Promise<string> {
-  const dir = await (program === "nginx" ? renderNginx(settings, await freePort()) : renderVarnish(settings));
+  const dir = await (program === "nginx" ? renderNginx(settings, await freePorts()) : renderVarnish(settings));
   try {
     const [name, ...args] =
       program === "nginx"
@@ -85,9 +93,11 @@ export async function syntaxFaults(program: CacheProgram, settings: CacheServerS
   }
 }
 
-async function renderNginx({ role, origin, files }: CacheServerSettings, port: number): Promise<string> {
+async function renderNginx({ role, origin, files }: CacheServerSettings, ports: Ports): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "shuiwei-nginx-"));
-  await render("nginx", dir, { ORIGIN: origin, LISTEN: `127.0.0.1:${port}`, CACHE_DIR: join(dir, "cache") }, files);
+  const [listen, operators] = [listenAt(ports.readers), listenAt(ports.operators)];
+  const values = { ORIGIN: origin, LISTEN: listen, OPERATORS: operators, CACHE_DIR: join(dir, "cache") };
+  await render("nginx", dir, values, files);
   await mkdir(join(dir, "cache"));
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
   await writeFile(
@@ -135,7 +145,7 @@ async function render(
   }
 }
 
-async function started(dir: string, port: number, command: readonly string[], name: string): Promise<CacheServer> {
+async function started(dir: string, ports: Ports, command: readonly string[], name: string): Promise<CacheServer> {
   const [program, ...args] = [...BOUND, ...command] as [string, ...string[]];
   const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
   const complaints: string[] = [];
@@ -145,7 +155,7 @@ async function started(dir: string, port: number, command: readonly string[], na
     await rm(dir, { recursive: true, force: true });
   };
   try {
-    for (const elapsed = stopwatch(); !(await accepts(port)); await sleep(20)) {
+    for (const elapsed = stopwatch(); !(await accepts(ports.readers)); await sleep(20)) {
       if (child.exitCode !== null || elapsed() > START_LIMIT_MS)
         throw new Error(`${name} does not start: ${complaints.join("")}`);
     }
@@ -153,8 +163,8 @@ async function started(dir: string, port: number, command: readonly string[], na
     await stop();
     throw thrown;
   }
-  const address = `127.0.0.1:${port}`;
-  return { url: `http://${address}`, address, stop };
+  const address = listenAt(ports.readers);
+  return { url: `http://${address}`, address, operatorsUrl: `http://${listenAt(ports.operators)}`, stop };
 }
 
 async function end(child: ChildProcess): Promise<void> {
@@ -162,6 +172,9 @@ async function end(child: ChildProcess): Promise<void> {
   child.kill("SIGTERM");
   await once(child, "exit");
 }
+
+const freePorts = async (): Promise<Ports> => ({ readers: await freePort(), operators: await freePort() });
+const listenAt = (port: number): string => `127.0.0.1:${port}`;
 
 const accepts = (port: number): Promise<boolean> =>
   new Promise((resolve) => {

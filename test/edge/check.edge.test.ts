@@ -63,7 +63,8 @@ async function tier(program: CacheProgram, settings: Parameters<typeof startCach
 
 async function check(name: string, edge: CacheServer, purge?: Omit<PurgeRequest, "url">): Promise<void> {
   const url = new URL(PATH, edge.url);
-  const settings = { url, durationMs: CHECK_MS, origin: undefined, purge: purge && { ...purge, url } };
+  const purgeUrl = new URL(PATH, edge.operatorsUrl);
+  const settings = { url, durationMs: CHECK_MS, origin: undefined, purge: purge && { ...purge, url: purgeUrl } };
   const isOver = new AbortController();
   stops.push(async () => isOver.abort());
   reports.set(name, await checkEdge(settings, isOver.signal));
@@ -103,7 +104,7 @@ const BROKEN = {
   },
 };
 
-const refreshed = { method: "GET", headers: { "x-stock-refresh": "1" } };
+const refreshed = { method: "GET", headers: {} };
 const banned = { method: "BAN", headers: { "surrogate-key": `stock-${SKU}` } };
 const GOOD: Readonly<Record<string, { needs: CacheProgram[]; run(name: string): Promise<void> }>> = {
   nginx: {
