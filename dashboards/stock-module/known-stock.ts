@@ -6,7 +6,7 @@ import type { ServerClock } from "./server-clock.js";
 
 /** R6: 15 s, less what a timer and the screen may be late. */
 const SHOWN_MS = 14_750;
-/** The `asOf` of a pushed event may be this much older than the change that it tells. */
+/** The `asOf` of a pushed event may be this much older than the change that it tells, which wins all the same. */
 const PUSH_LAG_MS = 1_000;
 
 /** `null`: no unit of it was ever received. */
@@ -28,8 +28,8 @@ export class KnownStock {
 
   take(sku: string, display: Display, asOfMs: number, isPushed = false): void {
     const before = this.#known.get(sku);
-    const leastMs = before ? before.asOfMs + (before.isPushed && !isPushed ? PUSH_LAG_MS : 0) : 0;
-    if (asOfMs >= leastMs) this.#known.set(sku, { display, asOfMs, isPushed });
+    const lagMs = isPushed ? -PUSH_LAG_MS : before?.isPushed ? PUSH_LAG_MS : 0;
+    if (asOfMs >= (before?.asOfMs ?? 0) + lagMs) this.#known.set(sku, { display, asOfMs, isPushed });
   }
 
   /** How long it may be shown from now on; not more than 0: it must not be shown, or nothing is known. */

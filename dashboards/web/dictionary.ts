@@ -1,10 +1,11 @@
 /**
- * Every text of the pages, in Chinese and English side by side; those of alerts and the phone are in phone-texts.ts. A
- * missing language, an unknown key and a placeholder without a value all fail the build. Placeholders are written
- * `{name}` and must be the same in both languages; the types follow the Chinese text. SKUs, names of people and
- * reasons come from the shop and are shown unchanged.
+ * Every text of the pages, in Chinese and English side by side; those of alerts and the phone are in phone-texts.ts,
+ * those of the storefront in shop-texts.ts. A missing language, an unknown key and a placeholder without a value all
+ * fail the build. Placeholders are written `{name}` and must be the same in both languages; the types follow the
+ * Chinese text. SKUs, names of people and reasons come from the shop and are shown unchanged.
  */
 import { phoneTexts } from "./phone-texts.js";
+import { shopTexts } from "./shop-texts.js";
 
 export type Language = "zh" | "en";
 
@@ -12,6 +13,7 @@ type Entry = Readonly<Record<Language, string>>;
 
 const dictionary = {
   ...phoneTexts,
+  ...shopTexts,
   title: { zh: "水位 · 实时库存", en: "Shuiwei · live stock" },
   product: { zh: "水位", en: "Shuiwei" },
   productNote: { zh: "实时库存引擎", en: "Real-time stock engine" },

@@ -1,8 +1,8 @@
 /**
- * Builds the pages into dist/web: hashed files beside index.html (the wall), desk.html and phone.html, all from this
- * server. Nothing is inlined, neither scripts nor images, so that they run under `default-src 'self'`. The phone's
- * service worker keeps its name, because browsers look for its updates there; it gets the list of the files that the
- * phone page needs offline. It takes `vite build dashboards/web`.
+ * Builds the pages into dist/web: hashed files beside index.html (the wall), desk.html, phone.html and shop.html (the
+ * demo's storefront), all from this server. Nothing is inlined, neither scripts nor images, so that they run under
+ * `default-src 'self'`. The phone's service worker keeps its name, because browsers look for its updates there; it gets
+ * the list of the files that the phone page needs offline. It takes `vite build dashboards/web`.
  */
 import { createHash } from "node:crypto";
 import { defineConfig, type Plugin } from "vite";
@@ -53,7 +53,10 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: { wall: "index.html", desk: "desk.html", phone: PAGE_FILE, "phone-sw": "phone-worker/worker.ts" },
+      input: {
+        ...{ wall: "index.html", desk: "desk.html", phone: PAGE_FILE, shop: "shop.html" },
+        "phone-sw": "phone-worker/worker.ts",
+      },
       output: {
         entryFileNames: ({ name }) => (name === "phone-sw" ? WORKER_FILE : "assets/[name]-[hash].js"),
       },

@@ -16,6 +16,7 @@ import { stockOptions } from "../stock/options.js";
 import { streamOptions } from "../stream/options.js";
 import type { demoOptions } from "./config.js";
 import { DemoFeed } from "./demo-feed.js";
+import { demoGoodsRoutes } from "./demo-goods.js";
 import { DemoGroup } from "./demo-group.js";
 import { runDemoOperator } from "./demo-operator.js";
 import { COUNTING, DemoSources } from "./demo-sources.js";
@@ -77,8 +78,10 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
     });
     lifecycle.onStop(() => engine.stop());
     await engine.alerting.people.put(DEMO_PERSON);
-    const server = await serveEngine(engine, surfaceOf(options), lifecycle);
+    const storefront = { routes: [demoGoodsRoutes(feed.shop)], storefrontPage: true };
+    const server = await serveEngine(engine, { ...surfaceOf(options), ...storefront }, lifecycle);
     print(`open ${server.url}  (documentation at ${server.url}/docs; Ctrl-C ends it)`);
+    print(`what customers see: ${server.url}/shop`);
     print("a week of history first, so that daily averages exist …");
     const stop = new AbortController();
     const feeding = feed.feedHistory(engine, stop.signal).then(async () => {

@@ -1,8 +1,8 @@
 /**
- * The web pages at / (the wall), /desk and /phone, and the API's documentation at /docs, with their security headers.
- * Without a session a page is answered by the page for pairing; the module for the shop's own pages needs none. All
- * have limits of their own, so that clients who request them and do not read the answers never use the capacity that
- * orders need.
+ * The web pages at / (the wall), /desk, /phone and in the demo /shop, and the API's documentation at /docs, with their
+ * security headers. Without a session a page is answered by the page for pairing; the module for the shop's own pages
+ * needs none. All have limits of their own, so that clients who request them and do not read the answers never use the
+ * capacity that orders need.
  */
 import { existsSync } from "node:fs";
 import fastifyStatic from "@fastify/static";
@@ -41,8 +41,17 @@ const MODULE_HEADERS = {
 /** Built files carry a hash of their content in their name. */
 const HASHED_FILE = /[\\/]assets[\\/][^\\/]+-[\w-]{8,}\.\w+$/;
 
-/** @param webRoot folder of the built pages; without it, or when it does not exist, only the documentation is served */
-export async function registerPages(scope: FastifyInstance, webRoot: string | undefined): Promise<void> {
+export interface PageOptions {
+  /** Folder of the built pages; without it, or when it does not exist, only the documentation is served. */
+  readonly webRoot?: string;
+  /** Whether the demo's storefront is served. */
+  readonly storefrontPage?: boolean;
+}
+
+export async function registerPages(
+  scope: FastifyInstance,
+  { webRoot, storefrontPage = false }: PageOptions,
+): Promise<void> {
   await scope.register(async (docs) => {
     docs.addHook("onRequest", new ConcurrencyLimit(MAX_DOCS, "pages of the documentation").guard);
     await docs.register(fastifySwaggerUi, {
@@ -59,6 +68,7 @@ export async function registerPages(scope: FastifyInstance, webRoot: string | un
     await pages.register(fastifyStatic, {
       root: webRoot,
       dotfiles: "ignore",
+      allowedPath: (path) => storefrontPage || !path.startsWith("/shop."),
       cacheControl: false,
       setHeaders: (reply, path) => {
         const cacheControl = HASHED_FILE.test(path) ? "public, max-age=31536000, immutable" : "no-cache";
@@ -70,7 +80,7 @@ export async function registerPages(scope: FastifyInstance, webRoot: string | un
     pages.get(STOCK_MODULE, { schema: { hide: true }, config: { anyHost: true } }, (_request, reply) =>
       reply.sendFile(STOCK_MODULE.slice(1)),
     );
-    for (const page of ["desk", "phone"])
+    for (const page of ["desk", "phone", ...(storefrontPage ? ["shop"] : [])])
       pages.get(`/${page}`, { schema: { hide: true } }, (_request, reply) => reply.sendFile(`${page}.html`));
   });
 }

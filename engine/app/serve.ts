@@ -46,6 +46,9 @@ export interface Surface {
   maxBacklog?: number;
   /** Left out: new orders are not refused because earlier ones wait. */
   maxWaitMs?: number;
+  /** Further routes, and whether the demo's storefront page is served. */
+  routes?: readonly RouteGroup[];
+  storefrontPage?: boolean;
   /** How long caches may keep stock answers; left out: that of the options' defaults. */
   freshness?: FreshnessBudget;
 }
@@ -174,11 +177,14 @@ export async function serveEngine(engine: Engine, surface: Surface, lifecycle: L
       ...engine.connectors.flatMap((connector) => connector.warnings?.() ?? []),
     ],
     ...pushOf(engine),
-    routes: engine.connectors.map(
-      (connector): RouteGroup =>
-        (server, { authorize, callbacks }) =>
-          connector.routes?.(server, authorize, callbacks),
-    ),
+    routes: [
+      ...(surface.routes ?? []),
+      ...engine.connectors.map(
+        (connector): RouteGroup =>
+          (server, { authorize, callbacks }) =>
+            connector.routes?.(server, authorize, callbacks),
+      ),
+    ],
     refuseNew: () => intake.refuse(),
     metrics: () => registry.metrics(),
     onTrouble: settings.onTrouble,

@@ -34,6 +34,8 @@ export interface ServerOptions extends HttpDeps {
   allowedHosts?: readonly string[];
   /** Folder of the built web pages; without it, or when it does not exist, `/` is not served. */
   webRoot?: string;
+  /** Whether `/shop`, the demo's storefront, is one of them. */
+  storefrontPage?: boolean;
   /** Accepts WebSocket upgrades; without it they are refused. */
   gateway?: Pick<Gateway, "handleUpgrade" | "close">;
   /**
@@ -126,7 +128,7 @@ async function buildServer(
   });
   await server.register(fastifySwagger, apiDocument);
   await server.register(httpConnector({ ...options, metrics }));
-  await server.register((scope) => registerPages(scope, options.webRoot));
+  await server.register((scope) => registerPages(scope, options));
   await server.ready();
   return { server, connections };
 }

@@ -506,6 +506,8 @@ describe("pages", () => {
     await writeFile(join(dir, "index.html"), "<!doctype html><title>page</title>");
     await writeFile(join(dir, "assets/index-C6itXqyZ.js"), "1;");
     await writeFile(join(dir, ".secret"), "x");
+    await writeFile(join(dir, "shuiwei-stock.js"), "module");
+    await writeFile(join(dir, "shop.html"), "shop");
   });
   afterAll(() => rm(dir, { recursive: true }));
 
@@ -547,6 +549,25 @@ describe("pages", () => {
     }
     expect([await status("/docs/json"), await status("/"), await status("/", true)]).toEqual([429, 200, 401]);
     for (const socket of unread) socket.destroy();
+  });
+
+  it("have the module for the pages of shops, for everybody under any name", async () => {
+    const { port } = await bed.another({ webRoot: dir, isAllowedHost: (host) => host === "localhost" });
+    const headers = { host: "shop.example", origin: "https://shop.example" };
+    const module = await send(port, "GET", "/shuiwei-stock.js?v=1", { anonymous: true, headers });
+    expect([module.status, module.text]).toEqual([200, "module"]);
+    expect(module.headers).toMatchObject({
+      "access-control-allow-origin": "*",
+      "cross-origin-resource-policy": "cross-origin",
+      "cache-control": "public, max-age=300",
+    });
+  });
+
+  it("have a storefront in the demo only", async () => {
+    const { port } = await bed.another({ webRoot: dir });
+    for (const path of ["/shop", "/shop.html"]) expect((await send(port, "GET", path)).status, path).toBe(404);
+    const demo = await bed.another({ webRoot: dir, storefrontPage: true });
+    for (const path of ["/shop", "/shop.html"]) expect((await send(demo.port, "GET", path)).text, path).toBe("shop");
   });
 
   it("may be missing", async () => {
