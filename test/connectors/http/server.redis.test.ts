@@ -467,6 +467,8 @@ describe("documentation", () => {
       "/v1/people/me/devices/{id}",
       "/v1/people/{id}",
       "/v1/people/{id}/pairings",
+      "/v1/publication/manifest.json",
+      "/v1/publication/{file}",
       "/v1/push/key",
       "/v1/push/subscriptions",
       "/v1/replenishment",
