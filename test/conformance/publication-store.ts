@@ -143,7 +143,8 @@ export function describePublicationStore(name: string, open: () => Promise<Publi
     });
 
     it("shows readers one complete publication or the next while it is replaced", async () => {
-      const rows = (number: number) => objectOf({ number, ...Object.fromEntries(Array(200).entries()) });
+      const rows = (number: number) =>
+        objectOf({ number, ...Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`sku-${i}`, i])) });
       let version: string | undefined;
       let stored = 0;
       const publish = async (): Promise<void> => {

@@ -8,7 +8,10 @@ import { RedisPublicationStore } from "../../../engine/publication/redis-store.j
 import { type Answer, httpBed, type Sending, send } from "./http-bed.js";
 
 const bed = httpBed();
-const TEXT = JSON.stringify({ "衬衫-1": 7, ...Object.fromEntries(Array(200).entries()) });
+const TEXT = JSON.stringify({
+  "衬衫-1": 7,
+  ...Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`sku-${i}`, i])),
+});
 const NAME = nameOf(TEXT);
 const OBJECT = `/v1/publication/${NAME}.json`;
 const MANIFEST = "/v1/publication/manifest.json";
