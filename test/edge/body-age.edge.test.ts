@@ -10,6 +10,7 @@ import { chainIdFromNumber } from "../../engine/kernel/chain-id.js";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { seededRandom } from "../../engine/kernel/random.js";
 import { MAX_AGE_MS } from "../../engine/publication/freshness.js";
+import { nameOf } from "../../engine/publication/manifest.js";
 import { Ledger } from "../../engine/stock/ledger.js";
 import type { StockCommand } from "../../engine/stock/model.js";
 import { Bed, type Product, planSeed } from "../faults/bed.js";
@@ -114,6 +115,30 @@ it.skipIf(ARRANGEMENTS.length === 0)(
   },
   (SECONDS + 120) * 1_000,
 );
+
+it.each(["identity", "gzip", "br"])("every arrangement keeps what is published, and it is whole: %s", async (form) => {
+  for (const { name, servers } of edges) {
+    const url = `${servers.at(-1)?.url}/v1/publication`;
+    // Caches have the manifest of before the last fault until its end.
+    await expect.poll(async () => (await fetch(`${url}/manifest.json`)).status).toBe(200);
+    const manifest = (await (await fetch(`${url}/manifest.json`)).json()) as { index: string[] };
+    const object = `${url}/${manifest.index[0]}.json`;
+    for (let i = 0; i < 2; i++) {
+      const response = await fetch(object, { headers: { "accept-encoding": form } });
+      const { leaves } = JSON.parse(await wholeText(response, manifest.index[0] as string)) as { leaves: string[] };
+      if (i === 1) expect(response.headers.get("cache-status"), name).toMatch(/shuiwei-edge; hit/);
+      const leaf = await fetch(`${url}/${leaves[0]}.json`, { headers: { "accept-encoding": form } });
+      expect(JSON.parse(await wholeText(leaf, leaves[0] as string))).toHaveProperty("SKU-0");
+    }
+  }
+});
+
+/** The text of an object, which its name is made from. */
+async function wholeText(response: Response, name: string): Promise<string> {
+  const text = await response.text();
+  expect([response.status, nameOf(text)]).toEqual([200, name]);
+  return text;
+}
 
 /** Spread over the time, each once; how long the last two last does not depend on it. */
 async function faults(): Promise<void> {
