@@ -29,5 +29,21 @@ export const edgeOptions = defineOptions({
     expects: "a header such as 'X-Stock-Refresh: 1'",
     about: "check: a header of that request",
   },
+  everyMs: {
+    type: "duration",
+    default: 5_000,
+    min: 1_000,
+    max: 60_000,
+    about: "watch: how often each edge is read, on average",
+  },
+  objective: {
+    type: "number",
+    default: 0.999,
+    min: 0.5,
+    max: 0.99999,
+    about: "watch: the share of bodies that are to be at most 13 s old",
+  },
+  host: { type: "string", default: "127.0.0.1", about: "watch: where /metrics and /healthz are served" },
+  port: { type: "integer", default: 0, min: 0, max: 65_535, about: "watch: their port; 0 chooses a free one" },
   json: { type: "boolean", about: "check: one line of JSON instead of text" },
 });

@@ -32,9 +32,9 @@ const READ_TIMEOUT_MS = 10_000;
 
 /** @throws EngineError `bad_input` when no SKU is found; the signal's reason */
 export async function checkEdge(settings: CheckSettings, signal: AbortSignal): Promise<EdgeReport> {
-  const reader = new EdgeReader({ connections: BURST_READS, timeoutMs: READ_TIMEOUT_MS });
+  const reader = new EdgeReader({ connections: BURST_READS, timeoutMs: READ_TIMEOUT_MS, signal });
   try {
-    const url = await stockAddress(settings.url, reader, signal);
+    const url = await stockAddress(settings.url, reader);
     settings.onStart?.(url.href);
     const origin = settings.origin && new URL(`/v1/stock/${url.pathname.split("/").at(-1)}`, settings.origin);
     const observation = await observe({ ...settings, url, origin }, reader, signal);

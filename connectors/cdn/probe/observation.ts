@@ -62,10 +62,10 @@ export async function observe(
   const elapsedMs = stopwatch();
   const cold: Reading[] = [];
   for (let i = 0; i < COLD_READS && !signal.aborted; i++) {
-    cold.push(await reader.read(coldAddress(url), signal));
+    cold.push(await reader.read(coldAddress(url)));
     await sleep(COLD_PAUSE_MS, signal);
   }
-  const burst = await readAtOnce(url, reader, signal);
+  const burst = await readAtOnce(url, reader);
   const idle = readAfterPause(locationsAddress(url), durationMs, reader, signal);
   const fromOrigin: Reading[] = [];
   const readings: Reading[] = [];
@@ -81,17 +81,15 @@ export async function observe(
     const asks = turn % 2 === 1 ? known : undefined;
     if (underWay.size < MAX_UNDER_WAY)
       begin(
-        reader.read(url, signal, { known: asks }).then((reading) => {
+        reader.read(url, { known: asks }).then((reading) => {
           readings.push(reading);
           known = knownBodyOf(reading) ?? known;
           if (purge !== undefined && purged === undefined && isToPurge(reading))
-            purged = reader
-              .read(purge.url, signal, purge)
-              .then((answer) => ({ answer, asOfMs: reading.asOfMs as number }));
+            purged = reader.read(purge.url, purge).then((answer) => ({ answer, asOfMs: reading.asOfMs as number }));
         }),
       );
     if (origin !== undefined && turn % 2 === 0 && underWay.size < MAX_UNDER_WAY)
-      begin(reader.read(origin, signal).then((reading) => void fromOrigin.push(reading)));
+      begin(reader.read(origin).then((reading) => void fromOrigin.push(reading)));
     await sleep(Math.max(0, (turn + 1) * EVERY_MS - sinceStart()), signal);
   }
   await Promise.all(underWay);
@@ -103,8 +101,8 @@ export async function observe(
 }
 
 /** One address that no cache has, over connections that are open already. */
-async function readAtOnce(url: URL, reader: EdgeReader, signal: AbortSignal): Promise<Reading[]> {
-  const all = (address: URL) => Promise.all(Array.from({ length: BURST_READS }, () => reader.read(address, signal)));
+async function readAtOnce(url: URL, reader: EdgeReader): Promise<Reading[]> {
+  const all = (address: URL) => Promise.all(Array.from({ length: BURST_READS }, () => reader.read(address)));
   await all(url);
   return all(coldListAddress(url));
 }
@@ -115,10 +113,10 @@ async function readAfterPause(
   reader: EdgeReader,
   signal: AbortSignal,
 ): Promise<Reading[]> {
-  const first = await reader.read(url, signal);
+  const first = await reader.read(url);
   if (durationMs < IDLE_MS) return [first];
   await sleep(IDLE_MS, signal);
-  return signal.aborted ? [first] : [first, await reader.read(url, signal)];
+  return signal.aborted ? [first] : [first, await reader.read(url)];
 }
 
 const isToPurge = (reading: Reading): boolean =>

@@ -5,7 +5,7 @@
  * already, so its `asOf` is given by the caller.
  */
 import { Agent } from "undici";
-import { type Clock, systemClock } from "../../../engine/kernel/clock.js";
+import { systemClock } from "../../../engine/kernel/clock.js";
 import { messageOf } from "../../../engine/kernel/errors.js";
 import type { Headers } from "./cache-signs.js";
 
@@ -43,7 +43,8 @@ export interface EdgeReaderOptions {
   /** Connections to one host at most. */
   readonly connections: number;
   readonly timeoutMs: number;
-  readonly clock?: Clock;
+  /** When it aborts, connections are closed, and requests under way fail. */
+  readonly signal: AbortSignal;
 }
 
 /** An object of a publication is the largest that is read. */
@@ -53,11 +54,9 @@ const KEEP_ALIVE_MS = 4_000;
 
 export class EdgeReader {
   readonly #agent: Agent;
-  readonly #clock: Clock;
   readonly #timeoutMs: number;
 
-  constructor({ connections, timeoutMs, clock = systemClock }: EdgeReaderOptions) {
-    this.#clock = clock;
+  constructor({ connections, timeoutMs, signal }: EdgeReaderOptions) {
     this.#timeoutMs = timeoutMs;
     this.#agent = new Agent({
       connections,
@@ -69,15 +68,12 @@ export class EdgeReader {
       bodyTimeout: 0,
       connect: { timeout: timeoutMs },
     });
+    signal.addEventListener("abort", () => void this.close(), { once: true });
   }
 
-  async read(
-    url: URL,
-    signal: AbortSignal,
-    { known, method = "GET", headers = {} }: ReadOptions = {},
-  ): Promise<Reading> {
-    const sentMs = this.#clock.now();
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(this.#timeoutMs)]);
+  async read(url: URL, { known, method = "GET", headers = {} }: ReadOptions = {}): Promise<Reading> {
+    const sentMs = systemClock.now();
+    const limit = AbortSignal.timeout(this.#timeoutMs);
     const base = { sentMs, known: known?.etag };
     try {
       const answer = await this.#agent.request({
@@ -91,15 +87,11 @@ export class EdgeReader {
       const body = objectOf(await textOf(answer.body));
       const { statusCode: status } = answer;
       const asOfMs = status === 304 ? known?.asOfMs : asOfOf(body);
-      const receivedMs = this.#clock.now();
+      const receivedMs = systemClock.now();
       return { ...base, receivedMs, status, fault: undefined, headers: joined(answer.headers), asOfMs, body };
     } catch (thrown) {
-      const fault = signal.aborted
-        ? "stopped"
-        : limit.aborted
-          ? `no answer within ${this.#timeoutMs} ms`
-          : reasonOf(thrown);
-      const receivedMs = this.#clock.now();
+      const fault = limit.aborted ? `no answer within ${this.#timeoutMs} ms` : reasonOf(thrown);
+      const receivedMs = systemClock.now();
       return { ...base, receivedMs, status: 0, fault, headers: {}, asOfMs: undefined, body: undefined };
     }
   }

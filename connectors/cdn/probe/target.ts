@@ -30,12 +30,11 @@ export function addressOf(text: string, place: string): URL {
  * @param given a stock answer, or a site with a publication
  * @throws EngineError `bad_input` when no SKU is found
  */
-export async function stockAddress(given: URL, reader: EdgeReader, signal: AbortSignal): Promise<URL> {
+export async function stockAddress(given: URL, reader: EdgeReader): Promise<URL> {
   if (given.search !== "") throw badInput(OP, "URL", "must have no query: the check adds its own");
   if (STOCK_PATH.test(given.pathname)) return given;
   const base = `${given.origin}${given.pathname.replace(/\/+$/, "")}/v1`;
-  const objectOf = async (name: string) =>
-    (await reader.read(new URL(`${base}/publication/${name}.json`), signal)).body ?? {};
+  const objectOf = async (name: string) => (await reader.read(new URL(`${base}/publication/${name}.json`))).body ?? {};
   const [index] = namesIn((await objectOf("manifest"))["index"]);
   const { leaves, changes } = index === undefined ? {} : await objectOf(index);
   for (const name of namesIn(leaves).slice(0, MAX_LEAVES)) {
@@ -51,15 +50,11 @@ export async function stockAddress(given: URL, reader: EdgeReader, signal: Abort
   );
 }
 
-/** The answer of an unknown SKU that no cache has: it comes from the engine. */
-export const coldAddress = (stock: URL): URL => {
-  const url = new URL(stock);
-  url.pathname = url.pathname.replace(
-    STOCK_PATH,
-    `/v1/stock/edge-check-${secureBytes(RANDOM_BYTES).toString("base64url")}`,
-  );
-  return url;
-};
+/** Of the same engine, the answer of an unknown SKU that no cache has: it comes from the engine. */
+export function coldAddress(known: URL): URL {
+  const prefix = /^(.*?)\/v1\//.exec(known.pathname)?.[1] ?? "";
+  return new URL(`${prefix}/v1/stock/edge-check-${secureBytes(RANDOM_BYTES).toString("base64url")}`, known);
+}
 
 /** The answer of the same SKU as a list, at an address that no cache has. */
 export function coldListAddress(stock: URL): URL {
