@@ -60,7 +60,7 @@ export function judge(observation: Observation): { readonly edge: EdgeKind; read
       named("body age", bodyAge(observation, generations)),
       named("after a pause", afterPause(observation.idle, generations)),
       named("cached", isCached(generations, observation)),
-      named("headers", headersKept(shown)),
+      named("headers", headersKept(shown, observation.origin)),
       named("304", conditionalReads(readings)),
       named("Age", ageHeader(generations)),
       named("browsers", browserCache(shown)),

@@ -11,13 +11,17 @@ import { bodyAgeMs, type Reading } from "./reader.js";
 
 /** Headers of the engine that a browser or a page needs. */
 const NEEDED = ["cache-control", "etag", "date"];
+/** Needed by pages of another site, if the engine sends them. */
+const PASSED_ON = ["access-control-allow-origin", "access-control-expose-headers"];
 /** In Cache-Control a browser would follow them, too. */
 const STALE_DIRECTIVES = /stale-while-revalidate|stale-if-error|immutable/;
 /** Age and body age are whole seconds, cut at different places. */
 const AGE_TOLERANCE_S = 2.5;
 
-export function headersKept(shown: readonly Reading[]): Answer {
-  const missing = NEEDED.filter((name) => shown.some(({ headers }) => headers[name] === undefined));
+/** @param origin the engine's own answers, where its address is known */
+export function headersKept(shown: readonly Reading[], origin: readonly Reading[]): Answer {
+  const sent = PASSED_ON.filter((name) => origin.some(({ headers }) => headers[name] !== undefined));
+  const missing = [...NEEDED, ...sent].filter((name) => shown.some(({ headers }) => headers[name] === undefined));
   if (missing.length > 0)
     return { state: "finding", finding: "headers", seen: `answers came without ${missing.join(" and ")}` };
   const control = shown.map(({ headers }) => headers["cache-control"] ?? "");

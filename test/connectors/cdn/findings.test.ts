@@ -161,6 +161,12 @@ describe("headers", () => {
     ).toEqual(["headers"]);
   });
 
+  it("one that only pages of other sites need is missed where the engine sends it", () => {
+    const origin = [reading(10, 10, { headers: { "access-control-allow-origin": "*" } })];
+    expect(seenIn(observed({ origin }), "headers")?.seen).toContain("access-control-allow-origin");
+    expect(foundIn(observed({ origin: [reading(10, 10)] }))).toEqual([]);
+  });
+
   it("a read with If-None-Match that gets the same answer again is found, and one with 304 is fine", () => {
     const again = reading(0, -1, { known: 'W/"-1"' });
     expect(foundIn(observed({ readings: [again, ...GOOD] }))).toEqual(["conditional"]);
