@@ -44,11 +44,11 @@ export const OVERVIEW: Board = {
         stat({
           title: "Oldest stock answer",
           about:
-            "How old the views behind a stock answer are at most. Above 4 s stock answers are refused, so that no shop sees one older than 15 s (R6).",
+            "How old the views behind a stock answer are at most. Above 8 s stock answers are refused, so that no shop sees one older than 15 s (R6).",
           expression: most("shuiwei_views_age_seconds"),
           unit: "s",
           decimals: 1,
-          levels: ["green", [2, "yellow"], [4, "red"]],
+          levels: ["green", [4, "yellow"], [8, "red"]],
         }),
         stat({
           title: "Orders waiting for the WMS",
@@ -129,9 +129,9 @@ export const OVERVIEW: Board = {
         chart({
           title: "Age of the views",
           about:
-            "How old the views of each topic may be at most. The dashed line: stock answers are refused above 4 s.",
+            "How old the views of each topic may be at most. The dashed line: stock answers are refused above 8 s.",
           unit: "s",
-          limits: ["green", [4, "red"]],
+          limits: ["green", [8, "red"]],
           queries: [[most("shuiwei_partition_lag_seconds", "topic"), "{{topic}}"]],
         }),
         chart({

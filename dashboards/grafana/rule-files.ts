@@ -4,6 +4,7 @@
  */
 import type { Alert, RecordedSeries } from "./alert-rule.js";
 import { DELIVERY_ALERTS } from "./delivery-alerts.js";
+import { EDGE_ALERTS } from "./edge-alerts.js";
 import { OPERATION_ALERTS } from "./operation-alerts.js";
 import { SAFETY_ALERTS } from "./safety-alerts.js";
 
@@ -44,6 +45,7 @@ export const GROUPS: readonly { name: string; alerts: readonly Alert[] }[] = [
   { name: "shuiwei-safety", alerts: SAFETY_ALERTS },
   { name: "shuiwei-deliveries", alerts: DELIVERY_ALERTS },
   { name: "shuiwei-operation", alerts: OPERATION_ALERTS },
+  { name: "shuiwei-edge", alerts: EDGE_ALERTS },
 ];
 
 /** The runbook's address; `shuiwei dashboards --runbook-url` replaces it. */

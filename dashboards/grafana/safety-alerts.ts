@@ -75,7 +75,7 @@ export const SAFETY_ALERTS: readonly Alert[] = [
   {
     name: "ShuiweiStockAnswersOld",
     severity: "critical",
-    expression: "max by (job) (shuiwei_views_age_seconds) > 4",
+    expression: "max by (job) (shuiwei_views_age_seconds) > 8",
     for: "30s",
     summary: "Views of {{ $labels.job }} are {{ $value | humanizeDuration }} old: stock answers are refused",
     meaning: "Stock queries get 503, so that no shop shows a figure older than 15 s (R6). Orders are accepted.",

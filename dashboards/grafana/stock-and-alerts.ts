@@ -173,6 +173,29 @@ export const STOCK_AND_ALERTS: Board = {
       ],
     },
     {
+      title: "What readers get through a CDN",
+      cells: [
+        chart({
+          title: "Age of bodies at the edge",
+          about:
+            "Of 99 % of the bodies that `shuiwei edge watch` reads. Above 15 s the promise is broken: run `shuiwei edge check`.",
+          unit: "s",
+          limits: ["green", [13, "yellow"], [15, "red"]],
+          queries: [[quantile(0.99, "shuiwei_edge_body_age_seconds", "edge"), "{{edge}}"]],
+        }),
+        chart({
+          title: "Burn rate at the edge",
+          about: "How fast the budget of the objective is spent; 1 is exactly the budget. If 1 h is above 14.4: act.",
+          queries: [[most("shuiwei_edge_burn_rate", "edge, window"), "{{edge}} {{window}}"]],
+        }),
+        chart({
+          title: "Readings at the edge",
+          about: "In an hour, by outcome. If there are errors: the output of the watch says which.",
+          queries: [[risen("shuiwei_edge_reads_total", "edge, outcome"), "{{edge}} {{outcome}}"]],
+        }),
+      ],
+    },
+    {
       title: "Proof and settlement",
       cells: [
         chart({

@@ -1,4 +1,6 @@
-/** `shuiwei edge watch`: reads the names and addresses of edges, and prints what begins and ends, each with its time. */
+/**
+ * `shuiwei edge watch`: reads the names and addresses of edges, and prints what begins and ends, each with its time.
+ */
 import { addressOf } from "../../connectors/cdn/probe/target.js";
 import { watchEdges } from "../../connectors/cdn/probe/watch.js";
 import type { WatchedEdge } from "../../connectors/cdn/probe/watch-edge.js";

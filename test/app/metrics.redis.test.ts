@@ -1,9 +1,13 @@
-/** The metrics of a running engine, and the documents, dashboards and scrape rules that name metrics. */
+/**
+ * The metrics of a running engine and of a watch of edges, and the documents, dashboards and scrape rules that name
+ * metrics.
+ */
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
+import { WatchMetrics } from "../../connectors/cdn/probe/watch-metrics.js";
 import { FileStore } from "../../connectors/objects/file-store.js";
 import { WmsSandbox } from "../../connectors/wms/sandbox.js";
 import { withLifecycle } from "../../engine/app/lifecycle.js";
@@ -74,12 +78,18 @@ async function metricsText(): Promise<string> {
 }
 
 let text: string;
+/** Of another process: `shuiwei edge watch`. */
+let edgeText: string;
 beforeAll(async () => {
   text = await metricsText();
+  const metrics = new WatchMetrics(["shop"]);
+  metrics.aged("shop", 7);
+  metrics.clockDiffers("shop", 0);
+  edgeText = await metrics.registry.metrics();
 });
 
 it("every metric that a document, a dashboard or a rule names is served", () => {
-  const metrics = new Set([...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name = ""]) => name));
+  const metrics = new Set([...(text + edgeText).matchAll(/^# TYPE (\S+) /gm)].map(([, name = ""]) => name));
   expect(metrics.size).toBeGreaterThan(40);
   const rule = namedMetricsExist({ commands: new Set(), options: new Set(), metrics });
   expect(rule(filesUnder(""))).toEqual([]);
@@ -90,29 +100,20 @@ it("every metric that a document, a dashboard or a rule names is served", () => 
 /** Each has a limited number of values. A new one needs a reason why that is so. */
 const LABELS = new Set([
   ...["topic", "partition", "job_name", "sink", "schedule", "source", "target", "a", "b"],
-  ...[
-    "step",
-    "kind",
-    "outcome",
-    "rule",
-    "state",
-    "channel",
-    "reason",
-    "with",
-    "route",
-    "method",
-    "status",
-    "le",
-    "vendor",
-  ],
+  // Of a watch: at most 16 edges, which the operator names, and four windows.
+  ...["edge", "window"],
+  ...["step", "kind", "outcome", "rule", "state", "channel", "reason", "with", "route", "method", "status", "le"],
+  "vendor",
 ]);
 
 it("no label has values that grow with SKUs, orders, people or messages", () => {
-  const labels = new Set([...text.matchAll(/[{,](\w+)="/g)].map(([, label = ""]) => label));
+  const labels = new Set([...(text + edgeText).matchAll(/[{,](\w+)="/g)].map(([, label = ""]) => label));
   expect([...labels].filter((label) => !LABELS.has(label))).toEqual([]);
 });
 
 it.skipIf(!hasPromtool)("Prometheus' tool finds nothing wrong with names, types and help texts", () => {
-  const checked = spawnSync("promtool", ["check", "metrics"], { input: text, encoding: "utf8" });
-  expect([checked.status, checked.stdout, checked.stderr]).toEqual([0, "", ""]);
+  for (const input of [text, edgeText]) {
+    const checked = spawnSync("promtool", ["check", "metrics"], { input, encoding: "utf8" });
+    expect([checked.status, checked.stdout, checked.stderr]).toEqual([0, "", ""]);
+  }
 });

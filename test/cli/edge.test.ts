@@ -1,7 +1,8 @@
 /**
  * `shuiwei edge`: `check` finds an address to read, prints each question with its answer, and fails when there is a
- * finding; `watch` says what begins and ends, serves metrics, and ends when it is stopped. The server is a plain one that answers as an edge does; what findings mean is tested in
- * test/connectors/cdn/findings.test.ts, and real caches in test/edge.
+ * finding; `watch` says what begins and ends, serves metrics, and ends when it is stopped. The server is a plain one
+ * that answers as an edge does; what findings mean is tested in test/connectors/cdn/findings.test.ts, and real caches
+ * in test/edge.
  */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";

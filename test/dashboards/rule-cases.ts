@@ -33,6 +33,14 @@ const messages = (failed: number): Series[] => [
   [`shuiwei_notifications_total{${ONE},channel="dingtalk",step="sent"}`, rising(1)],
   [`shuiwei_notifications_total{${ONE},channel="dingtalk",step="failed"}`, rising(failed)],
 ];
+const edgeReads = (errors: number): Series[] => [
+  [`shuiwei_edge_reads_total{${ONE},edge="shop",outcome="fresh"}`, rising(1)],
+  [`shuiwei_edge_reads_total{${ONE},edge="shop",outcome="error"}`, rising(errors)],
+];
+const edgeBurns = (long: number, short: number): Series[] => [
+  [`shuiwei_edge_burn_rate{${ONE},edge="shop",window="1h"}`, held(long)],
+  [`shuiwei_edge_burn_rate{${ONE},edge="shop",window="5m"}`, held(short)],
+];
 const answers = (errors: number): Series[] => [
   [`shuiwei_http_request_seconds_count{${ONE},route="/v1/orders",status="2xx"}`, rising(100)],
   [`shuiwei_http_request_seconds_count{${ONE},route="/v1/orders",status="5xx"}`, rising(errors)],
@@ -64,7 +72,7 @@ export const RULE_CASES: Readonly<Record<string, RuleCase>> = {
   },
   ShuiweiBreakerOpen: gauge(`shuiwei_breakers_open{${ONE}}`, 1, 0),
   ShuiweiBalancesDiffer: gauge(`shuiwei_shadow_mismatches{${ONE}}`, 1, 0),
-  ShuiweiStockAnswersOld: gauge(`shuiwei_views_age_seconds{${ONE}}`, 5, 3.9),
+  ShuiweiStockAnswersOld: gauge(`shuiwei_views_age_seconds{${ONE}}`, 8.1, 7.9),
   ShuiweiJobsBehind: gauge(`shuiwei_partition_lag_seconds{${ONE},topic="stock",partition="3"}`, 16, 14),
   ShuiweiServerErrors: { fires: answers(10), silent: answers(4) },
   ShuiweiReceiverDown: gauge(`shuiwei_sink_circuit_open{${ONE},sink="wms"}`, 1, 0),
@@ -111,5 +119,9 @@ export const RULE_CASES: Readonly<Record<string, RuleCase>> = {
   ShuiweiArchiveLate: gauge(`shuiwei_archive_behind_seconds{${ONE}}`, 3_601, 3_599),
   ShuiweiHistoryLate: gauge(`shuiwei_series_behind_seconds{${ONE}}`, 901, 899),
   ShuiweiPublicationLate: gauge(`shuiwei_publication_age_seconds{${ONE}}`, 16, 14),
+  ShuiweiEdgeBodyTooOld: counter(`shuiwei_edge_reads_total{${ONE},edge="shop",outcome="old"}`),
+  // The fault is over: only the long window still has it.
+  ShuiweiEdgeBudgetBurns: { fires: edgeBurns(15, 20), silent: edgeBurns(15, 3) },
+  ShuiweiEdgeNotJudged: { fires: edgeReads(2), silent: edgeReads(0.5) },
   ShuiweiArchiveGap: counter(`shuiwei_archive_lost_entries_total{${ONE}}`),
 };

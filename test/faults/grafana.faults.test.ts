@@ -1,8 +1,9 @@
 /**
  * The Grafana dashboards and the rules against a real Prometheus that reads two real runs: the demo's shop with its
  * orders, WMS, sources and alerts, and a small shop that is used over HTTP, sends its alerts to a group, whose WMS then
- * fails and whose breaker opens. Every query of every panel and every rule is evaluated as Grafana and Prometheus
- * would: none fails, and every panel shows data in one of both. Skipped without Prometheus.
+ * fails and whose breaker opens, watched by `shuiwei edge watch`. Every query of every panel and every rule is
+ * evaluated as Grafana and Prometheus would: none fails, and every panel shows data in one of both. Skipped without
+ * Prometheus.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -70,9 +71,10 @@ describe.skipIf(!hasPrometheus)("with a real Prometheus and a real run", () => {
         },
       );
       const shopPort = await freePort();
-      shop = new WatchedShop(shopPort);
+      const edgeWatchPort = await freePort();
+      shop = new WatchedShop(shopPort, edgeWatchPort);
       await shop.start(folder);
-      prometheus = await Prometheus.start({ demo: port, shop: shopPort });
+      prometheus = await Prometheus.start({ demo: [port], shop: [shopPort, edgeWatchPort] });
       const isReady = () =>
         get("/readyz").then(
           ({ status }) => status === 200,

@@ -59,16 +59,16 @@ export class Prometheus {
     this.#folder = folder;
   }
 
-  /** @param jobs names of the scrape jobs, with the port of each one's process on this machine */
-  static async start(jobs: Readonly<Record<string, number>>): Promise<Prometheus> {
+  /** @param jobs names of the scrape jobs, with the ports of each one's processes on this machine */
+  static async start(jobs: Readonly<Record<string, readonly number[]>>): Promise<Prometheus> {
     const folder = await mkdtemp(join(tmpdir(), "shuiwei-prometheus-"));
     const port = await freePort();
     const config = {
       global: { scrape_interval: "1s", scrape_timeout: "1s", evaluation_interval: "1s" },
       rule_files: [RULES],
-      scrape_configs: Object.entries(jobs).map(([name, jobPort]) => ({
+      scrape_configs: Object.entries(jobs).map(([name, ports]) => ({
         job_name: name,
-        static_configs: [{ targets: [`127.0.0.1:${jobPort}`] }],
+        static_configs: [{ targets: ports.map((each) => `127.0.0.1:${each}`) }],
       })),
     };
     // JSON is YAML, too.

@@ -1,7 +1,8 @@
 /**
- * A small shop for Prometheus to read: one `serve` process with a WMS, a group of DingTalk and a source that reports by
- * HTTP, and a client that receives, orders, pays and reports again and again. A SKU sells fast enough for an alert.
- * When the WMS is closed, its deliveries wait; a wrong report opens the breaker. Everything ends with `stop`.
+ * A small shop for Prometheus to read: one `serve` process with a `shuiwei edge watch` beside it, a WMS, a group of
+ * DingTalk and a source that reports by HTTP, and a client that receives, orders, pays and reports again and again. A
+ * SKU sells fast enough for an alert. When the WMS is closed, its deliveries wait; a wrong report opens the breaker.
+ * Everything ends with `stop`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -23,14 +24,17 @@ export class WatchedShop {
   readonly #wms = new WmsSandbox();
   readonly #group = new DingTalkSandbox();
   readonly #port: number;
-  #child: ChildProcess | undefined;
+  readonly #edgeWatchPort: number;
+  readonly #children: ChildProcess[] = [];
   #isOver = false;
   /** What the source reports. */
   #reportedUnits = STOCK_UNITS;
   #client: Promise<void> | undefined;
 
-  constructor(port: number) {
+  /** @param edgeWatchPort where the process that watches its stock answers serves metrics */
+  constructor(port: number, edgeWatchPort: number) {
     this.#port = port;
+    this.#edgeWatchPort = edgeWatchPort;
   }
 
   async start(folder: string): Promise<void> {
@@ -43,15 +47,19 @@ export class WatchedShop {
     };
     await writeFile(alerts, JSON.stringify({ endpoints: [{ name: "group", channel: "dingtalk", connection }] }));
     const args = ["--port", String(this.#port), "--dir", join(folder, "shop"), "--open", "metrics", "--alerts", alerts];
-    this.#child = spawn(process.execPath, [CLI, "serve", ...args, "--wms-url", this.#wms.url, "--wms-limit", "100"], {
-      stdio: "ignore",
-      env: {
-        ...process.env,
-        SHUIWEI_TOKENS: `test:admin:${TOKEN}`,
-        GROUP_TOKEN: DINGTALK_SANDBOX.token,
-        GROUP_SECRET: DINGTALK_SANDBOX.secret,
-      },
-    });
+    const serve = [CLI, "serve", ...args, "--wms-url", this.#wms.url, "--wms-limit", "100"];
+    const env = {
+      ...process.env,
+      SHUIWEI_TOKENS: `test:admin:${TOKEN}`,
+      GROUP_TOKEN: DINGTALK_SANDBOX.token,
+      GROUP_SECRET: DINGTALK_SANDBOX.secret,
+    };
+    const stock = `shop=http://127.0.0.1:${this.#port}/v1/stock/TEA`;
+    const watch = [CLI, "edge", "watch", stock, "--every", "1s", "--port", String(this.#edgeWatchPort)];
+    this.#children.push(
+      spawn(process.execPath, serve, { stdio: "ignore", env }),
+      spawn(process.execPath, watch, { stdio: "ignore" }),
+    );
   }
 
   /** Messages that a person in the group would see. */
@@ -91,8 +99,7 @@ export class WatchedShop {
   async stop(): Promise<void> {
     this.#isOver = true;
     await this.#client;
-    const child = this.#child;
-    if (child && child.exitCode === null && child.kill("SIGINT")) await once(child, "exit");
+    for (const child of this.#children) if (child.exitCode === null && child.kill("SIGINT")) await once(child, "exit");
     await Promise.all([this.#wms.stop(), this.#group.stop()]);
   }
 

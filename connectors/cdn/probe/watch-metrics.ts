@@ -7,7 +7,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { BURN_WINDOWS } from "./burn-rate.js";
 
 /** `late`: within the promise, beyond the objective's age. `unjudged`: this machine's clock is off. */
-export const READ_OUTCOMES = ["fresh", "late", "old", "error", "unjudged"] as const;
+const READ_OUTCOMES = ["fresh", "late", "old", "error", "unjudged"] as const;
 export type ReadOutcome = (typeof READ_OUTCOMES)[number];
 
 /** Around the objective's 13 s and the promise's 15 s. */

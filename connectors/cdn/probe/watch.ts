@@ -1,6 +1,6 @@
 /**
- * `shuiwei edge watch`: watches edges for ever, each on its own, and serves their metrics at /metrics and its own health
- * at /healthz. It has no token: it tells only how old public answers are, and listens on loopback unless told
+ * `shuiwei edge watch`: watches edges for ever, each on its own, and serves their metrics at /metrics and its own
+ * health at /healthz. It has no token: it tells only how old public answers are, and listens on loopback unless told
  * otherwise. What it saw is lost when it ends; Prometheus keeps it.
  */
 import { once, setMaxListeners } from "node:events";
