@@ -47,6 +47,7 @@ export default defineConfig({
             "test/jobs/notifications/open-alerts.test.ts",
             "test/outbox/emit-bounds.redis.test.ts",
             "test/outbox/losses.redis.test.ts",
+            "test/publication/publication-faults.test.ts",
             "test/reconciliation/comparison/late-source.redis.test.ts",
           ],
         },

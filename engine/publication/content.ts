@@ -88,10 +88,7 @@ export class Content {
   draft(): Draft {
     for (let index = 0; index < this.counts.indexes; index++) {
       if (this.#names.indexes[index] !== undefined) continue;
-      for (const leaf of this.#leavesToMerge(index)) {
-        (this.#leaves[leaf] as Leaf).merge();
-        this.#names.leaves[leaf] = undefined;
-      }
+      for (const leaf of this.#leavesToMerge(index)) this.#names.leaves[leaf] = undefined;
     }
     return { leaves: [...this.#names.leaves], indexes: [...this.#names.indexes] };
   }
@@ -103,6 +100,7 @@ export class Content {
   *texts(draft: Draft, name: (text: string) => NamedText): Generator<NamedText> {
     for (const [i, leaf] of this.#leaves.entries()) {
       if (draft.leaves[i] !== undefined) continue;
+      leaf.merge();
       const named = name(leaf.text());
       draft.leaves[i] = named.name;
       yield named;

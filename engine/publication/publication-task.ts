@@ -166,12 +166,14 @@ export class PublicationTask {
     const { clock, source } = this.#options;
     const elapsedMs = stopwatch();
     this.#stored ??= await this.#read(signal);
+    // A due time that comes meanwhile has a publication of its own.
+    const nextDueMs = this.#nextDueMs();
     // Before the displays, so that these contain everything up to here.
     const asOfMs = Math.floor(source.asOfMs() / 1_000) * 1_000;
     const positions = [...source.positions()];
     if (asOfMs < this.#stored.asOfMs) {
       this.#figures.skipped.older++;
-      this.#dueMs = this.#nextDueMs();
+      this.#dueMs = nextDueMs;
       return false;
     }
     const content = await this.#refresh(signal);
@@ -180,7 +182,7 @@ export class PublicationTask {
     const index = draft.indexes as string[];
     const { leaves } = content.counts;
     const json = encodeManifest({ asOfMs, positions, skus: content.skus, leaves, index });
-    await this.#replace(json, asOfMs, namesIn(draft), signal);
+    await this.#replace({ json, asOfMs, names: namesIn(draft), nextDueMs }, signal);
     content.adopt(draft);
     this.#figures.publications++;
     this.#figures.objects += written.objects;
@@ -257,12 +259,14 @@ export class PublicationTask {
     return this.#named(`${text}\n`);
   }
 
-  async #replace(json: Uint8Array, asOfMs: number, names: Set<string>, signal: AbortSignal): Promise<void> {
+  async #replace(
+    { json, asOfMs, names, nextDueMs }: { json: Uint8Array; asOfMs: number; names: Set<string>; nextDueMs: number },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { store, clock, epoch, cacheSeconds } = this.#options;
     const stored = this.#stored as StoredPublication;
     const dropped = [...stored.names].filter((name) => !names.has(name));
     this.#discards.add(dropped, clock.now() + ATTEMPT_MS + DISCARD_AFTER_MS);
-    const nextDueMs = this.#nextDueMs();
     await this.#commit(nextDueMs, signal);
     // Should the store not answer, the next attempt reads which of the two it has.
     this.#possible = [stored.json, json];

@@ -111,7 +111,7 @@ export class ShopView implements DisplaySource {
 /** Lets a call happen when it is its turn. */
 export type Gate = <Result>(name: string, call: () => Result) => Promise<Result>;
 
-const openGate: Gate = async (_, call) => call();
+export const openGate: Gate = async (_, call) => call();
 
 /** What is stored, without a process that uses it. */
 export class StoredObjects {
@@ -217,10 +217,14 @@ export class MemoryRecord implements PublicationRecord {
 export function readAsPage({ objects, manifest }: StoredObjects): {
   manifest: Manifest;
   displays: Map<string, number>;
+  /** Of all objects read. */
+  names: Set<string>;
 } {
   if (!manifest) throw new Error("there is no manifest");
   const parsed = parseManifest(manifest.json, "manifest.json");
+  const names = new Set<string>();
   const read = <Shape>(name: string): Shape => {
+    names.add(name);
     const bytes = objects.get(name);
     if (!bytes) throw new Error(`${name} is named and does not exist`);
     return JSON.parse(Buffer.from(bytes).toString()) as Shape;
@@ -243,5 +247,5 @@ export function readAsPage({ objects, manifest }: StoredObjects): {
     }
   }
   if (displays.size !== parsed.skus) throw new Error(`${displays.size} SKUs, not ${parsed.skus}`);
-  return { manifest: parsed, displays };
+  return { manifest: parsed, displays, names };
 }
