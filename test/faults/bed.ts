@@ -21,7 +21,7 @@ import { Ledger } from "../../engine/stock/ledger.js";
 import { loadStreamLibrary, readTask } from "../../engine/stream/commit.js";
 import { type StockKeys, stockKeys } from "../../engine/stream/keys.js";
 
-export type Role = "api" | "worker";
+export type Role = "api" | "worker" | "api,worker";
 
 /** What every product process is started with, beside what the bed needs. */
 export interface ProductArguments {
@@ -274,14 +274,15 @@ export class Bed {
   /** Starts a product process; with a port it can be found again after a restart. */
   async start(role: Role): Promise<Product> {
     const { partitions, leaseMs, tickMs = 200, retention = "0", apiArguments = [], cli } = this.settings;
-    const port = role === "api" ? await freePort() : 0;
+    const serves = role !== "worker";
+    const port = serves ? await freePort() : 0;
     this.#more ??= (await this.settings.productArguments?.(this.dir)) ?? { arguments: [], environment: {} };
     const { arguments: more, environment } = this.#more;
     const name = `${role} ${this.products.filter((other) => other.role === role).length + 1}`;
     const args = [
       ...["--redis-url", this.socketPath, "--roles", role, "--partitions", String(partitions)],
       ...["--lease", String(leaseMs), "--tick", String(tickMs), "--retention", retention],
-      ...(role === "api" ? ["--port", String(port), ...apiArguments] : []),
+      ...(serves ? ["--port", String(port), ...apiArguments] : []),
       ...more,
     ];
     const product = new Product(role, name, port, { arguments: args, environment }, cli);
@@ -301,7 +302,7 @@ export class Bed {
   }
 
   get apis(): string[] {
-    return this.of("api").map(({ port }) => `http://127.0.0.1:${port}`);
+    return this.products.filter(({ role }) => role !== "worker").map(({ port }) => `http://127.0.0.1:${port}`);
   }
 
   /** A ledger for audits; nothing is written through it. */
