@@ -1,7 +1,7 @@
 /**
  * The publication of what the storefront is shown, in a running engine: its store, the publisher where this process
- * runs jobs, and what serves it where it is in Redis. Only one process publishes at a time; every process tells how old
- * the newest publication is.
+ * runs jobs, and what serves it where it is in Redis. Only one process publishes at a time; every process that has the
+ * store tells how old the newest publication is.
  */
 import type { StorefrontView } from "../jobs/storefront/view.js";
 import { systemClock } from "../kernel/clock.js";
@@ -46,7 +46,8 @@ export async function startPublication(
   lifecycle: Lifecycle,
 ): Promise<EnginePublication | undefined> {
   const { publication = "off", publishEveryMs: everyMs = publicationOptions.publishEveryMs.default } = settings;
-  if (publication === "off") return undefined;
+  // Only workers need to reach a folder or a bucket.
+  if (publication === "off" || (publication !== "redis" && !settings.worker)) return undefined;
   const { store, reader } = await openStore(publication, settings, parts);
   const publisher = settings.worker ? await publisherOf(settings, parts, store, everyMs) : undefined;
   const watch = new PublicationWatch({ store, everyMs });

@@ -84,6 +84,9 @@ it("publishes with real time where the shop's clock runs fast", async () => {
   const clock = acceleratedClock(Date.UTC(2026, 5, 18), 60);
   const shopTime = { clock, speed: () => 60, scene: () => undefined };
   const engine = await start("fast", pathToFileURL(join(folder, "fast")).href, { shopTime });
+  const serving = await start("fast", "file:///no/such/folder", { shopTime, worker: false });
+  // It has no use for the folder, and need not reach it.
+  expect(serving.publication).toBeUndefined();
   await receive(engine, "a", 3);
   const read = async (file: string): Promise<unknown> =>
     JSON.parse(await readFile(join(folder, "fast", file), "utf8").catch(() => "null")) ?? undefined;
@@ -124,7 +127,9 @@ it("starts without its bucket, and says that there is no publication", async () 
   expect(troubles.join("\n")).toContain("cannot be reached");
   await expect
     .poll(() => engine.publication?.watch.warnings())
-    .toEqual([expect.stringMatching(/^there is no publication in s3\+http:\S+ \d+ s after the start: .*cannot be reached/)]);
+    .toEqual([
+      expect.stringMatching(/^there is no publication in s3\+http:\S+ \d+ s after the start: .*cannot be reached/),
+    ]);
 });
 
 it("does not start with an interval that leaves caches no time", async () => {
