@@ -35,13 +35,16 @@ export function startEdge(originPort: number): Promise<Nginx> {
     const values: Record<string, string> = {
       ORIGIN: `${HOST}:${originPort}`,
       LISTEN: `${HOST}:${port}`,
+      OPERATORS: `${HOST}:${await freePort()}`,
       CACHE_DIR: join(dir, "cache"),
     };
-    for (const name of await readdir(dir, { withFileTypes: true })) {
-      if (!name.isFile()) continue;
-      const text = await readFile(join(dir, name.name), "utf8");
-      const rendered = text.replace(/\b(ORIGIN|LISTEN|CACHE_DIR)\b/g, (placeholder) => values[placeholder] as string);
-      await writeFile(join(dir, name.name), rendered);
+    for (const name of (await readdir(dir)).filter((each) => each.endsWith(".conf"))) {
+      const text = await readFile(join(dir, name), "utf8");
+      const rendered = text.replace(
+        /\b(ORIGIN|LISTEN|OPERATORS|CACHE_DIR)\b/g,
+        (placeholder) => values[placeholder] as string,
+      );
+      await writeFile(join(dir, name), rendered);
     }
     return `include ${join(dir, "edge.conf")};`;
   });
@@ -51,9 +54,9 @@ export function startEdge(originPort: number): Promise<Nginx> {
 export function startStatic(body: string): Promise<Nginx> {
   return start(async (dir, port) => {
     await writeFile(join(dir, "answer.json"), body);
-    // As one tunes it for many small answers.
-    const tuned = "sendfile on; tcp_nopush on; open_file_cache max=16; types { application/json json; }";
-    return `${tuned} server { listen ${HOST}:${port}; root ${dir}; location / { try_files /answer.json =404; } }`;
+    // As distributions install it.
+    const usual = "sendfile on; tcp_nopush on; types { application/json json; }";
+    return `${usual} server { listen ${HOST}:${port}; root ${dir}; location / { try_files /answer.json =404; } }`;
   });
 }
 
