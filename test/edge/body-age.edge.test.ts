@@ -161,7 +161,8 @@ async function faults(): Promise<void> {
   api.wake();
   await sleep(calmMs);
   // The engine answers again.
-  for (const [i, { name, ages }] of edges.entries()) expect(ages.bodies, name).toBeGreaterThan(last[i] as number);
+  for (const [i, { name, ages }] of edges.entries())
+    await expect.poll(() => ages.bodies, { message: name }).toBeGreaterThan(last[i] as number);
 }
 
 let written = 0;

@@ -31,7 +31,7 @@ sub vcl_recv {
         }
         return (synth(200, "Deleted"));
     }
-    if (req.http.Upgrade) {
+    if (req.http.Upgrade ~ "(?i)^websocket$") {
         return (pipe);
     }
     if ((req.method == "GET" || req.method == "HEAD") &&
