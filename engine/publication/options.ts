@@ -40,7 +40,8 @@ export const publicationOptions = defineOptions({
     type: "duration",
     default: 5_000,
     min: 1_000,
-    max: 60_000,
+    // A publication may be served for 11 s, and takes up to 4 s; --browser-cache lowers this.
+    max: 7_000,
     about: "how often it is published, at multiples of this time; what is left of the 15 seconds limits it",
   },
 });

@@ -1,6 +1,6 @@
 /**
  * A publication in Redis, from where every process with the role api serves it. An object is one hash with its gzip and
- * Brotli forms, a third of what its text takes; the hashes are spread over the slots of a Cluster. The manifest is
+ * Brotli forms, half of what its text takes; the hashes are spread over the slots of a Cluster. The manifest is
  * replaced by a function (publication.lua). What Redis loses when it dies (its last second, by default) may be the
  * objects on one node of a Cluster while another node kept the manifest: then readers find objects missing until they
  * are written again.
