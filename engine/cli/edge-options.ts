@@ -26,7 +26,7 @@ export const edgeOptions = defineOptions({
     type: "string",
     secret: true,
     pattern: /[A-Za-z0-9-]+: ?\S.*/,
-    expects: "a header such as 'X-Stock-Refresh: 1'",
+    expects: "a header such as 'Surrogate-Key: stock-1'",
     about: "check: a header of that request",
   },
   everyMs: {

@@ -29,7 +29,7 @@ beforeEach(async () => {
   vi.spyOn(process.stdout, "write").mockImplementation((text) => printed.push(String(text).trim()) > 0);
   server = createServer((request, reply) => {
     const { method, url = "", headers } = request;
-    requested.push(`${method} ${url} ${headers["x-stock-refresh"] ?? ""}`.trim());
+    requested.push(`${method} ${url} ${headers["x-purge-key"] ?? ""}`.trim());
     const asOf = new Date(bornMs - ageSeconds * 1_000).toISOString();
     const body = { sku: "A", display: 1, available: true, asOf, ...(url.includes("by=") ? { locations: [] } : {}) };
     const isKnown = headers["if-none-match"] === `"${asOf}"`;
@@ -99,7 +99,7 @@ it("reads the engine beside the edge, and sends one purge", async () => {
     origin: site(),
     purgeUrl: `${site()}/v1/stock/A`,
     purgeMethod: "GET",
-    purgeHeader: "x-stock-refresh: 1",
+    purgeHeader: "x-purge-key: 1",
   };
   await expect(runCommand(command, optionsOf(changes), ["check", `${site()}/v1/stock/A`])).rejects.toMatchObject({
     code: "not_done",

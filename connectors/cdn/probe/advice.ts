@@ -188,7 +188,10 @@ const ADVICE: Readonly<Record<FindingId, ByKind>> = {
   },
   ignores_purge: {
     unknown: ["the purge does not reach this cache, or takes minutes here", "see the purger's own report and limits"],
-    nginx: ["open source nginx has no purge", "shoppers still see the new figure within 15 s"],
+    nginx: [
+      "open source nginx has no purge",
+      "name its port for operators (connectors/cdn/nginx) with --purge-method GET: it renews the copy",
+    ],
     varnish: [
       "vcl_recv does not handle the method, or the reader's address may not purge",
       "see connectors/cdn/varnish",

@@ -32,6 +32,7 @@ const FRESH_AT_FIRST_MS = 4_000;
 const SAME_END_MS = 2_500;
 /** More new answers than this in a second: nothing is cached, because `asOf` has whole seconds. */
 const UNCACHED_PER_SECOND = 0.6;
+const MAX_DETAIL = 200;
 const CACHED_SPAN_MS = 4_000;
 /** The engine itself refuses views that are older. */
 const ENGINE_AGE_MS = 10_000;
@@ -102,12 +103,18 @@ function clockOf({ cold, readings }: Observation): Answer {
 
 function noStock(readings: readonly Reading[]): Answer {
   const last = readings.at(-1);
-  const what = last === undefined ? "no answer" : (last.fault ?? `status ${last.status}`);
+  const what = last === undefined ? "no answer" : (last.fault ?? statusOf(last));
   return {
     state: "finding",
     finding: "no_stock",
     seen: `none of ${readings.length} answers had a body with asOf; the last: ${what}`,
   };
+}
+
+/** With the engine's own words, if it answered. */
+function statusOf({ status, body }: Reading): string {
+  const detail = body?.["detail"];
+  return `status ${status}${typeof detail === "string" ? `, ${detail.slice(0, MAX_DETAIL)}` : ""}`;
 }
 
 function bodyAge({ readings, origin }: Observation, generations: readonly Generation[]): Answer {

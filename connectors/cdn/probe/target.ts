@@ -34,8 +34,10 @@ export async function stockAddress(given: URL, reader: EdgeReader): Promise<URL>
   if (given.search !== "") throw badInput(OP, "URL", "must have no query: the check adds its own");
   if (STOCK_PATH.test(given.pathname)) return given;
   const base = `${given.origin}${given.pathname.replace(/\/+$/, "")}/v1`;
-  const objectOf = async (name: string) => (await reader.read(new URL(`${base}/publication/${name}.json`))).body ?? {};
-  const [index] = namesIn((await objectOf("manifest"))["index"]);
+  const read = (name: string) => reader.read(new URL(`${base}/publication/${name}.json`));
+  const objectOf = async (name: string) => (await read(name)).body ?? {};
+  const manifest = await read("manifest");
+  const [index] = namesIn(manifest.body?.["index"]);
   const { leaves, changes } = index === undefined ? {} : await objectOf(index);
   for (const name of namesIn(leaves).slice(0, MAX_LEAVES)) {
     const sku = soldIn(await objectOf(name));
@@ -46,7 +48,7 @@ export async function stockAddress(given: URL, reader: EdgeReader): Promise<URL>
   throw badInput(
     OP,
     "URL",
-    `no SKU is found in a publication at ${base}/publication/: name a stock answer, ${EXAMPLE}`,
+    `no SKU is found in ${base}/publication/manifest.json (${manifest.fault ?? `status ${manifest.status}`}): name a stock answer, ${EXAMPLE}`,
   );
 }
 

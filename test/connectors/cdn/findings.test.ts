@@ -245,8 +245,9 @@ describe("where nothing can be judged", () => {
   });
 
   it("an address without stock answers is the finding", () => {
-    const readings = [reading(0, undefined, { status: 404 })];
+    const readings = [reading(0, undefined, { status: 421, body: { detail: "no such host" } })];
     expect(foundIn(observed({ readings }))).toEqual(["no_stock"]);
+    expect(seenIn(observed({ readings }), "stock answer")?.seen).toContain("status 421, no such host");
     expect(foundIn(observed({ readings: [] }))).toEqual(["no_stock"]);
   });
 });
