@@ -1,5 +1,5 @@
 /** Metrics of the publication: how old the newest one is, and what this process has published. */
-import type { PublicationFigures } from "../publication/publication-task.js";
+import type { PublicationFigures } from "../publication/publication-figures.js";
 import type { MetricRow, MetricSources, MetricType, Sample } from "./metric-row.js";
 
 const ofPublication = (

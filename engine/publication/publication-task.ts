@@ -12,6 +12,7 @@ import { Content, type Draft, type NamedText } from "./content.js";
 import { DISCARD_AFTER_MS, Discards } from "./discards.js";
 import type { ChangeCollection, DisplaySource } from "./display-source.js";
 import { encodeManifest, nameOf } from "./manifest.js";
+import type { PublicationFigures } from "./publication-figures.js";
 import type { PublicationRecord } from "./publication-record.js";
 import type { PublicationStore, PublishedObject } from "./publication-store.js";
 import { readPublication, type StoredPublication } from "./stored-publication.js";
@@ -32,31 +33,6 @@ export interface PublicationTaskOptions {
   readonly clock: Scheduler;
   readonly onTrouble: OnTrouble;
 }
-
-export interface PublicationFigures {
-  /** Since the start of the process. */
-  publications: number;
-  /** Due times at which nothing was published: the view was too old; it was older than what is published. */
-  readonly skipped: { stale: number; older: number };
-  /** Attempts that the store has ended. */
-  failures: number;
-  /** Objects written, and their bytes in all forms. */
-  objects: number;
-  bytes: number;
-  deleted: number;
-  /** Objects that are to be deleted. */
-  waiting: number;
-  /** Objects that stay in the store because too many were to be deleted. */
-  abandoned: number;
-  /** The newest publication of this process. */
-  newest: { asOfMs: number; atMs: number; skus: number; tookMs: number; objects: number; bytes: number } | undefined;
-}
-
-export const newFigures = (): PublicationFigures => ({
-  ...{ publications: 0, failures: 0, objects: 0, bytes: 0, deleted: 0, waiting: 0, abandoned: 0 },
-  skipped: { stale: 0, older: 0 },
-  newest: undefined,
-});
 
 /** An older view is not published. */
 const MAX_VIEW_AGE_MS = 2_000;

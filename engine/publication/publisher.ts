@@ -13,9 +13,10 @@ import { LeasedLoop } from "../stream/leased-loop.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { DisplaySource } from "./display-source.js";
 import { MAX_MANIFEST_BYTES, MAX_PUBLISHED_PARTITIONS } from "./manifest.js";
+import { newFigures, type PublicationFigures } from "./publication-figures.js";
 import { RedisPublicationRecord } from "./publication-record.js";
 import type { PublicationStore } from "./publication-store.js";
-import { newFigures, type PublicationFigures, PublicationTask } from "./publication-task.js";
+import { PublicationTask } from "./publication-task.js";
 
 export interface PublisherOptions {
   readonly redis: RedisClient;

@@ -9,7 +9,8 @@ import { describe, expect, it } from "vitest";
 import type { Scheduler } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import { type Random, seededRandom } from "../../engine/kernel/random.js";
-import { newFigures, type PublicationFigures, PublicationTask } from "../../engine/publication/publication-task.js";
+import { newFigures, type PublicationFigures } from "../../engine/publication/publication-figures.js";
+import { PublicationTask } from "../../engine/publication/publication-task.js";
 import { lengthOf } from "../length.js";
 import {
   type Gate,

@@ -6,7 +6,8 @@ import { describe, expect, it } from "vitest";
 import { type Scheduler, sleep } from "../../engine/kernel/clock.js";
 import { EngineError, messageOf } from "../../engine/kernel/errors.js";
 import { encodeManifest } from "../../engine/publication/manifest.js";
-import { newFigures, PublicationTask } from "../../engine/publication/publication-task.js";
+import { newFigures } from "../../engine/publication/publication-figures.js";
+import { PublicationTask } from "../../engine/publication/publication-task.js";
 import {
   type Gate,
   MemoryPublicationStore,
