@@ -68,7 +68,7 @@ function mayChangeAvailability({ locations }: StorefrontState, event: StockEvent
   if (event.type === "SkuConfigured") return true;
   const { from, to, units } = event;
   if (!isDisplayed(from) && !isDisplayed(to)) return false;
-  const sellable = locations.find(([location]) => location === event.location)?.[1].sellable ?? 0;
+  const sellable = knownBalancesAt(locations, event.location)?.sellable ?? 0;
   return sellable <= (from === "sellable" ? units : 0);
 }
 
@@ -85,8 +85,14 @@ function isAvailable({ locations, settings }: StorefrontState): boolean {
 }
 
 function balancesAt(state: StorefrontState, location: string): Balances {
-  for (const each of state.locations) if (each[0] === location) return each[1];
+  const known = knownBalancesAt(state.locations, location);
+  if (known) return known;
   const balances = emptyBalances();
   state.locations.push([location, balances]);
   return balances;
+}
+
+function knownBalancesAt(locations: StorefrontState["locations"], location: string): Balances | undefined {
+  for (const each of locations) if (each[0] === location) return each[1];
+  return undefined;
 }
