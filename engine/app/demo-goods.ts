@@ -18,8 +18,8 @@ export interface DemoGood {
   readonly before: number;
 }
 
-/** With the promoted ones 45, of 100 that a stream may have. */
-const POPULAR_GOODS = 20;
+/** With the promoted ones 46, of 100 that a stream may have. */
+const POPULAR_GOODS = 21;
 /** A variant of the same article is as popular, but looks alike. */
 const ARTICLE_LENGTH = "UMB-01".length;
 const FLASH_PRICE = 0.68;
