@@ -162,7 +162,7 @@ const ADVICE: Readonly<Record<FindingId, ByKind>> = {
   },
   not_cached: {
     unknown: [
-      "the edge does not cache the path: every reader reaches the engine",
+      "the edge does not cache the path, or the address is the engine itself: every reader reaches the engine",
       "make /v1/stock and /v1/publication cacheable, by the origin's headers",
     ],
     cloudflare: [
