@@ -1,7 +1,7 @@
 /**
- * The forms of published objects: gzip, which everything reads, and Brotli, which is a tenth smaller. They are made by
- * the threads of zlib, a few at a time, so that the event loop goes on and file access has threads left. The levels are
- * those at which a publication of a million SKUs takes about as long to compress as to write.
+ * The forms of published objects: gzip, which everything reads, and Brotli, which web servers send to browsers. Both
+ * take a third of such texts, about 0.1 ms of a processor each; higher levels take longer and save nothing. They are
+ * made by the threads of zlib, a few at a time, so that the event loop goes on and file access has threads left.
  */
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
