@@ -22,8 +22,8 @@ const AS_OF_STEP_MS = 1_000;
  * into another second, so neither is their Date wrong.
  */
 const HEADERS_STEP_MS = 250;
-/** Answers for single SKUs that are kept, of about 1.5 KB each: 12 MB. */
-const MAX_KEPT = 8_192;
+/** Answers for single SKUs that are kept, of about 1.5 KB each, twice: 12 MB. */
+const MAX_KEPT = 4_096;
 /**
  * Of both headers with tags: nginx refuses an answer whose head is longer than its buffer, 4 KB by default. 44 SKUs
  * have 23 bytes of tag and separator in each header.
@@ -58,12 +58,22 @@ export interface KeptAnswer extends CacheableAnswer {
   sentHead: string | undefined;
 }
 
+interface SharedHead {
+  readonly asOfMs: number;
+  readonly sentMs: number;
+  readonly asOf: string;
+  readonly head: string[];
+}
+
 type Parts = Pick<HttpDeps, "storefrontView" | "ageMs" | "tagOf">;
 
 export class StockAnswers {
   readonly #parts: Parts;
   readonly #budget: FreshnessBudget;
-  readonly #kept = new Map<string, KeptAnswer>();
+  #kept = new Map<string, KeptAnswer>();
+  /** Those before, given up as a whole: finding the oldest in a large map takes longer than making an answer. */
+  #keptBefore = new Map<string, KeptAnswer>();
+  #shared: SharedHead = { asOfMs: Number.NaN, sentMs: Number.NaN, asOf: "", head: [] };
 
   constructor(parts: Parts, budget: FreshnessBudget) {
     this.#parts = parts;
@@ -92,15 +102,19 @@ export class StockAnswers {
   /** The answer for one SKU over all locations. */
   ofSku(sku: string, { revision, total }: SkuLevels, asOfMs: number): KeptAnswer {
     const nowMs = systemClock.now();
-    const kept = this.#kept.get(sku);
+    const kept = this.#kept.get(sku) ?? this.#keptBefore.get(sku);
     if (kept && kept.revision === revision && kept.asOfMs === asOfMs && nowMs < kept.untilMs) return kept;
     // These two are all that can differ; exact, so that no two contents have one tag.
     const etag = `"${(asOfMs / AS_OF_STEP_MS).toString(36)}-${total.display.toString(36)}"`;
     const untilMs = stepAfter(nowMs);
-    const body = JSON.stringify({ sku, ...shown(total), asOf: isoOf(asOfMs) });
+    const { asOf } = this.#sharedHead(asOfMs, untilMs);
+    const body = JSON.stringify({ sku, ...shown(total), asOf });
     const rendered = this.#answer([sku], asOfMs, untilMs, etag, body);
     const answer = { ...rendered, revision, asOfMs, untilMs, sentHead: undefined };
-    if (kept === undefined && this.#kept.size >= MAX_KEPT) this.#dropOldest();
+    if (this.#kept.size >= MAX_KEPT) {
+      this.#keptBefore = this.#kept;
+      this.#kept = new Map();
+    }
     this.#kept.set(sku, answer);
     return answer;
   }
@@ -115,30 +129,33 @@ export class StockAnswers {
 
   /** What caches are told about an answer; of one without stock, such as that a SKU is not known, this is all. */
   cacheHead(skus: readonly string[], asOfMs: number, nowMs = systemClock.now()): string[] {
-    const head: string[] = [];
-    for (const [name, value] of Object.entries(cacheHeaders(this.#budget, asOfMs, nowMs))) head.push(name, value);
+    return [...Object.entries(cacheHeaders(this.#budget, asOfMs, nowMs)).flat(), ...this.#tagHead(skus)];
+  }
+
+  #tagHead(skus: readonly string[]): string[] {
     const { tagOf } = this.#parts;
-    if (tagOf) {
-      const tags = skus.map(tagOf);
-      // Without them, copies end by themselves.
-      if (2 * tags.join(",").length <= MAX_TAG_BYTES)
-        head.push("cache-tag", tags.join(","), "surrogate-key", tags.join(" "));
+    if (!tagOf || skus.length === 0) return [];
+    const tags = skus.map(tagOf);
+    // Without them, copies end by themselves.
+    if (2 * tags.join(",").length > MAX_TAG_BYTES) return [];
+    return ["cache-tag", tags.join(","), "surrogate-key", tags.join(" ")];
+  }
+
+  /** What all answers of one second and step have in common. */
+  #sharedHead(asOfMs: number, sentMs: number): SharedHead {
+    if (this.#shared.asOfMs !== asOfMs || this.#shared.sentMs !== sentMs) {
+      const head = [...SAME_HEAD, ...this.cacheHead([], asOfMs, sentMs)];
+      this.#shared = { asOfMs, sentMs, asOf: isoOf(asOfMs), head };
     }
-    return head;
+    return this.#shared;
   }
 
   #answer(skus: readonly string[], asOfMs: number, sentMs: number, etag: string, body: string): CacheableAnswer {
-    const unchangedHead = [...SAME_HEAD, ...this.cacheHead(skus, asOfMs, sentMs), "etag", etag];
+    const { head: shared } = this.#sharedHead(asOfMs, sentMs);
+    const unchangedHead = shared.concat(this.#tagHead(skus), "etag", etag);
     const length = String(Buffer.byteLength(body));
-    const head = [...unchangedHead, "content-type", "application/json; charset=utf-8", "content-length", length];
+    const head = unchangedHead.concat("content-type", "application/json; charset=utf-8", "content-length", length);
     return { etag, head, unchangedHead, body };
-  }
-
-  #dropOldest(): void {
-    for (const sku of this.#kept.keys()) {
-      this.#kept.delete(sku);
-      return;
-    }
   }
 }
 
