@@ -1,7 +1,7 @@
 /**
  * How old bodies are when readers have them (R6): a real engine under writes, read through four arrangements of caches
  * at once, while answers are late between tiers, the engine is killed and started again, Redis stands still, copies are
- * deleted, and the engine does not answer for longer than any copy may be served. SHUIWEI_EDGE_SECONDS is how long; the
+ * deleted, and the engine does not answer for longer than any copy may be served. EDGE_SECONDS is how long; the
  * faults are spread over that time. What is asserted is the product's promise and holds on a busy machine, too; the
  * requests to the origin are printed only.
  */
@@ -18,7 +18,7 @@ import { BodyAges, readAges } from "./body-ages.js";
 import { type CacheProgram, type CacheServer, HAS, startCacheServer } from "./cache-servers.js";
 import { SlowTier, sometimesSlow } from "./slow-tier.js";
 
-const SECONDS = Number(process.env["SHUIWEI_EDGE_SECONDS"] ?? 40);
+const SECONDS = Number(process.env["EDGE_SECONDS"] ?? 40);
 /** Of 99.9 % of the bodies; all of them: MAX_AGE_MS. */
 const MOST_AGE_MS = 13_000;
 const SKUS = Array.from({ length: 40 }, (_, i) => `SKU-${i}`);
