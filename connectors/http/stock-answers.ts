@@ -22,8 +22,11 @@ const AS_OF_STEP_MS = 1_000;
  * into another second, so neither is their Date wrong.
  */
 const HEADERS_STEP_MS = 250;
-/** Answers for single SKUs that are kept, of about 1.5 KB each, twice: 12 MB. */
-const MAX_KEPT = 4_096;
+/**
+ * Answers for single SKUs that are kept, twice as many at most, of about 1.5 KB each. Few, for the SKUs that everybody
+ * asks for: with 4,096, memory that lives for a moment cost more than making the answers of 10,000 SKUs anew.
+ */
+const MAX_KEPT = 256;
 /**
  * Of both headers with tags: nginx refuses an answer whose head is longer than its buffer, 4 KB by default. 44 SKUs
  * have 23 bytes of tag and separator in each header.
