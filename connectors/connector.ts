@@ -29,7 +29,7 @@ import type { RedisClient } from "../engine/stream/redis.js";
 import type { ChannelKind } from "./channel.js";
 import type { ChannelsConfiguration } from "./channels/configuration.js";
 import type { PurgerKind } from "./purger.js";
-import type { PurgesConfiguration } from "./purges/configuration.js";
+import type { CdnConfiguration } from "./purges/configuration.js";
 import type { SourceKind } from "./source.js";
 
 /** Bytes under a key, as `connectors/objects/object-store.ts` specifies. */
@@ -64,7 +64,7 @@ export interface ConnectorParts {
   /** Alert routes, and the endpoints of channels. */
   readonly channels: ChannelsConfiguration;
   /** CDNs whose copies are purged; undefined: the options name none. */
-  readonly purges: PurgesConfiguration | undefined;
+  readonly cdns: CdnConfiguration | undefined;
   /** Appends events to an event topic of the tables, as `EventTopic.append`. */
   append(topic: string, events: readonly NewEvent[]): Promise<void>;
   /** The shop's time, and its IANA zone. */

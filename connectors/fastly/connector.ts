@@ -1,4 +1,4 @@
-/** Fastly as a line of the table of connectors: each purge of the vendor `fastly` is a service. */
+/** Fastly as a line of the table of connectors: each CDN of the vendor `fastly` is a service. */
 import { purgeConnector } from "../purges/sink.js";
 
 export const fastlyConnector = purgeConnector("fastly", async () => (await import("./kind.js")).fastlyKind);

@@ -1,16 +1,16 @@
 /**
  * The schema of the configuration of CDNs: one JSON file that states where the storefront's answers are served, and
  * which vendors' copies of them are purged. What a schema cannot state is checked in configuration.ts. The part
- * `connection` of a purge belongs to its vendor.
+ * `connection` of a CDN belongs to its vendor.
  */
 import { type Static, Type } from "typebox";
 
 /** A shop has one CDN, or a few for parts of the world; a metric has one series for each. */
-const MAX_PURGES = 8;
+const MAX_CDNS = 8;
 
 const closed = { additionalProperties: false } as const;
 
-const Purge = Type.Object(
+const Cdn = Type.Object(
   {
     name: Type.String({
       pattern: "^[a-z0-9][a-z0-9-]{0,31}$",
@@ -31,10 +31,10 @@ export const CdnFile = Type.Object(
       maxLength: 1_024,
       description: "where shoppers' browsers reach the engine through the CDN, such as https://stock.shop.example",
     }),
-    purges: Type.Array(Purge, { minItems: 1, maxItems: MAX_PURGES }),
+    cdns: Type.Array(Cdn, { minItems: 1, maxItems: MAX_CDNS }),
   },
   closed,
 );
 
-export type CdnJson = Static<typeof CdnFile>;
-export type PurgeJson = CdnJson["purges"][number];
+export type CdnFileJson = Static<typeof CdnFile>;
+export type CdnJson = CdnFileJson["cdns"][number];

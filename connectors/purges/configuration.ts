@@ -11,25 +11,25 @@ import { readJsonFile } from "../configuration/json-file.js";
 import { assertNoFaults, placed, repeatedNames } from "../configuration/placed-faults.js";
 import { type ConfigurationFault, schemaFaults } from "../configuration/schema-faults.js";
 import type { PurgerKind } from "../purger.js";
-import { CdnFile, type CdnJson, type PurgeJson } from "./configuration.schema.js";
+import { CdnFile, type CdnFileJson, type CdnJson } from "./configuration.schema.js";
 
-/** A CDN whose copies are purged. */
-export interface ConfiguredPurge {
+/** A CDN whose copies are purged: one zone, service or account of a vendor. */
+export interface ConfiguredCdn {
   readonly name: string;
   readonly vendor: string;
   /** Of the connection, with the texts of secrets: not to be printed. */
   readonly settings: unknown;
 }
 
-export interface PurgesConfiguration {
+export interface CdnConfiguration {
   /** Where shoppers reach the engine through the CDN, without a slash at its end. */
   readonly publicUrl: string;
-  readonly purges: readonly ConfiguredPurge[];
+  readonly cdns: readonly ConfiguredCdn[];
   /** Texts that no log may show. */
   readonly secrets: readonly string[];
 }
 
-export interface PurgesLookup {
+export interface CdnLookup {
   readonly kinds: readonly PurgerKind[];
   /** A variable of the environment. */
   env(name: string): string | undefined;
@@ -41,61 +41,59 @@ const OP = "cdn.configuration";
  * Reads and checks a file.
  * @throws EngineError `bad_input` with every fault
  */
-export async function loadPurges(path: string, lookup: PurgesLookup): Promise<PurgesConfiguration> {
+export async function loadCdns(path: string, lookup: CdnLookup): Promise<CdnConfiguration> {
   const { json, places } = await readJsonFile(OP, path);
   const faults: ConfigurationFault[] = [...repeatedNames(places), ...schemaFaults(CdnFile, json)];
-  const file = (typeof json === "object" && json !== null ? json : {}) as Partial<CdnJson>;
-  const entries: readonly (PurgeJson | null)[] = Array.isArray(file.purges) ? file.purges : [];
+  const file = (typeof json === "object" && json !== null ? json : {}) as Partial<CdnFileJson>;
+  const entries: readonly (CdnJson | null)[] = Array.isArray(file.cdns) ? file.cdns : [];
   const folder = dirname(resolve(path));
-  const checked = await Promise.all(
-    entries.map((entry, index) => checkPurge(entry, `/purges/${index}`, folder, lookup)),
-  );
+  const checked = await Promise.all(entries.map((entry, index) => checkCdn(entry, `/cdns/${index}`, folder, lookup)));
   for (const { found } of checked) faults.push(...found);
   const names = entries.map((entry) => entry?.name);
   for (const [index, name] of names.entries())
     if (typeof name === "string" && names.indexOf(name) < index)
-      faults.push({ pointer: `/purges/${index}/name`, message: `is "${name}" as that of another purge` });
+      faults.push({ pointer: `/cdns/${index}/name`, message: `is "${name}" as that of another CDN` });
   assertNoFaults(OP, placed(path, places, faults));
   return {
     publicUrl: (file.publicUrl as string).replace(/\/+$/, ""),
-    purges: checked.flatMap(({ purge }) => purge ?? []),
+    cdns: checked.flatMap(({ cdn }) => cdn ?? []),
     secrets: checked.flatMap(({ texts }) => texts),
   };
 }
 
 /**
- * Opens every purge once and closes it, so that faults which only a vendor's code finds end the start of every process,
- * also of one that purges nothing.
+ * Opens the purger of every CDN once and closes it, so that faults which only a vendor's code finds end the start of
+ * every process, also of one that purges nothing.
  * @throws EngineError `bad_input`
  */
-export async function assertPurgesOpen(
+export async function assertPurgersOpen(
   path: string,
-  { purges }: PurgesConfiguration,
-  { kinds }: Pick<PurgesLookup, "kinds">,
+  { cdns }: CdnConfiguration,
+  { kinds }: Pick<CdnLookup, "kinds">,
   clock: Clock,
 ): Promise<void> {
-  for (const { name, vendor, settings } of purges) {
+  for (const { name, vendor, settings } of cdns) {
     try {
       const purger = await kinds.find((kind) => kind.name === vendor)?.open({ connection: settings, clock });
       await purger?.close?.();
     } catch (thrown) {
-      throw badInput(OP, `${path} purge ${name}`, messageOf(thrown), thrown);
+      throw badInput(OP, `${path} CDN ${name}`, messageOf(thrown), thrown);
     }
   }
 }
 
-interface CheckedPurge {
+interface CheckedCdn {
   readonly found: readonly ConfigurationFault[];
-  readonly purge?: ConfiguredPurge;
+  readonly cdn?: ConfiguredCdn;
   readonly texts: readonly string[];
 }
 
-async function checkPurge(
-  json: PurgeJson | null,
+async function checkCdn(
+  json: CdnJson | null,
   pointer: string,
   folder: string,
-  { kinds, env }: PurgesLookup,
-): Promise<CheckedPurge> {
+  { kinds, env }: CdnLookup,
+): Promise<CheckedCdn> {
   // The schema reports it.
   if (typeof json !== "object" || json === null || typeof json.vendor !== "string") return { found: [], texts: [] };
   const { name, vendor, connection } = json;
@@ -106,5 +104,5 @@ async function checkPurge(
   }
   const place = `${pointer}/connection`;
   const { faults, settings, texts } = await checkedConnection(kind.connection, connection, place, { env, folder });
-  return { found: faults, purge: { name, vendor, settings }, texts };
+  return { found: faults, cdn: { name, vendor, settings }, texts };
 }

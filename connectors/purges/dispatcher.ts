@@ -20,7 +20,7 @@ import { PurgeQueue, type WaitingPurge } from "./queue.js";
 export type PurgeResult = "purged" | "repeated" | "dropped_late" | "dropped_limit" | "failed";
 
 export interface PurgeDispatcherOptions {
-  /** Of the purge, for operators. */
+  /** Of the CDN, for operators. */
   readonly name: string;
   readonly vendor: string;
   readonly purger: Purger;

@@ -1,5 +1,5 @@
 #!lua name=shuiwei_purges
--- When all workers together may send the next request of a purge, and for how many SKUs. Requests are spaced evenly;
+-- When all workers together may send the next request to a CDN, and for how many SKUs. Requests are spaced evenly;
 -- after a pause a burst of them may follow, the closer the more of the burst is left, so that its last requests have
 -- full batches. The SKUs of any 24 hours stay below the vendor's day, whenever that day begins. A permission counts
 -- whether it is used or not. After a failover to a server that lacks the last calls a request may come too early: the
@@ -37,7 +37,7 @@ local function sent_within_a_day(key, hour)
 end
 
 -- purges_take: whether a request may be sent now. If it may, it counts.
--- KEYS: limits of the purge
+-- KEYS: limits of the CDN
 -- ARGV: 1 clock in ms ('' for this server's), 2 ms between two requests, 3 requests at once after a pause, 4 SKUs
 --       wanted, 5 SKUs of a day ('' for any number)
 -- Returns: {SKUs, ms to wait when there are none, whether the day's SKUs are used up (1 or 0)}
@@ -68,7 +68,7 @@ local function take(keys, args)
 end
 
 -- purges_hold: no request is sent for a while, because the vendor requests it.
--- KEYS: limits of the purge
+-- KEYS: limits of the CDN
 -- ARGV: 1 clock in ms ('' for this server's), 2 ms
 -- Returns: 1
 local function hold(keys, args)

@@ -1,10 +1,9 @@
 /**
- * The limits of one purge that all workers share (limits.lua): when the next request may be sent, and for how many
- * SKUs. Guarantee, as long as Redis keeps its state: in any second a vendor gets no more requests than its limit, or
- * below one a second no two within 1 / limit; in any 24 hours no more SKUs. A permission is valid for V after it was
- * asked for; N + 1 requests at a distance of (1 + V / N) / N of a second take longer than a second even if the first
- * is late by V. Delays in the network are not covered: a vendor that counts on arrival may refuse one, which is
- * repeated.
+ * The limits of one CDN that all workers share (limits.lua): when the next request may be sent, and for how many SKUs.
+ * Guarantee, as long as Redis keeps its state: in any second a vendor gets no more requests than its limit, or below 1
+ * a second no two within 1 / limit; in any 24 hours no more SKUs. A permission is valid for V after it was asked for;
+ * N + 1 requests at a distance of (1 + V / N) / N of a second take longer than a second even if the first is late by V.
+ * Delays in the network are not covered: a vendor that counts on arrival may refuse one, which is repeated.
  */
 import type { Clock } from "../../engine/kernel/clock.js";
 import { callFunction, loadLibrary } from "../../engine/stream/functions.js";
@@ -24,7 +23,7 @@ export const loadPurgesLibrary = (redis: RedisClient): Promise<void> =>
 export interface PurgeLimitsOptions {
   readonly redis: RedisClient;
   readonly prefix: string;
-  /** The purge's name. */
+  /** The CDN's name. */
   readonly name: string;
   readonly limits: PurgeLimits;
   /** Left out: the Redis server's own. */

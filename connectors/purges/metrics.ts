@@ -3,7 +3,7 @@
  * engine share them, with the vendor as label.
  */
 import { Counter, Histogram } from "prom-client";
-import type { PurgesConfiguration } from "./configuration.js";
+import type { CdnConfiguration } from "./configuration.js";
 import type { PurgeResult } from "./dispatcher.js";
 
 /** From the shortest delay to the time after which a purge is dropped, in seconds. */
@@ -16,11 +16,11 @@ export interface PurgeMetrics {
 }
 
 /** By the configuration that an engine's vendors share. */
-const metrics = new WeakMap<PurgesConfiguration, PurgeMetrics>();
+const metrics = new WeakMap<CdnConfiguration, PurgeMetrics>();
 
 /** Of the engine with this configuration; registered nowhere yet. */
-export function purgeMetrics(purges: PurgesConfiguration): PurgeMetrics {
-  const known = metrics.get(purges);
+export function purgeMetrics(cdns: CdnConfiguration): PurgeMetrics {
+  const known = metrics.get(cdns);
   if (known) return known;
   const made = {
     results: new Counter({
@@ -37,7 +37,7 @@ export function purgeMetrics(purges: PurgesConfiguration): PurgeMetrics {
       registers: [],
     }),
   } satisfies PurgeMetrics;
-  metrics.set(purges, made);
+  metrics.set(cdns, made);
   return made;
 }
 

@@ -1,8 +1,8 @@
 /**
- * The SKUs of one purge that wait in this process. A SKU that is added again replaces itself: the newest state counts,
- * and it is purged once. What is sold out comes before what is back in stock, and the newest first, because its copies
- * live the longest; a second purge comes last. What is too late is taken out, because its copies end by themselves.
- * Bounded. Pure: times are arguments, of a clock that cannot be set.
+ * The purges for one CDN that wait in this process, one a SKU. A SKU that is added again replaces itself: the newest
+ * state counts, and it is purged once. What is sold out comes before what is back in stock, and the newest first,
+ * because its copies live the longest; a second purge comes last. What is too late is taken out, because its copies end
+ * by themselves. Bounded. Pure: times are arguments, of a clock that cannot be set.
  */
 import type { PurgeTarget } from "../purger.js";
 

@@ -12,7 +12,7 @@ import { tagOf } from "./tag.js";
 export interface PurgeReceiverOptions {
   /** The vendor, which is the sink. */
   readonly name: string;
-  /** One for each purge of the vendor. */
+  /** One for each CDN of the vendor. */
   readonly dispatchers: readonly Pick<PurgeDispatcher, "add">[];
   readonly publicUrl: string;
   /** The shop's, by which changes are dated. */

@@ -1,12 +1,12 @@
 /**
  * A CDN as a line of the table of connectors: its sink takes the changes of availability that the storefront job emits,
- * and purges the copies of these SKUs. Without a purge of this vendor in the configuration file no sink is opened: no
+ * and purges the copies of these SKUs. Without a CDN of this vendor in the configuration file no sink is opened: no
  * lease is taken and no connection is made.
  */
 import { monotonicClock } from "../../engine/kernel/clock.js";
 import { type Connector, type ConnectorParts, defineSink, type OpenSink, type Sink } from "../connector.js";
 import type { PurgerKind } from "../purger.js";
-import type { ConfiguredPurge, PurgesConfiguration } from "./configuration.js";
+import type { CdnConfiguration, ConfiguredCdn } from "./configuration.js";
 import { purgesOptions } from "./options.js";
 
 /** Changes are taken over in memory, 1,000 at once: a catalogue that sells out does not wait here. */
@@ -27,16 +27,16 @@ const purgeSink = (name: string, load: () => Promise<PurgerKind>): Sink =>
     isConfigured: ({ cdn }) => cdn !== undefined,
     limits: () => LIMITS,
     async open(_values, parts) {
-      const { purges } = parts;
-      const configured = purges?.purges.filter(({ vendor }) => vendor === name) ?? [];
-      return purges && configured.length > 0 ? openPurgeSink(await load(), configured, purges, parts) : undefined;
+      const { cdns } = parts;
+      const configured = cdns?.cdns.filter(({ vendor }) => vendor === name) ?? [];
+      return cdns && configured.length > 0 ? openPurgeSink(await load(), configured, cdns, parts) : undefined;
     },
   }) as unknown as Sink;
 
 async function openPurgeSink(
   kind: PurgerKind,
-  configured: readonly ConfiguredPurge[],
-  configuration: PurgesConfiguration,
+  configured: readonly ConfiguredCdn[],
+  configuration: CdnConfiguration,
   { redis, prefix, lease: { serverClock }, clock, onTrouble }: ConnectorParts,
 ): Promise<OpenSink> {
   const [

@@ -161,7 +161,7 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
   checkTables(tables);
   const objects = await openObjects(given, tables);
   const clock = given.shopTime?.clock ?? systemClock;
-  const { channels, purges, secrets } = await openConfigurations(given, tables, clock);
+  const { channels, cdns, secrets } = await openConfigurations(given, tables, clock);
   const settings = { ...given, onTrouble: hidingSecrets(given.onTrouble, secrets) };
   const connections = await openEngineRedis(settings, tables, lifecycle);
   const { ledger, orderStore } = makeStores(settings, connections);
@@ -188,7 +188,7 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
   const reconciliation = await startReconciliation(settings, { ...connections, ledger, topics, clock }, lifecycle);
   const alerting = openAlertingStores({ ...settings, redis, clock, channels: channels.directory });
   const connectorParts = connectorPartsOf(settings, tables, connections, reconciliation, {
-    ...{ ledger, orderStore, objects, channels, purges, clock, alerting, alertRequests: alerts.alertRequests },
+    ...{ ledger, orderStore, objects, channels, cdns, clock, alerting, alertRequests: alerts.alertRequests },
     orderService: orders.service,
     append: (topic, events) => eventTopicNamed(topics, topic).append(events),
   });
@@ -227,7 +227,7 @@ async function assemble(given: EngineSettings, tables: Tables, lifecycle: Lifecy
     topic: (name) => topicNamed(topics, name),
     sinks: [...sinks, ...ownSinks],
     ...{ forwarders, emitKeepers, archiver, series, publication, connectors, live },
-    isPurged: purges !== undefined,
+    isPurged: cdns !== undefined,
     feeds: tables.feeds.map((feed) => feed(live, viewsOf(topics))),
     formats: connections.formats,
     redisEnded: connections.ended,

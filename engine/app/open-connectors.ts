@@ -58,18 +58,18 @@ async function openChannels(
  * The CDNs that the options name for purges, checked; undefined: none.
  * @throws EngineError `bad_input` with every fault of the file
  */
-async function openPurges(
+async function openCdns(
   { options: given = {}, environment = () => undefined }: EngineSettings,
   tables: Pick<Tables, "connectors">,
   clock: Clock,
-): Promise<ConnectorParts["purges"]> {
+): Promise<ConnectorParts["cdns"]> {
   const { cdn } = valuesOf(purgesOptions, given);
   if (cdn === undefined) return undefined;
-  const { assertPurgesOpen, loadPurges } = await import("../../connectors/purges/configuration.js");
+  const { assertPurgersOpen, loadCdns } = await import("../../connectors/purges/configuration.js");
   const lookup = { kinds: await purgerKindsOf(tables), env: environment };
-  const purges = await loadPurges(cdn, lookup);
-  await assertPurgesOpen(cdn, purges, lookup, clock);
-  return purges;
+  const cdns = await loadCdns(cdn, lookup);
+  await assertPurgersOpen(cdn, cdns, lookup, clock);
+  return cdns;
 }
 
 /**
@@ -78,8 +78,8 @@ async function openPurges(
  */
 export async function openConfigurations(given: EngineSettings, tables: Pick<Tables, "connectors">, clock: Clock) {
   const channels = await openChannels(given, tables, clock);
-  const purges = await openPurges(given, tables, clock);
-  return { channels, purges, secrets: [...channels.secrets, ...(purges?.secrets ?? [])] };
+  const cdns = await openCdns(given, tables, clock);
+  return { channels, cdns, secrets: [...channels.secrets, ...(cdns?.secrets ?? [])] };
 }
 
 /** What connectors may use. */
@@ -95,7 +95,7 @@ export const connectorPartsOf = (
     | "orderService"
     | "objects"
     | "channels"
-    | "purges"
+    | "cdns"
     | "clock"
     | "append"
     | "alerting"

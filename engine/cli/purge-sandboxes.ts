@@ -24,8 +24,8 @@ async function started(
 ): Promise<Sandbox> {
   await sandbox.start();
   const variables = Object.entries(secrets).map(([name, value]) => `${name}=${value}`);
-  const purge = { name: "sandbox", vendor, connection: { url: sandbox.url, ...connection } };
-  const file = { publicUrl: "http://127.0.0.1:8618", purges: [purge] };
+  const cdn = { name: "sandbox", vendor, connection: { url: sandbox.url, ...connection } };
+  const file = { publicUrl: "http://127.0.0.1:8618", cdns: [cdn] };
   return {
     usage: `set ${variables.join(" ")}, and start serve with --cdn and this file: ${JSON.stringify(file)}`,
     report: () => {

@@ -294,8 +294,8 @@ export const LIBRARIES_KEY = "shuiwei-function-libraries";
 /** Hash: the request rate to a receiver that all workers share. */
 export const rateLimiterKey = (prefix: string, receiver: string): string => `${prefix}:pace:${receiver}`;
 
-/** Hash: what all workers have sent of a purge, and when the next request may follow. */
-export const purgeLimitsKey = (prefix: string, purge: string): string => `${prefix}:purges:${purge}`;
+/** Hash: what all workers have sent to a CDN, and when the next request may follow. */
+export const purgeLimitsKey = (prefix: string, cdn: string): string => `${prefix}:purges:${cdn}`;
 
 /** Of one address of a channel of notifications; one hash tag, so that one call reads and writes all of it. */
 export interface ChannelAddressKeys {

@@ -31,9 +31,7 @@ const GROUP = {
 /** A CDN; nothing is purged there. */
 const CDN = {
   publicUrl: "https://stock.shop.example",
-  purges: [
-    { name: "main", vendor: "fastly", connection: { service: "SU1Z0isxPaozGVKXdv0eY", token: { env: "TOKEN" } } },
-  ],
+  cdns: [{ name: "main", vendor: "fastly", connection: { service: "SU1Z0isxPaozGVKXdv0eY", token: { env: "TOKEN" } } }],
 };
 
 /** The text of all metrics that an engine with a warehouse, a channel and a CDN serves. */

@@ -46,7 +46,7 @@ async function start(troubles: string[]): Promise<Engine> {
   const { zone } = CLOUDFLARE_SANDBOX;
   const file = {
     publicUrl: "https://stock.shop.example",
-    purges: [
+    cdns: [
       { name: "world", vendor: "fastly", connection: { url: fastly.url, service: FASTLY_SANDBOX.service, token } },
       { name: "down", vendor: "cloudflare", connection: { url: "http://127.0.0.1:1", zone, token, plan: "pro" } },
     ],

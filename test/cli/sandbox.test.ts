@@ -99,9 +99,9 @@ describe("the sandbox command", () => {
     ["tencent-cdn", ["url", "secretId", "secretKey"], "Authorization"],
   ])("serves %s, and prints the file that reaches it", async (vendor, fields, says) => {
     await whileServing(vendor, async (printed) => {
-      const { purges } = JSON.parse(/\{.*\}/.exec(printed)?.[0] ?? "{}");
-      expect(purges).toMatchObject([{ vendor }]);
-      const [{ connection }] = purges;
+      const { cdns } = JSON.parse(/\{.*\}/.exec(printed)?.[0] ?? "{}");
+      expect(cdns).toMatchObject([{ vendor }]);
+      const [{ connection }] = cdns;
       expect(Object.keys(connection)).toEqual(fields);
       const answer = await fetch(connection.url, { method: "POST", body: "{}" });
       expect(await answer.text()).toContain(says);

@@ -52,11 +52,11 @@ function configuration(): object {
     "aliyun-cdn": { accessKeyId, accessKeySecret: { env: "ALIYUN_SECRET" } },
     "tencent-cdn": { secretId, secretKey: { env: "TENCENT_KEY" } },
   };
-  const purges = VENDORS.map((vendor) => ({
+  const cdns = VENDORS.map((vendor) => ({
     ...{ name: vendor, vendor },
     connection: { url: sandboxes[vendor].url, ...connections[vendor] },
   }));
-  return { publicUrl: PUBLIC_URL, purges };
+  return { publicUrl: PUBLIC_URL, cdns };
 }
 
 const SECRETS = {

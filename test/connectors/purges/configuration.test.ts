@@ -6,7 +6,7 @@ import { Type } from "typebox";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { secretText } from "../../../connectors/configuration/secret-text.js";
 import { definePurgerKind } from "../../../connectors/purger.js";
-import { assertPurgesOpen, loadPurges } from "../../../connectors/purges/configuration.js";
+import { assertPurgersOpen, loadCdns } from "../../../connectors/purges/configuration.js";
 import { tagOf } from "../../../connectors/purges/tag.js";
 import { systemClock } from "../../../engine/kernel/clock.js";
 import { messageOf } from "../../../engine/kernel/errors.js";
@@ -26,8 +26,8 @@ const kind = definePurgerKind({
 });
 const SECRET = "a-secret-of-a-vendor";
 const lookup = { kinds: [kind], env: (name: string) => ({ TOKEN: SECRET })[name] };
-const purge = { name: "main", vendor: "edge", connection: { zone: "shop", token: { env: "TOKEN" } } };
-const file = (...purges: unknown[]) => ({ publicUrl: "https://stock.shop.example/", purges });
+const cdn = { name: "main", vendor: "edge", connection: { zone: "shop", token: { env: "TOKEN" } } };
+const file = (...cdns: unknown[]) => ({ publicUrl: "https://stock.shop.example/", cdns });
 
 let path: string;
 let folder: string;
@@ -39,40 +39,40 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function load(json: unknown) {
   await writeFile(path, typeof json === "string" ? json : JSON.stringify(json, undefined, 1));
-  return loadPurges(path, lookup);
+  return loadCdns(path, lookup);
 }
 const faultOf = (json: unknown): Promise<string> => load(json).then(() => "", messageOf);
 
-it("gives the purges with the texts of their secrets", async () => {
-  const configuration = await load(file(purge, { ...purge, name: "other" }));
+it("gives the CDNs with the texts of their secrets", async () => {
+  const configuration = await load(file(cdn, { ...cdn, name: "other" }));
   expect(configuration).toEqual({
     publicUrl: "https://stock.shop.example",
-    purges: ["main", "other"].map((name) => ({ name, vendor: "edge", settings: { zone: "shop", token: SECRET } })),
+    cdns: ["main", "other"].map((name) => ({ name, vendor: "edge", settings: { zone: "shop", token: SECRET } })),
     secrets: [SECRET, SECRET],
   });
-  await assertPurgesOpen(path, configuration, lookup, systemClock);
+  await assertPurgersOpen(path, configuration, lookup, systemClock);
   expect(closed).toBe(2);
 });
 
 it("reports every fault with its line and pointer, and no secret", async () => {
   const text = await faultOf({
     publicUrl: "stock.shop.example",
-    purges: [
-      { ...purge, vendor: "akamai" },
-      { ...purge, connection: { zone: "shop", token: { env: "MISSING" } } },
-      { ...purge, name: "Main", connection: { zone: 7, token: SECRET } },
-      { ...purge, extra: 1 },
+    cdns: [
+      { ...cdn, vendor: "akamai" },
+      { ...cdn, connection: { zone: "shop", token: { env: "MISSING" } } },
+      { ...cdn, name: "Main", connection: { zone: 7, token: SECRET } },
+      { ...cdn, extra: 1 },
     ],
   });
   for (const part of [
     ":2 /publicUrl",
-    '/purges/0/vendor is "akamai", and must be one of edge',
-    "/purges/1/connection/token the variable MISSING is not set",
-    "/purges/2/connection/zone is 7",
-    "/purges/2/connection/token must be a token",
-    "/purges/2/name",
-    "/purges/3/extra is no field here",
-    '/purges/1/name is "main" as that of another purge',
+    '/cdns/0/vendor is "akamai", and must be one of edge',
+    "/cdns/1/connection/token the variable MISSING is not set",
+    "/cdns/2/connection/zone is 7",
+    "/cdns/2/connection/token must be a token",
+    "/cdns/2/name",
+    "/cdns/3/extra is no field here",
+    '/cdns/1/name is "main" as that of another CDN',
   ])
     expect(text).toContain(part);
   expect(text).not.toContain(SECRET);
@@ -84,16 +84,16 @@ it.each([
   "null",
   "[]",
   "{}",
-  '{"publicUrl":"https://a","purges":{}}',
-  '{"publicUrl":"https://a","purges":[null]}',
+  '{"publicUrl":"https://a","cdns":{}}',
+  '{"publicUrl":"https://a","cdns":[null]}',
 ])("refuses %s with a reason", async (text) => {
   expect(await faultOf(text)).toContain(path);
 });
 
-it("reports what only the vendor's code finds, with the purge", async () => {
-  const configuration = await load(file({ ...purge, connection: { ...purge.connection, zone: "nowhere" } }));
-  await expect(assertPurgesOpen(path, configuration, lookup, systemClock)).rejects.toThrow(
-    "purge main: no zone has this name",
+it("reports what only the vendor's code finds, with the CDN", async () => {
+  const configuration = await load(file({ ...cdn, connection: { ...cdn.connection, zone: "nowhere" } }));
+  await expect(assertPurgersOpen(path, configuration, lookup, systemClock)).rejects.toThrow(
+    "CDN main: no zone has this name",
   );
 });
 
