@@ -38,6 +38,8 @@ export const stockStreamRoutes =
     });
     const subscribers = new StockSubscribers({
       stockEvent: (sku) => stockEvent(sku, deps),
+      // Written so that NaN is refused.
+      isFresh: (sku) => deps.ageMs(sku) <= MAX_LAG_MS,
       timeEvent: () => eventText("time", { now: isoOf(systemClock.now()) }),
       listen: (publish) => deps.storefrontView.onAvailability(publish),
       ...streamCounters(metrics),
@@ -116,14 +118,11 @@ function open(reply: FastifyReply): void {
 
 const eventText = (name: string, content: unknown): string => `event: ${name}\ndata: ${JSON.stringify(content)}\n\n`;
 
-/** Undefined for a SKU without a display, and while the view is too old to be shown. */
+/** Undefined for a SKU without a display. */
 function stockEvent(sku: string, { storefrontView, ageMs }: HttpDeps): string | undefined {
-  const levels = storefrontView.get(sku);
-  const age = ageMs(sku);
-  // Written so that NaN is refused.
-  if (!levels || levels.locations.size === 0 || !(age <= MAX_LAG_MS)) return undefined;
-  const { display } = levels.total;
+  const display = storefrontView.displayOf(sku);
+  if (display === undefined) return undefined;
   // To the millisecond: it decides which of an event and a cached answer is newer.
-  const asOf = isoOf(Math.floor(systemClock.now() - age));
+  const asOf = isoOf(Math.floor(systemClock.now() - ageMs(sku)));
   return eventText("stock", { sku, display, available: display > 0, asOf });
 }

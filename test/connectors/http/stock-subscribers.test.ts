@@ -31,9 +31,11 @@ class Stream {
 let publish: ((sku: string) => void) | undefined;
 const states = new Map<string, number>();
 const counted: string[] = [];
+let isFresh = true;
 const makeSubscribers = () =>
   new StockSubscribers({
     stockEvent: (sku) => (states.has(sku) ? `${sku}=${states.get(sku)};` : undefined),
+    isFresh: () => isFresh,
     timeEvent: () => "time;",
     listen: (listener) => {
       publish = listener;
@@ -48,6 +50,7 @@ const makeSubscribers = () =>
 beforeEach(() => {
   states.clear();
   counted.length = 0;
+  isFresh = true;
   vi.useFakeTimers();
 });
 afterEach(() => vi.useRealTimers());
@@ -90,6 +93,25 @@ it("sends many streams their event in several turns of the event loop", () => {
   flip("a", 0);
   vi.advanceTimersToNextTimer();
   expect(streams.filter(({ texts }) => texts.length === 2)).toHaveLength(256);
+  subscribers.close();
+});
+
+it("sends what was too old to be shown when it is not any more, at the start of a stream and after a change", () => {
+  states.set("a", 1).set("b", 2);
+  const subscribers = makeSubscribers();
+  const [early, late] = [new Stream(), new Stream()];
+  subscribers.add(early.asStream, new Set(["a"]));
+  isFresh = false;
+  flip("a", 0);
+  subscribers.add(late.asStream, new Set(["b", "unknown"]));
+  vi.advanceTimersByTime(3_000);
+  const stock = (stream: Stream) => stream.texts.join("").replaceAll("time;", "");
+  expect([stock(early), stock(late)]).toEqual(["a=1;", ""]);
+  isFresh = true;
+  vi.advanceTimersByTime(1_001);
+  expect([stock(early), stock(late)]).toEqual(["a=1;a=0;", "b=2;"]);
+  vi.advanceTimersByTime(10_000);
+  expect([stock(early), stock(late)]).toEqual(["a=1;a=0;", "b=2;"]);
   subscribers.close();
 });
 
