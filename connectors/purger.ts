@@ -16,7 +16,10 @@ export interface PurgeTarget {
   readonly url: string;
 }
 
-/** Of one request. `retry`: the same may be accepted later. `refused`: an operator must change something first. */
+/**
+ * Of one request. `retry`: the same may be accepted later. `refused`: an operator must change something first. A
+ * reason has the vendor's whole text: who shows it removes secrets before it is cut, for a part is not recognised.
+ */
 export type PurgeOutcome =
   | { readonly outcome: "purged" }
   | { readonly outcome: "retry"; readonly reason: string; readonly retryAfterMs?: number; readonly throttled?: boolean }

@@ -12,7 +12,6 @@ import { FASTLY_LIMITS } from "./limits.js";
 
 const API = "https://api.fastly.com";
 const REPEAT_AFTER_MS = 2_000;
-const MOST_MESSAGE_LENGTH = 200;
 
 const Connection = Type.Object(
   {
@@ -62,5 +61,5 @@ function withReason(
       : { outcome: "retry", reason: "the answer is not one of Fastly" };
   const message = body?.["msg"];
   if (typeof message !== "string") return outcome;
-  return { ...outcome, reason: `${outcome.reason}: ${message.slice(0, MOST_MESSAGE_LENGTH)}` };
+  return { ...outcome, reason: `${outcome.reason}: ${message}` };
 }

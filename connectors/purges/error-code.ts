@@ -1,8 +1,8 @@
 /**
  * Answers of clouds whose API answers JSON with the code of an error, such as `Throttling.User`: which codes may pass
  * is the vendor's, and every other needs an operator. An answer that is no such JSON is judged by its status; with
- * status 200 it may come from a proxy, so the purge counts as not done. Reasons have the vendor's own text, cut; it may
- * quote the request, and who shows it removes secrets.
+ * status 200 it may come from a proxy, so the purge counts as not done. Reasons have the vendor's own text; it may
+ * quote the request, and who shows it removes secrets and then cuts it.
  */
 import { type Clock, HOUR_MS } from "../../engine/kernel/clock.js";
 import { type HttpAnswer, outcomeOfStatus } from "../channels/http-client.js";
@@ -19,10 +19,8 @@ export type ErrorMeaning = "later" | "day" | number;
 /** Meanings by pattern of the code; the first that fits counts. */
 export type ErrorMeanings = readonly (readonly [code: RegExp, meaning: ErrorMeaning])[];
 
-const TEXT_CHARACTERS = 200;
-
 export function outcomeOfError(code: string, text: unknown, meanings: ErrorMeanings, clock: Clock): PurgeOutcome {
-  const reason = `${code}: ${String(text ?? "")}`.slice(0, TEXT_CHARACTERS);
+  const reason = `${code}: ${String(text ?? "")}`;
   const meaning = meanings.find(([pattern]) => pattern.test(code))?.[1];
   if (meaning === undefined) return { outcome: "refused", reason };
   if (meaning === "later") return { outcome: "retry", reason };

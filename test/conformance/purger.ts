@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { hideSecrets } from "../../connectors/channels/hide-secrets.js";
 import type { PurgeOutcome, Purger, PurgerKind } from "../../connectors/purger.js";
 import type { PurgeResult } from "../../connectors/purges/dispatcher.js";
 import { loadPurgesLibrary, SharedPurgeLimits } from "../../connectors/purges/limits.js";
@@ -181,6 +182,19 @@ export function describePurger(name: string, features: PurgerFeatures, redis: ()
       const outcome = await purgeAt((reply) => reply.writeHead(307, { location: other.origin }).end());
       expect([outcome.outcome, other.requests]).toEqual(["refused", 0]);
       expect((await purgeAt((reply) => reply.writeHead(400).end("no"))).outcome).toBe("refused");
+    });
+
+    it("leaves the text of a refusal whole, so that a secret is recognised in it wherever it is", async () => {
+      const secret = "a-secret-that-a-vendor-quotes";
+      for (let before = 150; before < 320; before += 5) {
+        const text = `${"x".repeat(before)}${secret}`;
+        const error = { code: 1, message: text, Code: "No", Message: text };
+        const body = { msg: text, errors: [error], ...error, Response: { Error: error } };
+        const outcome = await purgeAt((reply) => reply.writeHead(400).end(JSON.stringify(body)));
+        const reason = outcome.outcome === "purged" ? "" : hideSecrets(outcome.reason, [secret]);
+        expect(reason).toMatch(/xxx/);
+        expect(reason).not.toContain(secret.slice(0, 3));
+      }
     });
 
     it("takes an answer that is not the vendor's for no purge", async () => {
