@@ -67,6 +67,8 @@ export class PurgeDispatcher {
   #underWay = 0;
   /** The limits have nothing before. */
   #askAgainMs = 0;
+  /** Until then, because the day's SKUs are used up. */
+  #isDayOver = false;
   /** Why the last request failed; undefined: it did not. */
   #trouble: string | undefined;
   #isRedisInTrouble = false;
@@ -111,7 +113,7 @@ export class PurgeDispatcher {
   async #run(): Promise<void> {
     const { timer } = this.#options;
     while (!this.#isOver()) {
-      this.#drop("dropped_late", this.#queue.dropLate(timer.now()));
+      this.#dropUseless();
       try {
         const waitMs = this.#waitMs();
         if (waitMs > 0) await this.#signal.wait(timer, waitMs);
@@ -124,6 +126,13 @@ export class PurgeDispatcher {
         await timer.sleep(TROUBLE_PAUSE_MS, this.#abort.signal);
       }
     }
+  }
+
+  #dropUseless(): void {
+    const nowMs = this.#options.timer.now();
+    this.#drop("dropped_late", this.#queue.dropLate(nowMs));
+    if (!this.#isDayOver || nowMs >= this.#askAgainMs) return;
+    this.#drop("dropped_limit", this.#queue.take(nowMs, Number.POSITIVE_INFINITY).length);
   }
 
   #isOver(): boolean {
@@ -147,7 +156,7 @@ export class PurgeDispatcher {
     const { skus, waitMs, isDayOver } = await limits.take(Math.min(this.#queue.due(askedMs), purger.limits.batch));
     const nowMs = timer.now();
     this.#askAgainMs = nowMs + waitMs;
-    if (isDayOver) this.#drop("dropped_limit", this.#queue.take(nowMs, Number.POSITIVE_INFINITY).length);
+    this.#isDayOver = isDayOver;
     // A permission that came too late is lost: the next request might be too close to this one.
     if (skus === 0 || nowMs - askedMs > PERMISSION_MS) return;
     const purges = this.#queue.take(nowMs, skus);

@@ -153,6 +153,10 @@ it("drops at once what the day's limit does not allow", async () => {
   await bed.timer.advance(1_000);
   expect(bed.results.dropped_limit).toBe(1);
   expect(bed.dispatcher.warnings()[0]).toMatch("1 purges were dropped");
+  await bed.timer.advance(60_000, 1_000);
+  bed.add("b");
+  await bed.timer.advance(2_000);
+  expect(bed.results).toMatchObject({ dropped_limit: 2, dropped_late: 0 });
 });
 
 it("keeps a bounded number, the newest", async () => {
