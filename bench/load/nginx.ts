@@ -30,7 +30,8 @@ export const hasNginx = (): boolean => spawnSync("nginx", ["-v"]).status === 0;
 /** In front of an engine, as its README says. */
 export function startEdge(originPort: number): Promise<Nginx> {
   return start(async (dir, port) => {
-    await cp(CONFIGURATION, dir, { recursive: true });
+    const folder = join(dir, "shuiwei");
+    await cp(CONFIGURATION, folder, { recursive: true });
     await mkdir(join(dir, "cache"));
     const values: Record<string, string> = {
       ORIGIN: `${HOST}:${originPort}`,
@@ -38,15 +39,15 @@ export function startEdge(originPort: number): Promise<Nginx> {
       OPERATORS: `${HOST}:${await freePort()}`,
       CACHE_DIR: join(dir, "cache"),
     };
-    for (const name of (await readdir(dir)).filter((each) => each.endsWith(".conf"))) {
-      const text = await readFile(join(dir, name), "utf8");
+    for (const name of (await readdir(folder)).filter((each) => each.endsWith(".conf"))) {
+      const text = await readFile(join(folder, name), "utf8");
       const rendered = text.replace(
         /\b(ORIGIN|LISTEN|OPERATORS|CACHE_DIR)\b/g,
         (placeholder) => values[placeholder] as string,
       );
-      await writeFile(join(dir, name), rendered);
+      await writeFile(join(folder, name), rendered);
     }
-    return `include ${join(dir, "edge.conf")};`;
+    return "include shuiwei/edge.conf;";
   });
 }
 

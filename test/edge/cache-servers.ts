@@ -97,7 +97,7 @@ async function renderNginx({ role, origin, files }: CacheServerSettings, ports: 
   const dir = await mkdtemp(join(tmpdir(), "shuiwei-nginx-"));
   const [listen, operators] = [listenAt(ports.readers), listenAt(ports.operators)];
   const values = { ORIGIN: origin, LISTEN: listen, OPERATORS: operators, CACHE_DIR: join(dir, "cache") };
-  await render("nginx", dir, values, files);
+  await render("nginx", join(dir, "shuiwei"), values, files);
   await mkdir(join(dir, "cache"));
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
   await writeFile(
@@ -110,7 +110,7 @@ async function renderNginx({ role, origin, files }: CacheServerSettings, ports: 
       "http {",
       "access_log off;",
       ...temporary.map((name) => `${name}_temp_path ${join(dir, name)};`),
-      `include ${join(dir, `${role}.conf`)};`,
+      `include shuiwei/${role}.conf;`,
       "}",
     ].join("\n"),
   );

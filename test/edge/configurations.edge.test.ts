@@ -64,6 +64,9 @@ describe.each(PROGRAMS)("%s", (program) => {
       const nowMs = Date.parse(headers.get("date") ?? "") + Number(headers.get("age") ?? 0) * 1_000;
       expect(Math.abs(systemClock.now() - nowMs)).toBeLessThan(2_500);
       for (const name of TAGS) expect(headers.get(name)).toBeNull();
+      // A lifetime that another cache would begin with a copy.
+      expect(headers.get("cdn-cache-control")).toBeNull();
+      expect(headers.get("cache-control")).toBe("public, max-age=0, must-revalidate");
     });
 
     it("answers 304 to a reader who has the answer", async () => {
@@ -117,6 +120,15 @@ describe.each(PROGRAMS)("%s", (program) => {
       expect(origin.requestsOf(`/v1/ledger/${sku}`)).toBe(2);
     });
 
+    it("tells the engine who asks, and what the browser speaks", async () => {
+      const url = `${edge.url}/v1/orders/${newSku()}`;
+      await get(url, { host: "shop.example", "x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https" });
+      expect(origin.received.at(-1)?.headers).toMatchObject({
+        "x-forwarded-for": "192.0.2.7, 127.0.0.1",
+        "x-forwarded-proto": "https",
+      });
+    });
+
     it("keeps published objects in at most three forms", async () => {
       const forms = ["identity", "gzip", "gzip, br", "br;q=0, gzip", "deflate", "x-1", "GZIP;q=0.5"];
       for (const accepted of [...forms, ...forms])
@@ -167,6 +179,20 @@ it.skipIf(!HAS.nginx || !HAS.varnish)("passes on to outer caches the end of ever
   }
   await origin.stop();
 });
+
+it.for(TIERS.filter(([, inner]) => inner !== undefined))(
+  "tells the engine the reader's address, not an outer cache's: %s before %s",
+  async ([outer, inner], { skip }) => {
+    skip(!HAS[outer] || !HAS[inner as CacheProgram]);
+    const origin = await StockOrigin.start();
+    const shield = await startCacheServer(inner as CacheProgram, { role: "shield", origin: origin.address });
+    const edge = await startCacheServer(outer, { role: "edge", origin: shield.address });
+    for (const path of ["/v1/stock/A", "/v1/orders/1"]) await get(edge.url + path, { "x-forwarded-for": "192.0.2.7" });
+    const addresses = origin.received.map(({ headers }) => headers["x-forwarded-for"]);
+    expect(addresses).toEqual(["192.0.2.7, 127.0.0.1", "192.0.2.7, 127.0.0.1"]);
+    for (const each of [edge, shield, origin]) await each.stop();
+  },
+);
 
 it.concurrent.for(PROGRAMS)(
   "has one reader fetch a copy that has ended, while the others wait: %s",

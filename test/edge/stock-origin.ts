@@ -63,6 +63,9 @@ export class StockOrigin {
     const { method = "", url = "", headers } = request;
     this.received.push({ method, url, headers });
     request.resume();
+    // As the demo does, which answers to loopback names only.
+    if (headers.host !== this.address && /^\/v1\/(?:stock|publication)/.test(url))
+      return send(response, 421, { "cache-control": "no-store" }, { code: "misdirected_request" });
     if (url === "/v1/stock/stream") return void this.#stream(response);
     // The instant is the one at which it was read, before the answer is under way.
     const asOfMs = Math.floor((systemClock.now() - this.lagMs) / 1_000) * 1_000;

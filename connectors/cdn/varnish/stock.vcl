@@ -34,9 +34,13 @@ sub vcl_recv {
     if (req.http.Upgrade ~ "(?i)^websocket$") {
         return (pipe);
     }
-    if ((req.method == "GET" || req.method == "HEAD") &&
-        req.url ~ "^/v1/(stock(/|\?|$)|publication/)" && req.url !~ "^/v1/stock/stream(\?|$)") {
-        # The answer does not depend on who asks; nobody's credentials go where they are not needed.
+    if (req.url !~ "^/v1/(stock(/|\?|$)|publication/)") {
+        return (pass);
+    }
+    # The answer does not depend on the name by which the shop is asked.
+    set req.http.Host = "ORIGIN_HOST:ORIGIN_PORT";
+    if ((req.method == "GET" || req.method == "HEAD") && req.url !~ "^/v1/stock/stream(\?|$)") {
+        # Nor on who asks; nobody's credentials go where they are not needed.
         unset req.http.Authorization;
         unset req.http.Cookie;
         if (req.url ~ "^/v1/stock") {
@@ -85,6 +89,9 @@ sub vcl_backend_response {
     if (beresp.http.X-Accel-Expires ~ "^@[0-9]+$") {
         # To the end of that second, as nginx does: an outer cache that asked earlier would get the old copy again.
         set beresp.ttl = std.real2time(std.real(regsub(beresp.http.X-Accel-Expires, "^@", ""), 0.0), now) + 1s - now;
+        # A cache that is not of this project must not begin a lifetime with a copy.
+        unset beresp.http.CDN-Cache-Control;
+        set beresp.http.Cache-Control = regsub(beresp.http.Cache-Control, ", s-maxage=[0-9]+$", "");
         # After that it is not served, only asked for with If-None-Match.
         set beresp.keep = 30s;
         if (beresp.ttl > 0s) {
