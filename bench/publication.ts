@@ -136,7 +136,7 @@ async function measure(
   const troubles: string[] = [];
   const publisherOf = (owner: string): Publisher =>
     new Publisher({
-      ...{ redis, prefix, partitions: 4, store, source: shop, owner, clock },
+      ...{ redis, prefix, store, source: shop, owner, clock },
       ...{ everyMs: EVERY_MS, cacheSeconds: 1, leaseMs: 10_000, onTrouble: (message) => troubles.push(message) },
     });
   globalThis.gc?.();

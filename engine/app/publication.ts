@@ -91,7 +91,6 @@ async function publisherOf(
   return new Publisher({
     ...sharedByWorkers(settings, connections),
     redis: connections.viewRedis,
-    partitions,
     store,
     source: new PublishedDisplays(storefrontView, topicNamed(topics, "stock").follower, partitions),
     everyMs,

@@ -2,7 +2,7 @@
  * The texts of a publication. The manifest is the only one that changes: it states as of when the displays are
  * complete, up to which offsets, and names the index objects; these name the leaves, which have the displays. Their
  * form is what every page reads, so a reader refuses a text of another version instead of guessing. The manifest stays
- * within MAX_MANIFEST_BYTES, which limits how many partitions a published deployment may have.
+ * within MAX_MANIFEST_BYTES: one of so many partitions that their offsets do not fit states none.
  */
 import { createHash } from "node:crypto";
 import { assert, EngineError } from "../kernel/errors.js";
@@ -12,11 +12,6 @@ const VERSION = 1;
 export const MAX_MANIFEST_BYTES = 2_048;
 /** Names of 19 bytes each: 608 of the manifest. */
 export const MAX_INDEXES = 32;
-/**
- * 1,248 bytes with offsets of 12 digits; with the index and 150 for the rest 2,006. An offset of 13 digits is reached
- * after 31 years with 1,000 log entries a second.
- */
-export const MAX_PUBLISHED_PARTITIONS = 96;
 /** 16 of these have 96 bits of the hash. */
 const NAME_LENGTH = 16;
 const NAME = /^[A-Za-z0-9_-]{16}$/;
@@ -24,7 +19,7 @@ const NAME = /^[A-Za-z0-9_-]{16}$/;
 export interface Manifest {
   /** A full second. */
   readonly asOfMs: number;
-  /** By partition, the offset up to which everything is contained. */
+  /** By partition, the offset up to which everything is contained; empty: not stated. */
   readonly positions: readonly number[];
   readonly skus: number;
   /** A power of two. */
@@ -46,10 +41,14 @@ export interface IndexNames {
 export const nameOf = (content: string | Uint8Array): string =>
   createHash("sha256").update(content).digest("base64url").slice(0, NAME_LENGTH);
 
+/** Without the positions where they do not fit: pages need none, and an upgraded deployment goes on. */
 export function encodeManifest({ asOfMs, positions, skus, leaves, index }: Manifest): Buffer {
   assert(asOfMs % 1_000 === 0, `a manifest is as of a full second, not ${asOfMs}`);
   const asOf = new Date(asOfMs).toISOString();
-  const bytes = Buffer.from(JSON.stringify({ v: VERSION, asOf, positions, skus, leaves, index }));
+  const encoded = (stated: readonly number[]): Buffer =>
+    Buffer.from(JSON.stringify({ v: VERSION, asOf, positions: stated, skus, leaves, index }));
+  const whole = encoded(positions);
+  const bytes = whole.length <= MAX_MANIFEST_BYTES ? whole : encoded([]);
   assert(bytes.length <= MAX_MANIFEST_BYTES, `a manifest of ${bytes.length} bytes`);
   return bytes;
 }

@@ -5,14 +5,12 @@
  * newest one grows old, which `stats` tells.
  */
 import { type Clock, monotonicClock, type Scheduler, systemClock } from "../kernel/clock.js";
-import { badInput } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
 import { loadStreamLibrary } from "../stream/commit.js";
 import { publicationKeys } from "../stream/keys.js";
 import { LeasedLoop } from "../stream/leased-loop.js";
 import type { RedisClient } from "../stream/redis.js";
 import type { DisplaySource } from "./display-source.js";
-import { MAX_MANIFEST_BYTES, MAX_PUBLISHED_PARTITIONS } from "./manifest.js";
 import { newFigures, type PublicationFigures } from "./publication-figures.js";
 import { RedisPublicationRecord } from "./publication-record.js";
 import type { PublicationStore } from "./publication-store.js";
@@ -21,8 +19,6 @@ import { PublicationTask } from "./publication-task.js";
 export interface PublisherOptions {
   readonly redis: RedisClient;
   readonly prefix: string;
-  /** Of the deployment. */
-  readonly partitions: number;
   readonly store: PublicationStore;
   readonly source: DisplaySource;
   readonly everyMs: number;
@@ -41,15 +37,8 @@ export class Publisher {
   readonly #loop: LeasedLoop;
   readonly #figures = newFigures();
 
-  /** @throws EngineError `bad_input` when the deployment has more partitions than a manifest has room for */
   constructor(options: PublisherOptions) {
-    const { redis, prefix, partitions, owner, leaseMs, serverClock, onTrouble, clock = systemClock } = options;
-    if (partitions > MAX_PUBLISHED_PARTITIONS)
-      throw badInput(
-        "publication",
-        "--publication",
-        `a manifest of ${MAX_MANIFEST_BYTES} bytes has room for ${MAX_PUBLISHED_PARTITIONS} partitions, and this deployment has ${partitions}`,
-      );
+    const { redis, prefix, owner, leaseMs, serverClock, onTrouble, clock = systemClock } = options;
     this.#loop = new LeasedLoop({
       ...{ redis, owner, leaseMs, onTrouble },
       keys: publicationKeys(prefix),

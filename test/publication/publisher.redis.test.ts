@@ -25,7 +25,7 @@ function bedOf() {
   const publisherOf = (owner: string, view = new ShopView(shop, () => nowMs)) => {
     const store = new MemoryPublicationStore(stored);
     const publisher = new Publisher({
-      ...{ redis: redis.connect(), prefix, partitions: 1, store, source: view, owner, clock },
+      ...{ redis: redis.connect(), prefix, store, source: view, owner, clock },
       ...{ everyMs: EVERY_MS, cacheSeconds: 1, leaseMs: 5_000, onTrouble: (message) => troubles.push(message) },
     });
     return { publisher, store, view };
@@ -142,7 +142,7 @@ describe("the publisher", () => {
       return call();
     });
     const publisher = new Publisher({
-      ...{ redis: redis.connect(), prefix, partitions: 1, store, owner: "one", clock },
+      ...{ redis: redis.connect(), prefix, store, owner: "one", clock },
       source: new ShopView(shop, () => clock.now()),
       ...{ everyMs: EVERY_MS, cacheSeconds: 1, leaseMs: 5_000, onTrouble: (message) => troubles.push(message) },
     });
@@ -161,7 +161,7 @@ describe("the publisher", () => {
     shop.change("茶-01", 7);
     const store = new RedisPublicationStore(client, prefix);
     const publisher = new Publisher({
-      ...{ redis: client, prefix, partitions: 1, store, owner: "one", clock },
+      ...{ redis: client, prefix, store, owner: "one", clock },
       source: new ShopView(shop, () => clock.now()),
       ...{ everyMs: EVERY_MS, cacheSeconds: 1, leaseMs: 5_000, onTrouble: () => {} },
     });
@@ -178,17 +178,5 @@ describe("the publisher", () => {
     }
     expect(readAsPage(stored).displays).toEqual(new Map([["茶-01", 7]]));
     await publisher.stop();
-  });
-
-  it("refuses a deployment whose positions do not fit into a manifest", () => {
-    const { shop, stored } = bedOf();
-    expect(
-      () =>
-        new Publisher({
-          ...{ redis: redis.connect(), prefix: "many", partitions: 97, store: new MemoryPublicationStore(stored) },
-          ...{ source: new ShopView(shop, () => 0), owner: "one", everyMs: EVERY_MS, cacheSeconds: 1 },
-          ...{ leaseMs: 5_000, onTrouble: () => {} },
-        }),
-    ).toThrow("room for 96 partitions");
   });
 });

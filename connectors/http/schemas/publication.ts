@@ -11,7 +11,8 @@ export const ManifestAnswer = Type.Object({
   v: Type.Integer({ description: "the version of this form; readers refuse others" }),
   asOf: Instant,
   positions: Type.Array(Type.Integer(), {
-    description: "of each partition's log, the offset up to which everything is contained",
+    description:
+      "of each partition's log, the offset up to which everything is contained; empty when there is no room for so many",
   }),
   skus: Type.Integer(),
   leaves: Type.Integer({ description: "how many leaves there are: a power of two" }),
