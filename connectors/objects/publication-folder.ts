@@ -59,8 +59,7 @@ export class PublicationFolder implements PublicationStore {
   async put(objects: readonly PublishedObject[], signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     if (objects.length === 0) return;
-    await attempt("put objects", async () => {
-      await this.#make();
+    await this.#change("put objects", async () => {
       await eachAtOnce(objects, FILES_AT_ONCE, signal, async ({ name, identity, gzip, br }) => {
         await this.#write(`${name}.json`, identity);
         await this.#write(`${name}.json.gz`, gzip);
@@ -99,8 +98,7 @@ export class PublicationFolder implements PublicationStore {
     signal?: AbortSignal,
   ): Promise<string | undefined> {
     signal?.throwIfAborted();
-    return attempt("replace the manifest", async () => {
-      await this.#make();
+    return this.#change("replace the manifest", async () => {
       for (let tries = 1; tries <= ATTEMPTS; tries++) {
         const prepared = await this.#prepare(json);
         const outcome = await this.#replace(prepared, expected, epoch).finally(() =>
@@ -166,6 +164,19 @@ export class PublicationFolder implements PublicationStore {
       await rm(unfinished, { force: true }).catch(() => {});
       throw thrown;
     }
+  }
+
+  /** After a failure the folders are made again: they may have been removed. */
+  #change<Result>(doing: string, call: () => Promise<Result>): Promise<Result> {
+    return attempt(doing, async () => {
+      try {
+        await this.#make();
+        return await call();
+      } catch (thrown) {
+        this.#isMade = false;
+        throw thrown;
+      }
+    });
   }
 
   /** Makes the folders, and removes what processes that ended have left in them. */

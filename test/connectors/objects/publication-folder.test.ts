@@ -67,6 +67,21 @@ it("gives every manifest another second of its last change, of which nginx makes
   expect([seconds[1], seconds[2]]).toEqual([(seconds[0] as number) + 1, (seconds[0] as number) + 2]);
 });
 
+it("is made again, after a failure, when it has vanished", async () => {
+  const store = new PublicationFolder(root);
+  const version = await store.replaceManifest(bytes("1"), undefined, writer);
+  await rm(root, { recursive: true });
+  await expect(store.replaceManifest(bytes("2"), version, writer)).rejects.toMatchObject({
+    code: "objects_unavailable",
+  });
+  expect(await store.replaceManifest(bytes("2"), version, writer)).toBeUndefined();
+  await rm(root, { recursive: true });
+  await expect(store.put([object])).rejects.toMatchObject({ code: "objects_unavailable" });
+  await store.put([object]);
+  await store.replaceManifest(bytes("3"), undefined, writer);
+  expect(await readFile(join(root, "manifest.json"), "utf8")).toBe("3");
+});
+
 it("loses no change of writers that replace the manifest at the same time", async () => {
   const [writers, changes] = [4, 6];
   const add = async (): Promise<void> => {
