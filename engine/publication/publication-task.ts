@@ -158,7 +158,7 @@ export class PublicationTask {
     const index = draft.indexes as string[];
     const { leaves } = content.counts;
     const json = encodeManifest({ asOfMs, positions, skus: content.skus, leaves, index });
-    await this.#replace({ json, asOfMs, names: namesIn(draft), nextDueMs }, signal);
+    await this.#replace({ json, names: namesIn(draft), nextDueMs }, signal);
     content.adopt(draft);
     this.#figures.publications++;
     this.#figures.objects += written.objects;
@@ -236,7 +236,7 @@ export class PublicationTask {
   }
 
   async #replace(
-    { json, asOfMs, names, nextDueMs }: { json: Uint8Array; asOfMs: number; names: Set<string>; nextDueMs: number },
+    { json, names, nextDueMs }: { json: Uint8Array; names: Set<string>; nextDueMs: number },
     signal: AbortSignal,
   ): Promise<void> {
     const { store, clock, epoch, cacheSeconds } = this.#options;
@@ -249,7 +249,8 @@ export class PublicationTask {
     this.#stored = undefined;
     const version = await store.replaceManifest(json, stored.version, { epoch, cacheSeconds }, signal);
     if (version === undefined) throw this.#lose(replacedBy(store.place));
-    this.#stored = { version, asOfMs, names, json };
+    // What this process publishes next is newer, also when its clock is set back meanwhile.
+    this.#stored = { version, asOfMs: 0, names, json };
     this.#dueMs = nextDueMs;
     this.#discards.remove(names);
     this.#discards.add(dropped, clock.now() + DISCARD_AFTER_MS);

@@ -166,6 +166,22 @@ describe("the owner of a publication", () => {
     await owner.stop();
   });
 
+  it("goes on publishing when its clock is set back", async () => {
+    const { start, stored, display } = bedOf();
+    const owner = start();
+    await owner.publish(7, 600_000);
+    owner.comeDue(8, -600_000);
+    await expect
+      .poll(() => {
+        owner.comeDue(9);
+        return owner.figures.publications;
+      })
+      .toBeGreaterThan(1);
+    expect(display()).toBe(9);
+    expect(readAsPage(stored).manifest.asOfMs).toBeLessThan(START_MS + 600_000);
+    await owner.stop();
+  });
+
   it.each([
     ["an index object", (stored: StoredObjects) => void stored.objects.clear(), ".json is missing"],
     [
