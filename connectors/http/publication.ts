@@ -1,12 +1,12 @@
 /**
  * The publication over HTTP, where it is in Redis: the manifest, which caches keep for seconds, and the objects that it
  * names, which never change. Public, for pages of any site. A manifest whose lifetime is over is refused, so no reader
- * takes an old one for new; objects are served as long as they exist. What one client has read, another gets from
- * memory (engine/publication/publication-reader.ts).
+ * takes an old one for new, and one of the future: nobody knows how old it is. Objects are served as long as they
+ * exist. What one client has read, another gets from memory (engine/publication/publication-reader.ts).
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
-import { systemClock } from "../../engine/kernel/clock.js";
+import { DEFAULT_CLOCK_BOUND_MS, systemClock } from "../../engine/kernel/clock.js";
 import { cacheHeaders } from "../../engine/publication/freshness.js";
 import { preferredEncoding } from "./accept-encoding.js";
 import { refuse, retryAfter } from "./problem.js";
@@ -50,6 +50,8 @@ function manifestRoute(server: FastifyInstance, { deps, freshness }: RouteContex
       if (manifest === undefined) return refuseStale(reply, "nothing was published yet");
       if (nowMs >= manifest.asOfMs + freshness.lifetimeMs)
         return refuseStale(reply, `the newest publication is ${Math.round((nowMs - manifest.asOfMs) / 1_000)} s old`);
+      if (manifest.asOfMs > nowMs + DEFAULT_CLOCK_BOUND_MS)
+        return refuseStale(reply, "the newest publication is as of the future: a clock is wrong or was");
       const etag = `"${manifest.version}"`;
       const headers = { ...cacheHeaders(freshness, manifest.asOfMs, nowMs), etag };
       setHead(reply, Object.entries(headers).flat());

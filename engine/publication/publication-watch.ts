@@ -2,7 +2,7 @@
  * How old the newest publication is, whoever publishes: the manifest is read from the store again and again. While the
  * store cannot be read, the age of the last one that was read goes on.
  */
-import { sleep, systemClock } from "../kernel/clock.js";
+import { DEFAULT_CLOCK_BOUND_MS, sleep, systemClock } from "../kernel/clock.js";
 import { messageOf } from "../kernel/errors.js";
 import { parseManifest } from "./manifest.js";
 import type { PublicationStore } from "./publication-store.js";
@@ -52,6 +52,10 @@ export class PublicationWatch {
   warnings(): string[] {
     const { store, everyMs } = this.#options;
     const { ageMs } = this;
+    if ((this.#asOfMs ?? 0) > systemClock.now() + DEFAULT_CLOCK_BOUND_MS)
+      return [
+        `the newest publication in ${store.place} is as of the future: this machine's clock or its publisher's is wrong`,
+      ];
     if (ageMs <= 2 * everyMs + LATE_MS) return [];
     const seconds = Math.round(ageMs / 1_000);
     const late =

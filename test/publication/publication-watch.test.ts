@@ -56,6 +56,15 @@ it("warns that there is none, and why the store cannot be read", async () => {
   ]);
 });
 
+it("warns of a publication of the future, whose age it cannot tell", async () => {
+  await begin();
+  asOfMs = START_MS + 60_000;
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(watch.warnings()).toEqual([
+    "the newest publication in file:///srv/stock is as of the future: this machine's clock or its publisher's is wrong",
+  ]);
+});
+
 it("goes on with the age of the last manifest while the store cannot be read", async () => {
   await begin();
   asOfMs = START_MS;

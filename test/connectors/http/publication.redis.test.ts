@@ -16,7 +16,7 @@ const NAME = nameOf(TEXT);
 const OBJECT = `/v1/publication/${NAME}.json`;
 const MANIFEST = "/v1/publication/manifest.json";
 /** From the future, so that its lifetime is not over before a busy machine has sent the request. */
-const FRESH_MS = -60_000;
+const FRESH_MS = -9_000;
 const CORS = { "access-control-allow-origin": "*", "access-control-expose-headers": "Age, Date" };
 
 let store: RedisPublicationStore;
@@ -90,6 +90,14 @@ it("refuses a manifest whose lifetime is over, so that no cache keeps it", async
   expect(answer.json.detail).toMatch(/^the newest publication is \d+ s old$/);
   expect(answer.headers).toMatchObject({ "cache-control": "no-store", "retry-after": "1" });
   expect(answer.headers["x-accel-expires"]).toBeUndefined();
+});
+
+it("refuses a manifest of the future, which would be served until then", async () => {
+  await publish(-120_000);
+  expect(await get(MANIFEST, {}, await anotherPort())).toMatchObject({
+    status: 503,
+    json: { code: "stale_view", detail: "the newest publication is as of the future: a clock is wrong or was" },
+  });
 });
 
 it("serves an object for ever, in the form that a client prefers", async () => {
