@@ -90,6 +90,22 @@ describe("the stream of stock", () => {
     ]);
   });
 
+  it("tells what is known only when it is new enough to be shown, and then at once", async () => {
+    await bed.receive("S8", 2);
+    await expect.poll(() => bed.storefrontView.get("S8")?.total.display).toBe(2);
+    let ageMs = Number.NaN;
+    const server = await bed.another({ ageMs: () => ageMs });
+    const stream = await open("sku=S8", server.port);
+    await expect.poll(() => stream.events()).toHaveLength(1);
+    ageMs = 9_000;
+    await sellAll("S8", 2);
+    await expect.poll(() => bed.storefrontView.get("S8")?.total.display).toBe(0);
+    await expect.poll(() => stream.events().length).toBeGreaterThan(1);
+    expect(stream.states()).toEqual([]);
+    ageMs = 0;
+    await expect.poll(() => stream.states()).toMatchObject([{ sku: "S8", display: 0, available: false }]);
+  });
+
   it("tells when a SKU is received for the first time", async () => {
     const stream = await open("sku=S4");
     await expect.poll(() => stream.events()).toHaveLength(1);
