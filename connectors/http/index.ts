@@ -203,7 +203,7 @@ export function httpConnector(deps: HttpDeps): FastifyPluginAsync {
       orderRoutes(new BreakerWatch(deps)),
       stockRoutes(answers),
       ...ROUTES,
-      stockStreamRoutes(metrics),
+      stockStreamRoutes(answers, metrics),
       operationsRoutes(metrics),
       ...(deps.routes ?? []),
     ];

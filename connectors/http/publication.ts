@@ -10,11 +10,10 @@ import { DEFAULT_CLOCK_BOUND_MS, systemClock } from "../../engine/kernel/clock.j
 import { cacheHeaders } from "../../engine/publication/freshness.js";
 import { preferredEncoding } from "./accept-encoding.js";
 import { refuse, retryAfter } from "./problem.js";
+import { isKnown, setHead, shareWithPages } from "./public-answers.js";
 import { NO_TOKEN_NEEDED, type RouteContext, type RouteGroup } from "./route-context.js";
 import { problems } from "./schemas/problem.js";
 import { ManifestAnswer, PublicationObject, PublicationParams } from "./schemas/publication.js";
-import { setHead, shareWithPages } from "./stock.js";
-import { isKnown } from "./stock-answers.js";
 
 const FILE = /^([A-Za-z0-9_-]{16})\.json$/;
 const JSON_TYPE = "application/json; charset=utf-8";

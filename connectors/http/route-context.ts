@@ -44,7 +44,7 @@ export const NO_TOKEN_NEEDED: typeof TOKEN_NEEDED = [];
 export const BODY_LIMIT = 128 * 1024;
 
 /** The query as sent. Throws when its percent escapes are broken; the parser would keep them as text. */
-export function assertQuery(request: FastifyRequest): Record<string, unknown> {
+function assertQuery(request: FastifyRequest): Record<string, unknown> {
   const { url } = request.raw;
   const at = url?.indexOf("?") ?? -1;
   if (at >= 0) {
@@ -72,6 +72,15 @@ export const queryWith =
   (request, _reply, done) => {
     const query = assertQuery(request);
     for (const name of integers) readInteger(query, name);
+    done();
+  };
+
+/** For a route's `preValidation`: checks the query's form, and reads a parameter that came once as a list, too. */
+export const queryWithList =
+  (name: string): preValidationHookHandler =>
+  (request, _reply, done) => {
+    const query = assertQuery(request);
+    if (typeof query[name] === "string") query[name] = [query[name]];
     done();
   };
 

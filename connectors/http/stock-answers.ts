@@ -10,6 +10,7 @@ import { systemClock } from "../../engine/kernel/clock.js";
 import { cacheHeaders, type FreshnessBudget, MAX_LAG_MS } from "../../engine/publication/freshness.js";
 import type { HttpDeps } from "./deps.js";
 import { SECURITY_HEADERS } from "./guard.js";
+import { SHARED_HEADERS } from "./public-answers.js";
 import { isoOf } from "./route-context.js";
 
 /**
@@ -32,12 +33,6 @@ const MAX_KEPT = 256;
  * have 23 bytes of tag and separator in each header.
  */
 const MAX_TAG_BYTES = 2_048;
-
-/** Public: pages of any shop may read it, and see how old it is. */
-export const SHARED_HEADERS = {
-  "access-control-allow-origin": "*",
-  "access-control-expose-headers": "Age, Date",
-};
 
 /** What the head of every answer begins with. */
 const SAME_HEAD: readonly string[] = Object.entries({ ...SECURITY_HEADERS, ...SHARED_HEADERS }).flat();
@@ -85,6 +80,12 @@ export class StockAnswers {
 
   /** The second as of which the levels of all these SKUs are true; undefined when it is too long ago to be shown. */
   asOfMs(skus: readonly string[]): number | undefined {
+    const exactMs = this.exactAsOfMs(skus);
+    return exactMs && Math.floor(exactMs / AS_OF_STEP_MS) * AS_OF_STEP_MS;
+  }
+
+  /** The same to the millisecond, for what no cache keeps. */
+  exactAsOfMs(skus: readonly string[]): number | undefined {
     let oldestMs = 0;
     for (const sku of skus) {
       const ageMs = this.#parts.ageMs(sku);
@@ -92,7 +93,7 @@ export class StockAnswers {
       if (!(ageMs <= MAX_LAG_MS)) return undefined;
       oldestMs = Math.max(oldestMs, ageMs);
     }
-    return Math.floor((systemClock.now() - oldestMs) / AS_OF_STEP_MS) * AS_OF_STEP_MS;
+    return Math.floor(systemClock.now() - oldestMs);
   }
 
   /** The SKU's levels; undefined when no units of it were ever received. */
@@ -163,11 +164,5 @@ export class StockAnswers {
 }
 
 export const shown = ({ display }: Levels) => ({ display, available: display > 0 });
-
-/** Whether a client has the answer with this ETag, by its If-None-Match. */
-export function isKnown(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false;
-  return header.split(",").some((each) => each.trim() === "*" || each.trim().replace(/^W\//, "") === etag);
-}
 
 const stepAfter = (ms: number): number => (Math.floor(ms / HEADERS_STEP_MS) + 1) * HEADERS_STEP_MS;

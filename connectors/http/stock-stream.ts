@@ -9,15 +9,15 @@ import { Counter } from "prom-client";
 import type { Static } from "typebox";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { secureBytes } from "../../engine/kernel/random.js";
-import { MAX_LAG_MS } from "../../engine/publication/freshness.js";
 import { ConcurrencyLimit } from "./admission.js";
 import { quotaClientOf } from "./client.js";
 import { EVENT_STREAM } from "./connections.js";
-import type { HttpDeps } from "./deps.js";
 import type { HttpMetrics } from "./operations.js";
-import { assertQuery, isoOf, NO_TOKEN_NEEDED, type RouteGroup } from "./route-context.js";
+import { SHARED_HEADERS } from "./public-answers.js";
+import { isoOf, NO_TOKEN_NEEDED, queryWithList, type RouteGroup } from "./route-context.js";
 import { problems } from "./schemas/problem.js";
 import { StockStreamQuery } from "./schemas/stock.js";
+import { type StockAnswers, shown } from "./stock-answers.js";
 import { EVENT_KINDS, StockSubscribers } from "./stock-subscribers.js";
 
 /** Half of the connections: the others are for orders and queries. */
@@ -30,16 +30,15 @@ const RETRY_SPREAD_MS = 4_000;
 const RETRY_STEPS = 256;
 
 export const stockStreamRoutes =
-  (metrics: HttpMetrics): RouteGroup =>
+  (answers: StockAnswers, metrics: HttpMetrics): RouteGroup =>
   (server, { deps }) => {
     const limit = new ConcurrencyLimit(MAX_STREAMS, "streams of stock", {
       requests: MAX_STREAMS_EACH,
       clientOf: (request) => quotaClientOf(request, deps.trustProxy === true),
     });
     const subscribers = new StockSubscribers({
-      stockEvent: (sku) => stockEvent(sku, deps),
-      // Written so that NaN is refused.
-      isFresh: (sku) => deps.ageMs(sku) <= MAX_LAG_MS,
+      stockEvent: (sku) => stockEvent(sku, answers),
+      isFresh: (sku) => answers.exactAsOfMs([sku]) !== undefined,
       timeEvent: () => eventText("time", { now: isoOf(systemClock.now()) }),
       listen: (publish) => deps.storefrontView.onAvailability(publish),
       ...streamCounters(metrics),
@@ -57,11 +56,7 @@ export const stockStreamRoutes =
         config: { anyHost: true, ownLimit: true },
         exposeHeadRoute: false,
         onRequest: limit.guard,
-        preValidation: (request, _reply, done) => {
-          const query = assertQuery(request);
-          if (typeof query["sku"] === "string") query["sku"] = [query["sku"]];
-          done();
-        },
+        preValidation: queryWithList("sku"),
         schema: {
           tags: ["stock"],
           operationId: "getStockStream",
@@ -107,7 +102,7 @@ function open(reply: FastifyReply): void {
     ...reply.getHeaders(),
     "content-type": EVENT_STREAM,
     "cache-control": "no-store",
-    "access-control-allow-origin": "*",
+    ...SHARED_HEADERS,
     // nginx: do not collect events before they are passed on.
     "x-accel-buffering": "no",
   };
@@ -118,11 +113,11 @@ function open(reply: FastifyReply): void {
 
 const eventText = (name: string, content: unknown): string => `event: ${name}\ndata: ${JSON.stringify(content)}\n\n`;
 
-/** Undefined for a SKU without a display. */
-function stockEvent(sku: string, { storefrontView, ageMs }: HttpDeps): string | undefined {
-  const display = storefrontView.displayOf(sku);
-  if (display === undefined) return undefined;
+/** Undefined for a SKU without a display, and while the view is too old to be shown. */
+function stockEvent(sku: string, answers: StockAnswers): string | undefined {
+  const levels = answers.levels(sku);
   // To the millisecond: it decides which of an event and a cached answer is newer.
-  const asOf = isoOf(Math.floor(systemClock.now() - ageMs(sku)));
-  return eventText("stock", { sku, display, available: display > 0, asOf });
+  const asOfMs = answers.exactAsOfMs([sku]);
+  if (!levels || asOfMs === undefined) return undefined;
+  return eventText("stock", { sku, ...shown(levels.total), asOf: isoOf(asOfMs) });
 }

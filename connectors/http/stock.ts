@@ -4,7 +4,7 @@
  * are true. They are refused when they could become older than 15 seconds in caches. They do not promise that an order
  * will be accepted.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Static } from "typebox";
 import type { SkuLevels } from "../../engine/jobs/storefront/view.js";
 import { MAX_LAG_MS } from "../../engine/publication/freshness.js";
@@ -15,11 +15,12 @@ import type { FastRoute } from "./fast-entry.js";
 import { sendKept } from "./kept-head.js";
 import { queriedInstant, readWhileConnected, refusePast } from "./past.js";
 import { refuse, retryAfter } from "./problem.js";
+import { isKnown, setHead, shareWithPages } from "./public-answers.js";
 import {
-  assertQuery,
   isoOf,
   NO_TOKEN_NEEDED,
   queryWith,
+  queryWithList,
   type RouteContext,
   type RouteGroup,
   TOKEN_NEEDED,
@@ -27,7 +28,7 @@ import {
 import { SkuParams } from "./schemas/common.js";
 import { problems } from "./schemas/problem.js";
 import { LedgerAnswer, LedgerQuery, SkuStockQuery, StockAnswer, StockListAnswer, StockQuery } from "./schemas/stock.js";
-import { type CacheableAnswer, isKnown, SHARED_HEADERS, type StockAnswers, shown } from "./stock-answers.js";
+import { type CacheableAnswer, type StockAnswers, shown } from "./stock-answers.js";
 import { fromStore } from "./store-errors.js";
 
 /** Each reads up to 250,000 entries of a log, in steps of 1 to 2 ms: this many leave most of every turn to orders. */
@@ -100,11 +101,7 @@ function levelsRoute(server: FastifyInstance, answers: StockAnswers): void {
     {
       config: { anyHost: true },
       onRequest: shareWithPages,
-      preValidation: (request, _reply, done) => {
-        const query = assertQuery(request);
-        if (typeof query["sku"] === "string") query["sku"] = [query["sku"]];
-        done();
-      },
+      preValidation: queryWithList("sku"),
       schema: {
         tags: ["stock"],
         operationId: "listStock",
@@ -203,12 +200,6 @@ function shownOf(sku: string, byLocation: boolean, { total, locations }: SkuLeve
   return { ...answer, locations: [...locations].map(([location, each]) => ({ location, ...shown(each) })) };
 }
 
-/** For a route's `onRequest`: its answers, refusals too, may be read by pages of any site. */
-export const shareWithPages: onRequestHookHandler = (_request, reply, done) => {
-  reply.headers(SHARED_HEADERS);
-  done();
-};
-
 /** Sends an answer that caches may keep, or 304 when theirs is still the same. */
 function cacheable(request: FastifyRequest, reply: FastifyReply, answer: CacheableAnswer): FastifyReply {
   if (isKnown(request.headers["if-none-match"], answer.etag)) {
@@ -217,10 +208,4 @@ function cacheable(request: FastifyRequest, reply: FastifyReply, answer: Cacheab
   }
   setHead(reply, answer.head);
   return reply.send(answer.body);
-}
-
-/** Sets headers in their order: `x-accel-expires` comes before the `cache-control` that every answer has. */
-export function setHead(reply: FastifyReply, head: readonly string[]): void {
-  reply.removeHeader("cache-control");
-  for (let i = 0; i < head.length; i += 2) reply.header(head[i] as string, head[i + 1]);
 }
