@@ -3,6 +3,7 @@
  * what nobody can need any more. Every name is recorded in Redis before its object is stored, so an owner that ends
  * anywhere leaves a complete publication and a record of what is left over. An older state never replaces a newer one.
  * An error of the store ends an attempt, and the next one follows within the interval; one of the lease ends the task.
+ * What the store has lost is written again when it is found (lost-objects.ts).
  */
 import { monotonicClock, type Scheduler, stopwatch } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
@@ -11,6 +12,7 @@ import { compressed } from "./compression.js";
 import { Content, type Draft, type NamedText } from "./content.js";
 import { DISCARD_AFTER_MS, Discards } from "./discards.js";
 import type { ChangeCollection, DisplaySource } from "./display-source.js";
+import { LostObjects } from "./lost-objects.js";
 import { encodeManifest, nameOf } from "./manifest.js";
 import type { PublicationFigures } from "./publication-figures.js";
 import type { PublicationRecord } from "./publication-record.js";
@@ -62,6 +64,7 @@ export class PublicationTask {
   #possible: readonly (Uint8Array | undefined)[] | undefined;
   /** Undefined: all SKUs are to be read. */
   #content: Content | undefined;
+  readonly #lostObjects = new LostObjects();
   #backoffMs = BACKOFF_FIRST_MS;
   /** By the monotonic clock, when the lease was requested or extended last. */
   #renewedMs: number;
@@ -165,6 +168,7 @@ export class PublicationTask {
     this.#figures.bytes += written.bytes;
     this.#figures.newest = { asOfMs, atMs: clock.now(), skus: content.skus, tookMs: elapsedMs(), ...written };
     await this.#deleteDue(signal);
+    await this.#findLost(signal);
     return true;
   }
 
@@ -278,6 +282,22 @@ export class PublicationTask {
     }
     this.#figures.waiting = this.#discards.size;
     this.#figures.abandoned += this.#discards.takeAbandoned();
+  }
+
+  /** When an object is missing, all SKUs are read again and the next publication stores it. */
+  async #findLost(signal: AbortSignal): Promise<void> {
+    const { store, clock, onTrouble } = this.#options;
+    const stored = this.#stored;
+    if (stored === undefined || clock.now() >= this.#dueMs) return;
+    try {
+      const lost = await this.#lostObjects.find(stored.names, store, signal);
+      if (lost.size === 0) return;
+      onTrouble(`${store.place}: ${[...lost].join(", ")} missing; all SKUs are read again to write what is lost`, {});
+      this.#stored = { ...stored, names: new Set([...stored.names].filter((name) => !lost.has(name))) };
+      this.#content = undefined;
+    } catch (thrown) {
+      if (!signal.aborted) onTrouble(`objects of the publication cannot be checked: ${messageOf(thrown)}`, {});
+    }
   }
 
   /** @throws EngineError when the store has a manifest that this owner does not know */

@@ -211,6 +211,20 @@ describe("the owner of a publication", () => {
     await second.stop();
   });
 
+  it("writes again an object that the store has lost, though nothing else changes", async () => {
+    const { start, stored, troubles, display } = bedOf();
+    const owner = start();
+    await owner.publish(7, 0);
+    const [leaf = ""] = stored.objects.keys();
+    stored.objects.delete(leaf);
+    await owner.publish(7);
+    await expect.poll(() => troubles.join()).toMatch(`memory: ${leaf} missing`);
+    await owner.publish(7);
+    expect(display()).toBe(7);
+    expect(troubles).toHaveLength(1);
+    await owner.stop();
+  });
+
   it("leaves a manifest of a later version alone", async () => {
     const { start, stored } = bedOf();
     const later = { json: Buffer.from('{"v":2}'), version: "1" };
