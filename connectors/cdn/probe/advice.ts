@@ -8,6 +8,8 @@ import type { EdgeKind } from "./cache-signs.js";
 /** What a check can find. */
 export type FindingId =
   | "clock"
+  | "no_answer"
+  | "redirects"
   | "no_stock"
   | "engine_old"
   | "overrides_ttl"
@@ -35,8 +37,20 @@ const ADVICE: Readonly<Record<FindingId, ByKind>> = {
   clock: {
     unknown: ["this machine's clock, or the server's, is wrong", "repair time synchronisation (NTP), and check again"],
   },
+  no_answer: {
+    unknown: [
+      "the host name, the port or the certificate is wrong, or the edge is down",
+      "open the address in a browser on this machine first",
+    ],
+  },
+  redirects: {
+    unknown: ["the site has another name, or another scheme", "check the address that it leads to"],
+  },
   no_stock: {
-    unknown: ["the address is no stock answer, or the edge does not reach the engine", "open it in a browser first"],
+    unknown: [
+      "the address is not the stock answer of a SKU that has stock, or the edge does not pass it on to the engine",
+      "open the address in a browser first: it must show JSON with asOf",
+    ],
   },
   engine_old: {
     unknown: ["the engine's views are behind its ledger", "see /readyz of the engine and its runbook, not the edge"],

@@ -103,18 +103,32 @@ function clockOf({ cold, readings }: Observation): Answer {
 
 function noStock(readings: readonly Reading[]): Answer {
   const last = readings.at(-1);
-  const what = last === undefined ? "no answer" : (last.fault ?? statusOf(last));
+  if (last === undefined || readings.every(({ status }) => status === 0))
+    return {
+      state: "finding",
+      finding: "no_answer",
+      seen: `none of ${readings.length} reads got an answer; the last: ${last?.fault ?? "none"}`,
+    };
   return {
     state: "finding",
-    finding: "no_stock",
-    seen: `none of ${readings.length} answers had a body with asOf; the last: ${what}`,
+    finding: last.headers["location"] === undefined ? "no_stock" : "redirects",
+    seen: `none of ${readings.length} answers had a body with asOf; the last: ${last.fault ?? answerOf(last)}`,
   };
 }
 
-/** With the engine's own words, if it answered. */
-function statusOf({ status, body }: Reading): string {
+/** With where it leads, the engine's own words if it answered, or what came instead of its JSON. */
+function answerOf({ status, headers, body }: Reading): string {
+  const { location, "content-type": type } = headers;
   const detail = body?.["detail"];
-  return `status ${status}${typeof detail === "string" ? `, ${detail.slice(0, MAX_DETAIL)}` : ""}`;
+  const more =
+    location !== undefined
+      ? `to ${location}`
+      : typeof detail === "string"
+        ? detail
+        : body === undefined
+          ? type
+          : "JSON";
+  return `status ${status}${more === undefined ? "" : `, ${more.slice(0, MAX_DETAIL)}`}`;
 }
 
 function bodyAge({ readings, origin }: Observation, generations: readonly Generation[]): Answer {

@@ -90,7 +90,7 @@ export class EdgeReader {
       const receivedMs = systemClock.now();
       return { ...base, receivedMs, status, fault: undefined, headers: joined(answer.headers), asOfMs, body };
     } catch (thrown) {
-      const fault = limit.aborted ? `no answer within ${this.#timeoutMs} ms` : reasonOf(thrown);
+      const fault = limit.aborted ? `no answer within ${this.#timeoutMs / 1_000} s` : reasonOf(thrown);
       const receivedMs = systemClock.now();
       return { ...base, receivedMs, status: 0, fault, headers: {}, asOfMs: undefined, body: undefined };
     }
@@ -146,8 +146,9 @@ const joined = (headers: Readonly<Record<string, string | string[] | undefined>>
     ),
   );
 
-/** A connection that fails at every address of its host has a code and no message. */
+/** A connection that fails at every address of its host has a code and no message; one without TLS has both, unread. */
 function reasonOf(thrown: unknown): string {
-  const message = messageOf(thrown);
-  return message === "" ? ((thrown as { code?: string }).code ?? "no answer") : message;
+  const { code = "no answer", reason } = thrown as { code?: string; reason?: string };
+  if (code.startsWith("ERR_SSL_") && reason !== undefined) return `TLS: ${reason}`;
+  return messageOf(thrown) || code;
 }

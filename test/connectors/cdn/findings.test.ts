@@ -244,10 +244,19 @@ describe("where nothing can be judged", () => {
     expect(foundIn(observed({ cold: [], readings: [reading(0, 5)] }))).toEqual(["clock"]);
   });
 
-  it("an address without stock answers is the finding", () => {
-    const readings = [reading(0, undefined, { status: 421, body: { detail: "no such host" } })];
-    expect(foundIn(observed({ readings }))).toEqual(["no_stock"]);
-    expect(seenIn(observed({ readings }), "stock answer")?.seen).toContain("status 421, no such host");
-    expect(foundIn(observed({ readings: [] }))).toEqual(["no_stock"]);
+  it.each<[string, Changes, string]>([
+    ["no_stock", { status: 421, body: { detail: "no such host" } }, "status 421, no such host"],
+    ["no_stock", { body: undefined, headers: { "content-type": "text/html" } }, "status 200, text/html"],
+    ["no_stock", { body: { sku: "A" } }, "status 200, JSON"],
+    ["redirects", { status: 301, headers: { location: "https://shop.example/" } }, "to https://shop.example/"],
+    ["no_answer", { status: 0, fault: "connect ECONNREFUSED" }, "the last: connect ECONNREFUSED"],
+  ])("an address without stock answers is the finding: %s", (finding, changes, seen) => {
+    const readings = [reading(0, undefined, changes)];
+    expect(foundIn(observed({ readings }))).toEqual([finding]);
+    expect(seenIn(observed({ readings }), "stock answer")?.seen).toContain(seen);
+  });
+
+  it("an address that was never read is the finding", () => {
+    expect(foundIn(observed({ readings: [] }))).toEqual(["no_answer"]);
   });
 });
