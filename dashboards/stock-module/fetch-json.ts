@@ -1,7 +1,7 @@
 /**
  * Fetches JSON from the shop's edge, and tells the clock what time the answer proves. What changes is always asked for
  * over the network (`no-cache`): an answer from the browser's own cache would prove nothing. What never changes comes
- * from there.
+ * from there. An answer that is not JSON, such as the page of a hotel's network, proves no time.
  */
 import { type ServerClock, sleepDetector } from "./server-clock.js";
 
@@ -24,6 +24,7 @@ export function jsonFetcher(base: string, clock: ServerClock, isTimed: () => boo
       signal: AbortSignal.timeout(TIMEOUT_MS),
     } as const;
     const response = await fetch(base + path, options);
+    const content = await response.json();
     // Of an answer that waited while the device slept nobody knows when it came.
     if (!response.ok || hasSlept()) throw new Error(path);
     if (!isImmutable && isTimed()) {
@@ -31,6 +32,6 @@ export function jsonFetcher(base: string, clock: ServerClock, isTimed: () => boo
       const earliestMs = Date.parse(response.headers.get("date") ?? "") + Number(age) * 1_000;
       clock.observe(earliestMs, earliestMs + (age ? 2 : 1) * ROUNDING_MS + performance.now() - startMs);
     }
-    return response.json();
+    return content;
   };
 }

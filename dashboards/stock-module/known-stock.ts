@@ -1,7 +1,9 @@
 /**
  * What the page knows of each SKU, and what it may show of it: a number only while it is proven that it is not older
- * than 15 seconds. What is older than what is known already is ignored, whatever way it came.
+ * than 15 seconds. What is older than what is known already is ignored, whatever way it came, and so is what is no
+ * number of units.
  */
+import { MAX_REMEMBERED } from "./limits.js";
 import type { ServerClock } from "./server-clock.js";
 
 /** R6: 15 s, less what a timer and the screen may be late. */
@@ -26,10 +28,15 @@ export class KnownStock {
     this.#clock = clock;
   }
 
-  take(sku: string, display: Display, asOfMs: number, isPushed = false): void {
+  take(sku: string, display: Display, statedMs: number, isPushed = false): void {
+    // What is true as of later than now would be shown for too long, and nothing would replace it.
+    const asOfMs = Math.min(statedMs, this.#clock.latestMs());
     const before = this.#known.get(sku);
     const lagMs = isPushed ? -PUSH_LAG_MS : before?.isPushed ? PUSH_LAG_MS : 0;
-    if (asOfMs >= (before?.asOfMs ?? 0) + lagMs) this.#known.set(sku, { display, asOfMs, isPushed });
+    const isUnits = display === null || (Number.isInteger(display) && display >= 0);
+    if (!isUnits || !(asOfMs >= (before?.asOfMs ?? 0) + lagMs)) return;
+    if (this.#known.size >= MAX_REMEMBERED) this.#known.clear();
+    this.#known.set(sku, { display, asOfMs, isPushed });
   }
 
   /** How long it may be shown from now on; not more than 0: it must not be shown, or nothing is known. */

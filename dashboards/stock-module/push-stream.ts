@@ -4,16 +4,16 @@
  * is never the only way: without a stream the page is as fresh as its reads.
  */
 import type { KnownStock } from "./known-stock.js";
+import { MAX_CHARACTERS, MAX_SKUS } from "./limits.js";
 import type { ServerClock } from "./server-clock.js";
 
-/** The server's limit, and what every proxy accepts as a URL. */
-const MAX_SKUS = 100;
-const MAX_CHARACTERS = 4_000;
 /** Three of the engine's `time` events. */
 const SILENCE_MS = 15_000;
 /** Before it opens another stream because other SKUs are seen, however fast a page is scrolled. */
 const CHANGE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
+/** Only a stream's first event bounds the time from above; a bound that is older than this is of little use. */
+const LONGEST_MS = 1_800_000;
 
 export class PushStream {
   readonly #url: string;
@@ -26,18 +26,14 @@ export class PushStream {
   #heardMs = 0;
   #pausedUntilMs = 0;
   #failures = 0;
-  #isTimed = false;
+  /** Whether the clock has its time from here. */
+  isTimed = false;
 
   constructor(base: string, clock: ServerClock, known: KnownStock, onNews: () => void) {
     this.#url = `${base}/v1/stock/stream`;
     this.#clock = clock;
     this.#known = known;
     this.#onNews = onNews;
-  }
-
-  /** Whether the clock has its time from here. */
-  get isTimed(): boolean {
-    return this.#isTimed;
   }
 
   /** Opens or closes the stream, so that it has the SKUs that are seen; to be called often. */
@@ -50,7 +46,7 @@ export class PushStream {
     if (this.#source) {
       const lacks = seen.slice(0, MAX_SKUS).some((sku) => !this.#skus.includes(sku));
       const isSilent = nowMs - this.#heardMs > SILENCE_MS;
-      if (!isSilent && !(lacks && nowMs - this.#askedMs > CHANGE_MS)) return;
+      if (!isSilent && nowMs - this.#askedMs < (lacks ? CHANGE_MS : LONGEST_MS)) return;
       this.close();
     }
     if (nowMs >= this.#pausedUntilMs) this.#open(seen, nowMs);
@@ -59,7 +55,7 @@ export class PushStream {
   close(): void {
     this.#source?.close();
     this.#source = undefined;
-    this.#isTimed = false;
+    this.isTimed = false;
   }
 
   #open(seen: readonly string[], nowMs: number): void {
@@ -74,18 +70,18 @@ export class PushStream {
     const source = new EventSource(`${this.#url}?${query.slice(1)}`);
     this.#source = source;
     const on = (name: string, take: (content: { now: string; sku: string; display: number; asOf: string }) => void) =>
-      source.addEventListener(name, (event) => {
+      source.addEventListener(name, (event: MessageEvent) => {
         this.#heardMs = performance.now();
         take(JSON.parse(event.data));
         this.#onNews();
       });
     on("time", ({ now }) => {
       const atMs = Date.parse(now);
-      if (this.#isTimed) return this.#clock.observe(atMs);
+      if (this.isTimed) return this.#clock.observe(atMs);
       // The engine's own time is better than what was derived from headers.
       this.#clock.forget();
       this.#clock.observe(atMs, atMs + this.#heardMs - this.#askedMs);
-      this.#isTimed = true;
+      this.isTimed = true;
       this.#failures = 0;
     });
     on("stock", ({ sku, display, asOf }) => this.#known.take(sku, display, Date.parse(asOf), true));

@@ -3,9 +3,10 @@
  * caches know them. The publication is read from its manifest: of the index objects and leaves that the SKUs are in,
  * only those are fetched that have changed. Both give each number with the time as of which it is true.
  */
-import { indexOfLeaf, leafOf } from "../../engine/publication/leaf-of.js";
+import { leafOf } from "../../engine/publication/leaf-of.js";
 import type { FetchJson } from "./fetch-json.js";
 import type { Display } from "./known-stock.js";
+import { MAX_CHARACTERS, MAX_REMEMBERED, MAX_SKUS } from "./limits.js";
 
 export type Take = (sku: string, display: Display, asOfMs: number) => void;
 
@@ -16,10 +17,6 @@ export type Take = (sku: string, display: Display, asOfMs: number) => void;
  */
 export type ReadStock = (seen: readonly string[], all: Iterable<string>, take: Take) => Promise<number>;
 
-/** The server's limit, and what every cache accepts as a URL. */
-const MAX_GROUP_SKUS = 100;
-const MAX_GROUP_CHARACTERS = 4_000;
-
 interface Group {
   path: string;
   size: number;
@@ -27,14 +24,18 @@ interface Group {
 
 export function queryReader(fetchJson: FetchJson): ReadStock {
   const groupOf = new Map<string, Group>();
-  let last: Group = { path: "", size: MAX_GROUP_SKUS };
+  let last: Group = { path: "", size: MAX_SKUS };
   return async (seen, all, take) => {
+    if (groupOf.size > MAX_REMEMBERED) {
+      groupOf.clear();
+      last.size = MAX_SKUS;
+    }
     for (const sku of all) {
       if (groupOf.has(sku)) continue;
       const parameter = `sku=${encodeURIComponent(sku)}`;
-      if (last.size === MAX_GROUP_SKUS || last.path.length + parameter.length > MAX_GROUP_CHARACTERS)
+      if (last.size === MAX_SKUS || last.path.length + parameter.length > MAX_CHARACTERS)
         last = { path: "/v1/stock", size: 0 };
-      last.path += (last.size++ > 0 ? "&" : "?") + parameter;
+      last.path += (last.size++ ? "&" : "?") + parameter;
       groupOf.set(sku, last);
     }
     const groups = new Set(seen.map((sku) => groupOf.get(sku) as Group));
@@ -57,6 +58,8 @@ export function publicationReader(fetchJson: FetchJson): ReadStock {
   return async (seen, _all, take) => {
     const { asOf, leaves, index } = await fetchJson("/v1/publication/manifest.json");
     const asOfMs = Date.parse(asOf);
+    /** Of an index object. */
+    const leavesEach = leaves / index.length;
     const used: typeof objects = new Map();
     // biome-ignore lint/suspicious/noExplicitAny: an index object or a leaf
     const object = (name: string): Promise<any> => {
@@ -68,11 +71,10 @@ export function publicationReader(fetchJson: FetchJson): ReadStock {
       await Promise.all(
         seen.map(async (sku) => {
           const leaf = leafOf(sku, leaves);
-          const counts = { leaves, indexes: index.length };
-          const entry = await object(index[indexOfLeaf(leaf, counts)]);
+          const entry = await object(index[Math.floor(leaf / leavesEach)]);
           const stock = Object.hasOwn(entry.changes, sku)
             ? entry.changes
-            : await object(entry.leaves[leaf % (leaves / index.length)]);
+            : await object(entry.leaves[leaf % leavesEach]);
           take(sku, Object.hasOwn(stock, sku) ? stock[sku] : null, asOfMs);
         }),
       );

@@ -39,10 +39,9 @@ export class Refresher {
   #dueMs = 0;
   #readMs = 0;
   /** Of the last read. */
-  #asked: readonly string[] = [];
+  #asked = new Set<string>();
   #failures = 0;
   #isReading = false;
-  #isStopped = false;
 
   constructor(parts: RefresherParts) {
     this.#parts = parts;
@@ -51,7 +50,6 @@ export class Refresher {
   /** Looks what is to be done now: call it when something is seen, known or awake that was not. */
   look(): void {
     clearTimeout(this.#timer);
-    if (this.#isStopped) return;
     const { clock, known, seen, show, onSleep } = this.#parts;
     if (this.#hasSlept()) {
       clock.forget();
@@ -60,14 +58,17 @@ export class Refresher {
     }
     show();
     const skus = seen();
-    if (skus.length === 0) return;
-    const left = skus.map((sku) => known.leftMs(sku));
-    const isNew = skus.some((sku, i) => (left[i] as number) <= 0 && !this.#asked.includes(sku));
-    if (isNew && this.#failures === 0) this.#dueMs = Math.min(this.#dueMs, this.#readMs + PAUSE_MS);
-    const dueMs = this.#dueMs - performance.now();
-    if (dueMs <= 0 && !this.#isReading) void this.#refresh(skus);
-    const waitMs = Math.min(...[LOOK_MS, dueMs, ...left].filter((ms) => ms > 0));
-    this.#timer = setTimeout(() => this.look(), waitMs);
+    const waitsMs = [...this.#parts.all()].map((sku) => known.leftMs(sku));
+    if (skus.length > 0) {
+      const isNew = skus.some((sku) => known.leftMs(sku) <= 0 && !this.#asked.has(sku));
+      if (isNew && this.#failures === 0) this.#dueMs = Math.min(this.#dueMs, this.#readMs + PAUSE_MS);
+      const dueMs = this.#dueMs - performance.now();
+      if (dueMs <= 0 && !this.#isReading) void this.#refresh(skus);
+      waitsMs.push(dueMs, LOOK_MS);
+    }
+    // A number that nobody sees now expires, too: the page may be scrolled to it at any time.
+    const aheadMs = waitsMs.filter((ms) => ms > 0);
+    if (aheadMs.length > 0) this.#timer = setTimeout(() => this.look(), Math.min(LOOK_MS, ...aheadMs));
   }
 
   /** Reads now, for example because there is a network again. */
@@ -76,21 +77,18 @@ export class Refresher {
     this.look();
   }
 
-  stop(): void {
-    this.#isStopped = true;
-    clearTimeout(this.#timer);
-  }
-
   async #refresh(skus: readonly string[]): Promise<void> {
     const { clock, known, read, all } = this.#parts;
     this.#isReading = true;
     this.#readMs = performance.now();
-    this.#asked = skus;
+    this.#asked = new Set(skus);
     let waitMs: number;
     try {
       const asOfMs = await read(skus, all(), (...numbers) => known.take(...numbers));
       this.#failures = 0;
-      waitMs = Math.min(Math.max(asOfMs + COPY_ENDS_MS - clock.latestMs(), SOONEST_MS), REFRESH_MS);
+      const leftMs = asOfMs + COPY_ENDS_MS - clock.latestMs();
+      // When answers are much too old, asking more often does not help. Written so that NaN is, too.
+      waitMs = leftMs > -REFRESH_MS ? Math.min(Math.max(leftMs, SOONEST_MS), REFRESH_MS) : REFRESH_MS;
     } catch {
       waitMs = Math.min(SOONEST_MS * 2 ** ++this.#failures, LATEST_MS);
     }

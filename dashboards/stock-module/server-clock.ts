@@ -22,7 +22,8 @@ export class ServerClock {
    * @param latestMs what it is at most; left out: not known
    */
   observe(earliestMs: number, latestMs = Number.POSITIVE_INFINITY): void {
-    if (Number.isNaN(earliestMs)) return;
+    // Written so that NaN is refused.
+    if (!(earliestMs > 0)) return;
     const ownMs = performance.now();
     const drift = (ownMs - this.#boundMs) * DRIFT;
     this.#boundMs = ownMs;

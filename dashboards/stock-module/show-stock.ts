@@ -27,14 +27,14 @@ export interface StockOptions {
 
 /** Shows stock on this page until it is stopped. */
 export function showStock({ base = "", mode, push = true, lang, texts }: StockOptions = {}): { stop(): void } {
-  const language = lang ?? (document.documentElement.lang.startsWith("zh") ? "zh" : "en");
+  const language = /^zh/.test(lang ?? document.documentElement.lang) ? "zh" : "en";
+  const origin = base.replace(/\/$/, "");
   const clock = new ServerClock();
   const known = new KnownStock(clock);
   const look = (): void => refresher.look();
-  const refresh = (): void => refresher.refresh();
   const elements = new StockElements({ ...dictionary[language], ...texts }, look);
-  const stream = push ? new PushStream(base, clock, known, look) : undefined;
-  const fetchJson = jsonFetcher(base, clock, () => !stream?.isTimed);
+  const stream = push ? new PushStream(origin, clock, known, look) : undefined;
+  const fetchJson = jsonFetcher(origin, clock, () => !stream?.isTimed);
   const refresher = new Refresher({
     clock,
     known,
@@ -42,26 +42,24 @@ export function showStock({ base = "", mode, push = true, lang, texts }: StockOp
     all: () => elements.all(),
     seen: () => elements.seen(),
     show() {
-      elements.show((sku) => known.shown(sku));
+      // A page that is hidden may be frozen, and is seen again before it can look.
+      elements.show((sku) => (document.hidden ? undefined : known.shown(sku)));
       stream?.keep(elements.seen());
     },
     onSleep: () => stream?.close(),
   });
-  // What was shown before a page was hidden or frozen must not be seen again.
-  const events = [
-    [document, "visibilitychange", look],
-    [document, "resume", look],
-    [window, "pageshow", look],
-    [window, "online", refresh],
-  ] as const;
-  for (const [target, name, listener] of events) target.addEventListener(name, listener);
+  const end = new AbortController();
+  const on = (name: string, listener: () => void) => addEventListener(name, listener, end);
+  on("visibilitychange", look);
+  on("pageshow", look);
+  on("online", () => refresher.refresh());
   elements.scan();
   return {
     stop() {
-      for (const [target, name, listener] of events) target.removeEventListener(name, listener);
-      refresher.stop();
-      stream?.close();
+      end.abort();
       elements.stop();
+      // Without elements it closes the stream and reads no more.
+      look();
     },
   };
 }

@@ -8,11 +8,13 @@ import type { Texts } from "./texts.js";
 const ATTRIBUTE = "data-shuiwei-sku";
 /** What is so near to the window is read before it is scrolled into view. */
 const NEAR = "200px";
+/** As the engine requires: it would refuse a whole request for one other. */
+const SKU = /^(?!\s*$)[^\p{Cc}\p{Cs}]{1,64}$/u;
 
 export class StockElements {
   readonly #texts: Texts;
   readonly #onChange: () => void;
-  readonly #skus = new Map<HTMLElement, string>();
+  #skus = new Map<HTMLElement, string>();
   readonly #seen = new Set<Element>();
   readonly #added = new MutationObserver(() => this.scan());
   readonly #moved = new IntersectionObserver(
@@ -30,28 +32,28 @@ export class StockElements {
   constructor(texts: Texts, onChange: () => void) {
     this.#texts = texts;
     this.#onChange = onChange;
-    this.#added.observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: [ATTRIBUTE] });
+    this.#added.observe(document, { subtree: true, childList: true, attributeFilter: [ATTRIBUTE] });
   }
 
-  /** Finds the elements that were added, and forgets those that were removed. */
+  /** Finds the elements that were added, and forgets those that were removed: no number stays in them. */
   scan(): void {
+    const before = this.#skus;
+    this.#skus = new Map();
     let isNew = false;
     for (const element of document.querySelectorAll<HTMLElement>(`[${ATTRIBUTE}]`)) {
       const sku = element.getAttribute(ATTRIBUTE) as string;
-      const before = this.#skus.get(element);
-      if (before === sku) continue;
+      if (!SKU.test(sku)) continue;
       this.#skus.set(element, sku);
-      isNew = true;
-      if (before === undefined) {
-        if (!element.ariaLive) element.ariaLive = "polite";
-        this.#moved.observe(element);
-      }
+      isNew ||= before.get(element) !== sku;
+      if (before.delete(element)) continue;
+      if (!element.ariaLive) element.ariaLive = "polite";
+      this.#moved.observe(element);
     }
-    for (const element of this.#skus.keys()) {
-      if (element.isConnected && element.hasAttribute(ATTRIBUTE)) continue;
-      this.#skus.delete(element);
+    for (const element of before.keys()) {
       this.#seen.delete(element);
       this.#moved.unobserve(element);
+      delete element.dataset["state"];
+      element.textContent = "";
     }
     if (isNew) this.#onChange();
   }
@@ -82,5 +84,7 @@ export class StockElements {
   stop(): void {
     this.#added.disconnect();
     this.#moved.disconnect();
+    this.show(() => undefined);
+    this.#skus.clear();
   }
 }

@@ -49,7 +49,6 @@ describe.each(SKEWS)("with a device clock that is %i ms wrong", (skewMs) => {
     const { oldestMs, withoutMs } = await watch(shop, page, 120_000);
     expect(withoutMs).toBe(0);
     expect(oldestMs).toBeLessThanOrEqual(MAX_AGE_MS);
-    page.refresher.stop();
   });
 
   it("shows none that is older than 15 s in an outage, and none after it", async () => {
@@ -65,7 +64,6 @@ describe.each(SKEWS)("with a device clock that is %i ms wrong", (skewMs) => {
     shop.state.isDown = false;
     await vi.advanceTimersByTimeAsync(31_000);
     expect(page.shown("A")).toBe(7);
-    page.refresher.stop();
   });
 });
 
@@ -84,7 +82,6 @@ describe("whatever caches do", () => {
     console.log(`${_name}: oldest ${oldestMs} ms, without a number ${withoutMs} ms of 120 s`);
     expect(oldestMs).toBeLessThanOrEqual(MAX_AGE_MS);
     expect(oldestMs).toBeGreaterThan(0);
-    page.refresher.stop();
   });
 
   it("shows none when they state no time", async () => {
@@ -93,7 +90,6 @@ describe("whatever caches do", () => {
     page.refresher.look();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(page.shown("A")).toBeUndefined();
-    page.refresher.stop();
   });
 });
 
@@ -109,7 +105,6 @@ describe("a device that sleeps", () => {
     page.refresher.look();
     expect(page.shown("A")).toBeUndefined();
     expect(shop.requests.length).toBe(before + 1);
-    page.refresher.stop();
   });
 
   it("notices within a second by itself", async () => {
@@ -121,7 +116,6 @@ describe("a device that sleeps", () => {
     shop.state.isDown = true;
     await vi.advanceTimersByTimeAsync(1_000);
     expect(page.shown("A")).toBeUndefined();
-    page.refresher.stop();
   });
 
   it("does not believe the time of an answer that waited while it slept", async () => {
@@ -134,7 +128,6 @@ describe("a device that sleeps", () => {
     shop.state.isDown = true;
     await vi.advanceTimersByTimeAsync(5_000);
     expect(page.shown("A")).toBeUndefined();
-    page.refresher.stop();
   });
 });
 

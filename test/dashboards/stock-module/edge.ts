@@ -23,6 +23,8 @@ export interface EdgeState {
   /** Makes `Date` and `Age` of a copy. */
   headers: "standard" | "own date" | "no date";
   displays: Map<string, number>;
+  /** Instead of the right one; a Blob is sent as it is. */
+  body?: unknown;
 }
 
 /** The last path segment of a request and when it came. */
@@ -68,7 +70,8 @@ export function edge(change: Partial<EdgeState> = {}) {
       ...(!isOwn && ageSeconds > 0 ? { age: String(ageSeconds) } : {}),
     };
     await wait();
-    return Response.json(body, { headers });
+    if (state.body instanceof Blob) return new Response(state.body, { headers });
+    return Response.json(state.body === undefined ? body : state.body, { headers });
   };
   vi.stubGlobal("fetch", answer);
   return { state, trueMs, requests };
@@ -80,6 +83,8 @@ export function modulePage(skus: readonly string[], mode: "query" | "publication
   const known = new KnownStock(clock);
   let seen: readonly string[] = skus;
   let newestMs = 0;
+  let shownMs = 0;
+  let lateMs = 0;
   const read = (mode === "query" ? queryReader : publicationReader)(jsonFetcher("", clock, () => true));
   const refresher = new Refresher({
     clock,
@@ -91,7 +96,11 @@ export function modulePage(skus: readonly string[], mode: "query" | "publication
       }),
     all: () => skus,
     seen: () => seen,
-    show: () => {},
+    show() {
+      lateMs = Math.max(lateMs, shownMs > 0 ? clock.latestMs() - shownMs : 0);
+      const [sku = ""] = skus;
+      shownMs = known.shown(sku) === undefined ? 0 : newestMs;
+    },
     onSleep: () => {},
   });
   return {
@@ -101,6 +110,8 @@ export function modulePage(skus: readonly string[], mode: "query" | "publication
     shown: (sku: string) => known.shown(sku),
     /** As of when the newest number is true. */
     newestMs: () => newestMs,
+    /** How old the first SKU's number was at most when the page replaced it. */
+    lateMs: () => lateMs,
     see(these: readonly string[]) {
       seen = these;
       refresher.look();

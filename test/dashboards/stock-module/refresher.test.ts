@@ -24,7 +24,6 @@ it("reads every 5 s at most, and sooner when the copy in a cache is about to end
   expect(Math.max(...gaps)).toBeLessThanOrEqual(5_100);
   expect(Math.min(...gaps)).toBeGreaterThanOrEqual(900);
   expect(shop.requests.length).toBeLessThan(24);
-  page.refresher.stop();
 });
 
 it("asks nothing while nothing is seen, and at once when something is", async () => {
@@ -40,7 +39,6 @@ it("asks nothing while nothing is seen, and at once when something is", async ()
   page.see(["A-0"]);
   await vi.advanceTimersByTimeAsync(100);
   expect(page.shown("A-0")).toBe(1);
-  page.refresher.stop();
 });
 
 it("reads what comes into view without waiting, however fast a page is scrolled", async () => {
@@ -54,7 +52,6 @@ it("reads what comes into view without waiting, however fast a page is scrolled"
   expect(shop.requests.length).toBeLessThanOrEqual(4);
   await vi.advanceTimersByTimeAsync(400);
   expect(page.shown("A-297")).toBe(298);
-  page.refresher.stop();
 });
 
 it("does not ask faster when answers are too old to be shown", async () => {
@@ -63,8 +60,43 @@ it("does not ask faster when answers are too old to be shown", async () => {
   page.see(["A-0"]);
   await vi.advanceTimersByTimeAsync(60_000);
   expect(page.shown("A-0")).toBeUndefined();
-  expect(shop.requests.length).toBeLessThanOrEqual(67);
-  page.refresher.stop();
+  expect(shop.requests.length).toBeLessThanOrEqual(16);
+});
+
+it("goes on when an answer is not what it should be", async () => {
+  const shop = edge({ displays });
+  const page = modulePage(all);
+  shop.state.body = { asOf: "soon", skus: [{ sku: "A-0", display: 1 }], unknown: [] };
+  page.see(["A-0"]);
+  await vi.advanceTimersByTimeAsync(1_000);
+  for (const body of [null, [], 7, "<html>", { asOf: {}, skus: 5 }, { asOf: null, skus: [null], unknown: null }]) {
+    shop.state.body = body;
+    await vi.advanceTimersByTimeAsync(31_000);
+    expect(page.shown("A-0")).toBeUndefined();
+  }
+  shop.state.body = undefined;
+  await vi.advanceTimersByTimeAsync(31_000);
+  expect(page.shown("A-0")).toBe(1);
+});
+
+it("believes no time of an answer that is not JSON", async () => {
+  const shop = edge({ displays });
+  const page = modulePage(all);
+  shop.state.body = new Blob(["<html>Welcome to our hotel</html>"]);
+  page.see(["A-0"]);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(shop.requests.length).toBeGreaterThan(0);
+  expect(page.clock.latestMs()).toBe(Number.POSITIVE_INFINITY);
+});
+
+it("looks in time when a number expires that is not seen", async () => {
+  edge({ displays });
+  const page = modulePage(all);
+  page.see(["A-0"]);
+  await vi.advanceTimersByTimeAsync(1_000);
+  page.see([]);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(page.lateMs()).toBeLessThanOrEqual(15_000);
 });
 
 it("asks ever less in an outage, and at once when there is a network again", async () => {
@@ -77,7 +109,6 @@ it("asks ever less in an outage, and at once when there is a network again", asy
   page.refresher.refresh();
   await vi.advanceTimersByTimeAsync(100);
   expect(page.shown("A-0")).toBe(1);
-  page.refresher.stop();
 });
 
 it("ignores what is older than what it knows, and for a moment what a push has overtaken", () => {
