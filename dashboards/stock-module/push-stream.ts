@@ -70,9 +70,9 @@ export class PushStream {
     const source = new EventSource(`${this.#url}?${query.slice(1)}`);
     this.#source = source;
     const on = (name: string, take: (content: { now: string; sku: string; display: number; asOf: string }) => void) =>
-      source.addEventListener(name, (event: MessageEvent) => {
+      source.addEventListener(name, (event) => {
         this.#heardMs = performance.now();
-        take(JSON.parse(event.data));
+        take(JSON.parse((event as MessageEvent).data));
         this.#onNews();
       });
     on("time", ({ now }) => {

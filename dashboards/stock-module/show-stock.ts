@@ -10,23 +10,11 @@ import { PushStream } from "./push-stream.js";
 import { publicationReader, queryReader } from "./readers.js";
 import { Refresher } from "./refresher.js";
 import { ServerClock } from "./server-clock.js";
+import type { showStock as ShowStock } from "./shuiwei-stock.js";
 import { StockElements } from "./stock-elements.js";
-import { dictionary, type Texts } from "./texts.js";
+import { dictionary } from "./texts.js";
 
-export interface StockOptions {
-  /** Where the shop's edge serves the engine, for example `https://shop.example`; left out: this page's origin. */
-  readonly base?: string;
-  /** What is read; `query` when left out. */
-  readonly mode?: "publication" | "query";
-  /** Whether to listen for SKUs that sell out or are back; true when left out. */
-  readonly push?: boolean;
-  /** Left out: the document's language. */
-  readonly lang?: "zh" | "en";
-  readonly texts?: Partial<Texts>;
-}
-
-/** Shows stock on this page until it is stopped. */
-export function showStock({ base = "", mode, push = true, lang, texts }: StockOptions = {}): { stop(): void } {
+export const showStock: typeof ShowStock = ({ base = "", mode, push = true, lang, texts } = {}) => {
   const language = /^zh/.test(lang ?? document.documentElement.lang) ? "zh" : "en";
   const origin = base.replace(/\/$/, "");
   const clock = new ServerClock();
@@ -62,4 +50,4 @@ export function showStock({ base = "", mode, push = true, lang, texts }: StockOp
       look();
     },
   };
-}
+};

@@ -3,7 +3,7 @@
  * their text and `data-state`, tells the page of changes by the event `shuiwei-stock`, and knows which are seen.
  */
 import type { Display } from "./known-stock.js";
-import type { Texts } from "./texts.js";
+import type { StockDetail, StockTexts } from "./shuiwei-stock.js";
 
 const ATTRIBUTE = "data-shuiwei-sku";
 /** What is so near to the window is read before it is scrolled into view. */
@@ -12,7 +12,7 @@ const NEAR = "200px";
 const SKU = /^(?!\s*$)[^\p{Cc}\p{Cs}]{1,64}$/u;
 
 export class StockElements {
-  readonly #texts: Texts;
+  readonly #texts: StockTexts;
   readonly #onChange: () => void;
   #skus = new Map<HTMLElement, string>();
   readonly #seen = new Set<Element>();
@@ -29,7 +29,7 @@ export class StockElements {
   );
 
   /** @param onChange other elements are seen */
-  constructor(texts: Texts, onChange: () => void) {
+  constructor(texts: StockTexts, onChange: () => void) {
     this.#texts = texts;
     this.#onChange = onChange;
     this.#added.observe(document, { subtree: true, childList: true, attributeFilter: [ATTRIBUTE] });
@@ -77,7 +77,8 @@ export class StockElements {
       if (element.dataset["state"] === state && element.textContent === text) continue;
       element.dataset["state"] = state;
       element.textContent = text;
-      element.dispatchEvent(new CustomEvent("shuiwei-stock", { bubbles: true, detail: { sku, state, display } }));
+      const detail: StockDetail = { sku, state, display };
+      element.dispatchEvent(new CustomEvent("shuiwei-stock", { bubbles: true, detail }));
     }
   }
 

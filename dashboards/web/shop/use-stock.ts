@@ -5,7 +5,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Language, Translate } from "../dictionary.js";
 
-type Module = { showStock: typeof import("../../stock-module/show-stock.js").showStock };
+type Module = { showStock: typeof import("../../stock-module/shuiwei-stock.js").showStock };
 
 export type StockState = "in" | "out" | "checking";
 

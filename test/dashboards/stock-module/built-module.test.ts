@@ -1,4 +1,5 @@
 /** The module as it is built: one small file that needs nothing else. */
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "vite";
@@ -18,4 +19,12 @@ it("is one file without imports, of at most 3 KiB in gzip", async () => {
   expect(bytes).toBeLessThanOrEqual(MOST_BYTES);
   expect(code).not.toMatch(/\bimport\b/);
   expect(code).toMatch(/export\s*\{\s*\w+ as showStock\s*\}/);
+});
+
+it("has types where the package names them", () => {
+  const { exports, files } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8"));
+  const { types, default: module } = exports["./stock"];
+  expect(files).toContain(types.slice(2));
+  expect(module).toBe("./dist/web/shuiwei-stock.js");
+  expect(readFileSync(new URL(`../../../${types}`, import.meta.url), "utf8")).toContain("function showStock(");
 });
