@@ -1,7 +1,7 @@
 /**
  * A publication as plain files that nginx serves: `manifest.json` and, of each object, `<name>.json` with `.gz` and
  * `.br` beside it for `gzip_static` and `brotli_static`. Everybody may read them: a storefront is public. Files are
- * written under another name, synced and renamed. POSIX has no conditional replace, so each writer of a manifest first
+ * synced; one that exists is replaced by renaming. POSIX has no conditional replace, so each writer of a manifest first
  * removes the prepared manifests of all others, then compares what is stored, and then renames its own: one that was
  * overtaken finds its file gone. It promises this where all processes see a folder the same way: on local disks, not
  * on network file systems that cache directories.
@@ -155,7 +155,18 @@ export class PublicationFolder implements PublicationStore {
     await utimes(path, second, second);
   }
 
+  /** A name states its content, so a file that is new is written in its place: nothing reads it before a manifest. */
   async #write(file: string, bytes: Uint8Array): Promise<void> {
+    try {
+      await writeSynced(join(this.#root, file), bytes);
+    } catch (thrown) {
+      if (codeOf(thrown) !== "EEXIST") throw thrown;
+      await this.#replaceObject(file, bytes);
+    }
+  }
+
+  /** A file that exists may be read at this moment, or be what a process that ended has left of it. */
+  async #replaceObject(file: string, bytes: Uint8Array): Promise<void> {
     const unfinished = join(this.#state, OBJECT + suffix());
     try {
       await writeSynced(unfinished, bytes);
