@@ -8,8 +8,7 @@
  */
 import { MINUTE_MS } from "../../engine/kernel/clock.js";
 import type { PurgeLimits } from "../purger.js";
-import { chinaDayOf } from "../purges/china-day.js";
-import { PurgeSandbox, type PurgeSandboxSettings } from "../purges/sandbox.js";
+import { DayQuota, PurgeSandbox, type PurgeSandboxSettings } from "../purges/sandbox.js";
 import type { SandboxAnswer, SandboxRequest } from "../sources/sandbox/server.js";
 import { authorizationOf, hashOf } from "./signature.js";
 
@@ -34,11 +33,10 @@ const VERSIONS: Readonly<Record<string, string>> = {
 
 export class AliyunCdnSandbox extends PurgeSandbox {
   readonly #urlsPerMinute: number;
-  readonly #urlsPerDay: number;
+  readonly #quota: DayQuota;
   readonly #nonces = new Set<string>();
   /** URLs of each domain in the last minute: when, and how many. */
   readonly #recent = new Map<string, { readonly atMs: number; readonly urls: number }[]>();
-  #day = { number: 0, urls: 0 };
   #tasks = 0;
 
   constructor({
@@ -48,7 +46,7 @@ export class AliyunCdnSandbox extends PurgeSandbox {
   }: AliyunCdnSandboxSettings = {}) {
     super(settings);
     this.#urlsPerMinute = urlsPerMinute;
-    this.#urlsPerDay = urlsPerDay;
+    this.#quota = new DayQuota(urlsPerDay);
   }
 
   protected override throttled(): SandboxAnswer {
@@ -82,9 +80,7 @@ export class AliyunCdnSandbox extends PurgeSandbox {
     if (domains.includes(undefined))
       return refusal(400, "InvalidObjectPath.Malformed", "The specified ObjectPath is invalid.");
     const nowMs = this.clock.now();
-    const number = chinaDayOf(nowMs);
-    if (this.#day.number !== number) this.#day = { number, urls: 0 };
-    if (this.#day.urls + urls.length > this.#urlsPerDay)
+    if (!this.#quota.hasRoomFor(urls.length, nowMs))
       return this.#beyondQuota("QuotaExceeded.Refresh", "Your refresh attempts have exceeded the daily limit.");
     for (const domain of new Set(domains as string[])) {
       const recent = (this.#recent.get(domain) ?? []).filter(({ atMs }) => nowMs - atMs < MINUTE_MS);
@@ -95,7 +91,7 @@ export class AliyunCdnSandbox extends PurgeSandbox {
     }
     const throttled = this.purge(urls, LIMITS);
     if (throttled !== undefined) return throttled;
-    this.#day.urls += urls.length;
+    this.#quota.use(urls.length);
     const task = String(++this.#tasks);
     return { body: JSON.stringify({ RefreshTaskId: task, RequestId: `sandbox-${task}` }) };
   }

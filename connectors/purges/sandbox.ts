@@ -1,12 +1,13 @@
 /**
  * What the sandboxes of purges share: an HTTP server on loopback that counts requests and purged values against a
- * vendor's limits, as the vendor does: a token bucket where it has one, otherwise the requests of any second, and the
- * values of a day. It keeps what was purged in memory, the newest. Credentials, bodies and answers are the vendor's
- * own.
+ * vendor's limits, as the vendor does: a token bucket where it has one, otherwise the requests of any second; and the
+ * quotas of a day, where it has them. It keeps what was purged in memory, the newest. Credentials, bodies and answers
+ * are the vendor's own.
  */
-import { type Clock, DAY_MS, systemClock } from "../../engine/kernel/clock.js";
+import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import type { PurgeLimits } from "../purger.js";
 import { type SandboxAnswer, SandboxServer } from "../sources/sandbox/server.js";
+import { chinaDayOf } from "./china-day.js";
 
 /** A tag or an address that was purged. */
 export interface PurgedValue {
@@ -33,7 +34,6 @@ export abstract class PurgeSandbox extends SandboxServer {
   protected readonly clock: Clock;
   readonly #onPurge: (values: readonly string[]) => void;
   readonly #requests: number[] = [];
-  readonly #days = new Map<number, number>();
   #tokens: number | undefined;
   #filledMs = 0;
 
@@ -49,13 +49,10 @@ export abstract class PurgeSandbox extends SandboxServer {
    */
   protected purge(values: readonly string[], limits: PurgeLimits): SandboxAnswer | undefined {
     const nowMs = this.clock.now();
-    const day = Math.floor(nowMs / DAY_MS);
-    const ofDay = (this.#days.get(day) ?? 0) + values.length;
-    if (!this.#mayTake(nowMs, limits) || ofDay > (limits.perDay ?? Number.POSITIVE_INFINITY)) {
+    if (!this.#mayTake(nowMs, limits)) {
       this.figures.throttled++;
       return this.throttled();
     }
-    this.#days.set(day, ofDay);
     this.purged.push(...values.map((value) => ({ atMs: nowMs, value })));
     this.purged.splice(0, Math.max(0, this.purged.length - MOST_KEPT));
     this.#onPurge(values);
@@ -75,5 +72,27 @@ export abstract class PurgeSandbox extends SandboxServer {
     this.#filledMs = nowMs;
     this.#tokens = tokens < 1 ? tokens : tokens - 1;
     return tokens >= 1;
+  }
+}
+
+/** How many values an account may purge in a day of China's time. */
+export class DayQuota {
+  readonly #limit: number;
+  #day = 0;
+  #used = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  hasRoomFor(values: number, nowMs: number): boolean {
+    const day = chinaDayOf(nowMs);
+    if (this.#day !== day) [this.#day, this.#used] = [day, 0];
+    return this.#used + values <= this.#limit;
+  }
+
+  /** After `hasRoomFor`. */
+  use(values: number): void {
+    this.#used += values;
   }
 }

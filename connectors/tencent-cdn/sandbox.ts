@@ -8,8 +8,7 @@
  */
 import { MINUTE_MS } from "../../engine/kernel/clock.js";
 import type { PurgeLimits } from "../purger.js";
-import { chinaDayOf } from "../purges/china-day.js";
-import { PurgeSandbox, type PurgeSandboxSettings } from "../purges/sandbox.js";
+import { DayQuota, PurgeSandbox, type PurgeSandboxSettings } from "../purges/sandbox.js";
 import type { SandboxAnswer, SandboxRequest } from "../sources/sandbox/server.js";
 import { authorizationOf } from "./signature.js";
 
@@ -30,13 +29,12 @@ interface PurgeBody {
 }
 
 export class TencentCdnSandbox extends PurgeSandbox {
-  readonly #urlsPerDay: number;
-  #day = { number: 0, urls: { mainland: 0, overseas: 0 } };
+  readonly #quotas: Readonly<Record<(typeof AREAS)[number], DayQuota>>;
   #tasks = 0;
 
   constructor({ urlsPerDay = URLS_PER_DAY, ...settings }: TencentCdnSandboxSettings = {}) {
     super(settings);
-    this.#urlsPerDay = urlsPerDay;
+    this.#quotas = { mainland: new DayQuota(urlsPerDay), overseas: new DayQuota(urlsPerDay) };
   }
 
   protected override throttled(): SandboxAnswer {
@@ -64,16 +62,14 @@ export class TencentCdnSandbox extends PurgeSandbox {
     if (!urls.every((url) => typeof url === "string" && /^https?:\/\//.test(url) && URL.canParse(url)))
       return refusal("InvalidParameter.CdnStatInvalidDomain", "a URL must begin with http:// or https://");
     if (area !== undefined && !AREAS.some((each) => each === area)) return refusal("InvalidParameter", "Area");
-    const number = chinaDayOf(this.clock.now());
-    if (this.#day.number !== number) this.#day = { number, urls: { mainland: 0, overseas: 0 } };
     const areas = area === undefined ? AREAS : [area as (typeof AREAS)[number]];
-    if (areas.some((each) => this.#day.urls[each] + urls.length > this.#urlsPerDay)) {
+    if (areas.some((each) => !this.#quotas[each].hasRoomFor(urls.length, this.clock.now()))) {
       this.figures.throttled++;
       return refusal("LimitExceeded.CdnPurgeExceedDayLimit", "the daily quota of URLs is used");
     }
     const throttled = this.purge(urls as string[], LIMITS);
     if (throttled !== undefined) return throttled;
-    for (const each of areas) this.#day.urls[each] += urls.length;
+    for (const each of areas) this.#quotas[each].use(urls.length);
     const task = String(++this.#tasks);
     return json({ TaskId: task, RequestId: `sandbox-${task}` });
   }
