@@ -4,9 +4,9 @@
  * for. The manifest is replaced with `If-Match` or `If-None-Match`, which the bucket must heed: that is tried before
  * the first manifest. A reader that takes no gzip is not served right by the bucket alone.
  */
+import { eachAtOnce } from "../../engine/kernel/at-once.js";
 import type { EngineError } from "../../engine/kernel/errors.js";
 import type { PublicationStore, PublishedObject, StoredManifest } from "../../engine/publication/publication-store.js";
-import { eachAtOnce } from "./at-once.js";
 import { checkSize, MAX_OBJECT_BYTES, refused } from "./object-store.js";
 import { type Bucket, isMissing, readBody, S3Client, type S3ClientOptions } from "./s3-client.js";
 

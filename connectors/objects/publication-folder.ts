@@ -10,11 +10,11 @@ import { createHash } from "node:crypto";
 import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { eachAtOnce } from "../../engine/kernel/at-once.js";
 import { sleep, systemClock } from "../../engine/kernel/clock.js";
 import { makePath } from "../../engine/kernel/folder.js";
 import { secureBytes } from "../../engine/kernel/random.js";
 import type { PublicationStore, PublishedObject, StoredManifest } from "../../engine/publication/publication-store.js";
-import { eachAtOnce } from "./at-once.js";
 import { codeOf, fileFailure } from "./file-failure.js";
 import { unavailable } from "./object-store.js";
 

@@ -5,6 +5,7 @@
  */
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
+import { eachAtOnce } from "../kernel/at-once.js";
 import type { NamedText } from "./content.js";
 import type { PublishedObject } from "./publication-store.js";
 
@@ -19,14 +20,9 @@ const toBrotli = promisify(brotliCompress);
 /** In the order of the texts. */
 export async function compressed(texts: readonly NamedText[]): Promise<PublishedObject[]> {
   const objects: PublishedObject[] = [];
-  let next = 0;
-  const work = async (): Promise<void> => {
-    while (next < texts.length) {
-      const i = next++;
-      objects[i] = await compress(texts[i] as NamedText);
-    }
-  };
-  await Promise.all(Array.from({ length: OBJECTS_AT_ONCE }, work));
+  await eachAtOnce([...texts.entries()], OBJECTS_AT_ONCE, undefined, async ([i, text]) => {
+    objects[i] = await compress(text);
+  });
   return objects;
 }
 
