@@ -4,8 +4,6 @@
  * MAX_KEPT_BYTES. Requests for the same thing at the same time share one reading. That something does not exist is not
  * remembered.
  */
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
 import { type Clock, monotonicClock } from "../kernel/clock.js";
 import { parseManifest } from "./manifest.js";
 import type { PublicationStore } from "./publication-store.js";
@@ -13,8 +11,8 @@ import type { PublicationStore } from "./publication-store.js";
 /** The form in which a client gets an object. */
 export type Encoding = "identity" | "gzip" | "br";
 
-/** Where the compressed forms of objects are read from. */
-export interface PackedObjects extends Pick<PublicationStore, "place" | "readManifest"> {
+/** A store that has the compressed forms of objects, too. */
+export interface PackedObjects extends Pick<PublicationStore, "place" | "read" | "readManifest"> {
   readPacked(name: string, encoding: "gzip" | "br"): Promise<Uint8Array | undefined>;
 }
 
@@ -28,8 +26,6 @@ export interface ReadManifest {
 const MANIFEST_KEPT_MS = 200;
 /** Of a million SKUs with codes of 11 characters, Brotli and gzip have 4 MB each, and the text, rarely read, 18 MB. */
 const MAX_KEPT_BYTES = 32 * 2 ** 20;
-
-const unpack = promisify(gunzip);
 
 export class PublicationReader {
   readonly #store: PackedObjects;
@@ -92,8 +88,7 @@ export class PublicationReader {
   }
 
   async #readObject(name: string, encoding: Encoding): Promise<Uint8Array | undefined> {
-    const packed = await this.#store.readPacked(name, encoding === "br" ? "br" : "gzip");
-    const bytes = packed && (encoding === "identity" ? await unpack(packed) : packed);
+    const bytes = await (encoding === "identity" ? this.#store.read(name) : this.#store.readPacked(name, encoding));
     if (bytes) this.#keep(`${name} ${encoding}`, bytes);
     return bytes;
   }

@@ -1,9 +1,8 @@
 /** What a server keeps of a publication in memory, and what it asks the store for. */
-import { gzipSync } from "node:zlib";
 import { beforeEach, expect, it } from "vitest";
 import { ManualClock } from "../../engine/kernel/clock.js";
 import { encodeManifest } from "../../engine/publication/manifest.js";
-import { type PackedObjects, PublicationReader } from "../../engine/publication/publication-reader.js";
+import { type Encoding, type PackedObjects, PublicationReader } from "../../engine/publication/publication-reader.js";
 
 const text = (name: string): string => JSON.stringify({ [name]: 1 });
 
@@ -22,11 +21,14 @@ class CountedStore implements PackedObjects {
     return { json, version: String(this.asOfMs) };
   }
 
-  async readPacked(name: string, encoding: "gzip" | "br") {
+  read = (name: string) => this.#form(name, "identity");
+  readPacked = (name: string, encoding: "gzip" | "br") => this.#form(name, encoding);
+
+  async #form(name: string, encoding: Encoding) {
     this.asked.push(`${name} ${encoding}`);
     if (this.isDown) throw new Error("down");
     const found = this.objects.get(name);
-    return found === undefined ? undefined : encoding === "gzip" ? gzipSync(found) : Buffer.from(`br ${found}`);
+    return found === undefined ? undefined : Buffer.from(`${encoding} ${found}`);
   }
 }
 
@@ -65,10 +67,11 @@ it("reads an object once, for many requests at the same time and later ones", as
   expect(store.asked).toEqual(["a br"]);
 });
 
-it("makes the text of an object from its gzip form", async () => {
+it("reads each form of an object apart", async () => {
   store.objects.set("a", text("a"));
-  expect(Buffer.from((await reader.object("a", "identity")) as Uint8Array).toString()).toBe('{"a":1}');
-  expect(store.asked).toEqual(["a gzip"]);
+  for (const form of ["identity", "gzip", "br"] as const)
+    expect(Buffer.from((await reader.object("a", form)) as Uint8Array).toString()).toBe(`${form} {"a":1}`);
+  expect(store.asked).toEqual(["a identity", "a gzip", "a br"]);
 });
 
 it("does not remember that an object does not exist, nor an error", async () => {
