@@ -10,6 +10,7 @@ import { systemClock } from "../../engine/kernel/clock.js";
 import { cacheHeaders, type FreshnessBudget, MAX_LAG_MS } from "../../engine/publication/freshness.js";
 import type { HttpDeps } from "./deps.js";
 import { SECURITY_HEADERS } from "./guard.js";
+import type { KeptHeadAnswer } from "./kept-head.js";
 import { SHARED_HEADERS } from "./public-answers.js";
 import { isoOf } from "./route-context.js";
 
@@ -47,13 +48,11 @@ export interface CacheableAnswer {
   readonly body: string;
 }
 
-export interface KeptAnswer extends CacheableAnswer {
+export interface KeptAnswer extends CacheableAnswer, KeptHeadAnswer {
   readonly revision: number;
   readonly asOfMs: number;
   /** Until when its headers may be used. */
   readonly untilMs: number;
-  /** Its head as Node has sent it on a connection that is kept. */
-  sentHead: string | undefined;
 }
 
 interface SharedHead {
