@@ -114,6 +114,7 @@ export class PurgeDispatcher {
     const { timer } = this.#options;
     while (!this.#isOver()) {
       this.#dropUseless();
+      this.#tellDrops();
       try {
         const waitMs = this.#waitMs();
         if (waitMs > 0) await this.#signal.wait(timer, waitMs);
@@ -133,6 +134,12 @@ export class PurgeDispatcher {
     this.#drop("dropped_late", this.#queue.dropLate(nowMs));
     if (!this.#isDayOver || nowMs >= this.#askAgainMs) return;
     this.#drop("dropped_limit", this.#queue.take(nowMs, Number.POSITIVE_INFINITY).length);
+  }
+
+  #tellDrops(): void {
+    const { name, vendor } = this.#options;
+    const news = this.#dropped.news();
+    if (news !== undefined) this.#report(`${name} (${vendor}): ${news}`);
   }
 
   #isOver(): boolean {

@@ -98,7 +98,10 @@ it("sends again after a failure, until it would be too late, and then reports wh
   expect(bed.dispatcher.warnings()[1]).toMatch(/^main \(edge\): 1 purges were dropped lately/);
   await bed.timer.advance(600_000, 1_000);
   expect(bed.dispatcher.warnings()).toHaveLength(1);
-  expect(bed.troubles).toEqual(["main does not purge: HTTP 503"]);
+  expect(bed.troubles).toEqual([
+    "main does not purge: HTTP 503",
+    expect.stringMatching(/^main \(edge\): 1 purges were dropped lately/),
+  ]);
 });
 
 it("holds up nothing while the CDN does not answer, and purges again when it does", async () => {
@@ -116,7 +119,8 @@ it("holds up nothing while the CDN does not answer, and purges again when it doe
   await bed.timer.advance(8_000);
   expect(bed.results.purged).toBe(1);
   expect(bed.dispatcher.warnings()[0]).toMatch("dropped lately");
-  expect(bed.troubles).toEqual(["main does not purge: no answer within 5000 ms", "main purges again"]);
+  const aboutRequests = bed.troubles.filter((text) => !text.includes("dropped"));
+  expect(aboutRequests).toEqual(["main does not purge: no answer within 5000 ms", "main purges again"]);
 });
 
 it("waits as long as the CDN asks, and all workers with it", async () => {
@@ -157,6 +161,17 @@ it("drops at once what the day's limit does not allow", async () => {
   bed.add("b");
   await bed.timer.advance(2_000);
   expect(bed.results).toMatchObject({ dropped_limit: 2, dropped_late: 0 });
+});
+
+it("tells the log of drops once a minute at most, with their number", async () => {
+  open({ limits: { take: async () => ({ skus: 0, waitMs: 1_000, isDayOver: true }), hold: async () => {} } });
+  for (let i = 0; i < 90; i++) {
+    bed.add(`sku-${i}`);
+    await bed.timer.advance(1_000, 100);
+  }
+  await bed.timer.advance(120_000, 1_000);
+  const numbers = bed.troubles.map((text) => Number(/(\d+) purges were dropped/.exec(text)?.[1]));
+  expect([numbers[0], numbers.at(-1), numbers.length]).toEqual([1, 90, 3]);
 });
 
 it("keeps a bounded number, the newest", async () => {
