@@ -3,15 +3,14 @@
  * contract, once against its sandbox and once against an outside system that fails in every way. What only one channel
  * has (signatures, codes, forms of a message) is tested beside it.
  */
-import { once } from "node:events";
-import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { ServerResponse } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ChannelOutcome, OpenChannel, OutgoingMessage } from "../../connectors/channel.js";
 import type { Alert } from "../../engine/alerting/alert.js";
 import type { Message } from "../../engine/alerting/notification.js";
 import type { PersonLanguage } from "../../engine/alerting/people.js";
 import { systemClock } from "../../engine/kernel/clock.js";
+import { OutsideSystem } from "./outside-system.js";
 
 /** One outside system that works, for one test. */
 export interface ChannelBed {
@@ -74,39 +73,6 @@ export const outgoingOf = (to: string, message: Message): OutgoingMessage => ({
   ...{ message, to, url: "https://stock.example/phone", ttlMs: 600_000 },
   urgency: message.alerts.some(({ severity }) => severity === "critical") ? "high" : "normal",
 });
-
-/** An outside system that answers every request in the same way. */
-class OutsideSystem {
-  readonly #server: Server;
-  requests = 0;
-
-  private constructor(answer: (reply: ServerResponse) => void) {
-    this.#server = createServer((request, reply) => {
-      this.requests++;
-      request.resume();
-      request.on("error", () => {});
-      request.on("end", () => answer(reply));
-    });
-  }
-
-  static async start(answer: (reply: ServerResponse) => void): Promise<OutsideSystem> {
-    const system = new OutsideSystem(answer);
-    system.#server.listen(0, "127.0.0.1");
-    await once(system.#server, "listening");
-    return system;
-  }
-
-  get origin(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  async stop(): Promise<void> {
-    if (!this.#server.listening) return;
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await once(this.#server, "close");
-  }
-}
 
 type Retry = Extract<ChannelOutcome, { outcome: "retry" }>;
 

@@ -4,9 +4,7 @@
  * virtual time, with the limits in Redis that all workers share. What only one vendor has (signatures, codes) is tested
  * beside it.
  */
-import { once } from "node:events";
-import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { ServerResponse } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { hideSecrets } from "../../connectors/channels/hide-secrets.js";
 import type { PurgeOutcome, Purger, PurgerKind } from "../../connectors/purger.js";
@@ -17,6 +15,7 @@ import { type Clock, systemClock } from "../../engine/kernel/clock.js";
 import type { RedisClient } from "../../engine/stream/redis.js";
 import { DispatcherBed, START_MS, targetOf } from "../connectors/purges/bed.js";
 import { VirtualTimer } from "../connectors/purges/virtual-timer.js";
+import { OutsideSystem } from "./outside-system.js";
 
 export interface PurgerFeatures {
   readonly kind: PurgerKind;
@@ -30,39 +29,6 @@ export interface PurgerFeatures {
   connection(origin: string): unknown;
   /** The same with credentials that the vendor does not accept. */
   wrongConnection(origin: string): unknown;
-}
-
-/** A system that answers every request in the same way. */
-class OutsideSystem {
-  readonly #server: Server;
-  requests = 0;
-
-  private constructor(answer: (reply: ServerResponse) => void) {
-    this.#server = createServer((request, reply) => {
-      this.requests++;
-      request.resume();
-      request.on("error", () => {});
-      request.on("end", () => answer(reply));
-    });
-  }
-
-  static async start(answer: (reply: ServerResponse) => void): Promise<OutsideSystem> {
-    const system = new OutsideSystem(answer);
-    system.#server.listen(0, "127.0.0.1");
-    await once(system.#server, "listening");
-    return system;
-  }
-
-  get origin(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  async stop(): Promise<void> {
-    if (!this.#server.listening) return;
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await once(this.#server, "close");
-  }
 }
 
 /** SKUs that sell out in the rush, and how long it lasts. */
