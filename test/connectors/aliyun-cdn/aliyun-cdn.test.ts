@@ -2,7 +2,7 @@
  * Purges of Alibaba Cloud against its sandbox: what is sent, which limits it names, and what its codes mean. What every
  * vendor's connector does is in test/conformance.
  */
-import { afterEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { aliyunCdnKind } from "../../../connectors/aliyun-cdn/kind.js";
 import {
   ALIYUN_CDN_SANDBOX,
@@ -10,42 +10,14 @@ import {
   type AliyunCdnSandboxSettings,
 } from "../../../connectors/aliyun-cdn/sandbox.js";
 import { authorizationOf, hashOf } from "../../../connectors/aliyun-cdn/signature.js";
-import type { Purger } from "../../../connectors/purger.js";
 import { ManualClock } from "../../../engine/kernel/clock.js";
+import { MIDNIGHT_MS, NOON_MS, purge, signedVendor, targets } from "../purges/signed-vendor.js";
 
-const NOON_MS = Date.parse("2026-06-18T04:00:00Z");
-const MIDNIGHT_MS = Date.parse("2026-06-18T16:00:00Z");
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-const started = async (settings: AliyunCdnSandboxSettings = {}): Promise<AliyunCdnSandbox> => {
-  const sandbox = new AliyunCdnSandbox(settings);
-  await sandbox.start();
-  closing.push(() => sandbox.stop());
-  return sandbox;
-};
-
-const opened = async (
-  { url }: { url: string },
-  clock = new ManualClock(NOON_MS),
-  more: object = {},
-): Promise<Purger> => {
-  const purger = await aliyunCdnKind.open({ connection: { url, ...ALIYUN_CDN_SANDBOX, ...more }, clock });
-  closing.push(() => purger.close?.());
-  return purger;
-};
-
-const targets = (from: number, count: number) =>
-  Array.from({ length: count }, (_, i) => ({
-    sku: `SKU ${from + i}`,
-    tag: `stock-${from + i}`,
-    url: `https://shop.example/v1/stock/SKU%20${from + i}`,
-  }));
-
-const purge = (purger: Purger, from: number, count: number) =>
-  purger.purge(targets(from, count), AbortSignal.timeout(20_000));
+const { started, opened } = signedVendor(
+  aliyunCdnKind,
+  ALIYUN_CDN_SANDBOX,
+  (settings: AliyunCdnSandboxSettings) => new AliyunCdnSandbox(settings),
+);
 
 it.each(["cdn", "dcdn"])("purges URLs of %s with a signature that the vendor's rules verify", async (product) => {
   const clock = new ManualClock(NOON_MS);

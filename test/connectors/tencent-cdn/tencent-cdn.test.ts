@@ -2,7 +2,7 @@
  * Purges of Tencent Cloud against its sandbox: what is sent, which limits it names, and what its codes mean. What every
  * vendor's connector does is in test/conformance.
  */
-import { afterEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { Purger } from "../../../connectors/purger.js";
 import { tencentCdnKind } from "../../../connectors/tencent-cdn/kind.js";
 import {
@@ -12,40 +12,13 @@ import {
 } from "../../../connectors/tencent-cdn/sandbox.js";
 import { authorizationOf } from "../../../connectors/tencent-cdn/signature.js";
 import { ManualClock } from "../../../engine/kernel/clock.js";
+import { MIDNIGHT_MS, NOON_MS, purge, signedVendor, targets } from "../purges/signed-vendor.js";
 
-const NOON_MS = Date.parse("2026-06-18T04:00:00Z");
-const MIDNIGHT_MS = Date.parse("2026-06-18T16:00:00Z");
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-const started = async (settings: TencentCdnSandboxSettings = {}): Promise<TencentCdnSandbox> => {
-  const sandbox = new TencentCdnSandbox(settings);
-  await sandbox.start();
-  closing.push(() => sandbox.stop());
-  return sandbox;
-};
-
-const opened = async (
-  { url }: { url: string },
-  clock = new ManualClock(NOON_MS),
-  more: object = {},
-): Promise<Purger> => {
-  const purger = await tencentCdnKind.open({ connection: { url, ...TENCENT_CDN_SANDBOX, ...more }, clock });
-  closing.push(() => purger.close?.());
-  return purger;
-};
-
-const targets = (from: number, count: number) =>
-  Array.from({ length: count }, (_, i) => ({
-    sku: `茶 ${from + i}`,
-    tag: `stock-${from + i}`,
-    url: `https://shop.example/v1/stock/%E8%8C%B6%20${from + i}`,
-  }));
-
-const purge = (purger: Purger, from: number, count: number) =>
-  purger.purge(targets(from, count), AbortSignal.timeout(20_000));
+const { started, opened } = signedVendor(
+  tencentCdnKind,
+  TENCENT_CDN_SANDBOX,
+  (settings: TencentCdnSandboxSettings) => new TencentCdnSandbox(settings),
+);
 
 it("purges a thousand URLs with one request whose signature the vendor's rules verify", async () => {
   const clock = new ManualClock(NOON_MS);
