@@ -14,7 +14,7 @@ export const EVENT_KINDS = ["stock", "time"] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
 export interface SubscribersOptions {
-  /** A SKU's present state as an event; undefined when it has none. */
+  /** A SKU's present state as an event; undefined when it has none, or one that is too old to be shown. */
   stockEvent(sku: string): string | undefined;
   /** Whether what is known of a SKU is new enough to be shown. */
   isFresh(sku: string): boolean;
@@ -108,9 +108,11 @@ export class StockSubscribers {
 
   /** What is to be sent of a SKU now; one that is too old to be shown is sent later. */
   #eventOf(sku: string): string | undefined {
-    if (this.#options.isFresh(sku)) return this.#options.stockEvent(sku);
-    this.#stale.add(sku);
-    return undefined;
+    const { stockEvent, isFresh } = this.#options;
+    const event = stockEvent(sku);
+    // Asked after it: what was too old a moment ago still is.
+    if (event === undefined && !isFresh(sku)) this.#stale.add(sku);
+    return event;
   }
 
   #sendChanged(): void {

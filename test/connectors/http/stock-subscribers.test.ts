@@ -34,7 +34,7 @@ const counted: string[] = [];
 let isFresh = true;
 const makeSubscribers = () =>
   new StockSubscribers({
-    stockEvent: (sku) => (states.has(sku) ? `${sku}=${states.get(sku)};` : undefined),
+    stockEvent: (sku) => (isFresh && states.has(sku) ? `${sku}=${states.get(sku)};` : undefined),
     isFresh: () => isFresh,
     timeEvent: () => "time;",
     listen: (listener) => {
