@@ -30,7 +30,7 @@ export interface PublicationStore {
   /** What operators know it by: `redis`, `file:///srv/stock`, `s3+https://…`. */
   readonly place: string;
   /**
-   * Checks, at the start, that the store can do what is stated here; left out: it always can.
+   * Checks, before anything is stored, that the store can do what is stated here; left out: it always can.
    * @throws EngineError, retryable when the store cannot be reached now
    */
   check?(signal?: AbortSignal): Promise<void>;

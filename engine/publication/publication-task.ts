@@ -101,7 +101,9 @@ export class PublicationTask {
   }
 
   async #begin(signal: AbortSignal): Promise<void> {
-    const { record, clock } = this.#options;
+    const { store, record, clock } = this.#options;
+    // Before any object is stored, whose manifest would be refused.
+    await store.check?.(signal);
     const { dueMs, discards } = await record.read();
     this.#discards = new Discards(discards);
     // The owner before may be frozen in the middle of a deletion.

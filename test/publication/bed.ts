@@ -134,6 +134,10 @@ export class MemoryPublicationStore implements PublicationStore {
     this.#gate = gate;
   }
 
+  check(): Promise<void> {
+    return this.#gate("check", () => {});
+  }
+
   put(objects: readonly PublishedObject[]): Promise<void> {
     return this.#gate("put", () => {
       for (const { name, identity } of objects) {

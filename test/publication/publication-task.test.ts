@@ -102,6 +102,17 @@ describe("the owner of a publication", () => {
     expect(owner.error()).toBeUndefined();
   });
 
+  it("stores nothing where the store cannot do what is needed", async () => {
+    const { start } = bedOf();
+    const owner = start(async (name, call) => {
+      if (name === "check") throw down();
+      return call();
+    });
+    await owner.ended;
+    expect(owner.error()).toBe("the store is away");
+    expect(owner.store.puts).toEqual([]);
+  });
+
   it("ends when another has replaced the manifest", async () => {
     const { start, stored, display } = bedOf();
     const owner = start();
