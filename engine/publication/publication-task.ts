@@ -44,6 +44,8 @@ const BACKOFF_FIRST_MS = 250;
 /** About 1.5 MB in the three forms, of which two are in memory: one being made, one on its way to the store. */
 const OBJECTS_AT_ONCE = 128;
 const DELETED_AT_ONCE = 500;
+/** With more, they are forgotten and stored again. */
+const MAX_UNNAMED = 65_536;
 /** From the record of a name to the manifest that has or drops it: a store that takes longer fails. */
 const ATTEMPT_MS = 60_000;
 
@@ -62,6 +64,8 @@ export class PublicationTask {
   #stored: StoredPublication | undefined;
   /** Texts of the manifests that the store may have: not known is which of two while it has not answered. */
   #possible: readonly (Uint8Array | undefined)[] | undefined;
+  /** Stored by attempts that failed later; names of the next one that are the same are not stored again. */
+  #unnamed = new Set<string>();
   /** Undefined: all SKUs are to be read. */
   #content: Content | undefined;
   readonly #lostObjects = new LostObjects();
@@ -214,7 +218,7 @@ export class PublicationTask {
       );
     };
     for (const named of content.texts(draft, (text) => this.#named(text))) {
-      if (!this.#stored?.names.has(named.name)) batch.push(named);
+      if (!this.#stored?.names.has(named.name) && !this.#unnamed.has(named.name)) batch.push(named);
       if (batch.length >= OBJECTS_AT_ONCE) await put();
       if (turns.isOver) await turns.next();
     }
@@ -231,6 +235,8 @@ export class PublicationTask {
     );
     await this.#commit(this.#dueMs, signal);
     await store.put(objects, signal);
+    if (this.#unnamed.size >= MAX_UNNAMED) this.#unnamed.clear();
+    for (const { name } of objects) this.#unnamed.add(name);
   }
 
   /** Other white space gives another name to a text whose name is not to be used. */
@@ -258,6 +264,7 @@ export class PublicationTask {
     // What this process publishes next is newer, also when its clock is set back meanwhile.
     this.#stored = { version, asOfMs: 0, names, json };
     this.#dueMs = nextDueMs;
+    this.#unnamed.clear();
     this.#discards.remove(names);
     this.#discards.add(dropped, clock.now() + DISCARD_AFTER_MS);
   }

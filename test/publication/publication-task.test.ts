@@ -78,7 +78,7 @@ function bedOf() {
     };
   };
   const display = () => readAsPage(stored).displays.get(SKU);
-  return { stored, record, troubles, start, display };
+  return { shop, stored, record, troubles, start, display };
 }
 
 describe("the owner of a publication", () => {
@@ -100,6 +100,22 @@ describe("the owner of a publication", () => {
     expect(display()).toBe(8);
     await owner.stop();
     expect(owner.error()).toBeUndefined();
+  });
+
+  it("does not store again what an attempt has stored that failed later", async () => {
+    const { start, shop, display } = bedOf();
+    // More than one batch of objects.
+    for (let i = 0; i < 40_000; i++) shop.change(`SKU-${i}`, i);
+    let puts = 0;
+    const owner = start(async (name, call) => {
+      if (name === "put" && ++puts === 2) throw down();
+      return call();
+    });
+    await owner.publish(7, 0);
+    expect(owner.figures.failures).toBe(1);
+    expect(display()).toBe(7);
+    expect(owner.store.puts).toHaveLength(new Set(owner.store.puts).size);
+    await owner.stop();
   });
 
   it("stores nothing where the store cannot do what is needed", async () => {
