@@ -8,15 +8,15 @@
 import { monotonicClock, type Scheduler, stopwatch } from "../kernel/clock.js";
 import { EngineError, messageOf } from "../kernel/errors.js";
 import type { OnTrouble } from "../kernel/logger.js";
-import { compressed } from "./compression.js";
-import { Content, type Draft, type NamedText } from "./content.js";
+import { Content, type Draft } from "./content.js";
 import { DISCARD_AFTER_MS, Discards } from "./discards.js";
 import type { ChangeCollection, DisplaySource } from "./display-source.js";
 import { LostObjects } from "./lost-objects.js";
-import { encodeManifest, nameOf } from "./manifest.js";
+import { encodeManifest } from "./manifest.js";
+import { ObjectWriter } from "./object-writer.js";
 import type { PublicationFigures } from "./publication-figures.js";
 import type { PublicationRecord } from "./publication-record.js";
-import type { PublicationStore, PublishedObject } from "./publication-store.js";
+import type { PublicationStore } from "./publication-store.js";
 import { readPublication, type StoredPublication } from "./stored-publication.js";
 import { Turns } from "./turns.js";
 
@@ -38,14 +38,12 @@ export interface PublicationTaskOptions {
 
 /** An older view is not published. */
 const MAX_VIEW_AGE_MS = 2_000;
+/** When the view stays too old for this long, another process may have a better one. */
+const STEP_BACK_AFTER_MS = 15_000;
 /** How often a view that is too old is looked at again. */
 const POLL_MS = 250;
 const BACKOFF_FIRST_MS = 250;
-/** About 1.5 MB in the three forms, of which two are in memory: one being made, one on its way to the store. */
-const OBJECTS_AT_ONCE = 128;
 const DELETED_AT_ONCE = 500;
-/** With more, they are forgotten and stored again. */
-const MAX_UNNAMED = 65_536;
 /** From the record of a name to the manifest that has or drops it: a store that takes longer fails. */
 const ATTEMPT_MS = 60_000;
 
@@ -59,13 +57,15 @@ export class PublicationTask {
   #dueMs = 0;
   /** The newest due time at which the view was too old. */
   #staleMs = 0;
+  /** Since when it is. */
+  #staleSinceMs: number | undefined;
+  #stepsBack = false;
   #discards = new Discards();
   /** Undefined: to be read from the store. */
   #stored: StoredPublication | undefined;
   /** Texts of the manifests that the store may have: not known is which of two while it has not answered. */
   #possible: readonly (Uint8Array | undefined)[] | undefined;
-  /** Stored by attempts that failed later; names of the next one that are the same are not stored again. */
-  #unnamed = new Set<string>();
+  readonly #writer: ObjectWriter;
   /** Undefined: all SKUs are to be read. */
   #content: Content | undefined;
   readonly #lostObjects = new LostObjects();
@@ -79,19 +79,25 @@ export class PublicationTask {
     this.#figures = figures;
     this.#renewedMs = askedMs;
     this.#changes = options.source.collectChanges();
+    this.#writer = new ObjectWriter({
+      store: options.store,
+      isTaken: (name) => this.#discards.isTaken(name, options.clock.now()),
+      record: (names, signal) => this.#recordNames(names, signal),
+    });
   }
 
   /**
-   * Works until the signal aborts. Call it once.
+   * Works until the signal aborts, or its view stays too old. Call it once.
    * @param progressed called after each publication
+   * @returns whether another process should have the lease
    * @throws EngineError when the lease is another's, or may be
    */
-  async run(stopping: AbortSignal, progressed: () => void): Promise<void> {
+  async run(stopping: AbortSignal, progressed: () => void): Promise<boolean> {
     const signal = AbortSignal.any([stopping, this.#lost.signal]);
     const renewing = this.#renew(signal);
     try {
       await this.#begin(signal);
-      while (!signal.aborted) {
+      while (!signal.aborted && !this.#stepsBack) {
         if (await this.#publishWhenDue(signal)) progressed();
       }
     } catch (thrown) {
@@ -102,6 +108,7 @@ export class PublicationTask {
       this.#changes.end();
     }
     if (this.#failure !== undefined) throw this.#failure;
+    return this.#stepsBack;
   }
 
   async #begin(signal: AbortSignal): Promise<void> {
@@ -127,12 +134,10 @@ export class PublicationTask {
       return false;
     }
     if (source.ageMs() > MAX_VIEW_AGE_MS) {
-      const latestMs = this.#nextDueMs() - everyMs;
-      if (this.#staleMs !== latestMs) this.#figures.skipped.stale++;
-      this.#staleMs = latestMs;
-      await clock.sleep(POLL_MS, signal);
+      await this.#waitForView(signal);
       return false;
     }
+    this.#staleSinceMs = undefined;
     try {
       const isPublished = await this.#publish(signal);
       this.#backoffMs = BACKOFF_FIRST_MS;
@@ -145,6 +150,17 @@ export class PublicationTask {
       this.#backoffMs = Math.min(this.#backoffMs * 2, everyMs);
       return false;
     }
+  }
+
+  async #waitForView(signal: AbortSignal): Promise<void> {
+    const { clock, everyMs, onTrouble } = this.#options;
+    const latestMs = this.#nextDueMs() - everyMs;
+    if (this.#staleMs !== latestMs) this.#figures.skipped.stale++;
+    this.#staleMs = latestMs;
+    this.#staleSinceMs ??= clock.now();
+    this.#stepsBack = clock.now() - this.#staleSinceMs > STEP_BACK_AFTER_MS;
+    if (this.#stepsBack) onTrouble("the views of this process stay too old; another process may publish", {});
+    else await clock.sleep(POLL_MS, signal);
   }
 
   async #publish(signal: AbortSignal): Promise<boolean> {
@@ -163,7 +179,7 @@ export class PublicationTask {
     }
     const content = await this.#refresh(signal);
     const draft = content.draft();
-    const written = await this.#write(content, draft, signal);
+    const written = await this.#writer.write(content, draft, this.#stored.names, signal);
     const index = draft.indexes as string[];
     const { leaves } = content.counts;
     const json = encodeManifest({ asOfMs, positions, skus: content.skus, leaves, index });
@@ -198,53 +214,10 @@ export class PublicationTask {
     return this.#content;
   }
 
-  /** Stores what is not stored yet. One batch is compressed while the one before is on its way to the store. */
-  async #write(content: Content, draft: Draft, signal: AbortSignal): Promise<{ objects: number; bytes: number }> {
-    const written = { objects: 0, bytes: 0 };
-    const turns = new Turns();
-    let batch: NamedText[] = [];
-    let putting = Promise.resolve();
-    const put = async (): Promise<void> => {
-      const objects = await compressed(batch);
-      await putting;
-      putting = this.#put(objects, signal);
-      // It is awaited later.
-      putting.catch(() => {});
-      batch = [];
-      written.objects += objects.length;
-      written.bytes += objects.reduce(
-        (sum, { identity, gzip, br }) => sum + identity.length + gzip.length + br.length,
-        0,
-      );
-    };
-    for (const named of content.texts(draft, (text) => this.#named(text))) {
-      if (!this.#stored?.names.has(named.name) && !this.#unnamed.has(named.name)) batch.push(named);
-      if (batch.length >= OBJECTS_AT_ONCE) await put();
-      if (turns.isOver) await turns.next();
-    }
-    if (batch.length > 0) await put();
-    await putting;
-    return written;
-  }
-
-  async #put(objects: readonly PublishedObject[], signal: AbortSignal): Promise<void> {
-    const { store, clock } = this.#options;
-    this.#discards.add(
-      objects.map(({ name }) => name),
-      clock.now() + ATTEMPT_MS + DISCARD_AFTER_MS,
-    );
+  /** Before they are stored. */
+  async #recordNames(names: readonly string[], signal: AbortSignal): Promise<void> {
+    this.#discards.add(names, this.#options.clock.now() + ATTEMPT_MS + DISCARD_AFTER_MS);
     await this.#commit(this.#dueMs, signal);
-    await store.put(objects, signal);
-    if (this.#unnamed.size >= MAX_UNNAMED) this.#unnamed.clear();
-    for (const { name } of objects) this.#unnamed.add(name);
-  }
-
-  /** Other white space gives another name to a text whose name is not to be used. */
-  #named(text: string): NamedText {
-    const name = nameOf(text);
-    if (this.#stored?.names.has(name) || !this.#discards.isTaken(name, this.#options.clock.now()))
-      return { name, text };
-    return this.#named(`${text}\n`);
   }
 
   async #replace(
@@ -264,7 +237,7 @@ export class PublicationTask {
     // What this process publishes next is newer, also when its clock is set back meanwhile.
     this.#stored = { version, asOfMs: 0, names, json };
     this.#dueMs = nextDueMs;
-    this.#unnamed.clear();
+    this.#writer.named();
     this.#discards.remove(names);
     this.#discards.add(dropped, clock.now() + DISCARD_AFTER_MS);
   }

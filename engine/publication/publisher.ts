@@ -1,8 +1,8 @@
 /**
  * Publishes what customers see of every SKU, from one process at a time: whoever holds the lease. Every process that
  * has the views may be that one. It publishes at multiples of an interval, so it is known when the next publication is
- * due whoever makes it. It promises no publication while the views are not fresh or the store does not answer: then the
- * newest one grows old, which `stats` tells.
+ * due whoever makes it. A process whose views stay too old leaves it to another. It promises no publication while no
+ * process has fresh views or the store does not answer: then the newest one grows old, which `stats` tells.
  */
 import { type Clock, monotonicClock, type Scheduler, systemClock } from "../kernel/clock.js";
 import type { OnTrouble } from "../kernel/logger.js";
@@ -46,10 +46,12 @@ export class Publisher {
       clock: monotonicClock,
       ...(serverClock ? { serverClock } : {}),
       prepare: () => loadStreamLibrary(redis),
-      work: async ({ task, askedMs, progressed }, signal) => {
+      work: async ({ task, askedMs, progressed, waitAfter }, signal) => {
         const record = new RedisPublicationRecord(options, task);
         const taskOptions = { ...options, record, epoch: task.epoch, clock };
-        await new PublicationTask(taskOptions, this.#figures, askedMs).run(signal, progressed);
+        const stepsBack = await new PublicationTask(taskOptions, this.#figures, askedMs).run(signal, progressed);
+        // Others ask for the lease twice in its time.
+        if (stepsBack) waitAfter(leaseMs);
       },
       place: {},
     });

@@ -49,7 +49,7 @@ class Owner {
   held: Held[] = [];
   isEnded = false;
   readonly #stop = new AbortController();
-  readonly #ended: Promise<void>;
+  readonly #ended: Promise<unknown>;
 
   constructor(world: World, epoch: number) {
     this.view = new ShopView(world.shop, () => world.nowMs);

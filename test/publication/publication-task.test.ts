@@ -102,7 +102,7 @@ describe("the owner of a publication", () => {
     expect(owner.error()).toBeUndefined();
   });
 
-  it("does not store again what an attempt has stored that failed later", async () => {
+  it("does not store again what an attempt has stored that ended with an error", async () => {
     const { start, shop, display } = bedOf();
     // More than one batch of objects.
     for (let i = 0; i < 40_000; i++) shop.change(`SKU-${i}`, i);

@@ -57,6 +57,30 @@ describe("the publisher", () => {
     await publisher.stop();
   });
 
+  it("lets another process publish when its own view stays old", async () => {
+    const { shop, stored, troubles, publisherOf, moveTo } = bedOf();
+    shop.change("TEA-01", 3);
+    const one = publisherOf("one");
+    one.publisher.start();
+    await expect.poll(() => one.publisher.stats().publications).toBe(1);
+    const two = publisherOf("two");
+    two.publisher.start();
+    shop.change("TEA-01", 4);
+    let nowMs = START_MS;
+    await expect
+      .poll(() => {
+        nowMs += EVERY_MS;
+        moveTo(nowMs);
+        two.view.follow();
+        return two.publisher.stats().publications;
+      })
+      .toBeGreaterThan(0);
+    expect(readAsPage(stored).displays).toEqual(new Map([["TEA-01", 4]]));
+    expect(one.publisher.stats().publications).toBe(1);
+    expect(troubles.join()).toMatch("another process may publish");
+    await Promise.all([one.publisher.stop(), two.publisher.stop()]);
+  });
+
   it("is one process of several, and another continues without publishing a due time again", async () => {
     const { shop, stored, publisherOf, moveTo } = bedOf();
     shop.change("TEA-01", 3);
