@@ -68,13 +68,14 @@ it("a SKU that sells out and one that is back are purged twice, whatever another
     expect((await ledger.apply({ id, kind: "correct", sku, location: "main", units })).outcome).toBe("accepted");
   };
   const timesPurged = (sku: string) => fastly.purged.filter(({ value }) => value === tagOf(sku)).length;
-  for (const sku of ["CUP", "MUG"]) await correct(sku, 3);
-  await correct("MUG", -1);
-  await correct("CUP", -3);
-  await expect.poll(() => timesPurged("CUP"), patience).toBe(2);
+  for (const sku of ["CUP", "MUG", "PEN"]) await correct(sku, 3);
+  await correct("PEN", -1);
+  for (const sku of ["CUP", "MUG"]) await correct(sku, -3);
+  await expect.poll(() => timesPurged("CUP"), patience).toBe(1);
   await correct("CUP", 1);
-  await expect.poll(() => timesPurged("CUP"), patience).toBe(4);
-  expect(timesPurged("MUG")).toBe(0);
+  // The return replaces the second purge of the sell-out, unless the machine is slow.
+  await expect.poll(() => timesPurged("CUP") >= 3 && timesPurged("MUG") === 2, patience).toBe(true);
+  expect(timesPurged("PEN")).toBe(0);
 
   await withLifecycle(async (lifecycle) => {
     const { url } = await serveEngine(engine, surface, lifecycle);
@@ -86,14 +87,11 @@ it("a SKU that sells out and one that is back are purged twice, whatever another
     const warnings = () => engine.sinks.flatMap((sink) => sink.warnings()).join();
     expect(warnings()).toMatch(/down \(cloudflare\) does not purge: cannot be reached/);
     const metrics = async () => (await fetch(`${url}/metrics`)).text();
-    expect(await metrics()).toContain('shuiwei_purges_total{vendor="fastly",outcome="purged"} 2');
-    expect(await metrics()).toContain('shuiwei_purges_total{vendor="fastly",outcome="repeated"} 2');
-    expect(await metrics()).toContain('shuiwei_purge_acceptance_seconds_count{vendor="fastly"} 2');
-    await expect
-      .poll(metrics, patience)
-      // One: the second change replaces the first, unless that is late already.
-      .toMatch(/shuiwei_purges_total\{vendor="cloudflare",outcome="dropped_late"\} [12]\n/);
-    expect(warnings()).toMatch(/[12] purges were dropped lately/);
+    expect(await metrics()).toContain('shuiwei_purges_total{vendor="fastly",outcome="purged"} 3');
+    expect(await metrics()).toMatch(/shuiwei_purges_total\{vendor="fastly",outcome="repeated"\} [23]\n/);
+    expect(await metrics()).toContain('shuiwei_purge_acceptance_seconds_count{vendor="fastly"} 3');
+    // What becomes of its purges is tested in virtual time: they are of use for ten seconds.
+    expect(await metrics()).toContain('shuiwei_purges_total{vendor="cloudflare",outcome="purged"} 0');
   });
   const client = redis.connect();
   for (const sink of ["cloudflare", "fastly"])
