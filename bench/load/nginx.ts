@@ -4,11 +4,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
+import { renderConfiguration, writeNginxConf } from "./cache-configuration.js";
 
 export interface Nginx {
   readonly port: number;
@@ -30,23 +31,14 @@ export const hasNginx = (): boolean => spawnSync("nginx", ["-v"]).status === 0;
 /** In front of an engine, as its README says. */
 export function startEdge(originPort: number): Promise<Nginx> {
   return start(async (dir, port) => {
-    const folder = join(dir, "shuiwei");
-    await cp(CONFIGURATION, folder, { recursive: true });
-    await mkdir(join(dir, "cache"));
-    const values: Record<string, string> = {
+    const values = {
       ORIGIN: `${HOST}:${originPort}`,
       LISTEN: `${HOST}:${port}`,
       OPERATORS: `${HOST}:${await freePort()}`,
       CACHE_DIR: join(dir, "cache"),
     };
-    for (const name of (await readdir(folder)).filter((each) => each.endsWith(".conf"))) {
-      const text = await readFile(join(folder, name), "utf8");
-      const rendered = text.replace(
-        /\b(ORIGIN|LISTEN|OPERATORS|CACHE_DIR)\b/g,
-        (placeholder) => values[placeholder] as string,
-      );
-      await writeFile(join(folder, name), rendered);
-    }
+    await renderConfiguration(CONFIGURATION, join(dir, "shuiwei"), values);
+    await mkdir(values.CACHE_DIR);
     return "include shuiwei/edge.conf;";
   });
 }
@@ -66,20 +58,8 @@ async function start(prepare: (dir: string, port: number) => Promise<string>): P
   const dir = await mkdtemp(join(tmpdir(), "shuiwei-nginx-"));
   const port = await freePort();
   const inside = await prepare(dir, port);
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-  const lines = [
-    // Workers of a master that is root would have no right to write into the folder.
-    ...(process.getuid?.() === 0 ? ["user root;"] : []),
-    `daemon off; pid ${join(dir, "nginx.pid")}; error_log stderr error; worker_processes 1;`,
-    `events { worker_connections ${CONNECTIONS}; }`,
-    // Connections are kept on both sides of the comparison.
-    `http { access_log off; keepalive_requests 100000000;`,
-    ...temporary.map((name) => `${name}_temp_path ${join(dir, name)};`),
-    inside,
-    "}",
-  ];
-  const file = join(dir, "nginx.conf");
-  await writeFile(file, lines.join("\n"));
+  // Connections are kept on both sides of the comparison.
+  const file = await writeNginxConf(dir, CONNECTIONS, `keepalive_requests 100000000; ${inside}`);
   const child = spawn("nginx", ["-p", dir, "-c", file], { stdio: ["ignore", "ignore", "inherit"] });
   const stop = async (): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) {

@@ -6,11 +6,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { renderConfiguration, writeNginxConf } from "../../bench/load/cache-configuration.js";
 import { sleep, stopwatch } from "../../engine/kernel/clock.js";
 import { freePort } from "../faults/bed.js";
 
@@ -97,23 +98,9 @@ async function renderNginx({ role, origin, files }: CacheServerSettings, ports: 
   const dir = await mkdtemp(join(tmpdir(), "shuiwei-nginx-"));
   const [listen, operators] = [listenAt(ports.readers), listenAt(ports.operators)];
   const values = { ORIGIN: origin, LISTEN: listen, OPERATORS: operators, CACHE_DIR: join(dir, "cache") };
-  await render("nginx", join(dir, "shuiwei"), values, files);
-  await mkdir(join(dir, "cache"));
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-  await writeFile(
-    join(dir, "nginx.conf"),
-    [
-      // Workers of a master that is root would have no right to write into the folder.
-      ...(process.getuid?.() === 0 ? ["user root;"] : []),
-      `daemon off; pid ${join(dir, "nginx.pid")}; error_log stderr error; worker_processes 1;`,
-      `events { worker_connections ${CONNECTIONS}; }`,
-      "http {",
-      "access_log off;",
-      ...temporary.map((name) => `${name}_temp_path ${join(dir, name)};`),
-      `include shuiwei/${role}.conf;`,
-      "}",
-    ].join("\n"),
-  );
+  await renderConfiguration(join(CONFIGURATIONS, "nginx"), join(dir, "shuiwei"), values, files);
+  await mkdir(values.CACHE_DIR);
+  await writeNginxConf(dir, CONNECTIONS, `include shuiwei/${role}.conf;`);
   return dir;
 }
 
@@ -122,27 +109,8 @@ async function renderVarnish({ origin, files }: CacheServerSettings): Promise<st
   // varnishd reads as a user of its own.
   await chmod(dir, 0o755);
   const [host = "", port = ""] = origin.split(":");
-  await render("varnish", dir, { ORIGIN_HOST: host, ORIGIN_PORT: port }, files);
+  await renderConfiguration(join(CONFIGURATIONS, "varnish"), dir, { ORIGIN_HOST: host, ORIGIN_PORT: port }, files);
   return dir;
-}
-
-/** Copies the configurations and replaces their placeholders. */
-async function render(
-  program: CacheProgram,
-  dir: string,
-  values: Readonly<Record<string, string>>,
-  files: Readonly<Record<string, string>> = {},
-): Promise<void> {
-  await cp(join(CONFIGURATIONS, program), dir, { recursive: true });
-  for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
-  const placeholder = new RegExp(`\\b(?:${Object.keys(values).join("|")})\\b`, "g");
-  for (const name of await readdir(dir)) {
-    const text = await readFile(join(dir, name), "utf8");
-    await writeFile(
-      join(dir, name),
-      text.replace(placeholder, (found) => values[found] as string),
-    );
-  }
 }
 
 async function started(dir: string, ports: Ports, command: readonly string[], name: string): Promise<CacheServer> {
