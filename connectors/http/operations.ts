@@ -4,22 +4,19 @@
  * metrics, need the role read.
  */
 import type { FastifyInstance, onResponseHookHandler } from "fastify";
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import { refuse as refuseClient } from "./access.js";
+import { AnswerTimes, type CountAnswer } from "./answer-times.js";
 import { refuse, retryAfter } from "./problem.js";
 import { NO_TOKEN_NEEDED, type RouteContext, type RouteGroup, TOKEN_NEEDED } from "./route-context.js";
 import { Readiness, Status } from "./schemas/operations.js";
 import { problems, requestFaults } from "./schemas/problem.js";
 
-/** From half a millisecond (an order on an idle engine) to 2.5 s, in seconds. */
-const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
-const CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
-
 export interface HttpMetrics {
   readonly registry: Registry;
   readonly failedLogins: Counter<"with">;
   /** Counts an answer of a route. */
-  counter(method: string, route: string): (status: number, elapsedMs: number) => void;
+  counter(method: string, route: string): CountAnswer;
   /** The same as a hook. */
   observer(method: string, route: string): onResponseHookHandler;
   /** A gauge whose value is read when the metrics are read. */
@@ -28,13 +25,7 @@ export interface HttpMetrics {
 
 export function httpMetrics(): HttpMetrics {
   const registry = new Registry();
-  const seconds = new Histogram({
-    name: "shuiwei_http_request_seconds",
-    help: "Time from a request's head to the end of its answer, by route, method and class of status",
-    labelNames: ["method", "route", "status"],
-    buckets: BUCKETS,
-    registers: [registry],
-  });
+  const times = new AnswerTimes(registry);
   const failedLogins = new Counter({
     name: "shuiwei_http_failed_logins_total",
     help: "Requests with a wrong token or pairing code",
@@ -42,16 +33,12 @@ export function httpMetrics(): HttpMetrics {
     registers: [registry],
   });
   for (const what of ["token", "pairing code"]) failedLogins.inc({ with: what }, 0);
-  const counter: HttpMetrics["counter"] = (method, route) => {
-    const classes = CLASSES.map((status) => seconds.labels(method, route, status));
-    return (status, elapsedMs) => classes[Math.floor(status / 100) - 1]?.observe(elapsedMs / 1_000);
-  };
   return {
     registry,
     failedLogins,
-    counter,
+    counter: (method, route) => times.counter(method, route),
     observer(method, route) {
-      const count = counter(method, route);
+      const count = times.counter(method, route);
       return (_request, reply, done) => {
         count(reply.statusCode, reply.elapsedTime);
         done();
