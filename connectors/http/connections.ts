@@ -43,6 +43,8 @@ interface Connection {
   waiting: (() => void)[];
   /** Whether a request is in progress. */
   isBusy: boolean;
+  /** Ends the request in progress and begins the next one. */
+  end: () => void;
   /** The answer in progress. */
   answer: ServerResponse | undefined;
   /** Bytes that the system had accepted at its last progress, and the time of that. */
@@ -53,9 +55,6 @@ interface Connection {
   /** Since when the answer has been waiting for the client to read; undefined: it has not. */
   unreadSinceMs: number | undefined;
 }
-
-/** Serves one request of a connection and calls `end` after it. */
-type Work = (end: () => void, connection: Connection) => void;
 
 export interface PerConnectionLimits {
   maxUnanswered?: number;
@@ -87,11 +86,9 @@ export class Connections {
   /** Applies the limits to a server, in front of its request handler, until the server is closed. */
   guard(server: Server, handler: Handler): void {
     const serve: Handler = (request, response) => {
-      this.#inTurn(request.socket, (end, connection) => {
-        connection.answer = response;
-        response.once("close", end);
-        handler(request, response);
-      });
+      const connection = this.#of(request.socket);
+      if (connection.isBusy) this.#wait(connection, () => this.#begin(connection, handler, request, response));
+      else this.#begin(connection, handler, request, response);
     };
     server.removeAllListeners("request");
     server.on("request", serve);
@@ -105,10 +102,14 @@ export class Connections {
 
   /** Calls `takeOver` when every earlier request of this connection has been answered; the connection is idle then. */
   handOver(socket: Duplex, takeOver: () => void): void {
-    this.#inTurn(socket as Socket, (end) => {
-      end();
+    const connection = this.#of(socket as Socket);
+    const begin = (): void => {
+      if (connection.socket.destroyed) return;
       takeOver();
-    });
+      connection.waiting.shift()?.();
+    };
+    if (connection.isBusy) this.#wait(connection, begin);
+    else begin();
   }
 
   /** Whether no request of a connection is being answered. */
@@ -140,49 +141,51 @@ export class Connections {
   }
 
   #of(socket: Socket): Connection {
-    let connection = this.#connections.get(socket);
-    if (!connection) {
-      connection = {
-        socket,
-        waiting: [],
-        isBusy: false,
-        answer: undefined,
-        acceptedBytes: 0,
-        queuedBytes: 0,
-        acceptedAtMs: 0,
-        unreadSinceMs: undefined,
-      };
-      this.#connections.set(socket, connection);
-      const ended = connection;
-      socket.once("close", () => {
-        ended.waiting = [];
-        this.#busy.delete(ended);
-      });
-    }
+    return this.#connections.get(socket) ?? this.#add(socket);
+  }
+
+  #add(socket: Socket): Connection {
+    const connection: Connection = {
+      socket,
+      waiting: [],
+      isBusy: false,
+      end: () => {
+        connection.isBusy = false;
+        connection.answer = undefined;
+        this.#busy.delete(connection);
+        if (!socket.destroyed) connection.waiting.shift()?.();
+      },
+      answer: undefined,
+      acceptedBytes: 0,
+      queuedBytes: 0,
+      acceptedAtMs: 0,
+      unreadSinceMs: undefined,
+    };
+    this.#connections.set(socket, connection);
+    socket.once("close", () => {
+      connection.waiting = [];
+      this.#busy.delete(connection);
+    });
     return connection;
   }
 
-  #inTurn(socket: Socket, work: Work): void {
-    const connection = this.#of(socket);
-    // Requests that were read before the connection was closed.
-    if (socket.destroyed) return;
-    if (!connection.isBusy) this.#begin(connection, work);
-    else if (connection.waiting.length + 1 < this.#limits.maxUnanswered)
-      connection.waiting.push(() => this.#begin(connection, work));
+  #wait(connection: Connection, begin: () => void): void {
+    if (connection.socket.destroyed) return;
+    if (connection.waiting.length + 1 < this.#limits.maxUnanswered) connection.waiting.push(begin);
     else this.#close(connection, "pipelined");
   }
 
-  #begin(connection: Connection, work: Work): void {
+  #begin(connection: Connection, handler: Handler, request: IncomingMessage, response: ServerResponse): void {
+    // The request was read before the connection was closed.
+    if (connection.socket.destroyed) return;
     connection.isBusy = true;
+    connection.answer = response;
     connection.acceptedAtMs = this.#nowMs();
     connection.unreadSinceMs = undefined;
     this.#busy.add(connection);
-    work(() => {
-      connection.isBusy = false;
-      connection.answer = undefined;
-      this.#busy.delete(connection);
-      if (!connection.socket.destroyed) connection.waiting.shift()?.();
-    }, connection);
+    // Emitted once only.
+    response.on("close", connection.end);
+    handler(request, response);
   }
 
   #close(connection: Connection, reason: CloseReason): void {
