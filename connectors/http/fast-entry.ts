@@ -42,6 +42,7 @@ type CountedRoute = FastRoute & { readonly count: ReturnType<HttpMetrics["counte
 export class FastEntry {
   readonly #parts: Parts;
   readonly #routes: readonly CountedRoute[];
+  readonly #nowMs = stopwatch();
 
   constructor(parts: Parts, routes: readonly FastRoute[]) {
     this.#parts = parts;
@@ -56,13 +57,14 @@ export class FastEntry {
     if (part === undefined) return false;
     const path = route.prefix + part;
     if (path !== route.path && this.#parts.paths.has(path)) return false;
-    const elapsedMs = stopwatch();
+    const startMs = this.#nowMs();
     if (!route.answer(request, response, part)) return false;
     // Mostly the system has accepted the answer by now, and the request was never under way between two turns.
-    if (response.writableEnded && request.socket.writableLength === 0) route.count(response.statusCode, elapsedMs());
+    if (response.writableEnded && request.socket.writableLength === 0)
+      route.count(response.statusCode, this.#nowMs() - startMs);
     else {
       this.#parts.limit.hold(request, response);
-      response.once("finish", () => route.count(response.statusCode, elapsedMs()));
+      response.once("finish", () => route.count(response.statusCode, this.#nowMs() - startMs));
     }
     return true;
   }

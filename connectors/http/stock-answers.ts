@@ -1,16 +1,17 @@
 /**
  * What the storefront is told about stock (R5, R6), made ready to be sent: the body, its ETag, and headers that say
  * until when caches may keep it. An answer states the second of real time as of which it is true, and is refused when
- * that is too long ago. The answers for single SKUs are kept while they are the same, because between two changes a
- * busy SKU is asked for many times in a second. Every process gives the same ETag to the same answer.
+ * that is too long ago. What the answers for single SKUs have in common is kept for a moment, so that each is one text
+ * of few parts; no answer is kept. Every process gives the same ETag to the same answer.
  */
 import { createHash } from "node:crypto";
+import type { ServerResponse } from "node:http";
 import type { Levels, SkuLevels } from "../../engine/jobs/storefront/view.js";
 import { systemClock } from "../../engine/kernel/clock.js";
 import { cacheHeaders, type FreshnessBudget, MAX_LAG_MS } from "../../engine/publication/freshness.js";
 import type { HttpDeps } from "./deps.js";
 import { SECURITY_HEADERS } from "./guard.js";
-import type { KeptHeadAnswer } from "./kept-head.js";
+import { type KeptHead, keptHeadOf, sendWithKeptHead, takesKeptHead } from "./kept-head.js";
 import { SHARED_HEADERS } from "./public-answers.js";
 import { isoOf } from "./route-context.js";
 
@@ -24,11 +25,8 @@ const AS_OF_STEP_MS = 1_000;
  * into another second, so neither is their Date wrong.
  */
 const HEADERS_STEP_MS = 250;
-/**
- * Answers for single SKUs that are kept, twice as many at most, of about 1.5 KB each. Few, for the SKUs that everybody
- * asks for: with 4,096, memory that lives for a moment cost more than making the answers of 10,000 SKUs anew.
- */
-const MAX_KEPT = 256;
+/** Tags that are kept, twice as many at most, of about 120 bytes each: hashing a SKU takes as long as its answer. */
+const MAX_TAGS = 16_384;
 /**
  * Of both headers with tags: nginx refuses an answer whose head is longer than its buffer, 4 KB by default. 44 SKUs
  * have 23 bytes of tag and separator in each header.
@@ -48,29 +46,31 @@ export interface CacheableAnswer {
   readonly body: string;
 }
 
-export interface KeptAnswer extends CacheableAnswer, KeptHeadAnswer {
-  readonly revision: number;
-  readonly asOfMs: number;
-  /** Until when its headers may be used. */
-  readonly untilMs: number;
+/** What all answers with one `asOf` have in common for a step. */
+interface Shared {
+  readonly asOf: string;
+  /** Of `asOf`, for ETags. */
+  readonly second: string;
+  readonly head: readonly string[];
+  /** Of answers for single SKUs, as Node has written it. */
+  kept: KeptHead | undefined;
 }
 
-interface SharedHead {
-  readonly asOfMs: number;
-  readonly sentMs: number;
-  readonly asOf: string;
-  readonly head: string[];
-}
+const JSON_TYPE = "application/json; charset=utf-8";
 
 type Parts = Pick<HttpDeps, "storefrontView" | "ageMs" | "tagOf">;
 
 export class StockAnswers {
   readonly #parts: Parts;
   readonly #budget: FreshnessBudget;
-  #kept = new Map<string, KeptAnswer>();
-  /** Those before, given up as a whole: finding the oldest in a large map takes longer than making an answer. */
-  #keptBefore = new Map<string, KeptAnswer>();
-  #shared: SharedHead = { asOfMs: Number.NaN, sentMs: Number.NaN, asOf: "", head: [] };
+  /** Until when what is shared may be used. */
+  #sharedUntilMs = 0;
+  /** By `asOf`, which differs between partitions, by MAX_LAG_MS at most. */
+  readonly #shared = new Map<number, Shared>();
+  /** Header values with the tags of a SKU. */
+  #tags = new Map<string, string>();
+  /** Those before, given up as a whole: finding the oldest in a large map takes longer than making a tag. */
+  #tagsBefore = new Map<string, string>();
 
   constructor(parts: Parts, budget: FreshnessBudget) {
     this.#parts = parts;
@@ -103,23 +103,27 @@ export class StockAnswers {
   }
 
   /** The answer for one SKU over all locations. */
-  ofSku(sku: string, { revision, total }: SkuLevels, asOfMs: number): KeptAnswer {
-    const nowMs = systemClock.now();
-    const kept = this.#kept.get(sku) ?? this.#keptBefore.get(sku);
-    if (kept && kept.revision === revision && kept.asOfMs === asOfMs && nowMs < kept.untilMs) return kept;
-    // These two are all that can differ; exact, so that no two contents have one tag.
-    const etag = `"${(asOfMs / AS_OF_STEP_MS).toString(36)}-${total.display.toString(36)}"`;
-    const untilMs = stepAfter(nowMs);
-    const { asOf } = this.#sharedHead(asOfMs, untilMs);
-    const body = JSON.stringify({ sku, ...shown(total), asOf });
-    const rendered = this.#answer([sku], asOfMs, untilMs, etag, body);
-    const answer = { ...rendered, revision, asOfMs, untilMs, sentHead: undefined };
-    if (this.#kept.size >= MAX_KEPT) {
-      this.#keptBefore = this.#kept;
-      this.#kept = new Map();
+  ofSku(sku: string, { total }: SkuLevels, asOfMs: number): CacheableAnswer {
+    const shared = this.#sharedOf(asOfMs);
+    return this.#answer([sku], shared, etagOf(shared, total), bodyOf(sku, total, shared));
+  }
+
+  /** Sends the same answer, to a request that does not have it. */
+  sendSku(response: ServerResponse, sku: string, levels: SkuLevels, asOfMs: number): void {
+    const shared = this.#sharedOf(asOfMs);
+    const { total } = levels;
+    const body = bodyOf(sku, total, shared);
+    const bytes = Buffer.byteLength(body);
+    const ownLines = `${this.#tagLines(sku)}etag: ${etagOf(shared, total)}\r\ncontent-type: ${JSON_TYPE}\r\ncontent-length: ${bytes}\r\n`;
+    const takesKept = takesKeptHead(response);
+    if (takesKept && shared.kept) {
+      const latin1 = bytes === body.length ? body : Buffer.from(body).toString("latin1");
+      sendWithKeptHead(response, shared.kept, ownLines, latin1);
+      return;
     }
-    this.#kept.set(sku, answer);
-    return answer;
+    response.writeHead(200, this.ofSku(sku, levels, asOfMs).head as string[]);
+    if (takesKept) shared.kept = keptHeadOf(response, ownLines);
+    response.end(body);
   }
 
   /** Any other answer about these SKUs. */
@@ -127,7 +131,7 @@ export class StockAnswers {
     const body = JSON.stringify(content);
     // Over the whole answer with its asOf, so that a 304 never prolongs an old asOf.
     const etag = `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
-    return this.#answer(skus, asOfMs, stepAfter(systemClock.now()), etag, body);
+    return this.#answer(skus, this.#sharedOf(asOfMs), etag, body);
   }
 
   /** What caches are told about an answer; of one without stock, such as that a SKU is not known, this is all. */
@@ -144,24 +148,48 @@ export class StockAnswers {
     return ["cache-tag", tags.join(","), "surrogate-key", tags.join(" ")];
   }
 
-  /** What all answers of one second and step have in common. */
-  #sharedHead(asOfMs: number, sentMs: number): SharedHead {
-    if (this.#shared.asOfMs !== asOfMs || this.#shared.sentMs !== sentMs) {
-      const head = [...SAME_HEAD, ...this.cacheHead([], asOfMs, sentMs)];
-      this.#shared = { asOfMs, sentMs, asOf: isoOf(asOfMs), head };
+  #tagLines(sku: string): string {
+    if (!this.#parts.tagOf) return "";
+    let lines = this.#tags.get(sku) ?? this.#tagsBefore.get(sku);
+    if (lines !== undefined) return lines;
+    const [, tag = "", , key = ""] = this.#tagHead([sku]);
+    lines = tag === "" ? "" : `cache-tag: ${tag}\r\nsurrogate-key: ${key}\r\n`;
+    if (this.#tags.size >= MAX_TAGS) {
+      this.#tagsBefore = this.#tags;
+      this.#tags = new Map();
     }
-    return this.#shared;
+    this.#tags.set(sku, lines);
+    return lines;
   }
 
-  #answer(skus: readonly string[], asOfMs: number, sentMs: number, etag: string, body: string): CacheableAnswer {
-    const { head: shared } = this.#sharedHead(asOfMs, sentMs);
-    const unchangedHead = shared.concat(this.#tagHead(skus), "etag", etag);
-    const length = String(Buffer.byteLength(body));
-    const head = unchangedHead.concat("content-type", "application/json; charset=utf-8", "content-length", length);
+  #sharedOf(asOfMs: number): Shared {
+    const nowMs = systemClock.now();
+    // Also when the clock was set back.
+    if (nowMs >= this.#sharedUntilMs || nowMs < this.#sharedUntilMs - HEADERS_STEP_MS) {
+      this.#shared.clear();
+      this.#sharedUntilMs = (Math.floor(nowMs / HEADERS_STEP_MS) + 1) * HEADERS_STEP_MS;
+    }
+    let shared = this.#shared.get(asOfMs);
+    if (!shared) {
+      const head = [...SAME_HEAD, ...this.cacheHead([], asOfMs, this.#sharedUntilMs)];
+      shared = { asOf: isoOf(asOfMs), second: (asOfMs / AS_OF_STEP_MS).toString(36), head, kept: undefined };
+      this.#shared.set(asOfMs, shared);
+    }
+    return shared;
+  }
+
+  #answer(skus: readonly string[], shared: Shared, etag: string, body: string): CacheableAnswer {
+    const unchangedHead = shared.head.concat(this.#tagHead(skus), "etag", etag);
+    const head = unchangedHead.concat("content-type", JSON_TYPE, "content-length", String(Buffer.byteLength(body)));
     return { etag, head, unchangedHead, body };
   }
 }
 
-export const shown = ({ display }: Levels) => ({ display, available: display > 0 });
+/** These two are all that can differ; exact, so that no two contents have one tag. */
+const etagOf = ({ second }: Shared, { display }: Levels): string => `"${second}-${display.toString(36)}"`;
 
-const stepAfter = (ms: number): number => (Math.floor(ms / HEADERS_STEP_MS) + 1) * HEADERS_STEP_MS;
+/** JSON in the order of `shown`. */
+const bodyOf = (sku: string, { display }: Levels, { asOf }: Shared): string =>
+  `{"sku":${JSON.stringify(sku)},"display":${display},"available":${display > 0},"asOf":"${asOf}"}`;
+
+export const shown = ({ display }: Levels) => ({ display, available: display > 0 });

@@ -12,7 +12,6 @@ import type { Locations } from "../../engine/stock/as-of.js";
 import { emptyBalances, onHandUnits, POOLS } from "../../engine/stock/model.js";
 import { ConcurrencyLimit } from "./admission.js";
 import type { FastRoute } from "./fast-entry.js";
-import { sendKept } from "./kept-head.js";
 import { queriedInstant, readWhileConnected, refusePast } from "./past.js";
 import { refuse, retryAfter } from "./problem.js";
 import { isKnown, setHead, shareWithPages } from "./public-answers.js";
@@ -52,9 +51,15 @@ export const stockFastRoute = (answers: StockAnswers): FastRoute => ({
     const asOfMs = answers.asOfMs([sku]);
     const levels = answers.levels(sku);
     if (asOfMs === undefined || !levels) return false;
-    const answer = answers.ofSku(sku, levels, asOfMs);
-    if (isKnown(headers["if-none-match"], answer.etag)) response.writeHead(304, [...answer.unchangedHead]).end();
-    else sendKept(response, answer);
+    const known = headers["if-none-match"];
+    if (known !== undefined) {
+      const { etag, unchangedHead } = answers.ofSku(sku, levels, asOfMs);
+      if (isKnown(known, etag)) {
+        response.writeHead(304, unchangedHead as string[]).end();
+        return true;
+      }
+    }
+    answers.sendSku(response, sku, levels, asOfMs);
     return true;
   },
 });

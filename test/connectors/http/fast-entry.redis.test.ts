@@ -158,6 +158,19 @@ describe("a request by the short way has the same answer as by the ordinary one"
     for (const bytes of requests) await expectSame(servers, bytes);
   });
 
+  it("for answers one after the other on a kept connection, with tags and without, in every alphabet", async () => {
+    for (const changes of [{}, { tagOf: (sku: string) => `stock-${[...Buffer.from(sku)].join("-").slice(0, 64)}` }]) {
+      const servers = await pair(changes);
+      const known = SKUS.filter((sku) => sku !== "stream");
+      const each = known.map((sku) => get(`/v1/stock/${encodeURIComponent(sku)}`));
+      const answer = await expectSame(servers, [...each, ...each, get("/v1/stock/A", CLOSE)].join(""));
+      const bodies = known.map((sku) => `"sku":"${Buffer.from(sku).toString("latin1")}"`);
+      for (const body of bodies) expect(answer.split(body)).toHaveLength(body === '"sku":"A"' ? 4 : 3);
+      expect(answer.match(/\r\nConnection: keep-alive\r\n/g)).toHaveLength(2 * known.length);
+      expect(servers.short.mock.results.every(({ value }) => value === true)).toBe(true);
+    }
+  });
+
   it("in an open demo, with allowed hosts, with tags, and when it is refused", async () => {
     const hosts = ["localhost", "127.0.0.1:8618", "shop.example", "evil.example"].map(
       (host) => `GET /v1/stock/A HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n`,
