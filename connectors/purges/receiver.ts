@@ -23,7 +23,7 @@ const DONE: DeliveryOutcome = { outcome: "done", isUnsent: true };
 
 export class PurgeReceiver implements Receiver {
   readonly name: string;
-  readonly isPassing = true;
+  readonly isShortLived = true;
   /** No request of anybody: as many as are there at once. */
   readonly batch = { deliveries: 1_000 };
   readonly #options: PurgeReceiverOptions;

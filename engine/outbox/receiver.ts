@@ -79,7 +79,7 @@ export interface Receiver {
    * Deliveries are of no use some time later: those that wait beyond the bounds while no process runs the sink are
    * passed over and become no dead letters. Left out: they become dead letters.
    */
-  readonly isPassing?: true;
+  readonly isShortLived?: true;
   /** What deliveries are ordered by, when it is less than their key: those with the same text are sent in order. */
   orderOf?(delivery: Delivery): string;
   /**

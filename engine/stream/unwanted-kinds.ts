@@ -12,10 +12,10 @@ import type { RedisClient } from "./redis.js";
 interface Wants {
   wants(kind: string): boolean;
   /** What it wants is of no use later: it becomes no dead letters either. */
-  readonly isPassing?: boolean;
+  readonly isShortLived?: boolean;
 }
 
-const isKept = (sink: Wants, kind: string): boolean => !sink.isPassing && sink.wants(kind);
+const isKept = (sink: Wants, kind: string): boolean => !sink.isShortLived && sink.wants(kind);
 
 /** The field of the sink's task, as `sinks_ignore` in stream.lua writes it. */
 const FIELD = "unwanted";

@@ -311,15 +311,15 @@ describe("kinds that a receiver does not want", () => {
   it("include what is of no use later: it becomes no dead letters while no process runs the sink", async () => {
     await registerSink(client, keys(), SINK, systemClock.now());
     const { receiver } = receiverThat({ isUp: true });
-    const passing = Object.assign(receiver, { isPassing: true as const });
-    const { outbox } = start(passing);
+    const shortLived = Object.assign(receiver, { isShortLived: true as const });
+    const { outbox } = start(shortLived);
     const write = commits();
     await write(2);
     await until(async () => (await client.hget(sink().task, "unwanted")) !== null, "the kinds");
     await until(async () => (await waitingAfter()) === 0, "the first");
     await outbox.stop();
     await write();
-    const options = outboxOptions(client, redis.url, prefix, passing);
+    const options = outboxOptions(client, redis.url, prefix, shortLived);
     const keeper = new EmitKeeper({ ...options, bounds: BOUNDS, isOwned: () => true, onTrouble: () => {} });
     await keeper.check(0);
     expect(await totals()).toMatchObject({ kept: { deliveries: 0 }, counts: [0, 0] });
