@@ -272,7 +272,9 @@ export class PublicationTask {
     const stored = this.#stored;
     if (stored === undefined || clock.now() >= this.#dueMs) return;
     try {
-      const lost = await this.#lostObjects.find(stored.names, store, signal);
+      // A store that is slow must not delay the next publication.
+      const untilDue = AbortSignal.any([signal, AbortSignal.timeout(this.#dueMs - clock.now())]);
+      const lost = await this.#lostObjects.find(stored.names, store, untilDue);
       if (lost.size === 0) return;
       onTrouble(`${store.place}: ${[...lost].join(", ")} missing; all SKUs are read again to write what is lost`, {});
       this.#stored = { ...stored, names: new Set([...stored.names].filter((name) => !lost.has(name))) };
