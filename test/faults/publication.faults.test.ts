@@ -23,6 +23,8 @@ const BULK = 5_000;
 /** Changed every CHANGE_EVERY_MS. */
 const CHANGED = 400;
 const CHANGE_EVERY_MS = 200;
+const TRY_AGAIN_MS = 500;
+const MAX_TRIES = 120;
 const KILLS = 6;
 /** A takeover writes most leaves again, which takes longer than the shortest of these. */
 const KILL_AFTER_MS = [20, 80, 200, 500, 900] as const;
@@ -47,13 +49,22 @@ class Receipts {
       JSON.stringify({ id: chainId("TE", nowMs), kind: "receive", sku, location: "main", units: 1 }),
     );
     for (const sku of skus) this.#sent.set(sku, (this.#sent.get(sku) ?? 0) + 1);
-    const answer = await fetch(`${this.#address}/v1/commands`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/x-ndjson" },
-      body: `${lines.join("\n")}\n`,
-    });
-    await answer.text();
-    expect(answer.status).toBe(200);
+    const send = async (): Promise<number> => {
+      const answer = await fetch(`${this.#address}/v1/commands`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/x-ndjson" },
+        body: `${lines.join("\n")}\n`,
+      });
+      await answer.text();
+      return answer.status;
+    };
+    let status = await send();
+    // While no worker runs, the engine may have no room for more.
+    for (let tries = 1; status === 429 && tries < MAX_TRIES; tries++) {
+      await sleep(TRY_AGAIN_MS);
+      status = await send();
+    }
+    expect(status).toBe(200);
     const atMs = systemClock.now();
     for (const sku of skus) {
       const history = this.#answered.get(sku) ?? [];
@@ -88,22 +99,25 @@ async function readAll(store: PublicationStore): Promise<StoredObjects> {
   return stored;
 }
 
-/** Reads until the signal aborts. @returns how many publications it has seen */
-async function readAsPages(store: PublicationStore, receipts: Receipts, signal: AbortSignal): Promise<number> {
+/** Reads until the signal aborts. @param progress counts the publications that it has seen */
+async function readAsPages(
+  store: PublicationStore,
+  receipts: Receipts,
+  progress: { seen: number },
+  signal: AbortSignal,
+): Promise<void> {
   let newestMs = 0;
-  let seen = 0;
   while (!signal.aborted) {
     const stored = await readAll(store);
     if (stored.manifest) {
       const { manifest, displays } = readAsPage(stored);
       expect(manifest.asOfMs).toBeGreaterThanOrEqual(newestMs);
       receipts.check(displays, manifest.asOfMs);
-      if (manifest.asOfMs > newestMs) seen++;
+      if (manifest.asOfMs > newestMs) progress.seen++;
       newestMs = manifest.asOfMs;
     }
     await sleep(30);
   }
-  return seen;
 }
 
 /** The process that publishes now; undefined when none does. */
@@ -149,7 +163,8 @@ describe.each(["redis", "folder"] as const)("a publication in a %s", (kind) => {
     const folder = folderOf(bed.dir);
     const store = kind === "redis" ? new RedisPublicationStore(bed.redis, "shuiwei") : new PublicationFolder(folder);
     const end = new AbortController();
-    const reading = readAsPages(store, receipts, end.signal);
+    const progress = { seen: 0 };
+    const reading = readAsPages(store, receipts, progress, end.signal);
     const changing = changeUntil(receipts, random, end.signal);
     const ended = Promise.all([reading, changing]);
     await Promise.race([killOwners(random), ended]);
@@ -157,14 +172,15 @@ describe.each(["redis", "folder"] as const)("a publication in a %s", (kind) => {
     const killedMs = systemClock.now();
     const asOf = async () => parseManifest((await store.readManifest())?.json ?? Buffer.from("{}"), "m").asOfMs;
     await Promise.race([expect.poll(asOf).toBeGreaterThan(killedMs), ended]);
+    // On a busy machine owners are killed before they have published anything.
+    await Promise.race([expect.poll(() => progress.seen).toBeGreaterThan(1), ended]);
     end.abort();
-    const [seen] = await ended;
+    await ended;
     const waiting = await bed.redis.zcard(publicationKeys("shuiwei").timers);
     const files = kind === "folder" ? (await readdir(folder)).length : 0;
     console.log(
-      `seed ${seed}: ${KILLS} kills, ${seen} publications seen, ${waiting} objects wait for deletion, ${files} files`,
+      `seed ${seed}: ${KILLS} kills, ${progress.seen} publications seen, ${waiting} objects wait for deletion, ${files} files`,
     );
-    expect(seen).toBeGreaterThan(1);
     bed.expectNoCrash();
   });
 });
