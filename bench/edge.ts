@@ -1,9 +1,9 @@
 /**
  * Answers about the stock of one SKU, as fast as 64 connections read them, from a process of its own on the same
- * machine. ① At the origin: `shuiwei serve` with everything on beside a bare Fastify that sends a body of the same
- * size (load/plain-server.ts lists what it lacks), for one SKU and for 10,000 in turn. ② At the edge: nginx with the
- * configuration of connectors/cdn in front of that engine, beside nginx with a file of the same size. The sides take
- * turns in short rounds; the first round is in no figure. The server's CPU time for an answer says what it costs
+ * machine. ① At the origin: `shuiwei serve` with everything on beside a bare Fastify (load/plain-server.ts lists what it
+ * lacks), for one SKU and for 10,000 in turn. ② At the edge: nginx with the configuration of connectors/cdn in front of
+ * that engine, beside nginx with a file. Each peer sends the same body, once with its own headers only, once with as
+ * many bytes of headers as ours. The sides take turns in short rounds; the first round is in no figure. The server's CPU time for an answer says what it costs
  * however busy the machine is; it has no figure where the system does not tell it.
  */
 import { httpOptions } from "../connectors/http/options.js";
@@ -37,8 +37,12 @@ const BULK = 1_000;
 const CHECK_MS = 100;
 const READER = new URL("./load/reader.js", import.meta.url);
 const PLAIN_SERVER = new URL("./load/plain-server.js", import.meta.url);
-const FASTIFY = "bare Fastify, a body of the same size";
-const STATIC = "nginx, a file of the same size";
+const FASTIFY = "bare Fastify";
+const STATIC = "nginx, a file";
+const SAME_BODY = "the same body";
+const SAME_REPLY = "a reply of the same size";
+/** That every server sends. */
+const USUAL_HEADERS = new Set(["content-type", "content-length", "date", "connection", "keep-alive"]);
 
 /** All of one length, so that answers are. */
 const skuNamed = (n: number): string => `SKU-${String(n).padStart(6, "0")}`;
@@ -97,43 +101,64 @@ async function stock(redis: RedisClient): Promise<void> {
 }
 
 /** The answer of the engine for the last SKU, which it knows last. */
-async function bodyFrom(port: number, signal: AbortSignal): Promise<string> {
+async function answerFrom(port: number, signal: AbortSignal): Promise<{ body: string; headers: Headers }> {
   for (;;) {
     signal.throwIfAborted();
     const answer = await fetch(`http://${HOST}:${port}${pathOf(SKUS - 1)}`);
     const body = await answer.text();
-    if (answer.status === 200) return body;
+    if (answer.status === 200) return { body, headers: answer.headers };
     await sleep(CHECK_MS);
   }
 }
 
+const headBytes = (headers: Headers): number =>
+  [...headers].reduce((bytes, [name, value]) => bytes + `${name}: ${value}\r\n`.length, 0);
+
 /** Starts the servers of both sides. */
-async function comparisonsOn({ server, redis, ends }: Bed, { signal, onProgress }: EdgeBenchSettings) {
+async function comparisonsOn(bed: Bed, { signal, onProgress }: EdgeBenchSettings) {
+  const { server, redis, ends } = bed;
   const token = secureBytes(16).toString("hex");
   const serving = await startServing({ redisPath: server.socketPath, roles: "api,worker", token });
   ends.push(() => serving.stop());
   await stock(redis);
   const ours: Side = { port: serving.port as number, pid: serving.pid };
-  const body = await bodyFrom(ours.port, signal);
-  const plain = await startLoad<PlainSettings, { port: number }>(PLAIN_SERVER, { body }, signal);
-  ends.push(() => plain.stop());
-  const theirs: Side = { port: (await plain.run()).port, pid: plain.pid };
-  const comparisons: Comparison[] = [
-    { name: "origin, one SKU", peer: FASTIFY, paths: ONE, ours, theirs },
-    { name: "origin, 10,000 SKUs in turn", peer: FASTIFY, paths: ALL, ours, theirs },
-  ];
-  if (hasNginx()) {
-    const edge = await startEdge(ours.port);
-    ends.push(() => edge.stop());
-    const file = await startStatic(body);
+  const { body, headers } = await answerFrom(ours.port, signal);
+  const added = Object.fromEntries([...headers].filter(([name]) => !USUAL_HEADERS.has(name)));
+  const comparisons: Comparison[] = [];
+  for (const [size, ownHeaders] of [
+    [SAME_BODY, {}],
+    [SAME_REPLY, added],
+  ] as const) {
+    const settings = { body, headers: ownHeaders };
+    const plain = await startLoad<PlainSettings, { port: number }>(PLAIN_SERVER, settings, signal);
+    ends.push(() => plain.stop());
+    const sides = { peer: `${FASTIFY}, ${size}`, ours, theirs: { port: (await plain.run()).port, pid: plain.pid } };
+    comparisons.push({ name: `origin, one SKU, ${size}`, paths: ONE, ...sides });
+    comparisons.push({ name: `origin, 10,000 SKUs in turn, ${size}`, paths: ALL, ...sides });
+  }
+  if (hasNginx()) comparisons.push(...(await edgeComparisons(bed, ours, body, signal)));
+  else onProgress("nginx is not installed: the edge is not measured");
+  const bodyBytes = Buffer.byteLength(body);
+  return { comparisons, bodyBytes, headerBytes: headBytes(headers) };
+}
+
+async function edgeComparisons({ ends }: Bed, origin: Side, body: string, signal: AbortSignal): Promise<Comparison[]> {
+  const edge = await startEdge(origin.port);
+  ends.push(() => edge.stop());
+  const ours = { port: edge.port, pid: edge.workerPid };
+  const comparisons: Comparison[] = [];
+  let addedBytes = 0;
+  for (const size of [SAME_BODY, SAME_REPLY]) {
+    const file = await startStatic(body, addedBytes);
     ends.push(() => file.stop());
-    const sides = {
-      ours: { port: edge.port, pid: edge.workerPid },
-      theirs: { port: file.port, pid: file.workerPid },
-    };
-    comparisons.push({ name: "edge, one SKU", peer: STATIC, paths: ONE, ...sides });
-  } else onProgress("nginx is not installed: the edge is not measured");
-  return { comparisons, bodyBytes: Buffer.byteLength(body) };
+    const theirs = { port: file.port, pid: file.workerPid };
+    comparisons.push({ name: `edge, one SKU, ${size}`, peer: `${STATIC}, ${size}`, paths: ONE, ours, theirs });
+    const [ownBytes, otherBytes] = [await answerFrom(edge.port, signal), await answerFrom(file.port, signal)].map(
+      (answer) => headBytes(answer.headers),
+    ) as [number, number];
+    addedBytes = ownBytes - otherBytes;
+  }
+  return comparisons;
 }
 
 const median = (values: readonly number[]): number =>
@@ -158,7 +183,7 @@ const lineOf = ({ case: name, unit, ours, peer, theirs, ratio }: BenchRow): stri
 export async function run(settings: EdgeBenchSettings): Promise<BenchReport> {
   const { runs, signal, onProgress } = settings;
   return onFreshRedis(async (bed) => {
-    const { comparisons, bodyBytes } = await comparisonsOn(bed, settings);
+    const { comparisons, bodyBytes, headerBytes } = await comparisonsOn(bed, settings);
     const rows: BenchRow[] = [];
     const rounds: Record<string, unknown> = {};
     for (const comparison of comparisons) {
@@ -176,7 +201,7 @@ export async function run(settings: EdgeBenchSettings): Promise<BenchReport> {
       rows.push(...rowsOf(comparison, figures.ours, figures.theirs));
       rounds[name] = figures;
     }
-    const facts = { runs, connections: CONNECTIONS, seconds: SECONDS, bodyBytes };
+    const facts = { runs, connections: CONNECTIONS, seconds: SECONDS, bodyBytes, headerBytes };
     return { rows, facts, details: { rounds }, table: rows.map(lineOf) };
   });
 }

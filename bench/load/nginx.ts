@@ -24,6 +24,8 @@ const HOST = "127.0.0.1";
 const CONNECTIONS = 4_096;
 const START_LIMIT_MS = 60_000;
 const CHECK_MS = 20;
+/** Of a header without its value. */
+const HEADER_BYTES = "x-filling: \r\n".length;
 
 /** Whether this machine has nginx. */
 export const hasNginx = (): boolean => spawnSync("nginx", ["-v"]).status === 0;
@@ -43,13 +45,17 @@ export function startEdge(originPort: number): Promise<Nginx> {
   });
 }
 
-/** With one file, under every path. */
-export function startStatic(body: string): Promise<Nginx> {
+/**
+ * With one file, under every path.
+ * @param addedBytes by one header more, with its name and line end; 0: none
+ */
+export function startStatic(body: string, addedBytes: number): Promise<Nginx> {
   return start(async (dir, port) => {
     await writeFile(join(dir, "answer.json"), body);
     // As distributions install it.
     const usual = "sendfile on; tcp_nopush on; types { application/json json; }";
-    return `${usual} server { listen ${HOST}:${port}; root ${dir}; location / { try_files /answer.json =404; } }`;
+    const added = addedBytes > HEADER_BYTES ? `add_header x-filling ${"x".repeat(addedBytes - HEADER_BYTES)};` : "";
+    return `${usual} ${added} server { listen ${HOST}:${port}; root ${dir}; location / { try_files /answer.json =404; } }`;
   });
 }
 

@@ -19,7 +19,9 @@ it("reads stock from the origin and, where there is nginx, from the edge, beside
   const report = JSON.parse(stdout.trim().split("\n").at(-1) as string);
   expect(report).toMatchObject({ bench: "edge", runs: 1, connections: 64, bodyBytes: expect.any(Number) });
   const cases = new Set(report.rows.map((row: { case: string }) => row.case));
-  const edge = hasNginx() ? ["edge, one SKU"] : [];
-  expect([...cases]).toEqual(["origin, one SKU", "origin, 10,000 SKUs in turn", ...edge]);
+  const sizes = ["the same body", "a reply of the same size"];
+  const origin = sizes.flatMap((size) => [`origin, one SKU, ${size}`, `origin, 10,000 SKUs in turn, ${size}`]);
+  const edge = hasNginx() ? sizes.map((size) => `edge, one SKU, ${size}`) : [];
+  expect([...cases]).toEqual([...origin, ...edge]);
   for (const { ours, theirs, ratio } of report.rows) expect(Math.min(ours, theirs, ratio)).toBeGreaterThan(0);
 });
