@@ -1,10 +1,11 @@
 /**
  * Answers about the stock of one SKU, as fast as 64 connections read them, from a process of its own on the same
- * machine. ① At the origin: `shuiwei serve` with everything on beside a bare Fastify (load/plain-server.ts lists what it
- * lacks), for one SKU and for 10,000 in turn. ② At the edge: nginx with the configuration of connectors/cdn in front of
- * that engine, beside nginx with a file. Each peer sends the same body, once with its own headers only, once with as
- * many bytes of headers as ours. The sides take turns in short rounds; the first round is in no figure. The server's CPU time for an answer says what it costs
- * however busy the machine is; it has no figure where the system does not tell it.
+ * machine. ① At the origin: `shuiwei serve` with everything on beside a bare Fastify (load/plain-server.ts lists what
+ * it lacks), for one SKU and for 10,000 in turn. ② At the edge: nginx with the configuration of connectors/cdn in front
+ * of that engine, beside nginx with a file. Each peer sends the same body, once with its own headers only, once with as
+ * many bytes of headers as ours. The sides take turns in short rounds; the first round is in no figure. The server's
+ * CPU time for an answer says what it costs however busy the machine is; it has no figure where the system does not
+ * tell it.
  */
 import { httpOptions } from "../connectors/http/options.js";
 import type { BenchReport, BenchRow, BenchSettings } from "../engine/cli/bench.js";
