@@ -12,6 +12,8 @@ export const shopTexts = {
   shopPromisePushNote: { zh: "售罄、补货可见", en: "until a sell-out is seen" },
   shopPromiseSize: { zh: "3 KB", en: "3 KB" },
   shopPromiseSizeNote: { zh: "脚本大小", en: "one script, nothing else" },
+  shopLimited: { zh: "限量款", en: "Limited editions" },
+  shopLimitedNote: { zh: "每款只有几件，售罄后会补货", en: "A few units each; they sell out and come back" },
   shopFlash: { zh: "限时抢购", en: "Flash sale" },
   shopFlashNote: { zh: "每场数量有限，售完即止", en: "Few units each, while they last" },
   shopDeals: { zh: "领券特惠", en: "Coupon deals" },

@@ -6,7 +6,7 @@
  * little later.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type DemoAction, type DemoShop, demoShop } from "../../connectors/demo-shop/index.js";
+import { type DemoAction, type DemoShop, demoShop, type OrderLine } from "../../connectors/demo-shop/index.js";
 import { paymentOf } from "../../connectors/demo-shop/payments.js";
 import { recipientOf } from "../../connectors/demo-shop/recipients.js";
 import { sleep } from "../kernel/clock.js";
@@ -110,10 +110,7 @@ export class DemoFeed {
   }
 
   async #place({ orders }: Engine, { order: { id, lines } }: OrderAction): Promise<void> {
-    const payment = paymentOf(id, lines);
-    // A folder of an earlier release may not take it yet.
-    const details = orders.service.detailFaultOf(payment) === undefined ? payment : {};
-    const placed = { id, lines: [...lines], shipTo: recipientOf(id), ...details };
+    const placed = demoOrder(orders.service, id, lines);
     const placing = withRetries(() => orders.service.place(placed)).then(({ outcome }) => {
       if (isAccepted(outcome as never)) this.#refused.delete(id);
       else this.#refuse(id);
@@ -146,6 +143,14 @@ export class DemoFeed {
   }
 }
 
+/** An order with a made-up recipient and payment. */
+export function demoOrder(service: Engine["orders"]["service"], id: string, lines: readonly OrderLine[]) {
+  const payment = paymentOf(id, lines);
+  // A folder of an earlier release may not take it yet.
+  const details = service.detailFaultOf(payment) === undefined ? payment : {};
+  return { id, lines: [...lines], shipTo: recipientOf(id), ...details };
+}
+
 /** An action of the history as ledger commands, each at its own time. */
 function historyCommands(action: DemoAction): StockCommand[] {
   if (action.kind === "command") return [action.command];
@@ -155,7 +160,7 @@ function historyCommands(action: DemoAction): StockCommand[] {
 }
 
 /** Sends again what an overloaded engine refused, as a client does. */
-async function withRetries<T>(send: () => Promise<T>): Promise<T> {
+export async function withRetries<T>(send: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await send();

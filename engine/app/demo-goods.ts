@@ -1,16 +1,17 @@
 /**
- * The goods on the demo's storefront page (/shop): all that are promoted on 18 June, of which some sell out while one
- * looks, and some that are popular. Names, prices and times only; the page reads the stock as any shop's page would.
+ * The goods on the demo's storefront page (/shop): the limited editions, which sell out and come back while one looks,
+ * all that are promoted on 18 June, and some that are popular. Names, prices and times only; the page reads the stock as any shop's page would.
  * Prices are made up.
  */
 import type { DemoShop, DemoSku, Name } from "../../connectors/demo-shop/index.js";
+import { LIMITED_GOODS } from "../../connectors/demo-shop/limited-goods.js";
 import type { RouteGroup } from "../../connectors/http/index.js";
 
 /** One article on the page. */
 export interface DemoGood {
   readonly sku: string;
   readonly name: Name;
-  readonly section: "flash" | "deal" | "popular";
+  readonly section: "limited" | "flash" | "deal" | "popular";
   /** Minute of the rush hour at which its promotion begins; 0 without one. */
   readonly startMinute: number;
   /** In yuan; `before`: without the promotion. */
@@ -18,7 +19,7 @@ export interface DemoGood {
   readonly before: number;
 }
 
-/** With the promoted ones 46, of 100 that a stream may have. */
+/** With the others 53, of 100 that a stream may have. */
 const POPULAR_GOODS = 21;
 /** A variant of the same article is as popular, but looks alike. */
 const ARTICLE_LENGTH = "UMB-01".length;
@@ -35,6 +36,12 @@ const DEAREST_ARTICLE = 0.4;
 
 /** The goods of the page, in the order in which it shows them. */
 function demoGoods({ skus, promotions }: DemoShop["catalogue"]): DemoGood[] {
+  const limited = LIMITED_GOODS.map(
+    ({ code, name, price }): DemoGood => ({
+      ...{ sku: code, name, section: "limited", startMinute: 0 },
+      ...{ price, before: price },
+    }),
+  );
   const promoted = promotions.map(({ sku, startMinute, unitsPerMinute }): DemoGood => {
     const isFlash = unitsPerMinute === 0;
     const good = skus[sku] as DemoSku;
@@ -52,7 +59,7 @@ function demoGoods({ skus, promotions }: DemoShop["catalogue"]): DemoGood[] {
     const price = priceOf(good);
     popular.push({ sku: good.code, name: good.name, section: "popular", startMinute: 0, price, before: price });
   }
-  return [...promoted, ...popular];
+  return [...limited, ...promoted, ...popular];
 }
 
 function priceOf({ code, categoryId }: DemoSku): number {

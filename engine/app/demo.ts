@@ -18,6 +18,7 @@ import type { demoOptions } from "./config.js";
 import { DemoFeed } from "./demo-feed.js";
 import { demoGoodsRoutes } from "./demo-goods.js";
 import { DemoGroup } from "./demo-group.js";
+import { sellLimitedGoods } from "./demo-limited.js";
 import { runDemoOperator } from "./demo-operator.js";
 import { COUNTING, DemoSources } from "./demo-sources.js";
 import { DemoSystems } from "./demo-systems.js";
@@ -93,6 +94,7 @@ export async function runDemo(options: DemoOptions, signal: AbortSignal): Promis
       await Promise.all([
         feed.play(engine, stop.signal, onTrouble),
         sources.run(stop.signal),
+        sellLimitedGoods(engine, stop.signal, onTrouble),
         runDemoOperator(engine, decisions, stop.signal),
       ]);
     });

@@ -26,7 +26,9 @@ export function GoodCard({ good, stock, isBack }: Props) {
     <li class="good" data-testid="good" data-sku={good.sku} data-state={state} data-few={isFew} data-back={isBack}>
       <div class="art" style={{ "--tint": tintOf(good) }}>
         <Art sku={good.sku} />
-        {good.section !== "popular" && <span class="session">{text("shopSession", { time })}</span>}
+        {(good.section === "flash" || good.section === "deal") && (
+          <span class="session">{text("shopSession", { time })}</span>
+        )}
         <span class="ribbon">{isBack ? text("shopBack") : text("shopOut")}</span>
       </div>
       <h3 class="good-name">{good.name[language]}</h3>

@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 export interface Good {
   readonly sku: string;
   readonly name: { readonly zh: string; readonly en: string };
-  readonly section: "flash" | "deal" | "popular";
+  readonly section: "limited" | "flash" | "deal" | "popular";
   readonly startMinute: number;
   readonly price: number;
   readonly before: number;

@@ -12,6 +12,7 @@ import { type Health, ShopHeader } from "./shop-header.js";
 import { type Stock, useStock } from "./use-stock.js";
 
 const SECTIONS = [
+  ["limited", "shopLimited", "shopLimitedNote"],
   ["flash", "shopFlash", "shopFlashNote"],
   ["deal", "shopDeals", "shopDealsNote"],
   ["popular", "shopPopular", "shopPopularNote"],
@@ -88,8 +89,19 @@ function useHealth({ skus }: Stock): Health {
       setLost(false);
       return;
     }
-    const timer = setTimeout(() => setLost(true), LOST_AFTER_MS);
-    return () => clearTimeout(timer);
+    // While the page is hidden nothing is read, and that is right.
+    const wait = (): void => {
+      clearTimeout(timer);
+      setLost(false);
+      if (!document.hidden) timer = setTimeout(() => setLost(true), LOST_AFTER_MS);
+    };
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    wait();
+    document.addEventListener("visibilitychange", wait);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", wait);
+    };
   }, [isLive]);
   if (!isOnline) return "offline";
   return isLive ? "live" : isLost ? "stalled" : "waiting";
