@@ -1,6 +1,6 @@
 /**
  * The dashboard about the engine itself, for who operates it: processes, Redis, the topics and their jobs, forwarders
- * and schedules, the publication, the archive, and the screens.
+ * and schedules, the publication, the streams of stock, the archive, and the screens.
  */
 import type { Board } from "./board.js";
 import { chart, stat, table } from "./panels.js";
@@ -220,6 +220,29 @@ export const ENGINE_INTERNALS: Board = {
           title: "Publications left out",
           about: "In an hour, by reason: the views were behind, older than what is published, or the store failed.",
           queries: [[risen("shuiwei_publication_skipped_total", "kind"), "{{kind}}"]],
+        }),
+      ],
+    },
+    {
+      title: "Streams of stock",
+      cells: [
+        chart({
+          title: "Open streams",
+          about:
+            "Of the storefront's pages, by process. At 5,000 a process refuses more; pages then read without push.",
+          limits: ["green", [4_000, "yellow"], [5_000, "red"]],
+          queries: [[most("shuiwei_stock_streams", "instance"), "{{instance}}"]],
+        }),
+        chart({
+          title: "Sent to streams",
+          about: "Events a second to all pages: sell-outs and returns, and the time every 5 s.",
+          unit: "ops",
+          queries: [[rate("shuiwei_stock_stream_events_total", "kind"), "{{kind}}"]],
+        }),
+        chart({
+          title: "Streams ended for slowness",
+          about: "In an hour: the client did not read. Many: a proxy between does not pass the events on.",
+          queries: [[risen("shuiwei_stock_streams_dropped_total"), "ended"]],
         }),
       ],
     },
