@@ -76,6 +76,8 @@ declare module "fastify" {
   interface FastifyInstance {
     /** Answers some requests before the server's routes do. */
     fastEntry: FastEntry;
+    /** Ends the streams of stock, whose clients connect again one after the other within seconds. */
+    endStreams(): void;
     /** Authentication for pages and upgrades, which are not routes of the connector. */
     access: Access;
   }

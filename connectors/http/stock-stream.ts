@@ -44,6 +44,7 @@ export const stockStreamRoutes =
       ...streamCounters(metrics),
     });
     metrics.gauge("shuiwei_stock_streams", "Streams of stock that are open", () => subscribers.size);
+    server.decorate("endStreams", () => subscribers.close());
     // Before the server waits for the requests under way: a stream ends only by this.
     server.addHook("preClose", (done) => {
       subscribers.close();

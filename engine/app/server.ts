@@ -57,7 +57,7 @@ export interface RunningServer {
   readonly port: number;
   /**
    * From now on `/readyz` reports that this process is stopping, and every connection closes after its next answer.
-   * Requests are still served.
+   * Streams of stock end. Requests are still served.
    */
   drain(): void;
   /** Accepts no new request, waits for those under way, then closes every connection. May be repeated. */
@@ -181,6 +181,8 @@ export async function startServer(given: ServerOptions): Promise<RunningServer> 
     port: typeof address === "object" && address !== null ? address.port : given.port,
     drain() {
       draining = true;
+      // They have the whole delay to come back, to another server, and not all at its end.
+      server.endStreams();
     },
     close() {
       closing ??= close();

@@ -141,6 +141,16 @@ describe("the stream of stock", () => {
     await expect.poll(() => stream.ended()).toBe(true);
   });
 
+  it("ends when its server begins to drain, with how to come back, while requests are still served", async () => {
+    const server = await bed.another({});
+    const stream = await open("sku=S6", server.port);
+    await expect.poll(() => stream.events()).toHaveLength(1);
+    server.drain();
+    await expect.poll(() => stream.ended()).toBe(true);
+    expect(stream.text()).toMatch(/^retry: \d{4}\n/);
+    expect((await send(server.port, "GET", "/v1/stock/S6")).status).toBe(404);
+  });
+
   it("gets the time every 5 s, although its client is never asked for anything again", async () => {
     const server = await bed.another({ connectionLimits: { unreadMs: 2_000, answerMs: 2_000 } });
     const stream = await open("sku=S7", server.port);
