@@ -14,13 +14,13 @@ export interface LimitedGood {
 
 /** As many as fit into a row. */
 export const LIMITED_GOODS: readonly LimitedGood[] = [
-  { code: "MUG-L07", name: { zh: "樱花马克杯 限定", en: "Cherry mug, limited" }, price: 69 },
-  { code: "TOY-L09", name: { zh: "毛绒小熊 限定", en: "Teddy bear, limited" }, price: 128 },
-  { code: "BAG-L03", name: { zh: "帆布双肩包 限定", en: "Canvas backpack, limited" }, price: 259 },
-  { code: "TEA-L05", name: { zh: "明前龙井 限量", en: "First-flush Longjing" }, price: 188 },
+  { code: "MUG-L07", name: { zh: "樱花马克杯 限定", en: "Cherry mug" }, price: 69 },
+  { code: "TOY-L09", name: { zh: "毛绒小熊 限定", en: "Teddy bear" }, price: 128 },
+  { code: "BAG-L03", name: { zh: "帆布双肩包 限定", en: "Canvas backpack" }, price: 259 },
+  { code: "TEA-L05", name: { zh: "明前龙井 限量", en: "Longjing tea" }, price: 188 },
   { code: "UMB-L04", name: { zh: "长柄雨伞 限定", en: "Long umbrella, limited" }, price: 99 },
-  { code: "EAR-L13", name: { zh: "头戴耳机 联名", en: "Headphones, special edition" }, price: 399 },
-  { code: "CAP-L08", name: { zh: "棒球帽 联名", en: "Cap, special edition" }, price: 89 },
+  { code: "EAR-L13", name: { zh: "头戴耳机 联名", en: "Headphones" }, price: 399 },
+  { code: "CAP-L08", name: { zh: "棒球帽 联名", en: "Baseball cap" }, price: 89 },
 ];
 
 /** All are in this warehouse. */
