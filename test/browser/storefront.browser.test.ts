@@ -56,6 +56,33 @@ describe("a shop's page", () => {
   });
 });
 
+describe("no number stays", () => {
+  it("where no SKU is any more, nor on a hidden page, nor when it was stopped, whatever else the page contains", async () => {
+    const skus = ["K-1", "", "x".repeat(65), "K-2"];
+    await bed.receive(5, "K-1", "K-2");
+    const page = await bed.open({ base: bed.edgeUrl, skus, push: true });
+    await expect.poll(() => statesOf(page)).toEqual(["in 5 in stock", "undefined ", "undefined ", "in 5 in stock"]);
+    const text = (place: number) => page.locator("span").nth(place).textContent();
+    await page.evaluate(`document.querySelectorAll("span")[3].removeAttribute("data-shuiwei-sku")`);
+    expect(await text(3)).toBe("");
+    await page.evaluate(`Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }))`);
+    expect(await text(0)).toBe("Being checked");
+    await page.evaluate(`delete document.hidden;
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }))`);
+    await expect.poll(() => text(0)).toBe("5 in stock");
+    // Also when a listener of the module's own event stops it.
+    await page.evaluate(`document.addEventListener("shuiwei-stock", () => stock.stop(), { once: true });
+      document.querySelector("span").setAttribute("data-shuiwei-sku", "K-3")`);
+    await expect.poll(() => text(0)).toBe("Being checked");
+    let requests = 0;
+    page.on("request", () => requests++);
+    await sleep(7_000);
+    expect([requests, await text(0)]).toEqual([0, "Being checked"]);
+    await page.close();
+  });
+});
+
 describe("a sell-out and a return", () => {
   it("are seen at once with push", async () => {
     const seen = new Map<string, number>();
@@ -153,9 +180,10 @@ describe("nothing is asked", () => {
     };
     page.on("request", () => requests++);
     await changed(`Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
-      document.dispatchEvent(new Event("visibilitychange"))`);
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }))`);
     expect(await quiet()).toBe(0);
-    await changed(`delete document.hidden; document.dispatchEvent(new Event("visibilitychange"))`);
+    await changed(`delete document.hidden;
+      document.dispatchEvent(new Event("visibilitychange", { bubbles: true }))`);
     await expect.poll(() => requests).toBeGreaterThan(0);
     await changed(`document.body.style.paddingTop = "5000px"`);
     expect(await quiet()).toBe(0);
