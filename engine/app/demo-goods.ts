@@ -1,7 +1,7 @@
 /**
  * The goods on the demo's storefront page (/shop): the limited editions, which sell out and come back while one looks,
- * all that are promoted on 18 June, and some that are popular. Names, prices and times only; the page reads the stock as
- * any shop's page would. Prices are made up.
+ * all that are promoted on 18 June, and some that are popular. Names, prices and times only; the page reads the stock
+ * as any shop's page would. Prices are made up.
  */
 import type { DemoShop, DemoSku, Name } from "../../connectors/demo-shop/index.js";
 import { LIMITED_GOODS } from "../../connectors/demo-shop/limited-goods.js";
