@@ -3,10 +3,12 @@
  * caches know them. The publication is read from its manifest: of the index objects and leaves that the SKUs are in,
  * only those are fetched that have changed. Both give each number with the time as of which it is true.
  */
-import { leafOf } from "../../engine/publication/leaf-of.js";
+import { leafOfBytes } from "../../engine/publication/leaf-of.js";
 import type { FetchJson } from "./fetch-json.js";
 import type { Display } from "./known-stock.js";
 import { MAX_CHARACTERS, MAX_REMEMBERED, MAX_SKUS } from "./limits.js";
+
+const utf8 = new TextEncoder();
 
 export type Take = (sku: string, display: Display, asOfMs: number) => void;
 
@@ -70,7 +72,7 @@ export function publicationReader(fetchJson: FetchJson): ReadStock {
     try {
       await Promise.all(
         seen.map(async (sku) => {
-          const leaf = leafOf(sku, leaves);
+          const leaf = leafOfBytes(utf8.encode(sku), leaves);
           const entry = await object(index[Math.floor(leaf / leavesEach)]);
           const stock = Object.hasOwn(entry.changes, sku)
             ? entry.changes

@@ -20,10 +20,14 @@ export interface LeafCounts {
 }
 
 /** The number of a SKU's leaf, from 0. @param leaves a power of two */
-export function leafOf(sku: string, leaves: number): number {
-  // A shift by 32 would shift by 0.
-  return leaves === 1 ? 0 : fnv1a32(sku) >>> (HASH_BITS - Math.log2(leaves));
-}
+export const leafOf = (sku: string, leaves: number): number => leafOfHash(fnv1a32(sku), leaves);
+
+/** The same of a SKU in UTF-8: less code, for pages, and slower. */
+export const leafOfBytes = (sku: Uint8Array, leaves: number): number => leafOfHash(fnv1a32OfBytes(sku), leaves);
+
+/** A shift by 32 would shift by 0. */
+const leafOfHash = (hash: number, leaves: number): number =>
+  leaves === 1 ? 0 : hash >>> (HASH_BITS - Math.log2(leaves));
 
 /** The number of the index object that names a leaf, from 0. */
 export function indexOfLeaf(leaf: number, { leaves, indexes }: LeafCounts): number {

@@ -3,12 +3,13 @@
  * evenly SKUs are spread. The values were computed with arbitrary-precision integers.
  */
 import { describe, expect, it } from "vitest";
-import { indexOfLeaf, leafOf } from "../../engine/publication/leaf-of.js";
+import { indexOfLeaf, leafOf, leafOfBytes } from "../../engine/publication/leaf-of.js";
 import vectors from "./leaf-vectors.json" with { type: "json" };
 
 describe("the leaf of a SKU", () => {
   it.each(vectors)("of $sku among $leaves is $leaf", ({ sku, leaves, indexes, leaf, index }) => {
     expect(leafOf(sku, leaves)).toBe(leaf);
+    expect(leafOfBytes(new TextEncoder().encode(sku), leaves)).toBe(leaf);
     expect(indexOfLeaf(leaf, { leaves, indexes })).toBe(index);
   });
 
