@@ -36,6 +36,8 @@ export async function writeNginxConf(dir: string, connections: number, inside: s
     // Workers of a master that is root would have no right to write into the folder.
     ...(process.getuid?.() === 0 ? ["user root;"] : []),
     `daemon off; pid ${join(dir, "nginx.pid")}; error_log stderr error; worker_processes 1;`,
+    // As the README of connectors/cdn says, also for what a benchmark compares with.
+    "pcre_jit on;",
     `events { worker_connections ${connections}; }`,
     "http {",
     "access_log off;",
