@@ -24,7 +24,7 @@ import {
 } from "./bed.js";
 
 const FIRST_SEED = 1;
-const SEEDS = lengthOf({ short: 6, long: 100 });
+const SEEDS = lengthOf({ short: 6, long: 40 });
 const CALLS = 800;
 const EVERY_MS = 5_000;
 /** Longer than any object is kept that no manifest names. */
